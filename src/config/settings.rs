@@ -1,0 +1,227 @@
+//! The settings of one process, read and validated; plain data.
+//!
+//! Owns: the shape and the defaults. Refuses nothing: [`super::load`] did that before one of these exists.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Every setting, grouped by the room that uses it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Listening address and worker threads.
+    pub server: Server,
+    /// Credentials, pacing, retry and breaker of the upstream.
+    pub upstream: Upstream,
+    /// Redis address; `None` means two tiers.
+    pub redis_url: Option<Secret>,
+    /// The database.
+    pub database: Database,
+    /// Lifetimes and bounds of the cache.
+    pub cache: Cache,
+    /// Keys and admin access.
+    pub access: Access,
+    /// Limits on clients.
+    pub limits: Limits,
+    /// Exact origins allowed by CORS.
+    pub allowed_origins: Vec<String>,
+    /// Logging.
+    pub log: Log,
+    /// Feature flags.
+    pub features: Features,
+    /// Opens the fault endpoints under `/admin/chaos`.
+    pub chaos_enabled: bool,
+}
+
+/// Where the gateway listens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// Address to bind (`API_HOST`).
+    pub host: IpAddr,
+    /// Port to bind; 0 means any free port (`API_PORT`).
+    pub port: u16,
+    /// HTTP worker threads (`HTTP_WORKERS`).
+    pub workers: usize,
+    /// Longest time a request may take in all (`REQUEST_TIMEOUT_MS`, 8000).
+    pub request_timeout: Duration,
+    /// Longest time to finish what is in flight at shutdown (`SHUTDOWN_TIMEOUT_SECONDS`, 10).
+    pub shutdown_timeout: Duration,
+}
+
+/// The AliExpress account and how it is called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Key, secret and tracking id; `None` means: start the simulator inside.
+    pub credentials: Option<Credentials>,
+    /// Tracking id, also usable with the simulator.
+    pub tracking_id: Option<String>,
+    /// Gateway address (`ALIEXPRESS_GATEWAY_URL`, `https://api-sg.aliexpress.com/sync`).
+    pub gateway_url: String,
+    /// Default language (`ALIEXPRESS_LANGUAGE`).
+    pub language: String,
+    /// Default currency (`ALIEXPRESS_CURRENCY`).
+    pub currency: String,
+    /// Outbound pacing; `None` means not paced (the simulator inside, when nothing is set).
+    pub pacing: Option<Pacing>,
+    /// Longest time of one attempt (`UPSTREAM_TIMEOUT_MS`).
+    pub attempt_timeout: Duration,
+    /// Attempts in all (`RETRY_MAX_ATTEMPTS`).
+    pub retry_max_attempts: u32,
+    /// First back-off (`RETRY_BASE_DELAY_MS`).
+    pub retry_base_delay: Duration,
+    /// Longest back-off (`RETRY_MAX_DELAY_MS`).
+    pub retry_max_delay: Duration,
+    /// Consecutive failures that open the breaker (`BREAKER_FAILURES`).
+    pub breaker_failures: u32,
+    /// First open time (`BREAKER_OPEN_SECONDS`).
+    pub breaker_open: Duration,
+}
+
+/// An upstream account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `ALIEXPRESS_APP_KEY`.
+    pub app_key: String,
+    /// `ALIEXPRESS_APP_SECRET`.
+    pub app_secret: Secret,
+}
+
+/// Outbound pacing of one credential.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pacing {
+    /// Calls a second (`UPSTREAM_RATE_PER_SECOND`).
+    pub per_second: f64,
+    /// Calls that may go at once (`UPSTREAM_BURST`).
+    pub burst: u32,
+    /// Calls a day (`UPSTREAM_DAILY_BUDGET`); 0 means no bound.
+    pub daily_budget: u64,
+}
+
+/// The database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// `sqlite://PATH` (`DATABASE_URL`).
+    pub path: PathBuf,
+    /// Connections in the pool (`DATABASE_POOL_SIZE`, 4).
+    pub pool_size: u32,
+}
+
+/// Lifetimes and bounds of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// `CACHE_TTL`, for kinds without one of their own.
+    pub default_ttl: Duration,
+    /// `CACHE_TTL_PRODUCT`.
+    pub product_ttl: Duration,
+    /// `CACHE_TTL_LINK`.
+    pub link_ttl: Duration,
+    /// `CACHE_TTL_SEARCH`.
+    pub search_ttl: Duration,
+    /// `CACHE_TTL_HOT`.
+    pub hot_ttl: Duration,
+    /// `CACHE_TTL_CATEGORY`.
+    pub category_ttl: Duration,
+    /// `CACHE_STALE_SECONDS`.
+    pub stale: Duration,
+    /// `CACHE_NEGATIVE_TTL`.
+    pub negative_ttl: Duration,
+    /// `MAX_MEMORY_CACHE_ITEMS`.
+    pub memory_items: usize,
+    /// `MAX_MEMORY_CACHE_BYTES`.
+    pub memory_bytes: u64,
+}
+
+/// Keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// `ADMIN_API_KEY`; `None` closes the admin endpoints.
+    pub admin_key: Option<Secret>,
+    /// `INTERNAL_API_KEY`.
+    pub internal_key: Option<Secret>,
+    /// `REQUIRE_API_KEY`.
+    pub require_key: bool,
+}
+
+/// Limits on clients. Every 0 means no bound.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// `RATE_LIMIT_ENABLED`.
+    pub enabled: bool,
+    /// `MAX_REQUESTS_PER_SECOND`.
+    pub per_second: u32,
+    /// `RATE_LIMIT_BURST`.
+    pub burst: u32,
+    /// `MAX_REQUESTS_PER_MINUTE`.
+    pub per_minute: u32,
+    /// `RATE_LIMIT_SEARCH_PER_MINUTE`.
+    pub search_per_minute: u32,
+    /// `RATE_LIMIT_SEARCH_BURST`.
+    pub search_burst: u32,
+    /// `RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE`.
+    pub search_per_key_per_minute: u32,
+    /// `TRUSTED_PROXIES`.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// `IPV6_PREFIX`, 1..=128.
+    pub ipv6_prefix: u8,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `LOG_LEVEL`.
+    pub level: slog::Level,
+    /// `LOG_FORMAT`; `None` means text at a terminal, JSON elsewhere.
+    pub format: Option<LogFormat>,
+    /// `LOG_FILE`.
+    pub file: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+/// A share of requests for which a feature is on, in percent: 0 is off, 100 is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollout(pub u8);
+
+/// Feature flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// `ENABLE_ENHANCED_CACHING`.
+    pub enhanced_caching: Rollout,
+    /// `ENABLE_RETRY_LOGIC`.
+    pub retry_logic: Rollout,
+    /// `ENABLE_DATA_VALIDATION`.
+    pub data_validation: Rollout,
+    /// `ENABLE_STRUCTURED_LOGGING`.
+    pub structured_logging: Rollout,
+}
+
+/// A value that never shows itself: `Debug` prints a constant.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself; only where it is used.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
+}

@@ -1,0 +1,7 @@
+//! Breakwater.
+
+pub mod clock;
+pub mod config;
+pub mod simulator;
+pub mod supervision;
+pub mod upstream;

@@ -1,0 +1,55 @@
+//! Everything about calling the upstream: what to send, when, how often, and what an answer means.
+//!
+//! Owns: outcomes, pacing, retry, its budget, the breaker and `ApiClientActor`.
+//! Knows no particular upstream: [`Protocol`] says how a request is signed and an answer read;
+//! AliExpress lives in [`aliexpress`] alone. When the upstream is down, callers get a typed
+//! failure at once; what to serve instead is theirs to decide.
+
+pub mod aliexpress;
+pub mod outcome;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+pub use outcome::Outcome;
+
+/// One question to the upstream: a method and its own parameters, without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Full method name, for example `aliexpress.affiliate.product.query`.
+    pub method: &'static str,
+    /// The method's parameters; empty values are not sent.
+    pub params: BTreeMap<&'static str, String>,
+}
+
+/// A signed request, ready for the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRequest {
+    /// Address to POST to.
+    pub url: String,
+    /// Body, `application/x-www-form-urlencoded;charset=utf-8`.
+    pub body: String,
+}
+
+/// What came back over the wire, before it means anything.
+#[derive(Debug, Clone)]
+pub struct RawAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// Content type as sent, if any.
+    pub content_type: Option<String>,
+    /// The whole body, already bounded in size.
+    pub body: Bytes,
+}
+
+/// The upstream's own language.
+pub trait Protocol: Send + Sync + 'static {
+    /// Signs `request` as of `now`, anew for every attempt.
+    fn sign(&self, request: &Request, now: Timestamp) -> SignedRequest;
+
+    /// Says what an answer means. Never panics, whatever the bytes are.
+    fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value>;
+}
