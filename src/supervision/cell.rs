@@ -1,0 +1,229 @@
+//! What is known about one actor, whichever incarnation is alive: state, counts, last panic.
+//!
+//! Owns: the record that handle, guard, watchdog and status page share. It is made before the
+//! first incarnation and read without locks on the way of a message.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::policy::RestartHistory;
+use crate::clock::{self, Timestamp};
+
+/// Where an actor is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorState {
+    /// An incarnation takes letters.
+    Running,
+    /// Died too often; callers bypass it until the wait is over.
+    BackingOff,
+    /// Holds one letter for longer than allowed.
+    Hung,
+    /// The last handle is gone; it will not come back.
+    Finished,
+}
+
+impl ActorState {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Running => 0,
+            Self::BackingOff => 1,
+            Self::Hung => 2,
+            Self::Finished => 3,
+        }
+    }
+
+    const fn from_code(code: u8) -> Self {
+        match code {
+            0 => Self::Running,
+            1 => Self::BackingOff,
+            2 => Self::Hung,
+            _ => Self::Finished,
+        }
+    }
+}
+
+/// Why an incarnation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartReason {
+    /// A handler, `started` or a future of the actor panicked.
+    Panic,
+    /// The actor stopped itself.
+    Stop,
+    /// The watchdog moved it to a new thread.
+    Hang,
+}
+
+impl RestartReason {
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Stop => "stop",
+            Self::Hang => "hang",
+        }
+    }
+}
+
+/// A snapshot of one actor for status pages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ActorStatus {
+    /// The actor's name, for example `cache`.
+    pub name: &'static str,
+    /// Which of several of the same name (the worker's or credential's number).
+    pub instance: usize,
+    /// Where it is in its life.
+    pub state: ActorState,
+    /// Restarts since the process started.
+    pub restarts: u64,
+    /// Text of the last panic.
+    pub last_panic: Option<String>,
+    /// Letters waiting in the inbox.
+    pub queue: usize,
+    /// Letters taken from the inbox since the process started.
+    pub handled: u64,
+    /// When the present incarnation started, milliseconds since the Unix epoch.
+    pub up_since: Timestamp,
+}
+
+/// The shared record of one actor.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) name: &'static str,
+    pub(super) instance: usize,
+    pub(super) capacity: usize,
+    state: AtomicU8,
+    waiting: AtomicUsize,
+    handled: AtomicU64,
+    restarts: AtomicU64,
+    generation: AtomicU64,
+    beat_pending: AtomicBool,
+    slow: Mutex<Slow>,
+}
+
+/// What changes only when an incarnation starts or ends.
+#[derive(Debug)]
+struct Slow {
+    last_panic: Option<String>,
+    up_since: Timestamp,
+    history: RestartHistory,
+}
+
+impl Cell {
+    pub(super) fn new(name: &'static str, instance: usize, capacity: usize) -> Self {
+        Self {
+            name,
+            instance,
+            capacity,
+            state: AtomicU8::new(ActorState::Running.code()),
+            waiting: AtomicUsize::new(0),
+            handled: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            beat_pending: AtomicBool::new(false),
+            slow: Mutex::new(Slow {
+                last_panic: None,
+                up_since: clock::now(),
+                history: RestartHistory::default(),
+            }),
+        }
+    }
+
+    pub(super) fn state(&self) -> ActorState {
+        ActorState::from_code(self.state.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_state(&self, state: ActorState) {
+        self.state.store(state.code(), Ordering::Release);
+    }
+
+    /// Takes a place in the inbox, unless all are taken.
+    pub(super) fn enter(&self) -> bool {
+        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        if before < self.capacity {
+            return true;
+        }
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        false
+    }
+
+    /// Gives a place back: the letter was taken out or could not be put in.
+    pub(super) fn leave(&self) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn queue(&self) -> usize {
+        self.waiting.load(Ordering::Acquire).min(self.capacity)
+    }
+
+    pub(super) fn progressed(&self) {
+        self.handled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Acquire)
+    }
+
+    /// Marks a beat as sent; false when one is already on its way.
+    pub(super) fn begin_beat(&self) -> bool {
+        !self.beat_pending.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn end_beat(&self) {
+        self.beat_pending.store(false, Ordering::Release);
+    }
+
+    pub(super) fn beat_pending(&self) -> bool {
+        self.beat_pending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes every guard of an earlier generation give up; returns the new one.
+    pub(super) fn supersede(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+    }
+
+    pub(super) fn started(&self) {
+        self.lock().up_since = clock::now();
+        self.set_state(ActorState::Running);
+    }
+
+    /// Notes the end of an incarnation; the wait before the next is decided on the history.
+    pub(super) fn died<T>(
+        &self,
+        panic: Option<String>,
+        decide: impl FnOnce(&mut RestartHistory) -> T,
+    ) -> T {
+        self.restarts.fetch_add(1, Ordering::AcqRel);
+        let mut slow = self.lock();
+        if panic.is_some() {
+            slow.last_panic = panic;
+        }
+        decide(&mut slow.history)
+    }
+
+    pub(super) fn status(&self) -> ActorStatus {
+        let slow = self.lock();
+        ActorStatus {
+            name: self.name,
+            instance: self.instance,
+            state: self.state(),
+            restarts: self.restarts.load(Ordering::Acquire),
+            last_panic: slow.last_panic.clone(),
+            queue: self.queue(),
+            handled: self.handled(),
+            up_since: slow.up_since,
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slow> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,52 @@
+//! Tasks beside actors, watched: a panic in one is an error for whoever waits, never silence.
+//!
+//! Owns: the only places where a task is spawned. A task dies alone; its owner is told.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::guard::panic_text;
+use super::supervisor::Observer;
+
+/// A watched task panicked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskDied(pub String);
+
+impl fmt::Display for TaskDied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task panicked: {}", self.0)
+    }
+}
+
+impl std::error::Error for TaskDied {}
+
+/// Runs `work` in place and turns its panic into an error, reported to `observer`.
+///
+/// # Errors
+/// The work panicked.
+pub async fn run_watched<T>(
+    owner: &'static str,
+    observer: Arc<dyn Observer>,
+    work: impl Future<Output = T>,
+) -> Result<T, TaskDied> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+        let text = panic_text(&*panic);
+        observer.task_panicked(owner, &text);
+        TaskDied(text)
+    })
+}
+
+/// Spawns `work` on this thread; a panic is reported to `observer` and ends only this task.
+#[expect(clippy::disallowed_methods, reason = "this is the place that may")]
+pub fn spawn_watched(
+    owner: &'static str,
+    observer: Arc<dyn Observer>,
+    work: impl Future<Output = ()> + 'static,
+) {
+    // The handle is dropped on purpose: the task reports its own end.
+    drop(tokio::task::spawn_local(run_watched(owner, observer, work)));
+}

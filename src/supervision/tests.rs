@@ -1,0 +1,275 @@
+//! An actor per way of dying: what is lost, what is kept, what the table says.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Context, Handler, Message, ResponseFuture};
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Counts what it handles in a table that outlives it.
+struct Counter {
+    handled: Arc<AtomicU64>,
+    own: u64,
+}
+
+impl Actor for Counter {
+    type Context = Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "u64")]
+struct Count;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Poison;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct PoisonedWork;
+
+impl Handler<Count> for Counter {
+    type Result = u64;
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> u64 {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+        self.own += 1;
+        self.own
+    }
+}
+
+impl Handler<Poison> for Counter {
+    type Result = ();
+    fn handle(&mut self, _: Poison, _: &mut Self::Context) {
+        panic!("poisoned");
+    }
+}
+
+impl Handler<Leave> for Counter {
+    type Result = ();
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<PoisonedWork> for Counter {
+    type Result = ResponseFuture<()>;
+    fn handle(&mut self, _: PoisonedWork, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async { panic!("poisoned work") })
+    }
+}
+
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    fn add(&self, note: String) {
+        self.0.lock().unwrap().push(note);
+    }
+    fn count(&self, prefix: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|note| note.starts_with(prefix)).count()
+    }
+}
+
+impl Observer for Notes {
+    fn restarted(
+        &self,
+        actor: &'static str,
+        _: usize,
+        reason: RestartReason,
+        _: Option<&str>,
+        wait: Duration,
+    ) {
+        self.add(format!("restarted {actor} {} {}", reason.label(), wait.as_millis()));
+    }
+    fn hung(&self, actor: &'static str, _: usize, _: Duration) {
+        self.add(format!("hung {actor}"));
+    }
+    fn recovered(&self, actor: &'static str, _: usize) {
+        self.add(format!("recovered {actor}"));
+    }
+    fn task_panicked(&self, owner: &'static str, panic: &str) {
+        self.add(format!("task {owner} {panic}"));
+    }
+}
+
+fn spec(capacity: usize) -> Spec {
+    let policy = RestartPolicy { intensity: 100, ..RestartPolicy::default() };
+    Spec { name: "counter", instance: 0, capacity, policy }
+}
+
+struct Stage {
+    supervisor: Supervisor,
+    notes: Arc<Notes>,
+    handled: Arc<AtomicU64>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let notes = Arc::new(Notes::default());
+        let supervisor = Supervisor::new(notes.clone()).unwrap();
+        Self { supervisor, notes, handled: Arc::default() }
+    }
+
+    fn factory(&self) -> impl Fn() -> Counter + Send + Sync + use<> {
+        let handled = Arc::clone(&self.handled);
+        move || Counter { handled: Arc::clone(&handled), own: 0 }
+    }
+
+    fn here(&self, spec: Spec) -> Handle<Counter> {
+        self.supervisor.start_here(spec, self.factory())
+    }
+}
+
+#[actix::test]
+async fn a_panic_loses_only_the_poisoned_message() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(1000));
+    for _ in 0..10 {
+        counter.tell(Count).unwrap();
+        counter.tell(Poison).unwrap();
+        counter.tell(Count).unwrap();
+    }
+    assert_eq!(counter.ask(Poison, SOON).await, Err(AskError::Died));
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1), "state is rebuilt");
+    assert_eq!(stage.handled.load(Ordering::Relaxed), 21, "bystanders are kept");
+    let status = &stage.supervisor.status()[0];
+    assert_eq!((status.restarts, status.queue), (11, 0));
+    assert_eq!(status.last_panic.as_deref(), Some("poisoned"));
+}
+
+#[actix::test]
+async fn a_stop_restarts_with_the_queue_kept() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(1000));
+    counter.tell(Count).unwrap();
+    counter.tell(Leave).unwrap();
+    counter.tell(Count).unwrap();
+    assert_eq!(counter.ask(Count, SOON).await, Ok(2));
+    assert_eq!(stage.notes.count("restarted counter stop 0"), 1);
+}
+
+#[actix::test]
+async fn a_panic_in_the_work_of_one_message_reaches_only_its_caller() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(10));
+    assert_eq!(counter.ask(PoisonedWork, SOON).await, Err(AskError::Died));
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
+    assert_eq!(stage.supervisor.status()[0].restarts, 0);
+}
+
+#[actix::test]
+async fn the_bound_is_a_bound_from_any_number_of_handles() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(4));
+    let clones: Vec<_> = (0..100).map(|_| counter.clone()).collect();
+    let accepted = clones.iter().filter(|handle| handle.tell(Count).is_ok()).count();
+    assert_eq!(accepted, 4);
+    assert_eq!(counter.tell(Count), Err(Refusal::Full));
+    tokio::task::yield_now().await;
+    assert_eq!(counter.ask(Count, SOON).await, Ok(5));
+}
+
+#[actix::test]
+async fn a_storm_backs_off_and_callers_are_told_at_once() {
+    let stage = Stage::new();
+    let minute = Duration::from_secs(60);
+    let policy = RestartPolicy { intensity: 3, first_backoff: minute, ..RestartPolicy::default() };
+    let policy = RestartPolicy { longest_backoff: minute, ..policy };
+    let counter = stage.here(Spec { policy, ..spec(100) });
+    for _ in 0..4 {
+        counter.tell(Poison).unwrap();
+    }
+    counter.tell(Count).unwrap();
+    while stage.notes.count("restarted") < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        counter.ask(Count, SOON).await,
+        Err(AskError::NotDelivered(Refusal::Down)),
+        "bypassed while backing off"
+    );
+    assert_eq!(stage.supervisor.status()[0].state, ActorState::BackingOff);
+    tokio::time::pause();
+    tokio::time::sleep(minute + Duration::from_millis(1)).await;
+    tokio::time::resume();
+    assert_eq!(counter.ask(Count, SOON).await, Ok(2), "the waiting letter came first");
+}
+
+#[actix::test]
+async fn thousands_of_panics_lose_no_bystander() {
+    let stage = Stage::new();
+    let policy = RestartPolicy { intensity: usize::MAX, ..RestartPolicy::default() };
+    let counter = stage.here(Spec { policy, ..spec(100_000) });
+    for _ in 0..2_000 {
+        counter.tell(Count).unwrap();
+        counter.tell(Poison).unwrap();
+        counter.tell(Count).unwrap();
+    }
+    counter.ask(Count, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(stage.handled.load(Ordering::Relaxed), 4_001);
+}
+
+#[actix::test]
+async fn a_hung_actor_moves_to_a_new_thread_and_keeps_its_queue() {
+    let stage = Stage::new();
+    let counter = stage.supervisor.start_on_own_thread(spec(100), stage.factory()).unwrap();
+    counter.ask(Count, SOON).await.unwrap();
+    assert_eq!(stage.supervisor.strike("counter", Chaos::Hang(Duration::from_secs(3))), 1);
+    let asked_at = crate::clock::monotonic();
+    // Asked before anyone knows of the hang: waits in the inbox and is handled by the successor.
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
+    assert!(crate::clock::monotonic() - asked_at < Duration::from_secs(2), "did not wait it out");
+    assert_eq!(stage.notes.count("restarted counter hang"), 1);
+    assert_eq!(stage.supervisor.status()[0].state, ActorState::Running);
+}
+
+#[actix::test]
+async fn a_factory_that_panics_is_retried() {
+    let stage = Stage::new();
+    let failures = Arc::new(AtomicU64::new(3));
+    let make = stage.factory();
+    let counter = stage.supervisor.start_here(spec(10), move || {
+        assert!(
+            failures
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                .is_err(),
+            "not yet"
+        );
+        make()
+    });
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
+    assert_eq!(stage.supervisor.status()[0].last_panic.as_deref(), Some("not yet"));
+}
+
+#[actix::test]
+async fn the_last_handle_ends_the_actor_after_what_is_queued() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(10));
+    let other = counter.clone();
+    drop(counter);
+    other.ask(Count, SOON).await.unwrap();
+    other.tell(Count).unwrap();
+    drop(other);
+    while stage.supervisor.status().first().is_some_and(|a| a.state != ActorState::Finished) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stage.handled.load(Ordering::Relaxed), 2);
+    assert_eq!(stage.notes.count("restarted"), 0);
+}
+
+#[actix::test]
+async fn a_watched_task_tells_of_its_panic() {
+    let notes = Arc::new(Notes::default());
+    let observer: Arc<dyn Observer> = notes.clone();
+    let died = run_watched("owner", observer, async { panic!("in a task") }).await;
+    assert_eq!(died.map(|(): ()| ()), Err(TaskDied("in a task".into())));
+    assert_eq!(notes.count("task owner in a task"), 1);
+}

@@ -1,0 +1,53 @@
+//! The thread that notices who is stuck.
+//!
+//! Owns: the decision (a plain function of progress and time) and the loop around it. It runs on a
+//! thread of its own because whatever it watches may block any other thread.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// What the watchdog remembers about one actor between looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vigil {
+    handled: u64,
+    since: Instant,
+}
+
+impl Vigil {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { handled: 0, since: now }
+    }
+
+    /// How long the actor has made no progress although something waits for it.
+    pub(super) fn look(&mut self, handled: u64, waiting: bool, now: Instant) -> Duration {
+        if handled != self.handled || !waiting {
+            self.handled = handled;
+            self.since = now;
+        }
+        now.saturating_duration_since(self.since)
+    }
+}
+
+/// Calls `look` every `period` until the sender of `stop` is dropped.
+pub(super) fn run(period: Duration, stop: &Receiver<()>, mut look: impl FnMut(Instant)) {
+    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(period) {
+        look(crate::clock::monotonic());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stuck_means_no_progress_while_something_waits() {
+        let start = crate::clock::monotonic();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut vigil = Vigil::new(start);
+        assert_eq!(vigil.look(0, true, at(100)), Duration::from_millis(100));
+        assert_eq!(vigil.look(1, true, at(200)), Duration::ZERO, "progress resets");
+        assert_eq!(vigil.look(1, true, at(500)), Duration::from_millis(300));
+        assert_eq!(vigil.look(1, false, at(900)), Duration::ZERO, "idle is not stuck");
+        assert_eq!(vigil.look(1, true, at(950)), Duration::from_millis(50));
+    }
+}
