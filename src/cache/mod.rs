@@ -1,1 +1,34 @@
-//! Room: cache.
+//! Three tiers of answers, and one flight for what none of them has.
+//!
+//! ```text
+//!  CacheClient ─Lookup─▶ CacheActor (one per worker) ─▶ memory            fresh or stale: answered here
+//!      │ absent or stale: Fly ─▶ flights (one per key, all workers)
+//!      │                            └─▶ Redis ─▶ SQL ─▶ loader ─▶ stored in all three
+//!      └◀──────────── first usable answer ───────────┘
+//! ```
+//!
+//! Owns: entries, their freshness, the tiers and single flight. Refuses: to store failures. Does not
+//! know what it stores or where it comes from: a miss runs the loader it is given. A tier that is
+//! down is a miss in it, counted, and kept out of the way by a breaker; an actor that is down is
+//! bypassed by its client, which does the same on the shared tables.
+
+mod actor;
+mod client;
+mod entry;
+mod flight;
+mod flights;
+mod freshness;
+mod glob;
+mod key;
+mod plan;
+mod tables;
+pub mod tiers;
+
+pub use actor::CacheActor;
+pub use client::{Answer, CacheClient};
+pub use entry::{Entry, Malformed};
+pub use freshness::Freshness;
+pub use key::CacheKey;
+pub use plan::{Lifetimes, Loaded, Loader, Plan};
+pub use tables::{CacheTables, Cleared};
+pub use tiers::Tier;

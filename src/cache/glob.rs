@@ -1,0 +1,138 @@
+//! Patterns over keys: `*`, `?` and `[a-z]`, as Redis and SQLite read them.
+//!
+//! Owns: the match in memory, so that all three tiers drop the same keys. Backtracks only to the
+//! last star, so no pattern takes more than length times length steps.
+
+/// A pattern.
+#[derive(Debug, Clone)]
+pub(super) struct Glob(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Any,
+    One,
+    Exactly(char),
+    Set { negated: bool, ranges: Vec<(char, char)> },
+}
+
+impl Part {
+    fn accepts(&self, c: char) -> bool {
+        match self {
+            Self::Any | Self::One => true,
+            Self::Exactly(this) => *this == c,
+            Self::Set { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+            }
+        }
+    }
+}
+
+impl Glob {
+    /// Reads a pattern; a bracket that is never closed stands for itself.
+    pub(super) fn new(pattern: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = pattern.chars();
+        while let Some(c) = rest.next() {
+            let part = match c {
+                '*' => Part::Any,
+                '?' => Part::One,
+                '[' => match read_set(rest.as_str()) {
+                    Some((set, after)) => {
+                        rest = after.chars();
+                        set
+                    }
+                    None => Part::Exactly('['),
+                },
+                c => Part::Exactly(c),
+            };
+            parts.push(part);
+        }
+        Self(parts)
+    }
+
+    /// Whether the whole of `text` matches.
+    pub(super) fn matches(&self, text: &str) -> bool {
+        let text: Vec<char> = text.chars().collect();
+        let (mut part, mut at) = (0, 0);
+        let mut star: Option<(usize, usize)> = None;
+        while let Some(c) = text.get(at) {
+            match self.0.get(part) {
+                Some(Part::Any) => {
+                    star = Some((part, at));
+                    part += 1;
+                }
+                Some(other) if other.accepts(*c) => {
+                    part += 1;
+                    at += 1;
+                }
+                _ => {
+                    // Let the last star take one more.
+                    let Some((star_part, star_at)) = star else { return false };
+                    star = Some((star_part, star_at + 1));
+                    part = star_part + 1;
+                    at = star_at + 1;
+                }
+            }
+        }
+        self.0.iter().skip(part).all(|part| *part == Part::Any)
+    }
+}
+
+fn read_set(text: &str) -> Option<(Part, &str)> {
+    let (negated, body) = match text.strip_prefix('^') {
+        Some(body) => (true, body),
+        None => (false, text),
+    };
+    let (inside, after) = body.split_once(']')?;
+    let mut ranges = Vec::new();
+    let mut chars = inside.chars().peekable();
+    while let Some(low) = chars.next() {
+        let high = if chars.peek() == Some(&'-') {
+            chars.next();
+            chars.next().unwrap_or('-')
+        } else {
+            low
+        };
+        ranges.push((low, high));
+    }
+    Some((Part::Set { negated, ranges }, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn patterns_match_whole_keys() {
+        for (pattern, text, expected) in [
+            ("*", "aliexpress:search:1f", true),
+            ("aliexpress:search:*", "aliexpress:search:1f", true),
+            ("aliexpress:search:*", "aliexpress:hot:1f", false),
+            ("*:search:*", "aliexpress:search:1f", true),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("a[b-d]e", "ace", true),
+            ("a[^b-d]e", "ace", false),
+            ("a[", "a[", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_pattern_is_safe(pattern in ".{0,40}", text in ".{0,80}") {
+            let _matched: bool = Glob::new(&pattern).matches(&text);
+        }
+
+        #[test]
+        fn a_text_without_signs_matches_itself(text in "[a-z0-9:]{0,40}") {
+            prop_assert!(Glob::new(&text).matches(&text));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The first tier: this process's memory, bounded by entries and by bytes at once.
+//!
+//! Owns: the bound. Scan resistance is quick_cache's (an S3-FIFO relative): a crawl through keys
+//! never asked for again does not empty it. Entries leave by weight only; freshness is judged at
+//! reading.
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+
+use crate::cache::entry::Entry;
+use crate::cache::key::CacheKey;
+use crate::metrics::CacheMetrics;
+
+/// Bytes an entry costs beside its body and key.
+const OVERHEAD: u64 = 160;
+
+/// The memory tier. Cheap to clone; all clones are the same table.
+#[derive(Debug, Clone)]
+pub struct MemoryTier {
+    entries: Arc<Cache<CacheKey, Arc<Entry>, Weigh, DefaultHashBuilder, Evictions>>,
+}
+
+/// Weighs an entry so that one bound keeps two: each costs its bytes, but at least its share of the
+/// bytes. A full table then holds at most so many bytes and at most so many entries.
+#[derive(Debug, Clone)]
+struct Weigh {
+    at_least: u64,
+}
+
+impl Weighter<CacheKey, Arc<Entry>> for Weigh {
+    fn weight(&self, key: &CacheKey, entry: &Arc<Entry>) -> u64 {
+        let bytes = entry.body.len().saturating_add(key.as_str().len());
+        u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(OVERHEAD).max(self.at_least)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Evictions(CacheMetrics);
+
+impl Lifecycle<CacheKey, Arc<Entry>> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: CacheKey, _: Arc<Entry>) {
+        self.0.evicted(1);
+    }
+}
+
+impl MemoryTier {
+    /// A table of at most `items` entries and `bytes` bytes; what leaves for want of room is counted.
+    #[must_use]
+    pub fn new(items: usize, bytes: u64, metrics: CacheMetrics) -> Self {
+        let items = items.max(1);
+        let share = bytes / u64::try_from(items).unwrap_or(u64::MAX);
+        let weigh = Weigh { at_least: share.max(1) };
+        let entries = Cache::with(
+            items,
+            bytes.max(1),
+            weigh,
+            DefaultHashBuilder::default(),
+            Evictions(metrics),
+        );
+        Self { entries: Arc::new(entries) }
+    }
+
+    /// What is kept under `key`, whatever its age.
+    #[must_use]
+    pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// Keeps `entry`, unless it is heavier than the table.
+    pub fn put(&self, key: CacheKey, entry: Arc<Entry>) {
+        self.entries.insert(key, entry);
+    }
+
+    /// Drops `key`; whether it was there.
+    pub fn remove(&self, key: &CacheKey) -> bool {
+        self.entries.remove(key).is_some()
+    }
+
+    /// Drops every key that `matches`; says how many.
+    pub fn remove_matching(&self, matches: impl Fn(&str) -> bool) -> usize {
+        let mut removed = 0_usize;
+        self.entries.retain(|key, _| {
+            let keep = !matches(key.as_str());
+            removed = removed.saturating_add(usize::from(!keep));
+            keep
+        });
+        removed
+    }
+
+    /// Entries kept now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.len() == 0
+    }
+
+    /// Bytes charged for them (each at least its share of the bound).
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.iter().map(|(_, e)| u64::try_from(e.body.len()).unwrap_or(0)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::metrics::Metrics;
+    use bytes::Bytes;
+
+    fn entry(size: usize) -> Arc<Entry> {
+        let at = Timestamp::from_millis(0);
+        Arc::new(Entry::new(Bytes::from(vec![0; size]), at, at, at, false))
+    }
+
+    fn filled(items: usize, bytes: u64, count: usize, size: usize) -> MemoryTier {
+        let tier = MemoryTier::new(items, bytes, Metrics::new().cache().clone());
+        for n in 0..count {
+            tier.put(CacheKey::new(format!("s:o:{n}")), entry(size));
+        }
+        tier
+    }
+
+    #[test]
+    fn small_entries_are_bounded_by_number() {
+        let tier = filled(1_000, 100_000_000, 5_000, 10);
+        assert!(tier.len() <= 1_000, "{}", tier.len());
+        assert!(tier.len() >= 900, "{}", tier.len());
+    }
+
+    #[test]
+    fn large_entries_are_bounded_by_bytes() {
+        let tier = filled(1_000, 1_000_000, 500, 10_000);
+        assert!(tier.bytes() <= 1_000_000, "{}", tier.bytes());
+        assert!(tier.len() >= 50, "{}", tier.len());
+    }
+
+    #[test]
+    fn what_is_too_heavy_is_not_kept() {
+        let tier = filled(10, 1_000, 1, 5_000);
+        assert!(tier.is_empty());
+    }
+
+    #[test]
+    fn matching_keys_leave() {
+        let tier = filled(100, 1_000_000, 30, 10);
+        assert_eq!(tier.remove_matching(|key| key.ends_with('7')), 3);
+        assert_eq!(tier.len(), 27);
+        assert!(tier.remove(&CacheKey::new("s:o:1")));
+        assert!(!tier.remove(&CacheKey::new("s:o:1")));
+    }
+}

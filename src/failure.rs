@@ -1,0 +1,58 @@
+//! Why there is no answer: the one vocabulary that every room between upstream and client shares.
+//!
+//! Owns: the kinds of failure and what a caller may do about them. Refuses: to carry texts of the
+//! upstream to clients; the reason is for the log. HTTP statuses are `http`'s business.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What kind of failure it is; each has its own code in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The upstream refuses for good: our configuration, our permission, or the request.
+    UpstreamRejected,
+    /// The upstream fails or cannot be reached.
+    UpstreamUnavailable,
+    /// Too much is already waiting.
+    Overloaded,
+    /// The breaker is open: the upstream is not asked.
+    CircuitOpen,
+    /// Time ran out.
+    DeadlineExceeded,
+    /// A fault of ours.
+    Internal,
+}
+
+/// A failure on the way to an answer. Cheap to clone: a flight shares it with all its callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind.
+    pub kind: FailureKind,
+    /// When trying again may help.
+    pub retry_after: Option<Duration>,
+    /// What happened, for the log.
+    pub reason: String,
+}
+
+impl Failure {
+    /// A failure without a known time to wait.
+    #[must_use]
+    pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self { kind, retry_after: None, reason: reason.into() }
+    }
+
+    /// The same, with the time after which trying again may help.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.reason)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,244 @@
+//! Every error a client can get: its code, its status, its sentence.
+//!
+//! Owns: the error table of the contract and the only place outside actix that names statuses.
+//! Refuses: to show causes. What a client reads is written here; what happened is in the log.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::failure::{Failure, FailureKind};
+use crate::products::InvalidField;
+
+/// The kinds of error a client can get, one for each code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// A parameter or body is wrong.
+    InvalidRequest,
+    /// A key is needed.
+    KeyRequired,
+    /// Not for this caller.
+    Forbidden,
+    /// On the deny list.
+    Blocked,
+    /// No such thing.
+    NotFound,
+    /// The path exists, but not with this method.
+    MethodNotAllowed,
+    /// The request took too long to arrive.
+    RequestTimeout,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body is not of a type that is read here.
+    UnsupportedMediaType,
+    /// Too many requests.
+    RateLimited,
+    /// A pattern of abuse.
+    AbuseThrottled,
+    /// A fault of ours.
+    Internal,
+    /// The upstream refuses for good.
+    UpstreamRejected,
+    /// The upstream fails.
+    UpstreamUnavailable,
+    /// Too much is waiting.
+    Overloaded,
+    /// The breaker is open.
+    CircuitOpen,
+    /// Time ran out.
+    DeadlineExceeded,
+}
+
+impl ErrorCode {
+    /// The code in the answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::KeyRequired => "key_required",
+            Self::Forbidden => "forbidden",
+            Self::Blocked => "blocked",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RateLimited => "rate_limited",
+            Self::AbuseThrottled => "abuse_throttled",
+            Self::Internal => "internal",
+            Self::UpstreamRejected => "upstream_rejected",
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::Overloaded => "overloaded",
+            Self::CircuitOpen => "circuit_open",
+            Self::DeadlineExceeded => "deadline_exceeded",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::KeyRequired => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::Blocked => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RateLimited | Self::AbuseThrottled => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamRejected => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnavailable | Self::Overloaded | Self::CircuitOpen => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::RequestTimeout
+                | Self::RateLimited
+                | Self::AbuseThrottled
+                | Self::UpstreamUnavailable
+                | Self::Overloaded
+                | Self::CircuitOpen
+                | Self::DeadlineExceeded
+        )
+    }
+
+    /// The code for an error that actix made, by its status.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            401 => Self::KeyRequired,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::MethodNotAllowed,
+            408 => Self::RequestTimeout,
+            413 => Self::BodyTooLarge,
+            415 => Self::UnsupportedMediaType,
+            429 => Self::RateLimited,
+            503 => Self::Overloaded,
+            400..=499 => Self::InvalidRequest,
+            _ => Self::Internal,
+        }
+    }
+
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "The request is malformed.",
+            Self::KeyRequired => "This needs an API key, in x-internal-key or Authorization.",
+            Self::Forbidden => "This is not allowed.",
+            Self::Blocked => "This client is blocked.",
+            Self::NotFound => "There is nothing at this address.",
+            Self::MethodNotAllowed => "This address does not take this method.",
+            Self::RequestTimeout => "The request took too long to arrive.",
+            Self::BodyTooLarge => "The body is too large.",
+            Self::UnsupportedMediaType => "The body must be application/json.",
+            Self::RateLimited => "Too many requests; come back later.",
+            Self::AbuseThrottled => "This looks like abuse; come back later.",
+            Self::Internal => "Something went wrong here; the request id tells us where to look.",
+            Self::UpstreamRejected => {
+                "The product service refuses these requests; its configuration needs attention."
+            }
+            Self::UpstreamUnavailable => "The product service is unavailable; come back later.",
+            Self::Overloaded => "Too much is waiting; come back later.",
+            Self::CircuitOpen => {
+                "The product service has been failing and is given a rest; come back later."
+            }
+            Self::DeadlineExceeded => "No answer in time; come back later.",
+        }
+    }
+}
+
+/// An error on its way to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// Which.
+    pub code: ErrorCode,
+    /// The sentence for a person.
+    pub message: String,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+    /// What happened; for the log only.
+    pub cause: Option<String>,
+}
+
+impl ApiError {
+    /// An error with its usual sentence.
+    #[must_use]
+    pub fn new(code: ErrorCode) -> Self {
+        Self { code, message: code.sentence().to_owned(), retry_after: None, cause: None }
+    }
+
+    /// An error with a sentence of its own.
+    #[must_use]
+    pub fn with_message(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::new(code) }
+    }
+
+    /// The same, to be tried again after `wait`.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same with a cause for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// Without a body: the outermost middleware writes it, for every error alike.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+/// Shortest wait told to a client when nothing better is known.
+const USUAL_WAIT: Duration = Duration::from_secs(2);
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        let code = match failure.kind {
+            FailureKind::UpstreamRejected => ErrorCode::UpstreamRejected,
+            FailureKind::UpstreamUnavailable => ErrorCode::UpstreamUnavailable,
+            FailureKind::Overloaded => ErrorCode::Overloaded,
+            FailureKind::CircuitOpen => ErrorCode::CircuitOpen,
+            FailureKind::DeadlineExceeded => ErrorCode::DeadlineExceeded,
+            FailureKind::Internal => ErrorCode::Internal,
+        };
+        let wait = failure.retry_after.or(code.is_retryable().then_some(USUAL_WAIT));
+        Self { retry_after: wait, cause: Some(failure.reason), ..Self::new(code) }
+    }
+}
+
+impl From<Vec<InvalidField>> for ApiError {
+    fn from(problems: Vec<InvalidField>) -> Self {
+        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Self::with_message(ErrorCode::InvalidRequest, all.join("; "))
+    }
+}
