@@ -1,0 +1,151 @@
+//! `MetricsActor`: takes in what the workers saw, answers questions about the recent past.
+//!
+//! Owns: nothing but its parts; the windows and lists are a table older than the actor, the counts
+//! are in the registry. Accepts: [`Observed`] in batches, [`Report`], [`RecentRequests`],
+//! [`SlowRequests`], [`Reset`]. Sends: nothing. When overloaded: its handle drops batches and
+//! counts them under `actor_events_dropped_total`; exact counts do not come through here and do
+//! not suffer. When dead: the same, and reports are answered again after the restart with
+//! everything the table held.
+
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
+
+use super::actors::OneActorMetrics;
+use super::catalogue::Metrics;
+use super::recent::{RecentRequest, RequestSeen};
+use super::report::MonitoringReport;
+use super::table::MonitoringTable;
+use crate::clock;
+
+/// The name of this actor in labels, status and logs.
+pub const NAME: &str = "metrics";
+
+/// From which duration on a request is listed as slow, unless configured otherwise.
+pub const SLOW_THRESHOLD: Duration = Duration::from_secs(1);
+
+/// What the actor works with; all of it outlives the actor.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// The registry table.
+    pub metrics: Metrics,
+    /// The table of observations.
+    pub table: MonitoringTable,
+}
+
+impl Parts {
+    /// Parts with an empty table that begins now.
+    #[must_use]
+    pub fn new(metrics: Metrics, slow_threshold: Duration) -> Self {
+        let table = MonitoringTable::new(slow_threshold, clock::monotonic(), clock::now());
+        Self { metrics, table }
+    }
+}
+
+/// Keeper of windows, percentiles and recent requests.
+#[derive(Debug)]
+pub struct MetricsActor {
+    parts: Parts,
+    own: OneActorMetrics,
+}
+
+impl MetricsActor {
+    /// An actor over these parts; any number of incarnations may follow one another.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let own = parts.metrics.actors().of(NAME);
+        Self { parts, own }
+    }
+}
+
+impl Actor for MetricsActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for MetricsActor {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        *self = Self::new(self.parts.clone());
+    }
+}
+
+/// Requests a worker saw answered, oldest first. Droppable.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Observed(pub Vec<RequestSeen>);
+
+impl Handler<Observed> for MetricsActor {
+    type Result = ();
+
+    fn handle(&mut self, Observed(batch): Observed, _: &mut Context<Self>) {
+        let (now, wall) = (clock::monotonic(), clock::now());
+        let mut table = self.parts.table.lock();
+        for seen in batch {
+            table.observe(seen, now, wall);
+        }
+    }
+}
+
+/// Asks for everything at once.
+#[derive(Debug, Message)]
+#[rtype(result = "MonitoringReport")]
+pub struct Report;
+
+impl Handler<Report> for MetricsActor {
+    type Result = MessageResult<Report>;
+
+    fn handle(&mut self, _: Report, _: &mut Context<Self>) -> Self::Result {
+        let Parts { metrics, table } = &self.parts;
+        let dropped = self.own.dropped_so_far();
+        let (now, wall) = (clock::monotonic(), clock::now());
+        MessageResult(MonitoringReport::new(metrics, &table.lock(), dropped, now, wall))
+    }
+}
+
+/// Asks for the last requests, newest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<RecentRequest>")]
+pub struct RecentRequests {
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Handler<RecentRequests> for MetricsActor {
+    type Result = MessageResult<RecentRequests>;
+
+    fn handle(&mut self, asked: RecentRequests, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.parts.table.lock().recent(asked.limit))
+    }
+}
+
+/// Asks for the last slow requests, newest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<RecentRequest>")]
+pub struct SlowRequests {
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Handler<SlowRequests> for MetricsActor {
+    type Result = MessageResult<SlowRequests>;
+
+    fn handle(&mut self, asked: SlowRequests, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.parts.table.lock().slow(asked.limit))
+    }
+}
+
+/// Forgets windows, minutes and lists. Counts stay: a counter never goes back.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reset;
+
+impl Handler<Reset> for MetricsActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Reset, _: &mut Context<Self>) {
+        self.parts.table.lock().reset(clock::monotonic(), clock::now());
+    }
+}
+
+#[cfg(test)]
+#[path = "actor_tests.rs"]
+mod tests;

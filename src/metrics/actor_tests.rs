@@ -1,0 +1,116 @@
+use actix::{Addr, Supervisor};
+
+use super::*;
+use crate::metrics::labels::Method;
+use crate::metrics::recent::tests::seen;
+
+/// Stops the actor from within.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Handler<Stop> for MetricsActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        actix::ActorContext::stop(ctx);
+    }
+}
+
+fn started() -> (Addr<MetricsActor>, Metrics) {
+    let metrics = Metrics::new();
+    let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
+    (Supervisor::start(|_| MetricsActor::new(parts)), metrics)
+}
+
+fn slow_failure() -> RequestSeen {
+    RequestSeen {
+        status: 503,
+        duration: Duration::from_secs(2),
+        ..seen("slow", clock::monotonic())
+    }
+}
+
+#[actix::test]
+async fn a_report_holds_exact_counts_and_windows() {
+    let (actor, metrics) = started();
+    let route = metrics.http().route("/a");
+    route.finished(Method::Get, 200, Duration::from_millis(1));
+    route.finished(Method::Get, 503, Duration::from_secs(2));
+    metrics.http().route("/b").finished(Method::Post, 400, Duration::from_millis(1));
+    metrics.cache().hit("search", "memory");
+    metrics.actors().of(NAME).events_dropped(3);
+    let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
+    actor.send(Observed(batch)).await.unwrap();
+
+    let report = actor.send(Report).await.unwrap();
+    assert_eq!((report.totals.requests, report.totals.client_errors), (3, 1));
+    assert_eq!((report.totals.server_errors, report.events_dropped), (1, 3));
+    assert_eq!(report.cache.hits, 1);
+    let spans: Vec<_> = report.windows.iter().map(|w| (w.window_seconds, w.requests)).collect();
+    assert_eq!(spans, [(60, 2), (300, 2)]);
+    assert!((report.windows[0].error_rate_percent - 50.0).abs() < 1e-9);
+    let [a, b] = report.endpoints.as_slice() else { panic!("two endpoints: {report:?}") };
+    assert_eq!((a.route, a.requests, a.server_errors), ("/a", 2, 1));
+    assert_eq!(a.window.as_ref().map(|window| window.requests), Some(2));
+    assert_eq!((b.route, b.client_errors, &b.window), ("/b", 1, &None));
+    assert!(!report.minutes.is_empty());
+}
+
+#[actix::test]
+async fn the_lists_hold_recent_and_slow_requests_until_a_reset() {
+    let (actor, _) = started();
+    let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
+    actor.send(Observed(batch)).await.unwrap();
+    let recent = actor.send(RecentRequests { limit: 10 }).await.unwrap();
+    let ids: Vec<_> = recent.iter().map(|request| request.request_id.as_str()).collect();
+    assert_eq!(ids, ["slow", "quick"]);
+    let slow = actor.send(SlowRequests { limit: 10 }).await.unwrap();
+    assert_eq!(slow.len(), 1);
+
+    actor.send(Reset).await.unwrap();
+    assert!(actor.send(RecentRequests { limit: 10 }).await.unwrap().is_empty());
+    assert!(actor.send(SlowRequests { limit: 10 }).await.unwrap().is_empty());
+    assert_eq!(actor.send(Report).await.unwrap().windows[1].requests, 0);
+}
+
+#[actix::test]
+async fn a_restarted_actor_remembers_everything() {
+    let (actor, _) = started();
+    actor.send(Observed(vec![seen("before", clock::monotonic())])).await.unwrap();
+    actor.do_send(Stop);
+    actor.send(Observed(vec![seen("after", clock::monotonic())])).await.unwrap();
+    assert_eq!(actor.send(RecentRequests { limit: 10 }).await.unwrap().len(), 2);
+    assert_eq!(actor.send(Report).await.unwrap().windows[0].requests, 2);
+}
+
+#[actix::test]
+async fn a_report_serialises_with_the_fields_it_promises() {
+    let (actor, metrics) = started();
+    metrics.http().route("/a").finished(Method::Get, 200, Duration::from_millis(1));
+    actor.send(Observed(vec![seen("x", clock::monotonic())])).await.unwrap();
+    let json = serde_json::to_value(actor.send(Report).await.unwrap()).unwrap();
+    for pointer in [
+        "/generated_ms",
+        "/totals/requests",
+        "/windows/0/latency_ms/p99",
+        "/windows/0/requests_per_second",
+        "/endpoints/0/window/latency_ms/p50",
+        "/minutes/0/start_ms",
+        "/cache/by_tier",
+        "/events_dropped",
+    ] {
+        assert!(json.pointer(pointer).is_some(), "{pointer} in {json}");
+    }
+    assert_eq!(json.pointer("/endpoints/0/method").unwrap(), "GET");
+}
+
+#[actix::test]
+async fn restarting_rebuilds_from_the_same_parts() {
+    let parts = Parts::new(Metrics::new(), SLOW_THRESHOLD);
+    let mut actor = MetricsActor::new(parts.clone());
+    let mut context = Context::new();
+    parts.table.lock().observe(seen("x", clock::monotonic()), clock::monotonic(), clock::now());
+    actor.restarting(&mut context);
+    assert_eq!(actor.parts.table.lock().recent(9).len(), 1);
+}

@@ -1,0 +1,232 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::metrics::labels::{BreakerState, Method};
+
+/// Every metric touched once; an untouched family has no samples and is not exposed.
+fn touched() -> Metrics {
+    let metrics = Metrics::new();
+    let ms = Duration::from_millis(1);
+    metrics.http().route("/api/products/details/{product_id}").finished(Method::Get, 200, ms);
+    drop(metrics.http().begin());
+    touch_cache(&metrics);
+    let upstream = metrics.upstream();
+    upstream.called("aliexpress.affiliate.product.query", "ok", ms);
+    upstream.retried();
+    upstream.budget_remaining(4_999);
+    upstream.breaker_moved("aliexpress", BreakerState::Open);
+    upstream.cache_breaker_state("redis", BreakerState::HalfOpen);
+    metrics.limits().refused("/api/products/search", "ip");
+    metrics.limits().abuse_detected("repeated_query");
+    metrics.limits().list_sizes(1, 2);
+    let actor = metrics.actors().of("cache");
+    actor.came_up();
+    actor.restarted("panic");
+    actor.task_panicked();
+    metrics.products_dropped("title_too_short", 1);
+    metrics.response_compressed(1_234);
+    metrics.log_lines_dropped(1);
+    metrics.database_query("load_entry", ms);
+    metrics
+}
+
+fn touch_cache(metrics: &Metrics) {
+    let cache = metrics.cache();
+    cache.hit("search", "memory");
+    cache.tier_miss("search", "redis");
+    cache.miss("search");
+    cache.error("search", "redis");
+    cache.latency("search", "get").observe(Duration::from_micros(3));
+    cache.invalidated("search", "admin", 2);
+    cache.evicted(1);
+    cache.warmed(1);
+    cache.served(Duration::from_secs(12));
+    cache.size("memory", 10, 2_048);
+    cache.corrupt_entry("database");
+    cache.writes_dropped("database", 1);
+}
+
+/// Name, type and label names of every family, in a line each, sorted. Process metrics depend on
+/// the system and are left out.
+fn families(text: &str) -> String {
+    let mut families = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let sample = text.lines().find(|line| belongs(line, name)).unwrap_or_default();
+        families.insert(name.to_owned(), format!("{kind} {}", label_names(sample)));
+    }
+    families.retain(|name, _| !name.starts_with("process_"));
+    families.iter().map(|(name, kind)| format!("{name} {}\n", kind.trim_end())).collect()
+}
+
+fn belongs(line: &str, family: &str) -> bool {
+    let name = line.split(['{', ' ']).next().unwrap_or_default();
+    [family.to_owned(), format!("{family}_count"), format!("{family}_total")]
+        .contains(&name.to_owned())
+}
+
+fn label_names(sample: &str) -> String {
+    let Some((_, rest)) = sample.split_once('{') else { return String::new() };
+    let (labels, _) = rest.rsplit_once('}').unwrap();
+    let names: Vec<_> = labels.split("\",").filter_map(|label| label.split('=').next()).collect();
+    names.join(",")
+}
+
+#[test]
+fn the_prometheus_text_has_every_name_type_and_label() {
+    let text = render(&touched(), Format::Prometheus).unwrap();
+    insta::assert_snapshot!(families(&text), @r"
+    actor_events_dropped_total counter actor
+    actor_queue_length gauge actor
+    actor_restarts_total counter actor,reason
+    actor_task_panics_total counter actor
+    actor_up gauge actor
+    cache_bytes gauge tier
+    cache_circuit_breaker_state gauge cache_type
+    cache_corrupt_entries_total counter tier
+    cache_entries gauge tier
+    cache_errors_total counter cache_type,cache_layer
+    cache_evictions_total counter
+    cache_hits_total counter cache_type,cache_layer
+    cache_invalidations_total counter cache_type,reason
+    cache_misses_total counter cache_type,cache_layer
+    cache_operation_latency_seconds histogram cache_type,operation
+    cache_served_age_seconds histogram
+    cache_warmed_total counter
+    cache_writes_dropped_total counter tier
+    circuit_breaker_state gauge name
+    circuit_breaker_transitions_total counter name,to
+    database_query_duration_seconds histogram operation
+    http_request_duration_seconds histogram method,route
+    http_requests_in_flight gauge
+    http_requests_total counter method,route,status
+    log_lines_dropped_total counter
+    products_dropped_total counter reason
+    rate_limit_abuse_detected_total counter pattern
+    rate_limit_blacklist_size gauge
+    rate_limit_hits_total counter endpoint,type
+    rate_limit_whitelist_size gauge
+    response_compressed_bytes_total counter
+    upstream_budget_remaining gauge
+    upstream_call_duration_seconds histogram
+    upstream_calls_total counter method,outcome
+    upstream_retries_total counter
+    ");
+}
+
+#[test]
+fn every_name_of_the_contract_is_there() {
+    let text = render(&touched(), Format::Prometheus).unwrap();
+    for sample in [
+        "http_requests_total{method=\"GET\",route=\"/api/products/details/{product_id}\",status=\"200\"} 1",
+        "http_request_duration_seconds_count{method=\"GET\",route=\"/api/products/details/{product_id}\"} 1",
+        "http_requests_in_flight 0",
+        "cache_hits_total{cache_type=\"search\",cache_layer=\"memory\"} 1",
+        "cache_misses_total{cache_type=\"search\",cache_layer=\"none\"} 1",
+        "cache_operation_latency_seconds_count{cache_type=\"search\",operation=\"get\"} 1",
+        "cache_invalidations_total{cache_type=\"search\",reason=\"admin\"} 2",
+        "cache_evictions_total 1",
+        "cache_warmed_total 1",
+        "cache_served_age_seconds_bucket{le=\"60.0\"} 1",
+        "circuit_breaker_state{name=\"aliexpress\"} 1",
+        "cache_circuit_breaker_state{cache_type=\"redis\"} 2",
+        "circuit_breaker_transitions_total{name=\"aliexpress\",to=\"open\"} 1",
+        "upstream_calls_total{method=\"aliexpress.affiliate.product.query\",outcome=\"ok\"} 1",
+        "upstream_call_duration_seconds_count 1",
+        "upstream_retries_total 1",
+        "upstream_budget_remaining 4999",
+        "rate_limit_hits_total{endpoint=\"/api/products/search\",type=\"ip\"} 1",
+        "rate_limit_abuse_detected_total{pattern=\"repeated_query\"} 1",
+        "rate_limit_whitelist_size 1",
+        "rate_limit_blacklist_size 2",
+        "actor_restarts_total{actor=\"cache\",reason=\"panic\"} 1",
+        "actor_queue_length{actor=\"cache\"} 0",
+        "actor_up{actor=\"cache\"} 1",
+        "products_dropped_total{reason=\"title_too_short\"} 1",
+        "response_compressed_bytes_total 1234",
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample} in\n{text}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_metrics_have_their_conventional_names() {
+    let text = render(&Metrics::new(), Format::Prometheus).unwrap();
+    for family in [
+        "# TYPE process_cpu_seconds_total counter",
+        "# TYPE process_start_time_seconds gauge",
+        "# TYPE process_resident_memory_bytes gauge",
+        "# TYPE process_virtual_memory_bytes gauge",
+        "# TYPE process_open_fds gauge",
+        "# TYPE process_max_fds gauge",
+        "# TYPE process_threads gauge",
+    ] {
+        assert!(text.lines().any(|line| line == family), "{family} in\n{text}");
+    }
+}
+
+#[test]
+fn every_sample_belongs_to_a_family_with_help_and_type() {
+    let text = render(&touched(), Format::Prometheus).unwrap();
+    let named = |prefix: &str| -> Vec<String> {
+        text.lines()
+            .filter_map(|line| line.strip_prefix(prefix))
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect()
+    };
+    let (helps, types) = (named("# HELP "), named("# TYPE "));
+    assert_eq!(helps, types);
+    let mut unique = types.clone();
+    unique.sort();
+    unique.dedup();
+    assert_eq!(unique.len(), types.len());
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let known = |name: &str| types.iter().any(|family| family == name);
+        assert!(known(name) || base.is_some_and(known), "{line}");
+    }
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
+}
+
+#[test]
+fn open_metrics_names_the_family_and_ends() {
+    let text = render(&touched(), Format::OpenMetrics).unwrap();
+    assert!(text.contains("# TYPE http_requests counter\n"));
+    assert!(text.contains("\nhttp_requests_total{"));
+    assert!(text.contains("# UNIT process_resident_memory_bytes bytes\n"));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn the_format_follows_accept() {
+    for accept in [None, Some(""), Some("*/*"), Some("text/plain"), Some("garbage;;,,;=")] {
+        assert_eq!(Format::negotiate(accept), Format::Prometheus, "{accept:?}");
+    }
+    let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;\
+                        version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    assert_eq!(Format::negotiate(Some(prometheus_2)), Format::OpenMetrics);
+    let refused = "application/openmetrics-text;q=0, text/plain";
+    assert_eq!(Format::negotiate(Some(refused)), Format::Prometheus);
+    assert!(Format::OpenMetrics.content_type().starts_with("application/openmetrics-text"));
+    assert!(Format::Prometheus.content_type().contains("version=0.0.4"));
+}
+
+#[test]
+fn scraping_while_counting_is_safe() {
+    let metrics = touched();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let route = metrics.http().route("/a");
+            for _ in 0..20_000 {
+                route.finished(Method::Get, 200, Duration::from_micros(80));
+            }
+        });
+        for _ in 0..20 {
+            assert!(render(&metrics, Format::Prometheus).is_ok());
+        }
+    });
+    assert_eq!(metrics.http().totals().requests, 20_001);
+}

@@ -1,0 +1,79 @@
+//! What the limiter counts: refusals, abuse, sizes of the access lists.
+//!
+//! Owns: `rate_limit_*`. Refuses: addresses and keys as labels, of which there is no end.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::family::{Labelled, Registrar};
+
+/// Metrics of limits and access lists; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LimitMetrics {
+    hits: Labelled<Counter, 2>,
+    abuse: Labelled<Counter, 1>,
+    whitelist_size: Gauge,
+    blacklist_size: Gauge,
+}
+
+impl LimitMetrics {
+    /// Registers the `rate_limit_*` metrics.
+    pub(super) fn register(registrar: &mut Registrar) -> Self {
+        Self {
+            hits: registrar.counters(
+                "rate_limit_hits",
+                "Requests refused by a limit, by the limit's own type",
+                ["endpoint", "type"],
+            ),
+            abuse: registrar.counters(
+                "rate_limit_abuse_detected",
+                "Clients found abusive, by what gave them away",
+                ["pattern"],
+            ),
+            whitelist_size: registrar
+                .gauge("rate_limit_whitelist_size", "Entries on the allow list"),
+            blacklist_size: registrar
+                .gauge("rate_limit_blacklist_size", "Entries on the deny list"),
+        }
+    }
+
+    /// Counts a refused request: the route template, and which limit it was (`ip`, `key`, …).
+    pub fn refused(&self, endpoint: &'static str, kind: &'static str) {
+        self.hits.at([endpoint, kind]).inc();
+    }
+
+    /// Counts a client found abusive, for example by `repeated_query`.
+    pub fn abuse_detected(&self, pattern: &'static str) {
+        self.abuse.at([pattern]).inc();
+    }
+
+    /// Sets how many entries the lists have.
+    pub fn list_sizes(&self, whitelist: usize, blacklist: usize) {
+        let clamp = |size| i64::try_from(size).unwrap_or(i64::MAX);
+        self.whitelist_size.set(clamp(whitelist));
+        self.blacklist_size.set(clamp(blacklist));
+    }
+
+    /// Refusals counted so far for one route template and limit.
+    #[must_use]
+    pub fn refusals(&self, endpoint: &'static str, kind: &'static str) -> u64 {
+        self.hits.at([endpoint, kind]).get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_and_sizes_are_kept() {
+        let limits = LimitMetrics::register(&mut Registrar::default());
+        limits.refused("/api/products/search", "ip");
+        limits.abuse_detected("sequential_ids");
+        limits.list_sizes(2, 3);
+        limits.list_sizes(1, 4);
+        assert_eq!(limits.refusals("/api/products/search", "ip"), 1);
+        assert_eq!(limits.refusals("/api/products/search", "key"), 0);
+        assert_eq!((limits.whitelist_size.get(), limits.blacklist_size.get()), (1, 4));
+    }
+}

@@ -1,0 +1,201 @@
+//! The `process_*` metrics of the Prometheus convention, read from `/proc` when asked for.
+//!
+//! Owns: reading and understanding the files of Linux' proc file system (proc(5)). Refuses: to
+//! guess; a value that cannot be read, and every value where there is no `/proc`, is left out of
+//! the exposition. A scrape costs a few reads of memory-backed files.
+
+use std::fs;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+/// Clock ticks a second in `/proc/self/stat` (`USER_HZ`). Linux fixes it at 100 on every platform
+/// this is built for; asking `sysconf` would need unsafe code.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Reads the process' own figures at every scrape.
+#[derive(Debug, Default)]
+pub(super) struct ProcessCollector;
+
+/// What is known about the process; `None` where it could not be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProcessFigures {
+    /// Processor time used so far, user and system.
+    pub cpu: Option<Duration>,
+    /// When the process started, as time since the Unix epoch.
+    pub start: Option<Duration>,
+    /// Memory in use that is not swapped out, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// Address space in use, in bytes.
+    pub virtual_bytes: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Open file descriptors.
+    pub open_fds: Option<u64>,
+    /// How many file descriptors may be open.
+    pub max_fds: Option<u64>,
+}
+
+/// Memory of this process that is not swapped out, in bytes; `None` where there is no `/proc`.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    status_value(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(from_kib)
+}
+
+impl ProcessFigures {
+    /// Reads everything anew.
+    #[must_use]
+    pub fn read() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let system = fs::read_to_string("/proc/stat").unwrap_or_default();
+        Self {
+            cpu: cpu_time(&stat),
+            start: start_time(&stat, &system),
+            resident_bytes: status_value(&status, "VmRSS:").map(from_kib),
+            virtual_bytes: status_value(&status, "VmSize:").map(from_kib),
+            threads: status_value(&status, "Threads:"),
+            open_fds: open_fds(),
+            max_fds: max_fds(&limits),
+        }
+    }
+}
+
+/// The number after `key` in `/proc/self/status`.
+fn status_value(status: &str, key: &str) -> Option<u64> {
+    let rest = status.lines().find_map(|line| line.strip_prefix(key))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+fn from_kib(kib: u64) -> u64 {
+    kib.saturating_mul(1_024)
+}
+
+/// Field `number` of `/proc/self/stat`, counted as in proc(5). The second is the program's name in
+/// parentheses and may itself hold blanks and parentheses: counting starts behind the last one.
+fn stat_field(stat: &str, number: usize) -> Option<u64> {
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_millis(count.saturating_mul(1_000 / TICKS_PER_SECOND))
+}
+
+fn cpu_time(stat: &str) -> Option<Duration> {
+    Some(ticks(stat_field(stat, 14)?.saturating_add(stat_field(stat, 15)?)))
+}
+
+fn start_time(stat: &str, system: &str) -> Option<Duration> {
+    let booted = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim();
+    Some(Duration::from_secs(booted.parse().ok()?).saturating_add(ticks(stat_field(stat, 22)?)))
+}
+
+/// The soft limit; `unlimited` is no number and left out.
+fn max_fds(limits: &str) -> Option<u64> {
+    let rest = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// Open descriptors without the one that reading the directory itself takes.
+fn open_fds() -> Option<u64> {
+    let open = fs::read_dir("/proc/self/fd").ok()?.count();
+    u64::try_from(open).ok()?.checked_sub(1)
+}
+
+impl Collector for ProcessCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let figures = ProcessFigures::read();
+        if let Some(cpu) = figures.cpu {
+            let counter = ConstCounter::new(cpu.as_secs_f64());
+            let help = "Processor time used, user and system.";
+            let unit = Some(&Unit::Seconds);
+            let sample =
+                encoder.encode_descriptor("process_cpu", help, unit, counter.metric_type())?;
+            counter.encode(sample)?;
+        }
+        if let Some(start) = figures.start {
+            let gauge = ConstGauge::new(start.as_secs_f64());
+            let help = "When the process started, in seconds since the Unix epoch.";
+            let unit = Some(&Unit::Seconds);
+            let sample =
+                encoder.encode_descriptor("process_start_time", help, unit, gauge.metric_type())?;
+            gauge.encode(sample)?;
+        }
+        encode_sizes(&mut encoder, &figures)
+    }
+}
+
+fn encode_sizes(
+    encoder: &mut DescriptorEncoder,
+    figures: &ProcessFigures,
+) -> Result<(), std::fmt::Error> {
+    let bytes = Some(Unit::Bytes);
+    let sizes = [
+        ("process_resident_memory", "Memory in use.", &bytes, figures.resident_bytes),
+        ("process_virtual_memory", "Address space in use.", &bytes, figures.virtual_bytes),
+        ("process_open_fds", "Open file descriptors.", &None, figures.open_fds),
+        ("process_max_fds", "File descriptors that may be open.", &None, figures.max_fds),
+        ("process_threads", "Threads of the process.", &None, figures.threads),
+    ];
+    for (name, help, unit, value) in sizes {
+        let Some(value) = value else { continue };
+        let gauge = ConstGauge::new(value);
+        let sample = encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?;
+        gauge.encode(sample)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tbreakwater\nVmPeak:\t  999 kB\nVmSize:\t  2048 kB\n\
+                          VmRSS:\t   512 kB\nThreads:\t7\n";
+    const STAT: &str = "42 (a (b) c) S 1 42 42 0 -1 4194560 100 0 0 0 \
+                        150 50 0 0 20 0 7 0 12345 1000 2000 184467";
+    const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units\n\
+                          Max open files            1024                 1048576              files\n";
+
+    #[test]
+    fn the_fields_are_those_of_the_manual() {
+        assert_eq!(status_value(STATUS, "VmRSS:").map(from_kib), Some(524_288));
+        assert_eq!(status_value(STATUS, "Threads:"), Some(7));
+        assert_eq!(cpu_time(STAT), Some(Duration::from_secs(2)));
+        assert_eq!(
+            start_time(STAT, "cpu 1 2\nbtime 1000\n"),
+            Some(Duration::from_millis(1_123_450))
+        );
+        assert_eq!(max_fds(LIMITS), Some(1_024));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        for text in ["", "garbage", "42 (x", "VmRSS:", "VmRSS: many kB", "Max open files unlimited"]
+        {
+            assert_eq!(status_value(text, "VmRSS:"), None);
+            assert_eq!(cpu_time(text), None);
+            assert_eq!(start_time(text, text), None);
+            assert_eq!(max_fds(text), None);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_figures() {
+        let figures = ProcessFigures::read();
+        assert!(figures.resident_bytes.is_some_and(|bytes| bytes > 100_000));
+        assert!(figures.virtual_bytes >= figures.resident_bytes);
+        assert!(figures.open_fds.is_some_and(|fds| fds >= 3));
+        assert!(figures.threads.is_some_and(|threads| threads >= 1));
+        assert!(figures.start.is_some_and(|start| start > Duration::from_secs(1_000_000_000)));
+        assert!(figures.cpu.is_some());
+        assert!(resident_bytes().is_some());
+    }
+}

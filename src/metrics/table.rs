@@ -1,0 +1,181 @@
+//! The table of observations: windows, minutes and lists, older than the actor that fills it.
+//!
+//! Owns: everything `MetricsActor` remembers, so that a crash of the actor forgets nothing.
+//! Refuses: more endpoints than [`MAX_ENDPOINTS`]. Panic-safe: every statistic is right by
+//! itself, so after a panic in the middle of an update the table is whole and at most one request
+//! is missing from some of its parts; a poisoned lock is therefore taken over, not given up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::labels::Method;
+use super::minutes::{MinuteTotals, Minutes};
+use super::recent::{Recent, RecentRequest, RequestSeen};
+use super::windows::{SlidingWindow, WindowStats};
+use crate::clock::Timestamp;
+
+/// How far back the windows reach.
+pub(super) const LONGEST_SPAN: Duration = Duration::from_secs(300);
+
+/// Sub-windows of all requests together: the last minute is right to 5 s of 60.
+const OVERALL: (Duration, usize) = (Duration::from_secs(5), 60);
+
+/// Sub-windows of one endpoint: coarser, since there are many endpoints.
+const PER_ENDPOINT: (Duration, usize) = (Duration::from_secs(60), 5);
+
+/// How many endpoints have a window; more than there are routes.
+pub(super) const MAX_ENDPOINTS: usize = 128;
+
+/// The shared table; a clone is a reference to the same one.
+#[derive(Debug, Clone)]
+pub struct MonitoringTable {
+    shared: Arc<Mutex<Observations>>,
+}
+
+impl MonitoringTable {
+    /// An empty table; requests that take `slow_threshold` or longer are listed as slow.
+    #[must_use]
+    pub fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
+        Self { shared: Arc::new(Mutex::new(Observations::new(slow_threshold, now, since))) }
+    }
+
+    /// The observations, locked. Whoever holds them does nothing else: no call out, no waiting.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Observations> {
+        self.shared.lock().unwrap_or_else(|poisoned| {
+            self.shared.clear_poison();
+            PoisonError::into_inner(poisoned)
+        })
+    }
+}
+
+/// What was observed.
+#[derive(Debug)]
+pub(super) struct Observations {
+    since: Timestamp,
+    overall: SlidingWindow,
+    endpoints: BTreeMap<(&'static str, Method), SlidingWindow>,
+    minutes: Minutes,
+    recent: Recent,
+}
+
+impl Observations {
+    fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
+        Self {
+            since,
+            overall: SlidingWindow::new(now, OVERALL.0, OVERALL.1),
+            endpoints: BTreeMap::new(),
+            minutes: Minutes::default(),
+            recent: Recent::new(slow_threshold),
+        }
+    }
+
+    /// Takes in a request. `now` and `wall` are the same moment on the two clocks; they tell at
+    /// what time of day the request was answered.
+    pub(super) fn observe(&mut self, seen: RequestSeen, now: Instant, wall: Timestamp) {
+        let at = wall.minus(now.saturating_duration_since(seen.finished));
+        self.overall.observe(seen.finished, seen.status, seen.duration);
+        let endpoint = (seen.route, seen.method);
+        if self.endpoints.len() < MAX_ENDPOINTS || self.endpoints.contains_key(&endpoint) {
+            self.endpoints
+                .entry(endpoint)
+                .or_insert_with(|| SlidingWindow::new(now, PER_ENDPOINT.0, PER_ENDPOINT.1))
+                .observe(seen.finished, seen.status, seen.duration);
+        }
+        self.minutes.observe(at, seen.status, seen.duration);
+        self.recent.observe(at, seen);
+    }
+
+    /// Forgets everything and begins anew.
+    pub(super) fn reset(&mut self, now: Instant, wall: Timestamp) {
+        *self = Self::new(self.recent.slow_threshold(), now, wall);
+    }
+
+    pub(super) const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    pub(super) fn overall(&self, now: Instant, span: Duration) -> WindowStats {
+        self.overall.stats(now, span)
+    }
+
+    pub(super) fn by_endpoint(
+        &self,
+        now: Instant,
+    ) -> BTreeMap<(&'static str, Method), WindowStats> {
+        let stats = |window: &SlidingWindow| window.stats(now, LONGEST_SPAN);
+        self.endpoints.iter().map(|(endpoint, window)| (*endpoint, stats(window))).collect()
+    }
+
+    pub(super) fn minutes(&self, now: Timestamp) -> Vec<MinuteTotals> {
+        self.minutes.totals(now)
+    }
+
+    pub(super) fn recent(&self, limit: usize) -> Vec<RecentRequest> {
+        self.recent.all(limit)
+    }
+
+    pub(super) fn slow(&self, limit: usize) -> Vec<RecentRequest> {
+        self.recent.slow(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::monotonic;
+    use crate::metrics::recent::tests::seen;
+
+    fn table() -> (MonitoringTable, Instant) {
+        let now = monotonic();
+        (MonitoringTable::new(Duration::from_secs(1), now, Timestamp::from_millis(0)), now)
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_loses_nothing_that_was_there() {
+        let (table, now) = table();
+        table.lock().observe(seen("kept", now), now, Timestamp::from_millis(0));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = table.lock();
+            panic!("in the middle");
+        }));
+        assert!(panicked.is_err());
+        table.lock().observe(seen("next", now), now, Timestamp::from_millis(0));
+        assert_eq!(table.lock().recent(10).len(), 2);
+        assert!(!table.shared.is_poisoned());
+    }
+
+    #[test]
+    fn the_time_of_day_is_that_of_the_answer_not_of_the_report() {
+        let (table, start) = table();
+        let now = start + Duration::from_millis(150);
+        table.lock().observe(seen("x", start), now, Timestamp::from_millis(10_000));
+        assert_eq!(table.lock().recent(1)[0].finished_ms, 9_850);
+    }
+
+    #[test]
+    fn endpoints_are_bounded_but_everything_is_in_the_overall_window() {
+        let (table, now) = table();
+        for number in 0..MAX_ENDPOINTS + 10 {
+            let route: &'static str = format!("/{number}").leak();
+            let request = RequestSeen { route, ..seen("x", now) };
+            table.lock().observe(request, now, Timestamp::from_millis(0));
+        }
+        let all = table.lock();
+        assert_eq!(all.by_endpoint(now).len(), MAX_ENDPOINTS);
+        let requests = all.overall(now, LONGEST_SPAN).requests;
+        assert_eq!(requests, u64::try_from(MAX_ENDPOINTS + 10).unwrap());
+    }
+
+    #[test]
+    fn a_reset_keeps_only_what_counts_as_slow() {
+        let (table, now) = table();
+        table.lock().observe(seen("x", now), now, Timestamp::from_millis(0));
+        table.lock().reset(now, Timestamp::from_millis(5));
+        let all = table.lock();
+        assert_eq!(all.since(), Timestamp::from_millis(5));
+        assert_eq!(all.overall(now, LONGEST_SPAN).requests, 0);
+        assert!(all.recent(9).is_empty() && all.by_endpoint(now).is_empty());
+        assert_eq!(all.recent.slow_threshold(), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,143 @@
+//! What calls to the upstream count, and what the breakers say.
+//!
+//! Owns: `upstream_*`, `circuit_breaker_*` and `cache_circuit_breaker_state`. Refuses: to judge;
+//! outcome labels and breaker states are handed in by the room that decides them.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::family::{Labelled, Registrar};
+use super::histogram::DurationHistogram;
+use super::labels::BreakerState;
+
+/// Metrics of upstream calls and circuit breakers; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct UpstreamMetrics {
+    calls: Labelled<Counter, 2>,
+    duration: DurationHistogram,
+    retries: Counter,
+    budget_remaining: Gauge,
+    breaker_state: Labelled<Gauge, 1>,
+    cache_breaker_state: Labelled<Gauge, 1>,
+    transitions: Labelled<Counter, 2>,
+}
+
+impl UpstreamMetrics {
+    /// Registers the metrics of upstream and breakers.
+    pub(super) fn register(registrar: &mut Registrar) -> Self {
+        Self {
+            calls: registrar.counters(
+                "upstream_calls",
+                "Calls to the upstream, every attempt counted",
+                ["method", "outcome"],
+            ),
+            duration: registrar.durations(
+                "upstream_call_duration",
+                "Time one call to the upstream took",
+                DurationHistogram::latency,
+            ),
+            retries: registrar.counter("upstream_retries", "Attempts after the first of a call"),
+            budget_remaining: registrar
+                .gauge("upstream_budget_remaining", "Calls left of today's budget"),
+            breaker_state: registrar.gauges(
+                "circuit_breaker_state",
+                "State of a circuit breaker: 0 closed, 1 open, 2 half-open",
+                ["name"],
+            ),
+            cache_breaker_state: registrar.gauges(
+                "cache_circuit_breaker_state",
+                "State of a cache tier's circuit breaker: 0 closed, 1 open, 2 half-open",
+                ["cache_type"],
+            ),
+            transitions: registrar.counters(
+                "circuit_breaker_transitions",
+                "Changes of a circuit breaker's state",
+                ["name", "to"],
+            ),
+        }
+    }
+
+    /// Counts one attempt. `method` is the upstream's method, `outcome` a label of its outcome.
+    pub fn called(&self, method: &'static str, outcome: &'static str, duration: Duration) {
+        self.calls.at([method, outcome]).inc();
+        self.duration.observe(duration);
+    }
+
+    /// Attempts counted so far for one method and outcome.
+    #[must_use]
+    pub fn calls(&self, method: &'static str, outcome: &'static str) -> u64 {
+        self.calls.at([method, outcome]).get()
+    }
+
+    /// Attempts counted so far, of any outcome.
+    #[must_use]
+    pub fn all_calls(&self) -> u64 {
+        self.duration.count()
+    }
+
+    /// Counts an attempt after the first.
+    pub fn retried(&self) {
+        self.retries.inc();
+    }
+
+    /// Sets how many calls are left of today's budget.
+    pub fn budget_remaining(&self, calls: u64) {
+        self.budget_remaining.set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// Shows a breaker's state without counting a change: at start, or when it was restored.
+    pub fn breaker_state(&self, name: &'static str, state: BreakerState) {
+        self.breaker_state.at([name]).set(state.gauge());
+    }
+
+    /// A breaker changed its state: shows and counts it.
+    pub fn breaker_moved(&self, name: &'static str, to: BreakerState) {
+        self.breaker_state(name, to);
+        self.transitions.at([name, to.label()]).inc();
+    }
+
+    /// Shows the state of a cache tier's breaker, for example `redis`.
+    pub fn cache_breaker_state(&self, tier: &'static str, state: BreakerState) {
+        self.cache_breaker_state.at([tier]).set(state.gauge());
+    }
+
+    /// A cache tier's breaker changed its state: shows and counts it.
+    pub fn cache_breaker_moved(&self, tier: &'static str, to: BreakerState) {
+        self.cache_breaker_state(tier, to);
+        self.breaker_moved(tier, to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_counted_by_outcome_and_in_all() {
+        let upstream = UpstreamMetrics::register(&mut Registrar::default());
+        upstream.called("query", "ok", Duration::from_millis(3));
+        upstream.called("query", "transient", Duration::from_millis(3));
+        assert_eq!(upstream.calls("query", "ok"), 1);
+        assert_eq!(upstream.all_calls(), 2);
+    }
+
+    #[test]
+    fn showing_a_state_is_no_transition() {
+        let upstream = UpstreamMetrics::register(&mut Registrar::default());
+        upstream.breaker_state("aliexpress", BreakerState::Closed);
+        upstream.breaker_moved("aliexpress", BreakerState::HalfOpen);
+        assert_eq!(upstream.breaker_state.at(["aliexpress"]).get(), 2);
+        assert_eq!(upstream.transitions.at(["aliexpress", "half_open"]).get(), 1);
+        assert_eq!(upstream.transitions.at(["aliexpress", "closed"]).get(), 0);
+    }
+
+    #[test]
+    fn a_tiers_breaker_shows_under_both_names() {
+        let upstream = UpstreamMetrics::register(&mut Registrar::default());
+        upstream.cache_breaker_moved("redis", BreakerState::Open);
+        assert_eq!(upstream.breaker_state.at(["redis"]).get(), 1);
+        assert_eq!(upstream.cache_breaker_state.at(["redis"]).get(), 1);
+    }
+}
