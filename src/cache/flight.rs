@@ -83,8 +83,8 @@ async fn look_behind(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan, tie
     let keys: Vec<&CacheKey> = legs.iter().map(|leg| leg.pilot.key()).collect();
     let kind = plan.lifetimes.kind;
     let found = match tier {
-        Tier::Redis => tables.from_redis(kind, &keys).await,
-        Tier::Database => tables.from_database(kind, &keys).await,
+        Tier::Redis => tables.find_in_redis(kind, &keys).await,
+        Tier::Database => tables.find_in_database(kind, &keys).await,
         Tier::Memory | Tier::Upstream => return,
     };
     let now = clock::now();

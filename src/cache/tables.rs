@@ -90,6 +90,12 @@ impl CacheTables {
         }
     }
 
+    /// Keys being loaded now.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.count()
+    }
+
     pub(super) const fn flights(&self) -> &Arc<Flights> {
         &self.flights
     }
@@ -117,7 +123,7 @@ impl CacheTables {
     }
 
     /// What Redis holds under `keys`.
-    pub(super) async fn from_redis(
+    pub(super) async fn find_in_redis(
         &self,
         kind: &'static str,
         keys: &[&CacheKey],
@@ -128,7 +134,7 @@ impl CacheTables {
     }
 
     /// What the database holds under `keys`.
-    pub(super) async fn from_database(
+    pub(super) async fn find_in_database(
         &self,
         kind: &'static str,
         keys: &[&CacheKey],
@@ -186,8 +192,10 @@ impl CacheTables {
     /// Drops every key that matches the glob from all tiers; `reason` is counted.
     pub(super) async fn clear(&self, glob: &str, reason: &'static str) -> Cleared {
         let pattern = super::glob::Glob::new(glob);
-        let mut cleared =
-            Cleared { memory: self.memory.remove_matching(|k| pattern.matches(k)), ..Cleared::default() };
+        let mut cleared = Cleared {
+            memory: self.memory.remove_matching(|k| pattern.matches(k)),
+            ..Cleared::default()
+        };
         if let Some(redis) = &self.redis {
             match redis.remove_matching(glob).await {
                 Ok(count) => cleared.redis = count,

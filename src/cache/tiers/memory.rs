@@ -4,6 +4,7 @@
 //! never asked for again does not empty it. Entries leave by weight only; freshness is judged at
 //! reading.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -82,13 +83,13 @@ impl MemoryTier {
 
     /// Drops every key that `matches`; says how many.
     pub fn remove_matching(&self, matches: impl Fn(&str) -> bool) -> usize {
-        let mut removed = 0_usize;
+        let removed = Cell::new(0_usize);
         self.entries.retain(|key, _| {
             let keep = !matches(key.as_str());
-            removed = removed.saturating_add(usize::from(!keep));
+            removed.set(removed.get().saturating_add(usize::from(!keep)));
             keep
         });
-        removed
+        removed.get()
     }
 
     /// Entries kept now.

@@ -83,7 +83,12 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn put(&self, key: &CacheKey, entry: &Entry, now: Timestamp) -> Result<(), TierError> {
+    pub async fn put(
+        &self,
+        key: &CacheKey,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Result<(), TierError> {
         let life = entry.stale_until.since(now).as_millis();
         if life == 0 {
             return Ok(());

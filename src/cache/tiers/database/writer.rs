@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,16 +113,13 @@ fn write(pool: &Pool, orders: &Receiver<Order>, report: &Report) {
         }
         for done in waiting {
             // Whoever asked may have gone.
-            drop(done.send(()));
+            done.send(()).unwrap_or_default();
         }
     }
 }
 
 fn take(orders: &Receiver<Order>) -> Option<Order> {
-    match orders.try_recv() {
-        Ok(order) => Some(order),
-        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-    }
+    orders.try_recv().ok()
 }
 
 fn store_twice(pool: &Pool, rows: &[Row]) -> Result<usize, (usize, String)> {

@@ -19,7 +19,7 @@ use crate::database::schema::cache_entries::dsl;
 use crate::database::{Connection, Pool};
 use crate::upstream::breaker::Breaker;
 
-pub use writer::{Row, Writer};
+pub use writer::{Report, Row, Writer};
 
 mod writer;
 
@@ -130,7 +130,8 @@ impl DatabaseTier {
         let permit = self.breaker.admit(clock::monotonic()).map_err(|_| TierError::Avoided)?;
         let pool = self.pool.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let mut connection = pool.get().map_err(|error| TierError::Failed(error.to_string()))?;
+            let mut connection =
+                pool.get().map_err(|error| TierError::Failed(error.to_string()))?;
             query(&mut connection).map_err(|error| TierError::Failed(error.to_string()))
         });
         let outcome = match tokio::time::timeout(within, work).await {
