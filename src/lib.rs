@@ -1,11 +1,15 @@
 //! Breakwater.
 
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod database;
 pub mod failure;
+pub mod limits;
 pub mod metrics;
 pub mod simulator;
 pub mod supervision;
+pub mod telemetry;
 pub mod upstream;

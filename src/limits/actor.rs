@@ -1,0 +1,151 @@
+//! `RateLimiterActor`: admits or refuses requests, one actor on each HTTP worker.
+//!
+//! Owns nothing that matters: accounts live in the shared [`Table`]. Accepts [`Admit`]. Sends
+//! nothing. Overloaded: a decision takes well under a microsecond, so the queue is that of the
+//! worker's own thread; the handle bounds it. Dead or hung: callers go around it with
+//! [`super::bypass()`], on the same table and so within the same limits.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
+
+use super::admission::Admission;
+use super::policy::Class;
+use super::principal::Principal;
+use super::table::Table;
+use crate::clock;
+
+/// What an incarnation is built from.
+#[derive(Debug, Clone)]
+pub struct RateLimiterParts {
+    /// The accounts, shared by all workers.
+    pub table: Arc<Table>,
+}
+
+/// The limiter of one worker.
+#[derive(Debug)]
+pub struct RateLimiterActor {
+    parts: RateLimiterParts,
+}
+
+impl RateLimiterActor {
+    /// A new incarnation over the shared table.
+    #[must_use]
+    pub fn new(parts: RateLimiterParts) -> Self {
+        Self { parts }
+    }
+}
+
+impl Actor for RateLimiterActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for RateLimiterActor {
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        *self = Self::new(self.parts.clone());
+    }
+}
+
+/// May this request go on?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "Admission")]
+pub struct Admit {
+    /// What it asks for.
+    pub class: Class,
+    /// Who asks.
+    pub principal: Principal,
+    /// How many requests it weighs; at most a whole limit is charged.
+    pub cost: u32,
+}
+
+impl Admit {
+    /// A request that weighs one.
+    #[must_use]
+    pub const fn one(class: Class, principal: Principal) -> Self {
+        Self { class, principal, cost: 1 }
+    }
+}
+
+impl Handler<Admit> for RateLimiterActor {
+    type Result = MessageResult<Admit>;
+
+    fn handle(&mut self, request: Admit, _ctx: &mut Self::Context) -> Self::Result {
+        let Admit { class, principal, cost } = request;
+        MessageResult(self.parts.table.admit(class, principal, cost, clock::monotonic()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix::{ActorContext, Supervisor};
+
+    use super::super::policy::Policies;
+    use super::super::policy::tests::default_limits;
+    use super::super::table::TableSettings;
+    use super::*;
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Stop;
+
+    impl Handler<Stop> for RateLimiterActor {
+        type Result = ();
+
+        fn handle(&mut self, _stop: Stop, ctx: &mut Self::Context) {
+            ctx.stop();
+        }
+    }
+
+    fn parts() -> RateLimiterParts {
+        let policies = Policies::new(&default_limits());
+        let table = Table::new(TableSettings::default(), policies, clock::monotonic());
+        RateLimiterParts { table: Arc::new(table) }
+    }
+
+    fn request() -> Admit {
+        Admit::one(Class::General, Principal::of_address([203, 0, 113, 7].into(), 64))
+    }
+
+    #[actix::test]
+    async fn limits_survive_a_restart() {
+        let parts = parts();
+        let actor = Supervisor::start(move |_| RateLimiterActor::new(parts));
+        tokio::time::pause();
+        for _ in 0..10 {
+            assert!(actor.send(request()).await.unwrap().is_admitted());
+        }
+        actor.do_send(Stop);
+        let refused = actor.send(request()).await.unwrap();
+        assert_eq!(refused.retry_after(), Some(Duration::from_millis(200)));
+    }
+
+    #[actix::test]
+    async fn time_is_read_when_the_message_is_handled() {
+        let parts = parts();
+        let actor = Supervisor::start(move |_| RateLimiterActor::new(parts));
+        tokio::time::pause();
+        for _ in 0..10 {
+            actor.send(request()).await.unwrap();
+        }
+        tokio::time::advance(Duration::from_millis(199)).await;
+        assert!(!actor.send(request()).await.unwrap().is_admitted());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(actor.send(request()).await.unwrap().is_admitted());
+    }
+
+    #[actix::test]
+    async fn two_workers_share_one_table() {
+        let parts = parts();
+        let [first, second] = [parts.clone(), parts]
+            .map(|parts| Supervisor::start(move |_| RateLimiterActor::new(parts)));
+        tokio::time::pause();
+        for _ in 0..5 {
+            assert!(first.send(request()).await.unwrap().is_admitted());
+            assert!(second.send(request()).await.unwrap().is_admitted());
+        }
+        assert!(!first.send(request()).await.unwrap().is_admitted());
+        assert!(!second.send(request()).await.unwrap().is_admitted());
+    }
+}

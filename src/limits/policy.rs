@@ -1,0 +1,230 @@
+//! Which limits apply: by what is asked for and by who asks.
+//!
+//! Owns: the route classes and the rules of each, built once from the settings. Refuses nothing;
+//! a setting of 0 means that rule does not exist.
+//!
+//! | class | from an address | with a key |
+//! |---|---|---|
+//! | general | bucket `MAX_REQUESTS_PER_SECOND` / `RATE_LIMIT_BURST`, window `MAX_REQUESTS_PER_MINUTE` | window: the larger of the search limit per key and `MAX_REQUESTS_PER_MINUTE` |
+//! | search | bucket `RATE_LIMIT_SEARCH_PER_MINUTE` / `RATE_LIMIT_SEARCH_BURST`, window of the same limit | window `RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE` |
+//! | recommendations | as search until it has settings of its own | as search |
+//! | exempt | none | none |
+//!
+//! The settings know one limit per key, that of searches. A key is counted on general routes by
+//! the same number, in a window of its own, so that a key is never worth less than an address; if
+//! general routes have no minute limit at all, a key has none there either. Keys have no bucket:
+//! whoever holds one may spend the minute at once.
+
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+
+use super::principal::Principal;
+use super::quota::Rules;
+use super::token_bucket::BucketRule;
+use super::window::WindowRule;
+use crate::config::Limits;
+
+/// What kind of route a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Everything without limits of its own.
+    General,
+    /// Product searches.
+    Search,
+    /// Recommendations.
+    Recommendations,
+    /// Never limited: health and metrics.
+    Exempt,
+}
+
+impl Class {
+    /// The word used in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::Search => "search",
+            Self::Recommendations => "recommendations",
+            Self::Exempt => "exempt",
+        }
+    }
+}
+
+/// One value for every class that is limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PerClass<T> {
+    /// [`Class::General`].
+    pub general: T,
+    /// [`Class::Search`].
+    pub search: T,
+    /// [`Class::Recommendations`].
+    pub recommendations: T,
+}
+
+impl<T> PerClass<T> {
+    /// The value of `class`; `None` for the class that has no limits.
+    #[must_use]
+    pub const fn get(&self, class: Class) -> Option<&T> {
+        match class {
+            Class::General => Some(&self.general),
+            Class::Search => Some(&self.search),
+            Class::Recommendations => Some(&self.recommendations),
+            Class::Exempt => None,
+        }
+    }
+
+    /// The value of `class`, to be changed.
+    pub const fn get_mut(&mut self, class: Class) -> Option<&mut T> {
+        match class {
+            Class::General => Some(&mut self.general),
+            Class::Search => Some(&mut self.search),
+            Class::Recommendations => Some(&mut self.recommendations),
+            Class::Exempt => None,
+        }
+    }
+
+    /// The same shape with other values.
+    #[must_use]
+    pub fn map<U>(&self, change: impl Fn(&T) -> U) -> PerClass<U> {
+        PerClass {
+            general: change(&self.general),
+            search: change(&self.search),
+            recommendations: change(&self.recommendations),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct ClassRules {
+    address: Rules,
+    key: Rules,
+}
+
+/// The rules of every class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policies {
+    rules: PerClass<ClassRules>,
+}
+
+impl Policies {
+    /// The rules that the settings describe; none at all when limits are off.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        if !limits.enabled {
+            return Self::default();
+        }
+        let search = search(limits);
+        Self { rules: PerClass { general: general(limits), search, recommendations: search } }
+    }
+
+    /// The rules for one request.
+    #[must_use]
+    pub fn rules(&self, class: Class, principal: &Principal) -> Rules {
+        let both = self.rules.get(class).copied().unwrap_or_default();
+        match principal {
+            Principal::Key(_) => both.key,
+            Principal::Network(_) => both.address,
+        }
+    }
+}
+
+fn general(limits: &Limits) -> ClassRules {
+    let bucket = NonZeroU32::new(limits.per_second)
+        .zip(NonZeroU32::new(limits.burst))
+        .map(|(rate, burst)| BucketRule::per_second(rate, burst));
+    let per_address = NonZeroU32::new(limits.per_minute);
+    let per_key = per_address
+        .zip(NonZeroU32::new(limits.search_per_key_per_minute))
+        .map(|(address, key)| address.max(key));
+    ClassRules {
+        address: Rules { bucket, window: per_address.map(WindowRule::per_minute) },
+        key: Rules { bucket: None, window: per_key.map(WindowRule::per_minute) },
+    }
+}
+
+fn search(limits: &Limits) -> ClassRules {
+    let per_address = NonZeroU32::new(limits.search_per_minute);
+    let bucket = per_address
+        .zip(NonZeroU32::new(limits.search_burst))
+        .map(|(rate, burst)| BucketRule::per_minute(rate, burst));
+    let per_key = NonZeroU32::new(limits.search_per_key_per_minute);
+    ClassRules {
+        address: Rules { bucket, window: per_address.map(WindowRule::per_minute) },
+        key: Rules { bucket: None, window: per_key.map(WindowRule::per_minute) },
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::principal::KeyId;
+    use super::*;
+
+    /// The documented defaults.
+    pub(in super::super) fn default_limits() -> Limits {
+        Limits {
+            enabled: true,
+            per_second: 5,
+            burst: 10,
+            per_minute: 60,
+            search_per_minute: 100,
+            search_burst: 150,
+            search_per_key_per_minute: 1_000,
+            trusted_proxies: Vec::new(),
+            ipv6_prefix: 64,
+        }
+    }
+
+    fn numbers(limits: &Limits, class: Class, principal: Principal) -> (Option<u32>, Option<u32>) {
+        let rules = Policies::new(limits).rules(class, &principal);
+        (rules.bucket.map(BucketRule::burst), rules.window.map(WindowRule::limit))
+    }
+
+    fn address() -> Principal {
+        Principal::of_address([203, 0, 113, 7].into(), 64)
+    }
+
+    const KEY: Principal = Principal::Key(KeyId::INTERNAL);
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let limits = default_limits();
+        assert_eq!(numbers(&limits, Class::General, address()), (Some(10), Some(60)));
+        assert_eq!(numbers(&limits, Class::Search, address()), (Some(150), Some(100)));
+        assert_eq!(numbers(&limits, Class::Recommendations, address()), (Some(150), Some(100)));
+        assert_eq!(numbers(&limits, Class::General, KEY), (None, Some(1_000)));
+        assert_eq!(numbers(&limits, Class::Search, KEY), (None, Some(1_000)));
+        assert_eq!(numbers(&limits, Class::Exempt, address()), (None, None));
+        assert_eq!(numbers(&limits, Class::Exempt, KEY), (None, None));
+    }
+
+    #[test]
+    fn zero_means_no_rule() {
+        let no_bucket = Limits { per_second: 0, search_burst: 0, ..default_limits() };
+        assert_eq!(numbers(&no_bucket, Class::General, address()), (None, Some(60)));
+        assert_eq!(numbers(&no_bucket, Class::Search, address()), (None, Some(100)));
+        let no_minute = Limits { per_minute: 0, search_per_minute: 0, ..default_limits() };
+        assert_eq!(numbers(&no_minute, Class::General, address()), (Some(10), None));
+        assert_eq!(numbers(&no_minute, Class::Search, address()), (None, None));
+        assert_eq!(numbers(&no_minute, Class::General, KEY), (None, None));
+        let no_key_limit = Limits { search_per_key_per_minute: 0, ..default_limits() };
+        assert_eq!(numbers(&no_key_limit, Class::Search, KEY), (None, None));
+        assert_eq!(numbers(&no_key_limit, Class::General, KEY), (None, None));
+    }
+
+    #[test]
+    fn a_key_is_never_worth_less_than_an_address_on_general_routes() {
+        let limits = Limits { per_minute: 5_000, ..default_limits() };
+        assert_eq!(numbers(&limits, Class::General, KEY), (None, Some(5_000)));
+    }
+
+    #[test]
+    fn limits_that_are_off_are_no_limits() {
+        let off = Limits { enabled: false, ..default_limits() };
+        for class in [Class::General, Class::Search, Class::Recommendations] {
+            assert_eq!(numbers(&off, class, address()), (None, None));
+            assert_eq!(numbers(&off, class, KEY), (None, None));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Who is counted: a key, or the network a request came from.
+//!
+//! Owns: the compact names that limits are kept under. Refuses nothing: every address belongs to
+//! a network. An IPv6 client owns a whole prefix and could change its address with every request,
+//! so it is counted by that prefix; an IPv4 address, also one wrapped in IPv6, by itself.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// An access key's name; says nothing about its secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(u64);
+
+impl KeyId {
+    /// The key from the settings (`INTERNAL_API_KEY`).
+    pub const INTERNAL: Self = Self(0);
+
+    /// A stored key's number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::INTERNAL { f.write_str("internal") } else { write!(f, "{}", self.0) }
+    }
+}
+
+/// The addresses that share one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Network {
+    /// One IPv4 address.
+    V4(Ipv4Addr),
+    /// All IPv6 addresses that begin alike.
+    V6 {
+        /// The first of them: all bits after the prefix are zero.
+        base: Ipv6Addr,
+        /// How many bits they share, at most 128.
+        prefix: u8,
+    },
+}
+
+impl Network {
+    /// The network `address` is counted under; `ipv6_prefix` above 128 is 128.
+    #[must_use]
+    pub fn of(address: IpAddr, ipv6_prefix: u8) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4),
+            IpAddr::V6(v6) => {
+                let prefix = ipv6_prefix.min(128);
+                let host_bits = 128 - u32::from(prefix);
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                Self::V6 { base: Ipv6Addr::from_bits(v6.to_bits() & mask), prefix }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => write!(f, "{address}"),
+            Self::V6 { base, prefix } => write!(f, "{base}/{prefix}"),
+        }
+    }
+}
+
+/// Who a request is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Principal {
+    /// The holder of a known key.
+    Key(KeyId),
+    /// Anybody at these addresses.
+    Network(Network),
+}
+
+impl Principal {
+    /// The principal of a request without a known key.
+    #[must_use]
+    pub fn of_address(address: IpAddr, ipv6_prefix: u8) -> Self {
+        Self::Network(Network::of(address, ipv6_prefix))
+    }
+
+    /// Whether this is a key.
+    #[must_use]
+    pub const fn is_key(&self) -> bool {
+        matches!(self, Self::Key(_))
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key:{id}"),
+            Self::Network(network) => write!(f, "{network}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(address: &str, prefix: u8) -> String {
+        Principal::of_address(address.parse().unwrap(), prefix).to_string()
+    }
+
+    #[test]
+    fn ipv6_is_cut_to_its_prefix_and_ipv4_is_not() {
+        assert_eq!(of("2001:db8:1:2:3:4:5:6", 64), "2001:db8:1:2::/64");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6", 56), "2001:db8:1::/56");
+        assert_eq!(of("2001:db8::1", 128), "2001:db8::1/128");
+        assert_eq!(of("2001:db8::1", 0), "::/0");
+        assert_eq!(of("2001:db8::1", 200), "2001:db8::1/128");
+        assert_eq!(of("203.0.113.7", 1), "203.0.113.7");
+        assert_eq!(of("::ffff:203.0.113.7", 64), "203.0.113.7");
+    }
+
+    #[test]
+    fn names_are_fit_for_logs() {
+        assert_eq!(Principal::Key(KeyId::INTERNAL).to_string(), "key:internal");
+        assert_eq!(Principal::Key(KeyId::new(17)).to_string(), "key:17");
+    }
+
+    #[test]
+    fn a_principal_is_small() {
+        assert!(size_of::<Principal>() <= 24);
+    }
+
+    proptest! {
+        #[test]
+        fn all_addresses_of_a_prefix_are_one(bits: u128, other: u128, prefix in 1..=128_u8) {
+            let mask = u128::MAX << (128 - u32::from(prefix));
+            let first = Ipv6Addr::from_bits(bits);
+            let second = Ipv6Addr::from_bits((bits & mask) | (other & !mask));
+            prop_assume!(first.to_ipv4_mapped().is_none() && second.to_ipv4_mapped().is_none());
+            prop_assert_eq!(
+                Network::of(IpAddr::V6(first), prefix),
+                Network::of(IpAddr::V6(second), prefix)
+            );
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! One client's account in one class: a bucket and a window that decide together.
+//!
+//! Owns: the state of both rules and the decision over them. Both are asked first and only when
+//! both agree are both charged, so a request that one rule refuses costs nothing with the other.
+//! Refuses: what either refuses, with the longer of the two waits. Knows no lock and no clock.
+//!
+//! Time never runs back here. Workers read the clock before they queue for the account, so a
+//! later decision may carry an earlier reading; it is made as if at the time of the one before.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::admission::{Decision, RuleKind, Standing};
+use super::tick::Tick;
+use super::token_bucket::{BucketRule, TokenBucket};
+use super::window::{self, Window, WindowRule};
+
+/// The rules that apply to a request; none means unlimited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Rate and burst.
+    pub bucket: Option<BucketRule>,
+    /// Requests in any minute.
+    pub window: Option<WindowRule>,
+}
+
+impl Rules {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bucket.is_none() && self.window.is_none()
+    }
+
+    /// The same for `factor` clients that share one account.
+    #[must_use]
+    pub fn times(self, factor: NonZeroU32) -> Self {
+        Self {
+            bucket: self.bucket.map(|rule| rule.times(factor)),
+            window: self.window.map(|rule| rule.times(factor)),
+        }
+    }
+}
+
+/// A decision and how the client stands after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Admitted or refused.
+    pub decision: Decision,
+    /// How it stands with the bucket.
+    pub burst: Option<Standing>,
+    /// How it stands with the window.
+    pub minute: Option<Standing>,
+}
+
+impl Verdict {
+    /// Time until the account is as good as new.
+    #[must_use]
+    pub fn idle_after(&self) -> Duration {
+        let standings = self.burst.iter().chain(self.minute.iter());
+        standings.map(|standing| standing.reset_after).max().unwrap_or_default()
+    }
+}
+
+/// One client's account; the default is that of a client never seen.
+#[derive(Debug, Clone, Default)]
+pub struct Quota {
+    latest: Tick,
+    bucket: TokenBucket,
+    window: Window,
+}
+
+impl Quota {
+    /// Decides over a request that weighs `cost`, and counts it if it is admitted.
+    pub fn admit(&mut self, rules: Rules, now: Tick, cost: u32) -> Verdict {
+        self.latest = self.latest.max(now);
+        if let Some(rule) = rules.window {
+            self.window.advance(rule, self.latest);
+        }
+        // What the caller is told counts from its own reading of the clock.
+        let lag = self.latest.since(now);
+        let decision = self.decide(rules, cost, lag);
+        Verdict { decision, burst: self.burst(rules, lag), minute: self.minute(rules, lag) }
+    }
+
+    fn decide(&mut self, rules: Rules, cost: u32, lag: Duration) -> Decision {
+        let now = self.latest;
+        let taken = rules.bucket.map_or(Ok(self.bucket), |rule| self.bucket.take(rule, now, cost));
+        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, now, cost));
+        let (wait, rule) = match (taken, fits) {
+            (Ok(bucket), Ok(())) => {
+                self.bucket = bucket;
+                if let Some(rule) = rules.window {
+                    self.window.record(rule, now, cost);
+                }
+                return Decision::Admitted;
+            }
+            (Err(burst), Err(minute)) if burst > minute => (burst, RuleKind::Burst),
+            (Err(burst), Ok(())) => (burst, RuleKind::Burst),
+            (Ok(_) | Err(_), Err(minute)) => (minute, RuleKind::Minute),
+        };
+        Decision::Refused { retry_after: wait.saturating_add(lag), rule }
+    }
+
+    fn burst(&self, rules: Rules, lag: Duration) -> Option<Standing> {
+        rules.bucket.map(|rule| Standing {
+            rule: RuleKind::Burst,
+            limit: rule.burst(),
+            period: rule.fill_time(),
+            remaining: self.bucket.remaining(rule, self.latest),
+            reset_after: self.bucket.full_after(rule, self.latest).saturating_add(lag),
+        })
+    }
+
+    fn minute(&self, rules: Rules, lag: Duration) -> Option<Standing> {
+        rules.window.map(|rule| Standing {
+            rule: RuleKind::Minute,
+            limit: rule.limit(),
+            period: window::LENGTH,
+            remaining: self.window.remaining(rule),
+            reset_after: self.window.empty_after(self.latest).saturating_add(lag),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(per_second: u32, burst: u32, per_minute: u32) -> Rules {
+        let rate = NonZeroU32::new(per_second).zip(NonZeroU32::new(burst));
+        Rules {
+            bucket: rate.map(|(rate, burst)| BucketRule::per_second(rate, burst)),
+            window: NonZeroU32::new(per_minute).map(WindowRule::per_minute),
+        }
+    }
+
+    fn at_millis(millis: u64) -> Tick {
+        Tick::from_nanos(millis * 1_000_000)
+    }
+
+    fn refused(millis: u64, rule: RuleKind) -> Decision {
+        Decision::Refused { retry_after: Duration::from_millis(millis), rule }
+    }
+
+    #[test]
+    fn what_one_rule_refuses_the_other_does_not_charge() {
+        let rules = rules(1, 2, 5);
+        let mut quota = Quota::default();
+        for _ in 0..2 {
+            assert_eq!(quota.admit(rules, at_millis(0), 1).decision, Decision::Admitted);
+        }
+        for _ in 0..50 {
+            let verdict = quota.admit(rules, at_millis(0), 1);
+            assert_eq!(verdict.decision, refused(1_000, RuleKind::Burst));
+            assert_eq!(verdict.minute.unwrap().remaining, 3);
+        }
+        for second in 1..4 {
+            let verdict = quota.admit(rules, at_millis(second * 1_000), 1);
+            assert_eq!(verdict.decision, Decision::Admitted);
+        }
+        let verdict = quota.admit(rules, at_millis(10_000), 1);
+        assert_eq!(verdict.decision, refused(50_000, RuleKind::Minute));
+        assert_eq!(verdict.burst.unwrap().remaining, 2, "the bucket was not charged");
+    }
+
+    #[test]
+    fn when_both_refuse_the_longer_wait_is_told() {
+        let mut quota = Quota::default();
+        quota.admit(rules(1, 1, 1), at_millis(0), 1);
+        let verdict = quota.admit(rules(1, 1, 1), at_millis(500), 1);
+        assert_eq!(verdict.decision, refused(59_500, RuleKind::Minute));
+    }
+
+    #[test]
+    fn an_earlier_reading_is_decided_as_of_the_latest() {
+        let rules = rules(0, 0, 2);
+        let mut quota = Quota::default();
+        quota.admit(rules, at_millis(0), 1);
+        quota.admit(rules, at_millis(59_990), 1);
+        assert_eq!(quota.admit(rules, at_millis(60_000), 1).decision, Decision::Admitted);
+        let late = quota.admit(rules, at_millis(59_995), 1);
+        assert_eq!(
+            late.decision,
+            refused(119_990 - 59_995, RuleKind::Minute),
+            "counted from the reading that was given"
+        );
+    }
+
+    #[test]
+    fn without_rules_everything_is_admitted() {
+        let verdict = Quota::default().admit(Rules::default(), at_millis(0), u32::MAX);
+        assert_eq!(verdict.decision, Decision::Admitted);
+        assert_eq!(verdict.idle_after(), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_account_stays_small() {
+        assert!(size_of::<Quota>() <= 80, "{}", size_of::<Quota>());
+    }
+
+    proptest! {
+        #[test]
+        fn is_refused_until_exactly_the_promised_instant(
+            per_second in 0..5_u32,
+            burst in 1..10_u32,
+            per_minute in 0..30_u32,
+            waits in prop::collection::vec(0..3_000_000_000_u64, 1..100),
+        ) {
+            let rules = rules(per_second, burst, per_minute);
+            let mut quota = Quota::default();
+            let mut now = Tick::ORIGIN;
+            for wait in waits {
+                now = now.plus(Duration::from_nanos(wait));
+                let verdict = quota.admit(rules, now, 1);
+                let Decision::Refused { retry_after, .. } = verdict.decision else { continue };
+                let promised = now.plus(retry_after);
+                let early = Tick::from_nanos(promised.as_nanos() - 1);
+                prop_assert_ne!(quota.clone().admit(rules, early, 1).decision, Decision::Admitted);
+                prop_assert_eq!(quota.clone().admit(rules, promised, 1).decision, Decision::Admitted);
+            }
+        }
+
+        #[test]
+        fn who_obeys_the_binding_rule_is_never_refused(
+            per_second in 0..5_u32,
+            burst in 1..10_u32,
+            per_minute in 0..30_u32,
+            waits in prop::collection::vec(0..3_000_000_000_u64, 1..100),
+        ) {
+            let rules = rules(per_second, burst, per_minute);
+            let mut quota = Quota::default();
+            let mut now = Tick::ORIGIN;
+            for wait in waits {
+                let verdict = quota.admit(rules, now, 1);
+                prop_assert_eq!(verdict.decision, Decision::Admitted);
+                now = now.plus(Duration::from_nanos(wait));
+                let standings = verdict.burst.iter().chain(verdict.minute.iter());
+                let binding = standings.min_by_key(|s| (s.remaining, std::cmp::Reverse(s.reset_after)));
+                if let Some(standing) = binding.filter(|standing| standing.remaining == 0) {
+                    now = now.plus(standing.reset_after);
+                }
+            }
+        }
+    }
+}
