@@ -1,11 +1,35 @@
 //! The only reader of the environment and of the configuration file.
 //!
 //! Owns: what may be set, its defaults and its bounds. Refuses: a start with any mistake; all of
-//! them are named at once. Nobody else reads the environment.
+//! them are named at once. Nobody else reads the environment. No neighbours: it works alone.
+//!
+//! Every setting is declared once, in `declared/`: its variable, its key in the file, what is
+//! expected, what it is for. The loader, `check-config`, `GET /admin/config` and
+//! `docs/settings.md` all come from those declarations. Order: read (`source`, `file`), parse
+//! (`kinds`), validate (`load`), build ([`Settings`]).
 
+mod declared;
+mod defaults;
+mod describe;
+mod file;
+mod kinds;
+mod load;
+mod mistake;
+mod redact;
 mod settings;
+mod source;
+mod suggestion;
+mod texts;
 
+#[cfg(test)]
+mod tests;
+
+pub use describe::{Described, settings_page};
+pub use load::{load, resolve};
+pub use mistake::{Mistake, Mistakes};
+pub use redact::redact;
 pub use settings::{
     Access, Cache, Credentials, Database, Features, Limits, Log, LogFormat, Pacing, Rollout,
     Secret, Server, Settings, Upstream,
 };
+pub use source::{DEFAULT_FILE, Environment, FileText, Source, Sources};

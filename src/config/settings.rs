@@ -1,10 +1,13 @@
 //! The settings of one process, read and validated; plain data.
 //!
-//! Owns: the shape and the defaults. Refuses nothing: [`super::load`] did that before one of these exists.
+//! Owns: the shape; the defaults are in `defaults.rs`. Refuses nothing: [`super::load`] did that
+//! before one of these exists. No neighbours.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::Sources;
 
 /// Every setting, grouped by the room that uses it.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +34,8 @@ pub struct Settings {
     pub features: Features,
     /// Opens the fault endpoints under `/admin/chaos`.
     pub chaos_enabled: bool,
+    /// Where each value that is not a default came from.
+    pub sources: Sources,
 }
 
 /// Where the gateway listens.
@@ -109,7 +114,7 @@ pub struct Database {
 /// Lifetimes and bounds of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
-    /// `CACHE_TTL`, for kinds without one of their own.
+    /// `CACHE_TTL`; when set, also the lifetime of every kind whose own is not.
     pub default_ttl: Duration,
     /// `CACHE_TTL_PRODUCT`.
     pub product_ttl: Duration,

@@ -1,0 +1,208 @@
+//! The command line: reads it, reads the settings, hands over.
+//!
+//! Owns: commands, exit statuses (0 done, 1 failed, 2 wrong usage or configuration) and what is
+//! said at the console. Refuses: wrong usage, and every command that needs settings while they have
+//! a mistake. What a command does is somebody else's: see [`Commands`].
+
+mod arguments;
+mod health;
+
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use arguments::Simulation;
+use arguments::{Arguments, Command};
+
+use crate::config::{self, Environment, Mistakes, Settings};
+use crate::console;
+
+/// Why a command failed, for a person.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// What the commands do; each returns when it is done.
+pub trait Commands {
+    /// Answers requests until told to stop. `file` is the one that `--config` named, to read the
+    /// settings again.
+    ///
+    /// # Errors
+    /// When it cannot start, or could not stop in order.
+    fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
+
+    /// Runs the simulator until told to stop.
+    ///
+    /// # Errors
+    /// When it cannot start: address in use, catalogue without a good line.
+    fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure>;
+
+    /// Brings the database up to date and says what was done.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or a migration fails.
+    fn migrate(&self, settings: Settings) -> Result<String, Failure>;
+
+    /// The OpenAPI document, or only the operations for GPT Actions.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    fn openapi(&self, gpt: bool) -> Result<String, Failure>;
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// 0: what was asked for is done.
+    Done,
+    /// 1: it could not be done.
+    Failed,
+    /// 2: wrong usage or configuration.
+    Misused,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Done => 0,
+            Status::Failed => 1,
+            Status::Misused => 2,
+        })
+    }
+}
+
+/// How a command ended and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Becomes the exit status.
+    pub status: Status,
+    /// For standard output; empty for nothing.
+    pub output: String,
+    /// For standard error; empty for nothing.
+    pub complaint: String,
+}
+
+impl Outcome {
+    fn done(output: impl Into<String>) -> Self {
+        Self { status: Status::Done, output: output.into(), complaint: String::new() }
+    }
+
+    fn failed(failure: &(dyn Error + 'static)) -> Self {
+        let causes = std::iter::successors(Some(failure), cause);
+        let words: Vec<_> = causes.map(ToString::to_string).collect();
+        Self::failed_with(&words.join(": "))
+    }
+
+    fn failed_with(reason: &str) -> Self {
+        let complaint = format!("breakwater: {}", config::redact(reason));
+        Self { status: Status::Failed, output: String::new(), complaint }
+    }
+
+    fn misused(complaint: impl Into<String>) -> Self {
+        Self { status: Status::Misused, output: String::new(), complaint: complaint.into() }
+    }
+}
+
+/// Runs the program with the process's own arguments and environment.
+#[must_use]
+pub fn run(commands: &dyn Commands) -> ExitCode {
+    let outcome = execute(std::env::args_os(), &Environment::of_process(), commands);
+    if !outcome.complaint.is_empty() {
+        console::complain(&outcome.complaint);
+    }
+    if outcome.output.is_empty() {
+        return outcome.status.into();
+    }
+    match console::say(&outcome.output) {
+        Ok(()) => outcome.status.into(),
+        Err(error) => {
+            console::complain(&format!("breakwater: cannot write to standard output: {error}"));
+            Status::Failed.into()
+        }
+    }
+}
+
+/// Does what the arguments ask for. The first argument is the program's own name.
+pub fn execute<I, A>(arguments: I, environment: &Environment, commands: &dyn Commands) -> Outcome
+where
+    I: IntoIterator<Item = A>,
+    A: Into<OsString> + Clone,
+{
+    let Arguments { config, command } = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => return Outcome::misused(error.render().to_string()),
+        // --help and --version arrive as errors too.
+        Err(error) => return Outcome::done(error.render().to_string()),
+    };
+    match command.unwrap_or_default() {
+        Command::Openapi { gpt } => told(commands.openapi(gpt)),
+        Command::Settings => Outcome::done(config::settings_page()),
+        Command::Health { url: Some(url) } => alive(&url),
+        command => match config::load(config.as_deref(), environment) {
+            Ok(settings) => with_settings(command, settings, config.as_deref(), commands),
+            Err(mistakes) => refused(&mistakes),
+        },
+    }
+}
+
+fn with_settings(
+    command: Command,
+    settings: Settings,
+    file: Option<&Path>,
+    commands: &dyn Commands,
+) -> Outcome {
+    match command {
+        Command::Serve => ended(commands.serve(settings, file.map(Path::to_owned))),
+        Command::Simulate(simulation) => ended(commands.simulate(settings, simulation)),
+        Command::Migrate => told(commands.migrate(settings)),
+        Command::CheckConfig => Outcome::done(in_force(&settings)),
+        Command::Health { .. } => alive(&health::address_of(&settings.server)),
+        // They need no settings and were served before.
+        Command::Openapi { .. } | Command::Settings => Outcome::done(""),
+    }
+}
+
+/// Named, because a closure's argument and result would not share a lifetime.
+fn cause<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    (**error).source()
+}
+
+fn ended(result: Result<(), Failure>) -> Outcome {
+    told(result.map(|()| String::new()))
+}
+
+fn told(result: Result<String, Failure>) -> Outcome {
+    match result {
+        Ok(output) => Outcome::done(output),
+        Err(failure) => Outcome::failed(&*failure),
+    }
+}
+
+fn alive(address: &str) -> Outcome {
+    match health::probe(address, health::PATIENCE) {
+        Ok(()) => Outcome::done("alive"),
+        Err(reason) => Outcome::failed_with(&reason),
+    }
+}
+
+fn refused(mistakes: &Mistakes) -> Outcome {
+    Outcome::misused(format!("breakwater: {mistakes}"))
+}
+
+/// What `check-config` says of good settings: every one with its value and where it came from.
+fn in_force(settings: &Settings) -> String {
+    let described = settings.describe();
+    let widest = described.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+    let lines = described.iter().map(|setting| {
+        let value = setting.value.as_deref().unwrap_or("none");
+        format!("{:widest$}  {value}  ({})", setting.name, setting.source.word())
+    });
+    std::iter::once("the configuration is good".to_owned())
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+}

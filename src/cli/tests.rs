@@ -1,0 +1,160 @@
+//! The command line seen from outside: status, output and complaint of every command.
+
+use super::*;
+use std::sync::Mutex;
+
+/// Notes what it was asked to do; fails when told so.
+#[derive(Default)]
+struct Recorder {
+    asked: Mutex<Vec<String>>,
+    fails: bool,
+}
+
+impl Recorder {
+    fn note<T>(&self, what: String, answer: T) -> Result<T, Failure> {
+        self.asked.lock().unwrap().push(what);
+        if self.fails {
+            let cause = std::io::Error::other("redis://:hunter2@cache refused");
+            return Err(Box::new(cause));
+        }
+        Ok(answer)
+    }
+}
+
+impl Commands for Recorder {
+    fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
+        self.note(format!("serve on {} from {file:?}", settings.server.port), ())
+    }
+    fn simulate(&self, _: Settings, simulation: Simulation) -> Result<(), Failure> {
+        self.note(format!("simulate {} {:?}", simulation.listen, simulation.catalog), ())
+    }
+    fn migrate(&self, settings: Settings) -> Result<String, Failure> {
+        let path = settings.database.path.display().to_string();
+        self.note(format!("migrate {path}"), "2 migrations applied".to_owned())
+    }
+    fn openapi(&self, gpt: bool) -> Result<String, Failure> {
+        self.note(format!("openapi {gpt}"), "{}".to_owned())
+    }
+}
+
+const NOTHING: [(&str, &str); 0] = [];
+
+fn run_with(arguments: &[&str], environment: &[(&str, &str)], recorder: &Recorder) -> Outcome {
+    let line = std::iter::once("breakwater").chain(arguments.iter().copied());
+    let environment = environment.iter().copied().collect();
+    execute(line, &environment, recorder)
+}
+
+fn asked(arguments: &[&str]) -> String {
+    let recorder = Recorder::default();
+    let outcome = run_with(arguments, &NOTHING, &recorder);
+    assert_eq!(outcome.status, Status::Done, "{outcome:?}");
+    recorder.asked.into_inner().unwrap().join("; ")
+}
+
+#[test]
+fn each_command_reaches_its_function() {
+    assert_eq!(asked(&[]), "serve on 8080 from None");
+    assert_eq!(asked(&["serve"]), "serve on 8080 from None");
+    assert_eq!(asked(&["simulate"]), "simulate 127.0.0.1:9090 None");
+    assert_eq!(
+        asked(&["simulate", "--listen", "[::1]:0", "--catalog", "a.jsonl.gz"]),
+        "simulate [::1]:0 Some(\"a.jsonl.gz\")"
+    );
+    assert_eq!(asked(&["migrate"]), "migrate breakwater.db");
+    assert_eq!(asked(&["openapi"]), "openapi false");
+    assert_eq!(asked(&["openapi", "--gpt"]), "openapi true");
+}
+
+#[test]
+fn the_file_may_be_named_before_or_after_the_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("settings.toml");
+    std::fs::write(&file, "[server]\nport = 9001\n").unwrap();
+    let name = file.to_str().unwrap();
+    for line in [["--config", name, "serve"], ["serve", "--config", name]] {
+        assert_eq!(asked(&line), format!("serve on 9001 from Some({file:?})"));
+    }
+    assert_eq!(asked(&["--config", name]), format!("serve on 9001 from Some({file:?})"));
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let help = run_with(&["--help"], &NOTHING, &Recorder::default());
+    assert_eq!(help.status, Status::Done);
+    for word in ["serve", "simulate", "check-config", "migrate", "openapi", "health", "--config"] {
+        assert!(help.output.contains(word), "{word} is not in the help");
+    }
+    let version = run_with(&["--version"], &NOTHING, &Recorder::default());
+    assert_eq!(version.output.trim(), format!("breakwater {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn wrong_usage_is_told_and_has_status_2() {
+    for line in [
+        &["swim"][..],
+        &["serve", "--fast"],
+        &["simulate", "--listen", "nowhere"],
+        &["--config"],
+        &["serve", "migrate"],
+    ] {
+        let outcome = run_with(line, &NOTHING, &Recorder::default());
+        assert_eq!(outcome.status, Status::Misused, "{line:?}");
+        assert!(outcome.complaint.contains("error:") && outcome.output.is_empty(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn every_mistake_in_the_settings_is_told_and_nothing_is_started() {
+    let wrong = [("API_PORT", "many"), ("HTTP_WORKERS", "0")];
+    for command in ["serve", "simulate", "migrate", "check-config", "health"] {
+        let recorder = Recorder::default();
+        let outcome = run_with(&[command], &wrong, &recorder);
+        assert_eq!(outcome.status, Status::Misused);
+        assert!(outcome.complaint.contains("2 mistakes"), "{}", outcome.complaint);
+        assert!(outcome.complaint.contains("API_PORT = \"many\": expected a whole number"));
+        assert!(recorder.asked.into_inner().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_missing_file_is_a_wrong_configuration() {
+    let outcome = run_with(&["--config", "no/such.toml"], &NOTHING, &Recorder::default());
+    assert_eq!(outcome.status, Status::Misused);
+    assert!(outcome.complaint.contains("no/such.toml"), "{}", outcome.complaint);
+}
+
+#[test]
+fn a_failure_has_status_1_and_hides_passwords() {
+    for command in ["serve", "simulate", "migrate", "openapi"] {
+        let recorder = Recorder { fails: true, ..Recorder::default() };
+        let outcome = run_with(&[command], &NOTHING, &recorder);
+        assert_eq!(outcome.status, Status::Failed);
+        assert_eq!(outcome.complaint, "breakwater: redis://:[hidden]@cache refused");
+    }
+}
+
+#[test]
+fn good_settings_are_shown_with_their_source_and_without_secrets() {
+    let environment = [("ADMIN_API_KEY", "hunter2"), ("REDIS_URL", "redis://:hunter2@cache")];
+    let outcome = run_with(&["check-config"], &environment, &Recorder::default());
+    assert_eq!(outcome.status, Status::Done);
+    let line = |name: &str| {
+        let found = outcome.output.lines().find(|line| line.starts_with(name)).unwrap();
+        found.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("API_PORT "), "API_PORT 8080 (default)");
+    assert_eq!(line("ADMIN_API_KEY "), "ADMIN_API_KEY [hidden] (environment)");
+    assert_eq!(line("REDIS_URL "), "REDIS_URL redis://:[hidden]@cache (environment)");
+    assert!(!outcome.output.contains("hunter2"));
+}
+
+#[test]
+fn health_asks_the_address_in_the_settings() {
+    // Port 0 never answers.
+    let outcome = run_with(&["health"], &[("API_PORT", "0")], &Recorder::default());
+    assert_eq!(outcome.status, Status::Failed);
+    assert!(outcome.complaint.contains("http://127.0.0.1:0/health/live"), "{outcome:?}");
+    let outcome = run_with(&["health", "--url", "ftp://x/"], &NOTHING, &Recorder::default());
+    assert_eq!(outcome.status, Status::Failed);
+}

@@ -1,0 +1,35 @@
+//! Declarations: keys and limits on clients. Owns no logic and refuses nothing; see the parent.
+
+use super::{Declaration, setting};
+use crate::config::kinds::{Kind, Limit, Switch, Whole};
+use crate::config::texts::{List, Network, Optional, SecretWord};
+
+/// More than any client asks for; beyond it a figure is a slip of the hand.
+const COUNT: Limit<u32> = Limit(1_000_000);
+
+pub(super) const SETTINGS: &[Declaration] = &[
+    setting!("ADMIN_API_KEY", "access", "admin_key", in settings.access.admin_key,
+        Optional(SecretWord), "opens the admin endpoints; without it they are closed"),
+    setting!("INTERNAL_API_KEY", "access", "internal_key", in settings.access.internal_key,
+        Optional(SecretWord), "a client key; more of them through the admin endpoints"),
+    setting!("REQUIRE_API_KEY", "access", "require_key", in settings.access.require_key, Switch,
+        "refuses clients without a key"),
+    setting!("RATE_LIMIT_ENABLED", "limits", "enabled", in settings.limits.enabled, Switch,
+        "limits clients at all"),
+    setting!("MAX_REQUESTS_PER_SECOND", "limits", "per_second", in settings.limits.per_second,
+        COUNT, "per address, on routes without limits of their own"),
+    setting!("RATE_LIMIT_BURST", "limits", "burst", in settings.limits.burst, COUNT,
+        "requests that may come at once, on the same routes"),
+    setting!("MAX_REQUESTS_PER_MINUTE", "limits", "per_minute", in settings.limits.per_minute,
+        COUNT, "per address, on the same routes"),
+    setting!("RATE_LIMIT_SEARCH_PER_MINUTE", "limits", "search_per_minute",
+        in settings.limits.search_per_minute, COUNT, "searches per address"),
+    setting!("RATE_LIMIT_SEARCH_BURST", "limits", "search_burst", in settings.limits.search_burst,
+        COUNT, "searches that may come at once"),
+    setting!("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "limits", "search_per_key_per_minute",
+        in settings.limits.search_per_key_per_minute, COUNT, "searches per client key"),
+    setting!("TRUSTED_PROXIES", "limits", "trusted_proxies", in settings.limits.trusted_proxies,
+        List(Network), "peers whose forwarding headers are believed"),
+    setting!("IPV6_PREFIX", "limits", "ipv6_prefix", in settings.limits.ipv6_prefix,
+        Whole(1, 128), "bits of an IPv6 address that count as one client"),
+];

@@ -1,0 +1,22 @@
+//! Declarations: where the gateway listens. Owns no logic and refuses nothing; see the parent.
+
+use super::{Declaration, setting};
+use crate::config::kinds::{Kind, Millis, Seconds, Whole};
+use crate::config::texts::{Interface, List, Origin};
+
+pub(super) const SETTINGS: &[Declaration] = &[
+    setting!("API_HOST", "server", "host", in settings.server.host, Interface,
+        "address to listen on"),
+    setting!("API_PORT", "server", "port", in settings.server.port, Whole(0, 65_535),
+        "port to listen on; 0 takes any free port and prints it"),
+    setting!("HTTP_WORKERS", "server", "workers", in settings.server.workers, Whole(1, 512),
+        "threads that serve requests", default "number of cores"),
+    setting!("REQUEST_TIMEOUT_MS", "server", "request_timeout_ms",
+        in settings.server.request_timeout, Millis(1, 600_000),
+        "longest time a request may take in all"),
+    setting!("SHUTDOWN_TIMEOUT_SECONDS", "server", "shutdown_timeout_seconds",
+        in settings.server.shutdown_timeout, Seconds(1, 3_600),
+        "longest time to finish what is in flight when stopping"),
+    setting!("ALLOWED_ORIGINS", "server", "allowed_origins", in settings.allowed_origins,
+        List(Origin), "web origins that may call from a browser, compared exactly"),
+];

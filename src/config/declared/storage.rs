@@ -1,0 +1,40 @@
+//! Declarations: Redis, the database and the cache. Owns no logic and refuses nothing; see the
+//! parent.
+
+use super::{Declaration, setting};
+use crate::config::kinds::{Kind, Seconds, Whole};
+use crate::config::texts::{DatabaseAddress, Optional, RedisAddress};
+
+/// Ten years, and no lifetime of none: an entry that is never fresh would be asked for each time.
+const LIFETIME: Seconds = Seconds(1, 315_360_000);
+
+pub(super) const SETTINGS: &[Declaration] = &[
+    setting!("REDIS_URL", "redis", "url", in settings.redis_url, Optional(RedisAddress),
+        "the second cache tier; without it there are two tiers"),
+    setting!("DATABASE_URL", "database", "url", in settings.database.path, DatabaseAddress,
+        "the third cache tier and everything that survives a restart; a path without a slash in \
+         front is relative to the working directory"),
+    setting!("DATABASE_POOL_SIZE", "database", "pool_size", in settings.database.pool_size,
+        Whole(1, 64), "connections to the database"),
+    setting!("CACHE_TTL", "cache", "ttl", in settings.cache.default_ttl, LIFETIME,
+        "seconds fresh; when set, it is also the default of the five kinds below"),
+    setting!("CACHE_TTL_PRODUCT", "cache", "ttl_product", in settings.cache.product_ttl, LIFETIME,
+        "seconds fresh: product details"),
+    setting!("CACHE_TTL_LINK", "cache", "ttl_link", in settings.cache.link_ttl, LIFETIME,
+        "seconds fresh: affiliate links"),
+    setting!("CACHE_TTL_SEARCH", "cache", "ttl_search", in settings.cache.search_ttl, LIFETIME,
+        "seconds fresh: search results"),
+    setting!("CACHE_TTL_HOT", "cache", "ttl_hot", in settings.cache.hot_ttl, LIFETIME,
+        "seconds fresh: hot products"),
+    setting!("CACHE_TTL_CATEGORY", "cache", "ttl_category", in settings.cache.category_ttl,
+        LIFETIME, "seconds fresh: categories"),
+    setting!("CACHE_STALE_SECONDS", "cache", "stale_seconds", in settings.cache.stale,
+        Seconds(0, 315_360_000),
+        "seconds usable after that, while a refresh runs or when it fails; 0 for never"),
+    setting!("CACHE_NEGATIVE_TTL", "cache", "negative_ttl", in settings.cache.negative_ttl,
+        Seconds(0, 86_400), "seconds an empty result is kept; 0 for not at all"),
+    setting!("MAX_MEMORY_CACHE_ITEMS", "cache", "memory_items", in settings.cache.memory_items,
+        Whole(1, 10_000_000), "entries in memory"),
+    setting!("MAX_MEMORY_CACHE_BYTES", "cache", "memory_bytes", in settings.cache.memory_bytes,
+        Whole::<u64>(1_024, 1_099_511_627_776), "bytes of entries in memory"),
+];

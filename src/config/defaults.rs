@@ -1,0 +1,109 @@
+//! The settings of a process for which nothing is set.
+//!
+//! Owns: every default; the settings page shows what stands here. Refuses nothing. No neighbours.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Access, Cache, Database, Features, Limits, Log, Pacing, Rollout, Server, Settings, Sources,
+    Upstream,
+};
+
+/// Outbound pacing where it applies and a part of it is not set.
+pub(super) const PACING: Pacing = Pacing { per_second: 5.0, burst: 10, daily_budget: 5_000 };
+
+/// The upstream's address when none is set.
+const GATEWAY: &str = "https://api-sg.aliexpress.com/sync";
+
+/// Where GPT Actions call from.
+const GPT_ORIGINS: [&str; 2] = ["https://chat.openai.com", "https://chatgpt.com"];
+
+const DAY: u64 = 86_400;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            server: server(),
+            upstream: upstream(),
+            redis_url: None,
+            database: Database { path: PathBuf::from("breakwater.db"), pool_size: 4 },
+            cache: cache(),
+            access: Access { admin_key: None, internal_key: None, require_key: false },
+            limits: limits(),
+            allowed_origins: GPT_ORIGINS.map(String::from).to_vec(),
+            log: Log { level: slog::Level::Info, format: None, file: None },
+            features: features(),
+            chaos_enabled: false,
+            sources: Sources::default(),
+        }
+    }
+}
+
+fn server() -> Server {
+    Server {
+        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: 8080,
+        // A container's processor share counts, not the machine's cores.
+        workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(512),
+        request_timeout: Duration::from_millis(8_000),
+        shutdown_timeout: Duration::from_secs(10),
+    }
+}
+
+fn upstream() -> Upstream {
+    Upstream {
+        credentials: None,
+        tracking_id: None,
+        gateway_url: GATEWAY.to_owned(),
+        language: "EN".to_owned(),
+        currency: "USD".to_owned(),
+        pacing: None,
+        attempt_timeout: Duration::from_millis(2_000),
+        retry_max_attempts: 3,
+        retry_base_delay: Duration::from_millis(1_000),
+        retry_max_delay: Duration::from_millis(10_000),
+        breaker_failures: 5,
+        breaker_open: Duration::from_secs(30),
+    }
+}
+
+fn cache() -> Cache {
+    Cache {
+        default_ttl: Duration::from_secs(3_600),
+        product_ttl: Duration::from_secs(DAY),
+        link_ttl: Duration::from_secs(30 * DAY),
+        search_ttl: Duration::from_secs(3_600),
+        hot_ttl: Duration::from_secs(1_800),
+        category_ttl: Duration::from_secs(7 * DAY),
+        stale: Duration::from_secs(DAY),
+        negative_ttl: Duration::from_secs(60),
+        memory_items: 1_000,
+        memory_bytes: 104_857_600,
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        enabled: true,
+        per_second: 5,
+        burst: 10,
+        per_minute: 60,
+        search_per_minute: 100,
+        search_burst: 150,
+        search_per_key_per_minute: 1_000,
+        trusted_proxies: Vec::new(),
+        ipv6_prefix: 64,
+    }
+}
+
+fn features() -> Features {
+    Features {
+        enhanced_caching: Rollout(100),
+        retry_logic: Rollout(100),
+        data_validation: Rollout(100),
+        structured_logging: Rollout(100),
+    }
+}

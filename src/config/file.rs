@@ -1,0 +1,160 @@
+//! The configuration file as a list of settings with their lines.
+//!
+//! Owns: the file's form (`[section]`, `key = value`). Refuses: broken TOML, unknown sections and
+//! unknown keys, each with its line and a suggestion. Does not judge values.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::declared::{self, Declaration};
+use super::mistake::Place;
+use super::suggestion::nearest;
+use super::{FileText, Mistakes};
+
+/// One setting found in the file.
+pub(super) struct Entry {
+    pub(super) setting: &'static Declaration,
+    pub(super) place: Place,
+    /// The value in the form the environment would have it; `Err` names a type no setting has.
+    pub(super) value: Result<String, &'static str>,
+}
+
+/// Reads every setting in the file; what cannot be one is added to the mistakes.
+pub(super) fn entries(file: &FileText, mistakes: &mut Mistakes) -> Vec<Entry> {
+    let (document, errors) = DeTable::parse_recoverable(&file.text);
+    let mut reader = Reader { file, mistakes, broken: BTreeSet::new(), found: Vec::new() };
+    for error in &errors {
+        reader.broken_syntax(error);
+    }
+    for (name, value) in document.get_ref().iter() {
+        reader.section(name.get_ref(), &name.span(), value.get_ref());
+    }
+    reader.found
+}
+
+struct Reader<'a> {
+    file: &'a FileText,
+    mistakes: &'a mut Mistakes,
+    /// Lines with broken syntax: what the parser made of them is not worth a second complaint.
+    broken: BTreeSet<usize>,
+    found: Vec<Entry>,
+}
+
+impl Reader<'_> {
+    fn broken_syntax(&mut self, error: &toml::de::Error) {
+        let line = self.line(&error.span().unwrap_or_default());
+        // One stray character can upset the parser several times; a line is named once.
+        if self.broken.insert(line) {
+            // The parser's message names what it met by kind and never quotes a value.
+            let expected = format!("valid TOML ({})", error.message());
+            let place = self.place(line, String::new());
+            self.mistakes.add_in_file(place, None, expected);
+        }
+    }
+
+    fn section(&mut self, name: &str, at: &Range<usize>, value: &DeValue<'_>) {
+        let line = self.line(at);
+        if self.broken.contains(&line) {
+            return;
+        }
+        match value.as_table() {
+            Some(table) if declared::sections().any(|known| known == name) => {
+                for (key, value) in table.iter() {
+                    self.key(name, key, value);
+                }
+            }
+            Some(_) => {
+                let known: Vec<_> = declared::sections().collect();
+                let hint = did_you_mean(nearest(name, known.iter().copied()));
+                let expected = format!("one of the sections {}{hint}", known.join(", "));
+                self.unknown(line, format!("[{name}]"), expected);
+            }
+            None => {
+                let hint = did_you_mean(setting_like("", name).as_deref());
+                self.unknown(line, name.to_owned(), format!("every key in a section{hint}"));
+            }
+        }
+    }
+
+    fn key(
+        &mut self,
+        section: &str,
+        key: &Spanned<toml::de::DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let line = self.line(&key.span());
+        if self.broken.contains(&line) {
+            return;
+        }
+        let name = key.get_ref();
+        let path = format!("{section}.{name}");
+        match declared::by_key(section, name) {
+            Some(setting) => self.found.push(Entry {
+                setting,
+                place: self.place(line, path),
+                value: text_of(value.get_ref()),
+            }),
+            None => {
+                let hint = did_you_mean(setting_like(section, name).as_deref());
+                self.unknown(line, path, format!("a known key{hint}"));
+            }
+        }
+    }
+
+    fn unknown(&mut self, line: usize, what: String, expected: String) {
+        let place = self.place(line, what);
+        self.mistakes.add_in_file(place, None, expected);
+    }
+
+    fn place(&self, line: usize, what: String) -> Place {
+        Place { file: self.file.name.clone(), line, what }
+    }
+
+    fn line(&self, at: &Range<usize>) -> usize {
+        let before = self.file.text.get(..at.start).unwrap_or(&self.file.text);
+        before.matches('\n').count() + 1
+    }
+}
+
+fn did_you_mean(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("; did you mean {name}?"))
+}
+
+/// The `section.key` that was probably meant: the variable's name used as a key, a near key of the
+/// same section, the same key of another section, a near one of any.
+fn setting_like(section: &str, key: &str) -> Option<String> {
+    let keys = |wanted: &str| {
+        let wanted = wanted.to_owned();
+        declared::all().filter(move |s| wanted.is_empty() || s.section == wanted).map(|s| s.key)
+    };
+    declared::all()
+        .find(|setting| setting.variable.eq_ignore_ascii_case(key))
+        .or_else(|| nearest(key, keys(section)).and_then(|near| find(section, near)))
+        .or_else(|| nearest(key, keys("")).and_then(|near| find("", near)))
+        .map(Declaration::path)
+}
+
+fn find(section: &str, key: &str) -> Option<&'static Declaration> {
+    declared::all().find(|s| s.key == key && (section.is_empty() || s.section == section))
+}
+
+/// A TOML value as the environment would spell it.
+fn text_of(value: &DeValue<'_>) -> Result<String, &'static str> {
+    match value {
+        DeValue::String(text) => Ok(text.trim().to_owned()),
+        DeValue::Integer(number) => Ok(i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())),
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Ok(value.to_string()),
+        DeValue::Array(items) if items.is_empty() => Ok("none".to_owned()),
+        DeValue::Array(items) => {
+            let texts: Result<Vec<_>, _> =
+                items.iter().map(|item| text_of(item.get_ref())).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => Err(value.type_str()),
+    }
+}

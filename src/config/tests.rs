@@ -1,0 +1,454 @@
+//! The settings seen from outside: good and bad values, precedence, and that nothing secret shows.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+
+fn from(environment: &[(&str, &str)]) -> Result<Settings, Mistakes> {
+    resolve(None, &environment.iter().copied().collect())
+}
+
+fn from_file(text: &str) -> Result<Settings, Mistakes> {
+    resolve(Some(&file(text)), &Environment::default())
+}
+
+fn file(text: &str) -> FileText {
+    FileText { name: "test.toml".to_owned(), text: text.to_owned() }
+}
+
+/// The value shown for a variable, and its source's word.
+fn shown(settings: &Settings, variable: &str) -> String {
+    let described = settings.describe();
+    let setting = described.iter().find(|setting| setting.name == variable).unwrap();
+    format!("{} {}", setting.value.as_deref().unwrap_or("none"), setting.source.word())
+}
+
+fn told(result: Result<Settings, Mistakes>) -> Vec<String> {
+    result.unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn nothing_set_gives_the_contract_s_defaults() {
+    let settings = from(&[]).unwrap();
+    assert_eq!(settings, Settings::default());
+    for (variable, value) in [
+        ("API_HOST", "127.0.0.1"),
+        ("API_PORT", "8080"),
+        ("ALIEXPRESS_APP_KEY", "none"),
+        ("ALIEXPRESS_GATEWAY_URL", "https://api-sg.aliexpress.com/sync"),
+        ("ALIEXPRESS_LANGUAGE", "EN"),
+        ("ALIEXPRESS_CURRENCY", "USD"),
+        ("UPSTREAM_TIMEOUT_MS", "2000"),
+        ("RETRY_MAX_ATTEMPTS", "3"),
+        ("RETRY_BASE_DELAY_MS", "1000"),
+        ("RETRY_MAX_DELAY_MS", "10000"),
+        ("BREAKER_FAILURES", "5"),
+        ("BREAKER_OPEN_SECONDS", "30"),
+        ("REDIS_URL", "none"),
+        ("DATABASE_URL", "sqlite://breakwater.db"),
+        ("CACHE_TTL", "3600"),
+        ("CACHE_TTL_PRODUCT", "86400"),
+        ("CACHE_TTL_LINK", "2592000"),
+        ("CACHE_TTL_SEARCH", "3600"),
+        ("CACHE_TTL_HOT", "1800"),
+        ("CACHE_TTL_CATEGORY", "604800"),
+        ("CACHE_STALE_SECONDS", "86400"),
+        ("CACHE_NEGATIVE_TTL", "60"),
+        ("MAX_MEMORY_CACHE_ITEMS", "1000"),
+        ("MAX_MEMORY_CACHE_BYTES", "104857600"),
+        ("ADMIN_API_KEY", "none"),
+        ("REQUIRE_API_KEY", "false"),
+        ("RATE_LIMIT_ENABLED", "true"),
+        ("MAX_REQUESTS_PER_SECOND", "5"),
+        ("RATE_LIMIT_BURST", "10"),
+        ("MAX_REQUESTS_PER_MINUTE", "60"),
+        ("RATE_LIMIT_SEARCH_PER_MINUTE", "100"),
+        ("RATE_LIMIT_SEARCH_BURST", "150"),
+        ("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "1000"),
+        ("TRUSTED_PROXIES", "none"),
+        ("IPV6_PREFIX", "64"),
+        ("ALLOWED_ORIGINS", "https://chat.openai.com, https://chatgpt.com"),
+        ("LOG_LEVEL", "info"),
+        ("LOG_FORMAT", "auto"),
+        ("LOG_FILE", "none"),
+        ("ENABLE_RETRY_LOGIC", "on"),
+        ("CHAOS_ENABLED", "false"),
+    ] {
+        assert_eq!(shown(&settings, variable), format!("{value} default"), "{variable}");
+    }
+    assert!(settings.server.workers >= 1);
+}
+
+/// Variable, what is set, what is in force.
+const GOOD: &[(&str, &str, &str)] = &[
+    ("API_HOST", "0.0.0.0", "0.0.0.0"),
+    ("API_HOST", " localhost ", "127.0.0.1"),
+    ("API_HOST", "[::1]", "::1"),
+    ("API_PORT", "0", "0"),
+    ("API_PORT", "65535", "65535"),
+    ("HTTP_WORKERS", "512", "512"),
+    ("ALIEXPRESS_TRACKING_ID", "\tshop-1\n", "shop-1"),
+    ("ALIEXPRESS_GATEWAY_URL", "http://sim:9090/sync", "http://sim:9090/sync"),
+    ("ALIEXPRESS_LANGUAGE", "fr", "FR"),
+    ("ALIEXPRESS_CURRENCY", "eur", "EUR"),
+    ("UPSTREAM_RATE_PER_SECOND", "0.5", "0.5"),
+    ("UPSTREAM_DAILY_BUDGET", "0", "0"),
+    ("REDIS_URL", "redis://cache", "redis://cache"),
+    ("REDIS_URL", "redis://:pw@[::1]:6380/2", "redis://:[hidden]@[::1]:6380/2"),
+    ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ("DATABASE_URL", "sqlite:///data/b.db", "sqlite:///data/b.db"),
+    ("DATABASE_URL", "sqlite:data/b.db", "sqlite://data/b.db"),
+    ("CACHE_NEGATIVE_TTL", "0", "0"),
+    ("CACHE_STALE_SECONDS", "0", "0"),
+    ("ADMIN_API_KEY", " sesame ", "[hidden]"),
+    ("REQUIRE_API_KEY", "YES", "true"),
+    ("RATE_LIMIT_ENABLED", "off", "false"),
+    ("MAX_REQUESTS_PER_SECOND", "0", "0"),
+    ("TRUSTED_PROXIES", "10.1.2.3/8, ::1 192.168.1.1", "10.0.0.0/8, ::1/128, 192.168.1.1/32"),
+    ("TRUSTED_PROXIES", "none", "none"),
+    ("IPV6_PREFIX", "128", "128"),
+    (
+        "ALLOWED_ORIGINS",
+        "HTTPS://Shop.example,http://localhost:3000",
+        "https://shop.example, http://localhost:3000",
+    ),
+    ("ALLOWED_ORIGINS", "none", "none"),
+    ("LOG_LEVEL", "WARN", "warning"),
+    ("LOG_LEVEL", "trace", "trace"),
+    ("LOG_FORMAT", "Text", "text"),
+    ("LOG_FORMAT", "auto", "auto"),
+    ("LOG_FILE", "logs/b.log", "logs/b.log"),
+    ("ENABLE_RETRY_LOGIC", "off", "off"),
+    ("ENABLE_RETRY_LOGIC", "37", "37%"),
+    ("ENABLE_RETRY_LOGIC", "5 %", "5%"),
+    ("ENABLE_RETRY_LOGIC", "true", "on"),
+    ("ENABLE_RETRY_LOGIC", "0", "off"),
+    ("ENABLE_RETRY_LOGIC", "100", "on"),
+    ("CHAOS_ENABLED", "1", "true"),
+];
+
+#[test]
+fn good_values_are_taken() {
+    for (variable, value, in_force) in GOOD {
+        let settings = from(&[(variable, value)]).unwrap();
+        assert_eq!(
+            shown(&settings, variable),
+            format!("{in_force} environment"),
+            "{variable}={value}"
+        );
+    }
+}
+
+const BAD: &[(&str, &[&str])] = &[
+    ("API_HOST", &["nowhere", "127.0.0.1:80", "256.0.0.1"]),
+    ("API_PORT", &["65536", "-1", "80a", "8080.0", "0x50"]),
+    ("HTTP_WORKERS", &["0", "513", "many"]),
+    ("REQUEST_TIMEOUT_MS", &["0", "99999999999999999999"]),
+    ("SHUTDOWN_TIMEOUT_SECONDS", &["0"]),
+    ("ALIEXPRESS_TRACKING_ID", &["two words", "ümlaut", "a\u{0}b"]),
+    (
+        "ALIEXPRESS_GATEWAY_URL",
+        &["api.example", "ftp://h/", "http://", "https://h/?a=1", "https://u:p@h/"],
+    ),
+    ("ALIEXPRESS_LANGUAGE", &["E", "ENG", "E1"]),
+    ("ALIEXPRESS_CURRENCY", &["$", "US", "U$D"]),
+    ("UPSTREAM_RATE_PER_SECOND", &["0", "-1", "NaN", "inf", "10001", "1e-9", "five"]),
+    ("UPSTREAM_BURST", &["0"]),
+    ("UPSTREAM_TIMEOUT_MS", &["0", "120001"]),
+    ("RETRY_MAX_ATTEMPTS", &["0", "11"]),
+    ("BREAKER_FAILURES", &["0"]),
+    (
+        "REDIS_URL",
+        &["cache:6379", "http://cache", "rediss://cache", "redis://cache/first", "redis://"],
+    ),
+    (
+        "DATABASE_URL",
+        &[
+            "breakwater.db",
+            "postgres://u:p@h/d",
+            "mysql://h",
+            "sqlite://",
+            "sqlite::memory:",
+            "sqlite://a?mode=ro",
+            "sqlite:dir/",
+        ],
+    ),
+    ("DATABASE_POOL_SIZE", &["0", "65"]),
+    ("CACHE_TTL", &["0", "1h"]),
+    ("MAX_MEMORY_CACHE_ITEMS", &["0"]),
+    ("MAX_MEMORY_CACHE_BYTES", &["1023", "100MB"]),
+    ("ADMIN_API_KEY", &["two words", "schlüssel"]),
+    ("REQUIRE_API_KEY", &["maybe", "2"]),
+    ("MAX_REQUESTS_PER_SECOND", &["-1", "1000001"]),
+    ("TRUSTED_PROXIES", &["10.0.0.0/33", "proxy.local", "10.0.0.0/8,nowhere"]),
+    ("IPV6_PREFIX", &["0", "129", "256"]),
+    (
+        "ALLOWED_ORIGINS",
+        &["*", "shop.example", "https://shop.example/", "https://shop.example:443", "null"],
+    ),
+    ("LOG_LEVEL", &["loud"]),
+    ("LOG_FORMAT", &["xml"]),
+    ("LOG_FILE", &["logs/"]),
+    ("ENABLE_DATA_VALIDATION", &["101", "-1", "half", "12.5"]),
+    ("CHAOS_ENABLED", &["perhaps"]),
+];
+
+#[test]
+fn bad_values_are_refused_with_place_and_expectation() {
+    for (variable, values) in BAD {
+        for value in *values {
+            let told = told(from(&[(variable, value)]));
+            assert_eq!(told.len(), 1, "{variable}={value}: {told:?}");
+            assert!(told[0].starts_with(&format!("{variable} = ")), "{told:?}");
+            assert!(told[0].contains(": expected "), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn the_same_values_are_judged_alike_in_the_file() {
+    let path = |variable: &str| {
+        let described = Settings::default().describe();
+        described.into_iter().find(|setting| setting.name == variable).unwrap().key
+    };
+    let toml = |variable: &str, value: &str| {
+        let path = path(variable);
+        let (section, key) = path.split_once('.').unwrap();
+        // JSON and TOML agree on strings.
+        format!("[{section}]\n{key} = {}\n", serde_json::to_string(value).unwrap())
+    };
+    for (variable, value, in_force) in GOOD {
+        let settings = from_file(&toml(variable, value)).unwrap();
+        assert_eq!(shown(&settings, variable), format!("{in_force} file"), "{variable}={value}");
+    }
+    for (variable, values) in BAD {
+        for value in *values {
+            let told = told(from_file(&toml(variable, value)));
+            let place = format!("test.toml line 2, {} = ", path(variable));
+            assert!(told.len() == 1 && told[0].starts_with(&place), "{variable}={value}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn toml_s_own_types_are_taken() {
+    let settings = from_file(
+        "server.port = 0x1F90\n[limits]\ntrusted_proxies = ['10.0.0.0/8', '::1']\nenabled = false\n\
+         [upstream]\nrate_per_second = 2.5\n[features]\nretry_logic = 25\n[server.allowed_origins]\n",
+    );
+    let told = told(settings);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("server.allowed_origins") && told[0].contains("not a TOML table"));
+    let settings = from_file(
+        "server.port = 0x1F91\nserver.allowed_origins = []\n[limits]\n\
+         trusted_proxies = ['10.0.0.0/8', '::1']\nenabled = false\n\
+         [upstream]\nrate_per_second = 2.5\n[features]\nretry_logic = 25\n",
+    )
+    .unwrap();
+    assert_eq!(settings.server.port, 8081);
+    assert!(settings.allowed_origins.is_empty() && !settings.limits.enabled);
+    assert_eq!(settings.limits.trusted_proxies.len(), 2);
+    assert_eq!(settings.upstream.pacing.unwrap().per_second, 2.5);
+    assert_eq!(settings.features.retry_logic, Rollout(25));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+    let file = file("[server]\nport = 9001\nworkers = 3\n");
+    let environment = [("API_PORT", "9002"), ("HTTP_WORKERS", "  ")].into_iter().collect();
+    let settings = resolve(Some(&file), &environment).unwrap();
+    assert_eq!(shown(&settings, "API_PORT"), "9002 environment");
+    assert_eq!(shown(&settings, "HTTP_WORKERS"), "3 file");
+    assert_eq!(shown(&settings, "API_HOST"), "127.0.0.1 default");
+}
+
+#[test]
+fn a_blank_value_is_not_set() {
+    let blank = [("API_PORT", ""), ("REDIS_URL", " \t"), ("ALIEXPRESS_APP_KEY", "\n")];
+    assert_eq!(from(&blank).unwrap(), Settings::default());
+    assert_eq!(from_file("[redis]\nurl = ''\n").unwrap(), Settings::default());
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let file = file(
+        "port = 1\nAPI_HOST = 'x'\n[server]\nprot = 1\nport = 70000\napi_port = 1\n\
+         [servr]\nhost = 1\n[limits]\nper_minute = -5\nadmin_key = 'k'\nsince = 2026-01-01\n",
+    );
+    let environment = [("API_PORT", "8o8o"), ("LOG_LEVEL", "loud"), ("ALIEXPRESS_APP_KEY", "1")];
+    let told = told(resolve(Some(&file), &environment.into_iter().collect()));
+    let expected = [
+        "test.toml line 1, port: expected every key in a section; did you mean server.port?",
+        "test.toml line 2, API_HOST: expected every key in a section; did you mean server.host?",
+        "test.toml line 4, server.prot: expected a known key; did you mean server.port?",
+        "test.toml line 5, server.port = \"70000\": expected a whole number from 0 to 65535",
+        "test.toml line 6, server.api_port: expected a known key; did you mean server.port?",
+        "test.toml line 7, [servr]: expected one of the sections server, upstream, ",
+        "test.toml line 10, limits.per_minute = \"-5\": expected a whole number up to 1000000",
+        "test.toml line 11, limits.admin_key: expected a known key; did you mean access.admin_key?",
+        "test.toml line 12, limits.since: expected a known key",
+        "API_PORT = \"8o8o\": expected a whole number",
+        "LOG_LEVEL = \"loud\": expected critical, error,",
+        "ALIEXPRESS_APP_SECRET: expected a value, because ALIEXPRESS_APP_KEY is set",
+    ];
+    for (line, start) in told.iter().zip(expected) {
+        assert!(line.starts_with(start), "{start}\n{told:#?}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert!(told[5].contains("did you mean server?"), "{}", told[5]);
+}
+
+#[test]
+fn broken_toml_is_told_with_its_lines_and_without_its_values() {
+    let text = "[access]\nadmin_key = \"hunter2\ninternal_key = hunter3\n[server]\nport = 99999\n";
+    let told = told(from_file(text));
+    assert!(told.len() >= 2, "{told:#?}");
+    assert!(
+        told.iter().any(|line| line.starts_with("test.toml line 2: expected valid TOML")),
+        "{told:#?}"
+    );
+    assert!(told.iter().any(|line| line.contains("server.port")), "{told:#?}");
+    assert!(!told.concat().contains("hunter"), "{told:#?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake_beside_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing.toml");
+    let environment = [("API_PORT", "x")].into_iter().collect();
+    let told = told(load(Some(&missing), &environment));
+    assert_eq!(told.len(), 2);
+    assert!(told[0].contains("missing.toml: expected a readable text file"), "{told:?}");
+    let binary = directory.path().join("binary.toml");
+    std::fs::write(&binary, [0xff, 0xfe]).unwrap();
+    assert!(load(Some(&binary), &Environment::default()).is_err());
+}
+
+#[test]
+fn a_named_file_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("good.toml");
+    std::fs::write(&path, "[cache]\nmemory_items = 7\n").unwrap();
+    assert_eq!(load(Some(&path), &Environment::default()).unwrap().cache.memory_items, 7);
+}
+
+#[test]
+fn credentials_come_in_pairs_and_are_stripped() {
+    let pair = [("ALIEXPRESS_APP_KEY", " 512345\n"), ("ALIEXPRESS_APP_SECRET", "\thunter2 ")];
+    let settings = from(&pair).unwrap();
+    let credentials = settings.upstream.credentials.clone().unwrap();
+    assert_eq!(credentials.app_key, "512345");
+    assert_eq!(credentials.app_secret.expose(), "hunter2");
+    assert_eq!(shown(&settings, "ALIEXPRESS_APP_KEY"), "512345 environment");
+    for lone in pair {
+        let told = told(from(&[lone]));
+        assert!(told.len() == 1 && told[0].contains("both or neither"), "{told:?}");
+    }
+    // One from each source is a pair, too.
+    let file = file("[upstream]\napp_key = 512345\n");
+    let settings = resolve(Some(&file), &[pair[1]].into_iter().collect()).unwrap();
+    assert_eq!(settings.upstream.credentials, Some(credentials));
+}
+
+#[test]
+fn only_real_accounts_and_explicit_wishes_are_paced() {
+    assert_eq!(from(&[]).unwrap().upstream.pacing, None);
+    let account = from(&[("ALIEXPRESS_APP_KEY", "1"), ("ALIEXPRESS_APP_SECRET", "s")]).unwrap();
+    assert_eq!(
+        account.upstream.pacing,
+        Some(Pacing { per_second: 5.0, burst: 10, daily_budget: 5_000 })
+    );
+    let wished = from(&[("UPSTREAM_BURST", "3")]).unwrap();
+    assert_eq!(
+        wished.upstream.pacing,
+        Some(Pacing { per_second: 5.0, burst: 3, daily_budget: 5_000 })
+    );
+    assert_eq!(shown(&wished, "UPSTREAM_RATE_PER_SECOND"), "5 default");
+}
+
+#[test]
+fn one_lifetime_is_for_every_kind_that_has_none_of_its_own() {
+    let cache = from(&[("CACHE_TTL", "60"), ("CACHE_TTL_HOT", "5")]).unwrap().cache;
+    let minute = Duration::from_secs(60);
+    for lifetime in
+        [cache.default_ttl, cache.product_ttl, cache.link_ttl, cache.search_ttl, cache.category_ttl]
+    {
+        assert_eq!(lifetime, minute);
+    }
+    assert_eq!(cache.hot_ttl, Duration::from_secs(5));
+}
+
+#[test]
+fn the_longest_wait_is_not_below_the_first() {
+    let told = told(from(&[("RETRY_BASE_DELAY_MS", "20000")]));
+    assert_eq!(
+        told,
+        ["RETRY_MAX_DELAY_MS = 10000: expected at least RETRY_BASE_DELAY_MS, which is 20000"]
+    );
+    from(&[("RETRY_BASE_DELAY_MS", "20000"), ("RETRY_MAX_DELAY_MS", "20000")]).unwrap();
+}
+
+#[test]
+fn postgres_is_refused_with_the_reason() {
+    let told = told(from(&[("DATABASE_URL", "postgres://u:hunter2@h/d")]));
+    assert_eq!(
+        told,
+        ["DATABASE_URL = [hidden]: expected sqlite://PATH; this build serves SQLite only"]
+    );
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    const SECRET: &str = "hunter2";
+    let bad = [
+        ("ALIEXPRESS_APP_SECRET", "hunter2 x"),
+        ("ADMIN_API_KEY", "hunter2 x"),
+        ("INTERNAL_API_KEY", "hunter2\u{1}"),
+        ("REDIS_URL", "redis//:hunter2@cache"),
+        ("REDIS_URL", "rediss://:hunter2@cache"),
+        ("REDIS_URL", "tcp://cache?password=hunter2"),
+        ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ("ALIEXPRESS_GATEWAY_URL", "https://u:hunter2@h/"),
+    ];
+    for (variable, value) in bad {
+        let mistakes = from(&[(variable, value)]).unwrap_err();
+        assert!(!format!("{mistakes} {mistakes:?}").contains(SECRET), "{mistakes}");
+    }
+    let good = [
+        ("ALIEXPRESS_APP_KEY", "1"),
+        ("ALIEXPRESS_APP_SECRET", SECRET),
+        ("ADMIN_API_KEY", SECRET),
+        ("INTERNAL_API_KEY", SECRET),
+        ("REDIS_URL", "redis://me:hunter2@cache/1"),
+    ];
+    let settings = from(&good).unwrap();
+    let described = serde_json::to_string(&settings.describe()).unwrap();
+    assert!(!described.contains(SECRET) && described.contains("me:[hidden]@cache"), "{described}");
+    assert!(!format!("{settings:?}").contains(SECRET));
+}
+
+#[test]
+fn a_long_value_is_cut_in_the_message() {
+    let told = told(from(&[("LOG_LEVEL", &"loud".repeat(1_000))]));
+    assert!(told[0].len() < 250, "{}", told[0].len());
+}
+
+#[test]
+fn names_and_keys_are_unique_and_every_default_is_accepted() {
+    let mut seen = BTreeSet::new();
+    for setting in Settings::default().describe() {
+        assert!(seen.insert(setting.name.to_owned()) && seen.insert(setting.key.clone()));
+        if let Some(value) = setting.value {
+            from(&[(setting.name, &value)]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_settings_page_is_current() {
+    assert!(
+        settings_page() == include_str!("../../docs/settings.md"),
+        "docs/settings.md is out of date: run `cargo run -- settings > docs/settings.md`"
+    );
+}

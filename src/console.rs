@@ -1,0 +1,59 @@
+//! The one place that writes for a person at the console.
+//!
+//! Owns: standard output and standard error outside of the log. Refuses nothing. When the reader at
+//! the other end is gone, what is written is dropped.
+
+use std::io::{self, ErrorKind, Write};
+
+/// Writes one line, or several, to standard output.
+///
+/// # Errors
+/// When it cannot be written, on a full disk for one; a closed pipe is no error.
+pub fn say(text: &str) -> io::Result<()> {
+    line_to(&mut io::stdout().lock(), text)
+}
+
+/// Writes one line, or several, to standard error. When that fails there is nobody left to tell.
+pub fn complain(text: &str) {
+    line_to(&mut io::stderr().lock(), text).unwrap_or_default();
+}
+
+fn line_to(console: &mut impl Write, text: &str) -> io::Result<()> {
+    let written =
+        writeln!(console, "{}", text.trim_end_matches('\n')).and_then(|()| console.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Failing(ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_ends_with_exactly_one_line_break() {
+        let mut console = Vec::new();
+        line_to(&mut console, "one").unwrap();
+        line_to(&mut console, "two\n").unwrap();
+        assert_eq!(console, b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+        line_to(&mut Failing(ErrorKind::BrokenPipe), "lost").unwrap();
+        let error = line_to(&mut Failing(ErrorKind::StorageFull), "lost").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+}

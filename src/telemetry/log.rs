@@ -1,0 +1,194 @@
+//! The root logger: builds it from the settings and stops it in order.
+//!
+//! Owns: the form of a line and its way from any thread to the one that writes. Refuses: a log file
+//! that cannot be opened. When the writer is behind, lines are dropped and counted.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use slog::{
+    BorrowedKV, Drain, FnValue, Level, Logger, OwnedKVList, PushFnValue, Record, RecordStatic, o,
+};
+use slog_async::{AsyncCore, AsyncGuard};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::fields;
+use super::level::{Adjustable, LevelHandle};
+use super::lines::Lines;
+use super::losses::{Counting, Loss, Losses};
+use super::rotation::{RotatingFile, Rotation};
+use crate::clock::{self, Timestamp};
+use crate::config::{Log, LogFormat, Rollout};
+
+/// Lines that may wait for the writer; some megabytes at most.
+const WAITING: usize = 4_096;
+
+/// Longest time to wait for the last lines when stopping.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+type Sink = Box<dyn Drain<Ok = (), Err = io::Error> + Send>;
+
+/// The running log. Dropping it writes what is waiting and ends the log.
+pub struct Telemetry {
+    logger: Logger,
+    level: LevelHandle,
+    losses: Losses,
+    guard: Option<AsyncGuard>,
+}
+
+impl Telemetry {
+    /// The root of all loggers.
+    #[must_use]
+    pub fn logger(&self) -> &Logger {
+        &self.logger
+    }
+
+    /// Changes how much is logged.
+    #[must_use]
+    pub fn level(&self) -> LevelHandle {
+        self.level.clone()
+    }
+
+    /// Counts of lines that were lost.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        self.losses.clone()
+    }
+}
+
+impl Drop for Telemetry {
+    /// Waits for the writer, but not for ever: whoever reads the log may have stopped reading.
+    fn drop(&mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        let (done, written) = mpsc::channel();
+        let flushing = std::thread::Builder::new().name("log-flush".to_owned()).spawn(move || {
+            drop(guard);
+            done.send(()).unwrap_or_default();
+        });
+        if flushing.is_ok() {
+            written.recv_timeout(LAST_WORDS).unwrap_or_default();
+        }
+    }
+}
+
+/// Starts the log that the settings ask for: to the file if there is one, else to standard error;
+/// text at a terminal and JSON elsewhere unless the format is set. Structured logging switched off
+/// means text in any case; a share of requests is on.
+///
+/// # Errors
+/// When the log file cannot be opened.
+pub fn start(log: &Log, structured: Rollout) -> io::Result<Telemetry> {
+    let terminal = log.file.is_none() && io::stderr().is_terminal();
+    let format = form(log.format, structured, terminal);
+    let sink = match (&log.file, format) {
+        (Some(path), format) => written(format, RotatingFile::open(path, Rotation::default())?),
+        (None, LogFormat::Text) if terminal => at_terminal(),
+        (None, format) => written(format, io::stderr()),
+    };
+    Ok(running(sink, log.level))
+}
+
+/// A logger for one request: every line has its id.
+#[must_use]
+pub fn for_request(root: &Logger, request_id: &str) -> Logger {
+    root.new(o!(fields::REQUEST_ID => request_id.to_owned()))
+}
+
+/// Which form lines have.
+pub(super) fn form(asked: Option<LogFormat>, structured: Rollout, terminal: bool) -> LogFormat {
+    match asked {
+        _ if structured == Rollout(0) => LogFormat::Text,
+        Some(format) => format,
+        None if terminal => LogFormat::Text,
+        None => LogFormat::Json,
+    }
+}
+
+/// A sink that writes whole lines of that form.
+pub(super) fn written(format: LogFormat, writer: impl Write + Send + 'static) -> Sink {
+    match format {
+        LogFormat::Json => Box::new(json(Lines::new(writer))),
+        LogFormat::Text => {
+            let decorator = slog_term::PlainDecorator::new(Lines::new(writer));
+            let format = slog_term::FullFormat::new(decorator).use_custom_timestamp(stamp_now);
+            Box::new(format.use_original_order().build())
+        }
+    }
+}
+
+fn at_terminal() -> Sink {
+    let decorator = slog_term::TermDecorator::new().stderr().build();
+    let format = slog_term::FullFormat::new(decorator).use_custom_timestamp(stamp_now);
+    Box::new(format.use_original_order().build())
+}
+
+fn json<W: Write + Send + 'static>(writer: W) -> slog_json::Json<W> {
+    slog_json::Json::new(writer)
+        .set_flush(true)
+        .add_key_value(o!("ts" => FnValue(|record: &Record<'_>| record.tag().to_owned())))
+        .add_key_value(o!("level" => FnValue(|record: &Record<'_>| word(record.level()))))
+        .add_key_value(o!("msg" => PushFnValue(|record: &Record<'_>, serializer| {
+            serializer.emit(record.msg())
+        })))
+        .build()
+}
+
+/// Puts the sink on a thread of its own and everything before it that makes it a log.
+pub(super) fn running(sink: Sink, level: Level) -> Telemetry {
+    let losses = Losses::default();
+    let sink = Counting { drain: sink, losses: losses.clone(), loss: Loss::Failed };
+    let (core, guard) =
+        AsyncCore::custom(sink).chan_size(WAITING).thread_name("log".to_owned()).build_with_guard();
+    let queue = Counting { drain: Stamped(core), losses: losses.clone(), loss: Loss::Dropped };
+    let level = LevelHandle::new(level);
+    let drain = Adjustable { drain: queue, level: level.clone() };
+    Telemetry { logger: Logger::root(drain, o!()), level, losses, guard: Some(guard) }
+}
+
+/// Notes the time when a line is logged, not when it is written. The record's tag carries it to
+/// the writing thread: it is the one part of a record that travels there and is not shown.
+struct Stamped<D>(D);
+
+impl<D: Drain> Drain for Stamped<D> {
+    type Ok = D::Ok;
+    type Err = D::Err;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<D::Ok, D::Err> {
+        let now = rfc3339(clock::now());
+        let parts = RecordStatic { location: record.location(), tag: &now, level: record.level() };
+        self.0.log(&Record::new(&parts, record.msg(), BorrowedKV(&record.kv())), values)
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        self.0.is_enabled(level)
+    }
+}
+
+fn stamp_now(output: &mut dyn Write) -> io::Result<()> {
+    output.write_all(rfc3339(clock::now()).as_bytes())
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn rfc3339(at: Timestamp) -> String {
+    let form =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let nanoseconds = i128::from(at.as_millis()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
+        .ok()
+        .and_then(|time| time.format(&form).ok())
+        .unwrap_or_default()
+}
+
+/// The level in lower case.
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Critical => "critical",
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}

@@ -1,0 +1,157 @@
+//! A log file that never outgrows its share of the disk.
+//!
+//! Owns: one file and those before it (`name.1` is the youngest). Refuses a path it cannot open at
+//! the start. When the files cannot be moved later, it goes on in the old one and tries again
+//! when that has grown by as much again: a log that is too long is better than none.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// When a file is rotated and how many are kept beside the current one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rotation {
+    /// Bytes.
+    pub(super) longest: u64,
+    pub(super) kept: u32,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self { longest: 10_000_000, kept: 5 }
+    }
+}
+
+/// Expects one whole line with each call of `write`.
+pub(super) struct RotatingFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    rotation: Rotation,
+}
+
+impl RotatingFile {
+    /// Opens the file to append to it, and makes its directory when there is none.
+    pub(super) fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let file = append_to(path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { path: path.to_owned(), file, length, rotation })
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        self.length = 0;
+        for number in (1..self.rotation.kept).rev() {
+            moved(&self.numbered(number), &self.numbered(number + 1))?;
+        }
+        moved(&self.path, &self.numbered(1))?;
+        self.file = append_to(&self.path)?;
+        Ok(())
+    }
+
+    fn numbered(&self, number: u32) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(format!(".{number}"));
+        name.into()
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Moves a file over another; one that is not there leaves a gap and is no error.
+fn moved(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+impl Write for RotatingFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        if self.length > 0 && self.length.saturating_add(length) > self.rotation.longest {
+            // The old file is still open and takes the line.
+            self.rotate().unwrap_or_default();
+        }
+        let written = self.file.write(line)?;
+        self.length = self.length.saturating_add(length);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Rotation = Rotation { longest: 8, kept: 2 };
+
+    fn read(path: &Path, suffix: &str) -> Option<String> {
+        fs::read_to_string(format!("{}{suffix}", path.display())).ok()
+    }
+
+    #[test]
+    fn a_file_is_moved_before_it_grows_too_long_and_only_so_many_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deep/er/log");
+        let mut log = RotatingFile::open(&path, SMALL).unwrap();
+        for line in ["one1\n", "two\n", "three\n", "four\n", "a very long line\n", "six\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(read(&path, "").unwrap(), "six\n");
+        assert_eq!(read(&path, ".1").unwrap(), "a very long line\n");
+        assert_eq!(read(&path, ".2").unwrap(), "four\n");
+        assert_eq!(read(&path, ".3"), None);
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_continued() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        fs::write(&path, "old\n").unwrap();
+        RotatingFile::open(&path, SMALL).unwrap().write_all(b"new\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "old\nnew\n");
+        RotatingFile::open(&path, SMALL).unwrap().write_all(b"!\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "!\n");
+        assert_eq!(read(&path, ".1").unwrap(), "old\nnew\n");
+    }
+
+    #[test]
+    fn a_file_that_was_taken_away_is_made_again_at_the_next_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = RotatingFile::open(&path, SMALL).unwrap();
+        log.write_all(b"lost 12\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        log.write_all(b"kept\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "kept\n");
+    }
+
+    #[test]
+    fn when_files_cannot_be_moved_the_old_one_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = RotatingFile::open(&path, SMALL).unwrap();
+        // A directory that is not empty cannot be replaced by a file.
+        fs::create_dir_all(directory.path().join("log.1/x")).unwrap();
+        fs::write(directory.path().join("log.2"), "").unwrap();
+        for line in ["one1\n", "two\n", "three\n"] {
+            log.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(read(&path, "").unwrap(), "one1\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_opened_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(RotatingFile::open(directory.path(), SMALL).is_err());
+    }
+}
