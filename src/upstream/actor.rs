@@ -1,0 +1,143 @@
+//! ApiClientActor: one per upstream credential, on a thread of its own.
+//!
+//! Owns: the HTTP client of its thread and the number of calls under way. Accepts: [`Call`]. It
+//! refuses at once when too many are under way; everything else happens in the call's own watched
+//! task ([`super::call`]), so a panic there reaches only its caller. When the actor is dead its
+//! callers are told and serve what they have.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use serde_json::Value;
+
+use super::Request;
+use super::call;
+use super::tables::UpstreamTables;
+use super::transport::Transport;
+use crate::failure::{Failure, FailureKind};
+use crate::supervision::{AskError, Handle, run_watched};
+
+/// The actor's name in status, logs and metrics.
+pub const NAME: &str = "api-client";
+/// Calls under way at once, waiting ones included.
+const CALLS_AT_ONCE: usize = 512;
+/// When to come back if too many are under way.
+const BUSY: Duration = Duration::from_secs(1);
+/// Time given to the actor's answer beyond the call's own deadline.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// The actor.
+pub struct ApiClientActor {
+    tables: Arc<UpstreamTables>,
+    transport: Rc<Transport>,
+    under_way: Rc<AtomicUsize>,
+}
+
+impl ApiClientActor {
+    /// An incarnation over `tables`, with a client of its own thread.
+    #[must_use]
+    pub fn new(tables: Arc<UpstreamTables>) -> Self {
+        Self { tables, transport: Rc::new(Transport::new()), under_way: Rc::default() }
+    }
+}
+
+impl Actor for ApiClientActor {
+    type Context = Context<Self>;
+}
+
+/// What the upstream said, as far as callers care.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The result part of its answer.
+    Found(Value),
+    /// It has nothing.
+    Empty,
+}
+
+/// Asks the upstream one question.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Reply, Failure>")]
+pub struct Call {
+    /// The question.
+    pub request: Request,
+    /// When the answer is of no use any more.
+    pub deadline: Instant,
+    /// Whether a failed attempt may be repeated.
+    pub retry: bool,
+    /// The id of the request that caused it, for the log.
+    pub request_id: Arc<str>,
+}
+
+impl Handler<Call> for ApiClientActor {
+    type Result = ResponseFuture<Result<Reply, Failure>>;
+
+    fn handle(&mut self, message: Call, _: &mut Self::Context) -> Self::Result {
+        let Some(place) = Place::take(&self.under_way) else {
+            let busy = Failure::new(FailureKind::Overloaded, "too many upstream calls under way");
+            return Box::pin(std::future::ready(Err(busy.retry_after(Some(BUSY)))));
+        };
+        let (tables, transport) = (Arc::clone(&self.tables), Rc::clone(&self.transport));
+        Box::pin(async move {
+            let observer = Arc::clone(&tables.observer);
+            let work = call::run(&tables, &transport, &message);
+            let answer = run_watched(NAME, observer, work).await;
+            drop(place);
+            answer.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, died.to_string())))
+        })
+    }
+}
+
+/// A place among the calls under way, given back when dropped.
+struct Place(Rc<AtomicUsize>);
+
+impl Place {
+    fn take(under_way: &Rc<AtomicUsize>) -> Option<Self> {
+        if under_way.load(Ordering::Relaxed) >= CALLS_AT_ONCE {
+            return None;
+        }
+        under_way.fetch_add(1, Ordering::Relaxed);
+        Some(Self(Rc::clone(under_way)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The way to the upstream for everyone else. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct UpstreamClient {
+    actor: Handle<ApiClientActor>,
+}
+
+impl UpstreamClient {
+    /// A client of `actor`.
+    #[must_use]
+    pub const fn new(actor: Handle<ApiClientActor>) -> Self {
+        Self { actor }
+    }
+
+    /// Asks one question and waits for the answer until its deadline.
+    ///
+    /// # Errors
+    /// The call failed, could not be made in time, or the actor is down.
+    pub async fn call(&self, call: Call) -> Result<Reply, Failure> {
+        let now = crate::clock::monotonic();
+        let within = call.deadline.saturating_duration_since(now).saturating_add(GRACE);
+        match self.actor.ask(call, within).await {
+            Ok(answer) => answer,
+            Err(AskError::TooLate) => {
+                Err(Failure::new(FailureKind::DeadlineExceeded, "no answer of the api client"))
+            }
+            Err(error @ (AskError::NotDelivered(_) | AskError::Died)) => {
+                let reason = format!("api client: {error}");
+                Err(Failure::new(FailureKind::UpstreamUnavailable, reason).retry_after(Some(BUSY)))
+            }
+        }
+    }
+}

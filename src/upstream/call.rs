@@ -1,0 +1,205 @@
+//! One call from question to answer: breaker, pacing, attempt, and again.
+//!
+//! Owns: the order of these steps and what a failure is told as. Every attempt asks the breaker for
+//! a permit and the pacing for a slot; both come back by themselves when the call is dropped. A
+//! call that is past its deadline is never made.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use slog::{Logger, debug, info, o, warn};
+
+use super::actor::{Call, Reply};
+use super::outcome::Blame;
+use super::retry::{self, Retry};
+use super::tables::UpstreamTables;
+use super::transport::{Transport, TransportFault};
+use super::{Outcome, pacing};
+use crate::clock;
+use crate::failure::{Failure, FailureKind};
+
+/// Wait assumed when the upstream throttles without saying for how long.
+const UNTOLD_BAN: Duration = Duration::from_secs(1);
+/// Least time worth starting an attempt for.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
+
+/// Makes the call.
+pub(super) async fn run(
+    tables: &UpstreamTables,
+    transport: &Transport,
+    call: &Call,
+) -> Result<Reply, Failure> {
+    let log = tables.log.new(o!(
+        "request_id" => Arc::clone(&call.request_id), "method" => call.request.method));
+    let mut attempt = 1;
+    loop {
+        let outcome = attempt_once(tables, transport, call, attempt, &log).await?;
+        let failure = match settle(outcome) {
+            Ok(reply) => return Ok(reply),
+            Err(unsettled) => unsettled,
+        };
+        let Some(wait) = wait_before_retry(tables, call, attempt, &failure.outcome) else {
+            return Err(failure.failure);
+        };
+        info!(log, "upstream call will be repeated"; "attempt" => attempt,
+            "wait_ms" => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "reason" => &failure.failure.reason);
+        tables.metrics.retried();
+        tokio::time::sleep(wait).await;
+        attempt = attempt.saturating_add(1);
+    }
+}
+
+/// An outcome that is no reply, and how it is told if it stays the last.
+struct Unsettled {
+    outcome: Outcome<Value>,
+    failure: Failure,
+}
+
+fn settle(outcome: Outcome<Value>) -> Result<Reply, Box<Unsettled>> {
+    let failure = match &outcome {
+        Outcome::Ok(_) => None,
+        Outcome::Empty => return Ok(Reply::Empty),
+        Outcome::Throttled { wait, reason } => {
+            let wait = wait.unwrap_or(UNTOLD_BAN);
+            Some(unavailable(format!("throttled: {reason}")).retry_after(Some(wait)))
+        }
+        Outcome::Transient { reason } => Some(unavailable(reason.clone())),
+        Outcome::BadResponse { reason } => Some(unavailable(format!("bad response: {reason}"))),
+        Outcome::Permanent { blame, reason } => Some(rejected(*blame, reason)),
+    };
+    match (outcome, failure) {
+        (Outcome::Ok(value), _) => Ok(Reply::Found(value)),
+        (outcome, Some(failure)) => Err(Box::new(Unsettled { outcome, failure })),
+        (outcome, None) => {
+            Err(Box::new(Unsettled { outcome, failure: unavailable(String::new()) }))
+        }
+    }
+}
+
+fn unavailable(reason: String) -> Failure {
+    Failure::new(FailureKind::UpstreamUnavailable, reason)
+}
+
+fn rejected(blame: Blame, reason: &str) -> Failure {
+    let whose = match blame {
+        Blame::Configuration => "our configuration",
+        Blame::Caller => "the request",
+        Blame::Capability => "the account's permissions",
+    };
+    Failure::new(FailureKind::UpstreamRejected, format!("refused because of {whose}: {reason}"))
+}
+
+/// Whether and when to try again; the budget is asked last, because asking spends.
+fn wait_before_retry(
+    tables: &UpstreamTables,
+    call: &Call,
+    attempt: u32,
+    outcome: &Outcome<Value>,
+) -> Option<Duration> {
+    if !call.retry {
+        return None;
+    }
+    let now = clock::monotonic();
+    let chance = fastrand::f64();
+    match retry::decide(&tables.retry, attempt, outcome, chance, now, call.deadline) {
+        Retry::After(wait) => tables.budget.try_retry(now).then_some(wait),
+        Retry::Stop(_) => None,
+    }
+}
+
+/// One attempt, or the reason why it was not made.
+async fn attempt_once(
+    tables: &UpstreamTables,
+    transport: &Transport,
+    call: &Call,
+    attempt: u32,
+    log: &Logger,
+) -> Result<Outcome<Value>, Failure> {
+    let permit = tables.breaker.admit(clock::monotonic()).map_err(|rejected| {
+        Failure::new(FailureKind::CircuitOpen, "breaker is open")
+            .retry_after(Some(rejected.retry_after))
+    })?;
+    take_slot(tables, call.deadline).await?;
+    let started = clock::monotonic();
+    let within = tables.attempt_timeout.min(call.deadline.saturating_duration_since(started));
+    if within < LEAST_ATTEMPT {
+        return Err(Failure::new(FailureKind::DeadlineExceeded, "no time left for an attempt"));
+    }
+    if attempt == 1 {
+        tables.budget.record_call(started);
+    }
+    let outcome = exchange(tables, transport, call, within).await;
+    let ended = clock::monotonic();
+    permit.record(outcome.health(), ended);
+    if let Outcome::Throttled { wait, .. } = &outcome {
+        tables.pacing.ban(ended, wait.unwrap_or(UNTOLD_BAN));
+    }
+    report(tables, call, attempt, &outcome, ended.saturating_duration_since(started), log);
+    Ok(outcome)
+}
+
+/// Waits for a place in the outbound pace.
+async fn take_slot(tables: &UpstreamTables, deadline: Instant) -> Result<(), Failure> {
+    let told = |refused: pacing::Refused| {
+        let reason = format!("not sent: {}", refused.reason.as_str());
+        let kind = match refused.reason {
+            pacing::Reason::QueueFull | pacing::Reason::Deadline => FailureKind::Overloaded,
+            pacing::Reason::Banned { .. } | pacing::Reason::BudgetSpent { .. } => {
+                FailureKind::UpstreamUnavailable
+            }
+        };
+        Failure::new(kind, reason).retry_after(Some(refused.retry_after))
+    };
+    let slot =
+        tables.pacing.reserve(clock::monotonic(), clock::now(), deadline).map_err(told)?;
+    if slot.at() > clock::monotonic() {
+        tokio::time::sleep_until(slot.at().into()).await;
+    }
+    slot.start(clock::monotonic(), clock::now()).map_err(told)
+}
+
+async fn exchange(
+    tables: &UpstreamTables,
+    transport: &Transport,
+    call: &Call,
+    within: Duration,
+) -> Outcome<Value> {
+    let sent_at = clock::now();
+    let signed = tables.protocol.sign(&call.request, sent_at);
+    match transport.post(signed, within).await {
+        Ok(mut answer) => {
+            answer.sent_at = sent_at;
+            answer.received_at = clock::now();
+            tables.protocol.interpret(&call.request, &answer)
+        }
+        Err(fault @ TransportFault::TooLarge) => Outcome::BadResponse { reason: fault.to_string() },
+        Err(fault) => Outcome::Transient { reason: fault.to_string() },
+    }
+}
+
+fn report(
+    tables: &UpstreamTables,
+    call: &Call,
+    attempt: u32,
+    outcome: &Outcome<Value>,
+    took: Duration,
+    log: &Logger,
+) {
+    tables.metrics.called(call.request.method, outcome.label(), took);
+    if let Some(left) = tables.pacing.snapshot(clock::monotonic(), clock::now()).budget_remaining {
+        tables.metrics.budget_remaining(left);
+    }
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Outcome::Ok(_) | Outcome::Empty => debug!(log, "upstream answered";
+            "outcome" => outcome.label(), "attempt" => attempt, "duration_ms" => took_ms),
+        Outcome::Throttled { reason, .. }
+        | Outcome::Transient { reason }
+        | Outcome::Permanent { reason, .. }
+        | Outcome::BadResponse { reason } => warn!(log, "upstream call failed";
+            "outcome" => outcome.label(), "attempt" => attempt, "duration_ms" => took_ms,
+            "reason" => reason),
+    }
+}
