@@ -97,7 +97,7 @@ impl Handler<Report> for MetricsActor {
         let Parts { metrics, table } = &self.parts;
         let dropped = self.own.dropped_so_far();
         let (now, wall) = (clock::monotonic(), clock::now());
-        MessageResult(MonitoringReport::new(metrics, &table.lock(), dropped, now, wall))
+        MessageResult(MonitoringReport::new(metrics, table, dropped, now, wall))
     }
 }
 

@@ -114,3 +114,15 @@ async fn restarting_rebuilds_from_the_same_parts() {
     actor.restarting(&mut context);
     assert_eq!(actor.parts.table.lock().recent(9).len(), 1);
 }
+
+#[test]
+fn the_schemas_say_what_the_json_is() {
+    use utoipa::PartialSchema;
+    let schema = |schema| serde_json::to_value::<utoipa::openapi::RefOr<_>>(schema).unwrap();
+    let endpoint = schema(crate::metrics::EndpointReport::schema());
+    let tier = schema(crate::metrics::TierTotals::schema());
+    let minute = schema(crate::metrics::MinuteTotals::schema());
+    assert_eq!(endpoint.pointer("/properties/route/type").unwrap(), "string", "{endpoint}");
+    assert_eq!(tier.pointer("/properties/tier/type").unwrap(), "string", "{tier}");
+    assert_eq!(minute.pointer("/properties/start_ms/type").unwrap(), "integer", "{minute}");
+}

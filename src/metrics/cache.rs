@@ -13,9 +13,8 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use serde::Serialize;
-use utoipa::ToSchema;
 
+use super::cache_totals::{CacheTotals, KindCounts};
 use super::family::{Labelled, Registrar};
 use super::histogram::DurationHistogram;
 use super::labels::NO_TIER;
@@ -193,7 +192,7 @@ impl CacheMetrics {
     pub fn totals(&self) -> CacheTotals {
         let mut totals = CacheTotals::default();
         for (kind, metrics) in self.inner.kinds.iter() {
-            totals.add(kind, metrics);
+            totals.add(kind, &metrics.counts());
         }
         totals
     }
@@ -253,99 +252,20 @@ impl CacheKindMetrics {
         let KindInner { kind, families, errors, .. } = &*self.inner;
         errors.resolve(tier, |tier| families.errors.at([kind, tier])).inc();
     }
-}
 
-/// Exact cache counts since the process started.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct CacheTotals {
-    /// Lookups answered by some tier.
-    pub hits: u64,
-    /// Lookups that no tier answered.
-    pub misses: u64,
-    /// The same tier by tier, in order of first use.
-    pub by_tier: Vec<TierTotals>,
-    /// The same kind by kind, in order of first use.
-    pub by_kind: Vec<KindTotals>,
-}
-
-/// Exact counts of one tier.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct TierTotals {
-    /// `memory`, `redis` or `database`.
-    pub tier: &'static str,
-    /// Lookups this tier answered.
-    pub hits: u64,
-    /// Lookups this tier was asked and could not answer.
-    pub misses: u64,
-    /// Operations that failed.
-    pub errors: u64,
-}
-
-/// Exact counts of one kind of entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct KindTotals {
-    /// The kind, for example `search`.
-    pub kind: &'static str,
-    /// Lookups answered by some tier.
-    pub hits: u64,
-    /// Lookups that no tier answered.
-    pub misses: u64,
-}
-
-impl CacheTotals {
-    /// Lookups in all.
-    #[must_use]
-    pub const fn lookups(&self) -> u64 {
-        self.hits.saturating_add(self.misses)
-    }
-
-    /// Share of lookups answered by some tier, 0 to 100; 0 before the first lookup.
-    #[must_use]
-    pub fn hit_rate_percent(&self) -> f64 {
-        super::ratio::percent(self.hits, self.lookups())
-    }
-
-    /// The counts of one tier, if it was ever asked.
-    #[must_use]
-    pub fn tier(&self, tier: &str) -> Option<&TierTotals> {
-        self.by_tier.iter().find(|totals| totals.tier == tier)
-    }
-
-    fn add(&mut self, kind: &'static str, metrics: &CacheKindMetrics) {
-        let mut of_kind = KindTotals { kind, hits: 0, misses: 0 };
-        for (tier, counter) in metrics.inner.hits.iter() {
-            of_kind.hits += counter.get();
-            self.tier_mut(tier, |totals| totals.hits += counter.get());
-        }
-        for (tier, counter) in metrics.inner.misses.iter() {
-            if tier == NO_TIER {
-                of_kind.misses += counter.get();
-            } else {
-                self.tier_mut(tier, |totals| totals.misses += counter.get());
-            }
-        }
-        for (tier, counter) in metrics.inner.errors.iter() {
-            self.tier_mut(tier, |totals| totals.errors += counter.get());
-        }
-        self.hits += of_kind.hits;
-        self.misses += of_kind.misses;
-        self.by_kind.push(of_kind);
-    }
-
-    fn tier_mut(&mut self, tier: &'static str, change: impl FnOnce(&mut TierTotals)) {
-        if let Some(found) = self.by_tier.iter_mut().find(|totals| totals.tier == tier) {
-            change(found);
-        } else {
-            let mut fresh = TierTotals { tier, hits: 0, misses: 0, errors: 0 };
-            change(&mut fresh);
-            self.by_tier.push(fresh);
-        }
+    fn counts(&self) -> KindCounts {
+        let read = |slots: &Slots<Counter, MAX_TIERS>| {
+            slots.iter().map(|(tier, counter)| (tier, counter.get())).collect()
+        };
+        let KindInner { hits, misses, errors, .. } = &*self.inner;
+        KindCounts { hits: read(hits), misses: read(misses), errors: read(errors) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::cache_totals::{KindTotals, TierTotals};
 
     fn cache() -> CacheMetrics {
         CacheMetrics::register(&mut Registrar::default())

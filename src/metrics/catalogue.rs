@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Metrics`], the registry table. It is older than any actor and lives as long as the
 //! process; whoever counts something holds a clone and bumps it where it happens. Refuses:
-//! metrics made elsewhere. Counting never fails and never waits for a scrape.
+//! metrics made elsewhere. Counting never fails. Handles (routes, cache kinds, actors) count with
+//! atomics alone; the rarer events look their labels up under a read lock of that one metric.
 
 use std::sync::Arc;
 use std::time::Duration;

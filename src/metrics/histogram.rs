@@ -78,32 +78,58 @@ struct Inner {
     bounds: &'static [Duration],
     /// One more than there are bounds; the last takes what is above all of them.
     buckets: Box<[AtomicU64]>,
-    /// Sum of all observations in nanoseconds; wraps after 584 years of them.
-    sum_ns: AtomicU64,
+    tick: Tick,
+    /// Sum of all observations in ticks.
+    sum: AtomicU64,
+}
+
+/// In what the sum is kept. Latencies add up to 584 years before nanoseconds wrap; ages do not
+/// have that long: five million answers an hour old are as much.
+#[derive(Debug, Clone, Copy)]
+enum Tick {
+    Nanosecond,
+    Millisecond,
+}
+
+impl Tick {
+    fn count(self, duration: Duration) -> u64 {
+        let ticks = match self {
+            Self::Nanosecond => duration.as_nanos(),
+            Self::Millisecond => duration.as_millis(),
+        };
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+
+    const fn duration(self, ticks: u64) -> Duration {
+        match self {
+            Self::Nanosecond => Duration::from_nanos(ticks),
+            Self::Millisecond => Duration::from_millis(ticks),
+        }
+    }
 }
 
 impl DurationHistogram {
     /// For whole requests and upstream calls: 100 µs to 10 s.
     #[must_use]
     pub fn latency() -> Self {
-        Self::with_bounds(&LATENCY)
+        Self::with_bounds(&LATENCY, Tick::Nanosecond)
     }
 
     /// For single operations on a tier or the database: 1 µs to 1 s.
     #[must_use]
     pub fn operation() -> Self {
-        Self::with_bounds(&OPERATION)
+        Self::with_bounds(&OPERATION, Tick::Nanosecond)
     }
 
     /// For ages of cached answers: 1 s to 30 days.
     #[must_use]
     pub fn age() -> Self {
-        Self::with_bounds(&AGE)
+        Self::with_bounds(&AGE, Tick::Millisecond)
     }
 
-    fn with_bounds(bounds: &'static [Duration]) -> Self {
+    fn with_bounds(bounds: &'static [Duration], tick: Tick) -> Self {
         let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { inner: Arc::new(Inner { bounds, buckets, sum_ns: AtomicU64::new(0) }) }
+        Self { inner: Arc::new(Inner { bounds, buckets, tick, sum: AtomicU64::new(0) }) }
     }
 
     /// Counts one duration. A bound belongs to the bucket below it, as Prometheus has it (`le`).
@@ -112,8 +138,7 @@ impl DurationHistogram {
         if let Some(bucket) = self.inner.buckets.get(at) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.inner.sum_ns.fetch_add(nanos, Ordering::Relaxed);
+        self.inner.sum.fetch_add(self.inner.tick.count(duration), Ordering::Relaxed);
     }
 
     /// How many durations were counted.
@@ -125,7 +150,7 @@ impl DurationHistogram {
     /// The sum of all durations counted.
     #[must_use]
     pub fn sum(&self) -> Duration {
-        Duration::from_nanos(self.inner.sum_ns.load(Ordering::Relaxed))
+        self.inner.tick.duration(self.inner.sum.load(Ordering::Relaxed))
     }
 }
 
@@ -184,6 +209,16 @@ mod tests {
         assert!(text.contains("h_count 3\n"), "{text}");
         assert!(text.contains("h_sum 4011.0\n"), "{text}");
         assert_eq!(histogram.sum(), Duration::from_secs(4_011));
+    }
+
+    #[test]
+    fn ages_add_up_far_beyond_what_nanoseconds_could_hold() {
+        let (histogram, month) = (DurationHistogram::age(), Duration::from_secs(30 * 86_400));
+        for _ in 0..10_000 {
+            histogram.observe(month);
+        }
+        assert_eq!(histogram.sum(), month * 10_000);
+        assert!(histogram.sum().as_nanos() > u128::from(u64::MAX));
     }
 
     #[test]

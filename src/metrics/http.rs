@@ -258,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn too_many_templates_share_other_and_lose_no_count() {
+        let http = http();
+        for number in 0..MAX_ROUTES + 20 {
+            http.route(format!("/{number}").leak()).finished(Method::Get, 200, MS);
+        }
+        let by_route = http.by_route();
+        assert_eq!(by_route.len(), MAX_ROUTES + 1);
+        let last = by_route[MAX_ROUTES];
+        assert_eq!((last.route, last.totals.requests), (labels::OTHER, 20));
+    }
+
+    #[test]
     fn threads_lose_no_request() {
         let http = http();
         std::thread::scope(|scope| {

@@ -11,6 +11,7 @@ mod actor;
 mod actors;
 mod batch;
 mod cache;
+mod cache_totals;
 mod catalogue;
 mod exposition;
 mod family;
@@ -29,12 +30,13 @@ mod upstream;
 mod windows;
 
 pub use actor::{
-    MetricsActor, NAME, Observed, Parts, RecentRequests, Report, Reset, SLOW_THRESHOLD,
-    SlowRequests,
+    MetricsActor, NAME as ACTOR_NAME, Observed, Parts, RecentRequests, Report, Reset,
+    SLOW_THRESHOLD, SlowRequests,
 };
 pub use actors::{ActorMetrics, OneActorMetrics};
 pub use batch::{BATCH_AGE, BATCH_ENTRIES, Batch};
-pub use cache::{CacheKindMetrics, CacheMetrics, CacheTotals, KindTotals, TierTotals};
+pub use cache::{CacheKindMetrics, CacheMetrics};
+pub use cache_totals::{CacheTotals, KindTotals, TierTotals};
 pub use catalogue::Metrics;
 pub use exposition::{Format, render};
 pub use histogram::DurationHistogram;
@@ -44,7 +46,7 @@ pub use limits::LimitMetrics;
 pub use minutes::{MinuteTotals, Minutes};
 pub use process::{ProcessFigures, resident_bytes};
 pub use recent::{RECENT_KEPT, Recent, RecentRequest, RequestSeen, SLOW_KEPT};
-pub use report::{EndpointReport, MonitoringReport, Totals};
+pub use report::{EndpointReport, MonitoringReport, MonitoringTotals};
 pub use table::MonitoringTable;
 pub use upstream::UpstreamMetrics;
 pub use windows::{LatencyStats, SlidingWindow, WindowStats};

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::cache::CacheTotals;
+use super::cache_totals::CacheTotals;
 use super::catalogue::Metrics;
 use super::http::RouteTotals;
 use super::labels::Method;
 use super::minutes::MinuteTotals;
 use super::process;
-use super::table::Observations;
+use super::table::{LONGEST_SPAN, MonitoringTable, Summary};
 use super::windows::WindowStats;
 use crate::clock::Timestamp;
 
 /// Windows reported for all requests together.
-const SPANS: [Duration; 2] = [Duration::from_secs(60), super::table::LONGEST_SPAN];
+const SPANS: [Duration; 2] = [Duration::from_secs(60), LONGEST_SPAN];
 
 /// What the process did and how quickly.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -33,7 +33,7 @@ pub struct MonitoringReport {
     /// Requests that wait for their answer.
     pub requests_in_flight: i64,
     /// Exact counts since the process started.
-    pub totals: Totals,
+    pub totals: MonitoringTotals,
     /// The last minute and the last five.
     pub windows: Vec<WindowStats>,
     /// Every route template and method that was asked for.
@@ -50,7 +50,7 @@ pub struct MonitoringReport {
 
 /// Exact counts since the process started.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Totals {
+pub struct MonitoringTotals {
     /// Requests answered.
     pub requests: u64,
     /// Of these, answered with 4xx.
@@ -83,26 +83,27 @@ impl MonitoringReport {
     /// Puts the report together. `dropped` counts events that never arrived.
     pub(super) fn new(
         metrics: &Metrics,
-        seen: &Observations,
+        table: &MonitoringTable,
         dropped: u64,
         now: Instant,
         generated: Timestamp,
     ) -> Self {
-        let by_route = metrics.http().by_route();
+        let Summary { since, windows, endpoints, minutes } =
+            table.lock().summary(now, generated, &SPANS);
         let totals = metrics.http().totals();
         Self {
             generated_ms: generated.as_millis(),
-            windows_since_ms: seen.since().as_millis(),
+            windows_since_ms: since.as_millis(),
             requests_in_flight: metrics.http().in_flight(),
-            totals: Totals {
+            totals: MonitoringTotals {
                 requests: totals.requests,
                 client_errors: totals.client_errors,
                 server_errors: totals.server_errors,
                 upstream_calls: metrics.upstream().all_calls(),
             },
-            windows: SPANS.map(|span| seen.overall(now, span)).to_vec(),
-            endpoints: endpoints(&by_route, seen.by_endpoint(now)),
-            minutes: seen.minutes(generated),
+            windows,
+            endpoints: with_counts(&metrics.http().by_route(), endpoints),
+            minutes,
             cache: metrics.cache().totals(),
             resident_bytes: process::resident_bytes(),
             events_dropped: dropped,
@@ -111,7 +112,7 @@ impl MonitoringReport {
 }
 
 /// Exact counts with the window of the same endpoint beside them, sorted by route and method.
-fn endpoints(
+fn with_counts(
     counted: &[RouteTotals],
     mut windows: BTreeMap<(&'static str, Method), WindowStats>,
 ) -> Vec<EndpointReport> {

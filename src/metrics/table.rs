@@ -53,16 +53,27 @@ impl MonitoringTable {
 #[derive(Debug)]
 pub(super) struct Observations {
     since: Timestamp,
+    origin: Instant,
     overall: SlidingWindow,
     endpoints: BTreeMap<(&'static str, Method), SlidingWindow>,
     minutes: Minutes,
     recent: Recent,
 }
 
+/// Windows and minutes, computed: what a report takes out of the lock.
+#[derive(Debug)]
+pub(super) struct Summary {
+    pub(super) since: Timestamp,
+    pub(super) windows: Vec<WindowStats>,
+    pub(super) endpoints: BTreeMap<(&'static str, Method), WindowStats>,
+    pub(super) minutes: Vec<MinuteTotals>,
+}
+
 impl Observations {
     fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
         Self {
             since,
+            origin: now,
             overall: SlidingWindow::new(now, OVERALL.0, OVERALL.1),
             endpoints: BTreeMap::new(),
             minutes: Minutes::default(),
@@ -73,13 +84,18 @@ impl Observations {
     /// Takes in a request. `now` and `wall` are the same moment on the two clocks; they tell at
     /// what time of day the request was answered.
     pub(super) fn observe(&mut self, seen: RequestSeen, now: Instant, wall: Timestamp) {
+        if seen.finished < self.origin {
+            // Answered before the reset, reported after it.
+            return;
+        }
         let at = wall.minus(now.saturating_duration_since(seen.finished));
         self.overall.observe(seen.finished, seen.status, seen.duration);
         let endpoint = (seen.route, seen.method);
+        let origin = self.origin;
         if self.endpoints.len() < MAX_ENDPOINTS || self.endpoints.contains_key(&endpoint) {
             self.endpoints
                 .entry(endpoint)
-                .or_insert_with(|| SlidingWindow::new(now, PER_ENDPOINT.0, PER_ENDPOINT.1))
+                .or_insert_with(|| SlidingWindow::new(origin, PER_ENDPOINT.0, PER_ENDPOINT.1))
                 .observe(seen.finished, seen.status, seen.duration);
         }
         self.minutes.observe(at, seen.status, seen.duration);
@@ -91,24 +107,19 @@ impl Observations {
         *self = Self::new(self.recent.slow_threshold(), now, wall);
     }
 
-    pub(super) const fn since(&self) -> Timestamp {
-        self.since
-    }
-
-    pub(super) fn overall(&self, now: Instant, span: Duration) -> WindowStats {
-        self.overall.stats(now, span)
-    }
-
-    pub(super) fn by_endpoint(
-        &self,
-        now: Instant,
-    ) -> BTreeMap<(&'static str, Method), WindowStats> {
-        let stats = |window: &SlidingWindow| window.stats(now, LONGEST_SPAN);
-        self.endpoints.iter().map(|(endpoint, window)| (*endpoint, stats(window))).collect()
-    }
-
-    pub(super) fn minutes(&self, now: Timestamp) -> Vec<MinuteTotals> {
-        self.minutes.totals(now)
+    /// What windows and minutes say as of `now` and `wall`, the same moment on the two clocks.
+    pub(super) fn summary(&self, now: Instant, wall: Timestamp, spans: &[Duration]) -> Summary {
+        let of_endpoint = |window: &SlidingWindow| window.stats(now, LONGEST_SPAN);
+        Summary {
+            since: self.since,
+            windows: spans.iter().map(|span| self.overall.stats(now, *span)).collect(),
+            endpoints: self
+                .endpoints
+                .iter()
+                .map(|(at, window)| (*at, of_endpoint(window)))
+                .collect(),
+            minutes: self.minutes.totals(wall),
+        }
     }
 
     pub(super) fn recent(&self, limit: usize) -> Vec<RecentRequest> {
@@ -161,10 +172,30 @@ mod tests {
             let request = RequestSeen { route, ..seen("x", now) };
             table.lock().observe(request, now, Timestamp::from_millis(0));
         }
-        let all = table.lock();
-        assert_eq!(all.by_endpoint(now).len(), MAX_ENDPOINTS);
-        let requests = all.overall(now, LONGEST_SPAN).requests;
-        assert_eq!(requests, u64::try_from(MAX_ENDPOINTS + 10).unwrap());
+        let all = table.lock().summary(now, Timestamp::from_millis(0), &[LONGEST_SPAN]);
+        assert_eq!(all.endpoints.len(), MAX_ENDPOINTS);
+        assert_eq!(all.windows[0].requests, u64::try_from(MAX_ENDPOINTS + 10).unwrap());
+    }
+
+    #[test]
+    fn what_was_answered_before_a_reset_does_not_come_back_after_it() {
+        let (table, start) = table();
+        let reset = start + Duration::from_secs(1);
+        table.lock().reset(reset, Timestamp::from_millis(1_000));
+        table.lock().observe(seen("late", start), reset, Timestamp::from_millis(1_000));
+        assert!(table.lock().recent(9).is_empty());
+    }
+
+    #[test]
+    fn an_endpoints_rate_is_over_the_whole_window_not_since_its_first_request() {
+        let (table, start) = table();
+        let now = start + Duration::from_secs(200);
+        for _ in 0..100 {
+            table.lock().observe(seen("x", now), now, Timestamp::from_millis(0));
+        }
+        let summary = table.lock().summary(now, Timestamp::from_millis(0), &[]);
+        let window = &summary.endpoints[&("/a", Method::Get)];
+        assert!((window.requests_per_second - 0.5).abs() < 1e-9, "{window:?}");
     }
 
     #[test]
@@ -173,9 +204,11 @@ mod tests {
         table.lock().observe(seen("x", now), now, Timestamp::from_millis(0));
         table.lock().reset(now, Timestamp::from_millis(5));
         let all = table.lock();
-        assert_eq!(all.since(), Timestamp::from_millis(5));
-        assert_eq!(all.overall(now, LONGEST_SPAN).requests, 0);
-        assert!(all.recent(9).is_empty() && all.by_endpoint(now).is_empty());
+        let summary = all.summary(now, Timestamp::from_millis(5), &[LONGEST_SPAN]);
+        assert_eq!(summary.since, Timestamp::from_millis(5));
+        assert_eq!(summary.windows[0].requests, 0);
+        assert!(all.recent(9).is_empty() && summary.endpoints.is_empty());
+        assert!(summary.minutes.is_empty());
         assert_eq!(all.recent.slow_threshold(), Duration::from_secs(1));
     }
 }
