@@ -68,7 +68,8 @@ pub struct Admission {
     pub burst: Option<Standing>,
     /// How the client stands with the window, if the class has one.
     pub minute: Option<Standing>,
-    /// The table was full and an unknown client was counted together with all others like it.
+    /// The table was full and an unknown client was counted together with all others like it; the
+    /// numbers are then those of the account they share.
     pub shared: bool,
 }
 

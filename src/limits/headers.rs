@@ -9,7 +9,6 @@
 //! whole limit is available again. `RateLimit` lists every rule; on a refusal its `t` does not
 //! reach beyond `Retry-After`, as the draft asks.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::admission::{Admission, RuleKind, Standing};
@@ -84,8 +83,16 @@ fn push_name(list: &mut String, class: Class, rule: RuleKind) {
 
 fn push_parameter(list: &mut String, name: &str, value: u64) {
     list.push_str(name);
-    // Writing to a String cannot fail.
-    write!(list, "{value}").ok();
+    let mut unit = 1_u64;
+    while value / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        // The remainder is a digit; formatting machinery costs several times as much as this.
+        let digit = u8::try_from(value / unit % 10).unwrap_or_default();
+        list.push(char::from(b'0' + digit));
+        unit /= 10;
+    }
 }
 
 fn seconds_up(time: Duration) -> u64 {
@@ -163,6 +170,15 @@ mod tests {
     #[test]
     fn where_nothing_is_limited_nothing_is_said() {
         assert_eq!(written(&Admission::unlimited(Class::Exempt)), []);
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for value in [0, 7, 10, 99, 100, 1_000_000_007, u64::MAX] {
+            let mut list = String::new();
+            push_parameter(&mut list, ";r=", value);
+            assert_eq!(list, format!(";r={value}"));
+        }
     }
 
     #[test]

@@ -175,17 +175,29 @@ mod tests {
 
     #[test]
     fn an_earlier_reading_is_decided_as_of_the_latest() {
-        let rules = rules(0, 0, 2);
+        let one = NonZeroU32::MIN;
+        let two = one.saturating_add(1);
+        let rules = Rules {
+            bucket: Some(BucketRule::per_minute(one, two)),
+            window: Some(WindowRule::per_minute(two)),
+        };
         let mut quota = Quota::default();
-        quota.admit(rules, at_millis(0), 1);
-        quota.admit(rules, at_millis(59_990), 1);
-        assert_eq!(quota.admit(rules, at_millis(60_000), 1).decision, Decision::Admitted);
-        let late = quota.admit(rules, at_millis(59_995), 1);
+        quota.admit(rules, at_millis(0), 2);
+        // Refused by the bucket; the window has by then forgotten the first two.
         assert_eq!(
-            late.decision,
-            refused(119_990 - 59_995, RuleKind::Minute),
-            "counted from the reading that was given"
+            quota.admit(rules, at_millis(60_000), 2).decision,
+            refused(60_000, RuleKind::Burst)
         );
+        let late = quota.admit(rules, at_millis(59_990), 1);
+        assert_eq!(late.decision, Decision::Admitted, "a token came at 60,000");
+        let reset_after = late.minute.unwrap().reset_after;
+        assert_eq!(
+            reset_after,
+            Duration::from_millis(60_010),
+            "counted at 60,000, told from 59,990"
+        );
+        let again = quota.admit(rules, at_millis(59_990), 1);
+        assert_eq!(again.decision, refused(60_010, RuleKind::Burst));
     }
 
     #[test]

@@ -1,0 +1,151 @@
+//! The bucket at its edges, and against a level that rises and falls.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn some(value: u32) -> NonZeroU32 {
+    NonZeroU32::new(value).unwrap()
+}
+
+fn at(nanos: u64) -> Tick {
+    Tick::from_nanos(nanos)
+}
+
+#[test]
+fn a_burst_goes_at_once_and_then_one_at_the_rate() {
+    let rule = BucketRule::per_second(some(5), some(10));
+    let mut bucket = TokenBucket::default();
+    for left in (0..10).rev() {
+        bucket = bucket.take(rule, at(0), 1).unwrap();
+        assert_eq!(bucket.remaining(rule, at(0)), left);
+    }
+    assert_eq!(bucket.take(rule, at(0), 1), Err(Duration::from_millis(200)));
+    assert_eq!(bucket.full_after(rule, at(0)), Duration::from_secs(2));
+    assert_eq!(bucket.take(rule, at(199_999_999), 1), Err(Duration::from_nanos(1)));
+    let bucket = bucket.take(rule, at(200_000_000), 1).unwrap();
+    assert_eq!(bucket.remaining(rule, at(200_000_000)), 0);
+}
+
+#[test]
+fn a_rate_that_divides_nothing_evenly_loses_nothing() {
+    // Seven a second: a token every 142,857,142 and 6/7 nanoseconds.
+    let rule = BucketRule::per_second(some(7), some(1));
+    let mut bucket = TokenBucket::default();
+    let mut now = at(0);
+    for _ in 0..7_000 {
+        bucket = bucket.take(rule, now, 1).unwrap();
+        now = now.plus(bucket.take(rule, now, 1).unwrap_err());
+    }
+    let drift = now.since(at(1_000 * 1_000_000_000));
+    assert!(drift < Duration::from_nanos(7_000), "each wait rounds up by less than one: {drift:?}");
+}
+
+#[test]
+fn a_cost_above_the_burst_is_the_burst() {
+    let rule = BucketRule::per_second(some(1), some(3));
+    let bucket = TokenBucket::default().take(rule, at(0), 1_000).unwrap();
+    assert_eq!(bucket.remaining(rule, at(0)), 0);
+    assert_eq!(bucket.take(rule, at(0), 1_000), Err(Duration::from_secs(3)));
+}
+
+#[test]
+fn the_largest_rule_at_the_end_of_time_stays_in_range() {
+    let rule = BucketRule::per_minute(some(u32::MAX), some(u32::MAX));
+    let bucket = TokenBucket::default().take(rule, at(u64::MAX), u32::MAX).unwrap();
+    assert_eq!(bucket.remaining(rule, at(u64::MAX)), u32::MAX, "time has ended: it is full");
+    assert_eq!(rule.fill_time(), Duration::from_secs(60));
+}
+
+#[test]
+fn a_tightened_rule_neither_forgives_nor_overflows() {
+    let wide = BucketRule::per_second(some(1_000), some(1_000));
+    let narrow = BucketRule::per_second(some(1), some(2));
+    let bucket = TokenBucket::default().take(wide, at(0), 1_000).unwrap();
+    assert_eq!(bucket.remaining(narrow, at(0)), 1);
+    assert_eq!(bucket.full_after(narrow, at(0)), Duration::from_secs(1));
+}
+
+#[test]
+fn shared_by_many_it_is_that_many_times_as_large() {
+    let rule = BucketRule::per_second(some(5), some(10)).times(some(3));
+    assert_eq!(rule, BucketRule::per_second(some(15), some(30)));
+    let largest = BucketRule::per_second(some(u32::MAX), some(2)).times(some(u32::MAX));
+    assert_eq!(largest.burst(), u32::MAX, "saturates");
+}
+
+/// The bucket as one would first think of it: a level that rises with time and falls with use, in
+/// shares of a token.
+struct Level {
+    level: u128,
+    seen: u64,
+}
+
+impl Level {
+    fn take(&mut self, rule: BucketRule, now: u64, cost: u32) -> bool {
+        let dripped = u128::from(now - self.seen) * u128::from(rule.tokens.get());
+        self.level = (self.level + dripped).min(rule.capacity());
+        self.seen = now;
+        let price = u128::from(cost.min(rule.burst())) * u128::from(rule.period_nanos);
+        let covered = self.level >= price;
+        if covered {
+            self.level -= price;
+        }
+        covered
+    }
+}
+
+fn rules() -> impl Strategy<Value = BucketRule> {
+    let count = prop_oneof![1..200_u32, 1..=u32::MAX];
+    (count.clone(), count, any::<bool>()).prop_map(|(tokens, burst, minute)| {
+        if minute {
+            BucketRule::per_minute(some(tokens), some(burst))
+        } else {
+            BucketRule::per_second(some(tokens), some(burst))
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn decides_as_the_level_model_does(
+        rule in rules(),
+        steps in prop::collection::vec((0..3_000_000_000_u64, 0..20_u32), 1..80),
+    ) {
+        let mut bucket = TokenBucket::default();
+        let mut model = Level { level: rule.capacity(), seen: 0 };
+        let mut now = 0;
+        for (wait, cost) in steps {
+            now += wait;
+            let taken = bucket.take(rule, at(now), cost);
+            prop_assert_eq!(taken.is_ok(), model.take(rule, now, cost));
+            bucket = taken.unwrap_or(bucket);
+            let left = u128::from(bucket.remaining(rule, at(now)));
+            prop_assert_eq!(left, model.level / u128::from(rule.period_nanos));
+        }
+    }
+
+    #[test]
+    fn is_refused_until_exactly_the_promised_instant(
+        rule in rules(),
+        used in 1..=u32::MAX,
+        cost in 1..=u32::MAX,
+        now in 0..1_000_000_000_000_000_u64,
+    ) {
+        let bucket = TokenBucket::default().take(rule, at(now), used).unwrap();
+        if let Err(wait) = bucket.take(rule, at(now), cost) {
+            let promised = at(now).plus(wait);
+            let before = at(promised.as_nanos() - 1);
+            prop_assert_eq!(bucket.take(rule, before, cost), Err(Duration::from_nanos(1)));
+            prop_assert!(bucket.take(rule, promised, cost).is_ok());
+        }
+    }
+
+    #[test]
+    fn is_full_exactly_when_it_said(rule in rules(), used in 1..=u32::MAX) {
+        let bucket = TokenBucket::default().take(rule, at(5), used).unwrap();
+        let full = at(5).plus(bucket.full_after(rule, at(5)));
+        prop_assert_eq!(bucket.remaining(rule, full), rule.burst());
+        prop_assert_eq!(bucket.full_after(rule, full), Duration::ZERO);
+    }
+}
