@@ -5,13 +5,17 @@
 //! AliExpress lives in [`aliexpress`] alone. When the upstream is down, callers get a typed
 //! failure at once; what to serve instead is theirs to decide.
 
+pub mod actor;
 pub mod aliexpress;
 pub mod breaker;
 pub mod budget;
+mod call;
 pub mod http_date;
 pub mod outcome;
 pub mod pacing;
 pub mod retry;
+pub mod tables;
+pub mod transport;
 
 use std::collections::BTreeMap;
 

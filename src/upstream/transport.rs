@@ -110,7 +110,8 @@ fn answer(
     body: bytes::Bytes,
 ) -> RawAnswer {
     let date = date.and_then(|date| super::http_date::parse(&date));
-    RawAnswer { status, content_type, date, body }
+    let unset = crate::clock::Timestamp::default();
+    RawAnswer { status, content_type, date, body, sent_at: unset, received_at: unset }
 }
 
 fn fault(error: &SendRequestError) -> TransportFault {
