@@ -21,9 +21,9 @@ const STATUS_LENGTH: usize = 12;
 /// The address at which a gateway with these settings says that it is alive.
 pub(super) fn address_of(server: &Server) -> String {
     let host = match server.host {
-        IpAddr::V4(host) if host.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        host => host,
+        any if !any.is_unspecified() => any,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
     format!("http://{}/health/live", SocketAddr::new(host, server.port))
 }

@@ -20,7 +20,7 @@ use clap::Parser;
 pub use arguments::Simulation;
 use arguments::{Arguments, Command};
 
-use crate::config::{self, Environment, Mistakes, Settings};
+use crate::config::{self, Environment, Settings};
 use crate::console;
 
 /// Why a command failed, for a person.
@@ -138,31 +138,26 @@ where
         // --help and --version arrive as errors too.
         Err(error) => return Outcome::done(error.render().to_string()),
     };
+    let file = config.as_deref();
+    let with_settings = |act: &dyn Fn(Settings) -> Outcome| match config::load(file, environment) {
+        Ok(settings) => act(settings),
+        Err(mistakes) => Outcome::misused(format!("breakwater: {mistakes}")),
+    };
     match command.unwrap_or_default() {
+        Command::Serve => {
+            with_settings(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
+        }
+        Command::Simulate(simulation) => {
+            with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
+        }
+        Command::Migrate => with_settings(&|settings| told(commands.migrate(settings))),
+        Command::CheckConfig => with_settings(&|settings| Outcome::done(in_force(&settings))),
+        Command::Health { url: None } => {
+            with_settings(&|settings| alive(&health::address_of(&settings.server)))
+        }
+        Command::Health { url: Some(url) } => alive(&url),
         Command::Openapi { gpt } => told(commands.openapi(gpt)),
         Command::Settings => Outcome::done(config::settings_page()),
-        Command::Health { url: Some(url) } => alive(&url),
-        command => match config::load(config.as_deref(), environment) {
-            Ok(settings) => with_settings(command, settings, config.as_deref(), commands),
-            Err(mistakes) => refused(&mistakes),
-        },
-    }
-}
-
-fn with_settings(
-    command: Command,
-    settings: Settings,
-    file: Option<&Path>,
-    commands: &dyn Commands,
-) -> Outcome {
-    match command {
-        Command::Serve => ended(commands.serve(settings, file.map(Path::to_owned))),
-        Command::Simulate(simulation) => ended(commands.simulate(settings, simulation)),
-        Command::Migrate => told(commands.migrate(settings)),
-        Command::CheckConfig => Outcome::done(in_force(&settings)),
-        Command::Health { .. } => alive(&health::address_of(&settings.server)),
-        // They need no settings and were served before.
-        Command::Openapi { .. } | Command::Settings => Outcome::done(""),
     }
 }
 
@@ -187,10 +182,6 @@ fn alive(address: &str) -> Outcome {
         Ok(()) => Outcome::done("alive"),
         Err(reason) => Outcome::failed_with(&reason),
     }
-}
-
-fn refused(mistakes: &Mistakes) -> Outcome {
-    Outcome::misused(format!("breakwater: {mistakes}"))
 }
 
 /// What `check-config` says of good settings: every one with its value and where it came from.

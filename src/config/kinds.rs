@@ -1,7 +1,8 @@
 //! The kinds of numbers, times and switches that a setting can be.
 //!
 //! Owns: their bounds, how a text is read as one and how one is shown. Refuses: whatever is outside
-//! the bounds, with a sentence that says what they are. Addresses and secrets are in `texts.rs`.
+//! the bounds, with a sentence that says what they are. Texts and secrets are in `texts.rs`, addresses in
+//! `addresses.rs`.
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -8,6 +8,7 @@
 //! `docs/settings.md` all come from those declarations. Order: read (`source`, `file`), parse
 //! (`kinds`), validate (`load`), build ([`Settings`]).
 
+mod addresses;
 mod declared;
 mod defaults;
 mod describe;

@@ -1,6 +1,6 @@
 //! The settings of one process, read and validated; plain data.
 //!
-//! Owns: the shape; the defaults are in `defaults.rs`. Refuses nothing: [`super::load`] did that
+//! Owns: the shape; the defaults are in `defaults.rs`. Refuses nothing: [`super::load()`] did that
 //! before one of these exists. No neighbours.
 
 use std::net::IpAddr;

@@ -445,6 +445,42 @@ fn names_and_keys_are_unique_and_every_default_is_accepted() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn no_file_and_no_value_makes_it_panic(text in "\\PC*|[\\[\\]a-z.='\"#\n 0-9-]*", value in "\\PC*") {
+        let _either = from_file(&text);
+        let _either = from_file(&format!("[server]\n{text}"));
+        for setting in Settings::default().describe() {
+            let _either = from(&[(setting.name, &value)]);
+        }
+        let clean = redact(&value);
+        proptest::prop_assert_eq!(redact(&clean), clean.clone());
+    }
+}
+
+#[test]
+fn the_container_files_set_what_exists_and_publish_on_this_machine_only() {
+    let compose = include_str!("../../docker-compose.yml");
+    let known: BTreeSet<_> =
+        Settings::default().describe().iter().map(|setting| setting.name).collect();
+    let set: Vec<_> = [compose, include_str!("../../Dockerfile")]
+        .into_iter()
+        .flat_map(str::lines)
+        .filter_map(|line| line.trim().trim_start_matches("ENV ").split_once([':', '=']))
+        .map(|(name, _)| name)
+        .filter(|name| {
+            name.contains('_') && !name.contains(|l: char| !matches!(l, 'A'..='Z' | '_'))
+        })
+        .collect();
+    assert!(set.len() >= 10, "{set:?}");
+    for name in set {
+        assert!(known.contains(name), "{name} is no setting");
+    }
+    let published = || compose.lines().filter(|line| line.trim().starts_with("ports:"));
+    assert_eq!(published().count(), 2);
+    assert!(published().all(|line| line.contains("[\"127.0.0.1:")));
+}
+
 #[test]
 fn the_settings_page_is_current() {
     assert!(

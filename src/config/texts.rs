@@ -1,18 +1,12 @@
-//! The kinds of texts that a setting can be: addresses, networks, names, paths and secrets.
+//! The kinds of texts that a setting can be: names, secrets, paths, lists of any kind.
 //!
-//! Owns: their form, and what of them people may see. Refuses: whatever could not work later, with
-//! a sentence that says why. Opens nothing: whether an address answers is found out elsewhere.
+//! Owns: their form, and what of them people may see. Refuses: whatever could not travel in a
+//! request. Opens nothing: whether a file can be written is found out elsewhere.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
-use url::Url;
-
-use super::kinds::{Kind, Refusal, quoted};
-use super::{Secret, redact};
-
-const HIDDEN: &str = "[hidden]";
+use super::Secret;
+use super::kinds::{Kind, Refusal};
 
 /// Any kind that may be left out.
 pub(super) struct Optional<K>(pub(super) K);
@@ -60,79 +54,6 @@ impl<K: Kind> Kind for List<K> {
     fn show(&self, value: &Self::Value) -> Option<String> {
         let texts: Vec<_> = value.iter().filter_map(|item| self.0.show(item)).collect();
         (!texts.is_empty()).then(|| texts.join(", "))
-    }
-}
-
-/// The address of a network interface.
-pub(super) struct Interface;
-
-impl Kind for Interface {
-    type Value = IpAddr;
-
-    fn expected(&self) -> String {
-        "an IP address such as 127.0.0.1, 0.0.0.0 or ::1, or localhost".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<IpAddr, Refusal> {
-        if text.eq_ignore_ascii_case("localhost") {
-            return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        text.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| None)
-    }
-
-    fn show(&self, value: &IpAddr) -> Option<String> {
-        Some(value.to_string())
-    }
-}
-
-/// A network, or one address.
-pub(super) struct Network;
-
-impl Kind for Network {
-    type Value = IpNet;
-
-    fn expected(&self) -> String {
-        "networks or addresses such as 10.0.0.0/8 or ::1".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<IpNet, Refusal> {
-        text.parse()
-            .map(|network: IpNet| network.trunc())
-            .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
-            .map_err(|_| None)
-    }
-
-    fn show(&self, value: &IpNet) -> Option<String> {
-        Some(value.to_string())
-    }
-}
-
-/// A web origin, as a browser sends it: scheme, host and port, nothing else.
-pub(super) struct Origin;
-
-impl Kind for Origin {
-    type Value = String;
-
-    fn expected(&self) -> String {
-        "origins such as https://chatgpt.com or http://localhost:3000".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<String, Refusal> {
-        if text == "*" {
-            return Err(Some("origins are compared exactly, so * would match none"));
-        }
-        let text = text.to_ascii_lowercase();
-        let url = Url::parse(&text).map_err(|_| None)?;
-        let origin = url.origin().ascii_serialization();
-        if url.has_host() && origin == text {
-            Ok(origin)
-        } else {
-            Err(Some("no path, no slash at the end, no standard port"))
-        }
-    }
-
-    fn show(&self, value: &String) -> Option<String> {
-        Some(value.clone())
     }
 }
 
@@ -191,11 +112,11 @@ impl Kind for SecretWord {
     }
 
     fn show(&self, _: &Secret) -> Option<String> {
-        Some(HIDDEN.to_owned())
+        Some("[hidden]".to_owned())
     }
 
     fn quote(&self, _: &str) -> String {
-        HIDDEN.to_owned()
+        "[hidden]".to_owned()
     }
 }
 
@@ -216,117 +137,4 @@ impl Kind for FilePath {
     fn show(&self, value: &PathBuf) -> Option<String> {
         Some(value.display().to_string())
     }
-}
-
-/// The upstream's address.
-pub(super) struct WebAddress;
-
-impl Kind for WebAddress {
-    type Value = String;
-
-    fn expected(&self) -> String {
-        "an http or https address such as https://api-sg.aliexpress.com/sync".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<String, Refusal> {
-        let url = Url::parse(text).map_err(|_| None)?;
-        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(None);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Some("without user name and password"));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(Some("without ? and #"));
-        }
-        Ok(text.to_owned())
-    }
-
-    fn show(&self, value: &String) -> Option<String> {
-        Some(value.clone())
-    }
-
-    fn quote(&self, text: &str) -> String {
-        quoted_address(text)
-    }
-}
-
-/// The address of a Redis server; hidden as a whole in `Debug`, without its password elsewhere.
-pub(super) struct RedisAddress;
-
-impl Kind for RedisAddress {
-    type Value = Secret;
-
-    fn expected(&self) -> String {
-        "redis://[[user]:password@]host[:port][/database] or unix:///path".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<Secret, Refusal> {
-        let url = Url::parse(text).map_err(|_| None)?;
-        let database = url.path().trim_start_matches('/');
-        match url.scheme() {
-            "unix" | "redis+unix" if !url.path().is_empty() => Ok(Secret::new(text)),
-            "redis" if url.has_host() && database.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Secret::new(text))
-            }
-            "redis" if url.has_host() => Err(Some("the database is a number")),
-            "rediss" => Err(Some("this build speaks to redis without TLS only")),
-            _ => Err(None),
-        }
-    }
-
-    fn show(&self, value: &Secret) -> Option<String> {
-        Some(redact(value.expose()).into_owned())
-    }
-
-    fn quote(&self, text: &str) -> String {
-        quoted_address(text)
-    }
-}
-
-/// The file of the database, as `sqlite://PATH` or `sqlite:PATH`.
-pub(super) struct DatabaseAddress;
-
-impl Kind for DatabaseAddress {
-    type Value = PathBuf;
-
-    fn expected(&self) -> String {
-        "sqlite://PATH".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<PathBuf, Refusal> {
-        let (scheme, rest) = text.split_once(':').ok_or(None)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "sqlite" => sqlite_path(rest.strip_prefix("//").unwrap_or(rest)),
-            "postgres" | "postgresql" => Err(Some("this build serves SQLite only")),
-            _ => Err(None),
-        }
-    }
-
-    fn show(&self, value: &PathBuf) -> Option<String> {
-        Some(format!("sqlite://{}", value.display()))
-    }
-
-    fn quote(&self, text: &str) -> String {
-        quoted_address(text)
-    }
-}
-
-fn sqlite_path(path: &str) -> Result<PathBuf, Refusal> {
-    if path.is_empty() || path.ends_with('/') {
-        return Err(Some("the path of a file is missing"));
-    }
-    if path.contains(":memory:") {
-        return Err(Some("what is in memory only would not survive a restart"));
-    }
-    if path.contains(['?', '#']) {
-        return Err(Some("without options"));
-    }
-    Ok(path.into())
-}
-
-/// An address that could not be read may hold a password anywhere before its last `@`, and in its
-/// parameters.
-fn quoted_address(text: &str) -> String {
-    if text.contains(['@', '?']) { HIDDEN.to_owned() } else { quoted(text) }
 }

@@ -40,7 +40,6 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// The root of all loggers.
-    #[must_use]
     pub fn logger(&self) -> &Logger {
         &self.logger
     }
@@ -91,7 +90,6 @@ pub fn start(log: &Log, structured: Rollout) -> io::Result<Telemetry> {
 }
 
 /// A logger for one request: every line has its id.
-#[must_use]
 pub fn for_request(root: &Logger, request_id: &str) -> Logger {
     root.new(o!(fields::REQUEST_ID => request_id.to_owned()))
 }

@@ -16,6 +16,27 @@ const LONGEST: usize = 500;
 
 /// From now on a panic of any thread is one error line with its message and place, in place of the
 /// text on standard error.
+///
+/// ```
+/// use breakwater::config::{Rollout, Settings};
+/// use breakwater::telemetry::{install_panic_hook, start};
+///
+/// let file = std::env::temp_dir().join(format!("breakwater-{}.log", std::process::id()));
+/// let mut settings = Settings::default().log;
+/// settings.file = Some(file.clone());
+/// let telemetry = start(&settings, Rollout(100))?;
+/// install_panic_hook(telemetry.logger().clone());
+///
+/// let died = std::thread::spawn(|| panic!("redis://:pw@cache is gone")).join();
+/// assert!(died.is_err());
+/// drop(telemetry);
+/// let lines = std::fs::read_to_string(&file)?;
+/// assert_eq!(lines.lines().count(), 1);
+/// assert!(lines.contains(r#""level":"error","msg":"panic""#));
+/// assert!(lines.contains(r#""panic":"redis://:[hidden]@cache is gone""#));
+/// # std::fs::remove_file(file)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn install_panic_hook(logger: Logger) {
     std::panic::set_hook(Box::new(move |info| report(&logger, info)));
 }

@@ -78,9 +78,10 @@ impl Write for RotatingFile {
             // The old file is still open and takes the line.
             self.rotate().unwrap_or_default();
         }
-        let written = self.file.write(line)?;
+        // All of it: a second call with the rest could rotate in mid-line.
+        self.file.write_all(line)?;
         self.length = self.length.saturating_add(length);
-        Ok(written)
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

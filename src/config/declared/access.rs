@@ -1,8 +1,9 @@
 //! Declarations: keys and limits on clients. Owns no logic and refuses nothing; see the parent.
 
 use super::{Declaration, setting};
+use crate::config::addresses::Network;
 use crate::config::kinds::{Kind, Limit, Switch, Whole};
-use crate::config::texts::{List, Network, Optional, SecretWord};
+use crate::config::texts::{List, Optional, SecretWord};
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
 const COUNT: Limit<u32> = Limit(1_000_000);

@@ -6,7 +6,7 @@ use crate::config::kinds::{Format, Kind, Level, Share, Switch};
 use crate::config::texts::{FilePath, Optional};
 
 pub(super) const SETTINGS: &[Declaration] = &[
-    setting!("LOG_LEVEL", "log", "level", in settings.log.level, Level, "how much is logged"),
+    setting!("LOG_LEVEL", "log", "level", in settings.log.level, Level, "how much is logged; trace in debug builds only"),
     setting!("LOG_FORMAT", "log", "format", in settings.log.format, Format,
         "one JSON object a line, or text for a person"),
     setting!("LOG_FILE", "log", "file", in settings.log.file, Optional(FilePath),

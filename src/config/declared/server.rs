@@ -1,8 +1,9 @@
 //! Declarations: where the gateway listens. Owns no logic and refuses nothing; see the parent.
 
 use super::{Declaration, setting};
+use crate::config::addresses::{Interface, Origin};
 use crate::config::kinds::{Kind, Millis, Seconds, Whole};
-use crate::config::texts::{Interface, List, Origin};
+use crate::config::texts::List;
 
 pub(super) const SETTINGS: &[Declaration] = &[
     setting!("API_HOST", "server", "host", in settings.server.host, Interface,

@@ -2,8 +2,9 @@
 //! parent.
 
 use super::{Declaration, setting};
+use crate::config::addresses::{DatabaseAddress, RedisAddress};
 use crate::config::kinds::{Kind, Seconds, Whole};
-use crate::config::texts::{DatabaseAddress, Optional, RedisAddress};
+use crate::config::texts::Optional;
 
 /// Ten years, and no lifetime of none: an entry that is never fresh would be asked for each time.
 const LIFETIME: Seconds = Seconds(1, 315_360_000);

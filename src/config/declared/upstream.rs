@@ -2,8 +2,9 @@
 //! see the parent.
 
 use super::{Declaration, setting};
+use crate::config::addresses::WebAddress;
 use crate::config::kinds::{Kind, Limit, Millis, Positive, Seconds, Whole};
-use crate::config::texts::{Letters, Optional, SecretWord, WebAddress, Word};
+use crate::config::texts::{Letters, Optional, SecretWord, Word};
 
 pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ALIEXPRESS_APP_KEY", "upstream", "app_key", in (app_key), Optional(Word),
