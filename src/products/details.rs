@@ -77,9 +77,8 @@ pub struct DetailsQuery {
 /// Every field that is not as allowed.
 pub fn validate(raw: &RawDetails, defaults: &Target) -> Result<DetailsQuery, Vec<InvalidField>> {
     let mut check = Check::default();
-    let before = check.mistakes();
     let product_ids = check.ids("product_ids", raw.product_ids.as_ref(), MAX_PRODUCTS);
-    if product_ids.is_empty() && check.mistakes() == before {
+    if product_ids.is_empty() && check.mistakes() == 0 {
         check.refuse("product_ids", "is missing or empty", "1 to 20 product ids");
     }
     let place = Place {

@@ -9,9 +9,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::query::SmartQuery;
 use super::search::{self, Among};
+use super::smart_query::SmartQuery;
 use crate::upstream::Request;
+use crate::upstream::aliexpress::methods::{self, Target};
 
 /// Service part of every key of this room.
 pub const SERVICE: &str = "products";
@@ -63,6 +64,19 @@ pub fn key(operation: Operation, request: &Request, validate: bool) -> String {
     with_variant(operation, request, if validate { "" } else { "unvalidated" })
 }
 
+/// The key of one product's details, whether it was asked for alone or among others.
+#[must_use]
+pub fn details_key(product_id: u64, target: &Target, validate: bool) -> String {
+    key(Operation::Details, &methods::product_detail(&[product_id], target), validate)
+}
+
+/// The key of one source's affiliate link, whoever asked for it.
+#[must_use]
+pub fn link_key(source: &str, tracking_id: &str, ship_to: Option<&str>) -> String {
+    let request = methods::link_generate(&[source.to_owned()], tracking_id, ship_to);
+    key(Operation::Link, &request, true)
+}
+
 /// The key of a smart search's finished page, which also depends on what is done with its
 /// products.
 #[must_use]
@@ -102,7 +116,7 @@ mod tests {
     use super::*;
     use crate::products::fixtures::defaults;
     use crate::products::input::from_query;
-    use crate::products::query;
+    use crate::products::{query, smart_query};
 
     fn of(text: &str) -> String {
         let query = query::validate(&from_query(text).unwrap(), &defaults()).unwrap();
@@ -152,12 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn links_are_kept_by_source_and_tracking_id() {
+        let key = |source, tracking_id| link_key(source, tracking_id, None);
+        assert_ne!(key("https://a.test/1", "a"), key("https://a.test/1", "b"));
+        assert_ne!(key("https://a.test/1", "a"), key("https://a.test/2", "a"));
+        assert_ne!(details_key(1, &defaults(), true), details_key(2, &defaults(), true));
+    }
+
+    #[test]
     fn validation_and_smart_options_are_part_of_the_key() {
         let request = Request { method: "m", params: BTreeMap::new() };
         assert_ne!(key(Operation::Search, &request, true), key(Operation::Search, &request, false));
         let smart = |text: &str| {
             let raw = from_query(text).unwrap();
-            smart_key(&query::validate_smart(raw, &defaults()).unwrap(), true)
+            smart_key(&smart_query::validate(raw, &defaults()).unwrap(), true)
         };
         assert_eq!(smart("min_quality=0.50"), smart("min_quality=0.5&force_refresh=true"));
         assert_ne!(smart("min_quality=0.5"), smart("min_quality=0.6"));

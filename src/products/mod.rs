@@ -23,6 +23,7 @@ pub mod query;
 pub mod search;
 pub mod smart;
 pub mod smart_match;
+pub mod smart_query;
 
 #[cfg(test)]
 mod fixtures;

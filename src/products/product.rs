@@ -173,13 +173,16 @@ fn page_url(raw: Option<String>, validate: bool) -> Result<String, DropReason> {
     }
 }
 
-/// An http(s) address with a host, trimmed but otherwise as written; `//host/…` is https.
+/// An http(s) address with a host, as written; `//host/…` is https, and what an address may not
+/// hold (blanks, control characters) is escaped or removed.
 #[must_use]
 pub fn web_url(text: &str) -> Option<String> {
     let text = text.trim();
     let text = if text.starts_with("//") { format!("https:{text}") } else { text.to_owned() };
     let parsed = url::Url::parse(&text).ok()?;
-    (matches!(parsed.scheme(), "http" | "https") && parsed.has_host()).then_some(text)
+    let is_web = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();
+    let is_clean = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_web.then(|| if is_clean { text } else { String::from(parsed) })
 }
 
 fn price(

@@ -17,7 +17,7 @@ use rust_decimal::Decimal;
 use super::answer::{PerformanceMetrics, SearchData, SmartSearchData, count_of};
 use super::dropped::{DropReason, Dropped};
 use super::product::{AffiliateStatus, Product};
-use super::query::SmartQuery;
+use super::smart_query::SmartQuery;
 use crate::upstream::aliexpress::wire::read;
 
 /// Least share of common words, in percent.

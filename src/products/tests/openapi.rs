@@ -12,8 +12,9 @@ use crate::products::details::{RawDetails, RawPlace};
 use crate::products::invalid::InvalidField;
 use crate::products::links::{RawLink, RawLinks};
 use crate::products::orders::RawOrders;
-use crate::products::query::{RawSearch, RawSmartSearch};
+use crate::products::query::RawSearch;
 use crate::products::smart_match::RawSmartMatch;
+use crate::products::smart_query::RawSmartSearch;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(

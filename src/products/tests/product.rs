@@ -67,6 +67,8 @@ fn values_are_put_right() {
     let url = product_of(changed("product_detail_url", json!("//www.aliexpress.com/item/1.html")))
         .unwrap();
     assert_eq!(url.product_url, "https://www.aliexpress.com/item/1.html");
+    let broken = product_of(changed("product_main_image_url", json!("https://img.test/a b\n.jpg")));
+    assert_eq!(broken.unwrap().image_url.as_deref(), Some("https://img.test/a%20b.jpg"));
     let rate = product_of(changed("evaluate_rate", json!("many"))).unwrap();
     assert_eq!(rate.evaluate_rate, None);
 }

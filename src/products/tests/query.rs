@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::products::fixtures::defaults;
 use crate::products::input::{from_json, from_query};
 use crate::products::invalid::InvalidField;
-use crate::products::query::{SearchQuery, SmartQuery, validate, validate_smart};
+use crate::products::query::{SearchQuery, validate};
+use crate::products::smart_query::{self, SmartQuery};
 use crate::upstream::aliexpress::terms::Sort;
 
 fn search(text: &str) -> Result<SearchQuery, Vec<InvalidField>> {
@@ -18,7 +19,7 @@ fn search_body(body: &Value) -> Result<SearchQuery, Vec<InvalidField>> {
 }
 
 fn smart(text: &str) -> Result<SmartQuery, Vec<InvalidField>> {
-    validate_smart(from_query(text)?, &defaults())
+    smart_query::validate(from_query(text)?, &defaults())
 }
 
 fn fields(mistakes: &[InvalidField]) -> Vec<&str> {
@@ -154,7 +155,7 @@ proptest! {
         value in loose(),
     ) {
         let body = json!({name: value}).to_string();
-        let outcome = from_json(body.as_bytes()).and_then(|raw| validate_smart(raw, &defaults()));
+        let outcome = from_json(body.as_bytes()).and_then(|raw| smart_query::validate(raw, &defaults()));
         match outcome {
             Ok(query) => {
                 prop_assert!((1..=50).contains(&query.search.page_size));

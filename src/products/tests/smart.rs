@@ -7,14 +7,14 @@ use crate::products::dropped::DropReason;
 use crate::products::fixtures::{self, defaults};
 use crate::products::input::from_query;
 use crate::products::product::{AffiliateStatus, Product};
-use crate::products::query::{SmartQuery, validate_smart};
 use crate::products::smart::{assemble, select};
+use crate::products::smart_query::{self, SmartQuery};
 
 const TITLE: &str =
     "Wireless Bluetooth Earbuds with Noise Cancelling and Charging Case for Sport and Travel";
 
 fn query(text: &str) -> SmartQuery {
-    validate_smart(from_query(text).unwrap(), &defaults()).unwrap()
+    smart_query::validate(from_query(text).unwrap(), &defaults()).unwrap()
 }
 
 fn offer(id: u64, title: &str, price: &str, quality: f64) -> Product {

@@ -198,11 +198,12 @@ pub fn featured_promo_products(
 
 /// The address to ask a link for, and to join answers on: without query string and fragment,
 /// host in lower case, commas escaped because the parameter is a comma-separated list.
-/// `None` when `url` is no http(s) address with a host.
+/// `None` when `url` is no http(s) address with a host, or carries a name and password.
 #[must_use]
 pub fn link_source(url: &str) -> Option<String> {
     let mut parsed = url::Url::parse(url.trim()).ok()?;
-    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
+    let is_web = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();
+    if !is_web || !parsed.username().is_empty() || parsed.password().is_some() {
         return None;
     }
     parsed.set_query(None);
@@ -330,6 +331,7 @@ mod tests {
         );
         assert_eq!(source("http://shop.test/a,b").as_deref(), Some("http://shop.test/a%2Cb"));
         assert_eq!(source("ftp://shop.test/a"), None);
+        assert_eq!(source("https://me:secret@shop.test/a"), None);
         assert_eq!(source("not an address"), None);
     }
 

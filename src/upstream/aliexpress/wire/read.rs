@@ -152,7 +152,10 @@ mod tests {
         assert_eq!(percent(" 7 "), Some(Decimal::from(7)));
         assert_eq!(percent("seven%"), None);
         assert_eq!(decimal("1e2"), Some(Decimal::from(100)));
-        assert_eq!(decimal("NaN"), None);
+        let absurd = ["NaN", "1e4294967296", "1e999", "-e", "1e", "", ".", "1e-4294967297", "0x1"];
+        for text in absurd {
+            assert_eq!(decimal(text), None, "{text}");
+        }
     }
 
     #[test]
