@@ -9,6 +9,7 @@ pub mod database;
 pub mod failure;
 pub mod limits;
 pub mod metrics;
+pub mod products;
 pub mod simulator;
 pub mod supervision;
 pub mod telemetry;

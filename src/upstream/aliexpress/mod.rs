@@ -1,3 +1,7 @@
 //! The AliExpress affiliate protocol: signatures, methods, shapes and error table.
 //!
-//! Owns: everything that is particular to AliExpress. Nothing outside this folder knows it.
+//! Owns: everything that is particular to AliExpress. Only `products` speaks its words too.
+
+pub mod methods;
+pub mod terms;
+pub mod wire;

@@ -1,0 +1,267 @@
+//! Words of fixed lists that AliExpress understands: currencies, languages, sort orders, order states.
+//!
+//! Owns: the lists, and what one unit of a currency is worth in its smallest unit. Refuses: any
+//! other word; `parse` answers `None` and the caller says which field it was in.
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A currency of the upstream's list, or the one that its untargeted prices are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency {
+    code: &'static str,
+    decimals: u32,
+}
+
+const fn currency(code: &'static str, decimals: u32) -> Currency {
+    Currency { code, decimals }
+}
+
+/// What prices are in when no target price came back.
+const YUAN: Currency = currency("CNY", 2);
+
+impl Currency {
+    /// Currencies a client may ask for.
+    pub const REQUESTABLE: [Self; 19] = [
+        currency("USD", 2),
+        currency("GBP", 2),
+        currency("CAD", 2),
+        currency("EUR", 2),
+        currency("UAH", 2),
+        currency("MXN", 2),
+        currency("TRY", 2),
+        currency("RUB", 2),
+        currency("BRL", 2),
+        currency("AUD", 2),
+        currency("INR", 2),
+        currency("JPY", 0),
+        currency("IDR", 2),
+        currency("SEK", 2),
+        currency("KRW", 0),
+        currency("ILS", 2),
+        currency("THB", 2),
+        currency("CLP", 0),
+        currency("VND", 0),
+    ];
+
+    /// A currency a client may ask for, in any case.
+    #[must_use]
+    pub fn requestable(code: &str) -> Option<Self> {
+        let code = code.trim();
+        Self::REQUESTABLE.into_iter().find(|known| known.code.eq_ignore_ascii_case(code))
+    }
+
+    /// A currency that may stand in an answer: a requestable one, or the yuan of untargeted prices.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::requestable(code)
+            .or_else(|| YUAN.code.eq_ignore_ascii_case(code.trim()).then_some(YUAN))
+    }
+
+    /// ISO 4217 code, upper case.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.code
+    }
+
+    /// Digits after the decimal point: 2, or 0 where there is no smaller unit.
+    #[must_use]
+    pub const fn decimals(self) -> u32 {
+        self.decimals
+    }
+
+    /// A lower price bound in the smallest unit, rounded up: no price below `amount` passes it.
+    /// `None` when negative or beyond 64 bits.
+    #[must_use]
+    pub fn lower_bound(self, amount: Decimal) -> Option<u64> {
+        self.scaled(amount)?.ceil().to_u64()
+    }
+
+    /// An upper price bound in the smallest unit, rounded down: no price above `amount` passes it.
+    /// `None` when negative or beyond 64 bits.
+    #[must_use]
+    pub fn upper_bound(self, amount: Decimal) -> Option<u64> {
+        self.scaled(amount)?.floor().to_u64()
+    }
+
+    fn scaled(self, amount: Decimal) -> Option<Decimal> {
+        let unit = if self.decimals == 0 { Decimal::ONE } else { Decimal::ONE_HUNDRED };
+        if amount.is_sign_negative() && !amount.is_zero() { None } else { amount.checked_mul(unit) }
+    }
+}
+
+/// A language of the upstream's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Language(&'static str);
+
+impl Language {
+    /// Every language code the upstream names.
+    pub const ALL: [Self; 21] = [
+        Self("EN"),
+        Self("RU"),
+        Self("PT"),
+        Self("ES"),
+        Self("FR"),
+        Self("ID"),
+        Self("IT"),
+        Self("TH"),
+        Self("JA"),
+        Self("AR"),
+        Self("VI"),
+        Self("TR"),
+        Self("DE"),
+        Self("HE"),
+        Self("KO"),
+        Self("NL"),
+        Self("PL"),
+        Self("MX"),
+        Self("CL"),
+        Self("IW"),
+        Self("IN"),
+    ];
+
+    /// A language of the list, in any case.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        let code = code.trim();
+        Self::ALL.into_iter().find(|known| known.0.eq_ignore_ascii_case(code))
+    }
+
+    /// The code as the upstream spells it, upper case.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.0
+    }
+}
+
+/// Order of a search's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Sort {
+    /// Cheapest first.
+    SalePriceAsc,
+    /// Dearest first.
+    SalePriceDesc,
+    /// Fewest orders first.
+    LastVolumeAsc,
+    /// Most orders first.
+    LastVolumeDesc,
+}
+
+impl Sort {
+    /// All four.
+    pub const ALL: [Self; 4] =
+        [Self::SalePriceAsc, Self::SalePriceDesc, Self::LastVolumeAsc, Self::LastVolumeDesc];
+
+    /// As the upstream spells it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::SalePriceAsc => "SALE_PRICE_ASC",
+            Self::SalePriceDesc => "SALE_PRICE_DESC",
+            Self::LastVolumeAsc => "LAST_VOLUME_ASC",
+            Self::LastVolumeDesc => "LAST_VOLUME_DESC",
+        }
+    }
+
+    /// One of the four, in any case.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        let code = code.trim();
+        Self::ALL.into_iter().find(|known| known.code().eq_ignore_ascii_case(code))
+    }
+}
+
+/// State of an order, as asked for and as answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OrderStatus {
+    /// The buyer has paid.
+    PaymentCompleted,
+    /// The buyer has confirmed the delivery.
+    Completed,
+    /// The order earns nothing.
+    Invalid,
+}
+
+impl OrderStatus {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::PaymentCompleted, Self::Completed, Self::Invalid];
+
+    /// As the upstream spells it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::PaymentCompleted => "Payment Completed",
+            Self::Completed => "Completed",
+            Self::Invalid => "Invalid",
+        }
+    }
+
+    /// One of the three, in any case.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        let code = code.trim();
+        Self::ALL.into_iter().find(|known| known.code().eq_ignore_ascii_case(code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dec(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn bounds_are_in_the_smallest_unit() {
+        let usd = Currency::requestable("usd").unwrap();
+        assert_eq!(usd.lower_bound(dec("31.41")), Some(3141));
+        assert_eq!(usd.upper_bound(dec("31.41")), Some(3141));
+        for code in ["KRW", "JPY", "VND", "CLP"] {
+            let currency = Currency::requestable(code).unwrap();
+            assert_eq!(currency.lower_bound(dec("1500")), Some(1500), "{code}");
+        }
+    }
+
+    #[test]
+    fn bounds_finer_than_the_smallest_unit_never_widen() {
+        let usd = Currency::requestable("USD").unwrap();
+        assert_eq!(usd.lower_bound(dec("31.411")), Some(3142));
+        assert_eq!(usd.upper_bound(dec("31.419")), Some(3141));
+        let yen = Currency::requestable("JPY").unwrap();
+        assert_eq!(yen.lower_bound(dec("99.5")), Some(100));
+        assert_eq!(yen.upper_bound(dec("99.5")), Some(99));
+    }
+
+    #[test]
+    fn negative_and_enormous_bounds_have_no_value() {
+        let usd = Currency::requestable("USD").unwrap();
+        assert_eq!(usd.lower_bound(dec("-0.01")), None);
+        assert_eq!(usd.upper_bound(Decimal::MAX), None);
+        assert_eq!(usd.lower_bound(dec("-0")), Some(0));
+    }
+
+    #[test]
+    fn the_yuan_is_read_but_not_asked_for() {
+        assert_eq!(Currency::requestable("CNY"), None);
+        assert_eq!(Currency::parse(" cny ").map(Currency::code), Some("CNY"));
+        assert_eq!(Currency::parse("XXX"), None);
+    }
+
+    #[test]
+    fn words_are_found_in_any_case_and_round_trip() {
+        for sort in Sort::ALL {
+            assert_eq!(Sort::parse(&sort.code().to_lowercase()), Some(sort));
+        }
+        for status in OrderStatus::ALL {
+            assert_eq!(OrderStatus::parse(&status.code().to_uppercase()), Some(status));
+        }
+        for language in Language::ALL {
+            assert_eq!(Language::parse(&language.code().to_lowercase()), Some(language));
+        }
+        assert_eq!(Sort::parse("BEST"), None);
+    }
+}

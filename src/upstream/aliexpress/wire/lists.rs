@@ -1,0 +1,152 @@
+//! Links, categories and orders as AliExpress writes them.
+
+use serde_json::Value;
+
+use super::read;
+
+/// The answer to a request for links, in an order of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkList {
+    /// The links.
+    pub links: Vec<Link>,
+}
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The address asked for; what answers are joined on.
+    pub source_value: String,
+    /// The affiliate link; some items come back without.
+    pub promotion_link: Option<String>,
+}
+
+/// All categories of all levels in one list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CategoryList {
+    /// The categories, in the upstream's order.
+    pub categories: Vec<Category>,
+}
+
+/// One category.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Category {
+    /// Id.
+    pub id: Option<u64>,
+    /// Name.
+    pub name: Option<String>,
+    /// Id of the category above; `None` for a top one, also when it was written as 0.
+    pub parent: Option<u64>,
+}
+
+/// One page of orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderPage {
+    /// The orders.
+    pub orders: Vec<Order>,
+    /// Orders in all.
+    pub total_record_count: Option<u64>,
+    /// Page, from 1.
+    pub current_page_no: Option<u64>,
+}
+
+/// One order; every field may be missing. Amounts and rates are as written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Order {
+    /// `order_id`.
+    pub order_id: Option<u64>,
+    /// `sub_order_id`.
+    pub sub_order_id: Option<u64>,
+    /// `order_number`.
+    pub order_number: Option<String>,
+    /// `order_status`.
+    pub order_status: Option<String>,
+    /// `tracking_id`.
+    pub tracking_id: Option<String>,
+    /// `product_id`.
+    pub product_id: Option<u64>,
+    /// `product_title`.
+    pub product_title: Option<String>,
+    /// `product_count`.
+    pub product_count: Option<u64>,
+    /// `paid_amount`.
+    pub paid_amount: Option<String>,
+    /// `commission_rate`.
+    pub commission_rate: Option<String>,
+    /// `estimated_paid_commission`.
+    pub estimated_paid_commission: Option<String>,
+    /// `estimated_finished_commission`.
+    pub estimated_finished_commission: Option<String>,
+    /// `created_time`, GMT+8.
+    pub created_time: Option<String>,
+    /// `paid_time`, GMT+8.
+    pub paid_time: Option<String>,
+    /// `finished_time`, GMT+8.
+    pub finished_time: Option<String>,
+    /// `ship_to_country`.
+    pub ship_to_country: Option<String>,
+    /// `settled_currency`.
+    pub settled_currency: Option<String>,
+}
+
+/// Reads the `result` of a request for links. Items without a source can be joined on nothing
+/// and are left out.
+#[must_use]
+pub fn link_list(result: &Value) -> LinkList {
+    let links = read::list(result, "promotion_links", "promotion_link")
+        .into_iter()
+        .filter_map(|item| {
+            Some(Link {
+                source_value: read::text(item, "source_value")?,
+                promotion_link: read::text(item, "promotion_link"),
+            })
+        })
+        .collect();
+    LinkList { links }
+}
+
+/// Reads the `result` of a request for categories.
+#[must_use]
+pub fn category_list(result: &Value) -> CategoryList {
+    let categories = read::list(result, "categories", "category")
+        .into_iter()
+        .map(|item| Category {
+            id: read::id(item, "category_id"),
+            name: read::text(item, "category_name"),
+            parent: read::id(item, "parent_category_id"),
+        })
+        .collect();
+    CategoryList { categories }
+}
+
+/// Reads the `result` of a request for orders.
+#[must_use]
+pub fn order_page(result: &Value) -> OrderPage {
+    OrderPage {
+        orders: read::list(result, "orders", "order").into_iter().map(order).collect(),
+        total_record_count: read::count(result, "total_record_count"),
+        current_page_no: read::id(result, "current_page_no"),
+    }
+}
+
+fn order(value: &Value) -> Order {
+    let text = |name| read::text(value, name);
+    Order {
+        order_id: read::id(value, "order_id"),
+        sub_order_id: read::id(value, "sub_order_id"),
+        order_number: text("order_number"),
+        order_status: text("order_status"),
+        tracking_id: text("tracking_id"),
+        product_id: read::id(value, "product_id"),
+        product_title: text("product_title"),
+        product_count: read::count(value, "product_count"),
+        paid_amount: text("paid_amount"),
+        commission_rate: text("commission_rate"),
+        estimated_paid_commission: text("estimated_paid_commission"),
+        estimated_finished_commission: text("estimated_finished_commission"),
+        created_time: text("created_time"),
+        paid_time: text("paid_time"),
+        finished_time: text("finished_time"),
+        ship_to_country: text("ship_to_country"),
+        settled_currency: text("settled_currency"),
+    }
+}
