@@ -1,0 +1,104 @@
+//! `link.generate`: affiliate links.
+//!
+//! Owns: what a link looks like and who gets none. Links come in another order than asked, each
+//! with its `source_value` without the query string. A product without commission and an address
+//! outside the shop come without `promotion_link`. Refuses: more than 50 at once.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use url::Url;
+
+use super::super::answer::Answer;
+use super::super::refusal::Refusal;
+use super::Call;
+
+/// How many links one call may ask for.
+const MOST_LINKS: usize = 50;
+
+#[derive(Serialize)]
+struct Link {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promotion_link: Option<String>,
+    source_value: String,
+}
+
+#[derive(Serialize)]
+struct Links<'a> {
+    total_result_count: usize,
+    tracking_id: &'a str,
+    promotion_links: BTreeMap<&'static str, Vec<Link>>,
+}
+
+/// Links for `source_values`.
+pub(crate) fn generate(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let parameters = call.parameters;
+    let tracking_id = parameters.required("tracking_id")?;
+    parameters.required("source_values")?;
+    let kind = parameters.one_of("promotion_link_type", &["0", "2"])?.unwrap_or("0");
+    let asked = parameters.list("source_values");
+    if asked.len() > MOST_LINKS {
+        return Err(Refusal::invalid("source_values", "at most 50 addresses"));
+    }
+    let mut links: Vec<Link> = if call.wrong_tracking_id() {
+        Vec::new()
+    } else {
+        in_another_order(&asked).into_iter().map(|source| link(call, source, kind)).collect()
+    };
+    links.dedup_by(|one, other| one.source_value == other.source_value);
+    Ok(Answer::of(&Links {
+        total_result_count: links.len(),
+        tracking_id,
+        promotion_links: BTreeMap::from([("promotion_link", links)]),
+    }))
+}
+
+/// Sorted by checksum, and turned round if that happens to be the order asked.
+fn in_another_order<'a>(asked: &[&'a str]) -> Vec<&'a str> {
+    let mut order: Vec<&str> = asked.to_vec();
+    order.sort_by_key(|source| (crc32fast::hash(without_query(source).as_bytes()), *source));
+    order.dedup();
+    if order == asked {
+        order.reverse();
+    }
+    order
+}
+
+fn link(call: &Call<'_>, source: &str, kind: &str) -> Link {
+    let source_value = without_query(source).to_owned();
+    let promotion_link =
+        earns(call, source).then(|| short_link('e', &format!("{kind}:{source}"), call.tracking_id));
+    Link { promotion_link, source_value }
+}
+
+fn without_query(source: &str) -> &str {
+    source.split('?').next().unwrap_or(source)
+}
+
+/// Whether anything is paid for this address.
+fn earns(call: &Call<'_>, source: &str) -> bool {
+    let Ok(url) = Url::parse(source) else { return false };
+    let shop = url.host_str().is_some_and(|host| {
+        host == "aliexpress.com"
+            || [".aliexpress.com", ".aliexpress.us"].iter().any(|end| host.ends_with(end))
+    });
+    let product = item_id(&url).and_then(|id| call.catalogue.product(id));
+    shop && product.is_none_or(|product| product.commission_permille.is_some())
+}
+
+fn item_id(url: &Url) -> Option<u64> {
+    url.path().strip_prefix("/item/")?.strip_suffix(".html")?.parse().ok()
+}
+
+/// A short link of the kind `e` (one address) or `s` (shared), the same in every run.
+pub(crate) fn short_link(kind: char, what: &str, tracking_id: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let seed = format!("{kind}{tracking_id}:{what}");
+    let (ahead, behind) = seed.split_at(1);
+    let left = u64::from(crc32fast::hash(seed.as_bytes()));
+    let right = u64::from(crc32fast::hash(format!("{behind}{ahead}").as_bytes()));
+    let mut chance = fastrand::Rng::with_seed(left << 32 | right);
+    let code: String =
+        (0..8).filter_map(|_| chance.choice(DIGITS)).map(|byte| char::from(*byte)).collect();
+    format!("https://s.click.aliexpress.com/{kind}/_{code}")
+}
