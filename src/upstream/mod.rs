@@ -6,6 +6,7 @@
 //! failure at once; what to serve instead is theirs to decide.
 
 pub mod aliexpress;
+pub mod http_date;
 pub mod outcome;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,12 @@ pub struct RawAnswer {
     pub content_type: Option<String>,
     /// The whole body, already bounded in size.
     pub body: Bytes,
+    /// Our clock when the request was signed.
+    pub sent_at: Timestamp,
+    /// Our clock when the answer was complete.
+    pub received_at: Timestamp,
+    /// The upstream's clock, from the `Date` header ([`http_date::parse`]).
+    pub date: Option<Timestamp>,
 }
 
 /// The upstream's own language.
