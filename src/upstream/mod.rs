@@ -6,8 +6,10 @@
 //! failure at once; what to serve instead is theirs to decide.
 
 pub mod aliexpress;
+pub mod budget;
 pub mod http_date;
 pub mod outcome;
+pub mod retry;
 
 use std::collections::BTreeMap;
 
