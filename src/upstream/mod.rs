@@ -6,9 +6,11 @@
 //! failure at once; what to serve instead is theirs to decide.
 
 pub mod aliexpress;
+pub mod breaker;
 pub mod budget;
 pub mod http_date;
 pub mod outcome;
+pub mod pacing;
 pub mod retry;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,251 @@
+//! The circuit breaker: stops calling what does not answer, and asks carefully whether it is back.
+//!
+//! Owns: the state (closed, open, half-open), the probe permits and the admin's holds; a table
+//! older than any actor, shared by cloning. It knows nothing of what it guards. Refuses: calls
+//! while open; more than the counted probes while half-open, whatever the load; results of an
+//! earlier era. [`trip`] decides when it opens and for how long; the decisions are in `state`.
+//!
+//! Every permit carries the era it was given in and every change of state begins a new era, so a
+//! late result moves nothing. A permit that is dropped, or recorded without a verdict, gives its
+//! probe place back. No code of others runs under the lock: the listener is called after it.
+
+mod state;
+#[cfg(test)]
+mod tests;
+mod trip;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use state::Core;
+pub use trip::Settings;
+
+/// Whether calls flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Calls flow.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// Probes are admitted.
+    HalfOpen,
+}
+
+impl State {
+    /// The value of the state's gauge: 0 closed, 1 open, 2 half-open.
+    #[must_use]
+    pub const fn gauge(self) -> i64 {
+        match self {
+            Self::Closed => 0,
+            Self::Open => 1,
+            Self::HalfOpen => 2,
+        }
+    }
+
+    /// The state's name in labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// Why the state changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Too many failures.
+    Failures,
+    /// The open time is over.
+    TimeToProbe,
+    /// A probe failed.
+    ProbeFailed,
+    /// All probes succeeded.
+    ProbesSucceeded,
+    /// An admin said so.
+    Forced,
+}
+
+impl Reason {
+    /// The reason's name in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::TimeToProbe => "time_to_probe",
+            Self::ProbeFailed => "probe_failed",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+/// One change of state, as told to the listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The breaker's name.
+    pub name: Arc<str>,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// Why.
+    pub reason: Reason,
+    /// When an opened breaker will admit probes, counted from the change; `None` for every other
+    /// change and for an opening that an admin has to end.
+    pub open_for: Option<Duration>,
+    /// Counts this breaker's transitions from 1: two threads may tell theirs in either order.
+    pub sequence: u64,
+}
+
+/// Called after every change of state, outside the lock, on the thread that caused it.
+pub type Listener = Arc<dyn Fn(&Transition) + Send + Sync>;
+
+/// A refused call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected {
+    /// When to ask again. While probes are under way nobody knows; then it is a short guess.
+    pub retry_after: Duration,
+}
+
+/// A breaker at one moment, for status and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// The breaker's name.
+    pub name: Arc<str>,
+    /// Its state. An open breaker whose time is over stays open until somebody asks.
+    pub state: State,
+    /// Milliseconds since the state was entered; the start of the process for the first one.
+    pub in_state_ms: u64,
+    /// Milliseconds until calls are admitted; `None` when they are, or an admin holds it open.
+    pub retry_after_ms: Option<u64>,
+    /// Held open by an admin.
+    pub forced: bool,
+    /// Failures in a row.
+    pub consecutive_failures: u64,
+    /// Changes of state so far.
+    pub transitions: u64,
+    /// Calls refused so far.
+    pub rejected: u64,
+    /// Permits given so far; all of them were returned, dropped, or are in flight.
+    pub issued: u64,
+    /// Permits returned with [`Permit::record`].
+    pub returned: u64,
+    /// Permits dropped without a record.
+    pub dropped: u64,
+}
+
+/// A circuit breaker; clones are the same breaker.
+#[derive(Clone)]
+pub struct Breaker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: Arc<str>,
+    listener: Listener,
+    core: Mutex<Core>,
+}
+
+/// The right to make one call. Dropping it says nothing about the call.
+#[must_use = "a dropped permit is a call without a result"]
+#[derive(Debug)]
+pub struct Permit {
+    breaker: Breaker,
+    era: u64,
+    recorded: bool,
+}
+
+impl Breaker {
+    /// A closed breaker. `name` is for labels and logs.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, settings: Settings, listener: Listener) -> Self {
+        let core = Mutex::new(Core::new(settings));
+        Self { shared: Arc::new(Shared { name: name.into(), listener, core }) }
+    }
+
+    /// The breaker's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Asks to make one call.
+    ///
+    /// # Errors
+    /// [`Rejected`] when open, and when half-open with all probes under way or decided.
+    pub fn admit(&self, now: Instant) -> Result<Permit, Rejected> {
+        let (admitted, change) = self.lock().admit(now);
+        // The permit exists before the listener runs: should that panic, the place comes back.
+        let admitted = admitted.map(|era| Permit { breaker: self.clone(), era, recorded: false });
+        self.tell(change);
+        admitted
+    }
+
+    /// An admin opens it: it stays open until [`Self::force_close`] or [`Self::reset`].
+    pub fn force_open(&self, now: Instant) {
+        let change = self.lock().force_open(now);
+        self.tell(change);
+    }
+
+    /// An admin closes it now. It works on as usual and may open again at the next failures, for
+    /// as long as it would have: earlier openings are remembered.
+    pub fn force_close(&self, now: Instant) {
+        let change = self.lock().force_close(now);
+        self.tell(change);
+    }
+
+    /// An admin makes it as new: closed, failures and earlier openings forgotten. Counts stay.
+    pub fn reset(&self, now: Instant) {
+        let change = self.lock().reset(now);
+        self.tell(change);
+    }
+
+    /// The breaker as of `now`; moves nothing.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        self.lock().snapshot(Arc::clone(&self.shared.name), now)
+    }
+
+    fn tell(&self, change: Option<state::Change>) {
+        if let Some(change) = change {
+            (self.shared.listener)(&change.named(Arc::clone(&self.shared.name)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // Should a change ever panic, the state before or after it is still a state.
+        self.shared.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
+impl Permit {
+    /// Returns the permit with what the call said about the health of what is guarded; `None`
+    /// returns it and moves nothing.
+    pub fn record(mut self, healthy: Option<bool>, now: Instant) {
+        self.recorded = true;
+        let change = self.breaker.lock().record(self.era, healthy, now);
+        self.breaker.tell(change);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.recorded {
+            self.breaker.lock().give_back(self.era);
+        }
+    }
+}
