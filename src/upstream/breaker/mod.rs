@@ -214,12 +214,6 @@ impl Breaker {
         self.lock().snapshot(Arc::clone(&self.shared.name), now)
     }
 
-    /// Whether calls are refused or rationed now, as far as is known without asking.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.lock().is_open()
-    }
-
     fn tell(&self, change: Option<state::Change>) {
         if let Some(change) = change {
             (self.shared.listener)(&change.named(Arc::clone(&self.shared.name)));

@@ -5,8 +5,9 @@
 //!
 //! Bounds that failsafe would enforce by a panic are enforced here by clamping. Two things to know:
 //! - its failure rate is a moving average over a window that it measures **with its own clock**, not
-//!   with the `now` of our decisions; the rate cannot trip before a whole window has passed since
-//!   the start or the last closing;
+//!   with the `now` of our decisions; a call weighs as much as the time since the one before it (so
+//!   of several in one millisecond the first counts), and the rate cannot trip before a whole
+//!   window has passed since the start or the last closing;
 //! - its back-off knows whole seconds only, so it is given milliseconds as seconds and its answers
 //!   are divided by a thousand. The jitter (50–100 %) is drawn inside.
 
@@ -137,15 +138,15 @@ mod tests {
     fn it_trips_on_the_failure_rate_with_enough_calls_in_the_window() {
         failsafe::clock::freeze(|time| {
             let mut trip = Trip::new(&Settings { consecutive_failures: 1_000, ..SETTINGS });
-            let mut tripped_after = None;
-            for second in 0..200 {
+            // A third of the calls succeed, evenly spread: the rate weighs calls by time.
+            let tripped_after = (0..200).find(|second| {
                 time.advance(Duration::from_secs(1));
-                trip.succeeded();
-                if trip.failed() | trip.failed() {
-                    tripped_after = Some(second);
-                    break;
+                if second % 3 == 0 {
+                    trip.succeeded();
+                    return false;
                 }
-            }
+                trip.failed()
+            });
             assert!(tripped_after.is_some_and(|second| second >= 29), "{tripped_after:?}");
         });
     }

@@ -1,1 +1,278 @@
-//! Soon.
+//! Outbound pacing: how often one upstream credential is used.
+//!
+//! Owns: calls a second, the burst, the daily budget, the queue's length and the time until which
+//! the upstream banned us; a table older than any actor, shared by cloning. Refuses, at once and
+//! without taking a place: what could not start before its deadline, what finds the queue full or
+//! the day's budget spent. Never waits itself: it answers with the moment a call may start.
+//!
+//! A ban that ends before the deadline is waited out in the queue; a longer one refuses. Unpaced,
+//! there is no rate and no budget, but bans and the queue's bound still hold.
+//!
+//! Ban and queue are reckoned in monotonic time, the daily budget in wall-clock time.
+
+mod quota;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use quota::Quota;
+use schedule::Schedule;
+
+/// The bounds on one credential.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// The rate; `None` means unpaced.
+    pub rate: Option<Rate>,
+    /// Calls a day; `None` means no bound.
+    pub daily_budget: Option<u64>,
+    /// Calls that may wait for their moment.
+    pub max_queue: usize,
+    /// Where the upstream's day begins: added to UTC before cutting into days.
+    pub day_offset: Duration,
+}
+
+/// Calls over time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Calls a second in the long run; zero or less means no bound.
+    pub per_second: f64,
+    /// Calls at once after a pause; at least 1.
+    pub burst: u32,
+}
+
+/// Why a call is not given a place, and when it is worth asking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub reason: Reason,
+    /// How long until a call could be made.
+    pub retry_after: Duration,
+}
+
+/// Why a call is not given a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The upstream banned us for longer than the call can wait.
+    Banned {
+        /// The ban's end.
+        until: Timestamp,
+    },
+    /// Too many calls wait already.
+    QueueFull,
+    /// The day's calls are used up.
+    BudgetSpent {
+        /// When the upstream's next day begins.
+        until: Timestamp,
+    },
+    /// The call's moment would come after its deadline.
+    Deadline,
+}
+
+impl Reason {
+    /// The reason's name in labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Banned { .. } => "banned",
+            Self::QueueFull => "queue_full",
+            Self::BudgetSpent { .. } => "budget_spent",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// The pacing of one credential at one moment; also what a later process takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Calls left today; `None` without a daily budget.
+    pub budget_remaining: Option<u64>,
+    /// Calls made today.
+    pub spent_today: u64,
+    /// The upstream's day, counted from 1970-01-01.
+    pub day: i64,
+    /// Calls waiting for their moment.
+    pub queue: usize,
+    /// The end of the ban, if there is one.
+    pub banned_until: Option<Timestamp>,
+}
+
+/// The pacing of one credential; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Pacing {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    max_queue: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    schedule: Schedule,
+    quota: Quota,
+    banned_until: Option<Instant>,
+}
+
+/// A place: the right to make one call at [`Self::at`]. Dropped before it is used, it is given
+/// back: its moment to whoever asks next, its call to the day's budget.
+#[must_use = "a dropped slot is given back"]
+#[derive(Debug)]
+pub struct Slot {
+    pacing: Pacing,
+    at: Instant,
+    id: u64,
+    day: i64,
+    used: bool,
+}
+
+impl Pacing {
+    /// An unused credential.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let schedule = settings
+            .rate
+            .map_or_else(Schedule::unpaced, |rate| Schedule::new(rate.per_second, rate.burst));
+        let quota = Quota::new(settings.daily_budget, settings.day_offset);
+        let table = Mutex::new(Table { schedule, quota, banned_until: None });
+        Self { shared: Arc::new(Shared { max_queue: settings.max_queue, table }) }
+    }
+
+    /// Reserves the earliest place that is free.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is none before `deadline`; nothing is taken then.
+    pub fn reserve(
+        &self,
+        now: Instant,
+        wall: Timestamp,
+        deadline: Instant,
+    ) -> Result<Slot, Refused> {
+        let mut table = self.lock();
+        let at = table.place(now, wall, deadline, self.shared.max_queue)?;
+        let (id, day) = (table.schedule.take(at), table.quota.spend(wall));
+        drop(table);
+        Ok(Slot { pacing: self.clone(), at, id, day, used: false })
+    }
+
+    /// The upstream told us to wait. A ban is only ever prolonged.
+    pub fn ban(&self, now: Instant, wait: Duration) {
+        if let Some(until) = now.checked_add(wait) {
+            let mut table = self.lock();
+            table.banned_until = table.banned_until.max(Some(until));
+        }
+    }
+
+    /// An admin knows better: the ban is over.
+    pub fn lift_ban(&self) {
+        self.lock().banned_until = None;
+    }
+
+    /// Takes over today's calls and the ban of an earlier process.
+    pub fn restore(&self, saved: &Snapshot, now: Instant, wall: Timestamp) {
+        self.lock().quota.restore(saved.day, saved.spent_today, wall);
+        if let Some(until) = saved.banned_until {
+            self.ban(now, until.since(wall));
+        }
+    }
+
+    /// The credential as of `now`.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant, wall: Timestamp) -> Snapshot {
+        let mut table = self.lock();
+        table.quota.turn(wall);
+        Snapshot {
+            budget_remaining: table.quota.remaining(),
+            spent_today: table.quota.spent(),
+            day: table.quota.day(),
+            queue: table.schedule.waiting(now),
+            banned_until: table.ban_left(now).map(|left| wall.plus(left)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing under this lock can panic between two changes that belong together.
+        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// The moment a new call would have. Takes nothing.
+    fn place(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        deadline: Instant,
+        max_queue: usize,
+    ) -> Result<Instant, Refused> {
+        let from = match self.banned_until.filter(|until| *until > now) {
+            Some(until) if until > deadline => return Err(banned(until - now, wall)),
+            Some(until) => until,
+            None => now,
+        };
+        if let Some(until) = self.quota.spent_until(wall) {
+            let reason = Reason::BudgetSpent { until };
+            return Err(Refused { reason, retry_after: until.since(wall) });
+        }
+        let at = self.schedule.earliest(from, now);
+        let retry_after = at.saturating_duration_since(now);
+        if at > deadline {
+            return Err(Refused { reason: Reason::Deadline, retry_after });
+        }
+        if at > now && self.schedule.waiting(now) >= max_queue {
+            return Err(Refused { reason: Reason::QueueFull, retry_after });
+        }
+        Ok(at)
+    }
+
+    fn ban_left(&self, now: Instant) -> Option<Duration> {
+        let left = self.banned_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+fn banned(left: Duration, wall: Timestamp) -> Refused {
+    Refused { reason: Reason::Banned { until: wall.plus(left) }, retry_after: left }
+}
+
+impl Slot {
+    /// The moment the call may be made; wait for it first.
+    #[must_use]
+    pub const fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Uses the place: the call is made now.
+    ///
+    /// # Errors
+    /// [`Refused`] when a ban came while it waited; the place is given back then.
+    pub fn start(mut self, now: Instant, wall: Timestamp) -> Result<(), Refused> {
+        let mut table = self.pacing.lock();
+        if let Some(left) = table.ban_left(now) {
+            drop(table);
+            return Err(banned(left, wall));
+        }
+        table.schedule.used(self.id);
+        drop(table);
+        self.used = true;
+        Ok(())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.used {
+            let mut table = self.pacing.lock();
+            table.schedule.give_back(self.id);
+            table.quota.give_back(self.day);
+        }
+    }
+}
