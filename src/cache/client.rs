@@ -100,6 +100,21 @@ impl CacheClient {
         self.fetch(kind, &[(0, key)], deadline, &plan()).await.pop().unwrap_or_else(|| Err(lost()))
     }
 
+    /// The answer for one key, loaded anew; what the tiers hold only helps when that fails.
+    ///
+    /// # Errors
+    /// Loading failed and nothing usable was found, or `deadline` passed.
+    pub async fn reload(
+        &self,
+        kind: &'static str,
+        key: CacheKey,
+        deadline: Instant,
+        plan: Plan,
+    ) -> Result<Answer, Failure> {
+        let plan = Plan { reload: true, ..plan };
+        self.fetch(kind, &[(0, key)], deadline, &plan).await.pop().unwrap_or_else(|| Err(lost()))
+    }
+
     /// The answers for several keys of one kind, in their order; what is missing is loaded together.
     pub async fn get_many(
         &self,
@@ -111,7 +126,7 @@ impl CacheClient {
         let mut answers = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            let found = self.look(key).await;
+            let found = if plan.reload { None } else { self.look(key).await };
             if let Some((entry, freshness)) = found {
                 let answer = Answer::new(entry, Tier::Memory, false, clock::now());
                 if freshness == Freshness::Stale && answer.entry.may_refresh(answer.served_at) {

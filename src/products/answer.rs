@@ -82,6 +82,19 @@ pub struct DetailsData {
     pub returned_count: u64,
     /// Ids for which there is no product, in the order asked for.
     pub missing: Vec<String>,
+    /// Ids that could not be asked for; they may exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unavailable: Vec<String>,
+}
+
+impl DetailsData {
+    /// The same, with the ids that could not be asked for told apart from those that are missing.
+    #[must_use]
+    pub fn unavailable(mut self, ids: &[u64]) -> Self {
+        self.unavailable = ids.iter().map(ToString::to_string).collect();
+        self.missing.retain(|id| !self.unavailable.contains(id));
+        self
+    }
 }
 
 /// All categories of all levels.

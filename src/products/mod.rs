@@ -2,10 +2,11 @@
 //!
 //! Owns: the forms clients fill in and their checks, products and their validation, quality, smart
 //! search, links, categories, orders, the shapes of answers and the keys they are cached under.
-//! Everything here is a plain function of its arguments, without I/O, clock or chance. For every
-//! operation there is a `request` (a valid query becomes an upstream call) and a `digest` (the
-//! call's result becomes an answer). Refuses: invalid input, naming every field and what is
-//! allowed. When the upstream or the cache is down nothing here notices.
+//! Everything but [`service`] is a plain function of its arguments, without I/O, clock or chance.
+//! For every operation there is a `request` (a valid query becomes an upstream call) and a `digest`
+//! (the call's result becomes an answer); [`service`] joins them with cache and upstream. Refuses:
+//! invalid input, naming every field and what is allowed. When the upstream is down the cache
+//! answers; when neither can, a typed failure goes to the caller.
 
 pub mod answer;
 pub mod categories;
@@ -21,9 +22,12 @@ pub mod product;
 pub mod quality;
 pub mod query;
 pub mod search;
+pub mod service;
 pub mod smart;
 pub mod smart_match;
 pub mod smart_query;
+
+pub use invalid::InvalidField;
 
 #[cfg(test)]
 mod fixtures;

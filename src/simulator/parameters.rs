@@ -5,6 +5,7 @@
 //! anybody's guess). Empty values count as not sent, as upstream. Has no neighbour.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
 use url::form_urlencoded;
@@ -26,10 +27,13 @@ impl Parameters {
         let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
             let name = name.into_owned();
-            if read.sent.contains_key(&name) {
-                read.repeated.get_or_insert(name);
-            } else {
-                read.sent.insert(name, value.into_owned());
+            match read.sent.entry(name) {
+                Entry::Occupied(taken) => {
+                    read.repeated.get_or_insert(taken.key().clone());
+                }
+                Entry::Vacant(free) => {
+                    free.insert(value.into_owned());
+                }
             }
         }
         read

@@ -152,8 +152,7 @@ async fn take_slot(tables: &UpstreamTables, deadline: Instant) -> Result<(), Fai
         };
         Failure::new(kind, reason).retry_after(Some(refused.retry_after))
     };
-    let slot =
-        tables.pacing.reserve(clock::monotonic(), clock::now(), deadline).map_err(told)?;
+    let slot = tables.pacing.reserve(clock::monotonic(), clock::now(), deadline).map_err(told)?;
     if slot.at() > clock::monotonic() {
         tokio::time::sleep_until(slot.at().into()).await;
     }

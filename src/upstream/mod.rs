@@ -9,19 +9,13 @@ pub mod actor;
 pub mod aliexpress;
 pub mod breaker;
 pub mod budget;
-<<<<<<< HEAD
 mod call;
-=======
->>>>>>> d6ec2a341519fdd62f5369f970b3b30b5bfd7807
 pub mod http_date;
 pub mod outcome;
 pub mod pacing;
 pub mod retry;
-<<<<<<< HEAD
 pub mod tables;
 pub mod transport;
-=======
->>>>>>> d6ec2a341519fdd62f5369f970b3b30b5bfd7807
 
 use std::collections::BTreeMap;
 

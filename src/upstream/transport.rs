@@ -95,9 +95,11 @@ impl Transport {
         let content_type = text(header::CONTENT_TYPE);
         let date = text(header::DATE);
         let status = response.status().as_u16();
-        let body = response.body().limit(BODY_LIMIT).await.map_err(|error| match error {
-            PayloadError::Overflow => TransportFault::TooLarge,
-            other => TransportFault::Broken(other.to_string()),
+        let body = response.body().limit(BODY_LIMIT).await.map_err(|error| {
+            if matches!(error, PayloadError::Overflow) {
+                return TransportFault::TooLarge;
+            }
+            TransportFault::Broken(error.to_string())
         })?;
         Ok(answer(status, content_type, date, body))
     }
@@ -114,6 +116,7 @@ fn answer(
     RawAnswer { status, content_type, date, body, sent_at: unset, received_at: unset }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is new is a broken exchange")]
 fn fault(error: &SendRequestError) -> TransportFault {
     match error {
         SendRequestError::Timeout => TransportFault::Timeout,

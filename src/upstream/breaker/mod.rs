@@ -15,6 +15,7 @@ mod tests;
 mod trip;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,8 @@ struct Shared {
     name: Arc<str>,
     listener: Listener,
     core: Mutex<Core>,
+    /// Whether it is not closed, readable without the lock.
+    open: AtomicBool,
 }
 
 /// The right to make one call. Dropping it says nothing about the call.
@@ -168,7 +171,14 @@ impl Breaker {
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, settings: Settings, listener: Listener) -> Self {
         let core = Mutex::new(Core::new(settings));
-        Self { shared: Arc::new(Shared { name: name.into(), listener, core }) }
+        Self {
+            shared: Arc::new(Shared {
+                name: name.into(),
+                listener,
+                core,
+                open: AtomicBool::new(false),
+            }),
+        }
     }
 
     /// The breaker's name.
@@ -182,7 +192,7 @@ impl Breaker {
     /// # Errors
     /// [`Rejected`] when open, and when half-open with all probes under way or decided.
     pub fn admit(&self, now: Instant) -> Result<Permit, Rejected> {
-        let (admitted, change) = self.lock().admit(now);
+        let (admitted, change) = self.with(|core| core.admit(now));
         // The permit exists before the listener runs: should that panic, the place comes back.
         let admitted = admitted.map(|era| Permit { breaker: self.clone(), era, recorded: false });
         self.tell(change);
@@ -191,20 +201,20 @@ impl Breaker {
 
     /// An admin opens it: it stays open until [`Self::force_close`] or [`Self::reset`].
     pub fn force_open(&self, now: Instant) {
-        let change = self.lock().force_open(now);
+        let change = self.with(|core| core.force_open(now));
         self.tell(change);
     }
 
     /// An admin closes it now. It works on as usual and may open again at the next failures, for
     /// as long as it would have: earlier openings are remembered.
     pub fn force_close(&self, now: Instant) {
-        let change = self.lock().force_close(now);
+        let change = self.with(|core| core.force_close(now));
         self.tell(change);
     }
 
     /// An admin makes it as new: closed, failures and earlier openings forgotten. Counts stay.
     pub fn reset(&self, now: Instant) {
-        let change = self.lock().reset(now);
+        let change = self.with(|core| core.reset(now));
         self.tell(change);
     }
 
@@ -214,10 +224,23 @@ impl Breaker {
         self.lock().snapshot(Arc::clone(&self.shared.name), now)
     }
 
+    /// Whether calls are refused or rationed now, as far as is known without asking.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared.open.load(Ordering::Acquire)
+    }
+
     fn tell(&self, change: Option<state::Change>) {
         if let Some(change) = change {
             (self.shared.listener)(&change.named(Arc::clone(&self.shared.name)));
         }
+    }
+
+    fn with<T>(&self, decide: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.lock();
+        let decided = decide(&mut core);
+        self.shared.open.store(core.is_open(), Ordering::Release);
+        decided
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -237,7 +260,7 @@ impl Permit {
     /// returns it and moves nothing.
     pub fn record(mut self, healthy: Option<bool>, now: Instant) {
         self.recorded = true;
-        let change = self.breaker.lock().record(self.era, healthy, now);
+        let change = self.breaker.with(|core| core.record(self.era, healthy, now));
         self.breaker.tell(change);
     }
 }

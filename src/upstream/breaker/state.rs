@@ -76,6 +76,10 @@ impl Core {
         }
     }
 
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::Closed)
+    }
+
     /// The era of an admitted call.
     pub(super) fn admit(&mut self, now: Instant) -> (Result<u64, Rejected>, Option<Change>) {
         self.since.get_or_insert(now);

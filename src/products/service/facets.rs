@@ -1,0 +1,46 @@
+//! Categories and orders.
+//!
+//! Owns: their way through cache and upstream. All categories are one answer, kept long; children
+//! are read out of it. Orders are asked for each time: they are money, and change.
+
+use serde_json::Value;
+
+use super::{ProductService, Scope, Served, parsed, serialised};
+use crate::failure::Failure;
+use crate::products::answer::CategoriesData;
+use crate::products::categories;
+use crate::products::key::Operation;
+use crate::products::orders::{self, OrdersQuery};
+
+impl ProductService {
+    /// All categories.
+    ///
+    /// # Errors
+    /// No usable answer anywhere.
+    pub async fn categories(&self, scope: &Scope) -> Result<Served, Failure> {
+        let digest = |result: Option<&Value>| categories::digest(result.unwrap_or(&Value::Null));
+        self.one(scope, Operation::Categories, categories::request(), false, digest).await
+    }
+
+    /// The children of one category; `None` when there is no such category.
+    ///
+    /// # Errors
+    /// No usable answer anywhere.
+    pub async fn children(&self, scope: &Scope, parent: u64) -> Result<Option<Served>, Failure> {
+        let all = self.categories(scope).await?;
+        let tree: CategoriesData = parsed(&all.body)?;
+        let Some(children) = categories::children(&tree, parent) else { return Ok(None) };
+        Ok(Some(Served { body: serialised(&children)?, empty: false, ..all }))
+    }
+
+    /// One page of orders.
+    ///
+    /// # Errors
+    /// The upstream call failed.
+    pub async fn orders(&self, scope: &Scope, query: OrdersQuery) -> Result<Served, Failure> {
+        let request = orders::request(&query);
+        let digest =
+            move |result: Option<&Value>| orders::digest(result.unwrap_or(&Value::Null), &query);
+        self.uncached(scope, request, digest).await
+    }
+}

@@ -1,0 +1,149 @@
+//! Affiliate links, each cached by itself.
+//!
+//! Owns: asking the cache for every source and the upstream for those it does not have, fifty a
+//! call. A source that gets no link is kept so for a short while. Without a tracking id no link can
+//! be made, which is a fault of configuration and told as one.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed, serialised,
+};
+use crate::cache::{CacheKey, Loaded, Loader, Tier};
+use crate::clock;
+use crate::failure::{Failure, FailureKind};
+use crate::products::answer::DEGRADED_LINKS;
+use crate::products::key::{self, Operation};
+use crate::products::links::{self, LinkMap, LinkTarget};
+
+/// The links found for a list of sources.
+#[derive(Debug, Default)]
+pub(super) struct FoundLinks {
+    /// Made earlier.
+    pub(super) cached: LinkMap,
+    /// Made for this answer.
+    pub(super) generated: LinkMap,
+    /// Where they came from in all.
+    pub(super) origin: Option<Origin>,
+    /// Why some are missing.
+    pub(super) failure: Option<Failure>,
+}
+
+impl ProductService {
+    /// Links for addresses, in the order asked.
+    ///
+    /// # Errors
+    /// Not one link could be had because of a failure.
+    pub async fn links(&self, scope: &Scope, targets: &[LinkTarget]) -> Result<Served, Failure> {
+        let ship_to = self.settings.target.ship_to.as_deref();
+        let found = self.links_of(scope, targets, ship_to).await;
+        if let (Some(failure), None) = (&found.failure, found.origin) {
+            return Err(failure.clone());
+        }
+        let data = links::assemble(targets, &found.cached, &found.generated);
+        let mut degraded = degraded(found.origin.is_some_and(|origin| origin.stale), true);
+        if data.failed_count > 0 {
+            degraded.push(DEGRADED_LINKS);
+        }
+        if found.failure.is_some() {
+            degraded.push(DEGRADED_UPSTREAM);
+        }
+        Ok(Served { body: serialised(&data)?, origin: found.origin, degraded, empty: false })
+    }
+
+    /// The links of `targets`, as far as they can be had.
+    pub(super) async fn links_of(
+        &self,
+        scope: &Scope,
+        targets: &[LinkTarget],
+        ship_to: Option<&str>,
+    ) -> FoundLinks {
+        let Some(tracking_id) = self.settings.target.tracking_id.as_deref() else {
+            let reason = "no tracking id is configured (ALIEXPRESS_TRACKING_ID)";
+            let failure = Some(Failure::new(FailureKind::UpstreamRejected, reason));
+            return FoundLinks { failure, ..FoundLinks::default() };
+        };
+        let sources = links::missing(targets, &LinkMap::new());
+        let keys: Vec<_> = sources
+            .iter()
+            .map(|source| CacheKey::new(key::link_key(source, tracking_id, ship_to)))
+            .collect();
+        let lifetimes = self.lifetimes(Operation::Link);
+        let loader = self.link_loader(scope, &sources, tracking_id, ship_to);
+        let plan = self.plan(scope, lifetimes, !self.caches(scope), loader);
+        let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
+        let mut links = FoundLinks::default();
+        for (source, answer) in sources.into_iter().zip(answers) {
+            links.add(source, answer);
+        }
+        links
+    }
+
+    fn link_loader(
+        &self,
+        scope: &Scope,
+        sources: &[String],
+        tracking_id: &str,
+        ship_to: Option<&str>,
+    ) -> Loader {
+        let (service, scope) = (self.clone(), scope.clone());
+        let sources: Arc<[String]> = sources.into();
+        let tracking_id: Arc<str> = tracking_id.into();
+        let ship_to: Option<Arc<str>> = ship_to.map(Arc::from);
+        Arc::new(move |places| {
+            let (service, scope) = (service.clone(), scope.clone());
+            let (tracking_id, ship_to) = (Arc::clone(&tracking_id), ship_to.clone());
+            let asked: Vec<String> =
+                places.iter().filter_map(|place| sources.get(*place).cloned()).collect();
+            Box::pin(async move {
+                service.load_links(&scope, &asked, &tracking_id, ship_to.as_deref()).await
+            })
+        })
+    }
+
+    async fn load_links(
+        &self,
+        scope: &Scope,
+        asked: &[String],
+        tracking_id: &str,
+        ship_to: Option<&str>,
+    ) -> Result<Vec<Loaded>, Failure> {
+        let deadline = clock::monotonic() + self.settings.within;
+        let mut made = LinkMap::new();
+        for request in links::requests(asked, tracking_id, ship_to) {
+            let reply = self.ask(scope, request, deadline).await?;
+            made.extend(
+                links::digest(found(&reply).unwrap_or(&Value::Null), asked)
+                    .into_iter()
+                    .filter(|(_, link)| link.is_some()),
+            );
+        }
+        asked
+            .iter()
+            .map(|source| {
+                let link = made.get(source).cloned().flatten();
+                Ok(Loaded { body: serialised(&link)?, empty: link.is_none() })
+            })
+            .collect()
+    }
+}
+
+impl FoundLinks {
+    fn add(&mut self, source: String, answer: Result<crate::cache::Answer, Failure>) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.failure = Some(failure);
+                return;
+            }
+        };
+        let own = Origin::of(&answer);
+        self.origin = Some(self.origin.map_or(own, |all| all.join(own)));
+        let link: Option<String> = parsed(&answer.entry.body).unwrap_or_default();
+        let made_now = answer.tier == Tier::Upstream;
+        let map = if made_now { &mut self.generated } else { &mut self.cached };
+        map.insert(source, link);
+    }
+}

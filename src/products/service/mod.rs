@@ -1,0 +1,338 @@
+//! Where what to ask for meets cache and upstream.
+//!
+//! ```text
+//!  query ─key─▶ CacheClient ─(miss)─▶ loader: request ─▶ UpstreamClient ─▶ digest ─▶ stored bytes
+//! ```
+//!
+//! Owns: one function an operation, from a valid query to the bytes of the answer's `data` and
+//! where they came from. Refuses: nothing that was validated. When the upstream is down the cache
+//! answers as long as it holds anything usable; else the typed failure goes to the caller.
+
+mod details;
+mod facets;
+mod links;
+mod search;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use slog::{Logger, warn};
+
+use super::answer::{DEGRADED_VALIDATION, Digested};
+use super::dropped::Dropped;
+use super::key::{self, Operation};
+use crate::cache::{Answer, CacheClient, CacheKey, Lifetimes, Loaded, Loader, Plan, Tier};
+use crate::clock;
+use crate::config::{Cache as CacheSettings, Features, Rollout};
+use crate::failure::{Failure, FailureKind};
+use crate::metrics::Metrics;
+use crate::upstream::Request;
+use crate::upstream::actor::{Call, Reply, UpstreamClient};
+use crate::upstream::aliexpress::methods::Target;
+
+/// In `degraded`: some of what was asked for could not be had.
+pub const DEGRADED_UPSTREAM: &str = "upstream";
+/// In `degraded`: the answer is past its fresh time.
+pub const DEGRADED_STALE: &str = "stale";
+
+/// What one request brings along.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Its id, for the log of upstream calls.
+    pub request_id: Arc<str>,
+    /// When its answer is of no use any more.
+    pub deadline: Instant,
+    /// A number that stays the same for a client: places it in percentage rollouts.
+    pub client: u64,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The tier; [`Tier::Upstream`] for what was loaded for this answer.
+    pub tier: Tier,
+    /// Past its fresh time.
+    pub stale: bool,
+    /// Loaded by another caller's flight.
+    pub collapsed: bool,
+    /// Time since it was loaded.
+    pub age: Duration,
+    /// Fresh time left.
+    pub ttl: Duration,
+}
+
+impl Origin {
+    fn of(answer: &Answer) -> Self {
+        Self {
+            tier: answer.tier,
+            stale: answer.stale,
+            collapsed: answer.collapsed,
+            age: answer.age(),
+            ttl: answer.ttl(),
+        }
+    }
+
+    /// The origin of an answer made of several: as old as its oldest part, loaded if any part was.
+    fn join(self, other: Self) -> Self {
+        let rank = |tier| match tier {
+            Tier::Memory => 0,
+            Tier::Redis => 1,
+            Tier::Database => 2,
+            Tier::Upstream => 3,
+        };
+        let tier = if rank(self.tier) >= rank(other.tier) { self.tier } else { other.tier };
+        Self {
+            tier,
+            stale: self.stale || other.stale,
+            collapsed: self.collapsed || other.collapsed,
+            age: self.age.max(other.age),
+            ttl: self.ttl.min(other.ttl),
+        }
+    }
+}
+
+/// The `data` of an answer, ready to be written.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Serialised data.
+    pub body: Bytes,
+    /// Where it came from; `None` when the cache was not asked.
+    pub origin: Option<Origin>,
+    /// What is missing or second best.
+    pub degraded: Vec<&'static str>,
+    /// It says that there is nothing.
+    pub empty: bool,
+}
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct ServiceSettings {
+    /// What a query that does not say gets.
+    pub target: Target,
+    /// Lifetimes by kind.
+    pub cache: CacheSettings,
+    /// Feature flags.
+    pub features: Features,
+    /// Longest time of a load that no caller waits for.
+    pub within: Duration,
+}
+
+/// The operations on products. One for each worker; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ProductService {
+    cache: CacheClient,
+    upstream: UpstreamClient,
+    metrics: Metrics,
+    settings: Arc<ServiceSettings>,
+    log: Logger,
+}
+
+impl ProductService {
+    /// A service over a worker's cache and the process's upstream.
+    #[must_use]
+    pub const fn new(
+        cache: CacheClient,
+        upstream: UpstreamClient,
+        metrics: Metrics,
+        settings: Arc<ServiceSettings>,
+        log: Logger,
+    ) -> Self {
+        Self { cache, upstream, metrics, settings, log }
+    }
+
+    /// What a query that does not say gets.
+    #[must_use]
+    pub fn defaults(&self) -> &Target {
+        &self.settings.target
+    }
+
+    /// The worker's cache.
+    #[must_use]
+    pub const fn cache(&self) -> &CacheClient {
+        &self.cache
+    }
+
+    fn validates(&self, scope: &Scope) -> bool {
+        is_on(self.settings.features.data_validation, scope.client)
+    }
+
+    fn caches(&self, scope: &Scope) -> bool {
+        is_on(self.settings.features.enhanced_caching, scope.client)
+    }
+
+    fn lifetimes(&self, operation: Operation) -> Lifetimes {
+        let cache = &self.settings.cache;
+        let (kind, fresh) = match operation {
+            Operation::Search | Operation::SmartSearch => ("search", cache.search_ttl),
+            Operation::Hot => ("hot", cache.hot_ttl),
+            Operation::Details => ("product", cache.product_ttl),
+            Operation::Categories => ("category", cache.category_ttl),
+            Operation::Link => ("link", cache.link_ttl),
+            Operation::SmartMatch => ("smart_match", cache.default_ttl),
+            Operation::Orders => ("orders", cache.default_ttl),
+        };
+        Lifetimes { kind, fresh, negative: cache.negative_ttl, stale: cache.stale }
+    }
+
+    /// One upstream call for one answer that is kept whole.
+    async fn one<T: Serialize>(
+        &self,
+        scope: &Scope,
+        operation: Operation,
+        request: Request,
+        reload: bool,
+        digest: impl Fn(Option<&Value>) -> Digested<T> + Send + Sync + 'static,
+    ) -> Result<Served, Failure> {
+        let validate = self.validates(scope);
+        if !self.caches(scope) {
+            return self.uncached(scope, request, digest).await;
+        }
+        let key = CacheKey::new(key::key(operation, &request, validate));
+        let lifetimes = self.lifetimes(operation);
+        let plan = || self.plan(scope, lifetimes, reload, self.loader(scope, request, digest));
+        let answer = if reload {
+            self.cache.reload(lifetimes.kind, key, scope.deadline, plan()).await?
+        } else {
+            self.cache.get(lifetimes.kind, key, scope.deadline, plan).await?
+        };
+        Ok(served(&answer, validate))
+    }
+
+    /// The same past every tier; nothing is stored.
+    async fn uncached<T: Serialize>(
+        &self,
+        scope: &Scope,
+        request: Request,
+        digest: impl Fn(Option<&Value>) -> Digested<T>,
+    ) -> Result<Served, Failure> {
+        let reply = self.ask(scope, request, scope.deadline).await?;
+        let digested = digest(found(&reply));
+        self.count(&digested.dropped);
+        let loaded = loaded(&digested)?;
+        let degraded = if self.validates(scope) { Vec::new() } else { vec![DEGRADED_VALIDATION] };
+        Ok(Served { body: loaded.body, origin: None, degraded, empty: loaded.empty })
+    }
+
+    fn plan(&self, _: &Scope, lifetimes: Lifetimes, reload: bool, loader: Loader) -> Plan {
+        Plan { lifetimes, loader, reload, within: self.settings.within }
+    }
+
+    /// A loader of one key. It outlives the request that made it, so its deadline is its own.
+    fn loader<T: Serialize>(
+        &self,
+        scope: &Scope,
+        request: Request,
+        digest: impl Fn(Option<&Value>) -> Digested<T> + Send + Sync + 'static,
+    ) -> Loader {
+        let (service, scope, digest) = (self.clone(), scope.clone(), Arc::new(digest));
+        Arc::new(move |_| {
+            let (service, scope, request) = (service.clone(), scope.clone(), request.clone());
+            let digest = Arc::clone(&digest);
+            Box::pin(async move {
+                let deadline = clock::monotonic() + service.settings.within;
+                let reply = service.ask(&scope, request, deadline).await?;
+                let digested = digest(found(&reply));
+                service.count(&digested.dropped);
+                Ok(vec![loaded(&digested)?])
+            })
+        })
+    }
+
+    async fn ask(
+        &self,
+        scope: &Scope,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        let retry = is_on(self.settings.features.retry_logic, scope.client);
+        let request_id = Arc::clone(&scope.request_id);
+        let method = request.method;
+        let answer = self.upstream.call(Call { request, deadline, retry, request_id }).await;
+        if let Err(failure) = &answer {
+            warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
+                "upstream_method" => method, "reason" => %failure);
+        }
+        answer
+    }
+
+    fn count(&self, dropped: &Dropped) {
+        for (reason, products) in dropped.iter() {
+            self.metrics.products_dropped(reason.label(), products);
+        }
+    }
+}
+
+/// Whether a feature is on for a client.
+fn is_on(rollout: Rollout, client: u64) -> bool {
+    client % 100 < u64::from(rollout.0)
+}
+
+fn found(reply: &Reply) -> Option<&Value> {
+    match reply {
+        Reply::Found(value) => Some(value),
+        Reply::Empty => None,
+    }
+}
+
+fn loaded<T: Serialize>(digested: &Digested<T>) -> Result<Loaded, Failure> {
+    Ok(Loaded { body: serialised(&digested.data)?, empty: digested.empty })
+}
+
+fn serialised(data: &impl Serialize) -> Result<Bytes, Failure> {
+    serde_json::to_vec(data)
+        .map(Bytes::from)
+        .map_err(|error| Failure::new(FailureKind::Internal, format!("cannot serialise: {error}")))
+}
+
+fn parsed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::new(FailureKind::Internal, format!("cannot read back: {error}")))
+}
+
+fn served(answer: &Answer, validate: bool) -> Served {
+    Served {
+        body: answer.entry.body.clone(),
+        origin: Some(Origin::of(answer)),
+        degraded: degraded(answer.stale, validate),
+        empty: answer.entry.negative,
+    }
+}
+
+fn degraded(stale: bool, validate: bool) -> Vec<&'static str> {
+    let mut degraded = Vec::new();
+    if stale {
+        degraded.push(DEGRADED_STALE);
+    }
+    if !validate {
+        degraded.push(DEGRADED_VALIDATION);
+    }
+    degraded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_is_a_share_of_clients_and_stable() {
+        let on = |percent| (0..1_000).filter(|client| is_on(Rollout(percent), *client)).count();
+        assert_eq!((on(0), on(25), on(100)), (0, 250, 1_000));
+        assert!(is_on(Rollout(30), 729) && !is_on(Rollout(29), 729));
+    }
+
+    #[test]
+    fn a_joined_origin_is_the_worst_of_its_parts() {
+        let part = |tier, age, ttl, stale| Origin {
+            tier,
+            stale,
+            collapsed: false,
+            age: Duration::from_secs(age),
+            ttl: Duration::from_secs(ttl),
+        };
+        let joined = part(Tier::Memory, 9, 5, true).join(part(Tier::Database, 3, 50, false));
+        assert_eq!(joined, part(Tier::Database, 9, 5, true));
+    }
+}

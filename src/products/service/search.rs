@@ -1,0 +1,132 @@
+//! Searches: plain, hot, smart, and products like one.
+//!
+//! Owns: their way through cache and upstream. A smart search stands on the plain one beneath it,
+//! which is cached by itself and shared with plain searches; choosing and ranking is done each time
+//! on its page, links come from their own cache. A link that cannot be had leaves the plain address.
+
+use serde_json::Value;
+
+use super::{DEGRADED_UPSTREAM, ProductService, Scope, Served, parsed, serialised};
+use crate::cache::Tier;
+use crate::failure::Failure;
+use crate::products::answer::{DEGRADED_LINKS, SearchData};
+use crate::products::key::Operation;
+use crate::products::links;
+use crate::products::product::Product;
+use crate::products::query::SearchQuery;
+use crate::products::search::{self, Among};
+use crate::products::smart;
+use crate::products::smart_match::{self, SmartMatchQuery};
+use crate::products::smart_query::SmartQuery;
+
+impl ProductService {
+    /// One page of a search.
+    ///
+    /// # Errors
+    /// No usable answer anywhere.
+    pub async fn search(&self, scope: &Scope, query: SearchQuery) -> Result<Served, Failure> {
+        self.page(scope, query, Among::All, false).await
+    }
+
+    /// One page of hot products.
+    ///
+    /// # Errors
+    /// No usable answer anywhere.
+    pub async fn hot(&self, scope: &Scope, query: SearchQuery) -> Result<Served, Failure> {
+        self.page(scope, query, Among::Hot, false).await
+    }
+
+    /// One page of a search, past every tier; nothing is stored.
+    ///
+    /// # Errors
+    /// The upstream call failed.
+    pub async fn search_uncached(
+        &self,
+        scope: &Scope,
+        query: SearchQuery,
+    ) -> Result<Served, Failure> {
+        let validate = self.validates(scope);
+        let request = search::request(&query, Among::All);
+        let digest = move |result: Option<&Value>| match result {
+            Some(result) => search::digest(result, &query, validate),
+            None => search::nothing(&query),
+        };
+        self.uncached(scope, request, digest).await
+    }
+
+    async fn page(
+        &self,
+        scope: &Scope,
+        query: SearchQuery,
+        among: Among,
+        reload: bool,
+    ) -> Result<Served, Failure> {
+        let validate = self.validates(scope);
+        let request = search::request(&query, among);
+        let operation = match among {
+            Among::All => Operation::Search,
+            Among::Hot => Operation::Hot,
+        };
+        let digest = move |result: Option<&Value>| match result {
+            Some(result) => search::digest(result, &query, validate),
+            None => search::nothing(&query),
+        };
+        self.one(scope, operation, request, reload, digest).await
+    }
+
+    /// One page of a search, chosen, ranked and with links.
+    ///
+    /// # Errors
+    /// No usable page anywhere. Links that fail are no error.
+    pub async fn smart_search(&self, scope: &Scope, query: SmartQuery) -> Result<Served, Failure> {
+        let reload = query.force_refresh;
+        let mut page = self.page(scope, query.search.clone(), Among::All, reload).await?;
+        let found: SearchData = parsed(&page.body)?;
+        let (mut products, left_out) = smart::select(found.products.clone(), &query);
+        self.count(&left_out);
+        let mut saved = u64::from(page.origin.is_some_and(|origin| origin.tier != Tier::Upstream));
+        if query.generate_affiliate_links && !products.is_empty() {
+            let spared = self.link(scope, &query, &mut products, &mut page.degraded).await;
+            saved = saved.saturating_add(spared);
+        }
+        let data = smart::assemble(&found, products, &left_out, saved);
+        Ok(Served { body: serialised(&data)?, empty: data.products.is_empty(), ..page })
+    }
+
+    /// Gives every product its link; says how many upstream calls the cache spared.
+    async fn link(
+        &self,
+        scope: &Scope,
+        query: &SmartQuery,
+        products: &mut [Product],
+        degraded: &mut Vec<&'static str>,
+    ) -> u64 {
+        let targets = links::targets_of(products);
+        let ship_to = query.search.target.ship_to.as_deref();
+        let found = self.links_of(scope, &targets, ship_to).await;
+        if links::attach(products, &found.cached, &found.generated) {
+            degraded.push(DEGRADED_LINKS);
+        }
+        if found.failure.is_some() {
+            degraded.push(DEGRADED_UPSTREAM);
+        }
+        u64::from(found.generated.is_empty() && !found.cached.is_empty())
+    }
+
+    /// Products like the one at an address.
+    ///
+    /// # Errors
+    /// No usable answer anywhere.
+    pub async fn smart_match(
+        &self,
+        scope: &Scope,
+        query: SmartMatchQuery,
+    ) -> Result<Served, Failure> {
+        let validate = self.validates(scope);
+        let request = smart_match::request(&query);
+        let digest = move |result: Option<&Value>| {
+            smart_match::digest(result.unwrap_or(&Value::Null), &query, validate)
+        };
+        self.one(scope, Operation::SmartMatch, request, false, digest).await
+    }
+}
