@@ -28,10 +28,11 @@ impl Table {
     /// Prints it; the first column to the left, figures to the right.
     pub(crate) fn print(&self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let length = |row: &Vec<String>, column| row.get(column).map_or(0, |c| c.chars().count());
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| self.rows.iter().map(|row| length(row, column)).max().unwrap_or(0))
-            .collect();
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
         println!("\n{}", self.title);
         for row in &self.rows {
             let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {

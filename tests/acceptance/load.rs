@@ -23,9 +23,7 @@ pub(crate) type Paths = Arc<dyn Fn(u32) -> String + Send + Sync>;
 /// What became of one request.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// When it was due.
-    pub(crate) due: Instant,
-    /// From then to its answer.
+    /// From the time it was due to its answer.
     pub(crate) took: Duration,
     /// Whether the answer was marked as second best.
     pub(crate) degraded: bool,
@@ -84,7 +82,7 @@ fn send(connection: &mut Connection, path: &str, due: Instant) -> Sample {
         Ok(answer) => (false, Some(format!("{} {path}: {}", answer.status, answer.text()))),
         Err(error) => (false, Some(format!("{path}: {error}"))),
     };
-    Sample { due, took, degraded, failure }
+    Sample { took, degraded, failure }
 }
 
 fn contains(body: &[u8], part: &[u8]) -> bool {

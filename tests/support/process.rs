@@ -61,11 +61,10 @@ impl Process {
                         return found;
                     }
                 }
-                Err(error) => panic!(
-                    "{} did not say what was waited for ({error}); it {}",
-                    self.name,
-                    self.state()
-                ),
+                Err(error) => {
+                    let state = self.state();
+                    panic!("{} did not say what was waited for ({error}); it {state}", self.name);
+                }
             }
         }
     }
