@@ -47,6 +47,13 @@ fn p9_panics_stay_small() {
         .before(simulator.address)
         .with("REDIS_URL", redis.url())
         .with("CHAOS_ENABLED", "true")
+        // The limiter decides about every request; nobody reaches these limits.
+        .with("RATE_LIMIT_ENABLED", "true")
+        .with("RATE_LIMIT_SEARCH_PER_MINUTE", "1000000")
+        .with("RATE_LIMIT_SEARCH_BURST", "1000000")
+        .with("MAX_REQUESTS_PER_SECOND", "0")
+        .with("RATE_LIMIT_BURST", "0")
+        .with("MAX_REQUESTS_PER_MINUTE", "0")
         .with("LOG_LEVEL", "warning");
     let warm = searches(&catalogue, WARM_KEYS);
     let bench = Bench { plan, warm };
