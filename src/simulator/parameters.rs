@@ -5,6 +5,7 @@
 //! anybody's guess). Empty values count as not sent, as upstream. Has no neighbour.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
 use url::form_urlencoded;
@@ -25,11 +26,13 @@ impl Parameters {
         let mut read = Self::default();
         let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
-            let name = name.into_owned();
-            if read.sent.contains_key(&name) {
-                read.repeated.get_or_insert(name);
-            } else {
-                read.sent.insert(name, value.into_owned());
+            match read.sent.entry(name.into_owned()) {
+                Entry::Vacant(place) => {
+                    place.insert(value.into_owned());
+                }
+                Entry::Occupied(known) => {
+                    read.repeated.get_or_insert_with(|| known.key().clone());
+                }
             }
         }
         read
