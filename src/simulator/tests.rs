@@ -1,7 +1,5 @@
 //! The simulator as callers see it: real sockets, real signatures.
 
-use std::time::Duration;
-
 use awc::error::{PayloadError, SendRequestError};
 use bytes::Bytes;
 use serde_json::{Value, json};
