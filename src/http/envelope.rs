@@ -214,7 +214,11 @@ fn cache_status(origin: &Origin) -> String {
     match origin.tier {
         Tier::Upstream => format!("breakwater; fwd=miss; stored{collapsed}"),
         tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
-            format!("breakwater; hit; ttl={}; detail={}{collapsed}", origin.ttl_seconds, tier.label())
+            format!(
+                "breakwater; hit; ttl={}; detail={}{collapsed}",
+                origin.ttl_seconds,
+                tier.label()
+            )
         }
     }
 }

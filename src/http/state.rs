@@ -44,6 +44,8 @@ pub struct Shared {
     pub log: Logger,
     /// When the process started.
     pub started: Timestamp,
+    /// Log lines that were lost.
+    pub losses: crate::telemetry::Losses,
     /// `/openapi.json`.
     pub openapi: Bytes,
     /// `/openapi-gpt.json`.

@@ -7,7 +7,9 @@ use std::io::Write as _;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, AcceptEncoding, ContentEncoding, Encoding, Header, HeaderValue};
+use actix_web::http::header::{
+    self, AcceptEncoding, ContentEncoding, Encoding, Header, HeaderValue,
+};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use bytes::Bytes;
@@ -69,8 +71,7 @@ fn encode(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 }
 
 fn gzip(plain: &[u8]) -> Option<Bytes> {
-    let mut encoder =
-        GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
     encoder.write_all(plain).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

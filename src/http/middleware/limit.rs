@@ -109,10 +109,8 @@ fn principal_of(
 
 fn access_of(worker: &Worker, headers: &HeaderMap, required: bool) -> Access {
     let shown = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-    let presented = PresentedKey {
-        internal: shown(INTERNAL_KEY),
-        authorization: shown(header::AUTHORIZATION),
-    };
+    let presented =
+        PresentedKey { internal: shown(INTERNAL_KEY), authorization: shown(header::AUTHORIZATION) };
     worker.shared.keys.access(presented, required)
 }
 

@@ -5,7 +5,7 @@
 //!     └ id, times, metrics, log, headers, error bodies, panics
 //! ```
 
-pub(super) mod admin;
-pub(super) mod compress;
-pub(super) mod limit;
-pub(super) mod observe;
+pub mod admin;
+pub mod compress;
+pub mod limit;
+pub mod observe;
