@@ -1,5 +1,6 @@
 //! Breakwater.
 
+pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod clock;
@@ -7,6 +8,7 @@ pub mod config;
 pub mod console;
 pub mod database;
 pub mod failure;
+pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod products;

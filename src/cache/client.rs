@@ -51,10 +51,11 @@ impl Answer {
         self.served_at.since(self.entry.stored_at)
     }
 
-    /// Fresh time left.
+    /// Fresh time left, in seconds; negative for how long it has been stale (as in RFC 9211).
     #[must_use]
-    pub fn ttl(&self) -> Duration {
-        self.entry.fresh_until.since(self.served_at)
+    pub fn ttl_seconds(&self) -> i64 {
+        let left = self.entry.fresh_until.as_millis().saturating_sub(self.served_at.as_millis());
+        left.div_euclid(1_000)
     }
 }
 

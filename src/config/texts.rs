@@ -57,19 +57,19 @@ impl<K: Kind> Kind for List<K> {
     }
 }
 
-/// So many letters, kept in upper case.
-pub(super) struct Letters(pub(super) usize, pub(super) &'static str);
+/// A code of a list that the upstream knows, kept in upper case.
+pub(super) struct Code(pub(super) fn() -> Vec<&'static str>);
 
-impl Kind for Letters {
+impl Kind for Code {
     type Value = String;
 
     fn expected(&self) -> String {
-        format!("{} letters such as {}", self.0, self.1)
+        format!("one of {}", (self.0)().join(", "))
     }
 
     fn read(&self, text: &str) -> Result<String, Refusal> {
-        let fits = text.len() == self.0 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-        if fits { Ok(text.to_ascii_uppercase()) } else { Err(None) }
+        let known = (self.0)().into_iter().find(|code| code.eq_ignore_ascii_case(text));
+        known.map(str::to_owned).ok_or(None)
     }
 
     fn show(&self, value: &String) -> Option<String> {

@@ -73,14 +73,10 @@ pub struct OneActorMetrics {
 }
 
 impl OneActorMetrics {
-    /// One more instance runs.
-    pub fn came_up(&self) {
-        self.up.inc();
-    }
-
-    /// One instance less runs.
-    pub fn went_down(&self) {
-        self.up.dec();
+    /// Sets how many instances run and how many messages wait for them.
+    pub fn observe(&self, up: i64, queue: i64) {
+        self.up.set(up);
+        self.queue_length.set(queue);
     }
 
     /// How many instances run.
@@ -98,16 +94,6 @@ impl OneActorMetrics {
     #[must_use]
     pub fn restarts(&self, reason: &'static str) -> u64 {
         self.restarts.at([self.actor, reason]).get()
-    }
-
-    /// A message was put into the queue.
-    pub fn enqueued(&self) {
-        self.queue_length.inc();
-    }
-
-    /// A message was taken from the queue.
-    pub fn dequeued(&self) {
-        self.queue_length.dec();
     }
 
     /// How many messages wait.
@@ -141,13 +127,8 @@ mod tests {
     fn handles_of_one_actor_share_their_counts() {
         let actors = ActorMetrics::register(&mut Registrar::default());
         let (one, two) = (actors.of("cache"), actors.of("cache"));
-        one.came_up();
-        two.came_up();
-        two.went_down();
+        one.observe(1, 1);
         one.restarted("panic");
-        two.enqueued();
-        one.enqueued();
-        one.dequeued();
         one.events_dropped(7);
         assert_eq!((two.up(), two.queue_length()), (1, 1));
         assert_eq!((two.restarts("panic"), two.restarts("stop")), (1, 0));

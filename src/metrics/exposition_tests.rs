@@ -21,7 +21,7 @@ fn touched() -> Metrics {
     metrics.limits().abuse_detected("repeated_query");
     metrics.limits().list_sizes(1, 2);
     let actor = metrics.actors().of("cache");
-    actor.came_up();
+    actor.observe(1, 0);
     actor.restarted("panic");
     actor.task_panicked();
     metrics.products_dropped("title_too_short", 1);

@@ -37,6 +37,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -55,6 +56,8 @@ use stats::Stats;
 const LARGEST_BODY: usize = 256 * 1024;
 /// How long a stop waits for answers under way; hanging ones must not hold it up.
 const STOP_SECONDS: u64 = 2;
+/// How long an idle connection stays open.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// A simulator that has its address.
 pub struct Running {
@@ -131,6 +134,8 @@ pub fn start(settings: SimulatorSettings) -> Result<Running, StartError> {
         .shutdown_timeout(STOP_SECONDS)
         // A caller that hangs up takes its waiting answer with it.
         .h1_allow_half_closed(false)
+        // Callers pool their connections; one that is let go early costs them a failed call.
+        .keep_alive(KEEP_ALIVE)
         .on_connect(Connection::remember)
         .bind(settings.listen)
         .map_err(bind)?;

@@ -103,12 +103,15 @@ impl Money {
         if self.currency == target {
             return self;
         }
-        let above = u128::from(self.minor)
-            * u128::from(target.per_dollar_micro)
-            * 10_u128.pow(target.decimals);
-        let below =
-            u128::from(self.currency.per_dollar_micro) * 10_u128.pow(self.currency.decimals);
-        let minor = (above + below / 2) / below;
+        let (more, scale) = (target.per_dollar_micro, 10_u64.pow(target.decimals));
+        let below = self.currency.per_dollar_micro * 10_u64.pow(self.currency.decimals);
+        let short = self.minor.checked_mul(more).and_then(|above| above.checked_mul(scale));
+        // A search by price converts every product it looks at; nearly all fit in 64 bits.
+        if let Some(above) = short.and_then(|above| above.checked_add(below / 2)) {
+            return Self { minor: above / below, currency: target };
+        }
+        let above = u128::from(self.minor) * u128::from(more) * u128::from(scale);
+        let minor = (above + u128::from(below / 2)) / u128::from(below);
         Self { minor: u64::try_from(minor).unwrap_or(u64::MAX), currency: target }
     }
 
@@ -168,6 +171,8 @@ mod tests {
         assert_eq!(yen.to(Currency::dollar()).text(), "10.00");
         assert_eq!(dollars("4.41").to(Currency::yuan()).text(), "31.31");
         assert_eq!(dollars("4.41").to(Currency::dollar()), dollars("4.41"));
+        let rupiah = dollars("999999999999").to(Currency::named("IDR").unwrap());
+        assert_eq!(rupiah.text(), "15799999999984200.00", "too large for the short division");
     }
 
     #[test]

@@ -26,13 +26,12 @@ impl Parameters {
         let mut read = Self::default();
         let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
-            let name = name.into_owned();
-            match read.sent.entry(name) {
-                Entry::Occupied(taken) => {
-                    read.repeated.get_or_insert(taken.key().clone());
+            match read.sent.entry(name.into_owned()) {
+                Entry::Vacant(place) => {
+                    place.insert(value.into_owned());
                 }
-                Entry::Vacant(free) => {
-                    free.insert(value.into_owned());
+                Entry::Occupied(known) => {
+                    read.repeated.get_or_insert_with(|| known.key().clone());
                 }
             }
         }

@@ -4,7 +4,8 @@
 use super::{Declaration, setting};
 use crate::config::addresses::WebAddress;
 use crate::config::kinds::{Kind, Limit, Millis, Positive, Seconds, Whole};
-use crate::config::texts::{Letters, Optional, SecretWord, Word};
+use crate::config::texts::{Code, Optional, SecretWord, Word};
+use crate::upstream::aliexpress::terms::{Currency, Language};
 
 pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ALIEXPRESS_APP_KEY", "upstream", "app_key", in (app_key), Optional(Word),
@@ -20,9 +21,9 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ALIEXPRESS_GATEWAY_URL", "upstream", "gateway_url",
         in settings.upstream.gateway_url, WebAddress, "address of the AliExpress gateway"),
     setting!("ALIEXPRESS_LANGUAGE", "upstream", "language", in settings.upstream.language,
-        Letters(2, "EN"), "language of answers where a request names none"),
+        Code(|| Language::ALL.map(Language::code).to_vec()), "language of answers where a request names none"),
     setting!("ALIEXPRESS_CURRENCY", "upstream", "currency", in settings.upstream.currency,
-        Letters(3, "USD"), "currency of prices where a request names none"),
+        Code(|| Currency::REQUESTABLE.map(Currency::code).to_vec()), "currency of prices where a request names none"),
     setting!("UPSTREAM_RATE_PER_SECOND", "upstream", "rate_per_second", in (pacing.per_second),
         Positive(10_000.0),
         "calls a second; the simulator inside is paced only when one of the three is set",

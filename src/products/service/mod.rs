@@ -60,8 +60,8 @@ pub struct Origin {
     pub collapsed: bool,
     /// Time since it was loaded.
     pub age: Duration,
-    /// Fresh time left.
-    pub ttl: Duration,
+    /// Fresh time left, in seconds; negative for how long it has been stale.
+    pub ttl_seconds: i64,
 }
 
 impl Origin {
@@ -71,7 +71,7 @@ impl Origin {
             stale: answer.stale,
             collapsed: answer.collapsed,
             age: answer.age(),
-            ttl: answer.ttl(),
+            ttl_seconds: answer.ttl_seconds(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Origin {
             stale: self.stale || other.stale,
             collapsed: self.collapsed || other.collapsed,
             age: self.age.max(other.age),
-            ttl: self.ttl.min(other.ttl),
+            ttl_seconds: self.ttl_seconds.min(other.ttl_seconds),
         }
     }
 }
@@ -330,7 +330,7 @@ mod tests {
             stale,
             collapsed: false,
             age: Duration::from_secs(age),
-            ttl: Duration::from_secs(ttl),
+            ttl_seconds: ttl,
         };
         let joined = part(Tier::Memory, 9, 5, true).join(part(Tier::Database, 3, 50, false));
         assert_eq!(joined, part(Tier::Database, 9, 5, true));

@@ -3,10 +3,12 @@
 //! Owns: the rules in force and which of them a call meets. Rules are replaced as a whole and read
 //! without a lock; a rule's chance depends only on its seed and on how many calls it has seen, so
 //! the same calls meet the same faults in every run. Refuses: rules with any mistake, all mistakes
-//! named (`rule`). How a fault looks on the wire is in `wire`, odd shapes of answers in `variant`.
+//! named (`read`). How a fault looks on the wire is in `wire`, odd shapes of answers in `variant`.
 
+mod read;
 mod rule;
 mod variant;
+mod walk;
 mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use serde_json::Value;
 
-pub(crate) use rule::{Fault, Mistake, Rule};
+pub(crate) use read::Mistake;
+pub(crate) use rule::{Fault, Rule};
 pub(crate) use variant::flatten_lists;
 pub(crate) use wire::{Connection, Exchange};
 
@@ -39,7 +42,7 @@ struct CountedRule {
 impl Faults {
     /// Replaces all rules by those in `list`, or none of them if there is a mistake.
     pub(crate) fn replace(&self, list: &Value) -> Result<(), Vec<Mistake>> {
-        let rules = rule::read_all(list)?;
+        let rules = read::read_all(list)?;
         let counted =
             |rule| CountedRule { rule, seen: AtomicU64::new(0), fired: AtomicU64::new(0) };
         let plan = Plan { rules: rules.into_iter().map(counted).collect() };

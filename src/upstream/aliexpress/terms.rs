@@ -23,6 +23,9 @@ const fn currency(code: &'static str, decimals: u32) -> Currency {
 const YUAN: Currency = currency("CNY", 2);
 
 impl Currency {
+    /// US dollars.
+    pub const USD: Self = currency("USD", 2);
+
     /// Currencies a client may ask for.
     pub const REQUESTABLE: [Self; 19] = [
         currency("USD", 2),
@@ -97,6 +100,9 @@ impl Currency {
 pub struct Language(&'static str);
 
 impl Language {
+    /// English.
+    pub const EN: Self = Self("EN");
+
     /// Every language code the upstream names.
     pub const ALL: [Self; 21] = [
         Self("EN"),

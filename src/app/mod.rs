@@ -1,0 +1,281 @@
+//! The one place where everything is put together.
+//!
+//! Owns: the order of start and stop. Tables first (registry, tiers, breakers, accounts), then the
+//! actors over them, then the HTTP workers; down again in reverse. Refuses: to start when the
+//! address cannot be bound or the simulator inside cannot be. A database that cannot be opened is
+//! no reason not to serve: the third tier is left out and everything says so.
+//!
+//! ```text
+//!  request ▶ observe ▶ cors ▶ compress ▶ limit ──ask──▶ RateLimiterActor (this worker)
+//!                                          │
+//!                                       handler ▶ ProductService ──ask──▶ CacheActor (this worker)
+//!                                          │                                  │ miss: one flight
+//!                                          │                            Redis ▶ SQL ▶ loader
+//!                                          ▼                                  │
+//!                                       envelope          ApiClientActor (own thread) ◀─ask─┘
+//!                                                            breaker ▶ pacing ▶ attempt ▶ retry
+//! ```
+
+mod observer;
+mod simulator;
+mod stores;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use slog::{Logger, error, info, warn};
+
+use crate::cache::{CacheActor, CacheClient, CacheTables};
+use crate::cli::{Commands, Failure, Simulation};
+use crate::clock;
+use crate::config::Settings;
+use crate::console;
+use crate::database;
+use crate::http::state::{Shared, Worker};
+use crate::http::{Integration, openapi, server};
+use crate::limits::{
+    KeyRing, Policies, RateLimiterActor, RateLimiterParts, SecretDigest, Table, TableSettings,
+};
+use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
+use crate::products::service::{ProductService, ServiceSettings};
+use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
+use crate::telemetry;
+use crate::upstream::actor::UpstreamClient;
+use observer::Deaths;
+use stores::Stores;
+
+/// Messages that may wait for an actor of a worker.
+const WORKER_INBOX: usize = 16_384;
+/// Batches that may wait for MetricsActor.
+const MONITOR_INBOX: usize = 4_096;
+
+/// Clients the limiter keeps accounts of.
+const ACCOUNTS: usize = 200_000;
+/// Clients' worth of requests that all others share when the accounts are full.
+const OVERFLOW_CLIENTS: NonZeroU32 = NonZeroU32::new(64).unwrap();
+
+fn spec(name: &'static str, instance: usize, capacity: usize) -> Spec {
+    Spec { name, instance, capacity, policy: RestartPolicy::default() }
+}
+
+/// A gateway that answers.
+pub struct Gateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    handle: ServerHandle,
+    stores: Stores,
+    simulator: Option<simulator::Inside>,
+    log: Logger,
+}
+
+impl Gateway {
+    /// Starts everything; when this returns, requests are answered. Call it inside an actix system.
+    ///
+    /// # Errors
+    /// The address cannot be bound, a thread cannot be started, or the simulator inside cannot be.
+    pub fn start(settings: Settings, log: Logger, losses: Losses) -> Result<Self, Failure> {
+        let metrics = Metrics::new();
+        let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
+        let supervisor = Supervisor::new(observer)?;
+        let (settings, simulator) = simulator::fill_in(settings, &log, &supervisor)?;
+        let stores = Stores::open(&settings, &metrics, &log, &supervisor)?;
+        let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
+        let api = upstream::start(&tables, &supervisor)?;
+        let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
+        let monitor = supervisor
+            .start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), move || {
+                MetricsActor::new(parts.clone())
+            })?;
+        let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
+        let mut breakers = vec![tables.breaker.clone()];
+        breakers.extend(stores.breakers());
+        let shared = Arc::new(Shared {
+            accounts: Arc::new(accounts(&settings)),
+            keys: KeyRing::from_settings(&settings.access),
+            admin_key: settings
+                .access
+                .admin_key
+                .as_ref()
+                .map(|key| SecretDigest::of(key.expose().as_bytes())),
+            openapi: openapi::complete().into(),
+            openapi_gpt: openapi::for_gpt().into(),
+            upstream: tables,
+            integration,
+            metrics,
+            supervisor,
+            breakers,
+            log: log.clone(),
+            started: clock::now(),
+            losses,
+            settings,
+        });
+        let blueprint = Blueprint::new(&shared, &stores, api, monitor);
+        let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
+        let address = addresses.first().copied().ok_or("no address was bound")?;
+        let handle = server.handle();
+        simulator::run(server, &shared.supervisor, "http-server");
+        Ok(Self { address, handle, stores, simulator, log })
+    }
+
+    /// Stops accepting, finishes what is in flight, stores what is pending.
+    pub async fn stop(self) {
+        info!(self.log, "stopping");
+        self.handle.stop(true).await;
+        self.stores.flush().await;
+        if let Some(simulator) = self.simulator {
+            simulator.stop().await;
+        }
+        info!(self.log, "stopped");
+    }
+}
+
+/// Where lost log lines are counted.
+pub use crate::telemetry::Losses;
+
+fn accounts(settings: &Settings) -> Table {
+    let sizes = TableSettings { entries: ACCOUNTS, overflow_clients: OVERFLOW_CLIENTS };
+    Table::new(sizes, Policies::new(&settings.limits), clock::monotonic())
+}
+
+/// What a worker is built from; every worker's thread builds its own.
+#[derive(Clone)]
+struct Blueprint {
+    shared: Arc<Shared>,
+    tables: CacheTables,
+    service: Arc<ServiceSettings>,
+    stores: Stores,
+    api: UpstreamClient,
+    monitor: Handle<MetricsActor>,
+    built: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Blueprint {
+    fn new(
+        shared: &Arc<Shared>,
+        stores: &Stores,
+        api: UpstreamClient,
+        monitor: Handle<MetricsActor>,
+    ) -> Self {
+        let settings = &shared.settings;
+        let service = ServiceSettings {
+            target: upstream::target(settings),
+            cache: settings.cache.clone(),
+            features: settings.features,
+            within: settings.server.request_timeout,
+        };
+        let tables = stores.tables(settings, &shared.metrics, &shared.log, &shared.supervisor);
+        Self {
+            shared: Arc::clone(shared),
+            tables,
+            service: Arc::new(service),
+            stores: stores.clone(),
+            api,
+            monitor,
+            built: Arc::default(),
+        }
+    }
+
+    fn build(&self) -> Worker {
+        let instance = self.built.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let supervisor = &self.shared.supervisor;
+        let tables = self.tables.with_redis(self.stores.redis_for_worker());
+        let of_actor = tables.clone();
+        let cache = supervisor.start_here(spec("cache", instance, WORKER_INBOX), move || {
+            CacheActor::new(of_actor.clone())
+        });
+        let parts = RateLimiterParts { table: Arc::clone(&self.shared.accounts) };
+        let limiter = supervisor
+            .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || {
+                RateLimiterActor::new(parts.clone())
+            });
+        let products = ProductService::new(
+            CacheClient::new(cache, tables),
+            self.api.clone(),
+            self.shared.metrics.clone(),
+            Arc::clone(&self.service),
+            self.shared.log.clone(),
+        );
+        Worker {
+            shared: Arc::clone(&self.shared),
+            products,
+            limiter,
+            monitor: self.monitor.clone(),
+            seen: std::cell::RefCell::default(),
+        }
+    }
+}
+
+/// The commands of the binary.
+#[derive(Debug, Clone, Copy)]
+pub struct Breakwater;
+
+impl Commands for Breakwater {
+    fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
+        let telemetry = telemetry::start(&settings.log, settings.features.structured_logging)?;
+        let log = telemetry.logger().clone();
+        telemetry::install_panic_hook(log.clone());
+        let losses = telemetry.losses();
+        let level = telemetry.level();
+        let outcome = actix_rt::System::new().block_on(async {
+            let gateway = Gateway::start(settings, log.clone(), losses)?;
+            console::say(&format!("listening on http://{}", gateway.address))?;
+            info!(log, "listening"; "address" => %gateway.address);
+            wait_for_stop(|| reload(file.as_deref(), &level, &log)).await?;
+            gateway.stop().await;
+            Ok(())
+        });
+        if let Err(failure) = &outcome {
+            error!(log, "cannot serve"; "error" => %failure);
+        }
+        outcome
+    }
+
+    fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure> {
+        let telemetry = telemetry::start(&settings.log, settings.features.structured_logging)?;
+        let log = telemetry.logger().clone();
+        telemetry::install_panic_hook(log.clone());
+        actix_rt::System::new().block_on(simulator::alone(&settings, simulation, &log))
+    }
+
+    fn migrate(&self, settings: Settings) -> Result<String, Failure> {
+        let opened = database::open(&settings.database.path, 1, clock::now())?;
+        let moved = opened.moved_aside.map_or(String::new(), |aside| {
+            format!("; the old file was no database and is now {}", aside.display())
+        });
+        Ok(format!("{} is up to date{moved}", settings.database.path.display()))
+    }
+
+    fn openapi(&self, gpt: bool) -> Result<String, Failure> {
+        Ok(if gpt { openapi::for_gpt() } else { openapi::complete() })
+    }
+}
+
+/// Returns at SIGTERM or SIGINT; calls `reload` at every SIGHUP.
+async fn wait_for_stop(mut reload: impl FnMut()) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => reload(),
+        }
+    }
+}
+
+/// Reads the configuration again and takes over what can change while running: the log level.
+fn reload(file: Option<&std::path::Path>, level: &telemetry::LevelHandle, log: &Logger) {
+    match crate::config::load(file, &crate::config::Environment::of_process()) {
+        Ok(settings) => {
+            level.set(settings.log.level);
+            info!(log, "configuration read again"; "log_level" => settings.log.level.as_str());
+        }
+        Err(mistakes) => warn!(log, "configuration not taken over"; "mistakes" => %mistakes),
+    }
+}

@@ -1,0 +1,113 @@
+//! The simulator inside the gateway, and alone.
+//!
+//! Owns: filling in what is missing when no credentials are set: a simulator on a port of its own
+//! and its demonstration account. It says so in the log and in every answer.
+
+use std::future::Future;
+
+use actix_web::dev::ServerHandle;
+use slog::{Logger, info, warn};
+
+use crate::cli::{Failure, Simulation};
+use crate::config::{Credentials, Secret, Settings};
+use crate::console;
+use crate::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
+use crate::supervision::{Supervisor, spawn_watched};
+
+/// The running simulator inside.
+pub(super) struct Inside {
+    handle: ServerHandle,
+}
+
+impl Inside {
+    pub(super) async fn stop(self) {
+        self.handle.stop(false).await;
+    }
+}
+
+/// Without credentials: starts the simulator and points the settings at it.
+pub(super) fn fill_in(
+    mut settings: Settings,
+    log: &Logger,
+    supervisor: &Supervisor,
+) -> Result<(Settings, Option<Inside>), Failure> {
+    if settings.upstream.credentials.is_some() {
+        return Ok((settings, None));
+    }
+    let tracking_id =
+        settings.upstream.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
+    let account = simulator::Credentials {
+        tracking_id: tracking_id.clone(),
+        ..simulator::Credentials::demonstration()
+    };
+    let running = simulator::start(SimulatorSettings {
+        credentials: vec![account],
+        ..SimulatorSettings::default()
+    })?;
+    warn!(log, "no credentials are set: answers come from the simulator inside";
+        "address" => %running.address, "catalogue" => %running.report);
+    run(running.server, supervisor, "simulator");
+    settings.upstream.gateway_url = format!("http://{}/sync", running.address);
+    settings.upstream.tracking_id = Some(tracking_id);
+    settings.upstream.credentials = Some(Credentials {
+        app_key: DEMO_APP_KEY.to_owned(),
+        app_secret: Secret::new(DEMO_APP_SECRET),
+    });
+    Ok((settings, Some(Inside { handle: running.handle })))
+}
+
+/// Lets a server answer in the background.
+pub(super) fn run(
+    server: impl Future<Output = std::io::Result<()>> + 'static,
+    supervisor: &Supervisor,
+    name: &'static str,
+) {
+    spawn_watched(name, supervisor.observer(), async move {
+        // A server that ends by itself has been told to.
+        drop(server.await);
+    });
+}
+
+/// The simulator alone, until a signal.
+pub(super) async fn alone(
+    settings: &Settings,
+    simulation: Simulation,
+    log: &Logger,
+) -> Result<(), Failure> {
+    let mut credentials = vec![simulator::Credentials::demonstration()];
+    if let Some(configured) = &settings.upstream.credentials {
+        credentials.push(simulator::Credentials {
+            app_key: configured.app_key.clone(),
+            app_secret: configured.app_secret.expose().to_owned(),
+            tracking_id: settings
+                .upstream
+                .tracking_id
+                .clone()
+                .unwrap_or_else(|| DEMO_TRACKING_ID.to_owned()),
+        });
+    }
+    let running = simulator::start(SimulatorSettings {
+        listen: simulation.listen,
+        catalog: simulation.catalog,
+        credentials,
+        workers: settings.server.workers,
+    })?;
+    info!(log, "catalogue is loaded"; "catalogue" => %running.report);
+    for skipped in &running.report.first_skipped {
+        warn!(log, "catalogue line skipped"; "line" => skipped.number,
+            "reason" => skipped.reason, "detail" => &skipped.detail);
+    }
+    console::say(&format!("simulator listening on http://{}", running.address))?;
+    let handle = running.handle;
+    let serving = actix_rt::System::current();
+    let stop = async {
+        super::wait_for_stop(|| {}).await?;
+        handle.stop(true).await;
+        Ok::<(), std::io::Error>(())
+    };
+    let (stopped, served) = futures_util::future::join(stop, running.server).await;
+    drop(serving);
+    stopped?;
+    served?;
+    Ok(())
+}

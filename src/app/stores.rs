@@ -1,0 +1,134 @@
+//! The stores behind memory: opened once, with their breakers.
+//!
+//! Owns: opening the database (and going on without), the database's writer, and every worker's way
+//! to Redis. Each has a breaker of its own, whose changes are logged and counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::{Logger, error, info, warn};
+
+use crate::cache::CacheTables;
+use crate::cache::tiers::database::{DatabaseTier, Writer};
+use crate::cache::tiers::memory::MemoryTier;
+use crate::cache::tiers::redis::RedisTier;
+use crate::clock;
+use crate::config::{Secret, Settings};
+use crate::database;
+use crate::http::gauges::label;
+use crate::metrics::Metrics;
+use crate::supervision::Supervisor;
+use crate::telemetry;
+use crate::upstream::breaker::{self, Breaker};
+
+/// Failures in a row after which a store is left alone, and for how long at first.
+const STORE_FAILURES: u32 = 3;
+const STORE_REST: Duration = Duration::from_millis(500);
+
+/// Redis and the database, as far as they are there.
+#[derive(Clone)]
+pub(super) struct Stores {
+    database: Option<DatabaseTier>,
+    writer: Option<Writer>,
+    database_breaker: Breaker,
+    redis: Option<(Secret, Breaker)>,
+    log: Logger,
+}
+
+impl Stores {
+    pub(super) fn open(
+        settings: &Settings,
+        metrics: &Metrics,
+        log: &Logger,
+        _: &Supervisor,
+    ) -> std::io::Result<Self> {
+        let database_breaker = breaker("database", metrics, log);
+        let writer = open_database(settings, metrics, log)?;
+        let database = writer.as_ref().map(|(pool, writer)| {
+            DatabaseTier::new(pool.clone(), Arc::new(database_breaker.clone()), writer.clone())
+        });
+        let redis = settings.redis_url.clone().map(|url| (url, breaker("redis", metrics, log)));
+        let writer = writer.map(|(_, writer)| writer);
+        Ok(Self { database, writer, database_breaker, redis, log: log.clone() })
+    }
+
+    /// The breakers of the stores that are there.
+    pub(super) fn breakers(&self) -> Vec<Breaker> {
+        let database = self.database.as_ref().map(|_| self.database_breaker.clone());
+        let redis = self.redis.as_ref().map(|(_, breaker)| breaker.clone());
+        database.into_iter().chain(redis).collect()
+    }
+
+    /// The tables of the cache, without a way to Redis: that is each worker's own.
+    pub(super) fn tables(
+        &self,
+        settings: &Settings,
+        metrics: &Metrics,
+        log: &Logger,
+        supervisor: &Supervisor,
+    ) -> CacheTables {
+        let cache = &settings.cache;
+        let counts = metrics.cache().clone();
+        let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
+        let observer = supervisor.observer();
+        CacheTables::new(memory, self.database.clone(), counts, log.clone(), observer)
+    }
+
+    /// A new way to Redis, for the thread that asks.
+    pub(super) fn redis_for_worker(&self) -> Option<RedisTier> {
+        let (url, breaker) = self.redis.as_ref()?;
+        RedisTier::new(url.expose(), Arc::new(breaker.clone()))
+            .inspect_err(|problem| {
+                error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));
+            })
+            .ok()
+    }
+
+    /// Waits until what was handed to the database is stored.
+    pub(super) async fn flush(&self) {
+        if let Some(writer) = &self.writer {
+            writer.flush().await;
+        }
+    }
+}
+
+fn open_database(
+    settings: &Settings,
+    metrics: &Metrics,
+    log: &Logger,
+) -> std::io::Result<Option<(database::Pool, Writer)>> {
+    let path = &settings.database.path;
+    let opened = match database::open(path, settings.database.pool_size, clock::now()) {
+        Ok(opened) => opened,
+        Err(problem) => {
+            error!(log, "database cannot be used; going on without";
+                "file" => %path.display(), "error" => %problem);
+            return Ok(None);
+        }
+    };
+    if let Some(aside) = &opened.moved_aside {
+        error!(log, "file was no database; moved aside and begun anew";
+            "file" => %path.display(), "moved_to" => %aside.display());
+    }
+    info!(log, "database is open"; "file" => %path.display());
+    let (log, metrics) = (log.clone(), metrics.clone());
+    let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {
+        if let Err((rows, problem)) = outcome {
+            let dropped = u64::try_from(rows).unwrap_or(u64::MAX);
+            metrics.cache().writes_dropped("database", dropped);
+            warn!(log, "rows could not be stored"; "count" => rows, "error" => problem);
+        }
+    });
+    let writer = Writer::start(opened.pool.clone(), report)?;
+    Ok(Some((opened.pool, writer)))
+}
+
+fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {
+    let (metrics, log) = (metrics.clone(), log.clone());
+    let listener = Arc::new(move |change: &breaker::Transition| {
+        metrics.upstream().cache_breaker_moved(name, label(change.to));
+        warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
+            "to" => change.to.as_str(), "reason" => change.reason.as_str());
+    });
+    Breaker::new(name, breaker::Settings::new(STORE_FAILURES, STORE_REST), listener)
+}

@@ -1,0 +1,105 @@
+//! The upstream's tables and its actor.
+//!
+//! Owns: turning settings into pacing, retry, breaker and protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::{Logger, warn};
+
+use crate::cli::Failure;
+use crate::config::Settings;
+use crate::http::gauges::label;
+use crate::metrics::Metrics;
+use crate::supervision::Supervisor;
+use crate::upstream::actor::{ApiClientActor, NAME, UpstreamClient};
+use crate::upstream::aliexpress::methods::Target;
+use crate::upstream::aliexpress::terms::{Currency, Language};
+use crate::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
+use crate::upstream::breaker::{self, Breaker};
+use crate::upstream::budget::{self, RetryBudget};
+use crate::upstream::pacing::{self, Pacing};
+use crate::upstream::retry::Policy;
+use crate::upstream::tables::UpstreamTables;
+
+/// Calls that may wait for their slot in the outbound pace.
+const QUEUE: usize = 256;
+/// Messages that may wait for the actor.
+const INBOX: usize = 1_024;
+/// Longest wait told by the upstream that a caller is held for.
+const TOLD_WAIT: Duration = Duration::from_secs(3);
+/// Least time worth starting another attempt for.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
+
+/// The tables of the one credential.
+pub(super) fn tables(
+    settings: &Settings,
+    metrics: &Metrics,
+    log: &Logger,
+    supervisor: &Supervisor,
+) -> Result<UpstreamTables, Failure> {
+    let upstream = &settings.upstream;
+    let credentials = upstream.credentials.clone().ok_or("no credentials for the upstream")?;
+    Ok(UpstreamTables {
+        protocol: Box::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
+        breaker: guard(settings, metrics, log),
+        pacing: Pacing::new(pace(settings)),
+        budget: RetryBudget::new(budget::Settings::default()),
+        retry: Policy {
+            max_attempts: upstream.retry_max_attempts,
+            base_delay: upstream.retry_base_delay,
+            max_delay: upstream.retry_max_delay,
+            max_told_wait: TOLD_WAIT,
+            least_attempt: LEAST_ATTEMPT,
+        },
+        attempt_timeout: upstream.attempt_timeout,
+        metrics: metrics.upstream().clone(),
+        log: log.clone(),
+        observer: supervisor.observer(),
+    })
+}
+
+fn pace(settings: &Settings) -> pacing::Settings {
+    let set = settings.upstream.pacing;
+    pacing::Settings {
+        rate: set.map(|pacing| pacing::Rate { per_second: pacing.per_second, burst: pacing.burst }),
+        daily_budget: set.map(|pacing| pacing.daily_budget).filter(|budget| *budget > 0),
+        max_queue: QUEUE,
+        day_offset: QUOTA_DAY_OFFSET,
+    }
+}
+
+fn guard(settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
+    let upstream = &settings.upstream;
+    let (metrics, log) = (metrics.clone(), log.clone());
+    let listener = Arc::new(move |change: &breaker::Transition| {
+        metrics.upstream().breaker_moved("upstream", label(change.to));
+        warn!(log, "breaker moved"; "breaker" => "upstream", "from" => change.from.as_str(),
+            "to" => change.to.as_str(), "reason" => change.reason.as_str());
+    });
+    let limits = breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open);
+    Breaker::new("upstream", limits, listener)
+}
+
+/// Starts the actor on its own thread.
+pub(super) fn start(
+    tables: &Arc<UpstreamTables>,
+    supervisor: &Supervisor,
+) -> std::io::Result<UpstreamClient> {
+    let tables = Arc::clone(tables);
+    let actor = supervisor.start_on_own_thread(super::spec(NAME, 0, INBOX), move || {
+        ApiClientActor::new(Arc::clone(&tables))
+    })?;
+    Ok(UpstreamClient::new(actor))
+}
+
+/// What a query that does not say gets.
+pub(super) fn target(settings: &Settings) -> Target {
+    let upstream = &settings.upstream;
+    Target {
+        currency: Currency::requestable(&upstream.currency).unwrap_or(Currency::USD),
+        language: Language::parse(&upstream.language).unwrap_or(Language::EN),
+        ship_to: None,
+        tracking_id: upstream.tracking_id.clone(),
+    }
+}

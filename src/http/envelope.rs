@@ -1,0 +1,224 @@
+//! The one shape of every JSON answer.
+//!
+//! Owns: writing `success`, `data` or `error`, and `metadata` around data that is serialised
+//! already: a hit copies its stored bytes once and formats a few numbers. Also the headers that say
+//! where an answer came from (`Cache-Status`, RFC 9211; `Age`, RFC 9111).
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use bytes::Bytes;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use super::context::RequestContext;
+use super::error::ApiError;
+use crate::cache::Tier;
+use crate::clock::{self, Timestamp};
+use crate::limits::headers::retry_after_seconds;
+use crate::products::service::{Origin, Served};
+
+/// Version of the envelope and of everything in it.
+pub const API_VERSION: &str = "1";
+/// Bytes of an envelope beside its data, generously.
+const AROUND: usize = 512;
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const TIMESTAMP: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// What every answer of this process says alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Integration {
+    /// `live` or `simulator`.
+    pub name: &'static str,
+}
+
+/// An answer with data that came through the cache, or past it.
+#[must_use]
+pub fn answer(
+    context: &RequestContext,
+    served: &Served,
+    integration: Integration,
+    tiers_down: &[&'static str],
+) -> HttpResponse {
+    let now = clock::monotonic();
+    let mut body = String::with_capacity(served.body.len().saturating_add(AROUND));
+    open(&mut body, &served.body);
+    metadata(&mut body, context, now);
+    cache_facts(&mut body, served, integration);
+    list(&mut body, served.degraded.iter().chain(tiers_down));
+    body.push_str("}}");
+    let mut response = json(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    if let Some(origin) = served.origin {
+        context.tier.set(Some(origin.tier));
+        if let Ok(value) = HeaderValue::try_from(cache_status(&origin)) {
+            headers.insert(CACHE_STATUS, value);
+        }
+        if origin.tier != Tier::Upstream {
+            headers.insert(header::AGE, HeaderValue::from(origin.age.as_secs()));
+        }
+    } else {
+        headers.insert(CACHE_STATUS, HeaderValue::from_static("breakwater; fwd=bypass"));
+    }
+    response
+}
+
+/// An answer with data of this process itself.
+///
+/// # Errors
+/// The data cannot be written as JSON.
+pub fn own(
+    context: &RequestContext,
+    data: &impl serde::Serialize,
+) -> Result<HttpResponse, ApiError> {
+    own_with_status(context, StatusCode::OK, data)
+}
+
+/// The same under another status.
+///
+/// # Errors
+/// The data cannot be written as JSON.
+pub fn own_with_status(
+    context: &RequestContext,
+    status: StatusCode,
+    data: &impl serde::Serialize,
+) -> Result<HttpResponse, ApiError> {
+    let data = serde_json::to_vec(data)
+        .map_err(|error| ApiError::new(super::ErrorCode::Internal).because(error))?;
+    let mut body = String::with_capacity(data.len().saturating_add(AROUND));
+    open(&mut body, &Bytes::from(data));
+    metadata(&mut body, context, clock::monotonic());
+    body.push_str("}}");
+    Ok(json(status, body))
+}
+
+/// The body of an error.
+#[must_use]
+pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
+    let mut body = String::with_capacity(AROUND);
+    body.push_str("{\"success\":false,\"error\":");
+    text(&mut body, &error.message);
+    // Writing to a String cannot fail.
+    let written = write!(
+        body,
+        ",\"code\":\"{}\",\"retryable\":{}",
+        error.code.as_str(),
+        error.code.is_retryable()
+    );
+    debug_assert!(written.is_ok());
+    if let Some(wait) = error.retry_after {
+        let written = write!(body, ",\"retry_after\":{}", retry_after_seconds(wait));
+        debug_assert!(written.is_ok());
+    }
+    body.push_str(",\"metadata\":{");
+    identity(&mut body, context);
+    body.push_str("}}");
+    let mut response = json(error.code.status(), body);
+    if let Some(wait) = error.retry_after {
+        let seconds = HeaderValue::from(retry_after_seconds(wait));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+fn json(status: StatusCode, body: String) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
+        .body(body)
+}
+
+fn open(body: &mut String, data: &Bytes) {
+    body.push_str("{\"success\":true,\"data\":");
+    // What is stored was written by serde_json and checked by its checksum: it is UTF-8.
+    body.push_str(std::str::from_utf8(data).unwrap_or("null"));
+    body.push_str(",\"metadata\":{");
+}
+
+fn identity(body: &mut String, context: &RequestContext) {
+    body.push_str("\"request_id\":\"");
+    body.push_str(&context.id);
+    body.push_str("\",\"timestamp\":\"");
+    timestamp(body, clock::now());
+    body.push_str("\",\"api_version\":\"");
+    body.push_str(API_VERSION);
+    body.push('"');
+}
+
+fn metadata(body: &mut String, context: &RequestContext, now: Instant) {
+    identity(body, context);
+    let took = now.saturating_duration_since(context.started);
+    body.push_str(",\"processing_time_ms\":");
+    milliseconds(body, took);
+}
+
+fn cache_facts(body: &mut String, served: &Served, integration: Integration) {
+    let origin = served.origin;
+    let tier = origin.map_or(Tier::Upstream, |origin| origin.tier);
+    let written = write!(
+        body,
+        ",\"api_integration\":\"{}\",\"cache_enabled\":{},\"cache_hit\":{},\
+         \"cache_tier\":\"{}\",\"stale\":{},\"age_seconds\":{},\"degraded\":",
+        integration.name,
+        origin.is_some(),
+        tier != Tier::Upstream,
+        tier.label(),
+        origin.is_some_and(|origin| origin.stale),
+        origin.map_or(0, |origin| origin.age.as_secs()),
+    );
+    debug_assert!(written.is_ok());
+}
+
+fn list<'a>(body: &mut String, words: impl Iterator<Item = &'a &'static str>) {
+    body.push('[');
+    for (index, word) in words.enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body.push('"');
+        body.push_str(word);
+        body.push('"');
+    }
+    body.push(']');
+}
+
+fn text(body: &mut String, text: &str) {
+    match serde_json::to_string(text) {
+        Ok(quoted) => body.push_str(&quoted),
+        Err(_) => body.push_str("\"\""),
+    }
+}
+
+/// Milliseconds with two decimals.
+fn milliseconds(body: &mut String, took: Duration) {
+    let hundredths = took.as_micros() / 10;
+    let written = write!(body, "{}.{:02}", hundredths / 100, hundredths % 100);
+    debug_assert!(written.is_ok());
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn timestamp(body: &mut String, at: Timestamp) {
+    let nanos = i128::from(at.as_millis()).saturating_mul(1_000_000);
+    let formatted = OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|at| at.format(TIMESTAMP).ok());
+    body.push_str(formatted.as_deref().unwrap_or("1970-01-01T00:00:00.000Z"));
+}
+
+fn cache_status(origin: &Origin) -> String {
+    let collapsed = if origin.collapsed { "; collapsed" } else { "" };
+    match origin.tier {
+        Tier::Upstream => format!("breakwater; fwd=miss; stored{collapsed}"),
+        tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
+            format!(
+                "breakwater; hit; ttl={}; detail={}{collapsed}",
+                origin.ttl_seconds,
+                tier.label()
+            )
+        }
+    }
+}

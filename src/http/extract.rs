@@ -1,0 +1,78 @@
+//! Reading what clients send.
+//!
+//! Owns: the bounds on a body and the two forms input comes in, query string and JSON. Refuses: with
+//! an error of ours that names every field, whatever is wrong. A body of another type is 415, one
+//! that is too large 413.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+use bytes::Bytes;
+
+use super::error::{ApiError, ErrorCode};
+use crate::products::input::{self, RawForm};
+
+/// Largest body that is read.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// Input from the query string.
+#[derive(Debug)]
+pub struct QueryForm<T>(pub T);
+
+impl<T: RawForm> FromRequest for QueryForm<T> {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let form = input::from_query(request.query_string()).map(Self);
+        std::future::ready(form.map_err(ApiError::from))
+    }
+}
+
+/// Input from a JSON body. No body at all is an empty object.
+#[derive(Debug)]
+pub struct JsonForm<T>(pub T);
+
+impl<T: RawForm> FromRequest for JsonForm<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request);
+        let body = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let body = body.await.map_err(|error| {
+                let status = error.as_response_error().status_code();
+                let refused = ApiError::new(ErrorCode::of_status(status));
+                if refused.code == ErrorCode::BodyTooLarge {
+                    let message = format!("The body is larger than {BODY_LIMIT} bytes.");
+                    return ApiError { message, ..refused };
+                }
+                refused.because(error)
+            })?;
+            if !json && !body.is_empty() {
+                return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+            }
+            let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
+            Ok(Self(input::from_json(text)?))
+        })
+    }
+}
+
+/// Whether the body says that it is JSON (`application/json` or `application/*+json`).
+fn is_json(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The bound on bodies, for the application's configuration.
+#[must_use]
+pub(super) fn payload_config() -> web::PayloadConfig {
+    web::PayloadConfig::new(BODY_LIMIT)
+}

@@ -1,0 +1,34 @@
+//! The OpenAPI documents and the page that shows them.
+//!
+//! Owns: serving what was generated at start; nothing here needs a file or the internet.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Data;
+
+use crate::http::state::Worker;
+
+/// The page's own script and style may run, nothing else.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+     connect-src 'self'; frame-ancestors 'none'",
+);
+const PAGE: &str = include_str!("documents.html");
+
+/// The complete document.
+pub async fn openapi(worker: Data<Worker>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(worker.shared.openapi.clone())
+}
+
+/// The document for GPT Actions: the public operations only.
+pub async fn openapi_gpt(worker: Data<Worker>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(worker.shared.openapi_gpt.clone())
+}
+
+/// The page.
+pub async fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))
+        .body(PAGE)
+}

@@ -1,0 +1,220 @@
+//! Health, from what was recorded while working; no question is asked of anyone.
+//!
+//! Owns: what each component's state means. Live says that the process runs. Ready says that it can
+//! serve: its actors are not stuck and some source of answers is left. Detailed names each
+//! component; `degraded` still serves and is 200, `unhealthy` does not and is 503.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::clock;
+use crate::http::context::Context;
+use crate::http::envelope;
+use crate::http::state::Worker;
+use crate::metrics::resident_bytes;
+use crate::supervision::ActorState;
+use crate::upstream::breaker::State;
+
+/// How well a part, or the whole, is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Healthy,
+    /// Serves, but something is missing.
+    Degraded,
+    /// Does not serve.
+    Unhealthy,
+}
+
+/// One component.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Component {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is.
+    pub status: Health,
+    /// In words.
+    pub detail: String,
+}
+
+/// The whole.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Report {
+    /// The worst that matters.
+    pub status: Health,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// Version of the program.
+    pub version: &'static str,
+    /// Every component; empty where only the whole was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Component>,
+}
+
+/// The process runs.
+pub async fn live(worker: Data<Worker>, context: Context) -> Answer {
+    envelope::own(&context.0, &report(&worker, Health::Healthy, Vec::new()))
+}
+
+/// The process can serve.
+pub async fn ready(worker: Data<Worker>, context: Context) -> Answer {
+    let components = components(&worker);
+    let whole = overall(&components);
+    answer(&context, &report(&worker, whole, Vec::new()))
+}
+
+/// Every component.
+pub async fn detailed(worker: Data<Worker>, context: Context) -> Answer {
+    let components = components(&worker);
+    let whole = overall(&components);
+    answer(&context, &report(&worker, whole, components))
+}
+
+fn answer(context: &Context, report: &Report) -> Answer {
+    if report.status != Health::Unhealthy {
+        return envelope::own(&context.0, report);
+    }
+    let response: HttpResponse =
+        envelope::own_with_status(&context.0, StatusCode::SERVICE_UNAVAILABLE, report)?;
+    Ok(response)
+}
+
+fn report(worker: &Worker, status: Health, components: Vec<Component>) -> Report {
+    Report {
+        status,
+        uptime_seconds: clock::now().since(worker.shared.started).as_secs(),
+        version: env!("CARGO_PKG_VERSION"),
+        components,
+    }
+}
+
+/// Nothing but the actors can make the whole unhealthy: without upstream, Redis or database what is
+/// in memory is still served.
+fn overall(components: &[Component]) -> Health {
+    components
+        .iter()
+        .map(|component| match component.name {
+            "actors" => component.status,
+            _ => component.status.min(Health::Degraded),
+        })
+        .max()
+        .unwrap_or(Health::Healthy)
+}
+
+fn component(name: &'static str, status: Health, detail: impl Into<String>) -> Component {
+    Component { name, status, detail: detail.into() }
+}
+
+fn components(worker: &Worker) -> Vec<Component> {
+    vec![
+        upstream(worker),
+        redis(worker),
+        database(worker),
+        memory(),
+        disk(worker),
+        cache(worker),
+        actors(worker),
+    ]
+}
+
+fn upstream(worker: &Worker) -> Component {
+    let breaker = worker.shared.upstream.breaker.snapshot(clock::monotonic());
+    let status = match breaker.state {
+        State::Closed => Health::Healthy,
+        State::HalfOpen => Health::Degraded,
+        State::Open => Health::Unhealthy,
+    };
+    let detail = format!(
+        "{}; breaker {}; {} failures in a row",
+        worker.shared.integration.name,
+        breaker.state.as_str(),
+        breaker.consecutive_failures
+    );
+    component("upstream", status, detail)
+}
+
+fn redis(worker: &Worker) -> Component {
+    match &worker.products.cache().tables().redis {
+        None => component("redis", Health::Healthy, "not configured"),
+        Some(redis) if redis.is_avoided() => {
+            component("redis", Health::Unhealthy, "failing; avoided for now")
+        }
+        Some(_) => component("redis", Health::Healthy, "answering"),
+    }
+}
+
+fn database(worker: &Worker) -> Component {
+    match &worker.products.cache().tables().database {
+        None => component("database", Health::Unhealthy, "could not be opened at start"),
+        Some(database) if database.is_avoided() => {
+            component("database", Health::Unhealthy, "failing; avoided for now")
+        }
+        Some(_) => component("database", Health::Healthy, "answering"),
+    }
+}
+
+fn memory() -> Component {
+    match resident_bytes() {
+        Some(bytes) => {
+            component("memory", Health::Healthy, format!("{} MiB resident", bytes >> 20))
+        }
+        None => component("memory", Health::Healthy, "resident size unknown on this system"),
+    }
+}
+
+/// Least free space beside the database before it is worth a word.
+const SCARCE: u64 = 256 << 20;
+
+fn disk(worker: &Worker) -> Component {
+    let path = &worker.shared.settings.database.path;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| std::path::Path::new("."));
+    match rustix::fs::statvfs(folder) {
+        Err(error) => component("disk", Health::Degraded, format!("unknown: {error}")),
+        Ok(space) => {
+            let free = space.f_bavail.saturating_mul(space.f_frsize);
+            let status = if free < SCARCE { Health::Degraded } else { Health::Healthy };
+            component("disk", status, format!("{} MiB free", free >> 20))
+        }
+    }
+}
+
+fn cache(worker: &Worker) -> Component {
+    let tables = worker.products.cache().tables();
+    let detail = format!("{} in memory, {} being loaded", tables.memory.len(), tables.in_flight());
+    component("cache", Health::Healthy, detail)
+}
+
+/// An actor that backs off is bypassed; one that hangs on a worker holds that worker's requests.
+fn actors(worker: &Worker) -> Component {
+    let all = worker.shared.supervisor.status();
+    let in_state = |state| all.iter().filter(|actor| actor.state == state).count();
+    let (hung, down) = (in_state(ActorState::Hung), in_state(ActorState::BackingOff));
+    let status = match (hung, down) {
+        (0, 0) => Health::Healthy,
+        (0, _) => Health::Degraded,
+        _ => Health::Unhealthy,
+    };
+    component("actors", status, format!("{} in all, {down} backing off, {hung} hung", all.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_stuck_actors_make_the_whole_unhealthy() {
+        let of = |name, status| {
+            overall(&[component("cache", Health::Healthy, ""), component(name, status, "")])
+        };
+        assert_eq!(of("upstream", Health::Unhealthy), Health::Degraded);
+        assert_eq!(of("redis", Health::Unhealthy), Health::Degraded);
+        assert_eq!(of("actors", Health::Unhealthy), Health::Unhealthy);
+        assert_eq!(of("actors", Health::Healthy), Health::Healthy);
+    }
+}

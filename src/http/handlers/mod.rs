@@ -1,0 +1,41 @@
+//! What happens at each address; [`super::routes`] says which.
+
+pub mod admin;
+pub mod chaos;
+pub mod documents;
+pub mod health;
+pub mod products;
+pub mod references;
+pub mod status;
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::context::RequestContext;
+use super::envelope;
+use super::error::{ApiError, ErrorCode};
+use super::routes::RouteTag;
+use super::state::Worker;
+use crate::products::service::Served;
+
+/// What a handler gives back.
+pub type Answer = Result<HttpResponse, ApiError>;
+
+fn data(worker: &Worker, context: &RequestContext, served: &Served) -> HttpResponse {
+    let down = worker.products.cache().tables().degraded();
+    envelope::answer(context, served, worker.shared.integration, &down)
+}
+
+/// For addresses that do not exist.
+pub(super) async fn not_found() -> Answer {
+    Err(ApiError::new(ErrorCode::NotFound))
+}
+
+/// For addresses that exist, but not with this method.
+pub(super) async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    let mut response = HttpResponse::from_error(ApiError::new(ErrorCode::MethodNotAllowed));
+    if let Some(tag) = request.app_data::<RouteTag>() {
+        let allow = actix_web::http::header::HeaderValue::from_static(tag.allow);
+        response.headers_mut().insert(actix_web::http::header::ALLOW, allow);
+    }
+    response
+}

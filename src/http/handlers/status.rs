@@ -1,0 +1,176 @@
+//! What the process says about itself: status, cache figures, metrics.
+//!
+//! Owns: the shapes of `/api/status` and `/api/cache/stats`, and the scrape. Counts come from the
+//! registry and are exact; nothing here asks an actor.
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Answer;
+use crate::clock;
+use crate::http::context::Context;
+use crate::http::envelope;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::state::Worker;
+use crate::metrics::{CacheTotals, Format, render};
+
+/// `/api/status`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Status {
+    /// Name of the service.
+    pub service: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// `live` or `simulator`.
+    pub api_integration: &'static str,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// HTTP worker threads.
+    pub workers: usize,
+    /// The breaker: `closed`, `open` or `half_open`.
+    pub circuit_breaker: &'static str,
+    /// Upstream calls left today; absent without a daily budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_budget_remaining: Option<u64>,
+    /// Tiers behind memory that are not answering now.
+    pub degraded: Vec<&'static str>,
+    /// Requests being served.
+    pub requests_in_flight: i64,
+    /// Limits in force.
+    pub rate_limit_enabled: bool,
+}
+
+/// `/api/cache/stats`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CacheStats {
+    /// Counts since the start.
+    pub cache_stats: Counts,
+    /// How the cache is set up, and how full it is.
+    pub cache_config: Setup,
+    /// What it was good for.
+    pub performance_impact: Impact,
+}
+
+/// Counts since the start.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Counts {
+    /// Lookups answered by any tier.
+    pub hits: u64,
+    /// Lookups no tier could answer.
+    pub misses: u64,
+    /// Hits of all lookups.
+    pub hit_rate_percent: f64,
+    /// All lookups.
+    pub total_requests: u64,
+    /// The same by tier.
+    #[schema(value_type = Object)]
+    pub by_tier: serde_json::Value,
+}
+
+/// How the cache is set up, and how full it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Setup {
+    /// Whether Redis is configured and answering.
+    pub redis_connected: bool,
+    /// Fresh time of kinds without one of their own, seconds.
+    pub default_ttl: u64,
+    /// Entries in memory.
+    pub memory_cache_size: usize,
+    /// Bytes of their bodies.
+    pub memory_cache_bytes: u64,
+    /// Most entries in memory.
+    pub memory_cache_max_items: usize,
+}
+
+/// What the cache was good for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Impact {
+    /// Lookups that would have been upstream calls.
+    pub estimated_api_calls_saved: u64,
+    /// `excellent`, `good`, `fair`, `poor`, or `unknown` before the first lookup.
+    pub cache_efficiency: &'static str,
+}
+
+/// How the service is.
+pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
+    let shared = &worker.shared;
+    let (now, wall) = (clock::monotonic(), clock::now());
+    let upstream = shared.upstream.status(now, wall);
+    let status = Status {
+        service: "breakwater",
+        version: env!("CARGO_PKG_VERSION"),
+        api_integration: shared.integration.name,
+        uptime_seconds: wall.since(shared.started).as_secs(),
+        workers: shared.settings.server.workers,
+        circuit_breaker: upstream.breaker.state.as_str(),
+        upstream_budget_remaining: upstream.pacing.budget_remaining,
+        degraded: worker.products.cache().tables().degraded(),
+        requests_in_flight: shared.metrics.http().in_flight(),
+        rate_limit_enabled: shared.settings.limits.enabled,
+    };
+    envelope::own(&context.0, &status)
+}
+
+/// How the cache does.
+pub async fn cache_stats(worker: Data<Worker>, context: Context) -> Answer {
+    let totals = worker.shared.metrics.cache().totals();
+    let tables = worker.products.cache().tables();
+    let settings = &worker.shared.settings.cache;
+    let stats = CacheStats {
+        cache_stats: Counts {
+            hits: totals.hits,
+            misses: totals.misses,
+            hit_rate_percent: totals.hit_rate_percent(),
+            total_requests: totals.lookups(),
+            by_tier: by_tier(&totals),
+        },
+        cache_config: Setup {
+            redis_connected: tables.redis.as_ref().is_some_and(|redis| !redis.is_avoided()),
+            default_ttl: settings.default_ttl.as_secs(),
+            memory_cache_size: tables.memory.len(),
+            memory_cache_bytes: tables.memory.bytes(),
+            memory_cache_max_items: settings.memory_items,
+        },
+        performance_impact: Impact {
+            estimated_api_calls_saved: totals.hits,
+            cache_efficiency: efficiency(&totals),
+        },
+    };
+    envelope::own(&context.0, &stats)
+}
+
+fn by_tier(totals: &CacheTotals) -> serde_json::Value {
+    let tiers = totals.by_tier.iter().map(|tier| {
+        let counts = serde_json::json!({
+            "hits": tier.hits, "misses": tier.misses, "errors": tier.errors});
+        (tier.tier.to_owned(), counts)
+    });
+    serde_json::Value::Object(tiers.collect())
+}
+
+fn efficiency(totals: &CacheTotals) -> &'static str {
+    match totals.hit_rate_percent() {
+        _ if totals.lookups() == 0 => "unknown",
+        rate if rate >= 80.0 => "excellent",
+        rate if rate >= 60.0 => "good",
+        rate if rate >= 30.0 => "fair",
+        _ => "poor",
+    }
+}
+
+/// The scrape.
+pub async fn metrics(worker: Data<Worker>, request: HttpRequest) -> Answer {
+    let shared = &worker.shared;
+    let tables = worker.products.cache().tables();
+    let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
+    shared.metrics.cache().size("memory", entries, tables.memory.bytes());
+    crate::http::gauges::refresh(shared);
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::negotiate(accept);
+    let text = render(&shared.metrics, format)
+        .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
+    Ok(HttpResponse::Ok().content_type(format.content_type()).body(text))
+}

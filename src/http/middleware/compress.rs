@@ -1,0 +1,115 @@
+//! Compresses answers of more than a kilobyte for clients that take gzip.
+//!
+//! Owns: the choice (after RFC 9110 section 12.5.3) and the count of bytes. Refuses: bodies that are
+//! small, streamed, or encoded already. Whole bodies only, so the length is always told.
+
+use std::io::Write as _;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    self, AcceptEncoding, ContentEncoding, Encoding, Header, HeaderValue,
+};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::http::state::Worker;
+
+/// Bodies shorter than this are sent as they are.
+const FROM_BYTES: u64 = 1_024;
+
+/// Compresses on the way out.
+pub(in crate::http) async fn compress(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let wanted = takes_gzip(&request);
+    let response = next.call(request).await?.map_into_boxed_body();
+    let large = matches!(response.response().body().size(), BodySize::Sized(n) if n >= FROM_BYTES);
+    if !large || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return Ok(response);
+    }
+    let mut response = response;
+    let vary = HeaderValue::from_static("accept-encoding");
+    response.headers_mut().append(header::VARY, vary);
+    Ok(if wanted { encode(response) } else { response })
+}
+
+fn takes_gzip(request: &ServiceRequest) -> bool {
+    request.headers().contains_key(header::ACCEPT_ENCODING)
+        && AcceptEncoding::parse(request).is_ok_and(|accepted| {
+            let ours = [Encoding::gzip(), Encoding::identity()];
+            accepted.negotiate(ours.iter()) == Some(Encoding::gzip())
+        })
+}
+
+fn encode(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let worker = response.request().app_data::<web::Data<Worker>>().cloned();
+    let mut gzipped = false;
+    let mut response = response.map_body(|_, body| match body.try_into_bytes() {
+        Err(streamed) => streamed,
+        Ok(plain) => match gzip(&plain) {
+            Some(packed) => {
+                gzipped = true;
+                if let Some(worker) = &worker {
+                    let bytes = u64::try_from(packed.len()).unwrap_or(u64::MAX);
+                    worker.shared.metrics.response_compressed(bytes);
+                }
+                BoxBody::new(packed)
+            }
+            None => BoxBody::new(plain),
+        },
+    });
+    if gzipped {
+        let encoding = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
+        response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+    }
+    response
+}
+
+fn gzip(plain: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+    encoder.write_all(plain).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+    use flate2::read::GzDecoder;
+    use std::io::Read as _;
+
+    #[test]
+    fn gzip_is_chosen_only_when_it_is_wanted() {
+        for (accept, wanted) in [
+            ("gzip", true),
+            ("gzip, deflate, br", true),
+            ("*", true),
+            ("br", false),
+            ("gzip;q=0", false),
+            ("identity, gzip;q=0.5", false),
+            ("", false),
+            ("%%%", false),
+        ] {
+            let request = TestRequest::default()
+                .insert_header((header::ACCEPT_ENCODING, accept))
+                .to_srv_request();
+            assert_eq!(takes_gzip(&request), wanted, "{accept:?}");
+        }
+        assert!(!takes_gzip(&TestRequest::default().to_srv_request()));
+    }
+
+    #[test]
+    fn what_is_packed_unpacks() {
+        let plain = b"breakwater ".repeat(500);
+        let packed = gzip(&plain).unwrap();
+        assert!(packed.len() < plain.len() / 10);
+        let mut back = Vec::new();
+        GzDecoder::new(&packed[..]).read_to_end(&mut back).unwrap();
+        assert_eq!(back, plain);
+    }
+}

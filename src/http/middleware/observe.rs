@@ -1,0 +1,145 @@
+//! The outermost layer: every request gets an id, every answer its headers, every error its body.
+//!
+//! Owns: the request's context, its metrics, its log line, the security headers, and the one place
+//! where errors become bodies, whoever made them: a handler, a limit, actix itself, or a panic.
+//! A plain answered request is logged at debug level (metrics count it exactly); what failed, was
+//! slow or was refused by us is logged at info or above.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+use slog::{debug, info, warn};
+
+use crate::clock;
+use crate::http::context::RequestContext;
+use crate::http::envelope;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::routes::RouteTag;
+use crate::http::state::Worker;
+use crate::metrics::{Method, RequestSeen};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Requests longer than this are logged at info level.
+const SLOW: Duration = Duration::from_secs(1);
+/// Sent with every answer. This is an API: nothing it sends may be framed, sniffed or run.
+const SECURITY: [(HeaderName, HeaderValue); 4] = [
+    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
+    (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("content-security-policy"),
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+];
+
+/// Serves one request inside its context.
+pub(in crate::http) async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(worker) = request.app_data::<web::Data<Worker>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    let worker = worker.into_inner();
+    let timeout = worker.shared.settings.server.request_timeout;
+    let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout);
+    request.extensions_mut().insert(Rc::clone(&context));
+    let in_flight = worker.shared.metrics.http().begin();
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    drop(in_flight);
+    let failure = failure_of(&response);
+    if let Some(failure) = &failure {
+        let body = envelope::error(&context, failure);
+        response = replace(response, body);
+    }
+    dress(&mut response, &context);
+    account(&worker, &context, &response, failure.as_ref());
+    Ok(response)
+}
+
+/// The error behind a response, if it is one that has no body of ours yet.
+fn failure_of(response: &ServiceResponse<BoxBody>) -> Option<ApiError> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return None;
+    }
+    match response.response().error() {
+        Some(error) => Some(error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
+            let code = ErrorCode::of_status(error.as_response_error().status_code());
+            ApiError::new(code).because(error)
+        })),
+        None if response.request().extensions().get::<Answered>().is_some() => None,
+        None => Some(ApiError::new(ErrorCode::of_status(status))),
+    }
+}
+
+/// Marks an answer with an error status as deliberate: its body is kept.
+pub(in crate::http) struct Answered;
+
+/// The same response with another body; headers that limits or CORS have set stay.
+fn replace(response: ServiceResponse<BoxBody>, body: HttpResponse) -> ServiceResponse<BoxBody> {
+    let (request, old) = response.into_parts();
+    let mut new = body;
+    for (name, value) in old.headers() {
+        if !new.headers().contains_key(name) {
+            new.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    ServiceResponse::new(request, new)
+}
+
+fn dress(response: &mut ServiceResponse<BoxBody>, context: &RequestContext) {
+    let headers = response.headers_mut();
+    for (name, value) in &SECURITY {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&context.id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+fn account(
+    worker: &Worker,
+    context: &RequestContext,
+    response: &ServiceResponse<BoxBody>,
+    failure: Option<&ApiError>,
+) {
+    let request = response.request();
+    let tag = request.app_data::<RouteTag>();
+    let route = tag.map_or("unmatched", |tag| tag.template);
+    let took = clock::monotonic().saturating_duration_since(context.started);
+    let status = response.status().as_u16();
+    let method = Method::parse(request.method().as_str());
+    match tag {
+        Some(tag) => tag.metrics.finished(method, status, took),
+        None => worker.shared.metrics.http().route(route).finished(method, status, took),
+    }
+    worker.saw(RequestSeen {
+        request_id: context.id.clone(),
+        method,
+        route,
+        status,
+        duration: took,
+        tier: context.tier.get().map_or("", crate::cache::Tier::label),
+        finished: context.started + took,
+    });
+    let log = &worker.shared.log;
+    let took_ms = took.as_secs_f64() * 1_000.0;
+    let line = slog::o!("request_id" => &*context.id, "method" => request.method().as_str(),
+        "route" => route, "status" => status, "duration_ms" => took_ms);
+    match failure {
+        Some(failure) if failure.code == ErrorCode::Internal => warn!(log, "request failed";
+            "code" => failure.code.as_str(), "cause" => failure.cause.as_deref(), line),
+        Some(failure) => info!(log, "request refused";
+            "code" => failure.code.as_str(), "cause" => failure.cause.as_deref(), line),
+        None if took >= SLOW => info!(log, "request was slow"; line),
+        None => debug!(log, "request answered"; line),
+    }
+}

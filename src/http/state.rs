@@ -1,0 +1,92 @@
+//! What one HTTP worker works with.
+//!
+//! Owns: the worker's handles to its actors, its buffer of what it tells MetricsActor, and shares of
+//! what is the same for all workers. Built once a worker by `app`; handlers borrow it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use slog::Logger;
+
+use super::envelope::Integration;
+use crate::clock;
+use crate::clock::Timestamp;
+use crate::config::Settings;
+use crate::limits::{KeyRing, RateLimiterActor, SecretDigest, Table};
+use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
+use crate::products::service::ProductService;
+use crate::supervision::{Handle, Supervisor};
+use crate::upstream::tables::UpstreamTables;
+
+/// What all workers share.
+pub struct Shared {
+    /// The settings of the process.
+    pub settings: Settings,
+    /// Whether answers come from the live upstream or from the simulator.
+    pub integration: Integration,
+    /// Every metric.
+    pub metrics: Metrics,
+    /// All actors.
+    pub supervisor: Supervisor,
+    /// The tables of the upstream.
+    pub upstream: Arc<UpstreamTables>,
+    /// The breakers an admin may see and move, by name.
+    pub breakers: Vec<crate::upstream::breaker::Breaker>,
+    /// The accounts of the limiter.
+    pub accounts: Arc<Table>,
+    /// The keys clients may show.
+    pub keys: KeyRing,
+    /// The admin's key.
+    pub admin_key: Option<SecretDigest>,
+    /// Where lines are logged.
+    pub log: Logger,
+    /// When the process started.
+    pub started: Timestamp,
+    /// Log lines that were lost.
+    pub losses: crate::telemetry::Losses,
+    /// `/openapi.json`.
+    pub openapi: Bytes,
+    /// `/openapi-gpt.json`.
+    pub openapi_gpt: Bytes,
+}
+
+/// What one worker has.
+pub struct Worker {
+    /// What all share.
+    pub shared: Arc<Shared>,
+    /// Operations on products.
+    pub products: ProductService,
+    /// The worker's limiter.
+    pub limiter: Handle<RateLimiterActor>,
+    /// The process's window keeper.
+    pub monitor: Handle<MetricsActor>,
+    /// What was seen and not yet told.
+    pub seen: RefCell<Batch>,
+}
+
+/// How often a worker without traffic tells what it saw.
+pub(crate) const TELL_EVERY: Duration = Duration::from_millis(250);
+
+impl Worker {
+    /// Tells MetricsActor of a request, with others.
+    pub(super) fn saw(&self, request: RequestSeen) {
+        let batch = self.seen.borrow_mut().push(request, clock::monotonic());
+        self.tell(batch);
+    }
+
+    /// Tells what has waited long enough.
+    pub(crate) fn tell_due(&self) {
+        let batch = self.seen.borrow_mut().due(clock::monotonic());
+        self.tell(batch);
+    }
+
+    fn tell(&self, batch: Option<Vec<RequestSeen>>) {
+        let Some(batch) = batch else { return };
+        let entries = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        if self.monitor.tell(Observed(batch)).is_err() {
+            self.shared.metrics.actors().of(crate::metrics::ACTOR_NAME).events_dropped(entries);
+        }
+    }
+}
