@@ -1,0 +1,31 @@
+# The commands of the project. `make` alone shows them.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench acceptance
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: ## build and serve on 127.0.0.1:8080; without credentials the simulator inside answers
+	@tools/require.sh cargo cc
+	@$(CARGO) run --release --locked --bin breakwater -- serve
+
+test: ## run every test; installs Debian's redis-server when it is missing
+	@tools/require.sh cargo cc redis-server
+	@$(CARGO) test --locked
+
+lint: ## check format, lints and documentation; all must be without a warning
+	@tools/require.sh cargo cc rustfmt clippy
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --locked --all-targets --test acceptance -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products
+	@tools/require.sh cargo cc redis-server
+	@$(CARGO) test --release --locked --test acceptance -- --nocapture --test-threads=1
+
+bench: ## compare the hit path to a bare handler, nginx and Varnish; installs wrk, nginx, varnish
+	@tools/require.sh cargo cc curl wrk nginx varnish
+	@bench/run.sh

@@ -1,0 +1,25 @@
+//! Promises and real input under load, against the release binary: `make acceptance`.
+//!
+//! Owns: the runs that put load on the machine, which plain `cargo test` leaves out, and the tables
+//! they print. Each starts what it needs on free ports of the loopback address and ends it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "the whole crate is a test; what it measures is printed"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod catalogue_end_to_end;
+mod catalogue_file;
+mod figures;
+mod load;
+mod p9_panics_stay_small;
+mod p9_phases;
+mod start_and_memory;
+mod survey;

@@ -1,0 +1,63 @@
+//! A real `redis-server` of a test's own.
+//!
+//! Owns: a process on a free port of the loopback address and an empty folder for it. Refuses: to
+//! share anything with a Redis that may run on this machine already.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::process::{Process, wait_until};
+
+/// A running `redis-server`.
+pub(crate) struct Redis {
+    process: Process,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Redis {
+    /// Starts one and waits until it answers.
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let address = free_address();
+        let port = address.port().to_string();
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(folder.path());
+        let process = Process::start("redis-server", &mut command, &folder.path().join("log"));
+        wait_until("redis-server answers", Duration::from_secs(10), || answers(address));
+        Self { process, address, _folder: folder }
+    }
+
+    /// As `REDIS_URL` wants it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/0", self.address)
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(self) {
+        self.process.terminate();
+    }
+}
+
+/// A loopback address nobody listens on right now.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let mut answer = [0_u8; 7];
+    let asked = TcpStream::connect(address).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        stream.read_exact(&mut answer)
+    });
+    asked.is_ok() && &answer == b"+PONG\r\n"
+}
