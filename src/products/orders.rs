@@ -36,7 +36,7 @@ pub struct RawOrders {
     #[param(value_type = String, example = "2026-01-02 00:00:00")]
     pub end_time: Option<Value>,
     /// State of the orders: `Payment Completed`, `Completed` or `Invalid`.
-    #[param(value_type = Option<String>, default = "Payment Completed")]
+    #[param(value_type = Option<OrderStatus>, inline, default = "Payment Completed")]
     pub status: Option<Value>,
     /// Page, from 1.
     #[param(value_type = Option<u32>, minimum = 1, default = 1)]
