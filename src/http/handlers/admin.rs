@@ -23,7 +23,7 @@ use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::{Reported, ResetDone};
 use crate::http::openapi::failures::{BadInput, NoAnswer, NotFound, Restarting};
-use crate::http::openapi::parameters::BreakerPath;
+use crate::http::openapi::parameters::BreakerAction;
 use crate::http::state::Worker;
 use crate::limits::TableStatus;
 use crate::metrics::{
@@ -80,7 +80,10 @@ pub async fn breakers(_: Admin, worker: Data<Worker>, context: Context) -> Answe
     path = "/admin/breakers/{name}/{action}",
     tag = "Admin",
     operation_id = "moveBreaker",
-    params(BreakerPath),
+    params(
+        ("name" = String, Path, description = "The breaker, as `/admin/breakers` names it."),
+        ("action" = inline(BreakerAction), Path, description = "What to do with it."),
+    ),
     security(("x-admin-key" = [])),
     responses(
         (status = 200, description = "The breaker as it is now.", body = Reported<Snapshot>),
@@ -117,7 +120,7 @@ pub async fn move_breaker(
 #[into_params(parameter_in = Query)]
 pub struct ClearForm {
     /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, example = "aliexpress:search:*")]
+    #[param(value_type = Option<String>, max_length = 256, example = "aliexpress:search:*")]
     pub pattern: Option<Value>,
 }
 
@@ -168,10 +171,10 @@ pub async fn clear_cache(
 #[serde(deny_unknown_fields)]
 pub struct InvalidateForm {
     /// One key.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 256)]
     pub key: Option<Value>,
     /// Glob over keys.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 256, example = "aliexpress:search:*")]
     pub pattern: Option<Value>,
 }
 

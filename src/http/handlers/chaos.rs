@@ -19,7 +19,7 @@ use crate::http::extract::QueryForm;
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::{Reported, Struck};
 use crate::http::openapi::failures::{BadInput, NotFound};
-use crate::http::openapi::parameters::FaultPath;
+use crate::http::openapi::parameters::Fault;
 use crate::http::state::Worker;
 use crate::products::input::RawForm;
 use crate::supervision::Chaos;
@@ -46,7 +46,11 @@ impl RawForm for HangForm {}
     path = "/admin/chaos/actors/{name}/{fault}",
     tag = "Chaos",
     operation_id = "strikeActors",
-    params(FaultPath, HangForm),
+    params(
+        ("name" = String, Path, description = "The actors' name, as `/admin/actors` lists it."),
+        ("fault" = inline(Fault), Path, description = "What befalls them."),
+        HangForm,
+    ),
     security(("x-admin-key" = [])),
     responses(
         (status = 200, description = "How many actors were struck.", body = Reported<Struck>),

@@ -10,7 +10,6 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
-use crate::http::openapi::parameters::ProductPath;
 use crate::http::state::Worker;
 use crate::products::answer::{DetailsData, SearchData, SmartMatchData, SmartSearchData};
 use crate::products::details::{self, RawDetails, RawPlace};
@@ -203,7 +202,11 @@ async fn hot_for(worker: &Worker, context: &Context, form: &RawSearch) -> Answer
     path = "/api/products/details/{product_id}",
     tag = "Products",
     operation_id = "getProduct",
-    params(ProductPath, RawPlace),
+    params(
+        ("product_id" = String, Path, description = "Product id, 1 to 20 digits.",
+            pattern = "^[0-9]{1,20}$", example = "3256812497109248"),
+        RawPlace,
+    ),
     responses(
         (status = 200, description = "The product.", body = Fetched<Product>),
         BadInput,

@@ -12,7 +12,6 @@ use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::middleware::limit::holds_key;
 use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
-use crate::http::openapi::parameters::CategoryPath;
 use crate::http::state::Worker;
 use crate::products::answer::{CategoriesData, ChildrenData, LinksData, OrdersData};
 use crate::products::links::{self, RawLink, RawLinks};
@@ -44,7 +43,10 @@ pub async fn categories(worker: Data<Worker>, context: Context) -> Answer {
     path = "/api/categories/{id}/children",
     tag = "Categories",
     operation_id = "listChildCategories",
-    params(CategoryPath),
+    params(
+        ("id" = String, Path, description = "Category id, 1 to 20 digits.",
+            pattern = "^[0-9]{1,20}$", example = "26"),
+    ),
     responses(
         (status = 200, description = "The categories below.", body = Fetched<ChildrenData>),
         BadInput,

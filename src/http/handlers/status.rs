@@ -3,6 +3,8 @@
 //! Owns: the shapes of `/api/status` and `/api/cache/stats`, and the scrape. Counts come from the
 //! registry and are exact; nothing here asks an actor.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,7 +16,7 @@ use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::openapi::answers::Reported;
+use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
 use crate::metrics::{CacheTotals, Format, render};
 
@@ -66,8 +68,8 @@ pub struct Counts {
     pub hit_rate_percent: f64,
     /// All lookups.
     pub total_requests: u64,
-    /// The same by tier.
-    #[schema(value_type = Object)]
+    /// The same by tier; those that were never asked are absent.
+    #[schema(value_type = BTreeMap<String, TierCounts>)]
     pub by_tier: serde_json::Value,
 }
 

@@ -63,14 +63,12 @@ pub struct FetchedMetadata {
     #[schema(minimum = 0)]
     pub processing_time_ms: f64,
     /// Whose data it is: the real service's or the simulator's.
-    #[schema(inline)]
     pub api_integration: ApiIntegration,
     /// Whether the cache took part.
     pub cache_enabled: bool,
     /// Whether a tier answered.
     pub cache_hit: bool,
     /// Which one.
-    #[schema(inline)]
     pub cache_tier: CacheTier,
     /// Whether the data is past its fresh time; it is being fetched anew or cannot be.
     pub stale: bool,
@@ -136,6 +134,17 @@ pub struct ErrorMetadata {
     /// Version of the envelope.
     #[schema(example = "1")]
     pub api_version: String,
+}
+
+/// Exact counts of one tier.
+#[derive(Debug, ToSchema)]
+pub struct TierCounts {
+    /// Lookups this tier answered.
+    pub hits: u64,
+    /// Lookups this tier was asked and could not answer.
+    pub misses: u64,
+    /// Operations that failed.
+    pub errors: u64,
 }
 
 /// Monitoring began anew.

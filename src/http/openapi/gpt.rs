@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, RefOr};
 
 use super::layers::{AUTHORIZATION, operations};
+use super::prune::prune;
 
 /// The public operations, by id.
 pub(super) const PUBLIC: [&str; 9] = [
@@ -27,9 +27,6 @@ pub(super) const PUBLIC: [&str; 9] = [
     "getAffiliateLinks",
 ];
 
-/// Where a reference to a schema leads.
-const SCHEMAS: &str = "#/components/schemas/";
-
 /// Leaves only what GPT Actions need.
 pub(super) fn cut(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
@@ -43,12 +40,11 @@ pub(super) fn cut(mut document: OpenApi) -> OpenApi {
     ]);
     let used = tags(&document);
     document.tags.iter_mut().for_each(|tags| tags.retain(|tag| used.contains(&tag.name)));
-    let named = reachable(&document);
     if let Some(components) = &mut document.components {
         components.headers.clear();
         components.security_schemes.retain(|name, _| name == AUTHORIZATION);
-        components.schemas.retain(|name, _| named.contains(name));
     }
+    prune(&mut document);
     document
 }
 
@@ -74,34 +70,4 @@ fn simplify(operation: &mut Operation) {
 fn tags(document: &OpenApi) -> BTreeSet<String> {
     let all = document.paths.paths.values().flat_map(|item| [&item.get, &item.post]);
     all.flatten().flat_map(|operation| operation.tags.iter().flatten().cloned()).collect()
-}
-
-/// Names of the schemas that the operations need, directly or through others.
-fn reachable(document: &OpenApi) -> BTreeSet<String> {
-    let whole = serde_json::to_value(document).unwrap_or_default();
-    let mut found = BTreeSet::new();
-    let mut open = references(&whole["paths"]);
-    while let Some(name) = open.pop() {
-        let schema = &whole["components"]["schemas"][&name];
-        if found.insert(name) {
-            open.extend(references(schema));
-        }
-    }
-    found
-}
-
-fn references(value: &Value) -> Vec<String> {
-    match value {
-        Value::Object(fields) => fields
-            .iter()
-            .flat_map(|(name, value)| match value {
-                Value::String(target) if name == "$ref" => {
-                    target.strip_prefix(SCHEMAS).map(str::to_owned).into_iter().collect()
-                }
-                other => references(other),
-            })
-            .collect(),
-        Value::Array(items) => items.iter().flat_map(references).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    }
 }

@@ -11,6 +11,7 @@ mod headers;
 mod layers;
 pub mod parameters;
 mod plain;
+mod prune;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,8 @@ use super::handlers::{admin, chaos, documents, health, products, references, sta
         description = "A resilient gateway to product search, details, categories and affiliate \
             links. Every JSON answer has `success`, `data` or `error`, and `metadata`; no failure \
             is ever a success with an empty list. Every address that takes GET takes HEAD as well. \
-            Every answer carries `X-Request-ID`; a request may bring its own, or a `traceparent`.",
+            Every answer carries `X-Request-ID`; a request may bring its own, or a `traceparent`. \
+            Where a limit applies, every answer carries the rate-limit fields.",
         license(name = "MIT", identifier = "MIT"),
     ),
     servers((url = "/", description = "This gateway")),
@@ -80,6 +82,7 @@ fn document() -> utoipa::openapi::OpenApi {
     let components = document.components.get_or_insert_default();
     headers::describe(components);
     keys(components);
+    prune::prune(&mut document);
     document
 }
 
