@@ -8,18 +8,51 @@ use super::{Answer, data};
 use crate::http::context::Context;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{JsonForm, QueryForm};
+use crate::http::openapi::answers::Fetched;
+use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
+use crate::products::answer::{DetailsData, SearchData, SmartMatchData, SmartSearchData};
 use crate::products::details::{self, RawDetails, RawPlace};
+use crate::products::product::Product;
 use crate::products::query::{self, RawSearch};
 use crate::products::smart_match::{self, RawSmartMatch};
 use crate::products::smart_query::{self, RawSmartSearch};
 
-/// Search, with a query string.
+/// Searches products.
+///
+/// Without keywords and categories the catalogue is listed. Answers come from the cache where it
+/// holds them.
+#[utoipa::path(
+    get,
+    path = "/api/products/search",
+    tag = "Products",
+    operation_id = "searchProducts",
+    params(RawSearch),
+    responses(
+        (status = 200, description = "One page of products.", body = Fetched<SearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn search(worker: Data<Worker>, context: Context, form: QueryForm<RawSearch>) -> Answer {
     search_for(&worker, &context, &form.0).await
 }
 
-/// Search, with a body.
+/// Searches products, with a body.
+///
+/// The same as with a query string; both share their cache entries.
+#[utoipa::path(
+    post,
+    path = "/api/products/search",
+    tag = "Products",
+    operation_id = "searchProductsByBody",
+    request_body = RawSearch,
+    responses(
+        (status = 200, description = "One page of products.", body = Fetched<SearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn search_posted(
     worker: Data<Worker>,
     context: Context,
@@ -34,7 +67,21 @@ async fn search_for(worker: &Worker, context: &Context, form: &RawSearch) -> Ans
     Ok(data(worker, &context.0, &served))
 }
 
-/// Search past every tier.
+/// Searches products past the cache.
+///
+/// Reads no tier and stores nothing. Every such request spends an upstream call.
+#[utoipa::path(
+    post,
+    path = "/api/products/search/no-cache",
+    tag = "Products",
+    operation_id = "searchProductsUncached",
+    request_body = RawSearch,
+    responses(
+        (status = 200, description = "One page of products.", body = Fetched<SearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn search_uncached(
     worker: Data<Worker>,
     context: Context,
@@ -45,7 +92,23 @@ pub async fn search_uncached(
     Ok(data(&worker, &context.0, &served))
 }
 
-/// Smart search, with a query string.
+/// Searches products, then chooses and ranks them.
+///
+/// Leaves out similar and poor offers, puts the best first and attaches affiliate links. Where a
+/// link cannot be made, the plain address stands in its place and `degraded` names
+/// `affiliate_links`.
+#[utoipa::path(
+    get,
+    path = "/api/products/smart-search",
+    tag = "Products",
+    operation_id = "smartSearchProducts",
+    params(RawSmartSearch),
+    responses(
+        (status = 200, description = "One page of products, chosen and ranked.", body = Fetched<SmartSearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn smart_search(
     worker: Data<Worker>,
     context: Context,
@@ -54,7 +117,21 @@ pub async fn smart_search(
     smart_search_for(&worker, &context, form.0).await
 }
 
-/// Smart search, with a body.
+/// Searches products, then chooses and ranks them, with a body.
+///
+/// The same as with a query string; both share their cache entries.
+#[utoipa::path(
+    post,
+    path = "/api/products/smart-search",
+    tag = "Products",
+    operation_id = "smartSearchProductsByBody",
+    request_body = RawSmartSearch,
+    responses(
+        (status = 200, description = "One page of products, chosen and ranked.", body = Fetched<SmartSearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn smart_search_posted(
     worker: Data<Worker>,
     context: Context,
@@ -69,12 +146,40 @@ async fn smart_search_for(worker: &Worker, context: &Context, form: RawSmartSear
     Ok(data(worker, &context.0, &served))
 }
 
-/// Hot products, with a query string.
+/// Lists hot products.
+///
+/// What sells best now, within the same bounds as a search.
+#[utoipa::path(
+    get,
+    path = "/api/products/hot",
+    tag = "Products",
+    operation_id = "listHotProducts",
+    params(RawSearch),
+    responses(
+        (status = 200, description = "One page of hot products.", body = Fetched<SearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn hot(worker: Data<Worker>, context: Context, form: QueryForm<RawSearch>) -> Answer {
     hot_for(&worker, &context, &form.0).await
 }
 
-/// Hot products, with a body.
+/// Lists hot products, with a body.
+///
+/// The same as with a query string; both share their cache entries.
+#[utoipa::path(
+    post,
+    path = "/api/products/hot",
+    tag = "Products",
+    operation_id = "listHotProductsByBody",
+    request_body = RawSearch,
+    responses(
+        (status = 200, description = "One page of hot products.", body = Fetched<SearchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn hot_posted(
     worker: Data<Worker>,
     context: Context,
@@ -89,7 +194,26 @@ async fn hot_for(worker: &Worker, context: &Context, form: &RawSearch) -> Answer
     Ok(data(worker, &context.0, &served))
 }
 
-/// Details of one product.
+/// Gets the details of one product.
+///
+/// A product that does not exist, or earns no commission, is not found.
+#[utoipa::path(
+    get,
+    path = "/api/products/details/{product_id}",
+    tag = "Products",
+    operation_id = "getProduct",
+    params(
+        ("product_id" = String, Path, description = "Product id, 1 to 20 digits.",
+            pattern = "^[0-9]{1,20}$", example = "3256812497109248"),
+        RawPlace,
+    ),
+    responses(
+        (status = 200, description = "The product.", body = Fetched<Product>),
+        BadInput,
+        NotFound,
+        UpstreamFailures,
+    ),
+)]
 pub async fn product(
     worker: Data<Worker>,
     context: Context,
@@ -103,7 +227,22 @@ pub async fn product(
     }
 }
 
-/// Details of several products.
+/// Gets the details of several products.
+///
+/// Answers in the order asked for; ids without a product are listed as `missing`, ids that could
+/// not be asked for as `unavailable`.
+#[utoipa::path(
+    post,
+    path = "/api/products/details",
+    tag = "Products",
+    operation_id = "getProducts",
+    request_body = RawDetails,
+    responses(
+        (status = 200, description = "The products that were found, and which were not.", body = Fetched<DetailsData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn products(
     worker: Data<Worker>,
     context: Context,
@@ -114,7 +253,21 @@ pub async fn products(
     Ok(data(&worker, &context.0, &served))
 }
 
-/// Products like one.
+/// Finds products like the one at an address.
+///
+/// The address must hold the product id; short links are not followed.
+#[utoipa::path(
+    get,
+    path = "/api/smart-match",
+    tag = "Products",
+    operation_id = "matchProducts",
+    params(RawSmartMatch),
+    responses(
+        (status = 200, description = "Products like the given one.", body = Fetched<SmartMatchData>),
+        BadInput,
+        UpstreamFailures,
+    ),
+)]
 pub async fn smart_match(
     worker: Data<Worker>,
     context: Context,
