@@ -13,6 +13,7 @@ use slog::info;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Answer;
+use crate::breaker::Snapshot;
 use crate::cache::Cleared;
 use crate::clock;
 use crate::config::Described;
@@ -31,7 +32,6 @@ use crate::metrics::{
 };
 use crate::products::input::RawForm;
 use crate::supervision::ActorStatus;
-use crate::upstream::breaker::Snapshot;
 
 /// Longest wait for a report.
 const PATIENCE: Duration = Duration::from_secs(2);

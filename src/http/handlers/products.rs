@@ -2,6 +2,7 @@
 //!
 //! Owns: from a form to the service and back. Every check of the form is the products room's.
 
+use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
 
 use super::{Answer, data};
@@ -15,6 +16,7 @@ use crate::products::answer::{DetailsData, SearchData, SmartMatchData, SmartSear
 use crate::products::details::{self, RawDetails, RawPlace};
 use crate::products::product::Product;
 use crate::products::query::{self, RawSearch};
+use crate::products::search::{Among, Prepared};
 use crate::products::smart_match::{self, RawSmartMatch};
 use crate::products::smart_query::{self, RawSmartSearch};
 
@@ -34,8 +36,20 @@ use crate::products::smart_query::{self, RawSmartSearch};
         UpstreamFailures,
     ),
 )]
-pub async fn search(worker: Data<Worker>, context: Context, form: QueryForm<RawSearch>) -> Answer {
-    search_for(&worker, &context, &form.0).await
+pub async fn search(worker: Data<Worker>, context: Context, request: HttpRequest) -> Answer {
+    read_and_search(&worker, &context, &request, Among::All).await
+}
+
+async fn read_and_search(
+    worker: &Worker,
+    context: &Context,
+    request: &HttpRequest,
+    among: Among,
+) -> Answer {
+    let defaults = worker.products.defaults();
+    let search = worker.searches.of(request.query_string(), among, defaults)?;
+    let served = worker.products.search(&context.0.scope(), &search).await?;
+    Ok(data(worker, &context.0, served))
 }
 
 /// Searches products, with a body.
@@ -58,13 +72,14 @@ pub async fn search_posted(
     context: Context,
     form: JsonForm<RawSearch>,
 ) -> Answer {
-    search_for(&worker, &context, &form.0).await
+    search_for(&worker, &context, &form.0, Among::All).await
 }
 
-async fn search_for(worker: &Worker, context: &Context, form: &RawSearch) -> Answer {
+async fn search_for(worker: &Worker, context: &Context, form: &RawSearch, among: Among) -> Answer {
     let query = query::validate(form, worker.products.defaults())?;
-    let served = worker.products.search(&context.0.scope(), query).await?;
-    Ok(data(worker, &context.0, &served))
+    let search = Prepared::new(query, among);
+    let served = worker.products.search(&context.0.scope(), &search).await?;
+    Ok(data(worker, &context.0, served))
 }
 
 /// Searches products past the cache.
@@ -89,7 +104,7 @@ pub async fn search_uncached(
 ) -> Answer {
     let query = query::validate(&form.0, worker.products.defaults())?;
     let served = worker.products.search_uncached(&context.0.scope(), query).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }
 
 /// Searches products, then chooses and ranks them.
@@ -143,7 +158,7 @@ pub async fn smart_search_posted(
 async fn smart_search_for(worker: &Worker, context: &Context, form: RawSmartSearch) -> Answer {
     let query = smart_query::validate(form, worker.products.defaults())?;
     let served = worker.products.smart_search(&context.0.scope(), query).await?;
-    Ok(data(worker, &context.0, &served))
+    Ok(data(worker, &context.0, served))
 }
 
 /// Lists hot products.
@@ -161,8 +176,8 @@ async fn smart_search_for(worker: &Worker, context: &Context, form: RawSmartSear
         UpstreamFailures,
     ),
 )]
-pub async fn hot(worker: Data<Worker>, context: Context, form: QueryForm<RawSearch>) -> Answer {
-    hot_for(&worker, &context, &form.0).await
+pub async fn hot(worker: Data<Worker>, context: Context, request: HttpRequest) -> Answer {
+    read_and_search(&worker, &context, &request, Among::Hot).await
 }
 
 /// Lists hot products, with a body.
@@ -185,13 +200,7 @@ pub async fn hot_posted(
     context: Context,
     form: JsonForm<RawSearch>,
 ) -> Answer {
-    hot_for(&worker, &context, &form.0).await
-}
-
-async fn hot_for(worker: &Worker, context: &Context, form: &RawSearch) -> Answer {
-    let query = query::validate(form, worker.products.defaults())?;
-    let served = worker.products.hot(&context.0.scope(), query).await?;
-    Ok(data(worker, &context.0, &served))
+    search_for(&worker, &context, &form.0, Among::Hot).await
 }
 
 /// Gets the details of one product.
@@ -222,7 +231,7 @@ pub async fn product(
 ) -> Answer {
     let query = details::validate_one(&id, &form.0, worker.products.defaults())?;
     match worker.products.product(&context.0.scope(), query).await? {
-        Some(served) => Ok(data(&worker, &context.0, &served)),
+        Some(served) => Ok(data(&worker, &context.0, served)),
         None => Err(ApiError::with_message(ErrorCode::NotFound, "There is no such product.")),
     }
 }
@@ -250,7 +259,7 @@ pub async fn products(
 ) -> Answer {
     let query = details::validate(&form.0, worker.products.defaults())?;
     let served = worker.products.products(&context.0.scope(), query).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }
 
 /// Finds products like the one at an address.
@@ -275,5 +284,5 @@ pub async fn smart_match(
 ) -> Answer {
     let query = smart_match::validate(form.0, worker.products.defaults())?;
     let served = worker.products.smart_match(&context.0.scope(), query).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }

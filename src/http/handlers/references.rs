@@ -32,7 +32,7 @@ use crate::products::orders::{self, RawOrders};
 )]
 pub async fn categories(worker: Data<Worker>, context: Context) -> Answer {
     let served = worker.products.categories(&context.0.scope()).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }
 
 /// Lists the categories directly below one.
@@ -60,7 +60,7 @@ pub async fn children(worker: Data<Worker>, context: Context, id: Path<String>) 
         ApiError::with_message(ErrorCode::InvalidRequest, message)
     })?;
     match worker.products.children(&context.0.scope(), parent).await? {
-        Some(served) => Ok(data(&worker, &context.0, &served)),
+        Some(served) => Ok(data(&worker, &context.0, served)),
         None => Err(ApiError::with_message(ErrorCode::NotFound, "There is no such category.")),
     }
 }
@@ -83,7 +83,7 @@ pub async fn children(worker: Data<Worker>, context: Context, id: Path<String>) 
 pub async fn link(worker: Data<Worker>, context: Context, form: QueryForm<RawLink>) -> Answer {
     let targets = links::validate_one(&form.0)?;
     let served = worker.products.links(&context.0.scope(), &targets).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }
 
 /// Makes the affiliate links of several addresses.
@@ -104,7 +104,7 @@ pub async fn link(worker: Data<Worker>, context: Context, form: QueryForm<RawLin
 pub async fn links(worker: Data<Worker>, context: Context, form: JsonForm<RawLinks>) -> Answer {
     let targets = links::validate(&form.0)?;
     let served = worker.products.links(&context.0.scope(), &targets).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }
 
 /// Lists orders of a span of time.
@@ -134,5 +134,5 @@ pub async fn orders(
     }
     let query = orders::validate(&form.0)?;
     let served = worker.products.orders(&context.0.scope(), query).await?;
-    Ok(data(&worker, &context.0, &served))
+    Ok(data(&worker, &context.0, served))
 }

@@ -3,8 +3,6 @@
 //! Owns: the shapes of `/api/status` and `/api/cache/stats`, and the scrape. Counts come from the
 //! registry and are exact; nothing here asks an actor.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
