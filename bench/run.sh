@@ -225,6 +225,7 @@ done
 must_hit "before the first round"
 asked_before=$(curl -sf "http://$origin/asked")
 
+say "load average before: $(cut -d ' ' -f 1 /proc/loadavg); on a busy machine only CPU/request means much"
 say "measuring: $rounds rounds, ${seconds} s each, $connections connections, $workers workers," \
   "servers on cores $server_cores, load on cores $load_cores"
 for round in $(seq "$rounds"); do
