@@ -132,7 +132,7 @@ pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
     for address in ADDRESSES.iter().chain(chaos) {
         cfg.service(resource(address, worker));
     }
-    cfg.default_service(web::route().wrap(from_fn(limit)).to(not_found));
+    cfg.default_service(web::route().to(not_found).wrap(from_fn(limit)));
 }
 
 /// A panic in a handler is caught inside the limit.

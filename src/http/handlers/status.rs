@@ -3,8 +3,6 @@
 //! Owns: the shapes of `/api/status` and `/api/cache/stats`, and the scrape. Counts come from the
 //! registry and are exact; nothing here asks an actor.
 
-use std::collections::BTreeMap;
-
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -69,7 +67,7 @@ pub struct Counts {
     /// All lookups.
     pub total_requests: u64,
     /// The same by tier; those that were never asked are absent.
-    #[schema(value_type = BTreeMap<String, TierCounts>)]
+    #[schema(value_type = std::collections::BTreeMap<String, TierCounts>)]
     pub by_tier: serde_json::Value,
 }
 
