@@ -71,7 +71,7 @@ pub async fn move_breaker(
 #[into_params(parameter_in = Query)]
 pub struct ClearForm {
     /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, example = "aliexpress:search:*")]
+    #[param(value_type = Option<String>, example = "products:search:*")]
     pub pattern: Option<Value>,
 }
 
