@@ -65,7 +65,15 @@ pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
     if worker.shared.settings.chaos_enabled {
         at!(cfg, worker, "/admin/chaos/actors/{name}/{fault}", General, "POST", post => chaos::strike);
     }
+    #[cfg(test)]
+    at!(cfg, worker, "/panics", General, "GET", get => panics);
     cfg.default_service(web::route().to(not_found).wrap(from_fn(limit)));
+}
+
+/// A handler with a fault, for the test that sees what a client gets; in no binary.
+#[cfg(test)]
+async fn panics() -> actix_web::HttpResponse {
+    panic!("a secret of the inside");
 }
 
 #[rustfmt::skip]
