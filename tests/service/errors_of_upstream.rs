@@ -25,7 +25,7 @@ fn upstream_rejected() {
 
 #[test]
 fn upstream_unavailable_whatever_the_fault() {
-    let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("UPSTREAM_TIMEOUT_MS", "300")]);
+    let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("UPSTREAM_TIMEOUT_MS", "1000")]);
     for fault in [
         json!({"fault": "status", "status": 503}),
         json!({"fault": "status", "status": 500}),
@@ -35,7 +35,7 @@ fn upstream_unavailable_whatever_the_fault() {
         json!({"fault": "truncate"}),
         json!({"fault": "error", "code": "ServiceTimeout"}),
         json!({"fault": "hang"}),
-        json!({"fault": "slow_body", "ms": 1000}),
+        json!({"fault": "slow_body", "ms": 500}),
     ] {
         stand.upstream.fails_with(&fault);
         let answer = stand.get(SEARCH);

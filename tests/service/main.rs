@@ -29,6 +29,7 @@ mod envelope;
 mod errors_of_clients;
 mod errors_of_upstream;
 mod flights;
+mod gate;
 mod headers;
 mod health;
 mod log_lines;

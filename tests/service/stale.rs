@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use breakwater::clock::monotonic;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata, refused};
@@ -34,11 +35,13 @@ fn an_outage_is_answered_stale_and_marked_and_healed() {
     assert!(answer.header("cache-status").is_some_and(|status| status.contains("ttl=-")));
     assert!(answer.header("age").is_some());
     // Stale answers do not turn into calls: refreshes are held back.
-    let calls = stand.upstream.calls();
+    let (calls, began) = (stand.upstream.calls(), monotonic());
     for _ in 0..50 {
         assert_eq!(metadata(&stand.get(SEARCH))["stale"], true);
     }
-    assert!(stand.upstream.calls() - calls <= 2, "{calls} then {}", stand.upstream.calls());
+    let most = began.elapsed().as_secs() / 2 + 1;
+    let refreshes = stand.upstream.calls() - calls;
+    assert!(refreshes <= most, "{refreshes} refreshes, at most {most}");
     stand.upstream.recovers();
     let healed = ask_until(&stand, "a fresh answer", |metadata| metadata["stale"] == false);
     assert_eq!(healed["degraded"], json!([]));
@@ -75,7 +78,7 @@ fn nothing_found_is_not_kept_for_long() {
     data(&stand.get(path));
     wait_until("asked again", SOON, || {
         data(&stand.get(path));
-        stand.upstream.calls() == 2
+        stand.upstream.calls() >= 2
     });
     // An absence is never served stale: an outage shows.
     stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
