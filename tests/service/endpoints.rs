@@ -215,8 +215,17 @@ fn documents_are_served_from_the_binary() {
     for path in ["/openapi.json", "/openapi-gpt.json"] {
         let answer = stand.get(path);
         assert_eq!(answer.status, 200);
-        assert!(answer.json().is_object(), "{}", answer.text());
+        let document = answer.json();
+        assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
+        assert!(document["paths"]["/api/products/search"]["get"].is_object());
     }
+    let operations = |path: &str| -> usize {
+        let document = stand.get(path).json();
+        let paths = document["paths"].as_object().unwrap().values();
+        paths.filter_map(Value::as_object).map(serde_json::Map::len).sum()
+    };
+    assert_eq!(operations("/openapi-gpt.json"), 9, "the public operations of the contract");
+    assert!(operations("/openapi.json") > 30);
     let page = stand.get("/docs");
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
