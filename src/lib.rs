@@ -1,6 +1,64 @@
-//! Breakwater.
+//! Breakwater: a gateway that stands between a shop's clients and the slow, flaky, rate-limited
+//! services the shop depends on. It answers from three cache tiers, spends as few upstream calls as
+//! it can, keeps answering when anything behind it fails, and tells what it is doing.
+//!
+//! # The way of a request, and of a failure
+//!
+//! ```text
+//!  HTTP worker thread 1..N                                      threads of their own
+//! ┌──────────────────────────────────────────────────────┐
+//! │ observe ▶ cors ▶ compress ▶ limit ─ask▶ RateLimiterActor (one a worker)
+//! │                                │                      │
+//! │                             handler ▶ ProductService ─ask▶ CacheActor (one a worker)
+//! │                                │                      │      │ fresh, stale: from memory
+//! │                                ▼                      │      │ else: one flight per key
+//! │ observe ◀ compress ◀ limit ◀ envelope                 │      ▼
+//! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ loader
+//!     │ batched, droppable                                              │ ask
+//!     ▼                                                                 ▼
+//!  MetricsActor                                 ApiClientActor (one a credential)
+//!                                                 breaker ▶ pacing ▶ attempt ▶ retry ▶ upstream
+//! ```
+//!
+//! Data flows one way. A failure comes back as a typed [`failure::Failure`] through the same rooms:
+//! the flight shares it with its callers and holds refreshes back; what is stale is served; only
+//! when nothing is left does it reach [`http`], the one place that knows statuses.
+//!
+//! What must survive an actor's death lies in tables that are older than any actor: the memory tier,
+//! flights, accounts of the limiter, breakers, pacing, the metric registry. An actor that dies costs
+//! the message it held and nothing else; see [`supervision`].
+//!
+//! # Rooms, and who may import whom
+//!
+//! | room | owns | imports |
+//! |---|---|---|
+//! | [`app`] | putting everything together; start and stop | all |
+//! | [`cli`] | the command line | config |
+//! | [`http`] | the surface: routes, envelope, errors, layers | products, cache, limits, metrics, supervision, upstream, breaker |
+//! | [`products`] | what to ask for and what to make of it | cache, upstream |
+//! | [`cache`] | entries, freshness, tiers, flights; CacheActor | breaker, database, supervision, metrics |
+//! | [`upstream`] | outcomes, pacing, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
+//! | [`breaker`] | when to stop calling what does not answer | — |
+//! | [`limits`] | who may ask, how often; RateLimiterActor | — |
+//! | [`metrics`] | what is counted; MetricsActor | — |
+//! | [`supervision`] | the life of every actor and task | — |
+//! | [`database`] | connections, schema, migrations | — |
+//! | [`simulator`] | AliExpress as far as it is known, with faults | — |
+//! | [`telemetry`] | the log | — |
+//! | [`config`] | the environment and the file | the upstream's lists of words |
+//!
+//! Everyone may import [`clock`] (the one file that reads it), [`failure`] and plain data of
+//! [`config`]. `tests/architecture.rs` keeps this table true.
+//!
+//! # Words
+//!
+//! A breaker is *closed* when calls flow, *open* when they are refused, *half-open* when probes are
+//! admitted. An entry is *fresh*, *stale* or *dead*. A call's *outcome* is ok, empty, throttled,
+//! transient, permanent or bad response. Messages are imperative (`Fly`), replies nouns
+//! (`Admission`).
 
 pub mod app;
+pub mod breaker;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use crate::breaker::{self, Breaker};
 use crate::cache::CacheTables;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
@@ -19,7 +20,6 @@ use crate::http::gauges::label;
 use crate::metrics::Metrics;
 use crate::supervision::Supervisor;
 use crate::telemetry;
-use crate::upstream::breaker::{self, Breaker};
 
 /// Failures in a row after which a store is left alone, and for how long at first.
 const STORE_FAILURES: u32 = 3;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use slog::{Logger, warn};
 
+use crate::breaker::{self, Breaker};
 use crate::cli::Failure;
 use crate::config::Settings;
 use crate::http::gauges::label;
@@ -16,7 +17,6 @@ use crate::upstream::actor::{ApiClientActor, NAME, UpstreamClient};
 use crate::upstream::aliexpress::methods::Target;
 use crate::upstream::aliexpress::terms::{Currency, Language};
 use crate::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
-use crate::upstream::breaker::{self, Breaker};
 use crate::upstream::budget::{self, RetryBudget};
 use crate::upstream::pacing::{self, Pacing};
 use crate::upstream::retry::Policy;

@@ -4,10 +4,10 @@
 //! the time is not pushed at every change; a scrape sees it as it is then.
 
 use super::state::Shared;
+use crate::breaker::State;
 use crate::clock;
 use crate::metrics::BreakerState;
 use crate::supervision::ActorState;
-use crate::upstream::breaker::State;
 
 /// Brings every such gauge up to date.
 pub(super) fn refresh(shared: &Shared) {

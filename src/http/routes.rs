@@ -65,7 +65,7 @@ pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
     if worker.shared.settings.chaos_enabled {
         at!(cfg, worker, "/admin/chaos/actors/{name}/{fault}", General, "POST", post => chaos::strike);
     }
-    cfg.default_service(web::route().wrap(from_fn(limit)).to(not_found));
+    cfg.default_service(web::route().to(not_found).wrap(from_fn(limit)));
 }
 
 #[rustfmt::skip]

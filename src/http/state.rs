@@ -33,7 +33,7 @@ pub struct Shared {
     /// The tables of the upstream.
     pub upstream: Arc<UpstreamTables>,
     /// The breakers an admin may see and move, by name.
-    pub breakers: Vec<crate::upstream::breaker::Breaker>,
+    pub breakers: Vec<crate::breaker::Breaker>,
     /// The accounts of the limiter.
     pub accounts: Arc<Table>,
     /// The keys clients may show.

@@ -1,3 +1,5 @@
+//! Tests of the file beside it.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

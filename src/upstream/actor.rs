@@ -2,7 +2,7 @@
 //!
 //! Owns: the HTTP client of its thread and the number of calls under way. Accepts: [`Call`]. It
 //! refuses at once when too many are under way; everything else happens in the call's own watched
-//! task ([`super::call`]), so a panic there reaches only its caller. When the actor is dead its
+//! task (`call.rs`), so a panic there reaches only its caller. When the actor is dead its
 //! callers are told and serve what they have.
 
 use std::rc::Rc;

@@ -1,13 +1,12 @@
 //! Everything about calling the upstream: what to send, when, how often, and what an answer means.
 //!
-//! Owns: outcomes, pacing, retry, its budget, the breaker and `ApiClientActor`.
+//! Owns: outcomes, pacing, retry, its budget and `ApiClientActor`.
 //! Knows no particular upstream: [`Protocol`] says how a request is signed and an answer read;
 //! AliExpress lives in [`aliexpress`] alone. When the upstream is down, callers get a typed
 //! failure at once; what to serve instead is theirs to decide.
 
 pub mod actor;
 pub mod aliexpress;
-pub mod breaker;
 pub mod budget;
 mod call;
 pub mod http_date;

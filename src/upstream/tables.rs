@@ -10,10 +10,10 @@ use serde::Serialize;
 use slog::Logger;
 
 use super::Protocol;
-use super::breaker::Breaker;
 use super::budget::RetryBudget;
 use super::pacing::Pacing;
 use super::retry::Policy;
+use crate::breaker::Breaker;
 use crate::clock::Timestamp;
 use crate::metrics::UpstreamMetrics;
 use crate::supervision::Observer;
@@ -44,7 +44,7 @@ pub struct UpstreamTables {
 #[derive(Debug, Clone, Serialize)]
 pub struct UpstreamStatus {
     /// The breaker.
-    pub breaker: super::breaker::Snapshot,
+    pub breaker: crate::breaker::Snapshot,
     /// Pacing and the day's budget.
     pub pacing: super::pacing::Snapshot,
     /// The retry budget.

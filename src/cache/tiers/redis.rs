@@ -14,10 +14,10 @@ use deadpool_redis::redis::{self, AsyncConnectionConfig, FromRedisValue};
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 
 use super::TierError;
+use crate::breaker::Breaker;
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::clock::{self, Timestamp};
-use crate::upstream::breaker::Breaker;
 
 /// Longest time of one command, connecting included.
 pub const TIMEOUT: Duration = Duration::from_millis(60);

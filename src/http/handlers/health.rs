@@ -11,13 +11,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Answer;
+use crate::breaker::State;
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
 use crate::supervision::ActorState;
-use crate::upstream::breaker::State;
 
 /// How well a part, or the whole, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]

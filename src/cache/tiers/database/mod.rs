@@ -13,11 +13,11 @@ use bytes::Bytes;
 use diesel::prelude::*;
 
 use super::TierError;
+use crate::breaker::Breaker;
 use crate::cache::key::CacheKey;
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 use crate::database::{Connection, Pool};
-use crate::upstream::breaker::Breaker;
 
 pub use writer::{Report, Row, Writer};
 

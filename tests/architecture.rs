@@ -1,0 +1,150 @@
+//! Keeps the house straight: who may import whom, and where a package may be named.
+//!
+//! Owns: the table of `src/lib.rs` as a check. Reads the sources as text: every `crate::room` in a
+//! room's files (its unit tests included) must be allowed here.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms and what each may name, beside itself and what everyone may: clock and failure.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("app", &["*"]),
+    ("cli", &["config", "console"]),
+    (
+        "http",
+        &[
+            "breaker",
+            "cache",
+            "config",
+            "limits",
+            "metrics",
+            "products",
+            "supervision",
+            "telemetry",
+            "upstream",
+        ],
+    ),
+    ("products", &["cache", "config", "metrics", "upstream"]),
+    ("cache", &["breaker", "database", "metrics", "supervision"]),
+    ("upstream", &["breaker", "config", "metrics", "supervision"]),
+    ("limits", &["config"]),
+    ("metrics", &[]),
+    ("supervision", &[]),
+    ("breaker", &[]),
+    ("database", &[]),
+    ("simulator", &[]),
+    ("telemetry", &["config"]),
+    ("config", &["upstream"]),
+];
+const EVERYONE: &[&str] = &["clock", "failure"];
+
+/// Packages that only some files may name.
+const PACKAGES: &[(&str, &[&str])] = &[
+    ("diesel", &["src/database/", "src/cache/tiers/database/"]),
+    ("deadpool_redis", &["src/cache/tiers/redis.rs"]),
+    ("failsafe", &["src/breaker/"]),
+    ("quick_cache", &["src/cache/tiers/memory.rs"]),
+    ("awc", &["src/upstream/transport.rs", "src/simulator/"]),
+    ("prometheus_client", &["src/metrics/"]),
+    ("StatusCode", &["src/http/", "src/simulator/"]),
+    ("SystemTime", &["src/clock.rs"]),
+];
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                files.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(files.len() > 100, "found only {} source files", files.len());
+    files
+}
+
+/// Lines of code, without comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// Room names after `crate::` in a line.
+fn named_rooms(line: &str) -> BTreeSet<String> {
+    let name = |rest: &str| -> String {
+        rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+    };
+    line.split("crate::").skip(1).map(name).filter(|room| !room.is_empty()).collect()
+}
+
+#[test]
+fn rooms_import_only_whom_they_may() {
+    let known: BTreeSet<_> = ROOMS.iter().map(|(room, _)| *room).collect();
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let Some(room) = file.strip_prefix("src/").and_then(|rest| rest.split_once('/')) else {
+            continue;
+        };
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room.0) else {
+            wrong.push(format!("{file}: room {} is not in the table", room.0));
+            continue;
+        };
+        for line in code(&text) {
+            for named in named_rooms(line) {
+                let fine = named == room.0
+                    || allowed.contains(&"*")
+                    || allowed.contains(&named.as_str())
+                    || EVERYONE.contains(&named.as_str())
+                    || !known.contains(named.as_str()) && named != "console";
+                if !fine {
+                    wrong.push(format!("{file}: names crate::{named}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn packages_are_named_only_where_they_belong() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        for (package, places) in PACKAGES {
+            let here = places.iter().any(|place| file.starts_with(place));
+            let word = |line: &str| {
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == *package)
+            };
+            if !here && code(&text).any(word) {
+                wrong.push(format!("{file}: names {package}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//!"))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(silent.is_empty(), "no module doc: {}", silent.join(", "));
+}
+
+#[test]
+fn the_checks_see_what_they_look_for() {
+    assert_eq!(
+        named_rooms("use crate::cache::Tier; let x = crate::http::y;"),
+        BTreeSet::from(["cache".to_owned(), "http".to_owned()])
+    );
+    assert!(code("// crate::http\nlet a;").eq(["let a;"]));
+}
