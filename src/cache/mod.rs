@@ -24,7 +24,7 @@ mod plan;
 mod tables;
 pub mod tiers;
 
-pub use actor::CacheActor;
+pub use actor::{CacheActor, Lookup};
 pub use client::{Answer, CacheClient};
 pub use entry::{Entry, Malformed};
 pub use freshness::Freshness;

@@ -1,0 +1,17 @@
+//! What happens when things break: actors, tiers, the wire, the upstream.
+//!
+//! Owns: the faults and the rules that say whether the service held. Actors are started through the
+//! supervisor as the application starts them; Redis, the database file, the simulator and the
+//! gateway are real, and the wire between them is broken on request.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the whole crate is a test"
+)]
+
+mod contract;
+mod quiet;
+mod upstream_rig;
