@@ -22,6 +22,8 @@ mod glob;
 mod key;
 mod plan;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};

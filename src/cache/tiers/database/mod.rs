@@ -21,6 +21,8 @@ use crate::database::{Connection, Pool};
 
 pub use writer::{Report, Row, Writer};
 
+#[cfg(test)]
+mod tests;
 mod writer;
 
 /// Longest wait of a reader.
