@@ -68,10 +68,8 @@ pub(crate) fn breaker(failures: u32, open: Duration) -> Breaker {
 
 /// AliExpress's protocol with the demonstration account, towards `gateway`.
 pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Box<dyn Protocol> {
-    let credentials = Credentials {
-        app_key: DEMO_APP_KEY.to_owned(),
-        app_secret: Secret::new(DEMO_APP_SECRET),
-    };
+    let credentials =
+        Credentials { app_key: DEMO_APP_KEY.to_owned(), app_secret: Secret::new(DEMO_APP_SECRET) };
     Box::new(AliExpress::new(credentials, format!("http://{gateway}/sync")))
 }
 

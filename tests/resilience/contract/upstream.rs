@@ -146,10 +146,8 @@ async fn calls_under_way_survive_a_panic_of_the_actor() {
     let slow = rig.call(upstream_rig::SEARCH);
     let struck = async {
         // The call is under way once its permit is out.
-        until("the call starts", || {
-            rig.tables.breaker.snapshot(clock::monotonic()).issued > 0
-        })
-        .await;
+        until("the call starts", || rig.tables.breaker.snapshot(clock::monotonic()).issued > 0)
+            .await;
         rig.strike(breakwater::supervision::Chaos::Panic);
     };
     let (answer, ()) = futures_util::future::join(slow, struck).await;
