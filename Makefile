@@ -19,12 +19,12 @@ test: ## run every test; installs Debian's redis-server when it is missing
 lint: ## check format, lints and documentation; all must be without a warning
 	@tools/require.sh cargo cc rustfmt clippy
 	@$(CARGO) fmt --check
-	@$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	@$(CARGO) clippy --locked --all-targets --test acceptance -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products
 	@tools/require.sh cargo cc redis-server
-	@$(CARGO) test --release --locked --features acceptance --test acceptance -- --nocapture --test-threads=1
+	@$(CARGO) test --release --locked --test acceptance -- --nocapture --test-threads=1
 
 bench: ## compare the hit path to a bare handler, nginx and Varnish; installs wrk, nginx, varnish
 	@tools/require.sh cargo cc curl wrk nginx varnish

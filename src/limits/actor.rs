@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
+use actix::{Actor, Context, Handler, Message, MessageResult};
 
 use super::admission::Admission;
 use super::policy::Class;
@@ -38,12 +38,6 @@ impl RateLimiterActor {
 
 impl Actor for RateLimiterActor {
     type Context = Context<Self>;
-}
-
-impl Supervised for RateLimiterActor {
-    fn restarting(&mut self, _ctx: &mut Self::Context) {
-        *self = Self::new(self.parts.clone());
-    }
 }
 
 /// May this request go on?
@@ -79,23 +73,26 @@ impl Handler<Admit> for RateLimiterActor {
 mod tests {
     use std::time::Duration;
 
-    use actix::{ActorContext, Supervisor};
-
     use super::super::policy::Policies;
     use super::super::policy::tests::default_limits;
     use super::super::table::TableSettings;
     use super::*;
+    use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor};
 
-    #[derive(Message)]
-    #[rtype(result = "()")]
-    struct Stop;
+    const SOON: Duration = Duration::from_secs(5);
 
-    impl Handler<Stop> for RateLimiterActor {
-        type Result = ();
+    fn start(supervisor: &Supervisor, parts: RateLimiterParts) -> Handle<RateLimiterActor> {
+        let policy = RestartPolicy::default();
+        let spec = Spec { name: "rate-limiter", instance: 0, capacity: 100, policy };
+        supervisor.start_here(spec, move || RateLimiterActor::new(parts.clone()))
+    }
 
-        fn handle(&mut self, _stop: Stop, ctx: &mut Self::Context) {
-            ctx.stop();
-        }
+    fn supervisor() -> Supervisor {
+        Supervisor::new(Arc::new(Silent)).unwrap()
+    }
+
+    async fn admit(actor: &Handle<RateLimiterActor>) -> Admission {
+        actor.ask(request(), SOON).await.unwrap()
     }
 
     fn parts() -> RateLimiterParts {
@@ -110,42 +107,42 @@ mod tests {
 
     #[actix::test]
     async fn limits_survive_a_restart() {
-        let parts = parts();
-        let actor = Supervisor::start(move |_| RateLimiterActor::new(parts));
+        let supervisor = supervisor();
+        let actor = start(&supervisor, parts());
         tokio::time::pause();
         for _ in 0..10 {
-            assert!(actor.send(request()).await.unwrap().is_admitted());
+            assert!(admit(&actor).await.is_admitted());
         }
-        actor.do_send(Stop);
-        let refused = actor.send(request()).await.unwrap();
+        assert_eq!(supervisor.strike("rate-limiter", Chaos::Stop), 1);
+        let refused = admit(&actor).await;
         assert_eq!(refused.retry_after(), Some(Duration::from_millis(200)));
     }
 
     #[actix::test]
     async fn time_is_read_when_the_message_is_handled() {
-        let parts = parts();
-        let actor = Supervisor::start(move |_| RateLimiterActor::new(parts));
+        let supervisor = supervisor();
+        let actor = start(&supervisor, parts());
         tokio::time::pause();
         for _ in 0..10 {
-            actor.send(request()).await.unwrap();
+            admit(&actor).await;
         }
         tokio::time::advance(Duration::from_millis(199)).await;
-        assert!(!actor.send(request()).await.unwrap().is_admitted());
+        assert!(!admit(&actor).await.is_admitted());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(actor.send(request()).await.unwrap().is_admitted());
+        assert!(admit(&actor).await.is_admitted());
     }
 
     #[actix::test]
     async fn two_workers_share_one_table() {
         let parts = parts();
-        let [first, second] = [parts.clone(), parts]
-            .map(|parts| Supervisor::start(move |_| RateLimiterActor::new(parts)));
+        let supervisor = supervisor();
+        let [first, second] = [parts.clone(), parts].map(|parts| start(&supervisor, parts));
         tokio::time::pause();
         for _ in 0..5 {
-            assert!(first.send(request()).await.unwrap().is_admitted());
-            assert!(second.send(request()).await.unwrap().is_admitted());
+            assert!(admit(&first).await.is_admitted());
+            assert!(admit(&second).await.is_admitted());
         }
-        assert!(!first.send(request()).await.unwrap().is_admitted());
-        assert!(!second.send(request()).await.unwrap().is_admitted());
+        assert!(!admit(&first).await.is_admitted());
+        assert!(!admit(&second).await.is_admitted());
     }
 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
+use actix::{Actor, Context, Handler, Message, MessageResult};
 
 use super::actors::OneActorMetrics;
 use super::catalogue::Metrics;
@@ -60,12 +60,6 @@ impl MetricsActor {
 
 impl Actor for MetricsActor {
     type Context = Context<Self>;
-}
-
-impl Supervised for MetricsActor {
-    fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.parts.clone());
-    }
 }
 
 /// Requests a worker saw answered, oldest first. Droppable.

@@ -1,28 +1,37 @@
 //! Tests of the file beside it.
 
-use actix::{Addr, Supervisor};
+use std::sync::Arc;
 
 use super::*;
 use crate::metrics::labels::Method;
 use crate::metrics::recent::tests::seen;
+use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor};
 
 /// Stops the actor from within.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Stop;
-
-impl Handler<Stop> for MetricsActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        actix::ActorContext::stop(ctx);
-    }
-}
-
-fn started() -> (Addr<MetricsActor>, Metrics) {
+fn started() -> (Actor, Metrics) {
     let metrics = Metrics::new();
     let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
-    (Supervisor::start(|_| MetricsActor::new(parts)), metrics)
+    let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
+    let spec = Spec { name: NAME, instance: 0, capacity: 100, policy: RestartPolicy::default() };
+    let handle = supervisor.start_here(spec, move || MetricsActor::new(parts.clone()));
+    (Actor { handle, supervisor }, metrics)
+}
+
+/// The actor under its guard.
+struct Actor {
+    handle: Handle<MetricsActor>,
+    supervisor: Supervisor,
+}
+
+impl Actor {
+    async fn ask<M>(&self, message: M) -> M::Result
+    where
+        MetricsActor: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.handle.ask(message, Duration::from_secs(5)).await.unwrap()
+    }
 }
 
 fn slow_failure() -> RequestSeen {
@@ -43,9 +52,9 @@ async fn a_report_holds_exact_counts_and_windows() {
     metrics.cache().hit("search", "memory");
     metrics.actors().of(NAME).events_dropped(3);
     let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
-    actor.send(Observed(batch)).await.unwrap();
+    actor.ask(Observed(batch)).await;
 
-    let report = actor.send(Report).await.unwrap();
+    let report = actor.ask(Report).await;
     assert_eq!((report.totals.requests, report.totals.client_errors), (3, 1));
     assert_eq!((report.totals.server_errors, report.events_dropped), (1, 3));
     assert_eq!(report.cache.hits, 1);
@@ -63,35 +72,35 @@ async fn a_report_holds_exact_counts_and_windows() {
 async fn the_lists_hold_recent_and_slow_requests_until_a_reset() {
     let (actor, _) = started();
     let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
-    actor.send(Observed(batch)).await.unwrap();
-    let recent = actor.send(RecentRequests { limit: 10 }).await.unwrap();
+    actor.ask(Observed(batch)).await;
+    let recent = actor.ask(RecentRequests { limit: 10 }).await;
     let ids: Vec<_> = recent.iter().map(|request| request.request_id.as_str()).collect();
     assert_eq!(ids, ["slow", "quick"]);
-    let slow = actor.send(SlowRequests { limit: 10 }).await.unwrap();
+    let slow = actor.ask(SlowRequests { limit: 10 }).await;
     assert_eq!(slow.len(), 1);
 
-    actor.send(Reset).await.unwrap();
-    assert!(actor.send(RecentRequests { limit: 10 }).await.unwrap().is_empty());
-    assert!(actor.send(SlowRequests { limit: 10 }).await.unwrap().is_empty());
-    assert_eq!(actor.send(Report).await.unwrap().windows[1].requests, 0);
+    actor.ask(Reset).await;
+    assert!(actor.ask(RecentRequests { limit: 10 }).await.is_empty());
+    assert!(actor.ask(SlowRequests { limit: 10 }).await.is_empty());
+    assert_eq!(actor.ask(Report).await.windows[1].requests, 0);
 }
 
 #[actix::test]
 async fn a_restarted_actor_remembers_everything() {
     let (actor, _) = started();
-    actor.send(Observed(vec![seen("before", clock::monotonic())])).await.unwrap();
-    actor.do_send(Stop);
-    actor.send(Observed(vec![seen("after", clock::monotonic())])).await.unwrap();
-    assert_eq!(actor.send(RecentRequests { limit: 10 }).await.unwrap().len(), 2);
-    assert_eq!(actor.send(Report).await.unwrap().windows[0].requests, 2);
+    actor.ask(Observed(vec![seen("before", clock::monotonic())])).await;
+    assert_eq!(actor.supervisor.strike(NAME, Chaos::Stop), 1);
+    actor.ask(Observed(vec![seen("after", clock::monotonic())])).await;
+    assert_eq!(actor.ask(RecentRequests { limit: 10 }).await.len(), 2);
+    assert_eq!(actor.ask(Report).await.windows[0].requests, 2);
 }
 
 #[actix::test]
 async fn a_report_serialises_with_the_fields_it_promises() {
     let (actor, metrics) = started();
     metrics.http().route("/a").finished(Method::Get, 200, Duration::from_millis(1));
-    actor.send(Observed(vec![seen("x", clock::monotonic())])).await.unwrap();
-    let json = serde_json::to_value(actor.send(Report).await.unwrap()).unwrap();
+    actor.ask(Observed(vec![seen("x", clock::monotonic())])).await;
+    let json = serde_json::to_value(actor.ask(Report).await).unwrap();
     for pointer in [
         "/generated_ms",
         "/totals/requests",
@@ -105,16 +114,6 @@ async fn a_report_serialises_with_the_fields_it_promises() {
         assert!(json.pointer(pointer).is_some(), "{pointer} in {json}");
     }
     assert_eq!(json.pointer("/endpoints/0/method").unwrap(), "GET");
-}
-
-#[actix::test]
-async fn restarting_rebuilds_from_the_same_parts() {
-    let parts = Parts::new(Metrics::new(), SLOW_THRESHOLD);
-    let mut actor = MetricsActor::new(parts.clone());
-    let mut context = Context::new();
-    parts.table.lock().observe(seen("x", clock::monotonic()), clock::monotonic(), clock::now());
-    actor.restarting(&mut context);
-    assert_eq!(actor.parts.table.lock().recent(9).len(), 1);
 }
 
 #[test]

@@ -9,8 +9,6 @@
 
 use sha2::{Digest, Sha256};
 
-use super::search::{self, Among};
-use super::smart_query::SmartQuery;
 use crate::upstream::Request;
 use crate::upstream::aliexpress::methods::{self, Target};
 
@@ -25,8 +23,6 @@ const KEPT: usize = 16;
 pub enum Operation {
     /// A page of a search.
     Search,
-    /// A page of a smart search, chosen and ranked.
-    SmartSearch,
     /// A page of hot products.
     Hot,
     /// One product.
@@ -47,7 +43,6 @@ impl Operation {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Search => "search",
-            Self::SmartSearch => "smart-search",
             Self::Hot => "hot",
             Self::Details => "details",
             Self::Categories => "categories",
@@ -77,15 +72,6 @@ pub fn link_key(source: &str, tracking_id: &str, ship_to: Option<&str>) -> Strin
     key(Operation::Link, &request, true)
 }
 
-/// The key of a smart search's finished page, which also depends on what is done with its
-/// products.
-#[must_use]
-pub fn smart_key(query: &SmartQuery, validate: bool) -> String {
-    let request = search::request(&query.search, Among::All);
-    let variant = format!("{validate}/{}/{}", query.generate_affiliate_links, query.min_quality);
-    with_variant(Operation::SmartSearch, &request, &variant)
-}
-
 fn with_variant(operation: Operation, request: &Request, variant: &str) -> String {
     let mut hash = Sha256::new();
     part(&mut hash, request.method);
@@ -94,11 +80,10 @@ fn with_variant(operation: Operation, request: &Request, variant: &str) -> Strin
         part(&mut hash, value);
     }
     part(&mut hash, variant);
-    let mut key = format!("{SERVICE}:{}:", operation.name());
-    for byte in hash.finalize().iter().take(KEPT) {
-        key.push_str(&format!("{byte:02x}"));
-    }
-    key
+    let digest = hash.finalize();
+    let (kept, _) = digest.split_at_checked(KEPT).unwrap_or((&digest, &[]));
+    let number = kept.iter().fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
+    format!("{SERVICE}:{}:{number:032x}", operation.name())
 }
 
 /// Adds a text and its length, so that no two lists of texts look the same.
@@ -116,7 +101,8 @@ mod tests {
     use super::*;
     use crate::products::fixtures::defaults;
     use crate::products::input::from_query;
-    use crate::products::{query, smart_query};
+    use crate::products::query;
+    use crate::products::search::{self, Among};
 
     fn of(text: &str) -> String {
         let query = query::validate(&from_query(text).unwrap(), &defaults()).unwrap();
@@ -174,16 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn validation_and_smart_options_are_part_of_the_key() {
+    fn validation_is_part_of_the_key() {
         let request = Request { method: "m", params: BTreeMap::new() };
         assert_ne!(key(Operation::Search, &request, true), key(Operation::Search, &request, false));
-        let smart = |text: &str| {
-            let raw = from_query(text).unwrap();
-            smart_key(&smart_query::validate(raw, &defaults()).unwrap(), true)
-        };
-        assert_eq!(smart("min_quality=0.50"), smart("min_quality=0.5&force_refresh=true"));
-        assert_ne!(smart("min_quality=0.5"), smart("min_quality=0.6"));
-        assert_ne!(smart("generate_affiliate_links=false"), smart(""));
     }
 
     proptest! {

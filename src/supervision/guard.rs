@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::dev::{ContextFut, channel};
 use actix::{Actor, ActorContext, AsyncContext, Context};
@@ -19,6 +20,9 @@ use super::policy::RestartPolicy;
 use super::pump::Pump;
 use super::supervisor::Observer;
 use crate::clock;
+
+/// Through a wait shorter than this letters are still taken: their senders wait, none is refused.
+const WORTH_WAITING: Duration = Duration::from_millis(250);
 
 /// How an incarnation ended.
 enum Ended {
@@ -58,8 +62,10 @@ where
         let now = clock::monotonic();
         let wait = cell.died(panic.clone(), |history| history.died(&watch.policy, now));
         watch.observer.restarted(cell.name, cell.instance, reason, panic.as_deref(), wait);
-        if !wait.is_zero() {
+        if wait >= WORTH_WAITING {
             cell.set_state(ActorState::BackingOff);
+        }
+        if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
         if cell.generation() != watch.generation {

@@ -23,7 +23,8 @@ pub struct RestartPolicy {
 impl Default for RestartPolicy {
     fn default() -> Self {
         Self {
-            intensity: 20,
+            // A restart costs microseconds; a burst of poison must not cost an outage.
+            intensity: 100,
             window: Duration::from_secs(10),
             first_backoff: Duration::from_millis(100),
             longest_backoff: Duration::from_secs(10),

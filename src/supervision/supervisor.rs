@@ -273,8 +273,11 @@ impl Table {
         let cell = member.cell();
         self.observer.hung(cell.name, cell.instance, time);
         if member.relocate() {
+            // Its letters wait for the successor: nobody needs to be turned away.
             let wait = cell.died(None, |_| Duration::ZERO);
             self.observer.restarted(cell.name, cell.instance, RestartReason::Hang, None, wait);
+        } else {
+            cell.set_state(ActorState::Hung);
         }
     }
 }
@@ -296,7 +299,6 @@ fn inspect(member: &dyn Member, vigil: &mut Vigil, now: Instant) -> Finding {
     }
     match (state, stuck >= HANG_LIMIT) {
         (ActorState::Running, true) => {
-            cell.set_state(ActorState::Hung);
             vigil.renew(now);
             Finding::Stuck(stuck)
         }

@@ -120,7 +120,8 @@ impl Bench {
 /// Restarts of every actor, as the admin sees them; the metric must agree.
 fn restarts(operator: &mut Operator, gateway: &Running) -> Vec<(String, u64)> {
     let metrics = gateway.connection().get("/metrics").expect("metrics answer").text();
-    let counted: f64 = samples(&metrics, "actor_restarts_total").iter().map(|(_, n)| n).sum();
+    let counted: f64 =
+        samples(&metrics, "actor_restarts_total").iter().fold(0.0, |sum, (_, n)| sum + n);
     let restarts: Vec<(String, u64)> =
         operator.actors().into_iter().map(|(name, actors)| (name, actors.restarts)).collect();
     let listed: u64 = restarts.iter().map(|(_, count)| count).sum();

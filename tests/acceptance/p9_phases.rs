@@ -66,10 +66,9 @@ impl Operator {
         self.strike(actor, fault);
         let wanted = before.restarts + before.instances;
         while monotonic() < struck + PATIENCE {
-            let seen = monotonic();
             let now = self.actors().get(actor).copied().unwrap_or_default();
             if now.restarts >= wanted && now.running == now.instances {
-                return seen - struck;
+                return monotonic() - struck;
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -79,9 +78,8 @@ impl Operator {
     /// The time until every actor runs, at most until `deadline`; `None` when one does not.
     pub(crate) fn all_running(&mut self, since: Instant, deadline: Instant) -> Option<Duration> {
         while monotonic() < deadline {
-            let seen = monotonic();
             if self.actors().values().all(|actors| actors.running == actors.instances) {
-                return Some(seen - since);
+                return Some(monotonic() - since);
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -87,7 +87,7 @@ impl ProductService {
             .map(|id| CacheKey::new(key::details_key(*id, &query.target, validate)))
             .collect();
         let loader = self.details_loader(scope, query, validate);
-        let plan = self.plan(scope, lifetimes, !self.caches(scope), loader);
+        let plan = self.plan(lifetimes, !self.caches(scope), loader);
         self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await
     }
 

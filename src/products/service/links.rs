@@ -72,7 +72,7 @@ impl ProductService {
             .collect();
         let lifetimes = self.lifetimes(Operation::Link);
         let loader = self.link_loader(scope, &sources, tracking_id, ship_to);
-        let plan = self.plan(scope, lifetimes, !self.caches(scope), loader);
+        let plan = self.plan(lifetimes, !self.caches(scope), loader);
         let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
         let mut links = FoundLinks::default();
         for (source, answer) in sources.into_iter().zip(answers) {

@@ -166,7 +166,7 @@ impl ProductService {
     fn lifetimes(&self, operation: Operation) -> Lifetimes {
         let cache = &self.settings.cache;
         let (kind, fresh) = match operation {
-            Operation::Search | Operation::SmartSearch => ("search", cache.search_ttl),
+            Operation::Search => ("search", cache.search_ttl),
             Operation::Hot => ("hot", cache.hot_ttl),
             Operation::Details => ("product", cache.product_ttl),
             Operation::Categories => ("category", cache.category_ttl),
@@ -192,7 +192,7 @@ impl ProductService {
         }
         let key = CacheKey::new(key::key(operation, &request, validate));
         let lifetimes = self.lifetimes(operation);
-        let plan = || self.plan(scope, lifetimes, reload, self.loader(scope, request, digest));
+        let plan = || self.plan(lifetimes, reload, self.loader(scope, request, digest));
         let answer = if reload {
             self.cache.reload(lifetimes.kind, key, scope.deadline, plan()).await?
         } else {
@@ -216,7 +216,7 @@ impl ProductService {
         Ok(Served { body: loaded.body, origin: None, degraded, empty: loaded.empty })
     }
 
-    fn plan(&self, _: &Scope, lifetimes: Lifetimes, reload: bool, loader: Loader) -> Plan {
+    fn plan(&self, lifetimes: Lifetimes, reload: bool, loader: Loader) -> Plan {
         Plan { lifetimes, loader, reload, within: self.settings.within }
     }
 
