@@ -285,7 +285,7 @@ fn every_mistake_is_named_at_once() {
         "test.toml line 5, server.port = \"70000\": expected a whole number from 0 to 65535",
         "test.toml line 6, server.api_port: expected a known key; did you mean server.port?",
         "test.toml line 7, [servr]: expected one of the sections server, upstream, ",
-        "test.toml line 10, limits.per_minute = \"-5\": expected a whole number up to 1000000",
+        "test.toml line 10, limits.per_minute = \"-5\": expected a whole number up to 1000000000",
         "test.toml line 11, limits.admin_key: expected a known key; did you mean access.admin_key?",
         "test.toml line 12, limits.since: expected a known key",
         "API_PORT = \"8o8o\": expected a whole number",

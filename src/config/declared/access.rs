@@ -6,7 +6,7 @@ use crate::config::kinds::{Kind, Limit, Switch, Whole};
 use crate::config::texts::{List, Optional, SecretWord};
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
-const COUNT: Limit<u32> = Limit(1_000_000);
+const COUNT: Limit<u32> = Limit(1_000_000_000);
 
 pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ADMIN_API_KEY", "access", "admin_key", in settings.access.admin_key,
