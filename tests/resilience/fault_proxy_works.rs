@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use breakwater::clock;
 
-use crate::fault_proxy::{Fault, FaultProxy};
+use crate::support::fault_proxy::{Fault, FaultProxy};
 
 /// Answers every byte with itself.
 fn echo() -> SocketAddr {

@@ -13,6 +13,14 @@
     reason = "the whole crate is a test, and each tells one story from beginning to end"
 )]
 
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
+mod support;
+
 mod contract;
+mod fault_proxy_works;
+mod front;
 mod quiet;
+mod redis_server;
+mod redis_wire;
 mod upstream_rig;
