@@ -18,9 +18,12 @@
 mod support;
 
 mod contract;
+mod database_file;
 mod fault_proxy_works;
 mod front;
 mod quiet;
 mod redis_server;
 mod redis_wire;
+mod upstream_care;
+mod upstream_kinds;
 mod upstream_rig;

@@ -111,11 +111,13 @@ async fn accept(
     let mut listener = Some(listener);
     loop {
         let fault = *faults.borrow_and_update();
-        match fault {
-            Fault::Stop => return,
-            Fault::Refuse => listener = None,
-            _ if listener.is_none() => listener = Some(listen(address).await),
-            _ => {}
+        if fault == Fault::Stop {
+            return;
+        }
+        if fault == Fault::Refuse {
+            listener = None;
+        } else if listener.is_none() {
+            listener = Some(listen(address).await);
         }
         let next = async {
             match &listener {

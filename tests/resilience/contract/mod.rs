@@ -47,4 +47,5 @@ macro_rules! contract {
         }
     };
 }
-pub(super) use contract;
+use contract;
+pub(super) use stage::until;
