@@ -35,6 +35,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::console;
 use crate::database;
+use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
 use crate::http::{Integration, openapi, server};
 use crate::limits::{
@@ -205,6 +206,7 @@ impl Blueprint {
             products,
             limiter,
             monitor: self.monitor.clone(),
+            searches: PreparedSearches::default(),
             seen: std::cell::RefCell::default(),
         }
     }

@@ -20,13 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use state::Core;
 pub use trip::Settings;
 
 /// Whether calls flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = BreakerState)]
 pub enum State {
     /// Calls flow.
     Closed,
@@ -117,9 +119,11 @@ pub struct Rejected {
 }
 
 /// A breaker at one moment, for status and metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Breaker)]
 pub struct Snapshot {
     /// The breaker's name.
+    #[schema(value_type = String)]
     pub name: Arc<str>,
     /// Its state. An open breaker whose time is over stays open until somebody asks.
     pub state: State,

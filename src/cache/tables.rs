@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use slog::{Logger, debug, warn};
+use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::flights::Flights;
@@ -40,7 +41,7 @@ pub struct CacheTables {
 }
 
 /// What a clean-up did in each tier.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cleared {
     /// Entries dropped from memory.
     pub memory: usize,
@@ -49,6 +50,7 @@ pub struct Cleared {
     /// Rows dropped from the database.
     pub database: usize,
     /// Tiers that could not be reached: they may still hold what was to be dropped.
+    #[schema(value_type = Vec<String>)]
     pub unreached: Vec<&'static str>,
 }
 

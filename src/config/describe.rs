@@ -6,14 +6,17 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::declared::{self, Declaration};
 use super::{Settings, Source};
 
 /// One setting as people may see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Setting)]
 pub struct Described {
     /// The environment variable.
+    #[schema(value_type = String)]
     pub name: &'static str,
     /// The key in the file, `section.key`.
     pub key: String,

@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::declared;
 
@@ -70,8 +71,9 @@ impl FileText {
 }
 
 /// What gave a setting its value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = SettingSource)]
 pub enum Source {
     /// Nothing is set.
     #[default]

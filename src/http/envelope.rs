@@ -1,13 +1,15 @@
 //! The one shape of every JSON answer.
 //!
 //! Owns: writing `success`, `data` or `error`, and `metadata` around data that is serialised
-//! already: a hit copies its stored bytes once and formats a few numbers. Also the headers that say
+//! already: a hit shares its stored bytes ([`Parts`]) and formats a few numbers. Also the headers that say
 //! where an answer came from (`Cache-Status`, RFC 9211; `Age`, RFC 9111).
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use time::macros::format_description;
 
 use super::context::RequestContext;
 use super::error::ApiError;
+use super::parts::Parts;
 use crate::cache::Tier;
 use crate::clock::{self, Timestamp};
 use crate::limits::headers::retry_after_seconds;
@@ -26,9 +29,12 @@ use crate::products::service::{Origin, Served};
 pub const API_VERSION: &str = "1";
 /// Bytes of an envelope beside its data, generously.
 const AROUND: usize = 512;
+/// What stands before the data, and between it and the metadata.
+const BEFORE: &str = "{\"success\":true,\"data\":";
+const BETWEEN: &str = ",\"metadata\":{";
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-const TIMESTAMP: &[BorrowedFormatItem<'static>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const SECONDS: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
 /// What every answer of this process says alike.
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +47,17 @@ pub struct Integration {
 #[must_use]
 pub fn answer(
     context: &RequestContext,
-    served: &Served,
+    served: Served,
     integration: Integration,
     tiers_down: &[&'static str],
 ) -> HttpResponse {
-    let now = clock::monotonic();
-    let mut body = String::with_capacity(served.body.len().saturating_add(AROUND));
-    open(&mut body, &served.body);
-    metadata(&mut body, context, now);
-    cache_facts(&mut body, served, integration);
-    list(&mut body, served.degraded.iter().chain(tiers_down));
-    body.push_str("}}");
+    let mut after = String::with_capacity(AROUND);
+    after.push_str(BETWEEN);
+    metadata(&mut after, context, clock::monotonic());
+    cache_facts(&mut after, &served, integration);
+    list(&mut after, served.degraded.iter().chain(tiers_down));
+    after.push_str("}}");
+    let body = Parts::new(Bytes::from_static(BEFORE.as_bytes()), served.body, after.into());
     let mut response = json(StatusCode::OK, body);
     let headers = response.headers_mut();
     if let Some(origin) = served.origin {
@@ -90,11 +96,12 @@ pub fn own_with_status(
 ) -> Result<HttpResponse, ApiError> {
     let data = serde_json::to_vec(data)
         .map_err(|error| ApiError::new(super::ErrorCode::Internal).because(error))?;
-    let mut body = String::with_capacity(data.len().saturating_add(AROUND));
-    open(&mut body, &Bytes::from(data));
-    metadata(&mut body, context, clock::monotonic());
-    body.push_str("}}");
-    Ok(json(status, body))
+    let mut after = String::with_capacity(AROUND);
+    after.push_str(BETWEEN);
+    metadata(&mut after, context, clock::monotonic());
+    after.push_str("}}");
+    let before = Bytes::from_static(BEFORE.as_bytes());
+    Ok(json(status, Parts::new(before, data.into(), after.into())))
 }
 
 /// The body of an error.
@@ -126,17 +133,10 @@ pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
     response
 }
 
-fn json(status: StatusCode, body: String) -> HttpResponse {
+fn json(status: StatusCode, body: impl MessageBody + 'static) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
         .body(body)
-}
-
-fn open(body: &mut String, data: &Bytes) {
-    body.push_str("{\"success\":true,\"data\":");
-    // What is stored was written by serde_json and checked by its checksum: it is UTF-8.
-    body.push_str(std::str::from_utf8(data).unwrap_or("null"));
-    body.push_str(",\"metadata\":{");
 }
 
 fn identity(body: &mut String, context: &RequestContext) {
@@ -200,13 +200,25 @@ fn milliseconds(body: &mut String, took: Duration) {
     debug_assert!(written.is_ok());
 }
 
+thread_local! {
+    /// The second that was formatted last: answers come many a second.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
 /// RFC 3339 in UTC, to the millisecond.
 fn timestamp(body: &mut String, at: Timestamp) {
-    let nanos = i128::from(at.as_millis()).saturating_mul(1_000_000);
-    let formatted = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .ok()
-        .and_then(|at| at.format(TIMESTAMP).ok());
-    body.push_str(formatted.as_deref().unwrap_or("1970-01-01T00:00:00.000Z"));
+    let (second, millisecond) =
+        (at.as_millis().div_euclid(1_000), at.as_millis().rem_euclid(1_000));
+    SECOND.with_borrow_mut(|(formatted_at, text)| {
+        if *formatted_at != second {
+            let at = OffsetDateTime::from_unix_timestamp(second).ok();
+            *text = at.and_then(|at| at.format(SECONDS).ok()).unwrap_or_default();
+            *formatted_at = second;
+        }
+        body.push_str(text);
+    });
+    let written = write!(body, ".{millisecond:03}Z");
+    debug_assert!(written.is_ok());
 }
 
 fn cache_status(origin: &Origin) -> String {
@@ -220,5 +232,31 @@ fn cache_status(origin: &Origin) -> String {
                 tier.label()
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_rfc_3339_in_milliseconds() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_767_225_600_007, "2026-01-01T00:00:00.007Z"),
+            (1_767_225_600_999, "2026-01-01T00:00:00.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            let mut text = String::new();
+            timestamp(&mut text, Timestamp::from_millis(millis));
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn durations_are_milliseconds_with_two_decimals() {
+        let mut text = String::new();
+        milliseconds(&mut text, Duration::from_micros(12_345));
+        assert_eq!(text, "12.34");
     }
 }

@@ -12,6 +12,8 @@ pub mod gauges;
 pub mod handlers;
 pub mod middleware;
 pub mod openapi;
+pub mod parts;
+pub mod prepared;
 pub mod routes;
 pub mod server;
 pub mod state;

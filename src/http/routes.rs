@@ -1,10 +1,13 @@
 //! The whole surface on one screen.
 //!
 //! Owns: which address leads to which handler, under which route class. What is not here does not
-//! exist: an unknown path is a 404, a known one with another method a 405 with `Allow`.
+//! exist: an unknown path is a 404, a known one with another method a 405 with `Allow`. The OpenAPI
+//! document is held against the same tables.
 
+use actix_web::dev::HttpServiceFactory;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, ServiceConfig, get, head, post};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Resource, guard};
 use actix_web_lab::middleware::CatchPanic;
 
 use super::handlers::{
@@ -27,78 +30,121 @@ pub struct RouteTag {
     pub metrics: RouteMetrics,
 }
 
-/// One resource: GET also answers HEAD; a panic in a handler is caught inside the limit.
-macro_rules! at {
-    ($cfg:ident, $worker:ident, $template:literal, $class:expr, $allow:literal,
-     $($method:ident => $handler:path),+) => {
-        $cfg.service(
-            web::resource($template)
-                .app_data(RouteTag {
-                    template: $template,
-                    class: $class,
-                    allow: $allow,
-                    metrics: $worker.shared.metrics.http().route($template),
-                })
-                $(.route($method().to($handler)))+
-                .default_service(web::to(method_not_allowed))
-                .wrap(CatchPanic::default())
-                .wrap(from_fn(limit)),
-        );
+/// One address of the surface.
+pub struct Address {
+    /// The path template.
+    pub template: &'static str,
+    /// The class its requests are limited in.
+    pub class: Class,
+    /// The methods it takes, as in `Allow`. Whoever answers GET also answers HEAD.
+    pub allow: &'static str,
+    /// Leads each method to its handler.
+    lead: fn(Resource) -> Resource,
+}
+
+/// A table of addresses: `path, class: method handler, …;`.
+macro_rules! addresses {
+    ($($template:literal, $class:ident: $($method:ident $handler:path),+;)+) => {
+        &[$(Address {
+            template: $template,
+            class: $class,
+            allow: allow!($($method)+),
+            lead: |resource| resource$(.route(route!($method).to($handler)))+,
+        }),+]
     };
 }
 
-/// Every address.
+macro_rules! allow {
+    (get) => {
+        "GET, HEAD"
+    };
+    (post) => {
+        "POST"
+    };
+    (get post) => {
+        "GET, HEAD, POST"
+    };
+}
+
+macro_rules! route {
+    (get) => {
+        web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+    };
+    (post) => {
+        web::post()
+    };
+}
+
+/// Every address that is always there.
 #[rustfmt::skip]
+pub const ADDRESSES: &[Address] = addresses! {
+    "/api/products/search", Search: get products::search, post products::search_posted;
+    "/api/products/search/no-cache", Search: post products::search_uncached;
+    "/api/products/smart-search", Search: get products::smart_search, post products::smart_search_posted;
+    "/api/products/hot", Search: get products::hot, post products::hot_posted;
+    "/api/products/details", General: post products::products;
+    "/api/products/details/{product_id}", General: get products::product;
+    "/api/categories", General: get references::categories;
+    "/api/categories/{id}/children", General: get references::children;
+    "/api/affiliate/link", General: get references::link;
+    "/api/affiliate/links", General: post references::links;
+    "/api/smart-match", General: get products::smart_match;
+    "/api/orders", General: get references::orders;
+
+    "/health", Exempt: get health::health;
+    "/health/live", Exempt: get health::live;
+    "/health/ready", Exempt: get health::ready;
+    "/health/detailed", Exempt: get health::detailed;
+    "/metrics", Exempt: get status::metrics;
+    "/api/status", General: get status::status;
+    "/api/cache/stats", General: get status::cache_stats;
+    "/openapi.json", General: get documents::openapi;
+    "/openapi-gpt.json", General: get documents::openapi_gpt;
+    "/docs", General: get documents::page;
+
+    "/api/cache/clear", General: post admin::clear_cache;
+    "/admin/cache/invalidate", General: post admin::invalidate;
+    "/admin/actors", General: get admin::actors;
+    "/admin/breakers", General: get admin::breakers;
+    "/admin/breakers/{name}/{action}", General: post admin::move_breaker;
+    "/admin/rate-limit/status", General: get admin::limits;
+    "/admin/config", General: get admin::config;
+    "/api/monitoring/metrics", General: get admin::monitoring;
+    "/admin/monitoring/recent-requests", General: get admin::recent_requests;
+    "/admin/monitoring/slow-requests", General: get admin::slow_requests;
+    "/admin/monitoring/reset", General: post admin::reset_monitoring;
+};
+
+/// Faults on request: there with `CHAOS_ENABLED` only.
+#[rustfmt::skip]
+pub const CHAOS: &[Address] = addresses! {
+    "/admin/chaos/actors/{name}/{fault}", General: post chaos::strike;
+};
+
+/// Every address there can be.
+pub fn all() -> impl Iterator<Item = &'static Address> {
+    ADDRESSES.iter().chain(CHAOS)
+}
+
+/// Leads every address that is there to its handlers.
 pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
-    public(cfg, worker);
-    at!(cfg, worker, "/health", Exempt, "GET, HEAD", get => health::live, head => health::live);
-    at!(cfg, worker, "/health/live", Exempt, "GET, HEAD", get => health::live, head => health::live);
-    at!(cfg, worker, "/health/ready", Exempt, "GET, HEAD", get => health::ready, head => health::ready);
-    at!(cfg, worker, "/health/detailed", Exempt, "GET, HEAD", get => health::detailed, head => health::detailed);
-    at!(cfg, worker, "/metrics", Exempt, "GET, HEAD", get => status::metrics, head => status::metrics);
-    at!(cfg, worker, "/api/status", General, "GET, HEAD", get => status::status, head => status::status);
-    at!(cfg, worker, "/api/cache/stats", General, "GET, HEAD", get => status::cache_stats, head => status::cache_stats);
-    at!(cfg, worker, "/openapi.json", General, "GET, HEAD", get => documents::openapi, head => documents::openapi);
-    at!(cfg, worker, "/openapi-gpt.json", General, "GET, HEAD", get => documents::openapi_gpt, head => documents::openapi_gpt);
-    at!(cfg, worker, "/docs", General, "GET, HEAD", get => documents::page, head => documents::page);
-    for_admin(cfg, worker);
-    if worker.shared.settings.chaos_enabled {
-        at!(cfg, worker, "/admin/chaos/actors/{name}/{fault}", General, "POST", post => chaos::strike);
+    let chaos = if worker.shared.settings.chaos_enabled { CHAOS } else { &[] };
+    for address in ADDRESSES.iter().chain(chaos) {
+        cfg.service(resource(address, worker));
     }
     cfg.default_service(web::route().to(not_found).wrap(from_fn(limit)));
 }
 
-#[rustfmt::skip]
-fn public(cfg: &mut ServiceConfig, worker: &Worker) {
-    at!(cfg, worker, "/api/products/search", Search, "GET, HEAD, POST",
-        get => products::search, head => products::search, post => products::search_posted);
-    at!(cfg, worker, "/api/products/search/no-cache", Search, "POST", post => products::search_uncached);
-    at!(cfg, worker, "/api/products/smart-search", Search, "GET, HEAD, POST",
-        get => products::smart_search, head => products::smart_search, post => products::smart_search_posted);
-    at!(cfg, worker, "/api/products/hot", Search, "GET, HEAD, POST",
-        get => products::hot, head => products::hot, post => products::hot_posted);
-    at!(cfg, worker, "/api/products/details", General, "POST", post => products::products);
-    at!(cfg, worker, "/api/products/details/{product_id}", General, "GET, HEAD",
-        get => products::product, head => products::product);
-    at!(cfg, worker, "/api/categories", General, "GET, HEAD", get => references::categories, head => references::categories);
-    at!(cfg, worker, "/api/categories/{id}/children", General, "GET, HEAD", get => references::children, head => references::children);
-    at!(cfg, worker, "/api/affiliate/link", General, "GET, HEAD", get => references::link, head => references::link);
-    at!(cfg, worker, "/api/affiliate/links", General, "POST", post => references::links);
-    at!(cfg, worker, "/api/smart-match", General, "GET, HEAD", get => products::smart_match, head => products::smart_match);
-    at!(cfg, worker, "/api/orders", General, "GET, HEAD", get => references::orders, head => references::orders);
-}
-
-#[rustfmt::skip]
-fn for_admin(cfg: &mut ServiceConfig, worker: &Worker) {
-    at!(cfg, worker, "/api/cache/clear", General, "POST", post => admin::clear_cache);
-    at!(cfg, worker, "/admin/cache/invalidate", General, "POST", post => admin::invalidate);
-    at!(cfg, worker, "/admin/actors", General, "GET, HEAD", get => admin::actors, head => admin::actors);
-    at!(cfg, worker, "/admin/breakers", General, "GET, HEAD", get => admin::breakers, head => admin::breakers);
-    at!(cfg, worker, "/admin/breakers/{name}/{action}", General, "POST", post => admin::move_breaker);
-    at!(cfg, worker, "/admin/rate-limit/status", General, "GET, HEAD", get => admin::limits, head => admin::limits);
-    at!(cfg, worker, "/admin/config", General, "GET, HEAD", get => admin::config, head => admin::config);
-    at!(cfg, worker, "/api/monitoring/metrics", General, "GET, HEAD", get => admin::monitoring, head => admin::monitoring);
-    at!(cfg, worker, "/admin/monitoring/recent-requests", General, "GET, HEAD", get => admin::recent_requests, head => admin::recent_requests);
-    at!(cfg, worker, "/admin/monitoring/slow-requests", General, "GET, HEAD", get => admin::slow_requests, head => admin::slow_requests);
-    at!(cfg, worker, "/admin/monitoring/reset", General, "POST", post => admin::reset_monitoring);
+/// A panic in a handler is caught inside the limit.
+fn resource(address: &Address, worker: &Worker) -> impl HttpServiceFactory + use<> {
+    let tag = RouteTag {
+        template: address.template,
+        class: address.class,
+        allow: address.allow,
+        metrics: worker.shared.metrics.http().route(address.template),
+    };
+    (address.lead)(web::resource(address.template).app_data(tag))
+        .default_service(web::to(method_not_allowed))
+        .wrap(CatchPanic::default())
+        .wrap(from_fn(limit))
 }

@@ -11,6 +11,7 @@ use actix_web::web::Bytes;
 use slog::Logger;
 
 use super::envelope::Integration;
+use super::prepared::PreparedSearches;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::Settings;
@@ -62,6 +63,8 @@ pub struct Worker {
     pub limiter: Handle<RateLimiterActor>,
     /// The process's window keeper.
     pub monitor: Handle<MetricsActor>,
+    /// Query strings read before.
+    pub searches: PreparedSearches,
     /// What was seen and not yet told.
     pub seen: RefCell<Batch>,
 }

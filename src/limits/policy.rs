@@ -18,6 +18,7 @@
 use std::num::NonZeroU32;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::principal::Principal;
 use super::quota::Rules;
@@ -53,7 +54,7 @@ impl Class {
 }
 
 /// One value for every class that is limited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PerClass<T> {
     /// [`Class::General`].
     pub general: T,

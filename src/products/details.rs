@@ -19,6 +19,7 @@ use super::query::{Place, target};
 use super::search::degraded;
 use crate::upstream::Request;
 use crate::upstream::aliexpress::methods::{self, Target};
+use crate::upstream::aliexpress::terms::{Currency, Language};
 use crate::upstream::aliexpress::wire::{self, read};
 
 /// Most products of one request.
@@ -36,10 +37,10 @@ pub struct RawDetails {
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z]{2}$", example = "US")]
     pub ship_to_country: Option<Value>,
     /// Currency of prices.
-    #[schema(value_type = Option<String>, example = "USD")]
+    #[schema(value_type = Option<Currency>)]
     pub currency: Option<Value>,
     /// Language of titles and category names.
-    #[schema(value_type = Option<String>, example = "EN")]
+    #[schema(value_type = Option<Language>)]
     pub language: Option<Value>,
 }
 
@@ -53,10 +54,10 @@ pub struct RawPlace {
     #[param(value_type = Option<String>, pattern = "^[A-Za-z]{2}$", example = "US")]
     pub ship_to_country: Option<Value>,
     /// Currency of prices.
-    #[param(value_type = Option<String>, example = "USD")]
+    #[param(value_type = Option<Currency>, inline)]
     pub currency: Option<Value>,
     /// Language of titles and category names.
-    #[param(value_type = Option<String>, example = "EN")]
+    #[param(value_type = Option<Language>, inline)]
     pub language: Option<Value>,
 }
 

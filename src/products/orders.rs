@@ -35,8 +35,8 @@ pub struct RawOrders {
     /// End of the span, `yyyy-MM-dd HH:mm:ss` in GMT+8.
     #[param(value_type = String, example = "2026-01-02 00:00:00")]
     pub end_time: Option<Value>,
-    /// State of the orders: `Payment Completed`, `Completed` or `Invalid`.
-    #[param(value_type = Option<String>, default = "Payment Completed")]
+    /// State of the orders; `Payment Completed` when absent.
+    #[param(value_type = Option<OrderStatus>, inline)]
     pub status: Option<Value>,
     /// Page, from 1.
     #[param(value_type = Option<u32>, minimum = 1, default = 1)]

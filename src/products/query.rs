@@ -12,6 +12,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::schema::{Array, Object, OneOfBuilder, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::check::Check;
@@ -42,7 +43,7 @@ pub struct RawSearch {
     #[param(value_type = Option<String>, max_length = 256, example = "wireless earbuds")]
     pub keywords: Option<Value>,
     /// Category ids, separated by commas; in a body also a list.
-    #[schema(value_type = Option<String>, example = "26,55")]
+    #[schema(schema_with = category_ids_schema)]
     #[param(value_type = Option<String>, example = "26,55")]
     pub category_ids: Option<Value>,
     /// Least price, in units of the currency.
@@ -70,16 +71,28 @@ pub struct RawSearch {
     #[param(value_type = Option<String>, pattern = "^[A-Za-z]{2}$", example = "US")]
     pub ship_to_country: Option<Value>,
     /// Currency of prices and price bounds.
-    #[schema(value_type = Option<String>, example = "USD")]
-    #[param(value_type = Option<String>, example = "USD")]
+    #[schema(value_type = Option<Currency>)]
+    #[param(value_type = Option<Currency>, inline)]
     pub currency: Option<Value>,
     /// Language of titles and category names.
-    #[schema(value_type = Option<String>, example = "EN")]
-    #[param(value_type = Option<String>, example = "EN")]
+    #[schema(value_type = Option<Language>)]
+    #[param(value_type = Option<Language>, inline)]
     pub language: Option<Value>,
 }
 
 impl RawForm for RawSearch {}
+
+/// Category ids as a body may give them: one text, or a list.
+pub(super) fn category_ids_schema() -> Schema {
+    let texts = OneOfBuilder::new()
+        .description(Some("Category ids: texts or numbers in a list, or one comma-separated text."))
+        .item(Object::with_type(Type::String))
+        .item(Array::new(Object::with_type(Type::String)))
+        .item(Object::with_type(Type::Null))
+        .examples([serde_json::json!("26,55"), serde_json::json!(["26", "55"])])
+        .build();
+    Schema::OneOf(texts)
+}
 
 /// A valid search in canonical form: two that mean the same are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -3,12 +3,16 @@
 //! Owns: [`request`] and [`digest`]. Refuses nothing: the query is valid, and an answer that holds
 //! no product is an empty page.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::answer::{DEGRADED_VALIDATION, Digested, SearchData, count_of};
 use super::dropped::Dropped;
+use super::key::{self, Operation};
 use super::product;
 use super::query::SearchQuery;
+use crate::cache::CacheKey;
 use crate::upstream::Request;
 use crate::upstream::aliexpress::methods::{self, ProductQuery};
 use crate::upstream::aliexpress::wire;
@@ -20,6 +24,33 @@ pub enum Among {
     All,
     /// Products with a raised commission.
     Hot,
+}
+
+/// A search that was checked and has its keys: what is left to do is to look it up. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The search.
+    pub query: Arc<SearchQuery>,
+    /// Where.
+    pub among: Among,
+    /// The key of its validated answer.
+    pub key: CacheKey,
+    /// The key of its answer without validation.
+    pub unvalidated: CacheKey,
+}
+
+impl Prepared {
+    /// Prepares a valid search.
+    #[must_use]
+    pub fn new(query: SearchQuery, among: Among) -> Self {
+        let operation = match among {
+            Among::All => Operation::Search,
+            Among::Hot => Operation::Hot,
+        };
+        let request = request(&query, among);
+        let key = |validate| CacheKey::new(key::key(operation, &request, validate));
+        Self { key: key(true), unvalidated: key(false), query: Arc::new(query), among }
+    }
 }
 
 /// The call that answers a search.

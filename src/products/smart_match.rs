@@ -22,6 +22,7 @@ use super::query::target;
 use super::search::degraded;
 use crate::upstream::Request;
 use crate::upstream::aliexpress::methods::{self, Target};
+use crate::upstream::aliexpress::terms::{Currency, Language};
 use crate::upstream::aliexpress::wire::{self, read};
 
 /// The device that the upstream is told about.
@@ -41,10 +42,10 @@ pub struct RawSmartMatch {
     #[param(value_type = Option<String>, pattern = "^[A-Za-z]{2}$", example = "US")]
     pub ship_to_country: Option<Value>,
     /// Currency of prices.
-    #[param(value_type = Option<String>, example = "USD")]
+    #[param(value_type = Option<Currency>, inline)]
     pub currency: Option<Value>,
     /// Language of titles and category names.
-    #[param(value_type = Option<String>, example = "EN")]
+    #[param(value_type = Option<Language>, inline)]
     pub language: Option<Value>,
 }
 

@@ -12,9 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::check::Check;
 use super::input::RawForm;
 use super::invalid::InvalidField;
-use super::query::{RawSearch, SearchQuery, search_query};
+use super::query::{RawSearch, SearchQuery, category_ids_schema, search_query};
 use crate::upstream::aliexpress::methods::Target;
-use crate::upstream::aliexpress::terms::Sort;
+use crate::upstream::aliexpress::terms::{Currency, Language, Sort};
 
 /// A smart search as a client sends it: a search and what to do with its products.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema, IntoParams)]
@@ -27,7 +27,7 @@ pub struct RawSmartSearch {
     #[param(value_type = Option<String>, max_length = 256, example = "wireless earbuds")]
     pub keywords: Option<Value>,
     /// Category ids, separated by commas; in a body also a list.
-    #[schema(value_type = Option<String>, example = "26,55")]
+    #[schema(schema_with = category_ids_schema)]
     #[param(value_type = Option<String>, example = "26,55")]
     pub category_ids: Option<Value>,
     /// One category id, added to `category_ids`.
@@ -59,12 +59,12 @@ pub struct RawSmartSearch {
     #[param(value_type = Option<String>, pattern = "^[A-Za-z]{2}$", example = "US")]
     pub ship_to_country: Option<Value>,
     /// Currency of prices and price bounds.
-    #[schema(value_type = Option<String>, example = "USD")]
-    #[param(value_type = Option<String>, example = "USD")]
+    #[schema(value_type = Option<Currency>)]
+    #[param(value_type = Option<Currency>, inline)]
     pub currency: Option<Value>,
     /// Language of titles and category names.
-    #[schema(value_type = Option<String>, example = "EN")]
-    #[param(value_type = Option<String>, example = "EN")]
+    #[schema(value_type = Option<Language>)]
+    #[param(value_type = Option<Language>, inline)]
     pub language: Option<Value>,
     /// Whether every product gets an affiliate link of its own.
     #[schema(value_type = Option<bool>, default = true)]

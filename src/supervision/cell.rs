@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::policy::RestartHistory;
 use crate::clock::{self, Timestamp};
 
 /// Where an actor is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorState {
     /// An incarnation takes letters.
@@ -70,9 +71,10 @@ impl RestartReason {
 }
 
 /// A snapshot of one actor for status pages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ActorStatus {
     /// The actor's name, for example `cache`.
+    #[schema(value_type = String)]
     pub name: &'static str,
     /// Which of several of the same name (the worker's or credential's number).
     pub instance: usize,
@@ -87,6 +89,7 @@ pub struct ActorStatus {
     /// Letters taken from the inbox since the process started.
     pub handled: u64,
     /// When the present incarnation started, milliseconds since the Unix epoch.
+    #[schema(value_type = i64)]
     pub up_since: Timestamp,
 }
 

@@ -13,27 +13,59 @@ use slog::info;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Answer;
+use crate::breaker::Snapshot;
+use crate::cache::Cleared;
 use crate::clock;
+use crate::config::Described;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
+use crate::http::openapi::answers::{Reported, ResetDone};
+use crate::http::openapi::failures::{BadInput, NoAnswer, NotFound, Restarting};
+use crate::http::openapi::parameters::BreakerAction;
 use crate::http::state::Worker;
-use crate::metrics::{MetricsActor, RecentRequests, Report, Reset, SlowRequests};
+use crate::limits::TableStatus;
+use crate::metrics::{
+    MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
+};
 use crate::products::input::RawForm;
+use crate::supervision::ActorStatus;
 
 /// Longest wait for a report.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Requests listed when nothing is said.
 const LISTED: usize = 100;
 
-/// Every actor.
+/// Lists every actor.
+///
+/// Its state, restarts, last panic and queue.
+#[utoipa::path(
+    get,
+    path = "/admin/actors",
+    tag = "Admin",
+    operation_id = "listActors",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The actors.", body = Reported<Vec<ActorStatus>>),
+    ),
+)]
 pub async fn actors(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &worker.shared.supervisor.status())
 }
 
-/// Every breaker.
+/// Lists every circuit breaker.
+#[utoipa::path(
+    get,
+    path = "/admin/breakers",
+    tag = "Admin",
+    operation_id = "listBreakers",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The breakers.", body = Reported<Vec<Snapshot>>),
+    ),
+)]
 pub async fn breakers(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     let now = clock::monotonic();
     let all: Vec<_> = worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
@@ -41,6 +73,23 @@ pub async fn breakers(_: Admin, worker: Data<Worker>, context: Context) -> Answe
 }
 
 /// Opens, closes or resets a breaker.
+///
+/// An opened one stays open until it is closed or reset.
+#[utoipa::path(
+    post,
+    path = "/admin/breakers/{name}/{action}",
+    tag = "Admin",
+    operation_id = "moveBreaker",
+    params(
+        ("name" = String, Path, description = "The breaker, as `/admin/breakers` names it."),
+        ("action" = inline(BreakerAction), Path, description = "What to do with it."),
+    ),
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The breaker as it is now.", body = Reported<Snapshot>),
+        NotFound,
+    ),
+)]
 pub async fn move_breaker(
     _: Admin,
     worker: Data<Worker>,
@@ -71,7 +120,7 @@ pub async fn move_breaker(
 #[into_params(parameter_in = Query)]
 pub struct ClearForm {
     /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, example = "aliexpress:search:*")]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "aliexpress:search:*")]
     pub pattern: Option<Value>,
 }
 
@@ -89,6 +138,21 @@ fn text_of(field: &str, value: &Value) -> Result<String, ApiError> {
 }
 
 /// Drops entries from every tier.
+///
+/// All of them, or those whose key matches a pattern.
+#[utoipa::path(
+    post,
+    path = "/api/cache/clear",
+    tag = "Admin",
+    operation_id = "clearCache",
+    params(ClearForm),
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "How many entries went from each tier.", body = Reported<Cleared>),
+        BadInput,
+        NoAnswer,
+    ),
+)]
 pub async fn clear_cache(
     _: Admin,
     worker: Data<Worker>,
@@ -107,16 +171,31 @@ pub async fn clear_cache(
 #[serde(deny_unknown_fields)]
 pub struct InvalidateForm {
     /// One key.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
     pub key: Option<Value>,
     /// Glob over keys.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, example = "aliexpress:search:*")]
     pub pattern: Option<Value>,
 }
 
 impl RawForm for InvalidateForm {}
 
-/// Drops one key, or every key of a pattern.
+/// Drops one key, or every key of a pattern, from every tier.
+///
+/// Needs exactly one of `key` and `pattern`.
+#[utoipa::path(
+    post,
+    path = "/admin/cache/invalidate",
+    tag = "Admin",
+    operation_id = "invalidateCache",
+    request_body = InvalidateForm,
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "How many entries went from each tier.", body = Reported<Cleared>),
+        BadInput,
+        NoAnswer,
+    ),
+)]
 pub async fn invalidate(
     _: Admin,
     worker: Data<Worker>,
@@ -152,32 +231,96 @@ async fn clear(worker: &Worker, context: &Context, glob: &str, reason: &'static 
     envelope::own(&context.0, &cleared)
 }
 
-/// The accounts of the limiter.
+/// Shows the accounts of the rate limiter.
+#[utoipa::path(
+    get,
+    path = "/admin/rate-limit/status",
+    tag = "Admin",
+    operation_id = "getRateLimitStatus",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The accounts, by class of route.", body = Reported<TableStatus>),
+    ),
+)]
 pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &worker.shared.accounts.status())
 }
 
-/// The settings in force, secrets hidden.
+/// Lists the settings in force, secrets hidden.
+#[utoipa::path(
+    get,
+    path = "/admin/config",
+    tag = "Admin",
+    operation_id = "getConfig",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "Every setting, its value and what gave it.", body = Reported<Vec<Described>>),
+    ),
+)]
 pub async fn config(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &worker.shared.settings.describe())
 }
 
-/// Windows, percentiles and totals.
+/// Reports windows, percentiles and totals.
+#[utoipa::path(
+    get,
+    path = "/api/monitoring/metrics",
+    tag = "Admin",
+    operation_id = "getMonitoring",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The report.", body = Reported<MonitoringReport>),
+        Restarting,
+    ),
+)]
 pub async fn monitoring(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &ask(&worker, Report).await?)
 }
 
-/// The last requests.
+/// Lists the last requests, newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/monitoring/recent-requests",
+    tag = "Admin",
+    operation_id = "listRecentRequests",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "At most 100 requests.", body = Reported<Vec<RecentRequest>>),
+        Restarting,
+    ),
+)]
 pub async fn recent_requests(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &ask(&worker, RecentRequests { limit: LISTED }).await?)
 }
 
-/// The last slow requests.
+/// Lists the last slow requests, newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/monitoring/slow-requests",
+    tag = "Admin",
+    operation_id = "listSlowRequests",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "At most 100 requests.", body = Reported<Vec<RecentRequest>>),
+        Restarting,
+    ),
+)]
 pub async fn slow_requests(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &ask(&worker, SlowRequests { limit: LISTED }).await?)
 }
 
 /// Begins windows and lists anew; counters stay.
+#[utoipa::path(
+    post,
+    path = "/admin/monitoring/reset",
+    tag = "Admin",
+    operation_id = "resetMonitoring",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "It is done.", body = Reported<ResetDone>),
+        Restarting,
+    ),
+)]
 pub async fn reset_monitoring(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     ask(&worker, Reset).await?;
     info!(worker.shared.log, "admin reset monitoring"; "request_id" => &*context.0.id);

@@ -17,6 +17,9 @@ use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::QueryForm;
 use crate::http::middleware::admin::Admin;
+use crate::http::openapi::answers::{Reported, Struck};
+use crate::http::openapi::failures::{BadInput, NotFound};
+use crate::http::openapi::parameters::Fault;
 use crate::http::state::Worker;
 use crate::products::input::RawForm;
 use crate::supervision::Chaos;
@@ -36,6 +39,25 @@ pub struct HangForm {
 impl RawForm for HangForm {}
 
 /// Has every actor of a name panic, stop or hang once.
+///
+/// There with `CHAOS_ENABLED` only.
+#[utoipa::path(
+    post,
+    path = "/admin/chaos/actors/{name}/{fault}",
+    tag = "Chaos",
+    operation_id = "strikeActors",
+    params(
+        ("name" = String, Path, description = "The actors' name, as `/admin/actors` lists it."),
+        ("fault" = inline(Fault), Path, description = "What befalls them."),
+        HangForm,
+    ),
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "How many actors were struck.", body = Reported<Struck>),
+        BadInput,
+        NotFound,
+    ),
+)]
 pub async fn strike(
     _: Admin,
     worker: Data<Worker>,

@@ -15,17 +15,40 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 const PAGE: &str = include_str!("documents.html");
 
-/// The complete document.
+/// Shows this document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "Documents",
+    operation_id = "getOpenApi",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
+)]
 pub async fn openapi(worker: Data<Worker>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(worker.shared.openapi.clone())
 }
 
-/// The document for GPT Actions: the public operations only.
+/// Shows the document for GPT Actions: the public operations only.
+#[utoipa::path(
+    get,
+    path = "/openapi-gpt.json",
+    tag = "Documents",
+    operation_id = "getOpenApiForGpt",
+    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
+)]
 pub async fn openapi_gpt(worker: Data<Worker>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(worker.shared.openapi_gpt.clone())
 }
 
-/// The page.
+/// Shows this document as a page.
+///
+/// With a form to try every operation; needs no other file.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "Documents",
+    operation_id = "getDocs",
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
+)]
 pub async fn page() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")

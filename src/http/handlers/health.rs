@@ -15,6 +15,7 @@ use crate::breaker::State;
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
+use crate::http::openapi::answers::Reported;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
 use crate::supervision::ActorState;
@@ -44,6 +45,7 @@ pub struct Component {
 
 /// The whole.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = HealthReport)]
 pub struct Report {
     /// The worst that matters.
     pub status: Health,
@@ -56,19 +58,66 @@ pub struct Report {
     pub components: Vec<Component>,
 }
 
-/// The process runs.
+/// Tells whether the process runs; the short address for `/health/live`.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "Health",
+    operation_id = "health",
+    responses(
+        (status = 200, description = "The process runs.", body = Reported<Report>),
+    ),
+)]
+pub async fn health(worker: Data<Worker>, context: Context) -> Answer {
+    live(worker, context).await
+}
+
+/// Tells whether the process runs.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "Health",
+    operation_id = "healthLive",
+    responses(
+        (status = 200, description = "The process runs.", body = Reported<Report>),
+    ),
+)]
 pub async fn live(worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &report(&worker, Health::Healthy, Vec::new()))
 }
 
-/// The process can serve.
+/// Tells whether the process can serve.
+///
+/// From what was recorded while working; no upstream call is spent on it.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "Health",
+    operation_id = "healthReady",
+    responses(
+        (status = 200, description = "It can serve: `healthy` or `degraded`.", body = Reported<Report>),
+        (status = 503, description = "It cannot serve: `unhealthy`.", body = Reported<Report>),
+    ),
+)]
 pub async fn ready(worker: Data<Worker>, context: Context) -> Answer {
     let components = components(&worker);
     let whole = overall(&components);
     answer(&context, &report(&worker, whole, Vec::new()))
 }
 
-/// Every component.
+/// Tells how every component is.
+///
+/// Upstream, Redis, database, memory, disk, cache and actors, from what was recorded while working.
+#[utoipa::path(
+    get,
+    path = "/health/detailed",
+    tag = "Health",
+    operation_id = "healthDetailed",
+    responses(
+        (status = 200, description = "It can serve: `healthy` or `degraded`.", body = Reported<Report>),
+        (status = 503, description = "It cannot serve: `unhealthy`.", body = Reported<Report>),
+    ),
+)]
 pub async fn detailed(worker: Data<Worker>, context: Context) -> Answer {
     let components = components(&worker);
     let whole = overall(&components);

@@ -20,7 +20,7 @@ use crate::products::service::Served;
 /// What a handler gives back.
 pub type Answer = Result<HttpResponse, ApiError>;
 
-fn data(worker: &Worker, context: &RequestContext, served: &Served) -> HttpResponse {
+fn data(worker: &Worker, context: &RequestContext, served: Served) -> HttpResponse {
     let down = worker.products.cache().tables().degraded();
     envelope::answer(context, served, worker.shared.integration, &down)
 }

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
 use crate::metrics::{CacheTotals, Format, render};
 
@@ -65,8 +66,8 @@ pub struct Counts {
     pub hit_rate_percent: f64,
     /// All lookups.
     pub total_requests: u64,
-    /// The same by tier.
-    #[schema(value_type = Object)]
+    /// The same by tier; those that were never asked are absent.
+    #[schema(value_type = std::collections::BTreeMap<String, TierCounts>)]
     pub by_tier: serde_json::Value,
 }
 
@@ -94,7 +95,16 @@ pub struct Impact {
     pub cache_efficiency: &'static str,
 }
 
-/// How the service is.
+/// Tells how the service is.
+#[utoipa::path(
+    get,
+    path = "/api/status",
+    tag = "Status",
+    operation_id = "getStatus",
+    responses(
+        (status = 200, description = "The status.", body = Reported<Status>),
+    ),
+)]
 pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
     let shared = &worker.shared;
     let (now, wall) = (clock::monotonic(), clock::now());
@@ -114,7 +124,18 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &status)
 }
 
-/// How the cache does.
+/// Tells how the cache does.
+///
+/// Counts are exact and begin with the process.
+#[utoipa::path(
+    get,
+    path = "/api/cache/stats",
+    tag = "Status",
+    operation_id = "getCacheStats",
+    responses(
+        (status = 200, description = "Counts by tier.", body = Reported<CacheStats>),
+    ),
+)]
 pub async fn cache_stats(worker: Data<Worker>, context: Context) -> Answer {
     let totals = worker.shared.metrics.cache().totals();
     let tables = worker.products.cache().tables();
@@ -161,7 +182,20 @@ fn efficiency(totals: &CacheTotals) -> &'static str {
     }
 }
 
-/// The scrape.
+/// Shows every metric for Prometheus.
+///
+/// In the OpenMetrics format where `Accept` asks for it.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "Status",
+    operation_id = "getMetrics",
+    responses((
+        status = 200,
+        description = "Every metric.",
+        content((String = "text/plain"), (String = "application/openmetrics-text")),
+    )),
+)]
 pub async fn metrics(worker: Data<Worker>, request: HttpRequest) -> Answer {
     let shared = &worker.shared;
     let tables = worker.products.cache().tables();

@@ -18,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use self::shard::{AccountKey, Shard};
 use super::admission::{Admission, Decision, RuleKind};
@@ -48,7 +49,7 @@ impl Default for TableSettings {
 }
 
 /// What the limits did in one class since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ClassStatus {
     /// Accounts kept now.
     pub entries: usize,
@@ -61,7 +62,7 @@ pub struct ClassStatus {
 }
 
 /// What the table holds and what it refused since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TableStatus {
     /// Accounts kept at most.
     pub capacity: usize,

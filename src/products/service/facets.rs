@@ -6,10 +6,11 @@
 use serde_json::Value;
 
 use super::{ProductService, Scope, Served, parsed, serialised};
+use crate::cache::CacheKey;
 use crate::failure::Failure;
 use crate::products::answer::CategoriesData;
 use crate::products::categories;
-use crate::products::key::Operation;
+use crate::products::key::{self, Operation};
 use crate::products::orders::{self, OrdersQuery};
 
 impl ProductService {
@@ -19,7 +20,9 @@ impl ProductService {
     /// No usable answer anywhere.
     pub async fn categories(&self, scope: &Scope) -> Result<Served, Failure> {
         let digest = |result: Option<&Value>| categories::digest(result.unwrap_or(&Value::Null));
-        self.one(scope, Operation::Categories, categories::request(), false, digest).await
+        let request = categories::request();
+        let key = CacheKey::new(key::key(Operation::Categories, &request, true));
+        self.one(scope, Operation::Categories, key, false, || request, digest).await
     }
 
     /// The children of one category; `None` when there is no such category.

@@ -23,7 +23,7 @@ use slog::{Logger, warn};
 
 use super::answer::{DEGRADED_VALIDATION, Digested};
 use super::dropped::Dropped;
-use super::key::{self, Operation};
+use super::key::Operation;
 use crate::cache::{Answer, CacheClient, CacheKey, Lifetimes, Loaded, Loader, Plan, Tier};
 use crate::clock;
 use crate::config::{Cache as CacheSettings, Features, Rollout};
@@ -182,17 +182,17 @@ impl ProductService {
         &self,
         scope: &Scope,
         operation: Operation,
-        request: Request,
+        key: CacheKey,
         reload: bool,
+        request: impl FnOnce() -> Request,
         digest: impl Fn(Option<&Value>) -> Digested<T> + Send + Sync + 'static,
     ) -> Result<Served, Failure> {
         let validate = self.validates(scope);
         if !self.caches(scope) {
-            return self.uncached(scope, request, digest).await;
+            return self.uncached(scope, request(), digest).await;
         }
-        let key = CacheKey::new(key::key(operation, &request, validate));
         let lifetimes = self.lifetimes(operation);
-        let plan = || self.plan(lifetimes, reload, self.loader(scope, request, digest));
+        let plan = || self.plan(lifetimes, reload, self.loader(scope, request(), digest));
         let answer = if reload {
             self.cache.reload(lifetimes.kind, key, scope.deadline, plan()).await?
         } else {

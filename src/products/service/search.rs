@@ -4,17 +4,19 @@
 //! which is cached by itself and shared with plain searches; choosing and ranking is done each time
 //! on its page, links come from their own cache. A link that cannot be had leaves the plain address.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{DEGRADED_UPSTREAM, ProductService, Scope, Served, parsed, serialised};
-use crate::cache::Tier;
+use crate::cache::{CacheKey, Tier};
 use crate::failure::Failure;
-use crate::products::answer::{DEGRADED_LINKS, SearchData};
-use crate::products::key::Operation;
+use crate::products::answer::{DEGRADED_LINKS, Digested, SearchData};
+use crate::products::key::{self, Operation};
 use crate::products::links;
 use crate::products::product::Product;
 use crate::products::query::SearchQuery;
-use crate::products::search::{self, Among};
+use crate::products::search::{self, Among, Prepared};
 use crate::products::smart;
 use crate::products::smart_match::{self, SmartMatchQuery};
 use crate::products::smart_query::SmartQuery;
@@ -24,16 +26,8 @@ impl ProductService {
     ///
     /// # Errors
     /// No usable answer anywhere.
-    pub async fn search(&self, scope: &Scope, query: SearchQuery) -> Result<Served, Failure> {
-        self.page(scope, query, Among::All, false).await
-    }
-
-    /// One page of hot products.
-    ///
-    /// # Errors
-    /// No usable answer anywhere.
-    pub async fn hot(&self, scope: &Scope, query: SearchQuery) -> Result<Served, Failure> {
-        self.page(scope, query, Among::Hot, false).await
+    pub async fn search(&self, scope: &Scope, search: &Prepared) -> Result<Served, Failure> {
+        self.page(scope, search, false).await
     }
 
     /// One page of a search, past every tier; nothing is stored.
@@ -45,33 +39,26 @@ impl ProductService {
         scope: &Scope,
         query: SearchQuery,
     ) -> Result<Served, Failure> {
-        let validate = self.validates(scope);
         let request = search::request(&query, Among::All);
-        let digest = move |result: Option<&Value>| match result {
-            Some(result) => search::digest(result, &query, validate),
-            None => search::nothing(&query),
-        };
+        let digest = digest(Arc::new(query), self.validates(scope));
         self.uncached(scope, request, digest).await
     }
 
     async fn page(
         &self,
         scope: &Scope,
-        query: SearchQuery,
-        among: Among,
+        search: &Prepared,
         reload: bool,
     ) -> Result<Served, Failure> {
         let validate = self.validates(scope);
-        let request = search::request(&query, among);
-        let operation = match among {
+        let operation = match search.among {
             Among::All => Operation::Search,
             Among::Hot => Operation::Hot,
         };
-        let digest = move |result: Option<&Value>| match result {
-            Some(result) => search::digest(result, &query, validate),
-            None => search::nothing(&query),
-        };
-        self.one(scope, operation, request, reload, digest).await
+        let request = || search::request(&search.query, search.among);
+        let digest = digest(Arc::clone(&search.query), validate);
+        let key = if validate { &search.key } else { &search.unvalidated };
+        self.one(scope, operation, key.clone(), reload, request, digest).await
     }
 
     /// One page of a search, chosen, ranked and with links.
@@ -80,7 +67,8 @@ impl ProductService {
     /// No usable page anywhere. Links that fail are no error.
     pub async fn smart_search(&self, scope: &Scope, query: SmartQuery) -> Result<Served, Failure> {
         let reload = query.force_refresh;
-        let mut page = self.page(scope, query.search.clone(), Among::All, reload).await?;
+        let search = Prepared::new(query.search.clone(), Among::All);
+        let mut page = self.page(scope, &search, reload).await?;
         let found: SearchData = parsed(&page.body)?;
         let (mut products, left_out) = smart::select(found.products.clone(), &query);
         self.count(&left_out);
@@ -127,6 +115,18 @@ impl ProductService {
         let digest = move |result: Option<&Value>| {
             smart_match::digest(result.unwrap_or(&Value::Null), &query, validate)
         };
-        self.one(scope, Operation::SmartMatch, request, false, digest).await
+        let key = CacheKey::new(key::key(Operation::SmartMatch, &request, validate));
+        self.one(scope, Operation::SmartMatch, key, false, || request, digest).await
+    }
+}
+
+/// What is made of the upstream's result for `query`.
+fn digest(
+    query: Arc<SearchQuery>,
+    validate: bool,
+) -> impl Fn(Option<&Value>) -> Digested<SearchData> + Send + Sync + 'static {
+    move |result| match result {
+        Some(result) => search::digest(result, &query, validate),
+        None => search::nothing(&query),
     }
 }

@@ -6,7 +6,9 @@
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A currency of the upstream's list, or the one that its untargeted prices are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,6 +214,39 @@ impl OrderStatus {
         Self::ALL.into_iter().find(|known| known.code().eq_ignore_ascii_case(code))
     }
 }
+
+/// The schema of a word that must be one of `words`.
+fn one_of(words: impl IntoIterator<Item = &'static str>, meaning: &str) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .description(Some(meaning))
+        .into()
+}
+
+impl PartialSchema for Currency {
+    fn schema() -> RefOr<Schema> {
+        one_of(Self::REQUESTABLE.map(Self::code), "A currency; upper or lower case.")
+    }
+}
+
+impl ToSchema for Currency {}
+
+impl PartialSchema for Language {
+    fn schema() -> RefOr<Schema> {
+        one_of(Self::ALL.map(Self::code), "A language; upper or lower case.")
+    }
+}
+
+impl ToSchema for Language {}
+
+impl PartialSchema for OrderStatus {
+    fn schema() -> RefOr<Schema> {
+        one_of(Self::ALL.map(Self::code), "State of an order; upper or lower case.")
+    }
+}
+
+impl ToSchema for OrderStatus {}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,202 @@
+//! The documents hold what is served, and what is served is described as it is.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
+use actix_web::http::header::HeaderMap;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::gpt::PUBLIC;
+use super::{complete, failures, for_gpt};
+use crate::clock;
+use crate::http::context::RequestContext;
+use crate::http::envelope::{self, Integration};
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::routes;
+use crate::limits::Class;
+use crate::products::service::Served;
+
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn object(value: &Value) -> &serde_json::Map<String, Value> {
+    value.as_object().unwrap()
+}
+
+/// Path, method and operation of everything in a document.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut all = Vec::new();
+    for (path, item) in object(&document["paths"]) {
+        for (method, operation) in object(item) {
+            all.push((path.clone(), method.to_uppercase(), operation.clone()));
+        }
+    }
+    all
+}
+
+/// Every reference anywhere in `value`.
+fn references(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get("$ref").and_then(Value::as_str).map(str::to_owned);
+            own.into_iter().chain(fields.values().flat_map(references)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn documents_and_routes_hold_the_same_addresses_and_methods() {
+    let documented: BTreeSet<_> = operations(&read(&complete()))
+        .into_iter()
+        .map(|(path, method, _)| (path, method))
+        .collect();
+    let served: BTreeSet<_> = routes::all()
+        .flat_map(|address| {
+            // HEAD is answered wherever GET is, and described by it.
+            let methods = address.allow.split(", ").filter(|method| *method != "HEAD");
+            methods.map(|method| (address.template.to_owned(), method.to_owned()))
+        })
+        .collect();
+    assert_eq!(documented, served);
+}
+
+#[test]
+fn every_operation_is_complete() {
+    let document = read(&complete());
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        let id = operation["operationId"].as_str().unwrap().to_owned();
+        assert!(ids.insert(id), "{place}: the operation id stands twice");
+        assert!(!operation["summary"].as_str().unwrap().is_empty(), "{place}");
+        let tag = &operation["tags"][0];
+        let tags = document["tags"].as_array().unwrap();
+        assert!(tags.iter().any(|known| known["name"] == *tag), "{place}: {tag}");
+        let placeholders = path.matches('{').count();
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path").count();
+        assert_eq!(in_path, placeholders, "{place}");
+        for parameter in parameters {
+            assert!(parameter["description"].is_string(), "{place}: {parameter}");
+            assert!(!parameter["schema"].to_string().contains("null"), "{place}: {parameter}");
+        }
+        assert!(operation["responses"]["200"]["content"].is_object(), "{place}");
+        assert!(operation["responses"]["500"].is_object(), "{place}");
+    }
+}
+
+#[test]
+fn limits_keys_and_bodies_are_described_where_they_apply() {
+    let document = read(&complete());
+    for (path, method, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        let address = routes::all().find(|address| address.template == path).unwrap();
+        let responses = &operation["responses"];
+        let limited = address.class != Class::Exempt;
+        assert_eq!(responses["429"].is_object(), limited, "{place}");
+        assert_eq!(responses["401"].is_object(), limited, "{place}");
+        assert_eq!(responses["200"]["headers"]["RateLimit"].is_object(), limited, "{place}");
+        assert!(responses["200"]["headers"]["X-Request-ID"].is_object(), "{place}");
+        let for_admin = operation["security"].to_string().contains("x-admin-key");
+        assert_eq!(responses["403"].is_object(), for_admin, "{place}");
+        assert_eq!(for_admin, matches!(operation["tags"][0].as_str(), Some("Admin" | "Chaos")));
+        let body = operation["requestBody"].is_object();
+        assert_eq!(responses["413"].is_object() && responses["415"].is_object(), body, "{place}");
+    }
+}
+
+#[test]
+fn references_lead_somewhere_and_no_schema_is_left_over() {
+    for document in [read(&complete()), read(&for_gpt())] {
+        let references: BTreeSet<_> = references(&document).into_iter().collect();
+        for reference in &references {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        for name in object(&document["components"]["schemas"]).keys() {
+            let reference = format!("#/components/schemas/{name}");
+            assert!(references.contains(&reference), "{reference} is not used");
+        }
+    }
+}
+
+#[test]
+fn errors_are_described_by_their_own_codes() {
+    let document = read(&complete());
+    let any = &document["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
+    assert_eq!(any.as_array().unwrap().len(), failures::ALL.len());
+    for (path, method, operation) in operations(&document) {
+        for (status, response) in object(&operation["responses"]) {
+            let body = &response["content"]["application/json"]["schema"];
+            let Some(codes) = body["allOf"][1]["properties"]["code"]["enum"].as_array() else {
+                continue;
+            };
+            for code in codes {
+                let known = failures::ALL.into_iter().find(|known| known.as_str() == code);
+                let right = known.map(|known: ErrorCode| known.status().as_str().to_owned());
+                assert_eq!(right.as_ref(), Some(status), "{method} {path}: {code}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gpt_actions_get_nine_harmless_operations() {
+    let document = read(&for_gpt());
+    let all = operations(&document);
+    let ids: BTreeSet<_> =
+        all.iter().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids, BTreeSet::from(PUBLIC));
+    assert_eq!(all.len(), PUBLIC.len());
+    for (path, _, operation) in &all {
+        assert!(path.starts_with("/api/"), "{path}");
+        let description = operation["description"].as_str().unwrap();
+        assert!(description.chars().count() <= 300, "{path}: {description}");
+        assert_eq!(operation["x-openai-isConsequential"], false, "{path}");
+    }
+    assert_eq!(object(&document["components"]["securitySchemes"]).len(), 1);
+    assert!(document["servers"][0]["url"].as_str().unwrap().starts_with('/'));
+}
+
+/// The names in a written envelope and in its metadata are exactly those its schema requires.
+fn has_the_fields_of(response: HttpResponse, schema: &str, absent: &[&str]) {
+    let body = response.into_body().try_into_bytes().unwrap();
+    let written: Value = serde_json::from_slice(&body).unwrap();
+    let document = read(&complete());
+    let envelope = &document["components"]["schemas"][schema];
+    let metadata = envelope["properties"]["metadata"]["$ref"].as_str().unwrap();
+    let metadata = document.pointer(metadata.strip_prefix('#').unwrap()).unwrap();
+    for (written, schema) in [(&written, envelope), (&written["metadata"], metadata)] {
+        let written: BTreeSet<_> = object(written).keys().cloned().collect();
+        let described = object(&schema["properties"]).keys();
+        let expected = described.filter(|name| !absent.contains(&name.as_str())).cloned();
+        assert_eq!(written, expected.collect(), "{schema}");
+    }
+}
+
+#[test]
+fn envelopes_are_described_as_they_are_written() {
+    let now = clock::monotonic();
+    let context = RequestContext::begin(&HeaderMap::new(), now, Duration::from_secs(1));
+    let own = envelope::own(&context, &serde_json::json!({})).unwrap();
+    has_the_fields_of(own, "Reported_Status", &[]);
+    let served = Served {
+        body: Bytes::from_static(b"{}"),
+        origin: None,
+        degraded: Vec::new(),
+        empty: false,
+    };
+    let integration = Integration { name: "simulator" };
+    let fetched = envelope::answer(&context, &served, integration, &[]);
+    has_the_fields_of(fetched, "Fetched_SearchData", &[]);
+    let error = ApiError::new(ErrorCode::NotFound);
+    has_the_fields_of(envelope::error(&context, &error), "Error", &["retry_after"]);
+    let error = ApiError::new(ErrorCode::Overloaded).retry_after(Duration::from_secs(1));
+    has_the_fields_of(envelope::error(&context, &error), "Error", &[]);
+}
