@@ -120,7 +120,7 @@ pub async fn move_breaker(
 #[into_params(parameter_in = Query)]
 pub struct ClearForm {
     /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "aliexpress:search:*")]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
     pub pattern: Option<Value>,
 }
 
@@ -174,7 +174,7 @@ pub struct InvalidateForm {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
     pub key: Option<Value>,
     /// Glob over keys.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, example = "aliexpress:search:*")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
     pub pattern: Option<Value>,
 }
 
