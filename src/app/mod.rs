@@ -21,6 +21,9 @@ mod simulator;
 mod stores;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;

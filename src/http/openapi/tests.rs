@@ -193,7 +193,7 @@ fn envelopes_are_described_as_they_are_written() {
         empty: false,
     };
     let integration = Integration { name: "simulator" };
-    let fetched = envelope::answer(&context, &served, integration, &[]);
+    let fetched = envelope::answer(&context, served, integration, &[]);
     has_the_fields_of(fetched, "Fetched_SearchData", &[]);
     let error = ApiError::new(ErrorCode::NotFound);
     has_the_fields_of(envelope::error(&context, &error), "Error", &["retry_after"]);
