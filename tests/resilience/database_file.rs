@@ -119,7 +119,7 @@ fn a_place_that_cannot_be_written_at_the_start_is_no_reason_not_to_serve() {
     let unwritable = folder.path().join("a-file").join("gateway.db");
     let plan = Plan::in_folder(folder.path())
         .with("DATABASE_URL", format!("sqlite://{}", unwritable.display()));
-    goes_on_without(&plan);
+    goes_on_without(&plan, folder.path());
 }
 
 #[test]
@@ -127,12 +127,12 @@ fn a_file_that_is_locked_at_the_start_is_no_reason_not_to_serve() {
     let folder = tempfile::tempdir().unwrap();
     let mut beside = connect(&folder.path().join("gateway.db"));
     beside.batch_execute("CREATE TABLE held (n INTEGER); BEGIN EXCLUSIVE").unwrap();
-    goes_on_without(&Plan::in_folder(folder.path()));
+    goes_on_without(&Plan::in_folder(folder.path()), folder.path());
 }
 
 /// Answers from memory and upstream, and says that the third tier is missing.
-fn goes_on_without(plan: &Plan) {
-    let mut front = Front::start_as(plan);
+fn goes_on_without(plan: &Plan, folder: &Path) {
+    let mut front = Front::start_as(plan, folder);
     let first = front.ask(1);
     assert_eq!((first.tier.as_str(), first.misses("database")), ("none", true));
     assert_eq!(front.ask(1).tier, "memory");

@@ -2,7 +2,7 @@
 //!
 //! Owns: the process, asking it for what no tier holds, and reading what it says of itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use breakwater::clock;
@@ -36,26 +36,39 @@ impl Told {
 
 /// A running gateway.
 pub(crate) struct Front {
-    gateway: Running,
+    gateway: Option<Running>,
     connection: Connection,
     asked: u32,
+    log: PathBuf,
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(log) = std::fs::read_to_string(&self.log)
+        {
+            let lines: Vec<_> = log.lines().rev().take(40).collect();
+            eprintln!("the gateway's last lines, newest first:\n{}", lines.join("\n"));
+        }
+    }
 }
 
 impl Front {
     /// A gateway with its database in `folder`, and Redis at `redis` if there is one.
     pub(crate) fn start(folder: &Path, redis: Option<&str>) -> Self {
         let plan = Plan::in_folder(folder).with("HTTP_WORKERS", "2");
-        Self::start_as(&match redis {
+        let plan = match redis {
             Some(url) => plan.with("REDIS_URL", url),
             None => plan,
-        })
+        };
+        Self::start_as(&plan, folder)
     }
 
-    /// A gateway by this plan.
-    pub(crate) fn start_as(plan: &Plan) -> Self {
+    /// A gateway by this plan, which was made for `folder`.
+    pub(crate) fn start_as(plan: &Plan, folder: &Path) -> Self {
         let gateway = plan.start();
         let connection = gateway.connection();
-        Self { gateway, connection, asked: 0 }
+        Self { gateway: Some(gateway), connection, asked: 0, log: folder.join("gateway.log") }
     }
 
     /// Asks for one page, the same for the same number; it must be answered with 200 and in time.
@@ -99,14 +112,18 @@ impl Front {
         asked
     }
 
-    /// What `/health/detailed` says of a component; the whole must be answered with 200.
+    /// What `/health/detailed` says of a component. A tier that is down is no reason for another
+    /// status than 200; actors that a busy machine holds up are.
     pub(crate) fn health_of(&mut self, component: &str) -> String {
         let answer = self.connection.get("/health/detailed").expect("the gateway answers");
         let body = answer.json();
-        assert_eq!(answer.status, 200, "{body}");
         let components = body["data"]["components"].as_array().expect("components").clone();
-        let found = components.iter().find(|found| found["name"] == component);
-        found.expect("it is named")["status"].as_str().expect("a word").to_owned()
+        let status_of = |name: &str| {
+            let found = components.iter().find(|found| found["name"] == name);
+            found.expect("it is named")["status"].as_str().expect("a word").to_owned()
+        };
+        assert!(answer.status == 200 || status_of("actors") == "unhealthy", "{body}");
+        status_of(component)
     }
 
     /// Waits until `/health/detailed` says this of a component, asking for nothing else.
@@ -131,15 +148,17 @@ impl Front {
 
     /// `POST` as an admin.
     pub(crate) fn admin(&self, path: &str) -> Value {
-        let answer = self.gateway.admin().post(path).expect("the gateway answers");
+        let gateway = self.gateway.as_ref().expect("it runs");
+        let answer = gateway.admin().post(path).expect("the gateway answers");
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     }
 
     /// Ends it; it must end well.
-    pub(crate) fn stop(self) {
-        drop(self.connection);
-        self.gateway.stop();
+    pub(crate) fn stop(mut self) {
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop();
+        }
     }
 }
 

@@ -9,6 +9,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::cognitive_complexity,
     reason = "the whole crate is a test, and each tells one story from beginning to end"
 )]

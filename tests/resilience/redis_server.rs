@@ -87,10 +87,8 @@ fn corrupt(front: &mut Front) -> f64 {
 fn what_memory_lacks_comes_from_redis_and_is_promoted() {
     let redis = Redis::start();
     let (mut first, _folder) = another(&redis);
-    assert_eq!(first.ask(0).tier, "none");
-    assert_eq!(first.ask(0).tier, "memory");
-    redis.command(&[b"FLUSHALL"]);
     let number = store_one(&mut first, &redis);
+    assert_eq!(first.ask(number).tier, "memory");
     first.stop();
     let (mut second, _folder) = asked_anew(&redis, number, |_, told| told.tier == "redis");
     assert_eq!(second.ask(number).tier, "memory", "promoted");

@@ -63,37 +63,51 @@ pub(crate) async fn hang<S: Subject>() {
 }
 
 async fn moved_to_a_new_thread<S: Subject>() {
-    let stage = Stage::<S>::with_room_for(ROOM);
-    let handle = stage.start();
-    stage.subject.leave_a_mark(&handle).await;
-    let before = clock::monotonic();
-    assert_eq!(stage.supervisor.strike(S::NAME, Chaos::Hang(Duration::from_secs(5))), 1);
-    // Sent before anyone knows of the hang: waits in the inbox and is answered by the successor.
-    assert_eq!(S::ask(&handle).await, Ok(()));
-    let waited = clock::monotonic() - before;
-    assert!(waited < Duration::from_secs(2), "answered only after {waited:?}");
-    assert!(stage.subject.finds_the_mark(&handle).await, "the table was forgotten");
-    assert_eq!(stage.status().restarts, 1);
-    assert_eq!((stage.notes.count("hung"), stage.notes.count("hang")), (1, 1));
+    for _ in 0..3 {
+        let stage = Stage::<S>::with_room_for(ROOM);
+        let handle = stage.start();
+        stage.subject.leave_a_mark(&handle).await;
+        let before = clock::monotonic();
+        assert_eq!(stage.supervisor.strike(S::NAME, Chaos::Hang(Duration::from_secs(5))), 1);
+        // Sent before anyone knows of the hang: waits in the inbox and is answered by the successor.
+        assert_eq!(S::ask(&handle).await, Ok(()));
+        if clock::monotonic() - before >= Duration::from_secs(2) {
+            continue; // The machine stood still meanwhile, or it is slow: that shows again.
+        }
+        assert!(stage.subject.finds_the_mark(&handle).await, "the table was forgotten");
+        assert_eq!(stage.status().restarts, 1);
+        assert_eq!((stage.notes.count("hung"), stage.notes.count("hang")), (1, 1));
+        return;
+    }
+    panic!("never answered within two seconds");
 }
 
 async fn reported_and_recovered<S: Subject>() {
-    let stage = Stage::<S>::with_room_for(ROOM);
-    let (handle, _worker) = stage.start_elsewhere();
-    stage.subject.leave_a_mark(&handle).await;
     let hang = Duration::from_secs(2);
-    let before = clock::monotonic();
-    assert_eq!(stage.supervisor.strike(S::NAME, Chaos::Hang(hang)), 1);
-    until("the hang is reported", || stage.status().state == ActorState::Hung).await;
-    assert_eq!(S::ask(&handle).await, Err(AskError::NotDelivered(Refusal::Down)));
-    assert_eq!(S::tell(&handle), Err(Refusal::Down));
-    until("it recovers", || stage.status().state == ActorState::Running).await;
-    let lasted = clock::monotonic() - before;
-    assert!(lasted >= hang, "reported well after {lasted:?}, while it still hung");
-    until("the recovery is told", || stage.notes.count("recovered") == 1).await;
-    assert_eq!(S::ask(&handle).await, Ok(()));
-    assert!(stage.subject.finds_the_mark(&handle).await, "the table was forgotten");
-    assert_eq!((stage.notes.count("hung"), stage.status().restarts), (1, 0));
+    for _ in 0..LOOKS {
+        let stage = Stage::<S>::with_room_for(ROOM);
+        let (handle, _worker) = stage.start_elsewhere();
+        stage.subject.leave_a_mark(&handle).await;
+        let before = clock::monotonic();
+        assert_eq!(stage.supervisor.strike(S::NAME, Chaos::Hang(hang)), 1);
+        let over = || clock::monotonic() - before > hang;
+        until("the hang is reported", || stage.status().state == ActorState::Hung || over()).await;
+        let asked = S::ask(&handle).await;
+        let told = S::tell(&handle);
+        if over() {
+            continue; // The machine stood still for as long as it hung; once more.
+        }
+        assert_eq!(asked, Err(AskError::NotDelivered(Refusal::Down)));
+        assert_eq!(told, Err(Refusal::Down));
+        until("it recovers", || stage.status().state == ActorState::Running).await;
+        assert!(over(), "reported well after {:?}, while it hung", clock::monotonic() - before);
+        until("the recovery is told", || stage.notes.count("recovered") == 1).await;
+        assert_eq!(S::ask(&handle).await, Ok(()));
+        assert!(stage.subject.finds_the_mark(&handle).await, "the table was forgotten");
+        assert_eq!((stage.notes.count("hung"), stage.status().restarts), (1, 0));
+        return;
+    }
+    panic!("it was never caught hanging");
 }
 
 /// More letters than there is room for.
