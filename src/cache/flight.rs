@@ -16,7 +16,7 @@ use super::key::CacheKey;
 use super::plan::{Loaded, Plan};
 use super::tables::CacheTables;
 use super::tiers::Tier;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 use crate::supervision::spawn_watched;
 
@@ -49,7 +49,11 @@ pub(super) fn take_off(
         match tables.flights().board(key) {
             Boarding::Passenger(ticket) => boarded.push(Boarded { ticket, collapsed: true }),
             Boarding::Pilot(pilot, ticket) => {
-                legs.push(Leg { place: *place, pilot, announced: false });
+                if let Some(entry) = landed_meanwhile(tables, key, plan) {
+                    pilot.announce(Ok((entry, Tier::Memory)));
+                } else {
+                    legs.push(Leg { place: *place, pilot, announced: false });
+                }
                 boarded.push(Boarded { ticket, collapsed: false });
             }
         }
@@ -59,6 +63,18 @@ pub(super) fn take_off(
         spawn_watched("cache-flight", Arc::clone(&tables.observer), journey);
     }
     boarded
+}
+
+/// What spares a flight: another may have landed, or failed to refresh, between the caller's look
+/// into memory and now. Whoever lands puts into memory before the key is free, so that a new pilot
+/// who looks again finds it.
+fn landed_meanwhile(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Option<Arc<Entry>> {
+    if plan.reload {
+        return None;
+    }
+    let now = clock::now();
+    let (entry, freshness) = tables.look(key, now)?;
+    (freshness == Freshness::Fresh || !entry.may_refresh(now)).then_some(entry)
 }
 
 async fn fly(tables: CacheTables, mut legs: Vec<Leg>, plan: Plan) {
@@ -90,10 +106,8 @@ async fn look_behind(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan, tie
     let now = clock::now();
     let mut going_on = Vec::new();
     for (mut leg, entry) in std::mem::take(legs).into_iter().zip(found) {
-        let freshness = entry.as_ref().map_or(Freshness::Dead, |entry| judge(entry, now));
-        if let Some(entry) = entry {
-            promote(tables, &mut leg, entry, tier);
-        }
+        let freshness =
+            entry.map_or(Freshness::Dead, |entry| promote(tables, &mut leg, entry, tier, now));
         if freshness != Freshness::Fresh {
             going_on.push(leg);
         }
@@ -101,16 +115,28 @@ async fn look_behind(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan, tie
     *legs = going_on;
 }
 
-/// Lifts a find into memory, unless something newer is there already, and announces it.
-fn promote(tables: &CacheTables, leg: &mut Leg, entry: Entry, tier: Tier) {
+/// Lifts a find into memory and announces it, or what memory holds if that is usable and newer;
+/// says how fresh what was announced is.
+fn promote(
+    tables: &CacheTables,
+    leg: &mut Leg,
+    entry: Entry,
+    tier: Tier,
+    now: Timestamp,
+) -> Freshness {
     let key = leg.pilot.key();
-    let newer = tables.memory.get(key).is_some_and(|held| held.stored_at > entry.stored_at);
-    if !newer {
+    let held = tables.look(key, now).filter(|(held, _)| held.stored_at > entry.stored_at);
+    let (entry, tier, freshness) = if let Some((held, freshness)) = held {
+        (held, Tier::Memory, freshness)
+    } else {
+        let freshness = judge(&entry, now);
         let entry = Arc::new(entry);
         tables.memory.put(key.clone(), Arc::clone(&entry));
-        leg.pilot.announce(Ok((entry, tier)));
-        leg.announced = true;
-    }
+        (entry, tier, freshness)
+    };
+    leg.pilot.announce(Ok((entry, tier)));
+    leg.announced = true;
+    freshness
 }
 
 async fn load(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan) {

@@ -4,6 +4,7 @@
 //! ends here as a miss with a count; only a clean-up reports what it could not reach.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -116,12 +117,20 @@ impl CacheTables {
                 self.metrics.writes_dropped(Tier::Database.label(), 1);
             }
         }
-        if let Some(redis) = &self.redis
-            && let Err(error) = redis.put(key, entry, clock::now()).await
-        {
+        let Some(redis) = &self.redis else { return };
+        let started = clock::monotonic();
+        let stored = redis.put(key, entry, clock::now()).await;
+        self.took(kind, "put_redis", started);
+        if let Err(error) = stored {
             self.metrics.writes_dropped(Tier::Redis.label(), 1);
             self.tier_failed(kind, Tier::Redis, &error);
         }
+    }
+
+    /// Notes how long an operation of a tier behind memory took; memory's own take microseconds.
+    fn took(&self, kind: &'static str, operation: &'static str, started: Instant) {
+        let duration = clock::monotonic().saturating_duration_since(started);
+        self.metrics.latency(kind, operation).observe(duration);
     }
 
     /// What Redis holds under `keys`.
@@ -131,7 +140,9 @@ impl CacheTables {
         keys: &[&CacheKey],
     ) -> Vec<Option<Entry>> {
         let Some(redis) = &self.redis else { return none_of(keys) };
+        let started = clock::monotonic();
         let found = redis.get(keys).await;
+        self.took(kind, "get_redis", started);
         self.understood(kind, Tier::Redis, keys, found)
     }
 
@@ -142,7 +153,9 @@ impl CacheTables {
         keys: &[&CacheKey],
     ) -> Vec<Option<Entry>> {
         let Some(database) = &self.database else { return none_of(keys) };
+        let started = clock::monotonic();
         let found = database.get(keys).await;
+        self.took(kind, "get_database", started);
         self.understood(kind, Tier::Database, keys, found)
     }
 

@@ -27,6 +27,11 @@ const LEND_TIMEOUT: Duration = Duration::from_millis(200);
 const PRAGMAS: &str = "PRAGMA busy_timeout = 200; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;";
 
+/// Longest wait at the start, where waiting is better than going on without a database.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for locks of another process, one that is about to end perhaps.
+const START_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL;";
+
 /// The database could not be opened.
 #[derive(Debug)]
 pub struct DatabaseError(String);
@@ -80,6 +85,10 @@ pub fn open(path: &Path, size: u32, now: Timestamp) -> Result<Opened, DatabaseEr
 }
 
 fn try_open(path: &Path, size: u32) -> Result<Pool, DatabaseError> {
+    // Alone, before the pool opens connections in the background: the change to WAL needs the
+    // file for itself, and SQLite refuses it at once, without waiting, when two try it together.
+    let mut first = first_connection(path)?;
+    migrate(&mut first)?;
     let manager = ConnectionManager::<Connection>::new(path.to_string_lossy());
     let pool = Pool::builder()
         .max_size(size)
@@ -89,21 +98,23 @@ fn try_open(path: &Path, size: u32) -> Result<Pool, DatabaseError> {
         .connection_customizer(Box::new(Pragmas))
         .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
         .build_unchecked(manager);
-    // The pool's own error says only "timed out"; the first connection tells the cause.
-    first_connection(path)?;
-    let mut connection = pool.get().map_err(|error| DatabaseError(error.to_string()))?;
-    migrate(&mut connection)?;
+    // Held until the pool has one of its own: the last to close the file would take the WAL away.
+    let lent = pool.get_timeout(START_TIMEOUT);
+    drop(lent.map_err(|error| DatabaseError(error.to_string()))?);
+    drop(first);
     Ok(pool)
 }
 
-fn first_connection(path: &Path) -> Result<(), DatabaseError> {
+/// A connection of its own, which tells what is wrong; the pool's error says only "timed out".
+fn first_connection(path: &Path) -> Result<Connection, DatabaseError> {
     use diesel::Connection as _;
     let mut connection = Connection::establish(&path.to_string_lossy())
         .map_err(|error| DatabaseError(error.to_string()))?;
     connection
-        .batch_execute(PRAGMAS)
+        .batch_execute(START_PRAGMAS)
         .and_then(|()| connection.batch_execute("SELECT count(*) FROM sqlite_master"))
-        .map_err(|error| DatabaseError(error.to_string()))
+        .map_err(|error| DatabaseError(error.to_string()))?;
+    Ok(connection)
 }
 
 /// SQLite's texts for `SQLITE_NOTADB` and `SQLITE_CORRUPT`; diesel passes no codes on.
@@ -146,6 +157,21 @@ mod tests {
         let rows = super::super::schema::cache_entries::table.count().get_result(&mut connection);
         assert_eq!(rows, Ok(0_i64));
         assert!(opened.moved_aside.is_none());
+    }
+
+    #[test]
+    fn opening_a_new_file_does_not_stand_in_its_own_way() {
+        // Several at a time, so that the threads of a pool are held up at bad moments.
+        let openers = [(); 8].map(|()| {
+            std::thread::spawn(|| {
+                let dir = tempfile::tempdir().unwrap();
+                for attempt in 0..25 {
+                    let opened = open(&dir.path().join(format!("{attempt}.db")), 4, now());
+                    assert!(opened.is_ok(), "attempt {attempt}: {:?}", opened.err());
+                }
+            })
+        });
+        openers.into_iter().for_each(|opener| opener.join().unwrap());
     }
 
     #[test]

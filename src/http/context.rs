@@ -63,6 +63,11 @@ impl RequestContext {
         }
     }
 
+    /// The context of a request that has reached its handler.
+    pub(super) fn of_handler(request: &HttpRequest) -> Option<Rc<Self>> {
+        request.extensions().get::<Rc<Self>>().cloned()
+    }
+
     /// The context of a request on its way through the middleware.
     pub(super) fn of(request: &ServiceRequest) -> Option<Rc<Self>> {
         request.extensions().get::<Rc<Self>>().cloned()
@@ -78,7 +83,7 @@ impl FromRequest for Context {
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let context = request.extensions().get::<Rc<RequestContext>>().cloned();
+        let context = RequestContext::of_handler(request);
         std::future::ready(
             context.map(Self).ok_or_else(|| {
                 ApiError::new(ErrorCode::Internal).because("request without context")

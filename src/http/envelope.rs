@@ -18,7 +18,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::context::RequestContext;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorCode};
 use super::parts::Parts;
 use crate::cache::Tier;
 use crate::clock::{self, Timestamp};
@@ -95,7 +95,7 @@ pub fn own_with_status(
     data: &impl serde::Serialize,
 ) -> Result<HttpResponse, ApiError> {
     let data = serde_json::to_vec(data)
-        .map_err(|error| ApiError::new(super::ErrorCode::Internal).because(error))?;
+        .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
     let mut after = String::with_capacity(AROUND);
     after.push_str(BETWEEN);
     metadata(&mut after, context, clock::monotonic());
@@ -126,6 +126,11 @@ pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
     identity(&mut body, context);
     body.push_str("}}");
     let mut response = json(error.code.status(), body);
+    if error.code == ErrorCode::KeyRequired {
+        // RFC 9110, 15.5.2: a 401 says how to authenticate.
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
     if let Some(wait) = error.retry_after {
         let seconds = HeaderValue::from(retry_after_seconds(wait));
         response.headers_mut().insert(header::RETRY_AFTER, seconds);

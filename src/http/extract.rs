@@ -2,7 +2,7 @@
 //!
 //! Owns: the bounds on a body and the two forms input comes in, query string and JSON. Refuses: with
 //! an error of ours that names every field, whatever is wrong. A body of another type is 415, one
-//! that is too large 413.
+//! that is too large 413, one that is not there before the request's deadline 408.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +12,7 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use bytes::Bytes;
 
+use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use crate::products::input::{self, RawForm};
 
@@ -42,9 +43,17 @@ impl<T: RawForm> FromRequest for JsonForm<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
+        let deadline = RequestContext::of_handler(request).map(|context| context.deadline.into());
         let body = Bytes::from_request(request, payload);
         Box::pin(async move {
-            let body = body.await.map_err(|error| {
+            let body = match deadline {
+                // A client that sends nothing more must not keep a place for ever.
+                Some(deadline) => tokio::time::timeout_at(deadline, body)
+                    .await
+                    .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
+                None => body.await,
+            };
+            let body = body.map_err(|error| {
                 let status = error.as_response_error().status_code();
                 let refused = ApiError::new(ErrorCode::of_status(status));
                 if refused.code == ErrorCode::BodyTooLarge {

@@ -121,6 +121,17 @@ pub const CHAOS: &[Address] = addresses! {
     "/admin/chaos/actors/{name}/{fault}", General: post chaos::strike;
 };
 
+/// An address with a fault, for the test that sees what a client gets then; in no binary.
+#[cfg(test)]
+const FAULTY: &[Address] = addresses! {
+    "/panics", General: get panics;
+};
+
+#[cfg(test)]
+async fn panics() -> actix_web::HttpResponse {
+    panic!("a secret of the inside");
+}
+
 /// Every address there can be.
 pub fn all() -> impl Iterator<Item = &'static Address> {
     ADDRESSES.iter().chain(CHAOS)
@@ -130,6 +141,10 @@ pub fn all() -> impl Iterator<Item = &'static Address> {
 pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
     let chaos = if worker.shared.settings.chaos_enabled { CHAOS } else { &[] };
     for address in ADDRESSES.iter().chain(chaos) {
+        cfg.service(resource(address, worker));
+    }
+    #[cfg(test)]
+    for address in FAULTY {
         cfg.service(resource(address, worker));
     }
     cfg.default_service(web::route().to(not_found).wrap(from_fn(limit)));

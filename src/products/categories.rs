@@ -8,7 +8,10 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::answer::{CategoriesData, Category, ChildrenData, Digested, count_of};
+use super::check::Check;
+use super::details::product_id_in;
 use super::dropped::{DropReason, Dropped};
+use super::invalid::InvalidField;
 use crate::upstream::Request;
 use crate::upstream::aliexpress::methods;
 use crate::upstream::aliexpress::wire;
@@ -17,6 +20,16 @@ use crate::upstream::aliexpress::wire;
 #[must_use]
 pub fn request() -> Request {
     methods::category_get()
+}
+
+/// Checks the id of a category whose children are wanted.
+///
+/// # Errors
+/// It is no id.
+pub fn validate_parent(id: &str) -> Result<u64, Vec<InvalidField>> {
+    let mut check = Check::default();
+    let parent = product_id_in(&mut check, "category_id", id);
+    check.finish(parent.unwrap_or_default())
 }
 
 /// What the call's `result` says.
@@ -88,6 +101,14 @@ mod tests {
             {"category_id": 8, "category_name": "Home", "parent_category_id": 0},
             {"category_id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
         .data
+    }
+
+    #[test]
+    fn a_parent_is_named_by_digits() {
+        assert_eq!(validate_parent("702"), Ok(702));
+        for wrong in ["", "0", "+7", "-7", "7 ", "x", "18446744073709551616"] {
+            assert_eq!(validate_parent(wrong).unwrap_err()[0].field, "category_id", "{wrong}");
+        }
     }
 
     #[test]

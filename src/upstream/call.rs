@@ -137,6 +137,12 @@ async fn attempt_once(
         tables.pacing.ban(ended, wait.unwrap_or(UNTOLD_BAN));
     }
     report(tables, call, attempt, &outcome, ended.saturating_duration_since(started), log);
+    if ended >= call.deadline
+        && let Outcome::Transient { reason } = &outcome
+    {
+        // The request's time was over, not the attempt's own.
+        return Err(Failure::new(FailureKind::DeadlineExceeded, reason.clone()));
+    }
     Ok(outcome)
 }
 

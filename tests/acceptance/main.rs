@@ -13,6 +13,7 @@
 )]
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
 mod support;
 
 mod catalogue_end_to_end;

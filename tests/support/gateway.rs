@@ -52,6 +52,11 @@ impl Plan {
             .with("UPSTREAM_DAILY_BUDGET", "0")
     }
 
+    /// Every setting, for a gateway that is no process of its own.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.settings.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// The process, which need not answer yet.
     pub(crate) fn spawn(&self) -> Process {
         let mut command = breakwater(&self.folder);
@@ -105,7 +110,8 @@ impl Running {
     }
 }
 
-fn breakwater(folder: &Path) -> Command {
+/// The binary, in `folder` and without any setting from outside.
+pub(crate) fn breakwater(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_breakwater"));
     command.env_clear().current_dir(folder);
     command

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Answer {
     /// HTTP status.
     pub(crate) status: u16,
+    /// Header fields in the order sent, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
     /// The body.
     pub(crate) body: Vec<u8>,
 }
@@ -26,6 +28,11 @@ impl Answer {
     /// The body as JSON; `Null` when it is none.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The first header field of this name, which is in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -64,20 +71,35 @@ impl Connection {
         self.ask("POST", path)
     }
 
-    fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
+    /// Any method, with a body where there is one to send.
+    pub(crate) fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        let length = match method {
+            "GET" | "HEAD" | "OPTIONS" if body.is_empty() => String::new(),
+            _ => format!("Content-Length: {}\r\n", body.len()),
+        };
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{}{length}\r\n",
+            self.address, self.headers
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        self.send_bytes(&request, method == "HEAD")
+    }
+
+    /// These very bytes, whether they are a request or not. To `HEAD` comes no body.
+    pub(crate) fn send_bytes(&mut self, request: &[u8], is_head: bool) -> io::Result<Answer> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => open(self.address)?,
         };
-        let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{}{length}\r\n",
-            self.address, self.headers
-        );
-        stream.get_mut().write_all(request.as_bytes())?;
-        let (answer, stays_open) = read_answer(&mut stream)?;
+        stream.get_mut().write_all(request)?;
+        let (answer, stays_open) = read_answer(&mut stream, is_head)?;
         self.stream = stays_open.then_some(stream);
         Ok(answer)
+    }
+
+    fn ask(&mut self, method: &str, path: &str) -> io::Result<Answer> {
+        self.send(method, path, b"")
     }
 }
 
@@ -89,26 +111,33 @@ fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
 }
 
 /// The answer, and whether the connection may be used again.
-fn read_answer(stream: &mut impl BufRead) -> io::Result<(Answer, bool)> {
+fn read_answer(stream: &mut impl BufRead, is_head: bool) -> io::Result<(Answer, bool)> {
     let status_line = line(stream)?;
     let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| unreadable(&status_line))?;
     let (mut length, mut chunked, mut stays_open) = (0_usize, false, true);
+    let mut headers = Vec::new();
     loop {
-        let header = line(stream)?.to_ascii_lowercase();
-        match header.split_once(':').map(|(name, value)| (name, value.trim())) {
-            Some(("content-length", value)) => {
-                length = value.parse().map_err(|_| unreadable(&header))?;
-            }
-            Some(("transfer-encoding", value)) => chunked = value == "chunked",
-            Some(("connection", value)) => stays_open = value != "close",
-            Some(_) => {}
-            None if header.is_empty() => break,
-            None => return Err(unreadable(&header)),
+        let header = line(stream)?;
+        if header.is_empty() {
+            break;
         }
+        let (name, value) = header.split_once(':').ok_or_else(|| unreadable(&header))?;
+        let (name, value) = (name.to_ascii_lowercase(), value.trim().to_owned());
+        match name.as_str() {
+            "content-length" => length = value.parse().map_err(|_| unreadable(&header))?,
+            "transfer-encoding" => chunked = value.eq_ignore_ascii_case("chunked"),
+            "connection" => stays_open = !value.eq_ignore_ascii_case("close"),
+            _ => {}
+        }
+        headers.push((name, value));
     }
-    let body = if chunked { read_chunks(stream)? } else { read_bytes(stream, length)? };
-    Ok((Answer { status, body }, stays_open))
+    let body = match (is_head, chunked) {
+        (true, _) => Vec::new(),
+        (false, true) => read_chunks(stream)?,
+        (false, false) => read_bytes(stream, length)?,
+    };
+    Ok((Answer { status, headers, body }, stays_open))
 }
 
 fn read_chunks(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {

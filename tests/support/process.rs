@@ -83,9 +83,19 @@ impl Process {
     }
 
     /// Asks it to end, as an operator would, and waits for that.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.ask_to_end();
+        self.wait()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn ask_to_end(&self) {
         let signalled = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
         assert!(signalled.is_ok_and(|status| status.success()), "{} was gone", self.name);
+    }
+
+    /// Waits for the end of what was asked to end.
+    pub(crate) fn wait(mut self) -> ExitStatus {
         let deadline = monotonic() + END_WITHIN;
         while monotonic() < deadline {
             if let Some(status) = self.child.try_wait().expect("its own child") {
@@ -95,6 +105,20 @@ impl Process {
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("{} did not end within {END_WITHIN:?} of SIGTERM", self.name);
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("its own child");
+        self.child.wait().expect("its own child");
+        self.ended = true;
+    }
+
+    /// Sends it a signal, by name (`STOP`).
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{} was gone", self.name);
     }
 
     /// Resident memory in KiB.

@@ -14,6 +14,7 @@ use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
 use crate::products::answer::{CategoriesData, ChildrenData, LinksData, OrdersData};
+use crate::products::categories;
 use crate::products::links::{self, RawLink, RawLinks};
 use crate::products::orders::{self, RawOrders};
 
@@ -55,10 +56,7 @@ pub async fn categories(worker: Data<Worker>, context: Context) -> Answer {
     ),
 )]
 pub async fn children(worker: Data<Worker>, context: Context, id: Path<String>) -> Answer {
-    let parent = id.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
-        let message = "category id: is not a number; allowed: 1 to 20 digits, not 0";
-        ApiError::with_message(ErrorCode::InvalidRequest, message)
-    })?;
+    let parent = categories::validate_parent(&id)?;
     match worker.products.children(&context.0.scope(), parent).await? {
         Some(served) => Ok(data(&worker, &context.0, served)),
         None => Err(ApiError::with_message(ErrorCode::NotFound, "There is no such category.")),

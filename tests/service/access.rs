@@ -1,0 +1,147 @@
+//! Keys, the admin's door and limits.
+
+use crate::envelope::{data, refused};
+use crate::snapshot::assert_refusal;
+use crate::stand::Stand;
+
+const ORDERS: &str = "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-02%2000:00:00";
+const KEY: &str = "a-client-key-for-tests";
+
+#[test]
+fn orders_need_a_key() {
+    let stand = Stand::with(&[("INTERNAL_API_KEY", KEY)]);
+    assert_refusal!("key_required", stand.get(ORDERS));
+    let with = |name, value: &str| stand.connection().with_header(name, value).get(ORDERS).unwrap();
+    refused(&with("x-internal-key", "wrong"), 401, "key_required");
+    refused(&with("authorization", "Bearer wrong"), 401, "key_required");
+    for answer in [with("x-internal-key", KEY), with("authorization", &format!("Bearer {KEY}"))] {
+        let orders = data(&answer);
+        assert!(!orders["orders"].as_array().unwrap().is_empty());
+        assert!(orders["orders"][0]["order_id"].is_string());
+        assert_eq!((&orders["current_page"], &orders["page_size"]), (&1.into(), &20.into()));
+    }
+}
+
+#[test]
+fn without_any_key_configured_orders_are_closed() {
+    let stand = Stand::start();
+    refused(&stand.get(ORDERS), 401, "key_required");
+    let empty = stand.connection().with_header("x-internal-key", "").get(ORDERS).unwrap();
+    refused(&empty, 401, "key_required");
+}
+
+#[test]
+fn where_keys_are_required_everything_but_health_needs_one() {
+    let stand = Stand::with(&[("INTERNAL_API_KEY", KEY), ("REQUIRE_API_KEY", "true")]);
+    for path in ["/api/products/search?keywords=usb", "/api/categories", "/api/status"] {
+        refused(&stand.get(path), 401, "key_required");
+        data(&stand.connection().with_header("x-internal-key", KEY).get(path).unwrap());
+    }
+    assert_eq!(stand.get("/health/live").status, 200);
+    assert_eq!(stand.get("/metrics").status, 200);
+}
+
+#[test]
+fn the_admins_door() {
+    let stand = Stand::start();
+    assert_refusal!("forbidden", stand.get("/admin/actors"));
+    for wrong in ["", "wrong", "acceptance-admin-key ", "acceptance-admin-ke"] {
+        let mut connection = stand.connection();
+        // Blanks around a value are not part of it.
+        if !wrong.ends_with(' ') {
+            connection = connection.with_header("x-admin-key", wrong);
+        }
+        refused(&connection.get("/admin/actors").unwrap(), 403, "forbidden");
+    }
+    let paths = [
+        "/admin/actors",
+        "/admin/breakers",
+        "/admin/rate-limit/status",
+        "/admin/config",
+        "/api/monitoring/metrics",
+        "/admin/monitoring/recent-requests",
+        "/admin/monitoring/slow-requests",
+    ];
+    for path in paths {
+        refused(&stand.get(path), 403, "forbidden");
+        data(&stand.admin().get(path).unwrap());
+    }
+    for path in ["/api/cache/clear", "/admin/monitoring/reset", "/admin/breakers/upstream/open"] {
+        refused(&stand.connection().post(path).unwrap(), 403, "forbidden");
+    }
+}
+
+#[test]
+fn without_an_admin_key_configured_the_door_is_closed() {
+    let stand = Stand::with(&[("ADMIN_API_KEY", "")]);
+    for key in ["", "acceptance-admin-key"] {
+        let mut connection = stand.connection().with_header("x-admin-key", key);
+        assert_refusal!("forbidden_without_key", connection.get("/admin/actors").unwrap());
+    }
+}
+
+/// A gateway that admits so many searches a minute.
+fn limited(searches: &str) -> Stand {
+    Stand::with(&[
+        ("RATE_LIMIT_ENABLED", "true"),
+        ("RATE_LIMIT_SEARCH_PER_MINUTE", searches),
+        ("INTERNAL_API_KEY", KEY),
+    ])
+}
+
+const SEARCH: &str = "/api/products/search?keywords=usb";
+
+#[test]
+fn what_is_left_of_a_limit_is_told() {
+    let stand = limited("3");
+    for left in ["2", "1", "0"] {
+        let answer = stand.get(SEARCH);
+        data(&answer);
+        let told = ["x-ratelimit-limit", "x-ratelimit-remaining"].map(|name| answer.header(name));
+        assert_eq!(told, [Some("3"), Some(left)]);
+        assert!(answer.header("x-ratelimit-reset").is_some());
+        assert!(answer.header("ratelimit").is_some_and(|value| value.contains("search-minute")));
+        assert!(answer.header("ratelimit-policy").is_some_and(|value| value.contains("q=3")));
+    }
+}
+
+#[test]
+fn over_the_limit_and_when_to_come_back() {
+    let stand = limited("1");
+    data(&stand.get(SEARCH));
+    let answer = stand.get(SEARCH);
+    assert_refusal!("rate_limited", answer);
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
+    assert!(answer.header("ratelimit").is_some_and(|value| value.contains("r=0")));
+    assert!(stand.metric("rate_limit_hits_total{endpoint=\"search\",type=\"minute\"}") >= 1.0);
+}
+
+#[test]
+fn a_spent_limit_is_only_its_owners() {
+    let stand = limited("1");
+    data(&stand.get(SEARCH));
+    refused(&stand.get(SEARCH), 429, "rate_limited");
+    // Another class, a key, and what is never limited.
+    data(&stand.get("/api/status"));
+    data(&stand.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+    for _ in 0..20 {
+        let health = stand.get("/health/live");
+        assert_eq!((health.status, health.header("x-ratelimit-limit")), (200, None));
+    }
+}
+
+#[test]
+fn a_forwarding_header_of_a_stranger_changes_nothing() {
+    let stand =
+        Stand::with(&[("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_SEARCH_PER_MINUTE", "2")]);
+    let mut refusals = 0;
+    for number in 0..6 {
+        let address = format!("203.0.113.{number}");
+        let mut connection = stand.connection().with_header("x-forwarded-for", &address);
+        let answer = connection.get("/api/products/search?keywords=usb").unwrap();
+        refusals += usize::from(answer.status == 429);
+    }
+    assert_eq!(refusals, 4);
+}

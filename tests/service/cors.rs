@@ -1,0 +1,85 @@
+//! Cross-origin requests: exactly the origins that are allowed.
+
+use crate::envelope::data;
+use crate::stand::Stand;
+use crate::support::http::{Answer, Connection};
+
+const SEARCH: &str = "/api/products/search?keywords=usb";
+const SHOP: &str = "https://shop.test";
+
+fn from(stand: &Stand, origin: &str) -> Connection {
+    stand.connection().with_header("origin", origin)
+}
+
+fn allowed(answer: &Answer) -> Option<&str> {
+    answer.header("access-control-allow-origin")
+}
+
+#[test]
+fn an_allowed_origin_is_told_so_and_no_other() {
+    let stand = Stand::with(&[("ALLOWED_ORIGINS", "https://shop.test,https://other.test:8443")]);
+    for origin in [SHOP, "https://other.test:8443"] {
+        let answer = from(&stand, origin).get(SEARCH).unwrap();
+        data(&answer);
+        assert_eq!(allowed(&answer), Some(origin));
+        let vary: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "vary").collect();
+        assert!(vary.iter().any(|(_, value)| value.contains("Origin")), "{vary:?}");
+        let exposed = answer.header("access-control-expose-headers").unwrap_or_default();
+        assert!(exposed.contains("x-request-id"), "{exposed}");
+    }
+    for origin in [
+        "http://shop.test",
+        "https://shop.test:444",
+        "https://shop.test.evil.test",
+        "https://evil-shop.test",
+        "https://sub.shop.test",
+        "https://chatgpt.com",
+        "null",
+    ] {
+        let answer = from(&stand, origin).get(SEARCH).unwrap();
+        assert_eq!(allowed(&answer), None, "{origin}");
+    }
+    assert_eq!(allowed(&stand.get(SEARCH)), None);
+}
+
+#[test]
+fn gpt_actions_are_allowed_when_nothing_is_set() {
+    let stand = Stand::start();
+    for origin in ["https://chat.openai.com", "https://chatgpt.com"] {
+        assert_eq!(allowed(&from(&stand, origin).get(SEARCH).unwrap()), Some(origin));
+    }
+}
+
+#[test]
+fn a_preflight_is_answered_without_work() {
+    let stand = Stand::with(&[("ALLOWED_ORIGINS", SHOP)]);
+    let ask = |origin, method| {
+        from(&stand, origin)
+            .with_header("access-control-request-method", method)
+            .with_header("access-control-request-headers", "content-type")
+            .send("OPTIONS", "/api/products/search", b"")
+            .unwrap()
+    };
+    let answer = ask(SHOP, "POST");
+    assert!(matches!(answer.status, 200 | 204), "{}", answer.status);
+    assert_eq!(allowed(&answer), Some(SHOP));
+    let methods = answer.header("access-control-allow-methods").unwrap_or_default();
+    assert!(methods.contains("GET") && methods.contains("POST"), "{methods}");
+    assert!(answer.header("access-control-max-age").is_some());
+    for (origin, method) in [("https://evil.test", "POST"), (SHOP, "DELETE")] {
+        let answer = ask(origin, method);
+        assert!((400..500).contains(&answer.status), "{origin} {method}: {}", answer.status);
+        crate::envelope::refusal(&answer);
+    }
+    assert_eq!(stand.upstream.calls(), 0);
+}
+
+#[test]
+fn an_error_is_readable_for_an_allowed_origin() {
+    let stand = Stand::with(&[("ALLOWED_ORIGINS", SHOP)]);
+    for path in ["/api/products/search?page_no=0", "/nothing", "/api/orders"] {
+        let answer = from(&stand, SHOP).get(path).unwrap();
+        assert!(answer.status >= 400);
+        assert_eq!(allowed(&answer), Some(SHOP), "{path}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Every refusal that is the upstream's doing, each provoked once, its body in a snapshot.
+
+use serde_json::json;
+
+use crate::envelope::{data, metadata, refused};
+use crate::snapshot::assert_refusal;
+use crate::stand::Stand;
+
+const SEARCH: &str = "/api/products/search?keywords=usb";
+
+#[test]
+fn upstream_rejected() {
+    let stand = Stand::start();
+    for code in ["InvalidAppKey", "IncompleteSignature", "InsufficientPermission"] {
+        stand.upstream.fails_with(&json!({"fault": "error", "code": code}));
+        let answer = stand.get(SEARCH);
+        assert_refusal!("upstream_rejected", answer);
+        assert!(!answer.text().contains(code), "the cause is for the log only");
+        assert!(stand.log().contains(code));
+    }
+    // A web page in the place of the gateway: the address is wrong.
+    stand.upstream.fails_with(&json!({"fault": "html"}));
+    refused(&stand.get(SEARCH), 502, "upstream_rejected");
+}
+
+#[test]
+fn upstream_unavailable_whatever_the_fault() {
+    let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("UPSTREAM_TIMEOUT_MS", "1000")]);
+    for fault in [
+        json!({"fault": "status", "status": 503}),
+        json!({"fault": "status", "status": 500}),
+        json!({"fault": "reset"}),
+        json!({"fault": "garbage"}),
+        json!({"fault": "html", "status": 502}),
+        json!({"fault": "truncate"}),
+        json!({"fault": "error", "code": "ServiceTimeout"}),
+        json!({"fault": "hang"}),
+        json!({"fault": "slow_body", "ms": 500}),
+    ] {
+        stand.upstream.fails_with(&fault);
+        let answer = stand.get(SEARCH);
+        refused(&answer, 503, "upstream_unavailable");
+        assert_refusal!("upstream_unavailable", answer);
+    }
+    // A failure is never kept as a result.
+    stand.upstream.recovers();
+    assert!(!data(&stand.get(SEARCH))["products"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_wait_told_by_the_upstream_is_passed_on() {
+    let stand = Stand::start();
+    stand.upstream.fails_with(&json!({"fault": "throttle", "seconds": 40}));
+    let body = refused(&stand.get(SEARCH), 503, "upstream_unavailable");
+    assert!((39..=41).contains(&body["retry_after"].as_u64().unwrap()), "{body}");
+    // Banned is banned: no other call is made before the time is over.
+    let calls = stand.upstream.calls();
+    let body = refused(&stand.get("/api/categories"), 503, "upstream_unavailable");
+    assert!((30..=41).contains(&body["retry_after"].as_u64().unwrap()), "{body}");
+    assert_eq!(stand.upstream.calls(), calls);
+}
+
+#[test]
+fn overloaded_when_the_pace_leaves_no_slot_in_time() {
+    let stand = Stand::with(&[("UPSTREAM_RATE_PER_SECOND", "0.01"), ("UPSTREAM_BURST", "1")]);
+    data(&stand.get(SEARCH));
+    let answer = stand.get("/api/products/search?keywords=lamp");
+    refused(&answer, 503, "overloaded");
+    assert_refusal!("overloaded", answer);
+    assert_eq!(metadata(&stand.get(SEARCH))["cache_tier"], "memory");
+    assert_eq!(stand.upstream.calls(), 1);
+}
+
+#[test]
+fn circuit_open_after_failures_and_closed_by_an_admin() {
+    let stand = Stand::with(&[("BREAKER_FAILURES", "2")]);
+    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    for keywords in ["a1", "a2"] {
+        let path = format!("/api/products/search?keywords={keywords}");
+        refused(&stand.get(&path), 503, "upstream_unavailable");
+    }
+    let answer = stand.get(SEARCH);
+    let body = refused(&answer, 503, "circuit_open");
+    assert!((1..=30).contains(&body["retry_after"].as_u64().unwrap()), "{body}");
+    assert_refusal!("circuit_open", answer);
+    assert_eq!(stand.upstream.calls(), 2);
+    assert!((stand.metric("circuit_breaker_state{name=\"upstream\"}") - 1.0).abs() < 0.1);
+    assert_eq!(data(&stand.get("/api/status"))["circuit_breaker"], "open");
+    stand.upstream.recovers();
+    refused(&stand.get(SEARCH), 503, "circuit_open");
+    data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
+    data(&stand.get(SEARCH));
+}
+
+#[test]
+fn deadline_exceeded_when_the_requests_time_is_over() {
+    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "300"), ("UPSTREAM_TIMEOUT_MS", "5000")]);
+    stand.upstream.fails_with(&json!({"fault": "hang"}));
+    assert_refusal!("deadline_exceeded", stand.get(SEARCH));
+    let answer = stand.post("/api/products/search/no-cache", &json!({"keywords": "usb"}));
+    refused(&answer, 504, "deadline_exceeded");
+    refused(&stand.get("/api/products/details/1005000000000001"), 504, "deadline_exceeded");
+}
+
+#[test]
+fn a_failure_is_never_an_empty_success() {
+    let key = "a-client-key-for-tests";
+    let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("INTERNAL_API_KEY", key)]);
+    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let link = "url=https://www.aliexpress.com/item/1005000000000001.html";
+    for path in [
+        SEARCH,
+        "/api/products/smart-search?keywords=usb",
+        "/api/products/hot",
+        "/api/products/details/1005000000000001",
+        "/api/categories",
+        "/api/categories/7/children",
+        &format!("/api/affiliate/link?{link}"),
+        &format!("/api/smart-match?product_{link}"),
+        "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-02%2000:00:00",
+    ] {
+        let answer = stand.connection().with_header("x-internal-key", key).get(path).unwrap();
+        refused(&answer, 503, "upstream_unavailable");
+    }
+    for (path, body) in [
+        ("/api/products/search", json!({"keywords": "usb"})),
+        ("/api/products/search/no-cache", json!({"keywords": "usb"})),
+        ("/api/products/smart-search", json!({"keywords": "usb"})),
+        ("/api/products/hot", json!({})),
+        ("/api/products/details", json!({"product_ids": ["1", "2"]})),
+        ("/api/affiliate/links", json!({"urls": ["https://www.aliexpress.com/item/1.html"]})),
+    ] {
+        refused(&stand.post(path, &body), 503, "upstream_unavailable");
+    }
+}

@@ -1,0 +1,42 @@
+//! The service as its users meet it: the real application, the real simulator, real sockets.
+//!
+//! Owns: the contract seen from outside, run by plain `cargo test`. Most tests start gateway and
+//! simulator inside the test process, each on a port and with a database file of its own; where the
+//! behaviour of the process is the point, the binary itself is started.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "the whole crate is a test"
+)]
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
+mod support;
+
+mod access;
+mod bad_input;
+mod caching;
+mod catalogue_lines;
+mod compression;
+mod cors;
+mod details_and_links;
+mod endpoints;
+mod envelope;
+mod errors_of_clients;
+mod errors_of_upstream;
+mod flights;
+mod gate;
+mod headers;
+mod health;
+mod log_lines;
+mod observability;
+mod process_commands;
+mod process_stop;
+mod smart_search;
+mod snapshot;
+mod stale;
+mod stand;

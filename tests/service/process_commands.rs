@@ -1,0 +1,132 @@
+//! The binary's commands: what they print and how they end.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::gateway::breakwater;
+
+fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command: Command = breakwater(folder);
+    let output: Output = command.args(arguments).envs(settings.to_vec()).output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("texts are UTF-8");
+    let status = output.status.code().expect("it was not killed");
+    (status, text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn bad_settings_stop_the_start_with_every_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("API_PORT", "eighty"),
+        ("UPSTREAM_TIMEOUT_MS", "-5"),
+        ("ALIEXPRESS_APP_SECRET", "do-not-show-me-anywhere"),
+        ("CACHE_TTL", "soon"),
+        ("REDIS_URL", "http://localhost"),
+        ("LOG_LEVEL", "loud"),
+    ];
+    let everywhere: [&[&str]; 5] = [
+        &[],
+        &["serve"],
+        &["check-config"],
+        &["migrate"],
+        &["simulate", "--listen", "127.0.0.1:0"],
+    ];
+    for arguments in everywhere {
+        let (status, said, complaint) = run(folder.path(), arguments, &settings);
+        assert_eq!((status, said.as_str()), (2, ""), "{arguments:?}");
+        for name in [
+            "API_PORT",
+            "UPSTREAM_TIMEOUT_MS",
+            "ALIEXPRESS_APP_KEY",
+            "CACHE_TTL",
+            "REDIS_URL",
+            "LOG_LEVEL",
+        ] {
+            assert!(complaint.contains(name), "{name} is not named by {arguments:?}:\n{complaint}");
+        }
+        assert!(complaint.contains("eighty") && complaint.contains("expected"), "{complaint}");
+        assert!(!complaint.contains("do-not-show-me"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_file_and_its_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("breakwater.toml"), "[server]\nport = 0\nprot = 1\n")
+        .unwrap();
+    let (status, _, complaint) = run(folder.path(), &["check-config"], &[]);
+    assert_eq!(status, 2);
+    assert!(complaint.contains("line 3") && complaint.contains("prot"), "{complaint}");
+    let (status, _, complaint) =
+        run(folder.path(), &["--config", "none.toml", "check-config"], &[]);
+    assert_eq!(status, 2);
+    assert!(complaint.contains("none.toml"), "{complaint}");
+}
+
+#[test]
+fn good_settings_are_shown_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("breakwater.toml"), "[server]\nport = 8123\n").unwrap();
+    let settings = [("ADMIN_API_KEY", "do-not-show-me-anywhere"), ("HTTP_WORKERS", "3")];
+    let (status, said, complaint) = run(folder.path(), &["check-config"], &settings);
+    assert_eq!((status, complaint.as_str()), (0, ""));
+    for words in ["API_PORT", "8123", "(file)", "HTTP_WORKERS", "(environment)", "(default)"] {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+    assert!(!said.contains("do-not-show-me"), "{said}");
+}
+
+#[test]
+fn wrong_usage_and_help() {
+    let folder = tempfile::tempdir().unwrap();
+    for wrong in
+        [&["dance"][..], &["--listen"], &["simulate", "--listen", "here"], &["serve", "-x"]]
+    {
+        let (status, _, complaint) = run(folder.path(), wrong, &[]);
+        assert_eq!(status, 2, "{wrong:?}");
+        assert!(!complaint.is_empty());
+    }
+    let (status, said, _) = run(folder.path(), &["--version"], &[]);
+    assert_eq!((status, said.trim()), (0, concat!("breakwater ", env!("CARGO_PKG_VERSION"))));
+    let (status, said, _) = run(folder.path(), &["--help"], &[]);
+    assert_eq!(status, 0);
+    for command in ["serve", "simulate", "check-config", "migrate", "openapi"] {
+        assert!(said.contains(command), "{said}");
+    }
+}
+
+#[test]
+fn migrating_an_empty_folder_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let (status, said, complaint) = run(folder.path(), &["migrate"], &[]);
+        assert_eq!((status, complaint.as_str()), (0, ""));
+        assert!(said.contains("breakwater.db is up to date"), "{said}");
+    }
+    assert!(folder.path().join("breakwater.db").exists());
+    let (status, _, complaint) =
+        run(folder.path(), &["migrate"], &[("DATABASE_URL", "sqlite:///nowhere/at/all/x.db")]);
+    assert_eq!(status, 1);
+    assert!(!complaint.is_empty());
+}
+
+#[test]
+fn the_documents_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["openapi"][..], &["openapi", "--gpt"]] {
+        let (status, said, _) = run(folder.path(), arguments, &[]);
+        assert_eq!(status, 0);
+        assert!(serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{said}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_failure_and_not_a_hang() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (status, said, complaint) = run(folder.path(), &["serve"], &[("API_PORT", &port)]);
+    assert_eq!((status, said.as_str()), (1, ""), "{complaint}");
+    let last = complaint.lines().last().unwrap_or_default();
+    assert!(last.starts_with("breakwater: "), "{complaint}");
+}

@@ -1,0 +1,65 @@
+//! Start and stop of the process: what is in flight is answered, what is idle holds nothing up.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use breakwater::clock::monotonic;
+use serde_json::json;
+
+use crate::envelope::{data, metadata};
+use crate::stand::Upstream;
+use crate::support::gateway::Plan;
+use crate::support::process::wait_until;
+
+#[test]
+fn what_is_in_flight_at_sigterm_is_answered() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let plan = Plan::in_folder(folder.path()).before(upstream.address);
+    let gateway = plan.start();
+    upstream.fails_with(&json!({"fault": "delay", "ms": 1000}));
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    write!(stream, "GET /api/categories HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_until("the call is made", Duration::from_secs(10), || upstream.calls() == 1);
+    gateway.process.ask_to_end();
+    let mut answer = BufReader::new(stream);
+    let mut status = String::new();
+    answer.read_line(&mut status).unwrap();
+    assert_eq!(status.trim_end(), "HTTP/1.1 200 OK");
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("\"total_count\""), "{rest}");
+    assert!(gateway.process.wait().success());
+    // What it brought is stored: the next process answers it without a call.
+    let gateway = plan.start();
+    let again = gateway.connection().get("/api/categories").unwrap();
+    assert_eq!(metadata(&again)["cache_tier"], "database");
+    gateway.stop();
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_up_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).start();
+    let mut connection = gateway.connection();
+    data(&connection.get("/health/live").unwrap());
+    let asked = monotonic();
+    gateway.stop();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(connection.get("/health/live").is_err());
+}
+
+#[test]
+fn without_credentials_the_simulator_inside_answers_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).start();
+    let answer = gateway.connection().get("/api/products/search?keywords=usb").unwrap();
+    assert_eq!(metadata(&answer)["api_integration"], "simulator");
+    assert!(!data(&answer)["products"].as_array().unwrap().is_empty());
+    let status = data(&gateway.connection().get("/api/status").unwrap());
+    assert_eq!(status["api_integration"], "simulator");
+    gateway.stop();
+    let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
+    assert!(log.contains("simulator inside"), "{log}");
+}
