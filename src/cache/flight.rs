@@ -49,7 +49,10 @@ pub(super) fn take_off(
         match tables.flights().board(key) {
             Boarding::Passenger(ticket) => boarded.push(Boarded { ticket, collapsed: true }),
             Boarding::Pilot(pilot, ticket) => {
-                legs.push(Leg { place: *place, pilot, announced: false });
+                match landed_meanwhile(tables, key, plan) {
+                    Some(entry) => pilot.announce(Ok((entry, Tier::Memory))),
+                    None => legs.push(Leg { place: *place, pilot, announced: false }),
+                }
                 boarded.push(Boarded { ticket, collapsed: false });
             }
         }
@@ -59,6 +62,13 @@ pub(super) fn take_off(
         spawn_watched("cache-flight", Arc::clone(&tables.observer), journey);
     }
     boarded
+}
+
+/// What another flight brought between a caller's look into memory and its boarding. Without this
+/// look the caller would fly again for what has just been loaded.
+fn landed_meanwhile(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Option<Arc<Entry>> {
+    let found = if plan.reload { None } else { tables.look(key, clock::now()) };
+    found.filter(|(_, freshness)| *freshness == Freshness::Fresh).map(|(entry, _)| entry)
 }
 
 async fn fly(tables: CacheTables, mut legs: Vec<Leg>, plan: Plan) {
@@ -162,5 +172,60 @@ fn give_up(tables: &CacheTables, legs: &mut Vec<Leg>, failure: &Failure) {
                 None => Err(failure.clone()),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::plan::Lifetimes;
+    use crate::cache::tiers::memory::MemoryTier;
+    use crate::metrics::Metrics;
+    use crate::supervision::{Observer, RestartReason};
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn restarted(
+            &self,
+            _: &'static str,
+            _: usize,
+            _: RestartReason,
+            _: Option<&str>,
+            _: Duration,
+        ) {
+        }
+        fn hung(&self, _: &'static str, _: usize, _: Duration) {}
+        fn recovered(&self, _: &'static str, _: usize) {}
+        fn task_panicked(&self, _: &'static str, _: &str) {}
+    }
+
+    fn tables() -> CacheTables {
+        let metrics = Metrics::new().cache().clone();
+        let memory = MemoryTier::new(10, 10_000, metrics.clone());
+        let log = slog::Logger::root(slog::Discard, slog::o!());
+        CacheTables::new(memory, None, metrics, log, Arc::new(Nobody))
+    }
+
+    fn plan() -> Plan {
+        let second = Duration::from_secs(1);
+        Plan {
+            lifetimes: Lifetimes { kind: "search", fresh: second, negative: second, stale: second },
+            loader: Arc::new(|_| panic!("nothing is to be loaded")),
+            reload: false,
+            within: second,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_landed_after_the_look_is_not_flown_for_again() {
+        let (tables, plan, key) = (tables(), plan(), CacheKey::new("a:b:c"));
+        let loaded = Loaded { body: bytes::Bytes::from_static(b"1"), empty: false };
+        let entry = Arc::new(plan.lifetimes.stamp(loaded, clock::now(), 0.5));
+        // A caller has looked and found nothing; now another flight lands.
+        tables.memory.put(key.clone(), entry);
+        let mut boarded = take_off(&tables, &[(0, key)], &plan).pop().unwrap();
+        assert!(matches!(boarded.ticket.landed().await, Some(Ok((_, Tier::Memory)))));
+        assert_eq!(tables.in_flight(), 0);
     }
 }
