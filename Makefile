@@ -19,7 +19,8 @@ test: ## run every test; installs Debian's redis-server when it is missing
 lint: ## check format, lints and documentation; all must be without a warning
 	@tools/require.sh cargo cc rustfmt clippy
 	@$(CARGO) fmt --check
-	@$(CARGO) clippy --locked --all-targets --test acceptance -- -D warnings
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(CARGO) clippy --locked --test acceptance -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products

@@ -87,6 +87,7 @@ impl Gateway {
         let supervisor = Supervisor::new(observer)?;
         let (settings, simulator) = simulator::fill_in(settings, &log, &supervisor)?;
         let stores = Stores::open(&settings, &metrics, &log, &supervisor)?;
+        stores.watch(&supervisor);
         let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);

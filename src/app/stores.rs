@@ -18,12 +18,16 @@ use crate::config::{Secret, Settings};
 use crate::database;
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
-use crate::supervision::Supervisor;
+use crate::supervision::{Supervisor, spawn_watched};
 use crate::telemetry;
 
 /// Failures in a row after which a store is left alone, and for how long at first.
 const STORE_FAILURES: u32 = 3;
 const STORE_REST: Duration = Duration::from_millis(500);
+/// Longest time a store is left alone: asking after it costs next to nothing.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// How often the stores are asked for a sign of life.
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Redis and the database, as far as they are there.
 #[derive(Clone)]
@@ -84,6 +88,25 @@ impl Stores {
             .ok()
     }
 
+    /// Asks each store for a sign of life now and then, for as long as this thread's runtime lives.
+    /// Their breakers hear of it: that a store died, or is back, is known also while everything is
+    /// answered from memory, and it is seldom a request that has to find out.
+    pub(super) fn watch(&self, supervisor: &Supervisor) {
+        let (redis, database) = (self.redis_for_worker(), self.database.clone());
+        spawn_watched("store-watch", supervisor.observer(), async move {
+            loop {
+                tokio::time::sleep(ASK_EVERY).await;
+                if let Some(redis) = &redis {
+                    // A store that is back proves it as often as its breaker wants, at once.
+                    while redis.ping().await.is_ok() && redis.is_avoided() {}
+                }
+                if let Some(database) = &database {
+                    while database.ping().await.is_ok() && database.is_avoided() {}
+                }
+            }
+        });
+    }
+
     /// Waits until what was handed to the database is stored.
     pub(super) async fn flush(&self) {
         if let Some(writer) = &self.writer {
@@ -130,5 +153,9 @@ fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {
         warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });
-    Breaker::new(name, breaker::Settings::new(STORE_FAILURES, STORE_REST), listener)
+    let limits = breaker::Settings {
+        open_max: LONGEST_REST,
+        ..breaker::Settings::new(STORE_FAILURES, STORE_REST)
+    };
+    Breaker::new(name, limits, listener)
 }

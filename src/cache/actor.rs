@@ -43,7 +43,7 @@ impl Actor for CacheActor {
 /// Asks for what memory holds under a key.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<(Arc<Entry>, Freshness)>")]
-pub(super) struct Lookup(pub(super) CacheKey);
+pub struct Lookup(pub CacheKey);
 
 /// Asks for places on the flights of these keys; starts those that are not under way.
 #[derive(Debug, Message)]

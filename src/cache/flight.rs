@@ -16,7 +16,7 @@ use super::key::CacheKey;
 use super::plan::{Loaded, Plan};
 use super::tables::CacheTables;
 use super::tiers::Tier;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 use crate::supervision::spawn_watched;
 
@@ -49,9 +49,10 @@ pub(super) fn take_off(
         match tables.flights().board(key) {
             Boarding::Passenger(ticket) => boarded.push(Boarded { ticket, collapsed: true }),
             Boarding::Pilot(pilot, ticket) => {
-                match landed_meanwhile(tables, key, plan) {
-                    Some(entry) => pilot.announce(Ok((entry, Tier::Memory))),
-                    None => legs.push(Leg { place: *place, pilot, announced: false }),
+                if let Some(entry) = landed_meanwhile(tables, key, plan) {
+                    pilot.announce(Ok((entry, Tier::Memory)));
+                } else {
+                    legs.push(Leg { place: *place, pilot, announced: false });
                 }
                 boarded.push(Boarded { ticket, collapsed: false });
             }
@@ -64,11 +65,16 @@ pub(super) fn take_off(
     boarded
 }
 
-/// What another flight brought between a caller's look into memory and its boarding. Without this
-/// look the caller would fly again for what has just been loaded.
+/// What spares a flight: another may have landed, or failed to refresh, between the caller's look
+/// into memory and now. Whoever lands puts into memory before the key is free, so that a new pilot
+/// who looks again finds it.
 fn landed_meanwhile(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Option<Arc<Entry>> {
-    let found = if plan.reload { None } else { tables.look(key, clock::now()) };
-    found.filter(|(_, freshness)| *freshness == Freshness::Fresh).map(|(entry, _)| entry)
+    if plan.reload {
+        return None;
+    }
+    let now = clock::now();
+    let (entry, freshness) = tables.look(key, now)?;
+    (freshness == Freshness::Fresh || !entry.may_refresh(now)).then_some(entry)
 }
 
 async fn fly(tables: CacheTables, mut legs: Vec<Leg>, plan: Plan) {
@@ -100,10 +106,8 @@ async fn look_behind(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan, tie
     let now = clock::now();
     let mut going_on = Vec::new();
     for (mut leg, entry) in std::mem::take(legs).into_iter().zip(found) {
-        let freshness = entry.as_ref().map_or(Freshness::Dead, |entry| judge(entry, now));
-        if let Some(entry) = entry {
-            promote(tables, &mut leg, entry, tier);
-        }
+        let freshness =
+            entry.map_or(Freshness::Dead, |entry| promote(tables, &mut leg, entry, tier, now));
         if freshness != Freshness::Fresh {
             going_on.push(leg);
         }
@@ -111,16 +115,28 @@ async fn look_behind(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan, tie
     *legs = going_on;
 }
 
-/// Lifts a find into memory, unless something newer is there already, and announces it.
-fn promote(tables: &CacheTables, leg: &mut Leg, entry: Entry, tier: Tier) {
+/// Lifts a find into memory and announces it, or what memory holds if that is usable and newer;
+/// says how fresh what was announced is.
+fn promote(
+    tables: &CacheTables,
+    leg: &mut Leg,
+    entry: Entry,
+    tier: Tier,
+    now: Timestamp,
+) -> Freshness {
     let key = leg.pilot.key();
-    let newer = tables.memory.get(key).is_some_and(|held| held.stored_at > entry.stored_at);
-    if !newer {
+    let held = tables.look(key, now).filter(|(held, _)| held.stored_at > entry.stored_at);
+    let (entry, tier, freshness) = if let Some((held, freshness)) = held {
+        (held, Tier::Memory, freshness)
+    } else {
+        let freshness = judge(&entry, now);
         let entry = Arc::new(entry);
         tables.memory.put(key.clone(), Arc::clone(&entry));
-        leg.pilot.announce(Ok((entry, tier)));
-        leg.announced = true;
-    }
+        (entry, tier, freshness)
+    };
+    leg.pilot.announce(Ok((entry, tier)));
+    leg.announced = true;
+    freshness
 }
 
 async fn load(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan) {
@@ -172,60 +188,5 @@ fn give_up(tables: &CacheTables, legs: &mut Vec<Leg>, failure: &Failure) {
                 None => Err(failure.clone()),
             });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::plan::Lifetimes;
-    use crate::cache::tiers::memory::MemoryTier;
-    use crate::metrics::Metrics;
-    use crate::supervision::{Observer, RestartReason};
-
-    struct Nobody;
-
-    impl Observer for Nobody {
-        fn restarted(
-            &self,
-            _: &'static str,
-            _: usize,
-            _: RestartReason,
-            _: Option<&str>,
-            _: Duration,
-        ) {
-        }
-        fn hung(&self, _: &'static str, _: usize, _: Duration) {}
-        fn recovered(&self, _: &'static str, _: usize) {}
-        fn task_panicked(&self, _: &'static str, _: &str) {}
-    }
-
-    fn tables() -> CacheTables {
-        let metrics = Metrics::new().cache().clone();
-        let memory = MemoryTier::new(10, 10_000, metrics.clone());
-        let log = slog::Logger::root(slog::Discard, slog::o!());
-        CacheTables::new(memory, None, metrics, log, Arc::new(Nobody))
-    }
-
-    fn plan() -> Plan {
-        let second = Duration::from_secs(1);
-        Plan {
-            lifetimes: Lifetimes { kind: "search", fresh: second, negative: second, stale: second },
-            loader: Arc::new(|_| panic!("nothing is to be loaded")),
-            reload: false,
-            within: second,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_landed_after_the_look_is_not_flown_for_again() {
-        let (tables, plan, key) = (tables(), plan(), CacheKey::new("a:b:c"));
-        let loaded = Loaded { body: bytes::Bytes::from_static(b"1"), empty: false };
-        let entry = Arc::new(plan.lifetimes.stamp(loaded, clock::now(), 0.5));
-        // A caller has looked and found nothing; now another flight lands.
-        tables.memory.put(key.clone(), entry);
-        let mut boarded = take_off(&tables, &[(0, key)], &plan).pop().unwrap();
-        assert!(matches!(boarded.ticket.landed().await, Some(Ok((_, Tier::Memory)))));
-        assert_eq!(tables.in_flight(), 0);
     }
 }

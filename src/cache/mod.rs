@@ -22,9 +22,11 @@ mod glob;
 mod key;
 mod plan;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub mod tiers;
 
-pub use actor::CacheActor;
+pub use actor::{CacheActor, Lookup};
 pub use client::{Answer, CacheClient};
 pub use entry::{Entry, Malformed};
 pub use freshness::Freshness;

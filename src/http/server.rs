@@ -82,8 +82,24 @@ fn tell_regularly(worker: &web::Data<Worker>) {
 fn cors(origins: &[String]) -> Cors {
     let allowed = Cors::default()
         .allowed_methods(["GET", "POST"])
-        .allowed_headers(["content-type", "authorization", "x-internal-key", "x-request-id"])
-        .expose_headers(["x-request-id", "cache-status", "age", "retry-after"])
+        .allowed_headers([
+            "content-type",
+            "authorization",
+            "x-internal-key",
+            "x-request-id",
+            "traceparent",
+        ])
+        .expose_headers([
+            "x-request-id",
+            "cache-status",
+            "age",
+            "retry-after",
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+            "ratelimit",
+            "ratelimit-policy",
+        ])
         .max_age(PREFLIGHT_SECONDS);
     origins.iter().fold(allowed, |cors, origin| cors.allowed_origin(origin))
 }

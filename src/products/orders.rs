@@ -39,7 +39,7 @@ pub struct RawOrders {
     #[param(value_type = Option<OrderStatus>, inline)]
     pub status: Option<Value>,
     /// Page, from 1.
-    #[param(value_type = Option<u32>, minimum = 1, default = 1)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10_000, default = 1)]
     pub page_no: Option<Value>,
     /// Orders a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 50, default = 20)]

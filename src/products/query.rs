@@ -27,6 +27,8 @@ pub const MAX_KEYWORDS: usize = 256;
 pub const MAX_CATEGORIES: usize = 50;
 /// Most products of one page.
 pub const MAX_PAGE_SIZE: u32 = 50;
+/// Highest page; far beyond what anybody reads, and within what the upstream takes.
+pub const MAX_PAGE: u32 = 10_000;
 /// Products of a page when nothing else is asked for.
 pub const DEFAULT_PAGE_SIZE: u32 = 20;
 /// Highest price bound, in major units.
@@ -55,8 +57,8 @@ pub struct RawSearch {
     #[param(value_type = Option<f64>, exclusive_minimum = 0, maximum = 1_000_000_000)]
     pub max_sale_price: Option<Value>,
     /// Page, from 1.
-    #[schema(value_type = Option<u32>, minimum = 1, default = 1)]
-    #[param(value_type = Option<u32>, minimum = 1, default = 1)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 10_000, default = 1)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10_000, default = 1)]
     pub page_no: Option<Value>,
     /// Products a page.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 50, default = 20)]
@@ -150,7 +152,7 @@ pub(super) fn search_query(check: &mut Check, raw: &RawSearch, defaults: &Target
 /// Page number and size with their defaults.
 pub(super) fn page(check: &mut Check, no: Option<&Value>, size: Option<&Value>) -> (u32, u32) {
     (
-        check.whole("page_no", no, 1..=u32::MAX).unwrap_or(1),
+        check.whole("page_no", no, 1..=MAX_PAGE).unwrap_or(1),
         check.whole("page_size", size, 1..=MAX_PAGE_SIZE).unwrap_or(DEFAULT_PAGE_SIZE),
     )
 }

@@ -43,8 +43,8 @@ pub struct RawSmartSearch {
     #[param(value_type = Option<f64>, exclusive_minimum = 0, maximum = 1_000_000_000)]
     pub max_sale_price: Option<Value>,
     /// Page, from 1.
-    #[schema(value_type = Option<u32>, minimum = 1, default = 1)]
-    #[param(value_type = Option<u32>, minimum = 1, default = 1)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 10_000, default = 1)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10_000, default = 1)]
     pub page_no: Option<Value>,
     /// Products a page, before similar and poor ones are left out.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 50, default = 20)]

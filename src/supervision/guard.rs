@@ -49,7 +49,12 @@ where
     let cell = Arc::clone(&watch.inbox.cell);
     let _leaving = Leaving { cell: Arc::clone(&cell), generation: watch.generation };
     loop {
-        let (reason, panic) = match incarnation(&watch, &factory).await {
+        let ended = incarnation(&watch, &factory).await;
+        if cell.generation() != watch.generation {
+            // Replaced while it hung: how it ended is no longer this actor's business.
+            return;
+        }
+        let (reason, panic) = match ended {
             Ended::Finished => break,
             Ended::Stopped => (RestartReason::Stop, None),
             Ended::Panicked(text) => (RestartReason::Panic, Some(text)),

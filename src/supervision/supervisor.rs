@@ -292,16 +292,18 @@ fn inspect(member: &dyn Member, vigil: &mut Vigil, now: Instant) -> Finding {
     let cell = member.cell();
     let state = cell.state();
     let watched = matches!(state, ActorState::Running | ActorState::Hung);
+    let progressed = vigil.progressed(cell.handled());
     let stuck = vigil.look(cell.handled(), watched && cell.beat_pending(), now);
     if watched && cell.begin_beat() && member.put(Request::Beat).is_err() {
         cell.end_beat();
     }
     match (state, stuck >= HANG_LIMIT) {
         (ActorState::Running, true) => {
-            *vigil = Vigil::new(now);
+            vigil.renew(now);
             Finding::Stuck(stuck)
         }
-        (ActorState::Hung, false) => {
+        // Only a letter taken out ends a hang; time alone does not.
+        (ActorState::Hung, _) if progressed => {
             cell.set_state(ActorState::Running);
             Finding::Recovered
         }

@@ -36,6 +36,11 @@ struct Leave;
 #[rtype(result = "()")]
 struct PoisonedWork;
 
+/// Blocks for longer than a hang and then panics; the sender goes with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stall(std::sync::mpsc::Sender<()>);
+
 impl Handler<Count> for Counter {
     type Result = u64;
     fn handle(&mut self, _: Count, _: &mut Self::Context) -> u64 {
@@ -56,6 +61,15 @@ impl Handler<Leave> for Counter {
     type Result = ();
     fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+impl Handler<Stall> for Counter {
+    type Result = ();
+    fn handle(&mut self, stall: Stall, _: &mut Self::Context) {
+        let _sender = stall.0;
+        std::thread::sleep(Duration::from_millis(1_200));
+        panic!("poisoned after a stall");
     }
 }
 
@@ -229,6 +243,56 @@ async fn a_hung_actor_moves_to_a_new_thread_and_keeps_its_queue() {
     assert!(crate::clock::monotonic() - asked_at < Duration::from_secs(2), "did not wait it out");
     assert_eq!(stage.notes.count("restarted counter hang"), 1);
     assert_eq!(stage.supervisor.status()[0].state, ActorState::Running);
+}
+
+#[actix::test]
+async fn a_hang_on_a_worker_is_over_when_a_letter_is_taken_and_not_before() {
+    let stage = Stage::new();
+    let (supervisor, factory) = (stage.supervisor.clone(), stage.factory());
+    let (started, handle) = std::sync::mpsc::channel();
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let worker = std::thread::spawn(move || {
+        actix_rt::Runtime::new().unwrap().block_on(async move {
+            started.send(supervisor.start_here(spec(100), factory)).unwrap();
+            drop(ended.await);
+        });
+    });
+    let counter = handle.recv().unwrap();
+    counter.ask(Count, SOON).await.unwrap();
+    assert_eq!(stage.supervisor.strike("counter", Chaos::Hang(Duration::from_millis(1_500))), 1);
+    while stage.notes.count("recovered") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(counter.ask(Count, SOON).await, Ok(2), "the same incarnation goes on");
+    assert_eq!((stage.notes.count("hung"), stage.notes.count("recovered")), (1, 1));
+    drop((counter, end));
+    worker.join().unwrap();
+}
+
+#[actix::test]
+async fn how_a_replaced_incarnation_ends_is_nobodys_business() {
+    let stage = Stage::new();
+    let minute = Duration::from_secs(60);
+    let policy = RestartPolicy {
+        intensity: 0,
+        first_backoff: minute,
+        longest_backoff: minute,
+        ..RestartPolicy::default()
+    };
+    let spec = Spec { policy, ..spec(100) };
+    let counter = stage.supervisor.start_on_own_thread(spec, stage.factory()).unwrap();
+    let (stalled, over) = std::sync::mpsc::channel();
+    counter.tell(Stall(stalled)).unwrap();
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1), "answered by the successor");
+    // The old one panics now, long after it was replaced.
+    while over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..20 {
+        assert_eq!(counter.ask(Count, SOON).await.map(|_| ()), Ok(()));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(stage.supervisor.status()[0].restarts, 1);
 }
 
 #[actix::test]

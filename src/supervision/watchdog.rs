@@ -26,6 +26,16 @@ impl Vigil {
         }
         now.saturating_duration_since(self.since)
     }
+
+    /// Counts the time without progress from `now` on; what was handled is remembered.
+    pub(super) fn renew(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// Whether anything was handled since the last look.
+    pub(super) fn progressed(&self, handled: u64) -> bool {
+        handled != self.handled
+    }
 }
 
 /// Calls `look` every `period` until the sender of `stop` is dropped.
@@ -49,5 +59,16 @@ mod tests {
         assert_eq!(vigil.look(1, true, at(500)), Duration::from_millis(300));
         assert_eq!(vigil.look(1, false, at(900)), Duration::ZERO, "idle is not stuck");
         assert_eq!(vigil.look(1, true, at(950)), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_renewed_vigil_forgets_the_time_and_not_the_progress() {
+        let start = crate::clock::monotonic();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut vigil = Vigil::new(start);
+        vigil.look(7, true, at(0));
+        vigil.renew(at(500));
+        assert!(!vigil.progressed(7) && vigil.progressed(8));
+        assert_eq!(vigil.look(7, true, at(600)), Duration::from_millis(100));
     }
 }

@@ -94,6 +94,7 @@ impl Transport {
         };
         let content_type = text(header::CONTENT_TYPE);
         let date = text(header::DATE);
+        let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let status = response.status().as_u16();
         let body = response.body().limit(BODY_LIMIT).await.map_err(|error| {
             if matches!(error, PayloadError::Overflow) {
@@ -101,6 +102,11 @@ impl Transport {
             }
             TransportFault::Broken(error.to_string())
         })?;
+        // awc takes the end of the connection for the end of the body.
+        if announced.is_some_and(|announced: usize| body.len() < announced) {
+            let cut = format!("body ended after {} bytes", body.len());
+            return Err(TransportFault::Broken(cut));
+        }
         Ok(answer(status, content_type, date, body))
     }
 }

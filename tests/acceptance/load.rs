@@ -28,7 +28,18 @@ pub(crate) struct Sample {
     /// Whether the answer was marked as second best.
     pub(crate) degraded: bool,
     /// Why it is a failure, if it is one.
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A request without a good answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was asked for.
+    pub(crate) path: String,
+    /// What came back.
+    pub(crate) text: String,
+    /// Whether it was told when to come back.
+    pub(crate) told_when: bool,
 }
 
 /// A load that runs.
@@ -75,12 +86,16 @@ impl Load {
 fn send(connection: &mut Connection, path: &str, due: Instant) -> Sample {
     let answer = connection.get(path);
     let took = monotonic().saturating_duration_since(due);
+    let failed = |text: String| {
+        let told_when = text.starts_with("503") && text.contains("\"retry_after\":");
+        Some(Failure { path: path.to_owned(), text, told_when })
+    };
     let (degraded, failure) = match answer {
         Ok(answer) if (200..300).contains(&answer.status) => {
             (!contains(&answer.body, b"\"degraded\":[]"), None)
         }
-        Ok(answer) => (false, Some(format!("{} {path}: {}", answer.status, answer.text()))),
-        Err(error) => (false, Some(format!("{path}: {error}"))),
+        Ok(answer) => (false, failed(format!("{} {}", answer.status, answer.text()))),
+        Err(error) => (false, failed(error.to_string())),
     };
     Sample { took, degraded, failure }
 }

@@ -107,6 +107,20 @@ impl Process {
         panic!("{} did not end within {END_WITHIN:?} of SIGTERM", self.name);
     }
 
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("its own child");
+        self.child.wait().expect("its own child");
+        self.ended = true;
+    }
+
+    /// Sends it a signal, by name (`STOP`).
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{} was gone", self.name);
+    }
+
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.id());

@@ -22,8 +22,12 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts one and waits until it answers.
     pub(crate) fn start() -> Self {
+        Self::start_at(free_address())
+    }
+
+    /// Starts one at this address, for example where one died before.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let address = free_address();
         let port = address.port().to_string();
         let mut command = Command::new("redis-server");
         command
@@ -35,6 +39,28 @@ impl Redis {
         Self { process, address, _folder: folder }
     }
 
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub(crate) const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Sends one command on a connection of its own; the answer as it came over the wire.
+    pub(crate) fn command(&self, words: &[&[u8]]) -> Vec<u8> {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            request.extend(format!("${}\r\n", word.len()).into_bytes());
+            request.extend([word, &b"\r\n"[..]].concat());
+        }
+        // After it the server closes the connection: the end of the answer is its end.
+        request.extend(b"*1\r\n$4\r\nQUIT\r\n");
+        ask(self.address, &request).expect("redis-server answers a test's own command")
+    }
+
     /// As `REDIS_URL` wants it.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}/0", self.address)
@@ -43,6 +69,11 @@ impl Redis {
     /// Ends it.
     pub(crate) fn stop(self) {
         self.process.terminate();
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(self) {
+        self.process.kill();
     }
 }
 
@@ -60,4 +91,13 @@ fn answers(address: SocketAddr) -> bool {
         stream.read_exact(&mut answer)
     });
     asked.is_ok() && &answer == b"+PONG\r\n"
+}
+
+fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
 }

@@ -120,7 +120,7 @@ pub async fn move_breaker(
 #[into_params(parameter_in = Query)]
 pub struct ClearForm {
     /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, max_length = 256, example = "products:search:*")]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
     pub pattern: Option<Value>,
 }
 
@@ -171,10 +171,10 @@ pub async fn clear_cache(
 #[serde(deny_unknown_fields)]
 pub struct InvalidateForm {
     /// One key.
-    #[schema(value_type = Option<String>, max_length = 256)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
     pub key: Option<Value>,
     /// Glob over keys.
-    #[schema(value_type = Option<String>, max_length = 256, example = "products:search:*")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
     pub pattern: Option<Value>,
 }
 

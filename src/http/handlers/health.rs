@@ -15,6 +15,7 @@ use crate::breaker::State;
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
+use crate::http::middleware::observe::Answered;
 use crate::http::openapi::answers::Reported;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
@@ -128,8 +129,9 @@ fn answer(context: &Context, report: &Report) -> Answer {
     if report.status != Health::Unhealthy {
         return envelope::own(&context.0, report);
     }
-    let response: HttpResponse =
+    let mut response: HttpResponse =
         envelope::own_with_status(&context.0, StatusCode::SERVICE_UNAVAILABLE, report)?;
+    response.extensions_mut().insert(Answered);
     Ok(response)
 }
 

@@ -67,7 +67,7 @@ pub struct Counts {
     /// All lookups.
     pub total_requests: u64,
     /// The same by tier; those that were never asked are absent.
-    #[schema(value_type = BTreeMap<String, TierCounts>)]
+    #[schema(value_type = std::collections::BTreeMap<String, TierCounts>)]
     pub by_tier: serde_json::Value,
 }
 

@@ -73,7 +73,7 @@ fn failure_of(response: &ServiceResponse<BoxBody>) -> Option<ApiError> {
             let code = ErrorCode::of_status(error.as_response_error().status_code());
             ApiError::new(code).because(error)
         })),
-        None if response.request().extensions().get::<Answered>().is_some() => None,
+        None if response.response().extensions().get::<Answered>().is_some() => None,
         None => Some(ApiError::new(ErrorCode::of_status(status))),
     }
 }

@@ -1,7 +1,7 @@
 //! Errors, as the document describes them: one body for all, a description for each status.
 //!
 //! Owns: which codes can stand under which status. Handlers name what they themselves can fail
-//! with; what the layers around them refuse is added by [`super::layers`].
+//! with; what the layers around them refuse is added by `layers`.
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 //! and their fields may be absent; in a query string nothing is ever null.
 
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{OneOf, SchemaType, Type};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 /// Takes `null` out of every parameter of `operation`.
@@ -16,22 +16,19 @@ pub(super) fn parameters(operation: &mut Operation) {
     }
 }
 
-fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
-    match schema {
-        RefOr::T(Schema::Object(mut object)) => {
-            if let SchemaType::Array(types) = &object.schema_type
-                && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
-            {
-                object.schema_type = SchemaType::Type(only.clone());
-            }
-            RefOr::T(Schema::Object(object))
-        }
-        RefOr::T(Schema::OneOf(OneOf { items, .. })) if items.iter().any(is_null) => {
-            let rest: Vec<_> = items.into_iter().filter(|item| !is_null(item)).collect();
-            rest.into_iter().next().unwrap_or_default()
-        }
-        other => other,
+fn without_null(mut schema: RefOr<Schema>) -> RefOr<Schema> {
+    if let RefOr::T(Schema::Object(object)) = &mut schema
+        && let SchemaType::Array(types) = &object.schema_type
+        && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
+    {
+        object.schema_type = SchemaType::Type(only.clone());
+    } else if let RefOr::T(Schema::OneOf(choice)) = &mut schema
+        && choice.items.iter().any(is_null)
+        && let Some(only) = choice.items.iter().find(|item| !is_null(item))
+    {
+        return only.clone();
     }
+    schema
 }
 
 fn is_null(schema: &RefOr<Schema>) -> bool {

@@ -22,12 +22,13 @@ pub(super) fn prune(document: &mut OpenApi) {
 /// Names of the schemas that the operations need, directly or through others.
 fn reachable(document: &OpenApi) -> BTreeSet<String> {
     let whole = serde_json::to_value(document).unwrap_or_default();
+    let schemas = whole.pointer("/components/schemas");
     let mut found = BTreeSet::new();
-    let mut open = references(&whole["paths"]);
+    let mut open = whole.get("paths").map(references).unwrap_or_default();
     while let Some(name) = open.pop() {
-        let schema = &whole["components"]["schemas"][&name];
+        let schema = schemas.and_then(|schemas| schemas.get(&name));
         if found.insert(name) {
-            open.extend(references(schema));
+            open.extend(schema.map(references).unwrap_or_default());
         }
     }
     found
@@ -35,15 +36,11 @@ fn reachable(document: &OpenApi) -> BTreeSet<String> {
 
 fn references(value: &Value) -> Vec<String> {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .flat_map(|(name, value)| match value {
-                Value::String(target) if name == "$ref" => {
-                    target.strip_prefix(SCHEMAS).map(str::to_owned).into_iter().collect()
-                }
-                other => references(other),
-            })
-            .collect(),
+        Value::Object(fields) => {
+            let own = fields.get("$ref").and_then(Value::as_str);
+            let own = own.and_then(|target| target.strip_prefix(SCHEMAS)).map(str::to_owned);
+            own.into_iter().chain(fields.values().flat_map(references)).collect()
+        }
         Value::Array(items) => items.iter().flat_map(references).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }

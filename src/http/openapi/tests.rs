@@ -1,12 +1,23 @@
-use std::collections::BTreeSet;
+//! The documents hold what is served, and what is served is described as it is.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
+use actix_web::http::header::HeaderMap;
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::gpt::PUBLIC;
 use super::{complete, failures, for_gpt};
-use crate::http::error::ErrorCode;
+use crate::clock;
+use crate::http::context::RequestContext;
+use crate::http::envelope::{self, Integration};
+use crate::http::error::{ApiError, ErrorCode};
 use crate::http::routes;
 use crate::limits::Class;
+use crate::products::service::Served;
 
 fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -35,7 +46,7 @@ fn references(value: &Value) -> Vec<String> {
             own.into_iter().chain(fields.values().flat_map(references)).collect()
         }
         Value::Array(items) => items.iter().flat_map(references).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
@@ -151,4 +162,41 @@ fn gpt_actions_get_nine_harmless_operations() {
     }
     assert_eq!(object(&document["components"]["securitySchemes"]).len(), 1);
     assert!(document["servers"][0]["url"].as_str().unwrap().starts_with('/'));
+}
+
+/// The names in a written envelope and in its metadata are exactly those its schema requires.
+fn has_the_fields_of(response: HttpResponse, schema: &str, absent: &[&str]) {
+    let body = response.into_body().try_into_bytes().unwrap();
+    let written: Value = serde_json::from_slice(&body).unwrap();
+    let document = read(&complete());
+    let envelope = &document["components"]["schemas"][schema];
+    let metadata = envelope["properties"]["metadata"]["$ref"].as_str().unwrap();
+    let metadata = document.pointer(metadata.strip_prefix('#').unwrap()).unwrap();
+    for (written, schema) in [(&written, envelope), (&written["metadata"], metadata)] {
+        let written: BTreeSet<_> = object(written).keys().cloned().collect();
+        let described = object(&schema["properties"]).keys();
+        let expected = described.filter(|name| !absent.contains(&name.as_str())).cloned();
+        assert_eq!(written, expected.collect(), "{schema}");
+    }
+}
+
+#[test]
+fn envelopes_are_described_as_they_are_written() {
+    let now = clock::monotonic();
+    let context = RequestContext::begin(&HeaderMap::new(), now, Duration::from_secs(1));
+    let own = envelope::own(&context, &serde_json::json!({})).unwrap();
+    has_the_fields_of(own, "Reported_Status", &[]);
+    let served = Served {
+        body: Bytes::from_static(b"{}"),
+        origin: None,
+        degraded: Vec::new(),
+        empty: false,
+    };
+    let integration = Integration { name: "simulator" };
+    let fetched = envelope::answer(&context, served, integration, &[]);
+    has_the_fields_of(fetched, "Fetched_SearchData", &[]);
+    let error = ApiError::new(ErrorCode::NotFound);
+    has_the_fields_of(envelope::error(&context, &error), "Error", &["retry_after"]);
+    let error = ApiError::new(ErrorCode::Overloaded).retry_after(Duration::from_secs(1));
+    has_the_fields_of(envelope::error(&context, &error), "Error", &[]);
 }

@@ -66,10 +66,22 @@ pub fn interpret(method: &str, answer: &RawAnswer) -> Reading {
         Err(outcome) => return Reading::Decided(outcome),
     };
     let body = business::body(&root, method);
-    if let Some(error) = gateway::error(&root, body.is_some()) {
-        return of_error(&error, body);
+    let reading = match gateway::error(&root, body.is_some()) {
+        Some(error) => of_error(&error, body),
+        None => Reading::Decided(body.map_or_else(|| unknown_shape(&root), business::interpret)),
+    };
+    no_success_but_2xx(reading, answer.status)
+}
+
+/// Whatever stands in its body, an answer with another status is no result.
+fn no_success_but_2xx(reading: Reading, status: u16) -> Reading {
+    match reading {
+        Reading::Decided(Outcome::Ok(_) | Outcome::Empty) if !(200..300).contains(&status) => {
+            let reason = format!("a result under status {status}");
+            Reading::Decided(Outcome::Transient { reason })
+        }
+        reading @ (Reading::Decided(_) | Reading::IllegalTimestamp { .. }) => reading,
     }
-    Reading::Decided(body.map_or_else(|| unknown_shape(&root), business::interpret))
 }
 
 fn of_error(error: &gateway::Error<'_>, body: Option<&Value>) -> Reading {

@@ -1,0 +1,227 @@
+//! Hits, misses, failures, and callers that come together or go away.
+
+use std::time::Duration;
+
+use super::stage::{Brings, KIND, LONG, Source, Stage, body_of, deadline, down, fresh, key};
+use crate::cache::Tier;
+use crate::cache::flight::take_off;
+use crate::clock;
+use crate::failure::FailureKind;
+
+/// Waits until all callers are on board: each has missed memory, and everything runs on this
+/// thread, so that after so many turns each has asked for its place.
+async fn until_all_wait(stage: &Stage, callers: u64) {
+    let missed = || {
+        let totals = stage.metrics.cache().totals();
+        totals.tier("memory").map_or(0, |memory| memory.misses)
+    };
+    let mut quiet = 0;
+    while quiet < 200 {
+        let idle = stage.client.tables().in_flight() == 1 && missed() >= callers;
+        quiet = if idle { quiet + 1 } else { 0 };
+        tokio::task::yield_now().await;
+    }
+}
+
+#[actix::test]
+async fn a_fresh_hit_runs_no_loader() {
+    let stage = Stage::of_memory();
+    stage.holds("a", fresh("held"));
+    let never = || panic!("not even the plan is made");
+    let answer = stage.client.get(KIND, key("a"), deadline(), never).await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier), ("held", Tier::Memory));
+    assert!(!answer.stale && !answer.collapsed);
+    assert!(answer.age() >= Duration::from_secs(1) && answer.ttl_seconds() > 3_500);
+}
+
+#[actix::test]
+async fn a_miss_is_loaded_once_and_then_held() {
+    let stage = Stage::of_memory();
+    let source = Source::open(Brings::Bodies);
+    let first = stage.get("a", &source).await.unwrap();
+    let second = stage.get("a", &source).await.unwrap();
+    assert_eq!((first.tier, second.tier), (Tier::Upstream, Tier::Memory));
+    assert_eq!(body_of(&first), body_of(&second));
+    assert_eq!(source.asked(), [[0]]);
+    let totals = stage.metrics.cache().totals();
+    assert_eq!((totals.hits, totals.misses), (1, 1));
+}
+
+#[actix::test]
+async fn a_thousand_callers_of_a_cold_key_cost_one_load() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    let release = async {
+        until_all_wait(&stage, 1_000).await;
+        source.let_go(1);
+    };
+    let callers = stage.get_by_many(1_000, "a", &source);
+    let (answers, ()) = futures_util::future::join(callers, release).await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert!(answers.iter().all(|answer| body_of(answer) == "load 1 place 0"));
+    assert_eq!(
+        answers.iter().filter(|answer| answer.tier == Tier::Upstream).count(),
+        answers.len()
+    );
+    assert_eq!(answers.iter().filter(|answer| answer.collapsed).count(), 999);
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn who_looked_before_the_landing_and_boards_after_it_costs_no_load() {
+    let stage = Stage::of_memory();
+    let source = Source::open(Brings::Bodies);
+    stage.get("a", &source).await.unwrap();
+    let tables = stage.client.tables();
+    let boarded = take_off(tables, &[(0, key("a"))], &source.plan()).pop().unwrap();
+    let mut ticket = boarded.ticket;
+    let landed = ticket.landed().await.expect("nothing died");
+    assert_eq!(landed.unwrap().1, Tier::Memory);
+    assert_eq!((source.asked().len(), tables.in_flight()), (1, 0));
+}
+
+#[actix::test]
+async fn a_failure_is_shared_by_its_flight_and_not_stored() {
+    let stage = Stage::of_memory();
+    let source = Source::held(down());
+    let release = async {
+        until_all_wait(&stage, 100).await;
+        source.let_go(1);
+    };
+    let callers = stage.get_by_many(100, "a", &source);
+    let (answers, ()) = futures_util::future::join(callers, release).await;
+    for answer in answers {
+        let failure = answer.unwrap_err();
+        assert_eq!((failure.kind, &*failure.reason), (FailureKind::UpstreamUnavailable, "down"));
+    }
+    assert_eq!(source.asked().len(), 1, "one failure for all");
+    assert!(stage.client.tables().memory.is_empty());
+    source.now_brings(Brings::Bodies);
+    source.let_go(1);
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 2 place 0");
+}
+
+#[actix::test]
+async fn a_caller_that_goes_away_cancels_nothing() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    // The caller that started the flight goes; the flight is asked for by nobody then.
+    tokio::select! {
+        biased;
+        _ = stage.get("a", &source) => panic!("nothing was let go"),
+        () = source.until_asked(1) => {}
+    }
+    assert_eq!(stage.client.tables().in_flight(), 1, "it flies on");
+    let late = stage.get("a", &source);
+    let release = async {
+        until_all_wait(&stage, 2).await;
+        source.let_go(1);
+    };
+    let (answer, ()) = futures_util::future::join(late, release).await;
+    assert!(answer.unwrap().collapsed);
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn a_flight_nobody_waits_for_still_stores() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    tokio::select! {
+        biased;
+        _ = stage.get("a", &source) => panic!("nothing was let go"),
+        () = source.until_asked(1) => {}
+    }
+    source.let_go(1);
+    stage.until_landed().await;
+    assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Memory);
+}
+
+#[actix::test]
+async fn a_deadline_ends_the_wait_and_not_the_flight() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    tokio::time::pause();
+    let soon = clock::monotonic() + Duration::from_millis(100);
+    let late = stage.client.get(KIND, key("a"), soon, || source.plan()).await;
+    assert_eq!(late.unwrap_err().kind, FailureKind::DeadlineExceeded);
+    source.let_go(1);
+    stage.until_landed().await;
+    assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Memory);
+}
+
+#[actix::test]
+async fn a_loader_that_never_answers_frees_the_key_in_the_end() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    tokio::time::pause();
+    let patient = clock::monotonic() + 2 * LONG;
+    let answer = stage.client.get(KIND, key("a"), patient, || source.plan()).await;
+    assert_eq!(answer.unwrap_err().kind, FailureKind::DeadlineExceeded);
+    assert_eq!(stage.client.tables().in_flight(), 0);
+}
+
+#[actix::test]
+async fn a_loader_that_brings_too_little_is_a_failure() {
+    let stage = Stage::of_memory();
+    let source = Source::open(Brings::TooFew);
+    assert_eq!(stage.get("a", &source).await.unwrap_err().kind, FailureKind::Internal);
+    assert!(stage.client.tables().memory.is_empty());
+    assert_eq!(stage.client.tables().in_flight(), 0);
+}
+
+#[actix::test]
+async fn an_empty_result_is_a_result_with_a_short_life() {
+    let stage = Stage::of_memory();
+    let source = Source::open(Brings::Empty);
+    let answer = stage.get("a", &source).await.unwrap();
+    let entry = &answer.entry;
+    assert!(entry.negative);
+    let life = entry.fresh_until.since(entry.stored_at).as_secs();
+    assert!((54..=66).contains(&life), "{life} s is not a minute, jitter included");
+    assert_eq!(entry.stale_until, entry.fresh_until, "never served stale");
+    assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Memory);
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn a_reload_passes_what_is_held_and_falls_back_on_it() {
+    let stage = Stage::of_memory();
+    stage.holds("a", fresh("held"));
+    let source = Source::open(Brings::Bodies);
+    let reload = || stage.client.reload(KIND, key("a"), deadline(), source.plan());
+    let answer = reload().await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier), ("load 1 place 0", Tier::Upstream));
+    source.now_brings(down());
+    let answer = reload().await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier), ("load 1 place 0", Tier::Memory));
+    assert_eq!(source.asked().len(), 2);
+}
+
+#[actix::test]
+async fn a_find_older_than_memory_gives_way_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::over(&folder.path().join("cache.db"));
+    let tables = stage.client.tables();
+    let older = std::sync::Arc::new(super::stage::entry("older", LONG, super::stage::HOUR));
+    tables.store(KIND, &key("a"), &older).await;
+    tables.database.as_ref().unwrap().flush().await;
+    // Another flight landed after this caller had looked into memory.
+    stage.holds("a", fresh("newer"));
+    let source = Source::open(Brings::Bodies);
+    let boarded = take_off(tables, &[(0, key("a"))], &source.plan()).pop().unwrap();
+    let mut ticket = boarded.ticket;
+    let (entry, tier) = ticket.landed().await.expect("the flight brings something").unwrap();
+    assert_eq!((&entry.body[..], tier), (&b"newer"[..], Tier::Memory));
+    assert!(source.asked().is_empty());
+}
+
+#[actix::test]
+async fn memory_keeps_its_bounds_whatever_is_loaded() {
+    let stage = Stage::bounded(50, 1_000_000);
+    let source = Source::open(Brings::Bodies);
+    for n in 0..500 {
+        stage.get(&n.to_string(), &source).await.unwrap();
+        assert!(stage.client.tables().memory.len() <= 50);
+    }
+    assert!(stage.metric("cache_evictions_total") >= 450);
+}

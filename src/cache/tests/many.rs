@@ -1,0 +1,85 @@
+//! Several keys at once.
+
+use super::stage::{Brings, KIND, Source, Stage, body_of, deadline, down, fresh, key, stale};
+use crate::cache::{CacheKey, Plan, Tier};
+
+fn keys(names: &[&str]) -> Vec<CacheKey> {
+    names.iter().map(|name| key(name)).collect()
+}
+
+#[actix::test]
+async fn only_what_is_missing_is_loaded_together_and_in_order() {
+    let stage = Stage::of_memory();
+    stage.holds("fresh", fresh("held"));
+    stage.holds("stale", stale("old"));
+    let source = Source::open(Brings::Bodies);
+    let wanted = keys(&["cold", "fresh", "stale", "cold", "other"]);
+    let answers = stage.client.get_many(KIND, &wanted, deadline(), &source.plan()).await;
+    let told: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.as_ref().map(|answer| (body_of(answer), answer.tier)).unwrap())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("load 1 place 0", Tier::Upstream),
+            ("held", Tier::Memory),
+            ("old", Tier::Memory),
+            ("load 1 place 0", Tier::Upstream),
+            ("load 1 place 4", Tier::Upstream),
+        ]
+    );
+    assert_eq!(source.asked(), [[0, 2, 4]], "one load, the stale one and no duplicate with it");
+    stage.until_landed().await;
+    let refreshed = stage.get("stale", &source).await.unwrap();
+    assert_eq!(body_of(&refreshed), "load 1 place 2");
+}
+
+#[actix::test]
+async fn a_failure_spoils_only_what_nobody_holds() {
+    let stage = Stage::of_memory();
+    stage.holds("fresh", fresh("held"));
+    stage.holds("stale", stale("old"));
+    let source = Source::open(down());
+    let wanted = keys(&["cold", "fresh", "stale"]);
+    let answers = stage.client.get_many(KIND, &wanted, deadline(), &source.plan()).await;
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn keys_that_others_load_are_not_loaded_again() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    let plan = source.plan();
+    let (first, second) = (keys(&["a", "b"]), keys(&["b", "c"]));
+    let first = stage.client.get_many(KIND, &first, deadline(), &plan);
+    let second = stage.client.get_many(KIND, &second, deadline(), &plan);
+    let release = async {
+        source.until_asked(2).await;
+        source.let_go(2);
+    };
+    let (first, second, ()) = futures_util::future::join3(first, second, release).await;
+    assert!(first.iter().chain(&second).all(Result::is_ok));
+    assert_eq!(source.asked(), [vec![0, 1], vec![1]], "b is flown for once");
+    assert!(second[0].as_ref().unwrap().collapsed);
+}
+
+#[actix::test]
+async fn a_reload_of_many_asks_for_all() {
+    let stage = Stage::of_memory();
+    stage.holds("a", fresh("held"));
+    let source = Source::open(Brings::Bodies);
+    let plan = Plan { reload: true, ..source.plan() };
+    let answers = stage.client.get_many(KIND, &keys(&["a", "b"]), deadline(), &plan).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap().tier == Tier::Upstream));
+    assert_eq!(source.asked(), [[0, 1]]);
+}
+
+#[actix::test]
+async fn nothing_asked_is_nothing_loaded() {
+    let stage = Stage::of_memory();
+    let source = Source::open(Brings::Bodies);
+    assert!(stage.client.get_many(KIND, &[], deadline(), &source.plan()).await.is_empty());
+    assert!(source.asked().is_empty());
+}

@@ -1,0 +1,6 @@
+//! The cache as its clients see it: real tables, real actor, a loader that is made up.
+
+mod flights;
+mod many;
+pub(in crate::cache) mod stage;
+mod staleness;

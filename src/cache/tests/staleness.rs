@@ -1,0 +1,88 @@
+//! Stale while it revalidates, stale if that fails.
+
+use std::time::Duration;
+
+use super::stage::{Brings, Source, Stage, body_of, down, entry, key, stale};
+use crate::cache::Tier;
+use crate::clock;
+use crate::failure::{Failure, FailureKind};
+
+#[actix::test]
+async fn stale_is_served_at_once_and_refreshed_exactly_once() {
+    let stage = Stage::of_memory();
+    stage.holds("a", stale("old"));
+    let source = Source::held(Brings::Bodies);
+    // Nothing is let go: were anyone to wait for the refresh, this would never end.
+    for answer in stage.get_by_many(100, "a", &source).await {
+        let answer = answer.unwrap();
+        assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
+        assert!(answer.stale && answer.ttl_seconds() < 0);
+    }
+    source.until_asked(1).await;
+    source.let_go(10);
+    stage.until_landed().await;
+    let answer = stage.get("a", &source).await.unwrap();
+    assert_eq!((body_of(&answer), answer.stale), ("load 1 place 0", false));
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn a_failed_refresh_holds_the_next_back() {
+    let stage = Stage::of_memory();
+    stage.holds("a", stale("old"));
+    let source = Source::open(down());
+    let before = clock::now();
+    assert!(stage.get("a", &source).await.unwrap().stale);
+    source.until_asked(1).await;
+    stage.until_landed().await;
+    for _ in 0..100 {
+        assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "old");
+    }
+    stage.until_landed().await;
+    assert_eq!(source.asked().len(), 1, "no further load");
+    let held = stage.client.tables().memory.get(&key("a")).unwrap();
+    assert!(!held.may_refresh(before.plus(Duration::from_millis(1_999))));
+    assert!(held.may_refresh(clock::now().plus(Duration::from_millis(3_001))));
+}
+
+#[actix::test]
+async fn a_refresh_waits_as_long_as_the_failure_says() {
+    let stage = Stage::of_memory();
+    stage.holds("a", stale("old"));
+    let told =
+        Failure::new(FailureKind::CircuitOpen, "open").retry_after(Some(Duration::from_secs(30)));
+    let source = Source::open(Brings::Failure(told));
+    let before = clock::now();
+    stage.get("a", &source).await.unwrap();
+    source.until_asked(1).await;
+    stage.until_landed().await;
+    let held = stage.client.tables().memory.get(&key("a")).unwrap();
+    assert!(!held.may_refresh(before.plus(Duration::from_secs(29))));
+    assert!(held.may_refresh(clock::now().plus(Duration::from_secs(46))));
+}
+
+#[actix::test]
+async fn what_is_dead_is_not_served() {
+    let stage = Stage::of_memory();
+    stage.holds("a", entry("dead", Duration::from_secs(10_000), Duration::from_secs(60)));
+    let source = Source::open(down());
+    assert!(stage.get("a", &source).await.is_err());
+    source.now_brings(Brings::Bodies);
+    assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Upstream);
+}
+
+#[actix::test]
+async fn stale_on_disk_is_served_while_its_refresh_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::over(&folder.path().join("cache.db"));
+    let tables = stage.client.tables();
+    tables.store("search", &key("a"), &std::sync::Arc::new(stale("old"))).await;
+    tables.database.as_ref().unwrap().flush().await;
+    let source = Source::held(Brings::Bodies);
+    let answer = stage.get("a", &source).await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier, answer.stale), ("old", Tier::Database, true));
+    source.until_asked(1).await;
+    source.let_go(1);
+    stage.until_landed().await;
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
+}

@@ -1,0 +1,4 @@
+//! The table of rows and its writer, over real files.
+
+mod rows;
+mod writer;

@@ -1,0 +1,154 @@
+//! CacheActor under the contract, and a loader that panics: the I/O it starts but does not own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use breakwater::cache::tiers::memory::MemoryTier;
+use breakwater::cache::{
+    CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan, Tier,
+};
+use breakwater::clock;
+use breakwater::failure::FailureKind;
+use breakwater::metrics::Metrics;
+use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use futures_util::future::join_all;
+use slog::Logger;
+
+use super::contract;
+use super::stage::Stage;
+use super::subject::{SOON, Subject};
+
+const LIFETIMES: Lifetimes = Lifetimes {
+    kind: "search",
+    fresh: Duration::from_secs(3_600),
+    negative: Duration::from_secs(60),
+    stale: Duration::from_secs(3_600),
+};
+
+struct Cache(CacheTables);
+
+fn key(name: &str) -> CacheKey {
+    CacheKey::new(format!("test:contract:{name}"))
+}
+
+fn plan(loader: Loader) -> Plan {
+    Plan { lifetimes: LIFETIMES, loader, reload: false, within: SOON }
+}
+
+/// Loads the same for every key.
+fn good() -> Plan {
+    plan(Arc::new(|places| {
+        Box::pin(async move {
+            let one = Loaded { body: "{}".into(), empty: false };
+            Ok(places.iter().map(|_| one.clone()).collect())
+        })
+    }))
+}
+
+/// Panics so many times and then loads; says how often it was called.
+fn panics_at_first(panics: usize) -> (Plan, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (counted, then) = (Arc::clone(&calls), good());
+    let loader: Loader = Arc::new(move |places| {
+        let call = counted.fetch_add(1, Ordering::SeqCst);
+        let then = Arc::clone(&then.loader);
+        Box::pin(async move {
+            // As an answer over the wire does, it comes when everyone is on board.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(call >= panics, "provoked: the loader panics");
+            then(places).await
+        })
+    });
+    (plan(loader), calls)
+}
+
+impl Subject for Cache {
+    type Actor = CacheActor;
+    const NAME: &'static str = "cache";
+    const OWN_THREAD: bool = false;
+
+    fn new(supervisor: &Supervisor) -> Self {
+        let counts = Metrics::new().cache().clone();
+        let memory = MemoryTier::new(100, 1_000_000, counts.clone());
+        let log = Logger::root(slog::Discard, slog::o!());
+        Self(CacheTables::new(memory, None, counts, log, supervisor.observer()))
+    }
+
+    fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<CacheActor> {
+        let tables = self.0.clone();
+        supervisor.start_here(spec, move || CacheActor::new(tables.clone()))
+    }
+
+    async fn ask(handle: &Handle<CacheActor>) -> Result<(), AskError> {
+        handle.ask(Lookup(key("absent")), SOON).await.map(drop)
+    }
+
+    fn tell(handle: &Handle<CacheActor>) -> Result<(), Refusal> {
+        handle.tell(Lookup(key("absent")))
+    }
+
+    async fn leave_a_mark(&self, handle: &Handle<CacheActor>) {
+        let client = CacheClient::new(handle.clone(), self.0.clone());
+        let deadline = clock::monotonic() + SOON;
+        client.get("search", key("mark"), deadline, good).await.unwrap();
+    }
+
+    async fn finds_the_mark(&self, handle: &Handle<CacheActor>) -> bool {
+        handle.ask(Lookup(key("mark")), SOON).await.unwrap().is_some()
+    }
+
+    async fn go_around(&self, handle: Handle<CacheActor>) {
+        let client = CacheClient::new(handle, self.0.clone());
+        let deadline = clock::monotonic() + SOON;
+        let hit = client.get("search", key("mark"), deadline, || panic!("it is there")).await;
+        assert_eq!(hit.map(|answer| answer.tier), Ok(Tier::Memory));
+        let (plan, calls) = panics_at_first(0);
+        let missed = join_all((0..50).map(|_| {
+            let plan = plan.clone();
+            client.get("search", key("unknown"), deadline, move || plan)
+        }));
+        assert!(missed.await.iter().all(Result::is_ok));
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "one flight, actor or not");
+        assert!(client.clear("*unknown", "test").await.is_ok_and(|cleared| cleared.memory == 1));
+    }
+}
+
+contract!(Cache);
+
+#[actix::test]
+async fn a_loader_that_panics_once_is_flown_again_by_itself() {
+    let stage = Stage::<Cache>::with_room_for(1_000);
+    let client = CacheClient::new(stage.start(), stage.subject.0.clone());
+    tokio::time::pause();
+    let (plan, calls) = panics_at_first(1);
+    let deadline = clock::monotonic() + SOON;
+    let callers = (0..100).map(|_| {
+        let plan = plan.clone();
+        client.get("search", key("cold"), deadline, move || plan)
+    });
+    assert!(join_all(callers).await.iter().all(Result::is_ok));
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "one that died and one more for all");
+    assert_eq!(stage.notes.count("task cache-flight: provoked: the loader panics"), 1);
+    assert_eq!(stage.status().restarts, 0, "the actor knows nothing of it");
+}
+
+#[actix::test]
+async fn a_loader_that_always_panics_is_an_error_and_frees_the_key() {
+    let stage = Stage::<Cache>::with_room_for(1_000);
+    let client = CacheClient::new(stage.start(), stage.subject.0.clone());
+    tokio::time::pause();
+    let (plan, calls) = panics_at_first(usize::MAX);
+    let deadline = clock::monotonic() + SOON;
+    let callers = (0..100).map(|_| {
+        let plan = plan.clone();
+        client.get("search", key("cold"), deadline, move || plan)
+    });
+    for answer in join_all(callers).await {
+        assert_eq!(answer.map(drop).map_err(|failure| failure.kind), Err(FailureKind::Internal));
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "one flight and one more for all");
+    assert_eq!(stage.subject.0.in_flight(), 0, "the key is free");
+    let again = client.get("search", key("cold"), deadline, good).await;
+    assert_eq!(again.map(|answer| answer.tier), Ok(Tier::Upstream));
+}

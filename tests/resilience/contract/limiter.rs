@@ -1,0 +1,68 @@
+//! RateLimiterActor under the contract. It has no I/O that could panic: every handler is one
+//! decision over the shared accounts, so there is nothing beyond the clauses.
+
+use std::sync::Arc;
+
+use breakwater::clock;
+use breakwater::config::{self, Environment};
+use breakwater::limits::{
+    Admit, Class, KeyId, Policies, Principal, RateLimiterActor, RateLimiterParts, Table,
+    TableSettings, bypass,
+};
+use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+
+use super::contract;
+use super::subject::{SOON, Subject};
+
+struct Limiter(Arc<Table>);
+
+/// A client of whom nothing is counted before.
+fn stranger() -> Admit {
+    Admit::one(Class::General, Principal::of_address([203, 0, 113, 7].into(), 64))
+}
+
+/// A client that asks for its whole minute at once.
+fn greedy() -> Admit {
+    Admit { class: Class::Search, principal: Principal::Key(KeyId::INTERNAL), cost: 1_000 }
+}
+
+impl Subject for Limiter {
+    type Actor = RateLimiterActor;
+    const NAME: &'static str = "rate-limiter";
+    const OWN_THREAD: bool = false;
+
+    fn new(_: &Supervisor) -> Self {
+        let settings = config::resolve(None, &Environment::default()).unwrap();
+        let policies = Policies::new(&settings.limits);
+        Self(Arc::new(Table::new(TableSettings::default(), policies, clock::monotonic())))
+    }
+
+    fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<RateLimiterActor> {
+        let parts = RateLimiterParts { table: Arc::clone(&self.0) };
+        supervisor.start_here(spec, move || RateLimiterActor::new(parts.clone()))
+    }
+
+    async fn ask(handle: &Handle<RateLimiterActor>) -> Result<(), AskError> {
+        handle.ask(stranger(), SOON).await.map(drop)
+    }
+
+    fn tell(handle: &Handle<RateLimiterActor>) -> Result<(), Refusal> {
+        handle.tell(stranger())
+    }
+
+    async fn leave_a_mark(&self, handle: &Handle<RateLimiterActor>) {
+        assert!(handle.ask(greedy(), SOON).await.unwrap().is_admitted());
+    }
+
+    async fn finds_the_mark(&self, handle: &Handle<RateLimiterActor>) -> bool {
+        !handle.ask(greedy(), SOON).await.unwrap().is_admitted()
+    }
+
+    async fn go_around(&self, _: Handle<RateLimiterActor>) {
+        let now = clock::monotonic();
+        assert!(!bypass(&self.0, greedy(), now).is_admitted(), "no limit is lifted");
+        assert!(bypass(&self.0, stranger(), now).is_admitted(), "nobody else is refused");
+    }
+}
+
+contract!(Limiter);

@@ -1,0 +1,157 @@
+//! ApiClientActor under the contract, and a protocol whose reading of an answer panics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use breakwater::clock;
+use breakwater::failure::FailureKind;
+use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
+use breakwater::upstream::tables::UpstreamTables;
+use breakwater::upstream::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
+use serde_json::Value;
+
+use super::contract;
+use super::stage::until;
+use super::subject::{SOON, Subject};
+use crate::upstream_rig;
+
+/// Longer than any call may wait.
+const BAN: Duration = Duration::from_secs(600);
+
+struct ApiClient(Arc<UpstreamTables>);
+
+/// Nothing of this is ever sent.
+struct Mute;
+
+impl Protocol for Mute {
+    fn sign(&self, _: &Request, _: clock::Timestamp) -> SignedRequest {
+        SignedRequest { url: "http://127.0.0.1:9/".into(), body: String::new() }
+    }
+
+    fn interpret(&self, _: &Request, _: &RawAnswer) -> Outcome<Value> {
+        Outcome::Empty
+    }
+}
+
+/// A call that is refused for want of time before anything is sent.
+fn too_late() -> Call {
+    call("test.too.late", Duration::ZERO)
+}
+
+fn call(method: &'static str, within: Duration) -> Call {
+    let request = Request { method, params: BTreeMap::new() };
+    let deadline = clock::monotonic() + within;
+    Call { request, deadline, retry: false, request_id: "a-request".into() }
+}
+
+impl Subject for ApiClient {
+    type Actor = ApiClientActor;
+    const NAME: &'static str = NAME;
+    const OWN_THREAD: bool = true;
+
+    fn new(supervisor: &Supervisor) -> Self {
+        let observer = supervisor.observer();
+        Self(Arc::new(upstream_rig::tables(Box::new(Mute), observer)))
+    }
+
+    fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<ApiClientActor> {
+        let tables = Arc::clone(&self.0);
+        supervisor
+            .start_on_own_thread(spec, move || ApiClientActor::new(Arc::clone(&tables)))
+            .unwrap()
+    }
+
+    async fn ask(handle: &Handle<ApiClientActor>) -> Result<(), AskError> {
+        let answer = handle.ask(too_late(), SOON).await?;
+        assert!(answer.is_err(), "{answer:?}");
+        Ok(())
+    }
+
+    fn tell(handle: &Handle<ApiClientActor>) -> Result<(), Refusal> {
+        handle.tell(too_late())
+    }
+
+    /// The mark is a ban by the upstream, which every later call must know of.
+    async fn leave_a_mark(&self, _: &Handle<ApiClientActor>) {
+        self.0.pacing.ban(clock::monotonic(), BAN);
+    }
+
+    async fn finds_the_mark(&self, handle: &Handle<ApiClientActor>) -> bool {
+        let answer = handle.ask(call("test.banned", Duration::from_secs(1)), SOON).await.unwrap();
+        answer.is_err_and(|failure| failure.reason.contains("banned"))
+    }
+
+    async fn go_around(&self, handle: Handle<ApiClientActor>) {
+        let before = clock::monotonic();
+        let answer = UpstreamClient::new(handle.clone()).call(call("test.down", SOON)).await;
+        let took = clock::monotonic() - before;
+        let failure = answer.expect_err("nothing answers");
+        assert_eq!(failure.kind, FailureKind::UpstreamUnavailable, "{failure}");
+        assert!(failure.retry_after.is_some(), "callers are told when to come back");
+        assert!(took < Duration::from_millis(500), "told only after {took:?}");
+    }
+}
+
+contract!(ApiClient);
+
+/// AliExpress's own, but one method's answers are poison.
+struct Poisonous {
+    inner: Box<dyn Protocol>,
+}
+
+impl Protocol for Poisonous {
+    fn sign(&self, request: &Request, now: clock::Timestamp) -> SignedRequest {
+        self.inner.sign(request, now)
+    }
+
+    fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value> {
+        assert_ne!(request.method, upstream_rig::HOT, "provoked: reading the answer panics");
+        self.inner.interpret(request, answer)
+    }
+}
+
+#[actix::test]
+async fn a_panic_while_reading_an_answer_reaches_only_its_caller() {
+    crate::quiet::panics_on_request();
+    let rig = upstream_rig::Rig::start_with(|tables| {
+        let aliexpress = std::mem::replace(&mut tables.protocol, Box::new(Mute));
+        tables.protocol = Box::new(Poisonous { inner: aliexpress });
+    });
+    let poisoned: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::HOT)).collect();
+    let sound: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::SEARCH)).collect();
+    let (poisoned, sound) = futures_util::future::join(
+        futures_util::future::join_all(poisoned),
+        futures_util::future::join_all(sound),
+    )
+    .await;
+    for answer in poisoned {
+        assert_eq!(answer.unwrap_err().kind, FailureKind::Internal);
+    }
+    assert!(sound.iter().all(|answer| matches!(answer, Ok(Reply::Found(_)))), "{sound:?}");
+    assert_eq!(rig.restarts(), 0, "the actor knows nothing of it");
+    let now = clock::monotonic();
+    let permits = rig.tables.breaker.snapshot(now);
+    assert_eq!(permits.issued, permits.returned + permits.dropped, "no permit is lost");
+    assert_eq!(rig.tables.pacing.snapshot(now, clock::now()).queue, 0, "no place is lost");
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn calls_under_way_survive_a_panic_of_the_actor() {
+    crate::quiet::panics_on_request();
+    let rig = upstream_rig::Rig::start_with(|_| {});
+    rig.faults(&serde_json::json!([{"method": "*", "fault": "delay", "ms": 300}])).await;
+    let slow = rig.call(upstream_rig::SEARCH);
+    let struck = async {
+        // The call is under way once its permit is out.
+        until("the call starts", || rig.tables.breaker.snapshot(clock::monotonic()).issued > 0)
+            .await;
+        rig.strike(breakwater::supervision::Chaos::Panic);
+    };
+    let (answer, ()) = futures_util::future::join(slow, struck).await;
+    assert!(matches!(answer, Ok(Reply::Found(_))), "{answer:?}");
+    until("it restarted", || rig.restarts() == 1).await;
+    rig.stop().await;
+}

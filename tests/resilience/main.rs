@@ -1,0 +1,30 @@
+//! What happens when things break: actors, tiers, the wire, the upstream.
+//!
+//! Owns: the faults and the rules that say whether the service held. Actors are started through the
+//! supervisor as the application starts them; Redis, the database file, the simulator and the
+//! gateway are real, and the wire between them is broken on request.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::cognitive_complexity,
+    reason = "the whole crate is a test, and each tells one story from beginning to end"
+)]
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
+mod support;
+
+mod contract;
+mod database_file;
+mod fault_proxy_works;
+mod front;
+mod quiet;
+mod redis_server;
+mod redis_wire;
+mod upstream_care;
+mod upstream_kinds;
+mod upstream_rig;

@@ -1,0 +1,243 @@
+//! Retry, budget, throttle, breaker and connections: what calls cost an upstream that is unwell.
+
+use std::time::Duration;
+
+use breakwater::breaker::State;
+use breakwater::clock;
+use breakwater::failure::FailureKind;
+use breakwater::upstream::actor::Reply;
+use futures_util::StreamExt;
+use futures_util::future::{join, join_all};
+use futures_util::stream::FuturesUnordered;
+use serde_json::json;
+
+use crate::contract::until;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::upstream_rig::{HOT, Rig, SEARCH, breaker};
+
+/// A breaker that no test opens.
+fn patient(rig: &mut breakwater::upstream::tables::UpstreamTables) {
+    rig.breaker = breaker(1_000_000, Duration::from_secs(60));
+}
+
+fn all_came_back(rig: &Rig) {
+    let now = clock::monotonic();
+    let permits = rig.tables.breaker.snapshot(now);
+    assert_eq!(permits.issued, permits.returned + permits.dropped, "a permit is lost");
+    assert_eq!(rig.tables.pacing.snapshot(now, clock::now()).queue, 0, "a place is lost");
+}
+
+/// Waits until the breaker's open time is over.
+async fn until_it_may_probe(rig: &Rig) {
+    let left = || rig.tables.breaker.snapshot(clock::monotonic()).retry_after_ms;
+    until("the open time ends", || left() == Some(0)).await;
+    // What is left is told in whole milliseconds: less than one may be.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
+#[actix::test]
+async fn what_may_pass_is_tried_again_so_many_times() {
+    let rig = Rig::start_with(patient);
+    rig.faults(&json!([{"fault": "status", "status": 503, "times": 2}])).await;
+    assert!(matches!(rig.call(SEARCH).await, Ok(Reply::Found(_))), "the third attempt");
+    assert_eq!(rig.calls_of(SEARCH).await, 3);
+    rig.faults(&json!([{"fault": "status", "status": 503}])).await;
+    assert!(rig.call(HOT).await.is_err());
+    assert!(rig.calls_of(HOT).await <= 3, "attempts are counted");
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn retries_in_sum_stay_within_their_budget() {
+    let rig = Rig::start_with(patient);
+    rig.faults(&json!([{"fault": "status", "status": 503}])).await;
+    for _ in 0..50 {
+        assert!(rig.call(SEARCH).await.is_err());
+    }
+    let retries = rig.calls_of(SEARCH).await - 50;
+    // One for five calls, and three that a quiet service has anyway.
+    assert!((3..=13).contains(&retries), "{retries} retries of 50 calls");
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn a_permanent_error_is_asked_once() {
+    let rig = Rig::start_with(|_| {});
+    rig.faults(&json!([{"fault": "error", "code": "InvalidAppKey"}])).await;
+    for _ in 0..20 {
+        assert_eq!(rig.call(SEARCH).await.unwrap_err().kind, FailureKind::UpstreamRejected);
+    }
+    assert_eq!(rig.calls_of(SEARCH).await, 20, "asked once each, and the breaker did not move");
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn a_ban_is_honoured_by_every_caller() {
+    let rig = Rig::start_with(|_| {});
+    rig.faults(&json!([{"fault": "throttle", "seconds": 1, "times": 1}])).await;
+    let started = clock::monotonic();
+    let first = rig.call(SEARCH);
+    let others = async {
+        let banned = || rig.tables.pacing.snapshot(clock::monotonic(), clock::now()).banned_until;
+        until("the ban is known", || banned().is_some()).await;
+        let left = banned().map_or(Duration::ZERO, |until| until.since(clock::now()));
+        // Who cannot wait so long is told at once; who can waits with everyone else.
+        let hasty = rig.call_within(HOT, left / 2).await;
+        let patient = join_all((0..20).map(|_| rig.call(HOT))).await;
+        (hasty, patient)
+    };
+    let (first, (hasty, patient)) = join(first, others).await;
+    let took = clock::monotonic() - started;
+    assert!(first.is_ok(), "{first:?}");
+    let hasty = hasty.unwrap_err();
+    assert!(hasty.reason.contains("banned") && hasty.retry_after.is_some(), "{hasty}");
+    assert!(patient.iter().all(Result::is_ok), "{patient:?}");
+    assert!(took >= Duration::from_secs(1), "somebody asked after {took:?}");
+    assert_eq!(rig.tables.breaker.snapshot(clock::monotonic()).consecutive_failures, 0);
+    assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (2, 20));
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn a_ban_longer_than_anyone_waits_is_told() {
+    let rig = Rig::start_with(|_| {});
+    rig.faults(&json!([{"fault": "throttle", "code": 7, "seconds": 31_062}])).await;
+    let failure = rig.call(SEARCH).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::UpstreamUnavailable);
+    assert_eq!(failure.retry_after.map(|wait| wait.as_secs()), Some(31_062));
+    for _ in 0..10 {
+        let failure = rig.call(SEARCH).await.unwrap_err();
+        let wait = failure.retry_after.expect("when to come back").as_secs();
+        assert!((31_000..=31_062).contains(&wait), "{failure}");
+    }
+    assert_eq!(rig.calls_of(SEARCH).await, 1, "nobody asks while the ban lasts");
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
+    let mut proxy = None;
+    let rig = Rig::start_behind(
+        |simulator| proxy.insert(FaultProxy::before(simulator)).address(),
+        |tables| {
+            tables.retry.max_attempts = 1;
+            tables.breaker = breaker(5, Duration::from_millis(200));
+        },
+    );
+    let proxy = proxy.expect("it stands between");
+    let state = || rig.tables.breaker.snapshot(clock::monotonic());
+    rig.faults(&json!([{"fault": "status", "status": 503}])).await;
+    for failures in 0..5 {
+        assert_eq!(state().state, State::Closed, "after {failures} failures");
+        assert_eq!(rig.call(SEARCH).await.unwrap_err().kind, FailureKind::UpstreamUnavailable);
+    }
+    assert_eq!(state().state, State::Open);
+    rig.faults(&json!([])).await;
+    // Answers are held back: whoever is let through stays on the way until all others were told.
+    proxy.set(Fault::Hang);
+    until_it_may_probe(&rig).await;
+    let mut callers: FuturesUnordered<_> = (0..200).map(|_| rig.call(SEARCH)).collect();
+    for _ in 0..197 {
+        let told = callers.next().await.expect("200 callers");
+        assert_eq!(told.unwrap_err().kind, FailureKind::CircuitOpen);
+    }
+    assert_eq!(state().state, State::HalfOpen);
+    proxy.set(Fault::None);
+    while let Some(probe) = callers.next().await {
+        assert!(matches!(probe, Ok(Reply::Found(_))), "{probe:?}");
+    }
+    drop(callers);
+    assert_eq!(rig.calls_of(SEARCH).await, 5 + 3, "five failures and three probes");
+    assert_eq!(state().state, State::Closed);
+    assert!(rig.call(SEARCH).await.is_ok());
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn a_probe_that_fails_opens_it_again() {
+    let rig = Rig::start_with(|tables| {
+        tables.retry.max_attempts = 1;
+        tables.breaker = breaker(2, Duration::from_millis(100));
+    });
+    let state = || rig.tables.breaker.snapshot(clock::monotonic());
+    rig.faults(&json!([{"fault": "status", "status": 503}])).await;
+    for _ in 0..2 {
+        assert!(rig.call(SEARCH).await.is_err());
+    }
+    until_it_may_probe(&rig).await;
+    assert_eq!(rig.call(SEARCH).await.unwrap_err().kind, FailureKind::UpstreamUnavailable);
+    assert_eq!(state().state, State::Open, "one failed probe is enough");
+    assert_eq!(rig.calls_of(SEARCH).await, 3);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn connections_are_used_again() {
+    let mut proxy = None;
+    let rig = Rig::start_behind(
+        |simulator| proxy.insert(FaultProxy::before(simulator)).address(),
+        patient,
+    );
+    let proxy = proxy.expect("it stands between");
+    for _ in 0..30 {
+        assert!(rig.call(SEARCH).await.is_ok());
+    }
+    assert_eq!(proxy.accepted(), 1, "thirty calls one after the other need one connection");
+    let together = join_all((0..20).map(|_| rig.call(SEARCH))).await;
+    assert!(together.iter().all(Result::is_ok));
+    assert!(proxy.accepted() <= 20, "{} connections for twenty at once", proxy.accepted());
+    // The idle ones die without the client being told in time: a retry covers it.
+    proxy.set(Fault::Cut);
+    proxy.set(Fault::None);
+    let after = join_all((0..3).map(|_| rig.call(SEARCH))).await;
+    assert!(after.iter().all(Result::is_ok), "{after:?}");
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn an_upstream_that_is_not_there_is_told_at_once() {
+    let mut proxy = None;
+    let rig = Rig::start_behind(
+        |simulator| proxy.insert(FaultProxy::before(simulator)).address(),
+        patient,
+    );
+    let proxy = proxy.expect("it stands between");
+    proxy.set(Fault::Refuse);
+    let refused = || std::net::TcpStream::connect(proxy.address()).is_err();
+    until("nobody listens", refused).await;
+    let failure = rig.call(SEARCH).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::UpstreamUnavailable);
+    assert!(failure.reason.contains("cannot connect"), "{failure}");
+    proxy.set(Fault::None);
+    until("somebody listens again", || !refused()).await;
+    assert!(rig.call(SEARCH).await.is_ok());
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn callers_that_go_away_leave_nothing_behind() {
+    let rig = Rig::start_with(patient);
+    rig.faults(&json!([{"fault": "delay", "ms": 100}])).await;
+    let issued = || rig.tables.breaker.snapshot(clock::monotonic()).issued;
+    let callers = join_all((0..20).map(|_| rig.call(SEARCH)));
+    tokio::select! {
+        biased;
+        _ = callers => panic!("nothing is answered so soon"),
+        () = until("all are on the way", || issued() == 20) => {}
+    }
+    let gone = || {
+        let permits = rig.tables.breaker.snapshot(clock::monotonic());
+        permits.issued == permits.returned + permits.dropped
+    };
+    until("every permit comes back", gone).await;
+    all_came_back(&rig);
+    assert!(rig.call(SEARCH).await.is_ok());
+    rig.stop().await;
+}

@@ -1,0 +1,163 @@
+//! A real ApiClientActor before a real simulator.
+//!
+//! Owns: the tables as the application makes them, but quick: short waits, a small breaker. What a
+//! test wants otherwise it changes before the start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use breakwater::breaker::{self, Breaker};
+use breakwater::clock;
+use breakwater::config::{Credentials, Secret};
+use breakwater::failure::Failure;
+use breakwater::metrics::Metrics;
+use breakwater::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings};
+use breakwater::supervision::{Chaos, Observer, RestartPolicy, Silent, Spec, Supervisor};
+use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
+use breakwater::upstream::aliexpress::AliExpress;
+use breakwater::upstream::budget::{self, RetryBudget};
+use breakwater::upstream::pacing::{self, Pacing};
+use breakwater::upstream::retry::Policy;
+use breakwater::upstream::tables::UpstreamTables;
+use breakwater::upstream::{Protocol, Request};
+use serde_json::Value;
+use slog::Logger;
+
+/// A search.
+pub(crate) const SEARCH: &str = "aliexpress.affiliate.product.query";
+/// Hot products.
+pub(crate) const HOT: &str = "aliexpress.affiliate.hotproduct.query";
+/// Longest time any call of a test may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Tables over `protocol`: unpaced, three attempts a few milliseconds apart, a breaker that opens
+/// after five failures in a row and stays open for a minute.
+pub(crate) fn tables(protocol: Box<dyn Protocol>, observer: Arc<dyn Observer>) -> UpstreamTables {
+    UpstreamTables {
+        protocol,
+        breaker: breaker(5, Duration::from_secs(60)),
+        pacing: Pacing::new(pacing::Settings {
+            rate: None,
+            daily_budget: None,
+            max_queue: 256,
+            day_offset: Duration::ZERO,
+        }),
+        budget: RetryBudget::new(budget::Settings::default()),
+        retry: Policy {
+            max_attempts: 3,
+            base_delay: Duration::from_millis(10),
+            max_delay: Duration::from_millis(100),
+            max_told_wait: Duration::from_secs(3),
+            least_attempt: Duration::from_millis(5),
+        },
+        attempt_timeout: Duration::from_secs(5),
+        metrics: Metrics::new().upstream().clone(),
+        log: Logger::root(slog::Discard, slog::o!()),
+        observer,
+    }
+}
+
+/// A breaker that opens after `failures` in a row, for `open`; the failure rate is left out.
+pub(crate) fn breaker(failures: u32, open: Duration) -> Breaker {
+    let settings =
+        breaker::Settings { failure_rate: 1.0, ..breaker::Settings::new(failures, open) };
+    Breaker::new("upstream", settings, Arc::new(|_| {}))
+}
+
+/// AliExpress's protocol with the demonstration account, towards `gateway`.
+pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Box<dyn Protocol> {
+    let credentials =
+        Credentials { app_key: DEMO_APP_KEY.to_owned(), app_secret: Secret::new(DEMO_APP_SECRET) };
+    Box::new(AliExpress::new(credentials, format!("http://{gateway}/sync")))
+}
+
+/// The actor, its tables and its simulator.
+pub(crate) struct Rig {
+    /// The tables.
+    pub(crate) tables: Arc<UpstreamTables>,
+    /// Where the simulator listens.
+    pub(crate) simulator: std::net::SocketAddr,
+    supervisor: Supervisor,
+    client: UpstreamClient,
+    handle: ServerHandle,
+}
+
+impl Rig {
+    /// Starts both; `change` may alter the tables before.
+    pub(crate) fn start_with(change: impl FnOnce(&mut UpstreamTables)) -> Self {
+        Self::start_behind(|simulator| simulator, change)
+    }
+
+    /// The same, with something between the two: `way` is told where the simulator is and says
+    /// where the actor shall go.
+    #[expect(clippy::disallowed_methods, reason = "the test owns the server it starts")]
+    pub(crate) fn start_behind(
+        way: impl FnOnce(std::net::SocketAddr) -> std::net::SocketAddr,
+        change: impl FnOnce(&mut UpstreamTables),
+    ) -> Self {
+        let running = simulator::start(SimulatorSettings::default()).unwrap();
+        drop(actix_rt::spawn(running.server));
+        let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
+        let mut tables = tables(aliexpress(way(running.address)), supervisor.observer());
+        change(&mut tables);
+        let tables = Arc::new(tables);
+        let spec =
+            Spec { name: NAME, instance: 0, capacity: 1_024, policy: RestartPolicy::default() };
+        let of_actor = Arc::clone(&tables);
+        let actor = supervisor
+            .start_on_own_thread(spec, move || ApiClientActor::new(Arc::clone(&of_actor)))
+            .unwrap();
+        let client = UpstreamClient::new(actor);
+        Self { tables, simulator: running.address, supervisor, client, handle: running.handle }
+    }
+
+    /// Calls a method, with retries, and waits long.
+    pub(crate) async fn call(&self, method: &'static str) -> Result<Reply, Failure> {
+        self.call_within(method, PATIENCE).await
+    }
+
+    /// Calls a method, with retries, until a deadline.
+    pub(crate) async fn call_within(
+        &self,
+        method: &'static str,
+        within: Duration,
+    ) -> Result<Reply, Failure> {
+        let params = BTreeMap::from([("keywords", "phone".to_owned())]);
+        let request = Request { method, params };
+        let deadline = clock::monotonic() + within;
+        let request_id = "a-request".into();
+        self.client.call(Call { request, deadline, retry: true, request_id }).await
+    }
+
+    /// Puts fault rules in force at the simulator.
+    pub(crate) async fn faults(&self, rules: &Value) {
+        let url = format!("http://{}/__simulator/faults", self.simulator);
+        let answer = awc::Client::default().put(url).send_json(rules).await.unwrap();
+        assert_eq!(answer.status(), 200, "the simulator refuses {rules}");
+    }
+
+    /// Calls of a method that reached the simulator.
+    pub(crate) async fn calls_of(&self, method: &str) -> u64 {
+        let url = format!("http://{}/__simulator/stats", self.simulator);
+        let mut answer = awc::Client::default().get(url).send().await.unwrap();
+        let stats: Value = answer.json().await.unwrap();
+        stats["calls"][method].as_u64().unwrap_or(0)
+    }
+
+    /// Strikes the actor.
+    pub(crate) fn strike(&self, chaos: Chaos) {
+        assert_eq!(self.supervisor.strike(NAME, chaos), 1);
+    }
+
+    /// How often the actor restarted.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.supervisor.status().iter().map(|actor| actor.restarts).sum()
+    }
+
+    /// Ends the simulator; the actor ends with its last handle.
+    pub(crate) async fn stop(self) {
+        self.handle.stop(false).await;
+    }
+}
