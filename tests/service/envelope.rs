@@ -99,6 +99,7 @@ fn check_cache_facts(answer: &Answer, metadata: &Value) {
         assert_eq!(answer.header("age"), Some(age.to_string().as_str()));
     } else {
         assert!(status.starts_with("breakwater; fwd="), "{status}");
-        assert_eq!((answer.header("age"), age), (None, 0));
+        // Whoever shared a flight may have been served some time after it landed.
+        assert_eq!(answer.header("age"), None);
     }
 }

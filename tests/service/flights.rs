@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::envelope::{metadata, refused};
+use crate::envelope::{data, metadata, refused};
 use crate::gate::Gate;
 use crate::stand::Stand;
 use crate::support::http::{Answer, Connection};
@@ -36,7 +36,15 @@ fn gather(stand: &Stand) -> Vec<JoinHandle<Answer>> {
     let callers = (0..CALLERS).map(|_| thread::spawn(ask)).collect();
     // The one more is the question itself.
     let all = CALLERS.to_string().parse::<f64>().unwrap() + 1.0;
-    wait_until("all callers wait", GATHERED, || stand.metric("http_requests_in_flight") >= all);
+    wait_until("all callers are served", GATHERED, || {
+        stand.metric("http_requests_in_flight") >= all
+    });
+    // Each has asked its worker's CacheActor by now, or is about to. Whatever asks it later is
+    // answered later: after some more questions to each worker, to which connections go in turn,
+    // all of them wait.
+    for _ in 0..2 * 4 {
+        data(&stand.admin().post("/api/cache/clear?pattern=nothing:*").unwrap());
+    }
     callers
 }
 
