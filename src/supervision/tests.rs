@@ -36,10 +36,11 @@ struct Leave;
 #[rtype(result = "()")]
 struct PoisonedWork;
 
-/// Blocks for longer than a hang and then panics; the sender goes with it.
+/// Blocks until the receiver is told; panics when nobody is left to tell it. Its own sender goes
+/// with it.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Stall(std::sync::mpsc::Sender<()>);
+struct Stall(std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<()>);
 
 impl Handler<Count> for Counter {
     type Result = u64;
@@ -67,9 +68,8 @@ impl Handler<Leave> for Counter {
 impl Handler<Stall> for Counter {
     type Result = ();
     fn handle(&mut self, stall: Stall, _: &mut Self::Context) {
-        let _sender = stall.0;
-        std::thread::sleep(Duration::from_millis(1_200));
-        panic!("poisoned after a stall");
+        let Stall(release, _over) = stall;
+        release.recv().expect("poisoned after a stall");
     }
 }
 
@@ -259,7 +259,15 @@ async fn a_hang_on_a_worker_is_over_when_a_letter_is_taken_and_not_before() {
     });
     let counter = handle.recv().unwrap();
     counter.ask(Count, SOON).await.unwrap();
-    assert_eq!(stage.supervisor.strike("counter", Chaos::Hang(Duration::from_millis(1_500))), 1);
+    let (release, stalled) = std::sync::mpsc::channel();
+    counter.tell(Stall(stalled, std::sync::mpsc::channel().0)).unwrap();
+    while stage.notes.count("hung") == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Several looks of the watchdog.
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert_eq!(stage.notes.count("recovered"), 0);
+    release.send(()).unwrap();
     while stage.notes.count("recovered") == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -281,10 +289,12 @@ async fn how_a_replaced_incarnation_ends_is_nobodys_business() {
     };
     let spec = Spec { policy, ..spec(100) };
     let counter = stage.supervisor.start_on_own_thread(spec, stage.factory()).unwrap();
-    let (stalled, over) = std::sync::mpsc::channel();
-    counter.tell(Stall(stalled)).unwrap();
+    let (release, stalled) = std::sync::mpsc::channel();
+    let (held, over) = std::sync::mpsc::channel();
+    counter.tell(Stall(stalled, held)).unwrap();
     assert_eq!(counter.ask(Count, SOON).await, Ok(1), "answered by the successor");
     // The old one panics now, long after it was replaced.
+    drop(release);
     while over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

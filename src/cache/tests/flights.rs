@@ -8,19 +8,11 @@ use crate::cache::flight::take_off;
 use crate::clock;
 use crate::failure::FailureKind;
 
-/// Waits until all callers are on board: each has missed memory, and everything runs on this
-/// thread, so that after so many turns each has asked for its place.
-async fn until_all_wait(stage: &Stage, callers: u64) {
-    let missed = || {
-        let totals = stage.metrics.cache().totals();
-        totals.tier("memory").map_or(0, |memory| memory.misses)
-    };
-    let mut quiet = 0;
-    while quiet < 200 {
-        let idle = stage.client.tables().in_flight() == 1 && missed() >= callers;
-        quiet = if idle { quiet + 1 } else { 0 };
-        tokio::task::yield_now().await;
-    }
+/// Waits until all callers are on board: a paused clock moves only when nobody has anything to do.
+async fn until_all_wait() {
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::resume();
 }
 
 #[actix::test]
@@ -52,7 +44,7 @@ async fn a_thousand_callers_of_a_cold_key_cost_one_load() {
     let stage = Stage::of_memory();
     let source = Source::held(Brings::Bodies);
     let release = async {
-        until_all_wait(&stage, 1_000).await;
+        until_all_wait().await;
         source.let_go(1);
     };
     let callers = stage.get_by_many(1_000, "a", &source);
@@ -85,7 +77,7 @@ async fn a_failure_is_shared_by_its_flight_and_not_stored() {
     let stage = Stage::of_memory();
     let source = Source::held(down());
     let release = async {
-        until_all_wait(&stage, 100).await;
+        until_all_wait().await;
         source.let_go(1);
     };
     let callers = stage.get_by_many(100, "a", &source);
@@ -114,7 +106,7 @@ async fn a_caller_that_goes_away_cancels_nothing() {
     assert_eq!(stage.client.tables().in_flight(), 1, "it flies on");
     let late = stage.get("a", &source);
     let release = async {
-        until_all_wait(&stage, 2).await;
+        until_all_wait().await;
         source.let_go(1);
     };
     let (answer, ()) = futures_util::future::join(late, release).await;
