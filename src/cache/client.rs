@@ -73,6 +73,12 @@ impl CacheClient {
         Self { actor, tables }
     }
 
+    /// Whether the worker's actor is down and callers work on the tables themselves.
+    #[must_use]
+    pub fn is_bypassed(&self) -> bool {
+        self.actor.is_down()
+    }
+
     /// The tables themselves, for status pages.
     #[must_use]
     pub const fn tables(&self) -> &CacheTables {

@@ -79,6 +79,19 @@ impl Worker {
         self.tell(batch);
     }
 
+    /// What answers have to do without now: tiers that are avoided, actors that are bypassed.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<&'static str> {
+        let mut degraded = self.products.cache().tables().degraded();
+        let actors = [
+            ("cache", self.products.cache().is_bypassed()),
+            ("rate_limiter", self.limiter.is_down()),
+            ("api_client", self.products.upstream().is_down()),
+        ];
+        degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));
+        degraded
+    }
+
     /// Tells what has waited long enough.
     pub(crate) fn tell_due(&self) {
         let batch = self.seen.borrow_mut().due(clock::monotonic());

@@ -83,7 +83,7 @@ pub enum AffiliateStatus {
     Generated,
     /// None could be made; the plain address stands in its place.
     Failed,
-    /// Not asked for.
+    /// Not asked for; an address that stands there all the same is the upstream's own.
     NotRequested,
 }
 

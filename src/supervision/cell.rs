@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::Notify;
 use utoipa::ToSchema;
 
 use super::policy::RestartHistory;
@@ -105,6 +106,8 @@ pub(super) struct Cell {
     restarts: AtomicU64,
     generation: AtomicU64,
     beat_pending: AtomicBool,
+    /// Rung when the actor begins to back off: whoever waits for an answer goes on without.
+    pub(super) down: Notify,
     slow: Mutex<Slow>,
 }
 
@@ -128,6 +131,7 @@ impl Cell {
             restarts: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             beat_pending: AtomicBool::new(false),
+            down: Notify::new(),
             slow: Mutex::new(Slow {
                 last_panic: None,
                 up_since: clock::now(),

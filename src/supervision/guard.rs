@@ -64,6 +64,7 @@ where
         watch.observer.restarted(cell.name, cell.instance, reason, panic.as_deref(), wait);
         if wait >= WORTH_WAITING {
             cell.set_state(ActorState::BackingOff);
+            cell.down.notify_waiters();
         }
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;

@@ -94,11 +94,22 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
             Err(TryRecvError::Closed) => return Err(AskError::Died),
             Err(TryRecvError::Empty) => {}
         }
-        match tokio::time::timeout(within, answered).await {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(_)) => Err(AskError::Died),
-            Err(_) => Err(AskError::TooLate),
+        let down = self.cell.down.notified();
+        if self.cell.state() == ActorState::BackingOff {
+            return Err(AskError::NotDelivered(Refusal::Down));
         }
+        tokio::select! {
+            biased;
+            answer = &mut answered => answer.map_err(|_| AskError::Died),
+            () = down => Err(AskError::NotDelivered(Refusal::Down)),
+            () = tokio::time::sleep(within) => Err(AskError::TooLate),
+        }
+    }
+
+    /// Whether callers have to do without the actor now.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.cell.state() != ActorState::Running
     }
 
     /// Sends `message` without waiting.

@@ -36,28 +36,33 @@ impl Default for RestartPolicy {
 #[derive(Debug, Default)]
 pub(super) struct RestartHistory {
     recent: VecDeque<Instant>,
-    excess: u32,
+    /// Waits imposed since the last quiet window, and when the last of them ended.
+    waits: u32,
+    waited_until: Option<Instant>,
 }
 
 impl RestartHistory {
-    /// Notes a death at `now` and says how long to wait before the next incarnation.
+    /// Notes a death at `now` and says how long to wait before the next incarnation. A wait begins
+    /// the count anew, so that a burst costs one wait, and a storm that goes on costs longer and
+    /// longer ones until a window passes without any.
     pub(super) fn died(&mut self, policy: &RestartPolicy, now: Instant) -> Duration {
         while self.recent.front().is_some_and(|at| now.duration_since(*at) >= policy.window) {
             self.recent.pop_front();
         }
-        if self.recent.is_empty() {
-            self.excess = 0;
+        let quiet = |until: Instant| now.saturating_duration_since(until) >= policy.window;
+        if self.waited_until.is_some_and(quiet) {
+            (self.waits, self.waited_until) = (0, None);
         }
         if self.recent.len() < policy.intensity {
             self.recent.push_back(now);
             return Duration::ZERO;
         }
-        // The oldest makes room, so that a steady storm stays over the intensity.
-        self.recent.pop_front();
-        self.recent.push_back(now);
-        let wait = policy.first_backoff.saturating_mul(2_u32.saturating_pow(self.excess));
-        self.excess = self.excess.saturating_add(1);
-        wait.min(policy.longest_backoff)
+        self.recent.clear();
+        let wait = policy.first_backoff.saturating_mul(2_u32.saturating_pow(self.waits));
+        let wait = wait.min(policy.longest_backoff);
+        self.waits = self.waits.saturating_add(1);
+        self.waited_until = now.checked_add(wait);
+        wait
     }
 }
 
@@ -80,24 +85,29 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_backs_off_ever_longer_up_to_the_bound() {
+    fn a_burst_costs_one_wait_and_a_storm_ever_longer_ones() {
         let mut history = RestartHistory::default();
-        let now = crate::clock::monotonic();
-        let waits: Vec<_> = (0..14).map(|_| history.died(&policy(), now).as_millis()).collect();
-        assert_eq!(
-            waits,
-            [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000, 10_000]
-        );
+        let mut now = crate::clock::monotonic();
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            let wait = history.died(&policy(), now);
+            now += wait;
+            waits.push(wait.as_millis());
+        }
+        let imposed: Vec<_> = waits.iter().copied().filter(|wait| *wait > 0).collect();
+        assert_eq!(waits[..8], [0, 0, 0, 100, 0, 0, 0, 200]);
+        assert_eq!(imposed, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
     }
 
     #[test]
     fn a_quiet_window_forgives() {
         let mut history = RestartHistory::default();
         let now = crate::clock::monotonic();
-        for _ in 0..10 {
+        for _ in 0..8 {
             history.died(&policy(), now);
         }
-        let later = now + Duration::from_secs(10);
-        assert_eq!(history.died(&policy(), later), Duration::ZERO);
+        let later = now + Duration::from_secs(11);
+        let waits: Vec<_> = (0..4).map(|_| history.died(&policy(), later).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 100]);
     }
 }

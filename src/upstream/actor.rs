@@ -122,6 +122,12 @@ impl UpstreamClient {
         Self { actor }
     }
 
+    /// Whether the actor is down: only the cache answers.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.actor.is_down()
+    }
+
     /// Asks one question and waits for the answer until its deadline.
     ///
     /// # Errors

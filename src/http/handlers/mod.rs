@@ -21,7 +21,7 @@ use crate::products::service::Served;
 pub type Answer = Result<HttpResponse, ApiError>;
 
 fn data(worker: &Worker, context: &RequestContext, served: Served) -> HttpResponse {
-    let down = worker.products.cache().tables().degraded();
+    let down = worker.degraded();
     envelope::answer(context, served, worker.shared.integration, &down)
 }
 

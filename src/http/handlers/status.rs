@@ -36,7 +36,7 @@ pub struct Status {
     /// Upstream calls left today; absent without a daily budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_budget_remaining: Option<u64>,
-    /// Tiers behind memory that are not answering now.
+    /// Tiers behind memory that are not answering now, and actors that are bypassed.
     pub degraded: Vec<&'static str>,
     /// Requests being served.
     pub requests_in_flight: i64,
@@ -117,7 +117,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         workers: shared.settings.server.workers,
         circuit_breaker: upstream.breaker.state.as_str(),
         upstream_budget_remaining: upstream.pacing.budget_remaining,
-        degraded: worker.products.cache().tables().degraded(),
+        degraded: worker.degraded(),
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,
     };

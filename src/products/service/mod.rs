@@ -149,6 +149,12 @@ impl ProductService {
         &self.settings.target
     }
 
+    /// The way to the upstream.
+    #[must_use]
+    pub const fn upstream(&self) -> &UpstreamClient {
+        &self.upstream
+    }
+
     /// The worker's cache.
     #[must_use]
     pub const fn cache(&self) -> &CacheClient {
