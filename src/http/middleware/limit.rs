@@ -20,7 +20,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::routes::RouteTag;
 use crate::http::state::Worker;
-use crate::limits::headers::headers;
+use crate::limits::headers::{self as fields, headers};
 use crate::limits::{
     Access, Admission, Admit, Class, Decision, ForwardingHeaders, PresentedKey, Principal, bypass,
     client_address, is_trusted,
@@ -84,10 +84,24 @@ async fn admit(worker: &Worker, request: Admit) -> Admission {
 
 fn dress(headers_of: &mut HeaderMap, admission: &Admission) {
     for (name, value) in headers(admission) {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers_of.insert(HeaderName::from_static(name), value);
+        if let (Some(name), Ok(value)) = (field(name), HeaderValue::try_from(value)) {
+            headers_of.insert(name, value);
         }
     }
+}
+
+/// The header field of a name; made at compile time, because checking a name costs more than
+/// writing its value.
+fn field(name: &str) -> Option<HeaderName> {
+    const FIELDS: [HeaderName; 6] = [
+        HeaderName::from_static(fields::LIMIT),
+        HeaderName::from_static(fields::REMAINING),
+        HeaderName::from_static(fields::RESET),
+        HeaderName::from_static(fields::RATE_LIMIT),
+        HeaderName::from_static(fields::RATE_LIMIT_POLICY),
+        HeaderName::from_static(fields::RETRY_AFTER),
+    ];
+    FIELDS.into_iter().find(|known| known.as_str() == name)
 }
 
 /// The key a request shows, or else the network it comes from.

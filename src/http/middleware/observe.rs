@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use slog::{debug, info, warn};
@@ -36,6 +36,12 @@ const SECURITY: [(HeaderName, HeaderValue); 4] = [
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
     ),
 ];
+
+/// What a script of an allowed origin may read of an answer.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, cache-status, age, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
+     x-ratelimit-reset, ratelimit, ratelimit-policy",
+);
 
 /// Serves one request inside its context.
 pub(in crate::http) async fn observe(
@@ -99,6 +105,9 @@ fn dress(response: &mut ServiceResponse<BoxBody>, context: &RequestContext) {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());
         }
+    }
+    if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         headers.insert(REQUEST_ID, id);
