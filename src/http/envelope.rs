@@ -104,6 +104,9 @@ pub fn own_with_status(
     Ok(json(status, Parts::new(before, data.into(), after.into())))
 }
 
+/// Marks an answer with an error status as deliberate: its body is kept.
+pub(super) struct Answered;
+
 /// The body of an error.
 #[must_use]
 pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {

@@ -17,6 +17,7 @@ pub mod prepared;
 pub mod routes;
 pub mod server;
 pub mod state;
+pub mod tag;
 
 pub use envelope::Integration;
 pub use error::{ApiError, ErrorCode};

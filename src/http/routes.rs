@@ -15,20 +15,8 @@ use super::handlers::{
 };
 use super::middleware::limit::limit;
 use super::state::Worker;
+use super::tag::RouteTag;
 use crate::limits::Class::{self, Exempt, General, Search};
-use crate::metrics::RouteMetrics;
-
-/// What a route is called and how it is limited; lies at its resource.
-pub struct RouteTag {
-    /// The path template: the label in metrics and logs.
-    pub template: &'static str,
-    /// The class its requests are limited in.
-    pub class: Class,
-    /// The methods it takes, for `Allow`.
-    pub allow: &'static str,
-    /// Its metrics, found once.
-    pub metrics: RouteMetrics,
-}
 
 /// One address of the surface.
 pub struct Address {

@@ -13,8 +13,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::context::RequestContext;
 use super::envelope;
 use super::error::{ApiError, ErrorCode};
-use super::routes::RouteTag;
 use super::state::Worker;
+use super::tag::RouteTag;
 use crate::products::service::Served;
 
 /// What a handler gives back.

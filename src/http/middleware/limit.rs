@@ -18,8 +18,8 @@ use actix_web::{Error, HttpRequest, HttpResponse, web};
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::routes::RouteTag;
 use crate::http::state::Worker;
+use crate::http::tag::RouteTag;
 use crate::limits::headers::{self as fields, headers};
 use crate::limits::{
     Access, Admission, Admit, Class, Decision, ForwardingHeaders, PresentedKey, Principal, bypass,

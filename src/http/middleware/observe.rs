@@ -17,10 +17,10 @@ use slog::{debug, info, warn};
 
 use crate::clock;
 use crate::http::context::RequestContext;
-use crate::http::envelope;
+use crate::http::envelope::{self, Answered};
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::routes::RouteTag;
 use crate::http::state::Worker;
+use crate::http::tag::RouteTag;
 use crate::metrics::{Method, RequestSeen};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,9 +83,6 @@ fn failure_of(response: &ServiceResponse<BoxBody>) -> Option<ApiError> {
         None => Some(ApiError::new(ErrorCode::of_status(status))),
     }
 }
-
-/// Marks an answer with an error status as deliberate: its body is kept.
-pub(in crate::http) struct Answered;
 
 /// The same response with another body; headers that limits or CORS have set stay.
 fn replace(response: ServiceResponse<BoxBody>, body: HttpResponse) -> ServiceResponse<BoxBody> {
