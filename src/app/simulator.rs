@@ -74,22 +74,10 @@ pub(super) async fn alone(
     simulation: Simulation,
     log: &Logger,
 ) -> Result<(), Failure> {
-    let mut credentials = vec![simulator::Credentials::demonstration()];
-    if let Some(configured) = &settings.upstream.credentials {
-        credentials.push(simulator::Credentials {
-            app_key: configured.app_key.clone(),
-            app_secret: configured.app_secret.expose().to_owned(),
-            tracking_id: settings
-                .upstream
-                .tracking_id
-                .clone()
-                .unwrap_or_else(|| DEMO_TRACKING_ID.to_owned()),
-        });
-    }
     let running = simulator::start(SimulatorSettings {
         listen: simulation.listen,
         catalog: simulation.catalog,
-        credentials,
+        credentials: accounts(settings),
         workers: settings.server.workers,
     })?;
     info!(log, "catalogue is loaded"; "catalogue" => %running.report);
@@ -110,4 +98,47 @@ pub(super) async fn alone(
     stopped?;
     served?;
     Ok(())
+}
+
+/// The accounts that may call: the configured one, which comes first because it may bear the
+/// demonstration's key, and the demonstration's.
+fn accounts(settings: &Settings) -> Vec<simulator::Credentials> {
+    let upstream = &settings.upstream;
+    let configured = upstream.credentials.as_ref().map(|account| simulator::Credentials {
+        app_key: account.app_key.clone(),
+        app_secret: account.app_secret.expose().to_owned(),
+        tracking_id: upstream.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned()),
+    });
+    configured.into_iter().chain([simulator::Credentials::demonstration()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_uses_an_account_that_its_simulator_knows() {
+        let stack = include_str!("../../docker-compose.yml");
+        for (name, value) in [
+            ("ALIEXPRESS_APP_KEY", DEMO_APP_KEY),
+            ("ALIEXPRESS_APP_SECRET", DEMO_APP_SECRET),
+            ("ALIEXPRESS_TRACKING_ID", DEMO_TRACKING_ID),
+        ] {
+            let line = format!("{name}: ${{{name}:-{value}}}");
+            assert_eq!(stack.matches(&line).count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_configured_tracking_id_counts_for_the_demonstrations_key() {
+        let mut settings = Settings::default();
+        settings.upstream.tracking_id = Some("mine".to_owned());
+        settings.upstream.credentials = Some(Credentials {
+            app_key: DEMO_APP_KEY.to_owned(),
+            app_secret: Secret::new(DEMO_APP_SECRET),
+        });
+        let accounts = accounts(&settings);
+        assert_eq!(accounts[0].tracking_id, "mine");
+        assert_eq!(accounts[1], simulator::Credentials::demonstration());
+    }
 }
