@@ -82,7 +82,8 @@ impl BucketRule {
 /// One client's bucket; the default is a full one.
 ///
 /// The instant is kept in nanoseconds, not in the rule's own scale: when the rule changes, what
-/// was already used goes on to weigh for as long as it would have.
+/// was already used goes on to weigh for as long as it would have. It reaches five centuries from
+/// the start; what would take longer to drip in than that is forgiven.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenBucket {
     full_at: Tick,

@@ -95,9 +95,15 @@ impl Level {
     }
 }
 
+/// Rules whose bucket fills within a century; beyond five the instant at which it is full can no
+/// longer be told.
 fn rules() -> impl Strategy<Value = BucketRule> {
+    const CENTURY_SECONDS: u64 = 100 * 365 * 24 * 3_600;
     let count = prop_oneof![1..200_u32, 1..=u32::MAX];
     (count.clone(), count, any::<bool>()).prop_map(|(tokens, burst, minute)| {
+        let period_seconds = if minute { 60 } else { 1 };
+        let most = CENTURY_SECONDS / period_seconds * u64::from(tokens);
+        let burst = burst.min(u32::try_from(most).unwrap_or(u32::MAX));
         if minute {
             BucketRule::per_minute(some(tokens), some(burst))
         } else {
