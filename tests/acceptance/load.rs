@@ -38,8 +38,6 @@ pub(crate) struct Failure {
     pub(crate) path: String,
     /// What came back.
     pub(crate) text: String,
-    /// Whether it was told when to come back.
-    pub(crate) told_when: bool,
 }
 
 /// A load that runs.
@@ -86,10 +84,7 @@ impl Load {
 fn send(connection: &mut Connection, path: &str, due: Instant) -> Sample {
     let answer = connection.get(path);
     let took = monotonic().saturating_duration_since(due);
-    let failed = |text: String| {
-        let told_when = text.starts_with("503") && text.contains("\"retry_after\":");
-        Some(Failure { path: path.to_owned(), text, told_when })
-    };
+    let failed = |text: String| Some(Failure { path: path.to_owned(), text });
     let (degraded, failure) = match answer {
         Ok(answer) if (200..300).contains(&answer.status) => {
             (!contains(&answer.body, b"\"degraded\":[]"), None)
