@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actor::{CacheActor, Clear, Fly, Lookup};
-use super::entry::Entry;
+use super::entry::{Entry, Verdict};
 use super::flight::{Boarded, take_off};
 use super::freshness::{Freshness, judge};
 use super::key::CacheKey;
@@ -41,20 +41,21 @@ pub struct Answer {
 
 impl Answer {
     fn new(entry: Arc<Entry>, tier: Tier, collapsed: bool, served_at: Timestamp) -> Self {
-        let stale = judge(&entry, served_at) != Freshness::Fresh;
+        let stale = !judge(&entry, Verdict::Valid, 0, served_at).is_fresh();
         Self { entry, tier, stale, collapsed, served_at }
     }
 
     /// Time since the data was loaded.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.served_at.since(self.entry.stored_at)
+        self.served_at.since(self.entry.times.stored_at)
     }
 
     /// Fresh time left, in seconds; negative for how long it has been stale (as in RFC 9211).
     #[must_use]
     pub fn ttl_seconds(&self) -> i64 {
-        let left = self.entry.fresh_until.as_millis().saturating_sub(self.served_at.as_millis());
+        let left =
+            self.entry.times.fresh_until.as_millis().saturating_sub(self.served_at.as_millis());
         left.div_euclid(1_000)
     }
 }
@@ -98,7 +99,7 @@ impl CacheClient {
     ) -> Result<Answer, Failure> {
         if let Some((entry, freshness)) = self.look(&key).await {
             let answer = self.served(kind, Answer::new(entry, Tier::Memory, false, clock::now()));
-            if freshness == Freshness::Stale && answer.entry.may_refresh(answer.served_at) {
+            if !freshness.is_fresh() && answer.entry.may_refresh(answer.served_at) {
                 self.refresh(key, plan()).await;
             }
             return Ok(answer);
@@ -136,7 +137,7 @@ impl CacheClient {
             let found = if plan.reload { None } else { self.look(key).await };
             if let Some((entry, freshness)) = found {
                 let answer = Answer::new(entry, Tier::Memory, false, clock::now());
-                if freshness == Freshness::Stale && answer.entry.may_refresh(answer.served_at) {
+                if !freshness.is_fresh() && answer.entry.may_refresh(answer.served_at) {
                     missing.push((place, key.clone()));
                 }
                 answers.push(Some(Ok(self.served(kind, answer))));

@@ -1,41 +1,77 @@
 //! One cached answer and the form in which every tier outside memory keeps it.
 //!
-//! Owns: the envelope (magic, version, checksum, key, times, body). Refuses: anything that is cut,
-//! altered, of another version or stored under another key; that is a miss, never an error.
+//! Owns: the envelope (magic, version, checksum, times, tags, key, body) and what this process knows
+//! about the entry beside it. Refuses: anything that is cut, altered, of another version or stored
+//! under another key; that is a miss, never an error.
 //!
 //! ```text
-//!  "BWE" version:u8 │ crc32:u32 of what follows │ stored, fresh, stale: i64 ms │ flags:u8
-//!  │ key length:u16 │ key │ body            (integers little-endian)
+//!  "BWE" version:u8 │ crc32:u32 of what follows │ stored, fresh, revalidate, stale: i64 ms
+//!  │ flags:u8 │ number of tags:u16 │ tags: u64 each │ key length:u16 │ key │ body
+//!  (integers little-endian)
 //! ```
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::key::CacheKey;
+use super::tag::{self, Tag};
 use crate::clock::Timestamp;
 
-const MAGIC: &[u8; 4] = b"BWE\x01";
+const MAGIC: &[u8; 4] = b"BWE\x02";
 const NEGATIVE: u8 = 1;
 const CHECKED_FROM: usize = 8;
-const FIXED: usize = 8 + 3 * 8 + 1 + 2;
+/// Everything but tags, key and body.
+const FIXED: usize = 8 + 4 * 8 + 1 + 2 + 2;
+
+/// The times of an entry, which its stores only carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// When it was asked for: the data is not older.
+    pub stored_at: Timestamp,
+    /// Served without asking until then.
+    pub fresh_until: Timestamp,
+    /// Served at once while it is refreshed, until then.
+    pub revalidate_until: Timestamp,
+    /// Usable when refreshing fails, until then.
+    pub stale_until: Timestamp,
+}
+
+/// What invalidations say about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nothing.
+    Valid,
+    /// It may be served only when nothing newer can be had.
+    Soft,
+    /// It must not be served.
+    Hard,
+}
 
 /// One cached answer: serialised data and its times.
 #[derive(Debug)]
 pub struct Entry {
     /// Serialised data, written into answers as it is.
     pub body: Bytes,
-    /// When it was loaded.
-    pub stored_at: Timestamp,
-    /// Served without asking until then.
-    pub fresh_until: Timestamp,
-    /// Usable until then.
-    pub stale_until: Timestamp,
+    /// Its times.
+    pub times: Times,
     /// Says that there is nothing.
     pub negative: bool,
-    /// After a failed refresh: no other before then (milliseconds). Known to this process only.
+    /// What it is about.
+    pub tags: Box<[Tag]>,
+    known: Known,
+}
+
+/// What this process alone knows about an entry.
+#[derive(Debug, Default)]
+struct Known {
+    /// After a failed refresh: no other before then (milliseconds).
     refresh_from: AtomicI64,
+    /// Answers given with it and not yet counted elsewhere.
+    uses: AtomicU32,
+    /// The version of the invalidations it was last held against, and the verdict: `version << 2 | verdict`.
+    checked: AtomicU64,
 }
 
 /// Why stored bytes are not an entry.
@@ -60,28 +96,54 @@ impl fmt::Display for Malformed {
 }
 
 impl Entry {
-    /// An entry from its parts.
+    /// An entry from its parts; of too many tags the last are not kept.
     #[must_use]
-    pub const fn new(
-        body: Bytes,
-        stored_at: Timestamp,
-        fresh_until: Timestamp,
-        stale_until: Timestamp,
-        negative: bool,
-    ) -> Self {
-        let refresh_from = AtomicI64::new(0);
-        Self { body, stored_at, fresh_until, stale_until, negative, refresh_from }
+    pub fn new(body: Bytes, times: Times, negative: bool, mut tags: Vec<Tag>) -> Self {
+        tags.truncate(tag::MOST);
+        Self { body, times, negative, tags: tags.into(), known: Known::default() }
     }
 
     /// Whether a refresh may be tried at `now`.
     #[must_use]
     pub fn may_refresh(&self, now: Timestamp) -> bool {
-        self.refresh_from.load(Ordering::Relaxed) <= now.as_millis()
+        self.known.refresh_from.load(Ordering::Relaxed) <= now.as_millis()
     }
 
     /// Holds refreshes back until `then`.
     pub fn hold_refresh(&self, then: Timestamp) {
-        self.refresh_from.store(then.as_millis(), Ordering::Relaxed);
+        self.known.refresh_from.store(then.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Counts an answer given with it.
+    pub fn used(&self) {
+        self.known.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The answers counted since this was last asked.
+    #[must_use]
+    pub fn take_uses(&self) -> u32 {
+        self.known.uses.swap(0, Ordering::Relaxed)
+    }
+
+    /// What the invalidations of this `version` say; `judge` is asked once a version.
+    #[must_use]
+    pub fn verdict(&self, version: u64, judge: impl FnOnce() -> Verdict) -> Verdict {
+        let checked = self.known.checked.load(Ordering::Relaxed);
+        if checked >> 2 == version {
+            return match checked & 3 {
+                0 => Verdict::Valid,
+                1 => Verdict::Soft,
+                _ => Verdict::Hard,
+            };
+        }
+        let verdict = judge();
+        let number = match verdict {
+            Verdict::Valid => 0,
+            Verdict::Soft => 1,
+            Verdict::Hard => 2,
+        };
+        self.known.checked.store(version << 2 | number, Ordering::Relaxed);
+        verdict
     }
 
     /// The stored form under `key`.
@@ -89,13 +151,17 @@ impl Entry {
     pub fn encode(&self, key: &CacheKey) -> Bytes {
         let name = key.as_str().as_bytes();
         let name = name.get(..usize::from(u16::MAX)).unwrap_or(name);
-        let mut bytes = BytesMut::with_capacity(FIXED + name.len() + self.body.len());
+        let size = FIXED + 8 * self.tags.len() + name.len() + self.body.len();
+        let mut bytes = BytesMut::with_capacity(size);
         bytes.put_slice(MAGIC);
         bytes.put_u32_le(0);
-        for time in [self.stored_at, self.fresh_until, self.stale_until] {
+        let Times { stored_at, fresh_until, revalidate_until, stale_until } = self.times;
+        for time in [stored_at, fresh_until, revalidate_until, stale_until] {
             bytes.put_i64_le(time.as_millis());
         }
         bytes.put_u8(if self.negative { NEGATIVE } else { 0 });
+        bytes.put_u16_le(u16::try_from(self.tags.len()).unwrap_or(0));
+        self.tags.iter().for_each(|tag| bytes.put_u64_le(tag.number()));
         bytes.put_u16_le(u16::try_from(name.len()).unwrap_or(u16::MAX));
         bytes.put_slice(name);
         bytes.put_slice(&self.body);
@@ -120,8 +186,18 @@ impl Entry {
             return Err(Malformed::Corrupt);
         }
         let mut time = || Timestamp::from_millis(bytes.get_i64_le());
-        let (stored_at, fresh_until, stale_until) = (time(), time(), time());
+        let times = Times {
+            stored_at: time(),
+            fresh_until: time(),
+            revalidate_until: time(),
+            stale_until: time(),
+        };
         let negative = bytes.get_u8() & NEGATIVE != 0;
+        let count = usize::from(bytes.get_u16_le());
+        if bytes.len() < 8 * count + 2 {
+            return Err(Malformed::Corrupt);
+        }
+        let tags = (0..count).map(|_| Tag::from_number(bytes.get_u64_le())).collect();
         let length = usize::from(bytes.get_u16_le());
         if bytes.len() < length {
             return Err(Malformed::Corrupt);
@@ -129,7 +205,7 @@ impl Entry {
         if bytes.split_to(length) != key.as_str().as_bytes() {
             return Err(Malformed::WrongKey);
         }
-        Ok(Self::new(bytes, stored_at, fresh_until, stale_until, negative))
+        Ok(Self::new(bytes, times, negative, tags))
     }
 }
 
@@ -138,25 +214,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(body: Vec<u8>, negative: bool) -> Entry {
+    fn entry(body: Vec<u8>, negative: bool, tags: &[u64]) -> Entry {
         let at = Timestamp::from_millis;
-        Entry::new(body.into(), at(1), at(2), at(3), negative)
+        let times = Times {
+            stored_at: at(1),
+            fresh_until: at(2),
+            revalidate_until: at(3),
+            stale_until: at(4),
+        };
+        let tags = tags.iter().map(|number| Tag::from_number(*number)).collect();
+        Entry::new(body.into(), times, negative, tags)
     }
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(body: Vec<u8>, negative: bool, name in "[a-z:0-9]{1,60}") {
+        fn what_is_encoded_decodes(
+            body: Vec<u8>, negative: bool, name in "[a-z:0-9]{1,60}",
+            tags in prop::collection::vec(any::<u64>(), 0..20),
+        ) {
             let key = CacheKey::new(name);
-            let back = Entry::decode(entry(body.clone(), negative).encode(&key), &key).unwrap();
+            let before = entry(body.clone(), negative, &tags);
+            let back = Entry::decode(before.encode(&key), &key).unwrap();
             prop_assert_eq!(&back.body[..], &body[..]);
-            prop_assert_eq!(back.negative, negative);
-            prop_assert_eq!(back.stale_until.as_millis(), 3);
+            prop_assert_eq!((back.negative, back.times), (negative, before.times));
+            prop_assert_eq!(back.tags, before.tags);
         }
 
         #[test]
         fn any_flipped_bit_is_noticed(body: Vec<u8>, at: prop::sample::Index, bit in 0..8_u8) {
             let key = CacheKey::new("a:b:c");
-            let mut bytes = entry(body, false).encode(&key).to_vec();
+            let mut bytes = entry(body, false, &[7]).encode(&key).to_vec();
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             prop_assert!(Entry::decode(bytes.into(), &key).is_err());
@@ -166,11 +253,36 @@ mod tests {
         fn any_bytes_are_safe(bytes: Vec<u8>) {
             prop_assert!(Entry::decode(bytes.into(), &CacheKey::new("k")).is_err());
         }
+
+        /// A checksum that is right does not make the rest so.
+        #[test]
+        fn any_checked_bytes_are_safe(rest: Vec<u8>) {
+            let mut bytes = MAGIC.to_vec();
+            bytes.extend(crc32fast::hash(&rest).to_le_bytes());
+            bytes.extend(&rest);
+            drop(Entry::decode(bytes.into(), &CacheKey::new("k")));
+        }
     }
 
     #[test]
     fn another_keys_entry_is_not_mine() {
-        let bytes = entry(vec![1], false).encode(&CacheKey::new("mine"));
+        let bytes = entry(vec![1], false, &[]).encode(&CacheKey::new("mine"));
         assert_eq!(Entry::decode(bytes, &CacheKey::new("yours")).err(), Some(Malformed::WrongKey));
+    }
+
+    #[test]
+    fn too_many_tags_are_cut() {
+        let entry = entry(vec![], false, &[1; tag::MOST + 1]);
+        assert_eq!(entry.tags.len(), tag::MOST);
+    }
+
+    #[test]
+    fn a_verdict_is_asked_for_once_a_version() {
+        let entry = entry(vec![], false, &[]);
+        assert_eq!(entry.verdict(1, || Verdict::Soft), Verdict::Soft);
+        assert_eq!(entry.verdict(1, || Verdict::Hard), Verdict::Soft);
+        assert_eq!(entry.verdict(2, || Verdict::Valid), Verdict::Valid);
+        assert_eq!(entry.verdict(3, || Verdict::Hard), Verdict::Hard);
+        assert_eq!(entry.verdict(3, || Verdict::Valid), Verdict::Hard);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use slog::info;
 
-use super::entry::Entry;
+use super::entry::{Entry, Verdict};
 use super::flights::{Boarding, Pilot, Ticket};
 use super::freshness::{Freshness, judge};
 use super::key::CacheKey;
@@ -74,7 +74,7 @@ fn landed_meanwhile(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Option
     }
     let now = clock::now();
     let (entry, freshness) = tables.look(key, now)?;
-    (freshness == Freshness::Fresh || !entry.may_refresh(now)).then_some(entry)
+    (freshness.is_fresh() || !entry.may_refresh(now)).then_some(entry)
 }
 
 async fn fly(tables: CacheTables, mut legs: Vec<Leg>, plan: Plan) {
@@ -108,7 +108,7 @@ async fn look_behind(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan, tie
     for (mut leg, entry) in std::mem::take(legs).into_iter().zip(found) {
         let freshness =
             entry.map_or(Freshness::Dead, |entry| promote(tables, &mut leg, entry, tier, now));
-        if freshness != Freshness::Fresh {
+        if !freshness.is_fresh() {
             going_on.push(leg);
         }
     }
@@ -125,11 +125,12 @@ fn promote(
     now: Timestamp,
 ) -> Freshness {
     let key = leg.pilot.key();
-    let held = tables.look(key, now).filter(|(held, _)| held.stored_at > entry.stored_at);
+    let held =
+        tables.look(key, now).filter(|(held, _)| held.times.stored_at > entry.times.stored_at);
     let (entry, tier, freshness) = if let Some((held, freshness)) = held {
         (held, Tier::Memory, freshness)
     } else {
-        let freshness = judge(&entry, now);
+        let freshness = judge(&entry, Verdict::Valid, 0, now);
         let entry = Arc::new(entry);
         tables.memory.put(key.clone(), Arc::clone(&entry));
         (entry, tier, freshness)
@@ -144,7 +145,7 @@ async fn load(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan) {
         return;
     }
     let places = legs.iter().map(|leg| leg.place).collect();
-    match (plan.loader)(places).await {
+    match (plan.loader)(places, plan.urgency).await {
         Ok(loaded) if loaded.len() == legs.len() => land(tables, legs, plan, loaded).await,
         Ok(loaded) => {
             let reason = format!("asked for {} keys, loaded {}", legs.len(), loaded.len());

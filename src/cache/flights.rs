@@ -110,13 +110,16 @@ impl Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::entry::Times;
     use crate::clock::Timestamp;
     use crate::failure::FailureKind;
     use bytes::Bytes;
 
     fn answer() -> Landed {
         let at = Timestamp::from_millis(0);
-        Ok((Arc::new(Entry::new(Bytes::from_static(b"1"), at, at, at, false)), Tier::Upstream))
+        let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
+        let entry = Entry::new(Bytes::from_static(b"1"), times, false, Vec::new());
+        Ok((Arc::new(entry), Tier::Upstream))
     }
 
     #[tokio::test]

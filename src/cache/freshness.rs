@@ -3,7 +3,7 @@
 //! Owns: the decision. Times are those written into the entry when it was stored; a store's own
 //! expiry is only for cleaning. Words after RFC 5861 (stale-while-revalidate, stale-if-error).
 
-use super::entry::Entry;
+use super::entry::{Entry, Verdict};
 use crate::clock::Timestamp;
 
 /// What an entry is good for.
@@ -11,36 +11,109 @@ use crate::clock::Timestamp;
 pub enum Freshness {
     /// Served as it is.
     Fresh,
-    /// Served while a refresh runs, or because it failed.
-    Stale,
+    /// Served as it is, and refreshed so that it will not be stale when it is asked for again.
+    Due,
+    /// Served at once while a refresh runs.
+    StaleWhileRevalidate,
+    /// Served when a refresh fails or takes too long.
+    StaleIfError,
     /// Not served.
     Dead,
 }
 
-/// Judges `entry` at `now`.
-#[must_use]
-pub(super) fn judge(entry: &Entry, now: Timestamp) -> Freshness {
-    if now < entry.fresh_until {
-        Freshness::Fresh
-    } else if now < entry.stale_until {
-        Freshness::Stale
-    } else {
-        Freshness::Dead
+impl Freshness {
+    /// Whether an answer with it is within its fresh time.
+    #[must_use]
+    pub const fn is_fresh(self) -> bool {
+        matches!(self, Self::Fresh | Self::Due)
     }
+}
+
+/// Judges `entry` at `now`, in the light of what invalidations say. In the last `eager` percent of
+/// its fresh time it is due.
+#[must_use]
+pub(super) fn judge(entry: &Entry, verdict: Verdict, eager: u8, now: Timestamp) -> Freshness {
+    let times = entry.times;
+    if verdict == Verdict::Hard || now >= times.stale_until && now >= times.fresh_until {
+        return Freshness::Dead;
+    }
+    if verdict == Verdict::Soft {
+        // An empty result is not worth keeping for an emergency.
+        return if entry.negative { Freshness::Dead } else { Freshness::StaleIfError };
+    }
+    if now >= times.revalidate_until && now >= times.fresh_until {
+        return Freshness::StaleIfError;
+    }
+    if now >= times.fresh_until {
+        return Freshness::StaleWhileRevalidate;
+    }
+    // An empty result is asked for again when it is over, not before.
+    if !entry.negative && times.fresh_until.since(now) * 100 < life(entry) * u32::from(eager) {
+        return Freshness::Due;
+    }
+    Freshness::Fresh
+}
+
+fn life(entry: &Entry) -> std::time::Duration {
+    entry.times.fresh_until.since(entry.times.stored_at)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::entry::Times;
     use bytes::Bytes;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn entry(negative: bool) -> Entry {
+        let times = Times {
+            stored_at: at(0),
+            fresh_until: at(100),
+            revalidate_until: at(200),
+            stale_until: at(300),
+        };
+        Entry::new(Bytes::new(), times, negative, Vec::new())
+    }
 
     #[test]
     fn the_bounds_belong_to_the_later_state() {
-        let at = Timestamp::from_millis;
-        let entry = Entry::new(Bytes::new(), at(0), at(10), at(20), false);
-        assert_eq!(judge(&entry, at(9)), Freshness::Fresh);
-        assert_eq!(judge(&entry, at(10)), Freshness::Stale);
-        assert_eq!(judge(&entry, at(19)), Freshness::Stale);
-        assert_eq!(judge(&entry, at(20)), Freshness::Dead);
+        use Freshness::{Dead, Due, Fresh, StaleIfError, StaleWhileRevalidate};
+        for (now, expected) in [
+            (0, Fresh),
+            (90, Fresh),
+            (91, Due),
+            (99, Due),
+            (100, StaleWhileRevalidate),
+            (199, StaleWhileRevalidate),
+            (200, StaleIfError),
+            (299, StaleIfError),
+            (300, Dead),
+        ] {
+            assert_eq!(judge(&entry(false), Verdict::Valid, 10, at(now)), expected, "at {now}");
+        }
+    }
+
+    #[test]
+    fn without_eagerness_nothing_is_due() {
+        assert_eq!(judge(&entry(false), Verdict::Valid, 0, at(99)), Freshness::Fresh);
+    }
+
+    #[test]
+    fn softly_invalidated_is_for_emergencies_and_hard_is_dead() {
+        for now in [0, 99, 150, 250] {
+            let verdict = |verdict| judge(&entry(false), verdict, 10, at(now));
+            assert_eq!(verdict(Verdict::Soft), Freshness::StaleIfError);
+            assert_eq!(verdict(Verdict::Hard), Freshness::Dead);
+        }
+        assert_eq!(judge(&entry(false), Verdict::Soft, 10, at(300)), Freshness::Dead);
+        assert_eq!(judge(&entry(true), Verdict::Soft, 10, at(1)), Freshness::Dead);
+    }
+
+    #[test]
+    fn an_empty_result_is_never_due() {
+        assert_eq!(judge(&entry(true), Verdict::Valid, 10, at(99)), Freshness::Fresh);
     }
 }

@@ -22,15 +22,17 @@ mod glob;
 mod key;
 mod plan;
 mod tables;
+mod tag;
 #[cfg(test)]
 mod tests;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};
 pub use client::{Answer, CacheClient};
-pub use entry::{Entry, Malformed};
+pub use entry::{Entry, Malformed, Times, Verdict};
 pub use freshness::Freshness;
 pub use key::CacheKey;
-pub use plan::{Lifetimes, Loaded, Loader, Plan};
+pub use plan::{Lifetimes, Loaded, Loader, Plan, Question, Urgency};
 pub use tables::{CacheTables, Cleared};
+pub use tag::{NotATag, Tag, check as check_tag};
 pub use tiers::Tier;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::entry::Entry;
+use super::entry::{Entry, Times};
+use super::tag::Tag;
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 
@@ -22,7 +23,10 @@ pub struct Lifetimes {
     pub fresh: Duration,
     /// Fresh time of an empty result, before jitter.
     pub negative: Duration,
-    /// Usable after that, while refreshing runs or fails.
+    /// After the fresh time: served at once while it is refreshed.
+    pub revalidate: Duration,
+    /// After the fresh time: usable when refreshing fails or takes too long. Not less than
+    /// `revalidate` counts.
     pub stale: Duration,
 }
 
@@ -31,31 +35,60 @@ pub struct Lifetimes {
 const JITTER: f64 = 0.1;
 
 impl Lifetimes {
-    /// Makes an entry of what was loaded at `now`; `chance` in 0..1 sets the jitter. An empty
-    /// result has no stale time: what is absent now may be there when it is asked for again.
+    /// Makes an entry of what a load brought that began at `asked_at`; `chance` in 0..1 sets the
+    /// jitter. The data may be as old as the question (RFC 9111, 4.2.3: the response delay is part
+    /// of the age), so times are counted from there. An empty result has no stale time: what is
+    /// absent now may be there when it is asked for again.
     #[must_use]
-    pub fn stamp(&self, loaded: Loaded, now: Timestamp, chance: f64) -> Entry {
-        let (fresh, stale) =
-            if loaded.empty { (self.negative, Duration::ZERO) } else { (self.fresh, self.stale) };
+    pub fn stamp(&self, loaded: Loaded, asked_at: Timestamp, chance: f64) -> Entry {
+        let (fresh, revalidate, stale) = if loaded.empty {
+            (self.negative, Duration::ZERO, Duration::ZERO)
+        } else {
+            (self.fresh, self.revalidate.min(self.stale), self.stale)
+        };
         let factor = 1.0 + JITTER * (2.0 * chance.clamp(0.0, 1.0) - 1.0);
-        let fresh_until = now.plus(fresh.mul_f64(factor));
-        Entry::new(loaded.body, now, fresh_until, fresh_until.plus(stale), loaded.empty)
+        let fresh_until = asked_at.plus(fresh.mul_f64(factor));
+        let times = Times {
+            stored_at: asked_at,
+            fresh_until,
+            revalidate_until: fresh_until.plus(revalidate),
+            stale_until: fresh_until.plus(stale),
+        };
+        Entry::new(loaded.body, times, loaded.empty, loaded.tags)
     }
 }
 
 /// What a loader brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// Serialised data.
     pub body: Bytes,
     /// Whether it says that there is nothing.
     pub empty: bool,
+    /// What it is about.
+    pub tags: Vec<Tag>,
+}
+
+/// For whom something is loaded: who goes first when the upstream can take only so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// A client waits.
+    Client,
+    /// Nobody waits: what is served already is renewed.
+    Refresh,
+    /// Nobody asked yet.
+    Warming,
 }
 
 /// Fetches what no tier has: given places in the list of keys that was asked for, it answers in the
 /// same order. Runs on the thread of the flight, once for all keys of a flight.
-pub type Loader =
-    Arc<dyn Fn(Vec<usize>) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>> + Send + Sync>;
+pub type Loader = Arc<
+    dyn Fn(Vec<usize>, Urgency) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>> + Send + Sync,
+>;
+
+/// What was asked under the key at a place of the list, in a form from which whoever made the plan
+/// can make it again; kept beside the entry for warming. `None`: it is not worth it.
+pub type Question = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
 
 /// How to get and keep one key, or several that are loaded together.
 #[derive(Clone)]
@@ -64,8 +97,12 @@ pub struct Plan {
     pub lifetimes: Lifetimes,
     /// How to get it.
     pub loader: Loader,
+    /// What is asked.
+    pub question: Question,
     /// Skip what the tiers hold, and load.
     pub reload: bool,
+    /// For whom.
+    pub urgency: Urgency,
     /// Longest time of the whole flight.
     pub within: Duration,
 }
@@ -84,27 +121,37 @@ mod tests {
         kind: "search",
         fresh: Duration::from_secs(1000),
         negative: Duration::from_secs(60),
+        revalidate: Duration::from_secs(2000),
         stale: Duration::from_secs(5000),
     };
 
     fn stamp(empty: bool, chance: f64) -> Entry {
-        let loaded = Loaded { body: Bytes::from_static(b"{}"), empty };
+        let loaded = Loaded { body: Bytes::from_static(b"{}"), empty, tags: Vec::new() };
         SEARCH.stamp(loaded, Timestamp::from_millis(0), chance)
     }
 
     #[test]
     fn jitter_stays_within_a_tenth() {
-        assert_eq!(stamp(false, 0.0).fresh_until.as_millis(), 900_000);
-        assert_eq!(stamp(false, 0.5).fresh_until.as_millis(), 1_000_000);
-        assert_eq!(stamp(false, 1.0).fresh_until.as_millis(), 1_100_000);
-        assert_eq!(stamp(false, 0.5).stale_until.as_millis(), 6_000_000);
+        let fresh = |chance| stamp(false, chance).times.fresh_until.as_millis();
+        assert_eq!((fresh(0.0), fresh(0.5), fresh(1.0)), (900_000, 1_000_000, 1_100_000));
+        let times = stamp(false, 0.5).times;
+        assert_eq!(times.revalidate_until.as_millis(), 3_000_000);
+        assert_eq!(times.stale_until.as_millis(), 6_000_000);
     }
 
     #[test]
     fn an_empty_result_lives_shortly_and_is_never_stale() {
         let entry = stamp(true, 0.5);
-        assert_eq!(entry.fresh_until.as_millis(), 60_000);
-        assert_eq!(entry.stale_until, entry.fresh_until);
+        assert_eq!(entry.times.fresh_until.as_millis(), 60_000);
+        assert_eq!(entry.times.stale_until, entry.times.fresh_until);
         assert!(entry.negative);
+    }
+
+    #[test]
+    fn the_time_of_revalidation_lies_within_the_stale_time() {
+        let lifetimes = Lifetimes { stale: Duration::from_secs(10), ..SEARCH };
+        let loaded = Loaded { body: Bytes::new(), ..Loaded::default() };
+        let times = lifetimes.stamp(loaded, Timestamp::from_millis(0), 0.5).times;
+        assert_eq!(times.revalidate_until, times.stale_until);
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use slog::{Logger, debug, warn};
 use utoipa::ToSchema;
 
-use super::entry::Entry;
+use super::entry::{Entry, Verdict};
 use super::flights::Flights;
 use super::freshness::{Freshness, judge};
 use super::key::CacheKey;
@@ -87,9 +87,9 @@ impl CacheTables {
     /// What memory holds under `key`, unless it is dead.
     pub(super) fn look(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<Entry>, Freshness)> {
         let entry = self.memory.get(key)?;
-        match judge(&entry, now) {
+        match judge(&entry, Verdict::Valid, 0, now) {
             Freshness::Dead => None,
-            usable @ (Freshness::Fresh | Freshness::Stale) => Some((entry, usable)),
+            usable => Some((entry, usable)),
         }
     }
 
@@ -110,8 +110,8 @@ impl CacheTables {
                 key: key.clone(),
                 kind,
                 entry: entry.encode(key),
-                stored_at: entry.stored_at,
-                stale_until: entry.stale_until,
+                stored_at: entry.times.stored_at,
+                stale_until: entry.times.stale_until,
             };
             if !database.put(row) {
                 self.metrics.writes_dropped(Tier::Database.label(), 1);
@@ -177,7 +177,8 @@ impl CacheTables {
             .map(|key| {
                 let bytes = found.next().flatten();
                 let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
-                let usable = entry.filter(|entry| judge(entry, now) != Freshness::Dead);
+                let usable =
+                    entry.filter(|entry| judge(entry, Verdict::Valid, 0, now) != Freshness::Dead);
                 if usable.is_none() {
                     self.metrics.tier_miss(kind, tier.label());
                 }

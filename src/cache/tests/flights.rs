@@ -168,9 +168,9 @@ async fn an_empty_result_is_a_result_with_a_short_life() {
     let answer = stage.get("a", &source).await.unwrap();
     let entry = &answer.entry;
     assert!(entry.negative);
-    let life = entry.fresh_until.since(entry.stored_at).as_secs();
+    let life = entry.times.fresh_until.since(entry.times.stored_at).as_secs();
     assert!((54..=66).contains(&life), "{life} s is not a minute, jitter included");
-    assert_eq!(entry.stale_until, entry.fresh_until, "never served stale");
+    assert_eq!(entry.times.stale_until, entry.times.fresh_until, "never served stale");
     assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Memory);
     assert_eq!(source.asked().len(), 1);
 }

@@ -15,6 +15,7 @@ use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::{
     Answer, CacheActor, CacheClient, CacheKey, CacheTables, Entry, Lifetimes, Loaded, Loader, Plan,
+    Question, Times, Urgency,
 };
 use crate::clock;
 use crate::database;
@@ -40,7 +41,9 @@ pub(in crate::cache) fn entry(body: &str, age: Duration, fresh: Duration) -> Ent
     let stored = clock::now().minus(age);
     let fresh_until = stored.plus(fresh);
     let stale_until = fresh_until.plus(HOUR);
-    Entry::new(body.to_owned().into(), stored, fresh_until, stale_until, false)
+    let times =
+        Times { stored_at: stored, fresh_until, revalidate_until: stale_until, stale_until };
+    Entry::new(body.to_owned().into(), times, false, Vec::new())
 }
 
 pub(in crate::cache) fn fresh(body: &str) -> Entry {
@@ -114,13 +117,19 @@ impl Source {
     /// A plan that loads from here.
     pub(in crate::cache) fn plan(&self) -> Plan {
         let source = self.clone();
-        let loader: Loader = Arc::new(move |places| {
+        let loader: Loader = Arc::new(move |places, _| {
             let source = source.clone();
             Box::pin(async move { source.load(places).await })
         });
-        let lifetimes =
-            Lifetimes { kind: KIND, fresh: HOUR, negative: Duration::from_secs(60), stale: HOUR };
-        Plan { lifetimes, loader, reload: false, within: LONG }
+        let lifetimes = Lifetimes {
+            kind: KIND,
+            fresh: HOUR,
+            negative: Duration::from_secs(60),
+            revalidate: HOUR,
+            stale: HOUR,
+        };
+        let question: Question = Arc::new(|_| None);
+        Plan { lifetimes, loader, question, reload: false, urgency: Urgency::Client, within: LONG }
     }
 
     async fn load(&self, places: Vec<usize>) -> Result<Vec<Loaded>, Failure> {
@@ -134,6 +143,7 @@ impl Source {
         let bodies = places.iter().map(|place| Loaded {
             body: format!("load {number} place {place}").into(),
             empty: matches!(brings, Brings::Empty),
+            tags: Vec::new(),
         });
         match brings {
             Brings::Bodies | Brings::Empty => Ok(bodies.collect()),

@@ -114,13 +114,15 @@ impl MemoryTier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Times;
     use crate::clock::Timestamp;
     use crate::metrics::Metrics;
     use bytes::Bytes;
 
     fn entry(size: usize) -> Arc<Entry> {
         let at = Timestamp::from_millis(0);
-        Arc::new(Entry::new(Bytes::from(vec![0; size]), at, at, at, false))
+        let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
+        Arc::new(Entry::new(Bytes::from(vec![0; size]), times, false, Vec::new()))
     }
 
     fn filled(items: usize, bytes: u64, count: usize, size: usize) -> MemoryTier {

@@ -89,7 +89,7 @@ impl RedisTier {
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), TierError> {
-        let life = entry.stale_until.since(now).as_millis();
+        let life = entry.times.stale_until.since(now).as_millis();
         if life == 0 {
             return Ok(());
         }

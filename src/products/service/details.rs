@@ -93,7 +93,7 @@ impl ProductService {
 
     fn details_loader(&self, scope: &Scope, query: &DetailsQuery, validate: bool) -> Loader {
         let (service, scope, query) = (self.clone(), scope.clone(), Arc::new(query.clone()));
-        Arc::new(move |places| {
+        Arc::new(move |places, _| {
             let (service, scope, query) = (service.clone(), scope.clone(), Arc::clone(&query));
             let ids = places.iter().filter_map(|place| query.product_ids.get(*place).copied());
             let ids: Vec<u64> = ids.collect();
@@ -116,7 +116,11 @@ impl ProductService {
         ids.iter()
             .map(|id| {
                 let product = digested.data.get(id);
-                Ok(Loaded { body: serialised(&product)?, empty: product.is_none() })
+                Ok(Loaded {
+                    body: serialised(&product)?,
+                    empty: product.is_none(),
+                    tags: Vec::new(),
+                })
             })
             .collect()
     }

@@ -92,7 +92,7 @@ impl ProductService {
         let sources: Arc<[String]> = sources.into();
         let tracking_id: Arc<str> = tracking_id.into();
         let ship_to: Option<Arc<str>> = ship_to.map(Arc::from);
-        Arc::new(move |places| {
+        Arc::new(move |places, _| {
             let (service, scope) = (service.clone(), scope.clone());
             let (tracking_id, ship_to) = (Arc::clone(&tracking_id), ship_to.clone());
             let asked: Vec<String> =
@@ -124,7 +124,7 @@ impl ProductService {
             .iter()
             .map(|source| {
                 let link = made.get(source).cloned().flatten();
-                Ok(Loaded { body: serialised(&link)?, empty: link.is_none() })
+                Ok(Loaded { body: serialised(&link)?, empty: link.is_none(), tags: Vec::new() })
             })
             .collect()
     }

@@ -24,7 +24,9 @@ use slog::{Logger, warn};
 use super::answer::{DEGRADED_VALIDATION, Digested};
 use super::dropped::Dropped;
 use super::key::Operation;
-use crate::cache::{Answer, CacheClient, CacheKey, Lifetimes, Loaded, Loader, Plan, Tier};
+use crate::cache::{
+    Answer, CacheClient, CacheKey, Lifetimes, Loaded, Loader, Plan, Question, Tier, Urgency,
+};
 use crate::clock;
 use crate::config::{Cache as CacheSettings, Features, Rollout};
 use crate::failure::{Failure, FailureKind};
@@ -180,7 +182,13 @@ impl ProductService {
             Operation::SmartMatch => ("smart_match", cache.default_ttl),
             Operation::Orders => ("orders", cache.default_ttl),
         };
-        Lifetimes { kind, fresh, negative: cache.negative_ttl, stale: cache.stale }
+        Lifetimes {
+            kind,
+            fresh,
+            negative: cache.negative_ttl,
+            revalidate: cache.stale,
+            stale: cache.stale,
+        }
     }
 
     /// One upstream call for one answer that is kept whole.
@@ -223,7 +231,9 @@ impl ProductService {
     }
 
     fn plan(&self, lifetimes: Lifetimes, reload: bool, loader: Loader) -> Plan {
-        Plan { lifetimes, loader, reload, within: self.settings.within }
+        let question: Question = Arc::new(|_| None);
+        let within = self.settings.within;
+        Plan { lifetimes, loader, question, reload, urgency: Urgency::Client, within }
     }
 
     /// A loader of one key. It outlives the request that made it, so its deadline is its own.
@@ -234,7 +244,7 @@ impl ProductService {
         digest: impl Fn(Option<&Value>) -> Digested<T> + Send + Sync + 'static,
     ) -> Loader {
         let (service, scope, digest) = (self.clone(), scope.clone(), Arc::new(digest));
-        Arc::new(move |_| {
+        Arc::new(move |_, _| {
             let (service, scope, request) = (service.clone(), scope.clone(), request.clone());
             let digest = Arc::clone(&digest);
             Box::pin(async move {
@@ -284,7 +294,7 @@ fn found(reply: &Reply) -> Option<&Value> {
 }
 
 fn loaded<T: Serialize>(digested: &Digested<T>) -> Result<Loaded, Failure> {
-    Ok(Loaded { body: serialised(&digested.data)?, empty: digested.empty })
+    Ok(Loaded { body: serialised(&digested.data)?, empty: digested.empty, tags: Vec::new() })
 }
 
 fn serialised(data: &impl Serialize) -> Result<Bytes, Failure> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use breakwater::cache::tiers::memory::MemoryTier;
 use breakwater::cache::{
-    CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan, Tier,
+    CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan,
+    Question, Tier, Urgency,
 };
 use breakwater::clock;
 use breakwater::failure::FailureKind;
@@ -23,6 +24,7 @@ const LIFETIMES: Lifetimes = Lifetimes {
     kind: "search",
     fresh: Duration::from_secs(3_600),
     negative: Duration::from_secs(60),
+    revalidate: Duration::from_secs(3_600),
     stale: Duration::from_secs(3_600),
 };
 
@@ -33,14 +35,16 @@ fn key(name: &str) -> CacheKey {
 }
 
 fn plan(loader: Loader) -> Plan {
-    Plan { lifetimes: LIFETIMES, loader, reload: false, within: SOON }
+    let question: Question = Arc::new(|_| None);
+    let urgency = Urgency::Client;
+    Plan { lifetimes: LIFETIMES, loader, question, reload: false, urgency, within: SOON }
 }
 
 /// Loads the same for every key.
 fn good() -> Plan {
-    plan(Arc::new(|places| {
+    plan(Arc::new(|places, _| {
         Box::pin(async move {
-            let one = Loaded { body: "{}".into(), empty: false };
+            let one = Loaded { body: "{}".into(), empty: false, tags: Vec::new() };
             Ok(places.iter().map(|_| one.clone()).collect())
         })
     }))
@@ -50,14 +54,14 @@ fn good() -> Plan {
 fn panics_at_first(panics: usize) -> (Plan, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let (counted, then) = (Arc::clone(&calls), good());
-    let loader: Loader = Arc::new(move |places| {
+    let loader: Loader = Arc::new(move |places, urgency| {
         let call = counted.fetch_add(1, Ordering::SeqCst);
         let then = Arc::clone(&then.loader);
         Box::pin(async move {
             // As an answer over the wire does, it comes when everyone is on board.
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert!(call >= panics, "provoked: the loader panics");
-            then(places).await
+            then(places, urgency).await
         })
     });
     (plan(loader), calls)

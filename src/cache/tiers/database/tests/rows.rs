@@ -113,8 +113,8 @@ async fn entries_survive_with_their_times() {
     let stored = before.get("a", &source).await.unwrap().entry;
     flush(&before).await;
     let found = Stage::over(&path).get("a", &source).await.unwrap().entry;
-    assert_eq!(found.stored_at, stored.stored_at);
-    assert_eq!(found.fresh_until, stored.fresh_until);
-    assert_eq!(found.stale_until, stored.stale_until);
-    assert!(found.fresh_until > clock::now());
+    assert_eq!(found.times.stored_at, stored.times.stored_at);
+    assert_eq!(found.times.fresh_until, stored.times.fresh_until);
+    assert_eq!(found.times.stale_until, stored.times.stale_until);
+    assert!(found.times.fresh_until > clock::now());
 }

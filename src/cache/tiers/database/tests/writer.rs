@@ -47,8 +47,8 @@ impl Stage {
             key,
             kind: "search",
             entry: encoded,
-            stored_at: entry.stored_at,
-            stale_until: entry.stale_until,
+            stored_at: entry.times.stored_at,
+            stale_until: entry.times.stale_until,
         })
     }
 
