@@ -11,7 +11,7 @@ use slog::info;
 use super::{Leg, SoftDeadline};
 use crate::cache::plan::{Loaded, Plan, Urgency};
 use crate::cache::tables::{CacheTables, Kept};
-use crate::cache::throttle::{Held, speaks_of_source};
+use crate::cache::throttle::Held;
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
@@ -29,7 +29,7 @@ pub(super) async fn load(
     let urgency = urgency(legs, plan);
     let pass = match tables.throttle.admit(urgency, clock::monotonic()) {
         Ok(pass) => pass,
-        Err(held) => return hold_back(tables, legs, held),
+        Err(held) => return hold_back(tables, legs, &held),
     };
     let asked_at = clock::now();
     let places = legs.iter().map(|leg| leg.place).collect();
@@ -37,7 +37,7 @@ pub(super) async fn load(
     let loaded = until_soft(legs, soft, loading).await;
     match loaded {
         Ok(loaded) if loaded.len() == legs.len() => {
-            pass.record(Some(true));
+            pass.record(Ok(()));
             land(tables, legs, plan, loaded, asked_at).await;
         }
         Ok(loaded) => {
@@ -45,7 +45,7 @@ pub(super) async fn load(
             give_up(tables, legs, &Failure::new(FailureKind::Internal, reason));
         }
         Err(failure) => {
-            pass.record(speaks_of_source(&failure));
+            pass.record(Err(&failure));
             give_up(tables, legs, &failure);
         }
     }
@@ -99,7 +99,7 @@ async fn land(
 }
 
 /// Leaves the keys alone for as long as the throttle says.
-fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: Held) {
+fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held) {
     tables.metrics.load_held(held.as_str());
     let wait = held.wait().mul_f64(1.0 + fastrand::f64());
     let then = clock::now().plus(wait);
@@ -116,13 +116,15 @@ fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: Held) {
 /// Tells those who have nothing, and leaves the keys alone for a while.
 pub(super) fn give_up(tables: &CacheTables, legs: &mut Vec<Leg>, failure: &Failure) {
     let now = clock::now();
+    // One for all: keys that failed together are tried together, in one call.
+    let chance = fastrand::f64();
     for mut leg in legs.drain(..) {
         let key = leg.pilot.key().clone();
         if leg.in_hand.is_none() {
             leg.in_hand = tables.look(&key, now).map(|(entry, _)| (entry, Tier::Memory));
         }
         let has_stale = leg.in_hand.is_some();
-        let then = tables.setbacks.note(&key, failure, has_stale, now, fastrand::f64());
+        let then = tables.setbacks.note(&key, failure, has_stale, now, chance);
         if let Some((entry, _)) = &leg.in_hand {
             entry.hold_refresh(then);
             let wait_ms = u64::try_from(then.since(now).as_millis()).unwrap_or(u64::MAX);
