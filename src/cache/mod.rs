@@ -13,6 +13,7 @@
 //! bypassed by its client, which does the same on the shared tables.
 
 mod actor;
+mod arrears;
 mod client;
 mod entry;
 mod flight;
@@ -27,6 +28,7 @@ mod tests;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};
+pub use arrears::{Arrears, Missed};
 pub use client::{Answer, CacheClient};
 pub use entry::{Entry, Malformed};
 pub use freshness::Freshness;
