@@ -86,6 +86,5 @@ async fn another_type_in_the_place_of_a_lock_spoils_nothing() {
         rig.tier.peek(&[&good]).await.is_ok_and(|seen| !seen[0].1)
     })
     .await;
-    assert_eq!(rig.moves(), 0);
     rig.stop();
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use deadpool_redis::redis::{
     AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult,
 };
-use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
+use deadpool_redis::{Connection, Manager, Pool, PoolConfig, PoolError, Runtime, Timeouts};
 
 use super::standing::{Effect, Fault, Standing};
 use crate::cache::tiers::TierError;
@@ -97,14 +97,26 @@ impl Exchange {
         let admitted = self.standing.breaker().admit(clock::monotonic());
         let permit = admitted.map_err(|_| TierError::Avoided)?;
         let asked = tokio::time::timeout(TIMEOUT, async {
-            let mut connection =
-                self.pool.get().await.map_err(|error| Fault::Failed(error.to_string()))?;
+            let mut connection = self.pool.get().await.map_err(no_connection)?;
             request.send(&mut connection).await.map_err(fault)
         });
         let outcome = asked.await.unwrap_or(Err(Fault::TooLate));
         self.standing.learn(&outcome, effect);
         permit.record(Fault::health(&outcome, effect), clock::monotonic());
         Ok(outcome?)
+    }
+}
+
+/// What it means that there is no connection.
+fn no_connection(error: PoolError) -> Fault {
+    match error {
+        PoolError::Timeout(_) => Fault::TooLate,
+        // An error answer while connecting is no refusal of a command.
+        PoolError::Backend(error) if error.is_timeout() => Fault::TooLate,
+        PoolError::Backend(_)
+        | PoolError::Closed
+        | PoolError::NoRuntimeSpecified
+        | PoolError::PostCreateHook(_) => Fault::Failed(error.to_string()),
     }
 }
 

@@ -197,7 +197,7 @@ fn millis(life: Duration) -> Option<u64> {
 
 /// A command that stores `value` for so many milliseconds.
 fn set(name: &str, value: &[u8], life: u64) -> Cmd {
-    // Room for the words beside name and value, so that a body is copied only once.
+    // Room for the other words too: the buffer never grows, which would copy the body again.
     let mut command = Cmd::with_capacity(5, name.len() + value.len() + 32);
     command.arg("SET").arg(name).arg(value).arg("PX").arg(life);
     command
