@@ -44,7 +44,7 @@ const EVERYONE: &[&str] = &["clock", "failure"];
 /// Packages that only some files may name.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("diesel", &["src/database/", "src/cache/tiers/database/"]),
-    ("deadpool_redis", &["src/cache/tiers/redis.rs"]),
+    ("deadpool_redis", &["src/cache/tiers/redis/"]),
     ("failsafe", &["src/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),
     ("awc", &["src/upstream/transport.rs", "src/simulator/"]),

@@ -11,7 +11,7 @@ use slog::{Logger, error, info, warn};
 use crate::breaker::{self, Breaker};
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
-use crate::cache::tiers::redis::RedisTier;
+use crate::cache::tiers::redis::{RedisTier, Standing};
 use crate::cache::{CacheTables, Rules};
 use crate::clock;
 use crate::config::{Secret, Settings};
@@ -35,7 +35,7 @@ pub(super) struct Stores {
     database: Option<DatabaseTier>,
     writer: Option<Writer>,
     database_breaker: Breaker,
-    redis: Option<(Secret, Breaker)>,
+    redis: Option<(Secret, Arc<Standing>)>,
     log: Logger,
 }
 
@@ -51,7 +51,8 @@ impl Stores {
         let database = writer.as_ref().map(|(pool, writer)| {
             DatabaseTier::new(pool.clone(), Arc::new(database_breaker.clone()), writer.clone())
         });
-        let redis = settings.redis_url.clone().map(|url| (url, breaker("redis", metrics, log)));
+        let standing = || Arc::new(Standing::new(breaker("redis", metrics, log)));
+        let redis = settings.redis_url.clone().map(|url| (url, standing()));
         let writer = writer.map(|(_, writer)| writer);
         Ok(Self { database, writer, database_breaker, redis, log: log.clone() })
     }
@@ -59,7 +60,7 @@ impl Stores {
     /// The breakers of the stores that are there.
     pub(super) fn breakers(&self) -> Vec<Breaker> {
         let database = self.database.as_ref().map(|_| self.database_breaker.clone());
-        let redis = self.redis.as_ref().map(|(_, breaker)| breaker.clone());
+        let redis = self.redis.as_ref().map(|(_, standing)| standing.breaker().clone());
         database.into_iter().chain(redis).collect()
     }
 
@@ -82,8 +83,8 @@ impl Stores {
 
     /// A new way to Redis, for the thread that asks.
     pub(super) fn redis_for_worker(&self) -> Option<RedisTier> {
-        let (url, breaker) = self.redis.as_ref()?;
-        RedisTier::new(url.expose(), Arc::new(breaker.clone()))
+        let (url, standing) = self.redis.as_ref()?;
+        RedisTier::new(url.expose(), Arc::clone(standing))
             .inspect_err(|problem| {
                 error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));
             })

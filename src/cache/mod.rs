@@ -13,6 +13,7 @@
 //! bypassed by its client, which does the same on the shared tables.
 
 mod actor;
+mod arrears;
 mod client;
 mod entry;
 mod flight;
@@ -30,6 +31,7 @@ mod throttle;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};
+pub use arrears::{Arrears, Missed};
 pub use client::{Answer, CacheClient, Forward};
 pub use entry::{Entry, Malformed, Times, Verdict};
 pub use freshness::Freshness;
