@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use super::super::money::{Currency, Money};
+use super::money::{Currency, Money};
 use super::{Catalogue, Price, Product};
 
 /// In which order products come.

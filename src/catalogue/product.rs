@@ -1,7 +1,8 @@
-//! A product as the simulator knows it.
+//! A product of a catalogue.
 //!
-//! Owns: what a catalogue line lacks and an answer needs: discount, commission, shop and so on,
-//! all derived from the id, so that they are the same in every run. Has no neighbour.
+//! Owns: what a catalogue line says, and what it lacks and the simulator's answers need: discount,
+//! commission, ratings, shop and so on, invented from the id, so that they are the same in every
+//! run. Who tells the truth from a catalogue leaves out what is invented. Has no neighbour.
 
 use super::categories::Categories;
 use super::line::{Line, Price};
