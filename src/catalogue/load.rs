@@ -94,6 +94,8 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
+        /// How many lines were read before.
+        lines: usize,
         /// What the system said.
         cause: io::Error,
     },
@@ -104,8 +106,12 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read { path, cause } => {
+            Self::Read { path, lines: 0, cause } => {
                 write!(out, "catalogue {} cannot be read: {cause}", path.display())
+            }
+            Self::Read { path, lines, cause } => {
+                let path = path.display();
+                write!(out, "catalogue {path} cannot be read beyond line {lines}: {cause}")
             }
             Self::NoGoodLine(report) => {
                 write!(out, "catalogue {} has no good line", report.source)?;
@@ -123,17 +129,25 @@ pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<Line>, LoadReport), LoadE
         return finished(read_lines(BUILTIN.as_bytes()), "built-in", path);
     };
     let source = path.display().to_string();
-    finished(open(path).and_then(read_lines), &source, Some(path))
+    let read = open(path).map_err(|cause| Interrupted { lines: 0, cause }).and_then(read_lines);
+    finished(read, &source, Some(path))
+}
+
+/// Reading ended before the file did.
+#[derive(Debug)]
+struct Interrupted {
+    lines: usize,
+    cause: io::Error,
 }
 
 fn finished(
-    read: io::Result<(Vec<Line>, LoadReport)>,
+    read: Result<(Vec<Line>, LoadReport), Interrupted>,
     source: &str,
     path: Option<&Path>,
 ) -> Result<(Vec<Line>, LoadReport), LoadError> {
-    let (lines, mut report) = read.map_err(|cause| LoadError::Read {
-        path: path.unwrap_or_else(|| Path::new(source)).to_owned(),
-        cause,
+    let (lines, mut report) = read.map_err(|Interrupted { lines, cause }| {
+        let path = path.unwrap_or_else(|| Path::new(source)).to_owned();
+        LoadError::Read { path, lines, cause }
     })?;
     source.clone_into(&mut report.source);
     if lines.is_empty() {
@@ -151,15 +165,17 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(file))
 }
 
-fn read_lines(mut from: impl BufRead) -> io::Result<(Vec<Line>, LoadReport)> {
+fn read_lines(mut from: impl BufRead) -> Result<(Vec<Line>, LoadReport), Interrupted> {
     let (mut lines, mut report, mut seen) = (Vec::new(), LoadReport::default(), HashSet::new());
     let mut buffer = Vec::new();
     for number in 1.. {
         buffer.clear();
-        if from.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut buffer)? == 0 {
+        let interrupted = |cause| Interrupted { lines: number - 1, cause };
+        let mut limited = from.by_ref().take(LONGEST_LINE + 1);
+        if limited.read_until(b'\n', &mut buffer).map_err(interrupted)? == 0 {
             break;
         }
-        let read = match bounded(&mut from, &buffer)? {
+        let read = match bounded(&mut from, &buffer).map_err(interrupted)? {
             true => read_line(&buffer, number),
             false => Err(BadLine::new("too_long", "the line is longer than 1 MiB")),
         };
@@ -238,7 +254,8 @@ mod tests {
         }
         let whole = std::fs::read(&packed).unwrap();
         std::fs::write(&packed, &whole[..whole.len() - 9]).unwrap();
-        assert!(matches!(read(Some(&packed)), Err(LoadError::Read { .. })));
+        let torn = read(Some(&packed)).unwrap_err().to_string();
+        assert!(torn.contains("cannot be read beyond line 1: "), "{torn}");
     }
 
     #[test]
