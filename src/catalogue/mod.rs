@@ -13,6 +13,7 @@ mod line;
 mod load;
 pub(crate) mod money;
 mod product;
+mod report;
 mod search;
 mod words;
 
@@ -23,8 +24,8 @@ pub(crate) use categories::{Categories, Category};
 use index::Index;
 use line::Line;
 pub(crate) use line::Price;
-pub use load::{LoadError, LoadReport, SkippedLine};
 pub(crate) use product::Product;
+pub use report::{LoadError, LoadReport, SkippedLine};
 use search::Ranks;
 pub(crate) use search::{Bounds, Query, Sort};
 
