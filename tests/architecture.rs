@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("products", &["cache", "config", "metrics", "upstream"]),
+    ("products", &["cache", "catalogue", "config", "metrics", "upstream"]),
     ("cache", &["breaker", "database", "metrics", "supervision"]),
     ("upstream", &["breaker", "config", "metrics", "supervision"]),
     ("limits", &["config", "supervision"]),
@@ -35,7 +35,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("supervision", &[]),
     ("breaker", &[]),
     ("database", &[]),
-    ("simulator", &[]),
+    ("catalogue", &[]),
+    ("simulator", &["catalogue"]),
     ("telemetry", &["config"]),
     ("config", &["upstream"]),
 ];

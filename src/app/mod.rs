@@ -16,6 +16,7 @@
 //!                                                            breaker ▶ pacing ▶ attempt ▶ retry
 //! ```
 
+mod last_resort;
 mod observer;
 mod simulator;
 mod stores;
@@ -45,6 +46,7 @@ use crate::limits::{
     KeyRing, Policies, RateLimiterActor, RateLimiterParts, SecretDigest, Table, TableSettings,
 };
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
+use crate::products::last_resort::LastResort;
 use crate::products::service::{ProductService, ServiceSettings};
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
@@ -86,6 +88,7 @@ impl Gateway {
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
         let (settings, simulator) = simulator::fill_in(settings, &log, &supervisor)?;
+        let last_resort = last_resort::load(&settings, &log)?;
         let stores = Stores::open(&settings, &metrics, &log, &supervisor)?;
         stores.watch(&supervisor);
         let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
@@ -118,7 +121,7 @@ impl Gateway {
             losses,
             settings,
         });
-        let blueprint = Blueprint::new(&shared, &stores, api, monitor);
+        let blueprint = Blueprint::new(&shared, &stores, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
@@ -164,12 +167,14 @@ impl Blueprint {
         stores: &Stores,
         api: UpstreamClient,
         monitor: Handle<MetricsActor>,
+        last_resort: Option<Arc<LastResort>>,
     ) -> Self {
         let settings = &shared.settings;
         let service = ServiceSettings {
             target: upstream::target(settings),
             cache: settings.cache.clone(),
             features: settings.features,
+            last_resort,
             within: settings.server.request_timeout,
         };
         let tables = stores.tables(settings, &shared.metrics, &shared.log, &shared.supervisor);

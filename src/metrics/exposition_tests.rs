@@ -103,6 +103,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     http_request_duration_seconds histogram method,route
     http_requests_in_flight gauge
     http_requests_total counter method,route,status
+    last_resort_answers_total counter
     log_lines_dropped_total counter
     products_dropped_total counter reason
     rate_limit_abuse_detected_total counter pattern

@@ -16,6 +16,7 @@ pub mod dropped;
 pub mod input;
 pub mod invalid;
 pub mod key;
+pub mod last_resort;
 pub mod links;
 pub mod orders;
 pub mod product;

@@ -88,7 +88,9 @@ fn rejected(blame: Blame, reason: &str) -> Failure {
         Blame::Caller => "the request",
         Blame::Capability => "the account's permissions",
     };
-    Failure::new(FailureKind::UpstreamRejected, format!("refused because of {whose}: {reason}"))
+    let reason = format!("refused because of {whose}: {reason}");
+    let by_caller = blame == Blame::Caller;
+    Failure { by_caller, ..Failure::new(FailureKind::UpstreamRejected, reason) }
 }
 
 /// Whether and when to try again; the budget is asked last, because asking spends.

@@ -1,7 +1,7 @@
 //! Categories and orders.
 //!
 //! Owns: their way through cache and upstream. All categories are one answer, kept long; children
-//! are read out of it. Orders are asked for each time: they are money, and change.
+//! are read out of it; the last resort may stand in for it. Orders are asked for each time: they are money, and change.
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::products::answer::CategoriesData;
 use crate::products::categories;
 use crate::products::key::{self, Operation};
+use crate::products::last_resort::LastResort;
 use crate::products::orders::{self, OrdersQuery};
 
 impl ProductService {
@@ -19,6 +20,11 @@ impl ProductService {
     /// # Errors
     /// No usable answer anywhere.
     pub async fn categories(&self, scope: &Scope) -> Result<Served, Failure> {
+        let all = self.all_categories(scope).await;
+        all.or_else(|failure| self.resort(scope, failure, LastResort::categories))
+    }
+
+    async fn all_categories(&self, scope: &Scope) -> Result<Served, Failure> {
         let digest = |result: Option<&Value>| categories::digest(result.unwrap_or(&Value::Null));
         let request = categories::request();
         let key = CacheKey::new(key::key(Operation::Categories, &request, true));
@@ -30,10 +36,14 @@ impl ProductService {
     /// # Errors
     /// No usable answer anywhere.
     pub async fn children(&self, scope: &Scope, parent: u64) -> Result<Option<Served>, Failure> {
-        let all = self.categories(scope).await?;
-        let tree: CategoriesData = parsed(&all.body)?;
-        let Some(children) = categories::children(&tree, parent) else { return Ok(None) };
-        Ok(Some(Served { body: serialised(&children)?, empty: false, ..all }))
+        match self.all_categories(scope).await {
+            Ok(all) => children_in(all, parent),
+            // A category that the last resort does not know may exist all the same.
+            Err(failure) => {
+                let all = self.resort(scope, failure.clone(), LastResort::categories)?;
+                children_in(all, parent)?.map(Some).ok_or(failure)
+            }
+        }
     }
 
     /// One page of orders.
@@ -46,4 +56,10 @@ impl ProductService {
             move |result: Option<&Value>| orders::digest(result.unwrap_or(&Value::Null), &query);
         self.uncached(scope, request, digest).await
     }
+}
+
+fn children_in(all: Served, parent: u64) -> Result<Option<Served>, Failure> {
+    let tree: CategoriesData = parsed(&all.body)?;
+    let Some(children) = categories::children(&tree, parent) else { return Ok(None) };
+    Ok(Some(Served { body: serialised(&children)?, empty: false, ..all }))
 }

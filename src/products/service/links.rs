@@ -39,7 +39,7 @@ impl ProductService {
     pub async fn links(&self, scope: &Scope, targets: &[LinkTarget]) -> Result<Served, Failure> {
         let ship_to = self.settings.target.ship_to.as_deref();
         let found = self.links_of(scope, targets, ship_to).await;
-        if let (Some(failure), None) = (&found.failure, found.origin) {
+        if let (Some(failure), true) = (&found.failure, found.is_empty()) {
             return Err(failure.clone());
         }
         let data = links::assemble(targets, &found.cached, &found.generated);
@@ -50,7 +50,8 @@ impl ProductService {
         if found.failure.is_some() {
             degraded.push(DEGRADED_UPSTREAM);
         }
-        Ok(Served { body: serialised(&data)?, origin: found.origin, degraded, empty: false })
+        let body = serialised(&data)?;
+        Ok(Served { body, origin: found.origin, degraded, empty: false, last_resort: false })
     }
 
     /// The links of `targets`, as far as they can be had.
@@ -66,13 +67,17 @@ impl ProductService {
             return FoundLinks { failure, ..FoundLinks::default() };
         };
         let sources = links::missing(targets, &LinkMap::new());
+        if !self.caches(scope) {
+            let loaded = self.load_links(scope, &sources, tracking_id, ship_to).await;
+            return FoundLinks::live(sources, loaded);
+        }
         let keys: Vec<_> = sources
             .iter()
             .map(|source| CacheKey::new(key::link_key(source, tracking_id, ship_to)))
             .collect();
         let lifetimes = self.lifetimes(Operation::Link);
         let loader = self.link_loader(scope, &sources, tracking_id, ship_to);
-        let plan = self.plan(lifetimes, !self.caches(scope), loader);
+        let plan = self.plan(lifetimes, false, loader);
         let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
         let mut links = FoundLinks::default();
         for (source, answer) in sources.into_iter().zip(answers) {
@@ -131,6 +136,22 @@ impl ProductService {
 }
 
 impl FoundLinks {
+    /// What was loaded past every tier.
+    fn live(sources: Vec<String>, loaded: Result<Vec<Loaded>, Failure>) -> Self {
+        match loaded {
+            Err(failure) => Self { failure: Some(failure), ..Self::default() },
+            Ok(loaded) => {
+                let links = loaded.iter().map(|one| parsed(&one.body).unwrap_or_default());
+                Self { generated: sources.into_iter().zip(links).collect(), ..Self::default() }
+            }
+        }
+    }
+
+    /// Whether nothing is known of any source.
+    fn is_empty(&self) -> bool {
+        self.cached.is_empty() && self.generated.is_empty()
+    }
+
     fn add(&mut self, source: String, answer: Result<crate::cache::Answer, Failure>) {
         let answer = match answer {
             Ok(answer) => answer,

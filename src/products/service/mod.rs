@@ -10,6 +10,7 @@
 
 mod details;
 mod facets;
+mod last_resort;
 mod links;
 mod search;
 
@@ -24,6 +25,7 @@ use slog::{Logger, warn};
 use super::answer::{DEGRADED_VALIDATION, Digested};
 use super::dropped::Dropped;
 use super::key::Operation;
+use super::last_resort::LastResort;
 use crate::cache::{
     Answer, CacheClient, CacheKey, Forward, Lifetimes, Loaded, Loader, Plan, Question, Tier,
     Urgency,
@@ -112,6 +114,8 @@ pub struct Served {
     pub degraded: Vec<&'static str>,
     /// It says that there is nothing.
     pub empty: bool,
+    /// It, or a part of it, was made from the catalogue of the last resort.
+    pub last_resort: bool,
 }
 
 /// How the service is set up.
@@ -123,6 +127,8 @@ pub struct ServiceSettings {
     pub cache: CacheSettings,
     /// Feature flags.
     pub features: Features,
+    /// What to answer from when everything else has failed.
+    pub last_resort: Option<Arc<LastResort>>,
     /// Longest time of a load that no caller waits for.
     pub within: Duration,
 }
@@ -230,9 +236,7 @@ impl ProductService {
         let reply = self.ask(scope, request, scope.deadline).await?;
         let digested = digest(found(&reply));
         self.count(&digested.dropped);
-        let loaded = loaded(&digested)?;
-        let degraded = if self.validates(scope) { Vec::new() } else { vec![DEGRADED_VALIDATION] };
-        Ok(Served { body: loaded.body, origin: None, degraded, empty: loaded.empty })
+        Ok(served_live(loaded(&digested)?, self.validates(scope)))
     }
 
     fn plan(&self, lifetimes: Lifetimes, reload: bool, loader: Loader) -> Plan {
@@ -319,7 +323,14 @@ fn served(answer: &Answer, validate: bool) -> Served {
         origin: Some(Origin::of(answer)),
         degraded: degraded(answer.stale, validate),
         empty: answer.entry.negative,
+        last_resort: false,
     }
+}
+
+/// What was loaded past the cache.
+fn served_live(loaded: Loaded, validate: bool) -> Served {
+    let degraded = degraded(false, validate);
+    Served { body: loaded.body, origin: None, degraded, empty: loaded.empty, last_resort: false }
 }
 
 fn degraded(stale: bool, validate: bool) -> Vec<&'static str> {

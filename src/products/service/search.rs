@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::links::FoundLinks;
 use super::{DEGRADED_UPSTREAM, ProductService, Scope, Served, parsed, serialised};
 use crate::cache::{CacheKey, Tier};
 use crate::failure::Failure;
@@ -58,7 +59,10 @@ impl ProductService {
         let request = || search::request(&search.query, search.among);
         let digest = digest(Arc::clone(&search.query), validate);
         let key = if validate { &search.key } else { &search.unvalidated };
-        self.one(scope, operation, key.clone(), reload, request, digest).await
+        let answer = self.one(scope, operation, key.clone(), reload, request, digest).await;
+        answer.or_else(|failure| {
+            self.resort(scope, failure, |last| last.search(&search.query, search.among, validate))
+        })
     }
 
     /// One page of a search, chosen, ranked and with links.
@@ -74,29 +78,33 @@ impl ProductService {
         self.count(&left_out);
         let mut saved = u64::from(page.origin.is_some_and(|origin| origin.tier != Tier::Upstream));
         if query.generate_affiliate_links && !products.is_empty() {
-            let spared = self.link(scope, &query, &mut products, &mut page.degraded).await;
+            let spared = self.link(scope, &query, &mut products, &mut page).await;
             saved = saved.saturating_add(spared);
         }
         let data = smart::assemble(&found, products, &left_out, saved);
         Ok(Served { body: serialised(&data)?, empty: data.products.is_empty(), ..page })
     }
 
-    /// Gives every product its link; says how many upstream calls the cache spared.
+    /// Gives every product its link; says how many upstream calls the cache spared. For products of
+    /// the last resort no link is asked for: the upstream has just failed.
     async fn link(
         &self,
         scope: &Scope,
         query: &SmartQuery,
         products: &mut [Product],
-        degraded: &mut Vec<&'static str>,
+        page: &mut Served,
     ) -> u64 {
-        let targets = links::targets_of(products);
         let ship_to = query.search.target.ship_to.as_deref();
-        let found = self.links_of(scope, &targets, ship_to).await;
+        let found = if page.last_resort {
+            FoundLinks::default()
+        } else {
+            self.links_of(scope, &links::targets_of(products), ship_to).await
+        };
         if links::attach(products, &found.cached, &found.generated) {
-            degraded.push(DEGRADED_LINKS);
+            page.degraded.push(DEGRADED_LINKS);
         }
         if found.failure.is_some() {
-            degraded.push(DEGRADED_UPSTREAM);
+            page.degraded.push(DEGRADED_UPSTREAM);
         }
         u64::from(found.generated.is_empty() && !found.cached.is_empty())
     }

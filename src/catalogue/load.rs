@@ -3,15 +3,15 @@
 //! Owns: walking over lines and the report of what was skipped. Refuses: a file that cannot be
 //! read to its end, and one without a single good line. A bad line costs only itself.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
 use super::line::{BadLine, Line};
+use super::report::{LoadError, LoadReport};
 
 /// The catalogue written for this project.
 pub(crate) const BUILTIN: &str = include_str!("builtin.jsonl");
@@ -19,121 +19,31 @@ pub(crate) const BUILTIN: &str = include_str!("builtin.jsonl");
 /// A line longer than this is bad; nothing is read into memory without a bound.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// How many skipped lines are described one by one.
-const DESCRIBED: usize = 20;
-
-/// What became of the lines of a catalogue.
-#[derive(Debug, Clone, Default)]
-pub struct LoadReport {
-    /// Where the lines came from: a path, or `built-in`.
-    pub source: String,
-    /// Products that are served.
-    pub products: usize,
-    /// Categories made of their paths.
-    pub categories: usize,
-    /// Lines skipped, by reason.
-    pub skipped: BTreeMap<&'static str, usize>,
-    /// The first twenty skipped lines.
-    pub first_skipped: Vec<SkippedLine>,
-}
-
-impl LoadReport {
-    /// How many lines were skipped for any reason.
-    #[must_use]
-    pub fn skipped_lines(&self) -> usize {
-        self.skipped.values().sum()
-    }
-
-    fn skip(&mut self, number: usize, bad: BadLine) {
-        *self.skipped.entry(bad.reason).or_default() += 1;
-        if self.first_skipped.len() < DESCRIBED {
-            self.first_skipped.push(SkippedLine { number, reason: bad.reason, detail: bad.detail });
-        }
-    }
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{}: {} products in {} categories",
-            self.source, self.products, self.categories
-        )?;
-        if self.skipped.is_empty() {
-            return Ok(());
-        }
-        write!(out, ", {} lines skipped", self.skipped_lines())?;
-        for (reason, count) in &self.skipped {
-            write!(out, ", {reason} {count}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A line that was skipped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SkippedLine {
-    /// Line number, counted from 1.
-    pub number: usize,
-    /// Short name of the reason.
-    pub reason: &'static str,
-    /// What exactly was found.
-    pub detail: String,
-}
-
-impl fmt::Display for SkippedLine {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "line {}: {}: {}", self.number, self.reason, self.detail)
-    }
-}
-
-/// Why a catalogue cannot be served at all.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The file cannot be opened or read to its end.
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// Not one line is a product.
-    NoGoodLine(Box<LoadReport>),
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { path, cause } => {
-                write!(out, "catalogue {} cannot be read: {cause}", path.display())
-            }
-            Self::NoGoodLine(report) => {
-                write!(out, "catalogue {} has no good line", report.source)?;
-                report.first_skipped.iter().try_for_each(|line| write!(out, "; {line}"))
-            }
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
-
 /// Reads the file at `path`, or the built-in catalogue.
 pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<Line>, LoadReport), LoadError> {
     let Some(path) = path else {
         return finished(read_lines(BUILTIN.as_bytes()), "built-in", path);
     };
     let source = path.display().to_string();
-    finished(open(path).and_then(read_lines), &source, Some(path))
+    let read = open(path).map_err(|cause| Interrupted { lines: 0, cause }).and_then(read_lines);
+    finished(read, &source, Some(path))
+}
+
+/// Reading ended before the file did.
+#[derive(Debug)]
+struct Interrupted {
+    lines: usize,
+    cause: io::Error,
 }
 
 fn finished(
-    read: io::Result<(Vec<Line>, LoadReport)>,
+    read: Result<(Vec<Line>, LoadReport), Interrupted>,
     source: &str,
     path: Option<&Path>,
 ) -> Result<(Vec<Line>, LoadReport), LoadError> {
-    let (lines, mut report) = read.map_err(|cause| LoadError::Read {
-        path: path.unwrap_or_else(|| Path::new(source)).to_owned(),
-        cause,
+    let (lines, mut report) = read.map_err(|Interrupted { lines, cause }| {
+        let path = path.unwrap_or_else(|| Path::new(source)).to_owned();
+        LoadError::Read { path, lines, cause }
     })?;
     source.clone_into(&mut report.source);
     if lines.is_empty() {
@@ -151,15 +61,17 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(file))
 }
 
-fn read_lines(mut from: impl BufRead) -> io::Result<(Vec<Line>, LoadReport)> {
+fn read_lines(mut from: impl BufRead) -> Result<(Vec<Line>, LoadReport), Interrupted> {
     let (mut lines, mut report, mut seen) = (Vec::new(), LoadReport::default(), HashSet::new());
     let mut buffer = Vec::new();
     for number in 1.. {
         buffer.clear();
-        if from.by_ref().take(LONGEST_LINE + 1).read_until(b'\n', &mut buffer)? == 0 {
+        let interrupted = |cause| Interrupted { lines: number - 1, cause };
+        let mut limited = from.by_ref().take(LONGEST_LINE + 1);
+        if limited.read_until(b'\n', &mut buffer).map_err(interrupted)? == 0 {
             break;
         }
-        let read = match bounded(&mut from, &buffer)? {
+        let read = match bounded(&mut from, &buffer).map_err(interrupted)? {
             true => read_line(&buffer, number),
             false => Err(BadLine::new("too_long", "the line is longer than 1 MiB")),
         };
@@ -238,7 +150,8 @@ mod tests {
         }
         let whole = std::fs::read(&packed).unwrap();
         std::fs::write(&packed, &whole[..whole.len() - 9]).unwrap();
-        assert!(matches!(read(Some(&packed)), Err(LoadError::Read { .. })));
+        let torn = read(Some(&packed)).unwrap_err().to_string();
+        assert!(torn.contains("cannot be read beyond line 1: "), "{torn}");
     }
 
     #[test]

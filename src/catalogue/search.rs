@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 
-use super::super::money::{Currency, Money};
+use super::money::{Currency, Money};
 use super::{Catalogue, Price, Product};
 
 /// In which order products come.
@@ -45,6 +45,8 @@ pub(crate) struct Query {
     pub(crate) categories: Vec<u64>,
     /// Price bounds.
     pub(crate) bounds: Option<Bounds>,
+    /// Only products whose price is in this currency.
+    pub(crate) priced_in: Option<Currency>,
     /// Arrives within so many days.
     pub(crate) delivery_days: Option<u64>,
     /// Only the so many most sold products of the catalogue.
@@ -167,7 +169,12 @@ fn fits(product: &Product, query: &Query) -> bool {
     category
         && product.discount_percent >= query.min_discount
         && query.delivery_days.is_none_or(|days| product.delivery_days <= days)
+        && query.priced_in.is_none_or(|currency| priced_in(product, currency))
         && query.bounds.is_none_or(|bounds| within(product, bounds))
+}
+
+fn priced_in(product: &Product, currency: Currency) -> bool {
+    known_price(product).is_some_and(|price| price.currency == currency)
 }
 
 /// A product without a price is within no bounds.

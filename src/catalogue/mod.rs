@@ -1,13 +1,19 @@
-//! The catalogue: products, categories and how they are found.
+//! A catalogue of products: read from a file, found by words, categories and prices.
 //!
-//! Owns: everything that is served, read once at the start and never changed after, so every
-//! thread reads it without a lock. Refuses: a file without a single good line.
+//! Owns: the format of catalogue files, the tree of categories, the index of words, currencies with
+//! one fixed table of rates, and everything a catalogue holds, read once at the start and never
+//! changed after, so every thread reads it without a lock. The simulator serves one as if it were
+//! the upstream's; the gateway may hold one to answer from when everything else has failed. Refuses:
+//! a file that cannot be read to its end, and one without a single good line; to know who asks or
+//! how answers look. It has no neighbour that could be down.
 
 mod categories;
 mod index;
 mod line;
 mod load;
+pub(crate) mod money;
 mod product;
+mod report;
 mod search;
 mod words;
 
@@ -18,8 +24,8 @@ pub(crate) use categories::{Categories, Category};
 use index::Index;
 use line::Line;
 pub(crate) use line::Price;
-pub use load::{LoadError, LoadReport, SkippedLine};
 pub(crate) use product::Product;
+pub use report::{LoadError, LoadReport, SkippedLine};
 use search::Ranks;
 pub(crate) use search::{Bounds, Query, Sort};
 

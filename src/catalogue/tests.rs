@@ -1,6 +1,6 @@
 //! What is found, in which order, on which page.
 
-use super::super::money::Currency;
+use super::money::Currency;
 use super::*;
 
 const LINES: &str = r#"

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::error::Category;
 
-use super::super::money::{Currency, Money};
+use super::money::{Currency, Money};
 
 /// Why a line is no product: a word for counting and a text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
-//! A product as the simulator knows it.
+//! A product of a catalogue.
 //!
-//! Owns: what a catalogue line lacks and an answer needs: discount, commission, shop and so on,
-//! all derived from the id, so that they are the same in every run. Has no neighbour.
+//! Owns: what a catalogue line says, and what it lacks and the simulator's answers need: discount,
+//! commission, ratings, shop and so on, invented from the id, so that they are the same in every
+//! run. Who tells the truth from a catalogue leaves out what is invented. Has no neighbour.
 
 use super::categories::Categories;
 use super::line::{Line, Price};
@@ -21,8 +22,10 @@ pub(crate) struct Product {
     pub(crate) image_url: Option<String>,
     /// More images.
     pub(crate) images: Vec<String>,
-    /// Units sold lately.
+    /// Units sold lately; likely ones where the line says nothing.
     pub(crate) volume: u64,
+    /// The same, as far as the line says.
+    pub(crate) popularity: Option<u64>,
     /// Discount in percent, 0 to 75.
     pub(crate) discount_percent: u64,
     /// Commission in tenths of a percent; none is paid for a few products.
@@ -45,6 +48,7 @@ impl Product {
         Self {
             id: line.id,
             categories: categories.ids(&line.category_path),
+            popularity: line.popularity,
             volume: line.popularity.unwrap_or_else(|| likely_volume(&mut chance)),
             discount_percent: chance.u64(..=15) * 5,
             commission_permille: line.commission.then(|| 30 + chance.u64(..=60)),
