@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use serde_json::Value;
 
-use super::Request;
 use super::call;
 use super::tables::UpstreamTables;
 use super::transport::Transport;
+use super::{Priority, Request};
 use crate::failure::{Failure, FailureKind};
 use crate::supervision::{AskError, Handle, run_watched};
 
@@ -67,6 +67,8 @@ pub struct Call {
     pub deadline: Instant,
     /// Whether a failed attempt may be repeated.
     pub retry: bool,
+    /// For whom it is made; only calls for a client are repeated and wait for their turn.
+    pub priority: Priority,
     /// The id of the request that caused it, for the log.
     pub request_id: Arc<str>,
 }

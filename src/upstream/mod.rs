@@ -24,6 +24,18 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 pub use outcome::Outcome;
 
+/// For whom a call is made: who goes first when the upstream takes only so much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// A client waits.
+    #[default]
+    Client,
+    /// Nobody waits: what is served already is renewed.
+    Refresh,
+    /// Nobody asked yet.
+    Warming,
+}
+
 /// One question to the upstream: a method and its own parameters, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {

@@ -21,7 +21,7 @@ use breakwater::upstream::budget::{self, RetryBudget};
 use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::retry::Policy;
 use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::{Protocol, Request};
+use breakwater::upstream::{Priority, Protocol, Request};
 use serde_json::Value;
 use slog::Logger;
 
@@ -128,7 +128,9 @@ impl Rig {
         let request = Request { method, params };
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
-        self.client.call(Call { request, deadline, retry: true, request_id }).await
+        self.client
+            .call(Call { request, deadline, retry: true, priority: Priority::Client, request_id })
+            .await
     }
 
     /// Puts fault rules in force at the simulator.
