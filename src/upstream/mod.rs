@@ -12,6 +12,7 @@ mod call;
 pub mod http_date;
 pub mod outcome;
 pub mod pacing;
+pub mod remembered;
 pub mod retry;
 pub mod tables;
 pub mod transport;
@@ -34,6 +35,18 @@ pub enum Priority {
     Refresh,
     /// Nobody asked yet.
     Warming,
+}
+
+impl Priority {
+    /// The priority's name in labels and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Refresh => "refresh",
+            Self::Warming => "warming",
+        }
+    }
 }
 
 /// One question to the upstream: a method and its own parameters, without credentials.

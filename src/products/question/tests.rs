@@ -10,6 +10,8 @@ use crate::products::query::{self, RawSearch};
 use crate::products::search::Prepared;
 use crate::products::smart_match::RawSmartMatch;
 use crate::products::smart_query::{self, RawSmartSearch};
+use crate::upstream::aliexpress::methods::link_source;
+use crate::upstream::aliexpress::terms::{Currency, Language, Sort};
 
 fn browsing() -> Question {
     Question::Search { query: Arc::new(search_query()), among: Among::All }
