@@ -25,6 +25,7 @@ mod front;
 mod quiet;
 mod redis_server;
 mod redis_wire;
+mod upstream_background;
 mod upstream_care;
 mod upstream_kinds;
 mod upstream_rig;

@@ -17,6 +17,7 @@ mod background;
 mod quota;
 mod refused;
 mod schedule;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::clock::Timestamp;
 use quota::Quota;
 pub use refused::{Reason, Refused};
 use schedule::Schedule;
+pub use slot::Slot;
 
 /// Quotas are daily: a remembered ban that lasts longer is due to a wall clock that was set.
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -91,18 +93,6 @@ struct Table {
     banned_until: Option<Instant>,
 }
 
-/// A place: the right to make one call at [`Self::at`]. Dropped before it is used, it is given
-/// back: its moment to whoever asks next, its call to the day's budget.
-#[must_use = "a dropped slot is given back"]
-#[derive(Debug)]
-pub struct Slot {
-    pacing: Pacing,
-    at: Instant,
-    id: u64,
-    day: i64,
-    used: bool,
-}
-
 impl Pacing {
     /// An unused credential.
     #[must_use]
@@ -150,7 +140,7 @@ impl Pacing {
 
     fn slot(&self, mut table: MutexGuard<'_, Table>, at: Instant, wall: Timestamp) -> Slot {
         let (id, day) = (table.schedule.take(at), table.quota.spend(wall));
-        Slot { pacing: self.clone(), at, id, day, used: false }
+        Slot::new(self.clone(), at, id, day)
     }
 
     /// The upstream told us to wait. A ban is only ever prolonged.
@@ -248,39 +238,5 @@ impl Table {
     fn ban_left(&self, now: Instant) -> Option<Duration> {
         let left = self.banned_until?.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
-    }
-}
-
-impl Slot {
-    /// The moment the call may be made; wait for it first.
-    #[must_use]
-    pub const fn at(&self) -> Instant {
-        self.at
-    }
-
-    /// Uses the place: the call is made now.
-    ///
-    /// # Errors
-    /// [`Refused`] when a ban came while it waited; the place is given back then.
-    pub fn start(mut self, now: Instant, wall: Timestamp) -> Result<(), Refused> {
-        let mut table = self.pacing.lock();
-        if let Some(left) = table.ban_left(now) {
-            drop(table);
-            return Err(Refused::banned(left, wall));
-        }
-        table.schedule.used(self.id);
-        drop(table);
-        self.used = true;
-        Ok(())
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.used {
-            let mut table = self.pacing.lock();
-            table.schedule.give_back(self.id);
-            table.quota.give_back(self.day);
-        }
     }
 }
