@@ -22,11 +22,13 @@ pub mod orders;
 pub mod product;
 pub mod quality;
 pub mod query;
+pub mod question;
 pub mod search;
 pub mod service;
 pub mod smart;
 pub mod smart_match;
 pub mod smart_query;
+pub mod tags;
 
 pub use invalid::InvalidField;
 

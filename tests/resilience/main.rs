@@ -31,6 +31,7 @@ mod redis_refusals;
 mod redis_rig;
 mod redis_server;
 mod redis_wire;
+mod upstream_background;
 mod upstream_care;
 mod upstream_kinds;
 mod upstream_rig;

@@ -9,17 +9,20 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::load::{kept_product, no_question, priority};
 use super::{
     DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed, serialised,
     served, served_live,
 };
-use crate::cache::{CacheKey, Loaded, Loader};
+use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion};
 use crate::clock;
 use crate::failure::Failure;
 use crate::products::details::{self, DetailsQuery};
 use crate::products::key::{self, Operation};
 use crate::products::last_resort::{DEGRADED_LAST_RESORT, LastResort};
 use crate::products::product::Product;
+use crate::products::question::Question;
+use crate::upstream::Priority;
 
 impl ProductService {
     /// The details of one product; `None` when there is no such product.
@@ -107,7 +110,10 @@ impl ProductService {
         query: &DetailsQuery,
         validate: bool,
     ) -> Vec<Result<Served, Failure>> {
-        match self.load_details(scope, &query.product_ids, query, validate).await {
+        match self
+            .load_details(scope, Priority::Client, &query.product_ids, (query, validate))
+            .await
+        {
             Ok(loaded) => {
                 loaded.into_iter().map(|loaded| Ok(served_live(loaded, validate))).collect()
             }
@@ -128,42 +134,47 @@ impl ProductService {
             .map(|id| CacheKey::new(key::details_key(*id, &query.target, validate)))
             .collect();
         let loader = self.details_loader(scope, query, validate);
-        let plan = self.plan(lifetimes, false, loader);
+        let question = if validate { details_question(query) } else { no_question() };
+        let plan = self.plan(lifetimes, false, loader, question);
         let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
         answers.into_iter().map(|answer| answer.map(|found| served(&found, validate))).collect()
     }
 
     fn details_loader(&self, scope: &Scope, query: &DetailsQuery, validate: bool) -> Loader {
         let (service, scope, query) = (self.clone(), scope.clone(), Arc::new(query.clone()));
-        Arc::new(move |places, _| {
+        Arc::new(move |places, urgency| {
+            let priority = priority(urgency);
             let (service, scope, query) = (service.clone(), scope.clone(), Arc::clone(&query));
             let ids = places.iter().filter_map(|place| query.product_ids.get(*place).copied());
             let ids: Vec<u64> = ids.collect();
-            Box::pin(async move { service.load_details(&scope, &ids, &query, validate).await })
+            Box::pin(async move {
+                service.load_details(&scope, priority, &ids, (&query, validate)).await
+            })
         })
     }
 
     async fn load_details(
         &self,
         scope: &Scope,
+        priority: Priority,
         ids: &[u64],
-        query: &DetailsQuery,
-        validate: bool,
+        (query, validate): (&DetailsQuery, bool),
     ) -> Result<Vec<Loaded>, Failure> {
         let deadline = clock::monotonic() + self.settings.within;
-        let reply = self.ask(scope, details::request(ids, &query.target), deadline).await?;
+        let request = details::request(ids, &query.target);
+        let reply = self.ask(scope, request, deadline, priority).await?;
         let result = found(&reply).unwrap_or(&Value::Null);
         let digested = details::digest(result, &query.target, validate);
         self.count(&digested.dropped);
-        ids.iter()
-            .map(|id| {
-                let product = digested.data.get(id);
-                Ok(Loaded {
-                    body: serialised(&product)?,
-                    empty: product.is_none(),
-                    tags: Vec::new(),
-                })
-            })
-            .collect()
+        ids.iter().map(|id| kept_product(&digested.data, *id)).collect()
     }
+}
+
+/// What is asked at each place of the list of ids.
+fn details_question(query: &DetailsQuery) -> KeptQuestion {
+    let query = query.clone();
+    Arc::new(move |place| {
+        let product_id = *query.product_ids.get(place)?;
+        Question::Details { product_id, target: query.target.clone() }.to_json()
+    })
 }

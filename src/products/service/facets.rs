@@ -5,14 +5,14 @@
 
 use serde_json::Value;
 
+use super::load::Brought;
 use super::{ProductService, Scope, Served, parsed, serialised};
-use crate::cache::CacheKey;
 use crate::failure::Failure;
 use crate::products::answer::CategoriesData;
 use crate::products::categories;
-use crate::products::key::{self, Operation};
 use crate::products::last_resort::LastResort;
 use crate::products::orders::{self, OrdersQuery};
+use crate::products::question::Question;
 
 impl ProductService {
     /// All categories.
@@ -25,10 +25,7 @@ impl ProductService {
     }
 
     async fn all_categories(&self, scope: &Scope) -> Result<Served, Failure> {
-        let digest = |result: Option<&Value>| categories::digest(result.unwrap_or(&Value::Null));
-        let request = categories::request();
-        let key = CacheKey::new(key::key(Operation::Categories, &request, true));
-        self.one(scope, Operation::Categories, key, false, || request, digest).await
+        self.one(scope, Question::Categories, Question::Categories.key(), false).await
     }
 
     /// The children of one category; `None` when there is no such category.
@@ -52,8 +49,9 @@ impl ProductService {
     /// The upstream call failed.
     pub async fn orders(&self, scope: &Scope, query: OrdersQuery) -> Result<Served, Failure> {
         let request = orders::request(&query);
-        let digest =
-            move |result: Option<&Value>| orders::digest(result.unwrap_or(&Value::Null), &query);
+        let digest = |result: Option<&Value>| {
+            Brought::of(orders::digest(result.unwrap_or(&Value::Null), &query), |_| Vec::new())
+        };
         self.uncached(scope, request, digest).await
     }
 }

@@ -1,5 +1,7 @@
 //! The breaker from outside, and against a small model.
 
+mod remembered;
+
 use std::sync::Mutex as StdMutex;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! The pacing from outside, and its rate against the definition.
 
+mod spare;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -196,6 +198,8 @@ fn extreme_settings_are_survived() {
         for burst in [0, 1, u32::MAX] {
             let rate = Some(Rate { per_second, burst });
             let mut rig = Rig::new(Settings { rate, ..FIVE });
+            drop(rig.pacing.reserve_spare(Priority::Refresh, rig.now, WALL));
+            drop(rig.pacing.reserve_spare(Priority::Warming, rig.now, WALL));
             rig.pacing.ban(rig.now, Duration::MAX);
             let kept: Vec<_> = (0..10).filter_map(|_| rig.reserve().ok()).collect();
             rig.now += ms(1);
