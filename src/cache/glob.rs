@@ -82,6 +82,15 @@ impl Glob {
     }
 }
 
+/// Whether a pattern spares hardly anything: it matches at least nine in ten of a `sample` of keys.
+/// Judged by what it does rather than by its signs, since `*`, `*:*:*` and `[a-z]*` do the same.
+#[must_use]
+pub fn sweeps(pattern: &str, sample: &[String]) -> bool {
+    let glob = Glob::new(pattern);
+    let matched = sample.iter().filter(|key| glob.matches(key)).count();
+    matched.saturating_mul(10) >= sample.len().saturating_mul(9)
+}
+
 fn read_set(text: &str) -> Option<(Part, &str)> {
     let (negated, body) = match text.strip_prefix('^') {
         Some(body) => (true, body),
@@ -125,6 +134,18 @@ mod tests {
             ("a*b*c", "axxbyy", false),
         ] {
             assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn what_matches_nearly_all_sweeps() {
+        let sample: Vec<_> =
+            (0..20).map(|number| format!("s:{}:{number:02}", number % 2)).collect();
+        for pattern in ["*", "s*", "*:*", "?:?:??", "[a-z]*", "*[0-9]", "s:[^x]:[0-1]*"] {
+            assert!(sweeps(pattern, &sample), "{pattern}");
+        }
+        for pattern in ["", "s", "s:1:*", "*:0?", "*5", "x*", "[^s]*"] {
+            assert!(!sweeps(pattern, &sample), "{pattern}");
         }
     }
 

@@ -13,6 +13,7 @@
 //! bypassed by its client, which does the same on the shared tables.
 
 mod actor;
+mod clearing;
 mod client;
 mod entry;
 mod flight;
@@ -31,12 +32,14 @@ mod throttle;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};
+pub use clearing::Cleared;
 pub use client::{Answer, CacheClient, Forward};
 pub use entry::{Entry, Malformed, Times, Verdict};
 pub use freshness::Freshness;
+pub use glob::sweeps;
 pub use invalidations::{Invalidations, Mode, Rule, Subject};
 pub use key::CacheKey;
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question, Urgency};
-pub use tables::{CacheTables, Cleared, Rules};
+pub use tables::{CacheTables, Rules};
 pub use tag::{NotATag, Tag, check as check_tag};
 pub use tiers::Tier;

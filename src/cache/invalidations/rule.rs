@@ -152,22 +152,36 @@ pub enum NotASubject {
     Unknown,
 }
 
+impl NotASubject {
+    /// What is wrong.
+    #[must_use]
+    pub const fn problem(self) -> &'static str {
+        match self {
+            Self::Key => "is no key",
+            Self::Tag(_) => "is no tag",
+            Self::Pattern => "is no pattern",
+            Self::Unknown => "is no subject",
+        }
+    }
+
+    /// What would be right.
+    #[must_use]
+    pub fn allowed(self) -> String {
+        match self {
+            Self::Key => format!("1 to {LONGEST} bytes without control characters"),
+            Self::Tag(problem) => problem.allowed(),
+            Self::Pattern => format!(
+                "1 to {LONGEST} bytes with *, ? and [a-z], without backslashes and control \
+                 characters"
+            ),
+            Self::Unknown => "key …, tag …, pattern … or everything".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for NotASubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key => {
-                write!(f, "is no key; allowed: 1 to {LONGEST} bytes without control characters")
-            }
-            Self::Tag(problem) => problem.fmt(f),
-            Self::Pattern => write!(
-                f,
-                "is no pattern; allowed: 1 to {LONGEST} bytes with *, ? and [a-z], without \
-                 backslashes and control characters"
-            ),
-            Self::Unknown => {
-                f.write_str("is no subject; allowed: key …, tag …, pattern … or everything")
-            }
-        }
+        write!(f, "{}; allowed: {}", self.problem(), self.allowed())
     }
 }
 
@@ -185,11 +199,36 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The subject as text. A subject has a soft time and a hard one; a table with one row for each
-    /// rule needs subject and mode as its key.
+    /// The subject as text, the same for ever; see [`Rule::times`].
     #[must_use]
     pub fn subject_text(&self) -> String {
         self.subject.text()
+    }
+
+    /// Its soft and its hard time, for a table with one row for each subject that keeps the latest
+    /// of both; a time that it does not set is 0.
+    #[must_use]
+    pub fn times(&self) -> (Timestamp, Timestamp) {
+        let never = Timestamp::default();
+        match self.mode {
+            Mode::Soft => (self.at, never),
+            Mode::Hard => (never, self.at),
+        }
+    }
+
+    /// The rules that such a row stands for.
+    ///
+    /// # Errors
+    /// The text is no subject.
+    pub fn of_times(
+        subject: &str,
+        soft: Timestamp,
+        hard: Timestamp,
+    ) -> Result<Vec<Self>, NotASubject> {
+        let subject: Subject = subject.parse()?;
+        let rule = |(mode, at)| Self { subject: subject.clone(), mode, at };
+        let set = [(Mode::Soft, soft), (Mode::Hard, hard)].into_iter();
+        Ok(set.filter(|(_, at)| *at > Timestamp::default()).map(rule).collect())
     }
 
     /// The rule as it counts here and now, when it comes from elsewhere: not further ahead than
@@ -294,6 +333,18 @@ mod tests {
     fn only_stars_are_everything() {
         assert_eq!(Subject::pattern("**"), Ok(Subject::Everything));
         assert_eq!(Subject::pattern("*:*"), Ok(Subject::Pattern("*:*".into())));
+    }
+
+    #[test]
+    fn a_row_stands_for_its_rules() {
+        let at = Timestamp::from_millis;
+        let read = |soft, hard| Rule::of_times("tag t:1", at(soft), at(hard)).unwrap();
+        for rule in read(5, 7) {
+            let (soft, hard) = rule.times();
+            assert_eq!(Rule::of_times(&rule.subject_text(), soft, hard), Ok(vec![rule]));
+        }
+        assert_eq!((read(5, 7).len(), read(0, 7).len(), read(0, 0).len()), (2, 1, 0));
+        assert!(Rule::of_times("tags t:1", at(1), at(1)).is_err());
     }
 
     #[test]
