@@ -1,19 +1,18 @@
 //! What every CacheActor works on: the tiers and the flights, older than any actor.
 //!
-//! Owns: storing in all tiers, looking through them, dropping from them. Every failure of a tier
-//! ends here as a miss with a count; only a clean-up reports what it could not reach.
+//! Owns: storing in all tiers and looking through them. Every failure of a tier ends here as a miss
+//! with a count.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::Serialize;
 use slog::{Logger, debug, warn};
-use utoipa::ToSchema;
 
-use super::entry::{Entry, Verdict};
+use super::entry::Entry;
 use super::flights::Flights;
 use super::freshness::{Freshness, judge};
+use super::invalidations::Invalidations;
 use super::key::CacheKey;
 use super::setbacks::Setbacks;
 use super::throttle::Throttle;
@@ -40,6 +39,8 @@ pub struct CacheTables {
     pub log: Logger,
     /// Told of flights that die.
     pub observer: Arc<dyn Observer>,
+    /// What has been invalidated.
+    pub invalidations: Invalidations,
     /// When what is stale is used, and when what is fresh is renewed.
     pub(super) rules: Rules,
     pub(super) throttle: Throttle,
@@ -71,20 +72,6 @@ pub(super) struct Kept {
     pub(super) question: Option<Arc<str>>,
 }
 
-/// What a clean-up did in each tier.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Cleared {
-    /// Entries dropped from memory.
-    pub memory: usize,
-    /// Entries dropped from Redis.
-    pub redis: u64,
-    /// Rows dropped from the database.
-    pub database: usize,
-    /// Tiers that could not be reached: they may still hold what was to be dropped.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
-}
-
 impl CacheTables {
     /// Tables over the given tiers, with nothing in flight.
     #[must_use]
@@ -102,6 +89,7 @@ impl CacheTables {
             metrics,
             log,
             observer,
+            invalidations: Invalidations::default(),
             rules: Rules::default(),
             throttle: Throttle::new(clock::monotonic()),
             setbacks: Arc::new(Setbacks::new()),
@@ -140,8 +128,11 @@ impl CacheTables {
     }
 
     /// What an entry is good for now.
-    pub(super) fn judge(&self, _key: &CacheKey, entry: &Entry, now: Timestamp) -> Freshness {
-        judge(entry, Verdict::Valid, self.rules.eager, now)
+    pub(super) fn judge(&self, key: &CacheKey, entry: &Entry, now: Timestamp) -> Freshness {
+        let verdict = entry.verdict(self.invalidations.version(), || {
+            self.invalidations.verdict(key.as_str(), &entry.tags, entry.times.stored_at)
+        });
+        judge(entry, verdict, self.rules.eager, now)
     }
 
     /// Keys being loaded now.
@@ -236,8 +227,7 @@ impl CacheTables {
             .map(|key| {
                 let bytes = found.next().flatten();
                 let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
-                let usable =
-                    entry.filter(|entry| judge(entry, Verdict::Valid, 0, now) != Freshness::Dead);
+                let usable = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
                 if usable.is_none() {
                     self.metrics.tier_miss(kind, tier.label());
                 }
@@ -262,36 +252,6 @@ impl CacheTables {
             self.metrics.error(kind, tier.label());
         }
         debug!(self.log, "cache tier failed"; "tier" => tier.label(), "error" => %error);
-    }
-
-    /// Drops every key that matches the glob from all tiers; `reason` is counted.
-    pub(super) async fn clear(&self, glob: &str, reason: &'static str) -> Cleared {
-        let pattern = super::glob::Glob::new(glob);
-        let mut cleared = Cleared {
-            memory: self.memory.remove_matching(|k| pattern.matches(k)),
-            ..Cleared::default()
-        };
-        if let Some(redis) = &self.redis {
-            match redis.remove_matching(glob).await {
-                Ok(count) => cleared.redis = count,
-                Err(error) => self.unreached(Tier::Redis, &error, &mut cleared),
-            }
-        }
-        if let Some(database) = &self.database {
-            match database.remove_matching(glob.to_owned()).await {
-                Ok(count) => cleared.database = count,
-                Err(error) => self.unreached(Tier::Database, &error, &mut cleared),
-            }
-        }
-        let most = cleared.memory.max(cleared.database);
-        let most = u64::try_from(most).unwrap_or(u64::MAX).max(cleared.redis);
-        self.metrics.invalidated("all", reason, most);
-        cleared
-    }
-
-    fn unreached(&self, tier: Tier, error: &TierError, cleared: &mut Cleared) {
-        warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
-        cleared.unreached.push(tier.label());
     }
 }
 

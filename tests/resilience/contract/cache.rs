@@ -114,7 +114,9 @@ impl Subject for Cache {
         }));
         assert!(missed.await.iter().all(Result::is_ok));
         assert_eq!(calls.load(Ordering::SeqCst), 1, "one flight, actor or not");
-        assert!(client.clear("*unknown", "test").await.is_ok_and(|cleared| cleared.memory == 1));
+        let unknown = Subject::pattern("*unknown").unwrap();
+        let cleared = client.invalidate(unknown, Mode::Hard, "test").await;
+        assert!(cleared.is_ok_and(|cleared| cleared.memory == 1));
     }
 }
 

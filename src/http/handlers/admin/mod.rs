@@ -1,36 +1,32 @@
 //! What an operator sees and does. Every handler takes [`Admin`], which only the key opens.
 //!
-//! Owns: actors, breakers, cache, limits, monitoring and settings as the admin meets them. Every
-//! change is logged with the request that made it.
+//! Owns: actors, breakers, limits, monitoring and settings as the admin meets them; the cache has a
+//! file of its own. Every change is logged with the request that made it.
+
+pub mod cache;
 
 use std::time::Duration;
 
 use actix::{Actor, Context as ActorContext, Handler, Message};
 use actix_web::web::{Data, Path};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use slog::info;
-use utoipa::{IntoParams, ToSchema};
 
 use super::Answer;
 use crate::breaker::Snapshot;
-use crate::cache::Cleared;
 use crate::clock;
 use crate::config::Described;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::{Reported, ResetDone};
-use crate::http::openapi::failures::{BadInput, NoAnswer, NotFound, Restarting};
+use crate::http::openapi::failures::{NotFound, Restarting};
 use crate::http::openapi::parameters::BreakerAction;
 use crate::http::state::Worker;
 use crate::limits::TableStatus;
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
 };
-use crate::products::input::RawForm;
 use crate::supervision::ActorStatus;
 
 /// Longest wait for a report.
@@ -113,122 +109,6 @@ pub async fn move_breaker(
     info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
         "request_id" => &*context.0.id);
     envelope::own(&context.0, &breaker.snapshot(now))
-}
-
-/// Which keys to drop.
-#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct ClearForm {
-    /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
-    pub pattern: Option<Value>,
-}
-
-impl RawForm for ClearForm {}
-
-/// Longest pattern.
-const LONGEST_PATTERN: usize = 256;
-
-fn text_of(field: &str, value: &Value) -> Result<String, ApiError> {
-    let text = value.as_str().map(str::trim).filter(|text| !text.is_empty());
-    text.filter(|text| text.len() <= LONGEST_PATTERN).map(str::to_owned).ok_or_else(|| {
-        let message = format!("{field}: is not a text; allowed: 1 to {LONGEST_PATTERN} bytes");
-        ApiError::with_message(ErrorCode::InvalidRequest, message)
-    })
-}
-
-/// Drops entries from every tier.
-///
-/// All of them, or those whose key matches a pattern.
-#[utoipa::path(
-    post,
-    path = "/api/cache/clear",
-    tag = "Admin",
-    operation_id = "clearCache",
-    params(ClearForm),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "How many entries went from each tier.", body = Reported<Cleared>),
-        BadInput,
-        NoAnswer,
-    ),
-)]
-pub async fn clear_cache(
-    _: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: QueryForm<ClearForm>,
-) -> Answer {
-    let pattern = match &form.0.pattern {
-        Some(value) => text_of("pattern", value)?,
-        None => "*".to_owned(),
-    };
-    clear(&worker, &context, &pattern, "admin_clear").await
-}
-
-/// What to invalidate.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct InvalidateForm {
-    /// One key.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
-    pub key: Option<Value>,
-    /// Glob over keys.
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
-    pub pattern: Option<Value>,
-}
-
-impl RawForm for InvalidateForm {}
-
-/// Drops one key, or every key of a pattern, from every tier.
-///
-/// Needs exactly one of `key` and `pattern`.
-#[utoipa::path(
-    post,
-    path = "/admin/cache/invalidate",
-    tag = "Admin",
-    operation_id = "invalidateCache",
-    request_body = InvalidateForm,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "How many entries went from each tier.", body = Reported<Cleared>),
-        BadInput,
-        NoAnswer,
-    ),
-)]
-pub async fn invalidate(
-    _: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: JsonForm<InvalidateForm>,
-) -> Answer {
-    let glob = match (&form.0.key, &form.0.pattern) {
-        (Some(key), None) => literal(&text_of("key", key)?),
-        (None, Some(pattern)) => text_of("pattern", pattern)?,
-        _ => {
-            let message = "body: needs exactly one of key and pattern";
-            return Err(ApiError::with_message(ErrorCode::InvalidRequest, message));
-        }
-    };
-    clear(&worker, &context, &glob, "admin_invalidate").await
-}
-
-/// A pattern that matches only `key`.
-fn literal(key: &str) -> String {
-    key.chars()
-        .flat_map(|c| match c {
-            '*' | '?' | '[' => vec!['[', c, ']'],
-            c => vec![c],
-        })
-        .collect()
-}
-
-async fn clear(worker: &Worker, context: &Context, glob: &str, reason: &'static str) -> Answer {
-    let cleared = worker.products.cache().clear(glob, reason).await?;
-    info!(worker.shared.log, "admin cleared the cache"; "pattern" => glob,
-        "memory" => cleared.memory, "redis" => cleared.redis, "database" => cleared.database,
-        "request_id" => &*context.0.id);
-    envelope::own(&context.0, &cleared)
 }
 
 /// Shows the accounts of the rate limiter.
