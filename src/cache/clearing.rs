@@ -39,7 +39,6 @@ pub struct Cleared {
 
 /// What became of a rule on its way to a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the stores are told once they can keep rules"))]
 pub(super) enum Delivery {
     /// There is no such store, or it keeps no rules.
     #[default]
@@ -128,9 +127,26 @@ impl CacheTables {
     }
 
     /// Tells those who must know of a rule: other processes, and this one after a restart.
-    #[expect(clippy::unused_async, reason = "the stores are told once they can keep rules")]
-    async fn announce(&self, _rule: &Rule) -> Announced {
-        Announced::default()
+    async fn announce(&self, rule: &Rule) -> Announced {
+        Announced { redis: self.tell_others(rule).await, database: self.remember(rule) }
+    }
+
+    /// What Redis does not take now it is told when it is back.
+    async fn tell_others(&self, rule: &Rule) -> Delivery {
+        let Some(redis) = &self.redis else { return Delivery::NotThere };
+        let record = rule.to_string();
+        if redis.append(&record).await.is_ok() {
+            return Delivery::Told;
+        }
+        if self.arrears.missed_record(&record) == 0 { Delivery::Later } else { Delivery::Lost }
+    }
+
+    /// Keeps a rule for the next start.
+    pub(super) fn remember(&self, rule: &Rule) -> Delivery {
+        let Some(database) = &self.database else { return Delivery::NotThere };
+        let (soft_at, hard_at) = rule.times();
+        let kept = database.note_invalidation(rule.subject_text(), soft_at, hard_at);
+        if kept { Delivery::Told } else { Delivery::Lost }
     }
 
     fn drop_from_memory(&self, useless: &Useless<'_>) -> usize {

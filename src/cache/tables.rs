@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slog::{Logger, debug, warn};
 
+use super::arrears::Arrears;
 use super::entry::Entry;
 use super::flights::Flights;
 use super::freshness::{Freshness, judge};
@@ -45,6 +46,8 @@ pub struct CacheTables {
     pub(super) rules: Rules,
     pub(super) throttle: Throttle,
     pub(super) setbacks: Arc<Setbacks>,
+    /// What Redis missed while it was away.
+    pub arrears: Arc<Arrears>,
     flights: Arc<Flights>,
 }
 
@@ -93,6 +96,7 @@ impl CacheTables {
             rules: Rules::default(),
             throttle: Throttle::new(clock::monotonic()),
             setbacks: Arc::new(Setbacks::new()),
+            arrears: Arc::new(Arrears::new()),
             flights: Arc::new(Flights::new()),
         }
     }
@@ -147,12 +151,14 @@ impl CacheTables {
 
     /// Hands entries that are in memory to the tiers behind; waits for Redis, not for SQL.
     pub(super) async fn store(&self, kind: &'static str, kept: &[Kept]) {
+        let encoded: Vec<Bytes> = kept.iter().map(|one| one.entry.encode(&one.key)).collect();
         if let Some(database) = &self.database {
-            for Kept { key, entry, .. } in kept {
+            for (Kept { key, entry, question }, encoded) in kept.iter().zip(&encoded) {
                 let row = Row {
                     key: key.clone(),
                     kind,
-                    entry: entry.encode(key),
+                    entry: encoded.clone(),
+                    question: question.clone(),
                     stored_at: entry.times.stored_at,
                     stale_until: entry.times.stale_until,
                 };
@@ -161,13 +167,36 @@ impl CacheTables {
                 }
             }
         }
-        let Some(redis) = &self.redis else { return };
-        for Kept { key, entry, .. } in kept {
-            let started = clock::monotonic();
-            let stored = redis.put(key, entry, clock::now()).await;
-            self.took(kind, "put_redis", started);
-            if let Err(error) = stored {
-                self.metrics.writes_dropped(Tier::Redis.label(), 1);
+        if let Some(redis) = &self.redis {
+            self.store_in_redis(redis, kind, kept, &encoded).await;
+        }
+    }
+
+    /// What Redis does not take now it is brought when it is back.
+    async fn store_in_redis(
+        &self,
+        redis: &RedisTier,
+        kind: &'static str,
+        kept: &[Kept],
+        encoded: &[Bytes],
+    ) {
+        let (started, now) = (clock::monotonic(), clock::now());
+        let wanted: Vec<_> = kept
+            .iter()
+            .zip(encoded)
+            .map(|(one, bytes)| {
+                (one.key.clone(), bytes.clone(), one.entry.times.stale_until.since(now))
+            })
+            .collect();
+        let stored = redis.put_many(&wanted).await;
+        self.took(kind, "put_redis", started);
+        match stored {
+            Ok(()) => kept.iter().for_each(|one| self.arrears.forget(&one.key)),
+            Err(error) => {
+                let lost = kept.iter().zip(encoded).map(|(one, bytes)| {
+                    self.arrears.missed(&one.key, bytes.clone(), one.entry.times.stale_until)
+                });
+                self.metrics.writes_dropped(Tier::Redis.label(), lost.sum());
                 self.tier_failed(kind, Tier::Redis, &error);
             }
         }
@@ -236,7 +265,7 @@ impl CacheTables {
             .collect()
     }
 
-    fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
+    pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
         Entry::decode(bytes, key)
             .map_err(|problem| {
                 // Not dropped from its store here: the load that follows overwrites it.

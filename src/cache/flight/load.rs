@@ -5,18 +5,23 @@
 //! to load when the throttle says no; then what is in hand is served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slog::info;
 
-use super::{Leg, SoftDeadline};
+use super::{Leg, SoftDeadline, elsewhere};
 use crate::cache::plan::{Loaded, Plan, Urgency};
 use crate::cache::tables::{CacheTables, Kept};
-use crate::cache::throttle::Held;
+use crate::cache::throttle::{Held, Pass};
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 
-/// Loads what is left of the flight.
+/// Bounds on how long a refresh is put off when the upstream's pace has no place for it.
+const LEAST_PUT_OFF: Duration = Duration::from_millis(200);
+const LONGEST_PUT_OFF: Duration = Duration::from_secs(5);
+
+/// Loads what is left of the flight, but for what another instance loads just now.
 pub(super) async fn load(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
@@ -26,11 +31,42 @@ pub(super) async fn load(
     if legs.is_empty() {
         return;
     }
+    // A throttle that refuses spares the question to Redis too.
     let urgency = urgency(legs, plan);
     let pass = match tables.throttle.admit(urgency, clock::monotonic()) {
         Ok(pass) => pass,
         Err(held) => return hold_back(tables, legs, &held),
     };
+    let (claim, mut others) = elsewhere::claim(tables, legs, plan.within).await;
+    let mine = async {
+        ask(tables, legs, plan, soft, (urgency, pass)).await;
+        elsewhere::release(tables, claim).await;
+    };
+    let theirs = async {
+        elsewhere::leave_renewals(&mut others);
+        elsewhere::wait(tables, &mut others).await;
+        if others.is_empty() {
+            return;
+        }
+        match tables.throttle.admit(plan.urgency, clock::monotonic()) {
+            Ok(pass) => ask(tables, &mut others, plan, soft, (plan.urgency, pass)).await,
+            Err(held) => hold_back(tables, &mut others, &held),
+        }
+    };
+    futures_util::future::join(mine, theirs).await;
+}
+
+/// Asks the source for all legs.
+async fn ask(
+    tables: &CacheTables,
+    legs: &mut Vec<Leg>,
+    plan: &Plan,
+    soft: SoftDeadline,
+    (urgency, pass): (Urgency, Pass),
+) {
+    if legs.is_empty() {
+        return;
+    }
     let asked_at = clock::now();
     let places = legs.iter().map(|leg| leg.place).collect();
     let loading = (plan.loader)(places, urgency);
@@ -46,6 +82,9 @@ pub(super) async fn load(
         }
         Err(failure) => {
             pass.record(Err(&failure));
+            if urgency != Urgency::Client && failure.kind == FailureKind::Overloaded {
+                return put_off(legs, &failure);
+            }
             give_up(tables, legs, &failure);
         }
     }
@@ -110,6 +149,19 @@ fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held) {
         if !leg.announce_in_hand() {
             leg.pilot.announce(Err(held.failure()));
         }
+    }
+}
+
+/// A call that nobody waits for found no free place: nothing was tried, so nothing is remembered.
+/// A client who came on board of it meanwhile flies by itself when the pilot goes without a word.
+fn put_off(legs: &mut Vec<Leg>, failure: &Failure) {
+    let wait = failure.retry_after.unwrap_or_default().clamp(LEAST_PUT_OFF, LONGEST_PUT_OFF);
+    let then = clock::now().plus(wait);
+    for mut leg in legs.drain(..) {
+        if let Some((entry, _)) = &leg.in_hand {
+            entry.hold_refresh(then);
+        }
+        leg.announce_in_hand();
     }
 }
 

@@ -9,7 +9,7 @@ use breakwater::cache::{
     CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan,
     Question, Tier, Urgency,
 };
-use breakwater::clock;
+use breakwater::{cache, clock};
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
 use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
@@ -114,7 +114,7 @@ impl Subject for Cache {
         }));
         assert!(missed.await.iter().all(Result::is_ok));
         assert_eq!(calls.load(Ordering::SeqCst), 1, "one flight, actor or not");
-        let unknown = Subject::pattern("*unknown").unwrap();
+        let unknown = cache::Subject::pattern("*unknown").unwrap();
         let cleared = client.invalidate(unknown, Mode::Hard, "test").await;
         assert!(cleared.is_ok_and(|cleared| cleared.memory == 1));
     }
