@@ -112,6 +112,7 @@ impl CacheTables {
                 entry: entry.encode(key),
                 stored_at: entry.stored_at,
                 stale_until: entry.stale_until,
+                question: None,
             };
             if !database.put(row) {
                 self.metrics.writes_dropped(Tier::Database.label(), 1);
