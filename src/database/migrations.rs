@@ -2,6 +2,7 @@
 //!
 //! Owns: bringing a schema up to date. A failed step leaves the schema as it was.
 
+use diesel::result::Error;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::error::DatabaseError;
@@ -21,22 +22,17 @@ pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError
     // One transaction that begins with the write lock: of several processes one migrates, the
     // others find it done.
     let mut outcome = Ok(Vec::new());
-    connection
-        .immediate_transaction(|connection| {
-            outcome = connection
-                .run_pending_migrations(MIGRATIONS)
-                .map(|done| done.iter().map(ToString::to_string).collect())
-                .map_err(|error| DatabaseError::new(format!("migration failed: {error}")));
-            match outcome {
-                Ok(_) => Ok(()),
-                Err(_) => Err(diesel::result::Error::RollbackTransaction),
-            }
-        })
-        .or_else(|error| match error {
-            diesel::result::Error::RollbackTransaction => Ok(()),
-            other => Err(DatabaseError::new(other)),
-        })?;
-    outcome
+    let committed = connection.immediate_transaction(|connection| {
+        outcome = connection
+            .run_pending_migrations(MIGRATIONS)
+            .map(|done| done.iter().map(ToString::to_string).collect())
+            .map_err(|error| DatabaseError::new(format!("migration failed: {error}")));
+        if outcome.is_ok() { Ok(()) } else { Err(Error::RollbackTransaction) }
+    });
+    match (committed, outcome) {
+        (Err(error), Ok(_)) => Err(DatabaseError::new(error)),
+        (_, outcome) => outcome,
+    }
 }
 
 #[cfg(test)]
