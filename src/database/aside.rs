@@ -51,7 +51,8 @@ fn aside_of(path: &Path, now: Timestamp) -> PathBuf {
     let first = named(path, &format!(".corrupt-{}", now.as_millis()));
     let more = (1..100).map(|n| named(path, &format!(".corrupt-{}-{n}", now.as_millis())));
     // Nothing that was moved aside before is overwritten.
-    std::iter::once(first.clone()).chain(more).find(|name| !name.exists()).unwrap_or(first)
+    let is_free = |name: &PathBuf| !name.exists() && !named(name, LOG).exists();
+    std::iter::once(first.clone()).chain(more).find(is_free).unwrap_or(first)
 }
 
 /// Moves the file and its log to names that say what they are.
@@ -62,7 +63,8 @@ pub(super) fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let aside = aside_of(path, now);
     // First the file: from then on no connection that is still open touches what is beside it.
     std::fs::rename(path, &aside)?;
-    part(path, &aside)?;
+    keep_log(path, &aside)?;
+    drop_index(path)?;
     Ok(aside)
 }
 
@@ -76,16 +78,18 @@ pub(super) fn part_from(path: &Path, old: Identities, now: Timestamp) -> io::Res
         let found = identity(&named(path, suffix));
         found.is_some() && (found == old || identity(path).is_none())
     };
-    if mine(LOG, old.log) || mine(INDEX, old.index) {
-        part(path, &aside_of(path, now))
-    } else {
-        Ok(())
+    if mine(LOG, old.log) {
+        keep_log(path, &aside_of(path, now))?;
     }
+    if mine(INDEX, old.index) { drop_index(path) } else { Ok(()) }
 }
 
-fn part(path: &Path, aside: &Path) -> io::Result<()> {
-    if_there(std::fs::rename(named(path, LOG), named(aside, LOG)))?;
-    // Made anew from the log whenever it is needed.
+fn keep_log(path: &Path, aside: &Path) -> io::Result<()> {
+    if_there(std::fs::rename(named(path, LOG), named(aside, LOG)))
+}
+
+/// Made anew from the log whenever it is needed.
+fn drop_index(path: &Path) -> io::Result<()> {
     if_there(std::fs::remove_file(named(path, INDEX)))
 }
 

@@ -21,8 +21,8 @@ pub enum Harm {
 const OF_FILE: &[&str] =
     &["not a database", "disk image is malformed", "malformed database schema"];
 const OF_SCHEMA: &[&str] = &["no such table", "no such column", "has no column named"];
-const OF_CONNECTIONS: &[&str] =
-    &["disk I/O error", "locking protocol", "unable to open database file"];
+/// Not "unable to open": too many open files say so, too, and spare those that are open.
+const OF_CONNECTIONS: &[&str] = &["disk I/O error", "locking protocol"];
 
 impl Harm {
     /// What an error text says.

@@ -190,6 +190,7 @@ impl Store {
             part_from(path, open, now).map_err(DatabaseError::new)?;
             (care.files, care.suspect) = (None, false);
         }
+        let tried = Identities::at(path);
         let problem = match care.distrust(at) {
             Some(distrust) => distrust,
             None => match opening::open(path, *size, care.suspect) {
@@ -200,7 +201,9 @@ impl Store {
                 Err(problem) => problem,
             },
         };
-        if problem.harm() != Harm::File || !path.is_file() {
+        // Another process may have begun a new one meanwhile: that one is left where it is.
+        let is_same = tried.is_some_and(|tried| tried.is_still(Identities::at(path).as_ref()));
+        if problem.harm() != Harm::File || !is_same {
             return Err(problem);
         }
         care.suspect = true;

@@ -25,9 +25,10 @@ fn connect(file: &Path) -> SqliteConnection {
     connection
 }
 
+/// Zero while there is no table.
 fn rows(connection: &mut SqliteConnection) -> i64 {
     let count = diesel::dsl::sql::<diesel::sql_types::BigInt>("SELECT count(*) FROM cache_entries");
-    count.get_result(connection).unwrap()
+    count.get_result(connection).unwrap_or(0)
 }
 
 /// Overwrites every byte in place: a file that others have mapped must not become shorter.

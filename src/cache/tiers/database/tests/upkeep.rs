@@ -67,6 +67,17 @@ async fn uses_are_added_survive_a_new_entry_and_fade() {
     table.tier.flush().await;
     table.put("a", 20, day(100));
     table.tier.flush().await;
+    // By somebody who does not know the question.
+    let unasked = Row {
+        key: key("b"),
+        kind: "search",
+        entry: vec![1; 10].into(),
+        stored_at: day(1),
+        stale_until: day(100),
+        question: None,
+    };
+    assert!(table.tier.put(unasked));
+    table.tier.flush().await;
     assert_eq!(table.most_used(day(1)).await, [named("a", 10), named("b", 8)]);
     table.tier.used(vec![(key("b"), 1)], day(2));
     table.tier.flush().await;

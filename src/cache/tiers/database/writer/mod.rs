@@ -202,14 +202,13 @@ impl Desk {
         let work = || {
             let mut connection =
                 self.store.lend().map_err(|error| Refusal::Later(error.to_string()))?;
-            statements::store(&mut connection, rows, notes).map_err(|error| Refusal::of(&error))
+            statements::store(&mut connection, rows, notes).map_err(|error| {
+                self.store.blame(&error.to_string());
+                Refusal::of(&error)
+            })
         };
-        let outcome = catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(Refusal::Never("the writer panicked".to_owned())));
-        if let Err(Refusal::Later(cause)) = &outcome {
-            self.store.blame(cause);
-        }
-        outcome
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Refusal::Never("the writer panicked".to_owned())))
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Owns: one transaction for a batch. A row that is stored again keeps its uses.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::upsert::excluded;
 
 use super::Row;
@@ -55,7 +56,8 @@ fn upsert(connection: &mut Connection, row: &Row) -> QueryResult<()> {
             dsl::entry.eq(excluded(dsl::entry)),
             dsl::stored_at.eq(excluded(dsl::stored_at)),
             dsl::stale_until.eq(excluded(dsl::stale_until)),
-            dsl::question.eq(excluded(dsl::question)),
+            // One and the same for a key, but not everybody who stores it knows it.
+            dsl::question.eq(sql::<Nullable<Text>>("coalesce(excluded.question, question)")),
             dsl::bytes.eq(excluded(dsl::bytes)),
         ))
         .execute(connection)
