@@ -38,7 +38,7 @@ use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::Settings;
 use crate::console;
-use crate::database;
+use crate::database::{Event, Store};
 use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
 use crate::http::{Integration, openapi, server};
@@ -253,11 +253,17 @@ impl Commands for Breakwater {
     }
 
     fn migrate(&self, settings: Settings) -> Result<String, Failure> {
-        let opened = database::open(&settings.database.path, 1, clock::now())?;
-        let moved = opened.moved_aside.map_or(String::new(), |aside| {
-            format!("; the old file was no database and is now {}", aside.display())
+        let path = &settings.database.path;
+        let (store, events) = Store::open(path, 1, clock::monotonic(), clock::now());
+        drop(store.lend()?);
+        let moved = events.iter().find_map(|event| match event {
+            Event::MovedAside(aside) => {
+                Some(format!("; the old file was no database and is now {}", aside.display()))
+            }
+            Event::Opened | Event::Lost(_) => None,
         });
-        Ok(format!("{} is up to date{moved}", settings.database.path.display()))
+        let moved = moved.unwrap_or_default();
+        Ok(format!("{} is up to date{moved}", path.display()))
     }
 
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {

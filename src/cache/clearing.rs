@@ -145,7 +145,7 @@ impl CacheTables {
     pub(super) fn remember(&self, rule: &Rule) -> Delivery {
         let Some(database) = &self.database else { return Delivery::NotThere };
         let (soft_at, hard_at) = rule.times();
-        let kept = database.note_invalidation(rule.subject_text(), soft_at, hard_at);
+        let kept = database.note_invalidation(&rule.subject_text(), soft_at, hard_at);
         if kept { Delivery::Told } else { Delivery::Lost }
     }
 

@@ -113,11 +113,11 @@ impl CacheTables {
         Self { redis, ..self.clone() }
     }
 
-    /// Names of the tiers that are configured but avoided now.
+    /// Names of the tiers that are avoided now or take no writes.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
-        let redis = self.redis.as_ref().is_some_and(RedisTier::is_avoided);
-        let database = self.database.as_ref().is_none_or(DatabaseTier::is_avoided);
+        let redis = self.redis.as_ref().is_some_and(|r| r.is_avoided() || r.refuses_writes());
+        let database = self.database.as_ref().is_none_or(|d| d.is_avoided() || d.refuses_writes());
         let tiers = [(Tier::Redis, redis), (Tier::Database, database)];
         tiers.iter().filter(|(_, down)| *down).map(|(tier, _)| tier.label()).collect()
     }
@@ -268,7 +268,6 @@ impl CacheTables {
     pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
         Entry::decode(bytes, key)
             .map_err(|problem| {
-                // Not dropped from its store here: the load that follows overwrites it.
                 self.metrics.corrupt_entry(tier.label());
                 warn!(self.log, "corrupt cache entry ignored"; "tier" => tier.label(),
                     "key" => %key, "problem" => %problem);

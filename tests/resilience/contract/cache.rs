@@ -9,10 +9,10 @@ use breakwater::cache::{
     CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan,
     Question, Tier, Urgency,
 };
-use breakwater::{cache, clock};
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
 use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::{cache, clock};
 use futures_util::future::join_all;
 use slog::Logger;
 
@@ -115,7 +115,7 @@ impl Subject for Cache {
         assert!(missed.await.iter().all(Result::is_ok));
         assert_eq!(calls.load(Ordering::SeqCst), 1, "one flight, actor or not");
         let unknown = cache::Subject::pattern("*unknown").unwrap();
-        let cleared = client.invalidate(unknown, Mode::Hard, "test").await;
+        let cleared = client.invalidate(unknown, cache::Mode::Hard, "test").await;
         assert!(cleared.is_ok_and(|cleared| cleared.memory == 1));
     }
 }
