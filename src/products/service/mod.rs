@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use slog::{Logger, warn};
+use slog::{Logger, debug, warn};
 
 use super::answer::DEGRADED_VALIDATION;
 use super::dropped::Dropped;
@@ -251,9 +251,17 @@ impl ProductService {
         let method = request.method;
         let call = Call { request, deadline, retry, priority, request_id };
         let answer = self.upstream.call(call).await;
-        if let Err(failure) = &answer {
-            warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
-                "upstream_method" => method, "reason" => %failure);
+        match (&answer, priority) {
+            (Ok(_), _) => {}
+            (Err(failure), Priority::Client) => {
+                warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
+                    "upstream_method" => method, "reason" => %failure);
+            }
+            // Refused for the sake of clients, most of the time; it is counted.
+            (Err(failure), Priority::Refresh | Priority::Warming) => {
+                debug!(self.log, "no answer in the background"; "request_id" => &*scope.request_id,
+                    "upstream_method" => method, "reason" => %failure);
+            }
         }
         answer
     }
