@@ -16,10 +16,12 @@
 //!                                                            breaker ▶ pacing ▶ attempt ▶ retry
 //! ```
 
+mod blueprint;
 mod last_resort;
 mod observer;
 mod simulator;
 mod stores;
+mod upkeep;
 mod upstream;
 
 #[cfg(test)]
@@ -33,24 +35,19 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info, warn};
 
-use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::Settings;
 use crate::console;
 use crate::database::{Event, Store};
-use crate::http::prepared::PreparedSearches;
-use crate::http::state::{Shared, Worker};
+use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
-use crate::limits::{
-    KeyRing, Policies, RateLimiterActor, RateLimiterParts, SecretDigest, Table, TableSettings,
-};
+use crate::limits::{KeyRing, Policies, SecretDigest, Table, TableSettings};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
-use crate::products::last_resort::LastResort;
-use crate::products::service::{ProductService, ServiceSettings};
-use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
+use crate::supervision::{RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
-use crate::upstream::actor::UpstreamClient;
+use crate::upstream::tables::UpstreamTables;
+use blueprint::Blueprint;
 use observer::Deaths;
 use stores::Stores;
 
@@ -74,6 +71,7 @@ pub struct Gateway {
     pub address: SocketAddr,
     handle: ServerHandle,
     stores: Stores,
+    upstream: Arc<UpstreamTables>,
     simulator: Option<simulator::Inside>,
     log: Logger,
 }
@@ -83,15 +81,17 @@ impl Gateway {
     ///
     /// # Errors
     /// The address cannot be bound, a thread cannot be started, or the simulator inside cannot be.
-    pub fn start(settings: Settings, log: Logger, losses: Losses) -> Result<Self, Failure> {
+    pub async fn start(settings: Settings, log: Logger, losses: Losses) -> Result<Self, Failure> {
         let metrics = Metrics::new();
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
         let (settings, simulator) = simulator::fill_in(settings, &log, &supervisor)?;
         let last_resort = last_resort::load(&settings, &log)?;
-        let stores = Stores::open(&settings, &metrics, &log, &supervisor)?;
-        stores.watch(&supervisor);
+        let stores = Stores::open(&settings, &metrics, &log)?;
+        let cache = stores.tables(&settings, &metrics, &log, &supervisor);
         let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
+        upkeep::restore(&cache, &tables, &log).await;
+        upkeep::start(&cache, &stores, &tables, &settings, &supervisor);
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
         let monitor = supervisor
@@ -111,7 +111,7 @@ impl Gateway {
                 .map(|key| SecretDigest::of(key.expose().as_bytes())),
             openapi: openapi::complete().into(),
             openapi_gpt: openapi::for_gpt().into(),
-            upstream: tables,
+            upstream: Arc::clone(&tables),
             integration,
             metrics,
             supervisor,
@@ -121,18 +121,19 @@ impl Gateway {
             losses,
             settings,
         });
-        let blueprint = Blueprint::new(&shared, &stores, api, monitor, last_resort);
+        let blueprint = Blueprint::new(&shared, cache, &stores, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, stores, simulator, log })
+        Ok(Self { address, handle, stores, upstream: tables, simulator, log })
     }
 
     /// Stops accepting, finishes what is in flight, stores what is pending.
     pub async fn stop(self) {
         info!(self.log, "stopping");
         self.handle.stop(true).await;
+        upkeep::keep_guards(&self.upstream, &self.stores.database);
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {
             simulator.stop().await;
@@ -149,77 +150,6 @@ fn accounts(settings: &Settings) -> Table {
     Table::new(sizes, Policies::new(&settings.limits), clock::monotonic())
 }
 
-/// What a worker is built from; every worker's thread builds its own.
-#[derive(Clone)]
-struct Blueprint {
-    shared: Arc<Shared>,
-    tables: CacheTables,
-    service: Arc<ServiceSettings>,
-    stores: Stores,
-    api: UpstreamClient,
-    monitor: Handle<MetricsActor>,
-    built: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl Blueprint {
-    fn new(
-        shared: &Arc<Shared>,
-        stores: &Stores,
-        api: UpstreamClient,
-        monitor: Handle<MetricsActor>,
-        last_resort: Option<Arc<LastResort>>,
-    ) -> Self {
-        let settings = &shared.settings;
-        let service = ServiceSettings {
-            target: upstream::target(settings),
-            cache: settings.cache.clone(),
-            features: settings.features,
-            last_resort,
-            within: settings.server.request_timeout,
-        };
-        let tables = stores.tables(settings, &shared.metrics, &shared.log, &shared.supervisor);
-        Self {
-            shared: Arc::clone(shared),
-            tables,
-            service: Arc::new(service),
-            stores: stores.clone(),
-            api,
-            monitor,
-            built: Arc::default(),
-        }
-    }
-
-    fn build(&self) -> Worker {
-        let instance = self.built.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let supervisor = &self.shared.supervisor;
-        let tables = self.tables.with_redis(self.stores.redis_for_worker());
-        let of_actor = tables.clone();
-        let cache = supervisor.start_here(spec("cache", instance, WORKER_INBOX), move || {
-            CacheActor::new(of_actor.clone())
-        });
-        let parts = RateLimiterParts { table: Arc::clone(&self.shared.accounts) };
-        let limiter = supervisor
-            .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || {
-                RateLimiterActor::new(parts.clone())
-            });
-        let products = ProductService::new(
-            CacheClient::new(cache, tables),
-            self.api.clone(),
-            self.shared.metrics.clone(),
-            Arc::clone(&self.service),
-            self.shared.log.clone(),
-        );
-        Worker {
-            shared: Arc::clone(&self.shared),
-            products,
-            limiter,
-            monitor: self.monitor.clone(),
-            searches: PreparedSearches::default(),
-            seen: std::cell::RefCell::default(),
-        }
-    }
-}
-
 /// The commands of the binary.
 #[derive(Debug, Clone, Copy)]
 pub struct Breakwater;
@@ -232,7 +162,7 @@ impl Commands for Breakwater {
         let losses = telemetry.losses();
         let level = telemetry.level();
         let outcome = actix_rt::System::new().block_on(async {
-            let gateway = Gateway::start(settings, log.clone(), losses)?;
+            let gateway = Gateway::start(settings, log.clone(), losses).await?;
             console::say(&format!("listening on http://{}", gateway.address))?;
             info!(log, "listening"; "address" => %gateway.address);
             wait_for_stop(|| reload(file.as_deref(), &level, &log)).await?;

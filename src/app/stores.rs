@@ -18,7 +18,7 @@ use crate::config::{Secret, Settings};
 use crate::database::{Event, Store};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
-use crate::supervision::{Supervisor, spawn_watched};
+use crate::supervision::Supervisor;
 use crate::telemetry;
 
 /// Failures in a row after which a store is left alone, and for how long at first.
@@ -26,14 +26,12 @@ const STORE_FAILURES: u32 = 3;
 const STORE_REST: Duration = Duration::from_millis(500);
 /// Longest time a store is left alone: asking after it costs next to nothing.
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// How often the stores are asked for a sign of life.
-const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Redis and the database, as far as they are there.
 #[derive(Clone)]
 pub(super) struct Stores {
     store: Store,
-    database: DatabaseTier,
+    pub(super) database: DatabaseTier,
     database_breaker: Breaker,
     redis: Option<(Secret, Arc<Standing>)>,
     log: Logger,
@@ -44,7 +42,6 @@ impl Stores {
         settings: &Settings,
         metrics: &Metrics,
         log: &Logger,
-        _: &Supervisor,
     ) -> std::io::Result<Self> {
         let database_breaker = breaker("database", metrics, log);
         let (store, writer) = open_database(settings, metrics, log)?;
@@ -87,27 +84,16 @@ impl Stores {
             .ok()
     }
 
-    /// Asks each store for a sign of life now and then, for as long as this thread's runtime lives.
-    /// Their breakers hear of it: that a store died, or is back, is known also while everything is
-    /// answered from memory, and it is seldom a request that has to find out.
-    pub(super) fn watch(&self, supervisor: &Supervisor) {
-        let redis = self.redis_for_worker();
-        spawn_watched("redis-watch", supervisor.observer(), async move {
-            let Some(redis) = redis else { return };
-            loop {
-                tokio::time::sleep(ASK_EVERY).await;
-                // A store that is back proves it as often as its breaker wants, at once.
-                while redis.ping().await.is_ok() && redis.is_avoided() {}
-            }
-        });
-        // Apart: to open a file may take a second.
-        let (store, tier, log) = (self.store.clone(), self.database.clone(), self.log.clone());
-        spawn_watched("database-watch", supervisor.observer(), async move {
-            loop {
-                tokio::time::sleep(ASK_EVERY).await;
-                look_after(&store, &tier, &log).await;
-            }
-        });
+    /// Notices what happened to the database's file and deals with it, then asks for a sign of life.
+    pub(super) async fn look_after_database(&self) {
+        let (at, now, looked) = (clock::monotonic(), clock::now(), self.store.clone());
+        let events = tokio::task::spawn_blocking(move || looked.look_after(at, now)).await;
+        match events {
+            Ok(events) => tell(&self.log, &events),
+            Err(died) => error!(self.log, "looking after the database failed"; "error" => %died),
+        }
+        // A store that is back proves it as often as its breaker wants, at once.
+        while self.database.ping().await.is_ok() && self.database.is_avoided() {}
     }
 
     /// Waits until what was handed to the database is stored.
@@ -135,18 +121,6 @@ fn open_database(
     });
     let writer = Writer::start(store.clone(), report)?;
     Ok((store, writer))
-}
-
-/// Notices what happened to the file and deals with it, then asks for a sign of life.
-async fn look_after(store: &Store, tier: &DatabaseTier, log: &Logger) {
-    let (at, now, looked) = (clock::monotonic(), clock::now(), store.clone());
-    let events = tokio::task::spawn_blocking(move || looked.look_after(at, now)).await;
-    match events {
-        Ok(events) => tell(log, &events),
-        Err(died) => error!(log, "look after the database failed"; "error" => %died),
-    }
-    // A store that is back proves it as often as its breaker wants, at once.
-    while tier.ping().await.is_ok() && tier.is_avoided() {}
 }
 
 fn tell(log: &Logger, events: &[Event]) {

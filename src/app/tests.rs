@@ -35,7 +35,7 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String, Value) {
 async fn a_panic_in_a_handler_is_internal_and_tells_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let log = Logger::root(slog::Discard, o!());
-    let gateway = Gateway::start(settings(folder.path()), log, Losses::default()).unwrap();
+    let gateway = Gateway::start(settings(folder.path()), log, Losses::default()).await.unwrap();
     for _ in 0..3 {
         let (status, head, mut body) = get(gateway.address, "/panics").await;
         assert_eq!(status, 500);

@@ -31,6 +31,7 @@ mod tag;
 mod tests;
 mod throttle;
 pub mod tiers;
+pub mod upkeep;
 
 pub use actor::{CacheActor, Lookup};
 pub use arrears::{Arrears, Missed};

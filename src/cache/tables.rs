@@ -220,7 +220,12 @@ impl CacheTables {
         let started = clock::monotonic();
         let found = redis.get(keys).await;
         self.took(kind, "get_redis", started);
-        self.understood(kind, Tier::Redis, keys, found)
+        let (usable, corrupt) = self.understood(kind, Tier::Redis, keys, found);
+        if !corrupt.is_empty() {
+            // Best effort: the load that follows overwrites it anyway.
+            drop(redis.remove_many(&corrupt.iter().collect::<Vec<_>>()).await);
+        }
+        usable
     }
 
     /// What the database holds under `keys`.
@@ -235,41 +240,50 @@ impl CacheTables {
         let started = clock::monotonic();
         let found = database.get(keys).await;
         self.took(kind, "get_database", started);
-        self.understood(kind, Tier::Database, keys, found)
+        let (usable, corrupt) = self.understood(kind, Tier::Database, keys, found);
+        if !corrupt.is_empty() {
+            database.drop_rows(corrupt);
+        }
+        usable
     }
 
     /// Decodes what a tier found; what it cannot, or what is dead, counts as a miss of the tier.
+    /// Says which keys hold what is no entry, so that it can be dropped there.
     fn understood(
         &self,
         kind: &'static str,
         tier: Tier,
         keys: &[&CacheKey],
         found: Result<Vec<Option<Bytes>>, TierError>,
-    ) -> Vec<Option<Entry>> {
+    ) -> (Vec<Option<Entry>>, Vec<CacheKey>) {
         let found = found.unwrap_or_else(|error| {
             self.tier_failed(kind, tier, &error);
             Vec::new()
         });
         let now = clock::now();
-        let mut found = found.into_iter();
-        keys.iter()
-            .map(|key| {
-                let bytes = found.next().flatten();
-                let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
-                let usable = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
-                if usable.is_none() {
-                    self.metrics.tier_miss(kind, tier.label());
-                }
-                usable
-            })
-            .collect()
+        let (mut found, mut corrupt) = (found.into_iter(), Vec::new());
+        let mut usable = Vec::with_capacity(keys.len());
+        for key in keys {
+            let bytes = found.next().flatten();
+            let held = bytes.is_some();
+            let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
+            if held && entry.is_none() {
+                corrupt.push((*key).clone());
+            }
+            let entry = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
+            if entry.is_none() {
+                self.metrics.tier_miss(kind, tier.label());
+            }
+            usable.push(entry);
+        }
+        (usable, corrupt)
     }
 
     pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
         Entry::decode(bytes, key)
             .map_err(|problem| {
                 self.metrics.corrupt_entry(tier.label());
-                warn!(self.log, "corrupt cache entry ignored"; "tier" => tier.label(),
+                warn!(self.log, "corrupt cache entry dropped"; "tier" => tier.label(),
                     "key" => %key, "problem" => %problem);
             })
             .ok()

@@ -112,7 +112,7 @@ pub struct Database {
 }
 
 /// Lifetimes and bounds of the cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cache {
     /// `CACHE_TTL`; when set, also the lifetime of every kind whose own is not.
     pub default_ttl: Duration,
@@ -140,8 +140,33 @@ pub struct Cache {
     pub memory_items: usize,
     /// `MAX_MEMORY_CACHE_BYTES`.
     pub memory_bytes: u64,
+    /// `MAX_DATABASE_CACHE_BYTES`.
+    pub database_bytes: u64,
+    /// `CACHE_WARM_KEYS`; 0 for none.
+    pub warm_keys: usize,
+    /// `CACHE_WARM_INTERVAL_SECONDS`.
+    pub warm_interval: Duration,
+    /// `CACHE_WARM_PER_SECOND`.
+    pub warm_per_second: f64,
     /// `LAST_RESORT_CATALOG`; `None` means that there is no last resort.
     pub last_resort_catalog: Option<PathBuf>,
+}
+
+impl Cache {
+    /// The longest time that anything kept is usable, jitter included.
+    #[must_use]
+    pub fn longest_life(&self) -> Duration {
+        let kinds = [
+            self.default_ttl,
+            self.product_ttl,
+            self.link_ttl,
+            self.search_ttl,
+            self.hot_ttl,
+            self.category_ttl,
+        ];
+        let longest = kinds.into_iter().max().unwrap_or_default();
+        longest.saturating_mul(2).saturating_add(self.stale)
+    }
 }
 
 /// Keys.

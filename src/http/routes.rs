@@ -92,6 +92,7 @@ pub const ADDRESSES: &[Address] = addresses! {
 
     "/api/cache/clear", General: post admin::cache::clear_cache;
     "/admin/cache/invalidate", General: post admin::cache::invalidate;
+    "/admin/cache/warm", General: post admin::cache::warm;
     "/admin/actors", General: get admin::actors;
     "/admin/breakers", General: get admin::breakers;
     "/admin/breakers/{name}/{action}", General: post admin::move_breaker;

@@ -12,6 +12,7 @@ use slog::Logger;
 
 use super::envelope::Integration;
 use super::prepared::PreparedSearches;
+use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::Settings;
@@ -59,6 +60,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Operations on products.
     pub products: ProductService,
+    /// Loads what is asked for most.
+    pub warmer: Warmer,
     /// The worker's limiter.
     pub limiter: Handle<RateLimiterActor>,
     /// The process's window keeper.

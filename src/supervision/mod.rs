@@ -36,4 +36,4 @@ pub use chaos::Chaos;
 pub use handle::{AskError, Handle, Refusal};
 pub use policy::RestartPolicy;
 pub use supervisor::{Observer, Silent, Spec, Supervisor};
-pub use tasks::{TaskDied, run_watched, spawn_watched};
+pub use tasks::{TaskDied, keep_running, run_watched, spawn_watched};

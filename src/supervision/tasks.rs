@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -38,6 +39,25 @@ pub async fn run_watched<T>(
         observer.task_panicked(owner, &text);
         TaskDied(text)
     })
+}
+
+/// How long a task that panicked rests before it is begun anew.
+const REST: Duration = Duration::from_secs(1);
+
+/// Spawns what `make` makes on this thread, and again after a panic, which is reported to
+/// `observer`; it is over when the work is.
+#[expect(clippy::disallowed_methods, reason = "this is the place that may")]
+pub fn keep_running<F: Future<Output = ()> + 'static>(
+    owner: &'static str,
+    observer: Arc<dyn Observer>,
+    make: impl Fn() -> F + 'static,
+) {
+    let work = async move {
+        while run_watched(owner, Arc::clone(&observer), make()).await.is_err() {
+            tokio::time::sleep(REST).await;
+        }
+    };
+    drop(tokio::task::spawn_local(work));
 }
 
 /// Spawns `work` on this thread; a panic is reported to `observer` and ends only this task.

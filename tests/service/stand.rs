@@ -209,7 +209,7 @@ fn run(plan: &Plan) -> Running {
     let log = Lines::default();
     let logger = log.logger();
     let (address, hosted) = host(|report, stopped| async move {
-        let gateway = Gateway::start(settings, logger, Losses::default()).expect("it starts");
+        let gateway = Gateway::start(settings, logger, Losses::default()).await.expect("it starts");
         report.send(gateway.address).expect("the test waits");
         drop(stopped.await);
         gateway.stop().await;

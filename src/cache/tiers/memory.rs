@@ -5,7 +5,7 @@
 //! reading.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
@@ -21,6 +21,18 @@ const OVERHEAD: u64 = 160;
 #[derive(Debug, Clone)]
 pub struct MemoryTier {
     entries: Arc<Cache<CacheKey, Arc<Entry>, Weigh, DefaultHashBuilder, Evictions>>,
+    leftover: Leftover,
+}
+
+fn keep_uses(leftover: &Leftover, key: CacheKey, entry: &Entry) {
+    let uses = entry.take_uses();
+    if uses == 0 {
+        return;
+    }
+    let mut leftover = leftover.lock().unwrap_or_else(PoisonError::into_inner);
+    if leftover.len() < MOST_LEFTOVER {
+        leftover.push((key, uses));
+    }
 }
 
 /// Weighs an entry so that one bound keeps two: each costs its bytes, but at least its share of the
@@ -37,14 +49,24 @@ impl Weighter<CacheKey, Arc<Entry>> for Weigh {
     }
 }
 
+/// Uses of entries that left, until they are asked for.
+type Leftover = Arc<Mutex<Vec<(CacheKey, u32)>>>;
+
+/// Leavers whose uses are kept; beyond it they are forgotten, which costs a little fame.
+const MOST_LEFTOVER: usize = 4_096;
+
 #[derive(Debug, Clone)]
-struct Evictions(CacheMetrics);
+struct Evictions {
+    metrics: CacheMetrics,
+    leftover: Leftover,
+}
 
 impl Lifecycle<CacheKey, Arc<Entry>> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), _: CacheKey, _: Arc<Entry>) {
-        self.0.evicted(1);
+    fn on_evict(&self, (): &mut (), key: CacheKey, entry: Arc<Entry>) {
+        self.metrics.evicted(1);
+        keep_uses(&self.leftover, key, &entry);
     }
 }
 
@@ -55,14 +77,15 @@ impl MemoryTier {
         let items = items.max(1);
         let share = bytes / u64::try_from(items).unwrap_or(u64::MAX);
         let weigh = Weigh { at_least: share.max(1) };
+        let leftover = Leftover::default();
         let entries = Cache::with(
             items,
             bytes.max(1),
             weigh,
             DefaultHashBuilder::default(),
-            Evictions(metrics),
+            Evictions { metrics, leftover: Leftover::clone(&leftover) },
         );
-        Self { entries: Arc::new(entries) }
+        Self { entries: Arc::new(entries), leftover }
     }
 
     /// What is kept under `key`, whatever its age.
@@ -73,7 +96,20 @@ impl MemoryTier {
 
     /// Keeps `entry`, unless it is heavier than the table.
     pub fn put(&self, key: CacheKey, entry: Arc<Entry>) {
+        if let Some(before) = self.entries.peek(&key) {
+            keep_uses(&self.leftover, key.clone(), &before);
+        }
         self.entries.insert(key, entry);
+    }
+
+    /// How often each key was answered with since this was last asked.
+    #[must_use]
+    pub fn take_uses(&self) -> Vec<(CacheKey, u32)> {
+        let mut uses =
+            std::mem::take(&mut *self.leftover.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = self.entries.iter().map(|(key, entry)| (key, entry.take_uses()));
+        uses.extend(held.filter(|(_, uses)| *uses > 0));
+        uses
     }
 
     /// Drops `key`; whether it was there.

@@ -3,7 +3,7 @@
 
 use super::{Declaration, setting};
 use crate::config::addresses::{DatabaseAddress, RedisAddress};
-use crate::config::kinds::{Kind, Millis, Seconds, Whole};
+use crate::config::kinds::{Kind, Millis, Positive, Seconds, Whole};
 use crate::config::texts::{FilePath, Optional};
 
 /// Ten years, and no lifetime of none: an entry that is never fresh would be asked for each time.
@@ -46,6 +46,16 @@ pub(super) const SETTINGS: &[Declaration] = &[
         Whole(1, 10_000_000), "entries in memory"),
     setting!("MAX_MEMORY_CACHE_BYTES", "cache", "memory_bytes", in settings.cache.memory_bytes,
         Whole::<u64>(1_024, 1_099_511_627_776), "bytes of entries in memory"),
+    setting!("MAX_DATABASE_CACHE_BYTES", "cache", "database_bytes",
+        in settings.cache.database_bytes, Whole::<u64>(65_536, 1_099_511_627_776),
+        "bytes of entries in the database; beyond it the least used leave"),
+    setting!("CACHE_WARM_KEYS", "cache", "warm_keys", in settings.cache.warm_keys,
+        Whole(0, 100_000), "keys asked for most that are kept warm; 0 for none"),
+    setting!("CACHE_WARM_INTERVAL_SECONDS", "cache", "warm_interval_seconds",
+        in settings.cache.warm_interval, Seconds(1, 86_400), "seconds between two rounds of it"),
+    setting!("CACHE_WARM_PER_SECOND", "cache", "warm_per_second",
+        in settings.cache.warm_per_second, Positive(1_000.0),
+        "calls a second that a round may make; clients always go first"),
     setting!("LAST_RESORT_CATALOG", "cache", "last_resort_catalog",
         in settings.cache.last_resort_catalog, Optional(FilePath),
         "a catalogue (.jsonl or .jsonl.gz) to answer from, marked as such and never stored, when \

@@ -195,15 +195,25 @@ fn redis(worker: &Worker) -> Component {
         Some(redis) if redis.is_avoided() => {
             component("redis", Health::Unhealthy, "failing; avoided for now")
         }
+        Some(redis) if redis.refuses_writes() => {
+            component("redis", Health::Degraded, "answering, but refuses writes")
+        }
         Some(_) => component("redis", Health::Healthy, "answering"),
     }
 }
 
 fn database(worker: &Worker) -> Component {
     match &worker.products.cache().tables().database {
-        None => component("database", Health::Unhealthy, "could not be opened at start"),
+        None => component("database", Health::Unhealthy, "there is none"),
         Some(database) if database.is_avoided() => {
-            component("database", Health::Unhealthy, "failing; avoided for now")
+            let why = database.absence().map_or_else(
+                || "failing; avoided for now".to_owned(),
+                |reason| format!("cannot be used: {reason}"),
+            );
+            component("database", Health::Unhealthy, why)
+        }
+        Some(database) if database.refuses_writes() => {
+            component("database", Health::Degraded, "readable, but refuses writes")
         }
         Some(_) => component("database", Health::Healthy, "answering"),
     }

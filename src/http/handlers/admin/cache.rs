@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
 use crate::cache::invalidations::{LONGEST, NotASubject};
+use crate::cache::upkeep::Round;
 use crate::cache::{Cleared, Mode, Subject, sweeps};
 use crate::http::context::Context;
 use crate::http::envelope;
@@ -169,6 +170,39 @@ pub async fn invalidate(
     form: JsonForm<InvalidateForm>,
 ) -> Answer {
     carry_out(&worker, &context, &form.0).await
+}
+
+/// What a round of warming is doing.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Warming {
+    /// False when a round was under way already: nothing was begun.
+    begun: bool,
+    /// What was done so far, and what is still to be loaded.
+    #[serde(flatten)]
+    round: Round,
+}
+
+/// Warms the cache.
+///
+/// Keys asked for most are lifted from the database into memory; those that are stale are loaded
+/// behind this answer, as slowly as the settings say and only while clients leave room for it.
+#[utoipa::path(
+    post,
+    path = "/admin/cache/warm",
+    tag = "Admin",
+    operation_id = "warmCache",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "What is being done.", body = Reported<Warming>),
+    ),
+)]
+pub async fn warm(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
+    let round = worker.warmer.begin().await;
+    let warming = Warming { begun: round.is_some(), round: round.unwrap_or_default() };
+    info!(worker.shared.log, "admin asked for warming"; "begun" => warming.begun,
+        "lifted" => warming.round.lifted, "to_load" => warming.round.left,
+        "request_id" => &*context.0.id);
+    envelope::own(&context.0, &warming)
 }
 
 async fn carry_out(worker: &Worker, context: &Context, form: &InvalidateForm) -> Answer {

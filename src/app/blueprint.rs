@@ -1,0 +1,126 @@
+//! What each HTTP worker is made of.
+//!
+//! Owns: building a worker's actors and its ways to the stores on the worker's own thread, over the
+//! tables that all share. The first worker also keeps the cache warm. Refuses nothing; what is away
+//! when a worker is built is found out about by its breakers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::stores::Stores;
+use super::{WORKER_INBOX, spec, upstream};
+use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
+use crate::cache::{CacheActor, CacheClient, CacheTables};
+use crate::http::prepared::PreparedSearches;
+use crate::http::state::{Shared, Worker};
+use crate::limits::{RateLimiterActor, RateLimiterParts};
+use crate::metrics::MetricsActor;
+use crate::products::last_resort::LastResort;
+use crate::products::service::{ProductService, ServiceSettings};
+use crate::supervision::{Handle, keep_running};
+use crate::upstream::actor::UpstreamClient;
+
+/// What a worker is built from; every worker's thread builds its own.
+#[derive(Clone)]
+pub(super) struct Blueprint {
+    shared: Arc<Shared>,
+    tables: CacheTables,
+    service: Arc<ServiceSettings>,
+    stores: Stores,
+    api: UpstreamClient,
+    monitor: Handle<MetricsActor>,
+    built: Arc<AtomicUsize>,
+    warming: Arc<AtomicBool>,
+}
+
+impl Blueprint {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        tables: CacheTables,
+        stores: &Stores,
+        api: UpstreamClient,
+        monitor: Handle<MetricsActor>,
+        last_resort: Option<Arc<LastResort>>,
+    ) -> Self {
+        let settings = &shared.settings;
+        let service = ServiceSettings {
+            target: upstream::target(settings),
+            cache: settings.cache.clone(),
+            features: settings.features,
+            last_resort,
+            within: settings.server.request_timeout,
+        };
+        Self {
+            shared: Arc::clone(shared),
+            tables,
+            service: Arc::new(service),
+            stores: stores.clone(),
+            api,
+            monitor,
+            built: Arc::default(),
+            warming: Arc::default(),
+        }
+    }
+
+    /// Builds the worker of this thread.
+    pub(super) fn build(&self) -> Worker {
+        let instance = self.built.fetch_add(1, Ordering::Relaxed);
+        let supervisor = &self.shared.supervisor;
+        let tables = self.tables.with_redis(self.stores.redis_for_worker());
+        let of_actor = tables.clone();
+        let cache = supervisor.start_here(spec("cache", instance, WORKER_INBOX), move || {
+            CacheActor::new(of_actor.clone())
+        });
+        let parts = RateLimiterParts { table: Arc::clone(&self.shared.accounts) };
+        let limiter = supervisor
+            .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || {
+                RateLimiterActor::new(parts.clone())
+            });
+        let products = ProductService::new(
+            CacheClient::new(cache, tables.clone()),
+            self.api.clone(),
+            self.shared.metrics.clone(),
+            Arc::clone(&self.service),
+            self.shared.log.clone(),
+        );
+        let warmer = self.warmer(tables, &products);
+        if instance == 0 {
+            self.warm_now_and_then(&warmer);
+        }
+        Worker {
+            shared: Arc::clone(&self.shared),
+            products,
+            warmer,
+            limiter,
+            monitor: self.monitor.clone(),
+            searches: PreparedSearches::default(),
+            seen: std::cell::RefCell::default(),
+        }
+    }
+
+    fn warmer(&self, tables: CacheTables, products: &ProductService) -> Warmer {
+        let cache = &self.shared.settings.cache;
+        let settings = WarmerSettings {
+            keys: cache.warm_keys,
+            pause: Duration::from_secs_f64(1.0 / cache.warm_per_second.max(0.001)),
+        };
+        let products = products.clone();
+        let plan_for: PlanFor = Arc::new(move |question| products.plan_for(question));
+        Warmer::new(tables, plan_for, settings, Arc::clone(&self.warming))
+    }
+
+    /// One worker warms for all: what it brings is in the tables of all.
+    fn warm_now_and_then(&self, warmer: &Warmer) {
+        let (warmer, interval) = (warmer.clone(), self.shared.settings.cache.warm_interval);
+        keep_running("cache-warming", self.shared.supervisor.observer(), move || {
+            let warmer = warmer.clone();
+            async move {
+                loop {
+                    warmer.round().await;
+                    tokio::time::sleep(interval).await;
+                }
+            }
+        });
+    }
+}

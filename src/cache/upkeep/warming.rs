@@ -1,0 +1,201 @@
+//! Loading what is asked for most before it is asked for again.
+//!
+//! Owns: a round of it. First what SQL holds is lifted into memory, which costs nothing; then what
+//! is stale or nearly so is loaded, one at a time with a pause between, as the least urgent of all
+//! calls. Refuses: to go on while the source fails or clients need its pace; the rest waits for the
+//! next round.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use slog::{Logger, debug, info};
+use utoipa::ToSchema;
+
+use crate::cache::entry::Entry;
+use crate::cache::flight::take_off;
+use crate::cache::freshness::Freshness;
+use crate::cache::key::CacheKey;
+use crate::cache::plan::Plan;
+use crate::cache::tables::CacheTables;
+use crate::cache::tiers::Tier;
+use crate::cache::tiers::database::Remembered;
+use crate::clock::{self, Timestamp};
+use crate::supervision::spawn_watched;
+
+/// Keys asked for less often are left to be asked for.
+const LEAST_USES: u64 = 2;
+/// Keys not asked for in this time are left too.
+const RECENT: Duration = Duration::from_secs(24 * 3_600);
+/// Refusals in a row after which a round ends: clients need the pace.
+const PATIENCE: u32 = 5;
+
+/// Makes a plan of a question that was kept; `None` if nobody can ask it any more.
+pub type PlanFor = Arc<dyn Fn(&str) -> Option<(CacheKey, Plan)>>;
+
+/// How much is warmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WarmerSettings {
+    /// Keys in a round; 0 for none.
+    pub keys: usize,
+    /// Time between two loads.
+    pub pause: Duration,
+}
+
+/// What a round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Round {
+    /// Keys looked at.
+    pub considered: usize,
+    /// Lifted from SQL into memory.
+    pub lifted: usize,
+    /// Loaded from the upstream.
+    pub loaded: usize,
+    /// Still to be loaded: now, or in the next round if the upstream fails or clients need its pace.
+    pub left: usize,
+}
+
+/// Warms the cache of one process.
+#[derive(Clone)]
+pub struct Warmer {
+    tables: CacheTables,
+    plan_for: PlanFor,
+    settings: WarmerSettings,
+    /// A round is under way, this one or another worker's.
+    busy: Arc<AtomicBool>,
+    log: Logger,
+}
+
+/// The right to warm, given back when dropped.
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(busy: &Arc<AtomicBool>) -> Option<Self> {
+        (!busy.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(busy)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// A key to load, and how.
+struct Wanted {
+    key: CacheKey,
+    plan: Plan,
+}
+
+impl Warmer {
+    /// A warmer over `tables`; `busy` is shared by all warmers of the process.
+    #[must_use]
+    pub fn new(
+        tables: CacheTables,
+        plan_for: PlanFor,
+        settings: WarmerSettings,
+        busy: Arc<AtomicBool>,
+    ) -> Self {
+        let log = tables.log.clone();
+        Self { tables, plan_for, settings, busy, log }
+    }
+
+    /// One round, to its end; `None` when another is under way.
+    pub async fn round(&self) -> Option<Round> {
+        let turn = Turn::take(&self.busy)?;
+        let (mut round, wanted) = self.lift_all().await;
+        self.load(wanted, &mut round).await;
+        drop(turn);
+        if round.lifted + round.loaded > 0 {
+            info!(self.log, "cache warmed"; "considered" => round.considered,
+                "lifted" => round.lifted, "loaded" => round.loaded, "left" => round.left);
+        }
+        Some(round)
+    }
+
+    /// Begins a round: what can be lifted is, what is to be loaded is loaded behind. `None` when
+    /// another is under way.
+    pub async fn begin(&self) -> Option<Round> {
+        let turn = Turn::take(&self.busy)?;
+        let (round, wanted) = self.lift_all().await;
+        let warmer = self.clone();
+        spawn_watched("cache-warming", Arc::clone(&self.tables.observer), async move {
+            warmer.load(wanted, &mut Round::default()).await;
+            drop(turn);
+        });
+        Some(round)
+    }
+
+    async fn lift_all(&self) -> (Round, Vec<Wanted>) {
+        let mut round = Round::default();
+        let mut wanted = Vec::new();
+        let Some(database) = self.tables.database.as_ref().filter(|_| self.settings.keys > 0)
+        else {
+            return (round, wanted);
+        };
+        let now = clock::now();
+        let rows = match database.most_used(self.settings.keys, now).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                debug!(self.log, "nothing warmed"; "error" => %error);
+                return (round, wanted);
+            }
+        };
+        for row in rows.iter().filter(|row| is_popular(row, now)) {
+            round.considered += 1;
+            let freshness = self.lift(row, now, &mut round);
+            if freshness != Freshness::Fresh
+                && let Some((key, plan)) = (self.plan_for)(&row.question)
+            {
+                wanted.push(Wanted { key, plan });
+            }
+        }
+        round.left = wanted.len();
+        (round, wanted)
+    }
+
+    /// Puts a row into memory if nothing is held there; says how fresh what is held is.
+    fn lift(&self, row: &Remembered, now: Timestamp, round: &mut Round) -> Freshness {
+        if let Some((_, freshness)) = self.tables.look(&row.key, now) {
+            return freshness;
+        }
+        let Ok(entry) = Entry::decode(row.entry.clone(), &row.key) else { return Freshness::Dead };
+        let freshness = self.tables.judge(&row.key, &entry, now);
+        if freshness != Freshness::Dead {
+            self.tables.memory.put(row.key.clone(), Arc::new(entry));
+            self.tables.metrics.warmed(1);
+            round.lifted += 1;
+        }
+        freshness
+    }
+
+    async fn load(&self, wanted: Vec<Wanted>, round: &mut Round) {
+        let mut refused = 0;
+        let mut left = wanted.len();
+        for Wanted { key, plan } in wanted {
+            if self.tables.throttle.is_failing() || refused >= PATIENCE {
+                break;
+            }
+            tokio::time::sleep(self.settings.pause).await;
+            let boarded = take_off(&self.tables, &[(0, key)], &plan).pop();
+            let landed = match boarded {
+                Some(mut boarded) => boarded.ticket.landed().await,
+                None => None,
+            };
+            if matches!(landed, Some(Ok((_, Tier::Upstream)))) {
+                self.tables.metrics.warmed(1);
+                round.loaded += 1;
+                refused = 0;
+            } else {
+                refused += 1;
+            }
+            left -= 1;
+        }
+        round.left = left;
+    }
+}
+
+fn is_popular(row: &Remembered, now: Timestamp) -> bool {
+    row.uses >= LEAST_USES && row.used_at >= now.minus(RECENT)
+}
