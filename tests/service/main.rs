@@ -34,6 +34,7 @@ mod gate;
 mod headers;
 mod health;
 mod last_resort;
+mod invalidation;
 mod log_lines;
 mod observability;
 mod process_commands;
