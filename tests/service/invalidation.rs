@@ -113,15 +113,24 @@ fn everything_has_to_be_asked_for_as_such() {
 }
 
 #[test]
-fn a_tag_is_noted_whether_anything_has_it_or_not() {
+fn a_tag_hits_every_answer_that_is_about_it() {
     let stand = Stand::start();
-    filled(&stand);
+    let id = filled(&stand);
+    let shown = |path: &str| data(&stand.get(path)).to_string().contains(&format!("\"{id}\""));
+    let (in_search, in_hot) = (shown(SEARCH), shown(HOT));
+    assert!(in_search);
     for mode in ["soft", "hard"] {
-        let told = invalidated(&stand, &json!({"tag": "product:1", "mode": mode}));
+        let told = invalidated(&stand, &json!({"tag": format!("product:{id}"), "mode": mode}));
         assert_eq!((&told["memory"], &told["database"]), (&json!(0), &json!(0)), "{told}");
-        assert!(hits(&stand, SEARCH) && hits(&stand, HOT));
+        assert!(!hits(&stand, &details(id)) && !hits(&stand, SEARCH), "{mode}");
+        assert_eq!(hits(&stand, HOT), !in_hot, "{mode}");
+        assert!(hits(&stand, &details(id)) && hits(&stand, SEARCH), "{mode}");
     }
-    assert!((counted(&stand, "admin_tag") - 2.0).abs() < 0.1);
+    invalidated(&stand, &json!({"tag": "operation:hot"}));
+    assert!(!hits(&stand, HOT) && hits(&stand, SEARCH));
+    invalidated(&stand, &json!({"tag": "product:1"}));
+    assert!(hits(&stand, HOT) && hits(&stand, SEARCH) && hits(&stand, &details(id)));
+    assert!((counted(&stand, "admin_tag") - 4.0).abs() < 0.1);
 }
 
 #[test]
