@@ -16,11 +16,15 @@
 #[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
 mod support;
 
+mod burst;
 mod catalogue_end_to_end;
 mod catalogue_file;
 mod figures;
 mod load;
+mod p1_one_flight;
+mod p2_one_failure;
 mod p9_panics_stay_small;
 mod p9_phases;
+mod stage;
 mod start_and_memory;
 mod survey;
