@@ -21,6 +21,7 @@ mod catalogue_end_to_end;
 mod catalogue_file;
 mod figures;
 mod load;
+mod p10_killed_in_outage;
 mod p1_one_flight;
 mod p2_one_failure;
 mod p9_panics_stay_small;
