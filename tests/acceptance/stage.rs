@@ -96,5 +96,5 @@ pub(crate) fn health_of(gateway: &Running, component: &str) -> String {
 pub(crate) fn metric(gateway: &Running, family: &str, labels: &str) -> f64 {
     let text = gateway.connection().get("/metrics").expect("metrics answer").text();
     let fitting = samples(&text, family).into_iter().filter(|(of, _)| of.contains(labels));
-    fitting.map(|(_, value)| value).sum()
+    fitting.fold(0.0, |sum, (_, value)| sum + value)
 }
