@@ -30,6 +30,7 @@ mod p6_ways_to_die;
 mod p7_sql_at_the_start;
 mod p7_sql_may_die;
 mod p7_ways_to_die;
+mod p8_states;
 mod p8_truth_table;
 mod p9_panics_stay_small;
 mod p9_phases;

@@ -101,7 +101,7 @@ fn client(address: SocketAddr, stop: &AtomicBool, next: &AtomicU32) -> Vec<Asked
     let (mut asked, mut kept) = (Vec::new(), None);
     while !stop.load(Ordering::Relaxed) {
         let turn = next.fetch_add(1, Ordering::Relaxed);
-        let number = if turn % WARM_EVERY == 0 { turn / 2 } else { turn };
+        let number = if turn.is_multiple_of(WARM_EVERY) { turn / 2 } else { turn };
         let one = ask(address, &mut kept, number);
         let over = one.fate == Fate::Refused;
         asked.push(one);

@@ -28,6 +28,8 @@ const KEYS_BEHIND: u32 = 300;
 const MEMORY_ITEMS: &str = "48";
 /// How long a fault is on; the calls of the first second are the first few.
 const LASTS: Duration = PAUSE;
+/// How long it is watched before.
+const USUAL: Duration = Duration::from_secs(2);
 const FIRST: Duration = Duration::from_secs(1);
 /// Calls that may find out: until the breaker opens, and what is under way beside them.
 const FIRST_FEW: usize = 12;
@@ -50,6 +52,8 @@ struct Shown {
     waited: usize,
     after: Duration,
     warm: Duration,
+    /// Answers from Redis before and during the fault.
+    from_redis: [usize; 2],
     asked: Vec<Asked>,
 }
 
@@ -95,7 +99,7 @@ fn run(gateway: &Running, bench: &mut Bench, way: &Way, series: &AtomicU32) -> S
         assert_all_good(way.name, &ask_all(gateway.address, &warm));
     }
     let traffic = Traffic::start(gateway.address, RATE, CONNECTIONS, &questions(warm, behind, own));
-    std::thread::sleep(Duration::from_secs(2));
+    std::thread::sleep(USUAL);
     let struck = monotonic();
     (way.strike)(bench);
     let told = way.silences.then(|| {
@@ -112,7 +116,7 @@ fn run(gateway: &Running, bench: &mut Bench, way: &Way, series: &AtomicU32) -> S
     let redis_again = until_redis_answers(gateway, series);
     let asked = traffic.stop();
     let slice = |kinds, from, to| within(&asked, kinds, from, to);
-    let usual = time_of(slice(&BEHIND, struck - Duration::from_secs(2), struck), 0.99);
+    let usual = time_of(slice(&BEHIND, struck - USUAL, struck), 0.99);
     let waited = slice(&BEHIND, struck, mended).filter(|one| one.took > usual + TIMEOUT / 2);
     Shown {
         name: way.name,
@@ -124,6 +128,8 @@ fn run(gateway: &Running, bench: &mut Bench, way: &Way, series: &AtomicU32) -> S
         waited: waited.count(),
         after: time_of(slice(&BEHIND, struck + FIRST, mended), 0.99),
         warm: time_of(slice(&["warm"], struck, mended), 0.99),
+        from_redis: [(struck - USUAL, struck), (struck, mended)]
+            .map(|(from, to)| slice(&BEHIND, from, to).filter(|one| one.tier == "redis").count()),
         asked,
     }
 }
@@ -152,7 +158,9 @@ fn until_redis_answers(gateway: &Running, series: &AtomicU32) -> Instant {
     wait_until("redis answers again", PATIENCE, || {
         let own = series.fetch_add(1, Ordering::Relaxed);
         let paths: Vec<String> = (0..KEYS_BEHIND / 4).map(|number| page(own, number)).collect();
-        paths.iter().for_each(|path| drop(ask(path)));
+        paths.iter().for_each(|path| {
+            ask(path);
+        });
         paths.iter().any(|path| ask(path))
     })
 }
@@ -180,6 +188,7 @@ fn print(all: &[Shown]) {
         "waited",
         "then p99",
         "warm p99",
+        "from redis",
         "told after",
         "healthy after",
         "redis hit after",
@@ -196,6 +205,7 @@ fn print(all: &[Shown]) {
             shown.waited.to_string(),
             millis(shown.after),
             millis(shown.warm),
+            format!("{} / {}", shown.from_redis[0], shown.from_redis[1]),
             shown.told.map_or_else(|| "-".to_owned(), millis),
             millis(shown.healed),
             millis(shown.redis_again),

@@ -13,7 +13,6 @@ use crate::figures::{Table, millis};
 use crate::p7_ways_to_die::{Bench, WAYS, Way};
 use crate::stage::{Stage, health_of, metric, page};
 use crate::stored::rows;
-use crate::support::process::wait_until;
 use crate::survey::{ask_all, assert_all_good};
 use crate::traffic::{Asked, Questions, Traffic, assert_no_failure, time_of, within};
 

@@ -5,27 +5,21 @@
 //! 200, and ready and detailed tell the truth within a second of a change. Redis and the upstream
 //! change under a running gateway; each state of SQL has a gateway of its own.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use breakwater::clock::monotonic;
-use diesel::connection::SimpleConnection;
 use serde_json::json;
 
 use crate::figures::{Table, millis};
+use crate::p8_states::{CASES, EACH, behind_memory, hot, number_of, seed, start};
 use crate::stage::{Stage, health_of, page};
-use crate::stored::{FILE, connect};
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::support::gateway::{Plan, Running};
+use crate::support::gateway::Running;
 use crate::support::http::Answer;
 use crate::support::redis::Redis;
 use crate::survey::{ask_all, assert_all_good};
 use crate::truth_table::{Case, Page, Seen, State};
 
-/// Keys of each kind in each case.
-const EACH: u32 = 2;
-/// Cases of one state of SQL.
-const CASES: u32 = 9;
 /// Fresh time of what is to be stale, and when it is for sure (it varies by a tenth).
 const FRESH_SECONDS: &str = "1";
 const STALE_AFTER: Duration = Duration::from_millis(1_200);
@@ -84,54 +78,6 @@ fn p8_truth_table() {
     assert!(late.is_empty(), "told late: {late:?}");
     let unused: Vec<_> = (0..page.lines()).filter(|line| !findings.used.contains(line)).collect();
     println!("  lines of the table never seen (they are alternatives): {unused:?}");
-}
-
-/// An earlier process leaves every key behind memory in Redis and SQL. What a busy machine made too
-/// late for Redis is asked for anew.
-fn seed(plan: &Plan, redis: &Redis) {
-    let behind: Vec<String> = (0..3 * CASES * EACH).map(behind_memory).collect();
-    let earlier = plan.start();
-    for _ in 0..10 {
-        assert_all_good("an earlier process", &ask_all(earlier.address, &behind));
-        std::thread::sleep(Duration::from_millis(200));
-        let held = String::from_utf8(redis.command(&[b"KEYS", b"breakwater:*:products:*"]));
-        if held.expect("a text").matches("breakwater:").count() == behind.len() {
-            return earlier.stop();
-        }
-        let cleared = earlier.admin().post("/api/cache/clear").expect("the admin is answered");
-        assert_eq!(cleared.status, 200, "{}", cleared.text());
-    }
-    panic!("redis never held every key");
-}
-
-/// A gateway whose database is in this state; what is returned beside it keeps it so.
-fn start(plan: &Plan, folder: &Path, sql: State) -> (Running, Option<impl Sized>) {
-    match sql {
-        State::Up => (plan.start(), None),
-        State::Slow => {
-            let gateway = plan.start();
-            let mut lock = connect(&folder.join(FILE));
-            lock.batch_execute("BEGIN EXCLUSIVE").expect("the lock is to be had");
-            (gateway, Some(lock))
-        }
-        State::Down => {
-            let nowhere = folder.join(FILE).join("gateway.db");
-            let nowhere = format!("sqlite://{}", nowhere.display());
-            (plan.clone().with("DATABASE_URL", nowhere).start(), None)
-        }
-    }
-}
-
-fn number_of(state: State) -> u32 {
-    State::ALL.iter().zip(0..).find(|(known, _)| **known == state).map_or(0, |(_, place)| place)
-}
-
-fn behind_memory(number: u32) -> String {
-    page(80, number)
-}
-
-fn hot(number: u32) -> String {
-    page(81, number).replace("/search?", "/hot?")
 }
 
 impl Scene<'_> {
