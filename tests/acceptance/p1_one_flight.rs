@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::burst::{Burst, make_room};
+use crate::burst::{Burst, Fate, LEAVER_IN, make_room};
 use crate::figures::{Table, millis, quantile};
 use crate::stage::{Stage, page};
 
@@ -39,6 +39,8 @@ fn p1_one_flight() {
         let path = page(1, round);
         let cold = Burst::of(gateway.address, &path, CALLERS, Some(LEAVE_AFTER));
         cold.assert_all("cold", |answer| answer.status == 200);
+        let left = cold.fates.iter().filter(|fate| matches!(fate, Fate::Left)).count();
+        assert_eq!(left, CALLERS / LEAVER_IN, "so many left before the answer");
         let called = stage.calls() - before;
         let warm = Burst::of(gateway.address, &path, CALLERS, None);
         warm.assert_all("warm", |answer| answer.status == 200);
