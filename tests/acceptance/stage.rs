@@ -3,6 +3,7 @@
 //! Owns: the folder of one test, the simulator in it and the faults put into that, the questions
 //! nobody asked before, and reading a gateway's own account of its parts.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -58,6 +59,11 @@ impl Stage {
         let answer = control.send("PUT", "/__simulator/faults", rules.as_bytes());
         let answer = answer.expect("the simulator answers");
         assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Where the simulator answers.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.simulator.address
     }
 
     /// A connection to the simulator.

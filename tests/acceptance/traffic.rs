@@ -74,6 +74,13 @@ impl Traffic {
         Self { stop, senders }
     }
 
+    /// A few questions a second to a process that has no part in the fault: what they take longer
+    /// is the machine's doing, which others may use too.
+    pub(crate) fn control(bystander: SocketAddr) -> Self {
+        let questions: Questions = Arc::new(|_| ("control", "/__simulator/stats".to_owned()));
+        Self::start(bystander, 40, 4, &questions)
+    }
+
     /// Stops asking; everything that was asked, in the order in which it was due.
     pub(crate) fn stop(self) -> Vec<Asked> {
         self.stop.store(true, Ordering::Relaxed);
