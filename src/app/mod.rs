@@ -31,9 +31,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info, warn};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
@@ -65,11 +68,15 @@ fn spec(name: &'static str, instance: usize, capacity: usize) -> Spec {
     Spec { name, instance, capacity, policy: RestartPolicy::default() }
 }
 
+/// How long clients are let go before the server stops.
+const LET_GO: Duration = Duration::from_millis(500);
+
 /// A gateway that answers.
 pub struct Gateway {
     /// Where it listens.
     pub address: SocketAddr,
     handle: ServerHandle,
+    draining: Arc<AtomicBool>,
     stores: Stores,
     upstream: Arc<UpstreamTables>,
     simulator: Option<simulator::Inside>,
@@ -101,6 +108,7 @@ impl Gateway {
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
         let mut breakers = vec![tables.breaker.clone()];
         breakers.extend(stores.breakers());
+        let draining = Arc::default();
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings)),
             keys: KeyRing::from_settings(&settings.access),
@@ -116,6 +124,7 @@ impl Gateway {
             metrics,
             supervisor,
             breakers,
+            draining: Arc::clone(&draining),
             log: log.clone(),
             started: clock::now(),
             losses,
@@ -126,12 +135,18 @@ impl Gateway {
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, stores, upstream: tables, simulator, log })
+        Ok(Self { address, handle, draining, stores, upstream: tables, simulator, log })
     }
 
-    /// Stops accepting, finishes what is in flight, stores what is pending.
+    /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
+    ///
+    /// A connection that is kept alive may carry a request that is sent and not yet read when the
+    /// server stops; it would be closed without an answer. So for a moment every answer is the last
+    /// of its connection, and readiness says that it is over.
     pub async fn stop(self) {
         info!(self.log, "stopping");
+        self.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
         upkeep::keep_guards(&self.upstream, &self.stores.database);
         self.stores.flush().await;
@@ -162,10 +177,12 @@ impl Commands for Breakwater {
         let losses = telemetry.losses();
         let level = telemetry.level();
         let outcome = actix_rt::System::new().block_on(async {
+            // Before the address is told: who knows it may already ask us to stop.
+            let mut signals = Signals::listen()?;
             let gateway = Gateway::start(settings, log.clone(), losses).await?;
             console::say(&format!("listening on http://{}", gateway.address))?;
             info!(log, "listening"; "address" => %gateway.address);
-            wait_for_stop(|| reload(file.as_deref(), &level, &log)).await?;
+            signals.wait_for_stop(|| reload(file.as_deref(), &level, &log)).await;
             gateway.stop().await;
             Ok(())
         });
@@ -201,17 +218,30 @@ impl Commands for Breakwater {
     }
 }
 
-/// Returns at SIGTERM or SIGINT; calls `reload` at every SIGHUP.
-async fn wait_for_stop(mut reload: impl FnMut()) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => reload(),
+/// The signals that an operator sends.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at SIGTERM or SIGINT; calls `reload` at every SIGHUP.
+    async fn wait_for_stop(&mut self, mut reload: impl FnMut()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(),
+            }
         }
     }
 }

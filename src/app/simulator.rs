@@ -85,17 +85,16 @@ pub(super) async fn alone(
         warn!(log, "catalogue line skipped"; "line" => skipped.number,
             "reason" => skipped.reason, "detail" => &skipped.detail);
     }
+    let mut signals = super::Signals::listen()?;
     console::say(&format!("simulator listening on http://{}", running.address))?;
     let handle = running.handle;
     let serving = actix_rt::System::current();
     let stop = async {
-        super::wait_for_stop(|| {}).await?;
+        signals.wait_for_stop(|| {}).await;
         handle.stop(true).await;
-        Ok::<(), std::io::Error>(())
     };
-    let (stopped, served) = futures_util::future::join(stop, running.server).await;
+    let ((), served) = futures_util::future::join(stop, running.server).await;
     drop(serving);
-    stopped?;
     served?;
     Ok(())
 }

@@ -170,6 +170,14 @@ impl CacheTables {
         }
     }
 
+    /// Gives Redis entries that another tier had.
+    pub(super) async fn lift_to_redis(&self, kind: &'static str, kept: &[Kept]) {
+        if let Some(redis) = self.redis.as_ref().filter(|redis| !redis.is_avoided()) {
+            let encoded: Vec<Bytes> = kept.iter().map(|one| one.entry.encode(&one.key)).collect();
+            self.store_in_redis(redis, kind, kept, &encoded).await;
+        }
+    }
+
     /// What Redis does not take now it is brought when it is back.
     async fn store_in_redis(
         &self,

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub keys: KeyRing,
     /// The admin's key.
     pub admin_key: Option<SecretDigest>,
+    /// The process is about to stop: every answer is the last of its connection.
+    pub draining: Arc<AtomicBool>,
     /// Where lines are logged.
     pub log: Logger,
     /// When the process started.

@@ -122,10 +122,12 @@ fn before_take_off(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Ground 
 async fn fly(tables: CacheTables, mut legs: Vec<Leg>, plan: Plan) {
     let soft = clock::monotonic() + tables.rules.soft;
     let journey = async {
+        let mut lifted = Vec::new();
         if !plan.reload {
-            search::behind_memory(&tables, &mut legs, &plan).await;
+            lifted = search::behind_memory(&tables, &mut legs, &plan).await;
         }
         load::load(&tables, &mut legs, &plan, soft).await;
+        search::lift_to_redis(&tables, &plan, lifted).await;
     };
     if tokio::time::timeout(plan.within, journey).await.is_err() {
         let late = Failure::new(FailureKind::DeadlineExceeded, "the flight took too long");

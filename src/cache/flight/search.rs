@@ -11,20 +11,48 @@ use crate::cache::entry::Entry;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
 use crate::cache::plan::Plan;
-use crate::cache::tables::CacheTables;
+use crate::cache::tables::{CacheTables, Kept};
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 
 /// Looks into Redis, where another instance may have left something newer, and then into SQL for
-/// what there is nothing of at all.
-pub(super) async fn behind_memory(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan) {
+/// what there is nothing of at all. Says what SQL had.
+pub(super) async fn behind_memory(
+    tables: &CacheTables,
+    legs: &mut Vec<Leg>,
+    plan: &Plan,
+) -> Vec<Kept> {
     let kind = plan.lifetimes.kind;
     let wanted: Vec<bool> = legs.iter().map(|_| true).collect();
     let found = tables.find_in_redis(kind, &keys(legs, &wanted)).await;
     take(tables, legs, &wanted, found, Tier::Redis);
     let wanted: Vec<bool> = legs.iter().map(|leg| leg.in_hand.is_none()).collect();
-    let found = tables.find_in_database(kind, &keys(legs, &wanted)).await;
+    let wanted_keys = keys(legs, &wanted);
+    let found = tables.find_in_database(kind, &wanted_keys).await;
+    let had: Vec<CacheKey> = wanted_keys
+        .into_iter()
+        .zip(&found)
+        .filter(|(_, entry)| entry.is_some())
+        .map(|(key, _)| key.clone())
+        .collect();
     take(tables, legs, &wanted, found, Tier::Database);
+    // By now they are in memory, unless something newer is.
+    had.into_iter()
+        .filter_map(|key| {
+            let entry = tables.memory.get(&key)?;
+            Some(Kept { key, entry, question: None })
+        })
+        .collect()
+}
+
+/// Gives Redis what SQL had, for other instances; not what has been loaded anew meanwhile.
+pub(super) async fn lift_to_redis(tables: &CacheTables, plan: &Plan, mut lifted: Vec<Kept>) {
+    lifted.retain(|kept| {
+        tables.memory.get(&kept.key).is_some_and(|now| Arc::ptr_eq(&now, &kept.entry))
+    });
+    if !lifted.is_empty() {
+        tables.lift_to_redis(plan.lifetimes.kind, &lifted).await;
+    }
 }
 
 fn keys<'a>(legs: &'a [Leg], wanted: &[bool]) -> Vec<&'a CacheKey> {

@@ -6,10 +6,12 @@
 //! slow or was refused by us is logged at info or above.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
@@ -64,6 +66,10 @@ pub(in crate::http) async fn observe(
         response = replace(response, body);
     }
     dress(&mut response, &context);
+    if worker.shared.draining.load(Ordering::Relaxed) {
+        // The client opens its next connection elsewhere, or to who comes after us.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     account(&worker, &context, &response, failure.as_ref());
     Ok(response)
 }

@@ -152,7 +152,10 @@ impl DatabaseTier {
         let any = |connection: &mut Connection| {
             dsl::cache_entries.select(dsl::stored_at).first::<i64>(connection).optional()
         };
-        self.run(READ_TIMEOUT, any).await.map(drop)
+        if !self.store.is_open() {
+            return Err(TierError::Avoided);
+        }
+        self.try_run(READ_TIMEOUT, any).await.map(drop)
     }
 
     fn probe_writing(&self, now: Timestamp) {
@@ -190,6 +193,18 @@ impl DatabaseTier {
         if !self.store.is_open() {
             return Err(TierError::Avoided);
         }
+        // Whether the file is well again is found out by the sign of life, not at a caller's expense.
+        if self.breaker.is_open() {
+            return Err(TierError::Avoided);
+        }
+        self.try_run(within, query).await
+    }
+
+    async fn try_run<T: Send + 'static>(
+        &self,
+        within: Duration,
+        query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, TierError> {
         let permit = self.breaker.admit(clock::monotonic()).map_err(|_| TierError::Avoided)?;
         let store = self.store.clone();
         let work = tokio::task::spawn_blocking(move || {

@@ -94,6 +94,10 @@ impl Exchange {
         request: &Request,
         effect: Effect,
     ) -> Result<T, TierError> {
+        // Whether Redis is well again is found out by the sign of life, not at a caller's expense.
+        if effect != Effect::Probes && self.standing.breaker().is_open() {
+            return Err(TierError::Avoided);
+        }
         let admitted = self.standing.breaker().admit(clock::monotonic());
         let permit = admitted.map_err(|_| TierError::Avoided)?;
         let asked = tokio::time::timeout(TIMEOUT, async {
