@@ -109,6 +109,7 @@ async fn answers_that_are_too_late_are_never_taken_for_others() {
     is_soon_left_alone(&rig).await;
     rig.proxy.set(Fault::None);
     // The late answers come now, on connections that may be used again.
+    rig.until_avoided(false).await;
     until("it is used again", async || match rig.tier.get(&[&key("kept")]).await {
         Ok(found) => {
             assert_eq!(found[0].as_deref(), Some(&b"body"[..]));
@@ -129,6 +130,7 @@ async fn a_wire_that_flaps_costs_bounded_time_and_heals() {
         rig.proxy.set(fault);
         is_soon_left_alone(&rig).await;
         rig.proxy.set(Fault::None);
+        rig.until_avoided(false).await;
         rig.until_holds(&key("kept"), Some("body")).await;
     }
     heals(&rig).await;
