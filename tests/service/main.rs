@@ -33,6 +33,7 @@ mod flights;
 mod gate;
 mod headers;
 mod health;
+mod invalidation;
 mod last_resort;
 mod log_lines;
 mod observability;

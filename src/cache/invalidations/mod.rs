@@ -118,6 +118,25 @@ impl Invalidations {
         new
     }
 
+    /// Puts rules in force that were kept over a restart as rows (subject, soft and hard time); says
+    /// how many rows are none. Times far ahead of `now` are not believed.
+    pub fn restore(
+        &self,
+        rows: impl IntoIterator<Item = (String, Timestamp, Timestamp)>,
+        now: Timestamp,
+    ) -> usize {
+        let mut unreadable = 0_usize;
+        for (subject, soft, hard) in rows {
+            match Rule::of_times(&subject, soft, hard) {
+                Ok(rules) => rules.into_iter().for_each(|rule| {
+                    self.apply(&rule.received(now));
+                }),
+                Err(_) => unreadable = unreadable.saturating_add(1),
+            }
+        }
+        unreadable
+    }
+
     /// Grows with every new rule; 0 before the first. A verdict is good as long as this is the same.
     #[must_use]
     pub fn version(&self) -> u64 {

@@ -260,6 +260,27 @@ fn everything_makes_older_rules_needless() {
 }
 
 #[test]
+fn rows_make_the_same_rules_again_and_what_is_none_is_counted() {
+    let rules = [
+        rule("tag t:1", Mode::Hard, 5),
+        rule("tag t:1", Mode::Soft, 10),
+        rule("pattern s:*", Mode::Soft, 20),
+    ];
+    let row = |subject: &str, soft, hard| (subject.to_owned(), at(soft), at(hard));
+    let rows = [
+        row("tag t:1", 10, 5),
+        row("pattern s:*", 20, 0),
+        row("tags t:1", 1, 1),
+        row("key s:a:1", 0, i64::MAX),
+    ];
+    let table = Invalidations::default();
+    assert_eq!(table.restore(rows, at(100)), 1);
+    let ahead = rule("key s:a:1", Mode::Hard, 10_100);
+    let expected: Vec<_> = rules.into_iter().chain([ahead]).collect();
+    assert_eq!(table.rules(), expected);
+}
+
+#[test]
 fn all_clones_are_one_table_for_all_threads() {
     let table = Invalidations::default();
     std::thread::scope(|scope| {
