@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actor::{CacheActor, Clear, Fly, Lookup};
-use super::entry::{Entry, Verdict};
+use super::entry::Entry;
 use super::flight::{Boarded, take_off};
-use super::freshness::{Freshness, judge};
+use super::freshness::Freshness;
 use super::key::CacheKey;
-use super::plan::Plan;
+use super::plan::{Plan, Urgency};
 use super::tables::{CacheTables, Cleared};
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
@@ -21,8 +21,22 @@ use crate::supervision::{AskError, Handle};
 
 /// Longest wait for the actor itself; its handlers take microseconds.
 const ACTOR_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long nobody else begins the refresh that one caller has begun; the flight itself may take
+/// longer, whoever boards it then finds it under way.
+const LEASE: Duration = Duration::from_secs(1);
 /// Longest wait for a clean-up of all tiers.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a caller's question went past the tiers (RFC 9211, `fwd`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing usable was there.
+    Miss,
+    /// What was there is stale.
+    Stale,
+    /// It was asked for.
+    Request,
+}
 
 /// An answer and where it came from.
 #[derive(Debug, Clone)]
@@ -31,6 +45,8 @@ pub struct Answer {
     pub entry: Arc<Entry>,
     /// The tier that had it.
     pub tier: Tier,
+    /// Why it was loaded, if it was.
+    pub forward: Forward,
     /// Whether it is past its fresh time.
     pub stale: bool,
     /// Whether it came from a flight that another caller had started.
@@ -40,11 +56,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn new(entry: Arc<Entry>, tier: Tier, collapsed: bool, served_at: Timestamp) -> Self {
-        let stale = !judge(&entry, Verdict::Valid, 0, served_at).is_fresh();
-        Self { entry, tier, stale, collapsed, served_at }
-    }
-
     /// Time since the data was loaded.
     #[must_use]
     pub fn age(&self) -> Duration {
@@ -97,15 +108,17 @@ impl CacheClient {
         deadline: Instant,
         plan: impl FnOnce() -> Plan,
     ) -> Result<Answer, Failure> {
-        if let Some((entry, freshness)) = self.look(&key).await {
-            let answer = self.served(kind, Answer::new(entry, Tier::Memory, false, clock::now()));
-            if !freshness.is_fresh() && answer.entry.may_refresh(answer.served_at) {
-                self.refresh(key, plan()).await;
+        let found = self.look(&key).await;
+        let wish = Wish { kind, place: 0, key, forward: forward(found.as_ref()) };
+        if let Some((entry, freshness)) = found.filter(|found| !waits(found, clock::now())) {
+            let (answer, renew) = self.at_hand(&wish, entry, freshness);
+            if renew {
+                self.refresh(&[wish], plan()).await;
             }
             return Ok(answer);
         }
         self.tables.metrics.tier_miss(kind, Tier::Memory.label());
-        self.fetch(kind, &[(0, key)], deadline, &plan()).await.pop().unwrap_or_else(|| Err(lost()))
+        self.fetch(&[wish], 1, deadline, &plan()).await.pop().unwrap_or_else(|| Err(lost()))
     }
 
     /// The answer for one key, loaded anew; what the tiers hold only helps when that fails.
@@ -120,7 +133,8 @@ impl CacheClient {
         plan: Plan,
     ) -> Result<Answer, Failure> {
         let plan = Plan { reload: true, ..plan };
-        self.fetch(kind, &[(0, key)], deadline, &plan).await.pop().unwrap_or_else(|| Err(lost()))
+        let wish = Wish { kind, place: 0, key, forward: Forward::Request };
+        self.fetch(&[wish], 1, deadline, &plan).await.pop().unwrap_or_else(|| Err(lost()))
     }
 
     /// The answers for several keys of one kind, in their order; what is missing is loaded together.
@@ -132,38 +146,33 @@ impl CacheClient {
         plan: &Plan,
     ) -> Vec<Result<Answer, Failure>> {
         let mut answers = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
+        let (mut missing, mut stale) = (Vec::new(), Vec::new());
         for (place, key) in keys.iter().enumerate() {
             let found = if plan.reload { None } else { self.look(key).await };
-            if let Some((entry, freshness)) = found {
-                let answer = Answer::new(entry, Tier::Memory, false, clock::now());
-                if !freshness.is_fresh() && answer.entry.may_refresh(answer.served_at) {
-                    missing.push((place, key.clone()));
+            let forward = if plan.reload { Forward::Request } else { forward(found.as_ref()) };
+            let wish = Wish { kind, place, key: key.clone(), forward };
+            if let Some((entry, freshness)) = found.filter(|found| !waits(found, clock::now())) {
+                let (answer, renew) = self.at_hand(&wish, entry, freshness);
+                answers.push(Some(Ok(answer)));
+                if renew {
+                    stale.push(wish);
                 }
-                answers.push(Some(Ok(self.served(kind, answer))));
             } else {
                 self.tables.metrics.tier_miss(kind, Tier::Memory.label());
-                missing.push((place, key.clone()));
+                missing.push(wish);
                 answers.push(None);
             }
         }
-        self.complete(kind, answers, &missing, deadline, plan).await
-    }
-
-    /// Flies for what is missing; for keys that have a stale answer already nobody waits.
-    async fn complete(
-        &self,
-        kind: &'static str,
-        mut answers: Vec<Option<Result<Answer, Failure>>>,
-        missing: &[(usize, CacheKey)],
-        deadline: Instant,
-        plan: &Plan,
-    ) -> Vec<Result<Answer, Failure>> {
-        if !missing.is_empty() {
-            let boarded = self.board(missing, plan).await;
-            for (wanted, boarded) in missing.iter().zip(boarded) {
-                if let Some(answer @ None) = answers.get_mut(wanted.0) {
-                    *answer = Some(self.arrive(kind, wanted, boarded, deadline, plan).await);
+        if missing.is_empty() {
+            self.refresh(&stale, plan.clone()).await;
+        } else {
+            // What is to be renewed goes along: one call costs less than two. Nobody waits for it.
+            let own = missing.len();
+            missing.extend(stale);
+            let fetched = self.fetch(&missing, own, deadline, plan).await;
+            for (wish, fetched) in missing.iter().zip(fetched) {
+                if let Some(answer) = answers.get_mut(wish.place) {
+                    *answer = Some(fetched);
                 }
             }
         }
@@ -197,38 +206,60 @@ impl CacheClient {
         }
     }
 
-    async fn refresh(&self, key: CacheKey, plan: Plan) {
-        // Nobody waits for the ticket; the flight goes on by itself.
-        drop(self.board(&[(0, key)], &plan).await);
+    /// An answer from memory, and whether the caller is to have it renewed.
+    fn at_hand(&self, wish: &Wish, entry: Arc<Entry>, freshness: Freshness) -> (Answer, bool) {
+        let now = clock::now();
+        let renew = freshness.wants_refresh() && entry.begin_refresh(now, LEASE);
+        let answer = Answer {
+            entry,
+            tier: Tier::Memory,
+            forward: wish.forward,
+            stale: !freshness.is_fresh(),
+            collapsed: false,
+            served_at: now,
+        };
+        (self.served(wish.kind, answer), renew)
     }
 
-    async fn board(&self, keys: &[(usize, CacheKey)], plan: &Plan) -> Vec<Boarded> {
-        let fly = Fly { keys: keys.to_vec(), plan: plan.clone() };
+    /// Nobody waits for the tickets; the flights go on by themselves.
+    async fn refresh(&self, wishes: &[Wish], plan: Plan) {
+        if wishes.is_empty() {
+            return;
+        }
+        let plan = Plan { urgency: Urgency::Refresh, ..plan };
+        drop(self.board(wishes, &plan).await);
+    }
+
+    async fn board(&self, wishes: &[Wish], plan: &Plan) -> Vec<Boarded> {
+        let keys: Vec<_> = wishes.iter().map(|wish| (wish.place, wish.key.clone())).collect();
+        let fly = Fly { keys: keys.clone(), plan: plan.clone() };
         match self.actor.ask(fly, ACTOR_TIMEOUT).await {
             Ok(boarded) => boarded,
-            Err(_) => take_off(&self.tables, keys, plan),
+            Err(_) => take_off(&self.tables, &keys, plan),
         }
     }
 
+    /// Flies for all `wishes` and waits for the first so many.
     async fn fetch(
         &self,
-        kind: &'static str,
-        keys: &[(usize, CacheKey)],
+        wishes: &[Wish],
+        awaited: usize,
         deadline: Instant,
         plan: &Plan,
     ) -> Vec<Result<Answer, Failure>> {
-        let mut answers = Vec::with_capacity(keys.len());
-        for (wanted, boarded) in keys.iter().zip(self.board(keys, plan).await) {
-            answers.push(self.arrive(kind, wanted, boarded, deadline, plan).await);
+        let mut answers = Vec::with_capacity(awaited);
+        let boarded = self.board(wishes, plan).await;
+        for (wish, boarded) in wishes.iter().zip(boarded).take(awaited) {
+            answers.push(self.arrive(wish, boarded, deadline, plan).await);
         }
         answers
     }
 
-    /// Waits for a flight; one that died is flown again, once.
+    /// Waits for a flight; one that died is flown again, once. At the deadline whatever memory
+    /// holds by then is better than nothing.
     async fn arrive(
         &self,
-        kind: &'static str,
-        (place, key): &(usize, CacheKey),
+        wish: &Wish,
         boarded: Boarded,
         deadline: Instant,
         plan: &Plan,
@@ -238,21 +269,28 @@ impl CacheClient {
             if let Some(landed) = ticket.landed().await {
                 return landed;
             }
-            let again = take_off(&self.tables, &[(*place, key.clone())], plan);
+            let again = take_off(&self.tables, &[(wish.place, wish.key.clone())], plan);
             match again.into_iter().next() {
                 Some(mut again) => again.ticket.landed().await.unwrap_or_else(|| Err(lost())),
                 None => Err(lost()),
             }
         };
         let landed = tokio::time::timeout_at(deadline.into(), wait).await.unwrap_or_else(|_| {
-            Err(Failure::new(FailureKind::DeadlineExceeded, "no answer before the deadline"))
+            let held = self.tables.look(&wish.key, clock::now());
+            held.map(|(entry, _)| (entry, Tier::Memory)).ok_or_else(|| {
+                Failure::new(FailureKind::DeadlineExceeded, "no answer before the deadline")
+            })
         });
         match landed {
             Ok((entry, tier)) => {
-                Ok(self.served(kind, Answer::new(entry, tier, collapsed, clock::now())))
+                let now = clock::now();
+                let stale = !self.tables.judge(&wish.key, &entry, now).is_fresh();
+                let forward = wish.forward;
+                let answer = Answer { entry, tier, forward, stale, collapsed, served_at: now };
+                Ok(self.served(wish.kind, answer))
             }
             Err(failure) => {
-                self.tables.metrics.miss(kind);
+                self.tables.metrics.miss(wish.kind);
                 Err(failure)
             }
         }
@@ -265,9 +303,29 @@ impl CacheClient {
                 self.tables.metrics.hit(kind, answer.tier.label());
             }
         }
+        answer.entry.used();
         self.tables.metrics.served(answer.age());
         answer
     }
+}
+
+/// One key of those asked for.
+struct Wish {
+    kind: &'static str,
+    place: usize,
+    key: CacheKey,
+    forward: Forward,
+}
+
+/// Why a question for what was found goes on, if it does.
+fn forward(found: Option<&(Arc<Entry>, Freshness)>) -> Forward {
+    if found.is_some() { Forward::Stale } else { Forward::Miss }
+}
+
+/// Whether the caller waits for something newer than what was found. What could not be refreshed a
+/// moment ago is not waited for.
+fn waits((entry, freshness): &(Arc<Entry>, Freshness), now: Timestamp) -> bool {
+    *freshness == Freshness::StaleIfError && entry.may_refresh(now)
 }
 
 fn lost() -> Failure {

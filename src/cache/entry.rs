@@ -12,6 +12,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -68,6 +69,8 @@ pub struct Entry {
 struct Known {
     /// After a failed refresh: no other before then (milliseconds).
     refresh_from: AtomicI64,
+    /// A refresh has been begun: nobody else need begin one before then (milliseconds).
+    begun_until: AtomicI64,
     /// Answers given with it and not yet counted elsewhere.
     uses: AtomicU32,
     /// The version of the invalidations it was last held against, and the verdict: `version << 2 | verdict`.
@@ -112,6 +115,21 @@ impl Entry {
     /// Holds refreshes back until `then`.
     pub fn hold_refresh(&self, then: Timestamp) {
         self.known.refresh_from.store(then.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Takes it on to begin a refresh; true for one caller in each `lease`, if refreshes are not held
+    /// back.
+    #[must_use]
+    pub fn begin_refresh(&self, now: Timestamp, lease: Duration) -> bool {
+        let begun = self.known.begun_until.load(Ordering::Relaxed);
+        let until = now.plus(lease).as_millis();
+        self.may_refresh(now)
+            && begun <= now.as_millis()
+            && self
+                .known
+                .begun_until
+                .compare_exchange(begun, until, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Counts an answer given with it.
@@ -274,6 +292,15 @@ mod tests {
     fn too_many_tags_are_cut() {
         let entry = entry(vec![], false, &[1; tag::MOST + 1]);
         assert_eq!(entry.tags.len(), tag::MOST);
+    }
+
+    #[test]
+    fn one_in_each_lease_begins_a_refresh() {
+        let (entry, at) = (entry(vec![], false, &[]), Timestamp::from_millis);
+        let begin = |now| entry.begin_refresh(at(now), Duration::from_millis(10));
+        assert_eq!([begin(0), begin(5), begin(10)], [true, false, true]);
+        entry.hold_refresh(at(100));
+        assert_eq!([begin(99), begin(100)], [false, true]);
     }
 
     #[test]

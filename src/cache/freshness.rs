@@ -27,6 +27,12 @@ impl Freshness {
     pub const fn is_fresh(self) -> bool {
         matches!(self, Self::Fresh | Self::Due)
     }
+
+    /// Whether it is served at once and should be refreshed.
+    #[must_use]
+    pub const fn wants_refresh(self) -> bool {
+        matches!(self, Self::Due | Self::StaleWhileRevalidate)
+    }
 }
 
 /// Judges `entry` at `now`, in the light of what invalidations say. In the last `eager` percent of

@@ -21,18 +21,20 @@ mod freshness;
 mod glob;
 mod key;
 mod plan;
+mod setbacks;
 mod tables;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod throttle;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};
-pub use client::{Answer, CacheClient};
+pub use client::{Answer, CacheClient, Forward};
 pub use entry::{Entry, Malformed, Times, Verdict};
 pub use freshness::Freshness;
 pub use key::CacheKey;
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question, Urgency};
-pub use tables::{CacheTables, Cleared};
+pub use tables::{CacheTables, Cleared, Rules};
 pub use tag::{NotATag, Tag, check as check_tag};
 pub use tiers::Tier;

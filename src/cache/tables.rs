@@ -4,7 +4,7 @@
 //! ends here as a miss with a count; only a clean-up reports what it could not reach.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,6 +15,8 @@ use super::entry::{Entry, Verdict};
 use super::flights::Flights;
 use super::freshness::{Freshness, judge};
 use super::key::CacheKey;
+use super::setbacks::Setbacks;
+use super::throttle::Throttle;
 use super::tiers::database::{DatabaseTier, Row};
 use super::tiers::memory::MemoryTier;
 use super::tiers::redis::RedisTier;
@@ -38,7 +40,35 @@ pub struct CacheTables {
     pub log: Logger,
     /// Told of flights that die.
     pub observer: Arc<dyn Observer>,
+    /// When what is stale is used, and when what is fresh is renewed.
+    pub(super) rules: Rules,
+    pub(super) throttle: Throttle,
+    pub(super) setbacks: Arc<Setbacks>,
     flights: Arc<Flights>,
+}
+
+/// When what is stale is used, and when what is fresh is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// The last percent of the fresh time, in which a hit refreshes; 0 for never.
+    pub eager: u8,
+    /// How long a caller waits for something newer before it takes what is stale-if-error.
+    pub soft: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { eager: 10, soft: Duration::from_millis(250) }
+    }
+}
+
+/// An entry that is in memory and goes to the tiers behind.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) key: CacheKey,
+    pub(super) entry: Arc<Entry>,
+    /// What was asked, for asking again.
+    pub(super) question: Option<Arc<str>>,
 }
 
 /// What a clean-up did in each tier.
@@ -65,8 +95,24 @@ impl CacheTables {
         log: Logger,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let flights = Arc::new(Flights::new());
-        Self { memory, redis: None, database, metrics, log, observer, flights }
+        Self {
+            memory,
+            redis: None,
+            database,
+            metrics,
+            log,
+            observer,
+            rules: Rules::default(),
+            throttle: Throttle::new(clock::monotonic()),
+            setbacks: Arc::new(Setbacks::new()),
+            flights: Arc::new(Flights::new()),
+        }
+    }
+
+    /// The same tables under other rules.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The same tables with a worker's own way to Redis.
@@ -87,10 +133,15 @@ impl CacheTables {
     /// What memory holds under `key`, unless it is dead.
     pub(super) fn look(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<Entry>, Freshness)> {
         let entry = self.memory.get(key)?;
-        match judge(&entry, Verdict::Valid, 0, now) {
+        match self.judge(key, &entry, now) {
             Freshness::Dead => None,
             usable => Some((entry, usable)),
         }
+    }
+
+    /// What an entry is good for now.
+    pub(super) fn judge(&self, _key: &CacheKey, entry: &Entry, now: Timestamp) -> Freshness {
+        judge(entry, Verdict::Valid, self.rules.eager, now)
     }
 
     /// Keys being loaded now.
@@ -103,27 +154,31 @@ impl CacheTables {
         &self.flights
     }
 
-    /// Hands an entry that is in memory to the tiers behind; waits for Redis, not for SQL.
-    pub(super) async fn store(&self, kind: &'static str, key: &CacheKey, entry: &Arc<Entry>) {
+    /// Hands entries that are in memory to the tiers behind; waits for Redis, not for SQL.
+    pub(super) async fn store(&self, kind: &'static str, kept: &[Kept]) {
         if let Some(database) = &self.database {
-            let row = Row {
-                key: key.clone(),
-                kind,
-                entry: entry.encode(key),
-                stored_at: entry.times.stored_at,
-                stale_until: entry.times.stale_until,
-            };
-            if !database.put(row) {
-                self.metrics.writes_dropped(Tier::Database.label(), 1);
+            for Kept { key, entry, .. } in kept {
+                let row = Row {
+                    key: key.clone(),
+                    kind,
+                    entry: entry.encode(key),
+                    stored_at: entry.times.stored_at,
+                    stale_until: entry.times.stale_until,
+                };
+                if !database.put(row) {
+                    self.metrics.writes_dropped(Tier::Database.label(), 1);
+                }
             }
         }
         let Some(redis) = &self.redis else { return };
-        let started = clock::monotonic();
-        let stored = redis.put(key, entry, clock::now()).await;
-        self.took(kind, "put_redis", started);
-        if let Err(error) = stored {
-            self.metrics.writes_dropped(Tier::Redis.label(), 1);
-            self.tier_failed(kind, Tier::Redis, &error);
+        for Kept { key, entry, .. } in kept {
+            let started = clock::monotonic();
+            let stored = redis.put(key, entry, clock::now()).await;
+            self.took(kind, "put_redis", started);
+            if let Err(error) = stored {
+                self.metrics.writes_dropped(Tier::Redis.label(), 1);
+                self.tier_failed(kind, Tier::Redis, &error);
+            }
         }
     }
 
@@ -139,7 +194,9 @@ impl CacheTables {
         kind: &'static str,
         keys: &[&CacheKey],
     ) -> Vec<Option<Entry>> {
-        let Some(redis) = &self.redis else { return none_of(keys) };
+        let Some(redis) = self.redis.as_ref().filter(|_| !keys.is_empty()) else {
+            return none_of(keys);
+        };
         let started = clock::monotonic();
         let found = redis.get(keys).await;
         self.took(kind, "get_redis", started);
@@ -152,7 +209,9 @@ impl CacheTables {
         kind: &'static str,
         keys: &[&CacheKey],
     ) -> Vec<Option<Entry>> {
-        let Some(database) = &self.database else { return none_of(keys) };
+        let Some(database) = self.database.as_ref().filter(|_| !keys.is_empty()) else {
+            return none_of(keys);
+        };
         let started = clock::monotonic();
         let found = database.get(keys).await;
         self.took(kind, "get_database", started);

@@ -128,6 +128,12 @@ pub struct Cache {
     pub category_ttl: Duration,
     /// `CACHE_STALE_SECONDS`.
     pub stale: Duration,
+    /// `CACHE_REVALIDATE_SECONDS`: served at once while it is refreshed.
+    pub revalidate: Duration,
+    /// `CACHE_SOFT_TIMEOUT_MS`: longest wait for something newer when there is something stale.
+    pub soft_timeout: Duration,
+    /// `CACHE_EAGER_PERCENT`: the last part of the fresh time, in which a hit refreshes.
+    pub eager_percent: u8,
     /// `CACHE_NEGATIVE_TTL`.
     pub negative_ttl: Duration,
     /// `MAX_MEMORY_CACHE_ITEMS`.

@@ -20,7 +20,7 @@ use time::macros::format_description;
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use super::parts::Parts;
-use crate::cache::Tier;
+use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
 use crate::limits::headers::retry_after_seconds;
 use crate::products::service::{Origin, Served};
@@ -232,7 +232,14 @@ fn timestamp(body: &mut String, at: Timestamp) {
 fn cache_status(origin: &Origin) -> String {
     let collapsed = if origin.collapsed { "; collapsed" } else { "" };
     match origin.tier {
-        Tier::Upstream => format!("breakwater; fwd=miss; stored{collapsed}"),
+        Tier::Upstream => {
+            let forward = match origin.forward {
+                Forward::Miss => "miss",
+                Forward::Stale => "stale",
+                Forward::Request => "request",
+            };
+            format!("breakwater; fwd={forward}; stored{collapsed}")
+        }
         tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
             format!(
                 "breakwater; hit; ttl={}; detail={}{collapsed}",

@@ -45,6 +45,7 @@ struct Inner {
     bytes: Labelled<Gauge, 1>,
     corrupt_entries: Labelled<Counter, 1>,
     writes_dropped: Labelled<Counter, 1>,
+    loads_held: Labelled<Counter, 1>,
 }
 
 #[derive(Debug, Clone)]
@@ -113,6 +114,11 @@ impl CacheMetrics {
                 "cache_writes_dropped",
                 "Writes given up because a tier could not keep up",
                 ["tier"],
+            ),
+            loads_held: registrar.counters(
+                "cache_loads_held",
+                "Loads not begun: too many refreshes (busy), a failing upstream, a recent setback",
+                ["reason"],
             ),
         };
         Self { inner: Arc::new(inner) }
@@ -185,6 +191,11 @@ impl CacheMetrics {
     /// Counts writes given up because a tier could not keep up.
     pub fn writes_dropped(&self, tier: &'static str, writes: u64) {
         self.inner.writes_dropped.at([tier]).inc_by(writes);
+    }
+
+    /// Counts a load that was not begun: `busy`, `failing` or `setback`.
+    pub fn load_held(&self, reason: &'static str) {
+        self.inner.loads_held.at([reason]).inc();
     }
 
     /// Everything counted so far, for `/api/cache/stats`.

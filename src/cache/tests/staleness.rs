@@ -68,6 +68,7 @@ async fn what_is_dead_is_not_served() {
     let source = Source::open(down());
     assert!(stage.get("a", &source).await.is_err());
     source.now_brings(Brings::Bodies);
+    stage.client.tables().setbacks.clear(&key("a"));
     assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Upstream);
 }
 
@@ -76,7 +77,7 @@ async fn stale_on_disk_is_served_while_its_refresh_runs() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::over(&folder.path().join("cache.db"));
     let tables = stage.client.tables();
-    tables.store("search", &key("a"), &std::sync::Arc::new(stale("old"))).await;
+    stage.stores("a", std::sync::Arc::new(stale("old"))).await;
     tables.database.as_ref().unwrap().flush().await;
     let source = Source::held(Brings::Bodies);
     let answer = stage.get("a", &source).await.unwrap();

@@ -3,7 +3,7 @@
 
 use super::{Declaration, setting};
 use crate::config::addresses::{DatabaseAddress, RedisAddress};
-use crate::config::kinds::{Kind, Seconds, Whole};
+use crate::config::kinds::{Kind, Millis, Seconds, Whole};
 use crate::config::texts::Optional;
 
 /// Ten years, and no lifetime of none: an entry that is never fresh would be asked for each time.
@@ -32,6 +32,14 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("CACHE_STALE_SECONDS", "cache", "stale_seconds", in settings.cache.stale,
         Seconds(0, 315_360_000),
         "seconds usable after that, while a refresh runs or when it fails; 0 for never"),
+    setting!("CACHE_REVALIDATE_SECONDS", "cache", "revalidate_seconds", in settings.cache.revalidate,
+        Seconds(0, 315_360_000),
+        "seconds after the fresh time in which a stale answer is given at once while it is \
+         refreshed; later, as far as CACHE_STALE_SECONDS reaches, a caller first waits a little"),
+    setting!("CACHE_SOFT_TIMEOUT_MS", "cache", "soft_timeout_ms", in settings.cache.soft_timeout,
+        Millis(0, 60_000), "longest such wait; the refresh goes on behind it"),
+    setting!("CACHE_EAGER_PERCENT", "cache", "eager_percent", in settings.cache.eager_percent,
+        Whole(0, 50), "last part of the fresh time in which a hit refreshes; 0 for never"),
     setting!("CACHE_NEGATIVE_TTL", "cache", "negative_ttl", in settings.cache.negative_ttl,
         Seconds(0, 86_400), "seconds an empty result is kept; 0 for not at all"),
     setting!("MAX_MEMORY_CACHE_ITEMS", "cache", "memory_items", in settings.cache.memory_items,

@@ -25,7 +25,8 @@ use super::answer::{DEGRADED_VALIDATION, Digested};
 use super::dropped::Dropped;
 use super::key::Operation;
 use crate::cache::{
-    Answer, CacheClient, CacheKey, Lifetimes, Loaded, Loader, Plan, Question, Tier, Urgency,
+    Answer, CacheClient, CacheKey, Forward, Lifetimes, Loaded, Loader, Plan, Question, Tier,
+    Urgency,
 };
 use crate::clock;
 use crate::config::{Cache as CacheSettings, Features, Rollout};
@@ -56,6 +57,8 @@ pub struct Scope {
 pub struct Origin {
     /// The tier; [`Tier::Upstream`] for what was loaded for this answer.
     pub tier: Tier,
+    /// Why it was loaded, if it was.
+    pub forward: Forward,
     /// Past its fresh time.
     pub stale: bool,
     /// Loaded by another caller's flight.
@@ -70,6 +73,7 @@ impl Origin {
     fn of(answer: &Answer) -> Self {
         Self {
             tier: answer.tier,
+            forward: answer.forward,
             stale: answer.stale,
             collapsed: answer.collapsed,
             age: answer.age(),
@@ -85,9 +89,10 @@ impl Origin {
             Tier::Database => 2,
             Tier::Upstream => 3,
         };
-        let tier = if rank(self.tier) >= rank(other.tier) { self.tier } else { other.tier };
+        let farther = if rank(self.tier) >= rank(other.tier) { self } else { other };
         Self {
-            tier,
+            tier: farther.tier,
+            forward: farther.forward,
             stale: self.stale || other.stale,
             collapsed: self.collapsed || other.collapsed,
             age: self.age.max(other.age),
@@ -186,7 +191,7 @@ impl ProductService {
             kind,
             fresh,
             negative: cache.negative_ttl,
-            revalidate: cache.stale,
+            revalidate: cache.revalidate,
             stale: cache.stale,
         }
     }
@@ -343,6 +348,7 @@ mod tests {
     fn a_joined_origin_is_the_worst_of_its_parts() {
         let part = |tier, age, ttl, stale| Origin {
             tier,
+            forward: Forward::Miss,
             stale,
             collapsed: false,
             age: Duration::from_secs(age),

@@ -77,7 +77,7 @@ async fn a_glob_clears_all_tiers_and_says_how_many() {
     stage.until_landed().await;
     // One more that memory does not hold.
     let row = std::sync::Arc::new(fresh("behind"));
-    stage.client.tables().store("search", &key("x3"), &row).await;
+    stage.stores("x3", row.clone()).await;
     let cleared = stage.client.clear("*:x?", "admin").await.unwrap();
     assert_eq!((cleared.memory, cleared.redis, cleared.database), (2, 0, 3));
     assert!(cleared.unreached.is_empty());

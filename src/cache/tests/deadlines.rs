@@ -1,0 +1,124 @@
+//! Who waits for something newer, how long, and what happens behind them.
+
+use std::time::Duration;
+
+use super::stage::{
+    Brings, HOUR, KIND, Source, Stage, body_of, down, entry, for_emergencies, key, stale,
+};
+use crate::cache::client::Forward;
+use crate::cache::flight::take_off;
+use crate::cache::{Plan, Tier, Urgency};
+use crate::clock;
+
+const SOON: Duration = Duration::from_millis(20);
+
+/// In the last tenth of an hour.
+fn due(body: &str) -> crate::cache::Entry {
+    entry(body, Duration::from_secs(3_300), HOUR)
+}
+
+#[actix::test]
+async fn what_is_for_emergencies_is_waited_for_and_replaced() {
+    let stage = Stage::of_memory();
+    stage.holds("a", for_emergencies("old"));
+    let source = Source::open(Brings::Bodies);
+    let answer = stage.get("a", &source).await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier), ("load 1 place 0", Tier::Upstream));
+    assert_eq!((answer.forward, answer.stale), (Forward::Stale, false));
+}
+
+#[actix::test]
+async fn at_the_soft_deadline_the_stale_answer_is_given_and_the_load_goes_on() {
+    let stage = Stage::with_soft_deadline(SOON);
+    stage.holds("a", for_emergencies("old"));
+    let source = Source::held(Brings::Bodies);
+    let answers = stage.get_by_many(100, "a", &source).await;
+    for answer in answers {
+        let answer = answer.unwrap();
+        assert_eq!((body_of(&answer), answer.stale), ("old", true));
+    }
+    // Who comes after the soft deadline of the flight does not wait at all.
+    assert_eq!(stage.client.tables().in_flight(), 1);
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "old");
+    source.let_go(1);
+    stage.until_landed().await;
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn a_failure_gives_the_stale_answer_before_the_soft_deadline() {
+    let stage = Stage::of_memory();
+    stage.holds("a", for_emergencies("old"));
+    let source = Source::open(down());
+    let answer = stage.get("a", &source).await.unwrap();
+    assert_eq!((body_of(&answer), answer.stale), ("old", true));
+    // Nobody waits again for what failed a moment ago.
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "old");
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn near_the_end_of_its_fresh_time_a_hit_renews_once() {
+    let stage = Stage::of_memory();
+    stage.holds("a", due("old"));
+    let source = Source::held(Brings::Bodies);
+    for answer in stage.get_by_many(100, "a", &source).await {
+        let answer = answer.unwrap();
+        assert_eq!((body_of(&answer), answer.stale), ("old", false));
+    }
+    source.until_asked(1).await;
+    source.let_go(1);
+    stage.until_landed().await;
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
+    assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn what_another_left_behind_memory_spares_the_renewal() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::over(&folder.path().join("cache.db"));
+    stage.stores("a", std::sync::Arc::new(entry("newer", SOON, HOUR))).await;
+    stage.client.tables().database.as_ref().unwrap().flush().await;
+    let source = Source::open(Brings::Bodies);
+    let plan = Plan { urgency: Urgency::Refresh, ..source.plan() };
+    let mut boarded = take_off(stage.client.tables(), &[(0, key("a"))], &plan);
+    let (found, tier) = boarded.remove(0).ticket.landed().await.unwrap().unwrap();
+    assert_eq!((&found.body[..], tier), (&b"newer"[..], Tier::Database));
+    assert!(source.asked().is_empty());
+}
+
+#[actix::test]
+async fn an_outage_is_found_out_with_few_loads_whatever_is_asked_for() {
+    let stage = Stage::of_memory();
+    let source = Source::held(down());
+    for n in 0..200 {
+        stage.holds(&n.to_string(), stale("old"));
+    }
+    for _ in 0..5 {
+        for n in 0..200 {
+            assert_eq!(body_of(&stage.get(&n.to_string(), &source).await.unwrap()), "old");
+        }
+    }
+    source.until_asked(6).await;
+    source.let_go(1_000);
+    stage.until_landed().await;
+    for _ in 0..5 {
+        for n in 0..200 {
+            assert_eq!(body_of(&stage.get(&n.to_string(), &source).await.unwrap()), "old");
+        }
+        stage.until_landed().await;
+    }
+    assert!(source.asked().len() <= 10, "{} loads", source.asked().len());
+    assert!(stage.metric("cache_loads_held_total{reason=\"busy\"}") > 0);
+}
+
+#[actix::test]
+async fn at_the_hard_deadline_a_reload_falls_back_on_what_is_held() {
+    let stage = Stage::of_memory();
+    stage.holds("a", stale("old"));
+    let source = Source::held(Brings::Bodies);
+    let deadline = clock::monotonic() + SOON;
+    let answer = stage.client.reload(KIND, key("a"), deadline, source.plan()).await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
+}
