@@ -84,10 +84,9 @@ impl Stage {
         let lasting = Duration::from_secs((seconds() / ROUNDS).max(1));
         let round = |_| {
             self.recover();
-            let normal = self.phase(lasting);
+            let normal = self.phase(lasting, Duration::ZERO);
             set_fault(self.simulator.address, fault).unwrap();
-            std::thread::sleep(PAST_FRESH);
-            let outage = self.phase(lasting);
+            let outage = self.phase(lasting, PAST_FRESH);
             set_fault(self.simulator.address, "").unwrap();
             Round { normal, outage }
         };
@@ -100,8 +99,10 @@ impl Stage {
         self.simulator.stop();
     }
 
-    fn phase(&self, lasting: Duration) -> Phase {
+    /// Counts calls from now on, and asks for so long after a pause.
+    fn phase(&self, lasting: Duration, pause: Duration) -> Phase {
         let watch = Watch::start(self.simulator.address);
+        std::thread::sleep(pause);
         let trace = Trace::of(self.gateway.process.id());
         let tally = run(&self.course, lasting).unwrap();
         Phase { tally, calls: watch.stop().unwrap(), most: trace.stop() }

@@ -5,8 +5,8 @@
 //! stale and marked so; at most 10 calls a second reach the upstream; p99 at most doubles. Normal
 //! and outage alternate, and for p99 the medians over the rounds are compared.
 
-use crate::outage::{Round, Stage, median_time, print};
 use crate::figures::{Table, millis};
+use crate::outage::{Round, Stage, median_time, print};
 
 const FAULTS: [(&str, &str); 3] = [
     ("503", r#"{"fault": "status", "status": 503}"#),

@@ -3,6 +3,7 @@
 //! Owns: the counts and the times, and reading the two marks in a body. Has no neighbour.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use super::wire::Answer;
 const MARGIN: usize = 512;
 
 /// What became of the requests.
-#[derive(Debug)]
 pub(crate) struct Tally {
     /// Answers by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
@@ -33,6 +33,19 @@ pub(crate) struct Tally {
     pub(crate) times: Histogram<u64>,
     /// How long it took.
     pub(crate) lasted: Duration,
+}
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Tally")
+            .field("statuses", &self.statuses)
+            .field("good", &self.good)
+            .field("stale", &self.stale)
+            .field("errors", &self.errors)
+            .field("left_waiting", &self.left_waiting)
+            .field("by_second", &self.by_second)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tally {
