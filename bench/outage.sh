@@ -60,6 +60,7 @@ LIST
 
 start_simulator() { start "$1-upstream" "$PWD/$built/breakwater" simulate --listen 127.0.0.1:0; }
 
+# A short rest of the breaker: every phase meets a probe, and the recovery after it is soon.
 start_gateway() {
   mkdir "$folder/gateway"
   # OUTAGE_ENV is split at white space on purpose: NAME=value NAME=value.
@@ -69,7 +70,7 @@ start_gateway() {
     ALIEXPRESS_GATEWAY_URL="http://$1/sync" ALIEXPRESS_APP_KEY="$app_key" \
     ALIEXPRESS_APP_SECRET="$app_secret" ALIEXPRESS_TRACKING_ID=breakwater \
     UPSTREAM_RATE_PER_SECOND=10000 UPSTREAM_BURST=10000 UPSTREAM_DAILY_BUDGET=0 \
-    UPSTREAM_TIMEOUT_MS="${patience_seconds}000" \
+    UPSTREAM_TIMEOUT_MS="${patience_seconds}000" BREAKER_OPEN_SECONDS=5 \
     CACHE_TTL_SEARCH="$fresh_seconds" CACHE_STALE_SECONDS=86400 ${OUTAGE_ENV:-} \
     "$PWD/$built/breakwater" serve
 }

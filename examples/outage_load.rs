@@ -2,9 +2,9 @@
 //!
 //! `outage_load SERVER SIMULATOR FAULT PATHS GOOD SECONDS CONNECTIONS` waits until the server is well,
 //! puts the fault in force at the simulator (a rule as JSON, or nothing), waits until every key is
-//! past its fresh time, asks, and prints one line: good answers a second, asked, good, marked as stale, p50 and p99 in
-//! microseconds, calls to the upstream, most calls in one second, requests left without an answer,
-//! and answers in the slowest full second.
+//! past its fresh time, asks, and prints one line: good answers a second, asked, good, marked as
+//! stale, p50 and p99 in microseconds, calls to the upstream, most calls in one second, requests
+//! left without an answer, and answers in the slowest full second.
 
 use std::error::Error;
 use std::time::Duration;
