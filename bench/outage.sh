@@ -140,6 +140,8 @@ backend default {
 }
 sub vcl_backend_response {
   if (bereq.is_bgfetch && (beresp.status >= 500 || beresp.status == 429)) { return (abandon); }
+  # A body that trickles in must not take the place of a whole one before its end.
+  if (bereq.is_bgfetch) { set beresp.do_stream = false; }
   set beresp.ttl = ${fresh_seconds}s;
   set beresp.grace = 1d;
   set beresp.keep = 1d;
