@@ -32,13 +32,15 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// What happened, for the log.
     pub reason: String,
+    /// Whether the request itself is to blame: every source of answers would refuse it.
+    pub by_caller: bool,
 }
 
 impl Failure {
     /// A failure without a known time to wait.
     #[must_use]
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, retry_after: None, reason: reason.into() }
+        Self { kind, retry_after: None, reason: reason.into(), by_caller: false }
     }
 
     /// The same, with the time after which trying again may help.

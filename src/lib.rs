@@ -35,7 +35,7 @@
 //! | [`app`] | putting everything together; start and stop | all |
 //! | [`cli`] | the command line | config |
 //! | [`http`] | the surface: routes, envelope, errors, layers | products, cache, limits, metrics, supervision, upstream, breaker |
-//! | [`products`] | what to ask for and what to make of it | cache, upstream |
+//! | [`products`] | what to ask for and what to make of it | cache, catalogue, upstream |
 //! | [`cache`] | entries, freshness, tiers, flights; CacheActor | breaker, database, supervision, metrics |
 //! | [`upstream`] | outcomes, pacing, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
 //! | [`breaker`] | when to stop calling what does not answer | — |
@@ -43,7 +43,8 @@
 //! | [`metrics`] | what is counted; MetricsActor | — |
 //! | [`supervision`] | the life of every actor and task | — |
 //! | [`database`] | connections, schema, migrations | — |
-//! | [`simulator`] | AliExpress as far as it is known, with faults | — |
+//! | [`catalogue`] | products of a file, and how they are found | — |
+//! | [`simulator`] | AliExpress as far as it is known, with faults | catalogue |
 //! | [`telemetry`] | the log | — |
 //! | [`config`] | the environment and the file | the upstream's lists of words |
 //!
@@ -60,6 +61,7 @@
 pub mod app;
 pub mod breaker;
 pub mod cache;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("products", &["cache", "config", "metrics", "upstream"]),
+    ("products", &["cache", "catalogue", "config", "metrics", "upstream"]),
     ("cache", &["breaker", "database", "metrics", "supervision"]),
     ("upstream", &["breaker", "config", "metrics", "supervision"]),
     ("limits", &["config", "supervision"]),
@@ -35,7 +35,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("supervision", &[]),
     ("breaker", &[]),
     ("database", &[]),
-    ("simulator", &[]),
+    ("catalogue", &[]),
+    ("simulator", &["catalogue"]),
     ("telemetry", &["config"]),
     ("config", &["upstream"]),
 ];
@@ -44,7 +45,7 @@ const EVERYONE: &[&str] = &["clock", "failure"];
 /// Packages that only some files may name.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("diesel", &["src/database/", "src/cache/tiers/database/"]),
-    ("deadpool_redis", &["src/cache/tiers/redis.rs"]),
+    ("deadpool_redis", &["src/cache/tiers/redis/"]),
     ("failsafe", &["src/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),
     ("awc", &["src/upstream/transport.rs", "src/simulator/"]),

@@ -16,6 +16,7 @@
 //!                                                            breaker ▶ pacing ▶ attempt ▶ retry
 //! ```
 
+mod last_resort;
 mod observer;
 mod simulator;
 mod stores;
@@ -37,7 +38,7 @@ use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::Settings;
 use crate::console;
-use crate::database;
+use crate::database::{Event, Store};
 use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
 use crate::http::{Integration, openapi, server};
@@ -45,6 +46,7 @@ use crate::limits::{
     KeyRing, Policies, RateLimiterActor, RateLimiterParts, SecretDigest, Table, TableSettings,
 };
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
+use crate::products::last_resort::LastResort;
 use crate::products::service::{ProductService, ServiceSettings};
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
@@ -86,6 +88,7 @@ impl Gateway {
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
         let (settings, simulator) = simulator::fill_in(settings, &log, &supervisor)?;
+        let last_resort = last_resort::load(&settings, &log)?;
         let stores = Stores::open(&settings, &metrics, &log, &supervisor)?;
         stores.watch(&supervisor);
         let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
@@ -118,7 +121,7 @@ impl Gateway {
             losses,
             settings,
         });
-        let blueprint = Blueprint::new(&shared, &stores, api, monitor);
+        let blueprint = Blueprint::new(&shared, &stores, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
@@ -164,12 +167,14 @@ impl Blueprint {
         stores: &Stores,
         api: UpstreamClient,
         monitor: Handle<MetricsActor>,
+        last_resort: Option<Arc<LastResort>>,
     ) -> Self {
         let settings = &shared.settings;
         let service = ServiceSettings {
             target: upstream::target(settings),
             cache: settings.cache.clone(),
             features: settings.features,
+            last_resort,
             within: settings.server.request_timeout,
         };
         let tables = stores.tables(settings, &shared.metrics, &shared.log, &shared.supervisor);
@@ -248,11 +253,17 @@ impl Commands for Breakwater {
     }
 
     fn migrate(&self, settings: Settings) -> Result<String, Failure> {
-        let opened = database::open(&settings.database.path, 1, clock::now())?;
-        let moved = opened.moved_aside.map_or(String::new(), |aside| {
-            format!("; the old file was no database and is now {}", aside.display())
+        let path = &settings.database.path;
+        let (store, events) = Store::open(path, 1, clock::monotonic(), clock::now());
+        drop(store.lend()?);
+        let moved = events.iter().find_map(|event| match event {
+            Event::MovedAside(aside) => {
+                Some(format!("; the old file was no database and is now {}", aside.display()))
+            }
+            Event::Opened | Event::Lost(_) => None,
         });
-        Ok(format!("{} is up to date{moved}", settings.database.path.display()))
+        let moved = moved.unwrap_or_default();
+        Ok(format!("{} is up to date{moved}", path.display()))
     }
 
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {

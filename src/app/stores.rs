@@ -1,7 +1,7 @@
 //! The stores behind memory: opened once, with their breakers.
 //!
-//! Owns: opening the database (and going on without), the database's writer, and every worker's way
-//! to Redis. Each has a breaker of its own, whose changes are logged and counted.
+//! Owns: opening the database, looking after it (and going on without), the database's writer, and
+//! every worker's way to Redis. Each has a breaker of its own, whose changes are logged and counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use slog::{Logger, error, info, warn};
 use crate::breaker::{self, Breaker};
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
-use crate::cache::tiers::redis::RedisTier;
+use crate::cache::tiers::redis::{RedisTier, Standing};
 use crate::cache::{CacheTables, Rules};
 use crate::clock;
 use crate::config::{Secret, Settings};
-use crate::database;
+use crate::database::{Event, Store};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
 use crate::supervision::{Supervisor, spawn_watched};
@@ -32,10 +32,10 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Redis and the database, as far as they are there.
 #[derive(Clone)]
 pub(super) struct Stores {
-    database: Option<DatabaseTier>,
-    writer: Option<Writer>,
+    store: Store,
+    database: DatabaseTier,
     database_breaker: Breaker,
-    redis: Option<(Secret, Breaker)>,
+    redis: Option<(Secret, Arc<Standing>)>,
     log: Logger,
 }
 
@@ -47,20 +47,17 @@ impl Stores {
         _: &Supervisor,
     ) -> std::io::Result<Self> {
         let database_breaker = breaker("database", metrics, log);
-        let writer = open_database(settings, metrics, log)?;
-        let database = writer.as_ref().map(|(pool, writer)| {
-            DatabaseTier::new(pool.clone(), Arc::new(database_breaker.clone()), writer.clone())
-        });
-        let redis = settings.redis_url.clone().map(|url| (url, breaker("redis", metrics, log)));
-        let writer = writer.map(|(_, writer)| writer);
-        Ok(Self { database, writer, database_breaker, redis, log: log.clone() })
+        let (store, writer) = open_database(settings, metrics, log)?;
+        let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer);
+        let standing = || Arc::new(Standing::new(breaker("redis", metrics, log)));
+        let redis = settings.redis_url.clone().map(|url| (url, standing()));
+        Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
     /// The breakers of the stores that are there.
     pub(super) fn breakers(&self) -> Vec<Breaker> {
-        let database = self.database.as_ref().map(|_| self.database_breaker.clone());
-        let redis = self.redis.as_ref().map(|(_, breaker)| breaker.clone());
-        database.into_iter().chain(redis).collect()
+        let redis = self.redis.as_ref().map(|(_, standing)| standing.breaker().clone());
+        std::iter::once(self.database_breaker.clone()).chain(redis).collect()
     }
 
     /// The tables of the cache, without a way to Redis: that is each worker's own.
@@ -76,14 +73,14 @@ impl Stores {
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
         let rules = Rules { eager: cache.eager_percent, soft: cache.soft_timeout };
-        CacheTables::new(memory, self.database.clone(), counts, log.clone(), observer)
+        CacheTables::new(memory, Some(self.database.clone()), counts, log.clone(), observer)
             .with_rules(rules)
     }
 
     /// A new way to Redis, for the thread that asks.
     pub(super) fn redis_for_worker(&self) -> Option<RedisTier> {
-        let (url, breaker) = self.redis.as_ref()?;
-        RedisTier::new(url.expose(), Arc::new(breaker.clone()))
+        let (url, standing) = self.redis.as_ref()?;
+        RedisTier::new(url.expose(), Arc::clone(standing))
             .inspect_err(|problem| {
                 error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));
             })
@@ -94,26 +91,28 @@ impl Stores {
     /// Their breakers hear of it: that a store died, or is back, is known also while everything is
     /// answered from memory, and it is seldom a request that has to find out.
     pub(super) fn watch(&self, supervisor: &Supervisor) {
-        let (redis, database) = (self.redis_for_worker(), self.database.clone());
-        spawn_watched("store-watch", supervisor.observer(), async move {
+        let redis = self.redis_for_worker();
+        spawn_watched("redis-watch", supervisor.observer(), async move {
+            let Some(redis) = redis else { return };
             loop {
                 tokio::time::sleep(ASK_EVERY).await;
-                if let Some(redis) = &redis {
-                    // A store that is back proves it as often as its breaker wants, at once.
-                    while redis.ping().await.is_ok() && redis.is_avoided() {}
-                }
-                if let Some(database) = &database {
-                    while database.ping().await.is_ok() && database.is_avoided() {}
-                }
+                // A store that is back proves it as often as its breaker wants, at once.
+                while redis.ping().await.is_ok() && redis.is_avoided() {}
+            }
+        });
+        // Apart: to open a file may take a second.
+        let (store, tier, log) = (self.store.clone(), self.database.clone(), self.log.clone());
+        spawn_watched("database-watch", supervisor.observer(), async move {
+            loop {
+                tokio::time::sleep(ASK_EVERY).await;
+                look_after(&store, &tier, &log).await;
             }
         });
     }
 
     /// Waits until what was handed to the database is stored.
     pub(super) async fn flush(&self) {
-        if let Some(writer) = &self.writer {
-            writer.flush().await;
-        }
+        self.database.flush().await;
     }
 }
 
@@ -121,21 +120,11 @@ fn open_database(
     settings: &Settings,
     metrics: &Metrics,
     log: &Logger,
-) -> std::io::Result<Option<(database::Pool, Writer)>> {
+) -> std::io::Result<(Store, Writer)> {
     let path = &settings.database.path;
-    let opened = match database::open(path, settings.database.pool_size, clock::now()) {
-        Ok(opened) => opened,
-        Err(problem) => {
-            error!(log, "database cannot be used; going on without";
-                "file" => %path.display(), "error" => %problem);
-            return Ok(None);
-        }
-    };
-    if let Some(aside) = &opened.moved_aside {
-        error!(log, "file was no database; moved aside and begun anew";
-            "file" => %path.display(), "moved_to" => %aside.display());
-    }
-    info!(log, "database is open"; "file" => %path.display());
+    let size = settings.database.pool_size;
+    let (store, events) = Store::open(path, size, clock::monotonic(), clock::now());
+    tell(log, &events);
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {
         if let Err((rows, problem)) = outcome {
@@ -144,8 +133,35 @@ fn open_database(
             warn!(log, "rows could not be stored"; "count" => rows, "error" => problem);
         }
     });
-    let writer = Writer::start(opened.pool.clone(), report)?;
-    Ok(Some((opened.pool, writer)))
+    let writer = Writer::start(store.clone(), report)?;
+    Ok((store, writer))
+}
+
+/// Notices what happened to the file and deals with it, then asks for a sign of life.
+async fn look_after(store: &Store, tier: &DatabaseTier, log: &Logger) {
+    let (at, now, looked) = (clock::monotonic(), clock::now(), store.clone());
+    let events = tokio::task::spawn_blocking(move || looked.look_after(at, now)).await;
+    match events {
+        Ok(events) => tell(log, &events),
+        Err(died) => error!(log, "look after the database failed"; "error" => %died),
+    }
+    // A store that is back proves it as often as its breaker wants, at once.
+    while tier.ping().await.is_ok() && tier.is_avoided() {}
+}
+
+fn tell(log: &Logger, events: &[Event]) {
+    for event in events {
+        match event {
+            Event::Opened => info!(log, "database is open"),
+            Event::MovedAside(aside) => {
+                error!(log, "database file was broken; moved aside and begun anew";
+                    "moved_to" => %aside.display());
+            }
+            Event::Lost(reason) => {
+                error!(log, "database cannot be used; going on without"; "error" => reason);
+            }
+        }
+    }
 }
 
 fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {

@@ -9,6 +9,7 @@
 //! late result moves nothing. A permit that is dropped, or recorded without a verdict, gives its
 //! probe place back. No code of others runs under the lock: the listener is called after it.
 
+mod remembered;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,14 +20,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
+pub use remembered::Remembered;
 use state::Core;
 pub use trip::Settings;
 
 /// Whether calls flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = BreakerState)]
 pub enum State {
@@ -226,6 +229,18 @@ impl Breaker {
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.lock().snapshot(Arc::clone(&self.shared.name), now)
+    }
+
+    /// What a later process needs to go on from here.
+    #[must_use]
+    pub fn remember(&self, now: Instant, wall: Timestamp) -> Remembered {
+        self.lock().remember(now, wall)
+    }
+
+    /// Goes on where an earlier process stopped. For a breaker that is as new; the listener is told
+    /// nothing.
+    pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
+        self.with(|core| core.restore(saved, now, wall));
     }
 
     /// Whether calls are refused or rationed now, as far as is known without asking.

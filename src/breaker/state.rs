@@ -14,18 +14,18 @@ const PROBING_HINT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Core {
     settings: Settings,
-    trip: Trip,
-    phase: Phase,
+    pub(super) trip: Trip,
+    pub(super) phase: Phase,
     /// Begins anew with every change of state; permits of another era move nothing.
-    era: u64,
+    pub(super) era: u64,
     /// `None` until the first event: nothing here reads a clock.
-    since: Option<Instant>,
-    consecutive_failures: u64,
+    pub(super) since: Option<Instant>,
+    pub(super) consecutive_failures: u64,
     counts: Counts,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+pub(super) enum Phase {
     Closed,
     /// `until: None` is an admin's hold.
     Open {
@@ -220,7 +220,7 @@ impl Core {
         Change { from, to: self.state(), reason, open_for: None, sequence }
     }
 
-    const fn state(&self) -> State {
+    pub(super) const fn state(&self) -> State {
         match self.phase {
             Phase::Closed => State::Closed,
             Phase::Open { .. } => State::Open,

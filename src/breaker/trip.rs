@@ -67,7 +67,16 @@ pub(super) struct Trip {
     policy: Policy,
     open_times: EqualJittered,
     fresh_open_times: EqualJittered,
+    /// Open times taken from `open_times` since it was fresh.
+    openings: u32,
+    /// The number of failures in a row that trips.
+    failures: u32,
+    longest_open: Duration,
 }
+
+/// Openings in a row and failures in a row beyond which a restored count makes no difference that
+/// anybody sees: open times are at their longest, and no breaker is set to so many failures.
+const MOST_RESTORED: u32 = 1_000;
 
 impl Trip {
     pub(super) fn new(settings: &Settings) -> Self {
@@ -76,8 +85,8 @@ impl Trip {
         // The policies only say *that* it trips: with one back-off of our own, a trip by either of
         // them and a failed probe all lengthen the same open time.
         let signal = || backoff::constant(Duration::ZERO);
-        let consecutive =
-            failure_policy::consecutive_failures(settings.consecutive_failures.max(1), signal());
+        let failures = settings.consecutive_failures.max(1);
+        let consecutive = failure_policy::consecutive_failures(failures, signal());
         let rate = failure_policy::success_rate_over_time_window(
             required_success_rate(settings.failure_rate),
             settings.minimum_calls,
@@ -85,7 +94,14 @@ impl Trip {
             signal(),
         );
         let open_times = backoff::equal_jittered(open * SCALE, open_max * SCALE);
-        Self { policy: consecutive.or_else(rate), fresh_open_times: open_times.clone(), open_times }
+        Self {
+            policy: consecutive.or_else(rate),
+            fresh_open_times: open_times.clone(),
+            open_times,
+            openings: 0,
+            failures,
+            longest_open: open_max,
+        }
     }
 
     pub(super) fn succeeded(&mut self) {
@@ -99,6 +115,7 @@ impl Trip {
 
     /// How long the next opening lasts: between half and all of the doubled open time.
     pub(super) fn next_open_time(&mut self) -> Duration {
+        self.openings = self.openings.saturating_add(1);
         self.open_times.next().unwrap_or(LONGEST_OPEN * SCALE) / SCALE
     }
 
@@ -110,6 +127,37 @@ impl Trip {
     /// Forgets earlier openings: the next one lasts as long as a first one.
     pub(super) fn forget_openings(&mut self) {
         self.open_times = self.fresh_open_times.clone();
+        self.openings = 0;
+    }
+
+    /// Openings in a row, the present one included.
+    pub(super) const fn openings(&self) -> u32 {
+        self.openings
+    }
+
+    /// The longest open time there is.
+    pub(super) const fn longest_open(&self) -> Duration {
+        self.longest_open
+    }
+
+    /// The next opening lasts as long as one after so many in a row.
+    pub(super) fn restore_openings(&mut self, openings: u32) {
+        self.forget_openings();
+        for _ in 0..openings.min(MOST_RESTORED) {
+            self.next_open_time();
+        }
+    }
+
+    /// Forgets all calls and counts failures in a row instead, as many as do not trip it; the
+    /// answer is how many that were.
+    pub(super) fn restore_failures(&mut self, failures: u64) -> u64 {
+        self.forget_calls();
+        let most = self.failures.saturating_sub(1).min(MOST_RESTORED);
+        let failures = failures.min(u64::from(most));
+        for _ in 0..failures {
+            self.failed();
+        }
+        failures
     }
 }
 

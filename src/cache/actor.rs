@@ -1,19 +1,21 @@
 //! CacheActor: one per HTTP worker, over tables they all share.
 //!
 //! Owns: nothing but its way to the tables; a new incarnation is as good as the old one. Accepts:
-//! [`Lookup`], [`Fly`], [`Clear`]. Every handler decides at once; flights run as watched tasks.
+//! [`Lookup`], [`Fly`], [`Invalidate`]. Every handler decides at once; flights run as watched tasks.
 //! When overloaded or dead, [`CacheClient`](super::CacheClient) does the same on the tables.
 
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
 
+use super::clearing::Cleared;
 use super::entry::Entry;
 use super::flight::{Boarded, take_off};
 use super::freshness::Freshness;
+use super::invalidations::{Mode, Subject};
 use super::key::CacheKey;
 use super::plan::Plan;
-use super::tables::{CacheTables, Cleared};
+use super::tables::CacheTables;
 use crate::clock;
 
 /// The actor.
@@ -53,11 +55,12 @@ pub(super) struct Fly {
     pub(super) plan: Plan,
 }
 
-/// Drops every key that matches the glob from all tiers.
+/// Invalidates what was stored until now.
 #[derive(Debug, Message)]
 #[rtype(result = "Cleared")]
-pub(super) struct Clear {
-    pub(super) glob: String,
+pub(super) struct Invalidate {
+    pub(super) subject: Subject,
+    pub(super) mode: Mode,
     pub(super) reason: &'static str,
 }
 
@@ -77,11 +80,12 @@ impl Handler<Fly> for CacheActor {
     }
 }
 
-impl Handler<Clear> for CacheActor {
+impl Handler<Invalidate> for CacheActor {
     type Result = ResponseFuture<Cleared>;
 
-    fn handle(&mut self, message: Clear, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Invalidate, _: &mut Self::Context) -> Self::Result {
         let tables = self.tables.clone();
-        Box::pin(async move { tables.clear(&message.glob, message.reason).await })
+        let Invalidate { subject, mode, reason } = message;
+        Box::pin(async move { tables.invalidate(subject, mode, reason).await })
     }
 }

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::actor::{CacheActor, Clear, Fly, Lookup};
+use super::actor::{CacheActor, Fly, Invalidate, Lookup};
+use super::clearing::Cleared;
 use super::entry::Entry;
 use super::flight::{Boarded, take_off};
 use super::freshness::Freshness;
+use super::invalidations::{Mode, Subject};
 use super::key::CacheKey;
 use super::plan::{Plan, Urgency};
-use super::tables::{CacheTables, Cleared};
+use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
@@ -24,8 +26,8 @@ const ACTOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long nobody else begins the refresh that one caller has begun; the flight itself may take
 /// longer, whoever boards it then finds it under way.
 const LEASE: Duration = Duration::from_secs(1);
-/// Longest wait for a clean-up of all tiers.
-const CLEAR_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest wait for an invalidation, with which goes a walk through all tiers.
+const INVALIDATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a caller's question went past the tiers (RFC 9211, `fwd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,19 +181,25 @@ impl CacheClient {
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(lost()))).collect()
     }
 
-    /// Drops every key that matches the glob from all tiers.
+    /// Invalidates what was stored until now; `reason` is counted.
     ///
     /// # Errors
-    /// It took too long; part of it may be done.
-    pub async fn clear(&self, glob: &str, reason: &'static str) -> Result<Cleared, Failure> {
-        let message = Clear { glob: glob.to_owned(), reason };
-        match self.actor.ask(message, CLEAR_TIMEOUT).await {
+    /// It took too long: the invalidation is in force, but not everything is done.
+    pub async fn invalidate(
+        &self,
+        subject: Subject,
+        mode: Mode,
+        reason: &'static str,
+    ) -> Result<Cleared, Failure> {
+        let message = Invalidate { subject: subject.clone(), mode, reason };
+        match self.actor.ask(message, INVALIDATE_TIMEOUT).await {
             Ok(cleared) => Ok(cleared),
             Err(AskError::TooLate) => {
-                Err(Failure::new(FailureKind::DeadlineExceeded, "clearing the cache took too long"))
+                let reason = "invalidating took too long";
+                Err(Failure::new(FailureKind::DeadlineExceeded, reason))
             }
             Err(AskError::NotDelivered(_) | AskError::Died) => {
-                Ok(self.tables.clear(glob, reason).await)
+                Ok(self.tables.invalidate(subject, mode, reason).await)
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Owns: the match in memory, so that all three tiers drop the same keys. Backtracks only to the
 //! last star, so no pattern takes more than length times length steps.
 
+use std::str::Chars;
+
 /// A pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Glob(Vec<Part>);
@@ -52,30 +54,41 @@ impl Glob {
 
     /// Whether the whole of `text` matches.
     pub(super) fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().collect();
-        let (mut part, mut at) = (0, 0);
-        let mut star: Option<(usize, usize)> = None;
-        while let Some(c) = text.get(at) {
+        let (mut part, mut rest) = (0, text.chars());
+        // The part after the last star, and where in the text that begins.
+        let mut star: Option<(usize, Chars<'_>)> = None;
+        loop {
+            let mut ahead = rest.clone();
+            let Some(c) = ahead.next() else { break };
             match self.0.get(part) {
                 Some(Part::Any) => {
-                    star = Some((part, at));
                     part += 1;
+                    star = Some((part, rest.clone()));
                 }
-                Some(other) if other.accepts(*c) => {
+                Some(other) if other.accepts(c) => {
                     part += 1;
-                    at += 1;
+                    rest = ahead;
                 }
                 _ => {
                     // Let the last star take one more.
-                    let Some((star_part, star_at)) = star else { return false };
-                    star = Some((star_part, star_at + 1));
-                    part = star_part + 1;
-                    at = star_at + 1;
+                    let Some((after, from)) = &mut star else { return false };
+                    from.next();
+                    part = *after;
+                    rest = from.clone();
                 }
             }
         }
         self.0.iter().skip(part).all(|part| *part == Part::Any)
     }
+}
+
+/// Whether a pattern spares hardly anything: it matches at least nine in ten of a `sample` of keys.
+/// Judged by what it does rather than by its signs, since `*`, `*:*:*` and `[a-z]*` do the same.
+#[must_use]
+pub fn sweeps(pattern: &str, sample: &[String]) -> bool {
+    let glob = Glob::new(pattern);
+    let matched = sample.iter().filter(|key| glob.matches(key)).count();
+    matched.saturating_mul(10) >= sample.len().saturating_mul(9)
 }
 
 fn read_set(text: &str) -> Option<(Part, &str)> {
@@ -124,10 +137,43 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_matches_nearly_all_sweeps() {
+        let sample: Vec<_> =
+            (0..20).map(|number| format!("s:{}:{number:02}", number % 2)).collect();
+        for pattern in ["*", "s*", "*:*", "?:?:??", "[a-z]*", "*[0-9]", "s:[^x]:[0-1]*"] {
+            assert!(sweeps(pattern, &sample), "{pattern}");
+        }
+        for pattern in ["", "s", "s:1:*", "*:0?", "*5", "x*", "[^s]*"] {
+            assert!(!sweeps(pattern, &sample), "{pattern}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_pattern_is_safe(pattern in ".{0,40}", text in ".{0,80}") {
             let _matched: bool = Glob::new(&pattern).matches(&text);
+        }
+
+        /// Against the obvious recursion, on texts short enough for it.
+        #[test]
+        fn it_matches_what_the_definition_says(
+            pattern in "[ab*?]{0,7}", text in "[ab]{0,8}",
+        ) {
+            fn defined(pattern: &[u8], text: &[u8]) -> bool {
+                match (pattern, text) {
+                    ([], text) => text.is_empty(),
+                    ([b'*', rest @ ..], text) => {
+                        (0..=text.len()).any(|taken| defined(rest, &text[taken..]))
+                    }
+                    ([sign, rest @ ..], [c, after @ ..]) => {
+                        (*sign == b'?' || sign == c) && defined(rest, after)
+                    }
+                    (_, []) => false,
+                }
+            }
+            let expected = defined(pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(Glob::new(&pattern).matches(&text), expected);
         }
 
         #[test]

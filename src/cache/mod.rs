@@ -13,12 +13,15 @@
 //! bypassed by its client, which does the same on the shared tables.
 
 mod actor;
+mod arrears;
+mod clearing;
 mod client;
 mod entry;
 mod flight;
 mod flights;
 mod freshness;
 mod glob;
+pub mod invalidations;
 mod key;
 mod plan;
 mod setbacks;
@@ -30,11 +33,15 @@ mod throttle;
 pub mod tiers;
 
 pub use actor::{CacheActor, Lookup};
+pub use arrears::{Arrears, Missed};
+pub use clearing::Cleared;
 pub use client::{Answer, CacheClient, Forward};
 pub use entry::{Entry, Malformed, Times, Verdict};
 pub use freshness::Freshness;
+pub use glob::sweeps;
+pub use invalidations::{Invalidations, Mode, Rule, Subject};
 pub use key::CacheKey;
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question, Urgency};
-pub use tables::{CacheTables, Cleared, Rules};
+pub use tables::{CacheTables, Rules};
 pub use tag::{NotATag, Tag, check as check_tag};
 pub use tiers::Tier;

@@ -12,7 +12,7 @@ use cached::{Cached, LruCache};
 
 use super::key::CacheKey;
 use crate::clock::Timestamp;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 
 /// Keys remembered.
 const REMEMBERED: usize = 10_000;
@@ -57,9 +57,12 @@ impl Setbacks {
         if setback.until <= now {
             return None;
         }
-        let left = setback.until.since(now);
-        let told = setback.failure.retry_after.unwrap_or_default();
-        Some(setback.failure.clone().retry_after(Some(left.max(told))))
+        let mut failure = setback.failure.clone();
+        if failure.kind != FailureKind::UpstreamRejected {
+            let left = setback.until.since(now);
+            failure.retry_after = Some(left.max(failure.retry_after.unwrap_or_default()));
+        }
+        Some(failure)
     }
 
     /// Notes a failure; says until when the key is left alone.
@@ -71,6 +74,10 @@ impl Setbacks {
         now: Timestamp,
         chance: f64,
     ) -> Timestamp {
+        if failure.kind == FailureKind::CircuitOpen {
+            // The source was not asked: that says nothing about the key, and asking again is free.
+            return now.plus(FIRST_EMPTY.mul_f64(1.0 + 0.5 * chance));
+        }
         let mut table = self.table();
         let before = table.cache_get(key).map_or(0, |setback| setback.failures);
         let failures = before.saturating_add(1);
@@ -92,7 +99,6 @@ impl Setbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::FailureKind;
 
     fn down() -> Failure {
         Failure::new(FailureKind::UpstreamUnavailable, "down")

@@ -1,19 +1,19 @@
 //! What every CacheActor works on: the tiers and the flights, older than any actor.
 //!
-//! Owns: storing in all tiers, looking through them, dropping from them. Every failure of a tier
-//! ends here as a miss with a count; only a clean-up reports what it could not reach.
+//! Owns: storing in all tiers and looking through them. Every failure of a tier ends here as a miss
+//! with a count.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde::Serialize;
 use slog::{Logger, debug, warn};
-use utoipa::ToSchema;
 
-use super::entry::{Entry, Verdict};
+use super::arrears::Arrears;
+use super::entry::Entry;
 use super::flights::Flights;
 use super::freshness::{Freshness, judge};
+use super::invalidations::Invalidations;
 use super::key::CacheKey;
 use super::setbacks::Setbacks;
 use super::throttle::Throttle;
@@ -40,10 +40,14 @@ pub struct CacheTables {
     pub log: Logger,
     /// Told of flights that die.
     pub observer: Arc<dyn Observer>,
+    /// What has been invalidated.
+    pub invalidations: Invalidations,
     /// When what is stale is used, and when what is fresh is renewed.
     pub(super) rules: Rules,
     pub(super) throttle: Throttle,
     pub(super) setbacks: Arc<Setbacks>,
+    /// What Redis missed while it was away.
+    pub arrears: Arc<Arrears>,
     flights: Arc<Flights>,
 }
 
@@ -71,20 +75,6 @@ pub(super) struct Kept {
     pub(super) question: Option<Arc<str>>,
 }
 
-/// What a clean-up did in each tier.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Cleared {
-    /// Entries dropped from memory.
-    pub memory: usize,
-    /// Entries dropped from Redis.
-    pub redis: u64,
-    /// Rows dropped from the database.
-    pub database: usize,
-    /// Tiers that could not be reached: they may still hold what was to be dropped.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
-}
-
 impl CacheTables {
     /// Tables over the given tiers, with nothing in flight.
     #[must_use]
@@ -102,9 +92,11 @@ impl CacheTables {
             metrics,
             log,
             observer,
+            invalidations: Invalidations::default(),
             rules: Rules::default(),
             throttle: Throttle::new(clock::monotonic()),
             setbacks: Arc::new(Setbacks::new()),
+            arrears: Arc::new(Arrears::new()),
             flights: Arc::new(Flights::new()),
         }
     }
@@ -121,11 +113,11 @@ impl CacheTables {
         Self { redis, ..self.clone() }
     }
 
-    /// Names of the tiers that are configured but avoided now.
+    /// Names of the tiers that are avoided now or take no writes.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
-        let redis = self.redis.as_ref().is_some_and(RedisTier::is_avoided);
-        let database = self.database.as_ref().is_none_or(DatabaseTier::is_avoided);
+        let redis = self.redis.as_ref().is_some_and(|r| r.is_avoided() || r.refuses_writes());
+        let database = self.database.as_ref().is_none_or(|d| d.is_avoided() || d.refuses_writes());
         let tiers = [(Tier::Redis, redis), (Tier::Database, database)];
         tiers.iter().filter(|(_, down)| *down).map(|(tier, _)| tier.label()).collect()
     }
@@ -140,8 +132,11 @@ impl CacheTables {
     }
 
     /// What an entry is good for now.
-    pub(super) fn judge(&self, _key: &CacheKey, entry: &Entry, now: Timestamp) -> Freshness {
-        judge(entry, Verdict::Valid, self.rules.eager, now)
+    pub(super) fn judge(&self, key: &CacheKey, entry: &Entry, now: Timestamp) -> Freshness {
+        let verdict = entry.verdict(self.invalidations.version(), || {
+            self.invalidations.verdict(key.as_str(), &entry.tags, entry.times.stored_at)
+        });
+        judge(entry, verdict, self.rules.eager, now)
     }
 
     /// Keys being loaded now.
@@ -156,12 +151,14 @@ impl CacheTables {
 
     /// Hands entries that are in memory to the tiers behind; waits for Redis, not for SQL.
     pub(super) async fn store(&self, kind: &'static str, kept: &[Kept]) {
+        let encoded: Vec<Bytes> = kept.iter().map(|one| one.entry.encode(&one.key)).collect();
         if let Some(database) = &self.database {
-            for Kept { key, entry, .. } in kept {
+            for (Kept { key, entry, question }, encoded) in kept.iter().zip(&encoded) {
                 let row = Row {
                     key: key.clone(),
                     kind,
-                    entry: entry.encode(key),
+                    entry: encoded.clone(),
+                    question: question.clone(),
                     stored_at: entry.times.stored_at,
                     stale_until: entry.times.stale_until,
                 };
@@ -170,13 +167,36 @@ impl CacheTables {
                 }
             }
         }
-        let Some(redis) = &self.redis else { return };
-        for Kept { key, entry, .. } in kept {
-            let started = clock::monotonic();
-            let stored = redis.put(key, entry, clock::now()).await;
-            self.took(kind, "put_redis", started);
-            if let Err(error) = stored {
-                self.metrics.writes_dropped(Tier::Redis.label(), 1);
+        if let Some(redis) = &self.redis {
+            self.store_in_redis(redis, kind, kept, &encoded).await;
+        }
+    }
+
+    /// What Redis does not take now it is brought when it is back.
+    async fn store_in_redis(
+        &self,
+        redis: &RedisTier,
+        kind: &'static str,
+        kept: &[Kept],
+        encoded: &[Bytes],
+    ) {
+        let (started, now) = (clock::monotonic(), clock::now());
+        let wanted: Vec<_> = kept
+            .iter()
+            .zip(encoded)
+            .map(|(one, bytes)| {
+                (one.key.clone(), bytes.clone(), one.entry.times.stale_until.since(now))
+            })
+            .collect();
+        let stored = redis.put_many(&wanted).await;
+        self.took(kind, "put_redis", started);
+        match stored {
+            Ok(()) => kept.iter().for_each(|one| self.arrears.forget(&one.key)),
+            Err(error) => {
+                let lost = kept.iter().zip(encoded).map(|(one, bytes)| {
+                    self.arrears.missed(&one.key, bytes.clone(), one.entry.times.stale_until)
+                });
+                self.metrics.writes_dropped(Tier::Redis.label(), lost.sum());
                 self.tier_failed(kind, Tier::Redis, &error);
             }
         }
@@ -236,8 +256,7 @@ impl CacheTables {
             .map(|key| {
                 let bytes = found.next().flatten();
                 let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
-                let usable =
-                    entry.filter(|entry| judge(entry, Verdict::Valid, 0, now) != Freshness::Dead);
+                let usable = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
                 if usable.is_none() {
                     self.metrics.tier_miss(kind, tier.label());
                 }
@@ -246,10 +265,9 @@ impl CacheTables {
             .collect()
     }
 
-    fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
+    pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
         Entry::decode(bytes, key)
             .map_err(|problem| {
-                // Not dropped from its store here: the load that follows overwrites it.
                 self.metrics.corrupt_entry(tier.label());
                 warn!(self.log, "corrupt cache entry ignored"; "tier" => tier.label(),
                     "key" => %key, "problem" => %problem);
@@ -262,36 +280,6 @@ impl CacheTables {
             self.metrics.error(kind, tier.label());
         }
         debug!(self.log, "cache tier failed"; "tier" => tier.label(), "error" => %error);
-    }
-
-    /// Drops every key that matches the glob from all tiers; `reason` is counted.
-    pub(super) async fn clear(&self, glob: &str, reason: &'static str) -> Cleared {
-        let pattern = super::glob::Glob::new(glob);
-        let mut cleared = Cleared {
-            memory: self.memory.remove_matching(|k| pattern.matches(k)),
-            ..Cleared::default()
-        };
-        if let Some(redis) = &self.redis {
-            match redis.remove_matching(glob).await {
-                Ok(count) => cleared.redis = count,
-                Err(error) => self.unreached(Tier::Redis, &error, &mut cleared),
-            }
-        }
-        if let Some(database) = &self.database {
-            match database.remove_matching(glob.to_owned()).await {
-                Ok(count) => cleared.database = count,
-                Err(error) => self.unreached(Tier::Database, &error, &mut cleared),
-            }
-        }
-        let most = cleared.memory.max(cleared.database);
-        let most = u64::try_from(most).unwrap_or(u64::MAX).max(cleared.redis);
-        self.metrics.invalidated("all", reason, most);
-        cleared
-    }
-
-    fn unreached(&self, tier: Tier, error: &TierError, cleared: &mut Cleared) {
-        warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
-        cleared.unreached.push(tier.label());
     }
 }
 

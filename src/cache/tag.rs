@@ -56,9 +56,17 @@ pub fn check(text: &str) -> Result<(), NotATag> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotATag;
 
+impl NotATag {
+    /// What would be right.
+    #[must_use]
+    pub fn allowed(self) -> String {
+        format!("word:value, such as product:1005001, up to {LONGEST} bytes without white space")
+    }
+}
+
 impl fmt::Display for NotATag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "is no tag; allowed: word:value, such as product:1005001, up to {LONGEST} bytes")
+        write!(f, "is no tag; allowed: {}", self.allowed())
     }
 }
 

@@ -24,44 +24,52 @@ const PATIENCE: u32 = 5;
 const BUSY: Duration = Duration::from_millis(100);
 
 /// Why a load is not begun, and when it may be worth asking again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Held {
     /// Too many background loads are in the air.
     Busy(Duration),
-    /// The source fails.
-    Failing(Duration),
+    /// The source fails, lately so.
+    Failing(Duration, Option<Failure>),
 }
 
 impl Held {
     /// The word for logs and metrics.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Busy(_) => "busy",
-            Self::Failing(_) => "failing",
+            Self::Failing(..) => "failing",
         }
     }
 
     /// When to ask again.
-    pub(super) const fn wait(self) -> Duration {
+    pub(super) const fn wait(&self) -> Duration {
         match self {
-            Self::Busy(wait) | Self::Failing(wait) => wait,
+            Self::Busy(wait) | Self::Failing(wait, _) => *wait,
         }
     }
 
-    /// As those are told who have nothing.
-    pub(super) fn failure(self) -> Failure {
-        Failure::new(FailureKind::UpstreamUnavailable, "held back while the upstream fails")
-            .retry_after(Some(self.wait()))
+    /// As those are told who have nothing: as the last that was told.
+    pub(super) fn failure(&self) -> Failure {
+        let last = match self {
+            Self::Busy(_) | Self::Failing(_, None) => {
+                Failure::new(FailureKind::UpstreamUnavailable, "held back while the upstream fails")
+            }
+            Self::Failing(_, Some(last)) => last.clone(),
+        };
+        let wait = last.retry_after.unwrap_or_default().max(self.wait());
+        last.retry_after(Some(wait))
     }
 }
 
-/// What a failure says about its source; `None` when it is ours or the caller's.
-pub(super) const fn speaks_of_source(failure: &Failure) -> Option<bool> {
+/// Whether a failure is news about its source. An open circuit is none: it was not asked. The rest
+/// is ours, or the caller's.
+const fn is_news(failure: &Failure) -> bool {
     match failure.kind {
-        FailureKind::UpstreamUnavailable
-        | FailureKind::CircuitOpen
-        | FailureKind::DeadlineExceeded => Some(false),
-        FailureKind::UpstreamRejected | FailureKind::Overloaded | FailureKind::Internal => None,
+        FailureKind::UpstreamUnavailable | FailureKind::DeadlineExceeded => true,
+        FailureKind::CircuitOpen
+        | FailureKind::UpstreamRejected
+        | FailureKind::Overloaded
+        | FailureKind::Internal => false,
     }
 }
 
@@ -70,13 +78,14 @@ pub(super) const fn speaks_of_source(failure: &Failure) -> Option<bool> {
 struct State {
     refreshes: u32,
     failures: u32,
+    last: Option<Failure>,
     probes: f64,
     counted_at: Instant,
 }
 
 impl State {
     const fn new(now: Instant) -> Self {
-        Self { refreshes: 0, failures: 0, probes: PROBES_A_SECOND, counted_at: now }
+        Self { refreshes: 0, failures: 0, last: None, probes: PROBES_A_SECOND, counted_at: now }
     }
 
     fn admit(&mut self, urgency: Urgency, now: Instant) -> Result<(), Held> {
@@ -99,20 +108,26 @@ impl State {
         self.probes = (self.probes + passed * PROBES_A_SECOND).min(PROBES_A_SECOND);
         if self.probes < 1.0 {
             let wait = Duration::from_secs_f64((1.0 - self.probes) / PROBES_A_SECOND);
-            return Err(Held::Failing(wait));
+            return Err(Held::Failing(wait, self.last.clone()));
         }
         self.probes -= 1.0;
         Ok(())
     }
 
-    fn end(&mut self, urgency: Urgency, healthy: Option<bool>) {
+    fn end(&mut self, urgency: Urgency, ended: Option<Result<(), Failure>>) {
         if urgency != Urgency::Client {
             self.refreshes = self.refreshes.saturating_sub(1);
         }
-        match healthy {
-            Some(true) => self.failures = 0,
-            Some(false) => self.failures = self.failures.saturating_add(1),
+        match ended {
             None => {}
+            Some(Ok(())) => (self.failures, self.last) = (0, None),
+            Some(Err(failure)) => {
+                let news = u32::from(is_news(&failure));
+                self.failures = self.failures.saturating_add(news);
+                if news > 0 || failure.kind == FailureKind::CircuitOpen {
+                    self.last = Some(failure);
+                }
+            }
         }
     }
 }
@@ -127,7 +142,7 @@ pub(super) struct Throttle(Arc<Mutex<State>>);
 pub(super) struct Pass {
     throttle: Throttle,
     urgency: Urgency,
-    healthy: Option<bool>,
+    ended: Option<Result<(), Failure>>,
 }
 
 impl Throttle {
@@ -141,7 +156,7 @@ impl Throttle {
     /// It must wait.
     pub(super) fn admit(&self, urgency: Urgency, now: Instant) -> Result<Pass, Held> {
         self.state().admit(urgency, now)?;
-        Ok(Pass { throttle: self.clone(), urgency, healthy: None })
+        Ok(Pass { throttle: self.clone(), urgency, ended: None })
     }
 
     /// Whether the last that was heard of the source was a failure.
@@ -155,15 +170,15 @@ impl Throttle {
 }
 
 impl Pass {
-    /// Says how it went: `None` when that says nothing about the source.
-    pub(super) fn record(mut self, healthy: Option<bool>) {
-        self.healthy = healthy;
+    /// Says how it went.
+    pub(super) fn record(mut self, ended: Result<(), &Failure>) {
+        self.ended = Some(ended.map_err(Clone::clone));
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.throttle.state().end(self.urgency, self.healthy);
+        self.throttle.state().end(self.urgency, self.ended.take());
     }
 }
 
@@ -172,6 +187,10 @@ mod tests {
     use super::*;
     use crate::clock;
     use proptest::prelude::*;
+
+    fn down() -> Failure {
+        Failure::new(FailureKind::UpstreamUnavailable, "down")
+    }
 
     fn at(start: Instant, millis: u64) -> Instant {
         start + Duration::from_millis(millis)
@@ -184,10 +203,10 @@ mod tests {
         let passes: Vec<_> =
             (0..200).filter_map(|_| throttle.admit(Urgency::Refresh, start).ok()).collect();
         assert_eq!(passes.len(), 6);
-        passes.into_iter().for_each(|pass| pass.record(Some(false)));
+        passes.into_iter().for_each(|pass| pass.record(Err(&down())));
         let probes = (0..1_000)
             .filter_map(|ms| throttle.admit(Urgency::Refresh, at(start, ms)).ok())
-            .map(|pass| pass.record(Some(false)));
+            .map(|pass| pass.record(Err(&down())));
         assert_eq!(probes.count(), 3, "two at once and one more within the second");
     }
 
@@ -196,14 +215,15 @@ mod tests {
         let start = clock::monotonic();
         let throttle = Throttle::new(start);
         for _ in 0..PATIENCE {
-            throttle.admit(Urgency::Client, start).unwrap().record(Some(false));
+            throttle.admit(Urgency::Client, start).unwrap().record(Err(&down()));
         }
-        throttle.admit(Urgency::Client, start).unwrap().record(Some(false));
+        throttle.admit(Urgency::Client, start).unwrap().record(Err(&down()));
         let last = throttle.admit(Urgency::Client, start).unwrap();
         let held = throttle.admit(Urgency::Client, start).unwrap_err();
-        assert_eq!(held, Held::Failing(Duration::from_millis(500)));
+        assert_eq!(held, Held::Failing(Duration::from_millis(500), Some(down())));
+        assert_eq!(held.failure(), down().retry_after(Some(Duration::from_millis(500))));
         assert!(throttle.is_failing());
-        last.record(Some(true));
+        last.record(Ok(()));
         let free: Vec<_> = (0..100).map(|_| throttle.admit(Urgency::Client, start)).collect();
         assert!(free.iter().all(Result::is_ok));
     }
@@ -213,7 +233,8 @@ mod tests {
         let start = clock::monotonic();
         let throttle = Throttle::new(start);
         for _ in 0..100 {
-            throttle.admit(Urgency::Refresh, start).unwrap().record(None);
+            let ours = Failure::new(FailureKind::CircuitOpen, "not asked");
+            throttle.admit(Urgency::Refresh, start).unwrap().record(Err(&ours));
             drop(throttle.admit(Urgency::Refresh, start).unwrap());
         }
         assert!(!throttle.is_failing());
@@ -226,7 +247,7 @@ mod tests {
         fn places_come_back_and_probes_are_few(events in prop::collection::vec((0..3_u8, 0..400_u64), 1..300)) {
             let start = clock::monotonic();
             let throttle = Throttle::new(start);
-            throttle.admit(Urgency::Refresh, start).unwrap().record(Some(false));
+            throttle.admit(Urgency::Refresh, start).unwrap().record(Err(&down()));
             let (mut now, mut flying, mut admitted) = (0, Vec::new(), Vec::new());
             for (event, wait) in events {
                 now += wait;
@@ -235,7 +256,7 @@ mod tests {
                         admitted.push(now);
                         flying.push(pass);
                     },
-                    _ => if let Some(pass) = flying.pop() { pass.record(Some(false)); },
+                    _ => if let Some(pass) = flying.pop() { pass.record(Err(&down())); },
                 }
                 prop_assert!(flying.len() <= 6);
                 prop_assert_eq!(throttle.state().refreshes as usize, flying.len());

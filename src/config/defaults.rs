@@ -85,6 +85,7 @@ fn cache() -> Cache {
         negative_ttl: Duration::from_secs(60),
         memory_items: 1_000,
         memory_bytes: 104_857_600,
+        last_resort_catalog: None,
     }
 }
 

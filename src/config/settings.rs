@@ -140,6 +140,8 @@ pub struct Cache {
     pub memory_items: usize,
     /// `MAX_MEMORY_CACHE_BYTES`.
     pub memory_bytes: u64,
+    /// `LAST_RESORT_CATALOG`; `None` means that there is no last resort.
+    pub last_resort_catalog: Option<PathBuf>,
 }
 
 /// Keys.

@@ -57,6 +57,7 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("CACHE_NEGATIVE_TTL", "60"),
         ("MAX_MEMORY_CACHE_ITEMS", "1000"),
         ("MAX_MEMORY_CACHE_BYTES", "104857600"),
+        ("LAST_RESORT_CATALOG", "none"),
         ("ADMIN_API_KEY", "none"),
         ("REQUIRE_API_KEY", "false"),
         ("RATE_LIMIT_ENABLED", "true"),

@@ -1,36 +1,38 @@
 //! Runs the built-in migrations.
 //!
-//! Owns: bringing a schema up to date. A failed step leaves the schema at the last good one.
+//! Owns: bringing a schema up to date. A failed step leaves the schema as it was.
 
-use std::fmt;
-
+use diesel::result::Error;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::pool::Connection;
+use super::error::DatabaseError;
+use super::opening::Connection;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
-
-/// A migration could not be run.
-#[derive(Debug)]
-pub struct MigrationError(String);
-
-impl fmt::Display for MigrationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "migration failed: {}", self.0)
-    }
-}
-
-impl std::error::Error for MigrationError {}
 
 /// Runs every pending migration; returns their names.
 ///
 /// # Errors
-/// The database refused one; earlier ones stay applied.
-pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, MigrationError> {
-    connection
-        .run_pending_migrations(MIGRATIONS)
-        .map(|done| done.iter().map(ToString::to_string).collect())
-        .map_err(|error| MigrationError(error.to_string()))
+/// The database refused one; none is applied.
+pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
+    let pending = connection.has_pending_migration(MIGRATIONS).map_err(DatabaseError::new)?;
+    if !pending {
+        return Ok(Vec::new());
+    }
+    // One transaction that begins with the write lock: of several processes one migrates, the
+    // others find it done.
+    let mut outcome = Ok(Vec::new());
+    let committed = connection.immediate_transaction(|connection| {
+        outcome = connection
+            .run_pending_migrations(MIGRATIONS)
+            .map(|done| done.iter().map(ToString::to_string).collect())
+            .map_err(|error| DatabaseError::new(format!("migration failed: {error}")));
+        if outcome.is_ok() { Ok(()) } else { Err(Error::RollbackTransaction) }
+    });
+    match (committed, outcome) {
+        (Err(error), Ok(_)) => Err(DatabaseError::new(error)),
+        (_, outcome) => outcome,
+    }
 }
 
 #[cfg(test)]
@@ -41,9 +43,17 @@ mod tests {
     #[test]
     fn steps_go_up_and_down_and_up_again() {
         let mut connection = Connection::establish(":memory:").unwrap();
-        assert!(!migrate(&mut connection).unwrap().is_empty());
+        assert_eq!(migrate(&mut connection).unwrap().len(), 2);
         assert!(migrate(&mut connection).unwrap().is_empty(), "nothing is pending");
         connection.revert_all_migrations(MIGRATIONS).unwrap();
-        assert!(!migrate(&mut connection).unwrap().is_empty());
+        assert_eq!(migrate(&mut connection).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_step_alone_can_be_taken_back() {
+        let mut connection = Connection::establish(":memory:").unwrap();
+        migrate(&mut connection).unwrap();
+        connection.revert_last_migration(MIGRATIONS).unwrap();
+        assert_eq!(migrate(&mut connection).unwrap().len(), 1);
     }
 }

@@ -33,6 +33,8 @@ const AROUND: usize = 512;
 const BEFORE: &str = "{\"success\":true,\"data\":";
 const BETWEEN: &str = ",\"metadata\":{";
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const BYPASSED: &str = "breakwater; fwd=bypass";
+const BYPASSED_LAST_RESORT: &str = "breakwater; fwd=bypass; detail=last_resort";
 const SECONDS: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
@@ -51,6 +53,7 @@ pub fn answer(
     integration: Integration,
     tiers_down: &[&'static str],
 ) -> HttpResponse {
+    let last_resort = served.last_resort;
     let mut after = String::with_capacity(AROUND);
     after.push_str(BETWEEN);
     metadata(&mut after, context, clock::monotonic());
@@ -62,14 +65,15 @@ pub fn answer(
     let headers = response.headers_mut();
     if let Some(origin) = served.origin {
         context.tier.set(Some(origin.tier));
-        if let Ok(value) = HeaderValue::try_from(cache_status(&origin)) {
+        if let Ok(value) = HeaderValue::try_from(cache_status(&origin, last_resort)) {
             headers.insert(CACHE_STATUS, value);
         }
         if origin.tier != Tier::Upstream {
             headers.insert(header::AGE, HeaderValue::from(origin.age.as_secs()));
         }
     } else {
-        headers.insert(CACHE_STATUS, HeaderValue::from_static("breakwater; fwd=bypass"));
+        let status = if last_resort { BYPASSED_LAST_RESORT } else { BYPASSED };
+        headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
     }
     response
 }
@@ -213,6 +217,14 @@ thread_local! {
     static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
+/// RFC 3339 in UTC, to the millisecond, for times within data.
+#[must_use]
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    let mut text = String::new();
+    timestamp(&mut text, at);
+    text
+}
+
 /// RFC 3339 in UTC, to the millisecond.
 fn timestamp(body: &mut String, at: Timestamp) {
     let (second, millisecond) =
@@ -229,9 +241,10 @@ fn timestamp(body: &mut String, at: Timestamp) {
     debug_assert!(written.is_ok());
 }
 
-fn cache_status(origin: &Origin) -> String {
+fn cache_status(origin: &Origin, last_resort: bool) -> String {
     let collapsed = if origin.collapsed { "; collapsed" } else { "" };
     match origin.tier {
+        Tier::Upstream if last_resort => "breakwater; fwd=miss; detail=last_resort".to_owned(),
         Tier::Upstream => {
             let forward = match origin.forward {
                 Forward::Miss => "miss",

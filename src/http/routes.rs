@@ -90,8 +90,8 @@ pub const ADDRESSES: &[Address] = addresses! {
     "/openapi-gpt.json", General: get documents::openapi_gpt;
     "/docs", General: get documents::page;
 
-    "/api/cache/clear", General: post admin::clear_cache;
-    "/admin/cache/invalidate", General: post admin::invalidate;
+    "/api/cache/clear", General: post admin::cache::clear_cache;
+    "/admin/cache/invalidate", General: post admin::cache::invalidate;
     "/admin/actors", General: get admin::actors;
     "/admin/breakers", General: get admin::breakers;
     "/admin/breakers/{name}/{action}", General: post admin::move_breaker;

@@ -40,6 +40,7 @@ struct Inner {
     invalidations: Labelled<Counter, 2>,
     evictions: Counter,
     warmed: Counter,
+    last_resort: Counter,
     served_age: DurationHistogram,
     entries: Labelled<Gauge, 1>,
     bytes: Labelled<Gauge, 1>,
@@ -98,6 +99,10 @@ impl CacheMetrics {
             evictions: registrar
                 .counter("cache_evictions", "Entries that left the memory tier to make room"),
             warmed: registrar.counter("cache_warmed", "Entries loaded before they were asked for"),
+            last_resort: registrar.counter(
+                "last_resort_answers",
+                "Answers made from the catalogue file because everything else had failed",
+            ),
             served_age: registrar.durations(
                 "cache_served_age",
                 "Age of the entries answered with",
@@ -169,6 +174,11 @@ impl CacheMetrics {
     /// Counts entries loaded before they were asked for.
     pub fn warmed(&self, entries: u64) {
         self.inner.warmed.inc_by(entries);
+    }
+
+    /// Counts an answer made from the catalogue of the last resort.
+    pub fn answered_last_resort(&self) {
+        self.inner.last_resort.inc();
     }
 
     /// Notes the age of an entry answered with.

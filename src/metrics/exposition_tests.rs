@@ -16,6 +16,7 @@ fn touched() -> Metrics {
     let upstream = metrics.upstream();
     upstream.called("aliexpress.affiliate.product.query", "ok", ms);
     upstream.retried();
+    upstream.background_refused("refresh", "kept_for_clients");
     upstream.budget_remaining(4_999);
     upstream.breaker_moved("aliexpress", BreakerState::Open);
     upstream.cache_breaker_state("redis", BreakerState::HalfOpen);
@@ -103,6 +104,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     http_request_duration_seconds histogram method,route
     http_requests_in_flight gauge
     http_requests_total counter method,route,status
+    last_resort_answers_total counter
     log_lines_dropped_total counter
     products_dropped_total counter reason
     rate_limit_abuse_detected_total counter pattern
@@ -110,6 +112,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     rate_limit_hits_total counter endpoint,type
     rate_limit_whitelist_size gauge
     response_compressed_bytes_total counter
+    upstream_background_refused_total counter priority,reason
     upstream_budget_remaining gauge
     upstream_call_duration_seconds histogram
     upstream_calls_total counter method,outcome
@@ -137,6 +140,7 @@ fn every_name_of_the_contract_is_there() {
         "upstream_calls_total{method=\"aliexpress.affiliate.product.query\",outcome=\"ok\"} 1",
         "upstream_call_duration_seconds_count 1",
         "upstream_retries_total 1",
+        "upstream_background_refused_total{priority=\"refresh\",reason=\"kept_for_clients\"} 1",
         "upstream_budget_remaining 4999",
         "rate_limit_hits_total{endpoint=\"/api/products/search\",type=\"ip\"} 1",
         "rate_limit_abuse_detected_total{pattern=\"repeated_query\"} 1",

@@ -18,6 +18,7 @@ pub struct UpstreamMetrics {
     calls: Labelled<Counter, 2>,
     duration: DurationHistogram,
     retries: Counter,
+    background_refused: Labelled<Counter, 2>,
     budget_remaining: Gauge,
     breaker_state: Labelled<Gauge, 1>,
     cache_breaker_state: Labelled<Gauge, 1>,
@@ -39,6 +40,11 @@ impl UpstreamMetrics {
                 DurationHistogram::latency,
             ),
             retries: registrar.counter("upstream_retries", "Attempts after the first of a call"),
+            background_refused: registrar.counters(
+                "upstream_background_refused",
+                "Calls for a refresh or for warming that were not made, for the sake of clients or a ban",
+                ["priority", "reason"],
+            ),
             budget_remaining: registrar
                 .gauge("upstream_budget_remaining", "Calls left of today's budget"),
             breaker_state: registrar.gauges(
@@ -80,6 +86,18 @@ impl UpstreamMetrics {
     /// Counts an attempt after the first.
     pub fn retried(&self) {
         self.retries.inc();
+    }
+
+    /// Counts a call that nobody waited for and that was not made. `priority` is `refresh` or
+    /// `warming`, `reason` the pacing's label.
+    pub fn background_refused(&self, priority: &'static str, reason: &'static str) {
+        self.background_refused.at([priority, reason]).inc();
+    }
+
+    /// Calls that nobody waited for and that were not made, so far.
+    #[must_use]
+    pub fn background_refusals(&self, priority: &'static str, reason: &'static str) -> u64 {
+        self.background_refused.at([priority, reason]).get()
     }
 
     /// Sets how many calls are left of today's budget.

@@ -217,22 +217,6 @@ pub struct Order {
     pub settled_currency: Option<String>,
 }
 
-/// Tags by which entries holding these products are invalidated: `product:ID` and `category:ID`,
-/// each once, sorted.
-#[must_use]
-pub fn tags(products: &[Product]) -> Vec<String> {
-    let mut tags: Vec<String> = products
-        .iter()
-        .flat_map(|product| {
-            let category = product.category_id.as_ref().map(|id| format!("category:{id}"));
-            std::iter::once(format!("product:{}", product.product_id)).chain(category)
-        })
-        .collect();
-    tags.sort_unstable();
-    tags.dedup();
-    tags
-}
-
 /// A length as a count.
 pub(super) fn count_of(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)

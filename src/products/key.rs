@@ -38,6 +38,17 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Search,
+        Self::Hot,
+        Self::Details,
+        Self::Categories,
+        Self::Link,
+        Self::SmartMatch,
+        Self::Orders,
+    ];
+
     /// As it stands in a key.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -70,6 +81,19 @@ pub fn details_key(product_id: u64, target: &Target, validate: bool) -> String {
 pub fn link_key(source: &str, tracking_id: &str, ship_to: Option<&str>) -> String {
     let request = methods::link_generate(&[source.to_owned()], tracking_id, ship_to);
     key(Operation::Link, &request, true)
+}
+
+/// Keys as there could be, some of every operation: what a pattern does to them is what it would do
+/// to a full cache.
+#[must_use]
+pub fn sample() -> Vec<String> {
+    let numbers = 0..16_u32;
+    let keys = |number: u32| {
+        let params = [("number", number.to_string())].into();
+        let request = Request { method: "sample", params };
+        Operation::ALL.map(|operation| key(operation, &request, true))
+    };
+    numbers.flat_map(keys).collect()
 }
 
 fn with_variant(operation: Operation, request: &Request, variant: &str) -> String {

@@ -16,16 +16,19 @@ pub mod dropped;
 pub mod input;
 pub mod invalid;
 pub mod key;
+pub mod last_resort;
 pub mod links;
 pub mod orders;
 pub mod product;
 pub mod quality;
 pub mod query;
+pub mod question;
 pub mod search;
 pub mod service;
 pub mod smart;
 pub mod smart_match;
 pub mod smart_query;
+pub mod tags;
 
 pub use invalid::InvalidField;
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::{DEGRADED_VALIDATION, Digested, SearchData, count_of};
@@ -18,12 +19,24 @@ use crate::upstream::aliexpress::methods::{self, ProductQuery};
 use crate::upstream::aliexpress::wire;
 
 /// Where to search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Among {
     /// All products.
     All,
     /// Products with a raised commission.
     Hot,
+}
+
+impl Among {
+    /// The operation that searches there.
+    #[must_use]
+    pub const fn operation(self) -> Operation {
+        match self {
+            Self::All => Operation::Search,
+            Self::Hot => Operation::Hot,
+        }
+    }
 }
 
 /// A search that was checked and has its keys: what is left to do is to look it up. Cheap to clone.
@@ -43,12 +56,8 @@ impl Prepared {
     /// Prepares a valid search.
     #[must_use]
     pub fn new(query: SearchQuery, among: Among) -> Self {
-        let operation = match among {
-            Among::All => Operation::Search,
-            Among::Hot => Operation::Hot,
-        };
         let request = request(&query, among);
-        let key = |validate| CacheKey::new(key::key(operation, &request, validate));
+        let key = |validate| CacheKey::new(key::key(among.operation(), &request, validate));
         Self { key: key(true), unvalidated: key(false), query: Arc::new(query), among }
     }
 }

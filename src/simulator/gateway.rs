@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::catalogue::Catalogue;
 use super::faults::{Exchange, Faults, flatten_lists};
 use super::methods::{Call, Method};
 use super::parameters::Parameters;
@@ -15,6 +14,7 @@ use super::refusal::Refusal;
 use super::settings::Credentials;
 use super::stats::Stats;
 use super::verify;
+use crate::catalogue::Catalogue;
 use crate::clock::{self, Timestamp};
 
 /// Everything the simulator knows; shared by all its threads.

@@ -2,13 +2,13 @@
 //!
 //! Owns: a service that speaks the gateway's protocol, checks signatures and timestamps, serves a
 //! catalogue and can be told to misbehave. It is a stand-in for a stranger: it shares no code with
-//! the rooms that call it and imports only the clock, so that a misreading on one side shows.
+//! the rooms that call it and imports only the clock and the catalogue, which knows nothing of the
+//! protocol, so that a misreading on one side shows.
 //! Refuses: to start on an address that is taken or with a catalogue without a good line; calls
 //! are refused in the gateway's own words. It has no neighbour that could be down.
 //!
 //! Where things are: `gateway` the order in which a call is handled, `verify` who is calling,
-//! `methods` what is answered, `catalogue` what there is and how it is found, `faults` what goes
-//! wrong, `control` how to steer it.
+//! `methods` what is answered, `faults` what goes wrong, `control` how to steer it.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,12 +21,10 @@
 //! ```
 
 mod answer;
-mod catalogue;
 mod control;
 mod faults;
 mod gateway;
 mod methods;
-mod money;
 mod parameters;
 mod refusal;
 mod settings;
@@ -43,8 +41,8 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde_json::json;
 
-use catalogue::Catalogue;
-pub use catalogue::{LoadError, LoadReport, SkippedLine};
+use crate::catalogue::Catalogue;
+pub use crate::catalogue::{LoadError, LoadReport, SkippedLine};
 use faults::{Connection, Faults};
 use gateway::Gateway;
 pub use settings::{

@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 
 use url::form_urlencoded;
 
-use super::money::Currency;
 use super::refusal::Refusal;
+use crate::catalogue::money::Currency;
 
 /// The sent set: every parameter with a value, sorted by name.
 #[derive(Debug, Default)]

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use serde_json::Value;
 
-use super::Request;
 use super::call;
 use super::tables::UpstreamTables;
 use super::transport::Transport;
+use super::{Priority, Request};
 use crate::failure::{Failure, FailureKind};
 use crate::supervision::{AskError, Handle, run_watched};
 
@@ -24,6 +24,8 @@ use crate::supervision::{AskError, Handle, run_watched};
 pub const NAME: &str = "api-client";
 /// Calls under way at once, waiting ones included.
 const CALLS_AT_ONCE: usize = 512;
+/// Calls under way above which no call is begun that nobody waits for.
+const BACKGROUND_AT_ONCE: usize = CALLS_AT_ONCE / 2;
 /// When to come back if too many are under way.
 const BUSY: Duration = Duration::from_secs(1);
 /// Time given to the actor's answer beyond the call's own deadline.
@@ -67,6 +69,8 @@ pub struct Call {
     pub deadline: Instant,
     /// Whether a failed attempt may be repeated.
     pub retry: bool,
+    /// For whom it is made; only calls for a client are repeated and wait for their turn.
+    pub priority: Priority,
     /// The id of the request that caused it, for the log.
     pub request_id: Arc<str>,
 }
@@ -75,7 +79,7 @@ impl Handler<Call> for ApiClientActor {
     type Result = ResponseFuture<Result<Reply, Failure>>;
 
     fn handle(&mut self, message: Call, _: &mut Self::Context) -> Self::Result {
-        let Some(place) = Place::take(&self.under_way) else {
+        let Some(place) = Place::take(&self.under_way, message.priority) else {
             let busy = Failure::new(FailureKind::Overloaded, "too many upstream calls under way");
             return Box::pin(std::future::ready(Err(busy.retry_after(Some(BUSY)))));
         };
@@ -94,8 +98,12 @@ impl Handler<Call> for ApiClientActor {
 struct Place(Rc<AtomicUsize>);
 
 impl Place {
-    fn take(under_way: &Rc<AtomicUsize>) -> Option<Self> {
-        if under_way.load(Ordering::Relaxed) >= CALLS_AT_ONCE {
+    fn take(under_way: &Rc<AtomicUsize>, priority: Priority) -> Option<Self> {
+        let most = match priority {
+            Priority::Client => CALLS_AT_ONCE,
+            Priority::Refresh | Priority::Warming => BACKGROUND_AT_ONCE,
+        };
+        if under_way.load(Ordering::Relaxed) >= most {
             return None;
         }
         under_way.fetch_add(1, Ordering::Relaxed);
@@ -145,5 +153,23 @@ impl UpstreamClient {
                 Err(Failure::new(FailureKind::UpstreamUnavailable, reason).retry_after(Some(BUSY)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_places_are_for_clients_alone() {
+        let under_way = Rc::default();
+        let take = |priority| Place::take(&under_way, priority);
+        let background = [Priority::Refresh, Priority::Warming].into_iter().cycle();
+        let mut places: Vec<_> = background.take(CALLS_AT_ONCE).filter_map(take).collect();
+        assert_eq!(places.len(), BACKGROUND_AT_ONCE);
+        places.extend((0..CALLS_AT_ONCE).filter_map(|_| take(Priority::Client)));
+        assert_eq!(places.len(), CALLS_AT_ONCE);
+        drop(places);
+        assert!(take(Priority::Warming).is_some());
     }
 }

@@ -5,7 +5,7 @@
 //! call that is past its deadline is never made.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use slog::{Logger, debug, info, o, warn};
@@ -15,7 +15,7 @@ use super::outcome::Blame;
 use super::retry::{self, Retry};
 use super::tables::UpstreamTables;
 use super::transport::{Transport, TransportFault};
-use super::{Outcome, pacing};
+use super::{Outcome, Priority, pacing};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 
@@ -88,7 +88,9 @@ fn rejected(blame: Blame, reason: &str) -> Failure {
         Blame::Caller => "the request",
         Blame::Capability => "the account's permissions",
     };
-    Failure::new(FailureKind::UpstreamRejected, format!("refused because of {whose}: {reason}"))
+    let reason = format!("refused because of {whose}: {reason}");
+    let by_caller = blame == Blame::Caller;
+    Failure { by_caller, ..Failure::new(FailureKind::UpstreamRejected, reason) }
 }
 
 /// Whether and when to try again; the budget is asked last, because asking spends.
@@ -98,7 +100,7 @@ fn wait_before_retry(
     attempt: u32,
     outcome: &Outcome<Value>,
 ) -> Option<Duration> {
-    if !call.retry {
+    if !call.retry || call.priority != Priority::Client {
         return None;
     }
     let now = clock::monotonic();
@@ -121,7 +123,7 @@ async fn attempt_once(
         Failure::new(FailureKind::CircuitOpen, "breaker is open")
             .retry_after(Some(rejected.retry_after))
     })?;
-    take_slot(tables, call.deadline).await?;
+    take_slot(tables, call).await?;
     let started = clock::monotonic();
     let within = tables.attempt_timeout.min(call.deadline.saturating_duration_since(started));
     if within < LEAST_ATTEMPT {
@@ -146,23 +148,35 @@ async fn attempt_once(
     Ok(outcome)
 }
 
-/// Waits for a place in the outbound pace.
-async fn take_slot(tables: &UpstreamTables, deadline: Instant) -> Result<(), Failure> {
-    let told = |refused: pacing::Refused| {
-        let reason = format!("not sent: {}", refused.reason.as_str());
-        let kind = match refused.reason {
-            pacing::Reason::QueueFull | pacing::Reason::Deadline => FailureKind::Overloaded,
-            pacing::Reason::Banned { .. } | pacing::Reason::BudgetSpent { .. } => {
-                FailureKind::UpstreamUnavailable
-            }
-        };
-        Failure::new(kind, reason).retry_after(Some(refused.retry_after))
+/// Waits for a place in the outbound pace; a call that nobody waits for takes a spare one or none.
+async fn take_slot(tables: &UpstreamTables, call: &Call) -> Result<(), Failure> {
+    let (now, wall) = (clock::monotonic(), clock::now());
+    let slot = match call.priority {
+        Priority::Client => tables.pacing.reserve(now, wall, call.deadline).map_err(told)?,
+        background @ (Priority::Refresh | Priority::Warming) => {
+            tables.pacing.reserve_spare(background, now, wall).map_err(|refused| {
+                tables.metrics.background_refused(background.label(), refused.reason.as_str());
+                told(refused)
+            })?
+        }
     };
-    let slot = tables.pacing.reserve(clock::monotonic(), clock::now(), deadline).map_err(told)?;
     if slot.at() > clock::monotonic() {
         tokio::time::sleep_until(slot.at().into()).await;
     }
     slot.start(clock::monotonic(), clock::now()).map_err(told)
+}
+
+fn told(refused: pacing::Refused) -> Failure {
+    let reason = format!("not sent: {}", refused.reason.as_str());
+    let kind = match refused.reason {
+        pacing::Reason::QueueFull | pacing::Reason::Deadline | pacing::Reason::KeptForClients => {
+            FailureKind::Overloaded
+        }
+        pacing::Reason::Banned { .. } | pacing::Reason::BudgetSpent { .. } => {
+            FailureKind::UpstreamUnavailable
+        }
+    };
+    Failure::new(kind, reason).retry_after(Some(refused.retry_after))
 }
 
 async fn exchange(

@@ -12,6 +12,7 @@ mod call;
 pub mod http_date;
 pub mod outcome;
 pub mod pacing;
+pub mod remembered;
 pub mod retry;
 pub mod tables;
 pub mod transport;
@@ -23,6 +24,30 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 pub use outcome::Outcome;
+
+/// For whom a call is made: who goes first when the upstream takes only so much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// A client waits.
+    #[default]
+    Client,
+    /// Nobody waits: what is served already is renewed.
+    Refresh,
+    /// Nobody asked yet.
+    Warming,
+}
+
+impl Priority {
+    /// The priority's name in labels and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Refresh => "refresh",
+            Self::Warming => "warming",
+        }
+    }
+}
 
 /// One question to the upstream: a method and its own parameters, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use breakwater::clock;
 use tempfile::TempDir;
 
 use crate::front::{Front, Told};
+use crate::redis_rig::keys_of_entries;
 use crate::support::redis::Redis;
 
 /// A gateway over this Redis with a new database: what it does not load it has from Redis.
@@ -18,8 +19,8 @@ fn another(redis: &Redis) -> (Front, TempDir) {
 /// time-out, which is a miss then and no fault of the gateway.
 const LOOKS: u32 = 20;
 
-fn holds(redis: &Redis, keys: usize) -> bool {
-    redis.command(&[b"DBSIZE"]) == format!(":{keys}\r\n+OK\r\n").into_bytes()
+fn holds(redis: &Redis, entries: usize) -> bool {
+    keys_of_entries(redis).len() == entries
 }
 
 /// Asks for one page after another until an empty Redis holds one; its number.
@@ -55,11 +56,9 @@ fn asked_anew(
     panic!("no gateway ever answers as it should");
 }
 
-/// The only key Redis holds.
+/// The key of the only entry Redis holds.
 fn only_key(redis: &Redis) -> Vec<u8> {
-    let told = String::from_utf8(redis.command(&[b"KEYS", b"*"])).unwrap();
-    let key = told.split("\r\n").find(|line| line.starts_with("breakwater:"));
-    key.expect("a key of ours").as_bytes().to_vec()
+    keys_of_entries(redis).into_iter().next().expect("a key of ours").into_bytes()
 }
 
 /// Whether the key holds an entry in the form of every tier.
@@ -150,7 +149,7 @@ fn takes_no_writes(refuse: &[&[u8]], accept: &[&[u8]]) {
     redis.command(accept);
     front.until_misses("redis", false);
     let deadline = clock::monotonic() + Duration::from_secs(10);
-    while redis.command(&[b"DBSIZE"]).starts_with(b":1\r") {
+    while holds(&redis, 1) {
         front.ask_anew();
         assert!(clock::monotonic() < deadline, "nothing is stored any more");
     }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::front::{Front, median};
+use crate::redis_rig::keys_of_entries;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis::Redis;
 
@@ -52,9 +53,9 @@ impl Broken {
         self.proxy.set(Fault::None);
         self.front.until_health("redis", "healthy");
         self.front.until_misses("redis", false);
-        let before = self.redis.command(&[b"DBSIZE"]);
+        let before = keys_of_entries(&self.redis).len();
         let deadline = breakwater::clock::monotonic() + Duration::from_secs(5);
-        while self.redis.command(&[b"DBSIZE"]) == before {
+        while keys_of_entries(&self.redis).len() == before {
             self.front.ask_anew();
             assert!(breakwater::clock::monotonic() < deadline, "nothing is stored any more");
         }

@@ -21,7 +21,7 @@ use breakwater::upstream::budget::{self, RetryBudget};
 use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::retry::Policy;
 use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::{Protocol, Request};
+use breakwater::upstream::{Priority, Protocol, Request};
 use serde_json::Value;
 use slog::Logger;
 
@@ -30,7 +30,7 @@ pub(crate) const SEARCH: &str = "aliexpress.affiliate.product.query";
 /// Hot products.
 pub(crate) const HOT: &str = "aliexpress.affiliate.hotproduct.query";
 /// Longest time any call of a test may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tables over `protocol`: unpaced, three attempts a few milliseconds apart, a breaker that opens
 /// after five failures in a row and stays open for a minute.
@@ -124,11 +124,21 @@ impl Rig {
         method: &'static str,
         within: Duration,
     ) -> Result<Reply, Failure> {
+        self.call_for(Priority::Client, method, within).await
+    }
+
+    /// The same for anybody, or nobody.
+    pub(crate) async fn call_for(
+        &self,
+        priority: Priority,
+        method: &'static str,
+        within: Duration,
+    ) -> Result<Reply, Failure> {
         let params = BTreeMap::from([("keywords", "phone".to_owned())]);
         let request = Request { method, params };
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
-        self.client.call(Call { request, deadline, retry: true, request_id }).await
+        self.client.call(Call { request, deadline, retry: true, priority, request_id }).await
     }
 
     /// Puts fault rules in force at the simulator.

@@ -13,7 +13,9 @@ fn upstream_rejected() {
     let stand = Stand::start();
     for code in ["InvalidAppKey", "IncompleteSignature", "InsufficientPermission"] {
         stand.upstream.fails_with(&json!({"fault": "error", "code": code}));
-        let answer = stand.get(SEARCH);
+        // Each another search: what failed a moment ago is not asked for again.
+        let answer =
+            stand.get(&format!("{SEARCH}&sort=SALE_PRICE_ASC&min_sale_price={}", code.len()));
         assert_refusal!("upstream_rejected", answer);
         assert!(!answer.text().contains(code), "the cause is for the log only");
         assert!(stand.log().contains(code));
@@ -26,7 +28,7 @@ fn upstream_rejected() {
 #[test]
 fn upstream_unavailable_whatever_the_fault() {
     let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("UPSTREAM_TIMEOUT_MS", "1000")]);
-    for fault in [
+    let faults = [
         json!({"fault": "status", "status": 503}),
         json!({"fault": "status", "status": 500}),
         json!({"fault": "reset"}),
@@ -36,9 +38,17 @@ fn upstream_unavailable_whatever_the_fault() {
         json!({"fault": "error", "code": "ServiceTimeout"}),
         json!({"fault": "hang"}),
         json!({"fault": "slow_body", "ms": 500}),
-    ] {
-        stand.upstream.fails_with(&fault);
-        let answer = stand.get(SEARCH);
+    ];
+    // Each another search: what failed a moment ago is not asked for again.
+    for (number, fault) in faults.iter().enumerate() {
+        // An upstream that fails on and on is asked seldom, whoever wants what.
+        stand.upstream.recovers();
+        data(&stand.get(&format!("/api/products/search?keywords=lamp&page_no={}", number + 1)));
+        stand.upstream.fails_with(fault);
+        let calls = stand.upstream.calls();
+        let answer =
+            stand.get(&format!("/api/products/search?keywords=usb&page_no={}", number + 2));
+        assert!(stand.upstream.calls() > calls, "{fault} was met");
         refused(&answer, 503, "upstream_unavailable");
         assert_refusal!("upstream_unavailable", answer);
     }

@@ -5,18 +5,23 @@
 //! to load when the throttle says no; then what is in hand is served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slog::info;
 
-use super::{Leg, SoftDeadline};
+use super::{Leg, SoftDeadline, elsewhere};
 use crate::cache::plan::{Loaded, Plan, Urgency};
 use crate::cache::tables::{CacheTables, Kept};
-use crate::cache::throttle::{Held, speaks_of_source};
+use crate::cache::throttle::{Held, Pass};
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 
-/// Loads what is left of the flight.
+/// Bounds on how long a refresh is put off when the upstream's pace has no place for it.
+const LEAST_PUT_OFF: Duration = Duration::from_millis(200);
+const LONGEST_PUT_OFF: Duration = Duration::from_secs(5);
+
+/// Loads what is left of the flight, but for what another instance loads just now.
 pub(super) async fn load(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
@@ -26,18 +31,49 @@ pub(super) async fn load(
     if legs.is_empty() {
         return;
     }
+    // A throttle that refuses spares the question to Redis too.
     let urgency = urgency(legs, plan);
     let pass = match tables.throttle.admit(urgency, clock::monotonic()) {
         Ok(pass) => pass,
-        Err(held) => return hold_back(tables, legs, held),
+        Err(held) => return hold_back(tables, legs, &held),
     };
+    let (claim, mut others) = elsewhere::claim(tables, legs, plan.within).await;
+    let mine = async {
+        ask(tables, legs, plan, soft, (urgency, pass)).await;
+        elsewhere::release(tables, claim).await;
+    };
+    let theirs = async {
+        elsewhere::leave_renewals(&mut others);
+        elsewhere::wait(tables, &mut others).await;
+        if others.is_empty() {
+            return;
+        }
+        match tables.throttle.admit(plan.urgency, clock::monotonic()) {
+            Ok(pass) => ask(tables, &mut others, plan, soft, (plan.urgency, pass)).await,
+            Err(held) => hold_back(tables, &mut others, &held),
+        }
+    };
+    futures_util::future::join(mine, theirs).await;
+}
+
+/// Asks the source for all legs.
+async fn ask(
+    tables: &CacheTables,
+    legs: &mut Vec<Leg>,
+    plan: &Plan,
+    soft: SoftDeadline,
+    (urgency, pass): (Urgency, Pass),
+) {
+    if legs.is_empty() {
+        return;
+    }
     let asked_at = clock::now();
     let places = legs.iter().map(|leg| leg.place).collect();
     let loading = (plan.loader)(places, urgency);
     let loaded = until_soft(legs, soft, loading).await;
     match loaded {
         Ok(loaded) if loaded.len() == legs.len() => {
-            pass.record(Some(true));
+            pass.record(Ok(()));
             land(tables, legs, plan, loaded, asked_at).await;
         }
         Ok(loaded) => {
@@ -45,7 +81,10 @@ pub(super) async fn load(
             give_up(tables, legs, &Failure::new(FailureKind::Internal, reason));
         }
         Err(failure) => {
-            pass.record(speaks_of_source(&failure));
+            pass.record(Err(&failure));
+            if urgency != Urgency::Client && failure.kind == FailureKind::Overloaded {
+                return put_off(legs, &failure);
+            }
             give_up(tables, legs, &failure);
         }
     }
@@ -99,7 +138,7 @@ async fn land(
 }
 
 /// Leaves the keys alone for as long as the throttle says.
-fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: Held) {
+fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held) {
     tables.metrics.load_held(held.as_str());
     let wait = held.wait().mul_f64(1.0 + fastrand::f64());
     let then = clock::now().plus(wait);
@@ -113,16 +152,31 @@ fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: Held) {
     }
 }
 
+/// A call that nobody waits for found no free place: nothing was tried, so nothing is remembered.
+/// A client who came on board of it meanwhile flies by itself when the pilot goes without a word.
+fn put_off(legs: &mut Vec<Leg>, failure: &Failure) {
+    let wait = failure.retry_after.unwrap_or_default().clamp(LEAST_PUT_OFF, LONGEST_PUT_OFF);
+    let then = clock::now().plus(wait);
+    for mut leg in legs.drain(..) {
+        if let Some((entry, _)) = &leg.in_hand {
+            entry.hold_refresh(then);
+        }
+        leg.announce_in_hand();
+    }
+}
+
 /// Tells those who have nothing, and leaves the keys alone for a while.
 pub(super) fn give_up(tables: &CacheTables, legs: &mut Vec<Leg>, failure: &Failure) {
     let now = clock::now();
+    // One for all: keys that failed together are tried together, in one call.
+    let chance = fastrand::f64();
     for mut leg in legs.drain(..) {
         let key = leg.pilot.key().clone();
         if leg.in_hand.is_none() {
             leg.in_hand = tables.look(&key, now).map(|(entry, _)| (entry, Tier::Memory));
         }
         let has_stale = leg.in_hand.is_some();
-        let then = tables.setbacks.note(&key, failure, has_stale, now, fastrand::f64());
+        let then = tables.setbacks.note(&key, failure, has_stale, now, chance);
         if let Some((entry, _)) = &leg.in_hand {
             entry.hold_refresh(then);
             let wait_ms = u64::try_from(then.since(now).as_millis()).unwrap_or(u64::MAX);

@@ -5,7 +5,7 @@
 //!     │ one pilot per key
 //!     ▼
 //!  search: Redis ▶ SQL      fresh: landed │ stale: announced, or in hand until the soft deadline
-//!     │ what is left
+//!     │ what is left, but for what another instance loads just now: that is waited for
 //!     ▼
 //!  load: throttle ▶ loader ─ brought: memory, announced, Redis and SQL
 //!                          └ failed: told to those who have nothing; the key is left alone a while
@@ -14,6 +14,7 @@
 //! Owns: one flight, from take-off to the last tier stored. It belongs to no caller: who goes away
 //! changes nothing, and when its task dies those on board fly again. A tier that is down is a miss.
 
+mod elsewhere;
 mod load;
 mod search;
 

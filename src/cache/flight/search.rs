@@ -50,7 +50,13 @@ fn take(
 }
 
 /// Lifts a find into memory unless what is held there is as new; whether the leg has landed.
-fn lands(tables: &CacheTables, leg: &mut Leg, entry: Entry, tier: Tier, now: Timestamp) -> bool {
+pub(super) fn lands(
+    tables: &CacheTables,
+    leg: &mut Leg,
+    entry: Entry,
+    tier: Tier,
+    now: Timestamp,
+) -> bool {
     let key = leg.pilot.key();
     if let Some((held, freshness)) = tables.look(key, now)
         && held.times.stored_at >= entry.times.stored_at

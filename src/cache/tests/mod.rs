@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod flights;
+mod invalidation;
 mod many;
 pub(in crate::cache) mod stage;
 mod staleness;

@@ -19,7 +19,7 @@ use crate::cache::{
     Question, Rules, Times, Urgency,
 };
 use crate::clock;
-use crate::database;
+use crate::database::Store;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::{Format, Metrics, render};
 use crate::supervision::{RestartPolicy, Silent, Spec, Supervisor};
@@ -259,9 +259,9 @@ pub(in crate::cache) fn deadline() -> Instant {
 }
 
 pub(in crate::cache) fn open(path: &Path) -> DatabaseTier {
-    let opened = database::open(path, 2, clock::now()).unwrap();
-    let writer = Writer::start(opened.pool.clone(), Arc::new(|_| {})).unwrap();
+    let (store, _) = Store::open(path, 2, clock::monotonic(), clock::now());
+    let writer = Writer::start(store.clone(), Arc::new(|_| {})).unwrap();
     let settings = breaker::Settings::new(3, Duration::from_secs(60));
     let breaker = Breaker::new("database", settings, Arc::new(|_| {}));
-    DatabaseTier::new(opened.pool, Arc::new(breaker), writer)
+    DatabaseTier::new(store, Arc::new(breaker), writer)
 }

@@ -49,8 +49,8 @@ async fn a_failed_refresh_holds_the_next_back() {
 async fn a_refresh_waits_as_long_as_the_failure_says() {
     let stage = Stage::of_memory();
     stage.holds("a", stale("old"));
-    let told =
-        Failure::new(FailureKind::CircuitOpen, "open").retry_after(Some(Duration::from_secs(30)));
+    let told = Failure::new(FailureKind::UpstreamUnavailable, "throttled")
+        .retry_after(Some(Duration::from_secs(30)));
     let source = Source::open(Brings::Failure(told));
     let before = clock::now();
     stage.get("a", &source).await.unwrap();

@@ -44,6 +44,8 @@ pub enum TierError {
     TooLate,
     /// It failed.
     Failed(String),
+    /// It is well and does not take this: no memory left, read-only, another type under the key.
+    Refused(String),
 }
 
 impl fmt::Display for TierError {
@@ -51,7 +53,7 @@ impl fmt::Display for TierError {
         match self {
             Self::Avoided => f.write_str("breaker is open"),
             Self::TooLate => f.write_str("no answer in time"),
-            Self::Failed(cause) => f.write_str(cause),
+            Self::Failed(cause) | Self::Refused(cause) => f.write_str(cause),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{Declaration, setting};
 use crate::config::addresses::{DatabaseAddress, RedisAddress};
 use crate::config::kinds::{Kind, Millis, Seconds, Whole};
-use crate::config::texts::Optional;
+use crate::config::texts::{FilePath, Optional};
 
 /// Ten years, and no lifetime of none: an entry that is never fresh would be asked for each time.
 const LIFETIME: Seconds = Seconds(1, 315_360_000);
@@ -46,4 +46,8 @@ pub(super) const SETTINGS: &[Declaration] = &[
         Whole(1, 10_000_000), "entries in memory"),
     setting!("MAX_MEMORY_CACHE_BYTES", "cache", "memory_bytes", in settings.cache.memory_bytes,
         Whole::<u64>(1_024, 1_099_511_627_776), "bytes of entries in memory"),
+    setting!("LAST_RESORT_CATALOG", "cache", "last_resort_catalog",
+        in settings.cache.last_resort_catalog, Optional(FilePath),
+        "a catalogue (.jsonl or .jsonl.gz) to answer from, marked as such and never stored, when \
+         every tier and the upstream have failed"),
 ];

@@ -107,7 +107,7 @@ pub async fn ready(worker: Data<Worker>, context: Context) -> Answer {
 
 /// Tells how every component is.
 ///
-/// Upstream, Redis, database, memory, disk, cache and actors, from what was recorded while working.
+/// Upstream, Redis, database, memory, disk, cache, actors and last resort, from what was recorded while working.
 #[utoipa::path(
     get,
     path = "/health/detailed",
@@ -169,6 +169,7 @@ fn components(worker: &Worker) -> Vec<Component> {
         disk(worker),
         cache(worker),
         actors(worker),
+        last_resort(worker),
     ]
 }
 
@@ -238,6 +239,14 @@ fn cache(worker: &Worker) -> Component {
     let tables = worker.products.cache().tables();
     let detail = format!("{} in memory, {} being loaded", tables.memory.len(), tables.in_flight());
     component("cache", Health::Healthy, detail)
+}
+
+fn last_resort(worker: &Worker) -> Component {
+    let detail = worker.products.last_resort().map_or_else(
+        || "not configured".to_owned(),
+        |last| format!("{} products of {}", last.products(), last.source()),
+    );
+    component("last_resort", Health::Healthy, detail)
 }
 
 /// An actor that backs off is bypassed; one that hangs on a worker holds that worker's requests.

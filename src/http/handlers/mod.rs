@@ -21,6 +21,9 @@ use crate::products::service::Served;
 pub type Answer = Result<HttpResponse, ApiError>;
 
 fn data(worker: &Worker, context: &RequestContext, served: Served) -> HttpResponse {
+    if served.last_resort {
+        worker.shared.metrics.cache().answered_last_resort();
+    }
     let down = worker.degraded();
     envelope::answer(context, served, worker.shared.integration, &down)
 }

@@ -17,6 +17,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
 use crate::metrics::{CacheTotals, Format, render};
+use crate::products::last_resort::LastResort;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,6 +43,9 @@ pub struct Status {
     pub requests_in_flight: i64,
     /// Limits in force.
     pub rate_limit_enabled: bool,
+    /// Products of the catalogue to answer from when all else fails; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_resort_products: Option<usize>,
 }
 
 /// `/api/cache/stats`.
@@ -120,6 +124,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         degraded: worker.degraded(),
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,
+        last_resort_products: worker.products.last_resort().map(LastResort::products),
     };
     envelope::own(&context.0, &status)
 }

@@ -74,8 +74,9 @@ pub struct FetchedMetadata {
     pub stale: bool,
     /// Age of the data.
     pub age_seconds: u64,
-    /// What is missing or second best: `stale`, `affiliate_links`, `validation`, or the tiers that
-    /// do not answer now, `redis` and `database`. Empty when all is well.
+    /// What is missing or second best: `stale`, `affiliate_links`, `validation`, `last_resort` (made
+    /// from a catalogue file because everything else failed), `upstream` (a part could not be had),
+    /// or the tiers that do not answer now, `redis` and `database`. Empty when all is well.
     pub degraded: Vec<String>,
 }
 

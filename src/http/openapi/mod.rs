@@ -55,7 +55,7 @@ use super::handlers::{admin, chaos, documents, health, products, references, sta
         health::health, health::live, health::ready, health::detailed,
         status::metrics, status::status, status::cache_stats,
         documents::openapi, documents::openapi_gpt, documents::page,
-        admin::clear_cache, admin::invalidate, admin::actors, admin::breakers,
+        admin::cache::clear_cache, admin::cache::invalidate, admin::actors, admin::breakers,
         admin::move_breaker, admin::limits, admin::config, admin::monitoring,
         admin::recent_requests, admin::slow_requests, admin::reset_monitoring,
         chaos::strike,

@@ -191,6 +191,7 @@ fn envelopes_are_described_as_they_are_written() {
         origin: None,
         degraded: Vec::new(),
         empty: false,
+        last_resort: false,
     };
     let integration = Integration { name: "simulator" };
     let fetched = envelope::answer(&context, served, integration, &[]);

@@ -1,17 +1,18 @@
 //! Categories and orders.
 //!
 //! Owns: their way through cache and upstream. All categories are one answer, kept long; children
-//! are read out of it. Orders are asked for each time: they are money, and change.
+//! are read out of it; the last resort may stand in for it. Orders are asked for each time: they are money, and change.
 
 use serde_json::Value;
 
+use super::load::Brought;
 use super::{ProductService, Scope, Served, parsed, serialised};
-use crate::cache::CacheKey;
 use crate::failure::Failure;
 use crate::products::answer::CategoriesData;
 use crate::products::categories;
-use crate::products::key::{self, Operation};
+use crate::products::last_resort::LastResort;
 use crate::products::orders::{self, OrdersQuery};
+use crate::products::question::Question;
 
 impl ProductService {
     /// All categories.
@@ -19,10 +20,12 @@ impl ProductService {
     /// # Errors
     /// No usable answer anywhere.
     pub async fn categories(&self, scope: &Scope) -> Result<Served, Failure> {
-        let digest = |result: Option<&Value>| categories::digest(result.unwrap_or(&Value::Null));
-        let request = categories::request();
-        let key = CacheKey::new(key::key(Operation::Categories, &request, true));
-        self.one(scope, Operation::Categories, key, false, || request, digest).await
+        let all = self.all_categories(scope).await;
+        all.or_else(|failure| self.resort(scope, failure, LastResort::categories))
+    }
+
+    async fn all_categories(&self, scope: &Scope) -> Result<Served, Failure> {
+        self.one(scope, Question::Categories, Question::Categories.key(), false).await
     }
 
     /// The children of one category; `None` when there is no such category.
@@ -30,10 +33,14 @@ impl ProductService {
     /// # Errors
     /// No usable answer anywhere.
     pub async fn children(&self, scope: &Scope, parent: u64) -> Result<Option<Served>, Failure> {
-        let all = self.categories(scope).await?;
-        let tree: CategoriesData = parsed(&all.body)?;
-        let Some(children) = categories::children(&tree, parent) else { return Ok(None) };
-        Ok(Some(Served { body: serialised(&children)?, empty: false, ..all }))
+        match self.all_categories(scope).await {
+            Ok(all) => children_in(all, parent),
+            // A category that the last resort does not know may exist all the same.
+            Err(failure) => {
+                let all = self.resort(scope, failure.clone(), LastResort::categories)?;
+                children_in(all, parent)?.map(Some).ok_or(failure)
+            }
+        }
     }
 
     /// One page of orders.
@@ -42,8 +49,15 @@ impl ProductService {
     /// The upstream call failed.
     pub async fn orders(&self, scope: &Scope, query: OrdersQuery) -> Result<Served, Failure> {
         let request = orders::request(&query);
-        let digest =
-            move |result: Option<&Value>| orders::digest(result.unwrap_or(&Value::Null), &query);
+        let digest = |result: Option<&Value>| {
+            Brought::of(orders::digest(result.unwrap_or(&Value::Null), &query), |_| Vec::new())
+        };
         self.uncached(scope, request, digest).await
     }
+}
+
+fn children_in(all: Served, parent: u64) -> Result<Option<Served>, Failure> {
+    let tree: CategoriesData = parsed(&all.body)?;
+    let Some(children) = categories::children(&tree, parent) else { return Ok(None) };
+    Ok(Some(Served { body: serialised(&children)?, empty: false, ..all }))
 }

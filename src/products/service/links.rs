@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::load::{kept_link, priority};
 use super::{
     DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed, serialised,
 };
-use crate::cache::{CacheKey, Loaded, Loader, Tier};
+use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion, Tier};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::products::answer::DEGRADED_LINKS;
 use crate::products::key::{self, Operation};
 use crate::products::links::{self, LinkMap, LinkTarget};
+use crate::products::question::Question;
+use crate::upstream::Priority;
 
 /// The links found for a list of sources.
 #[derive(Debug, Default)]
@@ -39,7 +42,7 @@ impl ProductService {
     pub async fn links(&self, scope: &Scope, targets: &[LinkTarget]) -> Result<Served, Failure> {
         let ship_to = self.settings.target.ship_to.as_deref();
         let found = self.links_of(scope, targets, ship_to).await;
-        if let (Some(failure), None) = (&found.failure, found.origin) {
+        if let (Some(failure), true) = (&found.failure, found.is_empty()) {
             return Err(failure.clone());
         }
         let data = links::assemble(targets, &found.cached, &found.generated);
@@ -50,7 +53,8 @@ impl ProductService {
         if found.failure.is_some() {
             degraded.push(DEGRADED_UPSTREAM);
         }
-        Ok(Served { body: serialised(&data)?, origin: found.origin, degraded, empty: false })
+        let body = serialised(&data)?;
+        Ok(Served { body, origin: found.origin, degraded, empty: false, last_resort: false })
     }
 
     /// The links of `targets`, as far as they can be had.
@@ -66,13 +70,19 @@ impl ProductService {
             return FoundLinks { failure, ..FoundLinks::default() };
         };
         let sources = links::missing(targets, &LinkMap::new());
+        if !self.caches(scope) {
+            let loaded =
+                self.load_links(scope, Priority::Client, &sources, (tracking_id, ship_to)).await;
+            return FoundLinks::live(sources, loaded);
+        }
         let keys: Vec<_> = sources
             .iter()
             .map(|source| CacheKey::new(key::link_key(source, tracking_id, ship_to)))
             .collect();
         let lifetimes = self.lifetimes(Operation::Link);
         let loader = self.link_loader(scope, &sources, tracking_id, ship_to);
-        let plan = self.plan(lifetimes, !self.caches(scope), loader);
+        let question = link_question(&sources, tracking_id, ship_to);
+        let plan = self.plan(lifetimes, false, loader, question);
         let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
         let mut links = FoundLinks::default();
         for (source, answer) in sources.into_iter().zip(answers) {
@@ -92,13 +102,15 @@ impl ProductService {
         let sources: Arc<[String]> = sources.into();
         let tracking_id: Arc<str> = tracking_id.into();
         let ship_to: Option<Arc<str>> = ship_to.map(Arc::from);
-        Arc::new(move |places, _| {
+        Arc::new(move |places, urgency| {
+            let priority = priority(urgency);
             let (service, scope) = (service.clone(), scope.clone());
             let (tracking_id, ship_to) = (Arc::clone(&tracking_id), ship_to.clone());
             let asked: Vec<String> =
                 places.iter().filter_map(|place| sources.get(*place).cloned()).collect();
             Box::pin(async move {
-                service.load_links(&scope, &asked, &tracking_id, ship_to.as_deref()).await
+                let whose = (&*tracking_id, ship_to.as_deref());
+                service.load_links(&scope, priority, &asked, whose).await
             })
         })
     }
@@ -106,31 +118,51 @@ impl ProductService {
     async fn load_links(
         &self,
         scope: &Scope,
+        priority: Priority,
         asked: &[String],
-        tracking_id: &str,
-        ship_to: Option<&str>,
+        (tracking_id, ship_to): (&str, Option<&str>),
     ) -> Result<Vec<Loaded>, Failure> {
         let deadline = clock::monotonic() + self.settings.within;
         let mut made = LinkMap::new();
         for request in links::requests(asked, tracking_id, ship_to) {
-            let reply = self.ask(scope, request, deadline).await?;
+            let reply = self.ask(scope, request, deadline, priority).await?;
             made.extend(
                 links::digest(found(&reply).unwrap_or(&Value::Null), asked)
                     .into_iter()
                     .filter(|(_, link)| link.is_some()),
             );
         }
-        asked
-            .iter()
-            .map(|source| {
-                let link = made.get(source).cloned().flatten();
-                Ok(Loaded { body: serialised(&link)?, empty: link.is_none(), tags: Vec::new() })
-            })
-            .collect()
+        asked.iter().map(|source| kept_link(&made, source)).collect()
     }
 }
 
+/// What is asked at each place of the list of sources.
+fn link_question(sources: &[String], tracking_id: &str, ship_to: Option<&str>) -> KeptQuestion {
+    let (sources, tracking_id) = (sources.to_vec(), tracking_id.to_owned());
+    let ship_to = ship_to.map(str::to_owned);
+    Arc::new(move |place| {
+        let (source, tracking_id) = (sources.get(place)?.clone(), tracking_id.clone());
+        Question::Link { source, tracking_id, ship_to: ship_to.clone() }.to_json()
+    })
+}
+
 impl FoundLinks {
+    /// What was loaded past every tier.
+    fn live(sources: Vec<String>, loaded: Result<Vec<Loaded>, Failure>) -> Self {
+        match loaded {
+            Err(failure) => Self { failure: Some(failure), ..Self::default() },
+            Ok(loaded) => {
+                let links = loaded.iter().map(|one| parsed(&one.body).unwrap_or_default());
+                Self { generated: sources.into_iter().zip(links).collect(), ..Self::default() }
+            }
+        }
+    }
+
+    /// Whether nothing is known of any source.
+    fn is_empty(&self) -> bool {
+        self.cached.is_empty() && self.generated.is_empty()
+    }
+
     fn add(&mut self, source: String, answer: Result<crate::cache::Answer, Failure>) {
         let answer = match answer {
             Ok(answer) => answer,

@@ -10,8 +10,12 @@
 
 mod details;
 mod facets;
+mod last_resort;
 mod links;
+mod load;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,22 +23,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
-use slog::{Logger, warn};
+use slog::{Logger, debug, warn};
 
-use super::answer::{DEGRADED_VALIDATION, Digested};
+use super::answer::DEGRADED_VALIDATION;
 use super::dropped::Dropped;
 use super::key::Operation;
-use crate::cache::{
-    Answer, CacheClient, CacheKey, Forward, Lifetimes, Loaded, Loader, Plan, Question, Tier,
-    Urgency,
-};
-use crate::clock;
+use super::last_resort::LastResort;
+use super::question::Question;
+use crate::cache::{Answer, CacheClient, CacheKey, Forward, Lifetimes, Loaded, Tier};
 use crate::config::{Cache as CacheSettings, Features, Rollout};
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Metrics;
-use crate::upstream::Request;
 use crate::upstream::actor::{Call, Reply, UpstreamClient};
 use crate::upstream::aliexpress::methods::Target;
+use crate::upstream::{Priority, Request};
+use load::{Brought, brought};
 
 /// In `degraded`: some of what was asked for could not be had.
 pub const DEGRADED_UPSTREAM: &str = "upstream";
@@ -112,6 +115,8 @@ pub struct Served {
     pub degraded: Vec<&'static str>,
     /// It says that there is nothing.
     pub empty: bool,
+    /// It, or a part of it, was made from the catalogue of the last resort.
+    pub last_resort: bool,
 }
 
 /// How the service is set up.
@@ -123,6 +128,8 @@ pub struct ServiceSettings {
     pub cache: CacheSettings,
     /// Feature flags.
     pub features: Features,
+    /// What to answer from when everything else has failed.
+    pub last_resort: Option<Arc<LastResort>>,
     /// Longest time of a load that no caller waits for.
     pub within: Duration,
 }
@@ -196,70 +203,40 @@ impl ProductService {
         }
     }
 
-    /// One upstream call for one answer that is kept whole.
-    async fn one<T: Serialize>(
+    /// One upstream call for one answer that is kept whole, under `key`.
+    async fn one(
         &self,
         scope: &Scope,
-        operation: Operation,
+        question: Question,
         key: CacheKey,
         reload: bool,
-        request: impl FnOnce() -> Request,
-        digest: impl Fn(Option<&Value>) -> Digested<T> + Send + Sync + 'static,
     ) -> Result<Served, Failure> {
         let validate = self.validates(scope);
         if !self.caches(scope) {
-            return self.uncached(scope, request(), digest).await;
+            let request = question.request();
+            return self.uncached(scope, request, |r| brought(&question, r, validate)).await;
         }
-        let lifetimes = self.lifetimes(operation);
-        let plan = || self.plan(lifetimes, reload, self.loader(scope, request(), digest));
+        let kind = self.lifetimes(question.operation()).kind;
+        let plan = || self.plan_of(scope, question, reload, validate);
         let answer = if reload {
-            self.cache.reload(lifetimes.kind, key, scope.deadline, plan()).await?
+            self.cache.reload(kind, key, scope.deadline, plan()).await?
         } else {
-            self.cache.get(lifetimes.kind, key, scope.deadline, plan).await?
+            self.cache.get(kind, key, scope.deadline, plan).await?
         };
         Ok(served(&answer, validate))
     }
 
     /// The same past every tier; nothing is stored.
-    async fn uncached<T: Serialize>(
+    async fn uncached(
         &self,
         scope: &Scope,
         request: Request,
-        digest: impl Fn(Option<&Value>) -> Digested<T>,
+        digest: impl FnOnce(Option<&Value>) -> Result<Brought, Failure>,
     ) -> Result<Served, Failure> {
-        let reply = self.ask(scope, request, scope.deadline).await?;
-        let digested = digest(found(&reply));
-        self.count(&digested.dropped);
-        let loaded = loaded(&digested)?;
-        let degraded = if self.validates(scope) { Vec::new() } else { vec![DEGRADED_VALIDATION] };
-        Ok(Served { body: loaded.body, origin: None, degraded, empty: loaded.empty })
-    }
-
-    fn plan(&self, lifetimes: Lifetimes, reload: bool, loader: Loader) -> Plan {
-        let question: Question = Arc::new(|_| None);
-        let within = self.settings.within;
-        Plan { lifetimes, loader, question, reload, urgency: Urgency::Client, within }
-    }
-
-    /// A loader of one key. It outlives the request that made it, so its deadline is its own.
-    fn loader<T: Serialize>(
-        &self,
-        scope: &Scope,
-        request: Request,
-        digest: impl Fn(Option<&Value>) -> Digested<T> + Send + Sync + 'static,
-    ) -> Loader {
-        let (service, scope, digest) = (self.clone(), scope.clone(), Arc::new(digest));
-        Arc::new(move |_, _| {
-            let (service, scope, request) = (service.clone(), scope.clone(), request.clone());
-            let digest = Arc::clone(&digest);
-            Box::pin(async move {
-                let deadline = clock::monotonic() + service.settings.within;
-                let reply = service.ask(&scope, request, deadline).await?;
-                let digested = digest(found(&reply));
-                service.count(&digested.dropped);
-                Ok(vec![loaded(&digested)?])
-            })
-        })
+        let reply = self.ask(scope, request, scope.deadline, Priority::Client).await?;
+        let Brought { loaded, dropped } = digest(found(&reply))?;
+        self.count(&dropped);
+        Ok(served_live(loaded, self.validates(scope)))
     }
 
     async fn ask(
@@ -267,14 +244,24 @@ impl ProductService {
         scope: &Scope,
         request: Request,
         deadline: Instant,
+        priority: Priority,
     ) -> Result<Reply, Failure> {
         let retry = is_on(self.settings.features.retry_logic, scope.client);
         let request_id = Arc::clone(&scope.request_id);
         let method = request.method;
-        let answer = self.upstream.call(Call { request, deadline, retry, request_id }).await;
-        if let Err(failure) = &answer {
-            warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
-                "upstream_method" => method, "reason" => %failure);
+        let call = Call { request, deadline, retry, priority, request_id };
+        let answer = self.upstream.call(call).await;
+        match (&answer, priority) {
+            (Ok(_), _) => {}
+            (Err(failure), Priority::Client) => {
+                warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
+                    "upstream_method" => method, "reason" => %failure);
+            }
+            // Refused for the sake of clients, most of the time; it is counted.
+            (Err(failure), Priority::Refresh | Priority::Warming) => {
+                debug!(self.log, "no answer in the background"; "request_id" => &*scope.request_id,
+                    "upstream_method" => method, "reason" => %failure);
+            }
         }
         answer
     }
@@ -298,10 +285,6 @@ fn found(reply: &Reply) -> Option<&Value> {
     }
 }
 
-fn loaded<T: Serialize>(digested: &Digested<T>) -> Result<Loaded, Failure> {
-    Ok(Loaded { body: serialised(&digested.data)?, empty: digested.empty, tags: Vec::new() })
-}
-
 fn serialised(data: &impl Serialize) -> Result<Bytes, Failure> {
     serde_json::to_vec(data)
         .map(Bytes::from)
@@ -319,7 +302,14 @@ fn served(answer: &Answer, validate: bool) -> Served {
         origin: Some(Origin::of(answer)),
         degraded: degraded(answer.stale, validate),
         empty: answer.entry.negative,
+        last_resort: false,
     }
+}
+
+/// What was loaded past the cache.
+fn served_live(loaded: Loaded, validate: bool) -> Served {
+    let degraded = degraded(false, validate);
+    Served { body: loaded.body, origin: None, degraded, empty: loaded.empty, last_resort: false }
 }
 
 fn degraded(stale: bool, validate: bool) -> Vec<&'static str> {
@@ -331,30 +321,4 @@ fn degraded(stale: bool, validate: bool) -> Vec<&'static str> {
         degraded.push(DEGRADED_VALIDATION);
     }
     degraded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rollout_is_a_share_of_clients_and_stable() {
-        let on = |percent| (0..1_000).filter(|client| is_on(Rollout(percent), *client)).count();
-        assert_eq!((on(0), on(25), on(100)), (0, 250, 1_000));
-        assert!(is_on(Rollout(30), 729) && !is_on(Rollout(29), 729));
-    }
-
-    #[test]
-    fn a_joined_origin_is_the_worst_of_its_parts() {
-        let part = |tier, age, ttl, stale| Origin {
-            tier,
-            forward: Forward::Miss,
-            stale,
-            collapsed: false,
-            age: Duration::from_secs(age),
-            ttl_seconds: ttl,
-        };
-        let joined = part(Tier::Memory, 9, 5, true).join(part(Tier::Database, 3, 50, false));
-        assert_eq!(joined, part(Tier::Database, 9, 5, true));
-    }
 }

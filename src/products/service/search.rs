@@ -6,17 +6,18 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
+use super::links::FoundLinks;
+use super::load::brought;
 use super::{DEGRADED_UPSTREAM, ProductService, Scope, Served, parsed, serialised};
 use crate::cache::{CacheKey, Tier};
 use crate::failure::Failure;
-use crate::products::answer::{DEGRADED_LINKS, Digested, SearchData};
+use crate::products::answer::{DEGRADED_LINKS, SearchData};
 use crate::products::key::{self, Operation};
 use crate::products::links;
 use crate::products::product::Product;
 use crate::products::query::SearchQuery;
-use crate::products::search::{self, Among, Prepared};
+use crate::products::question::Question;
+use crate::products::search::{Among, Prepared};
 use crate::products::smart;
 use crate::products::smart_match::{self, SmartMatchQuery};
 use crate::products::smart_query::SmartQuery;
@@ -39,9 +40,10 @@ impl ProductService {
         scope: &Scope,
         query: SearchQuery,
     ) -> Result<Served, Failure> {
-        let request = search::request(&query, Among::All);
-        let digest = digest(Arc::new(query), self.validates(scope));
-        self.uncached(scope, request, digest).await
+        let question = Question::Search { query: Arc::new(query), among: Among::All };
+        let validate = self.validates(scope);
+        let request = question.request();
+        self.uncached(scope, request, |result| brought(&question, result, validate)).await
     }
 
     async fn page(
@@ -51,14 +53,12 @@ impl ProductService {
         reload: bool,
     ) -> Result<Served, Failure> {
         let validate = self.validates(scope);
-        let operation = match search.among {
-            Among::All => Operation::Search,
-            Among::Hot => Operation::Hot,
-        };
-        let request = || search::request(&search.query, search.among);
-        let digest = digest(Arc::clone(&search.query), validate);
         let key = if validate { &search.key } else { &search.unvalidated };
-        self.one(scope, operation, key.clone(), reload, request, digest).await
+        let question = Question::Search { query: Arc::clone(&search.query), among: search.among };
+        let answer = self.one(scope, question, key.clone(), reload).await;
+        answer.or_else(|failure| {
+            self.resort(scope, failure, |last| last.search(&search.query, search.among, validate))
+        })
     }
 
     /// One page of a search, chosen, ranked and with links.
@@ -74,29 +74,33 @@ impl ProductService {
         self.count(&left_out);
         let mut saved = u64::from(page.origin.is_some_and(|origin| origin.tier != Tier::Upstream));
         if query.generate_affiliate_links && !products.is_empty() {
-            let spared = self.link(scope, &query, &mut products, &mut page.degraded).await;
+            let spared = self.link(scope, &query, &mut products, &mut page).await;
             saved = saved.saturating_add(spared);
         }
         let data = smart::assemble(&found, products, &left_out, saved);
         Ok(Served { body: serialised(&data)?, empty: data.products.is_empty(), ..page })
     }
 
-    /// Gives every product its link; says how many upstream calls the cache spared.
+    /// Gives every product its link; says how many upstream calls the cache spared. For products of
+    /// the last resort no link is asked for: the upstream has just failed.
     async fn link(
         &self,
         scope: &Scope,
         query: &SmartQuery,
         products: &mut [Product],
-        degraded: &mut Vec<&'static str>,
+        page: &mut Served,
     ) -> u64 {
-        let targets = links::targets_of(products);
         let ship_to = query.search.target.ship_to.as_deref();
-        let found = self.links_of(scope, &targets, ship_to).await;
+        let found = if page.last_resort {
+            FoundLinks::default()
+        } else {
+            self.links_of(scope, &links::targets_of(products), ship_to).await
+        };
         if links::attach(products, &found.cached, &found.generated) {
-            degraded.push(DEGRADED_LINKS);
+            page.degraded.push(DEGRADED_LINKS);
         }
         if found.failure.is_some() {
-            degraded.push(DEGRADED_UPSTREAM);
+            page.degraded.push(DEGRADED_UPSTREAM);
         }
         u64::from(found.generated.is_empty() && !found.cached.is_empty())
     }
@@ -112,21 +116,7 @@ impl ProductService {
     ) -> Result<Served, Failure> {
         let validate = self.validates(scope);
         let request = smart_match::request(&query);
-        let digest = move |result: Option<&Value>| {
-            smart_match::digest(result.unwrap_or(&Value::Null), &query, validate)
-        };
         let key = CacheKey::new(key::key(Operation::SmartMatch, &request, validate));
-        self.one(scope, Operation::SmartMatch, key, false, || request, digest).await
-    }
-}
-
-/// What is made of the upstream's result for `query`.
-fn digest(
-    query: Arc<SearchQuery>,
-    validate: bool,
-) -> impl Fn(Option<&Value>) -> Digested<SearchData> + Send + Sync + 'static {
-    move |result| match result {
-        Some(result) => search::digest(result, &query, validate),
-        None => search::nothing(&query),
+        self.one(scope, Question::SmartMatch(query), key, false).await
     }
 }

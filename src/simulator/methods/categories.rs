@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::answer::Answer;
-use super::super::catalogue::Category;
 use super::Call;
+use crate::catalogue::Category;
 
 #[derive(Serialize)]
 struct CategoryView<'a> {

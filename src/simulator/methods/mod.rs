@@ -13,9 +13,9 @@ mod promotions;
 mod smart_match;
 
 use super::answer::Answer;
-use super::catalogue::Catalogue;
 use super::parameters::Parameters;
 use super::refusal::Refusal;
+use crate::catalogue::Catalogue;
 use crate::clock::Timestamp;
 
 /// A method the simulator answers.

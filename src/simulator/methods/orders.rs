@@ -10,12 +10,12 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::super::answer::Answer;
-use super::super::catalogue::{Price, Product};
-use super::super::money::Currency;
 use super::super::refusal::Refusal;
 use super::super::verify::{read_gateway_time, write_gateway_time};
 use super::Call;
 use super::products::Paging;
+use crate::catalogue::money::Currency;
+use crate::catalogue::{Price, Product};
 use crate::clock::Timestamp;
 
 /// 2025-01-01T00:00:00+08:00, when the first order came, in milliseconds.

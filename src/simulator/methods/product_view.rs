@@ -7,10 +7,10 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::super::catalogue::{Categories, Price, Product};
-use super::super::money::{Currency, Money};
 use super::super::refusal::Refusal;
 use super::{Call, links};
+use crate::catalogue::money::{Currency, Money};
+use crate::catalogue::{Categories, Price, Product};
 
 /// What is the same for every product of an answer.
 #[derive(Debug)]

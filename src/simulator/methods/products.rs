@@ -8,11 +8,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::super::answer::Answer;
-use super::super::catalogue::{Bounds, Product, Query, Sort};
 use super::super::parameters::Parameters;
 use super::super::refusal::Refusal;
 use super::Call;
 use super::product_view::{Presentation, ProductView};
+use crate::catalogue::{Bounds, Product, Query, Sort};
 
 /// How many ids one call for details may name.
 const MOST_IDS: usize = 50;

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::answer::Answer;
-use super::super::catalogue::Query;
 use super::super::refusal::Refusal;
 use super::super::verify::read_gateway_time;
 use super::Call;
 use super::products::{self, Paging};
+use crate::catalogue::Query;
 
 struct Promotion {
     name: &'static str,

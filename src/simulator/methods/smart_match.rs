@@ -4,10 +4,10 @@
 //! keywords decide, and without those what sells best. Refuses: a call without `device_id`.
 
 use super::super::answer::Answer;
-use super::super::catalogue::{Product, Query};
 use super::super::refusal::Refusal;
 use super::Call;
 use super::products::{self, Paging};
+use crate::catalogue::{Product, Query};
 
 /// Products on a page; the method has no parameter for it.
 const PAGE_SIZE: usize = 20;

@@ -5,13 +5,19 @@
 //! without taking a place: what could not start before its deadline, what finds the queue full or
 //! the day's budget spent. Never waits itself: it answers with the moment a call may start.
 //!
+//! A call that nobody waits for is given a place only if that starts at once and leaves enough for
+//! clients (`background`): it never stands before one.
+//!
 //! A ban that ends before the deadline is waited out in the queue; a longer one refuses. Unpaced,
 //! there is no rate and no budget, but bans and the queue's bound still hold.
 //!
 //! Ban and queue are reckoned in monotonic time, the daily budget in wall-clock time.
 
+mod background;
 mod quota;
+mod refused;
 mod schedule;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +26,15 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::Priority;
 use crate::clock::Timestamp;
 use quota::Quota;
+pub use refused::{Reason, Refused};
 use schedule::Schedule;
+pub use slot::Slot;
+
+/// Quotas are daily: a remembered ban that lasts longer is due to a wall clock that was set.
+const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The bounds on one credential.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,48 +56,6 @@ pub struct Rate {
     pub per_second: f64,
     /// Calls at once after a pause; at least 1.
     pub burst: u32,
-}
-
-/// Why a call is not given a place, and when it is worth asking again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Why.
-    pub reason: Reason,
-    /// How long until a call could be made.
-    pub retry_after: Duration,
-}
-
-/// Why a call is not given a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The upstream banned us for longer than the call can wait.
-    Banned {
-        /// The ban's end.
-        until: Timestamp,
-    },
-    /// Too many calls wait already.
-    QueueFull,
-    /// The day's calls are used up.
-    BudgetSpent {
-        /// When the upstream's next day begins.
-        until: Timestamp,
-    },
-    /// The call's moment would come after its deadline.
-    Deadline,
-}
-
-impl Reason {
-    /// The reason's name in labels and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Banned { .. } => "banned",
-            Self::QueueFull => "queue_full",
-            Self::BudgetSpent { .. } => "budget_spent",
-            Self::Deadline => "deadline",
-        }
-    }
 }
 
 /// The pacing of one credential at one moment; also what a later process takes over.
@@ -118,20 +88,9 @@ struct Shared {
 #[derive(Debug)]
 struct Table {
     schedule: Schedule,
+    burst: u32,
     quota: Quota,
     banned_until: Option<Instant>,
-}
-
-/// A place: the right to make one call at [`Self::at`]. Dropped before it is used, it is given
-/// back: its moment to whoever asks next, its call to the day's budget.
-#[must_use = "a dropped slot is given back"]
-#[derive(Debug)]
-pub struct Slot {
-    pacing: Pacing,
-    at: Instant,
-    id: u64,
-    day: i64,
-    used: bool,
 }
 
 impl Pacing {
@@ -141,8 +100,9 @@ impl Pacing {
         let schedule = settings
             .rate
             .map_or_else(Schedule::unpaced, |rate| Schedule::new(rate.per_second, rate.burst));
+        let burst = settings.rate.map_or(0, |rate| rate.burst);
         let quota = Quota::new(settings.daily_budget, settings.day_offset);
-        let table = Mutex::new(Table { schedule, quota, banned_until: None });
+        let table = Mutex::new(Table { schedule, burst, quota, banned_until: None });
         Self { shared: Arc::new(Shared { max_queue: settings.max_queue, table }) }
     }
 
@@ -158,9 +118,29 @@ impl Pacing {
     ) -> Result<Slot, Refused> {
         let mut table = self.lock();
         let at = table.place(now, wall, deadline, self.shared.max_queue)?;
+        Ok(self.slot(table, at, wall))
+    }
+
+    /// Takes a place for a call that nobody waits for: one that starts now, and that clients do not
+    /// miss. [`Priority::Client`] gets what it would get from [`Self::reserve`] without patience,
+    /// past the queue.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is none; nothing is taken then.
+    pub fn reserve_spare(
+        &self,
+        priority: Priority,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<Slot, Refused> {
+        let mut table = self.lock();
+        table.check_spare(priority, now, wall)?;
+        Ok(self.slot(table, now, wall))
+    }
+
+    fn slot(&self, mut table: MutexGuard<'_, Table>, at: Instant, wall: Timestamp) -> Slot {
         let (id, day) = (table.schedule.take(at), table.quota.spend(wall));
-        drop(table);
-        Ok(Slot { pacing: self.clone(), at, id, day, used: false })
+        Slot::new(self.clone(), at, id, day)
     }
 
     /// The upstream told us to wait. A ban is only ever prolonged.
@@ -180,7 +160,7 @@ impl Pacing {
     pub fn restore(&self, saved: &Snapshot, now: Instant, wall: Timestamp) {
         self.lock().quota.restore(saved.day, saved.spent_today, wall);
         if let Some(until) = saved.banned_until {
-            self.ban(now, until.since(wall));
+            self.ban(now, until.since(wall).min(LONGEST_BAN));
         }
     }
 
@@ -214,13 +194,12 @@ impl Table {
         max_queue: usize,
     ) -> Result<Instant, Refused> {
         let from = match self.banned_until.filter(|until| *until > now) {
-            Some(until) if until > deadline => return Err(banned(until - now, wall)),
+            Some(until) if until > deadline => return Err(Refused::banned(until - now, wall)),
             Some(until) => until,
             None => now,
         };
         if let Some(until) = self.quota.spent_until(wall) {
-            let reason = Reason::BudgetSpent { until };
-            return Err(Refused { reason, retry_after: until.since(wall) });
+            return Err(Refused::spent(until, wall));
         }
         let at = self.schedule.earliest(from, now);
         let retry_after = at.saturating_duration_since(now);
@@ -233,46 +212,31 @@ impl Table {
         Ok(at)
     }
 
+    /// Whether a call may start now without any client missing the place.
+    fn check_spare(
+        &mut self,
+        priority: Priority,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), Refused> {
+        if let Some(left) = self.ban_left(now) {
+            return Err(Refused::banned(left, wall));
+        }
+        if let Some(until) = self.quota.spent_until(wall) {
+            return Err(Refused::spent(until, wall));
+        }
+        if !self.quota.may_spend(priority) {
+            return Err(Refused::kept(self.quota.day_ends().since(wall)));
+        }
+        let kept = background::kept_places(priority, self.burst);
+        match self.schedule.until_spare(now, kept) {
+            Duration::ZERO => Ok(()),
+            wait => Err(Refused::kept(wait)),
+        }
+    }
+
     fn ban_left(&self, now: Instant) -> Option<Duration> {
         let left = self.banned_until?.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
-    }
-}
-
-fn banned(left: Duration, wall: Timestamp) -> Refused {
-    Refused { reason: Reason::Banned { until: wall.plus(left) }, retry_after: left }
-}
-
-impl Slot {
-    /// The moment the call may be made; wait for it first.
-    #[must_use]
-    pub const fn at(&self) -> Instant {
-        self.at
-    }
-
-    /// Uses the place: the call is made now.
-    ///
-    /// # Errors
-    /// [`Refused`] when a ban came while it waited; the place is given back then.
-    pub fn start(mut self, now: Instant, wall: Timestamp) -> Result<(), Refused> {
-        let mut table = self.pacing.lock();
-        if let Some(left) = table.ban_left(now) {
-            drop(table);
-            return Err(banned(left, wall));
-        }
-        table.schedule.used(self.id);
-        drop(table);
-        self.used = true;
-        Ok(())
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.used {
-            let mut table = self.pacing.lock();
-            table.schedule.give_back(self.id);
-            table.quota.give_back(self.day);
-        }
     }
 }

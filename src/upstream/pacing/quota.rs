@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
+use super::background;
 use crate::clock::Timestamp;
+use crate::upstream::Priority;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -27,10 +29,19 @@ impl Quota {
     /// When the next day begins, if nothing is left of this one.
     pub(super) fn spent_until(&mut self, wall: Timestamp) -> Option<Timestamp> {
         self.turn(wall);
-        (self.remaining()? == 0).then(|| {
-            let next = self.day.saturating_add(1).saturating_mul(DAY_MS);
-            Timestamp::from_millis(next).minus(self.offset)
-        })
+        (self.remaining()? == 0).then(|| self.day_ends())
+    }
+
+    /// When the next day begins.
+    pub(super) fn day_ends(&self) -> Timestamp {
+        let next = self.day.saturating_add(1).saturating_mul(DAY_MS);
+        Timestamp::from_millis(next).minus(self.offset)
+    }
+
+    /// Whether enough is left for a call of this priority.
+    pub(super) fn may_spend(&self, priority: Priority) -> bool {
+        let (Some(limit), Some(remaining)) = (self.limit, self.remaining()) else { return true };
+        background::may_spend(priority, remaining, limit)
     }
 
     /// Spends one call; the answer is the day it is charged to.

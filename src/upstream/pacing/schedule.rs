@@ -68,7 +68,22 @@ impl Schedule {
         burst_start.map_or(from, |start| start.max(from))
     }
 
-    /// Takes the place at `start`, which [`Self::earliest`] just gave; the answer is its id.
+    /// How long until a place could be taken that starts at once, with nobody waiting and `kept` more
+    /// left that start at once; zero when it could be now. Takes nothing.
+    pub(super) fn until_spare(&mut self, now: Instant, kept: u32) -> Duration {
+        if self.interval.is_zero() {
+            return Duration::ZERO;
+        }
+        self.settle(now);
+        let kept = self.interval.saturating_mul(kept).min(self.tolerance);
+        let ahead = self.arrival().map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let wait = ahead.saturating_add(kept).saturating_sub(self.tolerance);
+        let is_queued = self.waiting(now) > 0;
+        if wait.is_zero() && is_queued { self.interval } else { wait }
+    }
+
+    /// Takes the place at `start`, which [`Self::earliest`] just gave, or a spare one; the
+    /// answer is its id.
     pub(super) fn take(&mut self, start: Instant) -> u64 {
         self.next_id = self.next_id.wrapping_add(1);
         let id = self.next_id;

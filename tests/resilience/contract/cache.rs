@@ -9,10 +9,10 @@ use breakwater::cache::{
     CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan,
     Question, Tier, Urgency,
 };
-use breakwater::clock;
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
 use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::{cache, clock};
 use futures_util::future::join_all;
 use slog::Logger;
 
@@ -114,7 +114,9 @@ impl Subject for Cache {
         }));
         assert!(missed.await.iter().all(Result::is_ok));
         assert_eq!(calls.load(Ordering::SeqCst), 1, "one flight, actor or not");
-        assert!(client.clear("*unknown", "test").await.is_ok_and(|cleared| cleared.memory == 1));
+        let unknown = cache::Subject::pattern("*unknown").unwrap();
+        let cleared = client.invalidate(unknown, cache::Mode::Hard, "test").await;
+        assert!(cleared.is_ok_and(|cleared| cleared.memory == 1));
     }
 }
 

@@ -9,7 +9,7 @@ use breakwater::failure::FailureKind;
 use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
 use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
 use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
+use breakwater::upstream::{Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest};
 use serde_json::Value;
 
 use super::contract;
@@ -43,7 +43,13 @@ fn too_late() -> Call {
 fn call(method: &'static str, within: Duration) -> Call {
     let request = Request { method, params: BTreeMap::new() };
     let deadline = clock::monotonic() + within;
-    Call { request, deadline, retry: false, request_id: "a-request".into() }
+    Call {
+        request,
+        deadline,
+        retry: false,
+        priority: Priority::Client,
+        request_id: "a-request".into(),
+    }
 }
 
 impl Subject for ApiClient {

@@ -13,7 +13,7 @@ pub mod read;
 pub use lists::{
     Category, CategoryList, Link, LinkList, Order, OrderPage, category_list, link_list, order_page,
 };
-pub use product::{Money, Product, ProductPage, product_page};
+pub use product::{CategoryName, Money, Product, ProductPage, product_page};
 
 #[cfg(test)]
 mod tests;

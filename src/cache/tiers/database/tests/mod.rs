@@ -1,4 +1,5 @@
 //! The table of rows and its writer, over real files.
 
 mod rows;
+mod upkeep;
 mod writer;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use diesel::prelude::*;
 
-use crate::cache::Tier;
 use crate::cache::tests::stage::{Brings, Source, Stage, body_of, fresh, key};
+use crate::cache::{Mode, Subject, Tier};
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 
@@ -78,7 +78,11 @@ async fn a_glob_clears_all_tiers_and_says_how_many() {
     // One more that memory does not hold.
     let row = std::sync::Arc::new(fresh("behind"));
     stage.stores("x3", row.clone()).await;
-    let cleared = stage.client.clear("*:x?", "admin").await.unwrap();
+    let cleared = stage
+        .client
+        .invalidate(Subject::Pattern("*:x?".into()), Mode::Hard, "admin")
+        .await
+        .unwrap();
     assert_eq!((cleared.memory, cleared.redis, cleared.database), (2, 0, 3));
     assert!(cleared.unreached.is_empty());
     let line = "cache_invalidations_total{cache_type=\"all\",reason=\"admin\"}";
@@ -100,7 +104,7 @@ async fn a_table_that_is_gone_is_a_miss_and_then_left_alone() {
     assert_eq!(stage.client.tables().degraded(), ["database"], "its breaker is open");
     let errors = "cache_errors_total{cache_type=\"search\",cache_layer=\"database\"}";
     assert_eq!(stage.metric(errors), 3, "the fourth was not tried");
-    let cleared = stage.client.clear("*", "admin").await.unwrap();
+    let cleared = stage.client.invalidate(Subject::Everything, Mode::Hard, "admin").await.unwrap();
     assert_eq!(cleared.unreached, ["database"]);
 }
 

@@ -1,6 +1,6 @@
 //! Writing behind: batches, the bound, what is given up.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -10,23 +10,24 @@ use crate::cache::tests::stage::{fresh, key};
 use crate::cache::tiers::database::{Row, Writer};
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
-use crate::database::{self, Pool};
+use crate::database::{Connection, Store};
 
 type Told = Result<usize, (usize, String)>;
 
 /// A writer that is held up after each batch until it is let go.
 struct Stage {
     writer: Writer,
-    pool: Pool,
+    store: Store,
     told: Receiver<Told>,
     go: SyncSender<()>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pool = open(&folder.path().join("cache.db"));
+        let path = folder.path().join("cache.db");
+        let (store, _) = Store::open(&path, 2, clock::monotonic(), clock::now());
         let (tell, told) = channel();
         let (go, may_go) = sync_channel(1_000);
         let hold = Mutex::new((tell, may_go));
@@ -36,19 +37,24 @@ impl Stage {
             // At the end of the test nobody lets it go any more.
             hold.1.recv().unwrap_or_default();
         });
-        let writer = Writer::start(pool.clone(), report).unwrap();
-        Self { writer, pool, told, go, _folder: folder }
+        let writer = Writer::start(store.clone(), report).unwrap();
+        Self { writer, store, told, go, folder }
     }
 
     fn put(&self, name: &str, body: &str) -> bool {
+        self.put_as("search", name, body)
+    }
+
+    fn put_as(&self, kind: &'static str, name: &str, body: &str) -> bool {
         let (entry, key) = (fresh(body), key(name));
         let encoded = entry.encode(&key);
         self.writer.put(Row {
             key,
-            kind: "search",
+            kind,
             entry: encoded,
             stored_at: entry.times.stored_at,
             stale_until: entry.times.stale_until,
+            question: None,
         })
     }
 
@@ -57,12 +63,31 @@ impl Stage {
     }
 
     fn rows(&self) -> i64 {
-        dsl::cache_entries.count().get_result(&mut self.pool.get().unwrap()).unwrap()
+        dsl::cache_entries.count().get_result(&mut self.store.lend().unwrap()).unwrap()
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("cache.db")
+    }
+
+    /// Another process, so to speak, that holds the file for itself.
+    fn locked(&self) -> Connection {
+        let mut beside =
+            <Connection as diesel::Connection>::establish(&self.path().to_string_lossy()).unwrap();
+        let lock = "PRAGMA busy_timeout = 5000; BEGIN EXCLUSIVE";
+        diesel::connection::SimpleConnection::batch_execute(&mut beside, lock).unwrap();
+        beside
+    }
+
+    fn until_refused(&self, refused: bool) {
+        while self.writer.is_refused() != refused {
+            std::thread::yield_now();
+        }
     }
 }
 
-fn open(path: &Path) -> Pool {
-    database::open(path, 2, clock::now()).unwrap().pool
+fn let_be(mut lock: Connection) {
+    diesel::sql_query("ROLLBACK").execute(&mut lock).unwrap();
 }
 
 #[test]
@@ -101,21 +126,85 @@ fn of_several_rows_of_a_key_the_last_wins() {
     let found: Vec<u8> = dsl::cache_entries
         .find(key("same").as_str())
         .select(dsl::entry)
-        .get_result(&mut stage.pool.get().unwrap())
+        .get_result(&mut stage.store.lend().unwrap())
         .unwrap();
     assert!(found.ends_with(b"9"));
 }
 
-#[test]
-fn a_batch_that_cannot_be_stored_is_given_up_with_its_count() {
+#[actix::test]
+async fn what_a_locked_file_refuses_is_kept_and_stored_later() {
     let stage = Stage::new();
-    diesel::sql_query("DROP TABLE cache_entries").execute(&mut stage.pool.get().unwrap()).unwrap();
-    assert!(stage.put("a", ""));
+    stage.let_go(100);
+    let lock = stage.locked();
+    (0..300).for_each(|n| assert!(stage.put(&n.to_string(), "")));
+    stage.writer.keep("name", "1".into(), clock::now());
+    stage.until_refused(true);
+    assert_eq!(stage.rows(), 0, "readers go on");
+    let_be(lock);
+    stage.writer.flush().await;
+    assert_eq!(stage.rows(), 300);
+    assert!(!stage.writer.is_refused());
+    assert!(stage.told.try_iter().all(|told| told.is_ok()), "nothing is dropped");
+}
+
+#[actix::test]
+async fn beyond_half_of_the_room_the_oldest_are_dropped_with_their_count() {
+    let stage = Stage::new();
+    stage.let_go(100);
+    let lock = stage.locked();
+    let accepted = (0..4_000).filter(|n| stage.put(&n.to_string(), "")).count();
+    stage.until_refused(true);
+    // The batch in hand went back first, so the drop is known when the report is.
     let (dropped, cause) = stage.told.recv().unwrap().unwrap_err();
-    assert!(cause.contains("no such table"), "{cause}");
+    assert!(cause.contains("locked"), "{cause}");
+    let_be(lock);
+    stage.writer.flush().await;
+    let more: usize = stage.told.try_iter().filter_map(Result::err).map(|told| told.0).sum();
+    let left = stage.rows();
+    assert_eq!(usize::try_from(left).unwrap() + dropped + more, accepted);
+    let first = key("0");
+    let oldest = dsl::cache_entries.find(first.as_str()).count();
+    assert_eq!(oldest.get_result(&mut stage.store.lend().unwrap()), Ok(0_i64));
+}
+
+#[actix::test]
+async fn a_table_that_is_gone_is_waited_for() {
+    let stage = Stage::new();
+    stage.let_go(100);
+    diesel::sql_query("DROP TABLE cache_entries")
+        .execute(&mut stage.store.lend().unwrap())
+        .unwrap();
+    assert!(stage.put("a", ""));
+    stage.until_refused(true);
+    let later = clock::monotonic() + std::time::Duration::from_secs(60);
+    assert!(!stage.store.look_after(later, clock::now()).is_empty());
+    stage.writer.flush().await;
+    assert_eq!(stage.rows(), 1);
+}
+
+#[actix::test]
+async fn a_row_that_is_impossible_is_dropped_alone() {
+    let stage = Stage::new();
+    stage.let_go(100);
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON cache_entries WHEN NEW.kind = 'bad' \
+         BEGIN SELECT RAISE(ABORT, 'datatype mismatch'); END";
+    diesel::sql_query(trigger).execute(&mut stage.store.lend().unwrap()).unwrap();
+    assert!(stage.put("a", "") && stage.put_as("bad", "b", "") && stage.put("c", ""));
+    stage.writer.flush().await;
+    assert_eq!(stage.rows(), 2);
+    let lost = stage.told.try_iter().filter_map(Result::err).map(|told| told.0);
+    assert_eq!(lost.sum::<usize>(), 1);
+}
+
+#[actix::test]
+async fn a_writer_that_is_dropped_stores_what_it_has() {
+    let stage = Stage::new();
+    stage.let_go(100);
     (0..10).for_each(|n| assert!(stage.put(&n.to_string(), "")));
-    stage.let_go(2);
-    assert_eq!(dropped + stage.told.recv().unwrap().unwrap_err().0, 11);
+    let Stage { writer, store, told, folder, go } = stage;
+    drop(writer);
+    assert_eq!(told.iter().map(Result::unwrap).sum::<usize>(), 10);
+    drop((store, folder, go));
 }
 
 #[actix::test]

@@ -1,0 +1,140 @@
+//! A breaker goes on after a restart as if there had been none.
+
+use super::*;
+use crate::clock::Timestamp;
+
+const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// Without the failure rate, whose memory ends with the process.
+const COUNTED: Settings = Settings { failure_rate: 1.0, ..SETTINGS };
+
+/// The breaker of the next process, by way of JSON, and a clock that began anew.
+fn restarted(rig: &Rig) -> Rig {
+    let saved = serde_json::to_string(&rig.breaker.remember(rig.now, WALL)).unwrap();
+    let next = Rig::new(COUNTED);
+    next.breaker.restore(&serde_json::from_str(&saved).unwrap(), next.now, WALL);
+    next
+}
+
+#[test]
+fn an_open_breaker_keeps_its_time_and_the_length_of_the_next() {
+    let mut rig = Rig::new(COUNTED);
+    rig.fail(3);
+    rig.wait_out();
+    rig.fail(1);
+    rig.now += Duration::from_secs(10);
+    let mut next = restarted(&rig);
+    assert_eq!(next.snapshot().retry_after_ms, rig.snapshot().retry_after_ms);
+    assert_eq!(next.admit().unwrap_err(), rig.admit().unwrap_err());
+    assert_eq!((next.heard(), next.breaker.is_open()), (vec![], true));
+    next.wait_out();
+    next.fail(1);
+    assert!(next.snapshot().retry_after_ms.unwrap() >= 60_000, "the third in a row");
+}
+
+#[test]
+fn half_open_is_open_with_no_time_left() {
+    let mut rig = Rig::new(COUNTED);
+    rig.fail(3);
+    rig.wait_out();
+    rig.call(Some(true));
+    let next = restarted(&rig);
+    assert_eq!((next.state(), next.snapshot().retry_after_ms), (State::Open, Some(0)));
+    next.call(Some(true));
+    assert_eq!(next.state(), State::HalfOpen);
+    next.call(Some(true));
+    assert_eq!(next.state(), State::Closed);
+}
+
+#[test]
+fn an_admins_hold_stays() {
+    let rig = Rig::new(COUNTED);
+    rig.breaker.force_open(rig.now);
+    let mut next = restarted(&rig);
+    next.now += OPEN * 1_000;
+    assert!(next.admit().is_err() && next.snapshot().forced);
+}
+
+#[test]
+fn a_permit_given_before_moves_nothing() {
+    let rig = Rig::new(COUNTED);
+    let early = rig.admit().unwrap();
+    rig.fail(2);
+    let saved = rig.breaker.remember(rig.now, WALL);
+    rig.breaker.restore(&saved, rig.now, WALL);
+    early.record(Some(false), rig.now);
+    assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 2));
+}
+
+#[test]
+fn other_settings_and_another_wall_clock_are_lived_with() {
+    let closed = |consecutive_failures| Remembered {
+        state: State::Closed,
+        until: None,
+        consecutive_failures,
+        openings: u32::MAX,
+    };
+    let rig = Rig::new(COUNTED);
+    rig.breaker.restore(&closed(u64::MAX), rig.now, WALL);
+    assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 2));
+    rig.fail(1);
+    assert_eq!(rig.state(), State::Open);
+    for until in [i64::MIN, 0, i64::MAX].map(Timestamp::from_millis) {
+        let open = Remembered { state: State::Open, until: Some(until), ..closed(3) };
+        rig.breaker.restore(&open, rig.now, WALL);
+        assert!(rig.snapshot().retry_after_ms.unwrap() <= 300_000, "{until:?}");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Later {
+    Call { healthy: Option<bool> },
+    Wait { seconds: u64 },
+}
+
+fn later() -> impl Strategy<Value = Vec<Later>> {
+    let healthy = prop_oneof![1 => Just(None), 3 => Just(Some(true)), 2 => Just(Some(false))];
+    let step = prop_oneof![
+        4 => healthy.prop_map(|healthy| Later::Call { healthy }),
+        1 => (0_u64..60).prop_map(|seconds| Later::Wait { seconds }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+proptest! {
+    /// Until one of them draws another open time, which is chance, both admit the same calls at
+    /// the same times and tell the refused the same.
+    #[test]
+    fn the_next_process_admits_exactly_what_this_one_would(
+        steps in steps(), later in later()
+    ) {
+        let mut rig = Rig::new(COUNTED);
+        let mut model = Model::default();
+        for step in &steps {
+            model.step(&mut rig, step);
+        }
+        drop(model);
+        prop_assume!(rig.state() != State::HalfOpen);
+        let mut next = restarted(&rig);
+        let before = rig.heard().len();
+        for step in later {
+            match step {
+                Later::Wait { seconds } => {
+                    rig.now += Duration::from_secs(seconds);
+                    next.now += Duration::from_secs(seconds);
+                }
+                Later::Call { healthy } => match (rig.admit(), next.admit()) {
+                    (Ok(one), Ok(other)) => {
+                        one.record(healthy, rig.now);
+                        other.record(healthy, next.now);
+                    }
+                    (one, other) => prop_assert_eq!(one.err(), other.err()),
+                },
+            }
+            prop_assert_eq!(&rig.heard()[before..], &next.heard()[..]);
+            prop_assert_eq!(rig.breaker.is_open(), next.breaker.is_open());
+            if next.heard().iter().any(|(_, to, _)| *to == State::Open) {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What has been invalidated, and when: times that are held against entries when they are read.
+//!
+//! Owns: the rules in force, for all workers of the process. An invalidation walks through nothing:
+//! it notes a time, and an entry stored at that time or before is not valid any more, in whatever
+//! tier it is found. An entry remembers the verdict together with the [`Invalidations::version`] it
+//! was reached at, so it is asked for once for each entry and version, and a hit costs one atomic
+//! load. Refuses: to forget. Beyond its bounds the oldest rules become times for everything, which
+//! invalidates more than was asked for and never less. It does no input and output: where rules are
+//! kept, and how they reach other processes, is the business of whoever applies them.
+
+mod book;
+mod marks;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use rule::{LONGEST, Mode, NotARule, NotASubject, Rule, SKEW, Subject};
+
+use self::book::Book;
+use self::marks::Marks;
+use super::entry::Verdict;
+use super::glob::Glob;
+use super::tag::Tag;
+use crate::clock::Timestamp;
+
+/// How many subjects of each kind are kept apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Keys.
+    pub keys: usize,
+    /// Tags.
+    pub tags: usize,
+    /// Patterns; each is held against every entry older than it.
+    pub patterns: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { keys: 50_000, tags: 50_000, patterns: 256 }
+    }
+}
+
+/// How much is kept, for status pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct InvalidationCounts {
+    /// New rules since the process began, those read from elsewhere included.
+    pub version: u64,
+    /// Keys with rules of their own.
+    pub keys: usize,
+    /// Tags with rules.
+    pub tags: usize,
+    /// Patterns with rules.
+    pub patterns: usize,
+    /// Everything stored until then is invalid, softly at least (milliseconds since 1970).
+    #[schema(value_type = Option<i64>)]
+    pub everything_until: Option<Timestamp>,
+    /// Subjects whose rules became rules for everything because there were too many.
+    pub folded: u64,
+}
+
+/// The rules in force. Cheap to clone; all clones are the same table.
+#[derive(Debug, Clone)]
+pub struct Invalidations {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    table: RwLock<Table>,
+    version: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Table {
+    everything: Marks,
+    keys: Book<Arc<str>, ()>,
+    tags: Book<Tag, ()>,
+    patterns: Book<Arc<str>, Glob>,
+    folded: u64,
+}
+
+impl Default for Invalidations {
+    fn default() -> Self {
+        Self::new(Bounds::default())
+    }
+}
+
+impl Invalidations {
+    /// No rules, and room for so many.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        let table = Table {
+            everything: Marks::default(),
+            keys: Book::new(bounds.keys),
+            tags: Book::new(bounds.tags),
+            patterns: Book::new(bounds.patterns),
+            folded: 0,
+        };
+        let shared = Shared { table: RwLock::new(table), version: AtomicU64::new(0) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Puts a rule in force; false when it says nothing new. It is in force when this returns.
+    pub fn apply(&self, rule: &Rule) -> bool {
+        let what = Prepared::of(&rule.subject);
+        let mut table = self.write();
+        let new = table.apply(what, rule.mode, rule.at);
+        if new {
+            // Whoever sees this version finds the rule in the table.
+            self.shared.version.fetch_add(1, Ordering::Release);
+        }
+        new
+    }
+
+    /// Grows with every new rule; 0 before the first. A verdict is good as long as this is the same.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// What the rules say about what was stored then under `key`, with these tags. Ask for the
+    /// version first: a verdict may know more than the version it is remembered with, never less.
+    #[must_use]
+    pub fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
+        self.read().verdict(key, tags, stored_at)
+    }
+
+    /// Drops rules older than `time`, once nothing stored before it can be kept any more.
+    pub fn forget_before(&self, time: Timestamp) {
+        self.write().prune(|marks| marks.forget_before(time));
+    }
+
+    /// Every rule that still counts, oldest first. Applied elsewhere they say what this table says.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Rule> {
+        let mut rules = self.read().rules();
+        rules.sort_unstable_by(|a, b| (a.at, a).cmp(&(b.at, b)));
+        rules
+    }
+
+    /// How much is kept.
+    #[must_use]
+    pub fn counts(&self) -> InvalidationCounts {
+        let version = self.version();
+        let table = self.read();
+        InvalidationCounts {
+            version,
+            keys: table.keys.len(),
+            tags: table.tags.len(),
+            patterns: table.patterns.len(),
+            everything_until: table.everything.newest(),
+            folded: table.folded,
+        }
+    }
+
+    // Nothing panics while it holds the lock; were it to, the times noted so far would be right.
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.shared.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.shared.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A subject ready to be noted: what takes time is done before the table is locked.
+enum Prepared {
+    Key(Arc<str>),
+    Tag(Tag, Arc<str>),
+    Pattern(Arc<str>, Glob),
+    Everything,
+}
+
+impl Prepared {
+    fn of(subject: &Subject) -> Self {
+        match subject {
+            Subject::Key(key) => Self::Key(key.as_str().into()),
+            Subject::Tag(tag) => Self::Tag(Tag::of(tag), tag.as_str().into()),
+            Subject::Pattern(pattern) => Self::Pattern(pattern.as_str().into(), Glob::new(pattern)),
+            Subject::Everything => Self::Everything,
+        }
+    }
+}
+
+impl Table {
+    fn apply(&mut self, what: Prepared, mode: Mode, at: Timestamp) -> bool {
+        if self.everything.cover(mode, at) {
+            return false;
+        }
+        let rule = (mode, at);
+        let (new, overflow) = match what {
+            Prepared::Key(key) => {
+                let text = Arc::clone(&key);
+                (self.keys.note(key, &text, (), rule), self.keys.overflow())
+            }
+            Prepared::Tag(tag, text) => {
+                (self.tags.note(tag, &text, (), rule), self.tags.overflow())
+            }
+            Prepared::Pattern(pattern, glob) => {
+                let text = Arc::clone(&pattern);
+                (self.patterns.note(pattern, &text, glob, rule), self.patterns.overflow())
+            }
+            Prepared::Everything => {
+                let mut all = Marks::default();
+                all.raise(mode, at);
+                (true, Some((all, 0)))
+            }
+        };
+        if let Some((marks, subjects)) = overflow {
+            self.folded = self.folded.saturating_add(u64::try_from(subjects).unwrap_or(u64::MAX));
+            self.everything.merge(marks);
+            let everything = self.everything;
+            self.prune_books(|marks| marks.drop_said_by(everything));
+        }
+        new
+    }
+
+    fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
+        let mut verdict = self.everything.judge(stored_at);
+        if verdict < Verdict::Hard && self.keys.may_hit(stored_at) {
+            verdict = verdict.max(self.keys.judge(key, stored_at));
+        }
+        if verdict < Verdict::Hard && self.tags.may_hit(stored_at) {
+            let tagged = tags.iter().map(|tag| self.tags.judge(tag, stored_at)).max();
+            verdict = verdict.max(tagged.unwrap_or(Verdict::Valid));
+        }
+        if verdict < Verdict::Hard && self.patterns.may_hit(stored_at) {
+            let matching = |glob: &Glob| glob.matches(key);
+            verdict = verdict.max(self.patterns.judge_matching(stored_at, matching));
+        }
+        verdict
+    }
+
+    fn prune(&mut self, left: impl Fn(&mut Marks) -> bool) {
+        left(&mut self.everything);
+        self.prune_books(left);
+    }
+
+    fn prune_books(&mut self, left: impl Fn(&mut Marks) -> bool) {
+        self.keys.prune(&left);
+        self.tags.prune(&left);
+        self.patterns.prune(&left);
+    }
+
+    fn rules(&self) -> Vec<Rule> {
+        let rule = |subject, mode, at| Rule { subject, mode, at };
+        let everything = self.everything.each();
+        let keys = self.keys.each();
+        let tags = self.tags.each();
+        let patterns = self.patterns.each();
+        everything
+            .map(|(mode, at)| rule(Subject::Everything, mode, at))
+            .chain(keys.map(|(key, mode, at)| rule(Subject::Key(key.to_owned()), mode, at)))
+            .chain(tags.map(|(tag, mode, at)| rule(Subject::Tag(tag.to_owned()), mode, at)))
+            .chain(
+                patterns.map(|(text, mode, at)| rule(Subject::Pattern(text.to_owned()), mode, at)),
+            )
+            .collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! What invalidations do to entries in memory, on disk and on their way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::stage::{Brings, KIND, Source, Stage, body_of, down, fresh, key};
+use crate::cache::{Answer, Cleared, Entry, Mode, Rule, Subject, Tag, Tier};
+use crate::clock;
+
+fn tagged(body: &str, tags: &[&str]) -> Entry {
+    let entry = fresh(body);
+    let tags = tags.iter().map(|tag| Tag::of(tag)).collect();
+    Entry::new(entry.body.clone(), entry.times, false, tags)
+}
+
+fn subject(text: &str) -> Subject {
+    text.parse().unwrap()
+}
+
+async fn invalidate(stage: &Stage, text: &str, mode: Mode) -> Cleared {
+    stage.client.invalidate(subject(text), mode, "test").await.unwrap()
+}
+
+async fn ask(stage: &Stage, name: &str, source: &Source) -> Answer {
+    stage.get(name, source).await.unwrap()
+}
+
+/// Every kind of subject that hits `hit` and spares `spared`.
+const NARROW: [&str; 3] = ["key test:search:hit", "tag product:1", "pattern *:h?t"];
+
+fn two_entries() -> Stage {
+    let stage = Stage::of_memory();
+    stage.holds("hit", tagged("old", &["product:1", "category:7"]));
+    stage.holds("spared", tagged("old", &["product:2", "category:7"]));
+    stage
+}
+
+#[actix::test]
+async fn what_is_hit_is_loaded_anew_and_what_is_not_stays() {
+    for mode in [Mode::Hard, Mode::Soft] {
+        for text in NARROW {
+            let (stage, source) = (two_entries(), Source::open(Brings::Bodies));
+            assert_eq!(body_of(&ask(&stage, "hit", &source).await), "old");
+            invalidate(&stage, text, mode).await;
+            let answer = ask(&stage, "hit", &source).await;
+            assert_eq!((answer.tier, answer.stale), (Tier::Upstream, false), "{text}");
+            let again = ask(&stage, "hit", &source).await;
+            assert_eq!((again.tier, body_of(&again)), (Tier::Memory, body_of(&answer)), "{text}");
+            assert_eq!(body_of(&ask(&stage, "spared", &source).await), "old", "{text}");
+        }
+    }
+}
+
+#[actix::test]
+async fn everything_and_a_shared_tag_hit_both() {
+    for text in ["everything", "tag category:7", "pattern test:*"] {
+        let (stage, source) = (two_entries(), Source::open(Brings::Bodies));
+        invalidate(&stage, text, Mode::Soft).await;
+        for name in ["hit", "spared"] {
+            assert_eq!(ask(&stage, name, &source).await.tier, Tier::Upstream, "{text}");
+        }
+    }
+}
+
+#[actix::test]
+async fn while_the_source_is_down_soft_keeps_the_answer_and_hard_does_not() {
+    for text in NARROW.into_iter().chain(["everything"]) {
+        let (stage, source) = (two_entries(), Source::open(down()));
+        invalidate(&stage, text, Mode::Soft).await;
+        let answer = ask(&stage, "hit", &source).await;
+        assert_eq!((body_of(&answer), answer.stale), ("old", true), "{text}");
+        let (stage, source) = (two_entries(), Source::open(down()));
+        invalidate(&stage, text, Mode::Hard).await;
+        assert!(stage.get("hit", &source).await.is_err(), "{text}");
+    }
+}
+
+#[actix::test]
+async fn an_empty_result_is_not_kept_for_an_emergency() {
+    let stage = Stage::of_memory();
+    let entry = fresh("[]");
+    stage.holds("hit", Entry::new(entry.body.clone(), entry.times, true, Vec::new()));
+    invalidate(&stage, "everything", Mode::Soft).await;
+    assert!(stage.get("hit", &Source::open(down())).await.is_err());
+}
+
+/// The data may be from before the invalidation.
+#[actix::test]
+async fn what_was_asked_for_before_it_and_arrives_after_it_is_hit() {
+    let (stage, source) = (Stage::of_memory(), Source::held(Brings::Bodies));
+    let early = async {
+        source.until_asked(1).await;
+        invalidate(&stage, "key test:search:hit", Mode::Hard).await;
+        source.let_go(10);
+    };
+    let (answer, ()) = futures_util::future::join(ask(&stage, "hit", &source), early).await;
+    assert_eq!(body_of(&answer), "load 1 place 0");
+    stage.until_landed().await;
+    assert_eq!(body_of(&ask(&stage, "hit", &source).await), "load 2 place 0");
+    assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Memory);
+}
+
+#[actix::test]
+async fn rows_are_hit_where_they_lie() {
+    for (text, rows) in [("tag product:1", 0), ("key test:search:hit", 1), ("everything", 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Stage::over(&folder.path().join("cache.db"));
+        let source = Source::open(Brings::Bodies);
+        stage.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
+        stage.stores("spared", Arc::new(tagged("old", &["product:2"]))).await;
+        let cleared = invalidate(&stage, text, Mode::Hard).await;
+        assert_eq!((cleared.memory, cleared.database), (0, rows), "{text}");
+        assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream, "{text}");
+        let spared = ask(&stage, "spared", &source).await.tier;
+        assert_eq!(spared == Tier::Database, text != "everything", "{text}");
+    }
+}
+
+#[actix::test]
+async fn a_soft_row_is_served_when_the_source_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::over(&folder.path().join("cache.db"));
+    stage.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
+    stage.client.tables().database.as_ref().unwrap().flush().await;
+    invalidate(&stage, "tag product:1", Mode::Soft).await;
+    let answer = ask(&stage, "hit", &Source::open(down())).await;
+    assert_eq!((body_of(&answer), answer.tier, answer.stale), ("old", Tier::Database, true));
+}
+
+#[actix::test]
+async fn invalidations_are_counted_by_reason() {
+    let stage = two_entries();
+    let count = |reason: &str| {
+        let line = format!("cache_invalidations_total{{cache_type=\"all\",reason=\"{reason}\"}}");
+        stage.metric(&line)
+    };
+    invalidate(&stage, "tag product:1", Mode::Hard).await;
+    assert_eq!(count("test"), 1, "one at least");
+    assert_eq!(invalidate(&stage, "everything", Mode::Hard).await.memory, 2);
+    assert_eq!(count("test"), 3);
+    let tables = stage.client.tables();
+    let rule = Rule { subject: subject("tag t:1"), mode: Mode::Soft, at: clock::now() };
+    let rule = Rule { at: rule.at.plus(Duration::from_secs(1)), ..rule };
+    assert!(tables.heard(rule.clone(), clock::now()));
+    assert!(!tables.heard(rule, clock::now()), "heard twice");
+    assert_eq!(count("remote_tag"), 1);
+}
+
+#[actix::test]
+async fn a_rule_from_another_process_is_held_against_memory() {
+    let (stage, source) = (two_entries(), Source::open(Brings::Bodies));
+    let old = clock::now().minus(Duration::from_secs(60));
+    let rule = Rule { subject: Subject::Everything, mode: Mode::Hard, at: old };
+    assert!(stage.client.tables().heard(rule.clone(), clock::now()));
+    assert_eq!(body_of(&ask(&stage, "hit", &source).await), "old", "stored later");
+    assert!(stage.client.tables().heard(Rule { at: clock::now(), ..rule }, clock::now()));
+    assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream);
+}
+
+#[actix::test]
+async fn a_clock_that_is_ahead_does_not_keep_the_cache_empty() {
+    let stage = Stage::of_memory();
+    let end = clock::now().plus(Duration::from_secs(1_000_000));
+    let rule = Rule { subject: Subject::Everything, mode: Mode::Hard, at: end };
+    stage.client.tables().heard(rule, clock::now());
+    let later = clock::now().plus(Duration::from_secs(11));
+    let tables = stage.client.tables();
+    let entry = fresh(KIND);
+    let times = crate::cache::Times { stored_at: later, ..entry.times };
+    let entry = Entry::new(entry.body.clone(), times, false, Vec::new());
+    assert!(tables.judge(&key("hit"), &entry, clock::now()).is_fresh());
+}

@@ -1,0 +1,210 @@
+//! What is counted, kept, swept and read back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use crate::cache::tests::stage::{key, open};
+use crate::cache::tiers::database::{DAY, DatabaseTier, Row};
+use crate::clock::{self, Timestamp};
+use crate::database::schema::cache_entries::dsl;
+
+struct Table {
+    tier: DatabaseTier,
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+const fn day(day: i64) -> Timestamp {
+    Timestamp::from_millis(day * DAY + 1)
+}
+
+impl Table {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.db");
+        Self { tier: open(&path), path, _folder: folder }
+    }
+
+    fn put(&self, name: &str, bytes: usize, stale_until: Timestamp) {
+        assert!(self.tier.put(Row {
+            key: key(name),
+            kind: "search",
+            entry: vec![1; bytes].into(),
+            stored_at: day(1),
+            stale_until,
+            question: (!name.starts_with('-')).then(|| Arc::from("{\"q\":1}")),
+        }));
+    }
+
+    fn beside(&self, sql: &str) {
+        let mut connection = SqliteConnection::establish(&self.path.to_string_lossy()).unwrap();
+        connection.batch_execute(sql).unwrap();
+    }
+
+    async fn most_used(&self, now: Timestamp) -> Vec<(String, u64)> {
+        let found = self.tier.most_used(10, now).await.unwrap();
+        found.into_iter().map(|row| (row.key.to_string(), row.uses)).collect()
+    }
+}
+
+fn named(name: &str, uses: u64) -> (String, u64) {
+    (key(name).to_string(), uses)
+}
+
+#[actix::test]
+async fn uses_are_added_survive_a_new_entry_and_fade() {
+    let table = Table::new();
+    for name in ["a", "b", "-without question"] {
+        table.put(name, 10, day(100));
+    }
+    table.tier.flush().await;
+    table.tier.used(vec![(key("a"), 5), (key("b"), 8), (key("unknown"), 1)], day(1));
+    table.tier.used(vec![(key("a"), 5)], day(1));
+    table.tier.flush().await;
+    table.put("a", 20, day(100));
+    table.tier.flush().await;
+    // By somebody who does not know the question.
+    let unasked = Row {
+        key: key("b"),
+        kind: "search",
+        entry: vec![1; 10].into(),
+        stored_at: day(1),
+        stale_until: day(100),
+        question: None,
+    };
+    assert!(table.tier.put(unasked));
+    table.tier.flush().await;
+    assert_eq!(table.most_used(day(1)).await, [named("a", 10), named("b", 8)]);
+    table.tier.used(vec![(key("b"), 1)], day(2));
+    table.tier.flush().await;
+    // Used yesterday only: half. Used today as well: half and what came.
+    assert_eq!(table.most_used(day(2)).await, [named("b", 5), named("a", 5)]);
+    assert_eq!(table.most_used(day(90)).await, [named("b", 0), named("a", 0)]);
+    assert_eq!(table.most_used(day(0)).await, [named("a", 10), named("b", 5)], "clocks step back");
+    let row = &table.tier.most_used(1, day(1)).await.unwrap()[0];
+    assert_eq!((&*row.question, row.kind.as_str(), row.entry.len()), ("{\"q\":1}", "search", 20));
+    assert_eq!((row.stored_at, row.stale_until), (day(1), day(100)));
+}
+
+#[actix::test]
+async fn a_sweep_takes_what_is_past_its_time() {
+    let table = Table::new();
+    (0..1_200).for_each(|n| table.put(&n.to_string(), 10, day(if n < 1_100 { 2 } else { 9 })));
+    table.tier.flush().await;
+    let swept = table.tier.sweep(day(3), u64::MAX).await.unwrap();
+    assert_eq!((swept.expired, swept.evicted, swept.rows), (1_100, 0, 100));
+    assert!(swept.bytes > 100 * 10 && !swept.unfinished);
+}
+
+#[actix::test]
+async fn a_sweep_for_room_keeps_the_most_used() {
+    let table = Table::new();
+    (0..1_000).for_each(|n| table.put(&n.to_string(), 10_000, day(9)));
+    table.tier.flush().await;
+    let wanted: Vec<_> = (0..300).map(|n| (key(&n.to_string()), 3)).collect();
+    // Many uses, but long ago.
+    let faded = (300..400).map(|n| (key(&n.to_string()), 20)).collect();
+    table.tier.used(faded, day(-9));
+    table.tier.used(wanted, day(2));
+    table.tier.flush().await;
+    table.beside("UPDATE cache_entries SET used_at = -9 * 86400000 WHERE uses = 20");
+    let size = || std::fs::metadata(&table.path).unwrap().len();
+    table.beside("PRAGMA wal_checkpoint(TRUNCATE)");
+    let before = size();
+    let swept = table.tier.sweep(day(2), 4_000_000).await.unwrap();
+    assert_eq!(swept.rows, u64::try_from(1_000 - swept.evicted).unwrap());
+    assert!((3_500_000..=3_600_000).contains(&swept.bytes), "{swept:?}");
+    let keys: Vec<_> = (0..400).map(|n| key(&n.to_string())).collect();
+    let found = table.tier.get(&keys.iter().collect::<Vec<_>>()).await.unwrap();
+    assert!(found[..300].iter().all(Option::is_some), "the used are kept");
+    assert!(found[300..].iter().all(Option::is_none), "old fame has faded");
+    table.beside("PRAGMA wal_checkpoint(TRUNCATE)");
+    assert!(size() < before * 6 / 10, "pages go back to the disk: {} of {before}", size());
+}
+
+#[actix::test]
+async fn odd_rows_do_not_spoil_the_others() {
+    let table = Table::new();
+    ["a", "b", "c", "d", "e"].iter().for_each(|name| table.put(name, 10, day(9)));
+    table.tier.flush().await;
+    table.beside(
+        "PRAGMA ignore_check_constraints = 1; \
+         UPDATE cache_entries SET entry = 'text', uses = 'many', used_at = x'00' WHERE key LIKE '%a'; \
+         UPDATE cache_entries SET entry = 12, kind = x'ff', bytes = 'x' WHERE key LIKE '%b'; \
+         UPDATE cache_entries SET question = x'fffe', stored_at = 'never' WHERE key LIKE '%c'; \
+         UPDATE cache_entries SET key = x'c3' WHERE key LIKE '%d'",
+    );
+    let keys = ["a", "b", "c", "d", "e"].map(key);
+    let found = table.tier.get(&keys.each_ref()).await.unwrap();
+    let lengths: Vec<_> = found.iter().map(|found| found.as_ref().map(bytes::Bytes::len)).collect();
+    assert_eq!(lengths, [Some(4), Some(2), Some(10), None, Some(10)]);
+    let most = table.most_used(day(2)).await;
+    assert_eq!(most, [named("a", 0), named("e", 0)]);
+    table.tier.used(keys.iter().map(|key| (key.clone(), 1)).collect(), day(2));
+    table.tier.flush().await;
+    assert!(table.tier.sweep(day(2), 1).await.unwrap().evicted > 0);
+}
+
+#[actix::test]
+async fn broken_rows_are_removed_and_new_ones_in_the_queue_stay() {
+    let table = Table::new();
+    ["a", "b"].iter().for_each(|name| table.put(name, 10, day(9)));
+    table.tier.flush().await;
+    table.put("a", 20, day(9));
+    table.tier.drop_rows(vec![key("a"), key("b"), key("c")]);
+    table.tier.flush().await;
+    let found = table.tier.get(&[&key("a"), &key("b")]).await.unwrap();
+    assert_eq!((found[0].as_ref().map(bytes::Bytes::len), found[1].is_none()), (Some(20), true));
+}
+
+#[actix::test]
+async fn invalidations_keep_the_latest_times() {
+    let table = Table::new();
+    let tier = &table.tier;
+    assert!(tier.note_invalidation("tag:1", day(3), day(1)));
+    assert!(tier.note_invalidation("key:2", day(5), day(0)));
+    tier.flush().await;
+    assert!(tier.note_invalidation("tag:1", day(2), day(4)));
+    tier.flush().await;
+    let all = [("key:2".to_owned(), day(5), day(0)), ("tag:1".to_owned(), day(3), day(4))];
+    assert_eq!(tier.invalidations().await.unwrap(), all);
+    assert_eq!(tier.forget_invalidations(day(5)).await.unwrap(), 1);
+    assert_eq!(tier.invalidations().await.unwrap(), all[..1]);
+}
+
+#[actix::test]
+async fn what_is_kept_is_recalled_after_a_restart() {
+    let table = Table::new();
+    table.tier.keep("breakers", "[1]".into(), day(1));
+    table.tier.keep("breakers", "[2]".into(), day(1));
+    table.tier.flush().await;
+    let again = open(&table.path);
+    assert_eq!(again.recall("breakers").await.unwrap().as_deref(), Some("[2]"));
+    assert_eq!(again.recall("nothing").await, Ok(None));
+}
+
+#[actix::test]
+async fn that_writes_are_refused_is_known_while_reads_go_on() {
+    let table = Table::new();
+    table.put("a", 10, day(9));
+    table.tier.flush().await;
+    let mut lock = SqliteConnection::establish(&table.path.to_string_lossy()).unwrap();
+    lock.batch_execute("BEGIN EXCLUSIVE").unwrap();
+    while !table.tier.refuses_writes() {
+        table.tier.ping().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(table.tier.get(&[&key("a")]).await.unwrap()[0].is_some());
+    assert!(!table.tier.is_avoided());
+    lock.batch_execute("ROLLBACK").unwrap();
+    table.tier.flush().await;
+    assert!(!table.tier.refuses_writes());
+    assert!(table.tier.recall("write_probe").await.unwrap().is_some());
+    assert!(clock::now() > day(0));
+    let rows = dsl::cache_entries.count().get_result(&mut lock);
+    assert_eq!(rows, Ok(1_i64));
+}

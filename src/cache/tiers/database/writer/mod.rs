@@ -1,0 +1,243 @@
+//! What is on its way to the database.
+//!
+//! Owns: the thread that empties the queue in batches, one transaction each. A batch the database
+//! refuses goes back to the head of the queue and is tried again after a pause, for as long as no
+//! more than half of the room is taken; beyond that the oldest rows are dropped with a count: the
+//! cache would rather lose rows than hold memory for a database that is not there. Nobody waits for
+//! it, except for a bounded time those who ask for a flush.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use diesel::result::{DatabaseErrorKind, Error};
+
+use self::notes::Notes;
+use self::queue::{Batch, Queue};
+use crate::cache::key::CacheKey;
+use crate::clock::Timestamp;
+use crate::database::Store;
+
+mod notes;
+mod queue;
+mod statements;
+
+/// Longest wait for a flush.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pauses before a batch is tried again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// One row to store.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its key.
+    pub key: CacheKey,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The encoded entry.
+    pub entry: Bytes,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+    /// Until when it is usable.
+    pub stale_until: Timestamp,
+    /// What was asked (JSON), if the entry can be loaded again from it.
+    pub question: Option<Arc<str>>,
+}
+
+impl Row {
+    /// What it takes in memory and in the file, about.
+    fn weight(&self) -> usize {
+        /// Times, counts, and the key once more in its index.
+        const BESIDE: usize = 128;
+        let question = self.question.as_ref().map_or(0, |question| question.len());
+        self.entry.len() + self.key.as_str().len() + question + BESIDE
+    }
+}
+
+/// Told how many rows were stored and how many were dropped, and why.
+pub type Report = Arc<dyn Fn(Result<usize, (usize, String)>) + Send + Sync>;
+
+/// The way into the queue. Cheap to clone; the thread ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct Writer(Arc<Way>);
+
+#[derive(Debug)]
+struct Way {
+    queue: Arc<Queue>,
+    refused: Arc<AtomicBool>,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn start(store: Store, report: Report) -> std::io::Result<Self> {
+        let (queue, refused) = (Arc::new(Queue::default()), Arc::new(AtomicBool::new(false)));
+        let desk = Desk { store, queue: queue.clone(), refused: refused.clone(), report };
+        std::thread::Builder::new().name("database-writer".into()).spawn(move || desk.work())?;
+        Ok(Self(Arc::new(Way { queue, refused })))
+    }
+
+    /// Puts a row into the queue; false when it is full.
+    #[must_use]
+    pub fn put(&self, row: Row) -> bool {
+        self.0.queue.put(row)
+    }
+
+    /// Lets rows that cannot be read be removed; those of the same key in the queue stay.
+    pub fn remove(&self, keys: Vec<CacheKey>) {
+        self.0.queue.note(|notes| notes.remove(keys));
+    }
+
+    /// Adds to the access counts; beyond a few thousand keys at a time the rest is not counted.
+    pub fn used(&self, keys: Vec<(CacheKey, u32)>, at: Timestamp) {
+        self.0.queue.note(|notes| notes.used(keys, at));
+    }
+
+    /// Keeps a value (JSON) under a name.
+    pub fn keep(&self, name: &str, json: String, at: Timestamp) {
+        self.0.queue.note(|notes| notes.keep(name, json, at));
+    }
+
+    /// Notes an invalidation; of each time the latest stays. False when too many wait.
+    #[must_use]
+    pub fn invalidate(&self, subject: &str, soft_at: Timestamp, hard_at: Timestamp) -> bool {
+        self.0.queue.note(|notes| notes.invalidate(subject, soft_at, hard_at))
+    }
+
+    /// Whether the last batch was refused.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything that is in the queue now is stored or given up, 5 s at most.
+    pub async fn flush(&self) {
+        let Some(finished) = self.0.queue.flushed() else { return };
+        // Too late is as good as can be: the caller goes on without.
+        drop(tokio::time::timeout(FLUSH_TIMEOUT, finished).await);
+    }
+}
+
+/// Where the thread works.
+struct Desk {
+    store: Store,
+    queue: Arc<Queue>,
+    refused: Arc<AtomicBool>,
+    report: Report,
+}
+
+impl Desk {
+    fn work(&self) {
+        let mut pause = FIRST_PAUSE;
+        while let Some(batch) = self.queue.take() {
+            match self.store_batch(&batch) {
+                Ok(stored) => {
+                    self.refused.store(false, Ordering::Relaxed);
+                    pause = FIRST_PAUSE;
+                    // Before the report, which may take its time.
+                    self.queue.settle(batch);
+                    self.tell(Ok(stored));
+                }
+                Err(refusal) => {
+                    self.refused.store(true, Ordering::Relaxed);
+                    let dropped = self.queue.put_back(batch);
+                    self.tell(Err((dropped, refusal)));
+                    self.queue.rest(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, outcome: Result<usize, (usize, String)>) {
+        if !matches!(outcome, Ok(0) | Err((0, _))) {
+            (self.report)(outcome);
+        }
+    }
+
+    /// Stores what the database takes; the error means that all of it may be tried again.
+    fn store_batch(&self, batch: &Batch) -> Result<usize, String> {
+        let rows = batch.latest();
+        match self.attempt(&rows, &batch.notes) {
+            Ok(()) => Ok(rows.len()),
+            Err(Refusal::Later(cause)) => Err(cause),
+            Err(Refusal::Never(_)) => self.one_by_one(&rows, &batch.notes),
+        }
+    }
+
+    /// One of the rows is impossible: the others are not to suffer for it.
+    fn one_by_one(&self, rows: &[&Row], notes: &Notes) -> Result<usize, String> {
+        let mut stored = 0;
+        let mut given_up: Option<String> = None;
+        for row in rows {
+            match self.attempt(&[row], &Notes::default()) {
+                Ok(()) => stored += 1,
+                Err(Refusal::Later(cause)) => return Err(cause),
+                Err(Refusal::Never(cause)) => given_up = Some(cause),
+            }
+        }
+        match self.attempt(&[], notes) {
+            Ok(()) => {}
+            Err(Refusal::Later(cause)) => return Err(cause),
+            Err(Refusal::Never(cause)) => given_up = Some(cause),
+        }
+        if let Some(cause) = given_up {
+            self.tell(Err((rows.len() - stored, cause)));
+        }
+        Ok(stored)
+    }
+
+    fn attempt(&self, rows: &[&Row], notes: &Notes) -> Result<(), Refusal> {
+        let work = || {
+            let mut connection =
+                self.store.lend().map_err(|error| Refusal::Later(error.to_string()))?;
+            statements::store(&mut connection, rows, notes).map_err(|error| {
+                self.store.blame(&error.to_string());
+                Refusal::of(&error)
+            })
+        };
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Refusal::Never("the writer panicked".to_owned())))
+    }
+}
+
+/// Why something was not stored.
+enum Refusal {
+    /// The database is locked, full, broken or away.
+    Later(String),
+    /// It would be refused every time.
+    Never(String),
+}
+
+impl Refusal {
+    fn of(error: &Error) -> Self {
+        let text = error.to_string();
+        let never = matches!(
+            error,
+            Error::DatabaseError(
+                DatabaseErrorKind::CheckViolation
+                    | DatabaseErrorKind::NotNullViolation
+                    | DatabaseErrorKind::UniqueViolation
+                    | DatabaseErrorKind::ForeignKeyViolation,
+                _
+            ) | Error::SerializationError(_)
+                | Error::InvalidCString(_)
+        );
+        if never || text.contains("too big") || text.contains("datatype mismatch") {
+            Self::Never(text)
+        } else {
+            Self::Later(text)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Small things for the database that are not rows: what was used, invalidated, kept, to be removed.
+//!
+//! Owns: putting together what belongs together, so that the room they take is bounded by what they
+//! are about and not by how often it is said.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use crate::cache::key::CacheKey;
+use crate::clock::Timestamp;
+
+/// Most things of each sort.
+const MOST: usize = 8_192;
+
+/// What waits beside the rows.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) removed: HashSet<CacheKey>,
+    pub(super) used: HashMap<CacheKey, (u32, Timestamp)>,
+    pub(super) kept: HashMap<String, (String, Timestamp)>,
+    pub(super) invalidated: HashMap<String, (Timestamp, Timestamp)>,
+}
+
+fn has_room<K: Eq + Hash, V>(map: &HashMap<K, V>, key: &K) -> bool {
+    map.len() < MOST || map.contains_key(key)
+}
+
+impl Notes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.removed.is_empty()
+            && self.used.is_empty()
+            && self.kept.is_empty()
+            && self.invalidated.is_empty()
+    }
+
+    pub(super) fn remove(&mut self, keys: Vec<CacheKey>) {
+        let room = MOST.saturating_sub(self.removed.len());
+        self.removed.extend(keys.into_iter().take(room));
+    }
+
+    pub(super) fn used(&mut self, keys: Vec<(CacheKey, u32)>, at: Timestamp) {
+        for (key, uses) in keys {
+            if has_room(&self.used, &key) {
+                let noted = self.used.entry(key).or_insert((0, at));
+                *noted = (noted.0.saturating_add(uses), noted.1.max(at));
+            }
+        }
+    }
+
+    pub(super) fn keep(&mut self, name: &str, json: String, at: Timestamp) {
+        let name = name.to_owned();
+        let is_newer = self.kept.get(&name).is_none_or(|before| before.1 <= at);
+        if is_newer && has_room(&self.kept, &name) {
+            self.kept.insert(name, (json, at));
+        }
+    }
+
+    pub(super) fn invalidate(&mut self, subject: &str, soft: Timestamp, hard: Timestamp) -> bool {
+        let subject = subject.to_owned();
+        let room = has_room(&self.invalidated, &subject);
+        if room {
+            let noted = self.invalidated.entry(subject).or_insert((soft, hard));
+            *noted = (noted.0.max(soft), noted.1.max(hard));
+        }
+        room
+    }
+
+    /// Takes back older notes that could not be written.
+    pub(super) fn take_back(&mut self, older: Self) {
+        self.remove(older.removed.into_iter().collect());
+        for (key, (uses, at)) in older.used {
+            self.used(vec![(key, uses)], at);
+        }
+        for (name, (json, at)) in older.kept {
+            if self.kept.get(&name).is_none_or(|newer| newer.1 < at) {
+                self.keep(&name, json, at);
+            }
+        }
+        for (subject, (soft, hard)) in older.invalidated {
+            self.invalidate(&subject, soft, hard);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn key(n: usize) -> CacheKey {
+        CacheKey::new(format!("k{n}"))
+    }
+
+    #[test]
+    fn what_is_said_twice_is_one_note() {
+        let mut older = Notes::default();
+        older.used(vec![(key(1), 2), (key(1), 3)], at(5));
+        older.keep("a", "old".into(), at(1));
+        older.keep("b", "only".into(), at(1));
+        assert!(older.invalidate("s", at(1), at(9)));
+        let mut notes = Notes::default();
+        notes.used(vec![(key(1), 1)], at(4));
+        notes.keep("a", "new".into(), at(1));
+        assert!(notes.invalidate("s", at(5), at(5)));
+        notes.take_back(older);
+        assert_eq!(notes.used[&key(1)], (6, at(5)));
+        assert_eq!((notes.kept["a"].0.as_str(), notes.kept["b"].0.as_str()), ("new", "only"));
+        assert_eq!(notes.invalidated["s"], (at(5), at(9)));
+    }
+
+    #[test]
+    fn they_never_grow_beyond_their_room() {
+        let mut notes = Notes::default();
+        notes.used((0..2 * MOST).map(|n| (key(n), 1)).collect(), at(1));
+        notes.remove((0..2 * MOST).map(key).collect());
+        (0..2 * MOST).for_each(|n| notes.keep(&n.to_string(), "x".into(), at(1)));
+        let taken = (0..2 * MOST).filter(|n| notes.invalidate(&n.to_string(), at(1), at(1)));
+        assert_eq!(taken.count(), MOST);
+        assert_eq!((notes.used.len(), notes.removed.len(), notes.kept.len()), (MOST, MOST, MOST));
+    }
+}

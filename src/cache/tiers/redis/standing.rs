@@ -1,0 +1,190 @@
+//! What is known of Redis, by all workers together.
+//!
+//! Owns: the breaker, whether writes are refused, and what an answer says about both. A refusal
+//! (no memory, read-only, a wrong type under a key) comes from a Redis that is well: the breaker is
+//! not moved by it and reads go on. Refuses: to guess; a code it does not know counts as a failure.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::breaker::Breaker;
+use crate::cache::tiers::TierError;
+
+/// What a command does, as far as its outcome tells something about later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It changes nothing.
+    Reads,
+    /// It only takes away: allowed without memory, refused when read-only.
+    Drops,
+    /// It adds something.
+    Adds,
+    /// It adds something to learn whether that is possible; being refused is a sign of life.
+    Probes,
+}
+
+/// How a command failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// No answer in time.
+    TooLate,
+    /// Redis, or the way to it, is not well.
+    Failed(String),
+    /// Redis is well and takes no writes.
+    NoWrites(String),
+    /// Redis is well and refuses this command only.
+    Refused(String),
+}
+
+/// Codes of a Redis that answers and takes no writes: no memory, a replica, unsaved changes, too
+/// few replicas, a user who may not.
+const NO_WRITES: [&str; 5] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"];
+/// Codes that concern nothing but the command at hand.
+const THIS_COMMAND: [&str; 2] = ["WRONGTYPE", "NOSCRIPT"];
+
+impl Fault {
+    /// What an error answer with this code and text means.
+    pub(super) fn of(code: &str, detail: &str) -> Self {
+        let told = format!("{code}: {detail}");
+        if NO_WRITES.contains(&code) {
+            Self::NoWrites(told)
+        } else if THIS_COMMAND.contains(&code) || detail.starts_with("unknown command") {
+            Self::Refused(told)
+        } else {
+            Self::Failed(told)
+        }
+    }
+
+    /// Of several error answers the one that says most about Redis.
+    pub(super) const fn weight(&self) -> u8 {
+        match self {
+            Self::TooLate | Self::Failed(_) => 2,
+            Self::NoWrites(_) => 1,
+            Self::Refused(_) => 0,
+        }
+    }
+
+    /// What the outcome of a command with this effect says about the health of Redis, if anything.
+    pub(super) const fn health<T>(outcome: &Result<T, Self>, effect: Effect) -> Option<bool> {
+        match (outcome, effect) {
+            (Ok(_), _) | (Err(Self::NoWrites(_) | Self::Refused(_)), Effect::Probes) => Some(true),
+            (Err(Self::NoWrites(_) | Self::Refused(_)), _) => None,
+            (Err(Self::TooLate | Self::Failed(_)), _) => Some(false),
+        }
+    }
+}
+
+impl From<Fault> for TierError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooLate => Self::TooLate,
+            Fault::Failed(cause) => Self::Failed(cause),
+            Fault::NoWrites(cause) | Fault::Refused(cause) => Self::Refused(cause),
+        }
+    }
+}
+
+/// The standing of one Redis, older than any worker's way to it.
+#[derive(Debug)]
+pub struct Standing {
+    breaker: Breaker,
+    refuses_writes: AtomicBool,
+}
+
+impl Standing {
+    /// Nothing bad is known yet.
+    #[must_use]
+    pub const fn new(breaker: Breaker) -> Self {
+        Self { breaker, refuses_writes: AtomicBool::new(false) }
+    }
+
+    /// What keeps a Redis that is not well out of the way.
+    #[must_use]
+    pub const fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Whether the last write was refused by a Redis that answers.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        self.refuses_writes.load(Ordering::Relaxed)
+    }
+
+    /// Learns from an outcome whether writes are taken.
+    pub(super) fn learn<T>(&self, outcome: &Result<T, Fault>, effect: Effect) {
+        let refuses = match (outcome, effect) {
+            (Ok(_), Effect::Adds | Effect::Probes) => false,
+            (Err(Fault::NoWrites(_)), Effect::Adds | Effect::Drops | Effect::Probes) => true,
+            (Ok(_) | Err(_), _) => return,
+        };
+        self.refuses_writes.store(refuses, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::Settings;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const EFFECTS: [Effect; 4] = [Effect::Reads, Effect::Drops, Effect::Adds, Effect::Probes];
+
+    fn standing() -> Standing {
+        let settings = Settings::new(3, Duration::from_secs(1));
+        Standing::new(Breaker::new("redis", settings, Arc::new(|_| {})))
+    }
+
+    fn failed(code: &str) -> Result<(), Fault> {
+        Err(Fault::of(code, "told"))
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_about_health_and_a_failure_does() {
+        for code in NO_WRITES.iter().chain(&THIS_COMMAND) {
+            for effect in [Effect::Reads, Effect::Drops, Effect::Adds] {
+                assert_eq!(Fault::health(&failed(code), effect), None, "{code}");
+            }
+            assert_eq!(Fault::health(&failed(code), Effect::Probes), Some(true), "{code}");
+        }
+        for code in ["LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY", "NOAUTH", "ERR"] {
+            for effect in EFFECTS {
+                assert_eq!(Fault::health(&failed(code), effect), Some(false), "{code}");
+            }
+        }
+        assert_eq!(Fault::health::<()>(&Err(Fault::TooLate), Effect::Adds), Some(false));
+        assert_eq!(Fault::health(&Ok(()), Effect::Reads), Some(true));
+    }
+
+    #[test]
+    fn a_command_redis_is_too_old_for_is_refused_and_no_failure() {
+        let told = Fault::of("ERR", "unknown command 'XADD', with args beginning with: 'x'");
+        assert!(matches!(told, Fault::Refused(_)), "{told:?}");
+    }
+
+    #[test]
+    fn refused_writes_are_remembered_until_one_is_taken() {
+        let standing = standing();
+        for code in NO_WRITES {
+            for effect in [Effect::Drops, Effect::Adds, Effect::Probes] {
+                standing.learn(&failed(code), effect);
+                assert!(standing.refuses_writes(), "{code}");
+                // None of these shows that anything can be added again.
+                standing.learn(&Ok(()), Effect::Reads);
+                standing.learn(&Ok(()), Effect::Drops);
+                standing.learn::<()>(&Err(Fault::TooLate), Effect::Adds);
+                standing.learn(&failed("WRONGTYPE"), Effect::Adds);
+                assert!(standing.refuses_writes(), "{code}");
+                standing.learn(&Ok(()), Effect::Adds);
+                assert!(!standing.refuses_writes());
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_read_or_a_failed_write_is_no_refused_write() {
+        let standing = standing();
+        standing.learn(&failed("NOPERM"), Effect::Reads);
+        standing.learn(&failed("LOADING"), Effect::Adds);
+        assert!(!standing.refuses_writes());
+    }
+}

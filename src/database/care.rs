@@ -1,0 +1,127 @@
+//! What a store remembers between two looks, and what follows from it.
+//!
+//! Owns: how often to try, when to look, whom to trust; plain decisions of state and time.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::aside::Identities;
+use super::error::{DatabaseError, Harm};
+
+/// Between two attempts to open, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// So long without trouble, and the waits begin at [`FIRST_WAIT`] again.
+const QUIET: Duration = Duration::from_secs(30);
+/// Between two looks from outside.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A file that was read without a fault and is called broken again within this time is.
+const TRUSTED_FOR: Duration = Duration::from_secs(60);
+/// Statements that began before an opening have ended.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// Files moved aside within the time: more would only fill the disk.
+const MOST_ASIDE: usize = 5;
+const ASIDE_WITHIN: Duration = Duration::from_secs(600);
+
+/// What is known between two looks.
+#[derive(Default)]
+pub(super) struct Care {
+    /// The files that are open.
+    pub(super) files: Option<Identities>,
+    /// Whether the file was called broken.
+    pub(super) suspect: bool,
+    /// When the file was last read from end to end without a fault.
+    pub(super) read_through_at: Option<Instant>,
+    tried_at: Option<Instant>,
+    wait: Duration,
+    looked_at: Option<Instant>,
+    /// When files were moved aside.
+    pub(super) moved_at: VecDeque<Instant>,
+    /// The last reason given for its absence.
+    pub(super) told: Option<String>,
+}
+
+impl Care {
+    /// Whether a look from outside is due; counts as made.
+    pub(super) fn is_to_look(&mut self, at: Instant) -> bool {
+        let due =
+            self.looked_at.is_none_or(|before| at.saturating_duration_since(before) >= LOOK_EVERY);
+        if due {
+            self.looked_at = Some(at);
+        }
+        due
+    }
+
+    /// Whether the last opening was just now.
+    pub(super) fn is_settling(&self, at: Instant) -> bool {
+        self.tried_at.is_some_and(|tried| at.saturating_duration_since(tried) < SETTLED_AFTER)
+    }
+
+    /// Whether an attempt to open is due.
+    pub(super) fn may_try(&self, at: Instant) -> bool {
+        self.tried_at.is_none_or(|tried| at.saturating_duration_since(tried) >= self.wait)
+    }
+
+    /// Notes an attempt to open.
+    pub(super) fn tried(&mut self, at: Instant) {
+        let quiet =
+            self.tried_at.is_none_or(|before| at.saturating_duration_since(before) >= QUIET);
+        self.wait = if quiet { FIRST_WAIT } else { (self.wait * 2).min(LONGEST_WAIT) };
+        self.tried_at = Some(at);
+    }
+
+    /// A file that breaks although it could be read is not read again.
+    pub(super) fn distrust(&self, at: Instant) -> Option<DatabaseError> {
+        let read = self.read_through_at.filter(|_| self.suspect)?;
+        (at.saturating_duration_since(read) < TRUSTED_FOR).then(|| {
+            DatabaseError::new("called broken again soon after it was read").of(Harm::File)
+        })
+    }
+
+    /// Whether one more file may be moved aside.
+    pub(super) fn may_move(&mut self, at: Instant) -> Result<(), &'static str> {
+        self.moved_at.retain(|moved| at.saturating_duration_since(*moved) < ASIDE_WITHIN);
+        if self.moved_at.len() < MOST_ASIDE { Ok(()) } else { Err("moved aside too often") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_become_rare_and_often_again_after_quiet() {
+        let start = crate::clock::monotonic();
+        let mut care = Care::default();
+        let mut at = start;
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            assert!(care.may_try(at));
+            care.tried(at);
+            waits.push(care.wait.as_millis());
+            assert!(!care.may_try(at + care.wait - Duration::from_millis(1)));
+            at += care.wait;
+        }
+        assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
+        care.tried(at + QUIET);
+        assert_eq!(care.wait, FIRST_WAIT);
+    }
+
+    #[test]
+    fn a_file_called_broken_twice_within_a_minute_is() {
+        let at = crate::clock::monotonic();
+        let mut care = Care { suspect: true, read_through_at: Some(at), ..Care::default() };
+        assert_eq!(care.distrust(at + TRUSTED_FOR / 2).unwrap().harm(), Harm::File);
+        assert!(care.distrust(at + TRUSTED_FOR).is_none());
+        care.suspect = false;
+        assert!(care.distrust(at).is_none());
+    }
+
+    #[test]
+    fn not_more_than_a_few_files_are_kept_within_ten_minutes() {
+        let at = crate::clock::monotonic();
+        let mut care = Care { moved_at: [at; MOST_ASIDE].into(), ..Care::default() };
+        assert!(care.may_move(at).is_err());
+        assert!(care.may_move(at + ASIDE_WITHIN).is_ok());
+    }
+}

@@ -1,0 +1,135 @@
+//! Opening the database file: pragmas, pool, schema.
+//!
+//! Owns: what has to be true before a connection is lent. Refuses: a file that is no database, or
+//! whose schema cannot be mended; the store then moves it aside.
+
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::{Connection as _, SimpleConnection};
+use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
+use diesel::sql_types::Text;
+use diesel::sqlite::SqliteConnection;
+use diesel::{QueryableByName, RunQueryDsl, sql_query};
+
+use super::error::{DatabaseError, Harm};
+use super::migrations::migrate;
+use super::repair::{check, may_mend, repair};
+
+/// A connection to the database.
+pub type Connection = SqliteConnection;
+/// A connection that goes back to the pool when it is dropped.
+pub type Lent = PooledConnection<ConnectionManager<Connection>>;
+pub(super) type Pool = diesel::r2d2::Pool<ConnectionManager<Connection>>;
+
+/// Longest wait for a free connection.
+const LEND_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Readers never wait for the writer (WAL); a lost power supply may lose the last transactions but
+/// never the file (`synchronous = NORMAL`). The log is cut back after a large transaction.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 200; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; \
+     PRAGMA journal_size_limit = 16777216;";
+
+/// Longest wait for a pool's first connection.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for the lock of another process, one that is about to end perhaps. Whoever is
+/// there longer is waited for by trying again.
+const OPEN_PRAGMAS: &str = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL;";
+/// For a new file only: free pages can be given back without writing the file anew.
+const NEW_PRAGMAS: &str = "PRAGMA busy_timeout = 1000; PRAGMA auto_vacuum = INCREMENTAL;";
+
+#[derive(Debug)]
+struct Pragmas;
+
+impl CustomizeConnection<Connection, diesel::r2d2::Error> for Pragmas {
+    fn on_acquire(&self, connection: &mut Connection) -> Result<(), diesel::r2d2::Error> {
+        connection.batch_execute(PRAGMAS).map_err(diesel::r2d2::Error::QueryError)
+    }
+}
+
+/// Opens the file at `path` or makes it, and brings its schema up to date. When `suspect`, reads
+/// all of it first.
+///
+/// # Errors
+/// It cannot be used, or not now; the error knows which.
+pub(super) fn open(path: &Path, size: u32, suspect: bool) -> Result<Pool, DatabaseError> {
+    // Alone, before the pool opens connections in the background: the change to WAL needs the
+    // file for itself, and SQLite refuses it at once, without waiting, when two try it together.
+    let mut first = connect(path)?;
+    if suspect {
+        read_all(&mut first)?;
+    }
+    bring_up_to_date(&mut first)?;
+    let manager = ConnectionManager::<Connection>::new(path.to_string_lossy());
+    let pool = Pool::builder()
+        .max_size(size)
+        .min_idle(Some(1))
+        .connection_timeout(LEND_TIMEOUT)
+        // A file does not tire of its connections.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_on_check_out(false)
+        .connection_customizer(Box::new(Pragmas))
+        .error_handler(Box::new(diesel::r2d2::NopErrorHandler))
+        .build_unchecked(manager);
+    // Held until the pool has one of its own: the last to close the file would take the WAL away.
+    drop(pool.get_timeout(OPEN_TIMEOUT).map_err(DatabaseError::new)?);
+    drop(first);
+    Ok(pool)
+}
+
+/// Whether a connection made just now finds a database and its tables.
+///
+/// # Errors
+/// It does not. Connections that are older may not have noticed: they keep pages in memory.
+pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
+    let mut connection =
+        Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;
+    connection.batch_execute("PRAGMA busy_timeout = 50").map_err(DatabaseError::new)?;
+    check(&mut connection)
+}
+
+/// A connection of its own, which tells what is wrong; the pool's error says only "timed out".
+fn connect(path: &Path) -> Result<Connection, DatabaseError> {
+    let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    let mut connection =
+        Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;
+    if is_new {
+        connection.batch_execute(NEW_PRAGMAS).map_err(DatabaseError::new)?;
+    }
+    connection
+        .batch_execute(OPEN_PRAGMAS)
+        .and_then(|()| connection.batch_execute("SELECT count(*) FROM sqlite_master"))
+        .map_err(DatabaseError::new)?;
+    Ok(connection)
+}
+
+fn bring_up_to_date(connection: &mut Connection) -> Result<(), DatabaseError> {
+    let problem = match migrate(connection).and_then(|_| check(connection)) {
+        Ok(()) => return Ok(()),
+        Err(problem) => problem,
+    };
+    if !may_mend(&problem) {
+        return Err(problem);
+    }
+    repair(connection)
+        .map_err(|error| if error.is_passing() { error } else { error.of(Harm::File) })
+}
+
+#[derive(QueryableByName)]
+struct Finding {
+    #[diesel(sql_type = Text)]
+    quick_check: String,
+}
+
+fn read_all(connection: &mut Connection) -> Result<(), DatabaseError> {
+    let query = sql_query("PRAGMA quick_check(1)");
+    let found: Vec<Finding> = query.load(connection).map_err(DatabaseError::new)?;
+    match found.first() {
+        Some(finding) if finding.quick_check != "ok" => {
+            Err(DatabaseError::new(finding.quick_check.replace('\n', " ")).of(Harm::File))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,230 @@
+//! The database as a whole: open, or away for a reason.
+//!
+//! Owns: path, pool and the decision when to open anew. Opening never fails: absence is a state.
+//! [`Store::lend`] never waits for an opening; [`Store::look_after`] is where time is spent, and a
+//! file that turned out to be broken, replaced, deleted or without its tables is dealt with there:
+//! nothing is lent any more, the file is mended or moved aside, and a new one is begun.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::time::Instant;
+
+use super::aside::{Identities, move_aside, part_from};
+use super::care::Care;
+use super::error::{DatabaseError, Harm};
+use super::opening::{self, Lent, Pool};
+use crate::clock::Timestamp;
+
+/// What looking after the database did or found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It can be used.
+    Opened,
+    /// The file was broken and is kept under this name; a new one is begun.
+    MovedAside(PathBuf),
+    /// It cannot be used for now, and why.
+    Lost(String),
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    size: u32,
+    place: RwLock<Place>,
+    blamed: Mutex<Option<DatabaseError>>,
+    care: Mutex<Care>,
+}
+
+enum Place {
+    Open(Pool),
+    Away(DatabaseError),
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// The database at `path`, with at most `size` connections; tries to open it at once.
+    #[must_use]
+    pub fn open(path: &Path, size: u32, at: Instant, now: Timestamp) -> (Self, Vec<Event>) {
+        let place = Place::Away(DatabaseError::new("not opened yet"));
+        let store = Self(Arc::new(Shared {
+            path: path.to_owned(),
+            size,
+            place: RwLock::new(place),
+            blamed: Mutex::default(),
+            care: Mutex::default(),
+        }));
+        let events = store.look_after(at, now);
+        (store, events)
+    }
+
+    /// Lends a connection, waiting at most 200 ms for a free one.
+    ///
+    /// # Errors
+    /// The database is away, or all connections are lent.
+    pub fn lend(&self) -> Result<Lent, DatabaseError> {
+        let pool = match &*self.0.place.read().unwrap_or_else(PoisonError::into_inner) {
+            Place::Open(pool) => pool.clone(),
+            Place::Away(reason) => return Err(reason.clone()),
+        };
+        pool.get().map_err(DatabaseError::new)
+    }
+
+    /// Why there is no database, if there is none.
+    #[must_use]
+    pub fn absence(&self) -> Option<String> {
+        match &*self.0.place.read().unwrap_or_else(PoisonError::into_inner) {
+            Place::Open(_) => None,
+            Place::Away(reason) => Some(reason.to_string()),
+        }
+    }
+
+    /// Whether connections can be lent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(*self.0.place.read().unwrap_or_else(PoisonError::into_inner), Place::Open(_))
+    }
+
+    /// Reports an error of a statement; the next look follows it up if it says something about the
+    /// file.
+    pub fn blame(&self, error: &str) {
+        self.accuse(DatabaseError::new(error));
+    }
+
+    fn accuse(&self, error: DatabaseError) {
+        if error.harm() == Harm::None {
+            return;
+        }
+        let mut blamed = lock(&self.0.blamed);
+        if blamed.as_ref().is_none_or(|before| before.harm() < error.harm()) {
+            *blamed = Some(error);
+        }
+    }
+
+    /// Notices what happened to the file and does what can be done. Blocks, for seconds if it
+    /// must; of several callers at a time one works, the others return at once.
+    #[must_use = "events are to be logged"]
+    pub fn look_after(&self, at: Instant, now: Timestamp) -> Vec<Event> {
+        let mut care = match self.0.care.try_lock() {
+            Ok(care) => care,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Vec::new(),
+        };
+        if self.is_open() {
+            if care.is_settling(at) {
+                // Said by statements that still ran on the file before; who means this one says
+                // it again.
+                *lock(&self.0.blamed) = None;
+            }
+            self.look_for_harm(&mut care, at);
+        }
+        let mut events = Vec::new();
+        let harmed = lock(&self.0.blamed).clone();
+        if (harmed.is_some() || !self.is_open()) && care.may_try(at) {
+            if let Some(error) = harmed {
+                events.push(Event::Lost(error.to_string()));
+                care.told = Some(error.to_string());
+                care.suspect |= error.harm() == Harm::File;
+                self.place(Place::Away(error));
+            }
+            self.open_anew(&mut care, at, now, &mut events);
+        }
+        events
+    }
+
+    /// Is it the same file, and what would a new connection find in it?
+    fn look_for_harm(&self, care: &mut Care, at: Instant) {
+        let found = Identities::at(&self.0.path);
+        if care.files.is_some_and(|open| !open.is_still(found.as_ref())) {
+            let what = if found.is_none() { "deleted" } else { "replaced" };
+            let text = format!("the file was {what}");
+            return self.accuse(DatabaseError::new(text).of(Harm::Connections));
+        }
+        care.files = found;
+        if care.is_to_look(at)
+            && let Err(error) = opening::look(&self.0.path)
+        {
+            self.accuse(error);
+        }
+    }
+
+    fn open_anew(&self, care: &mut Care, at: Instant, now: Timestamp, events: &mut Vec<Event>) {
+        *lock(&self.0.blamed) = None;
+        care.tried(at);
+        match self.try_open(care, at, now, events) {
+            Ok(pool) => {
+                care.files = Identities::at(&self.0.path);
+                (care.told, care.suspect) = (None, false);
+                self.place(Place::Open(pool));
+                events.push(Event::Opened);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if care.told.as_ref() != Some(&text) {
+                    events.push(Event::Lost(text.clone()));
+                    care.told = Some(text);
+                }
+                self.place(Place::Away(error));
+            }
+        }
+    }
+
+    fn try_open(
+        &self,
+        care: &mut Care,
+        at: Instant,
+        now: Timestamp,
+        events: &mut Vec<Event>,
+    ) -> Result<Pool, DatabaseError> {
+        let Shared { path, size, .. } = &*self.0;
+        if let Some(open) = care.files.filter(|open| !open.is_still(Identities::at(path).as_ref()))
+        {
+            part_from(path, open, now).map_err(DatabaseError::new)?;
+            (care.files, care.suspect) = (None, false);
+        }
+        let tried = Identities::at(path);
+        let problem = match care.distrust(at) {
+            Some(distrust) => distrust,
+            None => match opening::open(path, *size, care.suspect) {
+                Ok(pool) => {
+                    care.read_through_at = care.suspect.then_some(at).or(care.read_through_at);
+                    return Ok(pool);
+                }
+                Err(problem) => problem,
+            },
+        };
+        // Another process may have begun a new one meanwhile: that one is left where it is.
+        let is_same = tried.is_some_and(|tried| tried.is_still(Identities::at(path).as_ref()));
+        if problem.harm() != Harm::File || !is_same {
+            return Err(problem);
+        }
+        care.suspect = true;
+        care.may_move(at).map_err(|limit| DatabaseError::new(format!("{problem}; {limit}")))?;
+        let aside = move_aside(path, now)
+            .map_err(|cause| DatabaseError::new(format!("{problem}; cannot move it: {cause}")))?;
+        (care.files, care.suspect, care.read_through_at) = (None, false, None);
+        care.moved_at.push_back(at);
+        events.push(Event::MovedAside(aside));
+        opening::open(path, *size, false)
+    }
+
+    fn place(&self, place: Place) {
+        let mut now = self.0.place.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *now, place);
+        // To close connections may take a moment; nobody needs to wait for it.
+        drop(now);
+        drop(before);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,349 @@
+//! What an operator does to the cache.
+//!
+//! Owns: the forms of invalidations, their checks, and what is told of them. Refuses: to invalidate
+//! everything unless that is asked for as such. Every invalidation is logged with the request that
+//! made it. A tier that is down is named in the answer and is no error: the invalidation is in force.
+
+use actix_web::web::Data;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use slog::info;
+use utoipa::{IntoParams, ToSchema};
+
+use super::super::Answer;
+use crate::cache::invalidations::{LONGEST, NotASubject};
+use crate::cache::{Cleared, Mode, Subject, sweeps};
+use crate::http::context::Context;
+use crate::http::envelope;
+use crate::http::extract::{JsonForm, QueryForm};
+use crate::http::middleware::admin::Admin;
+use crate::http::openapi::answers::Reported;
+use crate::http::openapi::failures::{BadInput, NoAnswer};
+use crate::http::state::Worker;
+use crate::products::InvalidField;
+use crate::products::check::Check;
+use crate::products::input::RawForm;
+use crate::products::invalid::shown;
+use crate::products::key;
+
+/// Which keys to drop.
+#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ClearForm {
+    /// Glob over keys; all keys when absent.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
+    pub pattern: Option<Value>,
+    /// Says that a pattern which matches everything is meant.
+    #[param(value_type = Option<bool>, default = false)]
+    pub all: Option<Value>,
+}
+
+impl RawForm for ClearForm {}
+
+/// What to invalidate: exactly one of `key`, `tag` and `pattern`, or `all` alone.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct InvalidateForm {
+    /// One key.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
+    pub key: Option<Value>,
+    /// Every entry about something: `product:ID` or `category:ID`.
+    #[schema(value_type = Option<String>, min_length = 3, max_length = 128, example = "product:1005001")]
+    pub tag: Option<Value>,
+    /// Glob over keys. One that matches everything needs `all` beside it.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
+    pub pattern: Option<Value>,
+    /// Alone: everything. Beside a pattern: it may match everything.
+    #[schema(value_type = Option<bool>, default = false)]
+    pub all: Option<Value>,
+    /// How thoroughly.
+    #[schema(value_type = Option<InvalidationMode>, default = "hard")]
+    pub mode: Option<Value>,
+}
+
+impl RawForm for InvalidateForm {}
+
+/// How thoroughly something is invalidated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(rename_all = "snake_case")]
+pub enum InvalidationMode {
+    /// Answers with it only when nothing newer can be had.
+    Soft,
+    /// Does not answer with it.
+    Hard,
+}
+
+/// What an invalidation did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Invalidated {
+    /// Entries dropped from memory. A tag and a soft invalidation drop nothing: what they hit is
+    /// found out when it is read.
+    #[schema(minimum = 0)]
+    pub memory: usize,
+    /// Entries dropped from Redis.
+    #[schema(minimum = 0)]
+    pub redis: u64,
+    /// Rows dropped from the database.
+    #[schema(minimum = 0)]
+    pub database: usize,
+    /// Tiers that could not be reached: they may still hold what was to be dropped. It is not
+    /// answered with.
+    #[schema(value_type = Vec<String>)]
+    pub unreached: Vec<&'static str>,
+    /// Whether a tier that could not be reached is told when it is back.
+    pub replayed_later: bool,
+    /// How thoroughly.
+    pub mode: InvalidationMode,
+    /// What was stored then or before is invalid: RFC 3339, UTC, to the millisecond.
+    #[schema(format = DateTime)]
+    pub at: String,
+}
+
+impl Invalidated {
+    fn new(cleared: Cleared, mode: Mode) -> Self {
+        let Cleared { at, memory, redis, database, unreached, replayed_later } = cleared;
+        let mode = match mode {
+            Mode::Soft => InvalidationMode::Soft,
+            Mode::Hard => InvalidationMode::Hard,
+        };
+        let at = envelope::rfc3339(at);
+        Self { memory, redis, database, unreached, replayed_later, mode, at }
+    }
+}
+
+/// Drops entries from every tier.
+///
+/// All of them, or those whose key matches a pattern.
+#[utoipa::path(
+    post,
+    path = "/api/cache/clear",
+    tag = "Admin",
+    operation_id = "clearCache",
+    params(ClearForm),
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "How many entries went from each tier.", body = Reported<Invalidated>),
+        BadInput,
+        NoAnswer,
+    ),
+)]
+pub async fn clear_cache(
+    _: Admin,
+    worker: Data<Worker>,
+    context: Context,
+    form: QueryForm<ClearForm>,
+) -> Answer {
+    let ClearForm { pattern, all } = form.0;
+    // Without a pattern it is everything that is asked for.
+    let all = if pattern.is_none() { Some(Value::Bool(true)) } else { all };
+    let form = InvalidateForm { pattern, all, ..InvalidateForm::default() };
+    carry_out(&worker, &context, &form).await
+}
+
+/// Invalidates a key, a tag, a pattern or everything.
+///
+/// In every tier and every instance: what was stored until now is not answered with any more (hard),
+/// or only when nothing newer can be had (soft). Needs exactly one of `key`, `tag` and `pattern`, or
+/// `all` alone; a pattern that matches everything needs `all` beside it.
+#[utoipa::path(
+    post,
+    path = "/admin/cache/invalidate",
+    tag = "Admin",
+    operation_id = "invalidateCache",
+    request_body(content = InvalidateForm, examples(
+        ("tag" = (summary = "What holds a product", value = json!({"tag": "product:1005001"}))),
+        ("soft" = (summary = "Searches, kept for an outage", value = json!({"pattern": "products:search:*", "mode": "soft"}))),
+        ("all" = (summary = "Everything", value = json!({"all": true}))),
+    )),
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "It is in force; how many entries went from each tier.", body = Reported<Invalidated>),
+        BadInput,
+        NoAnswer,
+    ),
+)]
+pub async fn invalidate(
+    _: Admin,
+    worker: Data<Worker>,
+    context: Context,
+    form: JsonForm<InvalidateForm>,
+) -> Answer {
+    carry_out(&worker, &context, &form.0).await
+}
+
+async fn carry_out(worker: &Worker, context: &Context, form: &InvalidateForm) -> Answer {
+    let (subject, mode) = read(form)?;
+    let (subject_text, reason) = (subject.text(), reason(&subject));
+    let cleared = worker.products.cache().invalidate(subject, mode, reason).await?;
+    info!(worker.shared.log, "admin invalidated"; "subject" => subject_text,
+        "mode" => mode.label(), "memory" => cleared.memory, "redis" => cleared.redis,
+        "database" => cleared.database, "unreached" => cleared.unreached.join(","),
+        "request_id" => &*context.0.id);
+    envelope::own(&context.0, &Invalidated::new(cleared, mode))
+}
+
+fn reason(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Key(_) => "admin_key",
+        Subject::Tag(_) => "admin_tag",
+        Subject::Pattern(_) => "admin_pattern",
+        Subject::Everything => "admin_all",
+    }
+}
+
+/// Reads a form; all mistakes are named.
+fn read(form: &InvalidateForm) -> Result<(Subject, Mode), Vec<InvalidField>> {
+    let mut check = Check::default();
+    let all = check.flag("all", form.all.as_ref());
+    let mode = check.word("mode", form.mode.as_ref(), mode_of, "soft or hard");
+    let key = subject(&mut check, "key", form.key.as_ref(), Subject::key);
+    let tag = subject(&mut check, "tag", form.tag.as_ref(), Subject::tag);
+    let pattern = subject(&mut check, "pattern", form.pattern.as_ref(), Subject::pattern);
+    let given = [&form.key, &form.tag, &form.pattern].map(Option::is_some);
+    let chosen = match given {
+        [false, false, false] if all == Some(true) => Some(Subject::Everything),
+        [false, false, false] => {
+            check.refuse("body", "names nothing to invalidate", ONE);
+            None
+        }
+        [true, false, false] | [false, true, false] if all == Some(true) => {
+            check.refuse("all", "stands beside a key or a tag", ONE);
+            None
+        }
+        [true, false, false] => key,
+        [false, true, false] => tag,
+        [false, false, true] => pattern.filter(|pattern| narrow(&mut check, pattern, all)),
+        [true, true, _] | [true, _, true] | [_, true, true] => {
+            check.refuse("body", "names several things to invalidate", ONE);
+            None
+        }
+    };
+    // Whatever could not be chosen has been refused.
+    let chosen = check.finish(chosen)?;
+    chosen
+        .map(|subject| (subject, mode.unwrap_or(Mode::Hard)))
+        .ok_or_else(|| vec![InvalidField::new("body", "names nothing to invalidate", ONE)])
+}
+
+const ONE: &str = "exactly one of key, tag and pattern, or all: true alone or beside a pattern";
+
+fn mode_of(word: &str) -> Option<Mode> {
+    [Mode::Soft, Mode::Hard].into_iter().find(|mode| mode.label() == word)
+}
+
+/// Reads what is to be invalidated. What is there and blank is a mistake, not an absence.
+fn subject(
+    check: &mut Check,
+    field: &str,
+    value: Option<&Value>,
+    parse: fn(&str) -> Result<Subject, NotASubject>,
+) -> Option<Subject> {
+    let value = value?;
+    let allowed = format!("a text of 1 to {LONGEST} bytes");
+    let Some(text) = value.as_str().map(str::trim).filter(|text| !text.is_empty()) else {
+        check.refuse(field, "is not a text", allowed);
+        return None;
+    };
+    parse(text).map_err(|wrong| check.refuse(field, wrong.problem(), wrong.allowed())).ok()
+}
+
+/// Whether a pattern leaves something as it is, or need not.
+fn narrow(check: &mut Check, pattern: &Subject, all: Option<bool>) -> bool {
+    let sweeping = match pattern {
+        Subject::Pattern(text) => sweeps(text, &key::sample()),
+        Subject::Everything => true,
+        Subject::Key(_) | Subject::Tag(_) => false,
+    };
+    let meant = !sweeping || all == Some(true);
+    if !meant {
+        let problem = format!("`{}` matches everything", shown(pattern_of(pattern)));
+        check.refuse("pattern", problem, "one that does not, or this with all: true");
+    }
+    meant
+}
+
+fn pattern_of(subject: &Subject) -> &str {
+    match subject {
+        Subject::Pattern(text) | Subject::Key(text) | Subject::Tag(text) => text,
+        Subject::Everything => "*",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::products::input::from_json;
+
+    fn of(body: &Value) -> Result<(String, Mode), String> {
+        let form = from_json(body.to_string().as_bytes()).unwrap();
+        let subject = read(&form).map(|(subject, mode)| (subject.text(), mode));
+        subject.map_err(|mistakes| crate::products::invalid::sentence(&mistakes))
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read() {
+        use Mode::{Hard, Soft};
+        for (body, subject, mode) in [
+            (json!({"key": " products:search:1f "}), "key products:search:1f", Hard),
+            (json!({"tag": "product:1", "mode": "soft"}), "tag product:1", Soft),
+            (json!({"pattern": "products:search:*"}), "pattern products:search:*", Hard),
+            (json!({"pattern": "*:hot:*", "all": true}), "pattern *:hot:*", Hard),
+            (json!({"pattern": "products:*", "all": "true"}), "pattern products:*", Hard),
+            (json!({"pattern": "**", "all": true, "mode": "soft"}), "everything", Soft),
+            (json!({"all": true, "key": null}), "everything", Hard),
+        ] {
+            assert_eq!(of(&body), Ok((subject.to_owned(), mode)), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_matches_everything_has_to_be_asked_for_as_such() {
+        for pattern in
+            ["*", "***", "*:*", "*:*:*", "products:*", "p*", "[a-z]*", "?*", "*[0-9a-f]", "*s*:*"]
+        {
+            for all in [json!(null), json!(false)] {
+                let refused = of(&json!({"pattern": pattern, "all": all})).unwrap_err();
+                assert!(refused.starts_with("pattern: `"), "{refused}");
+                assert!(refused.contains("matches everything; allowed:"), "{refused}");
+            }
+        }
+        for pattern in
+            ["products:search:*", "*:link:*", "*:0*", "*7", "nothing:*", "?", "*a*b*c*d*"]
+        {
+            assert!(of(&json!({"pattern": pattern})).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_field_and_what_is_allowed() {
+        let long = "x".repeat(LONGEST + 1);
+        for (body, fields) in [
+            (json!({}), &["body"][..]),
+            (json!({"all": false}), &["body"]),
+            (json!({"mode": "soft"}), &["body"]),
+            (json!({"key": "a", "tag": "t:1"}), &["body"]),
+            (json!({"key": "a", "tag": "t:1", "pattern": "x"}), &["body"]),
+            (json!({"key": "a", "all": true}), &["all"]),
+            (json!({"tag": "t:1", "all": true}), &["all"]),
+            (json!({"key": ""}), &["key"]),
+            (json!({"key": 7}), &["key"]),
+            (json!({"key": long}), &["key"]),
+            (json!({"key": "a\u{0}"}), &["key"]),
+            (json!({"tag": "product"}), &["tag"]),
+            (json!({"tag": "product:1 2"}), &["tag"]),
+            (json!({"pattern": ["a"]}), &["pattern"]),
+            (json!({"pattern": " ", "all": true}), &["pattern"]),
+            (json!({"pattern": "a\\*"}), &["pattern"]),
+            (json!({"pattern": "a*", "mode": "half"}), &["mode"]),
+            (json!({"tag": "", "mode": 1, "all": "perhaps"}), &["all", "mode", "tag"]),
+        ] {
+            let refused = of(&body).unwrap_err();
+            let named: Vec<_> =
+                refused.split(" | ").filter_map(|one| one.split(':').next()).collect();
+            assert_eq!(named, fields, "{body}: {refused}");
+            assert_eq!(refused.matches("; allowed: ").count(), fields.len(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The state of a credential over restarts.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::breaker::{Breaker, State};
+use crate::clock;
+use crate::upstream::Priority;
+use crate::upstream::pacing::{Pacing, Rate};
+
+const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn breaker() -> Breaker {
+    let settings = breaker::Settings {
+        failure_rate: 1.0,
+        ..breaker::Settings::new(3, Duration::from_secs(30))
+    };
+    Breaker::new("test", settings, Arc::new(|_| {}))
+}
+
+fn pacing() -> Pacing {
+    Pacing::new(pacing::Settings {
+        rate: Some(Rate { per_second: 5.0, burst: 3 }),
+        daily_budget: Some(100),
+        max_queue: 4,
+        day_offset: Duration::ZERO,
+    })
+}
+
+/// After some calls, of which the last three failed, and a ban.
+fn troubled(now: Instant) -> (Breaker, Pacing) {
+    let (breaker, pacing) = (breaker(), pacing());
+    for healthy in [true, false, false, false] {
+        breaker.admit(now).unwrap().record(Some(healthy), now);
+    }
+    for _ in 0..3 {
+        pacing.reserve(now, WALL, now).unwrap().start(now, WALL).unwrap();
+    }
+    pacing.ban(now, Duration::from_secs(90));
+    (breaker, pacing)
+}
+
+fn remember(breaker: &Breaker, pacing: &Pacing, now: Instant, wall: Timestamp) -> Remembered {
+    Remembered { breaker: breaker.remember(now, wall), pacing: pacing.snapshot(now, wall) }
+}
+
+fn saved() -> Remembered {
+    let now = clock::monotonic();
+    let (breaker, pacing) = troubled(now);
+    remember(&breaker, &pacing, now, WALL)
+}
+
+#[test]
+fn breaker_budget_and_ban_are_as_before() {
+    let saved = saved();
+    let text = saved.to_json(WALL);
+    // The next process starts five seconds later, by a clock of its own.
+    let wall = WALL.plus(Duration::from_secs(5));
+    let now = clock::monotonic() + Duration::from_secs(1_000_000);
+    let read = Remembered::from_json(&text, wall).unwrap();
+    assert_eq!(read, saved);
+    let (breaker, pacing) = (breaker(), pacing());
+    breaker.restore(&read.breaker, now, wall);
+    pacing.restore(&read.pacing, now, wall);
+    assert_eq!(remember(&breaker, &pacing, now, wall), saved);
+    assert!(breaker.admit(now).is_err());
+    let refused = pacing.reserve(now, wall, now).unwrap_err();
+    assert_eq!(refused.retry_after, Duration::from_secs(85));
+    assert!(pacing.reserve_spare(Priority::Refresh, now, wall).is_err());
+}
+
+/// Stored by an earlier version: if this cannot be read any more, that is for a reason.
+const STORED: &str = r#"{"v":1,"saved_at":1700000000000,"breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}"#;
+
+#[test]
+fn the_stored_form_is_known() {
+    let read = Remembered::from_json(STORED, WALL).unwrap();
+    assert_eq!((read.breaker.state, read.pacing.spent_today), (State::Open, 3));
+    assert_eq!(read.to_json(WALL), STORED);
+}
+
+#[test]
+fn what_is_not_that_or_too_old_is_nothing() {
+    let changed = |pointer: &str, value: Value| {
+        let mut stored: Value = serde_json::from_str(STORED).unwrap();
+        *stored.pointer_mut(pointer).unwrap() = value;
+        Remembered::from_json(&stored.to_string(), WALL)
+    };
+    assert!(changed("/pacing/day", json!(1)).is_some());
+    for (pointer, value) in [
+        ("/v", json!(2)),
+        ("/saved_at", json!("now")),
+        ("/breaker/state", json!("ajar")),
+        ("/breaker", json!(null)),
+        ("/pacing/spent_today", json!(-1)),
+        ("/pacing", json!({})),
+    ] {
+        assert_eq!(changed(pointer, value), None, "{pointer}");
+    }
+    for text in ["", "null", "[]", "{}", "\u{0}", &STORED[..100]] {
+        assert_eq!(Remembered::from_json(text, WALL), None, "{text:?}");
+    }
+    let read_at = |wall| Remembered::from_json(STORED, wall).is_some();
+    let day = LONGEST + Duration::from_millis(1);
+    assert!(read_at(WALL.plus(LONGEST)) && read_at(WALL.minus(LONGEST)));
+    assert!(!read_at(WALL.plus(day)) && !read_at(WALL.minus(day)));
+}
+
+#[test]
+fn it_changes_when_anything_happens_and_not_with_time() {
+    let now = clock::monotonic();
+    let (breaker, pacing) = troubled(now);
+    let first = remember(&breaker, &pacing, now, WALL);
+    let changed = |after: Duration, noise: Duration| {
+        let (now, wall) = (now + after, WALL.plus(after).plus(noise));
+        remember(&breaker, &pacing, now, wall).changed_since(&first)
+    };
+    assert!(!changed(Duration::ZERO, Duration::ZERO));
+    assert!(!changed(Duration::from_millis(7_003), Duration::from_millis(2)));
+    assert!(changed(Duration::from_secs(1), Duration::from_secs(1)), "the wall clock was set");
+    assert!(changed(Duration::from_secs(90), Duration::ZERO), "the ban is over");
+    pacing.ban(now, Duration::from_secs(100));
+    assert!(changed(Duration::ZERO, Duration::ZERO));
+    for change in [
+        Remembered { breaker: breaker::Remembered { openings: 9, ..first.breaker }, ..first },
+        Remembered { pacing: pacing::Snapshot { spent_today: 9, ..first.pacing }, ..first },
+    ] {
+        assert!(change.changed_since(&first));
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_stored_leaves_a_service_that_works(
+        text in ".{0,64}", at in 0..STORED.len(), byte in 0_u8..128, wall in any::<i64>()
+    ) {
+        prop_assert_eq!(Remembered::from_json(&text, WALL), None);
+        let mut stored = STORED.as_bytes().to_vec();
+        stored[at] = byte;
+        let stored = String::from_utf8(stored).unwrap();
+        if let Some(read) = Remembered::from_json(&stored, WALL) {
+            let now = clock::monotonic();
+            let wall = Timestamp::from_millis(wall);
+            let (breaker, pacing) = (breaker(), pacing());
+            breaker.restore(&read.breaker, now, wall);
+            pacing.restore(&read.pacing, now, wall);
+            let later = now + LONGEST;
+            prop_assert!(breaker.admit(later).is_ok());
+            let ban = pacing.snapshot(later, wall).banned_until;
+            prop_assert_eq!(ban, None);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Calls that nobody waits for: they take what is free and nothing else.
+
+use std::time::Duration;
+
+use breakwater::breaker::State;
+use breakwater::clock;
+use breakwater::failure::FailureKind;
+use breakwater::upstream::Priority;
+use breakwater::upstream::actor::Reply;
+use breakwater::upstream::pacing::{self, Pacing, Rate};
+use serde_json::json;
+
+use crate::contract::until;
+use crate::upstream_rig::{HOT, PATIENCE, Rig, SEARCH, breaker};
+
+/// Five calls a second, four at once.
+fn paced() -> Pacing {
+    Pacing::new(pacing::Settings {
+        rate: Some(Rate { per_second: 5.0, burst: 4 }),
+        daily_budget: None,
+        max_queue: 64,
+        day_offset: Duration::ZERO,
+    })
+}
+
+#[actix::test]
+async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
+    let rig = Rig::start_with(|tables| tables.pacing = paced());
+    let call = |priority, method| rig.call_for(priority, method, PATIENCE);
+    for _ in 0..2 {
+        assert!(matches!(call(Priority::Refresh, SEARCH).await, Ok(Reply::Found(_))));
+    }
+    let refused = call(Priority::Refresh, SEARCH).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Overloaded);
+    assert!(refused.retry_after.is_some_and(|wait| wait <= Duration::from_millis(200)));
+    assert!(call(Priority::Warming, SEARCH).await.is_err());
+    let started = clock::monotonic();
+    for _ in 0..2 {
+        assert!(call(Priority::Client, HOT).await.is_ok());
+    }
+    assert!(clock::monotonic() - started < Duration::from_secs(1), "their places were kept");
+    assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (2, 2));
+    let refusals = |priority| rig.tables.metrics.background_refusals(priority, "kept_for_clients");
+    assert_eq!((refusals("refresh"), refusals("warming")), (1, 1));
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn it_is_not_repeated_but_welcome_as_a_probe() {
+    let rig = Rig::start_with(|tables| tables.breaker = breaker(2, Duration::from_millis(100)));
+    let state = || rig.tables.breaker.snapshot(clock::monotonic());
+    rig.faults(&json!([{"fault": "status", "status": 503}])).await;
+    for calls in 1..=2 {
+        assert!(rig.call_for(Priority::Refresh, SEARCH, PATIENCE).await.is_err());
+        assert_eq!(rig.calls_of(SEARCH).await, calls, "one attempt each");
+    }
+    assert_eq!(state().state, State::Open);
+    rig.faults(&json!([])).await;
+    until("the open time ends", || state().retry_after_ms == Some(0)).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    for _ in 0..3 {
+        assert!(rig.call_for(Priority::Warming, SEARCH, PATIENCE).await.is_ok());
+    }
+    assert_eq!(state().state, State::Closed, "three probes succeeded");
+    rig.stop().await;
+}
