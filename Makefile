@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench acceptance
+.PHONY: help run test lint bench bench-outage acceptance
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: ## build and serve on 127.0.0.1:8080; without credentials the simulator inside answers
 	@tools/require.sh cargo cc
@@ -27,6 +27,11 @@ acceptance: ## run the promises under load against the release binary; CATALOG=F
 	@tools/require.sh cargo cc redis-server
 	@$(CARGO) test --release --locked --test acceptance -- --nocapture --test-threads=1
 
-bench: ## compare the hit path to a bare handler, nginx and Varnish; installs wrk, nginx, varnish
+bench: ## compare the hit path to a bare handler, nginx and Varnish, and the hit ratio to LRU's
 	@tools/require.sh cargo cc curl wrk nginx varnish
 	@bench/run.sh
+	@$(CARGO) run --quiet --release --locked --example hit_ratio
+
+bench-outage: ## compare what an outage costs to nginx and Varnish tuned to serve stale (15 minutes)
+	@tools/require.sh cargo cc curl nginx varnish
+	@bench/outage.sh

@@ -1,20 +1,6 @@
 # From lines "round server requests/s p99 nanoseconds" to a table of medians and spreads. A ratio is taken
 # within its round, so that what slows a whole round down cancels out.
 
-function sorted(values, count, out,    i, j, held) {
-  for (i = 1; i <= count; i++) out[i] = values[i]
-  for (i = 2; i <= count; i++) {
-    held = out[i]
-    for (j = i - 1; j >= 1 && out[j] > held; j--) out[j + 1] = out[j]
-    out[j + 1] = held
-  }
-}
-
-function median(ordered, count) {
-  if (count % 2) return ordered[(count + 1) / 2]
-  return (ordered[count / 2] + ordered[count / 2 + 1]) / 2
-}
-
 {
   rate[$2, $1] = $3
   p99[$2, $1] = $4

@@ -18,9 +18,18 @@ mod support;
 
 mod catalogue_end_to_end;
 mod catalogue_file;
+mod closed_loop;
 mod figures;
+mod growth;
 mod load;
+mod outage;
+mod p3_outage_costs_nothing;
+mod p4_hanging_upstream;
 mod p9_panics_stay_small;
 mod p9_phases;
 mod start_and_memory;
 mod survey;
+mod upstream_watch;
+
+// Files shared with the examples name it so.
+use support::http;

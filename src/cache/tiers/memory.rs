@@ -75,12 +75,15 @@ impl MemoryTier {
     #[must_use]
     pub fn new(items: usize, bytes: u64, metrics: CacheMetrics) -> Self {
         let items = items.max(1);
-        let share = bytes / u64::try_from(items).unwrap_or(u64::MAX);
+        let number = u64::try_from(items).unwrap_or(u64::MAX);
+        let share = bytes / number;
         let weigh = Weigh { at_least: share.max(1) };
         let leftover = Leftover::default();
+        // Without what does not divide: it would be room for a few entries too many.
+        let shared_out = share.saturating_mul(number);
         let entries = Cache::with(
             items,
-            bytes.max(1),
+            if shared_out == 0 { bytes.max(1) } else { shared_out },
             weigh,
             DefaultHashBuilder::default(),
             Evictions { metrics, leftover: Leftover::clone(&leftover) },
@@ -174,6 +177,13 @@ mod tests {
         let tier = filled(1_000, 100_000_000, 5_000, 10);
         assert!(tier.len() <= 1_000, "{}", tier.len());
         assert!(tier.len() >= 900, "{}", tier.len());
+    }
+
+    #[test]
+    fn bytes_that_do_not_divide_are_no_room_for_more() {
+        let tier = filled(2_000, 401_999, 10_000, 10);
+        assert!(tier.len() <= 2_000, "{}", tier.len());
+        assert!(tier.len() >= 1_900, "{}", tier.len());
     }
 
     #[test]
