@@ -125,10 +125,8 @@ impl CacheTables {
     /// What memory holds under `key`, unless it is dead.
     pub(super) fn look(&self, key: &CacheKey, now: Timestamp) -> Option<(Arc<Entry>, Freshness)> {
         let entry = self.memory.get(key)?;
-        match self.judge(key, &entry, now) {
-            Freshness::Dead => None,
-            usable => Some((entry, usable)),
-        }
+        let freshness = self.judge(key, &entry, now);
+        (freshness != Freshness::Dead).then_some((entry, freshness))
     }
 
     /// What an entry is good for now.

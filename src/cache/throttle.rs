@@ -259,7 +259,7 @@ mod tests {
                     _ => if let Some(pass) = flying.pop() { pass.record(Err(&down())); },
                 }
                 prop_assert!(flying.len() <= 6);
-                prop_assert_eq!(throttle.state().refreshes as usize, flying.len());
+                prop_assert_eq!(usize::try_from(throttle.state().refreshes), Ok(flying.len()));
             }
             for first in &admitted {
                 let within = admitted.iter().filter(|t| (*first..first + 1_000).contains(*t)).count();

@@ -16,6 +16,7 @@
 #[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
 mod support;
 
+mod burst;
 mod catalogue_end_to_end;
 mod catalogue_file;
 mod closed_loop;
@@ -23,12 +24,27 @@ mod figures;
 mod growth;
 mod load;
 mod outage;
+mod p10_killed_in_outage;
+mod p15_stopping_loses_nothing;
+mod p1_one_flight;
+mod p2_one_failure;
 mod p3_outage_costs_nothing;
 mod p4_hanging_upstream;
+mod p6_redis_may_die;
+mod p6_ways_to_die;
+mod p7_sql_at_the_start;
+mod p7_sql_may_die;
+mod p7_ways_to_die;
+mod p8_states;
+mod p8_truth_table;
 mod p9_panics_stay_small;
 mod p9_phases;
+mod stage;
 mod start_and_memory;
+mod stored;
 mod survey;
+mod traffic;
+mod truth_table;
 mod upstream_watch;
 
 // Files shared with the examples name it so.

@@ -182,7 +182,9 @@ async fn answers(
 ) {
     let mut piece = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        if let Fault::Delay(time) = *faults.borrow() {
+        // Copied first: a borrow that lasts through the sleep would lock out who sets the next.
+        let fault = *faults.borrow();
+        if let Fault::Delay(time) = fault {
             tokio::time::sleep(time).await;
         }
         if faults.wait_for(|fault| *fault != Fault::Hang).await.is_err() {

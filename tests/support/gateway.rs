@@ -13,6 +13,7 @@ use super::process::Process;
 
 /// How long a start may take; a large catalogue is read in it.
 const START_WITHIN: Duration = Duration::from_secs(60);
+const BINARY: &str = env!("CARGO_BIN_EXE_breakwater");
 /// The key that opens the admin endpoints of a gateway started here.
 pub(crate) const ADMIN_KEY: &str = "acceptance-admin-key";
 
@@ -21,13 +22,14 @@ pub(crate) const ADMIN_KEY: &str = "acceptance-admin-key";
 pub(crate) struct Plan {
     folder: PathBuf,
     settings: Vec<(&'static str, String)>,
+    through: &'static [&'static str],
 }
 
 impl Plan {
     /// A gateway whose database and log lie in `folder`; any free port, no limits on clients.
     pub(crate) fn in_folder(folder: &Path) -> Self {
         let database = format!("sqlite://{}", folder.join("gateway.db").display());
-        let plan = Self { folder: folder.to_owned(), settings: Vec::new() };
+        let plan = Self { folder: folder.to_owned(), settings: Vec::new(), through: &[] };
         plan.with("API_PORT", "0")
             .with("DATABASE_URL", database)
             .with("ADMIN_API_KEY", ADMIN_KEY)
@@ -38,6 +40,12 @@ impl Plan {
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.settings.retain(|(known, _)| *known != name);
         self.settings.push((name, value.into()));
+        self
+    }
+
+    /// Started through another command, which has to become the binary.
+    pub(crate) const fn through(mut self, command: &'static [&'static str]) -> Self {
+        self.through = command;
         self
     }
 
@@ -59,7 +67,14 @@ impl Plan {
 
     /// The process, which need not answer yet.
     pub(crate) fn spawn(&self) -> Process {
-        let mut command = breakwater(&self.folder);
+        let mut command = match self.through {
+            [] => breakwater(&self.folder),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(BINARY).env_clear().current_dir(&self.folder);
+                command
+            }
+        };
         command.arg("serve").envs(self.settings.iter().map(|(name, value)| (name, value)));
         Process::start("gateway", &mut command, &self.folder.join("gateway.log"))
     }
@@ -112,7 +127,7 @@ impl Running {
 
 /// The binary, in `folder` and without any setting from outside.
 pub(crate) fn breakwater(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_breakwater"));
+    let mut command = Command::new(BINARY);
     command.env_clear().current_dir(folder);
     command
 }

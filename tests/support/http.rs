@@ -111,7 +111,7 @@ fn open(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
 }
 
 /// The answer, and whether the connection may be used again.
-fn read_answer(stream: &mut impl BufRead, is_head: bool) -> io::Result<(Answer, bool)> {
+pub(crate) fn read_answer(stream: &mut impl BufRead, is_head: bool) -> io::Result<(Answer, bool)> {
     let status_line = line(stream)?;
     let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| unreadable(&status_line))?;

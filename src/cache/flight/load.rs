@@ -95,7 +95,7 @@ fn urgency(legs: &[Leg], plan: &Plan) -> Urgency {
     let waits = plan.reload || legs.iter().any(|leg| !leg.announced && leg.in_hand.is_none());
     match plan.urgency {
         Urgency::Client if !waits => Urgency::Refresh,
-        urgency => urgency,
+        Urgency::Client | Urgency::Refresh | Urgency::Warming => plan.urgency,
     }
 }
 
