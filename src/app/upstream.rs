@@ -28,6 +28,9 @@ const QUEUE: usize = 256;
 const INBOX: usize = 1_024;
 /// Longest wait told by the upstream that a caller is held for.
 const TOLD_WAIT: Duration = Duration::from_secs(3);
+/// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
+/// but should not do so long after it is well.
+const LONGEST_OPEN: Duration = Duration::from_secs(60);
 /// Least time worth starting another attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
@@ -77,7 +80,10 @@ fn guard(settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
         warn!(log, "breaker moved"; "breaker" => "upstream", "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });
-    let limits = breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open);
+    let limits = breaker::Settings {
+        open_max: upstream.breaker_open.max(LONGEST_OPEN),
+        ..breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open)
+    };
     Breaker::new("upstream", limits, listener)
 }
 
