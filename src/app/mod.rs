@@ -35,6 +35,7 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info, warn};
 
+use crate::cache::CacheTables;
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::Settings;
@@ -71,6 +72,7 @@ pub struct Gateway {
     pub address: SocketAddr,
     handle: ServerHandle,
     stores: Stores,
+    cache: CacheTables,
     upstream: Arc<UpstreamTables>,
     simulator: Option<simulator::Inside>,
     log: Logger,
@@ -121,18 +123,19 @@ impl Gateway {
             losses,
             settings,
         });
-        let blueprint = Blueprint::new(&shared, cache, &stores, api, monitor, last_resort);
+        let blueprint = Blueprint::new(&shared, cache.clone(), &stores, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, stores, upstream: tables, simulator, log })
+        Ok(Self { address, handle, stores, cache, upstream: tables, simulator, log })
     }
 
     /// Stops accepting, finishes what is in flight, stores what is pending.
     pub async fn stop(self) {
         info!(self.log, "stopping");
         self.handle.stop(true).await;
+        self.cache.hand_over_uses();
         upkeep::keep_guards(&self.upstream, &self.stores.database);
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {
