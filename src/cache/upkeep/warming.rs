@@ -130,7 +130,7 @@ impl Warmer {
     async fn lift_all(&self) -> (Round, Vec<Wanted>) {
         let mut round = Round::default();
         let mut wanted = Vec::new();
-        let Some(database) = self.tables.database.as_ref().filter(|_| self.settings.keys > 0)
+        let Some(database) = self.tables.trusted_database().filter(|_| self.settings.keys > 0)
         else {
             return (round, wanted);
         };
