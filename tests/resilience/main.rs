@@ -32,6 +32,7 @@ mod redis_refusals;
 mod redis_rig;
 mod redis_server;
 mod redis_wire;
+mod restart;
 mod two_instances;
 mod upstream_background;
 mod upstream_care;
