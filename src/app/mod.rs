@@ -38,6 +38,7 @@ use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cache::CacheTables;
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::Settings;
@@ -78,6 +79,7 @@ pub struct Gateway {
     handle: ServerHandle,
     draining: Arc<AtomicBool>,
     stores: Stores,
+    cache: CacheTables,
     upstream: Arc<UpstreamTables>,
     simulator: Option<simulator::Inside>,
     log: Logger,
@@ -130,12 +132,12 @@ impl Gateway {
             losses,
             settings,
         });
-        let blueprint = Blueprint::new(&shared, cache, &stores, api, monitor, last_resort);
+        let blueprint = Blueprint::new(&shared, cache.clone(), &stores, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, draining, stores, upstream: tables, simulator, log })
+        Ok(Self { address, handle, draining, stores, cache, upstream: tables, simulator, log })
     }
 
     /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
@@ -148,6 +150,7 @@ impl Gateway {
         self.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
+        self.cache.hand_over_uses();
         upkeep::keep_guards(&self.upstream, &self.stores.database);
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {

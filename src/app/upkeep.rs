@@ -30,7 +30,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// The name under which the guards' state is kept.
 const GUARDS: &str = "upstream";
 
-/// Puts back what an earlier process knew; to be done before anything is served.
+/// Puts back what an earlier process knew; to be done before anything is served. Invalidations that
+/// cannot be read now are read as soon as the database is there.
 pub(super) async fn restore(cache: &CacheTables, upstream: &UpstreamTables, log: &Logger) {
     cache.restore_rules().await;
     let Some(database) = &cache.database else { return };
@@ -64,8 +65,10 @@ pub(super) fn start(
     let observer = || supervisor.observer();
     let tables = cache.with_redis(stores.redis_for_worker());
     keep_running("redis-watch", observer(), move || watch_redis(tables.clone()));
-    let watched = stores.clone();
-    keep_running("database-watch", observer(), move || watch_database(watched.clone()));
+    let (watched, tables) = (stores.clone(), cache.clone());
+    keep_running("database-watch", observer(), move || {
+        watch_database(watched.clone(), tables.clone())
+    });
     let (tables, bound) = (cache.clone(), settings.cache.database_bytes);
     let longest = settings.cache.longest_life();
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
@@ -91,10 +94,13 @@ async fn watch_redis(tables: CacheTables) {
     }
 }
 
-async fn watch_database(stores: Stores) {
+async fn watch_database(stores: Stores, tables: CacheTables) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         stores.look_after_database().await;
+        if tables.owes_rules() && !stores.database.is_avoided() {
+            tables.restore_rules().await;
+        }
     }
 }
 

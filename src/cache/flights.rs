@@ -46,6 +46,13 @@ impl Ticket {
     pub(super) async fn landed(&mut self) -> Option<Landed> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone())
     }
+
+    /// Waits for the end of the flight, also when what is stale was announced before; what was
+    /// announced last, `None` when the flight died.
+    pub(super) async fn ended(&mut self) -> Option<Landed> {
+        while self.0.changed().await.is_ok() {}
+        self.0.borrow().clone()
+    }
 }
 
 /// The right and duty to fly for a key; dropping it frees the key.
@@ -151,6 +158,19 @@ mod tests {
         pilot.announce(Err(Failure::new(FailureKind::UpstreamUnavailable, "down")));
         drop(pilot);
         assert!(ticket.landed().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_gets_the_last_word() {
+        let flights = Arc::new(Flights::new());
+        let key = CacheKey::new("k");
+        let Boarding::Pilot(pilot, mut ticket) = flights.board(&key) else { panic!() };
+        pilot.announce(Err(Failure::new(FailureKind::UpstreamUnavailable, "first")));
+        let mut ended = std::pin::pin!(ticket.ended());
+        assert!(futures_util::poll!(&mut ended).is_pending());
+        pilot.announce(answer());
+        drop(pilot);
+        assert!(ended.await.unwrap().is_ok());
     }
 
     #[tokio::test]

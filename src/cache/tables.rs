@@ -4,6 +4,7 @@
 //! with a count.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ pub struct CacheTables {
     pub(super) setbacks: Arc<Setbacks>,
     /// What Redis missed while it was away.
     pub arrears: Arc<Arrears>,
+    /// Invalidations that the database keeps could not be read: none of its rows is trusted.
+    pub(super) rules_owed: Arc<AtomicBool>,
     flights: Arc<Flights>,
 }
 
@@ -97,6 +100,7 @@ impl CacheTables {
             throttle: Throttle::new(clock::monotonic()),
             setbacks: Arc::new(Setbacks::new()),
             arrears: Arc::new(Arrears::new()),
+            rules_owed: Arc::default(),
             flights: Arc::new(Flights::new()),
         }
     }
@@ -234,13 +238,18 @@ impl CacheTables {
         usable
     }
 
+    /// The database, once it is known which of its rows are invalid.
+    pub(super) fn trusted_database(&self) -> Option<&DatabaseTier> {
+        self.database.as_ref().filter(|_| !self.rules_owed.load(Ordering::Acquire))
+    }
+
     /// What the database holds under `keys`.
     pub(super) async fn find_in_database(
         &self,
         kind: &'static str,
         keys: &[&CacheKey],
     ) -> Vec<Option<Entry>> {
-        let Some(database) = self.database.as_ref().filter(|_| !keys.is_empty()) else {
+        let Some(database) = self.trusted_database().filter(|_| !keys.is_empty()) else {
             return none_of(keys);
         };
         let started = clock::monotonic();

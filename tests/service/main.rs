@@ -43,3 +43,4 @@ mod smart_search;
 mod snapshot;
 mod stale;
 mod stand;
+mod warming;

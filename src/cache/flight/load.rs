@@ -35,7 +35,7 @@ pub(super) async fn load(
     let urgency = urgency(legs, plan);
     let pass = match tables.throttle.admit(urgency, clock::monotonic()) {
         Ok(pass) => pass,
-        Err(held) => return hold_back(tables, legs, &held),
+        Err(held) => return hold_back(tables, legs, &held, plan.urgency),
     };
     let (claim, mut others) = elsewhere::claim(tables, legs, plan.within).await;
     let mine = async {
@@ -50,7 +50,7 @@ pub(super) async fn load(
         }
         match tables.throttle.admit(plan.urgency, clock::monotonic()) {
             Ok(pass) => ask(tables, &mut others, plan, soft, (plan.urgency, pass)).await,
-            Err(held) => hold_back(tables, &mut others, &held),
+            Err(held) => hold_back(tables, &mut others, &held, plan.urgency),
         }
     };
     futures_util::future::join(mine, theirs).await;
@@ -137,8 +137,10 @@ async fn land(
     tables.store(plan.lifetimes.kind, &landed).await;
 }
 
-/// Leaves the keys alone for as long as the throttle says.
-fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held) {
+/// Leaves the keys alone for as long as the throttle says. What is refused to a flight that nobody
+/// waits for need not be to a client who came on board of it: he flies by himself when the pilot
+/// goes without a word.
+fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held, urgency: Urgency) {
     tables.metrics.load_held(held.as_str());
     let wait = held.wait().mul_f64(1.0 + fastrand::f64());
     let then = clock::now().plus(wait);
@@ -146,7 +148,7 @@ fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held) {
         if let Some((entry, _)) = &leg.in_hand {
             entry.hold_refresh(then);
         }
-        if !leg.announce_in_hand() {
+        if !leg.announce_in_hand() && urgency == Urgency::Client {
             leg.pilot.announce(Err(held.failure()));
         }
     }

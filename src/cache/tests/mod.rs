@@ -6,3 +6,4 @@ mod invalidation;
 mod many;
 pub(in crate::cache) mod stage;
 mod staleness;
+mod warming;

@@ -2,7 +2,8 @@
 //!
 //! Owns: the place up to which the journal was read. What it brings is put in force and kept for the
 //! next start. When the journal was lost, what this process knows of the last hour is written again,
-//! so that whoever missed it hears of it. Redis being away leaves the place where it is.
+//! so that whoever missed it hears of it; an empty one gets a mark, so that this is noticed. Redis
+//! being away leaves the place where it is.
 
 use std::time::Duration;
 
@@ -25,11 +26,13 @@ const MOST_RETOLD: usize = 1_000;
 #[derive(Debug)]
 pub struct Journal {
     position: String,
+    /// The journal was lost, and what is known is still to be written again.
+    owes: bool,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { position: "0".to_owned() }
+        Self { position: "0".to_owned(), owes: false }
     }
 }
 
@@ -45,19 +48,36 @@ impl Journal {
             info!(tables.log, "brought redis what it missed"; "entries" => replayed.entries,
                 "invalidations" => replayed.records, "left" => replayed.left);
         }
+        if self.read_on(tables, redis).await? {
+            redis.mark_journal().await?;
+            self.read_on(tables, redis).await?;
+        }
+        if self.owes {
+            retell(tables, redis, clock::now()).await?;
+            self.owes = false;
+        }
+        Ok(())
+    }
+
+    /// Reads on to the end; whether the journal is empty.
+    async fn read_on(
+        &mut self,
+        tables: &CacheTables,
+        redis: &RedisTier,
+    ) -> Result<bool, TierError> {
         loop {
             let page = redis.read_after(&self.position, PAGE).await?;
-            let last = page.records.len() < PAGE;
             for (_, record) in &page.records {
                 hear(tables, record, clock::now());
             }
-            self.position = page.position;
             if page.begun_anew {
                 warn!(tables.log, "the journal of invalidations began anew");
-                retell(tables, redis, clock::now()).await?;
+                self.owes = true;
             }
+            let (empty, last) = (page.is_at_start(), page.position == self.position);
+            self.position = page.position;
             if last {
-                return Ok(());
+                return Ok(empty);
             }
         }
     }

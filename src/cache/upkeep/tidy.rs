@@ -3,11 +3,11 @@
 //! Owns: handing uses to SQL, dropping what is past its time or beyond the bound, forgetting
 //! invalidations that can hit nothing any more, and the gauges of how much each tier holds.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slog::{debug, info, warn};
 
-use crate::cache::invalidations::Rule;
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
 use crate::cache::tiers::database::Swept;
@@ -58,19 +58,28 @@ impl CacheTables {
         tidied
     }
 
-    /// Puts the invalidations that were kept in force again; to be done before anything is served.
+    /// Puts the invalidations that were kept in force again; to be done before anything is served,
+    /// and again while it is owed. Until it is done no row of the database is answered with.
     pub async fn restore_rules(&self) {
         let Some(database) = &self.database else { return };
-        match database.invalidations().await {
-            Ok(rows) => {
-                let rules = rows
-                    .iter()
-                    .filter_map(|(subject, soft, hard)| Rule::of_times(subject, *soft, *hard).ok());
-                for rule in rules.flatten() {
-                    self.invalidations.apply(&rule);
+        let read = database.invalidations().await;
+        let owed = read.is_err();
+        match read {
+            Ok(rows) => match self.invalidations.restore(rows, clock::now()) {
+                0 => {}
+                unreadable => {
+                    warn!(self.log, "rows that are no invalidations"; "count" => unreadable);
                 }
-            }
-            Err(error) => warn!(self.log, "invalidations not restored"; "error" => %error),
+            },
+            Err(error) => warn!(self.log, "invalidations not restored yet"; "error" => %error),
         }
+        // Only now: whoever trusts the database finds the rules in force.
+        self.rules_owed.store(owed, Ordering::Release);
+    }
+
+    /// Whether invalidations are still to be restored.
+    #[must_use]
+    pub fn owes_rules(&self) -> bool {
+        self.rules_owed.load(Ordering::Acquire)
     }
 }

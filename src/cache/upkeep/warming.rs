@@ -130,7 +130,7 @@ impl Warmer {
     async fn lift_all(&self) -> (Round, Vec<Wanted>) {
         let mut round = Round::default();
         let mut wanted = Vec::new();
-        let Some(database) = self.tables.database.as_ref().filter(|_| self.settings.keys > 0)
+        let Some(database) = self.tables.trusted_database().filter(|_| self.settings.keys > 0)
         else {
             return (round, wanted);
         };
@@ -178,21 +178,31 @@ impl Warmer {
                 break;
             }
             tokio::time::sleep(self.settings.pause).await;
-            let boarded = take_off(&self.tables, &[(0, key)], &plan).pop();
-            let landed = match boarded {
-                Some(mut boarded) => boarded.ticket.landed().await,
-                None => None,
-            };
-            if matches!(landed, Some(Ok((_, Tier::Upstream)))) {
-                self.tables.metrics.warmed(1);
-                round.loaded += 1;
-                refused = 0;
-            } else {
-                refused += 1;
-            }
+            refused = if self.load_one(key, &plan, round).await { 0 } else { refused + 1 };
             left -= 1;
         }
         round.left = left;
+    }
+
+    /// Has one key loaded, unless Redis holds what another instance loaded; whether it is fresh then.
+    /// The soft deadline is for those who wait: the end of the flight is what counts here.
+    async fn load_one(&self, key: CacheKey, plan: &Plan, round: &mut Round) -> bool {
+        let mut ended = None;
+        if let Some(mut boarded) = take_off(&self.tables, &[(0, key.clone())], plan).pop() {
+            ended = boarded.ticket.ended().await;
+        }
+        let Some(Ok((entry, tier))) = ended else { return false };
+        if self.tables.judge(&key, &entry, clock::now()) != Freshness::Fresh {
+            return false;
+        }
+        match tier {
+            Tier::Upstream => round.loaded += 1,
+            Tier::Redis | Tier::Database => round.lifted += 1,
+            // A client was faster.
+            Tier::Memory => return true,
+        }
+        self.tables.metrics.warmed(1);
+        true
     }
 }
 

@@ -15,6 +15,8 @@ use crate::cache::tiers::TierError;
 const KEPT: u32 = 10_000;
 /// The name of a record's only field.
 const FIELD: &str = "r";
+/// The name of the field of a record that only makes the journal one that can be told from others.
+const MARK: &str = "begun";
 /// The position before the first record.
 const START: &str = "0";
 
@@ -31,6 +33,14 @@ pub struct Page {
     /// The record last read is gone, because the journal is another one or because it was too long
     /// ago: these are read from the beginning, and others may have been missed.
     pub begun_anew: bool,
+}
+
+impl Page {
+    /// Whether nothing was ever read: whether the journal is lost from here on could not be told.
+    #[must_use]
+    pub fn is_at_start(&self) -> bool {
+        self.position == START
+    }
 }
 
 /// How to go on after a look at the journal.
@@ -102,6 +112,17 @@ impl RedisTier {
             }
             Ok(_) | Err(_) => appended,
         }
+    }
+
+    /// Puts a record into an empty journal that says nothing: whoever has read it notices when the
+    /// journal is lost, which nobody could tell of a journal that was empty before.
+    ///
+    /// # Errors
+    /// As [`RedisTier::get`].
+    pub async fn mark_journal(&self) -> Result<(), TierError> {
+        let mut command = redis::cmd("XADD");
+        command.arg(names::JOURNAL).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(MARK).arg(1);
+        self.exchange.one::<String>(command, Effect::Adds).await.map(drop)
     }
 
     /// At most `count` records after `last`, which is the last [`Page::position`], or `0` for the

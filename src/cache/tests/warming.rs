@@ -1,0 +1,98 @@
+//! What is asked for most is loaded before it is asked for, and nobody suffers for it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::stage::{Brings, KIND, Source, Stage, key, stale};
+use crate::cache::flight::take_off;
+use crate::cache::tables::Kept;
+use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
+use crate::cache::{Plan, Urgency};
+use crate::clock;
+
+/// More than the refusals in a row that end a round.
+const KEYS: usize = 12;
+
+/// Stale rows that are asked for often, each with its name as the question.
+async fn popular(path: &Path) -> Stage {
+    let stage = Stage::over(path);
+    let tables = stage.client.tables();
+    let names = (0..KEYS).map(|n| n.to_string());
+    let rows: Vec<_> = names
+        .map(|name| Kept {
+            key: key(&name),
+            entry: Arc::new(stale("old")),
+            question: Some(name.into()),
+        })
+        .collect();
+    tables.store(KIND, &rows).await;
+    let database = tables.database.as_ref().unwrap();
+    database.flush().await;
+    database.used(rows.iter().map(|row| (row.key.clone(), 5)).collect(), clock::now());
+    database.flush().await;
+    stage
+}
+
+fn warmer(stage: &Stage, plan: &Plan) -> Warmer {
+    let plan = Plan { urgency: Urgency::Warming, ..plan.clone() };
+    let plan_for: PlanFor = Arc::new(move |question| Some((key(question), plan.clone())));
+    let settings = WarmerSettings { keys: KEYS, pause: Duration::from_millis(1) };
+    let tables = stage.client.tables().clone();
+    Warmer::new(tables, plan_for, settings, Arc::new(AtomicBool::new(false)))
+}
+
+/// The same, taking this long.
+fn slowly(plan: &Plan, takes: Duration) -> Plan {
+    let quick = Arc::clone(&plan.loader);
+    let loader: crate::cache::Loader = Arc::new(move |places, urgency| {
+        let loading = quick(places, urgency);
+        Box::pin(async move {
+            tokio::time::sleep(takes).await;
+            loading.await
+        })
+    });
+    Plan { loader, ..plan.clone() }
+}
+
+#[actix::test]
+async fn a_source_slower_than_the_soft_deadline_ends_no_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = popular(&folder.path().join("cache.db")).await;
+    let source = Source::open(Brings::Bodies);
+    tokio::time::pause();
+    let plan = slowly(&source.plan(), Duration::from_millis(400));
+    let round = warmer(&stage, &plan).round().await.unwrap();
+    assert_eq!((round.considered, round.lifted), (KEYS, KEYS));
+    assert_eq!((round.loaded, round.left), (KEYS, 0));
+}
+
+#[actix::test]
+async fn a_round_ends_when_its_loads_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = popular(&folder.path().join("cache.db")).await;
+    let source = Source::open(Brings::Failure(crate::failure::Failure::new(
+        crate::failure::FailureKind::Overloaded,
+        "kept for clients",
+    )));
+    tokio::time::pause();
+    let round = warmer(&stage, &source.plan()).round().await.unwrap();
+    assert_eq!((round.loaded, round.left, source.asked().len()), (0, KEYS - 5, 5));
+}
+
+#[actix::test]
+async fn what_is_held_back_from_warming_is_not_held_back_from_a_client_on_board() {
+    let stage = Stage::of_memory();
+    let tables = stage.client.tables();
+    let source = Source::open(Brings::Bodies);
+    let full: Vec<_> =
+        (0..6).map(|_| tables.throttle.admit(Urgency::Refresh, clock::monotonic())).collect();
+    assert!(full.iter().all(Result::is_ok));
+    let warming = Plan { urgency: Urgency::Warming, ..source.plan() };
+    drop(take_off(tables, &[(0, key("a"))], &warming));
+    let mut client = take_off(tables, &[(0, key("a"))], &source.plan()).pop().unwrap();
+    assert!(client.collapsed);
+    assert!(client.ticket.landed().await.is_none(), "he flies by himself");
+    assert_eq!(stage.get("a", &source).await.unwrap().tier, crate::cache::Tier::Upstream);
+}

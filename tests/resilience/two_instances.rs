@@ -1,0 +1,247 @@
+//! Two gateways, one Redis, one upstream: of one mind about what is loaded and what is invalid.
+
+use std::thread;
+use std::time::Duration;
+
+use breakwater::clock;
+use serde_json::{Value, json};
+
+use crate::pair::{Instance, Upstream, get, one_of_a_few, search, until};
+use crate::redis_rig::keys_of_entries;
+use crate::support::redis::Redis;
+
+/// An invalidation is in force everywhere within this.
+const SOON: Duration = Duration::from_secs(1);
+
+struct Pair {
+    redis: Redis,
+    upstream: Upstream,
+    a: Instance,
+    b: Instance,
+}
+
+impl Pair {
+    fn start(settings: &[(&'static str, &str)]) -> Self {
+        let (redis, upstream) = (Redis::start(), Upstream::start());
+        let start = || Instance::start(&upstream, Some(&redis), settings);
+        let (a, b) = (start(), start());
+        Self { redis, upstream, a, b }
+    }
+
+    fn stop(self) {
+        let Self { redis, upstream, a, b } = self;
+        a.stop();
+        b.stop();
+        redis.stop();
+        upstream.stop();
+    }
+
+    /// Loads at one, so that both have it in memory.
+    fn both_have(&self, path: &str) {
+        for instance in [&self.a, &self.b] {
+            until("it is in memory", || instance.tier(path) == "memory");
+        }
+    }
+
+    fn calls_of(&self, work: impl FnOnce()) -> u64 {
+        let before = self.upstream.calls();
+        work();
+        self.upstream.calls() - before
+    }
+}
+
+/// The key of the only entry that Redis holds.
+fn only_key(redis: &Redis) -> String {
+    until("one entry is stored", || keys_of_entries(redis).len() == 1);
+    keys_of_entries(redis)[0].trim_start_matches("breakwater:2:e:").to_owned()
+}
+
+#[test]
+fn a_cold_key_asked_for_at_both_costs_one_call() {
+    let pair = Pair::start(&[]);
+    pair.upstream.takes(Duration::from_millis(200));
+    one_of_a_few("one call for two instances", |number| {
+        let calls = pair.calls_of(|| {
+            let askers = [pair.a.address(), pair.b.address()]
+                .map(|address| thread::spawn(move || get(address, &search(number)).status));
+            assert!(askers.into_iter().all(|asker| asker.join().unwrap() == 200));
+        });
+        assert!((1..=2).contains(&calls), "{calls} calls");
+        calls == 1
+    });
+    pair.stop();
+}
+
+#[test]
+fn what_one_loaded_the_other_has_from_redis() {
+    let pair = Pair::start(&[]);
+    one_of_a_few("a hit in redis", |number| {
+        let path = search(number);
+        let stored = keys_of_entries(&pair.redis).len();
+        assert_eq!(pair.a.tier(&path), "none");
+        until("it is stored", || keys_of_entries(&pair.redis).len() > stored);
+        let mut tier = String::new();
+        let calls = pair.calls_of(|| tier = pair.b.tier(&path));
+        assert_eq!(pair.b.tier(&path), "memory", "lifted");
+        (tier.as_str(), calls) == ("redis", 0)
+    });
+    pair.stop();
+}
+
+#[test]
+fn a_lock_whose_holder_hangs_holds_nobody_up_for_long() {
+    let pair = Pair::start(&[]);
+    let path = search(1);
+    pair.a.tier(&path);
+    let key = only_key(&pair.redis);
+    pair.redis.command(&[b"DEL", format!("breakwater:2:e:{key}").as_bytes()]);
+    let lock = format!("breakwater:2:lock:{key}");
+    pair.redis.command(&[b"SET", lock.as_bytes(), b"somebody", b"PX", b"600000"]);
+    let asked = clock::monotonic();
+    assert_eq!(pair.b.tier(&path), "none");
+    let took = clock::monotonic() - asked;
+    eprintln!("a hanging holder of the lock: answered after {took:?}");
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
+    // Who loads all the same stores what it brought, and leaves the lock to whoever holds it.
+    assert_eq!(only_key(&pair.redis), key);
+    assert!(pair.redis.command(&[b"GET", lock.as_bytes()]).starts_with(b"$8\r\nsomebody"));
+    pair.stop();
+}
+
+#[test]
+fn what_one_renewed_the_other_finds_instead_of_asking() {
+    for settings in [
+        [("CACHE_TTL_SEARCH", "3"), ("CACHE_EAGER_PERCENT", "0")],
+        [("CACHE_TTL_SEARCH", "4"), ("CACHE_EAGER_PERCENT", "50")],
+    ] {
+        let pair = Pair::start(&settings);
+        one_of_a_few("a renewal found in redis", |number| {
+            let path = search(number);
+            pair.both_have(&path);
+            let before = pair.upstream.calls();
+            // Only A is asked, so A it is who renews.
+            until("A renews", || {
+                pair.a.tier(&path);
+                pair.upstream.calls() > before
+            });
+            until("A has what is new", || ttl(&pair.a, &path) >= 2);
+            let mut seen = Vec::new();
+            until("B has it too", || {
+                seen.push(pair.b.tier(&path));
+                ttl(&pair.b, &path) >= 2
+            });
+            assert!(seen.iter().all(|tier| tier == "memory"), "nobody waits: {seen:?}");
+            pair.upstream.calls() == before + 1
+        });
+        pair.stop();
+    }
+}
+
+/// Fresh time left, in seconds.
+fn ttl(instance: &Instance, path: &str) -> i64 {
+    let answer = instance.get(path);
+    let status = answer.header("cache-status").expect("a Cache-Status").to_owned();
+    let ttl = status.split("ttl=").nth(1).and_then(|rest| rest.split(';').next());
+    ttl.and_then(|ttl| ttl.parse().ok()).unwrap_or(i64::MIN)
+}
+
+/// What is invalidated, with the key and a product of the search.
+fn subjects(key: &str, product: &str) -> [Value; 5] {
+    [
+        json!({"key": key}),
+        json!({"tag": format!("product:{product}")}),
+        json!({"pattern": "products:search:*"}),
+        json!({"pattern": "products:search:*", "mode": "soft"}),
+        json!({"tag": format!("product:{product}"), "mode": "soft"}),
+    ]
+}
+
+fn product_in(answer: &Value) -> String {
+    answer["data"]["products"][0]["product_id"].as_str().expect("a product").to_owned()
+}
+
+#[test]
+fn an_invalidation_is_in_force_at_the_other_within_a_second() {
+    let pair = Pair::start(&[]);
+    let path = search(1);
+    let product = product_in(&pair.a.get(&path).json());
+    let key = only_key(&pair.redis);
+    for what in subjects(&key, &product) {
+        pair.both_have(&path);
+        let told = pair.a.invalidate(&what);
+        assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!([]), &json!(false)));
+        let mut tier = String::new();
+        let took = until("it is in force at B", || {
+            tier = pair.b.tier(&path);
+            tier != "memory"
+        });
+        eprintln!("{what} is in force at the other after {took:?}");
+        assert!(took < SOON, "{what}: {took:?}");
+        assert_eq!(tier, "none", "{what}: what Redis holds is as invalid");
+        // A may leave its renewal to B, which has just begun one, and says that it is stale.
+        let at_a = pair.a.ask(&path);
+        assert!(at_a["stale"] == true || at_a["cache_tier"] != "memory", "{what}: {at_a}");
+    }
+    assert!(pair.b.metric("cache_invalidations_total{cache_type=\"all\",reason=\"remote_") >= 5.0);
+    pair.stop();
+}
+
+#[test]
+fn an_invalidation_while_redis_is_away_is_told_when_it_is_back() {
+    let Pair { redis, upstream, a, b } = Pair::start(&[]);
+    let (hit, meanwhile) = (search(1), search(2));
+    let product = product_in(&a.get(&hit).json());
+    until("it is stored", || keys_of_entries(&redis).len() == 1);
+    until("B has it", || b.tier(&hit) == "memory");
+    let address = redis.address();
+    redis.kill();
+    let told = a.invalidate(&json!({"tag": format!("product:{product}")}));
+    assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!(["redis"]), &json!(true)));
+    assert_eq!(a.tier(&hit), "none", "in force at A at once");
+    assert_eq!(a.tier(&meanwhile), "none");
+    assert_eq!(b.tier(&hit), "memory", "B cannot know");
+    let redis = Redis::start_at(address);
+    let took = until("it is in force at B", || b.tier(&hit) != "memory");
+    eprintln!("after Redis is back an invalidation is in force at the other after {took:?}");
+    assert!(took < 2 * SOON, "{took:?}");
+    until("Redis has what A loaded meanwhile", || keys_of_entries(&redis).len() == 2);
+    let calls = upstream.calls();
+    assert_eq!((b.tier(&meanwhile).as_str(), upstream.calls()), ("redis", calls));
+    a.stop();
+    b.stop();
+    redis.stop();
+    upstream.stop();
+}
+
+#[test]
+fn a_stopped_redis_loses_no_invalidation() {
+    let pair = Pair::start(&[]);
+    let path = search(1);
+    pair.both_have(&path);
+    pair.redis.process().signal("STOP");
+    let asked = clock::monotonic();
+    let told = pair.a.invalidate(&json!({"pattern": "products:search:*"}));
+    let took = clock::monotonic() - asked;
+    assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!(["redis"]), &json!(true)));
+    assert!(took < SOON, "told after {took:?}");
+    assert_eq!(pair.a.tier(&path), "none");
+    pair.redis.process().signal("CONT");
+    let took = until("it is in force at B", || pair.b.tier(&path) != "memory");
+    assert!(took < 2 * SOON, "{took:?}");
+    pair.stop();
+}
+
+#[test]
+fn a_journal_that_is_flushed_away_is_told_again() {
+    let pair = Pair::start(&[]);
+    for round in 0..6 {
+        let path = search(round);
+        let product = product_in(&pair.a.get(&path).json());
+        pair.both_have(&path);
+        pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
+        pair.redis.command(&[b"FLUSHALL"]);
+        let took = until("it is in force at B", || pair.b.tier(&path) != "memory");
+        assert!(took < 2 * SOON, "round {round}: {took:?}");
+    }
+    pair.stop();
+}

@@ -1,0 +1,145 @@
+//! What is asked for most is there before it is asked for: after a start, and when an admin says so.
+
+use std::time::Duration;
+
+use breakwater::clock::monotonic;
+use serde_json::{Value, json};
+
+use crate::envelope::{data, metadata};
+use crate::stand::Stand;
+use crate::support::process::wait_until;
+
+/// Longest until something that must happen has happened.
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn search(number: usize) -> String {
+    format!("/api/products/search?keywords=phone&max_sale_price={}", 900 + number)
+}
+
+/// Asks for so many pages, each several times.
+fn make_popular(stand: &Stand, pages: usize) {
+    for path in (0..pages).map(search) {
+        (0..4).for_each(|_| drop(metadata(&stand.get(&path))));
+    }
+}
+
+/// A stand whose searches are fresh for a second, with so many popular pages that are stale; the
+/// upstream fails.
+fn aged(pages: usize, settings: &[(&'static str, &str)]) -> Stand {
+    let base =
+        [("CACHE_TTL_SEARCH", "1"), ("CACHE_EAGER_PERCENT", "0"), ("BREAKER_FAILURES", "1000")];
+    let stand = Stand::with(&[&base, settings].concat());
+    make_popular(&stand, pages);
+    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    for path in (0..pages).map(search) {
+        wait_until("it is stale", WITHIN, || metadata(&stand.get(&path))["stale"] == true);
+    }
+    stand
+}
+
+fn warmed(stand: &Stand) -> f64 {
+    stand.metric("cache_warmed_total")
+}
+
+fn until_warmed(stand: &Stand, entries: f64) {
+    wait_until("it is warm", WITHIN, || warmed(stand) >= entries);
+}
+
+/// Whether a round has come to its end, which is told when it did anything.
+fn has_ended(stand: &Stand) -> bool {
+    stand.log().contains("cache warmed")
+}
+
+fn warm(stand: &Stand) -> Value {
+    data(&stand.admin().post("/admin/cache/warm").unwrap())
+}
+
+#[test]
+fn what_was_asked_for_often_is_in_memory_after_a_start() {
+    let stand = Stand::start();
+    make_popular(&stand, 3);
+    data(&stand.get(&search(3)));
+    let calls = stand.upstream.calls();
+    let stand = stand.restart();
+    until_warmed(&stand, 3.0);
+    for path in (0..3).map(search) {
+        let answer = stand.get(&path);
+        assert_eq!(metadata(&answer)["cache_tier"], "memory", "{path}");
+    }
+    assert_eq!(metadata(&stand.get(&search(3)))["cache_tier"], "database", "asked for once only");
+    assert_eq!((stand.upstream.calls(), has_ended(&stand)), (calls, true));
+}
+
+#[test]
+fn what_is_stale_is_loaded_also_from_an_upstream_that_is_slow() {
+    const PAGES: usize = 7;
+    let stand = aged(PAGES, &[("CACHE_WARM_PER_SECOND", "100")]);
+    // Slower than the soft deadline, at which who waits is given what is stale.
+    stand.upstream.fails_with(&json!({"fault": "delay", "ms": 350}));
+    let calls = stand.upstream.calls();
+    let stand = stand.restart();
+    // Each is lifted and loaded.
+    until_warmed(&stand, 14.0);
+    wait_until("the round ends", WITHIN, || has_ended(&stand));
+    assert_eq!(stand.upstream.calls(), calls + 7);
+    let last = stand.log();
+    assert!(last.contains("\"loaded\":7") && last.contains("\"left\":0"), "{last}");
+}
+
+#[test]
+fn a_round_keeps_its_pace() {
+    let stand = aged(4, &[("CACHE_WARM_PER_SECOND", "2")]);
+    stand.upstream.recovers();
+    let calls = stand.upstream.calls();
+    let began = monotonic();
+    let stand = stand.restart();
+    wait_until("all is loaded", WITHIN, || stand.upstream.calls() == calls + 4);
+    assert!(began.elapsed() >= Duration::from_millis(1_950), "{:?}", began.elapsed());
+}
+
+#[test]
+fn while_the_upstream_fails_a_round_lets_it_be() {
+    let stand = aged(8, &[("CACHE_WARM_PER_SECOND", "100")]);
+    let calls = stand.upstream.calls();
+    let stand = stand.restart();
+    wait_until("the round ends", WITHIN, || has_ended(&stand));
+    let made = stand.upstream.calls() - calls;
+    assert!(made <= 2, "{made} calls to an upstream that fails");
+    assert!((warmed(&stand) - 8.0).abs() < 0.1, "lifted all the same");
+    let answer = metadata(&stand.get(&search(0)));
+    assert_eq!((&answer["cache_tier"], &answer["stale"]), (&json!("memory"), &json!(true)));
+}
+
+#[test]
+fn no_keys_to_warm_is_nothing_to_do() {
+    let stand = Stand::with(&[("CACHE_WARM_KEYS", "0")]);
+    make_popular(&stand, 2);
+    let stand = stand.restart();
+    wait_until("no round is under way", WITHIN, || {
+        let told = warm(&stand);
+        assert_eq!((&told["considered"], &told["lifted"]), (&json!(0), &json!(0)), "{told}");
+        told["begun"] == true
+    });
+    assert_eq!(metadata(&stand.get(&search(0)))["cache_tier"], "database");
+    assert!(warmed(&stand) < 0.1);
+}
+
+#[test]
+fn an_admin_begins_a_round_and_only_one_at_a_time() {
+    let stand = aged(3, &[("CACHE_WARM_PER_SECOND", "2")]);
+    stand.upstream.recovers();
+    let stand = stand.restart();
+    until_warmed(&stand, 3.0);
+    // The round of the start has a second and a half to go.
+    assert_eq!(warm(&stand)["begun"], false);
+    let mut told = Value::Null;
+    wait_until("a round may begin", WITHIN, || {
+        told = warm(&stand);
+        told["begun"] == true
+    });
+    assert_eq!((&told["considered"], &told["lifted"]), (&json!(3), &json!(0)), "{told}");
+    // What was loaded first is stale again.
+    assert!((0..=3).contains(&told["left"].as_u64().unwrap()), "{told}");
+    let refused = stand.connection().post("/admin/cache/warm").unwrap();
+    crate::envelope::refused(&refused, 403, "forbidden");
+}
