@@ -218,24 +218,25 @@ impl CacheTables {
         self.metrics.latency(kind, operation).observe(duration);
     }
 
-    /// What Redis holds under `keys`.
+    /// What Redis holds under `keys`; `None` when it does not answer.
     pub(super) async fn find_in_redis(
         &self,
         kind: &'static str,
         keys: &[&CacheKey],
-    ) -> Vec<Option<Entry>> {
+    ) -> Option<Vec<Option<Entry>>> {
         let Some(redis) = self.redis.as_ref().filter(|_| !keys.is_empty()) else {
-            return none_of(keys);
+            return Some(none_of(keys));
         };
         let started = clock::monotonic();
         let found = redis.get(keys).await;
         self.took(kind, "get_redis", started);
+        let answered = found.is_ok();
         let (usable, corrupt) = self.understood(kind, Tier::Redis, keys, found);
         if !corrupt.is_empty() {
             // Best effort: the load that follows overwrites it anyway.
             drop(redis.remove_many(&corrupt.iter().collect::<Vec<_>>()).await);
         }
-        usable
+        answered.then_some(usable)
     }
 
     /// The database, once it is known which of its rows are invalid.

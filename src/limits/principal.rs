@@ -88,6 +88,25 @@ impl Principal {
     pub const fn is_key(&self) -> bool {
         matches!(self, Self::Key(_))
     }
+
+    /// A number that is the same for every request of a principal, on every instance and after
+    /// every restart, and spread evenly over all of them: places it in percentage rollouts.
+    #[must_use]
+    pub fn stable_number(&self) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        match self {
+            Self::Key(KeyId(number)) => {
+                sum.update(b"key");
+                sum.update(&number.to_be_bytes());
+            }
+            Self::Network(Network::V4(address)) => sum.update(&address.octets()),
+            Self::Network(Network::V6 { base, prefix }) => {
+                sum.update(&base.octets());
+                sum.update(&[*prefix]);
+            }
+        }
+        sum.finalize()
+    }
 }
 
 impl fmt::Display for Principal {
@@ -124,6 +143,24 @@ mod tests {
     fn names_are_fit_for_logs() {
         assert_eq!(Principal::Key(KeyId::INTERNAL).to_string(), "key:internal");
         assert_eq!(Principal::Key(KeyId::new(17)).to_string(), "key:17");
+    }
+
+    #[test]
+    fn a_stable_number_never_changes() {
+        let numbers = [Principal::Key(KeyId::new(17)), address([203, 0, 113, 7])];
+        assert_eq!(numbers.map(|one| one.stable_number()), [420_231_896, 675_834_639]);
+    }
+
+    #[test]
+    fn neighbours_are_spread_evenly_over_a_rollout() {
+        let all = (0..10_000_u16).map(|n| address([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]));
+        let mut places = [0; 100];
+        all.for_each(|one| places[usize::try_from(one.stable_number() % 100).unwrap()] += 1);
+        assert!(places.iter().all(|count| (50..=150).contains(count)), "{places:?}");
+    }
+
+    fn address(octets: [u8; 4]) -> Principal {
+        Principal::of_address(Ipv4Addr::from(octets).into(), 64)
     }
 
     #[test]

@@ -120,8 +120,11 @@ fn judge(
         assert_same("details", &cold.details, &round.details);
         assert_same("categories", &cold.categories, &round.categories);
     }
-    let from_sql = by_tier(&restarted.searches).get("database").copied().unwrap_or(0);
-    assert_eq!(from_sql, SEARCHES, "after the restart each search is answered from SQL");
+    // Those asked for most are in memory already: warming took them from SQL, too.
+    let tiers = by_tier(&restarted.searches);
+    let kept = ["memory", "database"].map(|tier| tiers.get(tier).copied().unwrap_or(0));
+    assert_eq!(kept.iter().sum::<usize>(), SEARCHES, "after the restart: {tiers:?}");
+    assert!(kept[1] > SEARCHES / 2, "most come from SQL when asked for: {tiers:?}");
 }
 
 fn assert_same(what: &str, first: &[Reply], later: &[Reply]) {

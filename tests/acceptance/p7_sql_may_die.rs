@@ -61,7 +61,6 @@ fn p7_sql_may_die() {
         let allowed = usual * 2 + NOISE + shown.control;
         assert!(then <= allowed, "{name}: warm p99 {then:?}, usually {usual:?}");
         if shown.way.keeps {
-            assert!(shown.dropped > 0.5, "{name}: writes are dropped with a count");
             assert!(shown.unaccounted < 0.5, "{name}: {} writes vanished", shown.unaccounted);
         }
         assert!(shown.stores_again.is_some(), "{name}: nothing stored within {HEALS_WITHIN:?}");

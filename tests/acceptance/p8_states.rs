@@ -40,6 +40,9 @@ pub(crate) fn seed(plan: &Plan, redis: &Redis) {
 
 /// A gateway whose database is in this state; what is returned beside it keeps it so.
 pub(crate) fn start(plan: &Plan, folder: &Path, sql: State) -> (Running, Option<impl Sized>) {
+    // What the process before knew of the upstream is no part of the case.
+    let forget = "DELETE FROM kept_state";
+    connect(&folder.join(FILE)).batch_execute(forget).expect("the guards are forgotten");
     match sql {
         State::Up => (plan.start(), None),
         State::Slow => {

@@ -41,10 +41,11 @@ pub(super) async fn claim(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
     within: Duration,
+    redis_answered: bool,
 ) -> (Claim, Vec<Leg>) {
     let number = CLAIMS.fetch_add(1, Ordering::Relaxed);
     let token = format!("{:016x}-{number}", *PROCESS);
-    let Some(redis) = &tables.redis else {
+    let Some(redis) = tables.redis.as_ref().filter(|_| redis_answered) else {
         return (Claim { token, keys: Vec::new() }, Vec::new());
     };
     let keys: Vec<CacheKey> = legs.iter().map(|leg| leg.pilot.key().clone()).collect();

@@ -21,12 +21,14 @@ use crate::failure::{Failure, FailureKind};
 const LEAST_PUT_OFF: Duration = Duration::from_millis(200);
 const LONGEST_PUT_OFF: Duration = Duration::from_secs(5);
 
-/// Loads what is left of the flight, but for what another instance loads just now.
+/// Loads what is left of the flight, but for what another instance loads just now; a Redis that has
+/// not answered is not asked for that.
 pub(super) async fn load(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
     plan: &Plan,
     soft: SoftDeadline,
+    redis_answered: bool,
 ) {
     if legs.is_empty() {
         return;
@@ -37,7 +39,7 @@ pub(super) async fn load(
         Ok(pass) => pass,
         Err(held) => return hold_back(tables, legs, &held, plan.urgency),
     };
-    let (claim, mut others) = elsewhere::claim(tables, legs, plan.within).await;
+    let (claim, mut others) = elsewhere::claim(tables, legs, plan.within, redis_answered).await;
     let mine = async {
         ask(tables, legs, plan, soft, (urgency, pass)).await;
         elsewhere::release(tables, claim).await;

@@ -21,6 +21,7 @@ mod search;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::search::Searched;
 use super::entry::Entry;
 use super::flights::{Boarding, Landed, Pilot, Ticket};
 use super::key::CacheKey;
@@ -122,12 +123,12 @@ fn before_take_off(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Ground 
 async fn fly(tables: CacheTables, mut legs: Vec<Leg>, plan: Plan) {
     let soft = clock::monotonic() + tables.rules.soft;
     let journey = async {
-        let mut lifted = Vec::new();
+        let mut searched = Searched { lifted: Vec::new(), redis_answered: true };
         if !plan.reload {
-            lifted = search::behind_memory(&tables, &mut legs, &plan).await;
+            searched = search::behind_memory(&tables, &mut legs, &plan).await;
         }
-        load::load(&tables, &mut legs, &plan, soft).await;
-        search::lift_to_redis(&tables, &plan, lifted).await;
+        load::load(&tables, &mut legs, &plan, soft, searched.redis_answered).await;
+        search::lift_to_redis(&tables, &plan, searched.lifted).await;
     };
     if tokio::time::timeout(plan.within, journey).await.is_err() {
         let late = Failure::new(FailureKind::DeadlineExceeded, "the flight took too long");

@@ -15,17 +15,27 @@ use crate::cache::tables::{CacheTables, Kept};
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 
+/// What looking behind memory came to.
+pub(super) struct Searched {
+    /// What SQL had.
+    pub(super) lifted: Vec<Kept>,
+    /// Redis answered. Who waits for a flight waits for a Redis that does not once, not for each
+    /// thing the flight wants of it.
+    pub(super) redis_answered: bool,
+}
+
 /// Looks into Redis, where another instance may have left something newer, and then into SQL for
-/// what there is nothing of at all. Says what SQL had.
+/// what there is nothing of at all.
 pub(super) async fn behind_memory(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
     plan: &Plan,
-) -> Vec<Kept> {
+) -> Searched {
     let kind = plan.lifetimes.kind;
     let wanted: Vec<bool> = legs.iter().map(|_| true).collect();
     let found = tables.find_in_redis(kind, &keys(legs, &wanted)).await;
-    take(tables, legs, &wanted, found, Tier::Redis);
+    let redis_answered = found.is_some();
+    take(tables, legs, &wanted, found.unwrap_or_default(), Tier::Redis);
     let wanted: Vec<bool> = legs.iter().map(|leg| leg.in_hand.is_none()).collect();
     let wanted_keys = keys(legs, &wanted);
     let found = tables.find_in_database(kind, &wanted_keys).await;
@@ -37,12 +47,11 @@ pub(super) async fn behind_memory(
         .collect();
     take(tables, legs, &wanted, found, Tier::Database);
     // By now they are in memory, unless something newer is.
-    had.into_iter()
-        .filter_map(|key| {
-            let entry = tables.memory.get(&key)?;
-            Some(Kept { key, entry, question: None })
-        })
-        .collect()
+    let lifted = had.into_iter().filter_map(|key| {
+        let entry = tables.memory.get(&key)?;
+        Some(Kept { key, entry, question: None })
+    });
+    Searched { lifted: lifted.collect(), redis_answered }
 }
 
 /// Gives Redis what SQL had, for other instances; not what has been loaded anew meanwhile.

@@ -5,7 +5,6 @@
 //! When the worker's limiter is down the same decision is made on the accounts directly: nobody is
 //! let through because an actor died.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ pub(in crate::http) async fn limit(
         Err(required) => return Ok(request.error_response(required)),
     };
     if let Some(context) = RequestContext::of(&request) {
-        context.client.set(number_of(&principal));
+        context.client.set(principal.stable_number().into());
     }
     if class == Class::Exempt || !worker.shared.settings.limits.enabled {
         return Ok(go_on(request, next).await);
@@ -149,11 +148,4 @@ fn address_of(worker: &Worker, request: &ServiceRequest) -> IpAddr {
         x_forwarded_for: all(FORWARDED_FOR),
     };
     client_address(peer, &headers, trusted)
-}
-
-/// A number that is the same for every request of a principal and for no other, nearly.
-fn number_of(principal: &Principal) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    principal.hash(&mut hasher);
-    hasher.finish()
 }
