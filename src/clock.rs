@@ -4,6 +4,7 @@
 //! [`monotonic`] is for measuring and for deadlines, and follows tokio's paused clock in tests.
 //! Everything else takes time as an argument.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,18 @@ pub fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
 pub fn monotonic() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Milliseconds from a fixed point of monotonic time to `at`, for those who keep it in an atomic.
+#[must_use]
+pub fn ticks(at: Instant) -> i64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(monotonic);
+    let millis = |passed: Duration| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+    // A paused clock may stand before it.
+    match at.checked_duration_since(*ORIGIN) {
+        Some(passed) => millis(passed),
+        None => -millis(ORIGIN.saturating_duration_since(at)),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::actor::{CacheActor, Fly, Invalidate, Lookup};
 use super::clearing::Cleared;
 use super::entry::Entry;
 use super::flight::{Boarded, take_off};
+use super::flights::{Landed, Ticket};
 use super::freshness::Freshness;
 use super::invalidations::{Mode, Subject};
 use super::key::CacheKey;
@@ -112,14 +113,14 @@ impl CacheClient {
     ) -> Result<Answer, Failure> {
         let found = self.look(&key).await;
         let wish = Wish { kind, place: 0, key, forward: forward(found.as_ref()) };
-        if let Some((entry, freshness)) = found.filter(|found| !waits(found, clock::now())) {
+        if let Some((entry, freshness)) = found.filter(|found| !waits(found)) {
             let (answer, renew) = self.at_hand(&wish, entry, freshness);
             if renew {
                 self.refresh(&[wish], plan()).await;
             }
             return Ok(answer);
         }
-        self.tables.metrics.tier_miss(kind, Tier::Memory.label());
+        self.missed(&wish);
         self.fetch(&[wish], 1, deadline, &plan()).await.pop().unwrap_or_else(|| Err(lost()))
     }
 
@@ -153,14 +154,14 @@ impl CacheClient {
             let found = if plan.reload { None } else { self.look(key).await };
             let forward = if plan.reload { Forward::Request } else { forward(found.as_ref()) };
             let wish = Wish { kind, place, key: key.clone(), forward };
-            if let Some((entry, freshness)) = found.filter(|found| !waits(found, clock::now())) {
+            if let Some((entry, freshness)) = found.filter(|found| !waits(found)) {
                 let (answer, renew) = self.at_hand(&wish, entry, freshness);
                 answers.push(Some(Ok(answer)));
                 if renew {
                     stale.push(wish);
                 }
             } else {
-                self.tables.metrics.tier_miss(kind, Tier::Memory.label());
+                self.missed(&wish);
                 missing.push(wish);
                 answers.push(None);
             }
@@ -217,7 +218,7 @@ impl CacheClient {
     /// An answer from memory, and whether the caller is to have it renewed.
     fn at_hand(&self, wish: &Wish, entry: Arc<Entry>, freshness: Freshness) -> (Answer, bool) {
         let now = clock::now();
-        let renew = freshness.wants_refresh() && entry.begin_refresh(now, LEASE);
+        let renew = freshness.wants_refresh() && entry.begin_refresh(clock::monotonic(), LEASE);
         let answer = Answer {
             entry,
             tier: Tier::Memory,
@@ -256,38 +257,30 @@ impl CacheClient {
         plan: &Plan,
     ) -> Vec<Result<Answer, Failure>> {
         let mut answers = Vec::with_capacity(awaited);
+        let asked_at = clock::now();
         let boarded = self.board(wishes, plan).await;
         for (wish, boarded) in wishes.iter().zip(boarded).take(awaited) {
-            answers.push(self.arrive(wish, boarded, deadline, plan).await);
+            answers.push(self.arrive(wish, boarded, (asked_at, deadline), plan).await);
         }
         answers
     }
 
-    /// Waits for a flight; one that died is flown again, once. At the deadline whatever memory
-    /// holds by then is better than nothing.
+    /// Waits for a flight. Whatever comes of it, what memory holds by then is better than nothing.
     async fn arrive(
         &self,
         wish: &Wish,
         boarded: Boarded,
-        deadline: Instant,
+        (asked_at, deadline): (Timestamp, Instant),
         plan: &Plan,
     ) -> Result<Answer, Failure> {
-        let Boarded { mut ticket, collapsed } = boarded;
-        let wait = async {
-            if let Some(landed) = ticket.landed().await {
-                return landed;
-            }
-            let again = take_off(&self.tables, &[(wish.place, wish.key.clone())], plan);
-            match again.into_iter().next() {
-                Some(mut again) => again.ticket.landed().await.unwrap_or_else(|| Err(lost())),
-                None => Err(lost()),
-            }
-        };
-        let landed = tokio::time::timeout_at(deadline.into(), wait).await.unwrap_or_else(|_| {
+        let collapsed = boarded.collapsed;
+        let landing = self.landing(wish, boarded.ticket, asked_at, plan);
+        let landed = tokio::time::timeout_at(deadline.into(), landing).await.unwrap_or_else(|_| {
+            Err(Failure::new(FailureKind::DeadlineExceeded, "no answer before the deadline"))
+        });
+        let landed = landed.or_else(|failure| {
             let held = self.tables.look(&wish.key, clock::now());
-            held.map(|(entry, _)| (entry, Tier::Memory)).ok_or_else(|| {
-                Failure::new(FailureKind::DeadlineExceeded, "no answer before the deadline")
-            })
+            held.map(|(entry, _)| (entry, Tier::Memory)).ok_or(failure)
         });
         match landed {
             Ok((entry, tier)) => {
@@ -301,6 +294,41 @@ impl CacheClient {
                 self.tables.metrics.miss(wish.kind);
                 Err(failure)
             }
+        }
+    }
+
+    /// What a flight brings. One that died is flown again, once; and so is one that answers a question
+    /// from before an invalidation that was in force when this caller asked.
+    async fn landing(
+        &self,
+        wish: &Wish,
+        mut ticket: Ticket,
+        asked_at: Timestamp,
+        plan: &Plan,
+    ) -> Landed {
+        let too_old = |landed: &Landed| {
+            let brought = landed.as_ref().ok();
+            brought.is_some_and(|(entry, _)| self.tables.forbids(&wish.key, entry, asked_at))
+        };
+        let mut landed = ticket.landed().await;
+        if landed.as_ref().is_some_and(too_old) {
+            // It may have been announced before the load, which may bring something newer.
+            landed = ticket.ended().await;
+        }
+        if let Some(landed) = landed.filter(|landed| !too_old(landed)) {
+            return landed;
+        }
+        let again = take_off(&self.tables, &[(wish.place, wish.key.clone())], plan);
+        match again.into_iter().next() {
+            Some(mut again) => again.ticket.landed().await.unwrap_or_else(|| Err(lost())),
+            None => Err(lost()),
+        }
+    }
+
+    /// Memory held nothing under the key.
+    fn missed(&self, wish: &Wish) {
+        if wish.forward == Forward::Miss {
+            self.tables.metrics.tier_miss(wish.kind, Tier::Memory.label());
         }
     }
 
@@ -332,8 +360,8 @@ fn forward(found: Option<&(Arc<Entry>, Freshness)>) -> Forward {
 
 /// Whether the caller waits for something newer than what was found. What could not be refreshed a
 /// moment ago is not waited for.
-fn waits((entry, freshness): &(Arc<Entry>, Freshness), now: Timestamp) -> bool {
-    *freshness == Freshness::StaleIfError && entry.may_refresh(now)
+fn waits((entry, freshness): &(Arc<Entry>, Freshness)) -> bool {
+    *freshness == Freshness::StaleIfError && entry.may_refresh(clock::monotonic())
 }
 
 fn lost() -> Failure {

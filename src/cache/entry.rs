@@ -12,13 +12,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::key::CacheKey;
 use super::tag::{self, Tag};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 const MAGIC: &[u8; 4] = b"BWE\x02";
 const NEGATIVE: u8 = 1;
@@ -64,17 +64,29 @@ pub struct Entry {
     known: Known,
 }
 
-/// What this process alone knows about an entry.
-#[derive(Debug, Default)]
+/// What this process alone knows about an entry. Its waits are monotonic: a clock that is set back
+/// must not lengthen them.
+#[derive(Debug)]
 struct Known {
-    /// After a failed refresh: no other before then (milliseconds).
+    /// After a failed refresh: no other before then (ticks).
     refresh_from: AtomicI64,
-    /// A refresh has been begun: nobody else need begin one before then (milliseconds).
+    /// A refresh has been begun: nobody else need begin one before then (ticks).
     begun_until: AtomicI64,
     /// Answers given with it and not yet counted elsewhere.
     uses: AtomicU32,
     /// The version of the invalidations it was last held against, and the verdict: `version << 2 | verdict`.
     checked: AtomicU64,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            refresh_from: AtomicI64::new(i64::MIN),
+            begun_until: AtomicI64::new(i64::MIN),
+            uses: AtomicU32::new(0),
+            checked: AtomicU64::new(0),
+        }
+    }
 }
 
 /// Why stored bytes are not an entry.
@@ -108,23 +120,23 @@ impl Entry {
 
     /// Whether a refresh may be tried at `now`.
     #[must_use]
-    pub fn may_refresh(&self, now: Timestamp) -> bool {
-        self.known.refresh_from.load(Ordering::Relaxed) <= now.as_millis()
+    pub fn may_refresh(&self, now: Instant) -> bool {
+        self.known.refresh_from.load(Ordering::Relaxed) <= clock::ticks(now)
     }
 
     /// Holds refreshes back until `then`.
-    pub fn hold_refresh(&self, then: Timestamp) {
-        self.known.refresh_from.store(then.as_millis(), Ordering::Relaxed);
+    pub fn hold_refresh(&self, then: Instant) {
+        self.known.refresh_from.store(clock::ticks(then), Ordering::Relaxed);
     }
 
     /// Takes it on to begin a refresh; true for one caller in each `lease`, if refreshes are not held
     /// back.
     #[must_use]
-    pub fn begin_refresh(&self, now: Timestamp, lease: Duration) -> bool {
+    pub fn begin_refresh(&self, now: Instant, lease: Duration) -> bool {
         let begun = self.known.begun_until.load(Ordering::Relaxed);
-        let until = now.plus(lease).as_millis();
+        let until = clock::ticks(now + lease);
         self.may_refresh(now)
-            && begun <= now.as_millis()
+            && begun <= clock::ticks(now)
             && self
                 .known
                 .begun_until
@@ -296,7 +308,8 @@ mod tests {
 
     #[test]
     fn one_in_each_lease_begins_a_refresh() {
-        let (entry, at) = (entry(vec![], false, &[]), Timestamp::from_millis);
+        let (entry, start) = (entry(vec![], false, &[]), clock::monotonic());
+        let at = |millis| start + Duration::from_millis(millis);
         let begin = |now| entry.begin_refresh(at(now), Duration::from_millis(10));
         assert_eq!([begin(0), begin(5), begin(10)], [true, false, true]);
         entry.hold_refresh(at(100));

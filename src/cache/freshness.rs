@@ -3,8 +3,14 @@
 //! Owns: the decision. Times are those written into the entry when it was stored; a store's own
 //! expiry is only for cleaning. Words after RFC 5861 (stale-while-revalidate, stale-if-error).
 
+use std::time::Duration;
+
 use super::entry::{Entry, Verdict};
+use super::invalidations::SKEW;
 use crate::clock::Timestamp;
+
+/// So far ahead of this clock another's may be without anything being wrong.
+const AHEAD: Duration = SKEW.saturating_mul(2);
 
 /// What an entry is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +53,10 @@ pub(super) fn judge(entry: &Entry, verdict: Verdict, eager: u8, now: Timestamp) 
         // An empty result is not worth keeping for an emergency.
         return if entry.negative { Freshness::Dead } else { Freshness::StaleIfError };
     }
+    if times.stored_at > now.plus(AHEAD) {
+        // A clock was set back, or another instance's is wrong: nobody can say how old this is.
+        return if entry.negative { Freshness::Dead } else { Freshness::StaleWhileRevalidate };
+    }
     if now >= times.revalidate_until && now >= times.fresh_until {
         return Freshness::StaleIfError;
     }
@@ -60,7 +70,7 @@ pub(super) fn judge(entry: &Entry, verdict: Verdict, eager: u8, now: Timestamp) 
     Freshness::Fresh
 }
 
-fn life(entry: &Entry) -> std::time::Duration {
+fn life(entry: &Entry) -> Duration {
     entry.times.fresh_until.since(entry.times.stored_at)
 }
 
@@ -100,6 +110,16 @@ mod tests {
         ] {
             assert_eq!(judge(&entry(false), Verdict::Valid, 10, at(now)), expected, "at {now}");
         }
+    }
+
+    #[test]
+    fn what_comes_from_far_ahead_is_renewed_and_not_trusted() {
+        let before = |seconds: u64| at(0).minus(Duration::from_secs(seconds));
+        assert_eq!(judge(&entry(false), Verdict::Valid, 10, before(20)), Freshness::Fresh);
+        let judged = |negative| judge(&entry(negative), Verdict::Valid, 10, before(21));
+        assert_eq!(judged(false), Freshness::StaleWhileRevalidate);
+        assert_eq!(judged(true), Freshness::Dead);
+        assert_eq!(judge(&entry(false), Verdict::Hard, 10, before(21)), Freshness::Dead);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! flight.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -35,12 +35,18 @@ pub struct Lifetimes {
 const JITTER: f64 = 0.1;
 
 impl Lifetimes {
-    /// Makes an entry of what a load brought that began at `asked_at`; `chance` in 0..1 sets the
-    /// jitter. The data may be as old as the question (RFC 9111, 4.2.3: the response delay is part
+    /// Makes an entry of what a load brought that began at `asked_at`, stored under the time
+    /// `stored_at`, which is the same but for clocks that disagree; `chance` in 0..1 sets the jitter. The data may be as old as the question (RFC 9111, 4.2.3: the response delay is part
     /// of the age), so times are counted from there. An empty result has no stale time: what is
     /// absent now may be there when it is asked for again.
     #[must_use]
-    pub fn stamp(&self, loaded: Loaded, asked_at: Timestamp, chance: f64) -> Entry {
+    pub fn stamp(
+        &self,
+        loaded: Loaded,
+        asked_at: Timestamp,
+        stored_at: Timestamp,
+        chance: f64,
+    ) -> Entry {
         let (fresh, revalidate, stale) = if loaded.empty {
             (self.negative, Duration::ZERO, Duration::ZERO)
         } else {
@@ -49,7 +55,7 @@ impl Lifetimes {
         let factor = 1.0 + JITTER * (2.0 * chance.clamp(0.0, 1.0) - 1.0);
         let fresh_until = asked_at.plus(fresh.mul_f64(factor));
         let times = Times {
-            stored_at: asked_at,
+            stored_at,
             fresh_until,
             revalidate_until: fresh_until.plus(revalidate),
             stale_until: fresh_until.plus(stale),
@@ -81,9 +87,11 @@ pub enum Urgency {
 }
 
 /// Fetches what no tier has: given places in the list of keys that was asked for, it answers in the
-/// same order. Runs on the thread of the flight, once for all keys of a flight.
+/// same order, before the deadline. Runs on the thread of the flight, once for all keys of a flight.
 pub type Loader = Arc<
-    dyn Fn(Vec<usize>, Urgency) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>> + Send + Sync,
+    dyn Fn(Vec<usize>, Urgency, Instant) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>>
+        + Send
+        + Sync,
 >;
 
 /// What was asked under the key at a place of the list, in a form from which whoever made the plan
@@ -127,7 +135,10 @@ mod tests {
 
     fn stamp(empty: bool, chance: f64) -> Entry {
         let loaded = Loaded { body: Bytes::from_static(b"{}"), empty, tags: Vec::new() };
-        SEARCH.stamp(loaded, Timestamp::from_millis(0), chance)
+        {
+            let start = Timestamp::from_millis(0);
+            SEARCH.stamp(loaded, start, start, chance)
+        }
     }
 
     #[test]
@@ -151,7 +162,9 @@ mod tests {
     fn the_time_of_revalidation_lies_within_the_stale_time() {
         let lifetimes = Lifetimes { stale: Duration::from_secs(10), ..SEARCH };
         let loaded = Loaded { body: Bytes::new(), ..Loaded::default() };
-        let times = lifetimes.stamp(loaded, Timestamp::from_millis(0), 0.5).times;
+        let times = lifetimes
+            .stamp(loaded, Timestamp::from_millis(0), Timestamp::from_millis(0), 0.5)
+            .times;
         assert_eq!(times.revalidate_until, times.stale_until);
     }
 }

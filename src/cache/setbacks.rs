@@ -1,17 +1,16 @@
 //! Keys that could not be loaded a moment ago, and why.
 //!
 //! Owns: a bounded table from key to its last failure and the time before which it is not tried
-//! again. Who comes meanwhile and has nothing gets the same failure, without a flight; who has
-//! something stale gets that. The more failures in a row, the longer the wait. Refuses: to grow; the
+//! again. Who comes meanwhile and has nothing, and for whom the tiers have nothing, gets the same
+//! failure without a load; who has something stale gets that. The more failures in a row, the longer the wait. Refuses: to grow; the
 //! key whose failure was asked for longest ago is forgotten first, which costs one more try.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cached::{Cached, LruCache};
 
 use super::key::CacheKey;
-use crate::clock::Timestamp;
 use crate::failure::{Failure, FailureKind};
 
 /// Keys remembered.
@@ -38,7 +37,7 @@ fn pause(failures: u32, told: Option<Duration>, has_stale: bool, chance: f64) ->
 #[derive(Debug, Clone)]
 struct Setback {
     failures: u32,
-    until: Timestamp,
+    until: Instant,
     failure: Failure,
 }
 
@@ -51,7 +50,7 @@ impl Setbacks {
     }
 
     /// The failure of a key that must not be tried at `now`, with the time left to wait.
-    pub(super) fn of(&self, key: &CacheKey, now: Timestamp) -> Option<Failure> {
+    pub(super) fn of(&self, key: &CacheKey, now: Instant) -> Option<Failure> {
         let mut table = self.table();
         let setback = table.cache_get(key)?;
         if setback.until <= now {
@@ -59,7 +58,7 @@ impl Setbacks {
         }
         let mut failure = setback.failure.clone();
         if failure.kind != FailureKind::UpstreamRejected {
-            let left = setback.until.since(now);
+            let left = setback.until.saturating_duration_since(now);
             failure.retry_after = Some(left.max(failure.retry_after.unwrap_or_default()));
         }
         Some(failure)
@@ -71,17 +70,17 @@ impl Setbacks {
         key: &CacheKey,
         failure: &Failure,
         has_stale: bool,
-        now: Timestamp,
+        now: Instant,
         chance: f64,
-    ) -> Timestamp {
-        if failure.kind == FailureKind::CircuitOpen {
+    ) -> Instant {
+        if matches!(failure.kind, FailureKind::CircuitOpen | FailureKind::Overloaded) {
             // The source was not asked: that says nothing about the key, and asking again is free.
-            return now.plus(FIRST_EMPTY.mul_f64(1.0 + 0.5 * chance));
+            return now + FIRST_EMPTY.mul_f64(1.0 + 0.5 * chance);
         }
         let mut table = self.table();
         let before = table.cache_get(key).map_or(0, |setback| setback.failures);
         let failures = before.saturating_add(1);
-        let until = now.plus(pause(failures, failure.retry_after, has_stale, chance));
+        let until = now + pause(failures, failure.retry_after, has_stale, chance);
         table.cache_set(key.clone(), Setback { failures, until, failure: failure.clone() });
         until
     }
@@ -99,18 +98,17 @@ impl Setbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn down() -> Failure {
         Failure::new(FailureKind::UpstreamUnavailable, "down")
     }
 
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millis(millis)
-    }
-
     #[test]
     fn a_failure_is_remembered_for_its_time_and_grows() {
         let (setbacks, key) = (Setbacks::new(), CacheKey::new("a:b:c"));
+        let start = clock::monotonic();
+        let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(setbacks.of(&key, at(0)), None);
         assert_eq!(setbacks.note(&key, &down(), false, at(0), 0.0), at(1_000));
         let told = setbacks.of(&key, at(400)).unwrap();

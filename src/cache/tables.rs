@@ -11,7 +11,7 @@ use bytes::Bytes;
 use slog::{Logger, debug, warn};
 
 use super::arrears::Arrears;
-use super::entry::Entry;
+use super::entry::{Entry, Verdict};
 use super::flights::Flights;
 use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
@@ -139,6 +139,16 @@ impl CacheTables {
             self.invalidations.verdict(key.as_str(), &entry.tags, entry.times.stored_at)
         });
         judge(entry, verdict, self.rules.eager, now)
+    }
+
+    /// Whether an invalidation that was in force at `asked_at` forbids answering with `entry`. It does
+    /// not forbid it to whoever had asked before.
+    pub(super) fn forbids(&self, key: &CacheKey, entry: &Entry, asked_at: Timestamp) -> bool {
+        let version = self.invalidations.version();
+        let verdict = |at| self.invalidations.verdict(key.as_str(), &entry.tags, at);
+        // Of two that happened within the same millisecond nobody knows which was first.
+        entry.verdict(version, || verdict(entry.times.stored_at)) == Verdict::Hard
+            && verdict(asked_at.plus(Duration::from_millis(1))) != Verdict::Hard
     }
 
     /// Keys being loaded now.

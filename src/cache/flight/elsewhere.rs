@@ -14,7 +14,7 @@ use super::search::lands;
 use crate::cache::key::CacheKey;
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 
 /// Longest wait for what another instance loads.
 const WAIT: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub(super) async fn release(tables: &CacheTables, claim: Claim) {
 
 /// Leaves renewals to the instance that has begun them; what is left has nothing to serve.
 pub(super) fn leave_renewals(legs: &mut Vec<Leg>) {
-    let then = clock::now().plus(LEAVE);
+    let then = clock::monotonic() + LEAVE;
     legs.retain_mut(|leg| {
         let Some((entry, _)) = &leg.in_hand else { return true };
         entry.hold_refresh(then);
@@ -79,8 +79,8 @@ pub(super) fn leave_renewals(legs: &mut Vec<Leg>) {
 }
 
 /// Waits for what another instance loads. What it brings lands; what it gave up, or takes too long
-/// for, is left in the list.
-pub(super) async fn wait(tables: &CacheTables, legs: &mut Vec<Leg>) {
+/// for, is left in the list. What was stored before `since` is not what is waited for.
+pub(super) async fn wait(tables: &CacheTables, legs: &mut Vec<Leg>, since: Timestamp) {
     let Some(redis) = &tables.redis else { return };
     let until = clock::monotonic() + WAIT;
     let mut waiting = std::mem::take(legs);
@@ -94,6 +94,7 @@ pub(super) async fn wait(tables: &CacheTables, legs: &mut Vec<Leg>) {
             let (bytes, still_held) = found.next().unwrap_or((None, false));
             let key = leg.pilot.key();
             let entry = bytes.and_then(|bytes| tables.decoded(Tier::Redis, key, bytes));
+            let entry = entry.filter(|entry| entry.times.stored_at >= since);
             if entry.is_some_and(|entry| lands(tables, &mut leg, entry, Tier::Redis, now)) {
                 continue;
             }

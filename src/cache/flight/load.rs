@@ -1,15 +1,14 @@
 //! The part of a flight that asks the source, and what comes of it.
 //!
-//! Owns: for whom it asks, the soft deadline, storing what was brought, and what a failure means: it
-//! is told to those who have nothing, remembered for a while, and refreshes are held back. Refuses:
+//! Owns: for whom it asks, the deadlines, storing what was brought, and what a failure means: it is told to those who have nothing, remembered for a while, and refreshes are held back. Refuses:
 //! to load when the throttle says no; then what is in hand is served.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slog::info;
 
-use super::{Leg, SoftDeadline, elsewhere};
+use super::{Bounds, Leg, elsewhere, search};
 use crate::cache::plan::{Loaded, Plan, Urgency};
 use crate::cache::tables::{CacheTables, Kept};
 use crate::cache::throttle::{Held, Pass};
@@ -21,15 +20,19 @@ use crate::failure::{Failure, FailureKind};
 const LEAST_PUT_OFF: Duration = Duration::from_millis(200);
 const LONGEST_PUT_OFF: Duration = Duration::from_secs(5);
 
+/// What a loader may take to end itself after its deadline.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// Loads what is left of the flight, but for what another instance loads just now; a Redis that has
 /// not answered is not asked for that.
 pub(super) async fn load(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
     plan: &Plan,
-    soft: SoftDeadline,
+    bounds: Bounds,
     redis_answered: bool,
 ) {
+    refuse(tables, legs, plan).await;
     if legs.is_empty() {
         return;
     }
@@ -37,22 +40,23 @@ pub(super) async fn load(
     let urgency = urgency(legs, plan);
     let pass = match tables.throttle.admit(urgency, clock::monotonic()) {
         Ok(pass) => pass,
-        Err(held) => return hold_back(tables, legs, &held, plan.urgency),
+        Err(held) => return hold_back(tables, legs, &held, plan).await,
     };
     let (claim, mut others) = elsewhere::claim(tables, legs, plan.within, redis_answered).await;
     let mine = async {
-        ask(tables, legs, plan, soft, (urgency, pass)).await;
+        ask(tables, legs, plan, bounds, (urgency, pass)).await;
         elsewhere::release(tables, claim).await;
     };
     let theirs = async {
         elsewhere::leave_renewals(&mut others);
-        elsewhere::wait(tables, &mut others).await;
+        let since = if plan.reload { bounds.began } else { Timestamp::default() };
+        elsewhere::wait(tables, &mut others, since).await;
         if others.is_empty() {
             return;
         }
         match tables.throttle.admit(plan.urgency, clock::monotonic()) {
-            Ok(pass) => ask(tables, &mut others, plan, soft, (plan.urgency, pass)).await,
-            Err(held) => hold_back(tables, &mut others, &held, plan.urgency),
+            Ok(pass) => ask(tables, &mut others, plan, bounds, (plan.urgency, pass)).await,
+            Err(held) => hold_back(tables, &mut others, &held, plan).await,
         }
     };
     futures_util::future::join(mine, theirs).await;
@@ -63,23 +67,28 @@ async fn ask(
     tables: &CacheTables,
     legs: &mut Vec<Leg>,
     plan: &Plan,
-    soft: SoftDeadline,
+    bounds: Bounds,
     (urgency, pass): (Urgency, Pass),
 ) {
     if legs.is_empty() {
         return;
     }
     let asked_at = clock::now();
+    let stored_at = tables.invalidations.after_all(asked_at);
     let places = legs.iter().map(|leg| leg.place).collect();
-    let loading = (plan.loader)(places, urgency);
-    let loaded = until_soft(legs, soft, loading).await;
+    let loading = (plan.loader)(places, urgency, bounds.end);
+    let loading = tokio::time::timeout_at((bounds.end + GRACE).into(), loading);
+    let loaded = until_soft(legs, bounds.soft, loading).await.unwrap_or_else(|_| {
+        Err(Failure::new(FailureKind::DeadlineExceeded, "the load ignored its deadline"))
+    });
     match loaded {
         Ok(loaded) if loaded.len() == legs.len() => {
             pass.record(Ok(()));
-            land(tables, legs, plan, loaded, asked_at).await;
+            land(tables, legs, plan, loaded, (asked_at, stored_at)).await;
         }
         Ok(loaded) => {
             let reason = format!("asked for {} keys, loaded {}", legs.len(), loaded.len());
+            fall_back(tables, legs, plan).await;
             give_up(tables, legs, &Failure::new(FailureKind::Internal, reason));
         }
         Err(failure) => {
@@ -87,8 +96,47 @@ async fn ask(
             if urgency != Urgency::Client && failure.kind == FailureKind::Overloaded {
                 return put_off(legs, &failure);
             }
+            fall_back(tables, legs, plan).await;
             give_up(tables, legs, &failure);
         }
+    }
+}
+
+/// Ends what failed a moment ago: it gets what was found, or that failure once more.
+async fn refuse(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan) {
+    let mut refused: Vec<Leg> = legs.extract_if(.., |leg| leg.refused.is_some()).collect();
+    if refused.is_empty() {
+        return;
+    }
+    fall_back(tables, &mut refused, plan).await;
+    for mut leg in refused {
+        if !leg.announce_in_hand()
+            && let Some(failure) = leg.refused.take()
+        {
+            leg.pilot.announce(Err(failure));
+        }
+    }
+}
+
+/// A flight that was to load anew has looked nowhere: what the tiers hold is better than a failure.
+async fn fall_back(tables: &CacheTables, legs: &mut Vec<Leg>, plan: &Plan) {
+    if !plan.reload {
+        return;
+    }
+    look_into_memory(tables, legs);
+    let mut bare: Vec<Leg> = legs.extract_if(.., |leg| leg.in_hand.is_none()).collect();
+    if !bare.is_empty() {
+        drop(search::behind_memory(tables, &mut bare, plan).await);
+        legs.append(&mut bare);
+    }
+}
+
+/// What has come into memory since take-off is in hand.
+fn look_into_memory(tables: &CacheTables, legs: &mut [Leg]) {
+    let now = clock::now();
+    for leg in legs.iter_mut().filter(|leg| leg.in_hand.is_none()) {
+        let held = tables.look(leg.pilot.key(), now);
+        leg.in_hand = held.map(|(entry, _)| (entry, Tier::Memory));
     }
 }
 
@@ -102,11 +150,7 @@ fn urgency(legs: &[Leg], plan: &Plan) -> Urgency {
 }
 
 /// Waits for `loading`; at the soft deadline those on board get what is in hand, and it goes on.
-async fn until_soft<T>(
-    legs: &mut [Leg],
-    soft: SoftDeadline,
-    loading: impl Future<Output = T>,
-) -> T {
+async fn until_soft<T>(legs: &mut [Leg], soft: Instant, loading: impl Future<Output = T>) -> T {
     let mut loading = std::pin::pin!(loading);
     if let Ok(loaded) = tokio::time::timeout_at(soft.into(), &mut loading).await {
         return loaded;
@@ -123,11 +167,11 @@ async fn land(
     legs: &mut Vec<Leg>,
     plan: &Plan,
     loaded: Vec<Loaded>,
-    asked_at: Timestamp,
+    (asked_at, stored_at): (Timestamp, Timestamp),
 ) {
     let mut landed = Vec::with_capacity(legs.len());
     for (leg, loaded) in legs.drain(..).zip(loaded) {
-        let entry = Arc::new(plan.lifetimes.stamp(loaded, asked_at, fastrand::f64()));
+        let entry = Arc::new(plan.lifetimes.stamp(loaded, asked_at, stored_at, fastrand::f64()));
         let key = leg.pilot.key();
         tables.setbacks.clear(key);
         tables.memory.put(key.clone(), Arc::clone(&entry));
@@ -142,15 +186,16 @@ async fn land(
 /// Leaves the keys alone for as long as the throttle says. What is refused to a flight that nobody
 /// waits for need not be to a client who came on board of it: he flies by himself when the pilot
 /// goes without a word.
-fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held, urgency: Urgency) {
+async fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held, plan: &Plan) {
     tables.metrics.load_held(held.as_str());
+    fall_back(tables, legs, plan).await;
     let wait = held.wait().mul_f64(1.0 + fastrand::f64());
-    let then = clock::now().plus(wait);
+    let then = clock::monotonic() + wait;
     for mut leg in legs.drain(..) {
         if let Some((entry, _)) = &leg.in_hand {
             entry.hold_refresh(then);
         }
-        if !leg.announce_in_hand() && urgency == Urgency::Client {
+        if !leg.announce_in_hand() && plan.urgency == Urgency::Client {
             leg.pilot.announce(Err(held.failure()));
         }
     }
@@ -160,7 +205,7 @@ fn hold_back(tables: &CacheTables, legs: &mut Vec<Leg>, held: &Held, urgency: Ur
 /// A client who came on board of it meanwhile flies by itself when the pilot goes without a word.
 fn put_off(legs: &mut Vec<Leg>, failure: &Failure) {
     let wait = failure.retry_after.unwrap_or_default().clamp(LEAST_PUT_OFF, LONGEST_PUT_OFF);
-    let then = clock::now().plus(wait);
+    let then = clock::monotonic() + wait;
     for mut leg in legs.drain(..) {
         if let Some((entry, _)) = &leg.in_hand {
             entry.hold_refresh(then);
@@ -171,19 +216,18 @@ fn put_off(legs: &mut Vec<Leg>, failure: &Failure) {
 
 /// Tells those who have nothing, and leaves the keys alone for a while.
 pub(super) fn give_up(tables: &CacheTables, legs: &mut Vec<Leg>, failure: &Failure) {
-    let now = clock::now();
+    let now = clock::monotonic();
+    look_into_memory(tables, legs);
     // One for all: keys that failed together are tried together, in one call.
     let chance = fastrand::f64();
     for mut leg in legs.drain(..) {
         let key = leg.pilot.key().clone();
-        if leg.in_hand.is_none() {
-            leg.in_hand = tables.look(&key, now).map(|(entry, _)| (entry, Tier::Memory));
-        }
         let has_stale = leg.in_hand.is_some();
         let then = tables.setbacks.note(&key, failure, has_stale, now, chance);
         if let Some((entry, _)) = &leg.in_hand {
             entry.hold_refresh(then);
-            let wait_ms = u64::try_from(then.since(now).as_millis()).unwrap_or(u64::MAX);
+            let wait_ms =
+                u64::try_from(then.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
             info!(tables.log, "load failed, stale entry kept"; "key" => %key,
                 "reason" => &failure.reason, "wait_ms" => wait_ms);
         }

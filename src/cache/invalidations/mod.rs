@@ -14,8 +14,10 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -74,6 +76,8 @@ pub struct Invalidations {
 struct Shared {
     table: RwLock<Table>,
     version: AtomicU64,
+    /// The latest time that any rule ever had (milliseconds).
+    newest: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -102,7 +106,11 @@ impl Invalidations {
             patterns: Book::new(bounds.patterns),
             folded: 0,
         };
-        let shared = Shared { table: RwLock::new(table), version: AtomicU64::new(0) };
+        let shared = Shared {
+            table: RwLock::new(table),
+            version: AtomicU64::new(0),
+            newest: AtomicI64::new(i64::MIN),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -112,6 +120,7 @@ impl Invalidations {
         let mut table = self.write();
         let new = table.apply(what, rule.mode, rule.at);
         if new {
+            self.shared.newest.fetch_max(rule.at.as_millis(), Ordering::Release);
             // Whoever sees this version finds the rule in the table.
             self.shared.version.fetch_add(1, Ordering::Release);
         }
@@ -141,6 +150,14 @@ impl Invalidations {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// The time under which what is asked for `now` is stored so that no rule hits it that is in force
+    /// already: `now`, unless a rule came from a clock that is ahead, or this one was set back.
+    #[must_use]
+    pub fn after_all(&self, now: Timestamp) -> Timestamp {
+        let newest = Timestamp::from_millis(self.shared.newest.load(Ordering::Acquire));
+        now.max(newest.plus(Duration::from_millis(1)))
     }
 
     /// What the rules say about what was stored then under `key`, with these tags. Ask for the

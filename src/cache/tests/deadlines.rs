@@ -122,3 +122,13 @@ async fn at_the_hard_deadline_a_reload_falls_back_on_what_is_held() {
     let answer = stage.client.reload(KIND, key("a"), deadline, source.plan()).await.unwrap();
     assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
 }
+
+#[actix::test]
+async fn a_load_past_its_deadline_is_a_failure_of_the_source() {
+    let stage = Stage::of_memory();
+    let source = Source::held(Brings::Bodies);
+    let plan = Plan { within: SOON, ..source.plan() };
+    assert!(stage.client.get(KIND, key("a"), super::stage::deadline(), || plan).await.is_err());
+    stage.until_landed().await;
+    assert!(stage.client.tables().throttle.is_failing());
+}

@@ -25,6 +25,14 @@ async fn ask(stage: &Stage, name: &str, source: &Source) -> Answer {
     stage.get(name, source).await.unwrap()
 }
 
+/// Until what happens next is later on a clock of milliseconds.
+async fn a_moment() {
+    let before = clock::now();
+    while clock::now() <= before.plus(Duration::from_millis(1)) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Every kind of subject that hits `hit` and spares `spared`.
 const NARROW: [&str; 3] = ["key test:search:hit", "tag product:1", "pattern *:h?t"];
 
@@ -90,6 +98,7 @@ async fn what_was_asked_for_before_it_and_arrives_after_it_is_hit() {
     let (stage, source) = (Stage::of_memory(), Source::held(Brings::Bodies));
     let early = async {
         source.until_asked(1).await;
+        a_moment().await;
         invalidate(&stage, "key test:search:hit", Mode::Hard).await;
         source.let_go(10);
     };
@@ -169,4 +178,52 @@ async fn a_clock_that_is_ahead_does_not_keep_the_cache_empty() {
     let times = crate::cache::Times { stored_at: later, ..entry.times };
     let entry = Entry::new(entry.body.clone(), times, false, Vec::new());
     assert!(tables.judge(&key("hit"), &entry, clock::now()).is_fresh());
+}
+
+/// A rule that another's clock, or this one before it was set back, has put into the future.
+#[actix::test]
+async fn a_rule_that_lies_ahead_does_not_hit_what_is_loaded_after_it_was_heard() {
+    let (stage, source) = (two_entries(), Source::open(Brings::Bodies));
+    let ahead = clock::now().plus(Duration::from_secs(5));
+    let rule = Rule { subject: Subject::Everything, mode: Mode::Hard, at: ahead };
+    assert!(stage.client.tables().heard(rule, clock::now()));
+    assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream);
+    assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Memory);
+    assert_eq!(source.asked().len(), 1);
+}
+
+/// Those on board before it may have that answer; who comes after it may not.
+#[actix::test]
+async fn who_boards_after_an_invalidation_does_not_get_the_answer_to_an_earlier_question() {
+    let (stage, source) = (Stage::of_memory(), Source::held(Brings::Bodies));
+    let late = async {
+        source.until_asked(1).await;
+        a_moment().await;
+        invalidate(&stage, "key test:search:hit", Mode::Hard).await;
+        a_moment().await;
+        let landing = async {
+            while stage.client.tables().memory.get(&key("hit")).is_none() {
+                source.let_go(1);
+                tokio::task::yield_now().await;
+            }
+            source.let_go(10);
+        };
+        futures_util::future::join(ask(&stage, "hit", &source), landing).await.0
+    };
+    let (early, late) = futures_util::future::join(ask(&stage, "hit", &source), late).await;
+    assert_eq!((body_of(&early), body_of(&late)), ("load 1 place 0", "load 2 place 0"));
+}
+
+/// At the soft deadline a stale answer is pinned up for all who come; not after it is invalidated.
+#[actix::test]
+async fn what_was_announced_before_an_invalidation_is_not_given_after_it() {
+    let stage = Stage::with_soft_deadline(Duration::from_millis(5));
+    stage.holds("hit", super::stage::for_emergencies("old"));
+    let source = Source::held(Brings::Bodies);
+    assert_eq!(body_of(&ask(&stage, "hit", &source).await), "old");
+    invalidate(&stage, "key test:search:hit", Mode::Hard).await;
+    a_moment().await;
+    source.let_go(10);
+    let answer = ask(&stage, "hit", &source).await;
+    assert_ne!(body_of(&answer), "old");
 }

@@ -125,7 +125,7 @@ impl Source {
     /// A plan that loads from here.
     pub(in crate::cache) fn plan(&self) -> Plan {
         let source = self.clone();
-        let loader: Loader = Arc::new(move |places, _| {
+        let loader: Loader = Arc::new(move |places, _, _| {
             let source = source.clone();
             Box::pin(async move { source.load(places).await })
         });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Brings, Source, Stage, body_of, down, entry, key, stale};
+use super::stage::{Brings, HOUR, KIND, Source, Stage, body_of, down, entry, key, stale};
 use crate::cache::Tier;
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
@@ -31,7 +31,7 @@ async fn a_failed_refresh_holds_the_next_back() {
     let stage = Stage::of_memory();
     stage.holds("a", stale("old"));
     let source = Source::open(down());
-    let before = clock::now();
+    let before = clock::monotonic();
     assert!(stage.get("a", &source).await.unwrap().stale);
     source.until_asked(1).await;
     stage.until_landed().await;
@@ -41,8 +41,8 @@ async fn a_failed_refresh_holds_the_next_back() {
     stage.until_landed().await;
     assert_eq!(source.asked().len(), 1, "no further load");
     let held = stage.client.tables().memory.get(&key("a")).unwrap();
-    assert!(!held.may_refresh(before.plus(Duration::from_millis(1_999))));
-    assert!(held.may_refresh(clock::now().plus(Duration::from_millis(3_001))));
+    assert!(!held.may_refresh(before + Duration::from_millis(1_999)));
+    assert!(held.may_refresh(clock::monotonic() + Duration::from_millis(3_001)));
 }
 
 #[actix::test]
@@ -52,13 +52,13 @@ async fn a_refresh_waits_as_long_as_the_failure_says() {
     let told = Failure::new(FailureKind::UpstreamUnavailable, "throttled")
         .retry_after(Some(Duration::from_secs(30)));
     let source = Source::open(Brings::Failure(told));
-    let before = clock::now();
+    let before = clock::monotonic();
     stage.get("a", &source).await.unwrap();
     source.until_asked(1).await;
     stage.until_landed().await;
     let held = stage.client.tables().memory.get(&key("a")).unwrap();
-    assert!(!held.may_refresh(before.plus(Duration::from_secs(29))));
-    assert!(held.may_refresh(clock::now().plus(Duration::from_secs(46))));
+    assert!(!held.may_refresh(before + Duration::from_secs(29)));
+    assert!(held.may_refresh(clock::monotonic() + Duration::from_secs(46)));
 }
 
 #[actix::test]
@@ -86,4 +86,45 @@ async fn stale_on_disk_is_served_while_its_refresh_runs() {
     source.let_go(1);
     stage.until_landed().await;
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
+}
+
+/// A failure is remembered for a key; what lies behind memory is found all the same.
+#[actix::test]
+async fn a_key_that_failed_a_moment_ago_is_still_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::over(&folder.path().join("cache.db"));
+    let source = Source::open(down());
+    assert!(stage.get("a", &source).await.is_err());
+    stage.stores("a", std::sync::Arc::new(stale("old"))).await;
+    stage.client.tables().database.as_ref().unwrap().flush().await;
+    let answer = stage.get("a", &source).await.unwrap();
+    assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Database));
+    stage.client.tables().memory.remove(&key("a"));
+    assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "old");
+    assert!(stage.get("b", &source).await.is_err());
+    assert!(stage.get("b", &source).await.is_err(), "nothing anywhere");
+    assert_eq!(source.asked().len(), 2, "a and b, once each");
+}
+
+/// What was to be loaded anew and cannot be is answered with what the tiers hold.
+#[actix::test]
+async fn a_reload_that_fails_or_is_held_back_falls_back_on_every_tier() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::over(&folder.path().join("cache.db"));
+    for n in 0..12 {
+        stage.stores(&n.to_string(), std::sync::Arc::new(entry("old", HOUR / 60, HOUR))).await;
+    }
+    stage.client.tables().database.as_ref().unwrap().flush().await;
+    stage.holds("memory", entry("old", HOUR / 60, HOUR));
+    let source = Source::open(down());
+    let reload = async |name: &str| {
+        stage.client.reload(KIND, key(name), super::stage::deadline(), source.plan()).await.unwrap()
+    };
+    for n in 0..12 {
+        let answer = reload(&n.to_string()).await;
+        assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Database), "{n}");
+    }
+    assert!(source.asked().len() < 12, "the throttle held some back");
+    let answer = reload("memory").await;
+    assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
 }

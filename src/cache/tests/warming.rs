@@ -46,8 +46,8 @@ fn warmer(stage: &Stage, plan: &Plan) -> Warmer {
 /// The same, taking this long.
 fn slowly(plan: &Plan, takes: Duration) -> Plan {
     let quick = Arc::clone(&plan.loader);
-    let loader: crate::cache::Loader = Arc::new(move |places, urgency| {
-        let loading = quick(places, urgency);
+    let loader: crate::cache::Loader = Arc::new(move |places, urgency, deadline| {
+        let loading = quick(places, urgency, deadline);
         Box::pin(async move {
             tokio::time::sleep(takes).await;
             loading.await

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -15,7 +16,6 @@ use super::{
     served, served_live,
 };
 use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion};
-use crate::clock;
 use crate::failure::Failure;
 use crate::products::details::{self, DetailsQuery};
 use crate::products::key::{self, Operation};
@@ -111,7 +111,12 @@ impl ProductService {
         validate: bool,
     ) -> Vec<Result<Served, Failure>> {
         match self
-            .load_details(scope, Priority::Client, &query.product_ids, (query, validate))
+            .load_details(
+                scope,
+                (Priority::Client, scope.deadline),
+                &query.product_ids,
+                (query, validate),
+            )
             .await
         {
             Ok(loaded) => {
@@ -142,25 +147,24 @@ impl ProductService {
 
     fn details_loader(&self, scope: &Scope, query: &DetailsQuery, validate: bool) -> Loader {
         let (service, scope, query) = (self.clone(), scope.clone(), Arc::new(query.clone()));
-        Arc::new(move |places, urgency| {
-            let priority = priority(urgency);
+        Arc::new(move |places, urgency, deadline| {
+            let when = (priority(urgency), deadline);
             let (service, scope, query) = (service.clone(), scope.clone(), Arc::clone(&query));
             let ids = places.iter().filter_map(|place| query.product_ids.get(*place).copied());
             let ids: Vec<u64> = ids.collect();
-            Box::pin(async move {
-                service.load_details(&scope, priority, &ids, (&query, validate)).await
-            })
+            Box::pin(
+                async move { service.load_details(&scope, when, &ids, (&query, validate)).await },
+            )
         })
     }
 
     async fn load_details(
         &self,
         scope: &Scope,
-        priority: Priority,
+        (priority, deadline): (Priority, Instant),
         ids: &[u64],
         (query, validate): (&DetailsQuery, bool),
     ) -> Result<Vec<Loaded>, Failure> {
-        let deadline = clock::monotonic() + self.settings.within;
         let request = details::request(ids, &query.target);
         let reply = self.ask(scope, request, deadline, priority).await?;
         let result = found(&reply).unwrap_or(&Value::Null);

@@ -5,6 +5,7 @@
 //! be made, which is a fault of configuration and told as one.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -13,7 +14,6 @@ use super::{
     DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed, serialised,
 };
 use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion, Tier};
-use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::products::answer::DEGRADED_LINKS;
 use crate::products::key::{self, Operation};
@@ -71,8 +71,14 @@ impl ProductService {
         };
         let sources = links::missing(targets, &LinkMap::new());
         if !self.caches(scope) {
-            let loaded =
-                self.load_links(scope, Priority::Client, &sources, (tracking_id, ship_to)).await;
+            let loaded = self
+                .load_links(
+                    scope,
+                    (Priority::Client, scope.deadline),
+                    &sources,
+                    (tracking_id, ship_to),
+                )
+                .await;
             return FoundLinks::live(sources, loaded);
         }
         let keys: Vec<_> = sources
@@ -102,15 +108,15 @@ impl ProductService {
         let sources: Arc<[String]> = sources.into();
         let tracking_id: Arc<str> = tracking_id.into();
         let ship_to: Option<Arc<str>> = ship_to.map(Arc::from);
-        Arc::new(move |places, urgency| {
-            let priority = priority(urgency);
+        Arc::new(move |places, urgency, deadline| {
+            let when = (priority(urgency), deadline);
             let (service, scope) = (service.clone(), scope.clone());
             let (tracking_id, ship_to) = (Arc::clone(&tracking_id), ship_to.clone());
             let asked: Vec<String> =
                 places.iter().filter_map(|place| sources.get(*place).cloned()).collect();
             Box::pin(async move {
                 let whose = (&*tracking_id, ship_to.as_deref());
-                service.load_links(&scope, priority, &asked, whose).await
+                service.load_links(&scope, when, &asked, whose).await
             })
         })
     }
@@ -118,11 +124,10 @@ impl ProductService {
     async fn load_links(
         &self,
         scope: &Scope,
-        priority: Priority,
+        (priority, deadline): (Priority, Instant),
         asked: &[String],
         (tracking_id, ship_to): (&str, Option<&str>),
     ) -> Result<Vec<Loaded>, Failure> {
-        let deadline = clock::monotonic() + self.settings.within;
         let mut made = LinkMap::new();
         for request in links::requests(asked, tracking_id, ship_to) {
             let reply = self.ask(scope, request, deadline, priority).await?;

@@ -177,11 +177,10 @@ impl ProductService {
 
     fn loader(&self, scope: &Scope, question: Question, validate: bool) -> Loader {
         let (service, scope, question) = (self.clone(), scope.clone(), Arc::new(question));
-        Arc::new(move |_, urgency| {
+        Arc::new(move |_, urgency, deadline| {
             let (service, scope) = (service.clone(), scope.clone());
             let question = Arc::clone(&question);
             Box::pin(async move {
-                let deadline = clock::monotonic() + service.settings.within;
                 let request = question.request();
                 let reply = service.ask(&scope, request, deadline, priority(urgency)).await?;
                 let brought = brought(&question, found(&reply), validate)?;

@@ -42,7 +42,7 @@ fn plan(loader: Loader) -> Plan {
 
 /// Loads the same for every key.
 fn good() -> Plan {
-    plan(Arc::new(|places, _| {
+    plan(Arc::new(|places, _, _| {
         Box::pin(async move {
             let one = Loaded { body: "{}".into(), empty: false, tags: Vec::new() };
             Ok(places.iter().map(|_| one.clone()).collect())
@@ -54,14 +54,14 @@ fn good() -> Plan {
 fn panics_at_first(panics: usize) -> (Plan, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let (counted, then) = (Arc::clone(&calls), good());
-    let loader: Loader = Arc::new(move |places, urgency| {
+    let loader: Loader = Arc::new(move |places, urgency, deadline| {
         let call = counted.fetch_add(1, Ordering::SeqCst);
         let then = Arc::clone(&then.loader);
         Box::pin(async move {
             // As an answer over the wire does, it comes when everyone is on board.
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert!(call >= panics, "provoked: the loader panics");
-            then(places, urgency).await
+            then(places, urgency, deadline).await
         })
     });
     (plan(loader), calls)
