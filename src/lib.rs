@@ -11,12 +11,12 @@
 //! │                                │                      │
 //! │                             handler ▶ ProductService ─ask▶ CacheActor (one a worker)
 //! │                                │                      │      │ fresh, stale: from memory
-//! │                                ▼                      │      │ else: one flight per key
+//! │                                ▼                      │      │ else, and behind: one flight per key
 //! │ observe ◀ compress ◀ limit ◀ envelope                 │      ▼
-//! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ loader
-//!     │ batched, droppable                                              │ ask
-//!     ▼                                                                 ▼
-//!  MetricsActor                                 ApiClientActor (one a credential)
+//! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ lock ▶ throttle ▶ loader
+//!     │ batched, droppable                                                               │ ask
+//!     ▼                                                                                  ▼
+//!  MetricsActor    upkeep: watch, replay, sweep, warm          ApiClientActor (one a credential)
 //!                                                 breaker ▶ pacing ▶ attempt ▶ retry ▶ upstream
 //! ```
 //!
@@ -36,7 +36,7 @@
 //! | [`cli`] | the command line | config |
 //! | [`http`] | the surface: routes, envelope, errors, layers | products, cache, limits, metrics, supervision, upstream, breaker |
 //! | [`products`] | what to ask for and what to make of it | cache, catalogue, upstream |
-//! | [`cache`] | entries, freshness, tiers, flights; CacheActor | breaker, database, supervision, metrics |
+//! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | breaker, database, supervision, metrics |
 //! | [`upstream`] | outcomes, pacing, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
 //! | [`breaker`] | when to stop calling what does not answer | — |
 //! | [`limits`] | who may ask, how often; RateLimiterActor | — |
@@ -54,7 +54,8 @@
 //! # Words
 //!
 //! A breaker is *closed* when calls flow, *open* when they are refused, *half-open* when probes are
-//! admitted. An entry is *fresh*, *stale* or *dead*. A call's *outcome* is ok, empty, throttled,
+//! admitted. An entry is *fresh*, *due* (fresh, and renewed), *stale while it is revalidated*, *stale if
+//! that fails*, or *dead*; a *flight* is the one load of a key that all who want it wait for. A call's *outcome* is ok, empty, throttled,
 //! transient, permanent or bad response. Messages are imperative (`Fly`), replies nouns
 //! (`Admission`).
 

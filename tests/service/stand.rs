@@ -152,8 +152,14 @@ impl Stand {
 
     /// Stops the gateway and starts another on the same files.
     pub(crate) fn restart(self) -> Self {
+        self.restart_with(|_| {})
+    }
+
+    /// The same; what happens meanwhile happens while no gateway runs.
+    pub(crate) fn restart_with(self, meanwhile: impl FnOnce(&Upstream)) -> Self {
         let Self { gateway, upstream, plan, folder } = self;
         drop(gateway);
+        meanwhile(&upstream);
         Self { gateway: run(&plan), upstream, plan, folder }
     }
 

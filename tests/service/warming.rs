@@ -6,7 +6,7 @@ use breakwater::clock::monotonic;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata};
-use crate::stand::Stand;
+use crate::stand::{Stand, Upstream};
 use crate::support::process::wait_until;
 
 /// Longest until something that must happen has happened.
@@ -75,9 +75,11 @@ fn what_is_stale_is_loaded_also_from_an_upstream_that_is_slow() {
     const PAGES: usize = 7;
     let stand = aged(PAGES, &[("CACHE_WARM_PER_SECOND", "100")]);
     // Slower than the soft deadline, at which who waits is given what is stale.
-    stand.upstream.fails_with(&json!({"fault": "delay", "ms": 350}));
-    let calls = stand.upstream.calls();
-    let stand = stand.restart();
+    let mut calls = 0;
+    let stand = stand.restart_with(|upstream| {
+        upstream.fails_with(&json!({"fault": "delay", "ms": 350}));
+        calls = upstream.calls();
+    });
     // Each is lifted and loaded.
     until_warmed(&stand, 14.0);
     wait_until("the round ends", WITHIN, || has_ended(&stand));
@@ -89,10 +91,12 @@ fn what_is_stale_is_loaded_also_from_an_upstream_that_is_slow() {
 #[test]
 fn a_round_keeps_its_pace() {
     let stand = aged(4, &[("CACHE_WARM_PER_SECOND", "2")]);
-    stand.upstream.recovers();
-    let calls = stand.upstream.calls();
-    let began = monotonic();
-    let stand = stand.restart();
+    let (mut calls, began) = (0, monotonic());
+    // Not before: a renewal under way would succeed, and spare the round a load.
+    let stand = stand.restart_with(|upstream| {
+        upstream.recovers();
+        calls = upstream.calls();
+    });
     wait_until("all is loaded", WITHIN, || stand.upstream.calls() == calls + 4);
     assert!(began.elapsed() >= Duration::from_millis(1_950), "{:?}", began.elapsed());
 }
@@ -127,8 +131,7 @@ fn no_keys_to_warm_is_nothing_to_do() {
 #[test]
 fn an_admin_begins_a_round_and_only_one_at_a_time() {
     let stand = aged(3, &[("CACHE_WARM_PER_SECOND", "2")]);
-    stand.upstream.recovers();
-    let stand = stand.restart();
+    let stand = stand.restart_with(Upstream::recovers);
     until_warmed(&stand, 3.0);
     // The round of the start has a second and a half to go.
     assert_eq!(warm(&stand)["begun"], false);
