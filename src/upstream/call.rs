@@ -1,8 +1,14 @@
-//! One call from question to answer: breaker, pacing, attempt, and again.
+//! One call from question to answer: pacing, breaker, attempt, and again.
 //!
-//! Owns: the order of these steps and what a failure is told as. Every attempt asks the breaker for
-//! a permit and the pacing for a slot; both come back by themselves when the call is dropped. A
-//! call that is past its deadline is never made.
+//! ```text
+//!  breaker open? refused ─▶ place in the pace ─▶ wait for it ─▶ time left? ─▶ permit ─▶ retry
+//!  budget ─▶ place used ─▶ exchange ─▶ permit returned ─▶ told, or the same again
+//! ```
+//!
+//! Owns: the order of these steps and what a failure is told as. The breaker is asked when the call
+//! is about to be made: what was learned while it waited counts. Nothing is spent for a call that is
+//! not made: place, permit and grant come back by themselves, also when the call is dropped. A call
+//! that is past its deadline is never made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +18,12 @@ use slog::{Logger, debug, info, o, warn};
 
 use super::actor::{Call, Reply};
 use super::outcome::Blame;
+use super::pacing::Slot;
 use super::retry::{self, Retry};
 use super::tables::UpstreamTables;
 use super::transport::{Transport, TransportFault};
 use super::{Outcome, Priority, pacing};
+use crate::breaker::Permit;
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 
@@ -33,8 +41,16 @@ pub(super) async fn run(
     let log = tables.log.new(o!(
         "request_id" => Arc::clone(&call.request_id), "method" => call.request.method));
     let mut attempt = 1;
+    let mut last = None;
     loop {
-        let outcome = attempt_once(tables, transport, call, attempt, &log).await?;
+        let outcome = match attempt_once(tables, transport, call, attempt, &log).await {
+            Ok(outcome) => outcome,
+            Err(NotMade::Refused(failure)) => return Err(failure),
+            // The others have retried enough for now.
+            Err(NotMade::NoBudget) => {
+                return Err(last.unwrap_or_else(|| unavailable("no retry left".to_owned())));
+            }
+        };
         let failure = match settle(outcome) {
             Ok(reply) => return Ok(reply),
             Err(unsettled) => unsettled,
@@ -45,7 +61,7 @@ pub(super) async fn run(
         info!(log, "upstream call will be repeated"; "attempt" => attempt,
             "wait_ms" => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             "reason" => &failure.failure.reason);
-        tables.metrics.retried();
+        last = Some(failure.failure);
         tokio::time::sleep(wait).await;
         attempt = attempt.saturating_add(1);
     }
@@ -93,7 +109,7 @@ fn rejected(blame: Blame, reason: &str) -> Failure {
     Failure { by_caller, ..Failure::new(FailureKind::UpstreamRejected, reason) }
 }
 
-/// Whether and when to try again; the budget is asked last, because asking spends.
+/// Whether and when to try again. The budget is only looked at: it is spent when the retry is made.
 fn wait_before_retry(
     tables: &UpstreamTables,
     call: &Call,
@@ -106,8 +122,20 @@ fn wait_before_retry(
     let now = clock::monotonic();
     let chance = fastrand::f64();
     match retry::decide(&tables.retry, attempt, outcome, chance, now, call.deadline) {
-        Retry::After(wait) => tables.budget.try_retry(now).then_some(wait),
+        Retry::After(wait) => (tables.budget.snapshot(now).remaining > 0).then_some(wait),
         Retry::Stop(_) => None,
+    }
+}
+
+/// Why an attempt was not made.
+enum NotMade {
+    Refused(Failure),
+    NoBudget,
+}
+
+impl From<Failure> for NotMade {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
     }
 }
 
@@ -118,19 +146,28 @@ async fn attempt_once(
     call: &Call,
     attempt: u32,
     log: &Logger,
-) -> Result<Outcome<Value>, Failure> {
-    let permit = tables.breaker.admit(clock::monotonic()).map_err(|rejected| {
-        Failure::new(FailureKind::CircuitOpen, "breaker is open")
-            .retry_after(Some(rejected.retry_after))
-    })?;
-    take_slot(tables, call).await?;
+) -> Result<Outcome<Value>, NotMade> {
+    // Nobody queues for an upstream that is left alone.
+    drop(permit(tables)?);
+    let slot = place(tables, call)?;
+    if slot.at() > clock::monotonic() {
+        tokio::time::sleep_until(slot.at().into()).await;
+    }
     let started = clock::monotonic();
     let within = tables.attempt_timeout.min(call.deadline.saturating_duration_since(started));
     if within < LEAST_ATTEMPT {
-        return Err(Failure::new(FailureKind::DeadlineExceeded, "no time left for an attempt"));
+        let reason = "no time left for an attempt";
+        return Err(Failure::new(FailureKind::DeadlineExceeded, reason).into());
     }
+    let permit = permit(tables)?;
     if attempt == 1 {
+        slot.start(started, clock::now()).map_err(told)?;
         tables.budget.record_call(started);
+    } else {
+        let grant = tables.budget.try_retry(started).ok_or(NotMade::NoBudget)?;
+        slot.start(started, clock::now()).map_err(told)?;
+        grant.made();
+        tables.metrics.retried();
     }
     let outcome = exchange(tables, transport, call, within).await;
     let ended = clock::monotonic();
@@ -143,27 +180,31 @@ async fn attempt_once(
         && let Outcome::Transient { reason } = &outcome
     {
         // The request's time was over, not the attempt's own.
-        return Err(Failure::new(FailureKind::DeadlineExceeded, reason.clone()));
+        return Err(Failure::new(FailureKind::DeadlineExceeded, reason.clone()).into());
     }
     Ok(outcome)
 }
 
-/// Waits for a place in the outbound pace; a call that nobody waits for takes a spare one or none.
-async fn take_slot(tables: &UpstreamTables, call: &Call) -> Result<(), Failure> {
+/// The breaker's permit, as of now.
+fn permit(tables: &UpstreamTables) -> Result<Permit, Failure> {
+    tables.breaker.admit(clock::monotonic()).map_err(|rejected| {
+        Failure::new(FailureKind::CircuitOpen, "breaker is open")
+            .retry_after(Some(rejected.retry_after))
+    })
+}
+
+/// A place in the outbound pace; a call that nobody waits for takes a spare one or none.
+fn place(tables: &UpstreamTables, call: &Call) -> Result<Slot, Failure> {
     let (now, wall) = (clock::monotonic(), clock::now());
-    let slot = match call.priority {
-        Priority::Client => tables.pacing.reserve(now, wall, call.deadline).map_err(told)?,
+    match call.priority {
+        Priority::Client => tables.pacing.reserve(now, wall, call.deadline).map_err(told),
         background @ (Priority::Refresh | Priority::Warming) => {
             tables.pacing.reserve_spare(background, now, wall).map_err(|refused| {
                 tables.metrics.background_refused(background.label(), refused.reason.as_str());
                 told(refused)
-            })?
+            })
         }
-    };
-    if slot.at() > clock::monotonic() {
-        tokio::time::sleep_until(slot.at().into()).await;
     }
-    slot.start(clock::monotonic(), clock::now()).map_err(told)
 }
 
 fn told(refused: pacing::Refused) -> Failure {
