@@ -95,7 +95,7 @@ fn what_comes_late_gives_way_to_what_was_found_out_since() {
 
 #[test]
 fn failures_of_both_processes_are_in_a_row() {
-    let mut rig = Rig::new(COUNTED);
+    let rig = Rig::new(COUNTED);
     rig.fail(1);
     let closed =
         Remembered { state: State::Closed, until: None, consecutive_failures: 1, openings: 0 };
