@@ -62,7 +62,12 @@ fn beyond_the_stale_time_there_is_an_error_and_no_old_answer() {
 
 #[test]
 fn a_stale_entry_of_the_database_serves_after_a_restart() {
-    let stand = Stand::with(&[("CACHE_TTL_SEARCH", "1"), ("BREAKER_FAILURES", "1000")]);
+    let stand = Stand::with(&[
+        ("CACHE_TTL_SEARCH", "1"),
+        ("BREAKER_FAILURES", "1000"),
+        // Warming would lift it into memory before anybody asks.
+        ("CACHE_WARM_KEYS", "0"),
+    ]);
     data(&stand.get(SEARCH));
     stand.upstream.fails_with(&json!({"fault": "reset"}));
     ask_until(&stand, "a stale answer", |metadata| metadata["stale"] == true);
