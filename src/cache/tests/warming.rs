@@ -111,7 +111,7 @@ async fn a_database_that_is_not_trusted_yet_makes_no_round_and_is_asked_again_so
     rules_owed.store(true, Ordering::Release);
     assert_eq!(warmer.round().await, None);
     let soon = async {
-        let begun = tokio::time::Instant::now();
+        let begun = clock::monotonic();
         let warm = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             rules_owed.store(false, Ordering::Release);

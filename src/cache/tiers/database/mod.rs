@@ -102,6 +102,12 @@ impl DatabaseTier {
         self.writer.put(row)
     }
 
+    /// Rows that wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.writer.waiting()
+    }
+
     /// Drops `key`, also if it still waits to be written.
     ///
     /// # Errors

@@ -95,6 +95,12 @@ impl Writer {
         self.0.queue.put(row)
     }
 
+    /// Rows that wait, but for those being written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.queue.waiting()
+    }
+
     /// Lets rows that cannot be read be removed, as long as they hold these bytes.
     pub fn remove(&self, rows: Vec<(CacheKey, Bytes)>) {
         self.0.queue.note(|notes| notes.remove(rows));
