@@ -115,12 +115,7 @@ impl Blueprint {
         let (warmer, interval) = (warmer.clone(), self.shared.settings.cache.warm_interval);
         keep_running("cache-warming", self.shared.supervisor.observer(), move || {
             let warmer = warmer.clone();
-            async move {
-                loop {
-                    warmer.round().await;
-                    tokio::time::sleep(interval).await;
-                }
-            }
+            async move { warmer.keep_warm(interval).await }
         });
     }
 }

@@ -17,6 +17,7 @@
 //! ```
 
 mod blueprint;
+mod guards;
 mod last_resort;
 mod observer;
 mod simulator;
@@ -50,8 +51,8 @@ use crate::limits::{KeyRing, Policies, SecretDigest, Table, TableSettings};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
 use crate::supervision::{RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
-use crate::upstream::tables::UpstreamTables;
 use blueprint::Blueprint;
+use guards::Guards;
 use observer::Deaths;
 use stores::Stores;
 
@@ -80,7 +81,7 @@ pub struct Gateway {
     draining: Arc<AtomicBool>,
     stores: Stores,
     cache: CacheTables,
-    upstream: Arc<UpstreamTables>,
+    guards: Guards,
     simulator: Option<simulator::Inside>,
     log: Logger,
 }
@@ -99,8 +100,9 @@ impl Gateway {
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
         let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
-        upkeep::restore(&cache, &tables, &log).await;
-        upkeep::start(&cache, &stores, &tables, &settings, &supervisor);
+        let guards = Guards::new(Arc::clone(&tables), stores.database.clone(), &log);
+        upkeep::restore(&cache, &guards).await;
+        upkeep::start(&cache, &stores, &guards, &settings, &supervisor);
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
         let monitor = supervisor
@@ -137,7 +139,7 @@ impl Gateway {
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, draining, stores, cache, upstream: tables, simulator, log })
+        Ok(Self { address, handle, draining, stores, cache, guards, simulator, log })
     }
 
     /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
@@ -151,7 +153,8 @@ impl Gateway {
         tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
         self.cache.hand_over_uses();
-        upkeep::keep_guards(&self.upstream, &self.stores.database);
+        self.guards.recall().await;
+        self.guards.keep_changes();
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {
             simulator.stop().await;

@@ -1,23 +1,17 @@
 //! What goes on beside requests, for as long as the process runs.
 //!
 //! Owns: how often the stores are asked for a sign of life, invalidations are heard of, uses are
-//! handed over, room is made, and the state of the upstream's guards is kept. A task that panics is
+//! handed over, room is made, and the state of the upstream's guards is looked at. A task that panics is
 //! begun anew. Each is one call into the room that knows how.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use slog::{Logger, warn};
-
+use super::guards::Guards;
 use super::stores::Stores;
 use crate::cache::CacheTables;
-use crate::cache::tiers::database::DatabaseTier;
 use crate::cache::upkeep::Journal;
-use crate::clock;
 use crate::config::Settings;
 use crate::supervision::{Supervisor, keep_running};
-use crate::upstream::remembered::Remembered;
-use crate::upstream::tables::UpstreamTables;
 
 /// How often the stores are asked for a sign of life, and the journal is read.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -27,38 +21,19 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 const COUNTS_A_SWEEP: u32 = 6;
 /// How often the guards' state is looked at; a crash loses at most that.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-/// The name under which the guards' state is kept.
-const GUARDS: &str = "upstream";
 
-/// Puts back what an earlier process knew; to be done before anything is served. Invalidations that
-/// cannot be read now are read as soon as the database is there.
-pub(super) async fn restore(cache: &CacheTables, upstream: &UpstreamTables, log: &Logger) {
+/// Puts back what an earlier process knew; to be done before anything is served. What cannot be
+/// read now is read as soon as the database is there.
+pub(super) async fn restore(cache: &CacheTables, guards: &Guards) {
     cache.restore_rules().await;
-    let Some(database) = &cache.database else { return };
-    match database.recall(GUARDS).await {
-        Ok(kept) => {
-            let saved = kept.and_then(|text| Remembered::from_json(&text, clock::now()));
-            if let Some(saved) = saved {
-                upstream.restore(&saved, clock::monotonic(), clock::now());
-            }
-        }
-        Err(error) => warn!(log, "state of the upstream not restored"; "error" => %error),
-    }
-}
-
-/// Keeps the state of the guards; to be called at the end, too.
-pub(super) fn keep_guards(upstream: &UpstreamTables, database: &DatabaseTier) -> Remembered {
-    let wall = clock::now();
-    let state = upstream.remember(clock::monotonic(), wall);
-    database.keep(GUARDS, state.to_json(wall), wall);
-    state
+    guards.recall().await;
 }
 
 /// Starts all of it on this thread.
 pub(super) fn start(
     cache: &CacheTables,
     stores: &Stores,
-    upstream: &Arc<UpstreamTables>,
+    guards: &Guards,
     settings: &Settings,
     supervisor: &Supervisor,
 ) {
@@ -72,10 +47,8 @@ pub(super) fn start(
     let (tables, bound) = (cache.clone(), settings.cache.database_bytes);
     let longest = settings.cache.longest_life();
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
-    let (upstream, database) = (Arc::clone(upstream), stores.database.clone());
-    keep_running("upstream-state", observer(), move || {
-        watch_guards(Arc::clone(&upstream), database.clone())
-    });
+    let guards = guards.clone();
+    keep_running("upstream-state", observer(), move || watch_guards(guards.clone()));
 }
 
 /// The breakers hear of it: that a store died, or is back, is known also while everything is
@@ -114,13 +87,10 @@ async fn tidy(tables: CacheTables, bound: u64, longest: Duration) {
     }
 }
 
-async fn watch_guards(upstream: Arc<UpstreamTables>, database: DatabaseTier) {
-    let mut last = upstream.remember(clock::monotonic(), clock::now());
+async fn watch_guards(guards: Guards) {
     loop {
-        tokio::time::sleep(KEEP_EVERY).await;
-        let state = upstream.remember(clock::monotonic(), clock::now());
-        if state.changed_since(&last) {
-            last = keep_guards(&upstream, &database);
-        }
+        tokio::time::sleep(if guards.is_owed() { ASK_EVERY } else { KEEP_EVERY }).await;
+        guards.recall().await;
+        guards.keep_changes();
     }
 }

@@ -237,8 +237,8 @@ impl Breaker {
         self.lock().remember(now, wall)
     }
 
-    /// Goes on where an earlier process stopped. For a breaker that is as new; the listener is told
-    /// nothing.
+    /// Goes on where an earlier process stopped; once. What was found out since is newer and stays.
+    /// The listener is told nothing.
     pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
         self.with(|core| core.restore(saved, now, wall));
     }

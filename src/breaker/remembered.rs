@@ -4,7 +4,11 @@
 //! times that no opening of these settings has; the wall clock may have been set meanwhile. The
 //! failure rate is not remembered: it is of the last seconds, and they are over.
 //!
-//! A breaker that takes this over admits what the one that was remembered would have admitted, had
+//! It may come late, when calls have been made already: what they or an admin said since is newer.
+//! Taken over then is only what that does not contradict: an admin's hold, as long as no admin has
+//! spoken since; and of two open times the longer.
+//!
+//! A breaker as new that takes this over admits what the one that was remembered would have admitted, had
 //! all calls under way been dropped, with one difference: half-open becomes open with no time left,
 //! so that a full set of probes decides again.
 
@@ -13,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use super::state::{Core, Phase};
+use super::state::{Core, Learnt, Phase};
 use crate::clock::Timestamp;
 
 /// A breaker's state for a later process.
@@ -48,24 +52,43 @@ impl Core {
     }
 
     /// Takes over what was remembered. Not a change of state that anybody is told: it happened
-    /// earlier. Permits given before move nothing.
+    /// earlier.
     pub(super) fn restore(&mut self, saved: &Remembered, now: Instant, wall: Timestamp) {
+        let is_hold = saved.state == State::Open && saved.until.is_none();
+        match self.learnt {
+            Learnt::ByAdmin => {}
+            Learnt::ByCalls if !is_hold => self.prolong(saved, now, wall),
+            Learnt::Nothing | Learnt::ByCalls => self.take_over(saved, now, wall),
+        }
+    }
+
+    /// Permits given before move nothing.
+    fn take_over(&mut self, saved: &Remembered, now: Instant, wall: Timestamp) {
         self.trip.restore_openings(saved.openings);
-        self.consecutive_failures = saved.consecutive_failures;
-        self.phase = match (saved.state, saved.until) {
-            (State::Closed, _) => {
-                self.consecutive_failures = self.trip.restore_failures(saved.consecutive_failures);
+        self.consecutive_failures =
+            self.consecutive_failures.saturating_add(saved.consecutive_failures);
+        self.phase = match saved.state {
+            State::Closed => {
+                self.consecutive_failures = self.trip.restore_failures(self.consecutive_failures);
                 Phase::Closed
             }
-            (State::HalfOpen, _) => Phase::Open { until: Some(now) },
-            (State::Open, None) => Phase::Open { until: None },
-            (State::Open, Some(until)) => {
-                let left = until.since(wall).min(self.trip.longest_open());
-                Phase::Open { until: now.checked_add(left) }
-            }
+            State::HalfOpen => Phase::Open { until: Some(now) },
+            State::Open => Phase::Open { until: self.open_until(saved, now, wall) },
         };
         self.era = self.era.wrapping_add(1);
         self.since = Some(now);
+    }
+
+    fn prolong(&mut self, saved: &Remembered, now: Instant, wall: Timestamp) {
+        let theirs = self.open_until(saved, now, wall);
+        if let Phase::Open { until: Some(ours) } = &mut self.phase {
+            *ours = theirs.map_or(*ours, |theirs| theirs.max(*ours));
+        }
+    }
+
+    fn open_until(&self, saved: &Remembered, now: Instant, wall: Timestamp) -> Option<Instant> {
+        let left = saved.until?.since(wall).min(self.trip.longest_open());
+        now.checked_add(left)
     }
 }
 

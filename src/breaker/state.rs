@@ -21,7 +21,19 @@ pub(super) struct Core {
     /// `None` until the first event: nothing here reads a clock.
     pub(super) since: Option<Instant>,
     pub(super) consecutive_failures: u64,
+    pub(super) learnt: Learnt,
     counts: Counts,
+}
+
+/// What this process found out by itself, which is newer than anything an earlier one knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Learnt {
+    /// Nothing, or failures that moved nothing.
+    Nothing,
+    /// A call succeeded, or the state changed.
+    ByCalls,
+    /// An admin has spoken.
+    ByAdmin,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +84,7 @@ impl Core {
             era: 0,
             since: None,
             consecutive_failures: 0,
+            learnt: Learnt::Nothing,
             counts: Counts::default(),
         }
     }
@@ -152,6 +165,7 @@ impl Core {
 
     fn succeeded(&mut self, now: Instant) -> Option<Change> {
         self.consecutive_failures = 0;
+        self.learn(Learnt::ByCalls);
         match &mut self.phase {
             Phase::Closed => self.trip.succeeded(),
             Phase::Open { .. } => {}
@@ -182,6 +196,7 @@ impl Core {
     }
 
     pub(super) fn force_open(&mut self, now: Instant) -> Option<Change> {
+        self.learn(Learnt::ByAdmin);
         let was_open = matches!(self.phase, Phase::Open { .. });
         if was_open {
             // Already open: only the hold is new, so there is no change to tell.
@@ -192,6 +207,7 @@ impl Core {
     }
 
     pub(super) fn force_close(&mut self, now: Instant) -> Option<Change> {
+        self.learn(Learnt::ByAdmin);
         self.consecutive_failures = 0;
         if matches!(self.phase, Phase::Closed) {
             self.trip.forget_calls();
@@ -212,12 +228,17 @@ impl Core {
 
     fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
         let from = self.state();
+        self.learn(Learnt::ByCalls);
         self.phase = phase;
         self.era = self.era.wrapping_add(1);
         self.since = Some(now);
         self.counts.transitions = self.counts.transitions.saturating_add(1);
         let sequence = self.counts.transitions;
         Change { from, to: self.state(), reason, open_for: None, sequence }
+    }
+
+    fn learn(&mut self, what: Learnt) {
+        self.learnt = self.learnt.max(what);
     }
 
     pub(super) const fn state(&self) -> State {

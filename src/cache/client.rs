@@ -141,18 +141,19 @@ impl CacheClient {
     }
 
     /// The answers for several keys of one kind, in their order; what is missing is loaded together.
+    /// `plan` is asked for only when memory has not all of it fresh.
     pub async fn get_many(
         &self,
         kind: &'static str,
         keys: &[CacheKey],
         deadline: Instant,
-        plan: &Plan,
+        plan: impl FnOnce() -> Plan,
     ) -> Vec<Result<Answer, Failure>> {
         let mut answers = Vec::with_capacity(keys.len());
         let (mut missing, mut stale) = (Vec::new(), Vec::new());
         for (place, key) in keys.iter().enumerate() {
-            let found = if plan.reload { None } else { self.look(key).await };
-            let forward = if plan.reload { Forward::Request } else { forward(found.as_ref()) };
+            let found = self.look(key).await;
+            let forward = forward(found.as_ref());
             let wish = Wish { kind, place, key: key.clone(), forward };
             if let Some((entry, freshness)) = found.filter(|found| !waits(found)) {
                 let (answer, renew) = self.at_hand(&wish, entry, freshness);
@@ -167,12 +168,14 @@ impl CacheClient {
             }
         }
         if missing.is_empty() {
-            self.refresh(&stale, plan.clone()).await;
+            if !stale.is_empty() {
+                self.refresh(&stale, plan()).await;
+            }
         } else {
             // What is to be renewed goes along: one call costs less than two. Nobody waits for it.
             let own = missing.len();
             missing.extend(stale);
-            let fetched = self.fetch(&missing, own, deadline, plan).await;
+            let fetched = self.fetch(&missing, own, deadline, &plan()).await;
             for (wish, fetched) in missing.iter().zip(fetched) {
                 if let Some(answer) = answers.get_mut(wish.place) {
                     *answer = Some(fetched);

@@ -244,7 +244,7 @@ impl CacheTables {
         let (usable, corrupt) = self.understood(kind, Tier::Redis, keys, found);
         if !corrupt.is_empty() {
             // Best effort: the load that follows overwrites it anyway.
-            drop(redis.remove_many(&corrupt.iter().collect::<Vec<_>>()).await);
+            drop(redis.remove_many(&corrupt.iter().map(|(key, _)| key).collect::<Vec<_>>()).await);
         }
         answered.then_some(usable)
     }
@@ -274,14 +274,14 @@ impl CacheTables {
     }
 
     /// Decodes what a tier found; what it cannot, or what is dead, counts as a miss of the tier.
-    /// Says which keys hold what is no entry, so that it can be dropped there.
+    /// Says which keys hold what is no entry, and what that is, so that it can be dropped there.
     fn understood(
         &self,
         kind: &'static str,
         tier: Tier,
         keys: &[&CacheKey],
         found: Result<Vec<Option<Bytes>>, TierError>,
-    ) -> (Vec<Option<Entry>>, Vec<CacheKey>) {
+    ) -> (Vec<Option<Entry>>, Vec<(CacheKey, Bytes)>) {
         let found = found.unwrap_or_else(|error| {
             self.tier_failed(kind, tier, &error);
             Vec::new()
@@ -290,11 +290,10 @@ impl CacheTables {
         let (mut found, mut corrupt) = (found.into_iter(), Vec::new());
         let mut usable = Vec::with_capacity(keys.len());
         for key in keys {
-            let bytes = found.next().flatten();
-            let held = bytes.is_some();
-            let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
-            if held && entry.is_none() {
-                corrupt.push((*key).clone());
+            let held = found.next().flatten();
+            let entry = held.clone().and_then(|bytes| self.decoded(tier, key, bytes));
+            if let (Some(bytes), None) = (held, &entry) {
+                corrupt.push(((*key).clone(), bytes));
             }
             let entry = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
             if entry.is_none() {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
 
@@ -35,6 +36,8 @@ struct Shared {
     path: PathBuf,
     size: u32,
     place: RwLock<Place>,
+    /// Whether that is open, for those who only ask: every answer does.
+    open: AtomicBool,
     blamed: Mutex<Option<DatabaseError>>,
     care: Mutex<Care>,
 }
@@ -59,6 +62,7 @@ impl Store {
             path: path.to_owned(),
             size,
             place: RwLock::new(place),
+            open: AtomicBool::new(false),
             blamed: Mutex::default(),
             care: Mutex::default(),
         }));
@@ -87,10 +91,10 @@ impl Store {
         }
     }
 
-    /// Whether connections can be lent.
+    /// Whether connections can be lent; waits for nobody.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(*self.0.place.read().unwrap_or_else(PoisonError::into_inner), Place::Open(_))
+        self.0.open.load(Ordering::Acquire)
     }
 
     /// Reports an error of a statement; the next look follows it up if it says something about the
@@ -218,6 +222,7 @@ impl Store {
 
     fn place(&self, place: Place) {
         let mut now = self.0.place.write().unwrap_or_else(PoisonError::into_inner);
+        self.0.open.store(matches!(place, Place::Open(_)), Ordering::Release);
         let before = std::mem::replace(&mut *now, place);
         // To close connections may take a moment; nobody needs to wait for it.
         drop(now);
@@ -227,4 +232,25 @@ impl Store {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn whether_it_is_open_is_told_at_once_and_follows_every_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.db");
+        let (store, _) = Store::open(&path, 1, clock::monotonic(), clock::now());
+        let held = store.0.place.write().unwrap();
+        let asked = store.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(asked.is_open()));
+        assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+        drop(held);
+        store.place(Place::Away(DatabaseError::new("gone")));
+        assert!(!store.is_open() && store.absence().is_some());
+    }
 }

@@ -4,6 +4,7 @@
 //! and links read some of them back. Refuses nothing.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::dropped::Dropped;
@@ -72,10 +73,11 @@ pub struct PerformanceMetrics {
 }
 
 /// Details of several products.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct DetailsData {
-    /// The products found, in the order asked for.
-    pub products: Vec<Product>,
+    /// The products found, in the order asked for; each as it is kept.
+    #[schema(value_type = Vec<Product>)]
+    pub products: Vec<Box<RawValue>>,
     /// Distinct ids asked for.
     pub requested_count: u64,
     /// Products found.
@@ -83,7 +85,7 @@ pub struct DetailsData {
     /// Ids for which there is no product, in the order asked for.
     pub missing: Vec<String>,
     /// Ids that could not be asked for; they may exist.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unavailable: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{DetailsData, Digested, count_of};
@@ -149,7 +150,7 @@ pub fn digest(result: &Value, target: &Target, validate: bool) -> Digested<HashM
 
 /// The answer to a request for several products, from all that were found in cache and upstream.
 #[must_use]
-pub fn assemble(product_ids: &[u64], mut found: HashMap<u64, Product>) -> DetailsData {
+pub fn assemble(product_ids: &[u64], mut found: HashMap<u64, Box<RawValue>>) -> DetailsData {
     let mut data =
         DetailsData { requested_count: count_of(product_ids.len()), ..DetailsData::default() };
     for id in product_ids {
@@ -165,6 +166,7 @@ pub fn assemble(product_ids: &[u64], mut found: HashMap<u64, Product>) -> Detail
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use serde_json::value::to_raw_value;
 
     use super::*;
     use crate::products::fixtures::{defaults, wire_product};
@@ -198,9 +200,10 @@ mod tests {
     fn products_come_in_the_order_asked_for() {
         let result = json!({"products": [wire_product(1), wire_product(2), wire_product(9)]});
         let found = digest(&result, &defaults(), true).data;
-        let data = assemble(&[2, 5, 1], found);
-        let ids: Vec<_> = data.products.iter().map(|p| p.product_id.as_str()).collect();
-        assert_eq!(ids, ["2", "1"]);
+        let kept = |product| to_raw_value(product).unwrap();
+        let data = assemble(&[2, 5, 1], found.iter().map(|(id, p)| (*id, kept(p))).collect());
+        let wanted: Vec<_> = [2, 1].iter().map(|id| kept(&found[id]).to_string()).collect();
+        assert_eq!(data.products.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
         assert_eq!((data.requested_count, data.returned_count), (3, 2));
         assert_eq!(data.missing, ["5"]);
     }

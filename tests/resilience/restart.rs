@@ -6,7 +6,7 @@ use std::time::Duration;
 use breakwater::clock;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::SqliteConnection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,9 +37,27 @@ fn connect(folder: &TempDir) -> SqliteConnection {
     connection
 }
 
+/// The next gateway, which finds the database locked until the connection is dropped.
+fn restarted_with_a_locked_database(gateway: Instance) -> (Instance, SqliteConnection) {
+    let mut lock = None;
+    let gateway = gateway.restarted(|folder| {
+        let mut connection = connect(folder);
+        let exclusive = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;";
+        connection.batch_execute(exclusive).unwrap();
+        lock = Some(connection);
+    });
+    (gateway, lock.expect("a lock"))
+}
+
 fn rows(folder: &TempDir) -> i64 {
     let count = diesel::dsl::sql::<BigInt>("SELECT count(*) FROM cache_entries");
     count.get_result(&mut connect(folder)).unwrap()
+}
+
+/// What is kept of the upstream's guards.
+fn kept(folder: &TempDir) -> String {
+    let value = "SELECT CAST(value AS TEXT) FROM kept_state WHERE name = 'upstream'";
+    diesel::dsl::sql::<Text>(value).get_result(&mut connect(folder)).unwrap_or_default()
 }
 
 /// The tag of a product in the answer.
@@ -82,13 +100,7 @@ fn a_database_that_is_locked_at_the_start_forgets_no_rule() {
     let tag = tag_in(&gateway, &hit);
     gateway.ask(other);
     gateway.invalidate(&json!({"tag": tag}));
-    let mut lock = None;
-    let gateway = gateway.restarted(|folder| {
-        let mut connection = connect(folder);
-        let exclusive = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;";
-        connection.batch_execute(exclusive).unwrap();
-        lock = Some(connection);
-    });
+    let (gateway, lock) = restarted_with_a_locked_database(gateway);
     fails(&upstream);
     assert_eq!(gateway.get(&hit).status, 503, "there is no database");
     drop(lock);
@@ -135,6 +147,45 @@ fn breaker_and_budget_are_as_before() {
     // What was restored is kept again, also by one that is killed.
     let gateway = gateway.crashed();
     check(&gateway);
+    gateway.stop();
+    upstream.stop();
+}
+
+#[test]
+fn a_database_that_is_locked_at_the_start_forgets_neither_breaker_nor_budget() {
+    let upstream = Upstream::start();
+    let settings = [
+        COLD,
+        ("UPSTREAM_DAILY_BUDGET", "50"),
+        ("BREAKER_FAILURES", "3"),
+        ("BREAKER_OPEN_SECONDS", "600"),
+    ];
+    let gateway = Instance::start(&upstream, None, &settings);
+    fails(&upstream);
+    let mut number = 100;
+    until("the breaker opens", || {
+        number += 1;
+        gateway.get(&search(number));
+        gateway.breaker() == "open"
+    });
+    let left = gateway.metric("upstream_budget_remaining");
+    let calls = upstream.calls();
+    let (gateway, lock) = restarted_with_a_locked_database(gateway);
+    assert_eq!((gateway.breaker(), gateway.get(&search(200)).status), ("closed".into(), 503));
+    // Every second what changed is kept; this is not to be, not before what was kept is known.
+    let asked = clock::monotonic();
+    until("it would be kept", || asked.elapsed() > Duration::from_millis(1_500));
+    drop(lock);
+    until("the breaker is as before", || gateway.breaker() == "open");
+    let meanwhile = upstream.calls() - calls;
+    assert!(meanwhile > 0, "nothing was known of the breaker");
+    let left = left - f64::from(u32::try_from(meanwhile).unwrap());
+    let remaining = |gateway: &Instance| gateway.metric("upstream_budget_remaining");
+    assert!((remaining(&gateway) - left).abs() < 0.1, "{} of {left}", remaining(&gateway));
+    until("it is kept", || kept(&gateway.folder).contains(&format!("\"budget_remaining\":{left}")));
+    let gateway = gateway.crashed();
+    assert!((remaining(&gateway) - left).abs() < 0.1, "{} of {left}", remaining(&gateway));
+    assert_eq!(gateway.breaker(), "open");
     gateway.stop();
     upstream.stop();
 }

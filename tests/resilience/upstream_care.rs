@@ -6,6 +6,7 @@ use breakwater::breaker::State;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
 use breakwater::upstream::actor::Reply;
+use breakwater::upstream::pacing::{self, Pacing};
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
@@ -240,4 +241,55 @@ async fn callers_that_go_away_leave_nothing_behind() {
     all_came_back(&rig);
     assert!(rig.call(SEARCH).await.is_ok());
     rig.stop().await;
+}
+
+/// Calls that wait for their turn when the breaker opens stay at home.
+#[actix::test]
+async fn queued_calls_do_not_go_out_once_it_is_open() {
+    let rig = Rig::start_with(|tables| {
+        tables.retry.max_attempts = 1;
+        tables.breaker = breaker(2, Duration::from_secs(60));
+        tables.pacing = paced(20.0);
+    });
+    rig.faults(&json!([{"fault": "status", "status": 503}])).await;
+    let told = join_all((0..30).map(|_| rig.call(SEARCH))).await;
+    let kinds = |kind| told.iter().filter(|told| told.as_ref().unwrap_err().kind == kind).count();
+    assert_eq!(kinds(FailureKind::CircuitOpen), 30 - kinds(FailureKind::UpstreamUnavailable));
+    let made = rig.calls_of(SEARCH).await;
+    assert!((2..=3).contains(&made), "{made} calls of 30 went out");
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+/// Whoever has no time left when its turn comes costs nothing.
+#[actix::test]
+async fn a_place_that_comes_too_late_costs_no_budget() {
+    let rig = Rig::start_with(|tables| {
+        tables.pacing = paced(5.0);
+        tables.attempt_timeout = Duration::from_secs(1);
+    });
+    assert!(rig.call(SEARCH).await.is_ok());
+    // The next place comes in a fifth of a second; three milliseconds are no time for an attempt.
+    let now = clock::monotonic();
+    let next = rig.tables.pacing.reserve(now, clock::now(), now + Duration::from_secs(1)).unwrap();
+    let within = next.at() - now + Duration::from_millis(3);
+    drop(next);
+    let late = rig.call_within(SEARCH, within).await.unwrap_err();
+    assert!(
+        matches!(late.kind, FailureKind::DeadlineExceeded | FailureKind::Overloaded),
+        "{late:?}"
+    );
+    assert_eq!(rig.tables.pacing.snapshot(clock::monotonic(), clock::now()).spent_today, 1);
+    assert_eq!(rig.calls_of(SEARCH).await, 1);
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+fn paced(per_second: f64) -> Pacing {
+    Pacing::new(pacing::Settings {
+        rate: Some(pacing::Rate { per_second, burst: 1 }),
+        daily_budget: Some(1_000),
+        max_queue: 256,
+        day_offset: Duration::ZERO,
+    })
 }

@@ -65,6 +65,46 @@ fn a_permit_given_before_moves_nothing() {
     assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 2));
 }
 
+/// What an earlier process left behind: open for so long, or held by an admin.
+const fn open(until: Option<Timestamp>) -> Remembered {
+    Remembered { state: State::Open, until, consecutive_failures: 3, openings: 1 }
+}
+
+#[test]
+fn what_comes_late_gives_way_to_what_was_found_out_since() {
+    let far = open(Some(WALL.plus(Duration::from_secs(200))));
+    let restored = |so_far: &dyn Fn(&mut Rig), saved: &Remembered| {
+        let mut rig = Rig::new(COUNTED);
+        so_far(&mut rig);
+        rig.breaker.restore(saved, rig.now, WALL);
+        (rig.state(), rig.snapshot().retry_after_ms)
+    };
+    assert_eq!(restored(&|rig| rig.fail(2), &far), (State::Open, Some(200_000)), "no news");
+    assert_eq!(restored(&|rig| rig.call(Some(true)), &far), (State::Closed, None), "it works");
+    assert_eq!(restored(&|rig| rig.fail(3), &far), (State::Open, Some(200_000)), "the longer");
+    let (state, left) = restored(&|rig| rig.fail(3), &open(Some(WALL)));
+    assert!(state == State::Open && left > Some(1_000), "the longer: {left:?}");
+    let closed = |rig: &mut Rig| rig.breaker.force_close(rig.now);
+    for saved in [far, open(None)] {
+        assert_eq!(restored(&closed, &saved), (State::Closed, None), "an admin knows better");
+    }
+    // No call says anything about the reasons of an admin.
+    assert_eq!(restored(&|rig| rig.call(Some(true)), &open(None)), (State::Open, None));
+    assert_eq!(restored(&|rig| rig.fail(3), &open(None)), (State::Open, None));
+}
+
+#[test]
+fn failures_of_both_processes_are_in_a_row() {
+    let rig = Rig::new(COUNTED);
+    rig.fail(1);
+    let closed =
+        Remembered { state: State::Closed, until: None, consecutive_failures: 1, openings: 0 };
+    rig.breaker.restore(&closed, rig.now, WALL);
+    assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 2));
+    rig.fail(1);
+    assert_eq!(rig.state(), State::Open);
+}
+
 #[test]
 fn other_settings_and_another_wall_clock_are_lived_with() {
     let closed = |consecutive_failures| Remembered {

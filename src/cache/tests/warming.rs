@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::stage::{Brings, KIND, Source, Stage, key, stale};
@@ -11,6 +11,7 @@ use crate::cache::tables::Kept;
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
 use crate::cache::{Plan, Urgency};
 use crate::clock;
+use crate::failure::{Failure, FailureKind};
 
 /// More than the refusals in a row that end a round.
 const KEYS: usize = 12;
@@ -72,13 +73,60 @@ async fn a_source_slower_than_the_soft_deadline_ends_no_round() {
 async fn a_round_ends_when_its_loads_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let stage = popular(&folder.path().join("cache.db")).await;
-    let source = Source::open(Brings::Failure(crate::failure::Failure::new(
-        crate::failure::FailureKind::Overloaded,
-        "kept for clients",
-    )));
+    let kept = Failure::new(FailureKind::Overloaded, "kept for clients");
+    let source = Source::open(Brings::Failure(kept));
     tokio::time::pause();
     let round = warmer(&stage, &source.plan()).round().await.unwrap();
     assert_eq!((round.loaded, round.left, source.asked().len()), (0, KEYS - 5, 5));
+}
+
+#[actix::test]
+async fn a_round_finds_out_that_the_source_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = popular(&folder.path().join("cache.db")).await;
+    let down =
+        Source::open(Brings::Failure(Failure::new(FailureKind::UpstreamUnavailable, "down")));
+    tokio::time::pause();
+    let round = warmer(&stage, &down.plan()).round().await.unwrap();
+    assert_eq!((round.loaded, round.left, down.asked().len()), (0, KEYS - 1, 1));
+    assert!(stage.client.tables().throttle.is_failing());
+    // The next tries another key: what failed is left alone for a while.
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let round = warmer(&stage, &down.plan()).round().await.unwrap();
+    assert_eq!((round.loaded, round.left, down.asked().len()), (0, KEYS - 1, 2), "still down");
+    tokio::time::advance(Duration::from_secs(300)).await;
+    let back = Source::open(Brings::Bodies);
+    let round = warmer(&stage, &back.plan()).round().await.unwrap();
+    assert_eq!((round.loaded, round.left), (KEYS, 0));
+}
+
+#[actix::test]
+async fn a_database_that_is_not_trusted_yet_makes_no_round_and_is_asked_again_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = popular(&folder.path().join("cache.db")).await;
+    let source = Source::open(Brings::Bodies);
+    tokio::time::pause();
+    let warmer = warmer(&stage, &source.plan());
+    let rules_owed = &stage.client.tables().rules_owed;
+    rules_owed.store(true, Ordering::Release);
+    assert_eq!(warmer.round().await, None);
+    let soon = async {
+        let begun = clock::monotonic();
+        let warm = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            rules_owed.store(false, Ordering::Release);
+            while source.asked().len() < KEYS {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            begun.elapsed()
+        };
+        tokio::select! {
+            () = warmer.keep_warm(Duration::from_secs(300)) => Duration::MAX,
+            took = warm => took,
+        }
+    };
+    let took = soon.await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[actix::test]

@@ -3,7 +3,8 @@
 //! Owns: a round of it. First what SQL holds is lifted into memory, which costs nothing; then what
 //! is stale or nearly so is loaded, one at a time with a pause between, as the least urgent of all
 //! calls. Refuses: to go on while the source fails or clients need its pace; the rest waits for the
-//! next round.
+//! next round. The first load of a round is always tried: without clients nobody else would find out
+//! that the source is back. What failed a moment ago is passed over. A database that is not there yet makes no round, and is asked again soon.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,8 @@ const LEAST_USES: u64 = 2;
 const RECENT: Duration = Duration::from_secs(24 * 3_600);
 /// Refusals in a row after which a round ends: clients need the pace.
 const PATIENCE: u32 = 5;
+/// When a round is tried again that could not be made.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// Makes a plan of a question that was kept; `None` if nobody can ask it any more.
 pub type PlanFor = Arc<dyn Fn(&str) -> Option<(CacheKey, Plan)>>;
@@ -101,10 +104,10 @@ impl Warmer {
         Self { tables, plan_for, settings, busy, log }
     }
 
-    /// One round, to its end; `None` when another is under way.
+    /// One round, to its end; `None` when another is under way or the database did not answer.
     pub async fn round(&self) -> Option<Round> {
         let turn = Turn::take(&self.busy)?;
-        let (mut round, wanted) = self.lift_all().await;
+        let (mut round, wanted) = self.lift_all().await?;
         self.load(wanted, &mut round).await;
         drop(turn);
         if round.lifted + round.loaded > 0 {
@@ -118,7 +121,7 @@ impl Warmer {
     /// another is under way.
     pub async fn begin(&self) -> Option<Round> {
         let turn = Turn::take(&self.busy)?;
-        let (round, wanted) = self.lift_all().await;
+        let (round, wanted) = self.lift_all().await.unwrap_or_default();
         let warmer = self.clone();
         spawn_watched("cache-warming", Arc::clone(&self.tables.observer), async move {
             warmer.load(wanted, &mut Round::default()).await;
@@ -127,21 +130,28 @@ impl Warmer {
         Some(round)
     }
 
-    async fn lift_all(&self) -> (Round, Vec<Wanted>) {
+    /// Rounds for as long as the process runs, one every `interval`; the next try is sooner when
+    /// there was none.
+    pub async fn keep_warm(&self, interval: Duration) {
+        loop {
+            let done = self.round().await;
+            tokio::time::sleep(if done.is_some() { interval } else { AGAIN.min(interval) }).await;
+        }
+    }
+
+    /// What was lifted, and what is to be loaded; `None` when the database did not answer.
+    async fn lift_all(&self) -> Option<(Round, Vec<Wanted>)> {
         let mut round = Round::default();
         let mut wanted = Vec::new();
-        let Some(database) = self.tables.trusted_database().filter(|_| self.settings.keys > 0)
-        else {
-            return (round, wanted);
-        };
+        if self.settings.keys == 0 || self.tables.database.is_none() {
+            return Some((round, wanted));
+        }
         let now = clock::now();
-        let rows = match database.most_used(self.settings.keys, now).await {
-            Ok(rows) => rows,
-            Err(error) => {
-                debug!(self.log, "nothing warmed"; "error" => %error);
-                return (round, wanted);
-            }
-        };
+        let database = self.tables.trusted_database()?;
+        let found = database.most_used(self.settings.keys, now).await;
+        let rows = found
+            .inspect_err(|error| debug!(self.log, "nothing warmed"; "error" => %error))
+            .ok()?;
         for row in rows.iter().filter(|row| is_popular(row, now)) {
             round.considered += 1;
             let freshness = self.lift(row, now, &mut round);
@@ -152,7 +162,7 @@ impl Warmer {
             }
         }
         round.left = wanted.len();
-        (round, wanted)
+        Some((round, wanted))
     }
 
     /// Puts a row into memory if nothing is held there; says how fresh what is held is.
@@ -171,12 +181,16 @@ impl Warmer {
     }
 
     async fn load(&self, wanted: Vec<Wanted>, round: &mut Round) {
-        let mut refused = 0;
+        let (mut refused, mut tried) = (0, false);
         let mut left = wanted.len();
         for Wanted { key, plan } in wanted {
-            if self.tables.throttle.is_failing() || refused >= PATIENCE {
+            if refused >= PATIENCE || (tried && self.tables.throttle.is_failing()) {
                 break;
             }
+            if self.tables.setbacks.of(&key, clock::monotonic()).is_some() {
+                continue;
+            }
+            tried = true;
             tokio::time::sleep(self.settings.pause).await;
             refused = if self.load_one(key, &plan, round).await { 0 } else { refused + 1 };
             left -= 1;

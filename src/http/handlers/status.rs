@@ -10,6 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Answer;
+use crate::cache::invalidations::InvalidationCounts;
+use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
@@ -57,6 +59,21 @@ pub struct CacheStats {
     pub cache_config: Setup,
     /// What it was good for.
     pub performance_impact: Impact,
+    /// Invalidations in force, those read from elsewhere included.
+    pub invalidations: InvalidationCounts,
+    /// What waits to be stored behind memory.
+    pub waiting: Waiting,
+}
+
+/// What waits to be stored behind memory.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Waiting {
+    /// Entries and invalidations that Redis is brought when it is back.
+    #[schema(minimum = 0)]
+    pub redis: usize,
+    /// Rows that the database is yet to take.
+    #[schema(minimum = 0)]
+    pub database: usize,
 }
 
 /// Counts since the start.
@@ -163,6 +180,11 @@ pub async fn cache_stats(worker: Data<Worker>, context: Context) -> Answer {
         performance_impact: Impact {
             estimated_api_calls_saved: totals.hits,
             cache_efficiency: efficiency(&totals),
+        },
+        invalidations: tables.invalidations.counts(),
+        waiting: Waiting {
+            redis: tables.arrears.len(),
+            database: tables.database.as_ref().map_or(0, DatabaseTier::waiting),
         },
     };
     envelope::own(&context.0, &stats)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::load::{kept_product, no_question, priority};
 use super::{
@@ -20,7 +21,6 @@ use crate::failure::Failure;
 use crate::products::details::{self, DetailsQuery};
 use crate::products::key::{self, Operation};
 use crate::products::last_resort::{DEGRADED_LAST_RESORT, LastResort};
-use crate::products::product::Product;
 use crate::products::question::Question;
 use crate::upstream::Priority;
 
@@ -54,7 +54,7 @@ impl ProductService {
             match answer {
                 Ok(found) => {
                     if !found.empty {
-                        products.insert(*id, parsed::<Product>(&found.body)?);
+                        products.insert(*id, parsed::<Box<RawValue>>(&found.body)?);
                     }
                     parts.push(found);
                 }
@@ -138,10 +138,12 @@ impl ProductService {
             .iter()
             .map(|id| CacheKey::new(key::details_key(*id, &query.target, validate)))
             .collect();
-        let loader = self.details_loader(scope, query, validate);
-        let question = if validate { details_question(query) } else { no_question() };
-        let plan = self.plan(lifetimes, false, loader, question);
-        let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
+        let plan = || {
+            let loader = self.details_loader(scope, query, validate);
+            let question = if validate { details_question(query) } else { no_question() };
+            self.plan(lifetimes, false, loader, question)
+        };
+        let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, plan).await;
         answers.into_iter().map(|answer| answer.map(|found| served(&found, validate))).collect()
     }
 

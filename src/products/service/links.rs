@@ -86,10 +86,12 @@ impl ProductService {
             .map(|source| CacheKey::new(key::link_key(source, tracking_id, ship_to)))
             .collect();
         let lifetimes = self.lifetimes(Operation::Link);
-        let loader = self.link_loader(scope, &sources, tracking_id, ship_to);
-        let question = link_question(&sources, tracking_id, ship_to);
-        let plan = self.plan(lifetimes, false, loader, question);
-        let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, &plan).await;
+        let plan = || {
+            let loader = self.link_loader(scope, &sources, tracking_id, ship_to);
+            let question = link_question(&sources, tracking_id, ship_to);
+            self.plan(lifetimes, false, loader, question)
+        };
+        let answers = self.cache.get_many(lifetimes.kind, &keys, scope.deadline, plan).await;
         let mut links = FoundLinks::default();
         for (source, answer) in sources.into_iter().zip(answers) {
             links.add(source, answer);

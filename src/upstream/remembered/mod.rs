@@ -91,7 +91,7 @@ impl UpstreamTables {
         }
     }
 
-    /// Goes on where an earlier process stopped; once, before the first call.
+    /// Goes on where an earlier process stopped; once. Calls made meanwhile stay counted.
     pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
         self.breaker.restore(&saved.breaker, now, wall);
         self.pacing.restore(&saved.pacing, now, wall);

@@ -102,6 +102,12 @@ impl DatabaseTier {
         self.writer.put(row)
     }
 
+    /// Rows that wait to be written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.writer.waiting()
+    }
+
     /// Drops `key`, also if it still waits to be written.
     ///
     /// # Errors
@@ -130,10 +136,9 @@ impl DatabaseTier {
         .await
     }
 
-    /// Drops rows that turned out to be unreadable, behind; rows of the same keys that wait to be
-    /// written stay.
-    pub fn drop_rows(&self, keys: Vec<CacheKey>) {
-        self.writer.remove(keys);
+    /// Drops rows that turned out to be unreadable, behind: those that still hold what was read.
+    pub fn drop_rows(&self, rows: Vec<(CacheKey, Bytes)>) {
+        self.writer.remove(rows);
     }
 
     /// Adds to the access counts, behind.

@@ -154,11 +154,42 @@ async fn broken_rows_are_removed_and_new_ones_in_the_queue_stay() {
     let table = Table::new();
     ["a", "b"].iter().for_each(|name| table.put(name, 10, day(9)));
     table.tier.flush().await;
+    let read = || bytes::Bytes::from(vec![1; 10]);
+    let broken = || ["a", "b", "c"].iter().map(|name| (key(name), read())).collect();
     table.put("a", 20, day(9));
-    table.tier.drop_rows(vec![key("a"), key("b"), key("c")]);
+    table.tier.drop_rows(broken());
+    table.tier.flush().await;
+    // Once more, when the new row is stored for sure.
+    table.tier.drop_rows(broken());
     table.tier.flush().await;
     let found = table.tier.get(&[&key("a"), &key("b")]).await.unwrap();
     assert_eq!((found[0].as_ref().map(bytes::Bytes::len), found[1].is_none()), (Some(20), true));
+}
+
+#[actix::test]
+async fn rows_of_any_type_are_removed_as_they_were_read() {
+    for spoilt in ["x''", "'text'", "42", "4.25", "zeroblob(5000)"] {
+        let table = Table::new();
+        table.put("a", 10, day(9));
+        table.tier.flush().await;
+        table.beside(&format!("UPDATE cache_entries SET entry = {spoilt}"));
+        let read = table.tier.get(&[&key("a")]).await.unwrap().remove(0).unwrap();
+        table.tier.drop_rows(vec![(key("a"), read)]);
+        table.tier.flush().await;
+        assert_eq!(table.tier.get(&[&key("a")]).await.unwrap(), [None], "{spoilt}");
+    }
+}
+
+#[actix::test]
+async fn what_is_used_most_is_counted_when_not_all_can_be() {
+    let table = Table::new();
+    table.put("popular", 10, day(9));
+    table.tier.flush().await;
+    let mut uses: Vec<_> = (0..10_000).map(|n| (key(&n.to_string()), 1)).collect();
+    uses.push((key("popular"), 7));
+    table.tier.used(uses, day(1));
+    table.tier.flush().await;
+    assert_eq!(table.most_used(day(1)).await, [named("popular", 7)]);
 }
 
 #[actix::test]

@@ -6,6 +6,7 @@
 //! cache would rather lose rows than hold memory for a database that is not there. Nobody waits for
 //! it, except for a bounded time those who ask for a flush.
 
+use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,13 +95,21 @@ impl Writer {
         self.0.queue.put(row)
     }
 
-    /// Lets rows that cannot be read be removed; those of the same key in the queue stay.
-    pub fn remove(&self, keys: Vec<CacheKey>) {
-        self.0.queue.note(|notes| notes.remove(keys));
+    /// Rows that wait, but for those being written.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.queue.waiting()
     }
 
-    /// Adds to the access counts; beyond a few thousand keys at a time the rest is not counted.
-    pub fn used(&self, keys: Vec<(CacheKey, u32)>, at: Timestamp) {
+    /// Lets rows that cannot be read be removed, as long as they hold these bytes.
+    pub fn remove(&self, rows: Vec<(CacheKey, Bytes)>) {
+        self.0.queue.note(|notes| notes.remove(rows));
+    }
+
+    /// Adds to the access counts; beyond a few thousand keys at a time what was used least is not
+    /// counted.
+    pub fn used(&self, mut keys: Vec<(CacheKey, u32)>, at: Timestamp) {
+        keys.sort_unstable_by_key(|(_, uses)| Reverse(*uses));
         self.0.queue.note(|notes| notes.used(keys, at));
     }
 

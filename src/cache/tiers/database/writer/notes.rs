@@ -3,19 +3,25 @@
 //! Owns: putting together what belongs together, so that the room they take is bounded by what they
 //! are about and not by how often it is said.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
+
+use bytes::Bytes;
 
 use crate::cache::key::CacheKey;
 use crate::clock::Timestamp;
 
 /// Most things of each sort.
 const MOST: usize = 8_192;
+/// Most bytes of rows to be removed; the rest is found again by the next who reads it.
+const MOST_REMOVED: usize = 16 * 1_024 * 1_024;
 
 /// What waits beside the rows.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    pub(super) removed: HashSet<CacheKey>,
+    /// Rows to be removed if they still hold that.
+    pub(super) removed: HashMap<CacheKey, Bytes>,
+    removed_bytes: usize,
     pub(super) used: HashMap<CacheKey, (u32, Timestamp)>,
     pub(super) kept: HashMap<String, (String, Timestamp)>,
     pub(super) invalidated: HashMap<String, (Timestamp, Timestamp)>,
@@ -33,9 +39,16 @@ impl Notes {
             && self.invalidated.is_empty()
     }
 
-    pub(super) fn remove(&mut self, keys: Vec<CacheKey>) {
-        let room = MOST.saturating_sub(self.removed.len());
-        self.removed.extend(keys.into_iter().take(room));
+    /// What was read last under a key is what is to go.
+    pub(super) fn remove(&mut self, rows: Vec<(CacheKey, Bytes)>) {
+        for (key, entry) in rows {
+            let before = self.removed.get(&key).map_or(0, Bytes::len);
+            let bytes = self.removed_bytes.saturating_sub(before).saturating_add(entry.len());
+            if has_room(&self.removed, &key) && bytes <= MOST_REMOVED {
+                self.removed_bytes = bytes;
+                self.removed.insert(key, entry);
+            }
+        }
     }
 
     pub(super) fn used(&mut self, keys: Vec<(CacheKey, u32)>, at: Timestamp) {
@@ -67,7 +80,10 @@ impl Notes {
 
     /// Takes back older notes that could not be written.
     pub(super) fn take_back(&mut self, older: Self) {
-        self.remove(older.removed.into_iter().collect());
+        let older_only =
+            older.removed.into_iter().filter(|(key, _)| !self.removed.contains_key(key));
+        let older_only: Vec<_> = older_only.collect();
+        self.remove(older_only);
         for (key, (uses, at)) in older.used {
             self.used(vec![(key, uses)], at);
         }
@@ -115,10 +131,15 @@ mod tests {
     fn they_never_grow_beyond_their_room() {
         let mut notes = Notes::default();
         notes.used((0..2 * MOST).map(|n| (key(n), 1)).collect(), at(1));
-        notes.remove((0..2 * MOST).map(key).collect());
+        notes.remove((0..2 * MOST).map(|n| (key(n), Bytes::from_static(b"x"))).collect());
         (0..2 * MOST).for_each(|n| notes.keep(&n.to_string(), "x".into(), at(1)));
         let taken = (0..2 * MOST).filter(|n| notes.invalidate(&n.to_string(), at(1), at(1)));
         assert_eq!(taken.count(), MOST);
         assert_eq!((notes.used.len(), notes.removed.len(), notes.kept.len()), (MOST, MOST, MOST));
+        let large = Bytes::from(vec![0; MOST_REMOVED / 4]);
+        let mut notes = Notes::default();
+        // The same row is the same room, however often it is read.
+        (0..9).for_each(|n| notes.remove(vec![(key(n % 5), large.clone())]));
+        assert_eq!((notes.removed.len(), notes.removed_bytes), (4, MOST_REMOVED));
     }
 }

@@ -81,6 +81,11 @@ impl Queue {
         true
     }
 
+    /// Rows that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().rows.len()
+    }
+
     /// Takes a note in.
     pub(super) fn note<T>(&self, note: impl FnOnce(&mut Notes) -> T) -> T {
         let mut state = self.lock();
@@ -205,7 +210,7 @@ mod tests {
         (0..ROWS).for_each(|n| assert!(queue.put(row(&n.to_string(), 1))));
         assert!(!queue.put(row("more", 1)));
         let batch = queue.take().unwrap();
-        assert_eq!(queue.put_back(batch), ROWS / 2);
+        assert_eq!((queue.put_back(batch), queue.waiting()), (ROWS / 2, ROWS / 2));
         assert_eq!(queue.take().unwrap().rows[0].key, key(&(ROWS / 2).to_string()));
     }
 

@@ -5,7 +5,7 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::upsert::excluded;
 
 use super::Row;
@@ -18,6 +18,9 @@ use crate::database::schema::{cache_entries, kept_state};
 const ADD_USES: &str = "UPDATE cache_entries SET \
      uses = min((uses >> min(max(?1 / ?2 - used_at / ?2, 0), 62)) + ?3, 1 << 40), \
      used_at = max(used_at, ?1) WHERE key = ?4";
+/// Compared as it was read: whatever is there as bytes.
+const REMOVE: &str =
+    "DELETE FROM cache_entries WHERE key = ? AND coalesce(CAST(entry AS BLOB), x'') = ?";
 const INVALIDATE: &str = "INSERT INTO invalidations (subject, soft_at, hard_at) VALUES (?, ?, ?) \
      ON CONFLICT (subject) DO UPDATE SET soft_at = max(soft_at, excluded.soft_at), \
      hard_at = max(hard_at, excluded.hard_at)";
@@ -25,9 +28,13 @@ const INVALIDATE: &str = "INSERT INTO invalidations (subject, soft_at, hard_at) 
 /// Writes all of it or nothing.
 pub(super) fn store(connection: &mut Connection, rows: &[&Row], notes: &Notes) -> QueryResult<()> {
     connection.immediate_transaction(|connection| {
-        // First, so that a row that replaces a broken one stays.
-        for key in &notes.removed {
-            diesel::delete(cache_entries::table.find(key.as_str())).execute(connection)?;
+        // First, and only as it was read: a row that replaces a broken one stays, also one that was
+        // stored before this was noted.
+        for (key, entry) in &notes.removed {
+            sql_query(REMOVE)
+                .bind::<Text, _>(key.as_str())
+                .bind::<Binary, _>(entry.as_ref())
+                .execute(connection)?;
         }
         rows.iter().try_for_each(|row| upsert(connection, row))?;
         write_notes(connection, notes)
