@@ -25,6 +25,7 @@ mod front;
 mod pair;
 mod quiet;
 mod redis_arrears;
+mod redis_burst;
 mod redis_journal;
 mod redis_locks;
 mod redis_outages;

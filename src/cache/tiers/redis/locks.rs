@@ -41,7 +41,7 @@ impl RedisTier {
         for key in keys {
             commands.cmd("SET").arg(names::lock(key)).arg(token).arg("NX").arg("PX").arg(life);
         }
-        let held: Vec<Option<String>> = self.exchange.many(commands, Effect::Adds).await?;
+        let held: Vec<Option<String>> = self.exchange.many(commands, Effect::Claims).await?;
         Ok(held.into_iter().map(|answer| answer.is_some()).collect())
     }
 

@@ -3,12 +3,13 @@
 //! Owns: what is asked of Redis for cached entries; `exchange` bounds every command by [`TIMEOUT`],
 //! `standing` keeps a broken Redis out of the way and knows one that refuses writes, `locks` makes
 //! one flight of those of several instances, `journal` carries invalidations, `replay` brings what
-//! Redis missed. Refuses: to wait. Each HTTP worker has its own connections (a connection lives on
+//! Redis missed. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
 //! the runtime that made it), all share the standing. A key that holds something else is a miss; it
 //! is overwritten by the next store.
 
 mod exchange;
 mod journal;
+mod line;
 mod locks;
 mod names;
 mod replay;

@@ -16,10 +16,19 @@ pub(super) enum Effect {
     Reads,
     /// It only takes away: allowed without memory, refused when read-only.
     Drops,
-    /// It adds something.
+    /// It adds something; to do so twice does no harm.
     Adds,
+    /// It adds something if it is not there: a second time it would be refused by the first.
+    Claims,
     /// It adds something to learn whether that is possible; being refused is a sign of life.
     Probes,
+}
+
+impl Effect {
+    /// Whether a command whose answer was lost may be sent again.
+    pub(super) const fn may_be_repeated(self) -> bool {
+        !matches!(self, Self::Claims)
+    }
 }
 
 /// How a command failed.
@@ -27,6 +36,12 @@ pub(super) enum Effect {
 pub(super) enum Fault {
     /// No answer in time.
     TooLate,
+    /// No answer in time, because of this worker: its queue was too long, or it was held up.
+    OwnDelay,
+    /// It was not asked after all: meanwhile others found that it is to be avoided.
+    NotAsked,
+    /// The connection broke, or what came over it has no sense.
+    Broken(String),
     /// Redis, or the way to it, is not well.
     Failed(String),
     /// Redis is well and takes no writes.
@@ -57,9 +72,9 @@ impl Fault {
     /// Of several error answers the one that says most about Redis.
     pub(super) const fn weight(&self) -> u8 {
         match self {
-            Self::TooLate | Self::Failed(_) => 2,
+            Self::TooLate | Self::Broken(_) | Self::Failed(_) => 2,
             Self::NoWrites(_) => 1,
-            Self::Refused(_) => 0,
+            Self::OwnDelay | Self::NotAsked | Self::Refused(_) => 0,
         }
     }
 
@@ -67,8 +82,9 @@ impl Fault {
     pub(super) const fn health<T>(outcome: &Result<T, Self>, effect: Effect) -> Option<bool> {
         match (outcome, effect) {
             (Ok(_), _) | (Err(Self::NoWrites(_) | Self::Refused(_)), Effect::Probes) => Some(true),
-            (Err(Self::NoWrites(_) | Self::Refused(_)), _) => None,
-            (Err(Self::TooLate | Self::Failed(_)), _) => Some(false),
+            (Err(Self::NoWrites(_) | Self::Refused(_)), _)
+            | (Err(Self::OwnDelay | Self::NotAsked), _) => None,
+            (Err(Self::TooLate | Self::Broken(_) | Self::Failed(_)), _) => Some(false),
         }
     }
 }
@@ -76,8 +92,9 @@ impl Fault {
 impl From<Fault> for TierError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::TooLate => Self::TooLate,
-            Fault::Failed(cause) => Self::Failed(cause),
+            Fault::TooLate | Fault::OwnDelay => Self::TooLate,
+            Fault::NotAsked => Self::Avoided,
+            Fault::Broken(cause) | Fault::Failed(cause) => Self::Failed(cause),
             Fault::NoWrites(cause) | Fault::Refused(cause) => Self::Refused(cause),
         }
     }
@@ -112,8 +129,11 @@ impl Standing {
     /// Learns from an outcome whether writes are taken.
     pub(super) fn learn<T>(&self, outcome: &Result<T, Fault>, effect: Effect) {
         let refuses = match (outcome, effect) {
-            (Ok(_), Effect::Adds | Effect::Probes) => false,
-            (Err(Fault::NoWrites(_)), Effect::Adds | Effect::Drops | Effect::Probes) => true,
+            (Ok(_), Effect::Adds | Effect::Claims | Effect::Probes) => false,
+            (
+                Err(Fault::NoWrites(_)),
+                Effect::Adds | Effect::Claims | Effect::Drops | Effect::Probes,
+            ) => true,
             (Ok(_) | Err(_), _) => return,
         };
         self.refuses_writes.store(refuses, Ordering::Relaxed);
@@ -127,7 +147,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    const EFFECTS: [Effect; 4] = [Effect::Reads, Effect::Drops, Effect::Adds, Effect::Probes];
+    const EFFECTS: [Effect; 5] =
+        [Effect::Reads, Effect::Drops, Effect::Adds, Effect::Claims, Effect::Probes];
 
     fn standing() -> Standing {
         let settings = Settings::new(3, Duration::from_secs(1));
@@ -153,6 +174,15 @@ mod tests {
         }
         assert_eq!(Fault::health::<()>(&Err(Fault::TooLate), Effect::Adds), Some(false));
         assert_eq!(Fault::health(&Ok(()), Effect::Reads), Some(true));
+    }
+
+    #[test]
+    fn what_is_not_the_fault_of_redis_says_nothing_about_health() {
+        for own in [Fault::OwnDelay, Fault::NotAsked] {
+            for effect in EFFECTS {
+                assert_eq!(Fault::health::<()>(&Err(own.clone()), effect), None, "{own:?}");
+            }
+        }
     }
 
     #[test]
