@@ -162,13 +162,7 @@ impl CacheTables {
     async fn drop_from_redis(&self, useless: &Useless<'_>, cleared: &mut Cleared) {
         let Some(redis) = &self.redis else { return };
         let dropped = match useless {
-            Useless::One(key) => match redis.get(&[key]).await {
-                Ok(found) => {
-                    let held = found.first().is_some_and(Option::is_some);
-                    redis.remove(key).await.map(|()| u64::from(held))
-                }
-                Err(error) => Err(error),
-            },
+            Useless::One(key) => redis.remove_many(&[key]).await,
             Useless::Matching(pattern) => redis.remove_matching(pattern).await,
         };
         match dropped {

@@ -3,7 +3,7 @@
 //! Owns: what is asked of Redis for cached entries; `exchange` bounds every command by [`TIMEOUT`],
 //! `standing` keeps a broken Redis out of the way and knows one that refuses writes, `locks` makes
 //! one flight of those of several instances, `journal` carries invalidations, `replay` brings what
-//! Redis missed. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
+//! Redis missed, `newer` keeps it from taking the place of what is newer. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
 //! the runtime that made it), all share the standing. A key that holds something else is a miss; it
 //! is overwritten by the next store.
 
@@ -12,6 +12,7 @@ mod journal;
 mod line;
 mod locks;
 mod names;
+mod newer;
 mod replay;
 mod standing;
 
@@ -113,21 +114,13 @@ impl RedisTier {
         self.exchange.many(commands, Effect::Adds).await
     }
 
-    /// Drops `key`.
+    /// Drops each of `keys`, in one round trip; says how many of them were held.
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn remove(&self, key: &CacheKey) -> Result<(), TierError> {
-        self.remove_many(&[key]).await
-    }
-
-    /// Drops each of `keys`, in one round trip.
-    ///
-    /// # Errors
-    /// As [`RedisTier::get`].
-    pub async fn remove_many(&self, keys: &[&CacheKey]) -> Result<(), TierError> {
+    pub async fn remove_many(&self, keys: &[&CacheKey]) -> Result<u64, TierError> {
         if keys.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut command = redis::cmd("UNLINK");
         for key in keys {
