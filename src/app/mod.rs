@@ -101,6 +101,7 @@ impl Gateway {
         let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
         upkeep::restore(&cache, &tables, &log).await;
         upkeep::start(&cache, &stores, &tables, &settings, &supervisor);
+        stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
         let monitor = supervisor

@@ -17,22 +17,22 @@ mod replay;
 mod standing;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use deadpool_redis::redis::{self, Cmd, Pipeline};
+use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline};
 
 use super::TierError;
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 use exchange::Exchange;
 pub use exchange::TIMEOUT;
 pub use journal::Page;
 pub use replay::{Replayed, replay};
 use standing::Effect;
-pub use standing::Standing;
+pub use standing::{HEARD_FOR, Standing};
 
 /// Longest time of a clean-up that walks the keys.
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,7 +67,8 @@ impl RedisTier {
     /// The stored bytes under each of `keys`, in their order, in one round trip.
     ///
     /// # Errors
-    /// Redis was avoided, too late, failed, or refused.
+    /// Redis was avoided (also while its invalidations are not known, see
+    /// [`Standing::read_once_heard`]), too late, failed, or refused.
     pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, TierError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -76,7 +77,26 @@ impl RedisTier {
         for key in keys {
             command.arg(names::entry(key));
         }
+        self.read(command).await
+    }
+
+    /// Reads entries, if what they are worth is known.
+    async fn read<T: FromRedisValue>(&self, command: Cmd) -> Result<T, TierError> {
+        if !self.is_heard() {
+            return Err(TierError::Avoided);
+        }
         self.exchange.one(command, Effect::Reads).await
+    }
+
+    /// The journal was read to its end, beginning then: entries may be read for a while.
+    pub fn heard(&self, began: Instant) {
+        self.exchange.standing().heard(began);
+    }
+
+    /// Whether the journal was read a moment ago, so that entries may be.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.exchange.standing().is_heard(clock::monotonic())
     }
 
     /// Stores `entry` until it is dead.

@@ -2,12 +2,18 @@
 //!
 //! Owns: the breaker, whether writes are refused, and what an answer says about both. A refusal
 //! (no memory, read-only, a wrong type under a key) comes from a Redis that is well: the breaker is
-//! not moved by it and reads go on. Refuses: to guess; a code it does not know counts as a failure.
+//! not moved by it and reads go on. And whether what Redis holds may be answered with: only while the
+//! invalidations of others are known. Refuses: to guess; a code it does not know counts as a failure.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::breaker::Breaker;
 use crate::cache::tiers::TierError;
+use crate::clock;
 
 /// What a command does, as far as its outcome tells something about later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,18 +106,73 @@ impl From<Fault> for TierError {
     }
 }
 
+/// How long entries are read from Redis after its journal of invalidations was: an invalidation is in
+/// force everywhere within this.
+pub const HEARD_FOR: Duration = Duration::from_secs(1);
+
+/// Whether the journal of invalidations has to be read before entries are.
+#[derive(Debug)]
+enum Hearing {
+    /// Nobody reads it here.
+    NotNeeded,
+    /// When the last reading to its end began, if there was one.
+    Since(Option<Instant>),
+}
+
 /// The standing of one Redis, older than any worker's way to it.
 #[derive(Debug)]
 pub struct Standing {
     breaker: Breaker,
     refuses_writes: AtomicBool,
+    hearing: Mutex<Hearing>,
+    news: Notify,
 }
 
 impl Standing {
     /// Nothing bad is known yet.
     #[must_use]
     pub const fn new(breaker: Breaker) -> Self {
-        Self { breaker, refuses_writes: AtomicBool::new(false) }
+        let hearing = Mutex::new(Hearing::NotNeeded);
+        let (refuses_writes, news) = (AtomicBool::new(false), Notify::const_new());
+        Self { breaker, refuses_writes, hearing, news }
+    }
+
+    /// The same, but entries are read only while its journal has been read a moment ago: not after
+    /// the start, and not when Redis was away, until it has been read to its end.
+    #[must_use]
+    pub fn read_once_heard(self) -> Self {
+        Self { hearing: Mutex::new(Hearing::Since(None)), ..self }
+    }
+
+    /// Its journal was read to its end; what was written before `began` is known.
+    pub(super) fn heard(&self, began: Instant) {
+        if let Hearing::Since(last) = &mut *self.hearing() {
+            *last = (*last).max(Some(began));
+        }
+        self.news.notify_waiters();
+    }
+
+    /// Waits until its journal has been read, for `limit` at most.
+    pub async fn until_heard(&self, limit: Duration) {
+        let news = self.news.notified();
+        if !self.is_heard(clock::monotonic()) {
+            // Who goes on without reads nothing from it until then.
+            drop(tokio::time::timeout(limit, news).await);
+        }
+    }
+
+    /// Whether the invalidations of others are known, all but the last moment's.
+    pub(super) fn is_heard(&self, now: Instant) -> bool {
+        match &*self.hearing() {
+            Hearing::NotNeeded => true,
+            Hearing::Since(last) => {
+                last.is_some_and(|began| now.saturating_duration_since(began) < HEARD_FOR)
+            }
+        }
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What keeps a Redis that is not well out of the way.
@@ -208,6 +269,21 @@ mod tests {
                 assert!(!standing.refuses_writes());
             }
         }
+    }
+
+    #[test]
+    fn entries_are_read_for_a_moment_after_the_journal_was() {
+        let now = clock::monotonic();
+        assert!(standing().is_heard(now), "nobody reads a journal");
+        let standing = standing().read_once_heard();
+        assert!(!standing.is_heard(now));
+        standing.heard(now);
+        // One that began earlier and ended later says nothing of what came between.
+        standing.heard(now.checked_sub(HEARD_FOR).unwrap_or(now));
+        assert!(standing.is_heard(now + HEARD_FOR / 2));
+        assert!(!standing.is_heard(now + HEARD_FOR));
+        standing.heard(now + HEARD_FOR);
+        assert!(standing.is_heard(now + HEARD_FOR));
     }
 
     #[test]
