@@ -134,11 +134,15 @@ impl CacheTables {
     /// What Redis does not take now it is told when it is back.
     async fn tell_others(&self, rule: &Rule) -> Delivery {
         let Some(redis) = &self.redis else { return Delivery::NotThere };
-        let record = rule.to_string();
-        if redis.append(&record).await.is_ok() {
+        if redis.append(&rule.to_string()).await.is_ok() {
             return Delivery::Told;
         }
-        if self.arrears.missed_record(&record) == 0 { Delivery::Later } else { Delivery::Lost }
+        let folded = self.arrears.missed_record(rule);
+        if folded > 0 {
+            warn!(self.log, "too many invalidations wait for redis; the oldest became one of everything";
+                "count" => folded);
+        }
+        Delivery::Later
     }
 
     /// Keeps a rule for the next start.
