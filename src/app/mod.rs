@@ -103,6 +103,7 @@ impl Gateway {
         let guards = Guards::new(Arc::clone(&tables), stores.database.clone(), &log);
         upkeep::restore(&cache, &guards).await;
         upkeep::start(&cache, &stores, &guards, &settings, &supervisor);
+        stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
         let monitor = supervisor

@@ -27,6 +27,9 @@ const STORE_REST: Duration = Duration::from_millis(500);
 /// Longest time a store is left alone: asking after it costs next to nothing.
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
+/// Longest wait for a Redis at the start.
+const FIRST_HEARING: Duration = Duration::from_millis(200);
+
 /// Redis and the database, as far as they are there.
 #[derive(Clone)]
 pub(super) struct Stores {
@@ -46,7 +49,8 @@ impl Stores {
         let database_breaker = breaker("database", metrics, log);
         let (store, writer) = open_database(settings, metrics, log)?;
         let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer);
-        let standing = || Arc::new(Standing::new(breaker("redis", metrics, log)));
+        let breaker = || breaker("redis", metrics, log);
+        let standing = || Arc::new(Standing::new(breaker()).read_once_heard());
         let redis = settings.redis_url.clone().map(|url| (url, standing()));
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
@@ -82,6 +86,14 @@ impl Stores {
                 error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));
             })
             .ok()
+    }
+
+    /// Gives Redis a moment to tell which of its entries are invalid: the first who ask need not go
+    /// without it then.
+    pub(super) async fn hear_first(&self) {
+        if let Some((_, standing)) = &self.redis {
+            standing.until_heard(FIRST_HEARING).await;
+        }
     }
 
     /// Notices what happened to the database's file and deals with it, then asks for a sign of life.

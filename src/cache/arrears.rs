@@ -1,7 +1,9 @@
 //! What Redis missed while it was away or took no writes.
 //!
 //! Owns: the newest entry of each key that could not be stored, and, apart from these, the
-//! invalidations that could not be told. Both are bounded; the oldest leave first and are counted.
+//! invalidations that could not be told. Both are bounded. The oldest entries leave first and are
+//! counted; the oldest invalidations, which were promised, become invalidations of everything, which
+//! hits more than was asked for and never less.
 //! Refuses: to do anything about it: no I/O is here, the Redis tier's `replay` brings it all.
 //!
 //! What is being brought stays here until it is settled, so that a replay that fails or is dropped
@@ -13,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::invalidations::{Mode, Rule, Subject};
 use super::key::CacheKey;
 use crate::clock::Timestamp;
 
@@ -22,6 +25,10 @@ const MOST_ENTRIES: usize = 2_000;
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 /// Invalidations kept at most.
 const MOST_RECORDS: usize = 1_000;
+/// The share of the invalidations that is folded at once, so that it is seldom done.
+const FOLDED_SHARE: usize = 16;
+/// What everything's invalidation needs: a soft and a hard one.
+const FOLDED_TO: usize = 2;
 
 /// An entry that Redis missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +49,8 @@ impl Missed {
     }
 }
 
-/// An invalidation that Redis missed, by a number that tells it from others.
-pub(super) type Record = (u64, String);
+/// An invalidation that Redis missed, by a number that tells it from later ones.
+type Record = (u64, Rule);
 
 /// What Redis missed; shared by all workers.
 #[derive(Debug)]
@@ -80,7 +87,7 @@ impl Arrears {
         Self::bounded(MOST_ENTRIES, MOST_BYTES, MOST_RECORDS)
     }
 
-    /// Nothing missed; room for so many entries, bytes of them, and invalidations.
+    /// Nothing missed; room for so many entries, bytes of them, and invalidations, at least two.
     #[must_use]
     pub fn bounded(most_entries: usize, most_bytes: usize, most_records: usize) -> Self {
         let (count, kept) = (AtomicUsize::new(0), Mutex::default());
@@ -102,16 +109,16 @@ impl Arrears {
         })
     }
 
-    /// Redis missed this invalidation. Says how many had to leave for good.
-    pub fn missed_record(&self, record: &str) -> u64 {
+    /// Redis missed this invalidation. Says how many had to become one of everything.
+    pub fn missed_record(&self, rule: &Rule) -> usize {
         self.with(|kept| {
             let number = kept.next_number();
-            kept.records.push_back((number, record.to_owned()));
-            let over = kept.records.len().saturating_sub(self.most_records);
-            kept.records.drain(..over);
-            let left = u64::try_from(over).unwrap_or(u64::MAX);
-            kept.dropped = kept.dropped.saturating_add(left);
-            left
+            kept.records.push_back((number, rule.clone()));
+            if kept.records.len() > self.most_records.max(FOLDED_TO) {
+                kept.fold((self.most_records / FOLDED_SHARE).max(FOLDED_TO) + 1)
+            } else {
+                0
+            }
         })
     }
 
@@ -152,8 +159,10 @@ impl Arrears {
     }
 
     /// The oldest invalidations, at most `count`, in their order. They stay until they are settled.
-    pub(super) fn records(&self, count: usize) -> Vec<Record> {
-        self.lock().records.iter().take(count).cloned().collect()
+    pub(super) fn records(&self, count: usize) -> Vec<(u64, String)> {
+        let kept = self.lock();
+        let oldest = kept.records.iter().take(count);
+        oldest.map(|(number, rule)| (*number, rule.to_string())).collect()
     }
 
     /// Invalidations up to this number were told.
@@ -192,7 +201,7 @@ impl Arrears {
         self.len() == 0
     }
 
-    /// Entries and invalidations that left for want of room, ever.
+    /// Entries that left for want of room, ever.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
@@ -228,6 +237,29 @@ impl Kept {
             self.order.remove(&missed.number);
             self.bytes = self.bytes.saturating_sub(missed.weight());
         }
+    }
+
+    /// Makes so many of the oldest invalidations, those of one mode, one of everything; says how many
+    /// they were. Whoever has told some of them meanwhile settles the one that took their place only
+    /// when all were told: it has the number of the last.
+    fn fold(&mut self, count: usize) -> usize {
+        let count = count.min(self.records.len());
+        let oldest: Vec<Record> = self.records.drain(..count).collect();
+        let Some((number, _)) = oldest.last() else { return 0 };
+        let newest = |mode| {
+            let rules = oldest.iter().map(|(_, rule)| rule).filter(|rule| rule.mode == mode);
+            rules.map(|rule| rule.at).max()
+        };
+        let (soft, hard) = (newest(Mode::Soft), newest(Mode::Hard));
+        // What is hard invalid until later need not be told to be softly so.
+        let soft = soft.filter(|soft| hard < Some(*soft));
+        for (mode, at) in [(Mode::Soft, soft), (Mode::Hard, hard)] {
+            if let Some(at) = at {
+                let rule = Rule { subject: Subject::Everything, mode, at };
+                self.records.push_front((*number, rule));
+            }
+        }
+        count
     }
 
     fn drop_oldest(&mut self) {

@@ -17,6 +17,21 @@ fn miss(arrears: &Arrears, number: usize, text: &str) -> u64 {
     arrears.missed(&key(number), body(text), LATER)
 }
 
+/// An invalidation of that time, hard if the time is even.
+fn rule(at: i64) -> Rule {
+    let mode = if at % 2 == 0 { Mode::Hard } else { Mode::Soft };
+    Rule { subject: Subject::Tag(format!("t:{at}")), mode, at: Timestamp::from_millis(at) }
+}
+
+fn everything(mode: Mode, at: i64) -> String {
+    let at = Timestamp::from_millis(at);
+    Rule { subject: Subject::Everything, mode, at }.to_string()
+}
+
+fn told(arrears: &Arrears) -> Vec<String> {
+    arrears.records(usize::MAX).into_iter().map(|(_, text)| text).collect()
+}
+
 fn keys(missed: &[Missed]) -> Vec<String> {
     missed.iter().map(|missed| missed.key.to_string()).collect()
 }
@@ -43,10 +58,35 @@ fn the_oldest_leave_first_and_are_counted() {
     let arrears = Arrears::bounded(2, 1_000, 2);
     assert_eq!((0..5).map(|number| miss(&arrears, number, "x")).sum::<u64>(), 3);
     assert_eq!(keys(&all(&arrears)), ["k4", "k3"]);
-    let left: u64 = ["a", "b", "c"].iter().map(|text| arrears.missed_record(text)).sum();
-    assert_eq!((left, arrears.dropped()), (1, 4));
-    let records: Vec<_> = arrears.records(9).into_iter().map(|(_, text)| text).collect();
-    assert_eq!(records, ["b", "c"]);
+    assert_eq!(arrears.dropped(), 3);
+}
+
+#[test]
+fn the_oldest_invalidations_become_one_of_everything() {
+    let arrears = Arrears::bounded(0, 0, 32);
+    assert_eq!((1..=32).map(|at| arrears.missed_record(&rule(at))).sum::<usize>(), 0);
+    assert_eq!(arrears.missed_record(&rule(33)), 3);
+    let records = told(&arrears);
+    let folded = [everything(Mode::Hard, 2), everything(Mode::Soft, 3)];
+    assert_eq!(records[..3], [folded[0].clone(), folded[1].clone(), rule(4).to_string()]);
+    assert_eq!(records.len(), 32);
+    assert_eq!(arrears.missed_record(&rule(34)), 3);
+    let records = told(&arrears);
+    // A soft one that a later hard one covers is not told.
+    assert_eq!(records[..2], [everything(Mode::Hard, 4), rule(5).to_string()]);
+    assert_eq!(records.last(), Some(&rule(34).to_string()));
+}
+
+#[test]
+fn what_was_folded_while_it_was_told_is_told_until_all_of_it_was() {
+    let arrears = Arrears::bounded(0, 0, 4);
+    (1..=4).for_each(|at| assert_eq!(arrears.missed_record(&rule(at)), 0));
+    let (two, all) = (arrears.records(2), arrears.records(4));
+    assert_eq!(arrears.missed_record(&rule(5)), 3);
+    arrears.settle_records(two[1].0);
+    assert!(told(&arrears).contains(&everything(Mode::Soft, 3)), "the third was not told");
+    arrears.settle_records(all[2].0);
+    assert_eq!(told(&arrears), [rule(4).to_string(), rule(5).to_string()]);
 }
 
 #[test]
@@ -96,7 +136,7 @@ fn what_was_forgotten_while_it_was_brought_is_told() {
 fn forgetting_by_a_rule_spares_the_others_and_the_records() {
     let arrears = Arrears::new();
     (0..4).for_each(|number| assert_eq!(miss(&arrears, number, "x"), 0));
-    arrears.missed_record("tag product:1");
+    arrears.missed_record(&rule(1));
     assert_eq!(arrears.forget_matching(|key| key.as_str() != "k2"), 3);
     assert_eq!(keys(&all(&arrears)), ["k2"]);
     assert_eq!(arrears.len(), 2);
@@ -105,11 +145,11 @@ fn forgetting_by_a_rule_spares_the_others_and_the_records() {
 #[test]
 fn records_are_settled_up_to_the_last_one_told() {
     let arrears = Arrears::new();
-    ["a", "b"].iter().for_each(|text| assert_eq!(arrears.missed_record(text), 0));
-    let told = arrears.records(9);
-    arrears.missed_record("c");
-    arrears.settle_records(told[1].0);
-    assert_eq!(arrears.records(9)[0].1, "c");
+    (1..3).for_each(|at| assert_eq!(arrears.missed_record(&rule(at)), 0));
+    let batch = arrears.records(9);
+    arrears.missed_record(&rule(3));
+    arrears.settle_records(batch[1].0);
+    assert_eq!(told(&arrears), [rule(3).to_string()]);
     assert_eq!(arrears.len(), 1);
 }
 
@@ -120,7 +160,7 @@ proptest! {
         for (number, length, what) in steps {
             match what {
                 0 => arrears.forget(&key(number)),
-                1 => drop(arrears.missed_record("r")),
+                1 => drop(arrears.missed_record(&rule(i64::try_from(length).unwrap()))),
                 _ => drop(miss(&arrears, number, &"x".repeat(length))),
             }
             let kept = arrears.lock();

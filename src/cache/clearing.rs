@@ -134,11 +134,15 @@ impl CacheTables {
     /// What Redis does not take now it is told when it is back.
     async fn tell_others(&self, rule: &Rule) -> Delivery {
         let Some(redis) = &self.redis else { return Delivery::NotThere };
-        let record = rule.to_string();
-        if redis.append(&record).await.is_ok() {
+        if redis.append(&rule.to_string()).await.is_ok() {
             return Delivery::Told;
         }
-        if self.arrears.missed_record(&record) == 0 { Delivery::Later } else { Delivery::Lost }
+        let folded = self.arrears.missed_record(rule);
+        if folded > 0 {
+            warn!(self.log, "too many invalidations wait for redis; the oldest became one of everything";
+                "count" => folded);
+        }
+        Delivery::Later
     }
 
     /// Keeps a rule for the next start.
@@ -162,13 +166,7 @@ impl CacheTables {
     async fn drop_from_redis(&self, useless: &Useless<'_>, cleared: &mut Cleared) {
         let Some(redis) = &self.redis else { return };
         let dropped = match useless {
-            Useless::One(key) => match redis.get(&[key]).await {
-                Ok(found) => {
-                    let held = found.first().is_some_and(Option::is_some);
-                    redis.remove(key).await.map(|()| u64::from(held))
-                }
-                Err(error) => Err(error),
-            },
+            Useless::One(key) => redis.remove_many(&[key]).await,
             Useless::Matching(pattern) => redis.remove_matching(pattern).await,
         };
         match dropped {

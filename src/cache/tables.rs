@@ -180,36 +180,31 @@ impl CacheTables {
             }
         }
         if let Some(redis) = &self.redis {
-            self.store_in_redis(redis, kind, kept, &encoded).await;
+            let wanted = for_redis(kept, &encoded);
+            let (started, stored) = (clock::monotonic(), redis.put_many(&wanted).await);
+            self.stored_in_redis(kind, kept, &encoded, (started, stored));
         }
     }
 
-    /// Gives Redis entries that another tier had.
+    /// Gives Redis entries that another tier had, but for those it has newer.
     pub(super) async fn lift_to_redis(&self, kind: &'static str, kept: &[Kept]) {
         if let Some(redis) = self.redis.as_ref().filter(|redis| !redis.is_avoided()) {
             let encoded: Vec<Bytes> = kept.iter().map(|one| one.entry.encode(&one.key)).collect();
-            self.store_in_redis(redis, kind, kept, &encoded).await;
+            let wanted = for_redis(kept, &encoded);
+            let (started, stored) = (clock::monotonic(), redis.put_newer(&wanted).await);
+            self.stored_in_redis(kind, kept, &encoded, (started, stored));
         }
     }
 
-    /// What Redis does not take now it is brought when it is back.
-    async fn store_in_redis(
+    /// What Redis did not take now it is brought when it is back.
+    fn stored_in_redis(
         &self,
-        redis: &RedisTier,
         kind: &'static str,
         kept: &[Kept],
         encoded: &[Bytes],
+        (started, stored): (Instant, Result<(), TierError>),
     ) {
-        let (started, now) = (clock::monotonic(), clock::now());
-        let wanted: Vec<_> = kept
-            .iter()
-            .zip(encoded)
-            .map(|(one, bytes)| {
-                (one.key.clone(), bytes.clone(), one.entry.times.stale_until.since(now))
-            })
-            .collect();
-        let stored = redis.put_many(&wanted).await;
-        self.took(kind, "put_redis", started);
+        self.took(kind, "put_redis", started, &stored);
         match stored {
             Ok(()) => kept.iter().for_each(|one| self.arrears.forget(&one.key)),
             Err(error) => {
@@ -222,8 +217,18 @@ impl CacheTables {
         }
     }
 
-    /// Notes how long an operation of a tier behind memory took; memory's own take microseconds.
-    fn took(&self, kind: &'static str, operation: &'static str, started: Instant) {
+    /// Notes how long an operation of a tier behind memory took, unless the tier was not asked;
+    /// memory's own take microseconds.
+    fn took<T>(
+        &self,
+        kind: &'static str,
+        operation: &'static str,
+        started: Instant,
+        outcome: &Result<T, TierError>,
+    ) {
+        if matches!(outcome, Err(TierError::Avoided)) {
+            return;
+        }
         let duration = clock::monotonic().saturating_duration_since(started);
         self.metrics.latency(kind, operation).observe(duration);
     }
@@ -239,7 +244,7 @@ impl CacheTables {
         };
         let started = clock::monotonic();
         let found = redis.get(keys).await;
-        self.took(kind, "get_redis", started);
+        self.took(kind, "get_redis", started, &found);
         let answered = found.is_ok();
         let (usable, corrupt) = self.understood(kind, Tier::Redis, keys, found);
         if !corrupt.is_empty() {
@@ -265,7 +270,7 @@ impl CacheTables {
         };
         let started = clock::monotonic();
         let found = database.get(keys).await;
-        self.took(kind, "get_database", started);
+        self.took(kind, "get_database", started, &found);
         let (usable, corrupt) = self.understood(kind, Tier::Database, keys, found);
         if !corrupt.is_empty() {
             database.drop_rows(corrupt);
@@ -320,6 +325,14 @@ impl CacheTables {
         }
         debug!(self.log, "cache tier failed"; "tier" => tier.label(), "error" => %error);
     }
+}
+
+/// Entries as Redis takes them, and how long they are to live.
+fn for_redis(kept: &[Kept], encoded: &[Bytes]) -> Vec<(CacheKey, Bytes, Duration)> {
+    let now = clock::now();
+    let life = |one: &Kept| one.entry.times.stale_until.since(now);
+    let pairs = kept.iter().zip(encoded);
+    pairs.map(|(one, bytes)| (one.key.clone(), bytes.clone(), life(one))).collect()
 }
 
 fn none_of(keys: &[&CacheKey]) -> Vec<Option<Entry>> {

@@ -147,8 +147,10 @@ async fn attempt_once(
     attempt: u32,
     log: &Logger,
 ) -> Result<Outcome<Value>, NotMade> {
-    // Nobody queues for an upstream that is left alone.
-    drop(permit(tables)?);
+    if tables.breaker.is_open() {
+        // Nobody queues for an upstream that is left alone.
+        drop(permit(tables)?);
+    }
     let slot = place(tables, call)?;
     if slot.at() > clock::monotonic() {
         tokio::time::sleep_until(slot.at().into()).await;

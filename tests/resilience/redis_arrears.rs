@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use breakwater::cache::Arrears;
 use breakwater::cache::tiers::redis::{Replayed, replay};
+use breakwater::cache::{Arrears, Mode, Rule, Subject};
 use breakwater::clock::{self, Timestamp};
 use bytes::Bytes;
 
@@ -44,8 +44,13 @@ async fn a_redis_that_died_gets_what_it_missed_but_for_the_dead_and_the_forgotte
     arrears.missed(&key("dead"), Bytes::from_static(b"dead"), now);
     arrears.missed(&key("forgotten"), Bytes::from_static(b"x"), life_from(now));
     arrears.forget(&key("forgotten"));
-    arrears.missed_record("first");
-    arrears.missed_record("second");
+    let [first, second] = [1, 2].map(|at| Rule {
+        subject: Subject::Everything,
+        mode: Mode::Soft,
+        at: Timestamp::from_millis(at),
+    });
+    arrears.missed_record(&first);
+    arrears.missed_record(&second);
 
     let none = replay(&rig.tier, &arrears, now).await;
     assert_eq!(none, Replayed { entries: 0, records: 0, left: MANY + 3 });
@@ -65,8 +70,8 @@ async fn a_redis_that_died_gets_what_it_missed_but_for_the_dead_and_the_forgotte
     .await;
     let mut texts: Vec<_> = read.iter().map(|(_, text)| text.as_str()).collect();
     texts.dedup();
-    assert_eq!(texts.first(), Some(&"first"));
-    assert_eq!(texts.last(), Some(&"second"));
+    assert_eq!(texts.first(), Some(&&*first.to_string()));
+    assert_eq!(texts.last(), Some(&&*second.to_string()));
     rig.stop();
 }
 

@@ -85,7 +85,7 @@ async fn dropping_needs_no_memory_and_does_not_show_that_there_is_some() {
     rig.store(&dropped, "body").await;
     rig.redis().command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
     rig.until_refuses_writes(true).await;
-    eventually(async || rig.tier.remove(&dropped).await).await;
+    eventually(async || rig.tier.remove_many(&[&dropped]).await).await;
     assert!(rig.tier.refuses_writes());
     rig.until_holds(&dropped, None).await;
     rig.stop();

@@ -34,13 +34,23 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        Self::start_as(|standing| standing)
+    }
+
+    /// One whose entries are read only once its journal was.
+    pub(crate) fn start_hearing() -> Self {
+        Self::start_as(Standing::read_once_heard)
+    }
+
+    fn start_as(kind: impl FnOnce(Standing) -> Standing) -> Self {
         let redis = Redis::start();
         let proxy = FaultProxy::before(redis.address());
         let limits = Settings {
             open_max: Duration::from_secs(1),
             ..Settings::new(3, Duration::from_millis(500))
         };
-        let standing = Arc::new(Standing::new(Breaker::new("redis", limits, Arc::new(|_| {}))));
+        let standing = Standing::new(Breaker::new("redis", limits, Arc::new(|_| {})));
+        let standing = Arc::new(kind(standing));
         let tier = Self::tier(&proxy, &standing);
         Self { address: redis.address(), server: Some(redis), proxy, tier, standing }
     }

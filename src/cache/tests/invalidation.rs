@@ -117,6 +117,7 @@ async fn rows_are_hit_where_they_lie() {
         let source = Source::open(Brings::Bodies);
         stage.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
         stage.stores("spared", Arc::new(tagged("old", &["product:2"]))).await;
+        stage.client.tables().database.as_ref().unwrap().flush().await;
         let cleared = invalidate(&stage, text, Mode::Hard).await;
         assert_eq!((cleared.memory, cleared.database), (0, rows), "{text}");
         assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream, "{text}");

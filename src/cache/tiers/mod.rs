@@ -38,7 +38,7 @@ impl Tier {
 /// Why a tier has no answer although it might hold one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TierError {
-    /// Its breaker is open: it was not asked.
+    /// It was not asked: its breaker is open, or it is not known yet which of its entries are invalid.
     Avoided,
     /// It did not answer in time.
     TooLate,
@@ -51,7 +51,7 @@ pub enum TierError {
 impl fmt::Display for TierError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Avoided => f.write_str("breaker is open"),
+            Self::Avoided => f.write_str("not asked"),
             Self::TooLate => f.write_str("no answer in time"),
             Self::Failed(cause) | Self::Refused(cause) => f.write_str(cause),
         }

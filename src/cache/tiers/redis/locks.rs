@@ -41,7 +41,7 @@ impl RedisTier {
         for key in keys {
             commands.cmd("SET").arg(names::lock(key)).arg(token).arg("NX").arg("PX").arg(life);
         }
-        let held: Vec<Option<String>> = self.exchange.many(commands, Effect::Adds).await?;
+        let held: Vec<Option<String>> = self.exchange.many(commands, Effect::Claims).await?;
         Ok(held.into_iter().map(|answer| answer.is_some()).collect())
     }
 
@@ -74,7 +74,7 @@ impl RedisTier {
             command.arg(names::entry(key));
         }
         name_locks(&mut command, keys);
-        let mut found: Vec<Option<Bytes>> = self.exchange.one(command, Effect::Reads).await?;
+        let mut found: Vec<Option<Bytes>> = self.read(command).await?;
         let locks = found.split_off(keys.len().min(found.len()));
         Ok(found.into_iter().zip(locks.into_iter().map(|lock| lock.is_some())).collect())
     }

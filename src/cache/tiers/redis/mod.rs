@@ -3,34 +3,36 @@
 //! Owns: what is asked of Redis for cached entries; `exchange` bounds every command by [`TIMEOUT`],
 //! `standing` keeps a broken Redis out of the way and knows one that refuses writes, `locks` makes
 //! one flight of those of several instances, `journal` carries invalidations, `replay` brings what
-//! Redis missed. Refuses: to wait. Each HTTP worker has its own connections (a connection lives on
+//! Redis missed, `newer` keeps it from taking the place of what is newer. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
 //! the runtime that made it), all share the standing. A key that holds something else is a miss; it
 //! is overwritten by the next store.
 
 mod exchange;
 mod journal;
+mod line;
 mod locks;
 mod names;
+mod newer;
 mod replay;
 mod standing;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use deadpool_redis::redis::{self, Cmd, Pipeline};
+use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline};
 
 use super::TierError;
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 use exchange::Exchange;
 pub use exchange::TIMEOUT;
 pub use journal::Page;
 pub use replay::{Replayed, replay};
 use standing::Effect;
-pub use standing::Standing;
+pub use standing::{HEARD_FOR, Standing};
 
 /// Longest time of a clean-up that walks the keys.
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +67,8 @@ impl RedisTier {
     /// The stored bytes under each of `keys`, in their order, in one round trip.
     ///
     /// # Errors
-    /// Redis was avoided, too late, failed, or refused.
+    /// Redis was avoided (also while its invalidations are not known, see
+    /// [`Standing::read_once_heard`]), too late, failed, or refused.
     pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, TierError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -74,7 +77,26 @@ impl RedisTier {
         for key in keys {
             command.arg(names::entry(key));
         }
+        self.read(command).await
+    }
+
+    /// Reads entries, if what they are worth is known.
+    async fn read<T: FromRedisValue>(&self, command: Cmd) -> Result<T, TierError> {
+        if !self.is_heard() {
+            return Err(TierError::Avoided);
+        }
         self.exchange.one(command, Effect::Reads).await
+    }
+
+    /// The journal was read to its end, beginning then: entries may be read for a while.
+    pub fn heard(&self, began: Instant) {
+        self.exchange.standing().heard(began);
+    }
+
+    /// Whether the journal was read a moment ago, so that entries may be.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.exchange.standing().is_heard(clock::monotonic())
     }
 
     /// Stores `entry` until it is dead.
@@ -112,21 +134,13 @@ impl RedisTier {
         self.exchange.many(commands, Effect::Adds).await
     }
 
-    /// Drops `key`.
+    /// Drops each of `keys`, in one round trip; says how many of them were held.
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn remove(&self, key: &CacheKey) -> Result<(), TierError> {
-        self.remove_many(&[key]).await
-    }
-
-    /// Drops each of `keys`, in one round trip.
-    ///
-    /// # Errors
-    /// As [`RedisTier::get`].
-    pub async fn remove_many(&self, keys: &[&CacheKey]) -> Result<(), TierError> {
+    pub async fn remove_many(&self, keys: &[&CacheKey]) -> Result<u64, TierError> {
         if keys.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let mut command = redis::cmd("UNLINK");
         for key in keys {

@@ -1,8 +1,9 @@
 //! Bringing Redis what it missed, once it is back.
 //!
 //! Owns: the order (invalidations first, else an entry could be read before what makes it invalid;
-//! then entries, newest first, since they are the likeliest to be asked for) and the batches.
-//! Refuses: to insist. At the first failure it leaves the rest for the next time.
+//! then entries, newest first, since they are the likeliest to be asked for) and the batches. What
+//! another instance has stored since stays. Refuses: to insist. At the first failure, or when it takes
+//! long, it leaves the rest for the next time.
 
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use super::RedisTier;
 use crate::cache::arrears::{Arrears, Missed};
 use crate::cache::key::CacheKey;
 use crate::cache::tiers::TierError;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 /// Entries or invalidations brought in one round trip at most.
 const BATCH: usize = 64;
 /// Bytes of entries in one round trip, so that it ends in time on a slow wire.
 const BATCH_BYTES: usize = 512 * 1024;
+
+/// Begins no other batch after this: whoever replays has the journal to read, too.
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// What a replay did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +50,7 @@ async fn bring(
     now: Timestamp,
     replayed: &mut Replayed,
 ) -> Result<(), TierError> {
+    let until = clock::monotonic() + LONGEST;
     loop {
         let records = arrears.records(BATCH);
         let Some((last, _)) = records.last() else { break };
@@ -54,18 +59,19 @@ async fn bring(
         arrears.settle_records(*last);
         replayed.records = replayed.records.saturating_add(records.len());
     }
-    loop {
+    while clock::monotonic() < until {
         let batch = arrears.newest(BATCH, BATCH_BYTES);
         if batch.is_empty() {
-            return Ok(());
+            break;
         }
         let living = living(&batch, now);
-        tier.put_many(&living).await?;
+        tier.put_newer(&living).await?;
         let forgotten = arrears.settle(&batch);
         replayed.entries = replayed.entries.saturating_add(living.len());
         let forgotten: Vec<_> = forgotten.iter().collect();
         tier.remove_many(&forgotten).await?;
     }
+    Ok(())
 }
 
 /// Those that still have time to live, and how long.

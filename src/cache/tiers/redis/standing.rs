@@ -2,12 +2,18 @@
 //!
 //! Owns: the breaker, whether writes are refused, and what an answer says about both. A refusal
 //! (no memory, read-only, a wrong type under a key) comes from a Redis that is well: the breaker is
-//! not moved by it and reads go on. Refuses: to guess; a code it does not know counts as a failure.
+//! not moved by it and reads go on. And whether what Redis holds may be answered with: only while the
+//! invalidations of others are known. Refuses: to guess; a code it does not know counts as a failure.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::breaker::Breaker;
 use crate::cache::tiers::TierError;
+use crate::clock;
 
 /// What a command does, as far as its outcome tells something about later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +22,19 @@ pub(super) enum Effect {
     Reads,
     /// It only takes away: allowed without memory, refused when read-only.
     Drops,
-    /// It adds something.
+    /// It adds something; to do so twice does no harm.
     Adds,
+    /// It adds something if it is not there: a second time it would be refused by the first.
+    Claims,
     /// It adds something to learn whether that is possible; being refused is a sign of life.
     Probes,
+}
+
+impl Effect {
+    /// Whether a command whose answer was lost may be sent again.
+    pub(super) const fn may_be_repeated(self) -> bool {
+        !matches!(self, Self::Claims)
+    }
 }
 
 /// How a command failed.
@@ -27,6 +42,12 @@ pub(super) enum Effect {
 pub(super) enum Fault {
     /// No answer in time.
     TooLate,
+    /// No answer in time, because of this worker: its queue was too long, or it was held up.
+    OwnDelay,
+    /// It was not asked after all: meanwhile others found that it is to be avoided.
+    NotAsked,
+    /// The connection broke, or what came over it has no sense.
+    Broken(String),
     /// Redis, or the way to it, is not well.
     Failed(String),
     /// Redis is well and takes no writes.
@@ -57,9 +78,9 @@ impl Fault {
     /// Of several error answers the one that says most about Redis.
     pub(super) const fn weight(&self) -> u8 {
         match self {
-            Self::TooLate | Self::Failed(_) => 2,
+            Self::TooLate | Self::Broken(_) | Self::Failed(_) => 2,
             Self::NoWrites(_) => 1,
-            Self::Refused(_) => 0,
+            Self::OwnDelay | Self::NotAsked | Self::Refused(_) => 0,
         }
     }
 
@@ -67,8 +88,9 @@ impl Fault {
     pub(super) const fn health<T>(outcome: &Result<T, Self>, effect: Effect) -> Option<bool> {
         match (outcome, effect) {
             (Ok(_), _) | (Err(Self::NoWrites(_) | Self::Refused(_)), Effect::Probes) => Some(true),
-            (Err(Self::NoWrites(_) | Self::Refused(_)), _) => None,
-            (Err(Self::TooLate | Self::Failed(_)), _) => Some(false),
+            (Err(Self::NoWrites(_) | Self::Refused(_)), _)
+            | (Err(Self::OwnDelay | Self::NotAsked), _) => None,
+            (Err(Self::TooLate | Self::Broken(_) | Self::Failed(_)), _) => Some(false),
         }
     }
 }
@@ -76,11 +98,25 @@ impl Fault {
 impl From<Fault> for TierError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::TooLate => Self::TooLate,
-            Fault::Failed(cause) => Self::Failed(cause),
+            Fault::TooLate | Fault::OwnDelay => Self::TooLate,
+            Fault::NotAsked => Self::Avoided,
+            Fault::Broken(cause) | Fault::Failed(cause) => Self::Failed(cause),
             Fault::NoWrites(cause) | Fault::Refused(cause) => Self::Refused(cause),
         }
     }
+}
+
+/// How long entries are read from Redis after its journal of invalidations was: an invalidation is in
+/// force everywhere within this.
+pub const HEARD_FOR: Duration = Duration::from_secs(1);
+
+/// Whether the journal of invalidations has to be read before entries are.
+#[derive(Debug)]
+enum Hearing {
+    /// Nobody reads it here.
+    NotNeeded,
+    /// When the last reading to its end began, if there was one.
+    Since(Option<Instant>),
 }
 
 /// The standing of one Redis, older than any worker's way to it.
@@ -88,13 +124,55 @@ impl From<Fault> for TierError {
 pub struct Standing {
     breaker: Breaker,
     refuses_writes: AtomicBool,
+    hearing: Mutex<Hearing>,
+    news: Notify,
 }
 
 impl Standing {
     /// Nothing bad is known yet.
     #[must_use]
     pub const fn new(breaker: Breaker) -> Self {
-        Self { breaker, refuses_writes: AtomicBool::new(false) }
+        let hearing = Mutex::new(Hearing::NotNeeded);
+        let (refuses_writes, news) = (AtomicBool::new(false), Notify::const_new());
+        Self { breaker, refuses_writes, hearing, news }
+    }
+
+    /// The same, but entries are read only while its journal has been read a moment ago: not after
+    /// the start, and not when Redis was away, until it has been read to its end.
+    #[must_use]
+    pub fn read_once_heard(self) -> Self {
+        Self { hearing: Mutex::new(Hearing::Since(None)), ..self }
+    }
+
+    /// Its journal was read to its end; what was written before `began` is known.
+    pub(super) fn heard(&self, began: Instant) {
+        if let Hearing::Since(last) = &mut *self.hearing() {
+            *last = (*last).max(Some(began));
+        }
+        self.news.notify_waiters();
+    }
+
+    /// Waits until its journal has been read, for `limit` at most.
+    pub async fn until_heard(&self, limit: Duration) {
+        let news = self.news.notified();
+        if !self.is_heard(clock::monotonic()) {
+            // Who goes on without reads nothing from it until then.
+            drop(tokio::time::timeout(limit, news).await);
+        }
+    }
+
+    /// Whether the invalidations of others are known, all but the last moment's.
+    pub(super) fn is_heard(&self, now: Instant) -> bool {
+        match &*self.hearing() {
+            Hearing::NotNeeded => true,
+            Hearing::Since(last) => {
+                last.is_some_and(|began| now.saturating_duration_since(began) < HEARD_FOR)
+            }
+        }
+    }
+
+    fn hearing(&self) -> MutexGuard<'_, Hearing> {
+        self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What keeps a Redis that is not well out of the way.
@@ -112,8 +190,11 @@ impl Standing {
     /// Learns from an outcome whether writes are taken.
     pub(super) fn learn<T>(&self, outcome: &Result<T, Fault>, effect: Effect) {
         let refuses = match (outcome, effect) {
-            (Ok(_), Effect::Adds | Effect::Probes) => false,
-            (Err(Fault::NoWrites(_)), Effect::Adds | Effect::Drops | Effect::Probes) => true,
+            (Ok(_), Effect::Adds | Effect::Claims | Effect::Probes) => false,
+            (
+                Err(Fault::NoWrites(_)),
+                Effect::Adds | Effect::Claims | Effect::Drops | Effect::Probes,
+            ) => true,
             (Ok(_) | Err(_), _) => return,
         };
         self.refuses_writes.store(refuses, Ordering::Relaxed);
@@ -121,70 +202,5 @@ impl Standing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::breaker::Settings;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    const EFFECTS: [Effect; 4] = [Effect::Reads, Effect::Drops, Effect::Adds, Effect::Probes];
-
-    fn standing() -> Standing {
-        let settings = Settings::new(3, Duration::from_secs(1));
-        Standing::new(Breaker::new("redis", settings, Arc::new(|_| {})))
-    }
-
-    fn failed(code: &str) -> Result<(), Fault> {
-        Err(Fault::of(code, "told"))
-    }
-
-    #[test]
-    fn a_refusal_says_nothing_about_health_and_a_failure_does() {
-        for code in NO_WRITES.iter().chain(&THIS_COMMAND) {
-            for effect in [Effect::Reads, Effect::Drops, Effect::Adds] {
-                assert_eq!(Fault::health(&failed(code), effect), None, "{code}");
-            }
-            assert_eq!(Fault::health(&failed(code), Effect::Probes), Some(true), "{code}");
-        }
-        for code in ["LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "BUSY", "NOAUTH", "ERR"] {
-            for effect in EFFECTS {
-                assert_eq!(Fault::health(&failed(code), effect), Some(false), "{code}");
-            }
-        }
-        assert_eq!(Fault::health::<()>(&Err(Fault::TooLate), Effect::Adds), Some(false));
-        assert_eq!(Fault::health(&Ok(()), Effect::Reads), Some(true));
-    }
-
-    #[test]
-    fn a_command_redis_is_too_old_for_is_refused_and_no_failure() {
-        let told = Fault::of("ERR", "unknown command 'XADD', with args beginning with: 'x'");
-        assert!(matches!(told, Fault::Refused(_)), "{told:?}");
-    }
-
-    #[test]
-    fn refused_writes_are_remembered_until_one_is_taken() {
-        let standing = standing();
-        for code in NO_WRITES {
-            for effect in [Effect::Drops, Effect::Adds, Effect::Probes] {
-                standing.learn(&failed(code), effect);
-                assert!(standing.refuses_writes(), "{code}");
-                // None of these shows that anything can be added again.
-                standing.learn(&Ok(()), Effect::Reads);
-                standing.learn(&Ok(()), Effect::Drops);
-                standing.learn::<()>(&Err(Fault::TooLate), Effect::Adds);
-                standing.learn(&failed("WRONGTYPE"), Effect::Adds);
-                assert!(standing.refuses_writes(), "{code}");
-                standing.learn(&Ok(()), Effect::Adds);
-                assert!(!standing.refuses_writes());
-            }
-        }
-    }
-
-    #[test]
-    fn a_refused_read_or_a_failed_write_is_no_refused_write() {
-        let standing = standing();
-        standing.learn(&failed("NOPERM"), Effect::Reads);
-        standing.learn(&failed("LOADING"), Effect::Adds);
-        assert!(!standing.refuses_writes());
-    }
-}
+#[path = "standing_tests.rs"]
+mod tests;
