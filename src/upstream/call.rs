@@ -34,7 +34,9 @@ pub(super) async fn run(
         "request_id" => Arc::clone(&call.request_id), "method" => call.request.method));
     let mut attempt = 1;
     loop {
+        let trial = tables.may_ask(call.request.method, clock::monotonic())?;
         let outcome = attempt_once(tables, transport, call, attempt, &log).await?;
+        tables.learned(trial, &outcome, clock::monotonic(), clock::now());
         let failure = match settle(outcome) {
             Ok(reply) => return Ok(reply),
             Err(unsettled) => unsettled,
@@ -84,7 +86,7 @@ fn unavailable(reason: String) -> Failure {
 
 fn rejected(blame: Blame, reason: &str) -> Failure {
     let whose = match blame {
-        Blame::Configuration => "our configuration",
+        Blame::Configuration(_) => "our configuration",
         Blame::Caller => "the request",
         Blame::Capability => "the account's permissions",
     };

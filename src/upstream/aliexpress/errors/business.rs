@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::super::super::Outcome;
-use super::super::super::outcome::Blame;
+use super::super::super::outcome::{Blame, Misconfiguration};
 use super::{Class, bounded, text_of};
 
 /// The part of an answer that holds `resp_code` and `result`, if there is one.
@@ -71,7 +71,8 @@ pub fn interpret(body: &Value) -> Outcome<Value> {
 #[must_use]
 pub fn classify(code: &str) -> Class {
     match code.parse::<u64>() {
-        Ok(401 | 4001) => Class::Permanent(Blame::Configuration),
+        Ok(401) => Class::Permanent(Blame::Configuration(Misconfiguration::Account)),
+        Ok(4001) => Class::Permanent(Blame::Configuration(Misconfiguration::TrackingId)),
         Ok(404) => Class::Transient,
         Ok(400..=499 | 4000..=4999) => Class::Permanent(Blame::Caller),
         Ok(_) | Err(_) => Class::Transient,

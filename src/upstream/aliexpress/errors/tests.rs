@@ -8,9 +8,16 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::upstream::Misconfiguration;
 
 const METHOD: &str = "aliexpress.affiliate.product.query";
 const ROOT: &str = "aliexpress_affiliate_product_query_response";
+
+const APP_KEY: Want = Want::Wrong(Misconfiguration::AppKey);
+const SIGNATURE: Want = Want::Wrong(Misconfiguration::Signature);
+const GATEWAY: Want = Want::Wrong(Misconfiguration::Gateway);
+const TRACKING_ID: Want = Want::Wrong(Misconfiguration::TrackingId);
+const ACCOUNT: Want = Want::Wrong(Misconfiguration::Account);
 
 /// An expectation that fits in a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,7 +25,7 @@ enum Want {
     Ok,
     Empty,
     Throttled(Option<u64>),
-    Configuration,
+    Wrong(Misconfiguration),
     Capability,
     Caller,
     Timestamp,
@@ -35,7 +42,7 @@ fn seen(reading: &Reading) -> Want {
             Want::Throttled(wait.as_ref().map(Duration::as_secs))
         }
         Reading::Decided(Outcome::Permanent { blame, .. }) => match blame {
-            Blame::Configuration => Want::Configuration,
+            Blame::Configuration(what) => Want::Wrong(*what),
             Blame::Capability => Want::Capability,
             Blame::Caller => Want::Caller,
         },
@@ -87,11 +94,11 @@ fn every_code_of_the_gateways_table() {
         ("7", Want::Throttled(None)),
         ("8", Want::Throttled(None)),
         ("901", Want::Throttled(None)),
-        ("IncompleteSignature", Want::Configuration),
-        ("25", Want::Configuration),
-        ("InvalidAppKey", Want::Configuration),
-        ("29", Want::Configuration),
-        ("InvalidApiPath", Want::Configuration),
+        ("IncompleteSignature", SIGNATURE),
+        ("25", SIGNATURE),
+        ("InvalidAppKey", APP_KEY),
+        ("29", APP_KEY),
+        ("InvalidApiPath", GATEWAY),
         ("IllegalTimestamp", Want::Timestamp),
         ("InvalidTimestamp", Want::Timestamp),
         ("30", Want::Timestamp),
@@ -136,8 +143,8 @@ fn every_sub_code_of_the_gateways_table() {
         ("isv.flow-limit-exceeded", Want::Throttled(None)),
         ("isp.flow-limit", Want::Throttled(None)),
         ("HTTP_INVOKE_LIMITED", Want::Throttled(None)),
-        ("isv.invalid-signature", Want::Configuration),
-        ("isv.invalid-appkey", Want::Configuration),
+        ("isv.invalid-signature", SIGNATURE),
+        ("isv.invalid-appkey", APP_KEY),
         ("isv.permission-deny", Want::Capability),
         ("isp.remote-service-error", Want::Transient),
         ("isp.unknown-error", Want::Transient),
@@ -175,7 +182,7 @@ fn the_type_decides_when_code_and_sub_code_are_unknown() {
 
 #[test]
 fn the_business_code_decides_when_the_gateways_fields_do_not() {
-    for (code, want) in [(405, Want::Empty), (401, Want::Configuration), (404, Want::Transient)] {
+    for (code, want) in [(405, Want::Empty), (401, ACCOUNT), (404, Want::Transient)] {
         let body = json!({"resp_result": {"resp_code": code}});
         let nested = json!({"error_response": {"code": "SomethingNew"}, ROOT: body});
         let beside = json!({"code": "SomethingNew", "msg": "m", ROOT: body});
@@ -222,9 +229,9 @@ fn a_text_never_decides_the_class() {
 fn every_business_code() {
     for (code, want) in [
         (405, Want::Empty),
-        (401, Want::Configuration),
+        (401, ACCOUNT),
         (404, Want::Transient),
-        (4001, Want::Configuration),
+        (4001, TRACKING_ID),
         // Not in the table: the request's family, and the rest.
         (400, Want::Caller),
         (402, Want::Caller),
@@ -324,17 +331,17 @@ fn the_transport_layer() {
         (504, JSON, b"{\"x\":", Want::Transient),
         (403, JSON, throttled, Want::Throttled(None)),
         // Moved.
-        (200, HTML, PAGE, Want::Configuration),
-        (200, JSON, PAGE, Want::Configuration),
-        (200, HTML, b"\n <HTML>", Want::Configuration),
-        (200, HTML, b"<p>hello", Want::Configuration),
-        (200, HTML, OFFLINE, Want::Configuration),
-        (503, HTML, OFFLINE, Want::Configuration),
-        (200, "text/plain", b"This API Has Been Offline.", Want::Configuration),
-        (301, HTML, PAGE, Want::Configuration),
-        (302, HTML, b"", Want::Configuration),
-        (308, HTML, b"", Want::Configuration),
-        (410, HTML, b"", Want::Configuration),
+        (200, HTML, PAGE, GATEWAY),
+        (200, JSON, PAGE, GATEWAY),
+        (200, HTML, b"\n <HTML>", GATEWAY),
+        (200, HTML, b"<p>hello", GATEWAY),
+        (200, HTML, OFFLINE, GATEWAY),
+        (503, HTML, OFFLINE, GATEWAY),
+        (200, "text/plain", b"This API Has Been Offline.", GATEWAY),
+        (301, HTML, PAGE, GATEWAY),
+        (302, HTML, b"", GATEWAY),
+        (308, HTML, b"", GATEWAY),
+        (410, HTML, b"", GATEWAY),
         // Garbled.
         (200, JSON, b"", Want::Bad),
         (200, HTML, b"", Want::Bad),
@@ -355,7 +362,7 @@ fn the_transport_layer() {
 fn a_gateway_error_that_says_offline_means_moved() {
     let fields =
         json!({"code": "SomethingNew", "type": "SYSTEM", "msg": "The API has been offline"});
-    assert_eq!(read_error(fields), Want::Configuration);
+    assert_eq!(read_error(fields), GATEWAY);
     // A code of the table decides before any text.
     assert_eq!(read_error(json!({"code": "10", "msg": "has been offline"})), Want::Transient);
 }
