@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::super::Outcome;
 use super::super::super::outcome::{Blame, Misconfiguration};
+use super::super::wire::{Contents, contents, read};
 use super::{Class, bounded, text_of};
 
 /// The part of an answer that holds `resp_code` and `result`, if there is one.
@@ -43,15 +44,15 @@ fn within(value: &Value) -> Option<&Value> {
     }
 }
 
-/// What a method's answer means. The `Ok` value is its `result`.
+/// What the answer of `method` means. The `Ok` value is its `result`, with the method's list in it.
 #[must_use]
-pub fn interpret(body: &Value) -> Outcome<Value> {
-    let code = text_of(body.get("resp_code"));
+pub fn interpret(method: &str, body: &Value) -> Outcome<Value> {
+    let code = code_of(body.get("resp_code"));
     let reason = || reason(body, code.as_deref());
     // Any field may be missing: a result without a code is a result, as 200 would say.
     match code.as_deref().unwrap_or("200") {
         "200" => match body.get("result").filter(|result| has_content(result)) {
-            Some(result) => Outcome::Ok(result.clone()),
+            Some(result) => of_result(method, result, &reason()),
             None => Outcome::BadResponse { reason: format!("{}, but no result", reason()) },
         },
         "405" => Outcome::Empty,
@@ -61,6 +62,21 @@ pub fn interpret(body: &Value) -> Outcome<Value> {
             Class::Transient | Class::IllegalTimestamp => Outcome::Transient { reason: reason() },
         },
     }
+}
+
+/// An answer that lost its list states nothing; one whose list is empty says that there is nothing.
+fn of_result(method: &str, result: &Value, reason: &str) -> Outcome<Value> {
+    match contents(method, result) {
+        Contents::Records | Contents::Nothing => Outcome::Ok(result.clone()),
+        Contents::Hollow(why) => {
+            Outcome::BadResponse { reason: bounded(&format!("{reason}, but {why}")) }
+        }
+    }
+}
+
+/// A code in any spelling of a whole number, or as the text it is.
+fn code_of(value: Option<&Value>) -> Option<String> {
+    value.and_then(read::whole).map(|code| code.to_string()).or_else(|| text_of(value))
 }
 
 /// What a `resp_code` other than 200 and 405 means.

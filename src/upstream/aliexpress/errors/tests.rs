@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::wire;
 use super::*;
 use crate::clock::Timestamp;
 use crate::upstream::Misconfiguration;
@@ -193,7 +194,8 @@ fn the_business_code_decides_when_the_gateways_fields_do_not() {
 
 #[test]
 fn a_known_gateway_error_beside_an_answer_is_an_error() {
-    let body = json!({"resp_result": {"resp_code": 200, "result": {"x": 1}}});
+    let body =
+        json!({"resp_result": {"resp_code": 200, "result": {"products": [{"product_id": 1}]}}});
     let root =
         json!({"code": "ApiCallLimit", "message": "this ban will last 3 seconds", ROOT: body});
     assert_eq!(seen(&read(&root)), Want::Throttled(Some(3)));
@@ -285,6 +287,25 @@ fn a_success_with_nothing_in_it_is_a_bad_response() {
 }
 
 #[test]
+fn a_success_without_its_list_is_a_bad_response() {
+    for result in [
+        json!({"x": 1}),
+        json!({"current_page_no": 1, "total_record_count": 12}),
+        json!({"products": {"product": []}, "total_record_count": 12}),
+        json!({"products": {"product": null}}),
+        json!({"products": {"product": [{"product_title": "of no id"}]}}),
+        json!({"categories": {"category": [{"category_id": 7}]}}),
+    ] {
+        let body = json!({ROOT: {"resp_result": {"resp_code": 200, "result": result}}});
+        assert_eq!(seen(&read(&body)), Want::Bad, "{body}");
+    }
+    // Nothing was found, as some say it.
+    let none = json!({"products": {"product": []}, "total_record_count": 0});
+    let body = json!({ROOT: {"resp_result": {"resp_code": 200.0, "result": none}}});
+    assert_eq!(read(&body), Reading::Decided(Outcome::Ok(none)));
+}
+
+#[test]
 fn json_that_is_no_answer_is_a_bad_response() {
     for root in [
         json!(null),
@@ -314,7 +335,9 @@ fn the_transport_layer() {
     const HTML: &str = "text/html; charset=utf-8";
     const PAGE: &[u8] = b"<!DOCTYPE html><html><body>Bad Gateway</body></html>";
     const OFFLINE: &[u8] = b"<html>This service has been offline since 2023</html>";
-    let success = json!({"resp_result": {"resp_code": 200, "result": {"x": 1}}}).to_string();
+    let success =
+        json!({"resp_result": {"resp_code": 200, "result": {"products": [{"product_id": 1}]}}})
+            .to_string();
     let success = success.as_bytes();
     let throttled = br#"{"error_response":{"code":"ApiCallLimit"}}"#.as_slice();
     let rows: &[(u16, &str, &[u8], Want)] = &[
@@ -421,8 +444,7 @@ proptest! {
         let answer = raw(status, "application/json", root.to_string().as_bytes());
         if let Reading::Decided(Outcome::Ok(result)) = interpret(METHOD, &answer) {
             prop_assert!((200..300).contains(&status));
-            prop_assert!(result.as_object().is_some_and(|fields| !fields.is_empty())
-                || result.as_array().is_some_and(|items| !items.is_empty()));
+            prop_assert!(!matches!(wire::contents(METHOD, &result), wire::Contents::Hollow(_)));
         }
     }
 
