@@ -36,6 +36,7 @@ pub(super) async fn run(
     loop {
         let trial = tables.may_ask(call.request.method, clock::monotonic())?;
         let outcome = attempt_once(tables, transport, call, attempt, &log).await?;
+        let outcome = believed(tables, transport, call, attempt, outcome, &log).await;
         tables.learned(trial, &outcome, clock::monotonic(), clock::now());
         let failure = match settle(outcome) {
             Ok(reply) => return Ok(reply),
@@ -110,6 +111,30 @@ fn wait_before_retry(
     match retry::decide(&tables.retry, attempt, outcome, chance, now, call.deadline) {
         Retry::After(wait) => tables.budget.try_retry(now).then_some(wait),
         Retry::Stop(_) => None,
+    }
+}
+
+/// An outcome that may mean something else is checked by a question, if there is a retry for it.
+async fn believed(
+    tables: &UpstreamTables,
+    transport: &Transport,
+    call: &Call,
+    attempt: u32,
+    outcome: Outcome<Value>,
+    log: &Logger,
+) -> Outcome<Value> {
+    let Some(request) = tables.protocol.doubt(&call.request, &outcome) else { return outcome };
+    if !tables.budget.try_retry(clock::monotonic()) {
+        return outcome;
+    }
+    tables.metrics.retried();
+    let request_id = Arc::clone(&call.request_id);
+    let Call { deadline, retry, priority, .. } = *call;
+    let question = Call { request, deadline, retry, priority, request_id };
+    let told = attempt_once(tables, transport, &question, attempt.saturating_add(1), log).await;
+    match told {
+        Ok(told) => tables.protocol.resolve(&question.request, outcome, &told),
+        Err(_) => outcome,
     }
 }
 

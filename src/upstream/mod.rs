@@ -93,6 +93,21 @@ pub trait Protocol: Send + Sync + 'static {
     /// Says what an answer means. Never panics, whatever the bytes are.
     fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value>;
 
+    /// The question to ask before `outcome` is believed; `None`: it can be believed as it is.
+    fn doubt(&self, _request: &Request, _outcome: &Outcome<Value>) -> Option<Request> {
+        None
+    }
+
+    /// What a doubted `outcome` means, now that the `question` was answered with `told`.
+    fn resolve(
+        &self,
+        _question: &Request,
+        outcome: Outcome<Value>,
+        _told: &Outcome<Value>,
+    ) -> Outcome<Value> {
+        outcome
+    }
+
     /// What an operator has to do about a fault of the configuration, naming the setting.
     fn advice(&self, what: Misconfiguration) -> &'static str {
         what.as_str()

@@ -119,3 +119,34 @@ fn what_is_kept_is_served_meanwhile_and_says_so() {
     assert_eq!(kept.json()["metadata"]["degraded"], json!(["upstream_configuration"]));
     assert_eq!(stand.upstream.calls(), 2);
 }
+
+const LINK: &str = "/api/affiliate/link?url=https://www.aliexpress.com/item/1005000000000001.html";
+
+#[test]
+fn a_tracking_id_nobody_knows_is_found_out_although_the_upstream_does_not_say() {
+    for first in [search(1), LINK.to_owned(), "/api/products/hot".to_owned()] {
+        let stand = Stand::with(&[("ALIEXPRESS_TRACKING_ID", "nobody-knows-it")]);
+        refused(&stand.get(&first), 502, "upstream_rejected");
+        assert_eq!(stand.upstream.calls(), 2, "{first} and the question about it");
+        for number in 2..20 {
+            refused(&stand.get(&search(number)), 502, "upstream_rejected");
+        }
+        assert!(stand.upstream.calls() <= 3, "each method learns it once: {first}");
+        let problem = problems(&stand).swap_remove(0);
+        assert_eq!(problem["fault"], "tracking_id");
+        let advice = problem["advice"].as_str().expect("advice");
+        assert!(advice.contains("ALIEXPRESS_TRACKING_ID"), "{advice}");
+        // What needs no tracking id works as ever.
+        data(&stand.get("/api/categories"));
+    }
+}
+
+#[test]
+fn a_tracking_id_that_is_known_is_not_doubted_twice() {
+    let stand = Stand::start();
+    // The upstream says so: no doubt.
+    data(&stand.get("/api/products/search?keywords=zzzzqqqq"));
+    assert_eq!(stand.upstream.calls(), 1);
+    data(&stand.get(&search(1)));
+    assert_eq!(stand.upstream.calls(), 2);
+}

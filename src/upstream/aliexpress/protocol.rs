@@ -1,7 +1,8 @@
 //! AliExpress as a [`Protocol`]: system parameters, signature, form body; and the error table
 //! applied to what comes back.
 //!
-//! Owns: the account's key and secret, the gateway's address, and what was learned of its clock.
+//! Owns: the account's key and secret, the gateway's address, and what was learned of its clock and
+//! of the tracking id.
 //! Refuses: to sign one set of parameters and send another; both are made from one map. When the
 //! gateway is down nothing happens here: nothing here does any I/O.
 
@@ -14,6 +15,7 @@ use url::form_urlencoded;
 use super::clock_drift::ClockDrift;
 use super::errors::{self, Reading};
 use super::signature::{self, SignMethod, Style};
+use super::tracking::Tracking;
 use crate::clock::Timestamp;
 use crate::config::{Credentials, Secret};
 use crate::upstream::outcome::{Blame, Misconfiguration};
@@ -30,6 +32,7 @@ pub struct AliExpress {
     gateway_url: String,
     sign_method: SignMethod,
     drift: ClockDrift,
+    tracking: Tracking,
 }
 
 impl AliExpress {
@@ -42,6 +45,7 @@ impl AliExpress {
             gateway_url: gateway_url.into(),
             sign_method: SignMethod::default(),
             drift: ClockDrift::default(),
+            tracking: Tracking::default(),
         }
     }
 
@@ -97,7 +101,20 @@ impl Protocol for AliExpress {
         if matches!(outcome, Outcome::Ok(_) | Outcome::Empty) {
             self.drift.accepted(answer.sent_at);
         }
-        outcome
+        self.tracking.judge(request, outcome)
+    }
+
+    fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
+        self.tracking.doubt(request, outcome)
+    }
+
+    fn resolve(
+        &self,
+        question: &Request,
+        outcome: Outcome<Value>,
+        told: &Outcome<Value>,
+    ) -> Outcome<Value> {
+        self.tracking.resolve(question, outcome, told)
     }
 
     fn advice(&self, what: Misconfiguration) -> &'static str {
