@@ -86,7 +86,7 @@ async fn a_hang_is_cut_by_the_attempt_and_by_the_deadline() {
 }
 
 /// An upstream of raw bytes: reads a request, then lets `answer` write what it likes.
-fn raw(
+pub(crate) fn raw(
     answer: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -82,7 +82,13 @@ impl Tracking {
         let is_wrong = match told {
             Outcome::Ok(result) if with_id => is_silent(question.method, result),
             Outcome::Ok(result) => contents(question.method, result) == Contents::Records,
-            told => told.misconfiguration() == Some(Misconfiguration::TrackingId),
+            Outcome::Empty
+            | Outcome::Throttled { .. }
+            | Outcome::Transient { .. }
+            | Outcome::Permanent { .. }
+            | Outcome::BadResponse { .. } => {
+                told.misconfiguration() == Some(Misconfiguration::TrackingId)
+            }
         };
         if !is_wrong {
             return outcome;
@@ -132,7 +138,8 @@ mod tests {
     }
 
     fn some() -> Outcome<Value> {
-        Outcome::Ok(json!({"products": [{"product_id": 1}]}))
+        let product = json!({"product_id": 1, "product_title": "A kettle", "sale_price": "1"});
+        Outcome::Ok(json!({"products": [product]}))
     }
 
     fn none() -> Outcome<Value> {

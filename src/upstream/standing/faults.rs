@@ -127,19 +127,17 @@ impl Faults {
         now: Instant,
         wall: Timestamp,
     ) -> Change {
-        match (outcome, outcome.misconfiguration()) {
-            (Outcome::Permanent { reason, .. }, Some(what)) => {
-                let fault = Fault {
-                    what,
-                    reason: reason.clone(),
-                    since: wall,
-                    refusals: 1,
-                    next_try: now + pause(1),
-                };
+        let what = outcome.misconfiguration();
+        match outcome {
+            Outcome::Ok(_) | Outcome::Empty => Change { begun: None, ended: self.end(method) },
+            Outcome::Permanent { reason, .. } => what.map_or_else(Change::default, |what| {
+                let (reason, next_try) = (reason.clone(), now + pause(1));
+                let fault = Fault { what, reason, since: wall, refusals: 1, next_try };
                 self.stand(method, lease, fault, now)
+            }),
+            Outcome::Throttled { .. } | Outcome::Transient { .. } | Outcome::BadResponse { .. } => {
+                Change::default()
             }
-            (Outcome::Ok(_) | Outcome::Empty, _) => Change { begun: None, ended: self.end(method) },
-            _ => Change::default(),
         }
     }
 

@@ -34,6 +34,11 @@ enum Want {
     Bad,
 }
 
+/// The least that is a product.
+fn kettle() -> Value {
+    json!({"product_id": 3_256_812_497_109_248_u64, "product_title": "A kettle", "sale_price": "1"})
+}
+
 fn seen(reading: &Reading) -> Want {
     match reading {
         Reading::IllegalTimestamp { .. } => Want::Timestamp,
@@ -194,8 +199,7 @@ fn the_business_code_decides_when_the_gateways_fields_do_not() {
 
 #[test]
 fn a_known_gateway_error_beside_an_answer_is_an_error() {
-    let body =
-        json!({"resp_result": {"resp_code": 200, "result": {"products": [{"product_id": 1}]}}});
+    let body = json!({"resp_result": {"resp_code": 200, "result": {"products": [kettle()]}}});
     let root =
         json!({"code": "ApiCallLimit", "message": "this ban will last 3 seconds", ROOT: body});
     assert_eq!(seen(&read(&root)), Want::Throttled(Some(3)));
@@ -253,7 +257,7 @@ fn every_business_code() {
 
 #[test]
 fn every_shape_of_a_success() {
-    let result = json!({"products": {"product": [{"product_id": 3_256_812_497_109_248_u64}]}});
+    let result = json!({"products": {"product": [kettle()]}});
     let inner = json!({"resp_code": 200, "resp_msg": "Call succeeds", "result": result});
     let text_code = json!({"resp_code": "200", "result": result});
     let no_code = json!({"result": result});
@@ -293,7 +297,8 @@ fn a_success_without_its_list_is_a_bad_response() {
         json!({"current_page_no": 1, "total_record_count": 12}),
         json!({"products": {"product": []}, "total_record_count": 12}),
         json!({"products": {"product": null}}),
-        json!({"products": {"product": [{"product_title": "of no id"}]}}),
+        json!({"products": {"product": [{"product_title": "of no id", "sale_price": "1"}]}}),
+        json!({"products": {"product": [{"product_id": 7, "product_title": "of no price"}]}}),
         json!({"categories": {"category": [{"category_id": 7}]}}),
     ] {
         let body = json!({ROOT: {"resp_result": {"resp_code": 200, "result": result}}});
@@ -336,8 +341,7 @@ fn the_transport_layer() {
     const PAGE: &[u8] = b"<!DOCTYPE html><html><body>Bad Gateway</body></html>";
     const OFFLINE: &[u8] = b"<html>This service has been offline since 2023</html>";
     let success =
-        json!({"resp_result": {"resp_code": 200, "result": {"products": [{"product_id": 1}]}}})
-            .to_string();
+        json!({"resp_result": {"resp_code": 200, "result": {"products": [kettle()]}}}).to_string();
     let success = success.as_bytes();
     let throttled = br#"{"error_response":{"code":"ApiCallLimit"}}"#.as_slice();
     let rows: &[(u16, &str, &[u8], Want)] = &[

@@ -12,7 +12,7 @@ use crate::upstream::aliexpress::methods;
 /// What a `result` holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Contents {
-    /// At least one record that can be told from others.
+    /// At least one record that can be told from others, and used.
     Records,
     /// It says that there are none.
     Nothing,
@@ -20,29 +20,45 @@ pub enum Contents {
     Hollow(String),
 }
 
-/// Where a method's records lie, and what every one of them has.
+/// Where a method's records lie, and what makes one.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     outer: &'static str,
     inner: &'static str,
-    /// A number above 0, unless `by_text`.
-    name: &'static str,
-    by_text: bool,
+    is_record: fn(&Value) -> bool,
 }
 
-const PRODUCTS: Shape =
-    Shape { outer: "products", inner: "product", name: "product_id", by_text: false };
+const PRODUCTS: Shape = Shape { outer: "products", inner: "product", is_record: is_product };
 const LINKS: Shape = Shape {
     outer: "promotion_links",
     inner: "promotion_link",
-    name: "source_value",
-    by_text: true,
+    is_record: |item| read::text(item, "source_value").is_some(),
 };
-const CATEGORIES: Shape =
-    Shape { outer: "categories", inner: "category", name: "category_id", by_text: false };
-const ORDERS: Shape = Shape { outer: "orders", inner: "order", name: "order_id", by_text: false };
-const PROMOTIONS: Shape =
-    Shape { outer: "promos", inner: "promo", name: "promo_name", by_text: true };
+const CATEGORIES: Shape = Shape {
+    outer: "categories",
+    inner: "category",
+    is_record: |item| {
+        read::id(item, "category_id").is_some() && read::text(item, "category_name").is_some()
+    },
+};
+const ORDERS: Shape = Shape {
+    outer: "orders",
+    inner: "order",
+    is_record: |item| read::id(item, "order_id").is_some(),
+};
+const PROMOTIONS: Shape = Shape {
+    outer: "promos",
+    inner: "promo",
+    is_record: |item| read::text(item, "promo_name").is_some(),
+};
+
+/// What nobody can buy without; whatever else is missing is missing.
+fn is_product(item: &Value) -> bool {
+    let has = |name| read::text(item, name).is_some();
+    read::id(item, "product_id").is_some()
+        && has("product_title")
+        && (has("target_sale_price") || has("sale_price"))
+}
 
 const SHAPES: [(&str, Shape); 11] = [
     (methods::PRODUCT_QUERY, PRODUCTS),
@@ -68,12 +84,12 @@ pub fn contents(method: &str, result: &Value) -> Contents {
         return Contents::Records;
     };
     let items = read::list(result, shape.outer, shape.inner);
-    if items.iter().any(|item| shape.is_record(item)) {
+    if items.iter().any(|item| (shape.is_record)(item)) {
         return Contents::Records;
     }
     if !items.is_empty() {
         let count = items.len();
-        return Contents::Hollow(format!("none of {count} {} has a {}", shape.outer, shape.name));
+        return Contents::Hollow(format!("none of {count} {} can be read", shape.outer));
     }
     match COUNTS.iter().filter_map(|count| read::count(result, count)).max() {
         Some(promised) if promised > 0 && !is_past_the_end(result) => {
@@ -86,14 +102,6 @@ pub fn contents(method: &str, result: &Value) -> Contents {
 }
 
 impl Shape {
-    fn is_record(self, item: &Value) -> bool {
-        if self.by_text {
-            read::text(item, self.name).is_some()
-        } else {
-            read::id(item, self.name).is_some()
-        }
-    }
-
     /// Whether the list is there, be it empty, in any form that [`read::list`] reads.
     fn is_there(self, result: &Value) -> bool {
         if result.is_array() {
@@ -128,7 +136,9 @@ mod tests {
     fn every_method_has_its_list_in_every_form() {
         for method in methods::ALL {
             let (_, shape) = SHAPES.iter().find(|(known, _)| *known == method).expect(method);
-            let record = json!({shape.name: if shape.by_text { json!("x") } else { json!(7) }});
+            let record = json!({"product_id": 7, "product_title": "A kettle", "sale_price": 4.5,
+                "category_id": "7", "category_name": "Kettles", "order_id": 7,
+                "promo_name": "Deals", "source_value": "https://shop.test/"});
             for form in [
                 json!({shape.outer: {shape.inner: [record]}}),
                 json!({shape.outer: {shape.inner: record}}),
@@ -175,11 +185,16 @@ mod tests {
     #[test]
     fn an_id_that_lost_digits_is_none() {
         for id in ["18446744073709551616", "1.2e16", "-0", "0", "-7", "\"x\""] {
-            let text = format!("{{\"products\":{{\"product\":[{{\"product_id\":{id}}}]}}}}");
+            let product = format!(
+                "{{\"product_id\":{id},\"product_title\":\"A kettle\",\"sale_price\":\"4.50\"}}"
+            );
+            let text = format!("{{\"products\":{{\"product\":[{product}]}}}}");
             let result: Value = serde_json::from_str(&text).expect(id);
             assert!(is_hollow(methods::PRODUCT_QUERY, &result), "{id}");
         }
-        let result = json!({"products": [{"product_id": 9_007_199_254_740_993_u64}]});
+        let product = json!({"product_id": 9_007_199_254_740_993_u64,
+            "product_title": "A kettle", "target_sale_price": 4});
+        let result = json!({"products": [product]});
         assert_eq!(contents(methods::PRODUCT_QUERY, &result), Contents::Records);
     }
 
