@@ -81,8 +81,8 @@ fn good() -> String {
 fn forms() -> Vec<Sent> {
     let good = good();
     let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let latin =
-        [good[..good.len() / 2].as_bytes(), b"\xe9", good[good.len() / 2..].as_bytes()].concat();
+    let (head, tail) = good.split_at(good.find("copper").unwrap());
+    let latin = [head.as_bytes(), b"\xe9", tail.as_bytes()].concat();
     let with = |content_type, status, sent| Sent { content_type, status, ..sent };
     let web_page = "<!DOCTYPE html><html><body>Hello</body></html>";
     vec![

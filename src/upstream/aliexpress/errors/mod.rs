@@ -12,6 +12,9 @@
 //! empty one beside a count above zero ([`wire::contents`](super::wire::contents)). As a bad response it is tried again, counts against the upstream's
 //! health and lets a stale entry be served.
 //!
+//! Of a name that comes twice in one object the last counts, as nearly every reader of JSON has it;
+//! an `error_response` beside a result wins, whichever comes first.
+//!
 //! Whatever the table does not list is read so that no client can open the breaker with a
 //! parameter the upstream dislikes, and no unknown fault of the upstream is taken for ours; see
 //! [`gateway::classify`] and [`business::classify`].
