@@ -20,6 +20,7 @@ use crate::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use crate::upstream::budget::{self, RetryBudget};
 use crate::upstream::pacing::{self, Pacing};
 use crate::upstream::retry::Policy;
+use crate::upstream::standing::Standing;
 use crate::upstream::tables::UpstreamTables;
 
 /// Calls that may wait for their slot in the outbound pace.
@@ -47,6 +48,7 @@ pub(super) fn tables(
         protocol: Box::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
         breaker: guard(settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
+        standing: Standing::default(),
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,

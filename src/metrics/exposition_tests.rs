@@ -116,6 +116,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     upstream_budget_remaining gauge
     upstream_call_duration_seconds histogram
     upstream_calls_total counter method,outcome
+    upstream_misconfigured gauge
     upstream_retries_total counter
     ");
 }

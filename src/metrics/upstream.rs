@@ -20,6 +20,7 @@ pub struct UpstreamMetrics {
     retries: Counter,
     background_refused: Labelled<Counter, 2>,
     budget_remaining: Gauge,
+    misconfigured: Gauge,
     breaker_state: Labelled<Gauge, 1>,
     cache_breaker_state: Labelled<Gauge, 1>,
     transitions: Labelled<Counter, 2>,
@@ -47,6 +48,10 @@ impl UpstreamMetrics {
             ),
             budget_remaining: registrar
                 .gauge("upstream_budget_remaining", "Calls left of today's budget"),
+            misconfigured: registrar.gauge(
+                "upstream_misconfigured",
+                "Faults of the configuration that the upstream refuses calls for; 0: none",
+            ),
             breaker_state: registrar.gauges(
                 "circuit_breaker_state",
                 "State of a circuit breaker: 0 closed, 1 open, 2 half-open",
@@ -103,6 +108,11 @@ impl UpstreamMetrics {
     /// Sets how many calls are left of today's budget.
     pub fn budget_remaining(&self, calls: u64) {
         self.budget_remaining.set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many faults of the configuration stand.
+    pub fn misconfigured(&self, faults: usize) {
+        self.misconfigured.set(i64::try_from(faults).unwrap_or(i64::MAX));
     }
 
     /// Shows a breaker's state without counting a change: at start, or when it was restored.

@@ -43,6 +43,7 @@ pub(super) async fn run(
     let mut attempt = 1;
     let mut last = None;
     loop {
+        let trial = tables.may_ask(call.request.method, clock::monotonic())?;
         let outcome = match attempt_once(tables, transport, call, attempt, &log).await {
             Ok(outcome) => outcome,
             Err(NotMade::Refused(failure)) => return Err(failure),
@@ -51,6 +52,8 @@ pub(super) async fn run(
                 return Err(last.unwrap_or_else(|| unavailable("no retry left".to_owned())));
             }
         };
+        let outcome = believed(tables, transport, call, attempt, outcome, &log).await;
+        tables.learned(trial, &outcome, clock::monotonic(), clock::now());
         let failure = match settle(outcome) {
             Ok(reply) => return Ok(reply),
             Err(unsettled) => unsettled,
@@ -100,7 +103,7 @@ fn unavailable(reason: String) -> Failure {
 
 fn rejected(blame: Blame, reason: &str) -> Failure {
     let whose = match blame {
-        Blame::Configuration => "our configuration",
+        Blame::Configuration(_) => "our configuration",
         Blame::Caller => "the request",
         Blame::Capability => "the account's permissions",
     };
@@ -124,6 +127,27 @@ fn wait_before_retry(
     match retry::decide(&tables.retry, attempt, outcome, chance, now, call.deadline) {
         Retry::After(wait) => (tables.budget.snapshot(now).remaining > 0).then_some(wait),
         Retry::Stop(_) => None,
+    }
+}
+
+/// An outcome that may mean something else is checked by a question, if there is a retry for it.
+async fn believed(
+    tables: &UpstreamTables,
+    transport: &Transport,
+    call: &Call,
+    attempt: u32,
+    outcome: Outcome<Value>,
+    log: &Logger,
+) -> Outcome<Value> {
+    let Some(request) = tables.protocol.doubt(&call.request, &outcome) else { return outcome };
+    let request_id = Arc::clone(&call.request_id);
+    let Call { deadline, retry, priority, .. } = *call;
+    let question = Call { request, deadline, retry, priority, request_id };
+    // As a retry: it is one more call for the same question.
+    let told = attempt_once(tables, transport, &question, attempt.saturating_add(1), log).await;
+    match told {
+        Ok(told) => tables.protocol.resolve(&question.request, outcome, &told),
+        Err(_) => outcome,
     }
 }
 

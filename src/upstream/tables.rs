@@ -13,6 +13,7 @@ use super::Protocol;
 use super::budget::RetryBudget;
 use super::pacing::Pacing;
 use super::retry::Policy;
+use super::standing::Standing;
 use crate::breaker::Breaker;
 use crate::clock::Timestamp;
 use crate::metrics::UpstreamMetrics;
@@ -26,6 +27,8 @@ pub struct UpstreamTables {
     pub breaker: Breaker,
     /// When calls may start.
     pub pacing: Pacing,
+    /// What of the configuration the upstream does not accept.
+    pub standing: Standing,
     /// How many retries are left.
     pub budget: RetryBudget,
     /// When a call is tried again.

@@ -37,6 +37,7 @@ mod redis_wire;
 mod restart;
 mod two_instances;
 mod upstream_background;
+mod upstream_bad_input;
 mod upstream_care;
 mod upstream_kinds;
 mod upstream_rig;
