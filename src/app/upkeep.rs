@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slog::{Logger, warn};
+use slog::{Logger, info, warn};
 
 use super::stores::Stores;
 use crate::cache::CacheTables;
@@ -40,6 +40,11 @@ pub(super) async fn restore(cache: &CacheTables, upstream: &UpstreamTables, log:
             let saved = kept.and_then(|text| Remembered::from_json(&text, clock::now()));
             if let Some(saved) = saved {
                 upstream.restore(&saved, clock::monotonic(), clock::now());
+                let breaker = upstream.breaker.snapshot(clock::monotonic());
+                info!(log, "breaker restored"; "breaker" => &*breaker.name,
+                    "state" => breaker.state.as_str(), "retry_after_ms" => breaker.retry_after_ms,
+                    "forced" => breaker.forced, "ramp_per_second" => breaker.ramp_per_second,
+                    "consecutive_failures" => breaker.consecutive_failures);
             }
         }
         Err(error) => warn!(log, "state of the upstream not restored"; "error" => %error),

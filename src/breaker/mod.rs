@@ -7,13 +7,18 @@
 //!
 //! Every permit carries the era it was given in and every change of state begins a new era, so a
 //! late result moves nothing. A permit that is dropped, or recorded without a verdict, gives its
-//! probe place back. No code of others runs under the lock: the listener is called after it.
+//! probe place back; probes that are never heard of again are given up after a while, and others
+//! admitted. Closed again after an illness, it lets through little at first and more while that
+//! goes well (`ramp`): to everybody outside it is closed, and slow. No code of others runs under the lock: the listener is called after it.
 
+mod ramp;
 mod remembered;
 mod state;
 #[cfg(test)]
 mod tests;
 mod trip;
+mod verdict;
+mod window;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +29,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-pub use remembered::Remembered;
-use state::Core;
-pub use trip::Settings;
+pub use remembered::{Remembered, WindowSums};
+use state::{Core, Ticket};
+pub use trip::{Settings, Slow};
+pub use verdict::Verdict;
 
 /// Whether calls flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -67,12 +73,18 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Too many failures.
+    /// Too many failures in a row.
     Failures,
+    /// Too large a share of failures.
+    FailureRate,
+    /// Too large a share of slow calls.
+    SlowCalls,
     /// The open time is over.
     TimeToProbe,
     /// A probe failed.
     ProbeFailed,
+    /// Probes were never heard of again: half-open begins anew.
+    ProbeLost,
     /// All probes succeeded.
     ProbesSucceeded,
     /// An admin said so.
@@ -85,8 +97,11 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failures => "failures",
+            Self::FailureRate => "failure_rate",
+            Self::SlowCalls => "slow_calls",
             Self::TimeToProbe => "time_to_probe",
             Self::ProbeFailed => "probe_failed",
+            Self::ProbeLost => "probe_lost",
             Self::ProbesSucceeded => "probes_succeeded",
             Self::Forced => "forced",
         }
@@ -119,10 +134,22 @@ pub type Listener = Arc<dyn Fn(&Transition) + Send + Sync>;
 pub struct Rejected {
     /// When to ask again. While probes are under way nobody knows; then it is a short guess.
     pub retry_after: Duration,
+    /// What refused it.
+    pub refusal: Refusal,
+}
+
+/// What refuses a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The breaker is open, or half-open with all probes given.
+    Open,
+    /// It is closed and lets through only so much yet: there are more calls than that, which is
+    /// not an illness of what is guarded.
+    Ramp,
 }
 
 /// A breaker at one moment, for status and metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Breaker)]
 pub struct Snapshot {
     /// The breaker's name.
@@ -136,6 +163,8 @@ pub struct Snapshot {
     pub retry_after_ms: Option<u64>,
     /// Held open by an admin.
     pub forced: bool,
+    /// Calls a second that are let through since it closed; `None` when all of them are, or none.
+    pub ramp_per_second: Option<f64>,
     /// Failures in a row.
     pub consecutive_failures: u64,
     /// Changes of state so far.
@@ -148,6 +177,9 @@ pub struct Snapshot {
     pub returned: u64,
     /// Permits dropped without a record.
     pub dropped: u64,
+    /// Probes that were given up because nobody had heard of them; late ones still count as returned
+    /// or dropped.
+    pub lost: u64,
 }
 
 /// A circuit breaker; clones are the same breaker.
@@ -169,7 +201,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Permit {
     breaker: Breaker,
-    era: u64,
+    ticket: Ticket,
     recorded: bool,
 }
 
@@ -197,11 +229,47 @@ impl Breaker {
     /// Asks to make one call.
     ///
     /// # Errors
-    /// [`Rejected`] when open, and when half-open with all probes under way or decided.
+    /// [`Rejected`] when open, when half-open with all probes under way or decided, and when
+    /// closed lately and more is asked for than the rate of the ramp.
     pub fn admit(&self, now: Instant) -> Result<Permit, Rejected> {
-        let (admitted, change) = self.with(|core| core.admit(now));
+        self.ask(false, now)
+    }
+
+    /// The same for a call that nobody waits for: of a ramp it gets only what leaves something to
+    /// those who do.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn admit_spare(&self, now: Instant) -> Result<Permit, Rejected> {
+        self.ask(true, now)
+    }
+
+    /// Whether [`Self::admit`] would admit a call now; moves nothing, counts nothing, and promises
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn peek(&self, now: Instant) -> Result<(), Rejected> {
+        self.lock().peek(false, now)
+    }
+
+    /// From when on an answer is slow; `None` when none is.
+    #[must_use]
+    pub fn slow_after(&self) -> Option<Duration> {
+        self.lock().slow_after()
+    }
+
+    /// Whether it has closed lately and lets through only so much.
+    #[must_use]
+    pub fn is_ramping(&self, now: Instant) -> bool {
+        self.lock().ramp(now).is_some()
+    }
+
+    fn ask(&self, spare: bool, now: Instant) -> Result<Permit, Rejected> {
+        let (admitted, change) = self.with(|core| core.admit(spare, now));
         // The permit exists before the listener runs: should that panic, the place comes back.
-        let admitted = admitted.map(|era| Permit { breaker: self.clone(), era, recorded: false });
+        let admitted =
+            admitted.map(|ticket| Permit { breaker: self.clone(), ticket, recorded: false });
         self.tell(change);
         admitted
     }
@@ -212,7 +280,7 @@ impl Breaker {
         self.tell(change);
     }
 
-    /// An admin closes it now. It works on as usual and may open again at the next failures, for
+    /// An admin closes it now, without a ramp. It works on as usual and may open again at the next failures, for
     /// as long as it would have: earlier openings are remembered.
     pub fn force_close(&self, now: Instant) {
         let change = self.with(|core| core.force_close(now));
@@ -275,11 +343,12 @@ impl fmt::Debug for Breaker {
 }
 
 impl Permit {
-    /// Returns the permit with what the call said about the health of what is guarded; `None`
-    /// returns it and moves nothing.
-    pub fn record(mut self, healthy: Option<bool>, now: Instant) {
+    /// Returns the permit with what the call said about the health of what is guarded;
+    /// [`Verdict::Silent`] returns it and moves nothing.
+    pub fn record(mut self, verdict: impl Into<Verdict>, now: Instant) {
         self.recorded = true;
-        let change = self.breaker.with(|core| core.record(self.era, healthy, now));
+        let verdict = verdict.into();
+        let change = self.breaker.with(|core| core.record(self.ticket, verdict, now));
         self.breaker.tell(change);
     }
 }
@@ -287,7 +356,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.recorded {
-            self.breaker.lock().give_back(self.era);
+            self.breaker.lock().give_back(self.ticket);
         }
     }
 }

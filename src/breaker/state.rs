@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ramp::{Judge, Ramp};
 use super::trip::{Settings, Trip};
-use super::{Reason, Rejected, Snapshot, State, Transition};
+use super::{Reason, Refusal, Rejected, Snapshot, State, Transition, Verdict};
 
 /// The longest guess for "ask again" while probes are under way.
 const PROBING_HINT: Duration = Duration::from_secs(1);
@@ -26,15 +27,25 @@ pub(super) struct Core {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    Closed,
-    /// `until: None` is an admin's hold.
-    Open {
-        until: Option<Instant>,
+    Closed {
+        /// While it has just closed, or did before a restart.
+        ramp: Option<Ramp>,
     },
+    /// `until: None` is an admin's hold.
+    Open { until: Option<Instant> },
     HalfOpen {
         in_flight: u32,
         succeeded: u32,
+        /// When the last probe was given.
+        given_at: Instant,
     },
+}
+
+/// What a permit knows about its admission.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    era: u64,
+    at: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +55,7 @@ struct Counts {
     issued: u64,
     returned: u64,
     dropped: u64,
+    lost: u64,
 }
 
 /// A change of state that the listener has not been told yet.
@@ -68,7 +80,7 @@ impl Core {
         Self {
             trip: Trip::new(&settings),
             settings,
-            phase: Phase::Closed,
+            phase: Phase::Closed { ramp: None },
             era: 0,
             since: None,
             consecutive_failures: 0,
@@ -77,69 +89,169 @@ impl Core {
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        !matches!(self.phase, Phase::Closed)
+        !matches!(self.phase, Phase::Closed { .. })
     }
 
-    /// The era of an admitted call.
-    pub(super) fn admit(&mut self, now: Instant) -> (Result<u64, Rejected>, Option<Change>) {
+    /// The ticket of an admitted call. A spare one leaves some of a ramp to those who wait.
+    pub(super) fn admit(
+        &mut self,
+        spare: bool,
+        now: Instant,
+    ) -> (Result<Ticket, Rejected>, Option<Change>) {
         self.since.get_or_insert(now);
-        let change = match self.phase {
-            Phase::Open { until: Some(until) } if now >= until => {
-                let probing = Phase::HalfOpen { in_flight: 0, succeeded: 0 };
-                Some(self.enter(probing, Reason::TimeToProbe, now))
-            }
-            Phase::Open { .. } | Phase::Closed | Phase::HalfOpen { .. } => None,
-        };
-        (self.take_place(now), change)
+        let change = self.admits_probes_from(now).map(|reason| self.probe(reason, now));
+        self.end_ramp(now);
+        let era = self.era;
+        let admitted = self.take_place(spare, now).map(|()| Ticket { era, at: now });
+        let counter =
+            if admitted.is_ok() { &mut self.counts.issued } else { &mut self.counts.rejected };
+        *counter = counter.saturating_add(1);
+        (admitted, change)
     }
 
-    fn take_place(&mut self, now: Instant) -> Result<u64, Rejected> {
-        let probes = self.settings.probes.max(1);
-        let retry_after = match &mut self.phase {
-            Phase::Closed => None,
-            Phase::Open { until: Some(until) } => Some(until.saturating_duration_since(now)),
-            Phase::Open { until: None } => Some(self.settings.open),
-            Phase::HalfOpen { in_flight, succeeded } => {
-                // Places of probes that succeeded are not given again: the count decides.
-                let free = in_flight.saturating_add(*succeeded) < probes;
-                *in_flight = in_flight.saturating_add(u32::from(free));
-                (!free).then_some(self.settings.open.min(PROBING_HINT))
+    /// Whether a call would be admitted now; moves nothing and counts nothing.
+    pub(super) fn peek(&self, spare: bool, now: Instant) -> Result<(), Rejected> {
+        if self.admits_probes_from(now).is_some() {
+            return Ok(());
+        }
+        match &self.phase {
+            Phase::Closed { ramp: Some(ramp) } if !ramp.is_over(now) => {
+                ramp.wait(spare, now).map_err(held_back)
             }
-        };
-        match retry_after {
-            Some(retry_after) => {
-                self.counts.rejected = self.counts.rejected.saturating_add(1);
-                Err(Rejected { retry_after })
-            }
-            None => {
-                self.counts.issued = self.counts.issued.saturating_add(1);
-                Ok(self.era)
+            Phase::Closed { .. } => Ok(()),
+            Phase::Open { until } => Err(self.refused(*until, now)),
+            Phase::HalfOpen { in_flight, succeeded, .. } => {
+                self.probe_place(*in_flight, *succeeded)
             }
         }
     }
 
-    /// A permit comes back with a verdict, or without one.
+    /// Why a new set of probes may begin: the open time is over, or those under way are lost.
+    fn admits_probes_from(&self, now: Instant) -> Option<Reason> {
+        match self.phase {
+            Phase::Open { until: Some(until) } if now >= until => Some(Reason::TimeToProbe),
+            Phase::HalfOpen { in_flight, succeeded, given_at }
+                if self.probe_place(in_flight, succeeded).is_err()
+                    && now.saturating_duration_since(given_at) >= self.settings.probe_patience =>
+            {
+                Some(Reason::ProbeLost)
+            }
+            Phase::Open { .. } | Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
+        }
+    }
+
+    fn probe(&mut self, reason: Reason, now: Instant) -> Change {
+        if let Phase::HalfOpen { in_flight, .. } = self.phase {
+            self.counts.lost = self.counts.lost.saturating_add(u64::from(in_flight));
+        }
+        self.enter(Phase::HalfOpen { in_flight: 0, succeeded: 0, given_at: now }, reason, now)
+    }
+
+    fn take_place(&mut self, spare: bool, now: Instant) -> Result<(), Rejected> {
+        match self.phase {
+            Phase::Closed { ramp: None } => Ok(()),
+            Phase::Closed { ramp: Some(ref mut ramp) } => ramp.admit(spare, now).map_err(held_back),
+            Phase::Open { until } => Err(self.refused(until, now)),
+            Phase::HalfOpen { in_flight, succeeded, .. } => {
+                self.probe_place(in_flight, succeeded)?;
+                let in_flight = in_flight.saturating_add(1);
+                self.phase = Phase::HalfOpen { in_flight, succeeded, given_at: now };
+                Ok(())
+            }
+        }
+    }
+
+    /// Places of probes that succeeded are not given again: the count decides.
+    fn probe_place(&self, in_flight: u32, succeeded: u32) -> Result<(), Rejected> {
+        if in_flight.saturating_add(succeeded) < self.settings.probes.max(1) {
+            return Ok(());
+        }
+        let retry_after = self.settings.open.min(PROBING_HINT);
+        Err(Rejected { retry_after, refusal: Refusal::Open })
+    }
+
+    fn refused(&self, until: Option<Instant>, now: Instant) -> Rejected {
+        let retry_after =
+            until.map_or(self.settings.open, |until| until.saturating_duration_since(now));
+        Rejected { retry_after, refusal: Refusal::Open }
+    }
+
+    fn end_ramp(&mut self, now: Instant) {
+        if let Phase::Closed { ramp } = &mut self.phase
+            && ramp.is_some_and(|ramp| ramp.is_over(now))
+        {
+            *ramp = None;
+        }
+    }
+
+    /// A permit comes back with a verdict.
     pub(super) fn record(
         &mut self,
-        era: u64,
-        healthy: Option<bool>,
+        ticket: Ticket,
+        verdict: Verdict,
         now: Instant,
     ) -> Option<Change> {
         self.counts.returned = self.counts.returned.saturating_add(1);
-        self.free_place(era);
-        if era != self.era {
+        self.free_place(ticket.era);
+        if ticket.era != self.era {
             return None;
         }
-        match healthy? {
-            true => self.succeeded(now),
-            false => self.failed(now),
+        self.consecutive_failures = match verdict {
+            Verdict::Silent => return None,
+            Verdict::Well => 0,
+            Verdict::Slow => self.consecutive_failures,
+            Verdict::Ill => self.consecutive_failures.saturating_add(1),
+        };
+        match self.phase {
+            Phase::Closed { .. } => self.judge(ticket, verdict, now),
+            Phase::Open { .. } => None,
+            Phase::HalfOpen { .. } if verdict == Verdict::Well => self.probe_succeeded(now),
+            Phase::HalfOpen { .. } => Some(self.open(Reason::ProbeFailed, now)),
         }
     }
 
+    /// A call of a closed breaker: it judges it itself, or its ramp does.
+    fn judge(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) -> Option<Change> {
+        self.end_ramp(now);
+        if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase {
+            let was_at_floor = ramp.is_at_floor();
+            let judge = ramp.ended(verdict, ticket.at, now);
+            if ramp.is_at_floor() && !was_at_floor {
+                // Down here calls are judged as ever, and from the beginning.
+                self.trip.forget_calls();
+            }
+            if judge == Judge::Ramp {
+                return None;
+            }
+        }
+        let reason = self.trip.note(verdict, now)?;
+        Some(self.open(reason, now))
+    }
+
+    fn probe_succeeded(&mut self, now: Instant) -> Option<Change> {
+        let Phase::HalfOpen { succeeded, .. } = &mut self.phase else { return None };
+        *succeeded = succeeded.saturating_add(1);
+        if *succeeded < self.settings.probes.max(1) {
+            return None;
+        }
+        self.trip.forget_openings();
+        let ramp = self.settings.ramp_plan().map(|plan| Ramp::new(plan, now));
+        Some(self.close(ramp, Reason::ProbesSucceeded, now))
+    }
+
+    fn open(&mut self, reason: Reason, now: Instant) -> Change {
+        let open_for = self.trip.next_open_time();
+        // An instant too far to be told is the same as never, which is what a hold is; open times
+        // are bounded to a day, so this does not happen on any real clock.
+        let until = now.checked_add(open_for);
+        let change = self.enter(Phase::Open { until }, reason, now);
+        Change { open_for: Some(open_for), ..change }
+    }
+
     /// A permit was dropped.
-    pub(super) fn give_back(&mut self, era: u64) {
+    pub(super) fn give_back(&mut self, ticket: Ticket) {
         self.counts.dropped = self.counts.dropped.saturating_add(1);
-        self.free_place(era);
+        self.free_place(ticket.era);
     }
 
     fn free_place(&mut self, era: u64) {
@@ -148,37 +260,6 @@ impl Core {
         {
             *in_flight = in_flight.saturating_sub(1);
         }
-    }
-
-    fn succeeded(&mut self, now: Instant) -> Option<Change> {
-        self.consecutive_failures = 0;
-        match &mut self.phase {
-            Phase::Closed => self.trip.succeeded(),
-            Phase::Open { .. } => {}
-            Phase::HalfOpen { succeeded, .. } => {
-                *succeeded = succeeded.saturating_add(1);
-                if *succeeded >= self.settings.probes.max(1) {
-                    self.trip.forget_openings();
-                    return Some(self.close(Reason::ProbesSucceeded, now));
-                }
-            }
-        }
-        None
-    }
-
-    fn failed(&mut self, now: Instant) -> Option<Change> {
-        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-        let reason = match self.phase {
-            Phase::Closed if self.trip.failed() => Reason::Failures,
-            Phase::HalfOpen { .. } => Reason::ProbeFailed,
-            Phase::Closed | Phase::Open { .. } => return None,
-        };
-        let open_for = self.trip.next_open_time();
-        // An instant too far to be told is the same as never, which is what a hold is; open times
-        // are bounded to a day, so this does not happen on any real clock.
-        let until = now.checked_add(open_for);
-        let change = self.enter(Phase::Open { until }, reason, now);
-        Some(Change { open_for: Some(open_for), ..change })
     }
 
     pub(super) fn force_open(&mut self, now: Instant) -> Option<Change> {
@@ -193,11 +274,12 @@ impl Core {
 
     pub(super) fn force_close(&mut self, now: Instant) -> Option<Change> {
         self.consecutive_failures = 0;
-        if matches!(self.phase, Phase::Closed) {
+        if let Phase::Closed { ramp } = &mut self.phase {
+            *ramp = None;
             self.trip.forget_calls();
             return None;
         }
-        Some(self.close(Reason::Forced, now))
+        Some(self.close(None, Reason::Forced, now))
     }
 
     pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
@@ -205,9 +287,9 @@ impl Core {
         self.force_close(now)
     }
 
-    fn close(&mut self, reason: Reason, now: Instant) -> Change {
+    fn close(&mut self, ramp: Option<Ramp>, reason: Reason, now: Instant) -> Change {
         self.trip.forget_calls();
-        self.enter(Phase::Closed, reason, now)
+        self.enter(Phase::Closed { ramp }, reason, now)
     }
 
     fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
@@ -222,7 +304,7 @@ impl Core {
 
     pub(super) const fn state(&self) -> State {
         match self.phase {
-            Phase::Closed => State::Closed,
+            Phase::Closed { .. } => State::Closed,
             Phase::Open { .. } => State::Open,
             Phase::HalfOpen { .. } => State::HalfOpen,
         }
@@ -231,7 +313,7 @@ impl Core {
     pub(super) fn snapshot(&self, name: Arc<str>, now: Instant) -> Snapshot {
         let until = match self.phase {
             Phase::Open { until } => until,
-            Phase::Closed | Phase::HalfOpen { .. } => None,
+            Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
         };
         Snapshot {
             name,
@@ -239,14 +321,42 @@ impl Core {
             in_state_ms: self.since.map_or(0, |since| millis(now.saturating_duration_since(since))),
             retry_after_ms: until.map(|until| millis(until.saturating_duration_since(now))),
             forced: matches!(self.phase, Phase::Open { until: None }),
+            ramp_per_second: self.ramp(now).map(|ramp| tenths(ramp.rate())),
             consecutive_failures: self.consecutive_failures,
             transitions: self.counts.transitions,
             rejected: self.counts.rejected,
             issued: self.counts.issued,
             returned: self.counts.returned,
             dropped: self.counts.dropped,
+            lost: self.counts.lost,
         }
     }
+
+    /// The ramp that is under way.
+    pub(super) fn ramp(&self, now: Instant) -> Option<&Ramp> {
+        match &self.phase {
+            Phase::Closed { ramp } => ramp.as_ref().filter(|ramp| !ramp.is_over(now)),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => None,
+        }
+    }
+
+    pub(super) fn slow_after(&self) -> Option<Duration> {
+        self.settings.slow.map(|slow| slow.after)
+    }
+
+    /// A ramp that begins as low as there is.
+    pub(super) fn lowest_ramp(&self, now: Instant) -> Option<Ramp> {
+        self.settings.ramp_plan().map(|plan| Ramp::at_floor(plan, now))
+    }
+}
+
+const fn held_back(retry_after: Duration) -> Rejected {
+    Rejected { retry_after, refusal: Refusal::Ramp }
+}
+
+/// As people read it.
+fn tenths(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
 }
 
 fn millis(duration: Duration) -> u64 {

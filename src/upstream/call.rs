@@ -15,6 +15,7 @@ use super::outcome::Blame;
 use super::retry::{self, Retry};
 use super::tables::UpstreamTables;
 use super::transport::{Transport, TransportFault};
+use super::verdict::{self, Attempt};
 use super::{Outcome, Priority, pacing};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
@@ -119,10 +120,7 @@ async fn attempt_once(
     attempt: u32,
     log: &Logger,
 ) -> Result<Outcome<Value>, Failure> {
-    let permit = tables.breaker.admit(clock::monotonic()).map_err(|rejected| {
-        Failure::new(FailureKind::CircuitOpen, "breaker is open")
-            .retry_after(Some(rejected.retry_after))
-    })?;
+    let permit = verdict::admit(&tables.breaker, call.priority, clock::monotonic())?;
     take_slot(tables, call).await?;
     let started = clock::monotonic();
     let within = tables.attempt_timeout.min(call.deadline.saturating_duration_since(started));
@@ -134,11 +132,14 @@ async fn attempt_once(
     }
     let outcome = exchange(tables, transport, call, within).await;
     let ended = clock::monotonic();
-    permit.record(outcome.health(), ended);
+    let (took, slow_after) =
+        (ended.saturating_duration_since(started), tables.breaker.slow_after());
+    let times = Attempt { took, within, longest: tables.attempt_timeout, slow_after };
+    permit.record(verdict::verdict(&outcome, times), ended);
     if let Outcome::Throttled { wait, .. } = &outcome {
         tables.pacing.ban(ended, wait.unwrap_or(UNTOLD_BAN));
     }
-    report(tables, call, attempt, &outcome, ended.saturating_duration_since(started), log);
+    report(tables, call, attempt, &outcome, took, log);
     if ended >= call.deadline
         && let Outcome::Transient { reason } = &outcome
     {

@@ -16,6 +16,7 @@ pub mod remembered;
 pub mod retry;
 pub mod tables;
 pub mod transport;
+mod verdict;
 
 use std::collections::BTreeMap;
 
