@@ -6,15 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ramp::{Judge, Ramp};
-use super::trip::{Settings, Trip};
-use super::{Reason, Refusal, Rejected, Snapshot, State, Transition, Verdict};
-
-/// The longest guess for "ask again" while probes are under way.
-const PROBING_HINT: Duration = Duration::from_secs(1);
+use super::trip::Trip;
+use super::{Reason, Settings, Snapshot, State, Transition, Verdict};
 
 #[derive(Debug)]
 pub(super) struct Core {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) trip: Trip,
     pub(super) phase: Phase,
     /// Begins anew with every change of state; permits of another era move nothing.
@@ -22,7 +19,7 @@ pub(super) struct Core {
     /// `None` until the first event: nothing here reads a clock.
     pub(super) since: Option<Instant>,
     pub(super) consecutive_failures: u64,
-    counts: Counts,
+    pub(super) counts: Counts,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,18 +41,18 @@ pub(super) enum Phase {
 /// What a permit knows about its admission.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
-    era: u64,
-    at: Instant,
+    pub(super) era: u64,
+    pub(super) at: Instant,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     transitions: u64,
-    rejected: u64,
-    issued: u64,
+    pub(super) rejected: u64,
+    pub(super) issued: u64,
     returned: u64,
     dropped: u64,
-    lost: u64,
+    pub(super) lost: u64,
 }
 
 /// A change of state that the listener has not been told yet.
@@ -90,98 +87,6 @@ impl Core {
 
     pub(super) const fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
-    }
-
-    /// The ticket of an admitted call. A spare one leaves some of a ramp to those who wait.
-    pub(super) fn admit(
-        &mut self,
-        spare: bool,
-        now: Instant,
-    ) -> (Result<Ticket, Rejected>, Option<Change>) {
-        self.since.get_or_insert(now);
-        let change = self.admits_probes_from(now).map(|reason| self.probe(reason, now));
-        self.end_ramp(now);
-        let era = self.era;
-        let admitted = self.take_place(spare, now).map(|()| Ticket { era, at: now });
-        let counter =
-            if admitted.is_ok() { &mut self.counts.issued } else { &mut self.counts.rejected };
-        *counter = counter.saturating_add(1);
-        (admitted, change)
-    }
-
-    /// Whether a call would be admitted now; moves nothing and counts nothing.
-    pub(super) fn peek(&self, spare: bool, now: Instant) -> Result<(), Rejected> {
-        if self.admits_probes_from(now).is_some() {
-            return Ok(());
-        }
-        match &self.phase {
-            Phase::Closed { ramp: Some(ramp) } if !ramp.is_over(now) => {
-                ramp.wait(spare, now).map_err(held_back)
-            }
-            Phase::Closed { .. } => Ok(()),
-            Phase::Open { until } => Err(self.refused(*until, now)),
-            Phase::HalfOpen { in_flight, succeeded, .. } => {
-                self.probe_place(*in_flight, *succeeded)
-            }
-        }
-    }
-
-    /// Why a new set of probes may begin: the open time is over, or those under way are lost.
-    fn admits_probes_from(&self, now: Instant) -> Option<Reason> {
-        match self.phase {
-            Phase::Open { until: Some(until) } if now >= until => Some(Reason::TimeToProbe),
-            Phase::HalfOpen { in_flight, succeeded, given_at }
-                if self.probe_place(in_flight, succeeded).is_err()
-                    && now.saturating_duration_since(given_at) >= self.settings.probe_patience =>
-            {
-                Some(Reason::ProbeLost)
-            }
-            Phase::Open { .. } | Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
-        }
-    }
-
-    fn probe(&mut self, reason: Reason, now: Instant) -> Change {
-        if let Phase::HalfOpen { in_flight, .. } = self.phase {
-            self.counts.lost = self.counts.lost.saturating_add(u64::from(in_flight));
-        }
-        self.enter(Phase::HalfOpen { in_flight: 0, succeeded: 0, given_at: now }, reason, now)
-    }
-
-    fn take_place(&mut self, spare: bool, now: Instant) -> Result<(), Rejected> {
-        match self.phase {
-            Phase::Closed { ramp: None } => Ok(()),
-            Phase::Closed { ramp: Some(ref mut ramp) } => ramp.admit(spare, now).map_err(held_back),
-            Phase::Open { until } => Err(self.refused(until, now)),
-            Phase::HalfOpen { in_flight, succeeded, .. } => {
-                self.probe_place(in_flight, succeeded)?;
-                let in_flight = in_flight.saturating_add(1);
-                self.phase = Phase::HalfOpen { in_flight, succeeded, given_at: now };
-                Ok(())
-            }
-        }
-    }
-
-    /// Places of probes that succeeded are not given again: the count decides.
-    fn probe_place(&self, in_flight: u32, succeeded: u32) -> Result<(), Rejected> {
-        if in_flight.saturating_add(succeeded) < self.settings.probes.max(1) {
-            return Ok(());
-        }
-        let retry_after = self.settings.open.min(PROBING_HINT);
-        Err(Rejected { retry_after, refusal: Refusal::Open })
-    }
-
-    fn refused(&self, until: Option<Instant>, now: Instant) -> Rejected {
-        let retry_after =
-            until.map_or(self.settings.open, |until| until.saturating_duration_since(now));
-        Rejected { retry_after, refusal: Refusal::Open }
-    }
-
-    fn end_ramp(&mut self, now: Instant) {
-        if let Phase::Closed { ramp } = &mut self.phase
-            && ramp.is_some_and(|ramp| ramp.is_over(now))
-        {
-            *ramp = None;
-        }
     }
 
     /// A permit comes back with a verdict.
@@ -292,7 +197,7 @@ impl Core {
         self.enter(Phase::Closed { ramp }, reason, now)
     }
 
-    fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
+    pub(super) fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
         let from = self.state();
         self.phase = phase;
         self.era = self.era.wrapping_add(1);
@@ -348,10 +253,6 @@ impl Core {
     pub(super) fn lowest_ramp(&self, now: Instant) -> Option<Ramp> {
         self.settings.ramp_plan().map(|plan| Ramp::at_floor(plan, now))
     }
-}
-
-const fn held_back(retry_after: Duration) -> Rejected {
-    Rejected { retry_after, refusal: Refusal::Ramp }
 }
 
 /// As people read it.

@@ -37,4 +37,5 @@ mod two_instances;
 mod upstream_background;
 mod upstream_care;
 mod upstream_kinds;
+mod upstream_recovery;
 mod upstream_rig;

@@ -202,7 +202,7 @@ proptest! {
         let mut under_way: VecDeque<(Instant, Verdict, Permit)> = VecDeque::new();
         let demand = (capacity * surplus).max(12.0);
         let end = rig.now + Duration::from_secs(60);
-        let mut good = 0_u32;
+        let (mut good, mut asked) = (0_u32, 0_u32);
         for chance in chances.iter().cycle() {
             rig.now += Duration::from_secs_f64((0.5 + chance) / demand);
             if rig.now >= end {
@@ -212,6 +212,7 @@ proptest! {
                 let (back, verdict, permit) = under_way.pop_front().unwrap();
                 permit.record(verdict, back);
             }
+            asked += 1;
             if let Ok(permit) = rig.admit() {
                 let verdict = upstream.call(rig.now);
                 good += u32::from(verdict == Verdict::Well);
@@ -219,7 +220,9 @@ proptest! {
             }
         }
         prop_assert_eq!(rig.snapshot().transitions, opened, "{:?}", rig.heard());
-        prop_assert!(rate(&rig).is_some(), "it is still as weak");
+        if f64::from(asked) > 1.5 * 60.0 * capacity {
+            prop_assert!(rate(&rig).is_some(), "it is still as weak");
+        }
         prop_assert!(f64::from(good) > 0.5 * 60.0 * capacity, "{} of {}", good, capacity);
     }
 
