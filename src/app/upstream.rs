@@ -9,7 +9,7 @@ use slog::{Logger, warn};
 
 use crate::breaker::{self, Breaker};
 use crate::cli::Failure;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
 use crate::supervision::Supervisor;
@@ -32,6 +32,8 @@ const TOLD_WAIT: Duration = Duration::from_secs(3);
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
 const LONGEST_OPEN: Duration = Duration::from_secs(60);
+/// A probe of which nothing is heard for so long beyond its time is lost.
+const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// Least time worth starting another attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
@@ -82,11 +84,24 @@ fn guard(settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
         warn!(log, "breaker moved"; "breaker" => "upstream", "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });
-    let limits = breaker::Settings {
+    Breaker::new("upstream", limits(upstream), listener)
+}
+
+fn limits(upstream: &config::Upstream) -> breaker::Settings {
+    let share = |percent: u8| f64::from(percent) / 100.0;
+    let slow =
+        breaker::Slow { after: upstream.breaker_slow, share: share(upstream.breaker_slow_percent) };
+    breaker::Settings {
+        failure_rate: share(upstream.breaker_failure_percent),
+        slow: (!slow.after.is_zero()).then_some(slow),
+        minimum_calls: upstream.breaker_min_calls,
+        window: upstream.breaker_window,
         open_max: upstream.breaker_open.max(LONGEST_OPEN),
+        probes: upstream.breaker_probes,
+        probe_patience: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
+        ramp: Some(upstream.breaker_ramp).filter(|ramp| !ramp.is_zero()),
         ..breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open)
-    };
-    Breaker::new("upstream", limits, listener)
+    }
 }
 
 /// Starts the actor on its own thread.

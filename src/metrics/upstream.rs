@@ -3,6 +3,7 @@
 //! Owns: `upstream_*`, `circuit_breaker_*` and `cache_circuit_breaker_state`. Refuses: to judge;
 //! outcome labels and breaker states are handed in by the room that decides them.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +25,7 @@ pub struct UpstreamMetrics {
     breaker_state: Labelled<Gauge, 1>,
     cache_breaker_state: Labelled<Gauge, 1>,
     transitions: Labelled<Counter, 2>,
+    breaker_ramp: Labelled<Gauge<f64, AtomicU64>, 1>,
 }
 
 impl UpstreamMetrics {
@@ -66,6 +68,11 @@ impl UpstreamMetrics {
                 "circuit_breaker_transitions",
                 "Changes of a circuit breaker's state",
                 ["name", "to"],
+            ),
+            breaker_ramp: registrar.fraction_gauges(
+                "circuit_breaker_ramp_per_second",
+                "Calls a second let through by a breaker that closed lately; 0 without such a limit",
+                ["name"],
             ),
         }
     }
@@ -118,6 +125,11 @@ impl UpstreamMetrics {
     /// Shows a breaker's state without counting a change: at start, or when it was restored.
     pub fn breaker_state(&self, name: &'static str, state: BreakerState) {
         self.breaker_state.at([name]).set(state.gauge());
+    }
+
+    /// Shows how many calls a second a breaker lets through since it closed; `None` for all.
+    pub fn breaker_ramp(&self, name: &'static str, per_second: Option<f64>) {
+        self.breaker_ramp.at([name]).set(per_second.unwrap_or_default());
     }
 
     /// A breaker changed its state: shows and counts it.

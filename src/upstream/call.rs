@@ -22,8 +22,8 @@ use super::pacing::Slot;
 use super::retry::{self, Retry};
 use super::tables::UpstreamTables;
 use super::transport::{Transport, TransportFault};
+use super::verdict::{self, Attempt};
 use super::{Outcome, Priority, pacing};
-use crate::breaker::Permit;
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 
@@ -171,10 +171,8 @@ async fn attempt_once(
     attempt: u32,
     log: &Logger,
 ) -> Result<Outcome<Value>, NotMade> {
-    if tables.breaker.is_open() {
-        // Nobody queues for an upstream that is left alone.
-        drop(permit(tables)?);
-    }
+    // Nobody queues for an upstream that is left alone.
+    verdict::peek(&tables.breaker, clock::monotonic())?;
     let slot = place(tables, call)?;
     if slot.at() > clock::monotonic() {
         tokio::time::sleep_until(slot.at().into()).await;
@@ -185,7 +183,7 @@ async fn attempt_once(
         let reason = "no time left for an attempt";
         return Err(Failure::new(FailureKind::DeadlineExceeded, reason).into());
     }
-    let permit = permit(tables)?;
+    let permit = verdict::admit(&tables.breaker, call.priority, started)?;
     if attempt == 1 {
         slot.start(started, clock::now()).map_err(told)?;
         tables.budget.record_call(started);
@@ -197,11 +195,14 @@ async fn attempt_once(
     }
     let outcome = exchange(tables, transport, call, within).await;
     let ended = clock::monotonic();
-    permit.record(outcome.health(), ended);
+    let (took, slow_after) =
+        (ended.saturating_duration_since(started), tables.breaker.slow_after());
+    let times = Attempt { took, within, longest: tables.attempt_timeout, slow_after };
+    permit.record(verdict::verdict(&outcome, times), ended);
     if let Outcome::Throttled { wait, .. } = &outcome {
         tables.pacing.ban(ended, wait.unwrap_or(UNTOLD_BAN));
     }
-    report(tables, call, attempt, &outcome, ended.saturating_duration_since(started), log);
+    report(tables, call, attempt, &outcome, took, log);
     if ended >= call.deadline
         && let Outcome::Transient { reason } = &outcome
     {
@@ -209,14 +210,6 @@ async fn attempt_once(
         return Err(Failure::new(FailureKind::DeadlineExceeded, reason.clone()).into());
     }
     Ok(outcome)
-}
-
-/// The breaker's permit, as of now.
-fn permit(tables: &UpstreamTables) -> Result<Permit, Failure> {
-    tables.breaker.admit(clock::monotonic()).map_err(|rejected| {
-        Failure::new(FailureKind::CircuitOpen, "breaker is open")
-            .retry_after(Some(rejected.retry_after))
-    })
 }
 
 /// A place in the outbound pace; a call that nobody waits for takes a spare one or none.

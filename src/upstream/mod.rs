@@ -17,6 +17,7 @@ pub mod retry;
 pub mod standing;
 pub mod tables;
 pub mod transport;
+mod verdict;
 
 use std::collections::BTreeMap;
 

@@ -132,15 +132,4 @@ impl<T> Outcome<T> {
             | Self::BadResponse { .. } => None,
         }
     }
-
-    /// What this outcome says about the upstream's health: `Some(true)` it is well,
-    /// `Some(false)` it is ill, `None` nothing (a throttle, a fault of ours).
-    #[must_use]
-    pub const fn health(&self) -> Option<bool> {
-        match self {
-            Self::Ok(_) | Self::Empty => Some(true),
-            Self::Transient { .. } | Self::BadResponse { .. } => Some(false),
-            Self::Throttled { .. } | Self::Permanent { .. } => None,
-        }
-    }
 }

@@ -40,4 +40,5 @@ mod upstream_background;
 mod upstream_bad_input;
 mod upstream_care;
 mod upstream_kinds;
+mod upstream_recovery;
 mod upstream_rig;
