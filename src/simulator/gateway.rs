@@ -45,7 +45,8 @@ impl Gateway {
         gateway.stats.count_call(method);
         let request_id = gateway.next_request_id();
         let body = gateway.body(&parameters, method, &request_id, clock::now());
-        let fault = gateway.faults.meet(named);
+        let app_key = parameters.get("app_key").unwrap_or_default();
+        let fault = gateway.faults.meet(named, app_key, clock::monotonic());
         Exchange { request: &request, method, request_id: &request_id, body }.under(fault).await
     }
 

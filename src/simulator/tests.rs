@@ -259,6 +259,23 @@ async fn late_and_slow_answers_are_whole() {
 }
 
 #[actix_web::test]
+async fn what_is_over_the_capacity_fails_at_once() {
+    let rig = Rig::start();
+    let rule = json!({"app_key": DEMO_APP_KEY, "fault": "capacity", "per_second": 4, "ms": 50});
+    rig.fault(rule).await;
+    let before = clock::monotonic();
+    assert_eq!(result_of(&rig.call(&search()).await)["resp_code"], 200);
+    assert!(clock::monotonic() - before >= Duration::from_millis(50));
+    let met = [rig.send(&search()).await.unwrap().0, rig.send(&search()).await.unwrap().0];
+    assert!(met.contains(&503), "{met:?}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(rig.send(&search()).await.unwrap().0, 200);
+    rig.fault(json!({"app_key": "another", "fault": "status"})).await;
+    assert_eq!(rig.send(&search()).await.unwrap().0, 200);
+    rig.stop().await;
+}
+
+#[actix_web::test]
 async fn a_hanging_answer_never_comes() {
     let rig = Rig::start();
     rig.fault(json!({"method": SEARCH, "fault": "hang"})).await;

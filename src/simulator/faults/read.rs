@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::super::methods::Method;
+use super::capacity::Capacity;
 use super::rule::{Fault, Rule, What};
 use super::variant::Variant;
 
@@ -17,12 +18,25 @@ use super::variant::Variant;
 const MOST_RULES: usize = 100;
 /// Longest delay: ten minutes.
 const MOST_MS: u64 = 600_000;
+/// Largest capacity, in calls a second.
+const MOST_PER_SECOND: u64 = 1_000_000;
 
-const FIELDS: [&str; 11] = [
-    "method", "share", "fault", "ms", "status", "code", "sub_code", "seconds", "seed", "variant",
+const FIELDS: [&str; 13] = [
+    "method",
+    "app_key",
+    "share",
+    "fault",
+    "ms",
+    "status",
+    "code",
+    "sub_code",
+    "seconds",
+    "seed",
+    "variant",
     "times",
+    "per_second",
 ];
-const FAULTS: [&str; 11] = [
+const FAULTS: [&str; 12] = [
     "delay",
     "hang",
     "status",
@@ -34,6 +48,7 @@ const FAULTS: [&str; 11] = [
     "throttle",
     "error",
     "variant",
+    "capacity",
 ];
 
 /// Something wrong with a rule.
@@ -91,10 +106,12 @@ impl Reader<'_> {
         let seed = reader.number("seed", 0..=u64::MAX).unwrap_or(0);
         let rule = Rule {
             method: reader.method(),
+            app_key: reader.text("app_key"),
             share: reader.share(),
             seed,
             times: reader.number("times", 1..=u64::MAX),
             fault: Fault { ms: 0, what: What::Hang, seed },
+            capacity: reader.capacity(),
             sent: sent.clone(),
         };
         let fault = reader.fault(seed);
@@ -193,7 +210,8 @@ impl Reader<'_> {
         let variant = self.text("variant");
         let at_root = variant.as_deref() == Some("error_at_root");
         Some(match kind {
-            "delay" => What::Delay,
+            // Within its capacity an upstream answers, if late.
+            "delay" | "capacity" => What::Delay,
             "hang" => What::Hang,
             "status" => What::Status(status.unwrap_or(503)),
             "reset" => What::Reset,
@@ -208,6 +226,23 @@ impl Reader<'_> {
             "error" => What::Error { code: self.needed("code", code)?, sub_code, at_root },
             _ => self.variant(variant, code)?,
         })
+    }
+
+    /// What is over it fails with the status, which `what` has checked.
+    fn capacity(&mut self) -> Option<Capacity> {
+        let per_second = self.number("per_second", 1..=MOST_PER_SECOND);
+        if self.get("fault").and_then(Value::as_str) != Some("capacity") {
+            return None;
+        }
+        if self.get("per_second").is_none() {
+            self.mistake(
+                "per_second",
+                format!("a whole number from 1 to {MOST_PER_SECOND}; capacity needs it"),
+            );
+        }
+        let status = self.get("status").and_then(Value::as_u64);
+        let status = status.and_then(|status| u16::try_from(status).ok()).unwrap_or(503);
+        Some(Capacity { per_second: u32::try_from(per_second?).ok()?, status })
     }
 
     fn needed(&mut self, name: &str, value: Option<String>) -> Option<String> {
@@ -270,7 +305,8 @@ mod tests {
     fn every_fault_is_read() {
         for kind in FAULTS {
             let rule = json!({"method": "*", "share": 0.5, "fault": kind, "ms": 5, "status": 502,
-                "code": "7", "sub_code": "isp.x", "seconds": 9, "seed": 3, "variant": "no_root_key"});
+                "code": "7", "sub_code": "isp.x", "seconds": 9, "seed": 3, "variant": "no_root_key",
+                "app_key": 500_001, "per_second": 40});
             assert!(read_all(&json!([rule])).is_ok(), "{kind}");
         }
         let throttle = json!({"fault": "throttle", "code": 7, "seconds": 31_062});
@@ -279,6 +315,17 @@ mod tests {
         assert_eq!(fault(json!({"fault": "status"})), What::Status(503));
         let business = json!({"fault": "variant", "variant": "business_code", "code": "4001"});
         assert_eq!(fault(business), What::Business(4001));
+    }
+
+    #[test]
+    fn a_capacity_belongs_to_its_fault() {
+        let read = |rule: Value| read_all(&json!([rule])).unwrap().remove(0);
+        let rule = read(json!({"fault": "capacity", "per_second": 40, "ms": 20, "app_key": "7"}));
+        assert_eq!(rule.capacity, Some(Capacity { per_second: 40, status: 503 }));
+        assert_eq!((rule.fault.ms, rule.app_key.as_deref()), (20, Some("7")));
+        let other = read(json!({"fault": "capacity", "per_second": 1, "status": 429}));
+        assert_eq!(other.capacity, Some(Capacity { per_second: 1, status: 429 }));
+        assert_eq!(read(json!({"fault": "hang", "per_second": 40})).capacity, None);
     }
 
     #[test]
@@ -296,6 +343,11 @@ mod tests {
             (json!({"fault": "hang", "share": -0.1}), "share"),
             (json!({"fault": "hang", "share": "half"}), "share"),
             (json!({"fault": "hang", "times": 0}), "times"),
+            (json!({"fault": "hang", "app_key": ""}), "app_key"),
+            (json!({"fault": "hang", "per_second": 0}), "per_second"),
+            (json!({"fault": "capacity"}), "per_second"),
+            (json!({"fault": "capacity", "per_second": 0.5}), "per_second"),
+            (json!({"fault": "capacity", "per_second": 1, "status": 99}), "status"),
             (json!("hang"), ""),
         ];
         for (rule, field) in cases {

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::capacity::Capacity;
 use super::variant::Variant;
 
 /// One rule.
@@ -11,6 +12,8 @@ use super::variant::Variant;
 pub(crate) struct Rule {
     /// A method's name; `None` for any.
     pub(crate) method: Option<String>,
+    /// The application key of the caller; `None` for anybody's.
+    pub(crate) app_key: Option<String>,
     /// Share of the calls it concerns, 0 to 1.
     pub(crate) share: f64,
     /// What chance starts from.
@@ -19,14 +22,17 @@ pub(crate) struct Rule {
     pub(crate) times: Option<u64>,
     /// What happens.
     pub(crate) fault: Fault,
+    /// Only to as many calls as there is room for; the others fail.
+    pub(crate) capacity: Option<Capacity>,
     /// The rule as it was sent.
     pub(crate) sent: Value,
 }
 
 impl Rule {
-    /// Whether calls of `method` are its business.
-    pub(crate) fn concerns(&self, method: &str) -> bool {
+    /// Whether calls of `method` with this application key are its business.
+    pub(crate) fn concerns(&self, method: &str, app_key: &str) -> bool {
         self.method.as_deref().is_none_or(|own| own == method)
+            && self.app_key.as_deref().is_none_or(|own| own == app_key)
     }
 }
 

@@ -6,7 +6,7 @@
 //! without a length, which count as errors of the connection.
 
 mod tally;
-mod wire;
+pub(crate) mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::io;

@@ -9,21 +9,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// An answer; its body lies in the connection's memory.
-pub(super) struct Answer<'a> {
-    pub(super) status: u16,
-    pub(super) body: &'a [u8],
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) body: &'a [u8],
 }
 
 /// A connection that is opened when it is needed, and what came in on it.
 #[derive(Default)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: Option<TcpStream>,
     received: Vec<u8>,
 }
 
 impl Wire {
+    /// One that is open already.
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { stream: Some(connect(address).await?), received: Vec::new() })
+    }
+
     /// Sends a request and waits for its answer. After an error the connection is gone.
-    pub(super) async fn ask(&mut self, address: SocketAddr, path: &str) -> io::Result<Answer<'_>> {
+    pub(crate) async fn ask(&mut self, address: SocketAddr, path: &str) -> io::Result<Answer<'_>> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => connect(address).await?,
