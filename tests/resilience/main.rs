@@ -40,3 +40,5 @@ mod upstream_background;
 mod upstream_care;
 mod upstream_kinds;
 mod upstream_rig;
+mod upstream_tls;
+mod upstream_wire;

@@ -1,49 +1,86 @@
 //! The wire towards the upstream: one pooled HTTP client a thread.
 //!
 //! Owns: connections, their time-outs and the bound on a body. Refuses: bodies beyond
-//! [`BODY_LIMIT`] and redirects (a moved gateway is configuration, not something to follow with a
-//! signed request). Whatever goes wrong is told as one of four faults; what it means is decided by
+//! [`Wire::max_body`] and redirects (a moved gateway is configuration, not something to follow with
+//! a signed request). Speaks HTTP/1.1 alone: a call that is cut ends its connection and touches no
+//! other call. Whatever goes wrong is told as one of five faults; what it means is decided by
 //! whoever asked.
 
+mod body;
+mod dial;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use awc::error::{PayloadError, SendRequestError};
-use awc::http::header;
+use actix_web::dev::fn_service;
+use awc::error::{ConnectError, SendRequestError};
+use awc::http::{Version, header};
+use body::Bodies;
+use rustls::ClientConfig;
+use slog::Logger;
 
+use super::names::Names;
 use super::{RawAnswer, SignedRequest};
 
-/// Largest body that is read. A page of 50 products is about 100 kB.
-pub const BODY_LIMIT: usize = 8 * 1024 * 1024;
-/// Connections at once; pacing and breaker bound the calls long before.
-const CONNECTIONS: usize = 128;
-/// Longest time to connect, name look-up and TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long any connection is kept, so that a changed name is noticed.
 const LIFETIME: Duration = Duration::from_secs(600);
+/// Beyond the bounds of its parts, when awc itself gives a connection up.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// The bounds of the wire and what is shared by all clients.
+#[derive(Debug, Clone)]
+pub struct Wire {
+    /// Longest time to connect once the name is known, and again for the TLS handshake.
+    pub connect_timeout: Duration,
+    /// Largest body that is read, in bytes. A page of 50 products is about 100 kB.
+    pub max_body: usize,
+    /// Connections at once; a call beyond them waits for one, within its own time.
+    pub connections: usize,
+    /// Names and their addresses.
+    pub names: Names,
+    /// Whom TLS trusts instead of the public authorities.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Default for Wire {
+    /// As the settings are when nothing is set.
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            max_body: 4 << 20,
+            connections: 128,
+            names: Names::of_the_system(Duration::from_secs(1)),
+            tls: None,
+        }
+    }
+}
 
 /// Why there is no whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransportFault {
+    /// No address for the name.
+    Name(String),
     /// No connection.
     Connect(String),
     /// Connected, but the exchange broke.
     Broken(String),
     /// Nothing, or not everything, in time.
     Timeout,
-    /// The body is larger than [`BODY_LIMIT`].
-    TooLarge,
+    /// The body is larger than so many bytes.
+    TooLarge(usize),
 }
 
 impl fmt::Display for TransportFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Name(cause) => write!(f, "cannot look up the name: {cause}"),
             Self::Connect(cause) => write!(f, "cannot connect: {cause}"),
             Self::Broken(cause) => write!(f, "exchange broke: {cause}"),
             Self::Timeout => f.write_str("no whole answer in time"),
-            Self::TooLarge => write!(f, "body larger than {BODY_LIMIT} bytes"),
+            Self::TooLarge(limit) => write!(f, "body larger than {limit} bytes"),
         }
     }
 }
@@ -53,20 +90,30 @@ impl std::error::Error for TransportFault {}
 /// The client of one thread (awc's client cannot leave the thread it was built on).
 pub(super) struct Transport {
     client: awc::Client,
+    bodies: Bodies,
 }
 
 impl Transport {
     /// A client with an empty pool.
-    pub(super) fn new() -> Self {
-        let connector = awc::Connector::new()
-            .timeout(CONNECT_TIMEOUT)
-            .handshake_timeout(CONNECT_TIMEOUT)
-            .limit(CONNECTIONS)
+    pub(super) fn new(wire: &Wire, log: &Logger) -> Self {
+        let (names, timeout, log) = (wire.names.clone(), wire.connect_timeout, log.clone());
+        let most = wire.names.timeout().saturating_add(timeout).saturating_add(SLACK);
+        let mut connector = awc::Connector::new()
+            .connector(fn_service(move |info| {
+                dial::dial(names.clone(), timeout, log.clone(), info)
+            }))
+            .max_http_version(Version::HTTP_11)
+            .timeout(most)
+            .handshake_timeout(timeout)
+            .limit(wire.connections)
             .conn_keep_alive(KEEP_ALIVE)
             .conn_lifetime(LIFETIME);
+        if let Some(tls) = &wire.tls {
+            connector = connector.rustls_0_23(Arc::clone(tls));
+        }
         let client =
             awc::Client::builder().connector(connector).disable_redirects().disable_timeout();
-        Self { client: client.finish() }
+        Self { client: client.finish(), bodies: Bodies::new(wire.max_body) }
     }
 
     /// Posts a signed request and reads the whole answer, all within `within`.
@@ -81,7 +128,7 @@ impl Transport {
     }
 
     async fn exchange(&self, signed: SignedRequest) -> Result<RawAnswer, TransportFault> {
-        let mut response = self
+        let response = self
             .client
             .post(signed.url)
             .content_type("application/x-www-form-urlencoded;charset=utf-8")
@@ -96,17 +143,7 @@ impl Transport {
         let date = text(header::DATE);
         let announced = text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let status = response.status().as_u16();
-        let body = response.body().limit(BODY_LIMIT).await.map_err(|error| {
-            if matches!(error, PayloadError::Overflow) {
-                return TransportFault::TooLarge;
-            }
-            TransportFault::Broken(error.to_string())
-        })?;
-        // awc takes the end of the connection for the end of the body.
-        if announced.is_some_and(|announced: usize| body.len() < announced) {
-            let cut = format!("body ended after {} bytes", body.len());
-            return Err(TransportFault::Broken(cut));
-        }
+        let body = self.bodies.read(announced, response).await?;
         Ok(answer(status, content_type, date, body))
     }
 }
@@ -126,8 +163,18 @@ fn answer(
 fn fault(error: &SendRequestError) -> TransportFault {
     match error {
         SendRequestError::Timeout => TransportFault::Timeout,
-        SendRequestError::Connect(cause) => TransportFault::Connect(cause.to_string()),
+        SendRequestError::Connect(cause) => no_connection(cause),
         SendRequestError::Url(cause) => TransportFault::Connect(cause.to_string()),
         other => TransportFault::Broken(other.to_string()),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else is new is no connection")]
+fn no_connection(cause: &ConnectError) -> TransportFault {
+    match cause {
+        ConnectError::Resolver(cause) => TransportFault::Name(cause.to_string()),
+        // The time to connect is `dial`'s: what is left is the handshake.
+        ConnectError::Timeout => TransportFault::Connect("no end of the TLS handshake".to_owned()),
+        other => TransportFault::Connect(other.to_string()),
     }
 }
