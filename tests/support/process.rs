@@ -123,18 +123,9 @@ impl Process {
 
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
-        self.kib("VmRSS:")
-    }
-
-    /// The most memory that was ever resident, in KiB.
-    pub(crate) fn peak_kib(&self) -> u64 {
-        self.kib("VmHWM:")
-    }
-
-    fn kib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = std::fs::read_to_string(&path).expect("Linux tells about processes");
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let figure = line.and_then(|rest| rest.split_whitespace().next());
         figure.and_then(|kib| kib.parse().ok()).expect("a figure in KiB")
     }

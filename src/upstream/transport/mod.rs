@@ -9,12 +9,14 @@
 mod body;
 mod dial;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::fn_service;
 use awc::error::{ConnectError, SendRequestError};
+use awc::http::header::HeaderMap;
 use awc::http::{Version, header};
 use body::Bodies;
 use rustls::ClientConfig;
@@ -89,31 +91,21 @@ impl std::error::Error for TransportFault {}
 
 /// The client of one thread (awc's client cannot leave the thread it was built on).
 pub(super) struct Transport {
-    client: awc::Client,
+    wire: Wire,
+    log: Logger,
+    client: RefCell<awc::Client>,
     bodies: Bodies,
 }
 
 impl Transport {
     /// A client with an empty pool.
     pub(super) fn new(wire: &Wire, log: &Logger) -> Self {
-        let (names, timeout, log) = (wire.names.clone(), wire.connect_timeout, log.clone());
-        let most = wire.names.timeout().saturating_add(timeout).saturating_add(SLACK);
-        let mut connector = awc::Connector::new()
-            .connector(fn_service(move |info| {
-                dial::dial(names.clone(), timeout, log.clone(), info)
-            }))
-            .max_http_version(Version::HTTP_11)
-            .timeout(most)
-            .handshake_timeout(timeout)
-            .limit(wire.connections)
-            .conn_keep_alive(KEEP_ALIVE)
-            .conn_lifetime(LIFETIME);
-        if let Some(tls) = &wire.tls {
-            connector = connector.rustls_0_23(Arc::clone(tls));
+        Self {
+            client: RefCell::new(client(wire, log)),
+            bodies: Bodies::new(wire.max_body),
+            wire: wire.clone(),
+            log: log.clone(),
         }
-        let client =
-            awc::Client::builder().connector(connector).disable_redirects().disable_timeout();
-        Self { client: client.finish(), bodies: Bodies::new(wire.max_body) }
     }
 
     /// Posts a signed request and reads the whole answer, all within `within`.
@@ -128,14 +120,21 @@ impl Transport {
     }
 
     async fn exchange(&self, signed: SignedRequest) -> Result<RawAnswer, TransportFault> {
-        let response = self
-            .client
-            .post(signed.url)
+        let request = self.client.borrow().post(signed.url);
+        let response = request
             .content_type("application/x-www-form-urlencoded;charset=utf-8")
             .insert_header((header::ACCEPT, "application/json"))
             .send_body(signed.body)
             .await
             .map_err(|error| fault(&error))?;
+        if let Some(cause) =
+            unfinished(response.status().as_u16(), response.headers(), response.version())
+        {
+            // Its connection is in the pool again, and more of the answer will come on it, to
+            // whoever calls next. What is idle goes with the pool; calls under way do not mind.
+            self.client.replace(client(&self.wire, &self.log));
+            return Err(TransportFault::Broken(cause));
+        }
         let text = |name| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -146,6 +145,37 @@ impl Transport {
         let body = self.bodies.read(announced, response).await?;
         Ok(answer(status, content_type, date, body))
     }
+}
+
+fn client(wire: &Wire, log: &Logger) -> awc::Client {
+    let (names, timeout, log) = (wire.names.clone(), wire.connect_timeout, log.clone());
+    let most = wire.names.timeout().saturating_add(timeout).saturating_add(SLACK);
+    let mut connector = awc::Connector::new()
+        .connector(fn_service(move |info| dial::dial(names.clone(), timeout, log.clone(), info)))
+        .max_http_version(Version::HTTP_11)
+        .timeout(most)
+        .handshake_timeout(timeout)
+        .limit(wire.connections)
+        .conn_keep_alive(KEEP_ALIVE)
+        .conn_lifetime(LIFETIME);
+    if let Some(tls) = &wire.tls {
+        connector = connector.rustls_0_23(Arc::clone(tls));
+    }
+    awc::Client::builder().connector(connector).disable_redirects().disable_timeout().finish()
+}
+
+/// Why a head is not that of a whole answer as awc reads it: it takes an interim answer (1xx) for
+/// the answer, and a body that lasts as long as the connection (RFC 9112, 6.3) for none.
+fn unfinished(status: u16, headers: &HeaderMap, version: Version) -> Option<String> {
+    if (100..200).contains(&status) {
+        return Some(format!("interim answer {status}"));
+    }
+    let bodiless = matches!(status, 204 | 304);
+    let told = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let unknown = version == Version::HTTP_11
+        && !bodiless
+        && !told.iter().any(|name| headers.contains_key(name));
+    unknown.then(|| "answer of unknown length".to_owned())
 }
 
 fn answer(
