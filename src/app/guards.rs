@@ -62,6 +62,7 @@ impl Guards {
                 let saved = kept.and_then(|text| Remembered::from_json(&text, clock::now()));
                 if let Some(saved) = &saved {
                     self.upstream.restore(saved, clock::monotonic(), clock::now());
+                    self.tell_breaker();
                 }
                 *progress = Progress::Recalled { last: saved };
             }
@@ -72,6 +73,14 @@ impl Guards {
                 *told = true;
             }
         }
+    }
+
+    fn tell_breaker(&self) {
+        let breaker = self.upstream.breaker.snapshot(clock::monotonic());
+        info!(self.log, "breaker restored"; "breaker" => &*breaker.name,
+            "state" => breaker.state.as_str(), "retry_after_ms" => breaker.retry_after_ms,
+            "forced" => breaker.forced, "ramp_per_second" => breaker.ramp_per_second,
+            "consecutive_failures" => breaker.consecutive_failures);
     }
 
     /// Keeps the state if it is worth it.

@@ -9,7 +9,7 @@ use slog::{Logger, warn};
 
 use crate::breaker::{self, Breaker};
 use crate::cli::Failure;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
 use crate::supervision::Supervisor;
@@ -21,6 +21,7 @@ use crate::upstream::budget::{self, RetryBudget};
 use crate::upstream::names::Names;
 use crate::upstream::pacing::{self, Pacing};
 use crate::upstream::retry::Policy;
+use crate::upstream::standing::Standing;
 use crate::upstream::tables::UpstreamTables;
 use crate::upstream::transport::Wire;
 
@@ -33,6 +34,8 @@ const TOLD_WAIT: Duration = Duration::from_secs(3);
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
 const LONGEST_OPEN: Duration = Duration::from_secs(60);
+/// A probe of which nothing is heard for so long beyond its time is lost.
+const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// Least time worth starting another attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
@@ -49,6 +52,7 @@ pub(super) fn tables(
         protocol: Arc::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
         breaker: guard(settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
+        standing: Standing::default(),
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
@@ -93,11 +97,24 @@ fn guard(settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
         warn!(log, "breaker moved"; "breaker" => "upstream", "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });
-    let limits = breaker::Settings {
+    Breaker::new("upstream", limits(upstream), listener)
+}
+
+fn limits(upstream: &config::Upstream) -> breaker::Settings {
+    let share = |percent: u8| f64::from(percent) / 100.0;
+    let slow =
+        breaker::Slow { after: upstream.breaker_slow, share: share(upstream.breaker_slow_percent) };
+    breaker::Settings {
+        failure_rate: share(upstream.breaker_failure_percent),
+        slow: (!slow.after.is_zero()).then_some(slow),
+        minimum_calls: upstream.breaker_min_calls,
+        window: upstream.breaker_window,
         open_max: upstream.breaker_open.max(LONGEST_OPEN),
+        probes: upstream.breaker_probes,
+        probe_patience: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
+        ramp: Some(upstream.breaker_ramp).filter(|ramp| !ramp.is_zero()),
         ..breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open)
-    };
-    Breaker::new("upstream", limits, listener)
+    }
 }
 
 /// Starts the actor on its own thread.

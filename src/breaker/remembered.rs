@@ -1,16 +1,17 @@
 //! What a later process takes over of a breaker.
 //!
 //! Owns: the form, in wall-clock time, because monotonic time ends with its process. Refuses: open
-//! times that no opening of these settings has; the wall clock may have been set meanwhile. The
-//! failure rate is not remembered: it is of the last seconds, and they are over.
+//! times that no opening of these settings has; the wall clock may have been set meanwhile.
 //!
 //! It may come late, when calls have been made already: what they or an admin said since is newer.
 //! Taken over then is only what that does not contradict: an admin's hold, as long as no admin has
 //! spoken since; and of two open times the longer.
 //!
-//! A breaker as new that takes this over admits what the one that was remembered would have admitted, had
-//! all calls under way been dropped, with one difference: half-open becomes open with no time left,
-//! so that a full set of probes decides again.
+//! A breaker as new that takes this over admits what the one that was remembered would have
+//! admitted, had all calls under way been dropped, with three differences. Half-open becomes open
+//! with no time left, so that a full set of probes decides again. A ramp begins at its floor. Of the
+//! window only sums are kept, as old as the oldest of them: nothing counts for longer than it would
+//! have.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::state::{Core, Learnt, Phase};
+use super::window::Counts;
 use crate::clock::Timestamp;
 
 /// A breaker's state for a later process.
@@ -33,6 +35,32 @@ pub struct Remembered {
     pub consecutive_failures: u64,
     /// Openings in a row; they lengthen the next one.
     pub openings: u32,
+    /// What the window holds; `None` when that is nothing, and in every state but closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowSums>,
+    /// Whether it closed lately and was letting through only so much.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ramping: bool,
+}
+
+/// How the calls of a window went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSums {
+    /// When the oldest of them may have been.
+    pub since: Timestamp,
+    /// Answered in good time.
+    pub well: u32,
+    /// Answered late.
+    pub slow: u32,
+    /// Failed.
+    pub ill: u32,
+}
+
+impl WindowSums {
+    fn counts(self) -> Counts {
+        Counts { well: self.well, slow: self.slow, ill: self.ill }
+    }
 }
 
 impl Core {
@@ -41,14 +69,25 @@ impl Core {
             Phase::Open { until } => {
                 until.map(|until| wall.plus(whole_millis(until.saturating_duration_since(now))))
             }
-            Phase::Closed | Phase::HalfOpen { .. } => None,
+            Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
         };
         Remembered {
             state: self.state(),
             until,
             consecutive_failures: self.consecutive_failures,
             openings: self.trip.openings(),
+            window: self.remember_window(now, wall),
+            ramping: self.ramp(now).is_some(),
         }
+    }
+
+    fn remember_window(&self, now: Instant, wall: Timestamp) -> Option<WindowSums> {
+        if self.state() != State::Closed {
+            return None;
+        }
+        let (Counts { well, slow, ill }, since) = self.trip.window(now)?;
+        let since = wall.minus(whole_millis(now.saturating_duration_since(since)));
+        Some(WindowSums { since, well, slow, ill })
     }
 
     /// Takes over what was remembered. Not a change of state that anybody is told: it happened
@@ -70,7 +109,12 @@ impl Core {
         self.phase = match saved.state {
             State::Closed => {
                 self.consecutive_failures = self.trip.restore_failures(self.consecutive_failures);
-                Phase::Closed
+                if let Some(sums) = saved.window
+                    && let Some(since) = now.checked_sub(wall.since(sums.since))
+                {
+                    self.trip.restore_window(sums.counts(), since);
+                }
+                Phase::Closed { ramp: self.lowest_ramp(now).filter(|_| saved.ramping) }
             }
             State::HalfOpen => Phase::Open { until: Some(now) },
             State::Open => Phase::Open { until: self.open_until(saved, now, wall) },

@@ -5,15 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::trip::{Settings, Trip};
-use super::{Reason, Rejected, Snapshot, State, Transition};
-
-/// The longest guess for "ask again" while probes are under way.
-const PROBING_HINT: Duration = Duration::from_secs(1);
+use super::ramp::{Judge, Ramp};
+use super::trip::Trip;
+use super::{Reason, Settings, Snapshot, State, Transition, Verdict};
 
 #[derive(Debug)]
 pub(super) struct Core {
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) trip: Trip,
     pub(super) phase: Phase,
     /// Begins anew with every change of state; permits of another era move nothing.
@@ -22,7 +20,7 @@ pub(super) struct Core {
     pub(super) since: Option<Instant>,
     pub(super) consecutive_failures: u64,
     pub(super) learnt: Learnt,
-    counts: Counts,
+    pub(super) counts: Counts,
 }
 
 /// What this process found out by itself, which is newer than anything an earlier one knew.
@@ -38,24 +36,35 @@ pub(super) enum Learnt {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
-    Closed,
-    /// `until: None` is an admin's hold.
-    Open {
-        until: Option<Instant>,
+    Closed {
+        /// While it has just closed, or did before a restart.
+        ramp: Option<Ramp>,
     },
+    /// `until: None` is an admin's hold.
+    Open { until: Option<Instant> },
     HalfOpen {
         in_flight: u32,
         succeeded: u32,
+        /// When the last probe was given.
+        given_at: Instant,
     },
 }
 
+/// What a permit knows about its admission.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    pub(super) era: u64,
+    pub(super) at: Instant,
+}
+
 #[derive(Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     transitions: u64,
-    rejected: u64,
-    issued: u64,
+    pub(super) rejected: u64,
+    pub(super) issued: u64,
     returned: u64,
     dropped: u64,
+    pub(super) lost: u64,
 }
 
 /// A change of state that the listener has not been told yet.
@@ -80,7 +89,7 @@ impl Core {
         Self {
             trip: Trip::new(&settings),
             settings,
-            phase: Phase::Closed,
+            phase: Phase::Closed { ramp: None },
             era: 0,
             since: None,
             consecutive_failures: 0,
@@ -90,69 +99,80 @@ impl Core {
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        !matches!(self.phase, Phase::Closed)
+        !matches!(self.phase, Phase::Closed { .. })
     }
 
-    /// The era of an admitted call.
-    pub(super) fn admit(&mut self, now: Instant) -> (Result<u64, Rejected>, Option<Change>) {
-        self.since.get_or_insert(now);
-        let change = match self.phase {
-            Phase::Open { until: Some(until) } if now >= until => {
-                let probing = Phase::HalfOpen { in_flight: 0, succeeded: 0 };
-                Some(self.enter(probing, Reason::TimeToProbe, now))
-            }
-            Phase::Open { .. } | Phase::Closed | Phase::HalfOpen { .. } => None,
-        };
-        (self.take_place(now), change)
-    }
-
-    fn take_place(&mut self, now: Instant) -> Result<u64, Rejected> {
-        let probes = self.settings.probes.max(1);
-        let retry_after = match &mut self.phase {
-            Phase::Closed => None,
-            Phase::Open { until: Some(until) } => Some(until.saturating_duration_since(now)),
-            Phase::Open { until: None } => Some(self.settings.open),
-            Phase::HalfOpen { in_flight, succeeded } => {
-                // Places of probes that succeeded are not given again: the count decides.
-                let free = in_flight.saturating_add(*succeeded) < probes;
-                *in_flight = in_flight.saturating_add(u32::from(free));
-                (!free).then_some(self.settings.open.min(PROBING_HINT))
-            }
-        };
-        match retry_after {
-            Some(retry_after) => {
-                self.counts.rejected = self.counts.rejected.saturating_add(1);
-                Err(Rejected { retry_after })
-            }
-            None => {
-                self.counts.issued = self.counts.issued.saturating_add(1);
-                Ok(self.era)
-            }
-        }
-    }
-
-    /// A permit comes back with a verdict, or without one.
+    /// A permit comes back with a verdict.
     pub(super) fn record(
         &mut self,
-        era: u64,
-        healthy: Option<bool>,
+        ticket: Ticket,
+        verdict: Verdict,
         now: Instant,
     ) -> Option<Change> {
         self.counts.returned = self.counts.returned.saturating_add(1);
-        self.free_place(era);
-        if era != self.era {
+        self.free_place(ticket.era);
+        if ticket.era != self.era {
             return None;
         }
-        match healthy? {
-            true => self.succeeded(now),
-            false => self.failed(now),
+        self.consecutive_failures = match verdict {
+            Verdict::Silent => return None,
+            Verdict::Well => 0,
+            Verdict::Slow => self.consecutive_failures,
+            Verdict::Ill => self.consecutive_failures.saturating_add(1),
+        };
+        if verdict != Verdict::Ill {
+            self.learn(Learnt::ByCalls);
+        }
+        match self.phase {
+            Phase::Closed { .. } => self.judge(ticket, verdict, now),
+            Phase::Open { .. } => None,
+            Phase::HalfOpen { .. } if verdict == Verdict::Well => self.probe_succeeded(now),
+            Phase::HalfOpen { .. } => Some(self.open(Reason::ProbeFailed, now)),
         }
     }
 
+    /// A call of a closed breaker: it judges it itself, or its ramp does.
+    fn judge(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) -> Option<Change> {
+        self.end_ramp(now);
+        if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase {
+            let was_at_floor = ramp.is_at_floor();
+            let judge = ramp.ended(verdict, ticket.at, now);
+            if ramp.is_at_floor() && !was_at_floor {
+                // Down here calls are judged as ever, and from the beginning.
+                self.trip.forget_calls();
+            }
+            if judge == Judge::Ramp {
+                return None;
+            }
+        }
+        let reason = self.trip.note(verdict, now)?;
+        Some(self.open(reason, now))
+    }
+
+    fn probe_succeeded(&mut self, now: Instant) -> Option<Change> {
+        let Phase::HalfOpen { succeeded, .. } = &mut self.phase else { return None };
+        *succeeded = succeeded.saturating_add(1);
+        if *succeeded < self.settings.probes.max(1) {
+            return None;
+        }
+        self.trip.forget_openings();
+        let ramp = self.settings.ramp_plan().map(|plan| Ramp::new(plan, now));
+        Some(self.close(ramp, Reason::ProbesSucceeded, now))
+    }
+
+    fn open(&mut self, reason: Reason, now: Instant) -> Change {
+        let open_for = self.trip.next_open_time();
+        // An instant too far to be told is the same as never, which is what a hold is; open times
+        // are bounded to a day, so this does not happen on any real clock.
+        let until = now.checked_add(open_for);
+        let change = self.enter(Phase::Open { until }, reason, now);
+        Change { open_for: Some(open_for), ..change }
+    }
+
     /// A permit was dropped.
-    pub(super) fn give_back(&mut self, era: u64) {
+    pub(super) fn give_back(&mut self, ticket: Ticket) {
         self.counts.dropped = self.counts.dropped.saturating_add(1);
-        self.free_place(era);
+        self.free_place(ticket.era);
     }
 
     fn free_place(&mut self, era: u64) {
@@ -161,38 +181,6 @@ impl Core {
         {
             *in_flight = in_flight.saturating_sub(1);
         }
-    }
-
-    fn succeeded(&mut self, now: Instant) -> Option<Change> {
-        self.consecutive_failures = 0;
-        self.learn(Learnt::ByCalls);
-        match &mut self.phase {
-            Phase::Closed => self.trip.succeeded(),
-            Phase::Open { .. } => {}
-            Phase::HalfOpen { succeeded, .. } => {
-                *succeeded = succeeded.saturating_add(1);
-                if *succeeded >= self.settings.probes.max(1) {
-                    self.trip.forget_openings();
-                    return Some(self.close(Reason::ProbesSucceeded, now));
-                }
-            }
-        }
-        None
-    }
-
-    fn failed(&mut self, now: Instant) -> Option<Change> {
-        self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-        let reason = match self.phase {
-            Phase::Closed if self.trip.failed() => Reason::Failures,
-            Phase::HalfOpen { .. } => Reason::ProbeFailed,
-            Phase::Closed | Phase::Open { .. } => return None,
-        };
-        let open_for = self.trip.next_open_time();
-        // An instant too far to be told is the same as never, which is what a hold is; open times
-        // are bounded to a day, so this does not happen on any real clock.
-        let until = now.checked_add(open_for);
-        let change = self.enter(Phase::Open { until }, reason, now);
-        Some(Change { open_for: Some(open_for), ..change })
     }
 
     pub(super) fn force_open(&mut self, now: Instant) -> Option<Change> {
@@ -209,11 +197,12 @@ impl Core {
     pub(super) fn force_close(&mut self, now: Instant) -> Option<Change> {
         self.learn(Learnt::ByAdmin);
         self.consecutive_failures = 0;
-        if matches!(self.phase, Phase::Closed) {
+        if let Phase::Closed { ramp } = &mut self.phase {
+            *ramp = None;
             self.trip.forget_calls();
             return None;
         }
-        Some(self.close(Reason::Forced, now))
+        Some(self.close(None, Reason::Forced, now))
     }
 
     pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
@@ -221,12 +210,12 @@ impl Core {
         self.force_close(now)
     }
 
-    fn close(&mut self, reason: Reason, now: Instant) -> Change {
+    fn close(&mut self, ramp: Option<Ramp>, reason: Reason, now: Instant) -> Change {
         self.trip.forget_calls();
-        self.enter(Phase::Closed, reason, now)
+        self.enter(Phase::Closed { ramp }, reason, now)
     }
 
-    fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
+    pub(super) fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
         let from = self.state();
         self.learn(Learnt::ByCalls);
         self.phase = phase;
@@ -243,7 +232,7 @@ impl Core {
 
     pub(super) const fn state(&self) -> State {
         match self.phase {
-            Phase::Closed => State::Closed,
+            Phase::Closed { .. } => State::Closed,
             Phase::Open { .. } => State::Open,
             Phase::HalfOpen { .. } => State::HalfOpen,
         }
@@ -252,7 +241,7 @@ impl Core {
     pub(super) fn snapshot(&self, name: Arc<str>, now: Instant) -> Snapshot {
         let until = match self.phase {
             Phase::Open { until } => until,
-            Phase::Closed | Phase::HalfOpen { .. } => None,
+            Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
         };
         Snapshot {
             name,
@@ -260,14 +249,38 @@ impl Core {
             in_state_ms: self.since.map_or(0, |since| millis(now.saturating_duration_since(since))),
             retry_after_ms: until.map(|until| millis(until.saturating_duration_since(now))),
             forced: matches!(self.phase, Phase::Open { until: None }),
+            ramp_per_second: self.ramp(now).map(|ramp| tenths(ramp.rate())),
             consecutive_failures: self.consecutive_failures,
             transitions: self.counts.transitions,
             rejected: self.counts.rejected,
             issued: self.counts.issued,
             returned: self.counts.returned,
             dropped: self.counts.dropped,
+            lost: self.counts.lost,
         }
     }
+
+    /// The ramp that is under way.
+    pub(super) fn ramp(&self, now: Instant) -> Option<&Ramp> {
+        match &self.phase {
+            Phase::Closed { ramp } => ramp.as_ref().filter(|ramp| !ramp.is_over(now)),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => None,
+        }
+    }
+
+    pub(super) fn slow_after(&self) -> Option<Duration> {
+        self.settings.slow.map(|slow| slow.after)
+    }
+
+    /// A ramp that begins as low as there is.
+    pub(super) fn lowest_ramp(&self, now: Instant) -> Option<Ramp> {
+        self.settings.ramp_plan().map(|plan| Ramp::at_floor(plan, now))
+    }
+}
+
+/// As people read it.
+fn tenths(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -22,11 +22,15 @@ pub(super) fn refresh(shared: &Shared) {
     }
     let now = clock::monotonic();
     for breaker in &shared.breakers {
-        let state = breaker.snapshot(now).state;
+        let snapshot = breaker.snapshot(now);
+        let state = snapshot.state;
         match breaker.name() {
             "redis" => shared.metrics.upstream().cache_breaker_state("redis", label(state)),
             "database" => shared.metrics.upstream().cache_breaker_state("database", label(state)),
-            _ => shared.metrics.upstream().breaker_state("upstream", label(state)),
+            _ => {
+                shared.metrics.upstream().breaker_state("upstream", label(state));
+                shared.metrics.upstream().breaker_ramp("upstream", snapshot.ramp_per_second);
+            }
         }
     }
     if let Some(left) = shared.upstream.pacing.snapshot(now, clock::now()).budget_remaining {

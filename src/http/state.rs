@@ -85,7 +85,8 @@ impl Worker {
         self.tell(batch);
     }
 
-    /// What answers have to do without now: tiers that are avoided, actors that are bypassed.
+    /// What answers have to do without now: tiers that are avoided, actors that are bypassed, an
+    /// upstream that does not accept our configuration.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
         let mut degraded = self.products.cache().tables().degraded();
@@ -93,6 +94,7 @@ impl Worker {
             ("cache", self.products.cache().is_bypassed()),
             ("rate_limiter", self.limiter.is_down()),
             ("api_client", self.products.upstream().is_down()),
+            ("upstream_configuration", self.shared.upstream.standing.faults() > 0),
         ];
         degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));
         degraded

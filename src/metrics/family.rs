@@ -4,6 +4,8 @@
 //! metric with `N` labels. Refuses: label values that are not `&'static str`; text that came from
 //! outside cannot become a label by accident.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
@@ -88,6 +90,16 @@ impl Registrar {
         help: &'static str,
         labels: [&'static str; N],
     ) -> Labelled<Gauge, N> {
+        self.labelled(name, help, None, labels, Gauge::default)
+    }
+
+    /// Gauges by label that need not be whole numbers, exposed under their own name.
+    pub(super) fn fraction_gauges<const N: usize>(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+    ) -> Labelled<Gauge<f64, AtomicU64>, N> {
         self.labelled(name, help, None, labels, Gauge::default)
     }
 

@@ -3,6 +3,7 @@
 //! Owns: `upstream_*`, `circuit_breaker_*` and `cache_circuit_breaker_state`. Refuses: to judge;
 //! outcome labels and breaker states are handed in by the room that decides them.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -20,9 +21,11 @@ pub struct UpstreamMetrics {
     retries: Counter,
     background_refused: Labelled<Counter, 2>,
     budget_remaining: Gauge,
+    misconfigured: Gauge,
     breaker_state: Labelled<Gauge, 1>,
     cache_breaker_state: Labelled<Gauge, 1>,
     transitions: Labelled<Counter, 2>,
+    breaker_ramp: Labelled<Gauge<f64, AtomicU64>, 1>,
 }
 
 impl UpstreamMetrics {
@@ -47,6 +50,10 @@ impl UpstreamMetrics {
             ),
             budget_remaining: registrar
                 .gauge("upstream_budget_remaining", "Calls left of today's budget"),
+            misconfigured: registrar.gauge(
+                "upstream_misconfigured",
+                "Faults of the configuration that the upstream refuses calls for; 0: none",
+            ),
             breaker_state: registrar.gauges(
                 "circuit_breaker_state",
                 "State of a circuit breaker: 0 closed, 1 open, 2 half-open",
@@ -61,6 +68,11 @@ impl UpstreamMetrics {
                 "circuit_breaker_transitions",
                 "Changes of a circuit breaker's state",
                 ["name", "to"],
+            ),
+            breaker_ramp: registrar.fraction_gauges(
+                "circuit_breaker_ramp_per_second",
+                "Calls a second let through by a breaker that closed lately; 0 without such a limit",
+                ["name"],
             ),
         }
     }
@@ -105,9 +117,19 @@ impl UpstreamMetrics {
         self.budget_remaining.set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
+    /// Sets how many faults of the configuration stand.
+    pub fn misconfigured(&self, faults: usize) {
+        self.misconfigured.set(i64::try_from(faults).unwrap_or(i64::MAX));
+    }
+
     /// Shows a breaker's state without counting a change: at start, or when it was restored.
     pub fn breaker_state(&self, name: &'static str, state: BreakerState) {
         self.breaker_state.at([name]).set(state.gauge());
+    }
+
+    /// Shows how many calls a second a breaker lets through since it closed; `None` for all.
+    pub fn breaker_ramp(&self, name: &'static str, per_second: Option<f64>) {
+        self.breaker_ramp.at([name]).set(per_second.unwrap_or_default());
     }
 
     /// A breaker changed its state: shows and counts it.

@@ -22,8 +22,8 @@ use super::pacing::Slot;
 use super::retry::{self, Retry};
 use super::tables::UpstreamTables;
 use super::transport::{Transport, TransportFault};
+use super::verdict::{self, Attempt};
 use super::{Outcome, Priority, pacing, reading};
-use crate::breaker::Permit;
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 
@@ -43,6 +43,7 @@ pub(super) async fn run(
     let mut attempt = 1;
     let mut last = None;
     loop {
+        let trial = tables.may_ask(call.request.method, clock::monotonic())?;
         let outcome = match attempt_once(tables, transport, call, attempt, &log).await {
             Ok(outcome) => outcome,
             Err(NotMade::Refused(failure)) => return Err(failure),
@@ -51,6 +52,8 @@ pub(super) async fn run(
                 return Err(last.unwrap_or_else(|| unavailable("no retry left".to_owned())));
             }
         };
+        let outcome = believed(tables, transport, call, attempt, outcome, &log).await;
+        tables.learned(trial, &outcome, clock::monotonic(), clock::now());
         let failure = match settle(outcome) {
             Ok(reply) => return Ok(reply),
             Err(unsettled) => unsettled,
@@ -100,7 +103,7 @@ fn unavailable(reason: String) -> Failure {
 
 fn rejected(blame: Blame, reason: &str) -> Failure {
     let whose = match blame {
-        Blame::Configuration => "our configuration",
+        Blame::Configuration(_) => "our configuration",
         Blame::Caller => "the request",
         Blame::Capability => "the account's permissions",
     };
@@ -127,6 +130,27 @@ fn wait_before_retry(
     }
 }
 
+/// An outcome that may mean something else is checked by a question, if there is a retry for it.
+async fn believed(
+    tables: &UpstreamTables,
+    transport: &Transport,
+    call: &Call,
+    attempt: u32,
+    outcome: Outcome<Value>,
+    log: &Logger,
+) -> Outcome<Value> {
+    let Some(request) = tables.protocol.doubt(&call.request, &outcome) else { return outcome };
+    let request_id = Arc::clone(&call.request_id);
+    let Call { deadline, retry, priority, .. } = *call;
+    let question = Call { request, deadline, retry, priority, request_id };
+    // As a retry: it is one more call for the same question.
+    let told = attempt_once(tables, transport, &question, attempt.saturating_add(1), log).await;
+    match told {
+        Ok(told) => tables.protocol.resolve(&question.request, outcome, &told),
+        Err(_) => outcome,
+    }
+}
+
 /// Why an attempt was not made.
 enum NotMade {
     Refused(Failure),
@@ -147,10 +171,8 @@ async fn attempt_once(
     attempt: u32,
     log: &Logger,
 ) -> Result<Outcome<Value>, NotMade> {
-    if tables.breaker.is_open() {
-        // Nobody queues for an upstream that is left alone.
-        drop(permit(tables)?);
-    }
+    // Nobody queues for an upstream that is left alone.
+    verdict::peek(&tables.breaker, clock::monotonic())?;
     let slot = place(tables, call)?;
     if slot.at() > clock::monotonic() {
         tokio::time::sleep_until(slot.at().into()).await;
@@ -161,7 +183,7 @@ async fn attempt_once(
         let reason = "no time left for an attempt";
         return Err(Failure::new(FailureKind::DeadlineExceeded, reason).into());
     }
-    let permit = permit(tables)?;
+    let permit = verdict::admit(&tables.breaker, call.priority, started)?;
     if attempt == 1 {
         slot.start(started, clock::now()).map_err(told)?;
         tables.budget.record_call(started);
@@ -173,11 +195,14 @@ async fn attempt_once(
     }
     let outcome = exchange(tables, transport, call, within).await;
     let ended = clock::monotonic();
-    permit.record(outcome.health(), ended);
+    let (took, slow_after) =
+        (ended.saturating_duration_since(started), tables.breaker.slow_after());
+    let times = Attempt { took, within, longest: tables.attempt_timeout, slow_after };
+    permit.record(verdict::verdict(&outcome, times), ended);
     if let Outcome::Throttled { wait, .. } = &outcome {
         tables.pacing.ban(ended, wait.unwrap_or(UNTOLD_BAN));
     }
-    report(tables, call, attempt, &outcome, ended.saturating_duration_since(started), log);
+    report(tables, call, attempt, &outcome, took, log);
     if ended >= call.deadline
         && let Outcome::Transient { reason } = &outcome
     {
@@ -185,14 +210,6 @@ async fn attempt_once(
         return Err(Failure::new(FailureKind::DeadlineExceeded, reason.clone()).into());
     }
     Ok(outcome)
-}
-
-/// The breaker's permit, as of now.
-fn permit(tables: &UpstreamTables) -> Result<Permit, Failure> {
-    tables.breaker.admit(clock::monotonic()).map_err(|rejected| {
-        Failure::new(FailureKind::CircuitOpen, "breaker is open")
-            .retry_after(Some(rejected.retry_after))
-    })
 }
 
 /// A place in the outbound pace; a call that nobody waits for takes a spare one or none.

@@ -16,8 +16,10 @@ pub mod pacing;
 mod reading;
 pub mod remembered;
 pub mod retry;
+pub mod standing;
 pub mod tables;
 pub mod transport;
+mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +27,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-pub use outcome::Outcome;
+pub use outcome::{Misconfiguration, Outcome};
 
 /// For whom a call is made: who goes first when the upstream takes only so much.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,4 +95,24 @@ pub trait Protocol: Send + Sync + 'static {
 
     /// Says what an answer means. Never panics, whatever the bytes are.
     fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value>;
+
+    /// The question to ask before `outcome` is believed; `None`: it can be believed as it is.
+    fn doubt(&self, _request: &Request, _outcome: &Outcome<Value>) -> Option<Request> {
+        None
+    }
+
+    /// What a doubted `outcome` means, now that the `question` was answered with `told`.
+    fn resolve(
+        &self,
+        _question: &Request,
+        outcome: Outcome<Value>,
+        _told: &Outcome<Value>,
+    ) -> Outcome<Value> {
+        outcome
+    }
+
+    /// What an operator has to do about a fault of the configuration, naming the setting.
+    fn advice(&self, what: Misconfiguration) -> &'static str {
+        what.as_str()
+    }
 }

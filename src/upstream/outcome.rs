@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The outcome of one call to the upstream.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,15 +41,67 @@ pub enum Outcome<T> {
 }
 
 /// Whose fault a permanent failure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// The operator's configuration: key, secret, gateway address, tracking id.
-    Configuration,
+    /// The operator's configuration, and what of it.
+    Configuration(Misconfiguration),
     /// The request's parameters.
     Caller,
     /// The account lacks this one method.
     Capability,
+}
+
+/// What of the operator's configuration the upstream does not accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Misconfiguration {
+    /// It does not know the application key.
+    AppKey,
+    /// It computes another signature: the secret is wrong.
+    Signature,
+    /// The address is not, or no longer, the upstream's.
+    Gateway,
+    /// It does not know the tracking id.
+    TrackingId,
+    /// This machine's clock is too far from its own.
+    Clock,
+    /// It knows the application, but serves its account nothing.
+    Account,
+    /// The account may not use a method.
+    Permission,
+}
+
+impl Misconfiguration {
+    /// Every one of them.
+    pub const ALL: [Self; 7] = [
+        Self::AppKey,
+        Self::Signature,
+        Self::Gateway,
+        Self::TrackingId,
+        Self::Clock,
+        Self::Account,
+        Self::Permission,
+    ];
+
+    /// The word for it in answers and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AppKey => "app_key",
+            Self::Signature => "signature",
+            Self::Gateway => "gateway",
+            Self::TrackingId => "tracking_id",
+            Self::Clock => "clock",
+            Self::Account => "account",
+            Self::Permission => "permission",
+        }
+    }
+
+    /// Whether it is about one method and says nothing of the others.
+    #[must_use]
+    pub const fn is_of_method(self) -> bool {
+        matches!(self, Self::TrackingId | Self::Permission)
+    }
 }
 
 impl<T> Outcome<T> {
@@ -65,14 +118,18 @@ impl<T> Outcome<T> {
         }
     }
 
-    /// What this outcome says about the upstream's health: `Some(true)` it is well,
-    /// `Some(false)` it is ill, `None` nothing (a throttle, a fault of ours).
+    /// What an operator has to put right before this can work, if that is what it takes.
     #[must_use]
-    pub const fn health(&self) -> Option<bool> {
+    pub const fn misconfiguration(&self) -> Option<Misconfiguration> {
         match self {
-            Self::Ok(_) | Self::Empty => Some(true),
-            Self::Transient { .. } | Self::BadResponse { .. } => Some(false),
-            Self::Throttled { .. } | Self::Permanent { .. } => None,
+            Self::Permanent { blame: Blame::Configuration(what), .. } => Some(*what),
+            Self::Permanent { blame: Blame::Capability, .. } => Some(Misconfiguration::Permission),
+            Self::Permanent { blame: Blame::Caller, .. }
+            | Self::Ok(_)
+            | Self::Empty
+            | Self::Throttled { .. }
+            | Self::Transient { .. }
+            | Self::BadResponse { .. } => None,
         }
     }
 }

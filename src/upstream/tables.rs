@@ -13,6 +13,7 @@ use super::Protocol;
 use super::budget::RetryBudget;
 use super::pacing::Pacing;
 use super::retry::Policy;
+use super::standing::Standing;
 use super::transport::Wire;
 use crate::breaker::Breaker;
 use crate::clock::Timestamp;
@@ -27,6 +28,8 @@ pub struct UpstreamTables {
     pub breaker: Breaker,
     /// When calls may start.
     pub pacing: Pacing,
+    /// What of the configuration the upstream does not accept.
+    pub standing: Standing,
     /// How many retries are left.
     pub budget: RetryBudget,
     /// When a call is tried again.

@@ -64,9 +64,45 @@ async fn retries_in_sum_stay_within_their_budget() {
 }
 
 #[actix::test]
-async fn a_permanent_error_is_asked_once() {
+async fn a_fault_of_the_configuration_is_asked_once_by_all() {
     let rig = Rig::start_with(|_| {});
     rig.faults(&json!([{"fault": "error", "code": "InvalidAppKey"}])).await;
+    for method in [SEARCH, HOT].into_iter().cycle().take(20) {
+        assert_eq!(rig.call(method).await.unwrap_err().kind, FailureKind::UpstreamRejected);
+    }
+    assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (1, 0));
+    // Put right: whoever says so is believed at once.
+    rig.faults(&json!([])).await;
+    assert!(rig.call(SEARCH).await.is_err());
+    rig.tables.forgive();
+    assert!(rig.call(SEARCH).await.is_ok() && rig.call(HOT).await.is_ok());
+    assert!(rig.tables.problems().is_empty());
+    all_came_back(&rig);
+    rig.stop().await;
+}
+
+#[actix::test]
+async fn a_fault_of_a_method_is_asked_once_and_leaves_the_others_alone() {
+    for rule in [
+        json!({"fault": "error", "code": "InsufficientPermission", "method": SEARCH}),
+        json!({"fault": "variant", "variant": "business_code", "code": "4001", "method": SEARCH}),
+    ] {
+        let rig = Rig::start_with(|_| {});
+        rig.faults(&json!([rule])).await;
+        for _ in 0..10 {
+            assert_eq!(rig.call(SEARCH).await.unwrap_err().kind, FailureKind::UpstreamRejected);
+            assert!(rig.call(HOT).await.is_ok(), "{rule}");
+        }
+        assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (1, 10), "{rule}");
+        assert_eq!(rig.tables.problems().len(), 1);
+        rig.stop().await;
+    }
+}
+
+#[actix::test]
+async fn what_a_caller_did_wrong_holds_nobody_else() {
+    let rig = Rig::start_with(|_| {});
+    rig.faults(&json!([{"fault": "error", "code": "MissingParameter"}])).await;
     for _ in 0..20 {
         assert_eq!(rig.call(SEARCH).await.unwrap_err().kind, FailureKind::UpstreamRejected);
     }

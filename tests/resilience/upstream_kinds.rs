@@ -53,6 +53,7 @@ async fn each_fault_has_its_kind() {
         rig.faults(&json!([rule])).await;
         let now = clock::monotonic();
         rig.tables.breaker.reset(now);
+        rig.tables.forgive();
         let failure = rig.call(SEARCH).await.expect_err("every call meets the fault");
         assert_eq!(failure.kind, kind, "{rule}: {failure}");
         assert!(failure.reason.contains(words), "{rule}: {failure}");
@@ -60,6 +61,7 @@ async fn each_fault_has_its_kind() {
         assert_eq!(failures, u64::from(ill), "{rule}: whether it counts against its health");
     }
     rig.faults(&json!([])).await;
+    rig.tables.forgive();
     assert!(rig.call(SEARCH).await.is_ok());
     rig.stop().await;
 }
@@ -84,7 +86,7 @@ async fn a_hang_is_cut_by_the_attempt_and_by_the_deadline() {
 }
 
 /// An upstream of raw bytes: reads a request, then lets `answer` write what it likes.
-fn raw(
+pub(crate) fn raw(
     answer: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -20,6 +20,7 @@ use breakwater::upstream::aliexpress::AliExpress;
 use breakwater::upstream::budget::{self, RetryBudget};
 use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::retry::Policy;
+use breakwater::upstream::standing::Standing;
 use breakwater::upstream::tables::UpstreamTables;
 use breakwater::upstream::transport::Wire;
 use breakwater::upstream::{Priority, Protocol, Request};
@@ -45,6 +46,7 @@ pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -
             max_queue: 256,
             day_offset: Duration::ZERO,
         }),
+        standing: Standing::default(),
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: 3,

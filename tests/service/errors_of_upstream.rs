@@ -13,6 +13,8 @@ fn upstream_rejected() {
     let stand = Stand::start();
     for code in ["InvalidAppKey", "IncompleteSignature", "InsufficientPermission"] {
         stand.upstream.fails_with(&json!({"fault": "error", "code": code}));
+        // What stands against the configuration would answer in the upstream's place.
+        data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
         // Each another search: what failed a moment ago is not asked for again.
         let answer =
             stand.get(&format!("{SEARCH}&sort=SALE_PRICE_ASC&min_sale_price={}", code.len()));
@@ -22,6 +24,7 @@ fn upstream_rejected() {
     }
     // A web page in the place of the gateway: the address is wrong.
     stand.upstream.fails_with(&json!({"fault": "html"}));
+    data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
     refused(&stand.get(SEARCH), 502, "upstream_rejected");
 }
 

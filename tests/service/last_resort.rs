@@ -167,17 +167,18 @@ fn nothing_of_it_is_kept() {
 
 #[test]
 fn any_way_of_failing_behind_us_counts() {
-    for fault in [
-        json!({"fault": "reset"}),
-        json!({"fault": "garbage"}),
-        json!({"fault": "hang"}),
-        json!({"fault": "throttle"}),
-        json!({"fault": "error", "code": "InvalidAppKey"}),
-    ] {
+    let rows: [(_, &[&str]); 5] = [
+        (json!({"fault": "reset"}), &[]),
+        (json!({"fault": "garbage"}), &[]),
+        (json!({"fault": "hang"}), &[]),
+        (json!({"fault": "throttle"}), &[]),
+        (json!({"fault": "error", "code": "InvalidAppKey"}), &["upstream_configuration"]),
+    ];
+    for (fault, more) in rows {
         let stand = in_an_outage(&[("UPSTREAM_TIMEOUT_MS", "100"), ("BREAKER_FAILURES", "1")]);
         stand.upstream.fails_with(&fault);
         for _ in 0..2 {
-            marked(&stand.get(SEARCH), &[]);
+            marked(&stand.get(SEARCH), more);
         }
     }
 }

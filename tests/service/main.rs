@@ -36,6 +36,7 @@ mod health;
 mod invalidation;
 mod last_resort;
 mod log_lines;
+mod misconfigured;
 mod observability;
 mod process_commands;
 mod process_stop;

@@ -9,7 +9,7 @@ use crate::stand::Stand;
 use crate::support::process::wait_until;
 
 /// Names of the contract; `rate_limit_abuse_detected_total` will join them with abuse detection.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 27] = [
     "http_requests_total{",
     "http_request_duration_seconds_bucket{",
     "http_requests_in_flight ",
@@ -21,6 +21,7 @@ const NAMES: [&str; 26] = [
     "cache_warmed_total ",
     "cache_served_age_seconds_bucket{",
     "circuit_breaker_state{name=",
+    "circuit_breaker_ramp_per_second{name=",
     "cache_circuit_breaker_state{cache_type=",
     "circuit_breaker_transitions_total{",
     "upstream_calls_total{",

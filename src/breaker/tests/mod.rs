@@ -1,5 +1,7 @@
 //! The breaker from outside, and against a small model.
 
+mod probes;
+mod ramp;
 mod remembered;
 
 use std::sync::Mutex as StdMutex;
@@ -7,8 +9,9 @@ use std::sync::Mutex as StdMutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 
+const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const OPEN: Duration = Duration::from_secs(30);
 const SETTINGS: Settings = Settings { probes: 2, ..Settings::new(3, OPEN) };
 
@@ -33,8 +36,8 @@ impl Rig {
         self.breaker.admit(self.now)
     }
 
-    fn call(&self, healthy: Option<bool>) {
-        self.admit().unwrap().record(healthy, self.now);
+    fn call(&self, verdict: impl Into<Verdict>) {
+        self.admit().unwrap().record(verdict, self.now);
     }
 
     fn fail(&self, times: u32) {
@@ -93,7 +96,7 @@ fn it_opens_at_the_failures_closes_after_the_probes_and_tells_each_change() {
 fn only_a_verdict_moves_it() {
     let rig = Rig::new(SETTINGS);
     for _ in 0..100 {
-        rig.call(None);
+        rig.call(Verdict::Silent);
         drop(rig.admit());
     }
     assert_eq!(rig.state(), State::Closed);
@@ -121,7 +124,7 @@ fn a_dropped_or_undecided_probe_gives_its_place_back_and_a_good_one_does_not() {
     assert!(rig.admit().is_err());
     drop(first);
     let third = rig.admit().unwrap();
-    third.record(None, rig.now);
+    third.record(Verdict::Silent, rig.now);
     let fourth = rig.admit().unwrap();
     second.record(Some(true), rig.now);
     assert!(rig.admit().is_err(), "one succeeded, one is under way: both places are taken");
@@ -242,8 +245,8 @@ fn the_snapshot_is_what_status_shows() {
         shown,
         serde_json::json!({
             "name": "test", "state": "closed", "in_state_ms": 1_500, "retry_after_ms": null,
-            "forced": false, "consecutive_failures": 0, "transitions": 0, "rejected": 0,
-            "issued": 1, "returned": 1, "dropped": 0,
+            "forced": false, "ramp_per_second": null, "consecutive_failures": 0, "transitions": 0, "rejected": 0,
+            "issued": 1, "returned": 1, "dropped": 0, "lost": 0,
         })
     );
     let gauges = [State::Closed, State::Open, State::HalfOpen].map(State::gauge);
@@ -253,7 +256,7 @@ fn the_snapshot_is_what_status_shows() {
 #[derive(Debug, Clone)]
 enum Step {
     Admit,
-    Record { nth: usize, healthy: Option<bool> },
+    Record { nth: usize, verdict: Verdict },
     Drop { nth: usize },
     Wait { seconds: u64 },
     ForceOpen,
@@ -262,10 +265,15 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let healthy = prop_oneof![1 => Just(None), 1 => Just(Some(true)), 2 => Just(Some(false))];
+    let verdict = prop_oneof![
+        1 => Just(Verdict::Silent),
+        3 => Just(Verdict::Well),
+        1 => Just(Verdict::Slow),
+        4 => Just(Verdict::Ill),
+    ];
     let step = prop_oneof![
         8 => Just(Step::Admit),
-        8 => (any::<usize>(), healthy).prop_map(|(nth, healthy)| Step::Record { nth, healthy }),
+        8 => (any::<usize>(), verdict).prop_map(|(nth, verdict)| Step::Record { nth, verdict }),
         2 => any::<usize>().prop_map(|nth| Step::Drop { nth }),
         2 => (0_u64..60).prop_map(|seconds| Step::Wait { seconds }),
         1 => prop_oneof![Just(Step::ForceOpen), Just(Step::ForceClose), Just(Step::Reset)],
@@ -299,6 +307,7 @@ impl Model {
 
     fn step(&mut self, rig: &mut Rig, step: &Step) {
         let before = rig.snapshot();
+        let window = rig.breaker.remember(rig.now, WALL).window;
         match *step {
             Step::Admit => {
                 if let Ok(permit) = rig.admit() {
@@ -307,15 +316,17 @@ impl Model {
                     self.held.push((permit, after.transitions));
                 }
             }
-            Step::Record { nth, healthy } => {
+            Step::Record { nth, verdict } => {
                 if let Some((permit, given)) = self.take(nth) {
-                    permit.record(healthy, rig.now);
+                    permit.record(verdict, rig.now);
                     let after = rig.snapshot();
                     let same_era = given == before.transitions;
                     let moved = after.transitions != before.transitions
-                        || after.consecutive_failures != before.consecutive_failures;
+                        || after.consecutive_failures != before.consecutive_failures
+                        || after.ramp_per_second != before.ramp_per_second
+                        || rig.breaker.remember(rig.now, WALL).window != window;
                     assert!(same_era || !moved, "a late result moved it");
-                    let good_probe = before.state == State::HalfOpen && healthy == Some(true);
+                    let good_probe = before.state == State::HalfOpen && verdict == Verdict::Well;
                     self.succeeded_probes += u64::from(same_era && good_probe);
                 }
             }
@@ -327,7 +338,7 @@ impl Model {
         }
     }
 
-    fn check(&mut self, rig: &Rig) {
+    fn check(&mut self, rig: &Rig, settings: Settings) {
         let snapshot = rig.snapshot();
         let held = u64::try_from(self.held.len()).unwrap();
         assert_eq!(snapshot.issued, snapshot.returned + snapshot.dropped + held);
@@ -335,8 +346,11 @@ impl Model {
             self.seen_transitions = snapshot.transitions;
             self.succeeded_probes = 0;
         }
+        // Lost ones are held, too: they may come back.
+        assert!(snapshot.lost <= snapshot.issued);
+        assert!(snapshot.ramp_per_second.is_none() || snapshot.state == State::Closed);
         if snapshot.state == State::HalfOpen {
-            let probes = u64::from(SETTINGS.probes);
+            let probes = u64::from(settings.probes);
             assert!(self.probing() + self.succeeded_probes <= probes);
             assert!(self.succeeded_probes < probes, "all probes succeeded and it did not close");
         }
@@ -349,12 +363,15 @@ impl Model {
 
 proptest! {
     #[test]
-    fn it_agrees_with_the_model(steps in steps()) {
-        let mut rig = Rig::new(SETTINGS);
+    fn it_agrees_with_the_model(steps in steps(), ramped in any::<bool>()) {
+        let ramp = ramped.then_some(Duration::from_secs(120));
+        let slow = ramped.then_some(Slow { after: Duration::from_secs(1), share: 0.3 });
+        let settings = Settings { ramp, slow, minimum_calls: 6, ..SETTINGS };
+        let mut rig = Rig::new(settings);
         let mut model = Model::default();
         for step in &steps {
             model.step(&mut rig, step);
-            model.check(&rig);
+            model.check(&rig, settings);
         }
         model.held.clear();
         let snapshot = rig.snapshot();

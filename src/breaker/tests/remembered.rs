@@ -1,10 +1,8 @@
 //! A breaker goes on after a restart as if there had been none.
 
 use super::*;
-use crate::clock::Timestamp;
 
-const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-/// Without the failure rate, whose memory ends with the process.
+/// Without the failure rate, of which only sums are remembered.
 const COUNTED: Settings = Settings { failure_rate: 1.0, ..SETTINGS };
 
 /// The breaker of the next process, by way of JSON, and a clock that began anew.
@@ -67,7 +65,14 @@ fn a_permit_given_before_moves_nothing() {
 
 /// What an earlier process left behind: open for so long, or held by an admin.
 const fn open(until: Option<Timestamp>) -> Remembered {
-    Remembered { state: State::Open, until, consecutive_failures: 3, openings: 1 }
+    Remembered {
+        state: State::Open,
+        until,
+        consecutive_failures: 3,
+        openings: 1,
+        window: None,
+        ramping: false,
+    }
 }
 
 #[test]
@@ -98,7 +103,7 @@ fn failures_of_both_processes_are_in_a_row() {
     let rig = Rig::new(COUNTED);
     rig.fail(1);
     let closed =
-        Remembered { state: State::Closed, until: None, consecutive_failures: 1, openings: 0 };
+        Remembered { state: State::Closed, consecutive_failures: 1, openings: 0, ..open(None) };
     rig.breaker.restore(&closed, rig.now, WALL);
     assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 2));
     rig.fail(1);
@@ -112,6 +117,8 @@ fn other_settings_and_another_wall_clock_are_lived_with() {
         until: None,
         consecutive_failures,
         openings: u32::MAX,
+        window: None,
+        ramping: false,
     };
     let rig = Rig::new(COUNTED);
     rig.breaker.restore(&closed(u64::MAX), rig.now, WALL);
@@ -123,6 +130,33 @@ fn other_settings_and_another_wall_clock_are_lived_with() {
         rig.breaker.restore(&open, rig.now, WALL);
         assert!(rig.snapshot().retry_after_ms.unwrap() <= 300_000, "{until:?}");
     }
+}
+
+#[test]
+fn the_window_goes_on_and_ages_as_before() {
+    let settings = Settings { consecutive_failures: 1_000, minimum_calls: 20, ..SETTINGS };
+    let mut rig = Rig::new(settings);
+    rig.fail(10);
+    rig.now += Duration::from_secs(20);
+    rig.fail(9);
+    let saved = serde_json::to_string(&rig.breaker.remember(rig.now, WALL)).unwrap();
+    let saved: Remembered = serde_json::from_str(&saved).unwrap();
+    let sums = saved.window.unwrap();
+    assert_eq!((sums.since, sums.ill), (WALL.minus(Duration::from_secs(20)), 19));
+    for (away, opens) in [(0, true), (9, true), (10, false), (1_000_000, false)] {
+        let next = Rig::new(settings);
+        next.breaker.restore(&saved, next.now, WALL.plus(Duration::from_secs(away)));
+        next.fail(1);
+        assert_eq!(next.state() == State::Open, opens, "after {away} s");
+    }
+}
+
+#[test]
+fn what_an_earlier_version_stored_is_read() {
+    let stored = r#"{"state":"closed","until":null,"consecutive_failures":1,"openings":0}"#;
+    let read: Remembered = serde_json::from_str(stored).unwrap();
+    assert_eq!((read.window, read.ramping), (None, false));
+    assert_eq!(serde_json::to_string(&read).unwrap(), stored);
 }
 
 #[derive(Debug, Clone)]

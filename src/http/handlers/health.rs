@@ -19,6 +19,7 @@ use crate::http::openapi::answers::Reported;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
 use crate::supervision::ActorState;
+use crate::upstream::standing::Problem;
 
 /// How well a part, or the whole, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -174,19 +175,36 @@ fn components(worker: &Worker) -> Vec<Component> {
 }
 
 fn upstream(worker: &Worker) -> Component {
-    let breaker = worker.shared.upstream.breaker.snapshot(clock::monotonic());
-    let status = match breaker.state {
+    let upstream = &worker.shared.upstream;
+    let breaker = upstream.breaker.snapshot(clock::monotonic());
+    let problems = upstream.problems();
+    let of_breaker = match breaker.state {
         State::Closed => Health::Healthy,
         State::HalfOpen => Health::Degraded,
         State::Open => Health::Unhealthy,
     };
-    let detail = format!(
+    let of_problems = problems.iter().map(|problem| match problem.method {
+        None => Health::Unhealthy,
+        Some(_) => Health::Degraded,
+    });
+    let status = of_problems.chain([of_breaker]).max().unwrap_or(of_breaker);
+    let mut detail = format!(
         "{}; breaker {}; {} failures in a row",
         worker.shared.integration.name,
         breaker.state.as_str(),
         breaker.consecutive_failures
     );
+    for problem in &problems {
+        detail.push_str("; ");
+        detail.push_str(&in_words(problem));
+    }
     component("upstream", status, detail)
+}
+
+fn in_words(problem: &Problem) -> String {
+    let Problem { what, method, since, advice } = problem;
+    let of_method = method.map(|method| format!(" of {method}")).unwrap_or_default();
+    format!("{}{of_method} refused since {}: {advice}", what.as_str(), envelope::rfc3339(*since))
 }
 
 fn redis(worker: &Worker) -> Component {

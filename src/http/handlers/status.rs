@@ -20,6 +20,8 @@ use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
 use crate::metrics::{CacheTotals, Format, render};
 use crate::products::last_resort::LastResort;
+use crate::upstream::Misconfiguration;
+use crate::upstream::standing::Problem;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +41,11 @@ pub struct Status {
     /// Upstream calls left today; absent without a daily budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_budget_remaining: Option<u64>,
-    /// Tiers behind memory that are not answering now, and actors that are bypassed.
+    /// What of the configuration the upstream does not accept; absent when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream_problems: Vec<UpstreamProblem>,
+    /// Tiers behind memory that are not answering now, actors that are bypassed, and
+    /// `upstream_configuration` while `upstream_problems` has any.
     pub degraded: Vec<&'static str>,
     /// Requests being served.
     pub requests_in_flight: i64,
@@ -48,6 +54,32 @@ pub struct Status {
     /// Products of the catalogue to answer from when all else fails; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_resort_products: Option<usize>,
+}
+
+/// A fault of the configuration: the upstream refuses calls because of it, and is asked again only
+/// now and then until it is put right.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UpstreamProblem {
+    /// What is wrong.
+    pub fault: Misconfiguration,
+    /// The one method it is about; absent when it is about all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    /// When it was first seen, RFC 3339.
+    pub since: String,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+impl From<Problem> for UpstreamProblem {
+    fn from(problem: Problem) -> Self {
+        Self {
+            fault: problem.what,
+            method: problem.method,
+            since: envelope::rfc3339(problem.since),
+            advice: problem.advice,
+        }
+    }
 }
 
 /// `/api/cache/stats`.
@@ -138,6 +170,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         workers: shared.settings.server.workers,
         circuit_breaker: upstream.breaker.state.as_str(),
         upstream_budget_remaining: upstream.pacing.budget_remaining,
+        upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
         degraded: worker.degraded(),
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,

@@ -8,6 +8,7 @@ pub mod methods;
 pub mod protocol;
 pub mod signature;
 pub mod terms;
+pub mod tracking;
 pub mod wire;
 
 pub use protocol::{AliExpress, QUOTA_DAY_OFFSET};

@@ -1,7 +1,8 @@
 //! AliExpress as a [`Protocol`]: system parameters, signature, form body; and the error table
 //! applied to what comes back.
 //!
-//! Owns: the account's key and secret, the gateway's address, and what was learned of its clock.
+//! Owns: the account's key and secret, the gateway's address, and what was learned of its clock and
+//! of the tracking id.
 //! Refuses: to sign one set of parameters and send another; both are made from one map. When the
 //! gateway is down nothing happens here: nothing here does any I/O.
 
@@ -14,9 +15,10 @@ use url::form_urlencoded;
 use super::clock_drift::ClockDrift;
 use super::errors::{self, Reading};
 use super::signature::{self, SignMethod, Style};
+use super::tracking::Tracking;
 use crate::clock::Timestamp;
 use crate::config::{Credentials, Secret};
-use crate::upstream::outcome::Blame;
+use crate::upstream::outcome::{Blame, Misconfiguration};
 use crate::upstream::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
 
 /// The gateway counts its days in GMT+8: add this to UTC before cutting a timestamp into days.
@@ -30,6 +32,7 @@ pub struct AliExpress {
     gateway_url: String,
     sign_method: SignMethod,
     drift: ClockDrift,
+    tracking: Tracking,
 }
 
 impl AliExpress {
@@ -42,6 +45,7 @@ impl AliExpress {
             gateway_url: gateway_url.into(),
             sign_method: SignMethod::default(),
             drift: ClockDrift::default(),
+            tracking: Tracking::default(),
         }
     }
 
@@ -56,7 +60,7 @@ impl AliExpress {
         if self.drift.refused(answer.sent_at, answer.received_at, answer.date) {
             return Outcome::Transient { reason: format!("{reason}; clock corrected") };
         }
-        Outcome::Permanent { blame: Blame::Configuration, reason }
+        Outcome::Permanent { blame: Blame::Configuration(Misconfiguration::Clock), reason }
     }
 }
 
@@ -97,7 +101,51 @@ impl Protocol for AliExpress {
         if matches!(outcome, Outcome::Ok(_) | Outcome::Empty) {
             self.drift.accepted(answer.sent_at);
         }
-        outcome
+        self.tracking.judge(request, outcome)
+    }
+
+    fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
+        self.tracking.doubt(request, outcome)
+    }
+
+    fn resolve(
+        &self,
+        question: &Request,
+        outcome: Outcome<Value>,
+        told: &Outcome<Value>,
+    ) -> Outcome<Value> {
+        self.tracking.resolve(question, outcome, told)
+    }
+
+    fn advice(&self, what: Misconfiguration) -> &'static str {
+        match what {
+            Misconfiguration::AppKey => {
+                "AliExpress does not know the application key; check ALIEXPRESS_APP_KEY"
+            }
+            Misconfiguration::Signature => {
+                "AliExpress computes another signature; check ALIEXPRESS_APP_SECRET, and that it \
+                 belongs to ALIEXPRESS_APP_KEY"
+            }
+            Misconfiguration::Gateway => {
+                "the gateway's address answers, but is not (or no longer) the gateway; check \
+                 ALIEXPRESS_GATEWAY_URL"
+            }
+            Misconfiguration::TrackingId => {
+                "AliExpress does not know the tracking id: searches find nothing and links earn \
+                 nothing; check ALIEXPRESS_TRACKING_ID"
+            }
+            Misconfiguration::Clock => {
+                "AliExpress refuses the time of our requests; check this machine's clock"
+            }
+            Misconfiguration::Account => {
+                "AliExpress does not know the account as a publisher; register it in the affiliate \
+                 portal, or check ALIEXPRESS_APP_KEY"
+            }
+            Misconfiguration::Permission => {
+                "the application may not use this method; ask for the permission in the AliExpress \
+                 console, or check ALIEXPRESS_APP_KEY"
+            }
+        }
     }
 }
 
@@ -208,7 +256,7 @@ mod tests {
     fn an_illegal_timestamp_without_a_date_is_the_configurations_fault() {
         let refused = r#"{"code":31,"message":"Invalid timestamp"}"#;
         let outcome = account().interpret(&request(&[]), &answer(refused, 0, None));
-        assert!(matches!(outcome, Outcome::Permanent { blame: Blame::Configuration, .. }));
+        assert!(outcome.misconfiguration() == Some(Misconfiguration::Clock));
     }
 
     proptest! {

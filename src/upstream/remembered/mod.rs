@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pacing;
 use super::tables::UpstreamTables;
-use crate::breaker;
+use crate::breaker::{self, WindowSums};
 use crate::clock::Timestamp;
 
 /// Version of the form.
@@ -61,8 +61,10 @@ impl Remembered {
     #[must_use]
     pub fn changed_since(&self, last: &Self) -> bool {
         let (mine, theirs) = (self.breaker, last.breaker);
-        let same_breaker = breaker::Remembered { until: mine.until, ..theirs } == mine
-            && is_same(mine.until, theirs.until);
+        let same_breaker = breaker::Remembered { until: mine.until, window: mine.window, ..theirs }
+            == mine
+            && is_same(mine.until, theirs.until)
+            && is_same_window(mine.window, theirs.window);
         let (mine, theirs) = (self.pacing, last.pacing);
         let same_pacing = (mine.day, mine.spent_today) == (theirs.day, theirs.spent_today)
             && is_same(mine.banned_until, theirs.banned_until);
@@ -77,6 +79,16 @@ fn apart(one: Timestamp, other: Timestamp) -> Duration {
 fn is_same(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => apart(one, other) < CLOCK_NOISE,
+        (one, other) => one == other,
+    }
+}
+
+fn is_same_window(one: Option<WindowSums>, other: Option<WindowSums>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            WindowSums { since: one.since, ..other } == one
+                && is_same(Some(one.since), Some(other.since))
+        }
         (one, other) => one == other,
     }
 }

@@ -124,8 +124,11 @@ fn it_changes_when_anything_happens_and_not_with_time() {
     assert!(changed(Duration::from_secs(90), Duration::ZERO), "the ban is over");
     pacing.ban(now, Duration::from_secs(100));
     assert!(changed(Duration::ZERO, Duration::ZERO));
+    let window = Some(WindowSums { since: WALL, well: 1, slow: 2, ill: 3 });
     for change in [
         Remembered { breaker: breaker::Remembered { openings: 9, ..first.breaker }, ..first },
+        Remembered { breaker: breaker::Remembered { ramping: true, ..first.breaker }, ..first },
+        Remembered { breaker: breaker::Remembered { window, ..first.breaker }, ..first },
         Remembered { pacing: pacing::Snapshot { spent_today: 9, ..first.pacing }, ..first },
     ] {
         assert!(change.changed_since(&first));

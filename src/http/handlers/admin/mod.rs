@@ -103,7 +103,13 @@ pub async fn move_breaker(
     match action.as_str() {
         "open" => breaker.force_open(now),
         "close" => breaker.force_close(now),
-        "reset" => breaker.reset(now),
+        "reset" => {
+            breaker.reset(now);
+            // With the judgement of its health goes that of our configuration.
+            if name == worker.shared.upstream.breaker.name() {
+                worker.shared.upstream.forgive();
+            }
+        }
         _ => return Err(ApiError::new(ErrorCode::NotFound)),
     }
     info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value};
 
 use super::super::super::Outcome;
-use super::super::super::outcome::Blame;
+use super::super::super::outcome::{Blame, Misconfiguration};
+use super::super::wire::{Contents, contents, read};
 use super::{Class, bounded, text_of};
 
 /// The part of an answer that holds `resp_code` and `result`, if there is one.
@@ -43,15 +44,15 @@ fn within(value: &Value) -> Option<&Value> {
     }
 }
 
-/// What a method's answer means. The `Ok` value is its `result`.
+/// What the answer of `method` means. The `Ok` value is its `result`, with the method's list in it.
 #[must_use]
-pub fn interpret(body: &Value) -> Outcome<Value> {
-    let code = text_of(body.get("resp_code"));
+pub fn interpret(method: &str, body: &Value) -> Outcome<Value> {
+    let code = code_of(body.get("resp_code"));
     let reason = || reason(body, code.as_deref());
     // Any field may be missing: a result without a code is a result, as 200 would say.
     match code.as_deref().unwrap_or("200") {
         "200" => match body.get("result").filter(|result| has_content(result)) {
-            Some(result) => Outcome::Ok(result.clone()),
+            Some(result) => of_result(method, result, &reason()),
             None => Outcome::BadResponse { reason: format!("{}, but no result", reason()) },
         },
         "405" => Outcome::Empty,
@@ -63,6 +64,21 @@ pub fn interpret(body: &Value) -> Outcome<Value> {
     }
 }
 
+/// An answer that lost its list states nothing; one whose list is empty says that there is nothing.
+fn of_result(method: &str, result: &Value, reason: &str) -> Outcome<Value> {
+    match contents(method, result) {
+        Contents::Records | Contents::Nothing => Outcome::Ok(result.clone()),
+        Contents::Hollow(why) => {
+            Outcome::BadResponse { reason: bounded(&format!("{reason}, but {why}")) }
+        }
+    }
+}
+
+/// A code in any spelling of a whole number, or as the text it is.
+fn code_of(value: Option<&Value>) -> Option<String> {
+    value.and_then(read::whole).map(|code| code.to_string()).or_else(|| text_of(value))
+}
+
 /// What a `resp_code` other than 200 and 405 means.
 ///
 /// The known ones between 400 and 499 and between 4000 and 4999, save 404, are about the account
@@ -71,7 +87,8 @@ pub fn interpret(body: &Value) -> Outcome<Value> {
 #[must_use]
 pub fn classify(code: &str) -> Class {
     match code.parse::<u64>() {
-        Ok(401 | 4001) => Class::Permanent(Blame::Configuration),
+        Ok(401) => Class::Permanent(Blame::Configuration(Misconfiguration::Account)),
+        Ok(4001) => Class::Permanent(Blame::Configuration(Misconfiguration::TrackingId)),
         Ok(404) => Class::Transient,
         Ok(400..=499 | 4000..=4999) => Class::Permanent(Blame::Caller),
         Ok(_) | Err(_) => Class::Transient,

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::super::super::outcome::Blame;
+use super::super::super::outcome::{Blame, Misconfiguration};
 use super::{Class, bounded, text_of, transport, wait};
 
-const CONFIGURATION: Class = Class::Permanent(Blame::Configuration);
+const APP_KEY: Class = Class::Permanent(Blame::Configuration(Misconfiguration::AppKey));
+const SIGNATURE: Class = Class::Permanent(Blame::Configuration(Misconfiguration::Signature));
+const GATEWAY: Class = Class::Permanent(Blame::Configuration(Misconfiguration::Gateway));
 const CAPABILITY: Class = Class::Permanent(Blame::Capability);
 const CALLER: Class = Class::Permanent(Blame::Caller);
 
@@ -21,11 +23,11 @@ const CODES: &[(&str, Class)] = &[
     ("7", Class::Throttled),
     ("8", Class::Throttled),
     ("901", Class::Throttled),
-    ("IncompleteSignature", CONFIGURATION),
-    ("25", CONFIGURATION),
-    ("InvalidAppKey", CONFIGURATION),
-    ("29", CONFIGURATION),
-    ("InvalidApiPath", CONFIGURATION),
+    ("IncompleteSignature", SIGNATURE),
+    ("25", SIGNATURE),
+    ("InvalidAppKey", APP_KEY),
+    ("29", APP_KEY),
+    ("InvalidApiPath", GATEWAY),
     ("IllegalTimestamp", Class::IllegalTimestamp),
     ("InvalidTimestamp", Class::IllegalTimestamp),
     ("30", Class::IllegalTimestamp),
@@ -54,8 +56,8 @@ const SUB_CODES: &[(&str, Class)] = &[
     ("isv.flow-limit-exceeded", Class::Throttled),
     ("isp.flow-limit", Class::Throttled),
     ("HTTP_INVOKE_LIMITED", Class::Throttled),
-    ("isv.invalid-signature", CONFIGURATION),
-    ("isv.invalid-appkey", CONFIGURATION),
+    ("isv.invalid-signature", SIGNATURE),
+    ("isv.invalid-appkey", APP_KEY),
     ("isv.permission-deny", CAPABILITY),
     ("isp.", Class::Transient),
     ("isv.", CALLER),
@@ -139,7 +141,7 @@ pub fn classify(error: &Error<'_>) -> Option<Class> {
     }
     // The page names these words as what a switched-off gateway says; no row has a code for it.
     if error.texts().any(|text| transport::says_offline(&text)) {
-        return Some(CONFIGURATION);
+        return Some(GATEWAY);
     }
     let by_sub_code = error.text("sub_code").and_then(|sub_code| by_prefix(&sub_code));
     by_sub_code.or_else(|| by_name(TYPES, &error.text("type")?))

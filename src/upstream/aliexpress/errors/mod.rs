@@ -8,8 +8,12 @@
 //! Refuses: to call anything a result that has nothing in it. `resp_code` 200 without `result` (or
 //! with a null or empty one) is [`Outcome::BadResponse`], not [`Outcome::Empty`]: "empty" is a
 //! statement of the upstream's (405) that is cached as a result, and an answer that lost its
-//! content states nothing. As a bad response it is tried again, counts against the upstream's
+//! content states nothing. Nor is a result without the list its method is asked for, or with an
+//! empty one beside a count above zero ([`wire::contents`](super::wire::contents)). As a bad response it is tried again, counts against the upstream's
 //! health and lets a stale entry be served.
+//!
+//! Of a name that comes twice in one object the last counts, as nearly every reader of JSON has it;
+//! an `error_response` beside a result wins, whichever comes first.
 //!
 //! Whatever the table does not list is read so that no client can open the breaker with a
 //! parameter the upstream dislikes, and no unknown fault of the upstream is taken for ours; see
@@ -67,8 +71,10 @@ pub fn interpret(method: &str, answer: &RawAnswer) -> Reading {
     };
     let body = business::body(&root, method);
     let reading = match gateway::error(&root, body.is_some()) {
-        Some(error) => of_error(&error, body),
-        None => Reading::Decided(body.map_or_else(|| unknown_shape(&root), business::interpret)),
+        Some(error) => of_error(method, &error, body),
+        None => Reading::Decided(
+            body.map_or_else(|| unknown_shape(&root), |body| business::interpret(method, body)),
+        ),
     };
     no_success_but_2xx(reading, answer.status)
 }
@@ -84,11 +90,11 @@ fn no_success_but_2xx(reading: Reading, status: u16) -> Reading {
     }
 }
 
-fn of_error(error: &gateway::Error<'_>, body: Option<&Value>) -> Reading {
+fn of_error(method: &str, error: &gateway::Error<'_>, body: Option<&Value>) -> Reading {
     match (gateway::classify(error), body) {
         (Some(class), _) => of_class(class, error),
         // The gateway's own fields say nothing: the last word is the business code's.
-        (None, Some(body)) => Reading::Decided(business::interpret(body)),
+        (None, Some(body)) => Reading::Decided(business::interpret(method, body)),
         (None, None) => of_class(Class::Transient, error),
     }
 }

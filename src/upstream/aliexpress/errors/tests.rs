@@ -6,11 +6,19 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::wire;
 use super::*;
 use crate::clock::Timestamp;
+use crate::upstream::Misconfiguration;
 
 const METHOD: &str = "aliexpress.affiliate.product.query";
 const ROOT: &str = "aliexpress_affiliate_product_query_response";
+
+const APP_KEY: Want = Want::Wrong(Misconfiguration::AppKey);
+const SIGNATURE: Want = Want::Wrong(Misconfiguration::Signature);
+const GATEWAY: Want = Want::Wrong(Misconfiguration::Gateway);
+const TRACKING_ID: Want = Want::Wrong(Misconfiguration::TrackingId);
+const ACCOUNT: Want = Want::Wrong(Misconfiguration::Account);
 
 /// An expectation that fits in a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,12 +26,17 @@ enum Want {
     Ok,
     Empty,
     Throttled(Option<u64>),
-    Configuration,
+    Wrong(Misconfiguration),
     Capability,
     Caller,
     Timestamp,
     Transient,
     Bad,
+}
+
+/// The least that is a product.
+fn kettle() -> Value {
+    json!({"product_id": 3_256_812_497_109_248_u64, "product_title": "A kettle", "sale_price": "1"})
 }
 
 fn seen(reading: &Reading) -> Want {
@@ -35,7 +48,7 @@ fn seen(reading: &Reading) -> Want {
             Want::Throttled(wait.as_ref().map(Duration::as_secs))
         }
         Reading::Decided(Outcome::Permanent { blame, .. }) => match blame {
-            Blame::Configuration => Want::Configuration,
+            Blame::Configuration(what) => Want::Wrong(*what),
             Blame::Capability => Want::Capability,
             Blame::Caller => Want::Caller,
         },
@@ -87,11 +100,11 @@ fn every_code_of_the_gateways_table() {
         ("7", Want::Throttled(None)),
         ("8", Want::Throttled(None)),
         ("901", Want::Throttled(None)),
-        ("IncompleteSignature", Want::Configuration),
-        ("25", Want::Configuration),
-        ("InvalidAppKey", Want::Configuration),
-        ("29", Want::Configuration),
-        ("InvalidApiPath", Want::Configuration),
+        ("IncompleteSignature", SIGNATURE),
+        ("25", SIGNATURE),
+        ("InvalidAppKey", APP_KEY),
+        ("29", APP_KEY),
+        ("InvalidApiPath", GATEWAY),
         ("IllegalTimestamp", Want::Timestamp),
         ("InvalidTimestamp", Want::Timestamp),
         ("30", Want::Timestamp),
@@ -136,8 +149,8 @@ fn every_sub_code_of_the_gateways_table() {
         ("isv.flow-limit-exceeded", Want::Throttled(None)),
         ("isp.flow-limit", Want::Throttled(None)),
         ("HTTP_INVOKE_LIMITED", Want::Throttled(None)),
-        ("isv.invalid-signature", Want::Configuration),
-        ("isv.invalid-appkey", Want::Configuration),
+        ("isv.invalid-signature", SIGNATURE),
+        ("isv.invalid-appkey", APP_KEY),
         ("isv.permission-deny", Want::Capability),
         ("isp.remote-service-error", Want::Transient),
         ("isp.unknown-error", Want::Transient),
@@ -175,7 +188,7 @@ fn the_type_decides_when_code_and_sub_code_are_unknown() {
 
 #[test]
 fn the_business_code_decides_when_the_gateways_fields_do_not() {
-    for (code, want) in [(405, Want::Empty), (401, Want::Configuration), (404, Want::Transient)] {
+    for (code, want) in [(405, Want::Empty), (401, ACCOUNT), (404, Want::Transient)] {
         let body = json!({"resp_result": {"resp_code": code}});
         let nested = json!({"error_response": {"code": "SomethingNew"}, ROOT: body});
         let beside = json!({"code": "SomethingNew", "msg": "m", ROOT: body});
@@ -186,7 +199,7 @@ fn the_business_code_decides_when_the_gateways_fields_do_not() {
 
 #[test]
 fn a_known_gateway_error_beside_an_answer_is_an_error() {
-    let body = json!({"resp_result": {"resp_code": 200, "result": {"x": 1}}});
+    let body = json!({"resp_result": {"resp_code": 200, "result": {"products": [kettle()]}}});
     let root =
         json!({"code": "ApiCallLimit", "message": "this ban will last 3 seconds", ROOT: body});
     assert_eq!(seen(&read(&root)), Want::Throttled(Some(3)));
@@ -222,9 +235,9 @@ fn a_text_never_decides_the_class() {
 fn every_business_code() {
     for (code, want) in [
         (405, Want::Empty),
-        (401, Want::Configuration),
+        (401, ACCOUNT),
         (404, Want::Transient),
-        (4001, Want::Configuration),
+        (4001, TRACKING_ID),
         // Not in the table: the request's family, and the rest.
         (400, Want::Caller),
         (402, Want::Caller),
@@ -244,7 +257,7 @@ fn every_business_code() {
 
 #[test]
 fn every_shape_of_a_success() {
-    let result = json!({"products": {"product": [{"product_id": 3_256_812_497_109_248_u64}]}});
+    let result = json!({"products": {"product": [kettle()]}});
     let inner = json!({"resp_code": 200, "resp_msg": "Call succeeds", "result": result});
     let text_code = json!({"resp_code": "200", "result": result});
     let no_code = json!({"result": result});
@@ -278,6 +291,26 @@ fn a_success_with_nothing_in_it_is_a_bad_response() {
 }
 
 #[test]
+fn a_success_without_its_list_is_a_bad_response() {
+    for result in [
+        json!({"x": 1}),
+        json!({"current_page_no": 1, "total_record_count": 12}),
+        json!({"products": {"product": []}, "total_record_count": 12}),
+        json!({"products": {"product": null}}),
+        json!({"products": {"product": [{"product_title": "of no id", "sale_price": "1"}]}}),
+        json!({"products": {"product": [{"product_id": 7, "product_title": "of no price"}]}}),
+        json!({"categories": {"category": [{"category_id": 7}]}}),
+    ] {
+        let body = json!({ROOT: {"resp_result": {"resp_code": 200, "result": result}}});
+        assert_eq!(seen(&read(&body)), Want::Bad, "{body}");
+    }
+    // Nothing was found, as some say it.
+    let none = json!({"products": {"product": []}, "total_record_count": 0});
+    let body = json!({ROOT: {"resp_result": {"resp_code": 200.0, "result": none}}});
+    assert_eq!(read(&body), Reading::Decided(Outcome::Ok(none)));
+}
+
+#[test]
 fn json_that_is_no_answer_is_a_bad_response() {
     for root in [
         json!(null),
@@ -307,7 +340,8 @@ fn the_transport_layer() {
     const HTML: &str = "text/html; charset=utf-8";
     const PAGE: &[u8] = b"<!DOCTYPE html><html><body>Bad Gateway</body></html>";
     const OFFLINE: &[u8] = b"<html>This service has been offline since 2023</html>";
-    let success = json!({"resp_result": {"resp_code": 200, "result": {"x": 1}}}).to_string();
+    let success =
+        json!({"resp_result": {"resp_code": 200, "result": {"products": [kettle()]}}}).to_string();
     let success = success.as_bytes();
     let throttled = br#"{"error_response":{"code":"ApiCallLimit"}}"#.as_slice();
     let rows: &[(u16, &str, &[u8], Want)] = &[
@@ -324,17 +358,17 @@ fn the_transport_layer() {
         (504, JSON, b"{\"x\":", Want::Transient),
         (403, JSON, throttled, Want::Throttled(None)),
         // Moved.
-        (200, HTML, PAGE, Want::Configuration),
-        (200, JSON, PAGE, Want::Configuration),
-        (200, HTML, b"\n <HTML>", Want::Configuration),
-        (200, HTML, b"<p>hello", Want::Configuration),
-        (200, HTML, OFFLINE, Want::Configuration),
-        (503, HTML, OFFLINE, Want::Configuration),
-        (200, "text/plain", b"This API Has Been Offline.", Want::Configuration),
-        (301, HTML, PAGE, Want::Configuration),
-        (302, HTML, b"", Want::Configuration),
-        (308, HTML, b"", Want::Configuration),
-        (410, HTML, b"", Want::Configuration),
+        (200, HTML, PAGE, GATEWAY),
+        (200, JSON, PAGE, GATEWAY),
+        (200, HTML, b"\n <HTML>", GATEWAY),
+        (200, HTML, b"<p>hello", GATEWAY),
+        (200, HTML, OFFLINE, GATEWAY),
+        (503, HTML, OFFLINE, GATEWAY),
+        (200, "text/plain", b"This API Has Been Offline.", GATEWAY),
+        (301, HTML, PAGE, GATEWAY),
+        (302, HTML, b"", GATEWAY),
+        (308, HTML, b"", GATEWAY),
+        (410, HTML, b"", GATEWAY),
         // Garbled.
         (200, JSON, b"", Want::Bad),
         (200, HTML, b"", Want::Bad),
@@ -355,7 +389,7 @@ fn the_transport_layer() {
 fn a_gateway_error_that_says_offline_means_moved() {
     let fields =
         json!({"code": "SomethingNew", "type": "SYSTEM", "msg": "The API has been offline"});
-    assert_eq!(read_error(fields), Want::Configuration);
+    assert_eq!(read_error(fields), GATEWAY);
     // A code of the table decides before any text.
     assert_eq!(read_error(json!({"code": "10", "msg": "has been offline"})), Want::Transient);
 }
@@ -414,8 +448,7 @@ proptest! {
         let answer = raw(status, "application/json", root.to_string().as_bytes());
         if let Reading::Decided(Outcome::Ok(result)) = interpret(METHOD, &answer) {
             prop_assert!((200..300).contains(&status));
-            prop_assert!(result.as_object().is_some_and(|fields| !fields.is_empty())
-                || result.as_array().is_some_and(|items| !items.is_empty()));
+            prop_assert!(!matches!(wire::contents(METHOD, &result), wire::Contents::Hollow(_)));
         }
     }
 

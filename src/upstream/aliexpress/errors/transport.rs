@@ -11,7 +11,7 @@
 
 use serde_json::Value;
 
-use super::super::super::outcome::Blame;
+use super::super::super::outcome::{Blame, Misconfiguration};
 use super::super::super::{Outcome, RawAnswer};
 use super::{bounded, gateway};
 
@@ -44,7 +44,7 @@ pub fn says_offline(text: &str) -> bool {
 #[must_use]
 pub fn moved(what: &str) -> Outcome<Value> {
     Outcome::Permanent {
-        blame: Blame::Configuration,
+        blame: Blame::Configuration(Misconfiguration::Gateway),
         reason: bounded(&format!("the gateway has moved: {what}")),
     }
 }

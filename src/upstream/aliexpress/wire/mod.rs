@@ -6,10 +6,12 @@
 //! of it decides whether that is enough. Ids are exact up to 64 bits; a number that lost digits on
 //! its way (a float beyond 2^53) is no id.
 
+mod contents;
 mod lists;
 mod product;
 pub mod read;
 
+pub use contents::{Contents, contents};
 pub use lists::{
     Category, CategoryList, Link, LinkList, Order, OrderPage, category_list, link_list, order_page,
 };

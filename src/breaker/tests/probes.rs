@@ -1,0 +1,90 @@
+//! Probes that are slow, lost, or held by somebody who panics.
+
+use super::*;
+
+/// A breaker that admits probes now.
+fn probing(settings: Settings) -> Rig {
+    let mut rig = Rig::new(settings);
+    rig.fail(3);
+    rig.wait_out();
+    rig
+}
+
+#[test]
+fn a_slow_probe_is_a_failed_one() {
+    let rig = probing(SETTINGS);
+    rig.call(Verdict::Slow);
+    assert_eq!(rig.heard().last().unwrap(), &(State::HalfOpen, State::Open, Reason::ProbeFailed));
+}
+
+#[test]
+fn slow_calls_open_it_by_their_share() {
+    let slow = Some(Slow { after: Duration::from_secs(1), share: 0.5 });
+    let mut rig = Rig::new(Settings { slow, ..SETTINGS });
+    assert_eq!(rig.breaker.slow_after(), Some(Duration::from_secs(1)));
+    (0..10).for_each(|_| rig.call(Verdict::Well));
+    (0..9).for_each(|_| rig.call(Verdict::Slow));
+    assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 0));
+    rig.call(Verdict::Slow);
+    assert_eq!(rig.heard(), [(State::Closed, State::Open, Reason::SlowCalls)]);
+    rig.wait_out();
+    rig.call(Verdict::Well);
+    rig.call(Verdict::Well);
+    rig.call(Verdict::Slow);
+    assert_eq!(rig.state(), State::Closed, "what opened it is forgotten when it closes");
+}
+
+#[test]
+fn probes_that_nobody_hears_of_again_are_given_up() {
+    let mut rig = probing(SETTINGS);
+    let lost = [rig.admit().unwrap(), rig.admit().unwrap()];
+    rig.now += SETTINGS.probe_patience - Duration::from_millis(1);
+    assert!(rig.admit().is_err() && rig.breaker.peek(rig.now).is_err());
+    rig.now += Duration::from_millis(1);
+    assert!(rig.breaker.peek(rig.now).is_ok());
+    rig.call(Verdict::Well);
+    assert_eq!(rig.heard().last().unwrap(), &(State::HalfOpen, State::HalfOpen, Reason::ProbeLost));
+    assert_eq!(rig.snapshot().lost, 2);
+    for permit in lost {
+        permit.record(Verdict::Ill, rig.now);
+    }
+    assert_eq!(rig.state(), State::HalfOpen, "and late they say nothing");
+    rig.call(Verdict::Well);
+    assert_eq!(rig.state(), State::Closed);
+}
+
+#[test]
+fn one_lost_among_good_ones_is_given_up_too() {
+    let mut rig = probing(SETTINGS);
+    let _lost = rig.admit().unwrap();
+    rig.call(Verdict::Well);
+    assert!(rig.admit().is_err());
+    rig.now += SETTINGS.probe_patience;
+    rig.call(Verdict::Well);
+    rig.call(Verdict::Well);
+    assert_eq!((rig.state(), rig.snapshot().lost), (State::Closed, 1));
+}
+
+#[test]
+fn a_probe_whose_holder_panics_gives_its_place_back() {
+    let rig = probing(SETTINGS);
+    let holder = || {
+        let _permit = rig.admit().unwrap();
+        panic!("on purpose");
+    };
+    for _ in 0..5 {
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(holder)).is_err());
+    }
+    let probes: Vec<_> = std::iter::from_fn(|| rig.admit().ok()).collect();
+    assert_eq!((probes.len(), rig.snapshot().dropped), (2, 5));
+}
+
+#[test]
+fn looking_moves_nothing() {
+    let rig = probing(SETTINGS);
+    let before = rig.snapshot();
+    assert!((0..100).all(|_| rig.breaker.peek(rig.now).is_ok()));
+    assert_eq!(rig.snapshot(), before);
+    rig.breaker.force_open(rig.now);
+    assert_eq!(rig.breaker.peek(rig.now), rig.admit().map(drop));
+}

@@ -1,0 +1,154 @@
+//! What a breaker says about itself: its states, why they change, what it refuses, how it stands.
+//!
+//! Owns: the words and their names in labels, logs and status. Decides nothing. No neighbours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Whether calls flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = BreakerState)]
+pub enum State {
+    /// Calls flow.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// Probes are admitted.
+    HalfOpen,
+}
+
+impl State {
+    /// The value of the state's gauge: 0 closed, 1 open, 2 half-open.
+    #[must_use]
+    pub const fn gauge(self) -> i64 {
+        match self {
+            Self::Closed => 0,
+            Self::Open => 1,
+            Self::HalfOpen => 2,
+        }
+    }
+
+    /// The state's name in labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// Why the state changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Too many failures in a row.
+    Failures,
+    /// Too large a share of failures.
+    FailureRate,
+    /// Too large a share of slow calls.
+    SlowCalls,
+    /// The open time is over.
+    TimeToProbe,
+    /// A probe failed.
+    ProbeFailed,
+    /// Probes were never heard of again: half-open begins anew.
+    ProbeLost,
+    /// All probes succeeded.
+    ProbesSucceeded,
+    /// An admin said so.
+    Forced,
+}
+
+impl Reason {
+    /// The reason's name in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::FailureRate => "failure_rate",
+            Self::SlowCalls => "slow_calls",
+            Self::TimeToProbe => "time_to_probe",
+            Self::ProbeFailed => "probe_failed",
+            Self::ProbeLost => "probe_lost",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+/// One change of state, as told to the listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The breaker's name.
+    pub name: Arc<str>,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// Why.
+    pub reason: Reason,
+    /// When an opened breaker will admit probes, counted from the change; `None` for every other
+    /// change and for an opening that an admin has to end.
+    pub open_for: Option<Duration>,
+    /// Counts this breaker's transitions from 1: two threads may tell theirs in either order.
+    pub sequence: u64,
+}
+
+/// A refused call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected {
+    /// When to ask again. While probes are under way nobody knows; then it is a short guess.
+    pub retry_after: Duration,
+    /// What refused it.
+    pub refusal: Refusal,
+}
+
+/// What refuses a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The breaker is open, or half-open with all probes given.
+    Open,
+    /// It is closed and lets through only so much yet: there are more calls than that, which is
+    /// not an illness of what is guarded.
+    Ramp,
+}
+
+/// A breaker at one moment, for status and metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Breaker)]
+pub struct Snapshot {
+    /// The breaker's name.
+    #[schema(value_type = String)]
+    pub name: Arc<str>,
+    /// Its state. An open breaker whose time is over stays open until somebody asks.
+    pub state: State,
+    /// Milliseconds since the state was entered; the start of the process for the first one.
+    pub in_state_ms: u64,
+    /// Milliseconds until calls are admitted; `None` when they are, or an admin holds it open.
+    pub retry_after_ms: Option<u64>,
+    /// Held open by an admin.
+    pub forced: bool,
+    /// Calls a second that are let through since it closed; `None` when all of them are, or none.
+    pub ramp_per_second: Option<f64>,
+    /// Failures in a row.
+    pub consecutive_failures: u64,
+    /// Changes of state so far.
+    pub transitions: u64,
+    /// Calls refused so far.
+    pub rejected: u64,
+    /// Permits given so far; all of them were returned, dropped, or are in flight.
+    pub issued: u64,
+    /// Permits returned with [`Permit::record`].
+    pub returned: u64,
+    /// Permits dropped without a record.
+    pub dropped: u64,
+    /// Probes that were given up because nobody had heard of them; late ones still count as returned
+    /// or dropped.
+    pub lost: u64,
+}

@@ -1,0 +1,152 @@
+//! A configuration that the upstream does not accept: told in an operator's words, asked about
+//! once, over by itself when it is put right.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::envelope::{data, refused};
+use crate::stand::Stand;
+
+/// The first back-off, and a little.
+const FIRST_PAUSE: Duration = Duration::from_millis(5_200);
+
+fn search(number: usize) -> String {
+    format!("/api/products/search?keywords=usb&max_sale_price={}", 100 + number)
+}
+
+fn upstream(stand: &Stand) -> Value {
+    let report = data(&stand.get("/health/detailed"));
+    assert_ne!(report["status"], "unhealthy", "what is kept is still served: {report}");
+    let components = report["components"].as_array().expect("components").clone();
+    components.into_iter().find(|component| component["name"] == "upstream").expect("upstream")
+}
+
+fn problems(stand: &Stand) -> Vec<Value> {
+    let status = data(&stand.get("/api/status"));
+    let problems = status["upstream_problems"].as_array().cloned().unwrap_or_default();
+    let degraded = status["degraded"].as_array().expect("a list");
+    let says = degraded.contains(&json!("upstream_configuration"));
+    assert_eq!(says, !problems.is_empty(), "{status}");
+    problems
+}
+
+fn log_lines(stand: &Stand, level: &str, words: &str) -> usize {
+    let is_such = |line: &&str| line.contains(words) && line.contains(level);
+    stand.log().lines().filter(is_such).count()
+}
+
+/// Status and health show this fault and no other, and name the setting.
+fn is_shown(stand: &Stand, word: &str, setting: &str) {
+    let problems = problems(stand);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0]["fault"], word);
+    assert!(problems[0]["advice"].as_str().expect("advice").contains(setting), "{problems:?}");
+    assert!(problems[0]["since"].as_str().expect("since").ends_with('Z'), "{problems:?}");
+    let of_method = ["tracking_id", "permission"].contains(&word);
+    assert_eq!(problems[0]["method"].is_string(), of_method, "{problems:?}");
+    let upstream = upstream(stand);
+    let detail = upstream["detail"].as_str().expect("detail");
+    assert!(detail.contains(setting) && detail.contains("since 20"), "{detail}");
+    let status = if of_method { "degraded" } else { "unhealthy" };
+    assert_eq!(upstream["status"], status, "{upstream}");
+}
+
+#[test]
+fn each_fault_names_the_setting_and_costs_one_call() {
+    let rows = [
+        (json!({"fault": "error", "code": "InvalidAppKey"}), "app_key", "ALIEXPRESS_APP_KEY"),
+        (
+            json!({"fault": "error", "code": "IncompleteSignature"}),
+            "signature",
+            "ALIEXPRESS_APP_SECRET",
+        ),
+        (json!({"fault": "html"}), "gateway", "ALIEXPRESS_GATEWAY_URL"),
+        (json!({"fault": "html", "code": "moved"}), "gateway", "ALIEXPRESS_GATEWAY_URL"),
+        (
+            json!({"fault": "variant", "variant": "business_code", "code": "401"}),
+            "account",
+            "publisher",
+        ),
+        (
+            json!({"fault": "variant", "variant": "business_code", "code": "4001"}),
+            "tracking_id",
+            "ALIEXPRESS_TRACKING_ID",
+        ),
+        (json!({"fault": "error", "code": "InsufficientPermission"}), "permission", "permission"),
+    ];
+    let stand = Stand::start();
+    for (row, (fault, word, setting)) in rows.iter().enumerate() {
+        data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
+        stand.upstream.fails_with(fault);
+        let calls = stand.upstream.calls();
+        for number in 0..50 {
+            refused(&stand.get(&search(row * 50 + number)), 502, "upstream_rejected");
+        }
+        assert_eq!(stand.upstream.calls() - calls, 1, "{fault}");
+        is_shown(&stand, word, setting);
+        assert!((stand.metric("upstream_misconfigured") - 1.0).abs() < 0.1);
+        let said = log_lines(&stand, "ERRO", "does not accept the configuration");
+        assert_eq!(said, row + 1, "told once: {fault}");
+    }
+}
+
+#[test]
+fn it_is_over_when_the_upstream_accepts_a_try() {
+    let stand = Stand::start();
+    stand.upstream.fails_with(&json!({"fault": "error", "code": "InvalidAppKey"}));
+    refused(&stand.get(&search(1)), 502, "upstream_rejected");
+    stand.upstream.recovers();
+    refused(&stand.get(&search(2)), 502, "upstream_rejected");
+    assert_eq!(stand.upstream.calls(), 1);
+    std::thread::sleep(FIRST_PAUSE);
+    data(&stand.get(&search(3)));
+    assert!(problems(&stand).is_empty());
+    assert_eq!(upstream(&stand)["status"], "healthy");
+    assert!(stand.metric("upstream_misconfigured").abs() < 0.1);
+    assert_eq!(log_lines(&stand, "INFO", "fault of the configuration ended"), 1);
+    data(&stand.get(&search(4)));
+}
+
+#[test]
+fn what_is_kept_is_served_meanwhile_and_says_so() {
+    let stand = Stand::start();
+    data(&stand.get(&search(1)));
+    stand.upstream.fails_with(&json!({"fault": "error", "code": "InvalidAppKey"}));
+    refused(&stand.get(&search(2)), 502, "upstream_rejected");
+    let kept = stand.get(&search(1));
+    data(&kept);
+    assert_eq!(kept.json()["metadata"]["degraded"], json!(["upstream_configuration"]));
+    assert_eq!(stand.upstream.calls(), 2);
+}
+
+const LINK: &str = "/api/affiliate/link?url=https://www.aliexpress.com/item/1005000000000001.html";
+
+#[test]
+fn a_tracking_id_nobody_knows_is_found_out_although_the_upstream_does_not_say() {
+    for first in [search(1), LINK.to_owned(), "/api/products/hot".to_owned()] {
+        let stand = Stand::with(&[("ALIEXPRESS_TRACKING_ID", "nobody-knows-it")]);
+        refused(&stand.get(&first), 502, "upstream_rejected");
+        assert_eq!(stand.upstream.calls(), 2, "{first} and the question about it");
+        for number in 2..20 {
+            refused(&stand.get(&search(number)), 502, "upstream_rejected");
+        }
+        assert!(stand.upstream.calls() <= 3, "each method learns it once: {first}");
+        let problem = problems(&stand).swap_remove(0);
+        assert_eq!(problem["fault"], "tracking_id");
+        let advice = problem["advice"].as_str().expect("advice");
+        assert!(advice.contains("ALIEXPRESS_TRACKING_ID"), "{advice}");
+        // What needs no tracking id works as ever.
+        data(&stand.get("/api/categories"));
+    }
+}
+
+#[test]
+fn a_tracking_id_that_is_known_is_not_doubted_twice() {
+    let stand = Stand::start();
+    // The upstream says so: no doubt.
+    data(&stand.get("/api/products/search?keywords=zzzzqqqq"));
+    assert_eq!(stand.upstream.calls(), 1);
+    data(&stand.get(&search(1)));
+    assert_eq!(stand.upstream.calls(), 2);
+}
