@@ -48,7 +48,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("deadpool_redis", &["src/cache/tiers/redis/"]),
     ("failsafe", &["src/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),
-    ("awc", &["src/upstream/transport.rs", "src/simulator/"]),
+    ("awc", &["src/upstream/transport/", "src/simulator/"]),
     ("prometheus_client", &["src/metrics/"]),
     ("StatusCode", &["src/http/", "src/simulator/"]),
     ("SystemTime", &["src/clock.rs"]),

@@ -18,10 +18,12 @@ use crate::upstream::aliexpress::methods::Target;
 use crate::upstream::aliexpress::terms::{Currency, Language};
 use crate::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use crate::upstream::budget::{self, RetryBudget};
+use crate::upstream::names::Names;
 use crate::upstream::pacing::{self, Pacing};
 use crate::upstream::retry::Policy;
 use crate::upstream::standing::Standing;
 use crate::upstream::tables::UpstreamTables;
+use crate::upstream::transport::Wire;
 
 /// Calls that may wait for their slot in the outbound pace.
 const QUEUE: usize = 256;
@@ -47,7 +49,7 @@ pub(super) fn tables(
     let upstream = &settings.upstream;
     let credentials = upstream.credentials.clone().ok_or("no credentials for the upstream")?;
     Ok(UpstreamTables {
-        protocol: Box::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
+        protocol: Arc::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
         breaker: guard(settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
         standing: Standing::default(),
@@ -59,11 +61,22 @@ pub(super) fn tables(
             max_told_wait: TOLD_WAIT,
             least_attempt: LEAST_ATTEMPT,
         },
+        wire: wire(settings),
         attempt_timeout: upstream.attempt_timeout,
         metrics: metrics.upstream().clone(),
         log: log.clone(),
         observer: supervisor.observer(),
     })
+}
+
+fn wire(settings: &Settings) -> Wire {
+    let upstream = &settings.upstream;
+    Wire {
+        connect_timeout: upstream.connect_timeout,
+        max_body: upstream.max_body_bytes,
+        names: Names::of_the_system(upstream.dns_timeout),
+        ..Wire::default()
+    }
 }
 
 fn pace(settings: &Settings) -> pacing::Settings {

@@ -70,6 +70,12 @@ pub struct Upstream {
     pub pacing: Option<Pacing>,
     /// Longest time of one attempt (`UPSTREAM_TIMEOUT_MS`).
     pub attempt_timeout: Duration,
+    /// Longest look-up of the gateway's name (`UPSTREAM_DNS_TIMEOUT_MS`, 1000).
+    pub dns_timeout: Duration,
+    /// Longest time to connect, and again for TLS (`UPSTREAM_CONNECT_TIMEOUT_MS`, 1000).
+    pub connect_timeout: Duration,
+    /// Largest answer that is read (`UPSTREAM_MAX_BODY_BYTES`, 4 MiB).
+    pub max_body_bytes: usize,
     /// Attempts in all (`RETRY_MAX_ATTEMPTS`).
     pub retry_max_attempts: u32,
     /// First back-off (`RETRY_BASE_DELAY_MS`).

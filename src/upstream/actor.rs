@@ -42,7 +42,8 @@ impl ApiClientActor {
     /// An incarnation over `tables`, with a client of its own thread.
     #[must_use]
     pub fn new(tables: Arc<UpstreamTables>) -> Self {
-        Self { tables, transport: Rc::new(Transport::new()), under_way: Rc::default() }
+        let transport = Rc::new(Transport::new(&tables.wire, &tables.log));
+        Self { tables, transport, under_way: Rc::default() }
     }
 }
 

@@ -23,7 +23,7 @@ use super::retry::{self, Retry};
 use super::tables::UpstreamTables;
 use super::transport::{Transport, TransportFault};
 use super::verdict::{self, Attempt};
-use super::{Outcome, Priority, pacing};
+use super::{Outcome, Priority, pacing, reading};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 
@@ -251,9 +251,11 @@ async fn exchange(
         Ok(mut answer) => {
             answer.sent_at = sent_at;
             answer.received_at = clock::now();
-            tables.protocol.interpret(&call.request, &answer)
+            reading::interpret(&tables.protocol, &call.request, answer).await
         }
-        Err(fault @ TransportFault::TooLarge) => Outcome::BadResponse { reason: fault.to_string() },
+        Err(fault @ TransportFault::TooLarge(_)) => {
+            Outcome::BadResponse { reason: fault.to_string() }
+        }
         Err(fault) => Outcome::Transient { reason: fault.to_string() },
     }
 }

@@ -14,6 +14,7 @@ use super::budget::RetryBudget;
 use super::pacing::Pacing;
 use super::retry::Policy;
 use super::standing::Standing;
+use super::transport::Wire;
 use crate::breaker::Breaker;
 use crate::clock::Timestamp;
 use crate::metrics::UpstreamMetrics;
@@ -22,7 +23,7 @@ use crate::supervision::Observer;
 /// The tables of one credential.
 pub struct UpstreamTables {
     /// The upstream's language, with the credential in it.
-    pub protocol: Box<dyn Protocol>,
+    pub protocol: Arc<dyn Protocol>,
     /// The breaker that judges the upstream's health.
     pub breaker: Breaker,
     /// When calls may start.
@@ -33,6 +34,8 @@ pub struct UpstreamTables {
     pub budget: RetryBudget,
     /// When a call is tried again.
     pub retry: Policy,
+    /// The wire's bounds and the names known.
+    pub wire: Wire,
     /// Longest time of one attempt.
     pub attempt_timeout: Duration,
     /// Where calls are counted.

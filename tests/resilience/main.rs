@@ -42,3 +42,5 @@ mod upstream_care;
 mod upstream_kinds;
 mod upstream_recovery;
 mod upstream_rig;
+mod upstream_tls;
+mod upstream_wire;

@@ -147,7 +147,7 @@ async fn a_body_without_end_is_cut_at_the_limit() {
         }
     });
     let failure = failure_of(upstream).await;
-    assert!(failure.reason.contains("bad response: body larger than 8388608 bytes"), "{failure}");
+    assert!(failure.reason.contains("bad response: body larger than 4194304 bytes"), "{failure}");
     let sent = sent.load(std::sync::atomic::Ordering::SeqCst);
     assert!(sent < 32 << 20, "{sent} bytes were taken before it was cut");
 }

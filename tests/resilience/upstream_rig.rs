@@ -22,6 +22,7 @@ use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::retry::Policy;
 use breakwater::upstream::standing::Standing;
 use breakwater::upstream::tables::UpstreamTables;
+use breakwater::upstream::transport::Wire;
 use breakwater::upstream::{Priority, Protocol, Request};
 use serde_json::Value;
 use slog::Logger;
@@ -35,7 +36,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tables over `protocol`: unpaced, three attempts a few milliseconds apart, a breaker that opens
 /// after five failures in a row and stays open for a minute.
-pub(crate) fn tables(protocol: Box<dyn Protocol>, observer: Arc<dyn Observer>) -> UpstreamTables {
+pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -> UpstreamTables {
     UpstreamTables {
         protocol,
         breaker: breaker(5, Duration::from_secs(60)),
@@ -54,6 +55,7 @@ pub(crate) fn tables(protocol: Box<dyn Protocol>, observer: Arc<dyn Observer>) -
             max_told_wait: Duration::from_secs(3),
             least_attempt: Duration::from_millis(5),
         },
+        wire: Wire::default(),
         attempt_timeout: Duration::from_secs(5),
         metrics: Metrics::new().upstream().clone(),
         log: Logger::root(slog::Discard, slog::o!()),
@@ -69,10 +71,15 @@ pub(crate) fn breaker(failures: u32, open: Duration) -> Breaker {
 }
 
 /// AliExpress's protocol with the demonstration account, towards `gateway`.
-pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Box<dyn Protocol> {
+pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Arc<dyn Protocol> {
+    aliexpress_at(format!("http://{gateway}/sync"))
+}
+
+/// The same towards any address of a gateway.
+pub(crate) fn aliexpress_at(url: String) -> Arc<dyn Protocol> {
     let credentials =
         Credentials { app_key: DEMO_APP_KEY.to_owned(), app_secret: Secret::new(DEMO_APP_SECRET) };
-    Box::new(AliExpress::new(credentials, format!("http://{gateway}/sync")))
+    Arc::new(AliExpress::new(credentials, url))
 }
 
 /// The actor, its tables and its simulator.

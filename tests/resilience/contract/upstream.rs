@@ -59,7 +59,7 @@ impl Subject for ApiClient {
 
     fn new(supervisor: &Supervisor) -> Self {
         let observer = supervisor.observer();
-        Self(Arc::new(upstream_rig::tables(Box::new(Mute), observer)))
+        Self(Arc::new(upstream_rig::tables(Arc::new(Mute), observer)))
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<ApiClientActor> {
@@ -104,7 +104,7 @@ contract!(ApiClient);
 
 /// AliExpress's own, but one method's answers are poison.
 struct Poisonous {
-    inner: Box<dyn Protocol>,
+    inner: Arc<dyn Protocol>,
 }
 
 impl Protocol for Poisonous {
@@ -122,8 +122,8 @@ impl Protocol for Poisonous {
 async fn a_panic_while_reading_an_answer_reaches_only_its_caller() {
     crate::quiet::panics_on_request();
     let rig = upstream_rig::Rig::start_with(|tables| {
-        let aliexpress = std::mem::replace(&mut tables.protocol, Box::new(Mute));
-        tables.protocol = Box::new(Poisonous { inner: aliexpress });
+        let aliexpress = std::mem::replace(&mut tables.protocol, Arc::new(Mute));
+        tables.protocol = Arc::new(Poisonous { inner: aliexpress });
     });
     let poisoned: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::HOT)).collect();
     let sound: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::SEARCH)).collect();
