@@ -15,7 +15,6 @@ use closed_loop::Course;
 use upstream_watch::{Watch, set_fault};
 
 #[path = "../tests/acceptance/closed_loop/mod.rs"]
-#[expect(dead_code, reason = "shared with the tests; this uses a part of it")]
 mod closed_loop;
 #[path = "../tests/support/http.rs"]
 #[expect(dead_code, reason = "shared with the tests; this uses a part of it")]

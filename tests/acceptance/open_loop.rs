@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
-use crate::closed_loop::wire::Wire;
+use crate::closed_loop::wire::{Wire, connect};
 use crate::figures::quantile;
 
 /// Longest time anybody waits for an answer.
@@ -74,6 +74,13 @@ impl Heard {
             .fold((0, 0), |(good, all), sent| (good + u32::from(sent.is_good()), all + 1))
     }
 
+    /// Good answers a second, by when they came.
+    pub(crate) fn good_per_second(&self, from: Instant, to: Instant) -> f64 {
+        let good = self.sent.iter().filter(|sent| sent.is_good());
+        let came = good.map(|sent| sent.at + sent.took).filter(|came| from <= *came && *came < to);
+        f64::from(u32::try_from(came.count()).unwrap()) / (to - from).as_secs_f64()
+    }
+
     /// Both together.
     pub(crate) fn and(mut self, other: Self) -> Self {
         self.sent.extend(other.sent);
@@ -102,6 +109,8 @@ pub(crate) struct Offer {
     pub(crate) threads: u32,
     /// What is asked.
     pub(crate) paths: Paths,
+    /// Header lines of every question, each with its end.
+    pub(crate) headers: &'static str,
 }
 
 /// A load that runs.
@@ -157,11 +166,16 @@ struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     fn new(offer: &'a Offer, began: Instant, thread: u32) -> Self {
+        let wire = || {
+            let mut wire = Wire::default();
+            wire.headers = offer.headers;
+            wire
+        };
         let each = offer.connections / usize::try_from(offer.threads).unwrap();
         let interval = Duration::from_secs(1) / offer.rate;
         Self {
             offer,
-            free: std::iter::repeat_with(Wire::default).take(each).collect(),
+            free: std::iter::repeat_with(wire).take(each).collect(),
             due: began + interval * thread,
             interval: interval * offer.threads,
             number: thread,
@@ -172,9 +186,12 @@ impl<'a> Asker<'a> {
     async fn run(mut self, stop: &AtomicBool) -> Heard {
         let mut under_way = FuturesUnordered::new();
         while !stop.load(Ordering::Relaxed) {
-            for path in self.due_by(monotonic()) {
+            for number in self.due_by(monotonic()) {
                 match self.free.pop() {
-                    Some(wire) => under_way.push(ask(wire, self.offer.address, path)),
+                    Some(wire) => {
+                        let path = (self.offer.paths)(number);
+                        under_way.push(ask(wire, self.offer.address, path));
+                    }
                     None => self.heard.unsent += 1,
                 }
             }
@@ -190,10 +207,10 @@ impl<'a> Asker<'a> {
         self.heard
     }
 
-    fn due_by(&mut self, now: Instant) -> Vec<String> {
+    fn due_by(&mut self, now: Instant) -> Vec<u32> {
         let mut due = Vec::new();
         while self.due <= now {
-            due.push((self.offer.paths)(self.number));
+            due.push(self.number);
             self.due += self.interval;
             self.number += self.offer.threads;
         }
@@ -211,7 +228,9 @@ pub(crate) fn volley(address: SocketAddr, paths: Vec<String>, at: Instant) -> He
     on_a_thread(async {
         let mut wires = Vec::with_capacity(paths.len());
         for _ in &paths {
-            wires.push(Wire::open(address).await.expect("it accepts"));
+            let mut wire = Wire::default();
+            wire.stream = Some(connect(address).await.expect("it accepts"));
+            wires.push(wire);
         }
         assert!(monotonic() <= at, "the connections were not open in time");
         tokio::time::sleep_until(at.into()).await;
@@ -229,7 +248,6 @@ async fn ask(mut wire: Wire, address: SocketAddr, path: String) -> (Wire, Sent) 
     };
     let took = monotonic().saturating_duration_since(at);
     if status == 0 {
-        wire = Wire::default();
         tokio::time::sleep(PAUSE).await;
     }
     (wire, Sent { at, took, status })

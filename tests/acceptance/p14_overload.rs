@@ -12,12 +12,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use breakwater::clock::monotonic;
 use serde_json::json;
 
 use crate::burst::make_room;
-use crate::closed_loop;
 use crate::figures::{Table, mebibytes, millis};
-use crate::open_loop::{Offer, Paths, Sent, time_of};
+use crate::open_loop::{Offer, OpenLoop, Paths, Sent, time_of};
 use crate::p14_phases::{Loads, Overload};
 use crate::stage::{Stage, page};
 use crate::support::gateway::Running;
@@ -28,10 +28,12 @@ const TIMES: u32 = 3;
 /// Calls to the upstream a second, and how long each takes.
 const PACE: u32 = 200;
 const ANSWERS_AFTER_MS: u32 = 20;
-const PEAK_FOR: Duration = Duration::from_secs(6);
+const PEAK_FOR: Duration = Duration::from_secs(5);
 /// Connections of the peak; many enough to keep every core busy, few enough not to queue.
 const AT_PEAK: usize = 64;
 const CONNECTIONS: usize = 2_000;
+/// Questions a second that are more than the gateway can answer packed.
+const BEYOND: u32 = 30_000;
 /// Keys that are in memory.
 const WARM: u32 = 200;
 
@@ -80,8 +82,7 @@ fn misses(stage: &Stage) -> Measured {
     let plan = stage.plan().with("UPSTREAM_RATE_PER_SECOND", PACE.to_string());
     let gateway = plan.with("UPSTREAM_BURST", "20").with("HTTP_WORKERS", "2").start();
     let of = |series: u32| -> Paths { Arc::new(move |number| page(series, number)) };
-    let peak_paths = (0..8_192).map(|number| page(1, number)).collect();
-    let peak = peak(&gateway, peak_paths);
+    let peak = peak(&offer(&gateway, PACE * 10, AT_PEAK, of(1)));
     let normal = offer(&gateway, PACE / 2, 256, of(2));
     let loads = Loads {
         normal: normal.clone(),
@@ -96,24 +97,28 @@ fn misses(stage: &Stage) -> Measured {
 fn hits(stage: &Stage) -> Measured {
     let gateway = stage.plan().with("HTTP_WORKERS", "2").start();
     let mut connection = gateway.connection();
-    let paths: Arc<[String]> = (0..WARM).map(|number| page(9, number)).collect();
-    for path in paths.iter() {
-        assert_eq!(connection.get(path).expect("an answer").status, 200);
+    for number in 0..WARM {
+        assert_eq!(connection.get(&known(number)).expect("an answer").status, 200);
     }
-    let peak = peak(&gateway, Arc::clone(&paths));
-    let warm: Paths = Arc::new(|number| page(9, number % WARM));
-    let normal = offer(&gateway, rate(peak, 1, 4), AT_PEAK, Arc::clone(&warm));
+    let warm: Paths = Arc::new(|number| known(number % WARM));
+    // Packed for every client anew: what it costs the gateway is more than what it costs the load.
+    let packed = |rate, connections| Offer {
+        headers: "Accept-Encoding: gzip\r\n",
+        ..offer(&gateway, rate, connections, Arc::clone(&warm))
+    };
+    let peak = peak(&packed(BEYOND, AT_PEAK));
+    let normal = packed(rate(peak, 1, 4), AT_PEAK);
     let loads = Loads {
         normal: normal.clone(),
         normal_again: normal,
-        too_much: offer(&gateway, rate(peak, TIMES, 1), CONNECTIONS, warm),
-        passing: page(9, 0),
+        too_much: packed(rate(peak, TIMES, 1), CONNECTIONS),
+        passing: known(0),
     };
     measured(gateway, &loads, Questions::Known, peak)
 }
 
 fn offer(gateway: &Running, rate: u32, connections: usize, paths: Paths) -> Offer {
-    Offer { address: gateway.address, rate, connections, threads: 2, paths }
+    Offer { address: gateway.address, rate, connections, threads: 2, paths, headers: "" }
 }
 
 /// `peak` times `times` by `by`, a second.
@@ -122,20 +127,23 @@ fn rate(peak: f64, times: u32, by: u32) -> u32 {
     format!("{rate:.0}").parse().expect("a whole number")
 }
 
-/// Good answers a second at most.
-fn peak(gateway: &Running, paths: Arc<[String]>) -> f64 {
-    let course = closed_loop::Course {
-        address: gateway.address,
-        paths,
-        connections: AT_PEAK,
-        good: "\"success\":true".to_owned(),
-        stale: "\"stale\":true".to_owned(),
-    };
-    let tally = closed_loop::run(&course, PEAK_FOR).expect("a load");
-    assert_eq!(tally.good, tally.asked(), "at its peak it refuses nothing: {tally:?}");
-    // What was under way when time was up is answered, and counted before this goes on.
-    std::thread::sleep(Duration::from_millis(500));
-    tally.good_per_second()
+/// A page that is in memory.
+fn known(number: u32) -> String {
+    let bound = 10_000 + number;
+    format!("/api/products/search?keywords=black&page_size=20&max_sale_price={bound}")
+}
+
+/// Good answers a second at most: by this offer, which keeps all of its connections busy.
+fn peak(offer: &Offer) -> f64 {
+    let running = OpenLoop::start(offer);
+    std::thread::sleep(Duration::from_secs(1));
+    let from = monotonic();
+    std::thread::sleep(PEAK_FOR);
+    let to = monotonic();
+    let heard = running.stop();
+    let bad = heard.sent.iter().filter(|sent| !sent.is_good()).count();
+    assert_eq!(bad, 0, "at its peak it refuses nothing");
+    heard.good_per_second(from, to)
 }
 
 fn measured(gateway: Running, loads: &Loads, questions: Questions, peak: f64) -> Measured {

@@ -108,12 +108,9 @@ impl Overload {
         }
     }
 
-    /// Good answers a second, by when they came.
+    /// Good answers a second.
     pub(crate) fn good_per_second(&self) -> f64 {
-        let came = |sent: &Instant| self.from <= *sent && *sent < self.to;
-        let good = self.too_much.sent.iter().filter(|sent| sent.is_good());
-        let good = good.filter(|sent| came(&(sent.at + sent.took))).count();
-        f64::from(u32::try_from(good).unwrap()) / (self.to - self.from).as_secs_f64()
+        self.too_much.good_per_second(self.from, self.to)
     }
 
     /// Every answer that any client counted, by status.

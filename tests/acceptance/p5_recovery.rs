@@ -90,6 +90,7 @@ impl Course {
             connections: 1_024,
             threads: 1,
             paths: Arc::new(|number| page(1, number)),
+            headers: "",
         };
         let watch = Watch::start(stage, gateway);
         let load = OpenLoop::start(&offer);

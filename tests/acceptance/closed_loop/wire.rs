@@ -17,23 +17,22 @@ pub(crate) struct Answer<'a> {
 /// A connection that is opened when it is needed, and what came in on it.
 #[derive(Default)]
 pub(crate) struct Wire {
-    stream: Option<TcpStream>,
+    /// Open already, if it is.
+    pub(crate) stream: Option<TcpStream>,
     received: Vec<u8>,
+    /// Lines that are sent with every request, each with its end.
+    pub(crate) headers: &'static str,
 }
 
 impl Wire {
-    /// One that is open already.
-    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { stream: Some(connect(address).await?), received: Vec::new() })
-    }
-
     /// Sends a request and waits for its answer. After an error the connection is gone.
     pub(crate) async fn ask(&mut self, address: SocketAddr, path: &str) -> io::Result<Answer<'_>> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => connect(address).await?,
         };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let headers = self.headers;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await?;
         self.received.clear();
         let head = loop {
@@ -53,7 +52,8 @@ impl Wire {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// Opens a connection.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
