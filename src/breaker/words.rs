@@ -144,7 +144,7 @@ pub struct Snapshot {
     pub rejected: u64,
     /// Permits given so far; all of them were returned, dropped, or are in flight.
     pub issued: u64,
-    /// Permits returned with [`Permit::record`].
+    /// Permits returned with [`Permit::record`](super::Permit::record).
     pub returned: u64,
     /// Permits dropped without a record.
     pub dropped: u64,
