@@ -62,7 +62,7 @@ impl Guards {
                 let saved = kept.and_then(|text| Remembered::from_json(&text, clock::now()));
                 if let Some(saved) = &saved {
                     self.upstream.restore(saved, clock::monotonic(), clock::now());
-                    self.tell_breaker();
+                    self.tell_breakers();
                 }
                 *progress = Progress::Recalled { last: saved };
             }
@@ -75,12 +75,14 @@ impl Guards {
         }
     }
 
-    fn tell_breaker(&self) {
-        let breaker = self.upstream.breaker.snapshot(clock::monotonic());
-        info!(self.log, "breaker restored"; "breaker" => &*breaker.name,
-            "state" => breaker.state.as_str(), "retry_after_ms" => breaker.retry_after_ms,
-            "forced" => breaker.forced, "ramp_per_second" => breaker.ramp_per_second,
-            "consecutive_failures" => breaker.consecutive_failures);
+    fn tell_breakers(&self) {
+        for account in self.upstream.accounts.iter() {
+            let breaker = account.breaker.snapshot(clock::monotonic());
+            info!(self.log, "breaker restored"; "breaker" => &*breaker.name,
+                "state" => breaker.state.as_str(), "retry_after_ms" => breaker.retry_after_ms,
+                "forced" => breaker.forced, "ramp_per_second" => breaker.ramp_per_second,
+                "consecutive_failures" => breaker.consecutive_failures);
+        }
     }
 
     /// Keeps the state if it is worth it.
@@ -88,7 +90,7 @@ impl Guards {
         if let Progress::Recalled { last } = &mut *self.progress() {
             let wall = clock::now();
             let state = self.upstream.remember(clock::monotonic(), wall);
-            if last.is_none_or(|last| state.changed_since(&last)) {
+            if last.as_ref().is_none_or(|last| state.changed_since(last)) {
                 self.database.keep(NAME, state.to_json(wall), wall);
                 *last = Some(state);
             }

@@ -111,7 +111,8 @@ impl Gateway {
                 MetricsActor::new(parts.clone())
             })?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
-        let mut breakers = vec![tables.breaker.clone()];
+        let mut breakers: Vec<_> =
+            tables.accounts.iter().map(|account| account.breaker.clone()).collect();
         breakers.extend(stores.breakers());
         let draining = Arc::default();
         let shared = Arc::new(Shared {

@@ -13,6 +13,7 @@ use crate::config::{self, Settings};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
 use crate::supervision::Supervisor;
+use crate::upstream::accounts::{Account, Accounts, NAMES};
 use crate::upstream::actor::{ApiClientActor, NAME, UpstreamClient};
 use crate::upstream::aliexpress::methods::Target;
 use crate::upstream::aliexpress::terms::{Currency, Language};
@@ -39,7 +40,7 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// Least time worth starting another attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
-/// The tables of the one credential.
+/// The tables of all accounts.
 pub(super) fn tables(
     settings: &Settings,
     metrics: &Metrics,
@@ -48,11 +49,16 @@ pub(super) fn tables(
 ) -> Result<UpstreamTables, Failure> {
     let upstream = &settings.upstream;
     let credentials = upstream.credentials.clone().ok_or("no credentials for the upstream")?;
-    Ok(UpstreamTables {
+    let accounts = NAMES.iter().zip([credentials]).map(|(name, credentials)| Account {
+        name,
+        id: String::new(),
         protocol: Arc::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
-        breaker: guard(settings, metrics, log),
+        breaker: guard(name, settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
         standing: Standing::default(),
+    });
+    Ok(UpstreamTables {
+        accounts: Accounts::new(accounts.collect()),
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
@@ -89,15 +95,15 @@ fn pace(settings: &Settings) -> pacing::Settings {
     }
 }
 
-fn guard(settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
+fn guard(name: &'static str, settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
     let upstream = &settings.upstream;
     let (metrics, log) = (metrics.clone(), log.clone());
     let listener = Arc::new(move |change: &breaker::Transition| {
-        metrics.upstream().breaker_moved("upstream", label(change.to));
-        warn!(log, "breaker moved"; "breaker" => "upstream", "from" => change.from.as_str(),
+        metrics.upstream().breaker_moved(name, label(change.to));
+        warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });
-    Breaker::new("upstream", limits(upstream), listener)
+    Breaker::new(name, limits(upstream), listener)
 }
 
 fn limits(upstream: &config::Upstream) -> breaker::Settings {

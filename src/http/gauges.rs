@@ -8,6 +8,10 @@ use crate::breaker::State;
 use crate::clock;
 use crate::metrics::BreakerState;
 use crate::supervision::ActorState;
+use crate::upstream::tables::UpstreamStatus;
+
+/// Breakers of the tiers, which have a metric of their own.
+const CACHE_TIERS: [&str; 2] = ["redis", "database"];
 
 /// Brings every such gauge up to date.
 pub(super) fn refresh(shared: &Shared) {
@@ -22,19 +26,25 @@ pub(super) fn refresh(shared: &Shared) {
     }
     let now = clock::monotonic();
     for breaker in &shared.breakers {
-        let snapshot = breaker.snapshot(now);
-        let state = snapshot.state;
-        match breaker.name() {
-            "redis" => shared.metrics.upstream().cache_breaker_state("redis", label(state)),
-            "database" => shared.metrics.upstream().cache_breaker_state("database", label(state)),
-            _ => {
-                shared.metrics.upstream().breaker_state("upstream", label(state));
-                shared.metrics.upstream().breaker_ramp("upstream", snapshot.ramp_per_second);
-            }
+        let state = breaker.snapshot(now).state;
+        if let Some(tier) = CACHE_TIERS.into_iter().find(|tier| *tier == breaker.name()) {
+            shared.metrics.upstream().cache_breaker_state(tier, label(state));
         }
     }
-    if let Some(left) = shared.upstream.pacing.snapshot(now, clock::now()).budget_remaining {
-        shared.metrics.upstream().budget_remaining(left);
+    upstream(shared, &shared.upstream.status(now, clock::now()));
+}
+
+fn upstream(shared: &Shared, upstream: &UpstreamStatus) {
+    let metrics = shared.metrics.upstream();
+    for account in &upstream.accounts {
+        metrics.breaker_state(account.name, label(account.breaker.state));
+        metrics.breaker_ramp(account.name, account.breaker.ramp_per_second);
+        if let Some(left) = account.pacing.budget_remaining {
+            metrics.account_budget_remaining(account.name, left);
+        }
+    }
+    if let Some(left) = upstream.budget_remaining() {
+        metrics.budget_remaining(left);
     }
 }
 

@@ -94,7 +94,7 @@ impl Worker {
             ("cache", self.products.cache().is_bypassed()),
             ("rate_limiter", self.limiter.is_down()),
             ("api_client", self.products.upstream().is_down()),
-            ("upstream_configuration", self.shared.upstream.standing.faults() > 0),
+            ("upstream_configuration", self.shared.upstream.faults() > 0),
         ];
         degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));
         degraded

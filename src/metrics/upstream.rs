@@ -17,10 +17,12 @@ use super::labels::BreakerState;
 #[derive(Debug, Clone)]
 pub struct UpstreamMetrics {
     calls: Labelled<Counter, 2>,
+    calls_by_account: Labelled<Counter, 2>,
     duration: DurationHistogram,
     retries: Counter,
     background_refused: Labelled<Counter, 2>,
     budget_remaining: Gauge,
+    account_budget_remaining: Labelled<Gauge, 1>,
     misconfigured: Gauge,
     breaker_state: Labelled<Gauge, 1>,
     cache_breaker_state: Labelled<Gauge, 1>,
@@ -37,6 +39,11 @@ impl UpstreamMetrics {
                 "Calls to the upstream, every attempt counted",
                 ["method", "outcome"],
             ),
+            calls_by_account: registrar.counters(
+                "upstream_calls_by_account",
+                "Calls to the upstream, by the account that made them",
+                ["account", "outcome"],
+            ),
             duration: registrar.durations(
                 "upstream_call_duration",
                 "Time one call to the upstream took",
@@ -49,7 +56,12 @@ impl UpstreamMetrics {
                 ["priority", "reason"],
             ),
             budget_remaining: registrar
-                .gauge("upstream_budget_remaining", "Calls left of today's budget"),
+                .gauge("upstream_budget_remaining", "Calls left of today's budget, of all accounts"),
+            account_budget_remaining: registrar.gauges(
+                "upstream_account_budget_remaining",
+                "Calls left of an account's budget of today",
+                ["account"],
+            ),
             misconfigured: registrar.gauge(
                 "upstream_misconfigured",
                 "Faults of the configuration that the upstream refuses calls for; 0: none",
@@ -81,6 +93,11 @@ impl UpstreamMetrics {
     pub fn called(&self, method: &'static str, outcome: &'static str, duration: Duration) {
         self.calls.at([method, outcome]).inc();
         self.duration.observe(duration);
+    }
+
+    /// Counts one attempt once more, for the account that made it.
+    pub fn called_by(&self, account: &'static str, outcome: &'static str) {
+        self.calls_by_account.at([account, outcome]).inc();
     }
 
     /// Attempts counted so far for one method and outcome.
@@ -115,6 +132,11 @@ impl UpstreamMetrics {
     /// Sets how many calls are left of today's budget.
     pub fn budget_remaining(&self, calls: u64) {
         self.budget_remaining.set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many calls are left of an account's budget of today.
+    pub fn account_budget_remaining(&self, account: &'static str, calls: u64) {
+        self.account_budget_remaining.at([account]).set(i64::try_from(calls).unwrap_or(i64::MAX));
     }
 
     /// Sets how many faults of the configuration stand.

@@ -1,8 +1,11 @@
-//! ApiClientActor: one per upstream credential, on a thread of its own.
+//! ApiClientActor: the one that makes calls, with all accounts, on a thread of its own.
+//!
+//! There is one, not one per account: an attempt that failed with one account is repeated with
+//! another, and that should not cross threads. What belongs to an account is in the tables.
 //!
 //! Owns: the HTTP client of its thread and the number of calls under way. Accepts: [`Call`]. It
 //! refuses at once when too many are under way; everything else happens in the call's own watched
-//! task (`call.rs`), so a panic there reaches only its caller. When the actor is dead its
+//! task ([`call`]), so a panic there reaches only its caller. When the actor is dead its
 //! callers are told and serve what they have.
 
 use std::rc::Rc;
@@ -87,7 +90,7 @@ impl Handler<Call> for ApiClientActor {
         let (tables, transport) = (Arc::clone(&self.tables), Rc::clone(&self.transport));
         Box::pin(async move {
             let observer = Arc::clone(&tables.observer);
-            let work = call::run(&tables, &transport, &message);
+            let work = call::run(&tables, &*transport, &message);
             let answer = run_watched(NAME, observer, work).await;
             drop(place);
             answer.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, died.to_string())))

@@ -1,14 +1,16 @@
 //! Everything about calling the upstream: what to send, when, how often, and what an answer means.
 //!
-//! Owns: outcomes, pacing, retry, its budget and `ApiClientActor`.
+//! Owns: outcomes, accounts, pacing, retry, its budget and `ApiClientActor`.
 //! Knows no particular upstream: [`Protocol`] says how a request is signed and an answer read;
 //! AliExpress lives in [`aliexpress`] alone. When the upstream is down, callers get a typed
 //! failure at once; what to serve instead is theirs to decide.
 
+pub mod accounts;
 pub mod actor;
 pub mod aliexpress;
 pub mod budget;
-mod call;
+pub mod call;
+pub mod edge;
 pub mod http_date;
 pub mod names;
 pub mod outcome;

@@ -1,7 +1,7 @@
-//! What an ApiClientActor works with and must not forget: pacing, retry budget, breaker.
+//! What ApiClientActor works with and must not forget: accounts, retry budget, bounds.
 //!
-//! Owns: the tables of one upstream credential, older than any incarnation of its actor, and what
-//! an admin may read of them.
+//! Owns: the tables of one upstream, older than any incarnation of its actor, and what an admin may
+//! read of them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,28 +9,20 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use slog::Logger;
 
-use super::Protocol;
+use super::accounts::Accounts;
 use super::budget::RetryBudget;
-use super::pacing::Pacing;
 use super::retry::Policy;
-use super::standing::Standing;
 use super::transport::Wire;
-use crate::breaker::Breaker;
+use crate::breaker::{self, State};
 use crate::clock::Timestamp;
 use crate::metrics::UpstreamMetrics;
 use crate::supervision::Observer;
 
-/// The tables of one credential.
+/// The tables of one upstream.
 pub struct UpstreamTables {
-    /// The upstream's language, with the credential in it.
-    pub protocol: Arc<dyn Protocol>,
-    /// The breaker that judges the upstream's health.
-    pub breaker: Breaker,
-    /// When calls may start.
-    pub pacing: Pacing,
-    /// What of the configuration the upstream does not accept.
-    pub standing: Standing,
-    /// How many retries are left.
+    /// Who we are to it.
+    pub accounts: Accounts,
+    /// How many retries are left, of all accounts together: they burden the same upstream.
     pub budget: RetryBudget,
     /// When a call is tried again.
     pub retry: Policy,
@@ -46,31 +38,59 @@ pub struct UpstreamTables {
     pub observer: Arc<dyn Observer>,
 }
 
-/// The state of one credential.
+/// The state of one account.
 #[derive(Debug, Clone, Serialize)]
-pub struct UpstreamStatus {
+pub struct AccountStatus {
+    /// Its name.
+    pub name: &'static str,
     /// The breaker.
-    pub breaker: crate::breaker::Snapshot,
+    pub breaker: breaker::Snapshot,
     /// Pacing and the day's budget.
     pub pacing: super::pacing::Snapshot,
+}
+
+/// The state of an upstream.
+#[derive(Debug, Clone, Serialize)]
+pub struct UpstreamStatus {
+    /// Each account.
+    pub accounts: Vec<AccountStatus>,
     /// The retry budget.
     pub retries: super::budget::Snapshot,
+}
+
+impl UpstreamStatus {
+    /// The state of the breaker that stands least in the way: what a call meets.
+    #[must_use]
+    pub fn breaker(&self) -> State {
+        let states = || self.accounts.iter().map(|account| account.breaker.state);
+        let from_best = [State::Closed, State::HalfOpen].into_iter();
+        let mut met = from_best.filter(|state| states().any(|other| other == *state));
+        met.next().unwrap_or(State::Open)
+    }
+
+    /// Calls left today, of all accounts together; `None` without daily budgets.
+    #[must_use]
+    pub fn budget_remaining(&self) -> Option<u64> {
+        let budgets = self.accounts.iter().map(|account| account.pacing.budget_remaining);
+        budgets.sum()
+    }
 }
 
 impl UpstreamTables {
     /// The state as of now.
     #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> UpstreamStatus {
-        UpstreamStatus {
-            breaker: self.breaker.snapshot(now),
-            pacing: self.pacing.snapshot(now, wall),
-            retries: self.budget.snapshot(now),
-        }
+        let accounts = self.accounts.iter().map(|account| AccountStatus {
+            name: account.name,
+            breaker: account.breaker.snapshot(now),
+            pacing: account.pacing.snapshot(now, wall),
+        });
+        UpstreamStatus { accounts: accounts.collect(), retries: self.budget.snapshot(now) }
     }
 }
 
 impl std::fmt::Debug for UpstreamTables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UpstreamTables").field("breaker", &self.breaker).finish_non_exhaustive()
+        f.debug_struct("UpstreamTables").field("accounts", &self.accounts).finish_non_exhaustive()
     }
 }

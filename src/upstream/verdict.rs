@@ -1,11 +1,12 @@
-//! What a call's outcome says about the upstream's health, and what its breaker's refusal is told as.
+//! What a call's outcome says about the upstream's health, and what a refusal of its breaker
+//! or its pace is told as.
 //!
-//! Owns: these two tables. Refuses: to blame the upstream for a call that was cut because its
+//! Owns: these tables. Refuses: to blame the upstream for a call that was cut because its
 //! *caller* had no more time; how it would have ended, nobody knows.
 
 use std::time::{Duration, Instant};
 
-use super::{Outcome, Priority};
+use super::{Outcome, Priority, pacing};
 use crate::breaker::{Breaker, Permit, Refusal, Rejected, Verdict};
 use crate::failure::{Failure, FailureKind};
 
@@ -69,18 +70,6 @@ pub(super) fn admit(
     admitted.map_err(told)
 }
 
-/// Whether a call is refused already, before it waits for anything; takes nothing.
-///
-/// # Errors
-/// As [`admit`].
-pub(super) fn peek(breaker: &Breaker, now: Instant) -> Result<(), Failure> {
-    match breaker.peek(now) {
-        Ok(()) => Ok(()),
-        // It is asked in earnest, so that a refusal is counted as one.
-        Err(_) => breaker.admit(now).map(drop).map_err(told),
-    }
-}
-
 /// When to come back with what nobody asked for.
 const WARMING_AGAIN: Duration = Duration::from_secs(5);
 
@@ -91,6 +80,21 @@ pub(super) fn told(rejected: Rejected) -> Failure {
         Refusal::Ramp => (FailureKind::Overloaded, "not sent: the upstream has just come back"),
     };
     Failure::new(kind, reason).retry_after(Some(rejected.retry_after))
+}
+
+/// A pace's refusal is told by whose it is: ours, when too much waits; the upstream's, when it set
+/// the bound.
+pub(super) fn paced(refused: pacing::Refused) -> Failure {
+    let reason = format!("not sent: {}", refused.reason.as_str());
+    let kind = match refused.reason {
+        pacing::Reason::QueueFull | pacing::Reason::Deadline | pacing::Reason::KeptForClients => {
+            FailureKind::Overloaded
+        }
+        pacing::Reason::Banned { .. } | pacing::Reason::BudgetSpent { .. } => {
+            FailureKind::UpstreamUnavailable
+        }
+    };
+    Failure::new(kind, reason).retry_after(Some(refused.retry_after))
 }
 
 #[cfg(test)]

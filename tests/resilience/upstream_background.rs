@@ -11,7 +11,7 @@ use breakwater::upstream::pacing::{self, Pacing, Rate};
 use serde_json::json;
 
 use crate::contract::until;
-use crate::upstream_rig::{HOT, PATIENCE, Rig, SEARCH, breaker};
+use crate::upstream_rig::{HOT, PATIENCE, Rig, SEARCH, account, breaker};
 
 /// Five calls a second, four at once.
 fn paced() -> Pacing {
@@ -25,7 +25,7 @@ fn paced() -> Pacing {
 
 #[actix::test]
 async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
-    let rig = Rig::start_with(|tables| tables.pacing = paced());
+    let rig = Rig::start_with(|tables| account(tables).pacing = paced());
     let call = |priority, method| rig.call_for(priority, method, PATIENCE);
     for _ in 0..2 {
         assert!(matches!(call(Priority::Refresh, SEARCH).await, Ok(Reply::Found(_))));
@@ -47,8 +47,9 @@ async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
 
 #[actix::test]
 async fn it_is_not_repeated_but_welcome_as_a_probe() {
-    let rig = Rig::start_with(|tables| tables.breaker = breaker(2, Duration::from_millis(100)));
-    let state = || rig.tables.breaker.snapshot(clock::monotonic());
+    let rig =
+        Rig::start_with(|tables| account(tables).breaker = breaker(2, Duration::from_millis(100)));
+    let state = || rig.account().breaker.snapshot(clock::monotonic());
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     for calls in 1..=2 {
         assert!(rig.call_for(Priority::Refresh, SEARCH, PATIENCE).await.is_err());

@@ -14,23 +14,23 @@ use serde_json::json;
 
 use crate::contract::until;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::upstream_rig::{HOT, Rig, SEARCH, breaker};
+use crate::upstream_rig::{HOT, Rig, SEARCH, account, breaker};
 
 /// A breaker that no test opens.
 fn patient(rig: &mut breakwater::upstream::tables::UpstreamTables) {
-    rig.breaker = breaker(1_000_000, Duration::from_secs(60));
+    account(rig).breaker = breaker(1_000_000, Duration::from_secs(60));
 }
 
 fn all_came_back(rig: &Rig) {
     let now = clock::monotonic();
-    let permits = rig.tables.breaker.snapshot(now);
+    let permits = rig.account().breaker.snapshot(now);
     assert_eq!(permits.issued, permits.returned + permits.dropped, "a permit is lost");
-    assert_eq!(rig.tables.pacing.snapshot(now, clock::now()).queue, 0, "a place is lost");
+    assert_eq!(rig.account().pacing.snapshot(now, clock::now()).queue, 0, "a place is lost");
 }
 
 /// Waits until the breaker's open time is over.
 async fn until_it_may_probe(rig: &Rig) {
-    let left = || rig.tables.breaker.snapshot(clock::monotonic()).retry_after_ms;
+    let left = || rig.account().breaker.snapshot(clock::monotonic()).retry_after_ms;
     until("the open time ends", || left() == Some(0)).await;
     // What is left is told in whole milliseconds: less than one may be.
     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -74,7 +74,7 @@ async fn a_fault_of_the_configuration_is_asked_once_by_all() {
     // Put right: whoever says so is believed at once.
     rig.faults(&json!([])).await;
     assert!(rig.call(SEARCH).await.is_err());
-    rig.tables.forgive();
+    rig.tables.forgive(rig.account());
     assert!(rig.call(SEARCH).await.is_ok() && rig.call(HOT).await.is_ok());
     assert!(rig.tables.problems().is_empty());
     all_came_back(&rig);
@@ -118,7 +118,8 @@ async fn a_ban_is_honoured_by_every_caller() {
     let started = clock::monotonic();
     let first = rig.call(SEARCH);
     let others = async {
-        let banned = || rig.tables.pacing.snapshot(clock::monotonic(), clock::now()).banned_until;
+        let banned =
+            || rig.account().pacing.snapshot(clock::monotonic(), clock::now()).banned_until;
         until("the ban is known", || banned().is_some()).await;
         let left = banned().map_or(Duration::ZERO, |until| until.since(clock::now()));
         // Who cannot wait so long is told at once; who can waits with everyone else.
@@ -133,7 +134,7 @@ async fn a_ban_is_honoured_by_every_caller() {
     assert!(hasty.reason.contains("banned") && hasty.retry_after.is_some(), "{hasty}");
     assert!(patient.iter().all(Result::is_ok), "{patient:?}");
     assert!(took >= Duration::from_secs(1), "somebody asked after {took:?}");
-    assert_eq!(rig.tables.breaker.snapshot(clock::monotonic()).consecutive_failures, 0);
+    assert_eq!(rig.account().breaker.snapshot(clock::monotonic()).consecutive_failures, 0);
     assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (2, 20));
     all_came_back(&rig);
     rig.stop().await;
@@ -162,11 +163,11 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
         |simulator| proxy.insert(FaultProxy::before(simulator)).address(),
         |tables| {
             tables.retry.max_attempts = 1;
-            tables.breaker = breaker(5, Duration::from_millis(200));
+            account(tables).breaker = breaker(5, Duration::from_millis(200));
         },
     );
     let proxy = proxy.expect("it stands between");
-    let state = || rig.tables.breaker.snapshot(clock::monotonic());
+    let state = || rig.account().breaker.snapshot(clock::monotonic());
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     for failures in 0..5 {
         assert_eq!(state().state, State::Closed, "after {failures} failures");
@@ -199,9 +200,9 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
 async fn a_probe_that_fails_opens_it_again() {
     let rig = Rig::start_with(|tables| {
         tables.retry.max_attempts = 1;
-        tables.breaker = breaker(2, Duration::from_millis(100));
+        account(tables).breaker = breaker(2, Duration::from_millis(100));
     });
-    let state = || rig.tables.breaker.snapshot(clock::monotonic());
+    let state = || rig.account().breaker.snapshot(clock::monotonic());
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     for _ in 0..2 {
         assert!(rig.call(SEARCH).await.is_err());
@@ -262,7 +263,7 @@ async fn an_upstream_that_is_not_there_is_told_at_once() {
 async fn callers_that_go_away_leave_nothing_behind() {
     let rig = Rig::start_with(patient);
     rig.faults(&json!([{"fault": "delay", "ms": 100}])).await;
-    let issued = || rig.tables.breaker.snapshot(clock::monotonic()).issued;
+    let issued = || rig.account().breaker.snapshot(clock::monotonic()).issued;
     let callers = join_all((0..20).map(|_| rig.call(SEARCH)));
     tokio::select! {
         biased;
@@ -270,7 +271,7 @@ async fn callers_that_go_away_leave_nothing_behind() {
         () = until("all are on the way", || issued() == 20) => {}
     }
     let gone = || {
-        let permits = rig.tables.breaker.snapshot(clock::monotonic());
+        let permits = rig.account().breaker.snapshot(clock::monotonic());
         permits.issued == permits.returned + permits.dropped
     };
     until("every permit comes back", gone).await;
@@ -284,8 +285,8 @@ async fn callers_that_go_away_leave_nothing_behind() {
 async fn queued_calls_do_not_go_out_once_it_is_open() {
     let rig = Rig::start_with(|tables| {
         tables.retry.max_attempts = 1;
-        tables.breaker = breaker(2, Duration::from_secs(60));
-        tables.pacing = paced(20.0);
+        account(tables).breaker = breaker(2, Duration::from_secs(60));
+        account(tables).pacing = paced(20.0);
     });
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     let told = join_all((0..30).map(|_| rig.call(SEARCH))).await;
@@ -301,13 +302,14 @@ async fn queued_calls_do_not_go_out_once_it_is_open() {
 #[actix::test]
 async fn a_place_that_comes_too_late_costs_no_budget() {
     let rig = Rig::start_with(|tables| {
-        tables.pacing = paced(5.0);
+        account(tables).pacing = paced(5.0);
         tables.attempt_timeout = Duration::from_secs(1);
     });
     assert!(rig.call(SEARCH).await.is_ok());
     // The next place comes in a fifth of a second; three milliseconds are no time for an attempt.
     let now = clock::monotonic();
-    let next = rig.tables.pacing.reserve(now, clock::now(), now + Duration::from_secs(1)).unwrap();
+    let next =
+        rig.account().pacing.reserve(now, clock::now(), now + Duration::from_secs(1)).unwrap();
     let within = next.at() - now + Duration::from_millis(3);
     drop(next);
     let late = rig.call_within(SEARCH, within).await.unwrap_err();
@@ -315,7 +317,7 @@ async fn a_place_that_comes_too_late_costs_no_budget() {
         matches!(late.kind, FailureKind::DeadlineExceeded | FailureKind::Overloaded),
         "{late:?}"
     );
-    assert_eq!(rig.tables.pacing.snapshot(clock::monotonic(), clock::now()).spent_today, 1);
+    assert_eq!(rig.account().pacing.snapshot(clock::monotonic(), clock::now()).spent_today, 1);
     assert_eq!(rig.calls_of(SEARCH).await, 1);
     all_came_back(&rig);
     rig.stop().await;

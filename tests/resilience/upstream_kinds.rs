@@ -11,7 +11,7 @@ use breakwater::clock;
 use breakwater::failure::FailureKind;
 use serde_json::{Value, json};
 
-use crate::upstream_rig::{Rig, SEARCH, aliexpress};
+use crate::upstream_rig::{Rig, SEARCH, account, aliexpress};
 
 /// Longest time of an attempt where a time-out is what is tried.
 const ATTEMPT: Duration = Duration::from_millis(200);
@@ -21,7 +21,7 @@ fn once() -> Rig {
     Rig::start_with(|tables| {
         tables.retry.max_attempts = 1;
         tables.attempt_timeout = ATTEMPT;
-        tables.breaker = crate::upstream_rig::breaker(1_000, Duration::from_secs(60));
+        account(tables).breaker = crate::upstream_rig::breaker(1_000, Duration::from_secs(60));
     })
 }
 
@@ -52,16 +52,16 @@ async fn each_fault_has_its_kind() {
     for (rule, kind, words, ill) in rows {
         rig.faults(&json!([rule])).await;
         let now = clock::monotonic();
-        rig.tables.breaker.reset(now);
-        rig.tables.forgive();
+        rig.account().breaker.reset(now);
+        rig.tables.forgive(rig.account());
         let failure = rig.call(SEARCH).await.expect_err("every call meets the fault");
         assert_eq!(failure.kind, kind, "{rule}: {failure}");
         assert!(failure.reason.contains(words), "{rule}: {failure}");
-        let failures = rig.tables.breaker.snapshot(clock::monotonic()).consecutive_failures;
+        let failures = rig.account().breaker.snapshot(clock::monotonic()).consecutive_failures;
         assert_eq!(failures, u64::from(ill), "{rule}: whether it counts against its health");
     }
     rig.faults(&json!([])).await;
-    rig.tables.forgive();
+    rig.tables.forgive(rig.account());
     assert!(rig.call(SEARCH).await.is_ok());
     rig.stop().await;
 }
@@ -121,11 +121,11 @@ fn read_request(stream: &mut TcpStream) {
 
 async fn failure_of(upstream: SocketAddr) -> breakwater::failure::Failure {
     let rig = Rig::start_with(|tables| {
-        tables.protocol = aliexpress(upstream);
+        account(tables).protocol = aliexpress(upstream);
         tables.retry.max_attempts = 1;
     });
     let failure = rig.call(SEARCH).await.expect_err("no answer of use");
-    let breaker = rig.tables.breaker.snapshot(clock::monotonic());
+    let breaker = rig.account().breaker.snapshot(clock::monotonic());
     assert_eq!((breaker.state, breaker.consecutive_failures), (State::Closed, 1));
     rig.stop().await;
     failure
@@ -175,7 +175,7 @@ async fn a_redirect_is_not_followed() {
         stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\n")?;
         stream.write_all(b"content-length: 0\r\n\r\n")
     });
-    let rig = Rig::start_with(|tables| tables.protocol = aliexpress(upstream));
+    let rig = Rig::start_with(|tables| account(tables).protocol = aliexpress(upstream));
     let failure = rig.call(SEARCH).await.expect_err("it points elsewhere");
     assert_eq!(failure.kind, FailureKind::UpstreamRejected, "{failure}");
     rig.stop().await;

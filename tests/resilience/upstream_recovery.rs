@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::contract::until;
-use crate::upstream_rig::{PATIENCE, Rig, SEARCH};
+use crate::upstream_rig::{PATIENCE, Rig, SEARCH, account};
 
 /// Opens after two failures in a row, or when half of four calls were slow, for 100 ms.
 const QUICK: breaker::Settings = breaker::Settings {
@@ -22,13 +22,13 @@ const QUICK: breaker::Settings = breaker::Settings {
 
 fn guarded(settings: breaker::Settings) -> Rig {
     Rig::start_with(|tables| {
-        tables.breaker = Breaker::new("upstream", settings, Arc::new(|_| {}));
+        account(tables).breaker = Breaker::new("upstream", settings, Arc::new(|_| {}));
         tables.retry.max_attempts = 1;
     })
 }
 
 fn state(rig: &Rig) -> breaker::Snapshot {
-    rig.tables.breaker.snapshot(clock::monotonic())
+    rig.account().breaker.snapshot(clock::monotonic())
 }
 
 #[actix::test]

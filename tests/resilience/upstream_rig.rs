@@ -15,6 +15,7 @@ use breakwater::failure::Failure;
 use breakwater::metrics::Metrics;
 use breakwater::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings};
 use breakwater::supervision::{Chaos, Observer, RestartPolicy, Silent, Spec, Supervisor};
+use breakwater::upstream::accounts::{Account, Accounts, NAMES};
 use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
 use breakwater::upstream::aliexpress::AliExpress;
 use breakwater::upstream::budget::{self, RetryBudget};
@@ -37,7 +38,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Tables over `protocol`: unpaced, three attempts a few milliseconds apart, a breaker that opens
 /// after five failures in a row and stays open for a minute.
 pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -> UpstreamTables {
-    UpstreamTables {
+    let account = Account {
+        name: NAMES[0],
+        id: "an-account".to_owned(),
         protocol,
         breaker: breaker(5, Duration::from_secs(60)),
         pacing: Pacing::new(pacing::Settings {
@@ -47,6 +50,9 @@ pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -
             day_offset: Duration::ZERO,
         }),
         standing: Standing::default(),
+    };
+    UpstreamTables {
+        accounts: Accounts::new(vec![account]),
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: 3,
@@ -61,6 +67,11 @@ pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -
         log: Logger::root(slog::Discard, slog::o!()),
         observer,
     }
+}
+
+/// The one account of tables that are not shared yet.
+pub(crate) fn account(tables: &mut UpstreamTables) -> &mut Account {
+    tables.accounts.iter_mut().next().unwrap()
 }
 
 /// A breaker that opens after `failures` in a row, for `open`; the failure rate is left out.
@@ -120,6 +131,11 @@ impl Rig {
             .unwrap();
         let client = UpstreamClient::new(actor);
         Self { tables, simulator: running.address, supervisor, client, handle: running.handle }
+    }
+
+    /// The first account.
+    pub(crate) fn account(&self) -> &Account {
+        self.tables.accounts.iter().next().unwrap()
     }
 
     /// Calls a method, with retries, and waits long.

@@ -17,7 +17,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::upstream_rig::{Rig, SEARCH, aliexpress_at};
+use crate::upstream_rig::{Rig, SEARCH, account, aliexpress_at};
 
 /// An answer without products.
 const NOTHING: &str = r#"{"aliexpress_affiliate_product_query_response":{"resp_result":
@@ -94,7 +94,7 @@ fn answer(stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result<(
 
 fn rig(address: SocketAddr, change: impl FnOnce(&mut UpstreamTables)) -> Rig {
     Rig::start_with(|tables| {
-        tables.protocol = aliexpress_at(format!("https://{address}/sync"));
+        account(tables).protocol = aliexpress_at(format!("https://{address}/sync"));
         tables.retry.max_attempts = 1;
         change(tables);
     })
@@ -108,7 +108,7 @@ async fn a_certificate_nobody_vouches_for_is_no_connection() {
     assert_eq!(failure.kind, FailureKind::UpstreamUnavailable);
     assert!(failure.reason.contains("cannot connect: "), "{failure}");
     assert!(failure.reason.contains("certificate"), "{failure}");
-    let breaker = rig.tables.breaker.snapshot(clock::monotonic());
+    let breaker = rig.account().breaker.snapshot(clock::monotonic());
     assert_eq!((breaker.state, breaker.consecutive_failures), (State::Closed, 1));
     assert_eq!(rig.restarts(), 0);
     rig.stop().await;

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::gateway::Plan;
 use crate::support::process::wait_until;
-use crate::upstream_rig::{Rig, SEARCH, aliexpress, aliexpress_at, breaker};
+use crate::upstream_rig::{Rig, SEARCH, account, aliexpress, aliexpress_at, breaker};
 
 /// Longest wait for a resolver here.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -31,9 +31,10 @@ fn named(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'stati
         simulator
     };
     Rig::start_behind(way, |tables| {
-        tables.protocol = aliexpress_at(format!("http://gateway.example:{}/sync", port.get()));
+        account(tables).protocol =
+            aliexpress_at(format!("http://gateway.example:{}/sync", port.get()));
         tables.retry.max_attempts = 1;
-        tables.breaker = breaker(1_000, Duration::from_secs(60));
+        account(tables).breaker = breaker(1_000, Duration::from_secs(60));
         tables.wire.names = Names::new(LOOK_UP, Arc::new(lookup));
     })
 }
@@ -91,7 +92,7 @@ async fn a_resolver_that_fails_is_a_failure_of_the_upstream() {
     let failure = rig.call(SEARCH).await.expect_err("there is no address");
     assert_eq!(failure.kind, FailureKind::UpstreamUnavailable);
     assert!(failure.reason.contains("cannot look up the name: no such name"), "{failure}");
-    let failures = rig.tables.breaker.snapshot(clock::monotonic()).consecutive_failures;
+    let failures = rig.account().breaker.snapshot(clock::monotonic()).consecutive_failures;
     assert_eq!(failures, 1, "it counts against the upstream's health");
     rig.stop().await;
 }
@@ -191,7 +192,7 @@ fn endless_line(stream: &mut TcpStream) -> io::Result<()> {
 
 async fn failure_within(upstream: SocketAddr, within: Duration) -> (Failure, Duration) {
     let rig = Rig::start_with(|tables| {
-        tables.protocol = aliexpress(upstream);
+        account(tables).protocol = aliexpress(upstream);
         tables.retry.max_attempts = 1;
     });
     let started = clock::monotonic();
@@ -250,7 +251,7 @@ async fn an_answer_whose_end_is_not_told_is_none() {
 async fn an_answer_that_comes_later_is_not_taken_for_that_of_another_call() {
     let upstream = upstream(interim);
     let rig = Rig::start_with(|tables| {
-        tables.protocol = aliexpress(upstream);
+        account(tables).protocol = aliexpress(upstream);
         tables.retry.max_attempts = 1;
     });
     for _ in 0..3 {

@@ -19,6 +19,7 @@ use crate::http::openapi::answers::Reported;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
 use crate::supervision::ActorState;
+use crate::upstream::accounts::Account;
 use crate::upstream::standing::Problem;
 
 /// How well a part, or the whole, is.
@@ -175,34 +176,53 @@ fn components(worker: &Worker) -> Vec<Component> {
 }
 
 fn upstream(worker: &Worker) -> Component {
-    let upstream = &worker.shared.upstream;
-    let breaker = upstream.breaker.snapshot(clock::monotonic());
-    let problems = upstream.problems();
+    let accounts = &worker.shared.upstream.accounts;
+    let mut detail = worker.shared.integration.name.to_owned();
+    let mut all = Vec::new();
+    for account in accounts.iter() {
+        let (status, words) = of_account(account);
+        detail.push_str("; ");
+        if accounts.iter().len() > 1 {
+            detail.push_str(account.name);
+            detail.push_str(": ");
+        }
+        detail.push_str(&words);
+        all.push(status);
+    }
+    // As long as one account works, calls are answered.
+    let (best, worst) = (all.iter().min().copied(), all.iter().max().copied());
+    let status = match (best.unwrap_or(Health::Unhealthy), worst.unwrap_or(Health::Unhealthy)) {
+        (Health::Unhealthy, _) => Health::Unhealthy,
+        (_, Health::Healthy) => Health::Healthy,
+        (_, Health::Degraded | Health::Unhealthy) => Health::Degraded,
+    };
+    component("upstream", status, detail)
+}
+
+fn of_account(account: &Account) -> (Health, String) {
+    let breaker = account.breaker.snapshot(clock::monotonic());
     let of_breaker = match breaker.state {
         State::Closed => Health::Healthy,
         State::HalfOpen => Health::Degraded,
         State::Open => Health::Unhealthy,
     };
+    let problems = account.problems();
     let of_problems = problems.iter().map(|problem| match problem.method {
         None => Health::Unhealthy,
         Some(_) => Health::Degraded,
     });
     let status = of_problems.chain([of_breaker]).max().unwrap_or(of_breaker);
-    let mut detail = format!(
-        "{}; breaker {}; {} failures in a row",
-        worker.shared.integration.name,
-        breaker.state.as_str(),
-        breaker.consecutive_failures
-    );
+    let (state, failures) = (breaker.state.as_str(), breaker.consecutive_failures);
+    let mut words = format!("breaker {state}; {failures} failures in a row");
     for problem in &problems {
-        detail.push_str("; ");
-        detail.push_str(&in_words(problem));
+        words.push_str("; ");
+        words.push_str(&in_words(problem));
     }
-    component("upstream", status, detail)
+    (status, words)
 }
 
 fn in_words(problem: &Problem) -> String {
-    let Problem { what, method, since, advice } = problem;
+    let Problem { account: _, what, method, since, advice } = problem;
     let of_method = method.map(|method| format!(" of {method}")).unwrap_or_default();
     format!("{}{of_method} refused since {}: {advice}", what.as_str(), envelope::rfc3339(*since))
 }

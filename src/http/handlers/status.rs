@@ -22,6 +22,7 @@ use crate::metrics::{CacheTotals, Format, render};
 use crate::products::last_resort::LastResort;
 use crate::upstream::Misconfiguration;
 use crate::upstream::standing::Problem;
+use crate::upstream::tables::AccountStatus;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,11 +37,13 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// HTTP worker threads.
     pub workers: usize,
-    /// The breaker: `closed`, `open` or `half_open`.
+    /// What a call meets: `closed`, `open` or `half_open`; with several accounts the best of theirs.
     pub circuit_breaker: &'static str,
-    /// Upstream calls left today; absent without a daily budget.
+    /// Upstream calls left today, of all accounts; absent without a daily budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_budget_remaining: Option<u64>,
+    /// The accounts the upstream knows us by; they are used in turn.
+    pub upstream_accounts: Vec<UpstreamAccount>,
     /// What of the configuration the upstream does not accept; absent when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_problems: Vec<UpstreamProblem>,
@@ -56,10 +59,42 @@ pub struct Status {
     pub last_resort_products: Option<usize>,
 }
 
+/// An account at the upstream.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UpstreamAccount {
+    /// Its name, also its breaker's.
+    pub name: &'static str,
+    /// Its breaker: `closed`, `open` or `half_open`.
+    pub circuit_breaker: &'static str,
+    /// Its calls left today; absent without a daily budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_remaining: Option<u64>,
+    /// Its calls that wait for their moment.
+    #[schema(minimum = 0)]
+    pub waiting: usize,
+    /// Until when the upstream told it to wait, RFC 3339; absent when it may call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub banned_until: Option<String>,
+}
+
+impl From<AccountStatus> for UpstreamAccount {
+    fn from(account: AccountStatus) -> Self {
+        Self {
+            name: account.name,
+            circuit_breaker: account.breaker.state.as_str(),
+            budget_remaining: account.pacing.budget_remaining,
+            waiting: account.pacing.queue,
+            banned_until: account.pacing.banned_until.map(envelope::rfc3339),
+        }
+    }
+}
+
 /// A fault of the configuration: the upstream refuses calls because of it, and is asked again only
 /// now and then until it is put right.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UpstreamProblem {
+    /// The account that is refused.
+    pub account: &'static str,
     /// What is wrong.
     pub fault: Misconfiguration,
     /// The one method it is about; absent when it is about all.
@@ -74,6 +109,7 @@ pub struct UpstreamProblem {
 impl From<Problem> for UpstreamProblem {
     fn from(problem: Problem) -> Self {
         Self {
+            account: problem.account,
             fault: problem.what,
             method: problem.method,
             since: envelope::rfc3339(problem.since),
@@ -168,8 +204,9 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         api_integration: shared.integration.name,
         uptime_seconds: wall.since(shared.started).as_secs(),
         workers: shared.settings.server.workers,
-        circuit_breaker: upstream.breaker.state.as_str(),
-        upstream_budget_remaining: upstream.pacing.budget_remaining,
+        circuit_breaker: upstream.breaker().as_str(),
+        upstream_budget_remaining: upstream.budget_remaining(),
+        upstream_accounts: upstream.accounts.into_iter().map(Into::into).collect(),
         upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
         degraded: worker.degraded(),
         requests_in_flight: shared.metrics.http().in_flight(),

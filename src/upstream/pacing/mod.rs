@@ -121,6 +121,32 @@ impl Pacing {
         Ok(self.slot(table, at, wall))
     }
 
+    /// The moment that [`Self::reserve`] would give; takes nothing and promises nothing.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub fn quote(
+        &self,
+        now: Instant,
+        wall: Timestamp,
+        deadline: Instant,
+    ) -> Result<Instant, Refused> {
+        self.lock().place(now, wall, deadline, self.shared.max_queue)
+    }
+
+    /// Whether [`Self::reserve_spare`] would give a place now; takes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::reserve_spare`].
+    pub fn quote_spare(
+        &self,
+        priority: Priority,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), Refused> {
+        self.lock().check_spare(priority, now, wall)
+    }
+
     /// Takes a place for a call that nobody waits for: one that starts now, and that clients do not
     /// miss. [`Priority::Client`] gets what it would get from [`Self::reserve`] without patience,
     /// past the queue.

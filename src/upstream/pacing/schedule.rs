@@ -5,9 +5,14 @@
 //!
 //! A place given back in time keeps its moment and is the next to be given out; once its moment
 //! has passed it leaves the reckoning as if it had never been taken, so the burst recovers.
+//!
+//! Places say when calls may start; when they really do is metered by the same algorithm a second
+//! time, so that calls held up after their moment do not start all at once.
 
 use std::time::{Duration, Instant};
 
+/// Timers ring late by less; calls this much too close together were on time.
+const TIMER_NOISE: Duration = Duration::from_millis(5);
 /// Intervals and bursts longer than this are nonsense, and would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -22,6 +27,8 @@ pub(super) struct Schedule {
     /// Sorted by start.
     places: Vec<Place>,
     next_id: u64,
+    /// The theoretical arrival time after the calls that are ready.
+    metered: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +58,7 @@ impl Schedule {
             Err(_) => Duration::ZERO,
         };
         let tolerance = interval.saturating_mul(burst.saturating_sub(1)).min(LONGEST);
-        Self { interval, tolerance, settled: None, places: Vec::new(), next_id: 0 }
+        Self { interval, tolerance, settled: None, places: Vec::new(), next_id: 0, metered: None }
     }
 
     pub(super) fn unpaced() -> Self {
@@ -102,6 +109,18 @@ impl Schedule {
     /// A call was made from the place.
     pub(super) fn used(&mut self, id: u64) {
         self.mark(id, PlaceState::Used);
+    }
+
+    /// When a call that is ready may be made.
+    pub(super) fn claim(&mut self, now: Instant) -> Instant {
+        if self.interval.is_zero() {
+            return now;
+        }
+        let ahead = self.tolerance.saturating_add(TIMER_NOISE);
+        let conforming = self.metered.and_then(|arrival| arrival.checked_sub(ahead));
+        let at = conforming.map_or(now, |conforming| conforming.max(now));
+        self.metered = Some(arrival_after(self.metered, at, self.interval));
+        at
     }
 
     /// The place was not used.

@@ -31,6 +31,14 @@ impl Slot {
         self.at
     }
 
+    /// When the call may really be made, now that everything else is ready for it: now, unless it
+    /// was kept from its moment and others with it. Then they keep the pace among them. To be asked
+    /// once.
+    #[must_use]
+    pub fn claim(&self, now: Instant) -> Instant {
+        self.pacing.lock().schedule.claim(now)
+    }
+
     /// Uses the place: the call is made now.
     ///
     /// # Errors

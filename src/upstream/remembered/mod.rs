@@ -1,8 +1,10 @@
-//! What must survive a restart of one credential's state: the breaker, the day's budget, the ban.
+//! What must survive a restart: every account's breaker, its day's budget, its ban.
 //!
-//! Owns: the stored form, a small JSON object with a version and the time it was written. Refuses,
-//! as if nothing had been stored: other versions, what cannot be read, and what was written more
-//! than a day away from now (bans and budgets are daily, and open times shorter).
+//! Owns: the stored form, a small JSON object with a version and the time it was written; by
+//! account, so that what one key has used up is not held against another after a change of the
+//! configuration. Refuses, as if nothing had been stored: later versions, what cannot be read, and
+//! what was written more than a day away from now (bans and budgets are daily, and open times
+//! shorter).
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +16,26 @@ use crate::breaker::{self, WindowSums};
 use crate::clock::Timestamp;
 
 /// Version of the form.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Version of the form that knew of one account.
+const VERSION_OF_ONE: u8 = 1;
 /// Older than this it says nothing about now.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Two readings of the clocks differ by less; moments closer than this are the same.
 const CLOCK_NOISE: Duration = Duration::from_millis(250);
 
-/// The state of one credential for a later process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The state of all accounts for a later process.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
+    accounts: Vec<Kept>,
+}
+
+/// The state of one account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Whose it is; empty when it was kept by a version that knew of one account only.
+    pub id: String,
     /// The breaker.
     pub breaker: breaker::Remembered,
     /// The day's calls and the ban.
@@ -35,16 +48,32 @@ pub struct Remembered {
 struct Stored {
     v: u8,
     saved_at: Timestamp,
+    accounts: Vec<Kept>,
+}
+
+/// The stored form of the version before, which knew of one account.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredOne {
+    v: u8,
+    saved_at: Timestamp,
     breaker: breaker::Remembered,
     pacing: pacing::Snapshot,
+}
+
+impl From<StoredOne> for Stored {
+    fn from(one: StoredOne) -> Self {
+        let StoredOne { v, saved_at, breaker, pacing } = one;
+        let v = if v == VERSION_OF_ONE { VERSION } else { 0 };
+        Self { v, saved_at, accounts: vec![Kept { id: String::new(), breaker, pacing }] }
+    }
 }
 
 impl Remembered {
     /// As it is stored.
     #[must_use]
     pub fn to_json(&self, wall: Timestamp) -> String {
-        let Self { breaker, pacing } = *self;
-        let stored = Stored { v: VERSION, saved_at: wall, breaker, pacing };
+        let stored = Stored { v: VERSION, saved_at: wall, accounts: self.accounts.clone() };
         // A struct of numbers and names always serialises.
         serde_json::to_string(&stored).unwrap_or_default()
     }
@@ -52,24 +81,41 @@ impl Remembered {
     /// As it was stored; `None` when it is not that, or too old.
     #[must_use]
     pub fn from_json(text: &str, wall: Timestamp) -> Option<Self> {
-        let stored: Stored = serde_json::from_str(text).ok()?;
+        let stored: Stored = serde_json::from_str(text)
+            .or_else(|_| serde_json::from_str::<StoredOne>(text).map(Into::into))
+            .ok()?;
         let is_ours = stored.v == VERSION && apart(stored.saved_at, wall) <= LONGEST;
-        is_ours.then_some(Self { breaker: stored.breaker, pacing: stored.pacing })
+        is_ours.then_some(Self { accounts: stored.accounts })
     }
 
     /// Whether it is worth storing again after `last` was.
     #[must_use]
     pub fn changed_since(&self, last: &Self) -> bool {
-        let (mine, theirs) = (self.breaker, last.breaker);
-        let same_breaker = breaker::Remembered { until: mine.until, window: mine.window, ..theirs }
-            == mine
-            && is_same(mine.until, theirs.until)
-            && is_same_window(mine.window, theirs.window);
-        let (mine, theirs) = (self.pacing, last.pacing);
-        let same_pacing = (mine.day, mine.spent_today) == (theirs.day, theirs.spent_today)
-            && is_same(mine.banned_until, theirs.banned_until);
-        !(same_breaker && same_pacing)
+        self.accounts.len() != last.accounts.len()
+            || self.accounts.iter().zip(&last.accounts).any(|(mine, theirs)| differs(mine, theirs))
     }
+
+    /// What was kept of an account; one kept without a name is the first one's.
+    fn of(&self, id: &str, is_first: bool) -> Option<&Kept> {
+        let named = self.accounts.iter().find(|kept| kept.id == id);
+        named.or_else(|| self.accounts.iter().find(|kept| is_first && kept.id.is_empty()))
+    }
+}
+
+/// Whether an account's state is worth storing again after `theirs` was.
+fn differs(mine: &Kept, theirs: &Kept) -> bool {
+    if mine.id != theirs.id {
+        return true;
+    }
+    let (breaker, before) = (mine.breaker, theirs.breaker);
+    let same_breaker =
+        breaker::Remembered { until: breaker.until, window: breaker.window, ..before } == breaker
+            && is_same(breaker.until, before.until)
+            && is_same_window(breaker.window, before.window);
+    let (pacing, before) = (mine.pacing, theirs.pacing);
+    let same_pacing = (pacing.day, pacing.spent_today) == (before.day, before.spent_today)
+        && is_same(pacing.banned_until, before.banned_until);
+    !(same_breaker && same_pacing)
 }
 
 fn apart(one: Timestamp, other: Timestamp) -> Duration {
@@ -97,16 +143,23 @@ impl UpstreamTables {
     /// What a later process needs to go on from here.
     #[must_use]
     pub fn remember(&self, now: Instant, wall: Timestamp) -> Remembered {
-        Remembered {
-            breaker: self.breaker.remember(now, wall),
-            pacing: self.pacing.snapshot(now, wall),
-        }
+        let accounts = self.accounts.iter().map(|account| Kept {
+            id: account.id.clone(),
+            breaker: account.breaker.remember(now, wall),
+            pacing: account.pacing.snapshot(now, wall),
+        });
+        Remembered { accounts: accounts.collect() }
     }
 
-    /// Goes on where an earlier process stopped; once. Calls made meanwhile stay counted.
+    /// Goes on where an earlier process stopped; once. Calls made meanwhile stay counted. What was
+    /// kept of an account that is configured no more is left out.
     pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
-        self.breaker.restore(&saved.breaker, now, wall);
-        self.pacing.restore(&saved.pacing, now, wall);
+        for (index, account) in self.accounts.iter().enumerate() {
+            if let Some(kept) = saved.of(&account.id, index == 0) {
+                account.breaker.restore(&kept.breaker, now, wall);
+                account.pacing.restore(&kept.pacing, now, wall);
+            }
+        }
     }
 }
 

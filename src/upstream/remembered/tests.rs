@@ -43,8 +43,16 @@ fn troubled(now: Instant) -> (Breaker, Pacing) {
     (breaker, pacing)
 }
 
+const ID: &str = "1a2b3c4d";
+
 fn remember(breaker: &Breaker, pacing: &Pacing, now: Instant, wall: Timestamp) -> Remembered {
-    Remembered { breaker: breaker.remember(now, wall), pacing: pacing.snapshot(now, wall) }
+    let (breaker, pacing) = (breaker.remember(now, wall), pacing.snapshot(now, wall));
+    Remembered { accounts: vec![Kept { id: ID.to_owned(), breaker, pacing }] }
+}
+
+/// The one account of it.
+fn only(remembered: &Remembered) -> &Kept {
+    remembered.of(ID, true).unwrap()
 }
 
 fn saved() -> Remembered {
@@ -63,8 +71,8 @@ fn breaker_budget_and_ban_are_as_before() {
     let read = Remembered::from_json(&text, wall).unwrap();
     assert_eq!(read, saved);
     let (breaker, pacing) = (breaker(), pacing());
-    breaker.restore(&read.breaker, now, wall);
-    pacing.restore(&read.pacing, now, wall);
+    breaker.restore(&only(&read).breaker, now, wall);
+    pacing.restore(&only(&read).pacing, now, wall);
     assert_eq!(remember(&breaker, &pacing, now, wall), saved);
     assert!(breaker.admit(now).is_err());
     let refused = pacing.reserve(now, wall, now).unwrap_err();
@@ -72,14 +80,33 @@ fn breaker_budget_and_ban_are_as_before() {
     assert!(pacing.reserve_spare(Priority::Refresh, now, wall).is_err());
 }
 
-/// Stored by an earlier version: if this cannot be read any more, that is for a reason.
-const STORED: &str = r#"{"v":1,"saved_at":1700000000000,"breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}"#;
+/// Stored by a version that knew of one account.
+const STORED_ONE: &str = r#"{"v":1,"saved_at":1700000000000,"breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}"#;
+
+/// Stored by this version: if this cannot be read any more, that is for a reason.
+const STORED: &str = r#"{"v":2,"saved_at":1700000000000,"accounts":[{"id":"1a2b3c4d","breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}]}"#;
 
 #[test]
 fn the_stored_form_is_known() {
     let read = Remembered::from_json(STORED, WALL).unwrap();
-    assert_eq!((read.breaker.state, read.pacing.spent_today), (State::Open, 3));
+    assert_eq!((only(&read).breaker.state, only(&read).pacing.spent_today), (State::Open, 3));
     assert_eq!(read.to_json(WALL), STORED);
+}
+
+#[test]
+fn what_was_kept_of_one_account_is_the_first_ones() {
+    let read = Remembered::from_json(STORED_ONE, WALL).unwrap();
+    let now = Remembered::from_json(STORED, WALL).unwrap();
+    let kept = Kept { id: ID.to_owned(), ..read.of("another", true).unwrap().clone() };
+    assert_eq!(kept, *only(&now));
+    assert_eq!(read.of("another", false), None);
+}
+
+#[test]
+fn what_was_kept_of_another_key_is_nobodys() {
+    let read = Remembered::from_json(STORED, WALL).unwrap();
+    assert_eq!(read.of("another", true), None);
+    assert_eq!(read.of(ID, false), Some(only(&read)));
 }
 
 #[test]
@@ -89,14 +116,16 @@ fn what_is_not_that_or_too_old_is_nothing() {
         *stored.pointer_mut(pointer).unwrap() = value;
         Remembered::from_json(&stored.to_string(), WALL)
     };
-    assert!(changed("/pacing/day", json!(1)).is_some());
+    assert!(changed("/accounts/0/pacing/day", json!(1)).is_some());
     for (pointer, value) in [
-        ("/v", json!(2)),
+        ("/v", json!(3)),
         ("/saved_at", json!("now")),
-        ("/breaker/state", json!("ajar")),
-        ("/breaker", json!(null)),
-        ("/pacing/spent_today", json!(-1)),
-        ("/pacing", json!({})),
+        ("/accounts", json!({})),
+        ("/accounts/0/id", json!(7)),
+        ("/accounts/0/breaker/state", json!("ajar")),
+        ("/accounts/0/breaker", json!(null)),
+        ("/accounts/0/pacing/spent_today", json!(-1)),
+        ("/accounts/0/pacing", json!({})),
     ] {
         assert_eq!(changed(pointer, value), None, "{pointer}");
     }
@@ -125,13 +154,17 @@ fn it_changes_when_anything_happens_and_not_with_time() {
     pacing.ban(now, Duration::from_secs(100));
     assert!(changed(Duration::ZERO, Duration::ZERO));
     let window = Some(WindowSums { since: WALL, well: 1, slow: 2, ill: 3 });
+    let kept = only(&first).clone();
+    let (breaker, pacing) = (kept.breaker, kept.pacing);
     for change in [
-        Remembered { breaker: breaker::Remembered { openings: 9, ..first.breaker }, ..first },
-        Remembered { breaker: breaker::Remembered { ramping: true, ..first.breaker }, ..first },
-        Remembered { breaker: breaker::Remembered { window, ..first.breaker }, ..first },
-        Remembered { pacing: pacing::Snapshot { spent_today: 9, ..first.pacing }, ..first },
+        Kept { breaker: breaker::Remembered { openings: 9, ..breaker }, ..kept.clone() },
+        Kept { breaker: breaker::Remembered { ramping: true, ..breaker }, ..kept.clone() },
+        Kept { breaker: breaker::Remembered { window, ..breaker }, ..kept.clone() },
+        Kept { pacing: pacing::Snapshot { spent_today: 9, ..pacing }, ..kept.clone() },
+        Kept { id: "another".to_owned(), ..kept.clone() },
     ] {
-        assert!(change.changed_since(&first));
+        assert!(Remembered { accounts: vec![change.clone()] }.changed_since(&first));
+        assert!(Remembered { accounts: vec![kept.clone(), change] }.changed_since(&first));
     }
 }
 
@@ -148,8 +181,10 @@ proptest! {
             let now = clock::monotonic();
             let wall = Timestamp::from_millis(wall);
             let (breaker, pacing) = (breaker(), pacing());
-            breaker.restore(&read.breaker, now, wall);
-            pacing.restore(&read.pacing, now, wall);
+            for kept in &read.accounts {
+                breaker.restore(&kept.breaker, now, wall);
+                pacing.restore(&kept.pacing, now, wall);
+            }
             let later = now + LONGEST;
             prop_assert!(breaker.admit(later).is_ok());
             let ban = pacing.snapshot(later, wall).banned_until;

@@ -93,6 +93,15 @@ impl Faults {
         self.account.iter_mut().chain(self.methods.get_mut(method))
     }
 
+    /// Whether [`Self::ask`] would grant a question now; takes nothing.
+    ///
+    /// # Errors
+    /// The fault because of which it would not.
+    pub fn peek(&self, method: &str, now: Instant) -> Result<(), Fault> {
+        let mut standing = self.account.iter().chain(self.methods.get(method));
+        standing.find(|fault| fault.next_try > now).map_or(Ok(()), |fault| Err(fault.clone()))
+    }
+
     /// Whether a question may be asked now. Granting a try takes it: until its outcome is noted,
     /// or the pause is over, nobody else gets one.
     ///

@@ -19,10 +19,10 @@ use serde_json::Value;
 use slog::{error, info};
 
 use self::faults::{Change, Fault, Faults, Lease};
+use super::accounts::Account;
 use super::tables::UpstreamTables;
 use super::{Misconfiguration, Outcome};
 use crate::clock::Timestamp;
-use crate::failure::{Failure, FailureKind};
 
 /// The table; one per credential.
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ pub struct Trial<'a> {
 /// A fault that stands, for an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem {
+    /// The account.
+    pub account: &'static str,
     /// What is wrong.
     pub what: Misconfiguration,
     /// The one method it is about; `None`: all of them.
@@ -62,6 +64,17 @@ impl Standing {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Whether [`Self::ask`] would grant the right; takes nothing.
+    ///
+    /// # Errors
+    /// The fault that stands against it.
+    pub fn peek(&self, method: &str, now: Instant) -> Result<(), Box<Fault>> {
+        if self.faults() == 0 {
+            return Ok(());
+        }
+        Ok(self.lock().peek(method, now)?)
+    }
+
     /// Asks for the right to ask the upstream.
     ///
     /// # Errors
@@ -70,6 +83,11 @@ impl Standing {
         let lease =
             if self.faults() == 0 { None } else { self.change(|all| all.ask(method, now))? };
         Ok(Trial { standing: self, method, lease, asked_at: now })
+    }
+
+    /// The right to ask one more question for one that was granted.
+    pub const fn granted(&self, method: &'static str, now: Instant) -> Trial<'_> {
+        Trial { standing: self, method, lease: None, asked_at: now }
     }
 
     fn change<T>(&self, how: impl FnOnce(&mut Faults) -> T) -> T {
@@ -105,23 +123,26 @@ impl Drop for Trial<'_> {
     }
 }
 
-impl UpstreamTables {
-    /// Asks for the right to ask the upstream; told to [`UpstreamTables::learned`] afterwards.
-    pub(super) fn may_ask(&self, method: &'static str, now: Instant) -> Result<Trial<'_>, Failure> {
-        self.standing.ask(method, now).map_err(|fault| {
-            let reason = format!(
-                "not asked for {} s more, refused because of our {}: {}",
-                fault.wait(now).as_secs(),
-                fault.what.as_str(),
-                fault.reason
-            );
-            Failure::new(FailureKind::UpstreamRejected, reason)
-        })
+impl Account {
+    /// What stands against it, for operators.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |(method, fault): (_, &Fault)| Problem {
+            account: self.name,
+            what: fault.what,
+            method,
+            since: fault.since,
+            advice: self.protocol.advice(fault.what),
+        };
+        self.standing.lock().iter().map(problem).collect()
     }
+}
 
-    /// Notes what became of a question, and tells operators what it changed.
+impl UpstreamTables {
+    /// Notes what became of a question to `account`, and tells operators what it changed.
     pub(super) fn learned(
         &self,
+        account: &Account,
         trial: Trial<'_>,
         outcome: &Outcome<Value>,
         now: Instant,
@@ -130,35 +151,36 @@ impl UpstreamTables {
         let change = trial.note(outcome, now, wall);
         if let (Some(what), Outcome::Permanent { reason, .. }) = (change.begun, outcome) {
             error!(self.log, "upstream does not accept the configuration";
-                "fault" => what.as_str(), "advice" => self.protocol.advice(what),
-                "reason" => reason);
+                "account" => account.name, "fault" => what.as_str(),
+                "advice" => account.protocol.advice(what), "reason" => reason);
         }
-        self.ended(&change.ended);
-        self.metrics.misconfigured(self.standing.faults());
+        self.ended(account, &change.ended);
     }
 
-    /// Forgets what stands, so that the next question is asked: an admin says that it was put right.
-    pub fn forgive(&self) {
-        let ended = self.standing.change(Faults::clear);
-        self.ended(&ended);
-        self.metrics.misconfigured(0);
+    /// Forgets what stands against an account, so that the next question is asked: an admin says
+    /// that it was put right.
+    pub fn forgive(&self, account: &Account) {
+        let ended = account.standing.change(Faults::clear);
+        self.ended(account, &ended);
     }
 
     /// What stands, for operators.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        let problem = |(method, fault): (_, &Fault)| Problem {
-            what: fault.what,
-            method,
-            since: fault.since,
-            advice: self.protocol.advice(fault.what),
-        };
-        self.standing.lock().iter().map(problem).collect()
+        self.accounts.iter().flat_map(Account::problems).collect()
     }
 
-    fn ended(&self, faults: &[Misconfiguration]) {
+    /// How many faults stand against any account.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        self.accounts.iter().map(|account| account.standing.faults()).sum()
+    }
+
+    fn ended(&self, account: &Account, faults: &[Misconfiguration]) {
         for what in faults {
-            info!(self.log, "upstream fault of the configuration ended"; "fault" => what.as_str());
+            info!(self.log, "upstream fault of the configuration ended";
+                "account" => account.name, "fault" => what.as_str());
         }
+        self.metrics.misconfigured(self.faults());
     }
 }

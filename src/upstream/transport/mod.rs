@@ -109,7 +109,7 @@ impl Transport {
     }
 
     /// Posts a signed request and reads the whole answer, all within `within`.
-    pub(super) async fn post(
+    pub(super) async fn exchange_within(
         &self,
         signed: SignedRequest,
         within: Duration,

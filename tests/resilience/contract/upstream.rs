@@ -81,7 +81,7 @@ impl Subject for ApiClient {
 
     /// The mark is a ban by the upstream, which every later call must know of.
     async fn leave_a_mark(&self, _: &Handle<ApiClientActor>) {
-        self.0.pacing.ban(clock::monotonic(), BAN);
+        self.0.accounts.iter().next().unwrap().pacing.ban(clock::monotonic(), BAN);
     }
 
     async fn finds_the_mark(&self, handle: &Handle<ApiClientActor>) -> bool {
@@ -122,8 +122,9 @@ impl Protocol for Poisonous {
 async fn a_panic_while_reading_an_answer_reaches_only_its_caller() {
     crate::quiet::panics_on_request();
     let rig = upstream_rig::Rig::start_with(|tables| {
-        let aliexpress = std::mem::replace(&mut tables.protocol, Arc::new(Mute));
-        tables.protocol = Arc::new(Poisonous { inner: aliexpress });
+        let account = upstream_rig::account(tables);
+        let aliexpress = std::mem::replace(&mut account.protocol, Arc::new(Mute));
+        account.protocol = Arc::new(Poisonous { inner: aliexpress });
     });
     let poisoned: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::HOT)).collect();
     let sound: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::SEARCH)).collect();
@@ -138,9 +139,9 @@ async fn a_panic_while_reading_an_answer_reaches_only_its_caller() {
     assert!(sound.iter().all(|answer| matches!(answer, Ok(Reply::Found(_)))), "{sound:?}");
     assert_eq!(rig.restarts(), 0, "the actor knows nothing of it");
     let now = clock::monotonic();
-    let permits = rig.tables.breaker.snapshot(now);
+    let permits = rig.account().breaker.snapshot(now);
     assert_eq!(permits.issued, permits.returned + permits.dropped, "no permit is lost");
-    assert_eq!(rig.tables.pacing.snapshot(now, clock::now()).queue, 0, "no place is lost");
+    assert_eq!(rig.account().pacing.snapshot(now, clock::now()).queue, 0, "no place is lost");
     rig.stop().await;
 }
 
@@ -152,7 +153,7 @@ async fn calls_under_way_survive_a_panic_of_the_actor() {
     let slow = rig.call(upstream_rig::SEARCH);
     let struck = async {
         // The call is under way once its permit is out.
-        until("the call starts", || rig.tables.breaker.snapshot(clock::monotonic()).issued > 0)
+        until("the call starts", || rig.account().breaker.snapshot(clock::monotonic()).issued > 0)
             .await;
         rig.strike(breakwater::supervision::Chaos::Panic);
     };

@@ -106,8 +106,9 @@ pub async fn move_breaker(
         "reset" => {
             breaker.reset(now);
             // With the judgement of its health goes that of our configuration.
-            if name == worker.shared.upstream.breaker.name() {
-                worker.shared.upstream.forgive();
+            let upstream = &worker.shared.upstream;
+            if let Some(account) = upstream.accounts.iter().find(|account| account.name == name) {
+                upstream.forgive(account);
             }
         }
         _ => return Err(ApiError::new(ErrorCode::NotFound)),

@@ -286,3 +286,44 @@ proptest! {
         }
     }
 }
+
+/// Calls that were all kept from their moments, by a stall, do not start all at once.
+#[test]
+fn calls_held_up_together_keep_the_pace_among_them() {
+    let mut rig = Rig::new(FIVE);
+    let slots: Vec<_> = (0..7).map(|_| rig.reserve().unwrap()).collect();
+    rig.now = slots.last().unwrap().at() + ms(3_000);
+    let starts: Vec<_> =
+        slots.iter().map(|slot| slot.claim(rig.now).saturating_duration_since(rig.now)).collect();
+    let noise = 5;
+    let expected = [0, 0, 0, 200, 400, 600, 800].map(|at: u64| ms(at.saturating_sub(noise)));
+    assert_eq!(starts, expected);
+}
+
+proptest! {
+    /// Started late or on time, in any window there are no more calls than a burst and what the
+    /// rate gives, and whoever is on time within what timers err is not kept longer.
+    #[test]
+    fn calls_that_are_made_keep_the_pace(
+        steps in prop::collection::vec((0_u64..900, 0_u64..2_000, any::<bool>()), 1..60),
+    ) {
+        let settings = Settings { max_queue: 1_000, ..FIVE };
+        let mut rig = Rig::new(settings);
+        let mut starts = Vec::new();
+        for (pause, stall, is_held_up) in steps {
+            rig.now += ms(pause);
+            let slot = rig.reserve().unwrap();
+            rig.now = rig.now.max(slot.at()) + if is_held_up { ms(stall) } else { ms(stall % 5) };
+            let at = slot.claim(rig.now);
+            slot.start(at, WALL).unwrap();
+            starts.push(at);
+        }
+        starts.sort_unstable();
+        for (first, from) in starts.iter().enumerate() {
+            for (calls, to) in (1_u32..).zip(&starts[first..]) {
+                let least = ms(200) * calls.saturating_sub(3);
+                prop_assert!(*to - *from + ms(5) >= least, "{calls} in {:?}", *to - *from);
+            }
+        }
+    }
+}

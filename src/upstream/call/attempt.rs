@@ -1,0 +1,186 @@
+//! One attempt: an account's turn, its moment, what may stop it, the exchange, and what is noted.
+//!
+//! Owns: that an attempt is made only with time left, with a permit, and as a retry only with a
+//! grant. Refuses: all others, told as what stood in the way. When the upstream hangs, the attempt
+//! ends with its time.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use slog::{debug, warn};
+
+use super::{Course, told};
+use crate::breaker::Permit;
+use crate::clock;
+use crate::failure::Failure;
+use crate::upstream::accounts::choice::Prefer;
+use crate::upstream::accounts::{Account, Turn};
+use crate::upstream::edge::Edge;
+use crate::upstream::standing::Trial;
+use crate::upstream::transport::TransportFault;
+use crate::upstream::verdict::{self, Attempt};
+use crate::upstream::{Outcome, Request, reading};
+
+/// Least time worth starting an attempt for.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
+
+/// An attempt that was made.
+pub(super) struct Made<'a> {
+    /// Which account made it.
+    pub(super) index: usize,
+    /// The account.
+    pub(super) account: &'a Account,
+    /// To be told what became of it.
+    pub(super) trial: Trial<'a>,
+    /// What became of it.
+    pub(super) outcome: Outcome<Value>,
+}
+
+/// Why an attempt was not made.
+pub(super) enum NotMade {
+    /// Something refused it.
+    Refused(Failure),
+    /// It would have been a retry, and there is no budget for it.
+    NoBudget,
+}
+
+impl From<Failure> for NotMade {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+/// An attempt that is being made.
+struct Started<'a> {
+    index: usize,
+    account: &'a Account,
+    trial: Trial<'a>,
+    permit: Permit,
+    at: Instant,
+    within: Duration,
+}
+
+impl<'a, E: Edge> Course<'a, E> {
+    /// Makes one attempt, the first being number 1.
+    pub(super) async fn attempt(
+        &self,
+        request: &Request,
+        number: u32,
+        prefer: Prefer,
+    ) -> Result<Made<'a>, NotMade> {
+        let turn = self.turn(request, prefer)?;
+        wait_until(turn.slot.at()).await;
+        wait_until(turn.slot.claim(clock::monotonic())).await;
+        let started = self.start(turn, number)?;
+        let outcome = self.exchange(started.account, request, started.within).await;
+        self.end(started, request, number, outcome)
+    }
+
+    fn turn(&self, request: &Request, prefer: Prefer) -> Result<Turn<'a>, NotMade> {
+        let (now, wall) = (clock::monotonic(), self.edge.wall());
+        let turn = self.tables.accounts.choose(&self.ask(request, prefer), now, wall);
+        turn.map_err(|turned| {
+            NotMade::Refused(self.tables.turned_away(turned, self.call.priority, now))
+        })
+    }
+
+    /// The moment has come: takes what it needs, or nothing.
+    fn start(&self, turn: Turn<'a>, number: u32) -> Result<Started<'a>, NotMade> {
+        let Turn { index, account, trial, slot } = turn;
+        let (at, wall) = (clock::monotonic(), self.edge.wall());
+        let left = self.call.deadline.saturating_duration_since(at);
+        let within = self.tables.attempt_timeout.min(left);
+        if within < LEAST_ATTEMPT {
+            return Err(told::too_late("no time left for an attempt").into());
+        }
+        let permit = verdict::admit(&account.breaker, self.call.priority, at)?;
+        if number == 1 {
+            slot.start(at, wall).map_err(verdict::paced)?;
+            self.tables.budget.record_call(at);
+        } else {
+            let grant = self.tables.budget.try_retry(at).ok_or(NotMade::NoBudget)?;
+            slot.start(at, wall).map_err(verdict::paced)?;
+            grant.made();
+            self.tables.metrics.retried();
+        }
+        Ok(Started { index, account, trial, permit, at, within })
+    }
+
+    async fn exchange(
+        &self,
+        account: &Account,
+        request: &Request,
+        within: Duration,
+    ) -> Outcome<Value> {
+        let sent_at = self.edge.wall();
+        let signed = account.protocol.sign(request, sent_at);
+        match self.edge.post(signed, within).await {
+            Ok(mut answer) => {
+                answer.sent_at = sent_at;
+                answer.received_at = self.edge.wall();
+                reading::interpret(&account.protocol, request, answer).await
+            }
+            Err(fault @ TransportFault::TooLarge(_)) => {
+                Outcome::BadResponse { reason: fault.to_string() }
+            }
+            Err(fault) => Outcome::Transient { reason: fault.to_string() },
+        }
+    }
+
+    /// Notes what became of it wherever that is of use.
+    fn end(
+        &self,
+        started: Started<'a>,
+        request: &Request,
+        number: u32,
+        outcome: Outcome<Value>,
+    ) -> Result<Made<'a>, NotMade> {
+        let Started { index, account, trial, permit, at, within } = started;
+        let ended = clock::monotonic();
+        let took = ended.saturating_duration_since(at);
+        let (longest, slow_after) = (self.tables.attempt_timeout, account.breaker.slow_after());
+        let times = Attempt { took, within, longest, slow_after };
+        permit.record(verdict::verdict(&outcome, times), ended);
+        if let Outcome::Throttled { wait, .. } = &outcome {
+            account.pacing.ban(ended, wait.unwrap_or(told::UNTOLD_BAN));
+        }
+        self.report(account, request, number, &outcome, took);
+        if ended >= self.call.deadline
+            && let Outcome::Transient { reason } = &outcome
+        {
+            // The request's time was over, not the attempt's own.
+            return Err(told::too_late(reason.clone()).into());
+        }
+        Ok(Made { index, account, trial, outcome })
+    }
+
+    fn report(
+        &self,
+        account: &Account,
+        request: &Request,
+        number: u32,
+        outcome: &Outcome<Value>,
+        took: Duration,
+    ) {
+        self.tables.metrics.called(request.method, outcome.label(), took);
+        self.tables.metrics.called_by(account.name, outcome.label());
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        match outcome {
+            Outcome::Ok(_) | Outcome::Empty => debug!(self.log, "upstream answered";
+                "account" => account.name, "outcome" => outcome.label(), "attempt" => number,
+                "duration_ms" => took_ms),
+            Outcome::Throttled { reason, .. }
+            | Outcome::Transient { reason }
+            | Outcome::Permanent { reason, .. }
+            | Outcome::BadResponse { reason } => warn!(self.log, "upstream call failed";
+                "account" => account.name, "outcome" => outcome.label(), "attempt" => number,
+                "duration_ms" => took_ms, "reason" => reason),
+        }
+    }
+}
+
+async fn wait_until(at: Instant) {
+    if at > clock::monotonic() {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
