@@ -47,9 +47,11 @@ pub(super) fn tables(
     supervisor: &Supervisor,
 ) -> Result<UpstreamTables, Failure> {
     let upstream = &settings.upstream;
-    let credentials = upstream.credentials.clone().ok_or("no credentials for the upstream")?;
+    let account = upstream.accounts.first().cloned().ok_or("no credentials for the upstream")?;
+    let protocol = AliExpress::new(account.credentials, upstream.gateway_url.clone())
+        .with_tracking_id(account.tracking_id);
     Ok(UpstreamTables {
-        protocol: Arc::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
+        protocol: Arc::new(protocol),
         breaker: guard(settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
         standing: Standing::default(),
