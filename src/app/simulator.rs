@@ -9,7 +9,7 @@ use actix_web::dev::ServerHandle;
 use slog::{Logger, info, warn};
 
 use crate::cli::{Failure, Simulation};
-use crate::config::{Credentials, Secret, Settings};
+use crate::config::{Account, Credentials, Secret, Settings};
 use crate::console;
 use crate::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
 use crate::supervision::{Supervisor, spawn_watched};
@@ -31,7 +31,7 @@ pub(super) fn fill_in(
     log: &Logger,
     supervisor: &Supervisor,
 ) -> Result<(Settings, Option<Inside>), Failure> {
-    if settings.upstream.credentials.is_some() {
+    if !settings.upstream.accounts.is_empty() {
         return Ok((settings, None));
     }
     let tracking_id =
@@ -49,11 +49,15 @@ pub(super) fn fill_in(
     run(running.server, supervisor, "simulator");
     settings.upstream.gateway_url = format!("http://{}/sync", running.address);
     settings.upstream.tracking_id = Some(tracking_id);
-    settings.upstream.credentials = Some(Credentials {
-        app_key: DEMO_APP_KEY.to_owned(),
-        app_secret: Secret::new(DEMO_APP_SECRET),
-    });
+    settings.upstream.accounts = vec![demonstration()];
     Ok((settings, Some(Inside { handle: running.handle })))
+}
+
+/// The simulator's own account, as the gateway calls it.
+fn demonstration() -> Account {
+    let credentials =
+        Credentials { app_key: DEMO_APP_KEY.to_owned(), app_secret: Secret::new(DEMO_APP_SECRET) };
+    Account { credentials, tracking_id: None }
 }
 
 /// Lets a server answer in the background.
@@ -99,16 +103,20 @@ pub(super) async fn alone(
     Ok(())
 }
 
-/// The accounts that may call: the configured one, which comes first because it may bear the
-/// demonstration's key, and the demonstration's.
+/// The accounts that may call: the configured ones, which come first because one of them may bear
+/// the demonstration's key, and the demonstration's. Each knows the tracking id it is called with.
 fn accounts(settings: &Settings) -> Vec<simulator::Credentials> {
     let upstream = &settings.upstream;
-    let configured = upstream.credentials.as_ref().map(|account| simulator::Credentials {
-        app_key: account.app_key.clone(),
-        app_secret: account.app_secret.expose().to_owned(),
-        tracking_id: upstream.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned()),
+    let sent = |account: &Account| {
+        let id = account.tracking_id.as_ref().or(upstream.tracking_id.as_ref());
+        id.map_or_else(|| DEMO_TRACKING_ID.to_owned(), Clone::clone)
+    };
+    let configured = upstream.accounts.iter().map(|account| simulator::Credentials {
+        app_key: account.credentials.app_key.clone(),
+        app_secret: account.credentials.app_secret.expose().to_owned(),
+        tracking_id: sent(account),
     });
-    configured.into_iter().chain([simulator::Credentials::demonstration()]).collect()
+    configured.chain([simulator::Credentials::demonstration()]).collect()
 }
 
 #[cfg(test)]
@@ -132,12 +140,31 @@ mod tests {
     fn a_configured_tracking_id_counts_for_the_demonstrations_key() {
         let mut settings = Settings::default();
         settings.upstream.tracking_id = Some("mine".to_owned());
-        settings.upstream.credentials = Some(Credentials {
-            app_key: DEMO_APP_KEY.to_owned(),
-            app_secret: Secret::new(DEMO_APP_SECRET),
-        });
+        settings.upstream.accounts = vec![demonstration()];
         let accounts = accounts(&settings);
         assert_eq!(accounts[0].tracking_id, "mine");
         assert_eq!(accounts[1], simulator::Credentials::demonstration());
+    }
+
+    #[test]
+    fn every_configured_account_may_call_with_the_tracking_id_it_sends() {
+        let further = |key: &str, tracking_id: Option<&str>| {
+            let credentials = Credentials { app_key: key.into(), app_secret: Secret::new("s") };
+            Account { credentials, tracking_id: tracking_id.map(str::to_owned) }
+        };
+        let mut settings = Settings::default();
+        settings.upstream.tracking_id = Some("shop".to_owned());
+        settings.upstream.accounts =
+            vec![demonstration(), further("500002", Some("two")), further("500003", None)];
+        let accounts = accounts(&settings);
+        let known: Vec<_> =
+            accounts.iter().map(|one| (one.app_key.as_str(), one.tracking_id.as_str())).collect();
+        let expected = [
+            (DEMO_APP_KEY, "shop"),
+            ("500002", "two"),
+            ("500003", "shop"),
+            (DEMO_APP_KEY, DEMO_TRACKING_ID),
+        ];
+        assert_eq!(known, expected);
     }
 }

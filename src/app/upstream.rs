@@ -48,17 +48,16 @@ pub(super) fn tables(
     supervisor: &Supervisor,
 ) -> Result<UpstreamTables, Failure> {
     let upstream = &settings.upstream;
-    let credentials = upstream.credentials.clone().ok_or("no credentials for the upstream")?;
-    let accounts = NAMES.iter().zip([credentials]).map(|(name, credentials)| Account {
+    let accounts = NAMES.iter().zip(&upstream.accounts).enumerate();
+    let accounts = accounts.map(|(place, (name, account))| Account {
         name,
-        id: String::new(),
-        protocol: Arc::new(AliExpress::new(credentials, upstream.gateway_url.clone())),
+        protocol: Arc::new(aliexpress(place, account, upstream)),
         breaker: guard(name, settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
         standing: Standing::default(),
     });
     Ok(UpstreamTables {
-        accounts: Accounts::new(accounts.collect()),
+        accounts: Accounts::new(accounts.collect())?,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
@@ -73,6 +72,12 @@ pub(super) fn tables(
         log: log.clone(),
         observer: supervisor.observer(),
     })
+}
+
+fn aliexpress(place: usize, account: &config::Account, upstream: &config::Upstream) -> AliExpress {
+    let url = upstream.gateway_url.clone();
+    let own = account.tracking_id.clone();
+    AliExpress::new(account.credentials.clone(), url).with_tracking_id(own).at(place)
 }
 
 fn wire(settings: &Settings) -> Wire {

@@ -55,7 +55,7 @@ fn server() -> Server {
 
 fn upstream() -> Upstream {
     Upstream {
-        credentials: None,
+        accounts: Vec::new(),
         tracking_id: None,
         gateway_url: GATEWAY.to_owned(),
         language: "EN".to_owned(),

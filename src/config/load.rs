@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::declared::{self, Declaration, Draft};
 use super::source::{FileText, Source};
-use super::{Credentials, DEFAULT_FILE, Environment, Mistakes, Pacing, Settings, file};
+use super::{DEFAULT_FILE, Environment, Mistakes, Pacing, Settings, accounts, file};
 
 const PACING: [&str; 3] = ["UPSTREAM_RATE_PER_SECOND", "UPSTREAM_BURST", "UPSTREAM_DAILY_BUDGET"];
 
@@ -107,12 +107,12 @@ impl Loader {
     }
 
     fn finish(mut self) -> Result<Settings, Mistakes> {
-        self.check_credentials();
+        accounts::check(&self.draft, &mut self.mistakes);
         self.check_delays();
         if !self.mistakes.0.is_empty() {
             return Err(self.mistakes);
         }
-        self.join_credentials();
+        self.draft.settings.upstream.accounts = accounts::join(&mut self.draft);
         self.join_pacing();
         self.spread_lifetime();
         Ok(self.draft.settings)
@@ -120,20 +120,6 @@ impl Loader {
 
     fn is_set(&self, variable: &str) -> bool {
         self.draft.settings.sources.is_set(variable)
-    }
-
-    fn check_credentials(&mut self) {
-        let (key, secret) = ("ALIEXPRESS_APP_KEY", "ALIEXPRESS_APP_SECRET");
-        let (missing, present) = match (self.is_set(key), self.is_set(secret)) {
-            (true, false) => (secret, key),
-            (false, true) => (key, secret),
-            (true, true) | (false, false) => return,
-        };
-        self.mistakes.add(
-            missing,
-            None,
-            format!("a value, because {present} is set; both or neither"),
-        );
     }
 
     fn check_delays(&mut self) {
@@ -145,15 +131,9 @@ impl Loader {
         }
     }
 
-    fn join_credentials(&mut self) {
-        let both = self.draft.app_key.take().zip(self.draft.app_secret.take());
-        self.draft.settings.upstream.credentials =
-            both.map(|(app_key, app_secret)| Credentials { app_key, app_secret });
-    }
-
     /// The simulator inside is not paced unless somebody asked for it.
     fn join_pacing(&mut self) {
-        let wanted = self.draft.settings.upstream.credentials.is_some()
+        let wanted = !self.draft.settings.upstream.accounts.is_empty()
             || PACING.iter().any(|variable| self.is_set(variable));
         let pacing = &self.draft.pacing;
         self.draft.settings.upstream.pacing = wanted.then_some(Pacing {

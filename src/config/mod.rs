@@ -8,6 +8,7 @@
 //! `docs/settings.md` all come from those declarations. Order: read (`source`, `file`), parse
 //! (`kinds`), validate (`load`), build ([`Settings`]).
 
+mod accounts;
 mod addresses;
 mod declared;
 mod defaults;
@@ -30,7 +31,7 @@ pub use load::{load, resolve};
 pub use mistake::{Mistake, Mistakes};
 pub use redact::redact;
 pub use settings::{
-    Access, Cache, Credentials, Database, Features, Limits, Log, LogFormat, Pacing, Rollout,
-    Secret, Server, Settings, Upstream,
+    Access, Account, Cache, Credentials, Database, Features, Limits, Log, LogFormat, MOST_ACCOUNTS,
+    Pacing, Rollout, Secret, Server, Settings, Upstream,
 };
 pub use source::{DEFAULT_FILE, Environment, FileText, Source, Sources};

@@ -53,12 +53,14 @@ pub struct Server {
     pub shutdown_timeout: Duration,
 }
 
-/// The AliExpress account and how it is called.
+/// The AliExpress accounts and how the gateway is called.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Upstream {
-    /// Key, secret and tracking id; `None` means: start the simulator inside.
-    pub credentials: Option<Credentials>,
-    /// Tracking id, also usable with the simulator.
+    /// Whom calls are made for, in turn, in the order of their numbers; none means: start the
+    /// simulator inside.
+    pub accounts: Vec<Account>,
+    /// The shop's own tracking id (`ALIEXPRESS_TRACKING_ID`): what requests carry and links are
+    /// kept under, whichever account asks. Also usable with the simulator.
     pub tracking_id: Option<String>,
     /// Gateway address (`ALIEXPRESS_GATEWAY_URL`, `https://api-sg.aliexpress.com/sync`).
     pub gateway_url: String,
@@ -102,16 +104,29 @@ pub struct Upstream {
     pub breaker_ramp: Duration,
 }
 
+/// Accounts that can be set.
+pub const MOST_ACCOUNTS: usize = 4;
+
 /// An upstream account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// What its calls are signed with.
+    pub credentials: Credentials,
+    /// What it sends in place of the shop's own tracking id (`ALIEXPRESS_TRACKING_ID_2` and so on);
+    /// `None`, as always for the first: the shop's own.
+    pub tracking_id: Option<String>,
+}
+
+/// Key and secret of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// `ALIEXPRESS_APP_KEY`.
+    /// `ALIEXPRESS_APP_KEY`, `ALIEXPRESS_APP_KEY_2` and so on.
     pub app_key: String,
-    /// `ALIEXPRESS_APP_SECRET`.
+    /// `ALIEXPRESS_APP_SECRET`, `ALIEXPRESS_APP_SECRET_2` and so on.
     pub app_secret: Secret,
 }
 
-/// Outbound pacing of one credential.
+/// Outbound pacing of each account.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pacing {
     /// Calls a second (`UPSTREAM_RATE_PER_SECOND`).

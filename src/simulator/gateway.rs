@@ -42,10 +42,10 @@ impl Gateway {
         let parameters = Parameters::read(request.query_string(), &body);
         let named = parameters.get("method").unwrap_or_default();
         let method = Method::named(named);
-        gateway.stats.count_call(method);
+        let app_key = parameters.get("app_key").unwrap_or_default();
+        gateway.stats.count_call(method, app_key);
         let request_id = gateway.next_request_id();
         let body = gateway.body(&parameters, method, &request_id, clock::now());
-        let app_key = parameters.get("app_key").unwrap_or_default();
         let fault = gateway.faults.meet(named, app_key, clock::monotonic());
         Exchange { request: &request, method, request_id: &request_id, body }.under(fault).await
     }

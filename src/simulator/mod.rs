@@ -118,11 +118,12 @@ impl std::error::Error for StartError {
 pub fn start(settings: SimulatorSettings) -> Result<Running, StartError> {
     let (catalogue, report) =
         Catalogue::load(settings.catalog.as_deref()).map_err(StartError::Catalogue)?;
+    let stats = Stats::new(settings.credentials.iter().map(|one| one.app_key.as_str()));
     let gateway = web::Data::new(Gateway {
         catalogue,
         credentials: settings.credentials,
         faults: Faults::default(),
-        stats: Stats::new(),
+        stats,
         answers: AtomicU64::new(0),
     });
     let bind = |cause| StartError::Bind { address: settings.listen, cause };

@@ -113,6 +113,13 @@ pub trait Protocol: Send + Sync + 'static {
         outcome
     }
 
+    /// Which account it speaks for: the same text after every restart, another one for another
+    /// account, fit for logs and files because it is never the account's key. What is remembered of
+    /// one account is not applied to another by it. An upstream that knows no accounts has one.
+    fn account(&self) -> &str {
+        "only"
+    }
+
     /// What an operator has to do about a fault of the configuration, naming the setting.
     fn advice(&self, what: Misconfiguration) -> &'static str {
         what.as_str()

@@ -36,6 +36,7 @@ mod redis_server;
 mod redis_wire;
 mod restart;
 mod two_instances;
+mod upstream_accounts;
 mod upstream_background;
 mod upstream_bad_input;
 mod upstream_care;

@@ -38,9 +38,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Tables over `protocol`: unpaced, three attempts a few milliseconds apart, a breaker that opens
 /// after five failures in a row and stays open for a minute.
 pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -> UpstreamTables {
-    let account = Account {
-        name: NAMES[0],
-        id: "an-account".to_owned(),
+    tables_of(vec![account_at(0, protocol)], observer)
+}
+
+fn account_at(place: usize, protocol: Arc<dyn Protocol>) -> Account {
+    Account {
+        name: NAMES[place],
         protocol,
         breaker: breaker(5, Duration::from_secs(60)),
         pacing: Pacing::new(pacing::Settings {
@@ -50,9 +53,12 @@ pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -
             day_offset: Duration::ZERO,
         }),
         standing: Standing::default(),
-    };
+    }
+}
+
+fn tables_of(accounts: Vec<Account>, observer: Arc<dyn Observer>) -> UpstreamTables {
     UpstreamTables {
-        accounts: Accounts::new(vec![account]),
+        accounts: Accounts::new(accounts).unwrap(),
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: 3,
@@ -81,6 +87,16 @@ pub(crate) fn breaker(failures: u32, open: Duration) -> Breaker {
     Breaker::new("upstream", settings, Arc::new(|_| {}))
 }
 
+/// The key of a second account, which every simulator here knows.
+pub(crate) const SECOND_KEY: &str = "500002";
+
+fn second() -> simulator::Credentials {
+    simulator::Credentials {
+        app_key: SECOND_KEY.to_owned(),
+        ..simulator::Credentials::demonstration()
+    }
+}
+
 /// AliExpress's protocol with the demonstration account, towards `gateway`.
 pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Arc<dyn Protocol> {
     aliexpress_at(format!("http://{gateway}/sync"))
@@ -88,9 +104,12 @@ pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Arc<dyn Protocol> {
 
 /// The same towards any address of a gateway.
 pub(crate) fn aliexpress_at(url: String) -> Arc<dyn Protocol> {
-    let credentials =
-        Credentials { app_key: DEMO_APP_KEY.to_owned(), app_secret: Secret::new(DEMO_APP_SECRET) };
-    Arc::new(AliExpress::new(credentials, url))
+    aliexpress_of(DEMO_APP_KEY, url)
+}
+
+fn aliexpress_of(app_key: &str, url: String) -> Arc<dyn Protocol> {
+    let app_secret = Secret::new(DEMO_APP_SECRET);
+    Arc::new(AliExpress::new(Credentials { app_key: app_key.to_owned(), app_secret }, url))
 }
 
 /// The actor, its tables and its simulator.
@@ -112,15 +131,35 @@ impl Rig {
 
     /// The same, with something between the two: `way` is told where the simulator is and says
     /// where the actor shall go.
-    #[expect(clippy::disallowed_methods, reason = "the test owns the server it starts")]
     pub(crate) fn start_behind(
         way: impl FnOnce(std::net::SocketAddr) -> std::net::SocketAddr,
         change: impl FnOnce(&mut UpstreamTables),
     ) -> Self {
-        let running = simulator::start(SimulatorSettings::default()).unwrap();
+        Self::start_of(|address| vec![account_at(0, aliexpress(way(address)))], change)
+    }
+
+    /// Both, with two accounts.
+    pub(crate) fn start_with_two(change: impl FnOnce(&mut UpstreamTables)) -> Self {
+        let accounts = |address| {
+            let protocols = [DEMO_APP_KEY, SECOND_KEY]
+                .map(|app_key| aliexpress_of(app_key, format!("http://{address}/sync")));
+            let numbered = protocols.into_iter().enumerate();
+            numbered.map(|(place, protocol)| account_at(place, protocol)).collect()
+        };
+        Self::start_of(accounts, change)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test owns the server it starts")]
+    fn start_of(
+        accounts: impl FnOnce(std::net::SocketAddr) -> Vec<Account>,
+        change: impl FnOnce(&mut UpstreamTables),
+    ) -> Self {
+        let credentials = vec![simulator::Credentials::demonstration(), second()];
+        let settings = SimulatorSettings { credentials, ..SimulatorSettings::default() };
+        let running = simulator::start(settings).unwrap();
         drop(actix_rt::spawn(running.server));
         let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
-        let mut tables = tables(aliexpress(way(running.address)), supervisor.observer());
+        let mut tables = tables_of(accounts(running.address), supervisor.observer());
         change(&mut tables);
         let tables = Arc::new(tables);
         let spec =
@@ -175,10 +214,19 @@ impl Rig {
 
     /// Calls of a method that reached the simulator.
     pub(crate) async fn calls_of(&self, method: &str) -> u64 {
+        self.stats().await["calls"][method].as_u64().unwrap_or(0)
+    }
+
+    /// Calls of both accounts that reached the simulator.
+    pub(crate) async fn calls_by_account(&self) -> [u64; 2] {
+        let stats = self.stats().await;
+        [DEMO_APP_KEY, SECOND_KEY].map(|key| stats["accounts"][key].as_u64().unwrap_or(0))
+    }
+
+    async fn stats(&self) -> Value {
         let url = format!("http://{}/__simulator/stats", self.simulator);
         let mut answer = awc::Client::default().get(url).send().await.unwrap();
-        let stats: Value = answer.json().await.unwrap();
-        stats["calls"][method].as_u64().unwrap_or(0)
+        answer.json().await.unwrap()
     }
 
     /// Strikes the actor.

@@ -18,6 +18,7 @@
 mod support;
 
 mod access;
+mod accounts;
 mod bad_input;
 mod caching;
 mod catalogue_lines;

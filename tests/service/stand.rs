@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use breakwater::app::{Gateway, Losses};
 use breakwater::config::{Environment, resolve};
-use breakwater::simulator::{self, SimulatorSettings};
+use breakwater::simulator::{self, Credentials, SimulatorSettings};
 use serde_json::{Value, json};
 use slog::{Drain, Logger, o};
 use tempfile::TempDir;
@@ -64,8 +64,14 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Starts one with the built-in catalogue.
     pub(crate) fn start() -> Self {
+        Self::knowing(vec![Credentials::demonstration()])
+    }
+
+    /// The same for these accounts.
+    pub(crate) fn knowing(credentials: Vec<Credentials>) -> Self {
         let (address, hosted) = host(|report, stopped| async move {
-            let running = simulator::start(SimulatorSettings::default()).expect("a free port");
+            let settings = SimulatorSettings { credentials, ..SimulatorSettings::default() };
+            let running = simulator::start(settings).expect("a free port");
             report.send(running.address).expect("the test waits");
             let handle = running.handle;
             let stop = async {
@@ -108,6 +114,11 @@ impl Upstream {
         self.stats()["calls"].get(name).and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// Calls so far of the account with this key.
+    pub(crate) fn calls_by(&self, app_key: &str) -> u64 {
+        self.stats()["accounts"][app_key].as_u64().expect("an account")
+    }
+
     fn stats(&self) -> Value {
         Connection::to(self.address).get("/__simulator/stats").unwrap().json()
     }
@@ -139,8 +150,12 @@ impl Stand {
 
     /// The same with more settings.
     pub(crate) fn with(settings: &[(&'static str, &str)]) -> Self {
+        Self::before(Upstream::start(), settings)
+    }
+
+    /// The same in front of this upstream.
+    pub(crate) fn before(upstream: Upstream, settings: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let upstream = Upstream::start();
         let plan = Plan::in_folder(folder.path())
             .before(upstream.address)
             .with("HTTP_WORKERS", "2")

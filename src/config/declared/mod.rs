@@ -3,13 +3,14 @@
 //! Owns: the list, in the order in which people read it. Refuses nothing. No neighbours.
 
 mod access;
+pub(super) mod accounts;
 mod operation;
 mod server;
 mod storage;
 mod upstream;
 
 use super::kinds::Refusal;
-use super::{Pacing, Secret, Settings};
+use super::{MOST_ACCOUNTS, Pacing, Secret, Settings};
 
 /// One setting: everything that the loader, `check-config` and the settings page need to know.
 pub(super) struct Declaration {
@@ -44,9 +45,17 @@ impl Declaration {
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) settings: Settings,
+    pub(super) accounts: [DraftAccount; MOST_ACCOUNTS],
+    pub(super) pacing: DraftPacing,
+}
+
+/// An upstream account in the making. The first one's tracking id is the shop's own, which counts
+/// without an account, too, and is no part of it.
+#[derive(Default)]
+pub(super) struct DraftAccount {
     pub(super) app_key: Option<String>,
     pub(super) app_secret: Option<Secret>,
-    pub(super) pacing: DraftPacing,
+    pub(super) tracking_id: Option<String>,
 }
 
 /// Outbound pacing in the making; it exists only where credentials or a part of it are set.
@@ -66,16 +75,16 @@ impl Default for DraftPacing {
 /// Declares a setting. `in` names the field of the draft; `show` is needed only where the value
 /// does not stand at the same place of the finished settings.
 macro_rules! setting {
-    ($variable:literal, $section:literal, $key:literal, in settings.$($field:ident).+,
-     $kind:expr, $help:literal $(, default $default:literal)?) => {
+    ($variable:expr, $section:literal, $key:expr, in settings.$($field:ident).+,
+     $kind:expr, $help:expr $(, default $default:literal)?) => {
         $crate::config::declared::Declaration {
             show: |settings| $kind.show(&settings.$($field).+),
             ..setting!($variable, $section, $key, in (settings.$($field).+), $kind, $help,
                 show |_| None $(, default $default)?)
         }
     };
-    ($variable:literal, $section:literal, $key:literal, in ($($field:ident).+),
-     $kind:expr, $help:literal, show $show:expr $(, default $default:literal)?) => {
+    ($variable:expr, $section:literal, $key:expr, in ($($field:tt)+),
+     $kind:expr, $help:expr, show $show:expr $(, default $default:literal)?) => {
         $crate::config::declared::Declaration {
             variable: $variable,
             section: $section,
@@ -85,7 +94,7 @@ macro_rules! setting {
             expected: || $kind.expected(),
             quote: |text| $kind.quote(text),
             set: |draft, text| {
-                draft.$($field).+ = $kind.read(text)?;
+                draft.$($field)+ = $kind.read(text)?;
                 Ok(())
             },
             show: $show,
@@ -96,9 +105,16 @@ use setting;
 
 /// Every setting.
 pub(super) fn all() -> impl Iterator<Item = &'static Declaration> {
-    [server::SETTINGS, upstream::SETTINGS, storage::SETTINGS, access::SETTINGS, operation::SETTINGS]
-        .into_iter()
-        .flatten()
+    [
+        server::SETTINGS,
+        accounts::SETTINGS,
+        upstream::SETTINGS,
+        storage::SETTINGS,
+        access::SETTINGS,
+        operation::SETTINGS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The setting with this key in this section.

@@ -1,23 +1,13 @@
-//! Declarations: the upstream's account and how it is called. Owns no logic and refuses nothing;
+//! Declarations: how the upstream is called, whatever the account. Owns no logic and refuses nothing;
 //! see the parent.
 
 use super::{Declaration, setting};
 use crate::config::addresses::WebAddress;
 use crate::config::kinds::{Kind, Limit, Millis, Positive, Seconds, Whole};
-use crate::config::texts::{Code, Optional, SecretWord, Word};
+use crate::config::texts::Code;
 use crate::upstream::aliexpress::terms::{Currency, Language};
 
 pub(super) const SETTINGS: &[Declaration] = &[
-    setting!("ALIEXPRESS_APP_KEY", "upstream", "app_key", in (app_key), Optional(Word),
-        "key of the AliExpress account; without key and secret the simulator inside answers",
-        show |settings| settings.upstream.credentials.as_ref().map(|account| account.app_key.clone())),
-    setting!("ALIEXPRESS_APP_SECRET", "upstream", "app_secret", in (app_secret),
-    Optional(SecretWord), "secret of the AliExpress account",
-    show |settings| {
-        SecretWord.show(&settings.upstream.credentials.as_ref()?.app_secret)
-    }),
-    setting!("ALIEXPRESS_TRACKING_ID", "upstream", "tracking_id",
-        in settings.upstream.tracking_id, Optional(Word), "tracking id of affiliate links"),
     setting!("ALIEXPRESS_GATEWAY_URL", "upstream", "gateway_url",
         in settings.upstream.gateway_url, WebAddress, "address of the AliExpress gateway"),
     setting!("ALIEXPRESS_LANGUAGE", "upstream", "language", in settings.upstream.language,
@@ -26,15 +16,15 @@ pub(super) const SETTINGS: &[Declaration] = &[
         Code(|| Currency::REQUESTABLE.map(Currency::code).to_vec()), "currency of prices where a request names none"),
     setting!("UPSTREAM_RATE_PER_SECOND", "upstream", "rate_per_second", in (pacing.per_second),
         Positive(10_000.0),
-        "calls a second; the simulator inside is paced only when one of the three is set",
+        "calls a second, for each account; the simulator inside is paced only when one of the three is set",
         show |settings| settings.upstream.pacing.map(|pacing| pacing.per_second.to_string()),
         default "5"),
     setting!("UPSTREAM_BURST", "upstream", "burst", in (pacing.burst), Whole(1, 10_000),
-        "calls that may go at once",
+        "calls that may go at once, for each account",
         show |settings| settings.upstream.pacing.map(|pacing| pacing.burst.to_string()),
         default "10"),
     setting!("UPSTREAM_DAILY_BUDGET", "upstream", "daily_budget", in (pacing.daily_budget),
-        Limit(1_000_000_000), "calls a day",
+        Limit(1_000_000_000), "calls a day, for each account",
         show |settings| settings.upstream.pacing.map(|pacing| pacing.daily_budget.to_string()),
         default "5000"),
     setting!("UPSTREAM_TIMEOUT_MS", "upstream", "timeout_ms",

@@ -18,8 +18,6 @@ use crate::upstream::{Priority, Protocol};
 pub struct Account {
     /// Its name in labels and logs; also its breaker's.
     pub name: &'static str,
-    /// Who it is, over restarts and changes of the configuration.
-    pub id: String,
     /// The upstream's language, with the credential in it.
     pub protocol: Arc<dyn Protocol>,
     /// The breaker that judges how the upstream answers it.
@@ -45,6 +43,12 @@ pub struct Turn<'a> {
 }
 
 impl Account {
+    /// Who it is, over restarts and changes of the configuration.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.protocol.account()
+    }
+
     /// What it offers; takes nothing.
     pub(super) fn quote(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Quote {
         if !ask.prefer.is_granted() {

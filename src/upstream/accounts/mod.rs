@@ -36,6 +36,18 @@ pub struct Ask {
     pub prefer: Prefer,
 }
 
+/// Nobody can call an upstream that knows nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAccount;
+
+impl std::fmt::Display for NoAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no credentials for the upstream")
+    }
+}
+
+impl std::error::Error for NoAccount {}
+
 /// A call that no account makes; neither is `None` as long as there is an account.
 #[derive(Debug)]
 pub struct TurnedAway<'a> {
@@ -55,9 +67,14 @@ pub struct Accounts {
 
 impl Accounts {
     /// These, in order.
-    #[must_use]
-    pub const fn new(all: Vec<Account>) -> Self {
-        Self { all, turn: AtomicUsize::new(0) }
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn new(all: Vec<Account>) -> Result<Self, NoAccount> {
+        if all.is_empty() {
+            return Err(NoAccount);
+        }
+        Ok(Self { all, turn: AtomicUsize::new(0) })
     }
 
     /// Each.

@@ -2,6 +2,7 @@
 //!
 //! Owns: everything that is particular to AliExpress. Only `products` speaks its words too.
 
+mod advice;
 pub mod clock_drift;
 pub mod errors;
 pub mod methods;

@@ -1,8 +1,8 @@
 //! AliExpress as a [`Protocol`]: system parameters, signature, form body; and the error table
 //! applied to what comes back.
 //!
-//! Owns: the account's key and secret, the gateway's address, and what was learned of its clock and
-//! of the tracking id.
+//! Owns: the account's key, secret and tracking id, the gateway's address, and what was learned of
+//! its clock and of the tracking id.
 //! Refuses: to sign one set of parameters and send another; both are made from one map. When the
 //! gateway is down nothing happens here: nothing here does any I/O.
 
@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
+use super::advice::Advice;
 use super::clock_drift::ClockDrift;
 use super::errors::{self, Reading};
 use super::signature::{self, SignMethod, Style};
-use super::tracking::Tracking;
+use super::tracking::{self, Tracking};
 use crate::clock::Timestamp;
 use crate::config::{Credentials, Secret};
 use crate::upstream::outcome::{Blame, Misconfiguration};
@@ -27,8 +29,13 @@ pub const QUOTA_DAY_OFFSET: Duration = Duration::from_secs(8 * 60 * 60);
 /// One AliExpress account at one gateway.
 #[derive(Debug)]
 pub struct AliExpress {
+    /// Stands for the account where its key should not.
+    id: String,
     app_key: String,
     app_secret: Secret,
+    /// Sent in place of a request's own.
+    tracking_id: Option<String>,
+    advice: &'static Advice,
     gateway_url: String,
     sign_method: SignMethod,
     drift: ClockDrift,
@@ -36,12 +43,16 @@ pub struct AliExpress {
 }
 
 impl AliExpress {
-    /// An account that signs with HMAC-SHA256.
+    /// An account that signs with HMAC-SHA256 and sends tracking ids as they are. Its advice names
+    /// the first account's settings.
     #[must_use]
     pub fn new(credentials: Credentials, gateway_url: impl Into<String>) -> Self {
         Self {
+            id: id_of(&credentials.app_key),
             app_key: credentials.app_key,
             app_secret: credentials.app_secret,
+            tracking_id: None,
+            advice: Advice::at(0),
             gateway_url: gateway_url.into(),
             sign_method: SignMethod::default(),
             drift: ClockDrift::default(),
@@ -56,6 +67,29 @@ impl AliExpress {
         self
     }
 
+    /// The same account with a tracking id of its own: requests that carry one, which is the shop's,
+    /// are sent with this one in its place. What is kept and asked for goes on bearing the shop's,
+    /// so an answer is the same whichever account gave it.
+    #[must_use]
+    pub fn with_tracking_id(mut self, tracking_id: Option<String>) -> Self {
+        self.tracking_id = tracking_id;
+        self
+    }
+
+    /// The same account, whose advice names the settings of the account at this place, the first
+    /// being 0.
+    #[must_use]
+    pub fn at(mut self, place: usize) -> Self {
+        self.advice = Advice::at(place);
+        self
+    }
+
+    /// A parameter's value as this account sends it.
+    fn own<'a>(&'a self, name: &str, value: &'a str) -> &'a str {
+        let replaces = name == tracking::PARAMETER && !value.is_empty();
+        self.tracking_id.as_deref().filter(|_| replaces).unwrap_or(value)
+    }
+
     fn of_illegal_timestamp(&self, answer: &RawAnswer, reason: String) -> Outcome<Value> {
         if self.drift.refused(answer.sent_at, answer.received_at, answer.date) {
             return Outcome::Transient { reason: format!("{reason}; clock corrected") };
@@ -68,7 +102,7 @@ impl Protocol for AliExpress {
     /// System parameters win over a method's parameters of the same name.
     fn sign(&self, request: &Request, now: Timestamp) -> SignedRequest {
         let timestamp = self.drift.correct(now).as_millis().to_string();
-        let own = request.params.iter().map(|(key, value)| (*key, value.as_str()));
+        let own = request.params.iter().map(|(key, value)| (*key, self.own(key, value)));
         let system = [
             ("app_key", self.app_key.as_str()),
             ("format", "json"),
@@ -118,35 +152,17 @@ impl Protocol for AliExpress {
     }
 
     fn advice(&self, what: Misconfiguration) -> &'static str {
-        match what {
-            Misconfiguration::AppKey => {
-                "AliExpress does not know the application key; check ALIEXPRESS_APP_KEY"
-            }
-            Misconfiguration::Signature => {
-                "AliExpress computes another signature; check ALIEXPRESS_APP_SECRET, and that it \
-                 belongs to ALIEXPRESS_APP_KEY"
-            }
-            Misconfiguration::Gateway => {
-                "the gateway's address answers, but is not (or no longer) the gateway; check \
-                 ALIEXPRESS_GATEWAY_URL"
-            }
-            Misconfiguration::TrackingId => {
-                "AliExpress does not know the tracking id: searches find nothing and links earn \
-                 nothing; check ALIEXPRESS_TRACKING_ID"
-            }
-            Misconfiguration::Clock => {
-                "AliExpress refuses the time of our requests; check this machine's clock"
-            }
-            Misconfiguration::Account => {
-                "AliExpress does not know the account as a publisher; register it in the affiliate \
-                 portal, or check ALIEXPRESS_APP_KEY"
-            }
-            Misconfiguration::Permission => {
-                "the application may not use this method; ask for the permission in the AliExpress \
-                 console, or check ALIEXPRESS_APP_KEY"
-            }
-        }
+        self.advice.about(what)
     }
+
+    fn account(&self) -> &str {
+        &self.id
+    }
+}
+
+/// The first 32 bits of the key's SHA-256: enough to tell a few accounts apart.
+fn id_of(app_key: &str) -> String {
+    Sha256::digest(app_key).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -231,6 +247,77 @@ mod tests {
         let account = account();
         let signed = account.sign(&request(&[]), Timestamp::from_millis(1));
         assert!(!format!("{account:?} {signed:?}").contains("helloworld"));
+    }
+
+    #[test]
+    fn an_accounts_own_tracking_id_takes_the_place_of_one_that_is_asked_with() {
+        let now = Timestamp::from_millis(1);
+        let second = account().with_tracking_id(Some("two".into()));
+        let asked = request(&[("keywords", "x"), ("tracking_id", "shop")]);
+        let as_if = request(&[("keywords", "x"), ("tracking_id", "two")]);
+        assert_eq!(second.sign(&asked, now), account().sign(&as_if, now));
+        for without in [request(&[("keywords", "x")]), request(&[("tracking_id", "")])] {
+            assert_eq!(second.sign(&without, now), account().sign(&without, now));
+        }
+        assert_eq!(decode(&account().sign(&asked, now).body)["tracking_id"], "shop");
+    }
+
+    #[test]
+    fn an_account_doubts_its_own_tracking_id() {
+        let (now, nothing) = (
+            Timestamp::from_millis(1),
+            r#"{"resp_result":{"resp_code":200,
+            "result":{"products":{"product":[]},"total_record_count":0}}}"#,
+        );
+        let second = account().with_tracking_id(Some("two".into()));
+        let sent = |request: &Request| decode(&second.sign(request, now).body);
+        let search = request(&[("keywords", "x"), ("tracking_id", "shop")]);
+        let none = second.interpret(&search, &answer(nothing, 0, None));
+        let without = second.doubt(&search, &none).unwrap();
+        assert!(!sent(&without).contains_key("tracking_id"), "nothing is put where nothing is");
+        let details =
+            Request { method: crate::upstream::aliexpress::methods::PRODUCT_DETAIL, ..search };
+        let with = second.doubt(&details, &none).unwrap();
+        assert_eq!(sent(&with)["tracking_id"], "two", "the question is about what was sent");
+        let told = second.interpret(&with, &answer(nothing, 0, None));
+        let outcome = second.resolve(&with, none, &told);
+        assert_eq!(outcome.misconfiguration(), Some(Misconfiguration::TrackingId));
+    }
+
+    #[test]
+    fn an_account_is_known_by_something_else_than_its_key() {
+        let of = |key: &str| {
+            let credentials = Credentials { app_key: key.into(), app_secret: Secret::new("s") };
+            AliExpress::new(credentials, "https://gateway.example/sync")
+        };
+        // What `printf 12345678 | sha256sum` begins with.
+        assert_eq!(of("12345678").account(), "ef797c81");
+        assert_eq!(account().account(), of("12345678").account(), "whatever the secret");
+        let mut seen = std::collections::BTreeSet::new();
+        for key in (500_001..500_200).map(|key| key.to_string()) {
+            let id = of(&key).account().to_owned();
+            assert!(id.len() == 8 && !id.contains(&key), "{id}");
+            assert!(seen.insert(id), "{key}");
+        }
+    }
+
+    #[test]
+    fn advice_names_the_settings_of_the_account() {
+        let of = |place: usize, what| account().at(place).advice(what);
+        for what in [
+            Misconfiguration::AppKey,
+            Misconfiguration::Signature,
+            Misconfiguration::TrackingId,
+            Misconfiguration::Account,
+            Misconfiguration::Permission,
+        ] {
+            assert_eq!(of(0, what), account().advice(what));
+            assert!(!of(0, what).contains("_2"));
+            assert_eq!(of(1, what).replace("_2", ""), of(0, what));
+            assert!(of(1, what).contains("_2") && of(3, what).ends_with("_4"), "{}", of(3, what));
+        }
+        assert_eq!(of(1, Misconfiguration::Gateway), of(0, Misconfiguration::Gateway));
+        assert_eq!(of(4, Misconfiguration::AppKey), of(0, Misconfiguration::AppKey));
     }
 
     #[test]

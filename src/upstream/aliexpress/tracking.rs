@@ -5,6 +5,10 @@
 //! some answer with records has proven the id, such an answer is doubted: a second question is
 //! asked whose answer tells the two apart.
 //!
+//! One of these belongs to one account. Requests carry the shop's id, and an account that has another
+//! puts it in that place as it signs; so what is learned here is of the id that was really sent, and
+//! the second question, too, is about that one.
+//!
 //! Owns: what was learned of the id, and that second question. Refuses: to doubt what says more
 //! than nothing (`resp_code` 405, or counts above zero), or anything once the id is proven.
 
@@ -17,7 +21,8 @@ use super::wire::{Contents, contents, read};
 use crate::upstream::outcome::Blame;
 use crate::upstream::{Misconfiguration, Outcome, Request};
 
-const PARAMETER: &str = "tracking_id";
+/// The name of the id in requests.
+pub(super) const PARAMETER: &str = "tracking_id";
 
 const UNKNOWN: u8 = 0;
 const PROVEN: u8 = 1;

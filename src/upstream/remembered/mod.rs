@@ -144,7 +144,7 @@ impl UpstreamTables {
     #[must_use]
     pub fn remember(&self, now: Instant, wall: Timestamp) -> Remembered {
         let accounts = self.accounts.iter().map(|account| Kept {
-            id: account.id.clone(),
+            id: account.id().to_owned(),
             breaker: account.breaker.remember(now, wall),
             pacing: account.pacing.snapshot(now, wall),
         });
@@ -155,7 +155,7 @@ impl UpstreamTables {
     /// kept of an account that is configured no more is left out.
     pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
         for (index, account) in self.accounts.iter().enumerate() {
-            if let Some(kept) = saved.of(&account.id, index == 0) {
+            if let Some(kept) = saved.of(account.id(), index == 0) {
                 account.breaker.restore(&kept.breaker, now, wall);
                 account.pacing.restore(&kept.pacing, now, wall);
             }

@@ -1,0 +1,224 @@
+//! Several accounts at the upstream, as an operator sets and sees them.
+
+use std::net::SocketAddr;
+
+use breakwater::clock;
+use breakwater::config::{self, Secret};
+use breakwater::simulator::{Credentials, DEMO_APP_KEY};
+use breakwater::upstream::aliexpress::AliExpress;
+use breakwater::upstream::aliexpress::methods::link_generate;
+use breakwater::upstream::{Protocol, SignedRequest};
+use serde_json::{Value, json};
+
+use crate::envelope::data;
+use crate::stand::{Stand, Upstream};
+use crate::support::gateway::{Plan, breakwater, simulate};
+use crate::support::http::Connection;
+
+const SECRET: &str = "second-secret-that-must-not-show";
+
+const SECOND: [(&str, &str); 3] = [
+    ("ALIEXPRESS_APP_KEY_2", "500002"),
+    ("ALIEXPRESS_APP_SECRET_2", SECRET),
+    ("ALIEXPRESS_TRACKING_ID_2", "shop-two"),
+];
+
+/// A simulator that knows the second account, too.
+fn upstream() -> Upstream {
+    let second = Credentials {
+        app_key: "500002".to_owned(),
+        app_secret: SECRET.to_owned(),
+        tracking_id: "shop-two".to_owned(),
+    };
+    Upstream::knowing(vec![Credentials::demonstration(), second])
+}
+
+/// Every setting's name and shown value.
+fn shown(config: &Value) -> Vec<(&str, &str)> {
+    let settings = config.as_array().expect("a list").iter();
+    settings
+        .map(|one| (one["name"].as_str().expect("a name"), one["value"].as_str().unwrap_or("none")))
+        .collect()
+}
+
+#[test]
+fn every_mistake_in_the_accounts_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[upstream]\napp_key = 1\napp_secret = 's'\napp_key_2 = 1\napp_secret_2 = 's'\n";
+    std::fs::write(folder.path().join("breakwater.toml"), file).unwrap();
+    let further = [("ALIEXPRESS_APP_SECRET_4", SECRET), ("ALIEXPRESS_TRACKING_ID_2", "two")];
+    for command in ["serve", "check-config", "simulate"] {
+        let output = breakwater(folder.path()).arg(command).envs(further).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        for words in [
+            "ALIEXPRESS_APP_KEY_2 = \"1\": expected another key than that of ALIEXPRESS_APP_KEY",
+            "ALIEXPRESS_APP_KEY_3: expected a value, because ALIEXPRESS_APP_SECRET_4 is set",
+            "ALIEXPRESS_APP_KEY_4: expected a value, because ALIEXPRESS_APP_SECRET_4 is set",
+            "ALIEXPRESS_TRACKING_ID: expected a value, because ALIEXPRESS_TRACKING_ID_2 is set",
+        ] {
+            assert!(complaint.contains(words), "{words}\n{complaint}");
+        }
+        assert!(complaint.contains("4 mistakes") && !complaint.contains(SECRET), "{complaint}");
+    }
+}
+
+#[test]
+fn a_further_account_is_shown_without_its_secret() {
+    let stand = Stand::before(upstream(), &SECOND);
+    for number in 0..4 {
+        data(&stand.get(&format!("/api/products/search?keywords=usb&min_sale_price={number}")));
+    }
+    let calls = [DEMO_APP_KEY, "500002"].map(|app_key| stand.upstream.calls_by(app_key));
+    assert_eq!(calls, [2, 2], "they are used in turn");
+    let config = stand.admin().get("/admin/config").unwrap();
+    let settings = data(&config);
+    let settings = shown(&settings);
+    for expected in [
+        SECOND[0],
+        ("ALIEXPRESS_APP_SECRET_2", "[hidden]"),
+        SECOND[2],
+        ("ALIEXPRESS_APP_KEY_3", "none"),
+    ] {
+        assert!(settings.contains(&expected), "{expected:?} in {settings:?}");
+    }
+    assert!(!config.text().contains(SECRET) && !stand.log().contains(SECRET));
+}
+
+#[test]
+fn the_process_says_nothing_of_a_further_secret() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), upstream());
+    let checked = breakwater(folder.path())
+        .arg("check-config")
+        .envs([("ALIEXPRESS_APP_KEY", "1"), ("ALIEXPRESS_APP_SECRET", SECRET)])
+        .env("ALIEXPRESS_TRACKING_ID", "shop")
+        .envs(SECOND)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{said}");
+    assert!(said.contains("ALIEXPRESS_APP_KEY_2") && said.contains("shop-two"), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
+    let plan = Plan::in_folder(folder.path()).before(upstream.address).with("LOG_LEVEL", "debug");
+    let plan = SECOND.iter().fold(plan, |plan, (name, value)| plan.with(name, *value));
+    let gateway = plan.start();
+    data(&gateway.connection().get("/api/products/search?keywords=usb").unwrap());
+    gateway.stop();
+    let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
+    assert!(!log.is_empty() && !log.contains(SECRET), "{log}");
+}
+
+fn accounts(stand: &Stand) -> Vec<Value> {
+    let status = data(&stand.get("/api/status"));
+    status["upstream_accounts"].as_array().cloned().expect("a list")
+}
+
+fn upstream_health(stand: &Stand) -> Value {
+    let report = data(&stand.get("/health/detailed"));
+    let components = report["components"].as_array().expect("components").clone();
+    components.into_iter().find(|component| component["name"] == "upstream").expect("upstream")
+}
+
+fn search(stand: &Stand, number: u32) {
+    data(&stand.get(&format!("/api/products/search?keywords=usb&max_sale_price={number}")));
+}
+
+/// What one of them has lost, the other goes on without, and an admin sees and moves each.
+#[test]
+fn one_that_fails_is_told_and_done_without() {
+    let mut settings = SECOND.to_vec();
+    settings.extend([("UPSTREAM_DAILY_BUDGET", "100"), ("UPSTREAM_RATE_PER_SECOND", "1000")]);
+    settings.push(("RETRY_MAX_ATTEMPTS", "2"));
+    let stand = Stand::before(upstream(), &settings);
+    let moved = stand.admin().send("POST", "/admin/breakers/upstream_2/open", b"").unwrap();
+    assert_eq!(data(&moved)["state"], "open");
+    (10..14).for_each(|number| search(&stand, number));
+    assert_eq!(stand.upstream.calls_by("500002"), 0);
+    let health = upstream_health(&stand);
+    assert_eq!(health["status"], "degraded", "{health}");
+    let told = accounts(&stand);
+    let words = |name: &str| told.iter().map(|one| one[name].clone()).collect::<Vec<_>>();
+    assert_eq!(words("name"), ["upstream", "upstream_2"]);
+    assert_eq!(words("circuit_breaker"), ["closed", "open"]);
+    assert_eq!(words("budget_remaining"), [96, 100]);
+    assert_eq!(data(&stand.get("/api/status"))["circuit_breaker"], "closed");
+    assert!((stand.metric("upstream_budget_remaining") - 196.0).abs() < 0.1);
+    let series = "upstream_account_budget_remaining{account=\"upstream\"}";
+    assert!((stand.metric(series) - 96.0).abs() < 0.1);
+    stand.admin().send("POST", "/admin/breakers/upstream_2/reset", b"").unwrap();
+    stand
+        .upstream
+        .fails_with(&json!({"fault": "error", "code": "InvalidAppKey", "app_key": "500002"}));
+    (20..24).for_each(|number| search(&stand, number));
+    assert_eq!(stand.upstream.calls_by("500002"), 1, "asked once, and then left alone");
+    let health = upstream_health(&stand);
+    let detail = health["detail"].as_str().expect("detail");
+    assert_eq!(health["status"], "degraded", "{health}");
+    assert!(detail.contains("upstream_2: ") && detail.contains("ALIEXPRESS_APP_KEY_2"), "{detail}");
+    assert_eq!(data(&stand.get("/api/status"))["upstream_problems"][0]["account"], "upstream_2");
+}
+
+/// A restart forgets of neither what it has spent, and who was replaced begins anew.
+#[test]
+fn what_each_has_spent_is_kept_by_its_key() {
+    let mut settings = SECOND.to_vec();
+    settings.extend([("UPSTREAM_DAILY_BUDGET", "100"), ("UPSTREAM_RATE_PER_SECOND", "1000")]);
+    let stand = Stand::before(upstream(), &settings);
+    (10..14).for_each(|number| search(&stand, number));
+    let left = |stand: &Stand| {
+        let left = accounts(stand).into_iter().map(|one| one["budget_remaining"].clone());
+        left.collect::<Vec<_>>()
+    };
+    assert_eq!(left(&stand), [98, 98]);
+    let stand = stand.restart();
+    assert_eq!(left(&stand), [98, 98]);
+    search(&stand, 20);
+    assert_eq!(left(&stand), [97, 98]);
+}
+
+/// What the simulator answers to a signed call.
+fn ask(simulator: SocketAddr, signed: &SignedRequest) -> Value {
+    let form = "application/x-www-form-urlencoded;charset=utf-8";
+    let mut connection = Connection::to(simulator).with_header("content-type", form);
+    connection.send("POST", "/sync", signed.body.as_bytes()).unwrap().json()
+}
+
+#[test]
+fn the_simulator_alone_knows_every_account_with_its_tracking_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!(
+        "[upstream]\napp_key = 500001\napp_secret = 'first'\ntracking_id = 'shop'\n\
+         app_key_2 = 500002\napp_secret_2 = '{SECRET}'\ntracking_id_2 = 'shop-two'\n\
+         app_key_3 = 500003\napp_secret_3 = 'third'\n"
+    );
+    std::fs::write(folder.path().join("breakwater.toml"), file).unwrap();
+    let simulator = simulate(folder.path(), None);
+    let address = simulator.address;
+    let source = "https://www.aliexpress.com/item/1005000000000001.html".to_owned();
+    let request = link_generate(&[source], "shop", None);
+    let account = |key: &str, secret: &str| {
+        let app_secret = Secret::new(secret);
+        AliExpress::new(
+            config::Credentials { app_key: key.to_owned(), app_secret },
+            "http://unused/sync",
+        )
+    };
+    let links = |account: &AliExpress| {
+        let answer = ask(address, &account.sign(&request, clock::now()));
+        let result =
+            &answer["aliexpress_affiliate_link_generate_response"]["resp_result"]["result"];
+        assert!(result.is_object(), "{answer}");
+        let links = result["promotion_links"]["promotion_link"].as_array().map_or(0, Vec::len);
+        (links, result["tracking_id"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(links(&account("500001", "first")), (1, "shop".to_owned()));
+    let second = || account("500002", SECRET);
+    assert_eq!(links(&second()), (0, "shop".to_owned()), "it knows its own id only");
+    let own = second().with_tracking_id(Some("shop-two".to_owned()));
+    assert_eq!(links(&own), (1, "shop-two".to_owned()));
+    assert_eq!(links(&account("500003", "third")), (1, "shop".to_owned()));
+    let stats = simulator.connection().get("/__simulator/stats").unwrap().json();
+    assert_eq!(stats["accounts"]["500002"], 2);
+    assert_eq!(stats["bad_signatures"], 0);
+    simulator.stop();
+}
