@@ -42,6 +42,8 @@ pub(crate) struct Phase {
     pub(crate) calls: Vec<u64>,
     /// The most that the gateway held at once.
     pub(crate) most: Footprint,
+    /// Calls to the upstream that were under way, or waited to be, at the end.
+    pub(crate) tasks: f64,
 }
 
 /// A normal phase and the outage after it.
@@ -109,7 +111,14 @@ impl Stage {
         std::thread::sleep(pause);
         let trace = Trace::of(self.gateway.process.id());
         let tally = run(&self.course, lasting).unwrap();
-        Phase { tally, calls: watch.stop().unwrap(), most: trace.stop() }
+        let tasks = ["upstream_in_flight", "upstream_waiting"]
+            .map(|family| crate::stage::metric(&self.gateway, family, ""));
+        Phase {
+            tally,
+            calls: watch.stop().unwrap(),
+            most: trace.stop(),
+            tasks: tasks.into_iter().sum(),
+        }
     }
 
     /// Asks until most answers are fresh again.
@@ -170,6 +179,7 @@ pub(crate) fn print(title: &str, results: &[(&str, Vec<Round>)]) {
         "sockets",
         "threads",
         "MiB",
+        "tasks",
         "well after s",
     ];
     let mut table = Table::new(title, &columns);
@@ -193,6 +203,7 @@ fn row(name: String, phase: &Phase) -> Vec<String> {
     cells.extend(calls.map(|count| count.to_string()));
     cells.extend([phase.most.sockets.to_string(), phase.most.threads.to_string()]);
     cells.push((phase.most.resident_kib / 1024).to_string());
+    cells.push(phase.tasks.to_string());
     cells
 }
 

@@ -31,6 +31,9 @@ const ANSWERS_AFTER_MS: u32 = 20;
 const PEAK_FOR: Duration = Duration::from_secs(5);
 /// Connections of the peak; many enough to keep every core busy, few enough not to queue.
 const AT_PEAK: usize = 64;
+/// The same before an upstream at a pace: they stand in a queue that is there for good, so no more
+/// than fit into a quarter of a second of it.
+const AT_PEAK_PACED: usize = 32;
 const CONNECTIONS: usize = 2_000;
 /// Questions a second that are more than the gateway can answer packed.
 const BEYOND: u32 = 30_000;
@@ -82,7 +85,7 @@ fn misses(stage: &Stage) -> Measured {
     let plan = stage.plan().with("UPSTREAM_RATE_PER_SECOND", PACE.to_string());
     let gateway = plan.with("UPSTREAM_BURST", "20").with("HTTP_WORKERS", "2").start();
     let of = |series: u32| -> Paths { Arc::new(move |number| page(series, number)) };
-    let peak = peak(&offer(&gateway, PACE * 10, AT_PEAK, of(1)));
+    let peak = peak(&offer(&gateway, PACE * 10, AT_PEAK_PACED, of(1)));
     let normal = offer(&gateway, PACE / 2, 256, of(2));
     let loads = Loads {
         normal: normal.clone(),

@@ -2,7 +2,7 @@
 //!
 //! The upstream accepts and never answers; then it sends one byte a second. Throughput stays at 90 %
 //! of the normal one (median over alternating rounds) with every answer good, and nothing piles
-//! up: sockets, threads and memory stay within what the normal phases took, but for the few calls
+//! up: sockets, threads, calls and memory stay within what the normal phases took, but for the few calls
 //! that may be under way.
 
 use crate::figures::Table;
@@ -14,6 +14,8 @@ const FAULTS: [(&str, &str); 2] =
 const LEAST_THROUGHPUT: f64 = 0.9;
 /// Sockets of calls that hang: at most so many may be under way at once.
 const SOCKETS_MORE: u64 = 20;
+/// Calls under way or waiting at the end of an outage: refreshes that probe, and no more.
+const TASKS: f64 = 9.0;
 /// The runtime's pool for blocking work starts threads when it needs them.
 const THREADS_MORE: u64 = 4;
 /// What an allocator keeps to itself varies by so much.
@@ -52,6 +54,10 @@ fn broken_by(name: &str, rounds: &[Round]) -> Vec<String> {
         broken.push(format!("{name}: it grows: {outage:?}, normally {normal:?}"));
     }
     for (number, round) in (1..).zip(rounds) {
+        let tasks = round.outage.tasks;
+        if tasks > TASKS {
+            broken.push(format!("{name} {number}: {tasks} calls are under way or wait"));
+        }
         let tally = &round.outage.tally;
         if tally.good != tally.asked() || tally.asked() == 0 {
             broken.push(format!("{name} {number}: not every request was answered well: {tally:?}"));
