@@ -78,6 +78,12 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// Largest answer that is read (`UPSTREAM_MAX_BODY_BYTES`, 4 MiB).
     pub max_body_bytes: usize,
+    /// Calls under way at once, at most (`UPSTREAM_CONCURRENCY`, 64).
+    pub concurrency: u32,
+    /// Calls that may wait to be one of them (`UPSTREAM_QUEUE`, 256).
+    pub queue: usize,
+    /// Whether a late call is made a second time (`UPSTREAM_HEDGING`).
+    pub hedging: bool,
     /// Attempts in all (`RETRY_MAX_ATTEMPTS`).
     pub retry_max_attempts: u32,
     /// First back-off (`RETRY_BASE_DELAY_MS`).

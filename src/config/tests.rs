@@ -29,6 +29,7 @@ fn told(result: Result<Settings, Mistakes>) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a row for each setting")]
 fn nothing_set_gives_the_contract_s_defaults() {
     let settings = from(&[]).unwrap();
     assert_eq!(settings, Settings::default());
@@ -43,6 +44,9 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("UPSTREAM_DNS_TIMEOUT_MS", "1000"),
         ("UPSTREAM_CONNECT_TIMEOUT_MS", "1000"),
         ("UPSTREAM_MAX_BODY_BYTES", "4194304"),
+        ("UPSTREAM_CONCURRENCY", "64"),
+        ("UPSTREAM_QUEUE", "256"),
+        ("UPSTREAM_HEDGING", "false"),
         ("RETRY_MAX_ATTEMPTS", "3"),
         ("RETRY_BASE_DELAY_MS", "1000"),
         ("RETRY_MAX_DELAY_MS", "10000"),
@@ -107,6 +111,9 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("UPSTREAM_DAILY_BUDGET", "0", "0"),
     ("BREAKER_SLOW_MS", "0", "0"),
     ("BREAKER_RAMP_SECONDS", "0", "0"),
+    ("UPSTREAM_CONCURRENCY", "1024", "1024"),
+    ("UPSTREAM_QUEUE", "0", "0"),
+    ("UPSTREAM_HEDGING", "on", "true"),
     ("REDIS_URL", "redis://cache", "redis://cache"),
     ("REDIS_URL", "redis://:pw@[::1]:6380/2", "redis://:[hidden]@[::1]:6380/2"),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
@@ -172,6 +179,9 @@ const BAD: &[(&str, &[&str])] = &[
     ("UPSTREAM_DNS_TIMEOUT_MS", &["0", "60001"]),
     ("UPSTREAM_CONNECT_TIMEOUT_MS", &["0", "1.5"]),
     ("UPSTREAM_MAX_BODY_BYTES", &["65535", "67108865", "4MB"]),
+    ("UPSTREAM_CONCURRENCY", &["0", "1025", "-1"]),
+    ("UPSTREAM_QUEUE", &["10001", "many"]),
+    ("UPSTREAM_HEDGING", &["50", "perhaps"]),
     ("RETRY_MAX_ATTEMPTS", &["0", "11"]),
     ("BREAKER_FAILURES", &["0"]),
     ("BREAKER_FAILURE_PERCENT", &["0", "101", "50%"]),

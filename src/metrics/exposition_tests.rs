@@ -17,6 +17,8 @@ fn touched() -> Metrics {
     upstream.called("aliexpress.affiliate.product.query", "ok", ms);
     upstream.retried();
     upstream.background_refused("refresh", "kept_for_clients");
+    upstream.shed("standing");
+    upstream.hedged("won");
     upstream.budget_remaining(4_999);
     upstream.breaker_moved("aliexpress", BreakerState::Open);
     upstream.breaker_ramp("aliexpress", Some(4.5));
@@ -118,8 +120,13 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     upstream_budget_remaining gauge
     upstream_call_duration_seconds histogram
     upstream_calls_total counter method,outcome
+    upstream_concurrency_limit gauge
+    upstream_hedges_total counter result
+    upstream_in_flight gauge
     upstream_misconfigured gauge
     upstream_retries_total counter
+    upstream_shed_total counter reason
+    upstream_waiting gauge
     ");
 }
 

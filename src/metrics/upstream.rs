@@ -21,6 +21,7 @@ pub struct UpstreamMetrics {
     duration: DurationHistogram,
     retries: Counter,
     background_refused: Labelled<Counter, 2>,
+    crowd: Crowd,
     budget_remaining: Gauge,
     account_budget_remaining: Labelled<Gauge, 1>,
     misconfigured: Gauge,
@@ -28,6 +29,40 @@ pub struct UpstreamMetrics {
     cache_breaker_state: Labelled<Gauge, 1>,
     transitions: Labelled<Counter, 2>,
     breaker_ramp: Labelled<Gauge<f64, AtomicU64>, 1>,
+}
+
+/// How many calls are made at once, and what becomes of those that are too many.
+#[derive(Debug, Clone)]
+struct Crowd {
+    shed: Labelled<Counter, 1>,
+    hedges: Labelled<Counter, 1>,
+    limit: Gauge,
+    in_flight: Gauge,
+    waiting: Gauge,
+}
+
+impl Crowd {
+    fn register(registrar: &mut Registrar) -> Self {
+        Self {
+            shed: registrar.counters(
+                "upstream_shed",
+                "Calls that were not made because too many others were",
+                ["reason"],
+            ),
+            hedges: registrar.counters(
+                "upstream_hedges",
+                "Calls made a second time because the first was late",
+                ["result"],
+            ),
+            limit: registrar.gauge(
+                "upstream_concurrency_limit",
+                "Calls to the upstream that may be under way at once; follows its latency",
+            ),
+            in_flight: registrar.gauge("upstream_in_flight", "Calls to the upstream under way"),
+            waiting: registrar
+                .gauge("upstream_waiting", "Calls that wait to be under way to the upstream"),
+        }
+    }
 }
 
 impl UpstreamMetrics {
@@ -55,6 +90,7 @@ impl UpstreamMetrics {
                 "Calls for a refresh or for warming that were not made, for the sake of clients or a ban",
                 ["priority", "reason"],
             ),
+            crowd: Crowd::register(registrar),
             budget_remaining: registrar
                 .gauge("upstream_budget_remaining", "Calls left of today's budget, of all accounts"),
             account_budget_remaining: registrar.gauges(
@@ -127,6 +163,35 @@ impl UpstreamMetrics {
     #[must_use]
     pub fn background_refusals(&self, priority: &'static str, reason: &'static str) -> u64 {
         self.background_refused.at([priority, reason]).get()
+    }
+
+    /// Counts a call that was not made because of the load. `reason` is a label of who refused it.
+    pub fn shed(&self, reason: &'static str) {
+        self.crowd.shed.at([reason]).inc();
+    }
+
+    /// Calls that were not made because of the load, so far.
+    #[must_use]
+    pub fn sheds(&self, reason: &'static str) -> u64 {
+        self.crowd.shed.at([reason]).get()
+    }
+
+    /// Counts the end of a hedge. `result` is `won`, `lost` or `denied`.
+    pub fn hedged(&self, result: &'static str) {
+        self.crowd.hedges.at([result]).inc();
+    }
+
+    /// Hedges that ended so, so far.
+    #[must_use]
+    pub fn hedges(&self, result: &'static str) -> u64 {
+        self.crowd.hedges.at([result]).get()
+    }
+
+    /// Shows how many calls may be under way, how many are, and how many wait to be.
+    pub fn crowd(&self, limit: u32, in_flight: u32, waiting: usize) {
+        self.crowd.limit.set(i64::from(limit));
+        self.crowd.in_flight.set(i64::from(in_flight));
+        self.crowd.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Sets how many calls are left of today's budget.

@@ -123,13 +123,18 @@ fn search(stand: &Stand, number: u32) {
     data(&stand.get(&format!("/api/products/search?keywords=usb&max_sale_price={number}")));
 }
 
-/// What one of them has lost, the other goes on without, and an admin sees and moves each.
-#[test]
-fn one_that_fails_is_told_and_done_without() {
+/// Two accounts, quick enough and with a budget to count on; a question is asked twice at most.
+fn two() -> Stand {
     let mut settings = SECOND.to_vec();
     settings.extend([("UPSTREAM_DAILY_BUDGET", "100"), ("UPSTREAM_RATE_PER_SECOND", "1000")]);
     settings.push(("RETRY_MAX_ATTEMPTS", "2"));
-    let stand = Stand::before(upstream(), &settings);
+    Stand::before(upstream(), &settings)
+}
+
+/// What one of them has lost, the other goes on without, and an admin sees and moves each.
+#[test]
+fn one_whose_breaker_is_open_is_done_without() {
+    let stand = two();
     let moved = stand.admin().send("POST", "/admin/breakers/upstream_2/open", b"").unwrap();
     assert_eq!(data(&moved)["state"], "open");
     (10..14).for_each(|number| search(&stand, number));
@@ -146,9 +151,15 @@ fn one_that_fails_is_told_and_done_without() {
     let series = "upstream_account_budget_remaining{account=\"upstream\"}";
     assert!((stand.metric(series) - 96.0).abs() < 0.1);
     stand.admin().send("POST", "/admin/breakers/upstream_2/reset", b"").unwrap();
-    stand
-        .upstream
-        .fails_with(&json!({"fault": "error", "code": "InvalidAppKey", "app_key": "500002"}));
+    (20..24).for_each(|number| search(&stand, number));
+    assert_eq!(stand.upstream.calls_by("500002"), 2);
+}
+
+#[test]
+fn one_whose_key_is_wrong_is_told_and_done_without() {
+    let stand = two();
+    let wrong = json!({"fault": "error", "code": "InvalidAppKey", "app_key": "500002"});
+    stand.upstream.fails_with(&wrong);
     (20..24).for_each(|number| search(&stand, number));
     assert_eq!(stand.upstream.calls_by("500002"), 1, "asked once, and then left alone");
     let health = upstream_health(&stand);
@@ -161,9 +172,7 @@ fn one_that_fails_is_told_and_done_without() {
 /// A restart forgets of neither what it has spent, and who was replaced begins anew.
 #[test]
 fn what_each_has_spent_is_kept_by_its_key() {
-    let mut settings = SECOND.to_vec();
-    settings.extend([("UPSTREAM_DAILY_BUDGET", "100"), ("UPSTREAM_RATE_PER_SECOND", "1000")]);
-    let stand = Stand::before(upstream(), &settings);
+    let stand = two();
     (10..14).for_each(|number| search(&stand, number));
     let left = |stand: &Stand| {
         let left = accounts(stand).into_iter().map(|one| one["budget_remaining"].clone());

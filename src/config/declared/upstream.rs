@@ -3,7 +3,7 @@
 
 use super::{Declaration, setting};
 use crate::config::addresses::WebAddress;
-use crate::config::kinds::{Kind, Limit, Millis, Positive, Seconds, Whole};
+use crate::config::kinds::{Kind, Limit, Millis, Positive, Seconds, Switch, Whole};
 use crate::config::texts::Code;
 use crate::upstream::aliexpress::terms::{Currency, Language};
 
@@ -38,6 +38,13 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("UPSTREAM_MAX_BODY_BYTES", "upstream", "max_body_bytes",
         in settings.upstream.max_body_bytes, Whole(65_536, 67_108_864),
         "largest answer that is read; a page of 50 products is about 100 kB"),
+    setting!("UPSTREAM_CONCURRENCY", "upstream", "concurrency", in settings.upstream.concurrency,
+        Whole(1, 1_024),
+        "calls under way at once, at most; an upstream that slows down gets less"),
+    setting!("UPSTREAM_QUEUE", "upstream", "queue", in settings.upstream.queue, Whole(0, 10_000),
+        "calls that may wait to be one of them"),
+    setting!("UPSTREAM_HEDGING", "upstream", "hedging", in settings.upstream.hedging, Switch,
+        "ask a second time what takes longer than usual, within the budget of retries"),
     setting!("RETRY_MAX_ATTEMPTS", "retry", "max_attempts",
         in settings.upstream.retry_max_attempts, Whole(1, 10),
         "attempts in all, the first one included"),
