@@ -16,8 +16,9 @@
 //! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ lock ▶ throttle ▶ loader
 //!     │ batched, droppable                                                               │ ask
 //!     ▼                                                                                  ▼
-//!  MetricsActor    upkeep: watch, replay, sweep, warm          ApiClientActor (one a credential)
-//!                                                 breaker ▶ pacing ▶ attempt ▶ retry ▶ upstream
+//!  MetricsActor    upkeep: watch, replay, sweep, warm             door ─▶ ApiClientActor
+//!                    account in turn ▶ its pace ▶ crowd ▶ breaker ▶ budget ▶ attempt ▶ upstream
+//!                           └──────────── retry, another account first ◀──────┘
 //! ```
 //!
 //! Data flows one way. A failure comes back as a typed [`failure::Failure`] through the same rooms:
@@ -37,7 +38,7 @@
 //! | [`http`] | the surface: routes, envelope, errors, layers | products, cache, limits, metrics, supervision, upstream, breaker |
 //! | [`products`] | what to ask for and what to make of it | cache, catalogue, upstream |
 //! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | breaker, database, supervision, metrics |
-//! | [`upstream`] | outcomes, pacing, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
+//! | [`upstream`] | outcomes, accounts, pacing, crowd, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
 //! | [`breaker`] | when to stop calling what does not answer | — |
 //! | [`limits`] | who may ask, how often; RateLimiterActor | — |
 //! | [`metrics`] | what is counted; MetricsActor | — |

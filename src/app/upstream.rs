@@ -19,6 +19,8 @@ use crate::upstream::aliexpress::methods::Target;
 use crate::upstream::aliexpress::terms::{Currency, Language};
 use crate::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use crate::upstream::budget::{self, RetryBudget};
+use crate::upstream::crowd::{self, Crowd};
+use crate::upstream::latency::Latencies;
 use crate::upstream::names::Names;
 use crate::upstream::pacing::{self, Pacing};
 use crate::upstream::retry::Policy;
@@ -26,8 +28,8 @@ use crate::upstream::standing::Standing;
 use crate::upstream::tables::UpstreamTables;
 use crate::upstream::transport::Wire;
 
-/// Calls that may wait for their slot in the outbound pace.
-const QUEUE: usize = 256;
+/// Connections beyond the calls at once: those of calls that were cut are still closing.
+const CONNECTIONS_MORE: usize = 8;
 /// Messages that may wait for the actor.
 const INBOX: usize = 1_024;
 /// Longest wait told by the upstream that a caller is held for.
@@ -58,6 +60,9 @@ pub(super) fn tables(
     });
     Ok(UpstreamTables {
         accounts: Accounts::new(accounts.collect())?,
+        crowd: Crowd::new(crowd(settings)),
+        latencies: Latencies::new(),
+        hedging: upstream.hedging,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
@@ -85,8 +90,21 @@ fn wire(settings: &Settings) -> Wire {
     Wire {
         connect_timeout: upstream.connect_timeout,
         max_body: upstream.max_body_bytes,
+        connections: usize::try_from(upstream.concurrency)
+            .unwrap_or(usize::MAX)
+            .saturating_add(CONNECTIONS_MORE),
         names: Names::of_the_system(upstream.dns_timeout),
         ..Wire::default()
+    }
+}
+
+fn crowd(settings: &Settings) -> crowd::Settings {
+    let upstream = &settings.upstream;
+    crowd::Settings {
+        most: upstream.concurrency,
+        queue: upstream.queue,
+        longest: upstream.attempt_timeout.saturating_add(settings.server.request_timeout),
+        ..crowd::Settings::default()
     }
 }
 
@@ -95,8 +113,9 @@ fn pace(settings: &Settings) -> pacing::Settings {
     pacing::Settings {
         rate: set.map(|pacing| pacing::Rate { per_second: pacing.per_second, burst: pacing.burst }),
         daily_budget: set.map(|pacing| pacing.daily_budget).filter(|budget| *budget > 0),
-        max_queue: QUEUE,
+        max_queue: settings.upstream.queue,
         day_offset: QUOTA_DAY_OFFSET,
+        ..pacing::Settings::default()
     }
 }
 
@@ -133,11 +152,11 @@ pub(super) fn start(
     tables: &Arc<UpstreamTables>,
     supervisor: &Supervisor,
 ) -> std::io::Result<UpstreamClient> {
-    let tables = Arc::clone(tables);
+    let (tables, of_client) = (Arc::clone(tables), Arc::clone(tables));
     let actor = supervisor.start_on_own_thread(super::spec(NAME, 0, INBOX), move || {
         ApiClientActor::new(Arc::clone(&tables))
     })?;
-    Ok(UpstreamClient::new(actor))
+    Ok(UpstreamClient::new(actor, of_client))
 }
 
 /// What a query that does not say gets.

@@ -43,6 +43,8 @@ fn upstream(shared: &Shared, upstream: &UpstreamStatus) {
             metrics.account_budget_remaining(account.name, left);
         }
     }
+    let crowd = upstream.crowd;
+    metrics.crowd(crowd.limit, crowd.in_flight, crowd.waiting);
     if let Some(left) = upstream.budget_remaining() {
         metrics.budget_remaining(left);
     }

@@ -20,13 +20,15 @@ use super::call;
 use super::tables::UpstreamTables;
 use super::transport::Transport;
 use super::{Priority, Request};
+use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::supervision::{AskError, Handle, run_watched};
 
 /// The actor's name in status, logs and metrics.
 pub const NAME: &str = "api-client";
-/// Calls under way at once, waiting ones included.
-const CALLS_AT_ONCE: usize = 512;
+/// Calls in hand at once, whatever they wait for; a bound on memory. How many are under way to the
+/// upstream, and how many wait, is bounded by the tables.
+const CALLS_AT_ONCE: usize = 1_024;
 /// Calls under way above which no call is begun that nobody waits for.
 const BACKGROUND_AT_ONCE: usize = CALLS_AT_ONCE / 2;
 /// When to come back if too many are under way.
@@ -125,13 +127,14 @@ impl Drop for Place {
 #[derive(Debug, Clone)]
 pub struct UpstreamClient {
     actor: Handle<ApiClientActor>,
+    tables: Arc<UpstreamTables>,
 }
 
 impl UpstreamClient {
-    /// A client of `actor`.
+    /// A client of `actor`, which works with these tables.
     #[must_use]
-    pub const fn new(actor: Handle<ApiClientActor>) -> Self {
-        Self { actor }
+    pub const fn new(actor: Handle<ApiClientActor>, tables: Arc<UpstreamTables>) -> Self {
+        Self { actor, tables }
     }
 
     /// Whether the actor is down: only the cache answers.
@@ -140,12 +143,14 @@ impl UpstreamClient {
         self.actor.is_down()
     }
 
-    /// Asks one question and waits for the answer until its deadline.
+    /// Asks one question and waits for the answer until its deadline. What could not be done until
+    /// then is refused here.
     ///
     /// # Errors
     /// The call failed, could not be made in time, or the actor is down.
     pub async fn call(&self, call: Call) -> Result<Reply, Failure> {
-        let now = crate::clock::monotonic();
+        let now = clock::monotonic();
+        self.tables.door(&call, now, clock::now())?;
         let within = call.deadline.saturating_duration_since(now).saturating_add(GRACE);
         match self.actor.ask(call, within).await {
             Ok(answer) => answer,

@@ -1,7 +1,7 @@
 //! What each of the upstream's methods usually takes: from when on a call is late.
 //!
-//! Owns: the last [`KEPT`] times of each method, and their 95th percentile; a table older than any
-//! actor. Refuses: to say anything after fewer than [`ENOUGH`] calls; methods beyond [`METHODS`].
+//! Owns: the last times of each method, and their 95th percentile; a table older than any actor.
+//! Refuses: to say anything after a few calls; more methods than any upstream has. No neighbours.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -123,6 +123,11 @@ pub trait Protocol: Send + Sync + 'static {
         "only"
     }
 
+    /// Whether asking `request` twice at once does no more than asking it once.
+    fn is_read(&self, _request: &Request) -> bool {
+        true
+    }
+
     /// What an operator has to do about a fault of the configuration, naming the setting.
     fn advice(&self, what: Misconfiguration) -> &'static str {
         what.as_str()

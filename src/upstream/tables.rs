@@ -11,6 +11,8 @@ use slog::Logger;
 
 use super::accounts::Accounts;
 use super::budget::RetryBudget;
+use super::crowd::Crowd;
+use super::latency::Latencies;
 use super::retry::Policy;
 use super::transport::Wire;
 use crate::breaker::{self, State};
@@ -22,6 +24,12 @@ use crate::supervision::Observer;
 pub struct UpstreamTables {
     /// Who we are to it.
     pub accounts: Accounts,
+    /// How many calls may be under way at once, of all accounts together, and who waits.
+    pub crowd: Crowd,
+    /// What calls usually take.
+    pub latencies: Latencies,
+    /// Whether a call that takes longer is made a second time.
+    pub hedging: bool,
     /// How many retries are left, of all accounts together: they burden the same upstream.
     pub budget: RetryBudget,
     /// When a call is tried again.
@@ -54,6 +62,8 @@ pub struct AccountStatus {
 pub struct UpstreamStatus {
     /// Each account.
     pub accounts: Vec<AccountStatus>,
+    /// Calls under way and waiting.
+    pub crowd: super::crowd::Snapshot,
     /// The retry budget.
     pub retries: super::budget::Snapshot,
 }
@@ -85,7 +95,11 @@ impl UpstreamTables {
             breaker: account.breaker.snapshot(now),
             pacing: account.pacing.snapshot(now, wall),
         });
-        UpstreamStatus { accounts: accounts.collect(), retries: self.budget.snapshot(now) }
+        UpstreamStatus {
+            accounts: accounts.collect(),
+            crowd: self.crowd.snapshot(),
+            retries: self.budget.snapshot(now),
+        }
     }
 }
 

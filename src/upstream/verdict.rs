@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::crowd::{Ended, Full};
 use super::{Outcome, Priority, pacing};
 use crate::breaker::{Breaker, Permit, Refusal, Rejected, Verdict};
 use crate::failure::{Failure, FailureKind};
@@ -49,6 +50,21 @@ pub(super) fn verdict<T>(outcome: &Outcome<T>, attempt: Attempt) -> Verdict {
     }
 }
 
+/// What an attempt says about the load that the upstream bears.
+pub(super) fn load<T>(outcome: &Outcome<T>, verdict: Verdict, took: Duration) -> Ended {
+    match (outcome, verdict) {
+        (_, Verdict::Well | Verdict::Slow) => Ended::Well(took),
+        (Outcome::Transient { .. }, Verdict::Ill) => Ended::Overloaded,
+        (_, Verdict::Ill | Verdict::Silent) => Ended::Silent,
+    }
+}
+
+/// A crowd's refusal is ours: there is too much to do.
+pub(super) fn crowded(full: Full) -> Failure {
+    let reason = format!("not sent: {}", full.reason.as_str());
+    Failure::new(FailureKind::Overloaded, reason).retry_after(Some(full.retry_after))
+}
+
 /// Asks the breaker for a permit; of a ramp, a call that nobody waits for gets what is to spare, and
 /// one that nobody asked for gets nothing.
 ///
@@ -87,9 +103,10 @@ pub(super) fn told(rejected: Rejected) -> Failure {
 pub(super) fn paced(refused: pacing::Refused) -> Failure {
     let reason = format!("not sent: {}", refused.reason.as_str());
     let kind = match refused.reason {
-        pacing::Reason::QueueFull | pacing::Reason::Deadline | pacing::Reason::KeptForClients => {
-            FailureKind::Overloaded
-        }
+        pacing::Reason::QueueFull
+        | pacing::Reason::StandingQueue
+        | pacing::Reason::Deadline
+        | pacing::Reason::KeptForClients => FailureKind::Overloaded,
         pacing::Reason::Banned { .. } | pacing::Reason::BudgetSpent { .. } => {
             FailureKind::UpstreamUnavailable
         }

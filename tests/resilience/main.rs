@@ -40,6 +40,8 @@ mod upstream_accounts;
 mod upstream_background;
 mod upstream_bad_input;
 mod upstream_care;
+mod upstream_crowd;
+mod upstream_hedging;
 mod upstream_kinds;
 mod upstream_recovery;
 mod upstream_rig;

@@ -85,7 +85,7 @@ async fn a_budget_that_is_spent_leaves_the_others() {
                 rate: None,
                 daily_budget: Some(budget),
                 max_queue: 16,
-                day_offset: Duration::ZERO,
+                ..pacing::Settings::default()
             });
         }
     });
@@ -133,7 +133,7 @@ async fn what_nobody_waits_for_takes_what_either_can_spare() {
                 rate: Some(pacing::Rate { per_second: 0.01, burst: 2 }),
                 daily_budget: None,
                 max_queue: 16,
-                day_offset: Duration::ZERO,
+                ..pacing::Settings::default()
             });
         }
     });

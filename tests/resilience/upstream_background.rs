@@ -19,7 +19,7 @@ fn paced() -> Pacing {
         rate: Some(Rate { per_second: 5.0, burst: 4 }),
         daily_budget: None,
         max_queue: 64,
-        day_offset: Duration::ZERO,
+        ..pacing::Settings::default()
     })
 }
 

@@ -328,6 +328,6 @@ fn paced(per_second: f64) -> Pacing {
         rate: Some(pacing::Rate { per_second, burst: 1 }),
         daily_budget: Some(1_000),
         max_queue: 256,
-        day_offset: Duration::ZERO,
+        ..pacing::Settings::default()
     })
 }

@@ -19,6 +19,8 @@ use breakwater::upstream::accounts::{Account, Accounts, NAMES};
 use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
 use breakwater::upstream::aliexpress::AliExpress;
 use breakwater::upstream::budget::{self, RetryBudget};
+use breakwater::upstream::crowd::{self, Crowd};
+use breakwater::upstream::latency::Latencies;
 use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::retry::Policy;
 use breakwater::upstream::standing::Standing;
@@ -50,7 +52,7 @@ fn account_at(place: usize, protocol: Arc<dyn Protocol>) -> Account {
             rate: None,
             daily_budget: None,
             max_queue: 256,
-            day_offset: Duration::ZERO,
+            ..pacing::Settings::default()
         }),
         standing: Standing::default(),
     }
@@ -59,6 +61,9 @@ fn account_at(place: usize, protocol: Arc<dyn Protocol>) -> Account {
 fn tables_of(accounts: Vec<Account>, observer: Arc<dyn Observer>) -> UpstreamTables {
     UpstreamTables {
         accounts: Accounts::new(accounts).unwrap(),
+        crowd: Crowd::new(crowd::Settings::default()),
+        latencies: Latencies::new(),
+        hedging: false,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: 3,
@@ -168,7 +173,7 @@ impl Rig {
         let actor = supervisor
             .start_on_own_thread(spec, move || ApiClientActor::new(Arc::clone(&of_actor)))
             .unwrap();
-        let client = UpstreamClient::new(actor);
+        let client = UpstreamClient::new(actor, Arc::clone(&tables));
         Self { tables, simulator: running.address, supervisor, client, handle: running.handle }
     }
 

@@ -16,6 +16,8 @@ use breakwater::upstream::accounts::{Account, Accounts, NAMES};
 use breakwater::upstream::actor::{Call, Reply};
 use breakwater::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use breakwater::upstream::budget::{self, RetryBudget};
+use breakwater::upstream::crowd::{self, Crowd};
+use breakwater::upstream::latency::Latencies;
 use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::retry::Policy;
 use breakwater::upstream::standing::Standing;
@@ -65,8 +67,9 @@ impl BreakwaterClient {
             pacing: Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: PER_SECOND, burst: BURST }),
                 daily_budget: Some(daily_budget),
-                max_queue: 256,
+                max_queue: Settings::default().upstream.queue,
                 day_offset: QUOTA_DAY_OFFSET,
+                ..pacing::Settings::default()
             }),
             standing: Standing::default(),
         });
@@ -109,9 +112,7 @@ impl BreakwaterClient {
 
 fn answer(failure: &Failure) -> Answer {
     match failure.kind {
-        FailureKind::UpstreamUnavailable if failure.reason.starts_with("throttled") => {
-            Answer::Throttled
-        }
+        FailureKind::UpstreamUnavailable if is_throttled(&failure.reason) => Answer::Throttled,
         FailureKind::UpstreamUnavailable => Answer::Unavailable,
         FailureKind::UpstreamRejected => Answer::Rejected,
         FailureKind::Overloaded => Answer::Overloaded,
@@ -121,10 +122,18 @@ fn answer(failure: &Failure) -> Answer {
     }
 }
 
+/// By the upstream's answer, or by the ban that followed from another's.
+fn is_throttled(reason: &str) -> bool {
+    reason.starts_with("throttled") || reason.ends_with("banned")
+}
+
 fn tables(accounts: Accounts) -> UpstreamTables {
     let set = Settings::default().upstream;
     UpstreamTables {
         accounts,
+        crowd: Crowd::new(crowd::Settings::default()),
+        latencies: Latencies::new(),
+        hedging: set.hedging,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: set.retry_max_attempts,

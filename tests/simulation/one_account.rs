@@ -137,21 +137,21 @@ fn restraint_costs_no_answers_where_the_upstream_is_short_of_them() {
     }
 }
 
-/// Above the pace as many are served as the pace allows, and all others told at once or in time
-/// that there are too many.
+/// Above the pace as many are served as the pace allows, and all but a few of the others are told
+/// that there are too many. The pace allows a burst that is more than the upstream likes: a few
+/// are throttled.
 #[test]
 fn a_rush_is_served_at_the_pace() {
     let [breakwater, ..] = &*DAYS;
     let good = breakwater.good_in(&RUSH) as f64;
     let pace = PER_SECOND * (RUSH.end - RUSH.start).as_secs_f64();
-    assert!(good >= 0.4 * pace, "{good} answered, {pace} calls by the pace");
-    for question in breakwater.asked_in(&RUSH) {
-        let known = matches!(
-            question.answer,
-            Answer::Ok | Answer::Empty | Answer::Overloaded | Answer::Deadline
-        );
-        assert!(known, "{question:?}");
+    assert!(good >= 0.95 * pace, "{good} answered, {pace} calls by the pace");
+    let told = [Answer::Overloaded, Answer::Throttled];
+    for question in breakwater.asked_in(&RUSH).filter(|question| !question.answer.is_good()) {
+        assert!(told.contains(&question.answer), "{question:?}");
     }
+    let throttled = breakwater.asked_in(&RUSH).filter(|q| q.answer == Answer::Throttled);
+    assert!(throttled.count() < 20);
 }
 
 #[test]

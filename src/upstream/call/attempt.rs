@@ -10,11 +10,13 @@ use serde_json::Value;
 use slog::{debug, warn};
 
 use super::{Course, told};
-use crate::breaker::Permit;
+use crate::breaker::{Permit, Verdict};
 use crate::clock;
 use crate::failure::Failure;
 use crate::upstream::accounts::choice::Prefer;
 use crate::upstream::accounts::{Account, Turn};
+use crate::upstream::actor::Call;
+use crate::upstream::crowd::{Entry, Place};
 use crate::upstream::edge::Edge;
 use crate::upstream::standing::Trial;
 use crate::upstream::transport::TransportFault;
@@ -51,13 +53,14 @@ impl From<Failure> for NotMade {
 }
 
 /// An attempt that is being made.
-struct Started<'a> {
-    index: usize,
-    account: &'a Account,
+pub(super) struct Started<'a> {
+    pub(super) index: usize,
+    pub(super) account: &'a Account,
     trial: Trial<'a>,
     permit: Permit,
-    at: Instant,
-    within: Duration,
+    place: Place,
+    pub(super) at: Instant,
+    pub(super) within: Duration,
 }
 
 impl<'a, E: Edge> Course<'a, E> {
@@ -70,10 +73,25 @@ impl<'a, E: Edge> Course<'a, E> {
     ) -> Result<Made<'a>, NotMade> {
         let mut turn = self.turn(request, prefer)?;
         wait_until(turn.slot.at()).await;
+        let place = self.place().await?;
         wait_until(turn.slot.claim(clock::monotonic())).await;
-        let started = self.start(turn, number)?;
+        let started = self.start(turn, place, number)?;
+        if self.tables.hedging && number == 1 {
+            return self.race(started, request).await;
+        }
         let outcome = self.exchange(started.account, request, started.within).await;
         self.end(started, request, number, outcome)
+    }
+
+    /// A place among the calls under way, as soon as there is one.
+    async fn place(&self) -> Result<Place, NotMade> {
+        let Call { priority, deadline, .. } = *self.call;
+        let place = match self.tables.crowd.enter(priority, clock::monotonic(), deadline) {
+            Ok(Entry::In(place)) => Ok(place),
+            Ok(Entry::Wait(ticket)) => ticket.wait().await,
+            Err(full) => Err(full),
+        };
+        place.map_err(|full| self.tables.crowded(full, priority).into())
     }
 
     fn turn(&self, request: &Request, prefer: Prefer) -> Result<Turn<'a>, NotMade> {
@@ -85,7 +103,12 @@ impl<'a, E: Edge> Course<'a, E> {
     }
 
     /// The moment has come: takes what it needs, or nothing.
-    fn start(&self, turn: Turn<'a>, number: u32) -> Result<Started<'a>, NotMade> {
+    pub(super) fn start(
+        &self,
+        turn: Turn<'a>,
+        place: Place,
+        number: u32,
+    ) -> Result<Started<'a>, NotMade> {
         let Turn { index, account, trial, slot } = turn;
         let (at, wall) = (clock::monotonic(), self.edge.wall());
         let left = self.call.deadline.saturating_duration_since(at);
@@ -103,10 +126,10 @@ impl<'a, E: Edge> Course<'a, E> {
             grant.made();
             self.tables.metrics.retried();
         }
-        Ok(Started { index, account, trial, permit, at, within })
+        Ok(Started { index, account, trial, permit, place, at, within })
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         account: &Account,
         request: &Request,
@@ -128,19 +151,24 @@ impl<'a, E: Edge> Course<'a, E> {
     }
 
     /// Notes what became of it wherever that is of use.
-    fn end(
+    pub(super) fn end(
         &self,
         started: Started<'a>,
         request: &Request,
         number: u32,
         outcome: Outcome<Value>,
     ) -> Result<Made<'a>, NotMade> {
-        let Started { index, account, trial, permit, at, within } = started;
+        let Started { index, account, trial, permit, place, at, within } = started;
         let ended = clock::monotonic();
         let took = ended.saturating_duration_since(at);
         let (longest, slow_after) = (self.tables.attempt_timeout, account.breaker.slow_after());
         let times = Attempt { took, within, longest, slow_after };
-        permit.record(verdict::verdict(&outcome, times), ended);
+        let verdict = verdict::verdict(&outcome, times);
+        permit.record(verdict, ended);
+        place.ended(verdict::load(&outcome, verdict, took), ended);
+        if matches!(verdict, Verdict::Well | Verdict::Slow) {
+            self.tables.latencies.note(request.method, took);
+        }
         if let Outcome::Throttled { wait, .. } = &outcome {
             account.pacing.ban(ended, wait.unwrap_or(told::UNTOLD_BAN));
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::failure::{Failure, FailureKind};
 use crate::upstream::accounts::TurnedAway;
 use crate::upstream::accounts::choice::Refusal;
+use crate::upstream::crowd::Full;
 use crate::upstream::outcome::Blame;
 use crate::upstream::tables::UpstreamTables;
 use crate::upstream::{Outcome, Priority, verdict};
@@ -56,6 +57,12 @@ fn rejected(blame: Blame, reason: &str) -> Failure {
 }
 
 impl UpstreamTables {
+    /// Counts a call for which there is no place, and says what it is told.
+    pub(super) fn crowded(&self, full: Full, priority: Priority) -> Failure {
+        self.shed(full.reason.as_str(), priority);
+        verdict::crowded(full)
+    }
+
     /// Counts a call that no account makes, and says what it is told.
     pub(super) fn turned_away(
         &self,
@@ -73,13 +80,20 @@ impl UpstreamTables {
                     .map_or_else(|| verdict::told(rejected), verdict::told)
             }
             (Some(Refusal::Pacing(refused)), _) => {
-                if priority != Priority::Client {
-                    self.metrics.background_refused(priority.label(), refused.reason.as_str());
-                }
+                self.shed(refused.reason.as_str(), priority);
                 verdict::paced(refused)
             }
             (Some(refusal), _) => refusal.into_failure(now),
             (None, _) => Failure::new(FailureKind::Internal, "there is no account"),
+        }
+    }
+
+    fn shed(&self, reason: &'static str, priority: Priority) {
+        match priority {
+            Priority::Client => self.metrics.shed(reason),
+            background @ (Priority::Refresh | Priority::Warming) => {
+                self.metrics.background_refused(background.label(), reason);
+            }
         }
     }
 }

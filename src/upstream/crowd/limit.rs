@@ -11,8 +11,9 @@
 //! * It moves once in half a round trip (a *window*), by the mean of the calls in it, because what a
 //!   change does is seen one round trip later; moved by every call, it swings.
 //! * Time-outs and the like say more than latency: they multiply it by [`BACK_OFF`], but only once in
-//!   a round trip. A call that began before the last such cut is answered by that cut (as in RFC
-//!   6582, where one loss event is all losses up to what was sent when it was seen).
+//!   a round trip. A call that began before the last such cut, or as one of the next few, is answered
+//!   by that cut (as in RFC 6582, where all losses up to what was sent when the first was seen are
+//!   one event).
 //!
 //! With c places at the upstream and steady load it settles at 1.5 c + max(4, √limit): all places in
 //! use, and a short queue that keeps them so.
@@ -37,6 +38,9 @@ const SMOOTHING: f64 = 0.2;
 const RECENT: f64 = 0.2;
 /// What an overload leaves of the limit.
 const BACK_OFF: f64 = 0.9;
+/// Calls that begin after a cut before there may be another. At a low limit a round trip is so few
+/// calls that failures which have nothing to do with the load would leave the least.
+const BETWEEN_CUTS: u64 = 4;
 /// No fewer calls are a window.
 const LEAST_WINDOW: f64 = 8.0;
 
@@ -73,7 +77,7 @@ pub(super) struct Limit {
     recent: Option<f64>,
     /// The number of the next call.
     next: u64,
-    /// Calls with a smaller number began before the last cut.
+    /// Calls with a smaller number are answered by the last cut.
     cut_before: u64,
 }
 
@@ -146,11 +150,9 @@ impl Limit {
     fn overloaded(&mut self, begun: Begun) {
         self.calm.ended(begun.call, None);
         if begun.call >= self.cut_before {
-            self.cut_before = self.next;
+            self.cut_before = self.next.saturating_add(BETWEEN_CUTS);
             self.limit = (self.limit * BACK_OFF).max(self.least);
             self.calm.give_up();
-            self.window = Mean::default();
-            self.peak = 0;
         }
     }
 

@@ -24,6 +24,8 @@ struct Model {
     seconds: f64,
     service: Service,
     demand: u32,
+    /// Share of calls that fail, however many there are.
+    fails: f64,
     limit: Limit,
     now: f64,
     /// Ends of what is served.
@@ -39,6 +41,7 @@ impl Model {
             seconds: 0.1,
             service,
             demand: u32::MAX,
+            fails: 0.0,
             limit: Limit::new(MOST),
             now: 0.0,
             served: vec![],
@@ -75,7 +78,9 @@ impl Model {
             (0..self.served.len()).min_by(|a, b| self.served[*a].0.total_cmp(&self.served[*b].0));
         let (now, asked, begun) = self.served.swap_remove(next.unwrap());
         self.now = now;
-        self.limit.ended(begun, End::Answered(Duration::from_secs_f64(now - asked)));
+        let took = Duration::from_secs_f64(now - asked);
+        let fails = self.chance.f64() < self.fails;
+        self.limit.ended(begun, if fails { End::Overloaded } else { End::Answered(took) });
         self.serve();
     }
 
@@ -211,6 +216,39 @@ fn a_batch_of_time_outs_is_one_event() {
     let calls: Vec<_> = (1..=14).map(|n| limit.begins(n)).collect();
     calls.iter().for_each(|call| limit.ended(*call, End::Overloaded));
     assert!((limit.places() - 12.96).abs() < 1e-9, "{}", limit.places());
+}
+
+#[test]
+fn failures_that_are_not_the_load_s_leave_enough() {
+    for (fails, enough) in [(0.01, 30.0), (0.1, 12.0), (0.3, 8.0)] {
+        let mut model = Model::new(1_000, Service::Even);
+        model.fails = fails;
+        model.run(2_000);
+        let limits: Vec<f64> = (0..5_000).map(|_| model.run(1)).collect();
+        let mean = limits.iter().sum::<f64>() / 5_000.0;
+        assert!(mean > enough, "{fails}: {mean}");
+    }
+}
+
+#[test]
+fn an_upstream_that_turns_away_what_is_too_much_is_left_alone() {
+    let (mut limit, places) = (Limit::new(MOST), 6);
+    let (mut served, mut turned_away) = (VecDeque::new(), 0);
+    for _ in 0..1_000 {
+        while limit.admits(u32::try_from(served.len()).unwrap()) {
+            let call = limit.begins(u32::try_from(served.len()).unwrap() + 1);
+            if served.len() < places {
+                served.push_back(call);
+            } else {
+                turned_away += 1;
+                limit.ended(call, End::Overloaded);
+            }
+        }
+        limit.ended(served.pop_front().unwrap(), End::Answered(Duration::from_millis(100)));
+    }
+    // One in six: what it costs to find out that there are no more places.
+    assert!(turned_away < 220, "{turned_away}");
+    assert!((4.0..=8.0).contains(&limit.places()), "{}", limit.places());
 }
 
 #[test]

@@ -8,6 +8,9 @@
 //! A call that nobody waits for is given a place only if that starts at once and leaves enough for
 //! clients (`background`): it never stands before one.
 //!
+//! A queue that never empties is kept short ([`super::patience`]): under an overload a long one only
+//! makes everybody wait, during it and afterwards.
+//!
 //! A ban that ends before the deadline is waited out in the queue; a longer one refuses. Unpaced,
 //! there is no rate and no budget, but bans and the queue's bound still hold.
 //!
@@ -27,6 +30,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Priority;
+use super::patience::{self, Patience};
 use crate::clock::Timestamp;
 use quota::Quota;
 pub use refused::{Reason, Refused};
@@ -35,6 +39,9 @@ pub use slot::Slot;
 
 /// Quotas are daily: a remembered ban that lasts longer is due to a wall clock that was set.
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Calls that may stand in a queue that never empties, however slow the pace.
+const FEW: u32 = 4;
 
 /// The bounds on one credential.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,6 +54,22 @@ pub struct Settings {
     pub max_queue: usize,
     /// Where the upstream's day begins: added to UTC before cutting into days.
     pub day_offset: Duration,
+    /// When the queue is there for good, and how long it may be then; at a slow pace a few calls
+    /// may stand in it even so.
+    pub patience: patience::Settings,
+}
+
+impl Default for Settings {
+    /// Unpaced and without a budget.
+    fn default() -> Self {
+        Self {
+            rate: None,
+            daily_budget: None,
+            max_queue: 256,
+            day_offset: Duration::ZERO,
+            patience: patience::Settings::default(),
+        }
+    }
 }
 
 /// Calls over time.
@@ -81,8 +104,15 @@ pub struct Pacing {
 
 #[derive(Debug)]
 struct Shared {
-    max_queue: usize,
+    queue: Queue,
     table: Mutex<Table>,
+}
+
+/// How long the queue may be.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    most: usize,
+    patience: patience::Settings,
 }
 
 #[derive(Debug)]
@@ -91,6 +121,7 @@ struct Table {
     burst: u32,
     quota: Quota,
     banned_until: Option<Instant>,
+    patience: Patience,
 }
 
 impl Pacing {
@@ -102,8 +133,12 @@ impl Pacing {
             .map_or_else(Schedule::unpaced, |rate| Schedule::new(rate.per_second, rate.burst));
         let burst = settings.rate.map_or(0, |rate| rate.burst);
         let quota = Quota::new(settings.daily_budget, settings.day_offset);
-        let table = Mutex::new(Table { schedule, burst, quota, banned_until: None });
-        Self { shared: Arc::new(Shared { max_queue: settings.max_queue, table }) }
+        let standing = settings.patience.standing.max(schedule.interval().saturating_mul(FEW));
+        let patience = patience::Settings { standing, ..settings.patience };
+        let queue = Queue { most: settings.max_queue, patience };
+        let patience = Patience::new();
+        let table = Mutex::new(Table { schedule, burst, quota, banned_until: None, patience });
+        Self { shared: Arc::new(Shared { queue, table }) }
     }
 
     /// Reserves the earliest place that is free.
@@ -117,7 +152,7 @@ impl Pacing {
         deadline: Instant,
     ) -> Result<Slot, Refused> {
         let mut table = self.lock();
-        let at = table.place(now, wall, deadline, self.shared.max_queue)?;
+        let at = table.place(now, wall, deadline, self.shared.queue)?;
         Ok(self.slot(table, at, wall))
     }
 
@@ -131,7 +166,7 @@ impl Pacing {
         wall: Timestamp,
         deadline: Instant,
     ) -> Result<Instant, Refused> {
-        self.lock().place(now, wall, deadline, self.shared.max_queue)
+        self.lock().place(now, wall, deadline, self.shared.queue)
     }
 
     /// Whether [`Self::reserve_spare`] would give a place now; takes nothing.
@@ -217,7 +252,7 @@ impl Table {
         now: Instant,
         wall: Timestamp,
         deadline: Instant,
-        max_queue: usize,
+        queue: Queue,
     ) -> Result<Instant, Refused> {
         let from = match self.banned_until.filter(|until| *until > now) {
             Some(until) if until > deadline => return Err(Refused::banned(until - now, wall)),
@@ -232,10 +267,21 @@ impl Table {
         if at > deadline {
             return Err(Refused { reason: Reason::Deadline, retry_after });
         }
-        if at > now && self.schedule.waiting(now) >= max_queue {
+        if at > now && self.schedule.waiting(now) >= queue.most {
             return Err(Refused { reason: Reason::QueueFull, retry_after });
         }
+        if self.is_too_long(at.saturating_duration_since(from), now, queue.patience) {
+            return Err(Refused { reason: Reason::StandingQueue, retry_after });
+        }
         Ok(at)
+    }
+
+    /// Whether a wait for the pace, beside that for the end of a ban, would prolong a queue that is
+    /// there for good.
+    fn is_too_long(&mut self, wait: Duration, now: Instant, bounds: patience::Settings) -> bool {
+        let is_empty = self.schedule.waiting(now) == 0;
+        let longest = self.patience.longest_wait(is_empty, now, bounds);
+        longest.is_some_and(|longest| wait > longest)
     }
 
     /// Whether a call may start now without any client missing the place.

@@ -26,6 +26,8 @@ pub enum Reason {
     },
     /// Too many calls wait already.
     QueueFull,
+    /// Calls have waited for a while without end: more are asked for than the pace has places.
+    StandingQueue,
     /// The day's calls are used up.
     BudgetSpent {
         /// When the upstream's next day begins.
@@ -44,6 +46,7 @@ impl Reason {
         match self {
             Self::Banned { .. } => "banned",
             Self::QueueFull => "queue_full",
+            Self::StandingQueue => "standing_queue",
             Self::BudgetSpent { .. } => "budget_spent",
             Self::Deadline => "deadline",
             Self::KeptForClients => "kept_for_clients",

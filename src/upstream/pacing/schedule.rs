@@ -84,6 +84,11 @@ impl Schedule {
         Self::new(0.0, 1)
     }
 
+    /// Time between calls; zero when unpaced.
+    pub(super) const fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// The moment the next place would have, not before `from`. Takes nothing.
     pub(super) fn earliest(&mut self, from: Instant, now: Instant) -> Instant {
         self.settle(now);

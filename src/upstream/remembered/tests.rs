@@ -26,7 +26,7 @@ fn pacing() -> Pacing {
         rate: Some(Rate { per_second: 5.0, burst: 3 }),
         daily_budget: Some(100),
         max_queue: 4,
-        day_offset: Duration::ZERO,
+        ..pacing::Settings::default()
     })
 }
 

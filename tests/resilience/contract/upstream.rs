@@ -91,7 +91,9 @@ impl Subject for ApiClient {
 
     async fn go_around(&self, handle: Handle<ApiClientActor>) {
         let before = clock::monotonic();
-        let answer = UpstreamClient::new(handle.clone()).call(call("test.down", SOON)).await;
+        let answer = UpstreamClient::new(handle.clone(), Arc::clone(&self.0))
+            .call(call("test.down", SOON))
+            .await;
         let took = clock::monotonic() - before;
         let failure = answer.expect_err("nothing answers");
         assert_eq!(failure.kind, FailureKind::UpstreamUnavailable, "{failure}");

@@ -2,6 +2,8 @@
 
 mod spare;
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -9,11 +11,15 @@ use crate::clock;
 
 const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const FAR: Duration = Duration::from_secs(3_600);
+/// A queue may be there for good.
+const FOREVER: patience::Settings =
+    patience::Settings { burst: Duration::MAX, standing: Duration::MAX };
 const FIVE: Settings = Settings {
     rate: Some(Rate { per_second: 5.0, burst: 3 }),
     daily_budget: Some(100),
     max_queue: 4,
     day_offset: Duration::ZERO,
+    patience: FOREVER,
 };
 
 const fn ms(millis: u64) -> Duration {
@@ -328,6 +334,51 @@ proptest! {
             }
         }
     }
+}
+
+/// Three times what the pace takes, for as long as you like: whoever gets a place has a short wait,
+/// every place is used, and soon after the end the queue is empty.
+#[test]
+fn an_overload_leaves_no_queue_behind() {
+    let rate = Some(Rate { per_second: 100.0, burst: 5 });
+    let patience = patience::Settings::default();
+    let mut rig = Rig::new(Settings { rate, daily_budget: None, max_queue: 256, patience, ..FIVE });
+    let (mut taken, mut waits, mut waiting) = (0_u32, Vec::new(), VecDeque::new());
+    for _ in 0..3_000 {
+        if let Ok(slot) = rig.reserve() {
+            waits.push((rig.now - rig.start, slot.at() - rig.now));
+            waiting.push_back(slot);
+        }
+        rig.now += Duration::from_micros(3_333);
+        while waiting.front().is_some_and(|slot: &Slot| slot.at() <= rig.now) {
+            taken += u32::from(waiting.pop_front().unwrap().start(rig.now, WALL).is_ok());
+        }
+    }
+    assert!((1_000..1_050).contains(&taken), "{taken} of 1,000 places in ten seconds");
+    let late = waits.iter().filter(|(at, _)| *at > ms(4_000)).map(|(_, wait)| *wait).max();
+    assert!(late.unwrap() <= ms(260), "{late:?}");
+    rig.now += ms(260);
+    drop(waiting);
+    assert_eq!(rig.offset(&rig.reserve().unwrap()), (rig.now - rig.start).as_millis());
+}
+
+/// A slow pace lets a few stand in its queue, and who comes after a pause waits as long as it takes.
+#[test]
+fn a_few_may_always_wait() {
+    let patience = patience::Settings::default();
+    let mut rig = Rig::new(Settings { max_queue: 100, patience, ..FIVE });
+    let mut slots: Vec<_> = (0..30).map(|_| rig.reserve().unwrap()).collect();
+    assert_eq!(slots.len(), 30, "all of a burst");
+    rig.now += ms(1_001);
+    assert_eq!(reason(rig.reserve()), Reason::StandingQueue);
+    slots.truncate(9);
+    rig.now += ms(0);
+    let mut joined = 0;
+    while let Ok(slot) = rig.reserve() {
+        slots.push(slot);
+        joined += 1;
+    }
+    assert!((1..=5).contains(&joined), "{joined}");
 }
 
 /// A call that was ready and then not made, for want of time or of a permit, keeps nobody waiting.

@@ -1,16 +1,16 @@
-//! The crowd: who gets in, in what order, and that no place is lost or given twice.
+//! The crowd: who gets in, in what order, and who is refused why.
+
+mod model;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use proptest::prelude::*;
 
 use super::*;
 use crate::clock;
 
 const LONG: Duration = Duration::from_secs(60);
-const PRIORITIES: [Priority; 3] = [Priority::Client, Priority::Refresh, Priority::Warming];
 
 fn crowd(most: u32, queue: usize) -> Crowd {
     Crowd::new(Settings { most, queue, ..Settings::default() })
@@ -170,6 +170,19 @@ fn a_place_sent_to_somebody_who_leaves_goes_on() {
 }
 
 #[test]
+fn a_place_that_nobody_takes_any_more_goes_on() {
+    let (crowd, now) = (crowd(1, 2_000), clock::monotonic());
+    let held = place(&crowd, now);
+    let mut leaving: Vec<_> = (0..1_000).map(|_| ticket(&crowd, now)).collect();
+    leaving.iter_mut().for_each(Ticket::turn_away);
+    let mut last = ticket(&crowd, now);
+    held.ended(Ended::Silent, now);
+    assert!(last.arrived().is_some());
+    drop(leaving);
+    assert_eq!(crowd.snapshot(), Snapshot { limit: 1, in_flight: 0, waiting: 0 });
+}
+
+#[test]
 fn below_a_fallen_limit_nobody_gets_what_is_freed() {
     let (crowd, now) = (crowd(16, 10), clock::monotonic());
     let mut held: VecDeque<_> = (0..16).map(|_| place(&crowd, now)).collect();
@@ -253,116 +266,4 @@ fn it_holds_on_many_threads() {
     });
     assert!(most_at_once.into_inner() <= 4);
     assert_eq!((crowd.snapshot().in_flight, crowd.snapshot().waiting), (0, 0));
-}
-
-/// What the model knows.
-#[derive(Default)]
-struct Model {
-    now: Duration,
-    held: Vec<Place>,
-    /// In the order in which they came; with their deadlines.
-    waiting: VecDeque<(Ticket, Duration)>,
-    given: usize,
-    returned: usize,
-}
-
-impl Model {
-    /// Places are given in the order of the queue: nobody has one before somebody who came earlier
-    /// and is in time.
-    fn arrivals(&mut self) -> Result<(), TestCaseError> {
-        let mut passed_by = false;
-        let mut still = VecDeque::new();
-        for (mut ticket, deadline) in self.waiting.drain(..) {
-            match ticket.arrived() {
-                Some(place) => {
-                    prop_assert!(!passed_by, "somebody was passed");
-                    self.given += 1;
-                    self.held.push(place);
-                }
-                None => {
-                    passed_by |= deadline > self.now;
-                    still.push_back((ticket, deadline));
-                }
-            }
-        }
-        self.waiting = still;
-        Ok(())
-    }
-}
-
-proptest! {
-    /// Never more in than the limit allows at that moment; nobody passes; places given are those
-    /// returned and those held; at the end, none is lost.
-    #[test]
-    fn places_given_are_places_returned_and_held(
-        most in 1_u32..24,
-        steps in prop::collection::vec((0_u8..12, 0_usize..64, 0_u64..40), 1..300),
-    ) {
-        let (crowd, start) = (crowd(most, 20), clock::monotonic());
-        let mut model = Model::default();
-        for (step, pick, pause) in steps {
-            model.now += millis(pause);
-            let now = start + model.now;
-            match step {
-                0..=4 => {
-                    let deadline = millis(u64::try_from(pick).unwrap() * 20);
-                    let priority = PRIORITIES[if step < 4 { 0 } else { pick % 3 }];
-                    let before = crowd.snapshot();
-                    let peeked = crowd.peek(priority, now, now + deadline).is_ok();
-                    let entered = crowd.enter(priority, now, now + deadline);
-                    prop_assert_eq!(peeked, entered.is_ok());
-                    match entered {
-                        Ok(Entry::In(place)) => {
-                            prop_assert!(crowd.snapshot().in_flight <= before.limit);
-                            model.arrivals()?;
-                            let in_time = |(_, until): &&(_, Duration)| *until > model.now;
-                            prop_assert_eq!(model.waiting.iter().filter(in_time).count(), 0);
-                            model.given += 1;
-                            model.held.push(place);
-                        }
-                        Ok(Entry::Wait(ticket)) => {
-                            prop_assert_eq!(priority, Priority::Client);
-                            model.waiting.push_back((ticket, model.now + deadline));
-                        }
-                        Err(_) => {}
-                    }
-                }
-                5 => if let Some(place) = crowd.enter_spare(now) {
-                    model.given += 1;
-                    model.held.push(place);
-                    prop_assert!(crowd.snapshot().in_flight <= crowd.snapshot().limit);
-                },
-                // A ticket is dropped; perhaps its place is there already.
-                6 => drop(model.waiting.remove(pick)),
-                _ if !model.held.is_empty() => {
-                    let place = model.held.swap_remove(pick % model.held.len());
-                    model.returned += 1;
-                    match step {
-                        7 => drop(place),
-                        8 => place.ended(Ended::Overloaded, now),
-                        9 => place.ended(Ended::Silent, now),
-                        _ => place.ended(Ended::Well(millis(pause * 3)), now),
-                    }
-                }
-                _ => {}
-            }
-            model.arrivals()?;
-            let Snapshot { limit, in_flight, waiting } = crowd.snapshot();
-            prop_assert_eq!(usize::try_from(in_flight).unwrap(), model.held.len());
-            prop_assert_eq!(model.given, model.returned + model.held.len());
-            prop_assert!((1..=most).contains(&limit));
-            prop_assert!(waiting <= model.waiting.len() && waiting <= 20);
-        }
-        // Whoever is left in the queue gets a place as those before end.
-        let now = start + model.now;
-        let mut turns = 0;
-        while let Some(place) = model.held.pop() {
-            place.ended(Ended::Silent, now);
-            model.arrivals()?;
-            turns += 1;
-            prop_assert!(turns < 1_000);
-        }
-        prop_assert_eq!((crowd.snapshot().in_flight, crowd.snapshot().waiting), (0, 0));
-        drop(place(&crowd, now));
-    }
 }

@@ -1,0 +1,35 @@
+//! The door: what cannot be done in time is refused before anything is done for it.
+//!
+//! Owns: looking, on the thread of whoever asks, at what would refuse the call later: no account
+//! that could make it, a queue that is full, longer than its deadline, or there for good. Refuses:
+//! those, within microseconds and without a message to the actor. Whatever it lets through is
+//! asked again when it is made; a look takes nothing.
+
+use std::time::Instant;
+
+use crate::clock::Timestamp;
+use crate::failure::Failure;
+use crate::upstream::accounts::Ask;
+use crate::upstream::accounts::choice::Prefer;
+use crate::upstream::actor::Call;
+use crate::upstream::tables::UpstreamTables;
+
+impl UpstreamTables {
+    /// Whether a call may come in.
+    ///
+    /// # Errors
+    /// What it would be refused for.
+    pub(in crate::upstream) fn door(
+        &self,
+        call: &Call,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), Failure> {
+        let Call { priority, deadline, .. } = *call;
+        let ask = Ask { method: call.request.method, priority, deadline, prefer: Prefer::Any };
+        self.accounts
+            .peek(&ask, now, wall)
+            .map_err(|turned| self.turned_away(turned, priority, now))?;
+        self.crowd.peek(priority, now, deadline).map_err(|full| self.crowded(full, priority))
+    }
+}

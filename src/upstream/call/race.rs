@@ -1,0 +1,134 @@
+//! A second call beside one that is late: a hedge (Dean and Barroso, "The Tail at Scale", CACM 2013).
+//!
+//! Owns: when a second call is made, and which of the two answers counts. Refuses, silently: to make
+//! one for what is no read, before the usual time of the method is known and over, without a grant
+//! of the retry budget, or at the cost of anybody who waits: neither for its moment nor for its
+//! place does it wait, and a breaker that lets little through gets none. When both fail, the later
+//! failure is told.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use serde_json::Value;
+
+use super::Course;
+use super::attempt::{Made, NotMade, Started};
+use crate::clock;
+use crate::upstream::accounts::choice::Prefer;
+use crate::upstream::edge::Edge;
+use crate::upstream::{Outcome, Priority, Request};
+
+/// The number of the second call among a call's attempts.
+const SECOND: u32 = 2;
+
+impl<'a, E: Edge> Course<'a, E> {
+    /// Makes the exchange of an attempt that has started, and another when it is late.
+    pub(super) async fn race(
+        &self,
+        first: Started<'a>,
+        request: &Request,
+    ) -> Result<Made<'a>, NotMade> {
+        let exchange = pin!(self.exchange(first.account, request, first.within));
+        let Some(usual) = self.usual(&first, request) else {
+            let outcome = exchange.await;
+            return self.end(first, request, 1, outcome);
+        };
+        let late = pin!(tokio::time::sleep_until((first.at + usual).into()));
+        let exchange = match select(exchange, late).await {
+            Either::Left((outcome, _)) => return self.end(first, request, 1, outcome),
+            Either::Right(((), exchange)) => exchange,
+        };
+        let Some(second) = self.hedge(first.index, request, usual) else {
+            self.tables.metrics.hedged("denied");
+            let outcome = exchange.await;
+            return self.end(first, request, 1, outcome);
+        };
+        let other = pin!(self.exchange(second.account, request, second.within));
+        match select(exchange, other).await {
+            Either::Left((outcome, other)) => {
+                self.decide(Runner(first, 1), outcome, Runner(second, SECOND), other, request).await
+            }
+            Either::Right((outcome, exchange)) => {
+                self.decide(Runner(second, SECOND), outcome, Runner(first, 1), exchange, request)
+                    .await
+            }
+        }
+    }
+
+    /// What the method usually takes at most, if a call that takes longer may be made again.
+    fn usual(&self, first: &Started<'a>, request: &Request) -> Option<Duration> {
+        let may = self.call.retry
+            && self.call.priority == Priority::Client
+            && first.account.protocol.is_read(request);
+        may.then(|| self.tables.latencies.p95(request.method)).flatten()
+    }
+
+    /// A second call, if it costs nobody anything.
+    fn hedge(&self, first: usize, request: &Request, usual: Duration) -> Option<Started<'a>> {
+        let (now, wall) = (clock::monotonic(), self.edge.wall());
+        let is_worth_it = now + usual <= self.call.deadline;
+        if !is_worth_it || self.tables.budget.snapshot(now).remaining == 0 {
+            return None;
+        }
+        let mut ask = self.ask(request, Prefer::Not(first));
+        // Its moment is now or never.
+        ask.deadline = now;
+        let mut turn = self.tables.accounts.choose(&ask, now, wall).ok()?;
+        let breaker = &turn.account.breaker;
+        if breaker.is_open() || breaker.is_ramping(now) || turn.slot.claim(now) > now {
+            return None;
+        }
+        let place = self.tables.crowd.enter_spare(now)?;
+        self.start(turn, place, SECOND).ok()
+    }
+
+    /// One has ended: its answer counts, unless it says nothing and the other may say more.
+    async fn decide(
+        &self,
+        ended: Runner<'a>,
+        outcome: Outcome<Value>,
+        other: Runner<'a>,
+        exchange: impl Future<Output = Outcome<Value>>,
+        request: &Request,
+    ) -> Result<Made<'a>, NotMade> {
+        if settles(&outcome) {
+            self.won(&ended);
+            self.abandon(&other.0, request);
+            return self.end(ended.0, request, ended.1, outcome);
+        }
+        // Noted, and no more: the other one's answer is the call's.
+        drop(self.end(ended.0, request, ended.1, outcome));
+        let last = exchange.await;
+        self.won(&other);
+        self.end(other.0, request, other.1, last)
+    }
+
+    fn won(&self, winner: &Runner<'a>) {
+        self.tables.metrics.hedged(if winner.1 == SECOND { "won" } else { "lost" });
+    }
+
+    /// A call whose answer nobody wants any more: it is counted, and it took at least so long.
+    fn abandon(&self, loser: &Started<'a>, request: &Request) {
+        let took = clock::monotonic().saturating_duration_since(loser.at);
+        self.tables.metrics.called(request.method, "abandoned", took);
+        self.tables.metrics.called_by(loser.account.name, "abandoned");
+        if self.tables.latencies.p95(request.method).is_some_and(|usual| took > usual) {
+            self.tables.latencies.note(request.method, took);
+        }
+    }
+}
+
+/// One of the two, and its number among the attempts.
+struct Runner<'a>(Started<'a>, u32);
+
+/// Whether another answer could not be better.
+const fn settles(outcome: &Outcome<Value>) -> bool {
+    match outcome {
+        Outcome::Ok(_) | Outcome::Empty | Outcome::Throttled { .. } | Outcome::Permanent { .. } => {
+            true
+        }
+        Outcome::Transient { .. } | Outcome::BadResponse { .. } => false,
+    }
+}
