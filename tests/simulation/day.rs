@@ -35,8 +35,8 @@ impl Client {
     const fn name(&self) -> &'static str {
         match self {
             Self::Breakwater(_) => "Breakwater",
-            Self::AskAgain(AskAgain { pauses: true, .. }) => "with pauses",
-            Self::AskAgain(_) => "at once",
+            Self::AskAgain(AskAgain { pauses: true, .. }) => "naive, waits",
+            Self::AskAgain(_) => "naive",
         }
     }
 

@@ -45,7 +45,7 @@ impl Demand {
             return *per_second;
         }
         let swing = (1.0 + ((at - BUSIEST) / DAY * TAU).cos()) / 2.0;
-        self.least + (self.most - self.least) * swing.powi(6)
+        self.least + (self.most - self.least) * swing.powi(8)
     }
 
     /// The moments of a day's questions, since midnight.

@@ -12,9 +12,9 @@ use crate::record::{Answer, Record};
 
 /// The day as a whole: a row for each figure, a column for each client.
 pub(crate) fn of_the_day(records: &[Record], episodes: &[Episode]) -> String {
-    let mut text = line("", records.iter().map(|record| record.client.to_owned()));
+    let mut text = line("", records.iter().map(|record| record.client.to_owned()), 13);
     let mut row = |name: &str, figure: &dyn Fn(&Record) -> String| {
-        text += &line(name, records.iter().map(figure));
+        text += &line(name, records.iter().map(figure), 13);
     };
     row("questions", &|record| record.questions.len().to_string());
     row("calls", &|record| record.calls.len().to_string());
@@ -39,18 +39,20 @@ pub(crate) fn calls_in_vain(record: &Record, episodes: &[Episode]) -> usize {
 /// The day by what was going on: calls and answered questions of each client, and how long
 /// after the end the first good answer came.
 pub(crate) fn by_episode(records: &[Record], episodes: &[Episode]) -> String {
-    let mut text = format!("{:<26}{:>9}", "", "questions");
-    for record in records {
-        write!(text, "{:>27}", format!("{}: calls/good/after", record.client)).unwrap();
+    let names = records.iter().map(|record| record.client.to_owned());
+    let mut text = " ".repeat(10) + &line("", names, 27);
+    write!(text, "{:<26}{:>10}", "", "questions").unwrap();
+    for _ in records {
+        write!(text, "{:>9}{:>8}{:>10}", "calls", "good", "after").unwrap();
     }
     text.push('\n');
     for (name, time) in times(episodes) {
         let asked = records[0].asked_in(&time).count();
-        write!(text, "{:<26}{asked:>9}", name).unwrap();
+        write!(text, "{name:<26}{asked:>10}").unwrap();
         for record in records {
             let after = record.first_good_after(time.end).map_or(0.0, |after| after.as_secs_f64());
             let (calls, good) = (record.calls_in(&time), record.good_in(&time));
-            write!(text, "{calls:>12}{good:>7}{after:>6.1} s").unwrap();
+            write!(text, "{calls:>9}{good:>8}{after:>8.1} s").unwrap();
         }
         text.push('\n');
     }
@@ -72,10 +74,10 @@ fn named(begins: Duration, name: &str) -> String {
     format!("{:02}:{:02} {name}", minutes / 60, minutes % 60)
 }
 
-fn line(name: &str, figures: impl Iterator<Item = String>) -> String {
+fn line(name: &str, figures: impl Iterator<Item = String>, width: usize) -> String {
     let mut line = format!("{name:<26}");
     for figure in figures {
-        write!(line, "{figure:>13}").unwrap();
+        write!(line, "{figure:>width$}").unwrap();
     }
     line + "\n"
 }

@@ -15,7 +15,7 @@ const KEYS: [&str; 2] = ["500001", "500002"];
 
 #[test]
 fn the_troubles_of_one_account_are_not_those_of_its_clients() {
-    let arrivals = Demand { least: 0.02, most: 0.3, noon: 3.0, rush: 8.0 }.arrivals(3);
+    let arrivals = Demand { least: 0.02, most: 0.2, noon: 3.0, rush: 8.0 }.arrivals(3);
     let episodes = DAY.map(|episode| Episode { account: Some(KEYS[1]), ..episode });
     let client = BreakwaterClient::new(&KEYS, 50_000);
     let day = live(&Client::Breakwater(Box::new(client)), &episodes, &arrivals);
