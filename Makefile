@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-outage acceptance
+.PHONY: help run test simulation lint bench bench-outage acceptance
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,6 +15,10 @@ run: ## build and serve on 127.0.0.1:8080; without credentials the simulator ins
 test: ## run every test; installs Debian's redis-server when it is missing
 	@tools/require.sh cargo cc redis-server
 	@$(CARGO) test --locked
+
+simulation: ## print a day of the upstream in virtual time: Breakwater beside two naive clients
+	@tools/require.sh cargo cc
+	@$(CARGO) test --locked --test simulation -- --nocapture --test-threads=1
 
 lint: ## check format, lints and documentation; all must be without a warning
 	@tools/require.sh cargo cc rustfmt clippy

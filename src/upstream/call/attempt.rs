@@ -71,7 +71,7 @@ impl<'a, E: Edge> Course<'a, E> {
         number: u32,
         prefer: Prefer,
     ) -> Result<Made<'a>, NotMade> {
-        let turn = self.turn(request, prefer)?;
+        let mut turn = self.turn(request, prefer)?;
         wait_until(turn.slot.at()).await;
         let place = self.place().await?;
         wait_until(turn.slot.claim(clock::monotonic())).await;

@@ -75,7 +75,7 @@ impl<'a, E: Edge> Course<'a, E> {
         let mut ask = self.ask(request, Prefer::Not(first));
         // Its moment is now or never.
         ask.deadline = now;
-        let turn = self.tables.accounts.choose(&ask, now, wall).ok()?;
+        let mut turn = self.tables.accounts.choose(&ask, now, wall).ok()?;
         let breaker = &turn.account.breaker;
         if breaker.is_open() || breaker.is_ramping(now) || turn.slot.claim(now) > now {
             return None;

@@ -29,6 +29,17 @@ pub(super) struct Schedule {
     next_id: u64,
     /// The theoretical arrival time after the calls that are ready.
     metered: Option<Instant>,
+    /// Counts the times that it began anew, after a pause.
+    meter: u64,
+}
+
+/// What a call that is ready took of the meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// When the call may be made.
+    pub(super) at: Instant,
+    /// Which meter counts it.
+    meter: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +69,15 @@ impl Schedule {
             Err(_) => Duration::ZERO,
         };
         let tolerance = interval.saturating_mul(burst.saturating_sub(1)).min(LONGEST);
-        Self { interval, tolerance, settled: None, places: Vec::new(), next_id: 0, metered: None }
+        Self {
+            interval,
+            tolerance,
+            settled: None,
+            places: Vec::new(),
+            next_id: 0,
+            metered: None,
+            meter: 0,
+        }
     }
 
     pub(super) fn unpaced() -> Self {
@@ -117,15 +136,26 @@ impl Schedule {
     }
 
     /// When a call that is ready may be made.
-    pub(super) fn claim(&mut self, now: Instant) -> Instant {
+    pub(super) fn claim(&mut self, now: Instant) -> Claim {
         if self.interval.is_zero() {
-            return now;
+            return Claim { at: now, meter: self.meter };
         }
         let ahead = self.tolerance.saturating_add(TIMER_NOISE);
         let conforming = self.metered.and_then(|arrival| arrival.checked_sub(ahead));
         let at = conforming.map_or(now, |conforming| conforming.max(now));
+        if self.metered.is_none_or(|arrival| arrival <= at) {
+            self.meter = self.meter.wrapping_add(1);
+        }
         self.metered = Some(arrival_after(self.metered, at, self.interval));
-        at
+        Claim { at, meter: self.meter }
+    }
+
+    /// The call that claimed it is not made after all: those who come later need not wait for it.
+    /// Those who have claimed already keep their moments, which are late enough.
+    pub(super) fn unclaim(&mut self, claim: Claim) {
+        if claim.meter == self.meter {
+            self.metered = self.metered.and_then(|arrival| arrival.checked_sub(self.interval));
+        }
     }
 
     /// The place was not used.

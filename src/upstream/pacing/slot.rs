@@ -5,11 +5,12 @@
 
 use std::time::Instant;
 
+use super::schedule::Claim;
 use super::{Pacing, Refused};
 use crate::clock::Timestamp;
 
 /// A place: the right to make one call at [`Self::at`]. Dropped before it is used, it is given
-/// back: its moment to whoever asks next, its call to the day's budget.
+/// back: its moment to whoever asks next, its call to the day's budget, its claim to those behind.
 #[must_use = "a dropped slot is given back"]
 #[derive(Debug)]
 pub struct Slot {
@@ -17,12 +18,13 @@ pub struct Slot {
     at: Instant,
     id: u64,
     day: i64,
+    claim: Option<Claim>,
     used: bool,
 }
 
 impl Slot {
     pub(super) const fn new(pacing: Pacing, at: Instant, id: u64, day: i64) -> Self {
-        Self { pacing, at, id, day, used: false }
+        Self { pacing, at, id, day, claim: None, used: false }
     }
 
     /// The moment the call may be made; wait for it first.
@@ -32,11 +34,11 @@ impl Slot {
     }
 
     /// When the call may really be made, now that everything else is ready for it: now, unless it
-    /// was kept from its moment and others with it. Then they keep the pace among them. To be asked
-    /// once.
+    /// was kept from its moment and others with it. Then they keep the pace among them.
     #[must_use]
-    pub fn claim(&self, now: Instant) -> Instant {
-        self.pacing.lock().schedule.claim(now)
+    pub fn claim(&mut self, now: Instant) -> Instant {
+        let pacing = &self.pacing;
+        self.claim.get_or_insert_with(|| pacing.lock().schedule.claim(now)).at
     }
 
     /// Uses the place: the call is made now.
@@ -62,6 +64,9 @@ impl Drop for Slot {
             let mut table = self.pacing.lock();
             table.schedule.give_back(self.id);
             table.quota.give_back(self.day);
+            if let Some(claim) = self.claim {
+                table.schedule.unclaim(claim);
+            }
         }
     }
 }

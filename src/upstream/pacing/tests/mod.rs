@@ -297,10 +297,12 @@ proptest! {
 #[test]
 fn calls_held_up_together_keep_the_pace_among_them() {
     let mut rig = Rig::new(FIVE);
-    let slots: Vec<_> = (0..7).map(|_| rig.reserve().unwrap()).collect();
+    let mut slots: Vec<_> = (0..7).map(|_| rig.reserve().unwrap()).collect();
     rig.now = slots.last().unwrap().at() + ms(3_000);
-    let starts: Vec<_> =
-        slots.iter().map(|slot| slot.claim(rig.now).saturating_duration_since(rig.now)).collect();
+    let starts: Vec<_> = slots
+        .iter_mut()
+        .map(|slot| slot.claim(rig.now).saturating_duration_since(rig.now))
+        .collect();
     let noise = 5;
     let expected = [0, 0, 0, 200, 400, 600, 800].map(|at: u64| ms(at.saturating_sub(noise)));
     assert_eq!(starts, expected);
@@ -318,7 +320,7 @@ proptest! {
         let mut starts = Vec::new();
         for (pause, stall, is_held_up) in steps {
             rig.now += ms(pause);
-            let slot = rig.reserve().unwrap();
+            let mut slot = rig.reserve().unwrap();
             rig.now = rig.now.max(slot.at()) + if is_held_up { ms(stall) } else { ms(stall % 5) };
             let at = slot.claim(rig.now);
             slot.start(at, WALL).unwrap();
@@ -377,4 +379,60 @@ fn a_few_may_always_wait() {
         joined += 1;
     }
     assert!((1..=5).contains(&joined), "{joined}");
+}
+
+/// A call that was ready and then not made, for want of time or of a permit, keeps nobody waiting.
+/// Were it counted, those behind it would come too late in turn, and so on for ever.
+#[test]
+fn who_is_not_called_after_all_is_not_waited_for() {
+    let mut rig = Rig::new(FIVE);
+    for _ in 0..20 {
+        let mut slot = rig.reserve().unwrap();
+        assert_eq!(slot.claim(rig.now), rig.now);
+        assert_eq!(slot.claim(rig.now), rig.now, "it is claimed once");
+        drop(slot);
+    }
+    // A claim of long ago gives nothing to those of today.
+    let mut early = rig.reserve().unwrap();
+    assert_eq!(early.claim(rig.now), rig.now);
+    rig.now += ms(60_000);
+    let mut slots: Vec<_> = (0..5).map(|_| rig.reserve().unwrap()).collect();
+    rig.now += ms(10_000);
+    let _first = slots[0].claim(rig.now);
+    drop(early);
+    let waits = slots.iter_mut().map(|slot| slot.claim(rig.now).saturating_duration_since(rig.now));
+    assert_eq!(waits.collect::<Vec<_>>(), [0, 0, 0, 195, 395].map(ms));
+}
+
+proptest! {
+    /// Many are ready together, and some of them are not made after all: those that are made keep the
+    /// pace.
+    #[test]
+    fn calls_that_are_made_keep_the_pace_whoever_is_not(
+        steps in prop::collection::vec((0_u64..500, 0_u8..4), 1..200),
+    ) {
+        let mut rig = Rig::new(Settings { max_queue: 1_000, daily_budget: None, ..FIVE });
+        let (mut ready, mut starts) = (Vec::<(Instant, Slot)>::new(), Vec::new());
+        for (pause, event) in steps {
+            rig.now += ms(pause);
+            while let Some(due) = ready.iter().position(|(at, _)| *at <= rig.now) {
+                let (at, slot) = ready.remove(due);
+                slot.start(at, WALL).unwrap();
+                starts.push(at);
+            }
+            if event == 0 && !ready.is_empty() {
+                drop(ready.remove(0));
+            } else {
+                let mut slot = rig.reserve().unwrap();
+                ready.push((slot.claim(rig.now), slot));
+            }
+        }
+        starts.sort_unstable();
+        for (first, from) in starts.iter().enumerate() {
+            for (calls, to) in (1_u32..).zip(&starts[first..]) {
+                let least = ms(200) * calls.saturating_sub(3);
+                prop_assert!(*to - *from + ms(5) >= least, "{calls} in {:?}", *to - *from);
+            }
+        }
+    }
 }
