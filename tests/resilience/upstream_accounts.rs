@@ -9,6 +9,7 @@ use breakwater::upstream::actor::Reply;
 use breakwater::upstream::pacing::{self, Pacing};
 use breakwater::upstream::tables::UpstreamTables;
 use breakwater::upstream::{Misconfiguration, Priority};
+use futures_util::future::{join, join_all};
 use serde_json::json;
 
 use crate::upstream_rig::{PATIENCE, Rig, SEARCH, SECOND_KEY, breaker};
@@ -144,4 +145,52 @@ async fn what_nobody_waits_for_takes_what_either_can_spare() {
     assert_eq!(made, 2, "one of each burst is kept for clients");
     assert_eq!(rig.calls_by_account().await, [1, 1]);
     rig.stop().await;
+}
+
+/// A ban that comes while a call waits for its moment sends it to the other account.
+#[actix::test]
+async fn who_waits_when_a_ban_comes_goes_elsewhere() {
+    let rig = Rig::start_with_two(|tables| {
+        for account in tables.accounts.iter_mut() {
+            account.pacing = Pacing::new(pacing::Settings {
+                rate: Some(pacing::Rate { per_second: 4.0, burst: 1 }),
+                ..pacing::Settings::default()
+            });
+        }
+    });
+    // Both bursts are spent, and one call waits a quarter of a second for either.
+    let calls = join_all((0..4).map(|_| rig.call(SEARCH)));
+    let banned = async {
+        crate::contract::until("two wait", || waiting(&rig) == 2).await;
+        rig.account().pacing.ban(clock::monotonic(), Duration::from_secs(60));
+    };
+    let (answers, ()) = join(calls, banned).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(rig.calls_by_account().await, [1, 3]);
+    rig.stop().await;
+}
+
+/// A short ban is waited out also by who waited already.
+#[actix::test]
+async fn who_waits_when_a_short_ban_comes_waits_it_out() {
+    let rig = Rig::start_with(|tables| {
+        let account = crate::upstream_rig::account(tables);
+        account.pacing = Pacing::new(pacing::Settings {
+            rate: Some(pacing::Rate { per_second: 4.0, burst: 1 }),
+            ..pacing::Settings::default()
+        });
+    });
+    let calls = join_all((0..2).map(|_| rig.call(SEARCH)));
+    let banned = async {
+        crate::contract::until("one waits", || waiting(&rig) == 1).await;
+        rig.account().pacing.ban(clock::monotonic(), Duration::from_millis(500));
+    };
+    let (answers, ()) = join(calls, banned).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    rig.stop().await;
+}
+
+fn waiting(rig: &Rig) -> usize {
+    let status = rig.tables.status(clock::monotonic(), clock::now());
+    status.accounts.iter().map(|account| account.pacing.queue).sum()
 }

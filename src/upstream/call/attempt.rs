@@ -21,8 +21,10 @@ use crate::upstream::edge::Edge;
 use crate::upstream::standing::Trial;
 use crate::upstream::transport::TransportFault;
 use crate::upstream::verdict::{self, Attempt};
-use crate::upstream::{Outcome, Request, reading};
+use crate::upstream::{Outcome, Priority, Request, reading};
 
+/// So often an account is chosen anew for an attempt; more is no coincidence.
+const MOST_CHANGES: u32 = 8;
 /// Least time worth starting an attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
 
@@ -42,6 +44,9 @@ pub(super) struct Made<'a> {
 pub(super) enum NotMade {
     /// Something refused it.
     Refused(Failure),
+    /// What it waited for was taken away when it came: its account was banned meanwhile, or its
+    /// breaker opened. Another may make it, or the same one after the ban.
+    Changed(Failure),
     /// It would have been a retry, and there is no budget for it.
     NoBudget,
 }
@@ -66,6 +71,26 @@ pub(super) struct Started<'a> {
 impl<'a, E: Edge> Course<'a, E> {
     /// Makes one attempt, the first being number 1.
     pub(super) async fn attempt(
+        &self,
+        request: &Request,
+        number: u32,
+        prefer: Prefer,
+    ) -> Result<Made<'a>, NotMade> {
+        let mut changes = 0;
+        loop {
+            match self.made(request, number, prefer).await {
+                Err(NotMade::Changed(_))
+                    if changes < MOST_CHANGES && self.call.priority == Priority::Client =>
+                {
+                    changes += 1;
+                }
+                Err(NotMade::Changed(failure)) => return Err(NotMade::Refused(failure)),
+                other => return other,
+            }
+        }
+    }
+
+    async fn made(
         &self,
         request: &Request,
         number: u32,
@@ -116,13 +141,15 @@ impl<'a, E: Edge> Course<'a, E> {
         if within < LEAST_ATTEMPT {
             return Err(told::too_late("no time left for an attempt").into());
         }
-        let permit = verdict::admit(&account.breaker, self.call.priority, at)?;
+        let changed = |refused| NotMade::Changed(verdict::paced(refused));
+        let permit =
+            verdict::admit(&account.breaker, self.call.priority, at).map_err(NotMade::Changed)?;
         if number == 1 {
-            slot.start(at, wall).map_err(verdict::paced)?;
+            slot.start(at, wall).map_err(changed)?;
             self.tables.budget.record_call(at);
         } else {
             let grant = self.tables.budget.try_retry(at).ok_or(NotMade::NoBudget)?;
-            slot.start(at, wall).map_err(verdict::paced)?;
+            slot.start(at, wall).map_err(changed)?;
             grant.made();
             self.tables.metrics.retried();
         }

@@ -63,7 +63,7 @@ impl<'a, E: Edge> Course<'a, E> {
         loop {
             let made = match self.attempt(&self.call.request, number, prefer).await {
                 Ok(made) => made,
-                Err(NotMade::Refused(failure)) => return Err(failure),
+                Err(NotMade::Refused(failure) | NotMade::Changed(failure)) => return Err(failure),
                 // The others have retried enough for now.
                 Err(NotMade::NoBudget) => return Err(last.unwrap_or_else(told::no_retry)),
             };
@@ -139,7 +139,7 @@ impl<'a, E: Edge> Course<'a, E> {
                 let again = number.saturating_add(1);
                 match self.attempt(&question, again, Prefer::Only(index)).await {
                     Ok(told) => account.protocol.resolve(&question, outcome, &told.outcome),
-                    Err(NotMade::Refused(_) | NotMade::NoBudget) => outcome,
+                    Err(NotMade::Refused(_) | NotMade::Changed(_) | NotMade::NoBudget) => outcome,
                 }
             }
         };
