@@ -33,6 +33,7 @@ pub(super) fn refresh(shared: &Shared) {
             }
         }
     }
+    shared.metrics.http().loop_lag(shared.lags.worst(now));
     if let Some(left) = shared.upstream.pacing.snapshot(now, clock::now()).budget_remaining {
         shared.metrics.upstream().budget_remaining(left);
     }
