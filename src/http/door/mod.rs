@@ -41,6 +41,10 @@ impl Reason {
     }
 }
 
+/// With fewer than so many inside nobody is refused because of a wait: what is in line is little, it
+/// is the machine that is slow, and a worker must not run out of work by refusing.
+const AT_WORK: u32 = 64;
+
 /// Bounds of one worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -109,7 +113,7 @@ impl Door {
             return Err(Reason::InFlight);
         }
         let queue = self.queue.get();
-        if queue.stands() && queue.refuses(chance()) {
+        if queue.stands() && self.inside.get() >= AT_WORK && queue.refuses(chance()) {
             return Err(Reason::Lag);
         }
         Ok(self.pass(with_body))

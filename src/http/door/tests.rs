@@ -126,6 +126,18 @@ fn refusing_is_seen_by_all_until_a_second_after() {
     assert!(!door.lags.any_refuses());
 }
 
+#[test]
+fn few_are_never_refused_because_of_a_wait() {
+    let door = door(1_000);
+    for _ in 0..40 {
+        let _over = door.ticked(door.due() + MS(500));
+    }
+    let mut inside: Vec<_> = (0..64).map(|_| door.enter(false, || 1.0).unwrap()).collect();
+    assert_eq!(door.enter(false, || 1.0).err(), Some(Reason::Lag));
+    inside.pop();
+    assert!(door.enter(false, || 1.0).is_ok());
+}
+
 /// A worker, its connections and who asks on them. A hit goes three times through the line: it is
 /// read, the limiter's answer comes back, the cache's answer comes back and is packed.
 struct Worker {
@@ -217,6 +229,7 @@ impl Worker {
             Task::Cached { ready } => {
                 self.now += CACHED;
                 self.good.push(self.now - ready);
+                drop(Inside { door: &self.door, with_body: false });
                 self.idle += 1;
             }
             Task::Tick => {}
