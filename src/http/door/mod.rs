@@ -2,9 +2,9 @@
 //!
 //! Owns: how many requests are inside, the worker's [`Queue`], and what was refused lately. A request
 //! that is let in costs two comparisons: no lock, no allocation, no look at the clock. Refuses:
-//! requests beyond a bound of those inside, requests whose body is still to come beyond half of it
-//! (so that slow senders cannot take every place), and a share of all while a queue stands. Needs no
-//! neighbour; without its ticker it keeps its last judgement.
+//! requests beyond a bound of those inside, requests that bring a body beyond half of it (so that slow
+//! senders cannot take every place), and a share of all while a queue stands. Needs no neighbour;
+//! without its ticker it keeps its last judgement.
 
 mod lags;
 mod queue;
