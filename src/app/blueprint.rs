@@ -12,8 +12,11 @@ use super::stores::Stores;
 use super::{WORKER_INBOX, spec, upstream};
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
+use crate::clock;
+use crate::http::door::{Bounds, Door};
 use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
+use crate::http::ways::Ways;
 use crate::limits::{RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
 use crate::products::last_resort::LastResort;
@@ -95,8 +98,16 @@ impl Blueprint {
             limiter,
             monitor: self.monitor.clone(),
             searches: PreparedSearches::default(),
+            door: self.door(instance),
+            ways: Ways::new(self.shared.metrics.http()),
             seen: std::cell::RefCell::default(),
         }
+    }
+
+    fn door(&self, instance: usize) -> Door {
+        let server = &self.shared.settings.server;
+        let bounds = Bounds { in_flight: server.max_in_flight, lag: server.shed_lag };
+        Door::new(bounds, Arc::clone(&self.shared.lags), instance, clock::monotonic())
     }
 
     fn warmer(&self, tables: CacheTables, products: &ProductService) -> Warmer {

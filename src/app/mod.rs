@@ -45,6 +45,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::console;
 use crate::database::{Event, Store};
+use crate::http::door::Lags;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::{KeyRing, Policies, SecretDigest, Table, TableSettings};
@@ -131,6 +132,7 @@ impl Gateway {
             supervisor,
             breakers,
             draining: Arc::clone(&draining),
+            lags: Arc::new(Lags::new(settings.server.workers, clock::monotonic())),
             log: log.clone(),
             started: clock::now(),
             losses,

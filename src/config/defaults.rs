@@ -49,6 +49,8 @@ fn server() -> Server {
         // A container's processor share counts, not the machine's cores.
         workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(512),
         request_timeout: Duration::from_millis(8_000),
+        max_in_flight: 4_096,
+        shed_lag: Duration::from_millis(100),
         shutdown_timeout: Duration::from_secs(10),
     }
 }

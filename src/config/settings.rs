@@ -49,6 +49,10 @@ pub struct Server {
     pub workers: usize,
     /// Longest time a request may take in all (`REQUEST_TIMEOUT_MS`, 8000).
     pub request_timeout: Duration,
+    /// Requests that one worker serves at once (`MAX_REQUESTS_IN_FLIGHT`, 4096).
+    pub max_in_flight: u32,
+    /// Lasting wait before a worker above which it refuses (`SHED_LAG_MS`, 100); zero for none.
+    pub shed_lag: Duration,
     /// Longest time to finish what is in flight at shutdown (`SHUTDOWN_TIMEOUT_SECONDS`, 10).
     pub shutdown_timeout: Duration,
 }

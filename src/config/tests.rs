@@ -36,6 +36,7 @@ fn nothing_set_gives_the_contract_s_defaults() {
     for (variable, value) in [
         ("API_HOST", "127.0.0.1"),
         ("API_PORT", "8080"),
+        ("SHED_LAG_MS", "100"),
         ("ALIEXPRESS_APP_KEY", "none"),
         ("ALIEXPRESS_GATEWAY_URL", "https://api-sg.aliexpress.com/sync"),
         ("ALIEXPRESS_LANGUAGE", "EN"),
@@ -103,6 +104,8 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("API_PORT", "0", "0"),
     ("API_PORT", "65535", "65535"),
     ("HTTP_WORKERS", "512", "512"),
+    ("MAX_REQUESTS_IN_FLIGHT", "1", "1"),
+    ("SHED_LAG_MS", "0", "0"),
     ("ALIEXPRESS_TRACKING_ID", "\tshop-1\n", "shop-1"),
     ("ALIEXPRESS_GATEWAY_URL", "http://sim:9090/sync", "http://sim:9090/sync"),
     ("ALIEXPRESS_LANGUAGE", "fr", "FR"),
@@ -165,6 +168,8 @@ const BAD: &[(&str, &[&str])] = &[
     ("API_PORT", &["65536", "-1", "80a", "8080.0", "0x50"]),
     ("HTTP_WORKERS", &["0", "513", "many"]),
     ("REQUEST_TIMEOUT_MS", &["0", "99999999999999999999"]),
+    ("MAX_REQUESTS_IN_FLIGHT", &["0", "1000001", "many"]),
+    ("SHED_LAG_MS", &["-1", "10001"]),
     ("SHUTDOWN_TIMEOUT_SECONDS", &["0"]),
     ("ALIEXPRESS_TRACKING_ID", &["two words", "ümlaut", "a\u{0}b"]),
     (

@@ -5,6 +5,7 @@
 //! products, caching or limits; when those fail it says so with the failure's own code.
 
 pub mod context;
+pub mod door;
 pub mod envelope;
 pub mod error;
 pub mod extract;
@@ -18,6 +19,7 @@ pub mod routes;
 pub mod server;
 pub mod state;
 pub mod tag;
+pub mod ways;
 
 pub use envelope::Integration;
 pub use error::{ApiError, ErrorCode};

@@ -16,6 +16,7 @@ use actix_web::{App, HttpServer, web};
 use super::extract::payload_config;
 use super::middleware::compress::compress;
 use super::middleware::observe::observe;
+use super::middleware::shed;
 use super::routes;
 use super::state::{Shared, TELL_EVERY, Worker};
 use crate::supervision::spawn_watched;
@@ -44,6 +45,7 @@ pub fn bind(
     let http = HttpServer::new(move || {
         let worker = web::Data::new(build());
         tell_regularly(&worker);
+        shed::watch(&worker);
         let for_routes = worker.clone();
         App::new()
             .app_data(worker)

@@ -11,8 +11,10 @@ use std::time::Duration;
 use actix_web::web::Bytes;
 use slog::Logger;
 
+use super::door::{Door, Lags};
 use super::envelope::Integration;
 use super::prepared::PreparedSearches;
+use super::ways::Ways;
 use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
@@ -45,6 +47,8 @@ pub struct Shared {
     pub admin_key: Option<SecretDigest>,
     /// The process is about to stop: every answer is the last of its connection.
     pub draining: Arc<AtomicBool>,
+    /// How late the loops of the workers are.
+    pub lags: Arc<Lags>,
     /// Where lines are logged.
     pub log: Logger,
     /// When the process started.
@@ -71,6 +75,10 @@ pub struct Worker {
     pub monitor: Handle<MetricsActor>,
     /// Query strings read before.
     pub searches: PreparedSearches,
+    /// Lets requests in, or refuses them when there are too many.
+    pub door: Door,
+    /// Every address, for requests that are refused before they are routed.
+    pub ways: Ways,
     /// What was seen and not yet told.
     pub seen: RefCell<Batch>,
 }

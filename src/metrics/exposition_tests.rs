@@ -12,6 +12,8 @@ fn touched() -> Metrics {
     let ms = Duration::from_millis(1);
     metrics.http().route("/api/products/details/{product_id}").finished(Method::Get, 200, ms);
     drop(metrics.http().begin());
+    metrics.http().shed("lag");
+    metrics.http().loop_lag(ms * 12);
     touch_cache(&metrics);
     let upstream = metrics.upstream();
     upstream.called("aliexpress.affiliate.product.query", "ok", ms);
@@ -105,8 +107,10 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     circuit_breaker_state gauge name
     circuit_breaker_transitions_total counter name,to
     database_query_duration_seconds histogram operation
+    event_loop_lag_seconds gauge
     http_request_duration_seconds histogram method,route
     http_requests_in_flight gauge
+    http_requests_shed_total counter reason
     http_requests_total counter method,route,status
     last_resort_answers_total counter
     log_lines_dropped_total counter
@@ -137,6 +141,8 @@ fn every_name_of_the_contract_is_there() {
         "http_requests_total{method=\"GET\",route=\"/api/products/details/{product_id}\",status=\"200\"} 1",
         "http_request_duration_seconds_count{method=\"GET\",route=\"/api/products/details/{product_id}\"} 1",
         "http_requests_in_flight 0",
+        "http_requests_shed_total{reason=\"lag\"} 1",
+        "event_loop_lag_seconds 0.012",
         "cache_hits_total{cache_type=\"search\",cache_layer=\"memory\"} 1",
         "cache_misses_total{cache_type=\"search\",cache_layer=\"none\"} 1",
         "cache_operation_latency_seconds_count{cache_type=\"search\",operation=\"get\"} 1",

@@ -83,6 +83,15 @@ impl Registrar {
         self.single(name, help, None, Gauge::default())
     }
 
+    /// A gauge that need not be a whole number, exposed under its own name.
+    pub(super) fn fraction_gauge(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+    ) -> Gauge<f64, AtomicU64> {
+        self.single(name, help, None, Gauge::default())
+    }
+
     /// Gauges by label, exposed under their own name.
     pub(super) fn gauges<const N: usize>(
         &mut self,

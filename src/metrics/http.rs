@@ -1,9 +1,10 @@
 //! What HTTP requests count: how many, how long, how many right now.
 //!
-//! Owns: the three `http_*` metrics and the handles of every route. Refuses: raw paths; a route
+//! Owns: the `http_*` metrics, the lag of the workers' loops, and the handles of every route. Refuses: raw paths; a route
 //! is a template known at compile time, and beyond [`MAX_ROUTES`] of them they share `other`.
 //! A finished request costs a few relaxed atomics and no lock, whoever else is scraping.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct HttpMetrics {
 struct Inner {
     families: Families,
     in_flight: Gauge,
+    shed: Labelled<Counter, 1>,
+    loop_lag: Gauge<f64, AtomicU64>,
     routes: Slots<RouteMetrics, MAX_ROUTES>,
 }
 
@@ -55,7 +58,17 @@ impl HttpMetrics {
         };
         let in_flight =
             registrar.gauge("http_requests_in_flight", "Requests that wait for their answer");
-        Self { inner: Arc::new(Inner { families, in_flight, routes: Slots::new() }) }
+        let shed = registrar.counters(
+            "http_requests_shed",
+            "Requests refused at the door because there were too many, by what was too much",
+            ["reason"],
+        );
+        let loop_lag = registrar.fraction_gauge(
+            "event_loop_lag_seconds",
+            "How late the loop of the worst HTTP worker is",
+        );
+        let routes = Slots::new();
+        Self { inner: Arc::new(Inner { families, in_flight, shed, loop_lag, routes }) }
     }
 
     /// The handle of a route template, for example `/api/products/details/{product_id}`.
@@ -78,6 +91,16 @@ impl HttpMetrics {
     #[must_use]
     pub fn in_flight(&self) -> i64 {
         self.inner.in_flight.get()
+    }
+
+    /// Counts a request refused at the door; it is counted as finished, too.
+    pub fn shed(&self, reason: &'static str) {
+        self.inner.shed.at([reason]).inc();
+    }
+
+    /// Sets how late the loop of the worst worker is.
+    pub fn loop_lag(&self, lag: Duration) {
+        self.inner.loop_lag.set(lag.as_secs_f64());
     }
 
     /// Everything counted so far, by route template and method, in order of first use.

@@ -41,6 +41,7 @@ mod misconfigured;
 mod observability;
 mod process_commands;
 mod process_stop;
+mod shedding;
 mod smart_search;
 mod snapshot;
 mod stale;

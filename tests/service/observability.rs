@@ -9,10 +9,11 @@ use crate::stand::Stand;
 use crate::support::process::wait_until;
 
 /// Names of the contract; `rate_limit_abuse_detected_total` will join them with abuse detection.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 28] = [
     "http_requests_total{",
     "http_request_duration_seconds_bucket{",
     "http_requests_in_flight ",
+    "event_loop_lag_seconds ",
     "cache_hits_total{",
     "cache_misses_total{",
     "cache_operation_latency_seconds_bucket{",

@@ -15,6 +15,13 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("REQUEST_TIMEOUT_MS", "server", "request_timeout_ms",
         in settings.server.request_timeout, Millis(1, 600_000),
         "longest time a request may take in all"),
+    setting!("MAX_REQUESTS_IN_FLIGHT", "server", "max_requests_in_flight",
+        in settings.server.max_in_flight, Whole(1, 1_000_000),
+        "requests that one worker serves at once; more are refused, and of those with a body half \
+         as many"),
+    setting!("SHED_LAG_MS", "server", "shed_lag_ms", in settings.server.shed_lag, Millis(0, 10_000),
+        "wait before a worker above which, when it lasts, a share of the requests is refused; 0: \
+         any"),
     setting!("SHUTDOWN_TIMEOUT_SECONDS", "server", "shutdown_timeout_seconds",
         in settings.server.shutdown_timeout, Seconds(1, 3_600),
         "longest time to finish what is in flight when stopping"),

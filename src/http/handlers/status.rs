@@ -47,8 +47,9 @@ pub struct Status {
     /// What of the configuration the upstream does not accept; absent when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_problems: Vec<UpstreamProblem>,
-    /// Tiers behind memory that are not answering now, actors that are bypassed, and
-    /// `upstream_configuration` while `upstream_problems` has any.
+    /// Tiers behind memory that are not answering now, actors that are bypassed,
+    /// `upstream_configuration` while `upstream_problems` has any, and `overload` while requests are
+    /// refused because there are too many.
     pub degraded: Vec<&'static str>,
     /// Requests being served.
     pub requests_in_flight: i64,
@@ -198,6 +199,8 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
     let shared = &worker.shared;
     let (now, wall) = (clock::monotonic(), clock::now());
     let upstream = shared.upstream.status(now, wall);
+    let mut degraded = worker.degraded();
+    degraded.extend(shared.lags.any_refuses().then_some("overload"));
     let status = Status {
         service: "breakwater",
         version: env!("CARGO_PKG_VERSION"),
@@ -208,7 +211,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         upstream_budget_remaining: upstream.budget_remaining(),
         upstream_accounts: upstream.accounts.into_iter().map(Into::into).collect(),
         upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
-        degraded: worker.degraded(),
+        degraded,
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,
         last_resort_products: worker.products.last_resort().map(LastResort::products),

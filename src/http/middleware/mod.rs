@@ -1,7 +1,8 @@
 //! What every request passes on its way in and out.
 //!
 //! ```text
-//!  observe ▶ cors ▶ compress ▶ (routing) ▶ limit ▶ handler
+//!  observe ▶ shed ▶ cors ▶ compress ▶ (routing) ▶ limit ▶ handler
+//!     │        └ refuses what is too much; called by `observe`, so that letting in costs no layer
 //!     └ id, times, metrics, log, headers, error bodies, panics
 //! ```
 
@@ -9,3 +10,4 @@ pub mod admin;
 pub mod compress;
 pub mod limit;
 pub mod observe;
+pub mod shed;

@@ -17,6 +17,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use slog::{debug, info, warn};
 
+use super::shed;
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Answered};
@@ -56,20 +57,20 @@ pub(in crate::http) async fn observe(
     let worker = worker.into_inner();
     let timeout = worker.shared.settings.server.request_timeout;
     let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout);
+    let inside = match shed::enter(&worker, &request) {
+        Ok(inside) => inside,
+        Err(reason) => return Ok(shed::refuse(&worker, &context, request, reason)),
+    };
     request.extensions_mut().insert(Rc::clone(&context));
     let in_flight = worker.shared.metrics.http().begin();
     let mut response = next.call(request).await?.map_into_boxed_body();
-    drop(in_flight);
+    drop((in_flight, inside));
     let failure = failure_of(&response);
     if let Some(failure) = &failure {
         let body = envelope::error(&context, failure);
         response = replace(response, body);
     }
-    dress(&mut response, &context);
-    if worker.shared.draining.load(Ordering::Relaxed) {
-        // The client opens its next connection elsewhere, or to who comes after us.
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
+    finish(&worker, &context, &mut response);
     account(&worker, &context, &response, failure.as_ref());
     Ok(response)
 }
@@ -100,6 +101,19 @@ fn replace(response: ServiceResponse<BoxBody>, body: HttpResponse) -> ServiceRes
         }
     }
     ServiceResponse::new(request, new)
+}
+
+/// What every answer ends with, also that of who is refused at the door.
+pub(super) fn finish(
+    worker: &Worker,
+    context: &RequestContext,
+    response: &mut ServiceResponse<BoxBody>,
+) {
+    dress(response, context);
+    if worker.shared.draining.load(Ordering::Relaxed) {
+        // The client opens its next connection elsewhere, or to who comes after us.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
 }
 
 fn dress(response: &mut ServiceResponse<BoxBody>, context: &RequestContext) {

@@ -12,6 +12,7 @@ use super::{headers, plain};
 use crate::http::error::ErrorCode;
 use crate::http::extract::BODY_LIMIT;
 use crate::http::routes;
+use crate::http::ways::is_always_open;
 use crate::limits::Class;
 
 /// The schemes' names in the document.
@@ -22,12 +23,15 @@ pub(super) const ADMIN_KEY: &str = "x-admin-key";
 /// Adds it to every operation.
 pub(super) fn dress(document: &mut OpenApi) {
     for (template, item) in &mut document.paths.paths {
-        let class = routes::all()
-            .find(|address| address.template == template)
-            .map_or(Class::General, |address| address.class);
+        let address = routes::all().find(|address| address.template == template);
+        let class = address.map_or(Class::General, |address| address.class);
+        let always_open = address.is_some_and(is_always_open);
         for operation in operations(item) {
             plain::parameters(operation);
             refusals(operation, class);
+            if !always_open {
+                refused_at_the_door(operation);
+            }
             fields(operation, class);
         }
     }
@@ -62,6 +66,12 @@ fn refusals(operation: &mut Operation, class: Class) {
     for (status, refusal) in refusals {
         operation.responses.responses.entry(status).or_insert(refusal);
     }
+}
+
+/// Where a handler has 503s of its own, `overloaded` is among them.
+fn refused_at_the_door(operation: &mut Operation) {
+    let (status, refusal) = answer(&[ErrorCode::Overloaded], "There are too many requests.");
+    operation.responses.responses.entry(status).or_insert(refusal);
 }
 
 fn is_for_admin(operation: &Operation) -> bool {

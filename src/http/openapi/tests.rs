@@ -16,6 +16,7 @@ use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Integration};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::routes;
+use crate::http::ways::is_always_open;
 use crate::limits::Class;
 use crate::products::service::Served;
 
@@ -103,6 +104,8 @@ fn limits_keys_and_bodies_are_described_where_they_apply() {
         assert_eq!(responses["401"].is_object(), limited, "{place}");
         assert_eq!(responses["200"]["headers"]["RateLimit"].is_object(), limited, "{place}");
         assert!(responses["200"]["headers"]["X-Request-ID"].is_object(), "{place}");
+        let sheds = responses["503"].to_string().contains("overloaded");
+        assert!(sheds || is_always_open(address), "{place}");
         let for_admin = operation["security"].to_string().contains("x-admin-key");
         assert_eq!(responses["403"].is_object(), for_admin, "{place}");
         assert_eq!(for_admin, matches!(operation["tags"][0].as_str(), Some("Admin" | "Chaos")));
