@@ -10,6 +10,7 @@ use slog::{Logger, info, warn};
 
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
+use crate::upstream::accounts::Account;
 use crate::upstream::remembered::Remembered;
 use crate::upstream::tables::UpstreamTables;
 
@@ -61,8 +62,8 @@ impl Guards {
                 }
                 let saved = kept.and_then(|text| Remembered::from_json(&text, clock::now()));
                 if let Some(saved) = &saved {
-                    self.upstream.restore(saved, clock::monotonic(), clock::now());
-                    self.tell_breakers();
+                    let restored = self.upstream.restore(saved, clock::monotonic(), clock::now());
+                    self.tell_breakers(&restored);
                 }
                 *progress = Progress::Recalled { last: saved };
             }
@@ -75,8 +76,8 @@ impl Guards {
         }
     }
 
-    fn tell_breakers(&self) {
-        for account in self.upstream.accounts.iter() {
+    fn tell_breakers(&self, restored: &[&Account]) {
+        for account in restored {
             let breaker = account.breaker.snapshot(clock::monotonic());
             info!(self.log, "breaker restored"; "breaker" => &*breaker.name,
                 "state" => breaker.state.as_str(), "retry_after_ms" => breaker.retry_after_ms,
@@ -90,8 +91,9 @@ impl Guards {
         if let Progress::Recalled { last } = &mut *self.progress() {
             let wall = clock::now();
             let state = self.upstream.remember(clock::monotonic(), wall);
+            let state = state.with_former(last.as_ref(), wall);
             if last.as_ref().is_none_or(|last| state.changed_since(last)) {
-                self.database.keep(NAME, state.to_json(wall), wall);
+                self.database.keep(NAME, state.to_json(), wall);
                 *last = Some(state);
             }
         }

@@ -46,6 +46,15 @@ impl Core {
         }
     }
 
+    /// A call goes elsewhere.
+    pub(super) fn pass_by(&mut self, now: Instant) {
+        if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase
+            && ramp.wait(false, now).is_err()
+        {
+            ramp.held_back(now);
+        }
+    }
+
     /// Why a new set of probes may begin: the open time is over, or those under way are lost.
     fn admits_probes_from(&self, now: Instant) -> Option<Reason> {
         match self.phase {

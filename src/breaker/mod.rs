@@ -110,6 +110,20 @@ impl Breaker {
         self.lock().peek(false, now)
     }
 
+    /// The same for a call that nobody waits for.
+    ///
+    /// # Errors
+    /// As [`Self::admit_spare`].
+    pub fn peek_spare(&self, now: Instant) -> Result<(), Rejected> {
+        self.lock().peek(true, now)
+    }
+
+    /// A call that this one might have got goes elsewhere: if that is because its ramp has nothing
+    /// left, the ramp notes that more is asked for than it lets through. Counts nothing else.
+    pub fn pass_by(&self, now: Instant) {
+        self.lock().pass_by(now);
+    }
+
     /// From when on an answer is slow; `None` when none is.
     #[must_use]
     pub fn slow_after(&self) -> Option<Duration> {

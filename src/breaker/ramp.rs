@@ -130,10 +130,15 @@ impl Ramp {
         if waited.is_ok() {
             self.tokens -= 1.0;
         } else {
-            self.held_back_at = Some(now);
-            self.step.held_back = true;
+            self.held_back(now);
         }
         waited
+    }
+
+    /// More was asked for than there is.
+    pub(super) const fn held_back(&mut self, now: Instant) {
+        self.held_back_at = Some(now);
+        self.step.held_back = true;
     }
 
     /// Whether there is a token, and when there will be; takes none.

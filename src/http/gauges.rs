@@ -45,7 +45,8 @@ fn upstream(shared: &Shared, upstream: &UpstreamStatus) {
         }
     }
     let crowd = upstream.crowd;
-    metrics.crowd(crowd.limit, crowd.in_flight, crowd.waiting);
+    let paced: usize = upstream.accounts.iter().map(|account| account.pacing.queue).sum();
+    metrics.crowd(crowd.limit, crowd.in_flight, crowd.waiting.saturating_add(paced));
     if let Some(left) = upstream.budget_remaining() {
         metrics.budget_remaining(left);
     }

@@ -46,7 +46,7 @@ impl Crowd {
         Self {
             shed: registrar.counters(
                 "upstream_shed",
-                "Calls that were not made because too many others were",
+                "Calls of clients that were not made, by what stood in their way",
                 ["reason"],
             ),
             hedges: registrar.counters(
@@ -59,8 +59,10 @@ impl Crowd {
                 "Calls to the upstream that may be under way at once; follows its latency",
             ),
             in_flight: registrar.gauge("upstream_in_flight", "Calls to the upstream under way"),
-            waiting: registrar
-                .gauge("upstream_waiting", "Calls that wait to be under way to the upstream"),
+            waiting: registrar.gauge(
+                "upstream_waiting",
+                "Calls that wait for their moment, or for others to end",
+            ),
         }
     }
 }

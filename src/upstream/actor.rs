@@ -28,7 +28,7 @@ use crate::supervision::{AskError, Handle, run_watched};
 pub const NAME: &str = "api-client";
 /// Calls in hand at once, whatever they wait for; a bound on memory. How many are under way to the
 /// upstream, and how many wait, is bounded by the tables.
-const CALLS_AT_ONCE: usize = 1_024;
+const CALLS_AT_ONCE: usize = 4_096;
 /// Calls under way above which no call is begun that nobody waits for.
 const BACKGROUND_AT_ONCE: usize = CALLS_AT_ONCE / 2;
 /// When to come back if too many are under way.
@@ -86,6 +86,7 @@ impl Handler<Call> for ApiClientActor {
 
     fn handle(&mut self, message: Call, _: &mut Self::Context) -> Self::Result {
         let Some(place) = Place::take(&self.under_way, message.priority) else {
+            self.tables.metrics.shed("in_hand");
             let busy = Failure::new(FailureKind::Overloaded, "too many upstream calls under way");
             return Box::pin(std::future::ready(Err(busy.retry_after(Some(BUSY)))));
         };

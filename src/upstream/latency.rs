@@ -29,7 +29,13 @@ struct Ring {
     oldest: usize,
     /// Times since the percentile was worked out.
     new: usize,
-    p95: Option<Duration>,
+    figures: Option<Figures>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    median: Duration,
+    p95: Duration,
 }
 
 impl Latencies {
@@ -50,7 +56,13 @@ impl Latencies {
     /// What nineteen of twenty calls of `method` did not exceed lately; `None` until that is known.
     #[must_use]
     pub fn p95(&self, method: &'static str) -> Option<Duration> {
-        self.lock().get(method)?.p95
+        self.lock().get(method)?.figures.map(|figures| figures.p95)
+    }
+
+    /// What half of the calls of `method` did not exceed lately; `None` until that is known.
+    #[must_use]
+    pub fn median(&self, method: &'static str) -> Option<Duration> {
+        self.lock().get(method)?.figures.map(|figures| figures.median)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Ring>> {
@@ -68,19 +80,22 @@ impl Ring {
             self.oldest = (self.oldest + 1) % KEPT;
         }
         self.new += 1;
-        if self.times.len() >= ENOUGH && (self.p95.is_none() || self.new >= EVERY) {
-            self.p95 = percentile_95(&self.times);
+        if self.times.len() >= ENOUGH && (self.figures.is_none() || self.new >= EVERY) {
+            self.figures = figures(&self.times);
             self.new = 0;
         }
     }
 }
 
 /// By nearest rank: the least time that so many did not exceed.
-fn percentile_95(times: &[Duration]) -> Option<Duration> {
+fn figures(times: &[Duration]) -> Option<Figures> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let rank = (sorted.len() * 95).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied()
+    let percentile = |percent: usize| {
+        let rank = (sorted.len() * percent).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied()
+    };
+    percentile(50).zip(percentile(95)).map(|(median, p95)| Figures { median, p95 })
 }
 
 #[cfg(test)]
@@ -135,7 +150,7 @@ mod tests {
             let mut ring = Ring::default();
             times.iter().for_each(|n| ring.note(millis(*n)));
             let mut last: Vec<_> = times.iter().rev().take(KEPT).map(|n| millis(*n)).collect();
-            let p95 = percentile_95(&ring.times).unwrap();
+            let p95 = figures(&ring.times).unwrap().p95;
             let below = last.iter().filter(|time| **time <= p95).count();
             let under = last.iter().filter(|time| **time < p95).count();
             prop_assert!(below * 100 >= last.len() * 95 && under * 100 < last.len() * 95);

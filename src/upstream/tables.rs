@@ -51,6 +51,8 @@ pub struct UpstreamTables {
 pub struct AccountStatus {
     /// Its name.
     pub name: &'static str,
+    /// Whether the upstream accepts its configuration, as far as is known.
+    pub is_accepted: bool,
     /// The breaker.
     pub breaker: breaker::Snapshot,
     /// Pacing and the day's budget.
@@ -69,10 +71,13 @@ pub struct UpstreamStatus {
 }
 
 impl UpstreamStatus {
-    /// The state of the breaker that stands least in the way: what a call meets.
+    /// The state of the breaker that stands least in the way, of accounts that are of use: what a
+    /// call meets.
     #[must_use]
     pub fn breaker(&self) -> State {
-        let states = || self.accounts.iter().map(|account| account.breaker.state);
+        let all_refused = self.accounts.iter().all(|account| !account.is_accepted);
+        let used = || self.accounts.iter().filter(|account| all_refused || account.is_accepted);
+        let states = || used().map(|account| account.breaker.state);
         let from_best = [State::Closed, State::HalfOpen].into_iter();
         let mut met = from_best.filter(|state| states().any(|other| other == *state));
         met.next().unwrap_or(State::Open)
@@ -87,11 +92,21 @@ impl UpstreamStatus {
 }
 
 impl UpstreamTables {
+    /// When a call has to start to be answered by its deadline: half of the calls of its method take
+    /// longer than that leaves. A call that can start now may always.
+    #[must_use]
+    pub fn latest_start(&self, method: &'static str, now: Instant, deadline: Instant) -> Instant {
+        let usual = self.latencies.median(method).unwrap_or_default();
+        let usual = usual.max(self.retry.least_attempt).min(self.attempt_timeout);
+        deadline.checked_sub(usual).map_or(now, |latest| latest.max(now))
+    }
+
     /// The state as of now.
     #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> UpstreamStatus {
         let accounts = self.accounts.iter().map(|account| AccountStatus {
             name: account.name,
+            is_accepted: !account.problems().iter().any(|problem| problem.method.is_none()),
             breaker: account.breaker.snapshot(now),
             pacing: account.pacing.snapshot(now, wall),
         });

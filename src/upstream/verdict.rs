@@ -78,16 +78,28 @@ pub(super) fn admit(
     let admitted = match priority {
         Priority::Client => breaker.admit(now),
         Priority::Refresh => breaker.admit_spare(now),
-        Priority::Warming if breaker.is_ramping(now) => {
-            Err(Rejected { retry_after: WARMING_AGAIN, refusal: Refusal::Ramp })
-        }
+        Priority::Warming if breaker.is_ramping(now) => Err(NOT_WARMED),
         Priority::Warming => breaker.admit(now),
     };
     admitted.map_err(told)
 }
 
-/// When to come back with what nobody asked for.
-const WARMING_AGAIN: Duration = Duration::from_secs(5);
+/// Whether [`admit`] would give a permit now; takes nothing.
+///
+/// # Errors
+/// What refuses it.
+pub(super) fn peek(breaker: &Breaker, priority: Priority, now: Instant) -> Result<(), Rejected> {
+    match priority {
+        Priority::Client => breaker.peek(now),
+        Priority::Refresh => breaker.peek_spare(now),
+        Priority::Warming if breaker.is_ramping(now) => Err(NOT_WARMED),
+        Priority::Warming => breaker.peek(now),
+    }
+}
+
+/// A ramp's refusal to what nobody asked for: it may come back in a while.
+const NOT_WARMED: Rejected =
+    Rejected { retry_after: Duration::from_secs(5), refusal: Refusal::Ramp };
 
 /// A ramp's refusal is not news about the upstream: there is more to do than it gets as yet.
 pub(super) fn told(rejected: Rejected) -> Failure {

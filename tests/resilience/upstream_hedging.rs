@@ -74,20 +74,22 @@ async fn it_is_off_unless_it_is_switched_on() {
 
 #[actix::test]
 async fn a_failure_of_one_waits_for_the_other() {
-    let rig = Rig::start_with(hedging);
-    learn(&rig, SEARCH).await;
-    let before = rig.calls_of(SEARCH).await;
-    // The first is late and good, the second fails at once.
-    rig.faults(&json!([
-        {"fault": "delay", "ms": 400, "times": 1},
-        {"fault": "status", "status": 503, "times": 1},
-    ]))
-    .await;
-    let answer = rig.call(SEARCH).await;
-    assert!(matches!(answer, Ok(Reply::Found(_))), "{answer:?}");
-    assert_eq!(rig.calls_of(SEARCH).await, before + 2);
-    all_came_back(&rig);
-    rig.stop().await;
+    for fault in [
+        json!({"fault": "status", "status": 503, "times": 1}),
+        json!({"fault": "throttle", "seconds": 1, "times": 1}),
+        json!({"fault": "error", "code": "InvalidAppKey", "times": 1}),
+    ] {
+        let rig = Rig::start_with(hedging);
+        learn(&rig, SEARCH).await;
+        let before = rig.calls_of(SEARCH).await;
+        // The first is late and good, the second fails at once.
+        rig.faults(&json!([{"fault": "delay", "ms": 400, "times": 1}, fault])).await;
+        let answer = rig.call(SEARCH).await;
+        assert!(matches!(answer, Ok(Reply::Found(_))), "{fault}: {answer:?}");
+        assert_eq!(rig.calls_of(SEARCH).await, before + 2, "{fault}");
+        all_came_back(&rig);
+        rig.stop().await;
+    }
 }
 
 /// When everything is late, asking everything twice would be the last straw: hedges take what the

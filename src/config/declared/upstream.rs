@@ -41,7 +41,7 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("UPSTREAM_CONCURRENCY", "upstream", "concurrency", in settings.upstream.concurrency,
         Whole(1, 1_024),
         "calls under way at once, at most; an upstream that slows down gets less"),
-    setting!("UPSTREAM_QUEUE", "upstream", "queue", in settings.upstream.queue, Whole(0, 10_000),
+    setting!("UPSTREAM_QUEUE", "upstream", "queue", in settings.upstream.queue, Whole(0, 1_000),
         "calls that may wait to be one of them"),
     setting!("UPSTREAM_HEDGING", "upstream", "hedging", in settings.upstream.hedging, Switch,
         "ask a second time what takes longer than usual, within the budget of retries"),

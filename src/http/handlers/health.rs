@@ -211,9 +211,22 @@ fn of_account(account: &Account) -> (Health, String) {
         None => Health::Unhealthy,
         Some(_) => Health::Degraded,
     });
-    let status = of_problems.chain([of_breaker]).max().unwrap_or(of_breaker);
+    let pacing = account.pacing.snapshot(clock::monotonic(), clock::now());
+    let of_pace = if pacing.banned_until.is_some() || pacing.budget_remaining == Some(0) {
+        Health::Degraded
+    } else {
+        Health::Healthy
+    };
+    let status = of_problems.chain([of_breaker, of_pace]).max().unwrap_or(of_breaker);
     let (state, failures) = (breaker.state.as_str(), breaker.consecutive_failures);
     let mut words = format!("breaker {state}; {failures} failures in a row");
+    if let Some(until) = pacing.banned_until {
+        words.push_str("; told to wait until ");
+        words.push_str(&envelope::rfc3339(until));
+    }
+    if pacing.budget_remaining == Some(0) {
+        words.push_str("; the day's budget is spent");
+    }
     for problem in &problems {
         words.push_str("; ");
         words.push_str(&in_words(problem));

@@ -12,7 +12,7 @@ use crate::breaker::Breaker;
 use crate::clock::Timestamp;
 use crate::upstream::pacing::{Pacing, Slot};
 use crate::upstream::standing::{Standing, Trial};
-use crate::upstream::{Priority, Protocol};
+use crate::upstream::{Priority, Protocol, verdict};
 
 /// One account.
 pub struct Account {
@@ -55,15 +55,15 @@ impl Account {
             self.standing.peek(ask.method, now).map_err(Refusal::Standing)?;
         }
         // Nobody queues for an upstream that is left alone.
-        self.breaker.peek(now).map_err(Refusal::Breaker)?;
+        verdict::peek(&self.breaker, ask.priority, now).map_err(Refusal::Breaker)?;
         let at = match ask.priority {
-            Priority::Client => self.pacing.quote(now, wall, ask.deadline),
+            Priority::Client => self.pacing.quote(now, wall, ask.latest),
             spare @ (Priority::Refresh | Priority::Warming) => {
                 self.pacing.quote_spare(spare, now, wall).map(|()| now)
             }
         };
-        let probes = self.breaker.is_open();
-        at.map(|at| Offer { at, probes }).map_err(Refusal::Pacing)
+        let is_open = self.breaker.is_open();
+        at.map(|at| Offer { at, probes: is_open && at <= now }).map_err(Refusal::Pacing)
     }
 
     /// Takes what it has just offered.
@@ -80,7 +80,7 @@ impl Account {
             self.standing.ask(ask.method, now).map_err(Refusal::Standing)?
         };
         let slot = match ask.priority {
-            Priority::Client => self.pacing.reserve(now, wall, ask.deadline),
+            Priority::Client => self.pacing.reserve(now, wall, ask.latest),
             spare @ (Priority::Refresh | Priority::Warming) => {
                 self.pacing.reserve_spare(spare, now, wall)
             }

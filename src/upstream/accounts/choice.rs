@@ -1,9 +1,9 @@
 //! Which account makes a call: a plain function of what each of them quotes.
 //!
 //! Owns: the rule. Whoever can start at once comes before whoever has to wait; of several the next
-//! in turn, so that their budgets fall evenly; one whose breaker is to be probed comes before all,
-//! as nobody else would ever find out that it is well again. A retry goes to another account than
-//! the one that failed, if there is one. Refuses: only what all refuse; the refusal that is told is
+//! in turn, so that their budgets fall evenly; one whose breaker can be probed now comes before
+//! those, as nobody else would ever find out that it is well again. A retry goes to another account
+//! than the one that failed, if there is one that can start soon. Refuses: only what all refuse; the refusal that is told is
 //! the one that ends first, and a fault of the configuration only if there is nothing else to tell.
 
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::upstream::pacing::Refused;
 use crate::upstream::standing::faults::Fault;
 use crate::upstream::verdict;
+
+/// A retry waits so long for another account; longer, and the one that failed may be well again.
+const SOON: Duration = Duration::from_millis(250);
 
 /// Which account a call should go to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub type Quote = Result<Offer, Refusal>;
 pub struct Offer {
     /// When.
     pub at: Instant,
-    /// Whether it would be a probe of a breaker that is half-open.
+    /// Whether it would be a probe of a breaker that is half-open, at once.
     pub probes: bool,
 }
 
@@ -112,7 +115,8 @@ pub fn choose(quotes: &[Quote], turn: usize, prefer: Prefer, now: Instant) -> Ch
     let offers = in_turn().filter_map(|(index, quote)| quote.as_ref().ok().map(|o| (index, *o)));
     // The first of those that are equal wins, and they come in turn.
     let best = offers.min_by_key(|(index, offer)| {
-        (prefer == Prefer::Not(*index), !offer.probes, offer.at.max(now))
+        let is_late = offer.at.saturating_duration_since(now) > SOON;
+        (is_late, prefer == Prefer::Not(*index), !offer.probes, offer.at.max(now))
     });
     if let Some((index, _)) = best {
         return Choice::Takes(index);

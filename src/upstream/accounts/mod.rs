@@ -30,8 +30,8 @@ pub struct Ask {
     pub method: &'static str,
     /// For whom.
     pub priority: Priority,
-    /// When an answer is of no use any more.
-    pub deadline: Instant,
+    /// When it has to start, to be answered in time; a call that could start now may.
+    pub latest: Instant,
     /// Which account it should be.
     pub prefer: Prefer,
 }
@@ -102,6 +102,10 @@ impl Accounts {
             .take(index, ask, now, wall)
             .map_err(|refusal| TurnedAway { account: Some(account), refusal: Some(refusal) })?;
         self.turn.store(index.saturating_add(1), Ordering::Relaxed);
+        for (_, other) in self.all.iter().enumerate().filter(|(other, _)| *other != index) {
+            // Its ramp held a call back, which is how it knows that more is asked for.
+            other.breaker.pass_by(now);
+        }
         Ok(turn)
     }
 

@@ -1,18 +1,23 @@
 //! The rule about whose turn it is.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::choice::{Choice, Offer, Prefer, Quote, Refusal, choose};
-use crate::breaker::{self, Rejected};
+use super::{Account, Accounts, Ask};
+use crate::breaker::{self, Breaker, Rejected, Verdict};
 use crate::clock::{self, Timestamp};
 use crate::failure::FailureKind;
 use crate::upstream::outcome::Blame;
-use crate::upstream::pacing::{Reason, Refused};
+use crate::upstream::pacing::{self, Pacing, Rate, Reason, Refused};
 use crate::upstream::standing::Standing;
 use crate::upstream::standing::faults::Faults;
-use crate::upstream::{Misconfiguration, Outcome};
+use crate::upstream::{
+    Misconfiguration, Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest,
+};
 
 fn after(now: Instant, millis: u64) -> Instant {
     now + Duration::from_millis(millis)
@@ -65,7 +70,7 @@ fn who_starts_at_once_comes_before_who_has_to_wait() {
 #[test]
 fn a_probe_comes_first_and_a_retry_goes_elsewhere() {
     let now = clock::monotonic();
-    let probe = Ok(Offer { at: after(now, 5), probes: true });
+    let probe = Ok(Offer { at: now, probes: true });
     let quotes = [offer(now), probe, offer(now)];
     for turn in 0..6 {
         assert_eq!(choose(&quotes, turn, Prefer::Any, now), Choice::Takes(1));
@@ -74,6 +79,17 @@ fn a_probe_comes_first_and_a_retry_goes_elsewhere() {
         assert_eq!(choose(&quotes, turn, Prefer::Only(2), now), Choice::Takes(2));
     }
     assert_eq!(choose(&[offer(now), open_for(1)], 0, Prefer::Only(1), now), Choice::Refused(1));
+}
+
+#[test]
+fn a_retry_waits_a_little_for_another_and_no_longer() {
+    let now = clock::monotonic();
+    for turn in 0..3 {
+        let soon = [offer(now), offer(after(now, 200))];
+        assert_eq!(choose(&soon, turn, Prefer::Not(0), now), Choice::Takes(1));
+        let late = [offer(now), offer(after(now, 2_000))];
+        assert_eq!(choose(&late, turn, Prefer::Not(0), now), Choice::Takes(0));
+    }
 }
 
 #[test]
@@ -98,6 +114,112 @@ fn a_granted_question_needs_no_second_right() {
     assert!(standing.peek("query", now).is_ok());
 }
 
+/// An upstream that is never asked.
+struct Mute;
+
+impl Protocol for Mute {
+    fn sign(&self, _: &Request, _: Timestamp) -> SignedRequest {
+        SignedRequest { url: String::new(), body: String::new() }
+    }
+
+    fn interpret(&self, _: &Request, _: &RawAnswer) -> Outcome<Value> {
+        Outcome::Empty
+    }
+}
+
+/// An account whose breaker opens after five failures in a row and ramps when it closes.
+fn account(name: &'static str, pacing: pacing::Settings) -> Account {
+    let settings = breaker::Settings {
+        ramp: Some(Duration::from_secs(10)),
+        ..breaker::Settings::new(5, Duration::from_secs(30))
+    };
+    Account {
+        name,
+        protocol: Arc::new(Mute),
+        breaker: Breaker::new(name, settings, Arc::new(|_| {})),
+        pacing: Pacing::new(pacing),
+        standing: Standing::default(),
+    }
+}
+
+fn ask(priority: Priority, now: Instant) -> Ask {
+    Ask { method: "query", priority, latest: after(now, 8_000), prefer: Prefer::Any }
+}
+
+/// Opens the first account's breaker; the answer is when it may be probed.
+fn half_open(all: &Accounts) -> Instant {
+    let now = clock::monotonic();
+    let first = all.iter().next().unwrap();
+    for _ in 0..5 {
+        first.breaker.admit(now).unwrap().record(Verdict::Ill, now);
+    }
+    // Open times are jittered upwards by at most a half.
+    after(now, 46_000)
+}
+
+/// One that is to be probed and cannot be asked now draws nobody away from one that is free.
+#[test]
+fn a_probe_that_has_to_wait_comes_last() {
+    let rate = Some(Rate { per_second: 5.0, burst: 10 });
+    let paced = || pacing::Settings { rate, ..pacing::Settings::default() };
+    let all = Accounts::new(vec![account("a", paced()), account("b", paced())]).unwrap();
+    let now = half_open(&all);
+    let first = all.iter().next().unwrap();
+    // The first probe is throttled, which says nothing of its health.
+    first.breaker.admit(now).unwrap().record(Verdict::Silent, now);
+    first.pacing.ban(now, Duration::from_secs(3));
+    for _ in 0..10 {
+        let turn = all.choose(&ask(Priority::Client, now), now, Timestamp::default()).unwrap();
+        assert_eq!((turn.account.name, turn.slot.at()), ("b", now));
+        turn.slot.start(now, Timestamp::default()).unwrap();
+    }
+}
+
+/// A ramp grows by what passes it by, too: it does not stand still beside an account that is well,
+/// to end in one step.
+#[test]
+fn a_ramp_grows_beside_an_account_that_is_well() {
+    let free = pacing::Settings::default;
+    let all = Accounts::new(vec![account("a", free()), account("b", free())]).unwrap();
+    let mut now = half_open(&all);
+    let first = all.iter().next().unwrap();
+    for _ in 0..3 {
+        first.breaker.admit(now).unwrap().record(Verdict::Well, now);
+    }
+    let mut of_first = Vec::new();
+    for _ in 0..10 {
+        let before = first.breaker.snapshot(now).issued;
+        for _ in 0..100 {
+            now = after(now, 10);
+            let turn = all.choose(&ask(Priority::Client, now), now, Timestamp::default()).unwrap();
+            turn.account.breaker.admit(now).unwrap().record(Verdict::Well, now);
+            turn.slot.start(now, Timestamp::default()).unwrap();
+        }
+        of_first.push(first.breaker.snapshot(now).issued - before);
+    }
+    assert!(of_first[0] <= 10 && of_first[9] >= 25, "{of_first:?}");
+    let steps = of_first.windows(2).all(|pair| pair[1] <= pair[0] * 3 + 3);
+    assert!(steps, "{of_first:?}");
+}
+
+/// What nobody waits for is given to an account that takes it.
+#[test]
+fn background_calls_go_past_a_ramp() {
+    let free = pacing::Settings::default;
+    let all = Accounts::new(vec![account("a", free()), account("b", free())]).unwrap();
+    let now = half_open(&all);
+    let first = all.iter().next().unwrap();
+    for _ in 0..3 {
+        first.breaker.admit(now).unwrap().record(Verdict::Well, now);
+    }
+    for priority in [Priority::Refresh, Priority::Warming] {
+        for _ in 0..4 {
+            let turn = all.choose(&ask(priority, now), now, Timestamp::default()).unwrap();
+            assert_eq!(turn.account.name, "b", "{priority:?}");
+        }
+    }
+}
+
 proptest! {
     /// Whatever they quote: who takes it has offered it, nobody could start earlier, and it is
     /// refused only by all. While all can, nobody is used twice as long as another waits.
@@ -107,15 +229,17 @@ proptest! {
         turns in prop::collection::vec(any::<usize>(), 1..20),
     ) {
         let now = clock::monotonic();
+        let probes = |wait: u64, probes: bool| wait == 0 && probes;
         let quotes: Vec<Quote> = offers.iter().map(|offer| match offer {
-            Some((wait, probes)) => Ok(Offer { at: after(now, *wait), probes: *probes }),
+            Some((wait, may)) => Ok(Offer { at: after(now, *wait), probes: probes(*wait, *may) }),
             None => open_for(10),
         }).collect();
         for turn in turns {
             match choose(&quotes, turn, Prefer::Any, now) {
                 Choice::Takes(index) => {
                     let taken = quotes[index].clone().unwrap();
-                    let best = offers.iter().flatten().map(|(wait, probes)| (!probes, *wait)).min();
+                    let all = offers.iter().flatten();
+                    let best = all.map(|(wait, may)| (!probes(*wait, *may), *wait)).min();
                     let (unprobed, wait) = best.unwrap();
                     prop_assert_eq!((!taken.probes, taken.at), (unprobed, after(now, wait)));
                 }

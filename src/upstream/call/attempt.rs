@@ -14,10 +14,11 @@ use crate::breaker::{Permit, Verdict};
 use crate::clock;
 use crate::failure::Failure;
 use crate::upstream::accounts::choice::Prefer;
-use crate::upstream::accounts::{Account, Turn};
+use crate::upstream::accounts::{Account, Ask, Turn};
 use crate::upstream::actor::Call;
 use crate::upstream::crowd::{Entry, Place};
 use crate::upstream::edge::Edge;
+use crate::upstream::pacing::Slot;
 use crate::upstream::standing::Trial;
 use crate::upstream::transport::TransportFault;
 use crate::upstream::verdict::{self, Attempt};
@@ -61,12 +62,17 @@ impl From<Failure> for NotMade {
 pub(super) struct Started<'a> {
     pub(super) index: usize,
     pub(super) account: &'a Account,
-    trial: Trial<'a>,
-    permit: Permit,
-    place: Place,
+    pub(super) trial: Trial<'a>,
+    pub(super) permit: Permit,
+    pub(super) place: Place,
     pub(super) at: Instant,
     pub(super) within: Duration,
+    /// Its number among the attempts of the call.
+    pub(super) number: u32,
 }
+
+/// What an attempt waited for: a turn that has come, and a place.
+type Ready<'a> = (Turn<'a>, Place);
 
 impl<'a, E: Edge> Course<'a, E> {
     /// Makes one attempt, the first being number 1.
@@ -76,55 +82,87 @@ impl<'a, E: Edge> Course<'a, E> {
         number: u32,
         prefer: Prefer,
     ) -> Result<Made<'a>, NotMade> {
+        let (mut turn, mut place) = self.ready(request, number, prefer, None).await?;
         let mut changes = 0;
-        loop {
-            match self.made(request, number, prefer).await {
-                Err(NotMade::Changed(_))
-                    if changes < MOST_CHANGES && self.call.priority == Priority::Client =>
-                {
-                    changes += 1;
+        let started = loop {
+            let failure = match self.start(turn, place, number) {
+                Ok(started) => break started,
+                Err((NotMade::Changed(failure), held)) => {
+                    place = held;
+                    failure
                 }
-                Err(NotMade::Changed(failure)) => return Err(NotMade::Refused(failure)),
-                other => return other,
+                Err((other, _)) => return Err(other),
+            };
+            changes += 1;
+            if changes > MOST_CHANGES || self.call.priority != Priority::Client {
+                return Err(NotMade::Refused(failure));
             }
-        }
-    }
-
-    async fn made(
-        &self,
-        request: &Request,
-        number: u32,
-        prefer: Prefer,
-    ) -> Result<Made<'a>, NotMade> {
-        let mut turn = self.turn(request, prefer)?;
-        wait_until(turn.slot.at()).await;
-        let place = self.place().await?;
-        wait_until(turn.slot.claim(clock::monotonic())).await;
-        let started = self.start(turn, place, number)?;
+            (turn, place) = self.ready(request, number, prefer, Some(place)).await?;
+        };
         if self.tables.hedging && number == 1 {
             return self.race(started, request).await;
         }
         let outcome = self.exchange(started.account, request, started.within).await;
-        self.end(started, request, number, outcome)
+        self.end(started, request, outcome)
+    }
+
+    /// Waits for an account's turn and a place. Who holds a place already keeps it if it need not
+    /// wait for its turn.
+    async fn ready(
+        &self,
+        request: &Request,
+        number: u32,
+        prefer: Prefer,
+        held: Option<Place>,
+    ) -> Result<Ready<'a>, NotMade> {
+        let now = clock::monotonic();
+        self.check_time(now)?;
+        let ask = self.ask(request, prefer, now);
+        let mut turn = self.turn(&ask, number, now)?;
+        let place = match held {
+            Some(place) if turn.slot.at() <= now => place,
+            held => {
+                drop(held);
+                wait_until(turn.slot.at()).await;
+                self.place(request, number).await?
+            }
+        };
+        let at = turn.slot.claim(clock::monotonic());
+        // Nobody holds a place for a moment that comes too late.
+        self.check_time(at)?;
+        wait_until(at).await;
+        Ok((turn, place))
+    }
+
+    fn turn(&self, ask: &Ask, number: u32, now: Instant) -> Result<Turn<'a>, NotMade> {
+        self.tables.accounts.choose(ask, now, self.edge.wall()).map_err(|turned| {
+            NotMade::Refused(self.tables.turned_away(turned, ask.priority, number, now))
+        })
     }
 
     /// A place among the calls under way, as soon as there is one.
-    async fn place(&self) -> Result<Place, NotMade> {
+    async fn place(&self, request: &Request, number: u32) -> Result<Place, NotMade> {
         let Call { priority, deadline, .. } = *self.call;
-        let place = match self.tables.crowd.enter(priority, clock::monotonic(), deadline) {
+        let now = clock::monotonic();
+        let latest = self.tables.latest_start(request.method, now, deadline);
+        match self.tables.crowd.enter(priority, now, latest) {
             Ok(Entry::In(place)) => Ok(place),
-            Ok(Entry::Wait(ticket)) => ticket.wait().await,
-            Err(full) => Err(full),
-        };
-        place.map_err(|full| self.tables.crowded(full, priority).into())
+            Ok(Entry::Wait(ticket)) => ticket.wait().await.map_err(|full| {
+                drop(self.tables.crowded(full, priority, number));
+                told::too_late("no place until it was too late for an answer").into()
+            }),
+            Err(full) => Err(self.tables.crowded(full, priority, number).into()),
+        }
     }
 
-    fn turn(&self, request: &Request, prefer: Prefer) -> Result<Turn<'a>, NotMade> {
-        let (now, wall) = (clock::monotonic(), self.edge.wall());
-        let turn = self.tables.accounts.choose(&self.ask(request, prefer), now, wall);
-        turn.map_err(|turned| {
-            NotMade::Refused(self.tables.turned_away(turned, self.call.priority, now))
-        })
+    /// Whether an attempt that starts at `at` has any time.
+    fn check_time(&self, at: Instant) -> Result<Duration, NotMade> {
+        let left = self.call.deadline.saturating_duration_since(at);
+        let within = self.tables.attempt_timeout.min(left);
+        if within < LEAST_ATTEMPT {
+            return Err(told::too_late("no time left for an attempt").into());
+        }
+        Ok(within)
     }
 
     /// The moment has come: takes what it needs, or nothing.
@@ -133,27 +171,38 @@ impl<'a, E: Edge> Course<'a, E> {
         turn: Turn<'a>,
         place: Place,
         number: u32,
-    ) -> Result<Started<'a>, NotMade> {
+    ) -> Result<Started<'a>, (NotMade, Place)> {
+        let at = clock::monotonic();
         let Turn { index, account, trial, slot } = turn;
-        let (at, wall) = (clock::monotonic(), self.edge.wall());
-        let left = self.call.deadline.saturating_duration_since(at);
-        let within = self.tables.attempt_timeout.min(left);
-        if within < LEAST_ATTEMPT {
-            return Err(told::too_late("no time left for an attempt").into());
+        match self.take(account, slot, number, at) {
+            Ok((permit, within)) => {
+                Ok(Started { index, account, trial, permit, place, at, within, number })
+            }
+            Err(refused) => Err((refused, place)),
         }
+    }
+
+    fn take(
+        &self,
+        account: &Account,
+        slot: Slot,
+        number: u32,
+        at: Instant,
+    ) -> Result<(Permit, Duration), NotMade> {
+        let within = self.check_time(at)?;
         let changed = |refused| NotMade::Changed(verdict::paced(refused));
         let permit =
             verdict::admit(&account.breaker, self.call.priority, at).map_err(NotMade::Changed)?;
         if number == 1 {
-            slot.start(at, wall).map_err(changed)?;
+            slot.start(at, self.edge.wall()).map_err(changed)?;
             self.tables.budget.record_call(at);
         } else {
             let grant = self.tables.budget.try_retry(at).ok_or(NotMade::NoBudget)?;
-            slot.start(at, wall).map_err(changed)?;
+            slot.start(at, self.edge.wall()).map_err(changed)?;
             grant.made();
             self.tables.metrics.retried();
         }
-        Ok(Started { index, account, trial, permit, place, at, within })
+        Ok((permit, within))
     }
 
     pub(super) async fn exchange(
@@ -162,13 +211,12 @@ impl<'a, E: Edge> Course<'a, E> {
         request: &Request,
         within: Duration,
     ) -> Outcome<Value> {
-        let sent_at = self.edge.wall();
-        let signed = account.protocol.sign(request, sent_at);
-        match self.edge.post(signed, within).await {
+        let (protocol, sent_at) = (&account.protocol, self.edge.wall());
+        match self.edge.post(protocol.sign(request, sent_at), within).await {
             Ok(mut answer) => {
                 answer.sent_at = sent_at;
                 answer.received_at = self.edge.wall();
-                reading::interpret(&account.protocol, request, answer).await
+                reading::interpret(protocol, request, answer).await
             }
             Err(fault @ TransportFault::TooLarge(_)) => {
                 Outcome::BadResponse { reason: fault.to_string() }
@@ -182,10 +230,9 @@ impl<'a, E: Edge> Course<'a, E> {
         &self,
         started: Started<'a>,
         request: &Request,
-        number: u32,
         outcome: Outcome<Value>,
     ) -> Result<Made<'a>, NotMade> {
-        let Started { index, account, trial, permit, place, at, within } = started;
+        let Started { index, account, trial, permit, place, at, within, number } = started;
         let ended = clock::monotonic();
         let took = ended.saturating_duration_since(at);
         let (longest, slow_after) = (self.tables.attempt_timeout, account.breaker.slow_after());

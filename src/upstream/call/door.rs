@@ -14,6 +14,9 @@ use crate::upstream::accounts::choice::Prefer;
 use crate::upstream::actor::Call;
 use crate::upstream::tables::UpstreamTables;
 
+/// The number of the attempt that is about to be made.
+const FIRST: u32 = 1;
+
 impl UpstreamTables {
     /// Whether a call may come in.
     ///
@@ -26,10 +29,12 @@ impl UpstreamTables {
         wall: Timestamp,
     ) -> Result<(), Failure> {
         let Call { priority, deadline, .. } = *call;
-        let ask = Ask { method: call.request.method, priority, deadline, prefer: Prefer::Any };
+        let method = call.request.method;
+        let latest = self.latest_start(method, now, deadline);
+        let ask = Ask { method, priority, latest, prefer: Prefer::Any };
         self.accounts
             .peek(&ask, now, wall)
-            .map_err(|turned| self.turned_away(turned, priority, now))?;
-        self.crowd.peek(priority, now, deadline).map_err(|full| self.crowded(full, priority))
+            .map_err(|turned| self.turned_away(turned, priority, FIRST, now))?;
+        self.crowd.peek(priority, now, latest).map_err(|full| self.crowded(full, priority, FIRST))
     }
 }

@@ -18,7 +18,7 @@ mod race;
 mod told;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use slog::{Logger, info, o};
@@ -29,7 +29,7 @@ use super::accounts::choice::Prefer;
 use super::actor::{Call, Reply};
 use super::edge::Edge;
 use super::outcome::Blame;
-use super::retry::{self, Retry};
+use super::retry::{self, Policy, Retry};
 use super::tables::UpstreamTables;
 use super::{Outcome, Priority, Request};
 use crate::clock;
@@ -63,7 +63,10 @@ impl<'a, E: Edge> Course<'a, E> {
         loop {
             let made = match self.attempt(&self.call.request, number, prefer).await {
                 Ok(made) => made,
-                Err(NotMade::Refused(failure) | NotMade::Changed(failure)) => return Err(failure),
+                // What became of the attempt before says more than why there is no other.
+                Err(NotMade::Refused(failure) | NotMade::Changed(failure)) => {
+                    return Err(told::rather(last, failure));
+                }
                 // The others have retried enough for now.
                 Err(NotMade::NoBudget) => return Err(last.unwrap_or_else(told::no_retry)),
             };
@@ -96,35 +99,25 @@ impl<'a, E: Edge> Course<'a, E> {
         if self.tables.budget.snapshot(now).remaining == 0 {
             return None;
         }
-        let retry = |outcome: &Outcome<Value>| {
-            let (policy, chance) = (&self.tables.retry, self.edge.chance());
-            retry::decide(policy, number, outcome, chance, now, self.call.deadline)
+        let (own, deadline) = (&self.tables.retry, self.call.deadline);
+        // What this account is refused for, another is not: it is asked at once.
+        let at_once = Policy { base_delay: Duration::ZERO, max_delay: Duration::ZERO, ..*own };
+        let other = Outcome::Transient { reason: String::new() };
+        let (policy, outcome) = if is_of_account(outcome) && self.is_elsewhere(index, now) {
+            (&at_once, &other)
+        } else {
+            (own, outcome)
         };
-        let elsewhere = || {
-            let ask = self.ask(&self.call.request, Prefer::Any);
-            self.tables.accounts.is_elsewhere(index, &ask, now, self.edge.wall())
-        };
-        let decision = match outcome {
-            // What this account is refused for, another is not.
-            Outcome::Throttled { reason, .. } if elsewhere() => {
-                retry(&Outcome::Throttled { wait: None, reason: reason.clone() })
-            }
-            Outcome::Permanent { blame: Blame::Configuration(_) | Blame::Capability, reason }
-                if elsewhere() =>
-            {
-                retry(&Outcome::Transient { reason: reason.clone() })
-            }
-            Outcome::Ok(_)
-            | Outcome::Empty
-            | Outcome::Throttled { .. }
-            | Outcome::Transient { .. }
-            | Outcome::Permanent { .. }
-            | Outcome::BadResponse { .. } => retry(outcome),
-        };
-        match decision {
+        match retry::decide(policy, number, outcome, self.edge.chance(), now, deadline) {
             Retry::After(wait) => Some(wait),
             Retry::Stop(_) => None,
         }
+    }
+
+    /// Whether another account than this could make the call.
+    fn is_elsewhere(&self, index: usize, now: Instant) -> bool {
+        let ask = self.ask(&self.call.request, Prefer::Any, now);
+        self.tables.accounts.is_elsewhere(index, &ask, now, self.edge.wall())
     }
 
     /// An outcome that may mean something else is checked by a question, if there is a retry for
@@ -139,7 +132,11 @@ impl<'a, E: Edge> Course<'a, E> {
                 let again = number.saturating_add(1);
                 match self.attempt(&question, again, Prefer::Only(index)).await {
                     Ok(told) => account.protocol.resolve(&question, outcome, &told.outcome),
-                    Err(NotMade::Refused(_) | NotMade::Changed(_) | NotMade::NoBudget) => outcome,
+                    // Nothing in it, and nobody knows why: that is not kept as an answer.
+                    Err(NotMade::Refused(_) | NotMade::Changed(_) | NotMade::NoBudget) => {
+                        let reason = "an empty list that could not be checked".to_owned();
+                        Outcome::Transient { reason }
+                    }
                 }
             }
         };
@@ -147,9 +144,22 @@ impl<'a, E: Edge> Course<'a, E> {
         (index, outcome)
     }
 
-    const fn ask(&self, request: &Request, prefer: Prefer) -> Ask {
+    fn ask(&self, request: &Request, prefer: Prefer, now: Instant) -> Ask {
         let Call { priority, deadline, .. } = *self.call;
-        Ask { method: request.method, priority, deadline, prefer }
+        let latest = self.tables.latest_start(request.method, now, deadline);
+        Ask { method: request.method, priority, latest, prefer }
+    }
+}
+
+/// Whether an outcome is about the account that asked, and another might fare better.
+const fn is_of_account(outcome: &Outcome<Value>) -> bool {
+    match outcome {
+        Outcome::Throttled { .. } => true,
+        Outcome::Permanent { blame, .. } => !matches!(blame, Blame::Caller),
+        Outcome::Ok(_)
+        | Outcome::Empty
+        | Outcome::Transient { .. }
+        | Outcome::BadResponse { .. } => false,
     }
 }
 

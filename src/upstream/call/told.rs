@@ -32,6 +32,13 @@ pub(super) fn failure(outcome: &Outcome<Value>) -> Option<Failure> {
     })
 }
 
+/// What is told when an attempt that was made failed so, and a further one was refused so.
+pub(super) fn rather(made: Option<Failure>, refused: Failure) -> Failure {
+    let Some(made) = made else { return refused };
+    let wait = made.retry_after.max(refused.retry_after);
+    made.retry_after(wait)
+}
+
 pub(super) fn no_retry() -> Failure {
     unavailable("no retry left".to_owned())
 }
@@ -58,8 +65,8 @@ fn rejected(blame: Blame, reason: &str) -> Failure {
 
 impl UpstreamTables {
     /// Counts a call for which there is no place, and says what it is told.
-    pub(super) fn crowded(&self, full: Full, priority: Priority) -> Failure {
-        self.shed(full.reason.as_str(), priority);
+    pub(super) fn crowded(&self, full: Full, priority: Priority, number: u32) -> Failure {
+        self.shed(full.reason.as_str(), priority, number);
         verdict::crowded(full)
     }
 
@@ -68,6 +75,7 @@ impl UpstreamTables {
         &self,
         turned: TurnedAway<'_>,
         priority: Priority,
+        number: u32,
         now: Instant,
     ) -> Failure {
         match (turned.refusal, turned.account) {
@@ -80,7 +88,7 @@ impl UpstreamTables {
                     .map_or_else(|| verdict::told(rejected), verdict::told)
             }
             (Some(Refusal::Pacing(refused)), _) => {
-                self.shed(refused.reason.as_str(), priority);
+                self.shed(refused.reason.as_str(), priority, number);
                 verdict::paced(refused)
             }
             (Some(refusal), _) => refusal.into_failure(now),
@@ -88,8 +96,10 @@ impl UpstreamTables {
         }
     }
 
-    fn shed(&self, reason: &'static str, priority: Priority) {
+    /// A call whose first attempt was made is not one that was not.
+    fn shed(&self, reason: &'static str, priority: Priority, number: u32) {
         match priority {
+            Priority::Client if number > 1 => {}
             Priority::Client => self.metrics.shed(reason),
             background @ (Priority::Refresh | Priority::Warming) => {
                 self.metrics.background_refused(background.label(), reason);

@@ -13,6 +13,8 @@ use crate::upstream::patience::Patience;
 
 /// When to come back if it is not known how long calls take.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+/// Calls that may stand in a queue that never empties, however slow the upstream.
+const FEW: u32 = 4;
 /// Weight of a new call in the mean time that a place is held.
 const WEIGHT: f64 = 0.1;
 
@@ -92,9 +94,6 @@ impl<W> Table<W> {
         now: Instant,
         deadline: Instant,
     ) -> Result<Decision, Full> {
-        if deadline <= now {
-            return Err(self.full(Reason::Deadline));
-        }
         if priority != Priority::Client {
             let spare = self.has_to_spare().then_some(Decision::Take);
             return spare.ok_or_else(|| self.full(Reason::KeptForClients));
@@ -105,13 +104,13 @@ impl<W> Table<W> {
         if self.queue.len() >= self.settings.queue {
             return Err(self.full(Reason::Queue));
         }
-        let wait = self.expected_wait();
-        if wait > deadline.saturating_duration_since(now) {
+        let (wait, left) = (self.expected_wait(), deadline.saturating_duration_since(now));
+        if left.is_zero() || wait > left {
             return Err(self.full(Reason::Deadline));
         }
         let mut patience = self.patience;
         let longest = patience.longest_wait(self.queue.is_empty(), now, self.settings.patience);
-        if longest.is_some_and(|longest| wait > longest) {
+        if longest.is_some_and(|longest| wait > longest.max(self.turn().saturating_mul(FEW))) {
             return Err(self.full(Reason::Standing));
         }
         Ok(Decision::Wait)
@@ -196,12 +195,18 @@ impl<W> Table<W> {
     /// How long somebody who comes now would wait: until what is beyond the limit has ended, and then
     /// for a turn.
     fn expected_wait(&self) -> Duration {
-        let (limit, in_flight) = (self.limit.places(), f64::from(self.in_flight()));
+        let (limit, in_flight) = (self.limit.places().max(1.0), f64::from(self.in_flight()));
         let beyond = (in_flight - limit).max(0.0) / in_flight.max(1.0);
         let before = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
         let turns = (f64::from(before) + 1.0) / limit;
         let wait = self.hold.unwrap_or_default() * (beyond + turns);
         Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX)
+    }
+
+    /// The time between two places that become free.
+    fn turn(&self) -> Duration {
+        let turn = self.hold.unwrap_or_default() / self.limit.places().max(1.0);
+        Duration::try_from_secs_f64(turn).unwrap_or(Duration::MAX)
     }
 
     fn in_flight(&self) -> u32 {

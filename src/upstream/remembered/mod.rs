@@ -1,6 +1,6 @@
 //! What must survive a restart: every account's breaker, its day's budget, its ban.
 //!
-//! Owns: the stored form, a small JSON object with a version and the time it was written; by
+//! Owns: the stored form, a small JSON object with a version, and for each account when it was so; by
 //! account, so that what one key has used up is not held against another after a change of the
 //! configuration. Refuses, as if nothing had been stored: later versions, what cannot be read, and
 //! what was written more than a day away from now (bans and budgets are daily, and open times
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::accounts::Account;
 use super::pacing;
 use super::tables::UpstreamTables;
 use crate::breaker::{self, WindowSums};
@@ -24,7 +25,11 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Two readings of the clocks differ by less; moments closer than this are the same.
 const CLOCK_NOISE: Duration = Duration::from_millis(250);
 
-/// The state of all accounts for a later process.
+/// Accounts that are configured no more, of which something is kept for the day; the newest stay.
+const FORMER: usize = 16;
+
+/// The state of all accounts for a later process, of those that are configured and of those that
+/// were lately: one that is put back has still spent what it has spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     accounts: Vec<Kept>,
@@ -36,6 +41,8 @@ pub struct Remembered {
 pub struct Kept {
     /// Whose it is; empty when it was kept by a version that knew of one account only.
     pub id: String,
+    /// When it was so.
+    pub saved_at: Timestamp,
     /// The breaker.
     pub breaker: breaker::Remembered,
     /// The day's calls and the ban.
@@ -47,7 +54,6 @@ pub struct Kept {
 #[serde(deny_unknown_fields)]
 struct Stored {
     v: u8,
-    saved_at: Timestamp,
     accounts: Vec<Kept>,
 }
 
@@ -65,27 +71,43 @@ impl From<StoredOne> for Stored {
     fn from(one: StoredOne) -> Self {
         let StoredOne { v, saved_at, breaker, pacing } = one;
         let v = if v == VERSION_OF_ONE { VERSION } else { 0 };
-        Self { v, saved_at, accounts: vec![Kept { id: String::new(), breaker, pacing }] }
+        Self { v, accounts: vec![Kept { id: String::new(), saved_at, breaker, pacing }] }
     }
 }
 
 impl Remembered {
     /// As it is stored.
     #[must_use]
-    pub fn to_json(&self, wall: Timestamp) -> String {
-        let stored = Stored { v: VERSION, saved_at: wall, accounts: self.accounts.clone() };
+    pub fn to_json(&self) -> String {
+        let stored = Stored { v: VERSION, accounts: self.accounts.clone() };
         // A struct of numbers and names always serialises.
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// As it was stored; `None` when it is not that, or too old.
+    /// As it was stored, but for what is too old; `None` when it is not that.
     #[must_use]
     pub fn from_json(text: &str, wall: Timestamp) -> Option<Self> {
         let stored: Stored = serde_json::from_str(text)
             .or_else(|_| serde_json::from_str::<StoredOne>(text).map(Into::into))
             .ok()?;
-        let is_ours = stored.v == VERSION && apart(stored.saved_at, wall) <= LONGEST;
-        is_ours.then_some(Self { accounts: stored.accounts })
+        let mut accounts = stored.accounts;
+        accounts.retain(|kept| apart(kept.saved_at, wall) <= LONGEST);
+        (stored.v == VERSION && !accounts.is_empty()).then_some(Self { accounts })
+    }
+
+    /// The same with what `before` has of accounts that this knows nothing of.
+    #[must_use]
+    pub fn with_former(mut self, before: Option<&Self>, wall: Timestamp) -> Self {
+        let known = |id: &str| self.accounts.iter().any(|kept| kept.id == id);
+        let is_former = |kept: &&Kept| {
+            !kept.id.is_empty() && !known(&kept.id) && apart(kept.saved_at, wall) <= LONGEST
+        };
+        let before = before.into_iter().flat_map(|before| &before.accounts);
+        let mut former: Vec<Kept> = before.filter(is_former).cloned().collect();
+        former.sort_by_key(|kept| std::cmp::Reverse(kept.saved_at));
+        former.truncate(FORMER);
+        self.accounts.append(&mut former);
+        self
     }
 
     /// Whether it is worth storing again after `last` was.
@@ -145,21 +167,25 @@ impl UpstreamTables {
     pub fn remember(&self, now: Instant, wall: Timestamp) -> Remembered {
         let accounts = self.accounts.iter().map(|account| Kept {
             id: account.id().to_owned(),
+            saved_at: wall,
             breaker: account.breaker.remember(now, wall),
             pacing: account.pacing.snapshot(now, wall),
         });
         Remembered { accounts: accounts.collect() }
     }
 
-    /// Goes on where an earlier process stopped; once. Calls made meanwhile stay counted. What was
-    /// kept of an account that is configured no more is left out.
-    pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
+    /// Goes on where an earlier process stopped; once. Calls made meanwhile stay counted. The answer
+    /// is the accounts of which something was kept.
+    pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) -> Vec<&Account> {
+        let mut restored = Vec::new();
         for (index, account) in self.accounts.iter().enumerate() {
             if let Some(kept) = saved.of(account.id(), index == 0) {
                 account.breaker.restore(&kept.breaker, now, wall);
                 account.pacing.restore(&kept.pacing, now, wall);
+                restored.push(account);
             }
         }
+        restored
     }
 }
 

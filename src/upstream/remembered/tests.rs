@@ -47,7 +47,7 @@ const ID: &str = "1a2b3c4d";
 
 fn remember(breaker: &Breaker, pacing: &Pacing, now: Instant, wall: Timestamp) -> Remembered {
     let (breaker, pacing) = (breaker.remember(now, wall), pacing.snapshot(now, wall));
-    Remembered { accounts: vec![Kept { id: ID.to_owned(), breaker, pacing }] }
+    Remembered { accounts: vec![Kept { id: ID.to_owned(), saved_at: wall, breaker, pacing }] }
 }
 
 /// The one account of it.
@@ -64,7 +64,7 @@ fn saved() -> Remembered {
 #[test]
 fn breaker_budget_and_ban_are_as_before() {
     let saved = saved();
-    let text = saved.to_json(WALL);
+    let text = saved.to_json();
     // The next process starts five seconds later, by a clock of its own.
     let wall = WALL.plus(Duration::from_secs(5));
     let now = clock::monotonic() + Duration::from_secs(1_000_000);
@@ -73,7 +73,8 @@ fn breaker_budget_and_ban_are_as_before() {
     let (breaker, pacing) = (breaker(), pacing());
     breaker.restore(&only(&read).breaker, now, wall);
     pacing.restore(&only(&read).pacing, now, wall);
-    assert_eq!(remember(&breaker, &pacing, now, wall), saved);
+    let kept = Kept { saved_at: WALL, ..only(&remember(&breaker, &pacing, now, wall)).clone() };
+    assert_eq!(kept, *only(&saved));
     assert!(breaker.admit(now).is_err());
     let refused = pacing.reserve(now, wall, now).unwrap_err();
     assert_eq!(refused.retry_after, Duration::from_secs(85));
@@ -84,13 +85,13 @@ fn breaker_budget_and_ban_are_as_before() {
 const STORED_ONE: &str = r#"{"v":1,"saved_at":1700000000000,"breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}"#;
 
 /// Stored by this version: if this cannot be read any more, that is for a reason.
-const STORED: &str = r#"{"v":2,"saved_at":1700000000000,"accounts":[{"id":"1a2b3c4d","breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}]}"#;
+const STORED: &str = r#"{"v":2,"accounts":[{"id":"1a2b3c4d","saved_at":1700000000000,"breaker":{"state":"open","until":1700000030000,"consecutive_failures":3,"openings":1},"pacing":{"budget_remaining":97,"spent_today":3,"day":19675,"queue":0,"banned_until":1700000090000}}]}"#;
 
 #[test]
 fn the_stored_form_is_known() {
     let read = Remembered::from_json(STORED, WALL).unwrap();
     assert_eq!((only(&read).breaker.state, only(&read).pacing.spent_today), (State::Open, 3));
-    assert_eq!(read.to_json(WALL), STORED);
+    assert_eq!(read.to_json(), STORED);
 }
 
 #[test]
@@ -119,7 +120,7 @@ fn what_is_not_that_or_too_old_is_nothing() {
     assert!(changed("/accounts/0/pacing/day", json!(1)).is_some());
     for (pointer, value) in [
         ("/v", json!(3)),
-        ("/saved_at", json!("now")),
+        ("/accounts/0/saved_at", json!("now")),
         ("/accounts", json!({})),
         ("/accounts/0/id", json!(7)),
         ("/accounts/0/breaker/state", json!("ajar")),
@@ -136,6 +137,26 @@ fn what_is_not_that_or_too_old_is_nothing() {
     let day = LONGEST + Duration::from_millis(1);
     assert!(read_at(WALL.plus(LONGEST)) && read_at(WALL.minus(LONGEST)));
     assert!(!read_at(WALL.plus(day)) && !read_at(WALL.minus(day)));
+}
+
+/// What one has spent is spent, also when it was taken out for a while.
+#[test]
+fn an_account_that_is_put_back_is_remembered_for_a_day() {
+    let before = saved();
+    let other = Kept { id: "another".to_owned(), ..only(&before).clone() };
+    let of_other = |wall| Remembered { accounts: vec![Kept { saved_at: wall, ..other.clone() }] };
+    let kept = of_other(WALL).with_former(Some(&before), WALL);
+    assert_eq!(kept.of(ID, false), Some(only(&before)));
+    assert!(!of_other(WALL).with_former(Some(&kept), WALL).changed_since(&kept));
+    let text = kept.to_json();
+    assert_eq!(Remembered::from_json(&text, WALL), Some(kept.clone()));
+    let day = WALL.plus(LONGEST + Duration::from_millis(1));
+    assert_eq!(of_other(day).with_former(Some(&kept), day).of(ID, false), None);
+    let many = (0_u8..50).fold(kept, |kept, number| {
+        let one = Kept { id: number.to_string(), ..other.clone() };
+        Remembered { accounts: vec![one] }.with_former(Some(&kept), WALL)
+    });
+    assert_eq!(many.accounts.len(), 1 + FORMER);
 }
 
 #[test]

@@ -104,6 +104,12 @@ impl Standing {
 }
 
 impl Trial<'_> {
+    /// Whether a fault stands and this is the one try that finds out whether it still does.
+    #[must_use]
+    pub const fn is_leased(&self) -> bool {
+        self.lease.is_some()
+    }
+
     /// Notes what became of the question.
     fn note(mut self, outcome: &Outcome<Value>, now: Instant, wall: Timestamp) -> Change {
         let is_well = matches!(outcome, Outcome::Ok(_) | Outcome::Empty);
@@ -157,10 +163,11 @@ impl UpstreamTables {
         self.ended(account, &change.ended);
     }
 
-    /// Forgets what stands against an account, so that the next question is asked: an admin says
-    /// that it was put right.
+    /// Forgets what stands against an account, and a ban, so that the next question is asked: an
+    /// admin says that it was put right.
     pub fn forgive(&self, account: &Account) {
         let ended = account.standing.change(Faults::clear);
+        account.pacing.lift_ban();
         self.ended(account, &ended);
     }
 

@@ -267,3 +267,42 @@ fn it_holds_on_many_threads() {
     assert!(most_at_once.into_inner() <= 4);
     assert_eq!((crowd.snapshot().in_flight, crowd.snapshot().waiting), (0, 0));
 }
+
+/// However slow the upstream: the queue is as long as a few calls take, all the time, and does not
+/// fill up to the deadline whenever it has been empty.
+#[test]
+fn a_slow_upstream_has_a_short_queue() {
+    let crowd = Crowd::new(Settings { most: 2, ..Settings::default() });
+    let (hold, start) = (Duration::from_secs(1), clock::monotonic());
+    let (mut held, mut waiting) = (Vec::new(), Vec::new());
+    let (mut served, mut longest) = (0, Duration::ZERO);
+    for step in 0..6_000_u32 {
+        let now = start + Duration::from_millis(10) * step;
+        let mut over = held.extract_if(.., |(_, since)| now - *since >= hold).collect::<Vec<_>>();
+        over.drain(..).for_each(|(place, _): (Place, Instant)| place.ended(Ended::Well(hold), now));
+        for (mut ticket, since) in std::mem::take(&mut waiting) {
+            match Ticket::arrived(&mut ticket) {
+                Some(place) => {
+                    if now > start + Duration::from_secs(15) {
+                        longest = longest.max(now - since);
+                    }
+                    held.push((place, now));
+                    served += 1;
+                }
+                None => waiting.push((ticket, since)),
+            }
+        }
+        if step % 5 == 0 {
+            match crowd.enter(Priority::Client, now, now + Duration::from_secs(8)) {
+                Ok(Entry::In(place)) => {
+                    held.push((place, now));
+                    served += 1;
+                }
+                Ok(Entry::Wait(ticket)) => waiting.push((ticket, now)),
+                Err(_) => {}
+            }
+        }
+    }
+    assert!((112..=122).contains(&served), "{served} of 120 places in a minute");
+    assert!(longest <= Duration::from_millis(3_100), "{longest:?}");
+}
