@@ -51,7 +51,15 @@ impl Core {
         if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase
             && ramp.wait(false, now).is_err()
         {
-            ramp.held_back(now);
+            ramp.refused(now);
+        }
+    }
+
+    /// A call is refused that only asked whether it would be.
+    pub(super) fn turned_away(&mut self, now: Instant) {
+        self.counts.rejected = self.counts.rejected.saturating_add(1);
+        if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase {
+            ramp.refused(now);
         }
     }
 

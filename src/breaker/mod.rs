@@ -118,6 +118,12 @@ impl Breaker {
         self.lock().peek(true, now)
     }
 
+    /// A call that [`Self::peek`] refused is not made: counts it as [`Self::admit`] would, and takes
+    /// nothing.
+    pub fn turned_away(&self, now: Instant) {
+        self.lock().turned_away(now);
+    }
+
     /// A call that this one might have got goes elsewhere: if that is because its ramp has nothing
     /// left, the ramp notes that more is asked for than it lets through. Counts nothing else.
     pub fn pass_by(&self, now: Instant) {

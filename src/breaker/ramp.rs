@@ -135,8 +135,15 @@ impl Ramp {
         waited
     }
 
+    /// A call was refused that did not ask in earnest.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.refill(now);
+        self.grow(now);
+        self.held_back(now);
+    }
+
     /// More was asked for than there is.
-    pub(super) const fn held_back(&mut self, now: Instant) {
+    const fn held_back(&mut self, now: Instant) {
         self.held_back_at = Some(now);
         self.step.held_back = true;
     }

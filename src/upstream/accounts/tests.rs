@@ -202,6 +202,35 @@ fn a_ramp_grows_beside_an_account_that_is_well() {
     assert!(steps, "{of_first:?}");
 }
 
+/// A ramp that nobody but refreshes asks is over after a while, too: being refused takes nothing
+/// from them.
+#[test]
+fn refreshes_alone_end_a_ramp() {
+    let all = Accounts::new(vec![account("a", pacing::Settings::default())]).unwrap();
+    let mut now = half_open(&all);
+    let only = all.iter().next().unwrap();
+    for _ in 0..3 {
+        only.breaker.admit(now).unwrap().record(Verdict::Well, now);
+    }
+    let mut made = Vec::new();
+    for _ in 0..30 {
+        let before = only.breaker.snapshot(now).issued;
+        for _ in 0..40 {
+            now = after(now, 25);
+            match all.choose(&ask(Priority::Refresh, now), now, Timestamp::default()) {
+                Ok(turn) => {
+                    only.breaker.admit_spare(now).unwrap().record(Verdict::Well, now);
+                    turn.slot.start(now, Timestamp::default()).unwrap();
+                }
+                Err(turned) => turned.account.unwrap().breaker.turned_away(now),
+            }
+        }
+        made.push(only.breaker.snapshot(now).issued - before);
+    }
+    assert!(made[0] >= 1 && made[29] == 40, "{made:?}");
+    assert!(!only.breaker.is_ramping(now));
+}
+
 /// What nobody waits for is given to an account that takes it.
 #[test]
 fn background_calls_go_past_a_ramp() {

@@ -80,12 +80,8 @@ impl UpstreamTables {
     ) -> Failure {
         match (turned.refusal, turned.account) {
             (Some(Refusal::Breaker(rejected)), Some(account)) => {
-                // It is asked in earnest, so that a refusal is counted as one.
-                account
-                    .breaker
-                    .admit(now)
-                    .err()
-                    .map_or_else(|| verdict::told(rejected), verdict::told)
+                account.breaker.turned_away(now);
+                verdict::told(rejected)
             }
             (Some(Refusal::Pacing(refused)), _) => {
                 self.shed(refused.reason.as_str(), priority, number);
