@@ -35,12 +35,13 @@
 //! |---|---|---|
 //! | [`app`] | putting everything together; start and stop | all |
 //! | [`cli`] | the command line | config |
-//! | [`http`] | the surface: routes, envelope, errors, layers | products, cache, limits, metrics, supervision, upstream, breaker |
+//! | [`http`] | the surface: routes, envelope, errors, layers | products, access, cache, limits, metrics, supervision, upstream, breaker |
 //! | [`products`] | what to ask for and what to make of it | cache, catalogue, upstream |
 //! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | breaker, database, supervision, metrics |
 //! | [`upstream`] | outcomes, accounts, pacing, crowd, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
 //! | [`breaker`] | when to stop calling what does not answer | — |
-//! | [`limits`] | who may ask, how often; RateLimiterActor | — |
+//! | [`access`] | who may come in: keys, lists, what admins did | database, limits |
+//! | [`limits`] | how often who may ask; RateLimiterActor | — |
 //! | [`metrics`] | what is counted; MetricsActor | — |
 //! | [`supervision`] | the life of every actor and task | — |
 //! | [`database`] | connections, schema, migrations | — |
@@ -60,6 +61,7 @@
 //! transient, permanent or bad response. Messages are imperative (`Fly`), replies nouns
 //! (`Admission`).
 
+pub mod access;
 pub mod app;
 pub mod breaker;
 pub mod cache;

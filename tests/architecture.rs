@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "access",
             "breaker",
             "cache",
             "config",
@@ -30,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("products", &["cache", "catalogue", "config", "metrics", "upstream"]),
     ("cache", &["breaker", "database", "metrics", "supervision"]),
     ("upstream", &["breaker", "config", "metrics", "supervision"]),
+    ("access", &["config", "database", "limits"]),
     ("limits", &["config", "supervision"]),
     ("metrics", &["supervision"]),
     ("supervision", &[]),
@@ -44,7 +46,7 @@ const EVERYONE: &[&str] = &["clock", "failure"];
 
 /// Packages that only some files may name.
 const PACKAGES: &[(&str, &[&str])] = &[
-    ("diesel", &["src/database/", "src/cache/tiers/database/"]),
+    ("diesel", &["src/database/", "src/cache/tiers/database/", "src/access/store/"]),
     ("deadpool_redis", &["src/cache/tiers/redis/"]),
     ("failsafe", &["src/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),

@@ -16,6 +16,7 @@
 //!                                                            breaker ▶ pacing ▶ attempt ▶ retry
 //! ```
 
+mod access;
 mod blueprint;
 mod guards;
 mod last_resort;
@@ -39,6 +40,7 @@ use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::access::{Guesses, SecretDigest};
 use crate::cache::CacheTables;
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
@@ -48,10 +50,11 @@ use crate::database::{Event, Store};
 use crate::http::door::Lags;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
-use crate::limits::{KeyRing, Policies, SecretDigest, Table, TableSettings};
+use crate::limits::{Policies, Table, TableSettings};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
 use crate::supervision::{RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
+use access::InStep;
 use blueprint::Blueprint;
 use guards::Guards;
 use observer::Deaths;
@@ -83,6 +86,7 @@ pub struct Gateway {
     stores: Stores,
     cache: CacheTables,
     guards: Guards,
+    gate: InStep,
     simulator: Option<simulator::Inside>,
     log: Logger,
 }
@@ -104,6 +108,7 @@ impl Gateway {
         let guards = Guards::new(Arc::clone(&tables), stores.database.clone(), &log);
         upkeep::restore(&cache, &guards).await;
         upkeep::start(&cache, &stores, &guards, &settings, &supervisor);
+        let gate = InStep::begin(&settings, &stores, &metrics, &log, &supervisor).await;
         stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
@@ -118,12 +123,10 @@ impl Gateway {
         let draining = Arc::default();
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings)),
-            keys: KeyRing::from_settings(&settings.access),
-            admin_key: settings
-                .access
-                .admin_key
-                .as_ref()
-                .map(|key| SecretDigest::of(key.expose().as_bytes())),
+            access: gate.access.clone(),
+            store: stores.store().clone(),
+            guesses: Guesses::new(settings.limits.ipv6_prefix),
+            admin_key: admin_key(&settings),
             openapi: openapi::complete().into(),
             openapi_gpt: openapi::for_gpt().into(),
             upstream: Arc::clone(&tables),
@@ -143,7 +146,7 @@ impl Gateway {
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, draining, stores, cache, guards, simulator, log })
+        Ok(Self { address, handle, draining, stores, cache, guards, gate, simulator, log })
     }
 
     /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
@@ -159,6 +162,7 @@ impl Gateway {
         self.cache.hand_over_uses();
         self.guards.recall().await;
         self.guards.keep_changes();
+        self.gate.flush().await;
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {
             simulator.stop().await;
@@ -169,6 +173,10 @@ impl Gateway {
 
 /// Where lost log lines are counted.
 pub use crate::telemetry::Losses;
+
+fn admin_key(settings: &Settings) -> Option<SecretDigest> {
+    settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
+}
 
 fn accounts(settings: &Settings) -> Table {
     let sizes = TableSettings { entries: ACCOUNTS, overflow_clients: OVERFLOW_CLIENTS };
@@ -192,7 +200,8 @@ impl Commands for Breakwater {
             let gateway = Gateway::start(settings, log.clone(), losses).await?;
             console::say(&format!("listening on http://{}", gateway.address))?;
             info!(log, "listening"; "address" => %gateway.address);
-            signals.wait_for_stop(|| reload(file.as_deref(), &level, &log)).await;
+            let reread = || gateway.gate.note(reload(file.as_deref(), &level, &log));
+            signals.wait_for_stop(reread).await;
             gateway.stop().await;
             Ok(())
         });
@@ -256,13 +265,22 @@ impl Signals {
     }
 }
 
-/// Reads the configuration again and takes over what can change while running: the log level.
-fn reload(file: Option<&std::path::Path>, level: &telemetry::LevelHandle, log: &Logger) {
+/// Reads the configuration again and takes over what can change while running: the log level. What
+/// came of it.
+fn reload(
+    file: Option<&std::path::Path>,
+    level: &telemetry::LevelHandle,
+    log: &Logger,
+) -> &'static str {
     match crate::config::load(file, &crate::config::Environment::of_process()) {
         Ok(settings) => {
             level.set(settings.log.level);
             info!(log, "configuration read again"; "log_level" => settings.log.level.as_str());
+            "done"
         }
-        Err(mistakes) => warn!(log, "configuration not taken over"; "mistakes" => %mistakes),
+        Err(mistakes) => {
+            warn!(log, "configuration not taken over"; "mistakes" => %mistakes);
+            "mistakes"
+        }
     }
 }

@@ -55,6 +55,11 @@ impl Stores {
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
+    /// The database itself.
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The breakers of the stores that are there.
     pub(super) fn breakers(&self) -> Vec<Breaker> {
         let redis = self.redis.as_ref().map(|(_, standing)| standing.breaker().clone());

@@ -47,3 +47,73 @@ diesel::table! {
         at -> BigInt,
     }
 }
+
+diesel::table! {
+    /// Clients' keys.
+    api_keys (id) {
+        /// Twelve hexadecimal digits.
+        id -> Text,
+        /// What its owner calls it.
+        label -> Text,
+        /// SHA-256 of the key, in hexadecimal digits.
+        digest -> Text,
+        /// Its own limit.
+        per_minute -> Nullable<BigInt>,
+        /// Where it may be used from, with commas between; empty: anywhere.
+        networks -> Text,
+        /// Milliseconds since the Unix epoch.
+        created_at -> BigInt,
+        /// Milliseconds since the Unix epoch.
+        expires_at -> Nullable<BigInt>,
+        /// Whether it was revoked.
+        gone -> Integer,
+        /// When that was known, in an order that all instances agree on.
+        stamp -> Text,
+        /// Grows with every change of the table.
+        change -> BigInt,
+    }
+}
+
+diesel::table! {
+    /// Who is let past the limits, and who is turned away.
+    access_list (list, identifier) {
+        /// `allow` or `deny`.
+        list -> Text,
+        /// An address, a network, or the id of a key.
+        identifier -> Text,
+        /// Why.
+        reason -> Text,
+        /// Milliseconds since the Unix epoch.
+        created_at -> BigInt,
+        /// Milliseconds since the Unix epoch.
+        expires_at -> Nullable<BigInt>,
+        /// Whether it was removed.
+        gone -> Integer,
+        /// When that was known, in an order that all instances agree on.
+        stamp -> Text,
+        /// Grows with every change of the table.
+        change -> BigInt,
+    }
+}
+
+diesel::table! {
+    /// What admins did.
+    audit_log (id) {
+        /// Grows.
+        id -> BigInt,
+        /// Milliseconds since the Unix epoch.
+        at -> BigInt,
+        /// Who.
+        actor -> Text,
+        /// From which address.
+        address -> Text,
+        /// What.
+        action -> Text,
+        /// To what.
+        subject -> Text,
+        /// What came of it.
+        outcome -> Text,
+        /// The request's id.
+        request_id -> Text,
+    }
+}

@@ -5,6 +5,7 @@
 //! quotes; they would end up in logs, headers and JSON as they are.
 
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,12 @@ pub struct RequestContext {
     pub deadline: Instant,
     /// A number that stays the same for its client; set by the limiter.
     pub client: Cell<u64>,
+    /// Where it comes from, as far as trusted proxies tell; set by the limiter.
+    pub address: Cell<IpAddr>,
+    /// Whether it holds a client's key that is known; set by the limiter.
+    pub keyed: Cell<bool>,
+    /// Whether it is on the allow list, so that nothing it does counts; set by the limiter.
+    pub unlimited: Cell<bool>,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
 }
@@ -49,6 +56,9 @@ impl RequestContext {
             started: now,
             deadline: now + timeout,
             client: Cell::new(0),
+            address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            keyed: Cell::new(false),
+            unlimited: Cell::new(false),
             tier: Cell::new(None),
         })
     }

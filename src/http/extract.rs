@@ -42,32 +42,63 @@ impl<T: RawForm> FromRequest for JsonForm<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let json = is_json(request);
-        let deadline = RequestContext::of_handler(request).map(|context| context.deadline.into());
-        let body = Bytes::from_request(request, payload);
+        let body = body(request, payload);
         Box::pin(async move {
-            let body = match deadline {
-                // A client that sends nothing more must not keep a place for ever.
-                Some(deadline) => tokio::time::timeout_at(deadline, body)
-                    .await
-                    .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
-                None => body.await,
-            };
-            let body = body.map_err(|error| {
-                let status = error.as_response_error().status_code();
-                let refused = ApiError::new(ErrorCode::of_status(status));
-                if refused.code == ErrorCode::BodyTooLarge {
-                    let message = format!("The body is larger than {BODY_LIMIT} bytes.");
-                    return ApiError { message, ..refused };
-                }
-                refused.because(error)
-            })?;
-            if !json && !body.is_empty() {
-                return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
-            }
+            let body = body.await?;
             let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
             Ok(Self(input::from_json(text)?))
         })
+    }
+}
+
+/// Input from a JSON body, or from the query string if there is no body: what stands between may drop
+/// the body of a DELETE.
+#[derive(Debug)]
+pub struct AnyForm<T>(pub T);
+
+impl<T: RawForm + 'static> FromRequest for AnyForm<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let query = input::from_query(request.query_string());
+        let body = body(request, payload);
+        Box::pin(async move {
+            let body = body.await?;
+            Ok(Self(if body.is_empty() { query? } else { input::from_json(&body)? }))
+        })
+    }
+}
+
+/// The whole body, if it says that it is JSON.
+fn body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
+    let json = is_json(request);
+    let deadline = RequestContext::of_handler(request).map(|context| context.deadline.into());
+    let body = Bytes::from_request(request, payload);
+    async move {
+        let body = match deadline {
+            // A client that sends nothing more must not keep a place for ever.
+            Some(deadline) => tokio::time::timeout_at(deadline, body)
+                .await
+                .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
+            None => body.await,
+        };
+        let body = body.map_err(|error| {
+            let status = error.as_response_error().status_code();
+            let refused = ApiError::new(ErrorCode::of_status(status));
+            if refused.code == ErrorCode::BodyTooLarge {
+                let message = format!("The body is larger than {BODY_LIMIT} bytes.");
+                return ApiError { message, ..refused };
+            }
+            refused.because(error)
+        })?;
+        if !json && !body.is_empty() {
+            return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+        }
+        Ok(body)
     }
 }
 

@@ -33,6 +33,17 @@ pub(super) fn refresh(shared: &Shared) {
     }
     shared.metrics.http().loop_lag(shared.lags.worst(now));
     upstream(shared, &shared.upstream.status(now, clock::now()));
+    access(shared);
+}
+
+fn access(shared: &Shared) {
+    let counts = shared.access.counts();
+    shared.metrics.limits().list_sizes(counts.sizes.allow, counts.sizes.deny);
+    let metrics = shared.metrics.access();
+    metrics.keys(counts.sizes.keys);
+    metrics.owed("database", counts.owed_database);
+    metrics.owed("redis", counts.owed_redis);
+    metrics.deeds(counts.deeds_waiting, counts.deeds_given_up);
 }
 
 fn upstream(shared: &Shared, upstream: &UpstreamStatus) {

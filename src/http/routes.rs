@@ -15,7 +15,7 @@ use super::handlers::{
 };
 use super::middleware::limit::limit;
 use super::state::Worker;
-use super::tag::RouteTag;
+use super::tag::{Gate, RouteTag};
 use crate::limits::Class::{self, Exempt, General, Search};
 
 /// One address of the surface.
@@ -52,6 +52,9 @@ macro_rules! allow {
     (get post) => {
         "GET, HEAD, POST"
     };
+    (get post delete) => {
+        "GET, HEAD, POST, DELETE"
+    };
 }
 
 macro_rules! route {
@@ -60,6 +63,9 @@ macro_rules! route {
     };
     (post) => {
         web::post()
+    };
+    (delete) => {
+        web::delete()
     };
 }
 
@@ -97,6 +103,10 @@ pub const ADDRESSES: &[Address] = addresses! {
     "/admin/breakers", General: get admin::breakers;
     "/admin/breakers/{name}/{action}", General: post admin::move_breaker;
     "/admin/rate-limit/status", General: get admin::limits;
+    "/admin/rate-limit/whitelist", General: get admin::lists::allowed, post admin::lists::allow, delete admin::lists::remove_allowed;
+    "/admin/rate-limit/blacklist", General: get admin::lists::denied, post admin::lists::deny, delete admin::lists::remove_denied;
+    "/admin/keys", General: get admin::keys::list, post admin::keys::create, delete admin::keys::revoke;
+    "/admin/audit", General: get admin::audit::audit;
     "/admin/config", General: get admin::config;
     "/api/monitoring/metrics", General: get admin::monitoring;
     "/admin/monitoring/recent-requests", General: get admin::recent_requests;
@@ -144,6 +154,7 @@ fn resource(address: &Address, worker: &Worker) -> impl HttpServiceFactory + use
     let tag = RouteTag {
         template: address.template,
         class: address.class,
+        gate: Gate::of(address.template),
         allow: address.allow,
         metrics: worker.shared.metrics.http().route(address.template),
     };

@@ -15,11 +15,13 @@ use super::door::{Door, Lags};
 use super::envelope::Integration;
 use super::prepared::PreparedSearches;
 use super::ways::Ways;
+use crate::access::store::Store;
+use crate::access::{Access, Guesses, SecretDigest};
 use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::Settings;
-use crate::limits::{KeyRing, RateLimiterActor, SecretDigest, Table};
+use crate::limits::{RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::products::service::ProductService;
 use crate::supervision::{Handle, Supervisor};
@@ -41,10 +43,14 @@ pub struct Shared {
     pub breakers: Vec<crate::breaker::Breaker>,
     /// The accounts of the limiter.
     pub accounts: Arc<Table>,
-    /// The keys clients may show.
-    pub keys: KeyRing,
+    /// Clients' keys, lists, and what admins did.
+    pub access: Access,
+    /// The database, for what is read from it for admins only.
+    pub store: Store,
     /// The admin's key.
     pub admin_key: Option<SecretDigest>,
+    /// How often who was wrong about it.
+    pub guesses: Guesses,
     /// The process is about to stop: every answer is the last of its connection.
     pub draining: Arc<AtomicBool>,
     /// How late the loops of the workers are.

@@ -5,6 +5,7 @@
 //! worker's own thread; the handle bounds it. Dead or hung: callers go around it with
 //! [`super::bypass()`], on the same table and so within the same limits.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
@@ -50,13 +51,15 @@ pub struct Admit {
     pub principal: Principal,
     /// How many requests it weighs; at most a whole limit is charged.
     pub cost: u32,
+    /// Requests a minute that the key was given for itself, in place of what keys have.
+    pub own: Option<NonZeroU32>,
 }
 
 impl Admit {
     /// A request that weighs one.
     #[must_use]
     pub const fn one(class: Class, principal: Principal) -> Self {
-        Self { class, principal, cost: 1 }
+        Self { class, principal, cost: 1, own: None }
     }
 }
 
@@ -64,8 +67,7 @@ impl Handler<Admit> for RateLimiterActor {
     type Result = MessageResult<Admit>;
 
     fn handle(&mut self, request: Admit, _ctx: &mut Self::Context) -> Self::Result {
-        let Admit { class, principal, cost } = request;
-        MessageResult(self.parts.table.admit(class, principal, cost, clock::monotonic()))
+        MessageResult(self.parts.table.decide(request, clock::monotonic()))
     }
 }
 

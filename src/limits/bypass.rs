@@ -15,7 +15,7 @@ use super::table::Table;
 /// Decides as the actor would.
 #[must_use]
 pub fn bypass(table: &Table, request: Admit, now: Instant) -> Admission {
-    table.admit(request.class, request.principal, request.cost, now)
+    table.decide(request, now)
 }
 
 #[cfg(test)]

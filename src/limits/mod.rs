@@ -1,7 +1,7 @@
 //! Room: limits. Who may ask, and how often.
 //!
-//! Owns: the accounts of all clients and what is decided over them; whose request it is (address,
-//! key); which limits apply. Refuses: what is over a limit, saying when it would not be. Knows no
+//! Owns: the accounts of all clients and what is decided over them; whose request it is (address);
+//! which limits apply. Who holds which key is `access`' business. Refuses: what is over a limit, saying when it would not be. Knows no
 //! HTTP: header values come in as bytes and go out as text. When its actor is down, callers go
 //! around it ([`bypass()`]) on the same accounts.
 //!
@@ -11,7 +11,7 @@
 //! | how do the two decide together | [`quota`] |
 //! | which limits apply to what and whom | [`policy`] |
 //! | where is all that kept, and what when it is full | [`table`] |
-//! | who is asking | [`client`], [`principal`], [`keys`] |
+//! | who is asking | [`client`], [`principal`] |
 //! | what is the client told | [`admission`], [`headers`] |
 //! | who carries the question | [`actor`], [`mod@bypass`] |
 
@@ -20,7 +20,6 @@ pub mod admission;
 pub mod bypass;
 pub mod client;
 pub mod headers;
-pub mod keys;
 pub mod policy;
 pub mod principal;
 pub mod quota;
@@ -33,7 +32,6 @@ pub use actor::{Admit, RateLimiterActor, RateLimiterParts};
 pub use admission::{Admission, Decision, RuleKind, Standing};
 pub use bypass::bypass;
 pub use client::{ForwardingHeaders, client_address, is_trusted};
-pub use keys::{Access, KeyRing, PresentedKey, SecretDigest};
 pub use policy::{Class, PerClass, Policies};
-pub use principal::{KeyId, Network, Principal};
+pub use principal::{KeyId, Network, NotAKeyId, Principal};
 pub use table::{ClassStatus, Table, TableSettings, TableStatus};

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 /// An access key's name; says nothing about its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,16 +16,38 @@ impl KeyId {
     /// The key from the settings (`INTERNAL_API_KEY`).
     pub const INTERNAL: Self = Self(0);
 
-    /// A stored key's number.
+    /// A stored key's number; 48 bits of it count.
     #[must_use]
     pub const fn new(number: u64) -> Self {
-        Self(number)
+        Self(number & ((1 << 48) - 1))
     }
 }
 
+/// `internal`, or twelve hexadecimal digits.
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::INTERNAL { f.write_str("internal") } else { write!(f, "{}", self.0) }
+        if *self == Self::INTERNAL { f.write_str("internal") } else { write!(f, "{:012x}", self.0) }
+    }
+}
+
+/// A text that is no key's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAKeyId;
+
+impl FromStr for KeyId {
+    type Err = NotAKeyId;
+
+    fn from_str(text: &str) -> Result<Self, NotAKeyId> {
+        if text == "internal" {
+            return Ok(Self::INTERNAL);
+        }
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 12 || !text.bytes().all(digit) {
+            return Err(NotAKeyId);
+        }
+        let number = u64::from_str_radix(text, 16).map_err(|_| NotAKeyId)?;
+        // Nought is the internal key's, and has a name.
+        if number == 0 { Err(NotAKeyId) } else { Ok(Self(number)) }
     }
 }
 
@@ -142,7 +165,17 @@ mod tests {
     #[test]
     fn names_are_fit_for_logs() {
         assert_eq!(Principal::Key(KeyId::INTERNAL).to_string(), "key:internal");
-        assert_eq!(Principal::Key(KeyId::new(17)).to_string(), "key:17");
+        assert_eq!(Principal::Key(KeyId::new(17)).to_string(), "key:000000000011");
+    }
+
+    #[test]
+    fn a_keys_id_is_read_back_and_nothing_else_is_one() {
+        for id in [KeyId::INTERNAL, KeyId::new(1), KeyId::new(u64::MAX)] {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in ["", "1", "000000000000", "0000000000G1", "0000000000A1", "+00000000001"] {
+            assert_eq!(text.parse::<KeyId>(), Err(NotAKeyId), "{text}");
+        }
     }
 
     #[test]

@@ -31,6 +31,12 @@ impl Rules {
         self.bucket.is_none() && self.window.is_none()
     }
 
+    /// The same with a limit a minute that a key was given for itself in place of the usual one.
+    #[must_use]
+    pub fn with_own(self, own: Option<NonZeroU32>) -> Self {
+        own.map_or(self, |limit| Self { window: Some(WindowRule::per_minute(limit)), ..self })
+    }
+
     /// The same for `factor` clients that share one account.
     #[must_use]
     pub fn times(self, factor: NonZeroU32) -> Self {

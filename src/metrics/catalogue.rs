@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+use super::access::AccessMetrics;
 use super::actors::ActorMetrics;
 use super::cache::CacheMetrics;
 use super::family::{Labelled, Registrar};
@@ -33,6 +34,7 @@ struct Inner {
     cache: CacheMetrics,
     upstream: UpstreamMetrics,
     limits: LimitMetrics,
+    access: AccessMetrics,
     actors: ActorMetrics,
     products_dropped: Labelled<Counter, 1>,
     compressed_bytes: Counter,
@@ -55,6 +57,7 @@ impl Metrics {
         let cache = CacheMetrics::register(registrar);
         let upstream = UpstreamMetrics::register(registrar);
         let limits = LimitMetrics::register(registrar);
+        let access = AccessMetrics::register(registrar);
         let actors = ActorMetrics::register(registrar);
         let products_dropped = registrar.counters(
             "products_dropped",
@@ -79,6 +82,7 @@ impl Metrics {
             cache,
             upstream,
             limits,
+            access,
             actors,
             products_dropped,
             compressed_bytes,
@@ -110,6 +114,12 @@ impl Metrics {
     #[must_use]
     pub fn limits(&self) -> &LimitMetrics {
         &self.inner.limits
+    }
+
+    /// What is counted about who may come in.
+    #[must_use]
+    pub fn access(&self) -> &AccessMetrics {
+        &self.inner.access
     }
 
     /// What supervision counts.

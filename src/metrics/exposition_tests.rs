@@ -90,6 +90,9 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     actor_restarts_total counter actor,reason
     actor_task_panics_total counter actor
     actor_up gauge actor
+    api_keys gauge
+    audit_given_up gauge
+    audit_waiting gauge
     cache_bytes gauge tier
     cache_circuit_breaker_state gauge cache_type
     cache_corrupt_entries_total counter tier

@@ -7,6 +7,7 @@
 //! dropped and counted. When the actor is down, counts and `/metrics` go on as ever; the report
 //! returns with its restart. Imports no room but the clock.
 
+mod access;
 mod actor;
 mod actors;
 mod batch;
@@ -29,6 +30,7 @@ mod table;
 mod upstream;
 mod windows;
 
+pub use access::AccessMetrics;
 pub use actor::{
     MetricsActor, NAME as ACTOR_NAME, Observed, Parts, RecentRequests, Report, Reset,
     SLOW_THRESHOLD, SlowRequests,

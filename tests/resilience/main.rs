@@ -18,6 +18,7 @@
 #[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
 mod support;
 
+mod access_two_instances;
 mod contract;
 mod database_file;
 mod fault_proxy_works;

@@ -18,7 +18,10 @@
 mod support;
 
 mod access;
+mod access_lists;
 mod accounts;
+mod admin_door;
+mod audit;
 mod bad_input;
 mod caching;
 mod catalogue_lines;
@@ -35,6 +38,7 @@ mod gate;
 mod headers;
 mod health;
 mod invalidation;
+mod keys;
 mod last_resort;
 mod log_lines;
 mod misconfigured;

@@ -12,6 +12,7 @@ use slog::warn;
 use utoipa::IntoParams;
 
 use super::Answer;
+use super::admin::audit::Begun;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
@@ -59,7 +60,7 @@ impl RawForm for HangForm {}
     ),
 )]
 pub async fn strike(
-    _: Admin,
+    admin: Admin,
     worker: Data<Worker>,
     context: Context,
     path: Path<(String, String)>,
@@ -72,11 +73,13 @@ pub async fn strike(
         "hang" => Chaos::Hang(hang_time(&form.0)?),
         _ => return Err(ApiError::new(ErrorCode::NotFound)),
     };
+    let deed = Begun::new(&worker, &admin, &context, &format!("chaos.{fault}"), &name);
     let struck = worker.shared.supervisor.strike(&name, chaos);
-    if struck == 0 {
+    let nobody = || {
         let message = "There is no such actor, or its inbox is full; see /admin/actors.";
-        return Err(ApiError::with_message(ErrorCode::NotFound, message));
-    }
+        ApiError::with_message(ErrorCode::NotFound, message)
+    };
+    deed.end((struck > 0).then_some(()).ok_or_else(nobody))?;
     warn!(worker.shared.log, "chaos was asked for"; "actor" => &name, "fault" => &fault,
         "request_id" => &*context.0.id);
     envelope::own(&context.0, &serde_json::json!({"actor": name, "struck": struck}))

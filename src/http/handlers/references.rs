@@ -2,14 +2,12 @@
 //!
 //! Owns: from a form to the service and back. Orders are money: they need a key.
 
-use actix_web::HttpRequest;
 use actix_web::web::{Data, Path};
 
 use super::{Answer, data};
 use crate::http::context::Context;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{JsonForm, QueryForm};
-use crate::http::middleware::limit::holds_key;
 use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
@@ -121,13 +119,8 @@ pub async fn links(worker: Data<Worker>, context: Context, form: JsonForm<RawLin
         UpstreamFailures,
     ),
 )]
-pub async fn orders(
-    worker: Data<Worker>,
-    context: Context,
-    request: HttpRequest,
-    form: QueryForm<RawOrders>,
-) -> Answer {
-    if !holds_key(&worker, &request) {
+pub async fn orders(worker: Data<Worker>, context: Context, form: QueryForm<RawOrders>) -> Answer {
+    if !context.0.keyed.get() {
         return Err(ApiError::new(ErrorCode::KeyRequired));
     }
     let query = orders::validate(&form.0)?;

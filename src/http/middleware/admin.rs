@@ -1,20 +1,44 @@
 //! The admin's door.
 //!
-//! Owns: the check of `x-admin-key`, in constant time over digests. Refuses: everyone when no key is
-//! configured, and everyone without the right one; both look the same from outside.
+//! Owns: the check of `x-admin-key`, in constant time over digests, and what is told of those who fail
+//! it. Refuses: everyone when no key is configured, and everyone without the right one; both look the
+//! same from outside. Refuses to compare anything more from an address that was wrong too often
+//! ([`crate::access::guesses`]): 429 until it may be wrong once more.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use slog::warn;
 
+use crate::clock;
+use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::state::Worker;
+use crate::http::state::{Shared, Worker};
 
 const ADMIN_KEY: &str = "x-admin-key";
 
 /// Proof that the request carries the admin's key. A handler that takes it is closed to others.
 #[derive(Debug, Clone, Copy)]
-pub struct Admin(());
+pub struct Admin {
+    address: IpAddr,
+}
+
+impl Admin {
+    /// Where the admin is.
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// What the admin is called where it is noted who did something: by a fingerprint of the key.
+    #[must_use]
+    pub fn name(&self, shared: &Shared) -> String {
+        let fingerprint = shared.admin_key.as_ref().map(|key| key.fingerprint());
+        format!("admin:{}", fingerprint.unwrap_or_default())
+    }
+}
 
 impl FromRequest for Admin {
     type Error = ApiError;
@@ -25,18 +49,63 @@ impl FromRequest for Admin {
     }
 }
 
+/// Why nobody is let in.
+enum Refusal {
+    /// No key is configured.
+    Closed,
+    /// None is shown.
+    Missing,
+    /// It is another one.
+    Wrong,
+    /// There were too many wrong ones; how long to wait.
+    Locked(Duration),
+}
+
+impl Refusal {
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Missing => "missing",
+            Self::Wrong => "wrong",
+            Self::Locked(_) => "locked",
+        }
+    }
+}
+
 fn check(request: &HttpRequest) -> Result<Admin, ApiError> {
-    let refused = || {
+    let closed = || {
         let message = "This needs the admin's key in x-admin-key.";
         ApiError::with_message(ErrorCode::Forbidden, message)
     };
-    let worker = request.app_data::<web::Data<Worker>>().ok_or_else(refused)?;
+    let worker = request.app_data::<web::Data<Worker>>().ok_or_else(closed)?;
+    let context = RequestContext::of_handler(request).ok_or_else(closed)?;
+    let (shared, address) = (&worker.shared, context.address.get());
     let shown = request.headers().get(ADMIN_KEY).map(|value| value.as_bytes());
-    let known = worker.shared.admin_key.as_ref();
-    if known.zip(shown).is_some_and(|(known, shown)| known.matches(shown)) {
-        return Ok(Admin(()));
+    let refusal = match compare(shared, shown, address) {
+        Ok(()) => return Ok(Admin { address }),
+        Err(refusal) => refusal,
+    };
+    shared.metrics.access().admin_refused(refusal.label());
+    warn!(shared.log, "admin request refused"; "path" => request.path(),
+        "client" => %address, "reason" => refusal.label(), "request_id" => &*context.id);
+    Err(match refusal {
+        Refusal::Locked(wait) => {
+            let message = "Too many wrong admin keys came from this address; come back later.";
+            ApiError::with_message(ErrorCode::RateLimited, message).retry_after(wait)
+        }
+        Refusal::Closed | Refusal::Missing | Refusal::Wrong => closed(),
+    })
+}
+
+fn compare(shared: &Shared, shown: Option<&[u8]>, address: IpAddr) -> Result<(), Refusal> {
+    let known = shared.admin_key.as_ref().ok_or(Refusal::Closed)?;
+    let shown = shown.filter(|key| !key.is_empty()).ok_or(Refusal::Missing)?;
+    let now = clock::monotonic();
+    let guess = shared.guesses.begin(address, now).map_err(Refusal::Locked)?;
+    if known.matches(shown) {
+        shared.guesses.was_right(&guess, now);
+        Ok(())
+    } else {
+        Err(Refusal::Wrong)
     }
-    warn!(worker.shared.log, "admin request refused"; "path" => request.path(),
-        "client" => request.peer_addr().map(|peer| peer.ip().to_string()));
-    Err(refused())
 }

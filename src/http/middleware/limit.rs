@@ -1,7 +1,8 @@
 //! Who is asking, and whether they may.
 //!
-//! Owns: asking RateLimiterActor before a handler runs, and the headers that tell a client how it
-//! stands. Refuses: what is over a limit (429), and keyless requests where keys are required (401).
+//! Owns: finding out who asks, what the lists say of it, asking RateLimiterActor before a handler runs,
+//! and the headers that tell a client how it stands. Refuses: who is on the deny list (403), keyless
+//! requests where keys are required (401), and what is over a limit (429).
 //! When the worker's limiter is down the same decision is made on the accounts directly: nobody is
 //! let through because an actor died.
 
@@ -12,17 +13,18 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse, web};
+use actix_web::{Error, HttpResponse, web};
 
+use crate::access::{Held, PresentedKey, Verdict};
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::state::Worker;
-use crate::http::tag::RouteTag;
+use crate::http::tag::{Gate, RouteTag};
 use crate::limits::headers::{self as fields, headers};
 use crate::limits::{
-    Access, Admission, Admit, Class, Decision, ForwardingHeaders, PresentedKey, Principal, bypass,
-    client_address, is_trusted,
+    Admission, Admit, Class, Decision, ForwardingHeaders, Principal, bypass, client_address,
+    is_trusted,
 };
 
 const INTERNAL_KEY: HeaderName = HeaderName::from_static("x-internal-key");
@@ -36,21 +38,24 @@ pub(in crate::http) async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let class = request.app_data::<RouteTag>().map_or(Class::General, |tag| tag.class);
+    let tag = request.app_data::<RouteTag>();
+    let (class, gate) = tag.map_or((Class::General, Gate::Clients), |tag| (tag.class, tag.gate));
     let Some(worker) = request.app_data::<web::Data<Worker>>().cloned() else {
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
-    let principal = match principal_of(&worker, &request, class) {
-        Ok(principal) => principal,
-        Err(required) => return Ok(request.error_response(required)),
-    };
+    let caller = Caller::of(&worker, &request);
     if let Some(context) = RequestContext::of(&request) {
-        context.client.set(principal.stable_number().into());
+        caller.tell(&context);
     }
-    if class == Class::Exempt || !worker.shared.settings.limits.enabled {
+    if let Err(refused) = caller.pass(&worker, class, gate) {
+        return Ok(request.error_response(refused));
+    }
+    let unlimited = caller.verdict == Verdict::Allowed;
+    if class == Class::Exempt || unlimited || !worker.shared.settings.limits.enabled {
         return Ok(go_on(request, next).await);
     }
-    let admission = admit(&worker, Admit::one(class, principal)).await;
+    let own = caller.held.and_then(|held| held.per_minute);
+    let admission = admit(&worker, Admit { own, ..Admit::one(class, caller.principal) }).await;
     let mut response = match admission.decision {
         Decision::Admitted => go_on(request, next).await,
         Decision::Refused { retry_after, rule } => {
@@ -103,33 +108,56 @@ fn field(name: &str) -> Option<HeaderName> {
     FIELDS.into_iter().find(|known| known.as_str() == name)
 }
 
-/// The key a request shows, or else the network it comes from.
-fn principal_of(
-    worker: &Worker,
-    request: &ServiceRequest,
-    class: Class,
-) -> Result<Principal, ApiError> {
-    let required = worker.shared.settings.access.require_key && class != Class::Exempt;
-    match access_of(worker, request.headers(), required) {
-        Access::Keyed(id) => Ok(Principal::Key(id)),
-        Access::Anonymous => {
-            let prefix = worker.shared.settings.limits.ipv6_prefix;
-            Ok(Principal::of_address(address_of(worker, request), prefix))
-        }
-        Access::Required => Err(ApiError::new(ErrorCode::KeyRequired)),
+/// Who asks.
+struct Caller {
+    address: IpAddr,
+    held: Option<Held>,
+    principal: Principal,
+    verdict: Verdict,
+}
+
+impl Caller {
+    fn of(worker: &Worker, request: &ServiceRequest) -> Self {
+        let address = address_of(worker, request).to_canonical();
+        let shown = |name: HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
+        let presented = PresentedKey {
+            internal: shown(INTERNAL_KEY),
+            authorization: shown(header::AUTHORIZATION),
+        };
+        let access = &worker.shared.access;
+        let held = access.held(presented, address);
+        let verdict = access.judge(address, held.map(|held| held.id));
+        let by_address =
+            || Principal::of_address(address, worker.shared.settings.limits.ipv6_prefix);
+        let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
+        Self { address, held, principal, verdict }
     }
-}
 
-fn access_of(worker: &Worker, headers: &HeaderMap, required: bool) -> Access {
-    let shown = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-    let presented =
-        PresentedKey { internal: shown(INTERNAL_KEY), authorization: shown(header::AUTHORIZATION) };
-    worker.shared.keys.access(presented, required)
-}
+    /// Notes it for whoever comes after.
+    fn tell(&self, context: &RequestContext) {
+        context.client.set(self.principal.stable_number().into());
+        context.address.set(self.address);
+        context.keyed.set(self.held.is_some());
+        context.unlimited.set(self.verdict == Verdict::Allowed);
+    }
 
-/// Whether the request shows a known key, for what is never open to strangers.
-pub(in crate::http) fn holds_key(worker: &Worker, request: &HttpRequest) -> bool {
-    matches!(access_of(worker, request.headers(), true), Access::Keyed(_))
+    /// May it come in at all? The deny list comes first: it tells nothing about keys.
+    fn pass(&self, worker: &Worker, class: Class, gate: Gate) -> Result<(), ApiError> {
+        if gate != Gate::Clients {
+            return Ok(());
+        }
+        if let Verdict::Denied(by) = self.verdict {
+            worker.shared.metrics.access().blocked(by.label());
+            return Err(
+                ApiError::new(ErrorCode::Blocked).because(format!("denied by {}", by.label()))
+            );
+        }
+        let required = worker.shared.settings.access.require_key && class != Class::Exempt;
+        if required && self.held.is_none() {
+            return Err(ApiError::new(ErrorCode::KeyRequired));
+        }
+        Ok(())
+    }
 }
 
 /// The client's address: the peer's, unless the peer is a proxy we trust.

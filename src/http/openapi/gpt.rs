@@ -54,6 +54,7 @@ fn keep_public(item: &mut PathItem) {
     };
     item.get = item.get.take().filter(is_public);
     item.post = item.post.take().filter(is_public);
+    item.delete = None;
 }
 
 fn simplify(operation: &mut Operation) {

@@ -12,6 +12,7 @@ use super::{headers, plain};
 use crate::http::error::ErrorCode;
 use crate::http::extract::BODY_LIMIT;
 use crate::http::routes;
+use crate::http::tag::Gate;
 use crate::http::ways::is_always_open;
 use crate::limits::Class;
 
@@ -28,7 +29,7 @@ pub(super) fn dress(document: &mut OpenApi) {
         let always_open = address.is_some_and(is_always_open);
         for operation in operations(item) {
             plain::parameters(operation);
-            refusals(operation, class);
+            refusals(operation, class, Gate::of(template));
             if !always_open {
                 refused_at_the_door(operation);
             }
@@ -39,15 +40,21 @@ pub(super) fn dress(document: &mut OpenApi) {
 
 /// The operations of a path.
 pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
-fn refusals(operation: &mut Operation, class: Class) {
+fn refusals(operation: &mut Operation, class: Class, gate: Gate) {
     let broken = "A fault of ours; the request id tells where to look.";
     let mut refusals = vec![answer(&[ErrorCode::Internal], broken)];
-    if class != Class::Exempt {
+    if gate == Gate::Clients {
+        let denied = "The address or the key is on the deny list.";
+        refusals.push(answer(&[ErrorCode::Blocked], denied));
+    }
+    if class != Class::Exempt && gate == Gate::Clients {
         let key = "There is no known key where one is required.";
         refusals.push(answer(&[ErrorCode::KeyRequired], key));
+    }
+    if class != Class::Exempt {
         let slow = "Too many requests; who waits as told is not refused.";
         refusals.push(answer(&[ErrorCode::RateLimited], slow));
     }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::shard::{AccountKey, Shard};
+use super::actor::Admit;
 use super::admission::{Admission, Decision, RuleKind};
 use super::policy::{Class, PerClass, Policies};
 use super::principal::Principal;
@@ -115,7 +116,14 @@ impl Table {
     /// Decides over a request of `principal` that weighs `cost`, and counts it if admitted.
     #[must_use]
     pub fn admit(&self, class: Class, principal: Principal, cost: u32, now: Instant) -> Admission {
-        let rules = self.policies.rules(class, &principal);
+        self.decide(Admit { cost, ..Admit::one(class, principal) }, now)
+    }
+
+    /// Decides over a request, and counts it if admitted.
+    #[must_use]
+    pub fn decide(&self, request: Admit, now: Instant) -> Admission {
+        let Admit { class, principal, cost, own } = request;
+        let rules = self.policies.rules(class, &principal).with_own(own);
         if rules.is_empty() {
             return Admission::unlimited(class);
         }

@@ -23,7 +23,7 @@ fn stranger() -> Admit {
 
 /// A client that asks for its whole minute at once.
 fn greedy() -> Admit {
-    Admit { class: Class::Search, principal: Principal::Key(KeyId::INTERNAL), cost: 1_000 }
+    Admit { cost: 1_000, ..Admit::one(Class::Search, Principal::Key(KeyId::INTERNAL)) }
 }
 
 impl Subject for Limiter {

@@ -3,7 +3,7 @@
 //! Owns: what is asked of Redis for cached entries; `exchange` bounds every command by [`TIMEOUT`],
 //! `standing` keeps a broken Redis out of the way and knows one that refuses writes, `locks` makes
 //! one flight of those of several instances, `journal` carries invalidations, `replay` brings what
-//! Redis missed, `newer` keeps it from taking the place of what is newer. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
+//! Redis missed, `newer` keeps it from taking the place of what is newer, `records` is a map that all instances share. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
 //! the runtime that made it), all share the standing. A key that holds something else is a miss; it
 //! is overwritten by the next store.
 
@@ -13,6 +13,7 @@ mod line;
 mod locks;
 mod names;
 mod newer;
+mod records;
 mod replay;
 mod standing;
 
@@ -30,6 +31,7 @@ use crate::clock::{self, Timestamp};
 use exchange::Exchange;
 pub use exchange::TIMEOUT;
 pub use journal::Page;
+pub use records::Records;
 pub use replay::{Replayed, replay};
 use standing::Effect;
 pub use standing::{HEARD_FOR, Standing};

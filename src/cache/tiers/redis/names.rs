@@ -9,6 +9,10 @@ use crate::cache::key::CacheKey;
 pub(super) const ALIVE: &str = "breakwater:2:alive";
 /// The stream of invalidations.
 pub(super) const JOURNAL: &str = "breakwater:2:journal";
+/// The map of records that instances share: its name and version, subjects by version, records by
+/// subject. In braces what a cluster places them by: a script needs them in one place.
+pub(super) const RECORDS: [&str; 3] =
+    ["breakwater:2:{records}:about", "breakwater:2:{records}:order", "breakwater:2:{records}:all"];
 /// What the names of entries begin with; the number is that of the entry's form.
 const ENTRY: &str = "breakwater:2:e:";
 /// What the names of locks begin with.
@@ -39,7 +43,7 @@ mod tests {
         let key = CacheKey::new("products:search:1");
         let everything = Glob::new(&entries_matching("*"));
         assert!(everything.matches(&entry(&key)));
-        for other in [&lock(&key), ALIVE, JOURNAL] {
+        for other in [&lock(&key), ALIVE, JOURNAL].into_iter().chain(RECORDS) {
             assert!(!everything.matches(other));
         }
     }

@@ -11,11 +11,13 @@ use slog::info;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
+use super::audit::Begun;
 use crate::cache::invalidations::{LONGEST, NotASubject};
 use crate::cache::upkeep::Round;
 use crate::cache::{Cleared, Mode, Subject, sweeps};
 use crate::http::context::Context;
 use crate::http::envelope;
+use crate::http::error::ApiError;
 use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
@@ -129,7 +131,7 @@ impl Invalidated {
     ),
 )]
 pub async fn clear_cache(
-    _: Admin,
+    admin: Admin,
     worker: Data<Worker>,
     context: Context,
     form: QueryForm<ClearForm>,
@@ -138,7 +140,7 @@ pub async fn clear_cache(
     // Without a pattern it is everything that is asked for.
     let all = if pattern.is_none() { Some(Value::Bool(true)) } else { all };
     let form = InvalidateForm { pattern, all, ..InvalidateForm::default() };
-    carry_out(&worker, &context, &form).await
+    carry_out(&admin, &worker, &context, "cache.clear", &form).await
 }
 
 /// Invalidates a key, a tag, a pattern or everything.
@@ -164,12 +166,12 @@ pub async fn clear_cache(
     ),
 )]
 pub async fn invalidate(
-    _: Admin,
+    admin: Admin,
     worker: Data<Worker>,
     context: Context,
     form: JsonForm<InvalidateForm>,
 ) -> Answer {
-    carry_out(&worker, &context, &form.0).await
+    carry_out(&admin, &worker, &context, "cache.invalidate", &form.0).await
 }
 
 /// What a round of warming is doing.
@@ -196,8 +198,10 @@ pub struct Warming {
         (status = 200, description = "What is being done.", body = Reported<Warming>),
     ),
 )]
-pub async fn warm(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
+pub async fn warm(admin: Admin, worker: Data<Worker>, context: Context) -> Answer {
+    let deed = Begun::new(&worker, &admin, &context, "cache.warm", "");
     let round = worker.warmer.begin().await;
+    deed.end(Ok(()))?;
     let warming = Warming { begun: round.is_some(), round: round.unwrap_or_default() };
     info!(worker.shared.log, "admin asked for warming"; "begun" => warming.begun,
         "lifted" => warming.round.lifted, "to_load" => warming.round.left,
@@ -205,10 +209,19 @@ pub async fn warm(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     envelope::own(&context.0, &warming)
 }
 
-async fn carry_out(worker: &Worker, context: &Context, form: &InvalidateForm) -> Answer {
+async fn carry_out(
+    admin: &Admin,
+    worker: &Worker,
+    context: &Context,
+    action: &str,
+    form: &InvalidateForm,
+) -> Answer {
     let (subject, mode) = read(form)?;
     let (subject_text, reason) = (subject.text(), reason(&subject));
-    let cleared = worker.products.cache().invalidate(subject, mode, reason).await?;
+    let what = format!("{subject_text} ({})", mode.label());
+    let deed = Begun::new(worker, admin, context, action, what);
+    let cleared = worker.products.cache().invalidate(subject, mode, reason).await;
+    let cleared = deed.end(cleared.map_err(ApiError::from))?;
     info!(worker.shared.log, "admin invalidated"; "subject" => subject_text,
         "mode" => mode.label(), "memory" => cleared.memory, "redis" => cleared.redis,
         "database" => cleared.database, "unreached" => cleared.unreached.join(","),

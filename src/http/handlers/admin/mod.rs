@@ -1,17 +1,27 @@
 //! What an operator sees and does. Every handler takes [`Admin`], which only the key opens.
 //!
-//! Owns: actors, breakers, limits, monitoring and settings as the admin meets them; the cache has a
-//! file of its own. Every change is logged with the request that made it.
+//! Owns: actors, breakers, limits, monitoring and settings as the admin meets them; cache, keys, lists
+//! and the audit table have files of their own. Every change is logged, and noted in the audit table,
+//! with the request that made it.
 
+pub mod audit;
 pub mod cache;
+mod fields;
+pub mod keys;
+pub mod lists;
 
 use std::time::Duration;
 
 use actix::{Actor, Context as ActorContext, Handler, Message};
 use actix_web::web::{Data, Path};
+use serde::Serialize;
 use slog::info;
+use utoipa::ToSchema;
 
+use self::audit::Begun;
+use self::lists::ListShown;
 use super::Answer;
+use crate::access::ListName;
 use crate::breaker::Snapshot;
 use crate::clock;
 use crate::config::Described;
@@ -31,6 +41,10 @@ use crate::supervision::ActorStatus;
 
 /// Longest wait for a report.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait until stores were told of a change: it is in force before.
+const REACH: Duration = Duration::from_millis(500);
+/// Entries of each list that the status shows.
+const ENTRIES_SHOWN: usize = 100;
 /// Requests listed when nothing is said.
 const LISTED: usize = 100;
 
@@ -87,7 +101,7 @@ pub async fn breakers(_: Admin, worker: Data<Worker>, context: Context) -> Answe
     ),
 )]
 pub async fn move_breaker(
-    _: Admin,
+    admin: Admin,
     worker: Data<Worker>,
     context: Context,
     path: Path<(String, String)>,
@@ -99,6 +113,7 @@ pub async fn move_breaker(
         let message = format!("There is no such breaker; there are: {}.", names.join(", "));
         ApiError::with_message(ErrorCode::NotFound, message)
     })?;
+    let deed = Begun::new(&worker, &admin, &context, &format!("breaker.{action}"), &name);
     let now = clock::monotonic();
     match action.as_str() {
         "open" => breaker.force_open(now),
@@ -111,14 +126,33 @@ pub async fn move_breaker(
                 upstream.forgive(account);
             }
         }
-        _ => return Err(ApiError::new(ErrorCode::NotFound)),
+        _ => return deed.end(Err(ApiError::new(ErrorCode::NotFound))),
     }
+    deed.end(Ok(()))?;
     info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
         "request_id" => &*context.0.id);
     envelope::own(&context.0, &breaker.snapshot(now))
 }
 
-/// Shows the accounts of the rate limiter.
+/// What the limiter holds and who is exempt from it or turned away.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LimitStatus {
+    /// The accounts.
+    #[serde(flatten)]
+    pub accounts: TableStatus,
+    /// Who is let past the limits: the first hundred.
+    pub whitelist: ListShown,
+    /// Who is turned away: the first hundred.
+    pub blacklist: ListShown,
+    /// Stored keys in force.
+    pub api_keys: usize,
+    /// Changes of keys and lists that the database is still to be told.
+    pub owed_to_database: usize,
+    /// Changes of keys and lists that Redis is still to be told.
+    pub owed_to_redis: usize,
+}
+
+/// Shows the accounts of the rate limiter, and the lists.
 #[utoipa::path(
     get,
     path = "/admin/rate-limit/status",
@@ -126,11 +160,21 @@ pub async fn move_breaker(
     operation_id = "getRateLimitStatus",
     security(("x-admin-key" = [])),
     responses(
-        (status = 200, description = "The accounts, by class of route.", body = Reported<TableStatus>),
+        (status = 200, description = "The accounts, by class of route, and the lists.", body = Reported<LimitStatus>),
     ),
 )]
 pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &worker.shared.accounts.status())
+    let counts = worker.shared.access.counts();
+    let list = |name| ListShown::of(&worker, name, None, ENTRIES_SHOWN);
+    let status = LimitStatus {
+        accounts: worker.shared.accounts.status(),
+        whitelist: list(ListName::Allow),
+        blacklist: list(ListName::Deny),
+        api_keys: counts.sizes.keys,
+        owed_to_database: counts.owed_database,
+        owed_to_redis: counts.owed_redis,
+    };
+    envelope::own(&context.0, &status)
 }
 
 /// Lists the settings in force, secrets hidden.
@@ -208,8 +252,9 @@ pub async fn slow_requests(_: Admin, worker: Data<Worker>, context: Context) -> 
         Restarting,
     ),
 )]
-pub async fn reset_monitoring(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    ask(&worker, Reset).await?;
+pub async fn reset_monitoring(admin: Admin, worker: Data<Worker>, context: Context) -> Answer {
+    let deed = Begun::new(&worker, &admin, &context, "monitoring.reset", "");
+    deed.end(ask(&worker, Reset).await)?;
     info!(worker.shared.log, "admin reset monitoring"; "request_id" => &*context.0.id);
     envelope::own(&context.0, &serde_json::json!({"reset": true}))
 }

@@ -1,0 +1,318 @@
+//! Everything that is known of keys and lists, by the process, and what others are still to be told.
+//!
+//! Owns: the records, the stamps that are given out, the merge of what is heard, and for each store
+//! the subjects it is owed. A change is in force before anybody is told of it: a store that is away
+//! delays who hears of it, and nothing else. Refuses: live records beyond the bounds, with what the
+//! bound is; and what is heard beyond twice the bounds. What is there already is never pushed out.
+//! Plain state: whoever calls holds the lock, reads the clock and publishes the snapshot.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use super::record::{Body, ListName, Record, Subject};
+use super::snapshot::{Sizes, Snapshot};
+use super::stamp::StampClock;
+use crate::clock::Timestamp;
+
+/// A store beside memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The SQL database.
+    Database,
+    /// Redis.
+    Redis,
+}
+
+impl Place {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Database, Self::Redis];
+
+    /// The word in answers and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// How much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Stored keys.
+    pub keys: usize,
+    /// Entries of each list.
+    pub entries: usize,
+    /// Subjects that are remembered to be gone; the oldest are forgotten first.
+    pub gone: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { keys: 10_000, entries: 100_000, gone: 100_000 }
+    }
+}
+
+/// There is no room; holds how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full(pub usize);
+
+/// What came of hearing records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Changed what is in force.
+    pub new: usize,
+    /// Were refused: of an impossible time, or beyond all bounds.
+    pub refused: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Book {
+    records: HashMap<Subject, Record>,
+    /// When live records end.
+    ends: BTreeSet<(Timestamp, Subject)>,
+    clock: StampClock,
+    bounds: Bounds,
+    database: BTreeSet<Subject>,
+    /// None where there is no Redis.
+    redis: Option<BTreeSet<Subject>>,
+    /// What Redis may still hold and nobody needs.
+    forgotten: VecDeque<Record>,
+}
+
+impl Book {
+    /// Empty; `by` is the instance's number in its stamps.
+    pub(super) fn new(by: u32, bounds: Bounds, with_redis: bool) -> Self {
+        Self {
+            records: HashMap::new(),
+            ends: BTreeSet::new(),
+            clock: StampClock::new(by),
+            bounds,
+            database: BTreeSet::new(),
+            redis: with_redis.then(BTreeSet::new),
+            forgotten: VecDeque::new(),
+        }
+    }
+
+    /// Changes a subject from here; the record.
+    pub(super) fn change(
+        &mut self,
+        subject: Subject,
+        body: Option<Body>,
+        now: Timestamp,
+        snapshot: &mut Snapshot,
+    ) -> Result<Record, Full> {
+        let is_new = !self.records.get(&subject).is_some_and(|record| record.is_alive(now));
+        if body.is_some() && is_new && self.room(subject, snapshot.sizes(), 1) == 0 {
+            return Err(Full(self.bound(subject)));
+        }
+        let record = Record { subject, stamp: self.clock.next(now), body };
+        self.keep(record.clone(), now, snapshot);
+        for place in Place::ALL {
+            self.owe(place, subject);
+        }
+        Ok(record)
+    }
+
+    /// Merges what a store holds. What it holds less than is owed to it, and to the other store what
+    /// is new here.
+    pub(super) fn hear(
+        &mut self,
+        records: Vec<Record>,
+        from: Place,
+        now: Timestamp,
+        snapshot: &mut Snapshot,
+    ) -> Heard {
+        let mut heard = Heard::default();
+        for record in records {
+            let subject = record.subject;
+            if record.is_forgettable(now) {
+                if from == Place::Redis {
+                    self.let_be_forgotten(record);
+                }
+                continue;
+            }
+            if !record.stamp.is_credible(now) {
+                heard.refused += 1;
+                continue;
+            }
+            self.clock.saw(record.stamp);
+            match self.records.get(&subject) {
+                Some(known) if known.supersedes(&record) => self.owe(from, subject),
+                Some(known) if !record.supersedes(known) => self.settle(from, &subject),
+                Some(_) | None => {
+                    if record.is_alive(now) && self.room(subject, snapshot.sizes(), 2) == 0 {
+                        heard.refused += 1;
+                        continue;
+                    }
+                    self.keep(record, now, snapshot);
+                    heard.new += 1;
+                    for place in Place::ALL {
+                        if place == from {
+                            self.settle(place, &subject);
+                        } else {
+                            self.owe(place, subject);
+                        }
+                    }
+                }
+            }
+        }
+        heard
+    }
+
+    /// What a store is to be told next; it stays owed until [`Book::told`].
+    pub(super) fn owed(&self, place: Place, most: usize) -> Vec<Record> {
+        let subjects = self.debts(place).into_iter().flatten().take(most);
+        subjects.filter_map(|subject| self.records.get(subject).cloned()).collect()
+    }
+
+    /// A store was told these. What has changed since is still owed.
+    pub(super) fn told(&mut self, place: Place, records: &[Record]) {
+        for told in records {
+            let subject = &told.subject;
+            let changed = self.records.get(subject).is_some_and(|known| known.stamp != told.stamp);
+            if !changed {
+                self.settle(place, subject);
+            }
+        }
+    }
+
+    /// A store lost what it held.
+    pub(super) fn owe_all(&mut self, place: Place) {
+        let all: Vec<Subject> = self.records.keys().copied().collect();
+        for subject in all {
+            self.owe(place, subject);
+        }
+    }
+
+    /// Whether a store is owed a subject.
+    pub(super) fn owes(&self, place: Place, subject: &Subject) -> bool {
+        self.debts(place).is_some_and(|owed| owed.contains(subject))
+    }
+
+    /// Subjects owed to a store.
+    pub(super) fn debt(&self, place: Place) -> usize {
+        self.debts(place).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether something in force has ended.
+    pub(super) fn ends_by(&self, now: Timestamp) -> bool {
+        self.ends.first().is_some_and(|(until, _)| *until <= now)
+    }
+
+    /// Takes out of force what has ended.
+    pub(super) fn end(&mut self, now: Timestamp, snapshot: &mut Snapshot) {
+        while let Some((until, subject)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
+            self.ends.remove(&(until, subject));
+            if let Some(record) = self.records.get(&subject) {
+                snapshot.apply(record, now);
+            }
+        }
+    }
+
+    /// Forgets what nobody needs to know any more, and of what is gone the oldest beyond the bound;
+    /// how much that was.
+    pub(super) fn forget(&mut self, now: Timestamp) -> usize {
+        let mut gone: Vec<_> =
+            self.records.values().filter(|record| !record.is_alive(now)).collect();
+        gone.sort_unstable_by_key(|record| record.stamp);
+        let beyond = gone.len().saturating_sub(self.bounds.gone);
+        let forgotten: Vec<Record> = gone
+            .iter()
+            .enumerate()
+            .filter(|(place, record)| *place < beyond || record.is_forgettable(now))
+            .map(|(_, record)| (*record).clone())
+            .collect();
+        let many = forgotten.len();
+        for record in forgotten {
+            self.records.remove(&record.subject);
+            Place::ALL.into_iter().for_each(|place| self.settle(place, &record.subject));
+            self.let_be_forgotten(record);
+        }
+        many
+    }
+
+    /// What is to be taken out of Redis.
+    pub(super) fn take_forgotten(&mut self, most: usize) -> Vec<Record> {
+        let many = self.forgotten.len().min(most);
+        self.forgotten.drain(..many).collect()
+    }
+
+    fn let_be_forgotten(&mut self, record: Record) {
+        if self.redis.is_some() && self.forgotten.len() < self.bounds.gone {
+            self.forgotten.push_back(record);
+        }
+    }
+
+    /// What is known of a subject.
+    pub(super) fn get(&self, subject: &Subject) -> Option<&Record> {
+        self.records.get(subject)
+    }
+
+    /// Every record.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    fn keep(&mut self, record: Record, now: Timestamp, snapshot: &mut Snapshot) {
+        let end = |record: &Record| record.body.as_ref().and_then(Body::expires_at);
+        snapshot.apply(&record, now);
+        let subject = record.subject;
+        if let Some(until) = end(&record) {
+            self.ends.insert((until, subject));
+        }
+        let before = self.records.insert(subject, record);
+        let now_ends = self.records.get(&subject).and_then(end);
+        if let Some(until) = before.as_ref().and_then(end).filter(|until| Some(*until) != now_ends)
+        {
+            self.ends.remove(&(until, subject));
+        }
+    }
+
+    /// Room left for subjects of this kind, were the bounds so many times what they are.
+    fn room(&self, subject: Subject, sizes: Sizes, times: usize) -> usize {
+        let taken = match subject {
+            Subject::Key(_) => sizes.keys,
+            Subject::Entry(ListName::Allow, _) => sizes.allow,
+            Subject::Entry(ListName::Deny, _) => sizes.deny,
+        };
+        self.bound(subject).saturating_mul(times).saturating_sub(taken)
+    }
+
+    const fn bound(&self, subject: Subject) -> usize {
+        match subject {
+            Subject::Key(_) => self.bounds.keys,
+            Subject::Entry(..) => self.bounds.entries,
+        }
+    }
+
+    fn debts(&self, place: Place) -> Option<&BTreeSet<Subject>> {
+        match place {
+            Place::Database => Some(&self.database),
+            Place::Redis => self.redis.as_ref(),
+        }
+    }
+
+    fn debts_mut(&mut self, place: Place) -> Option<&mut BTreeSet<Subject>> {
+        match place {
+            Place::Database => Some(&mut self.database),
+            Place::Redis => self.redis.as_mut(),
+        }
+    }
+
+    fn owe(&mut self, place: Place, subject: Subject) {
+        if let Some(owed) = self.debts_mut(place) {
+            owed.insert(subject);
+        }
+    }
+
+    fn settle(&mut self, place: Place, subject: &Subject) {
+        if let Some(owed) = self.debts_mut(place) {
+            owed.remove(subject);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! What admins did: noting it, and showing it.
+//!
+//! Owns: the deed of a request that changes something, from the moment it is tried: one whose client
+//! went away before the answer is noted as well. Refuses nothing. When the database is away the deeds
+//! that wait for it are shown, and the answer says that these are not all.
+
+use actix_web::web::Data;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::super::Answer;
+use crate::access::store::deeds_before;
+use crate::access::{Access, Deed};
+use crate::clock;
+use crate::http::context::Context;
+use crate::http::envelope;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::extract::QueryForm;
+use crate::http::middleware::admin::Admin;
+use crate::http::openapi::answers::Reported;
+use crate::http::openapi::failures::BadInput;
+use crate::http::state::Worker;
+use crate::products::check::Check;
+use crate::products::input::RawForm;
+
+/// Deeds listed at most, and when nothing is said.
+const MOST_LISTED: u32 = 1_000;
+const LISTED: u32 = 100;
+
+/// A deed that was begun. It is noted when it is over, whatever came of it.
+#[derive(Debug)]
+pub(in crate::http) struct Begun {
+    access: Access,
+    deed: Option<Deed>,
+}
+
+impl Begun {
+    /// An admin tries to do something to something.
+    pub(in crate::http) fn new(
+        worker: &Worker,
+        admin: &Admin,
+        context: &Context,
+        action: &str,
+        subject: impl Into<String>,
+    ) -> Self {
+        let deed = Deed {
+            at: clock::now(),
+            actor: admin.name(&worker.shared),
+            address: admin.address().to_string(),
+            action: action.to_owned(),
+            subject: subject.into(),
+            outcome: "abandoned".to_owned(),
+            request_id: context.0.id.to_string(),
+        };
+        Self { access: worker.shared.access.clone(), deed: Some(deed) }
+    }
+
+    /// What came of it.
+    pub(in crate::http) fn end<T>(mut self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Some(deed) = &mut self.deed {
+            let word = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "done");
+            word.clone_into(&mut deed.outcome);
+        }
+        outcome
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(deed) = self.deed.take() {
+            self.access.note(deed);
+        }
+    }
+}
+
+/// Which deeds to list.
+#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditForm {
+    /// At most so many; 100 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    pub limit: Option<Value>,
+    /// Only deeds with smaller numbers than this one: the `next` of the page before.
+    #[param(value_type = Option<i64>, minimum = 1)]
+    pub before: Option<Value>,
+}
+
+impl RawForm for AuditForm {}
+
+/// What an admin did or tried.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// Its number; later ones have greater ones. `null` while it is not stored yet.
+    pub id: Option<i64>,
+    /// When: RFC 3339, UTC, to the millisecond.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Who: `admin:` and a fingerprint of the key, or `signal`.
+    pub actor: String,
+    /// From which address.
+    pub address: String,
+    /// What.
+    #[schema(example = "keys.create")]
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// `done`, `abandoned` (its client went away before the answer), or the code of the error.
+    pub outcome: String,
+    /// The id of the request.
+    pub request_id: String,
+}
+
+impl AuditEntry {
+    fn new(id: Option<i64>, deed: Deed) -> Self {
+        let Deed { at, actor, address, action, subject, outcome, request_id } = deed;
+        Self { id, at: envelope::rfc3339(at), actor, address, action, subject, outcome, request_id }
+    }
+}
+
+/// A page of the audit table.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditPage {
+    /// The newest first.
+    pub entries: Vec<AuditEntry>,
+    /// What to give as `before` for the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+    /// Whether the table could be read; if not, only what waits to be stored is listed.
+    pub complete: bool,
+}
+
+/// Lists what admins did, the newest first.
+///
+/// Every change of keys, lists, breakers, cache, monitoring and configuration, and chaos that was
+/// asked for, on any process that shares this one's database; the last 100,000.
+#[utoipa::path(
+    get,
+    path = "/admin/audit",
+    tag = "Admin",
+    operation_id = "listAudit",
+    params(AuditForm),
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "A page of the table.", body = Reported<AuditPage>),
+        BadInput,
+    ),
+)]
+pub async fn audit(
+    _: Admin,
+    worker: Data<Worker>,
+    context: Context,
+    form: QueryForm<AuditForm>,
+) -> Answer {
+    let (limit, before) = read(&form.0)?;
+    let waiting = if before.is_none() { worker.shared.access.unstored_deeds() } else { Vec::new() };
+    let store = worker.shared.store.clone();
+    let stored = tokio::task::spawn_blocking(move || deeds_before(&store, before, limit)).await;
+    let stored = stored.map_err(|died| ApiError::new(ErrorCode::Internal).because(died))?;
+    let complete = stored.is_ok();
+    let mut stored = stored.unwrap_or_default();
+    // One may have been stored between the two looks.
+    let waiting = waiting.into_iter().rev().filter(|deed| stored.iter().all(|s| s.deed != *deed));
+    let mut entries: Vec<_> = waiting.take(limit).map(|deed| AuditEntry::new(None, deed)).collect();
+    let full = stored.len() == limit || entries.len().saturating_add(stored.len()) > limit;
+    stored.truncate(limit.saturating_sub(entries.len()));
+    let last = stored.last().map(|last| last.id);
+    // A page of deeds that wait only: the stored ones begin behind it.
+    let next = if full { Some(last.unwrap_or(i64::MAX)).filter(|id| *id > 1) } else { None };
+    entries.extend(stored.into_iter().map(|one| AuditEntry::new(Some(one.id), one.deed)));
+    envelope::own(&context.0, &AuditPage { entries, next, complete })
+}
+
+fn read(form: &AuditForm) -> Result<(usize, Option<i64>), ApiError> {
+    const NUMBER: &str = "the number of a deed";
+    let mut check = Check::default();
+    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+    let before = check.word(
+        "before",
+        form.before.as_ref(),
+        |text| text.parse::<i64>().ok().filter(|number| *number > 0),
+        NUMBER,
+    );
+    let (limit, before) = check.finish((limit, before))?;
+    Ok((usize::try_from(limit).unwrap_or_default(), before))
+}

@@ -1,0 +1,175 @@
+//! Fields of the forms about keys and lists.
+//!
+//! Owns: how a time, a name of somebody and a set of networks are read. Refuses: with the field, what
+//! is wrong with it and what is allowed.
+
+use ipnet::IpNet;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::access::Identifier;
+use crate::access::identifier::network;
+use crate::access::record::MOST_NETWORKS;
+use crate::clock::Timestamp;
+use crate::products::check::Check;
+use crate::products::invalid::shown;
+
+/// Longest reason or label, in characters.
+pub(super) const LONGEST_TEXT: usize = 200;
+
+/// A time that is still to come; absent is none.
+pub(super) fn moment(
+    check: &mut Check,
+    field: &str,
+    value: Option<&Value>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    const ALLOWED: &str = "a time to come, as in 2030-01-31T23:59:59Z (RFC 3339)";
+    let text = check.scalar(field, value, ALLOWED)?;
+    let Ok(at) = OffsetDateTime::parse(&text, &Rfc3339) else {
+        check.refuse(field, format!("`{}` is no time", shown(&text)), ALLOWED);
+        return None;
+    };
+    let millis = i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+    let at = Timestamp::from_millis(millis);
+    if at <= now {
+        check.refuse(field, format!("`{}` is past", shown(&text)), ALLOWED);
+        return None;
+    }
+    Some(at)
+}
+
+/// An address, a network, or a key's id.
+pub(super) fn identifier(
+    check: &mut Check,
+    field: &str,
+    value: Option<&Value>,
+) -> Option<Identifier> {
+    const ALLOWED: &str = "an address, a network, or the id of a key";
+    let before = check.mistakes();
+    let Some(text) = check.scalar(field, value, ALLOWED) else {
+        if check.mistakes() == before {
+            check.refuse(field, "is missing", ALLOWED);
+        }
+        return None;
+    };
+    let read = text.parse::<Identifier>();
+    read.map_err(|wrong| {
+        check.refuse(field, format!("`{}` {}", shown(&text), wrong.problem()), wrong.allowed());
+    })
+    .ok()
+}
+
+/// Addresses and networks, as a list or with commas between; absent is none.
+pub(super) fn networks(check: &mut Check, field: &str, value: Option<&Value>) -> Vec<IpNet> {
+    let allowed = format!("up to {MOST_NETWORKS} addresses and networks, as a list");
+    let texts: Vec<String> = match value {
+        Some(Value::Array(values)) => {
+            let texts = values.iter().map(|value| check.scalar(field, Some(value), &allowed));
+            texts.map(Option::unwrap_or_default).collect()
+        }
+        other => {
+            let text = check.scalar(field, other, &allowed).unwrap_or_default();
+            let parts = text.split(',').map(|part| part.trim().to_owned());
+            parts.filter(|part| !part.is_empty()).collect()
+        }
+    };
+    if texts.len() > MOST_NETWORKS {
+        check.refuse(field, format!("has {} of them", texts.len()), &allowed);
+        return Vec::new();
+    }
+    let mut networks = Vec::with_capacity(texts.len());
+    for text in texts {
+        match network(&text) {
+            Ok(network) => networks.push(network),
+            Err(wrong) => {
+                let problem = format!("`{}` {}", shown(&text), wrong.problem());
+                check.refuse(field, problem, wrong.allowed());
+                return Vec::new();
+            }
+        }
+    }
+    networks.sort_unstable();
+    networks.dedup();
+    networks
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused<T>(read: impl FnOnce(&mut Check) -> T) -> Option<String> {
+        let mut check = Check::default();
+        read(&mut check);
+        check.finish(()).err().map(|mistakes| crate::products::invalid::sentence(&mistakes))
+    }
+
+    #[test]
+    fn a_time_is_rfc_3339_and_to_come() {
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let read = |value: &Value| {
+            let mut check = Check::default();
+            let at = moment(&mut check, "expires_at", Some(value), now);
+            check.finish(at)
+        };
+        for text in ["2026-01-01T00:00:00.001Z", "2026-01-01T01:00:00.001+01:00"] {
+            let at = read(&json!(text)).unwrap().unwrap();
+            assert_eq!(at, Timestamp::from_millis(1_767_225_600_001), "{text}");
+        }
+        for none in [json!(null), json!(""), json!(" ")] {
+            assert_eq!(read(&none), Ok(None), "{none}");
+        }
+        for wrong in [
+            json!("2026-01-01T00:00:00Z"),
+            json!("1970-01-01T00:00:00Z"),
+            json!("tomorrow"),
+            json!("2026-02-30T00:00:00Z"),
+            json!("2027-01-01"),
+            json!(1_900_000_000),
+            json!(true),
+            json!(["2030-01-01T00:00:00Z"]),
+            json!({}),
+            json!("99999-01-01T00:00:00Z"),
+        ] {
+            let mistakes = read(&wrong).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{wrong}");
+            assert!(mistakes[0].allowed.contains("RFC 3339"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_are_read_once_each() {
+        let read = |value: Value| {
+            let mut check = Check::default();
+            let networks = networks(&mut check, "addresses", Some(&value));
+            check.finish(networks.len()).unwrap()
+        };
+        assert_eq!(read(json!(["10.0.0.0/8", "::ffff:10.0.0.0/104", "203.0.113.7"])), 2);
+        assert_eq!(read(json!("10.0.0.0/8, 203.0.113.7")), 2);
+        assert_eq!((read(json!([])), read(json!(null)), read(json!(""))), (0, 0, 0));
+        for wrong in [
+            json!(["10.0.0.1/8"]),
+            json!([""]),
+            json!([null]),
+            json!(7),
+            json!({}),
+            json!(vec!["10.0.0.1"; MOST_NETWORKS + 1]),
+            json!([["10.0.0.1"]]),
+        ] {
+            let told = refused(|check| networks(check, "addresses", Some(&wrong)));
+            assert!(told.is_some_and(|told| told.starts_with("addresses: ")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn who_is_meant_has_to_be_said() {
+        for value in [None, Some(json!(null)), Some(json!("")), Some(json!("x")), Some(json!(7))] {
+            let told = refused(|check| identifier(check, "identifier", value.as_ref())).unwrap();
+            assert!(told.starts_with("identifier: ") && told.contains("; allowed: "), "{told}");
+        }
+        assert_eq!(refused(|check| identifier(check, "identifier", Some(&json!("::1")))), None);
+    }
+}

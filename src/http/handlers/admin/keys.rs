@@ -1,0 +1,315 @@
+//! Clients' keys as an admin makes, lists and revokes them.
+//!
+//! Owns: the forms and answers. A key's text is in one answer only, that of its making. Refuses:
+//! limits, networks and times that are none, and more keys than there may be.
+
+use std::num::NonZeroU32;
+
+use actix_web::web::Data;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use slog::info;
+use utoipa::ToSchema;
+
+use super::super::Answer;
+use super::REACH;
+use super::audit::Begun;
+use super::fields::{LONGEST_TEXT, moment, networks};
+use crate::access::identifier::shown;
+use crate::access::{NotMade, StoredKey, Subject, Wanted};
+use crate::clock::{self, Timestamp};
+use crate::http::context::Context;
+use crate::http::envelope;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::extract::{AnyForm, JsonForm};
+use crate::http::middleware::admin::Admin;
+use crate::http::openapi::answers::Reported;
+use crate::http::openapi::failures::{BadInput, NotFound};
+use crate::http::state::Worker;
+use crate::limits::KeyId;
+use crate::products::InvalidField;
+use crate::products::check::Check;
+use crate::products::input::RawForm;
+
+/// A key that is wanted.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct KeyForm {
+    /// What its owner is called.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub label: Option<Value>,
+    /// Its own limit: requests a minute in each class of routes, in place of what keys have.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000000000)]
+    pub per_minute: Option<Value>,
+    /// Addresses and networks it may be used from; from anywhere when absent.
+    #[schema(value_type = Option<Vec<String>>, max_items = 64, example = json!(["203.0.113.0/24"]))]
+    pub addresses: Option<Value>,
+    /// Until when it is known; RFC 3339. For ever when absent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Value>,
+}
+
+impl RawForm for KeyForm {}
+
+/// A key that is meant.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct KeyIdForm {
+    /// Its id.
+    #[schema(value_type = String, example = "0a1b2c3d4e5f")]
+    pub id: Option<Value>,
+}
+
+impl RawForm for KeyIdForm {}
+
+/// A stored key, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyShown {
+    /// Its id, also for the lists.
+    pub id: String,
+    /// What its owner is called.
+    pub label: String,
+    /// Its own limit, if it has one.
+    #[schema(value_type = Option<u32>)]
+    pub per_minute: Option<NonZeroU32>,
+    /// Where it may be used from; anywhere when empty.
+    pub addresses: Vec<String>,
+    /// When it was made, RFC 3339.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// Until when it is known, RFC 3339; absent if for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// Whether that is past. It is as unknown as one that never was.
+    pub expired: bool,
+}
+
+impl KeyShown {
+    fn new(id: KeyId, key: StoredKey, now: Timestamp) -> Self {
+        Self {
+            id: id.to_string(),
+            label: key.label,
+            per_minute: key.per_minute,
+            addresses: key.networks.iter().map(shown).collect(),
+            created_at: envelope::rfc3339(key.created_at),
+            expires_at: key.expires_at.map(envelope::rfc3339),
+            expired: key.expires_at.is_some_and(|until| until <= now),
+        }
+    }
+}
+
+/// Every stored key.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeysShown {
+    /// The newest first.
+    pub keys: Vec<KeyShown>,
+}
+
+/// A key that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyMade {
+    /// The key, for `x-internal-key` or `Authorization`. It is shown here and never again.
+    pub secret: String,
+    /// What is stored of it.
+    pub key: KeyShown,
+    /// Stores that could not be told at once; they are told later. The key is known here already.
+    #[schema(value_type = Vec<String>)]
+    pub unreached: Vec<&'static str>,
+}
+
+/// A key that was revoked.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyRevoked {
+    /// Its id.
+    pub revoked: String,
+    /// Stores that could not be told at once; they are told later. It is unknown here already.
+    #[schema(value_type = Vec<String>)]
+    pub unreached: Vec<&'static str>,
+}
+
+/// Lists clients' keys.
+///
+/// Without their secrets, which are stored nowhere. The one of the settings is not among them.
+#[utoipa::path(
+    get,
+    path = "/admin/keys",
+    tag = "Admin",
+    operation_id = "listKeys",
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The keys.", body = Reported<KeysShown>),
+    ),
+)]
+pub async fn list(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
+    let now = clock::now();
+    let keys = worker.shared.access.keys().into_iter();
+    let keys = keys.map(|(id, key)| KeyShown::new(id, key, now)).collect();
+    envelope::own(&context.0, &KeysShown { keys })
+}
+
+/// Makes a key for a client.
+///
+/// Its text is in this answer and nowhere else. It is known at once here, and within a second on
+/// every instance that shares Redis or the database with this one.
+#[utoipa::path(
+    post,
+    path = "/admin/keys",
+    tag = "Admin",
+    operation_id = "createKey",
+    request_body = KeyForm,
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "The key.", body = Reported<KeyMade>),
+        BadInput,
+    ),
+)]
+pub async fn create(
+    admin: Admin,
+    worker: Data<Worker>,
+    context: Context,
+    form: JsonForm<KeyForm>,
+) -> Answer {
+    let now = clock::now();
+    let wanted = read(&form.0, now)?;
+    let access = &worker.shared.access;
+    let label = wanted.label.clone();
+    let made = access.make_key(wanted, now);
+    let subject = made.as_ref().map_or_else(|_| label, |made| made.id.to_string());
+    let deed = Begun::new(&worker, &admin, &context, "keys.create", subject);
+    let made = deed.end(made.map_err(refusal))?;
+    info!(worker.shared.log, "admin made a key"; "key" => %made.id,
+        "request_id" => &*context.0.id);
+    let unreached = access.until_told(Subject::Key(made.id), REACH).await;
+    let key = KeyShown::new(made.id, made.key, now);
+    envelope::own(&context.0, &KeyMade { secret: made.secret, key, unreached })
+}
+
+/// Revokes a client's key.
+///
+/// It is unknown at once here, and within a second on every instance that shares Redis or the
+/// database with this one. The id may also stand in the query.
+#[utoipa::path(
+    delete,
+    path = "/admin/keys",
+    tag = "Admin",
+    operation_id = "revokeKey",
+    request_body = KeyIdForm,
+    security(("x-admin-key" = [])),
+    responses(
+        (status = 200, description = "It is unknown now.", body = Reported<KeyRevoked>),
+        BadInput,
+        NotFound,
+    ),
+)]
+pub async fn revoke(
+    admin: Admin,
+    worker: Data<Worker>,
+    context: Context,
+    form: AnyForm<KeyIdForm>,
+) -> Answer {
+    let id = read_id(&form.0)?;
+    let access = &worker.shared.access;
+    let deed = Begun::new(&worker, &admin, &context, "keys.revoke", id.to_string());
+    let there = access.revoke_key(id, clock::now());
+    let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such key.");
+    deed.end(there.then_some(()).ok_or_else(none))?;
+    info!(worker.shared.log, "admin revoked a key"; "key" => %id,
+        "request_id" => &*context.0.id);
+    let unreached = access.until_told(Subject::Key(id), REACH).await;
+    envelope::own(&context.0, &KeyRevoked { revoked: id.to_string(), unreached })
+}
+
+fn refusal(not: NotMade) -> ApiError {
+    match not {
+        NotMade::Full(full) => {
+            let problem = format!("there are {} keys, and no room for more", full.0);
+            vec![InvalidField::new("body", problem, "to revoke some first")].into()
+        }
+        NotMade::NoRandomness(cause) => ApiError::new(ErrorCode::Internal).because(cause),
+    }
+}
+
+fn read(form: &KeyForm, now: Timestamp) -> Result<Wanted, Vec<InvalidField>> {
+    let mut check = Check::default();
+    let before = check.mistakes();
+    let label = check.words("label", form.label.as_ref(), LONGEST_TEXT);
+    if label.is_none() && check.mistakes() == before {
+        let allowed = format!("a text of 1 to {LONGEST_TEXT} characters");
+        check.refuse("label", "is missing", allowed);
+    }
+    let per_minute = check.whole("per_minute", form.per_minute.as_ref(), 1..=1_000_000_000);
+    let networks = networks(&mut check, "addresses", form.addresses.as_ref());
+    let expires_at = moment(&mut check, "expires_at", form.expires_at.as_ref(), now);
+    check.finish(Wanted {
+        label: label.unwrap_or_default(),
+        per_minute: per_minute.and_then(NonZeroU32::new),
+        networks,
+        expires_at,
+    })
+}
+
+fn read_id(form: &KeyIdForm) -> Result<KeyId, Vec<InvalidField>> {
+    const ALLOWED: &str = "the id of a key as GET /admin/keys lists it";
+    let mut check = Check::default();
+    let before = check.mistakes();
+    let id = check.word("id", form.id.as_ref(), |text| text.parse::<KeyId>().ok(), ALLOWED);
+    if id.is_none() && check.mistakes() == before {
+        check.refuse("id", "is missing", ALLOWED);
+    }
+    if id == Some(KeyId::INTERNAL) {
+        check.refuse("id", "`internal` is in the settings", ALLOWED);
+    }
+    check.finish(id.unwrap_or(KeyId::INTERNAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::products::input::from_json;
+
+    fn of(body: &Value) -> Result<Wanted, String> {
+        let form = from_json(body.to_string().as_bytes()).unwrap();
+        let wanted = read(&form, Timestamp::from_millis(1_767_225_600_000));
+        wanted.map_err(|mistakes| crate::products::invalid::sentence(&mistakes))
+    }
+
+    #[test]
+    fn what_is_wanted_is_read() {
+        let plain = of(&json!({"label": " the  shop "})).unwrap();
+        assert_eq!(
+            (plain.label.as_str(), plain.per_minute, plain.expires_at),
+            ("the shop", None, None)
+        );
+        let all = json!({"label": "x", "per_minute": "5", "addresses": ["::1"],
+            "expires_at": "2030-01-01T00:00:00Z"});
+        let all = of(&all).unwrap();
+        assert_eq!((all.per_minute.map(NonZeroU32::get), all.networks.len()), (Some(5), 1));
+        assert!(all.expires_at.is_some());
+    }
+
+    #[test]
+    fn mistakes_name_the_field_and_what_is_allowed() {
+        for (body, fields) in [
+            (json!({}), &["label"][..]),
+            (json!({"label": ""}), &["label"]),
+            (json!({"label": "x".repeat(201)}), &["label"]),
+            (json!({"label": "a\u{0}"}), &["label"]),
+            (json!({"label": ["x"]}), &["label"]),
+            (json!({"label": "x", "per_minute": 0}), &["per_minute"]),
+            (json!({"label": "x", "per_minute": -1}), &["per_minute"]),
+            (json!({"label": "x", "addresses": "10.1.0.0/8"}), &["addresses"]),
+            (json!({"label": "x", "expires_at": "2020-01-01T00:00:00Z"}), &["expires_at"]),
+            (
+                json!({"per_minute": "many", "addresses": [1], "expires_at": 1}),
+                &["label", "per_minute", "addresses", "expires_at"],
+            ),
+        ] {
+            let refused = of(&body).unwrap_err();
+            let named: Vec<_> =
+                refused.split(" | ").filter_map(|one| one.split(':').next()).collect();
+            assert_eq!(named, fields, "{body}: {refused}");
+            assert_eq!(refused.matches("; allowed: ").count(), fields.len(), "{refused}");
+        }
+    }
+}
