@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::shared_limits::{self, RedisCounter};
 use super::stores::Stores;
 use super::{WORKER_INBOX, spec, upstream};
+use crate::cache::tiers::redis::Script;
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
@@ -17,7 +19,7 @@ use crate::http::door::{Bounds, Door};
 use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
 use crate::http::ways::Ways;
-use crate::limits::{RateLimiterActor, RateLimiterParts};
+use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
 use crate::products::last_resort::LastResort;
 use crate::products::service::{ProductService, ServiceSettings};
@@ -33,6 +35,7 @@ pub(super) struct Blueprint {
     stores: Stores,
     api: UpstreamClient,
     monitor: Handle<MetricsActor>,
+    script: Arc<Script>,
     built: Arc<AtomicUsize>,
     warming: Arc<AtomicBool>,
 }
@@ -41,7 +44,7 @@ impl Blueprint {
     pub(super) fn new(
         shared: &Arc<Shared>,
         tables: CacheTables,
-        stores: &Stores,
+        (stores, script): (&Stores, Arc<Script>),
         api: UpstreamClient,
         monitor: Handle<MetricsActor>,
         last_resort: Option<Arc<LastResort>>,
@@ -61,6 +64,7 @@ impl Blueprint {
             stores: stores.clone(),
             api,
             monitor,
+            script,
             built: Arc::default(),
             warming: Arc::default(),
         }
@@ -75,7 +79,9 @@ impl Blueprint {
         let cache = supervisor.start_here(spec("cache", instance, WORKER_INBOX), move || {
             CacheActor::new(of_actor.clone())
         });
-        let parts = RateLimiterParts { table: Arc::clone(&self.shared.accounts) };
+        let counter = self.counter();
+        let table = Arc::clone(&self.shared.accounts);
+        let parts = RateLimiterParts { table, counter: counter.clone() };
         let limiter = supervisor
             .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || {
                 RateLimiterActor::new(parts.clone())
@@ -96,6 +102,7 @@ impl Blueprint {
             products,
             warmer,
             limiter,
+            counter,
             monitor: self.monitor.clone(),
             searches: PreparedSearches::default(),
             door: self.door(instance),
@@ -108,6 +115,15 @@ impl Blueprint {
         let server = &self.shared.settings.server;
         let bounds = Bounds { in_flight: server.max_in_flight, lag: server.shed_lag };
         Door::new(bounds, Arc::clone(&self.shared.lags), instance, clock::monotonic())
+    }
+
+    /// The way to the limits that all instances keep together.
+    fn counter(&self) -> Option<Arc<dyn Counter>> {
+        if !shared_limits::are_wanted(&self.shared.settings) {
+            return None;
+        }
+        let redis = self.stores.redis_for_worker()?;
+        Some(Arc::new(RedisCounter::new(redis, Arc::clone(&self.script))))
     }
 
     fn warmer(&self, tables: CacheTables, products: &ProductService) -> Warmer {

@@ -21,6 +21,7 @@ mod blueprint;
 mod guards;
 mod last_resort;
 mod observer;
+mod shared_limits;
 mod simulator;
 mod stores;
 mod upkeep;
@@ -141,7 +142,9 @@ impl Gateway {
             losses,
             settings,
         });
-        let blueprint = Blueprint::new(&shared, cache.clone(), &stores, api, monitor, last_resort);
+        let stores_of = (&stores, shared_limits::script(&stores, &shared.settings).await);
+        let blueprint =
+            Blueprint::new(&shared, cache.clone(), stores_of, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
@@ -180,7 +183,11 @@ fn admin_key(settings: &Settings) -> Option<SecretDigest> {
 
 fn accounts(settings: &Settings) -> Table {
     let sizes = TableSettings { entries: ACCOUNTS, overflow_clients: OVERFLOW_CLIENTS };
-    Table::new(sizes, Policies::new(&settings.limits), clock::monotonic())
+    let table = Table::new(sizes, Policies::new(&settings.limits), clock::monotonic());
+    if shared_limits::are_wanted(settings) {
+        return table.shared_among(settings.limits.instances);
+    }
+    table
 }
 
 /// The commands of the binary.

@@ -3,7 +3,7 @@
 //! Owns: every default; the settings page shows what stands here. Refuses nothing. No neighbours.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ const GATEWAY: &str = "https://api-sg.aliexpress.com/sync";
 const GPT_ORIGINS: [&str; 2] = ["https://chat.openai.com", "https://chatgpt.com"];
 
 const DAY: u64 = 86_400;
+
+/// Instances that share limits when nothing is said.
+const INSTANCES: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 impl Default for Settings {
     fn default() -> Self {
@@ -117,6 +120,8 @@ fn limits() -> Limits {
         search_per_minute: 100,
         search_burst: 150,
         search_per_key_per_minute: 1_000,
+        shared: true,
+        instances: INSTANCES,
         trusted_proxies: Vec::new(),
         ipv6_prefix: 64,
     }

@@ -4,6 +4,7 @@
 //! before one of these exists. No neighbours.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -242,6 +243,10 @@ pub struct Limits {
     pub search_burst: u32,
     /// `RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE`.
     pub search_per_key_per_minute: u32,
+    /// `RATE_LIMIT_SHARED`: kept together with other instances, where there is a Redis.
+    pub shared: bool,
+    /// `RATE_LIMIT_INSTANCES`: into so many shares each limit falls without Redis.
+    pub instances: NonZeroU32,
     /// `TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// `IPV6_PREFIX`, 1..=128.

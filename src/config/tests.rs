@@ -82,6 +82,8 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("RATE_LIMIT_SEARCH_PER_MINUTE", "100"),
         ("RATE_LIMIT_SEARCH_BURST", "150"),
         ("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "1000"),
+        ("RATE_LIMIT_SHARED", "true"),
+        ("RATE_LIMIT_INSTANCES", "2"),
         ("TRUSTED_PROXIES", "none"),
         ("IPV6_PREFIX", "64"),
         ("ALLOWED_ORIGINS", "https://chat.openai.com, https://chatgpt.com"),
@@ -131,6 +133,7 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("TRUSTED_PROXIES", "10.1.2.3/8, ::1 192.168.1.1", "10.0.0.0/8, ::1/128, 192.168.1.1/32"),
     ("TRUSTED_PROXIES", "none", "none"),
     ("IPV6_PREFIX", "128", "128"),
+    ("RATE_LIMIT_INSTANCES", "1000", "1000"),
     (
         "ALLOWED_ORIGINS",
         "HTTPS://Shop.example,http://localhost:3000",
@@ -221,6 +224,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("MAX_REQUESTS_PER_SECOND", &["-1", "1000000001"]),
     ("TRUSTED_PROXIES", &["10.0.0.0/33", "proxy.local", "10.0.0.0/8,nowhere"]),
     ("IPV6_PREFIX", &["0", "129", "256"]),
+    ("RATE_LIMIT_INSTANCES", &["0", "1001", "two"]),
     (
         "ALLOWED_ORIGINS",
         &["*", "shop.example", "https://shop.example/", "https://shop.example:443", "null"],

@@ -21,7 +21,7 @@ use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::Settings;
-use crate::limits::{RateLimiterActor, Table};
+use crate::limits::{Counter, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::products::service::ProductService;
 use crate::supervision::{Handle, Supervisor};
@@ -77,6 +77,9 @@ pub struct Worker {
     pub warmer: Warmer,
     /// The worker's limiter.
     pub limiter: Handle<RateLimiterActor>,
+    /// Its way to the counts that limits are kept in together with other instances; `None` when
+    /// they are this instance's own.
+    pub counter: Option<Arc<dyn Counter>>,
     /// The process's window keeper.
     pub monitor: Handle<MetricsActor>,
     /// Query strings read before.
@@ -108,10 +111,19 @@ impl Worker {
             ("cache", self.products.cache().is_bypassed()),
             ("rate_limiter", self.limiter.is_down()),
             ("api_client", self.products.upstream().is_down()),
+            ("shared_limits", self.counter.is_some() && !self.shares_limits()),
             ("upstream_configuration", self.shared.upstream.faults() > 0),
         ];
         degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));
         degraded
+    }
+
+    /// Whether limits are exact over all instances now, and not kept by shares.
+    #[must_use]
+    pub fn shares_limits(&self) -> bool {
+        let sharing = self.shared.accounts.sharing(clock::monotonic());
+        let doubtful = sharing.is_some_and(|sharing| sharing.in_doubt);
+        self.counter.as_ref().is_some_and(|counter| !counter.is_away()) && !doubtful
     }
 
     /// Tells what has waited long enough.

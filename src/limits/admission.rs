@@ -71,13 +71,16 @@ pub struct Admission {
     /// The table was full and an unknown client was counted together with all others like it; the
     /// numbers are then those of the account they share.
     pub shared: bool,
+    /// Decided by this instance's share of the limits, because the others could not be asked.
+    pub alone: bool,
 }
 
 impl Admission {
     /// The answer where no rule applies.
     #[must_use]
     pub const fn unlimited(class: Class) -> Self {
-        Self { class, decision: Decision::Admitted, burst: None, minute: None, shared: false }
+        let decision = Decision::Admitted;
+        Self { class, decision, burst: None, minute: None, shared: false, alone: false }
     }
 
     /// Whether the request may go on.

@@ -12,10 +12,10 @@ use super::actor::Admit;
 use super::admission::Admission;
 use super::table::Table;
 
-/// Decides as the actor would.
+/// Decides as the actor would, by the instance's share where limits are shared.
 #[must_use]
 pub fn bypass(table: &Table, request: Admit, now: Instant) -> Admission {
-    table.decide(request, now)
+    table.alone(request, now)
 }
 
 #[cfg(test)]

@@ -211,6 +211,7 @@ mod tests {
                 burst: standing(rule),
                 minute: standing(RuleKind::Minute),
                 shared: false,
+                alone: false,
             };
             for (name, value) in headers(&admission) {
                 prop_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));

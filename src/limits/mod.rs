@@ -10,6 +10,7 @@
 //! | how does a bucket, a window decide | [`token_bucket`], [`window`] |
 //! | how do the two decide together | [`quota`] |
 //! | which limits apply to what and whom | [`policy`] |
+//! | how do several instances keep the limits together | [`shared`] |
 //! | where is all that kept, and what when it is full | [`table`] |
 //! | who is asking | [`client`], [`principal`] |
 //! | what is the client told | [`admission`], [`headers`] |
@@ -23,6 +24,7 @@ pub mod headers;
 pub mod policy;
 pub mod principal;
 pub mod quota;
+pub mod shared;
 pub mod table;
 pub mod tick;
 pub mod token_bucket;
@@ -34,4 +36,5 @@ pub use bypass::bypass;
 pub use client::{ForwardingHeaders, client_address, is_trusted};
 pub use policy::{Class, PerClass, Policies};
 pub use principal::{KeyId, Network, NotAKeyId, Principal};
-pub use table::{ClassStatus, Table, TableSettings, TableStatus};
+pub use shared::{Answer, Counter, Question, SharingStatus};
+pub use table::{ClassStatus, Consultation, Table, TableSettings, TableStatus};

@@ -172,6 +172,8 @@ pub(super) mod tests {
             search_per_minute: 100,
             search_burst: 150,
             search_per_key_per_minute: 1_000,
+            shared: true,
+            instances: NonZeroU32::MIN,
             trusted_proxies: Vec::new(),
             ipv6_prefix: 64,
         }

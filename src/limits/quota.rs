@@ -47,6 +47,17 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// One of `instances` equal parts.
+    #[must_use]
+    pub fn share(self, instances: NonZeroU32) -> Self {
+        Self {
+            bucket: self.bucket.map(|rule| rule.share(instances)),
+            window: self.window.map(|rule| rule.share(instances)),
+        }
+    }
+}
+
 /// A decision and how the client stands after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
@@ -86,6 +97,18 @@ impl Quota {
         let lag = self.latest.since(now);
         let decision = self.decide(rules, cost, lag);
         Verdict { decision, burst: self.burst(rules, lag), minute: self.minute(rules, lag) }
+    }
+
+    /// Counts a request that was admitted elsewhere, whether it fits these rules or not.
+    pub fn note(&mut self, rules: Rules, now: Tick, cost: u32) {
+        self.latest = self.latest.max(now);
+        if let Some(rule) = rules.window {
+            self.window.advance(rule, self.latest);
+            self.window.note(rule, self.latest, cost);
+        }
+        if let Some(rule) = rules.bucket {
+            self.bucket = self.bucket.taken(rule, self.latest, cost);
+        }
     }
 
     fn decide(&mut self, rules: Rules, cost: u32, lag: Duration) -> Decision {

@@ -12,6 +12,8 @@ use super::family::{Labelled, Registrar};
 pub struct LimitMetrics {
     hits: Labelled<Counter, 2>,
     abuse: Labelled<Counter, 1>,
+    alone: Counter,
+    shared: Gauge,
     whitelist_size: Gauge,
     blacklist_size: Gauge,
 }
@@ -30,6 +32,15 @@ impl LimitMetrics {
                 "Clients found abusive, by what gave them away",
                 ["pattern"],
             ),
+            alone: registrar.counter(
+                "rate_limit_local_decisions",
+                "Requests decided by this instance's share of a limit, because the counts that all \
+                 instances share could not be asked",
+            ),
+            shared: registrar.gauge(
+                "rate_limit_shared",
+                "Whether limits are exact over all instances now (1) or kept by this one alone (0)",
+            ),
             whitelist_size: registrar
                 .gauge("rate_limit_whitelist_size", "Entries on the allow list"),
             blacklist_size: registrar
@@ -45,6 +56,16 @@ impl LimitMetrics {
     /// Counts a client found abusive, for example by `repeated_query`.
     pub fn abuse_detected(&self, pattern: &'static str) {
         self.abuse.at([pattern]).inc();
+    }
+
+    /// Counts a decision made without the counts that all instances share.
+    pub fn decided_alone(&self) {
+        self.alone.inc();
+    }
+
+    /// Sets whether limits are exact over all instances.
+    pub fn shared(&self, shared: bool) {
+        self.shared.set(i64::from(shared));
     }
 
     /// Sets how many entries the lists have.

@@ -26,6 +26,7 @@ mod load;
 mod open_loop;
 mod outage;
 mod p10_killed_in_outage;
+mod p11_limits;
 mod p14_overload;
 mod p14_phases;
 mod p15_stopping_loses_nothing;

@@ -1,5 +1,7 @@
 //! Declarations: keys and limits on clients. Owns no logic and refuses nothing; see the parent.
 
+use std::num::NonZeroU32;
+
 use super::{Declaration, setting};
 use crate::config::addresses::Network;
 use crate::config::kinds::{Kind, Limit, Switch, Whole};
@@ -7,6 +9,9 @@ use crate::config::texts::{List, Optional, SecretWord};
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
 const COUNT: Limit<u32> = Limit(1_000_000_000);
+
+/// With more, a share of most limits would be a single request.
+const MOST_INSTANCES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 
 pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ADMIN_API_KEY", "access", "admin_key", in settings.access.admin_key,
@@ -29,6 +34,11 @@ pub(super) const SETTINGS: &[Declaration] = &[
         COUNT, "searches that may come at once"),
     setting!("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "limits", "search_per_key_per_minute",
         in settings.limits.search_per_key_per_minute, COUNT, "searches per client key"),
+    setting!("RATE_LIMIT_SHARED", "limits", "shared", in settings.limits.shared, Switch,
+        "keeps limits together with other instances, through Redis where one is set"),
+    setting!("RATE_LIMIT_INSTANCES", "limits", "instances", in settings.limits.instances,
+        Whole(NonZeroU32::MIN, MOST_INSTANCES), "instances that share the limits; while Redis is away each admits one of so \
+         many parts of every limit, rounded up"),
     setting!("TRUSTED_PROXIES", "limits", "trusted_proxies", in settings.limits.trusted_proxies,
         List(Network), "peers whose forwarding headers are believed"),
     setting!("IPV6_PREFIX", "limits", "ipv6_prefix", in settings.limits.ipv6_prefix,

@@ -48,6 +48,7 @@ pub struct Status {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_problems: Vec<UpstreamProblem>,
     /// Tiers behind memory that are not answering now, actors that are bypassed,
+    /// `shared_limits` while each instance keeps to its share of the limits,
     /// `upstream_configuration` while `upstream_problems` has any, and `overload` while requests are
     /// refused because there are too many.
     pub degraded: Vec<&'static str>,
@@ -302,6 +303,7 @@ pub async fn metrics(worker: Data<Worker>, request: HttpRequest) -> Answer {
     let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
     shared.metrics.cache().size("memory", entries, tables.memory.bytes());
     crate::http::gauges::refresh(shared);
+    shared.metrics.limits().shared(worker.shares_limits());
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::negotiate(accept);
     let text = render(&shared.metrics, format)

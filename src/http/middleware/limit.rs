@@ -56,6 +56,9 @@ pub(in crate::http) async fn limit(
     }
     let own = caller.held.and_then(|held| held.per_minute);
     let admission = admit(&worker, Admit { own, ..Admit::one(class, caller.principal) }).await;
+    if admission.alone {
+        worker.shared.metrics.limits().decided_alone();
+    }
     let mut response = match admission.decision {
         Decision::Admitted => go_on(request, next).await,
         Decision::Refused { retry_after, rule } => {

@@ -8,6 +8,7 @@
 //! poisoned is taken over: nothing in here can panic halfway through a change.
 
 mod shard;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +23,13 @@ use utoipa::ToSchema;
 
 use self::shard::{AccountKey, Shard};
 use super::actor::Admit;
+pub use self::sharing::Consultation;
 use super::admission::{Admission, Decision, RuleKind};
 use super::policy::{Class, PerClass, Policies};
 use super::principal::Principal;
-use super::quota::{Quota, Rules, Verdict};
+use super::quota::{Rules, Verdict};
+use super::shared::Sharing;
+use super::shared::ledger::Ledger;
 use super::tick::Tick;
 
 /// Most shards a table has; a power of two.
@@ -89,9 +93,10 @@ pub struct Table {
     hasher: RandomState,
     shards: Box<[Mutex<Shard>]>,
     shard_capacity: usize,
-    overflow: PerClass<Mutex<Quota>>,
+    overflow: PerClass<Mutex<Ledger>>,
     overflow_clients: NonZeroU32,
     counters: PerClass<Counters>,
+    sharing: Option<Sharing>,
 }
 
 impl Table {
@@ -110,6 +115,7 @@ impl Table {
             overflow: PerClass::default(),
             overflow_clients: settings.overflow_clients,
             counters: PerClass::default(),
+            sharing: None,
         }
     }
 
@@ -137,7 +143,7 @@ impl Table {
             return Admission::unlimited(class);
         };
         self.count(class, decision, shared);
-        Admission { class, decision, burst, minute, shared }
+        Admission { class, decision, burst, minute, shared, alone: false }
     }
 
     /// What the table holds and refused; takes every shard's lock for a moment, one by one.
@@ -172,14 +178,14 @@ impl Table {
         let number = usize::try_from(key.hash >> 32).unwrap_or_default();
         let mut shard = locked(self.shards.get(number & (self.shards.len() - 1))?);
         let account = shard.account(key, now, self.shard_capacity)?;
-        let verdict = account.quota.admit(rules, now, cost);
+        let verdict = account.ledger.quota.admit(rules, now, cost);
         account.idle_at = now.plus(verdict.idle_after());
         Some(verdict)
     }
 
     fn admit_overflow(&self, class: Class, rules: Rules, cost: u32, now: Tick) -> Option<Verdict> {
-        let mut quota = locked(self.overflow.get(class)?);
-        Some(quota.admit(rules.times(self.overflow_clients), now, cost))
+        let mut ledger = locked(self.overflow.get(class)?);
+        Some(ledger.quota.admit(rules.times(self.overflow_clients), now, cost))
     }
 
     fn count(&self, class: Class, decision: Decision, shared: bool) {

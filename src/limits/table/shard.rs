@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::limits::policy::{Class, PerClass};
 use crate::limits::principal::Principal;
-use crate::limits::quota::Quota;
+use crate::limits::shared::ledger::Ledger;
 use crate::limits::tick::Tick;
 
 /// Accounts looked at for idleness whenever a new client arrives: the table shrinks by itself
@@ -58,7 +58,7 @@ impl Hasher for Passed {
 #[derive(Debug)]
 pub(super) struct Account {
     key: AccountKey,
-    pub(super) quota: Quota,
+    pub(super) ledger: Ledger,
     pub(super) idle_at: Tick,
 }
 
@@ -109,7 +109,7 @@ impl Shard {
 
     fn open(&mut self, key: &AccountKey) -> Option<&mut Account> {
         let place = self.accounts.len();
-        self.accounts.push(Account { key: *key, quota: Quota::default(), idle_at: Tick::ORIGIN });
+        self.accounts.push(Account { key: *key, ledger: Ledger::default(), idle_at: Tick::ORIGIN });
         self.places.insert(*key, place);
         if let Some(count) = self.by_class.get_mut(key.class) {
             *count = count.saturating_add(1);

@@ -48,10 +48,33 @@ impl BucketRule {
         }
     }
 
+    /// One of `instances` equal parts: the burst rounded up, the rate exact.
+    #[must_use]
+    pub fn share(self, instances: NonZeroU32) -> Self {
+        let burst = self.burst.get().div_ceil(instances.get());
+        Self {
+            burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN),
+            period_nanos: self.period_nanos.saturating_mul(u64::from(instances.get())),
+            ..self
+        }
+    }
+
     /// Requests that may come at once.
     #[must_use]
     pub fn burst(self) -> u32 {
         self.burst.get()
+    }
+
+    /// Tokens that drip in during a period.
+    #[must_use]
+    pub fn tokens(self) -> u32 {
+        self.tokens.get()
+    }
+
+    /// That period.
+    #[must_use]
+    pub fn period(self) -> Duration {
+        Duration::from_nanos(self.period_nanos)
     }
 
     /// Time in which an empty bucket fills, rounded up to the nanosecond.
@@ -106,6 +129,14 @@ impl TokenBucket {
             return Err(rule.nanos_up(excess));
         }
         Ok(Self::full_at(rule, rule.scaled(now) + wanted))
+    }
+
+    /// The bucket after `cost` tokens were taken elsewhere: they are gone, if there were any.
+    #[must_use]
+    pub fn taken(self, rule: BucketRule, now: Tick, cost: u32) -> Self {
+        let price = u128::from(cost) * u128::from(rule.period_nanos);
+        let used = (self.used(rule, now) + price).min(rule.capacity());
+        Self::full_at(rule, rule.scaled(now) + used)
     }
 
     /// Whole tokens left at `now`.

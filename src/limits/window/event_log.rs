@@ -41,6 +41,13 @@ impl EventLog {
         }
     }
 
+    /// Drops the oldest beyond `count`.
+    pub(super) fn keep_newest(&mut self, count: u32) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let beyond = self.micros.len().saturating_sub(count);
+        self.micros.drain(..beyond);
+    }
+
     pub(super) fn len(&self) -> u64 {
         u64::try_from(self.micros.len()).unwrap_or(u64::MAX)
     }

@@ -43,6 +43,19 @@ impl WindowRule {
         Self { limit: self.limit.saturating_mul(factor) }
     }
 
+    /// One of `instances` equal parts, rounded up.
+    #[must_use]
+    pub fn share(self, instances: NonZeroU32) -> Self {
+        let limit = self.limit.get().div_ceil(instances.get());
+        Self { limit: NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN) }
+    }
+
+    /// Whether it is kept by the second rather than by the instant.
+    #[must_use]
+    pub fn is_coarse(self) -> bool {
+        self.limit() > LARGEST_LOG
+    }
+
     /// Requests in any minute.
     #[must_use]
     pub fn limit(self) -> u32 {
@@ -116,6 +129,16 @@ impl Window {
         match &mut self.events {
             Events::Logged(log) => log.record(now, cost),
             Events::Counted(counts) => counts.record(now, cost),
+        }
+    }
+
+    /// Counts a request that was admitted elsewhere, fit it or not. Of a log only as many are kept
+    /// as the rule allows, the newest: who has used more waits for the same instant.
+    pub fn note(&mut self, rule: WindowRule, now: Tick, cost: u32) {
+        self.record(rule, now, cost);
+        match &mut self.events {
+            Events::Logged(log) => log.keep_newest(rule.limit()),
+            Events::Counted(_) => {}
         }
     }
 

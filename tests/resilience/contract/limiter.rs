@@ -38,7 +38,7 @@ impl Subject for Limiter {
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<RateLimiterActor> {
-        let parts = RateLimiterParts { table: Arc::clone(&self.0) };
+        let parts = RateLimiterParts { table: Arc::clone(&self.0), counter: None };
         supervisor.start_here(spec, move || RateLimiterActor::new(parts.clone()))
     }
 

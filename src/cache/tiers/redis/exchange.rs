@@ -62,13 +62,20 @@ pub(super) struct Exchange {
     line: Arc<Line>,
     places: Arc<Semaphore>,
     standing: Arc<Standing>,
+    patience: Duration,
 }
 
 impl Exchange {
     /// Nothing is connected yet.
     pub(super) fn new(url: &str, standing: Arc<Standing>) -> Result<Self, TierError> {
         let line = Arc::new(Line::new(url, TIMEOUT, PLACES)?);
-        Ok(Self { line, places: Arc::new(Semaphore::new(PLACES)), standing })
+        let places = Arc::new(Semaphore::new(PLACES));
+        Ok(Self { line, places, standing, patience: Duration::ZERO })
+    }
+
+    /// The same, but an answer that is only late because of this worker is waited for so much longer.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What all workers know of this Redis.
@@ -143,10 +150,18 @@ impl Exchange {
     ) -> Result<T, Fault> {
         let mut connection = lent.connection.clone();
         let sent = request.send(&mut connection).map(|told| told.map_err(fault));
-        let told = match in_time(sent, time).await {
+        let mut sent = std::pin::pin!(sent);
+        let told = match in_time(sent.as_mut(), time).await {
             // Answers come in their order: while others get theirs, this one is only behind them.
             Err(Fault::TooLate) if lent.has_answered_since(time.since + FAIR) => {
                 Err(Fault::OwnDelay)
+            }
+            told => told,
+        };
+        let told = match told {
+            Err(Fault::OwnDelay) if !self.patience.is_zero() => {
+                let late = tokio::time::timeout(self.patience, sent).await;
+                late.unwrap_or(Err(Fault::OwnDelay))
             }
             told => told,
         };

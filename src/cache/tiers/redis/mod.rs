@@ -3,7 +3,9 @@
 //! Owns: what is asked of Redis for cached entries; `exchange` bounds every command by [`TIMEOUT`],
 //! `standing` keeps a broken Redis out of the way and knows one that refuses writes, `locks` makes
 //! one flight of those of several instances, `journal` carries invalidations, `replay` brings what
-//! Redis missed, `newer` keeps it from taking the place of what is newer, `records` is a map that all instances share. Refuses: to wait. Each HTTP worker has a `line` of its own (a connection lives on
+//! Redis missed, `newer` keeps it from taking the place of what is newer, `records` is a map that all
+//! instances share, `script` runs what has to happen in one step there. Refuses: to wait. Each HTTP
+//! worker has a `line` of its own (a connection lives on
 //! the runtime that made it), all share the standing. A key that holds something else is a miss; it
 //! is overwritten by the next store.
 
@@ -15,6 +17,7 @@ mod names;
 mod newer;
 mod records;
 mod replay;
+mod script;
 mod standing;
 
 use std::sync::Arc;
@@ -33,6 +36,7 @@ pub use exchange::TIMEOUT;
 pub use journal::Page;
 pub use records::Records;
 pub use replay::{Replayed, replay};
+pub use script::Script;
 use standing::Effect;
 pub use standing::{HEARD_FOR, Standing};
 
@@ -64,6 +68,13 @@ impl RedisTier {
     /// The address is not one of Redis.
     pub fn new(url: &str, standing: Arc<Standing>) -> Result<Self, TierError> {
         Ok(Self { exchange: Exchange::new(url, standing)? })
+    }
+
+    /// The same, for those to whom an answer that is lost costs more than waiting: one that is late
+    /// because this worker is busy, not because of Redis, is waited for so much longer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { exchange: self.exchange.patient(patience) }
     }
 
     /// The stored bytes under each of `keys`, in their order, in one round trip.

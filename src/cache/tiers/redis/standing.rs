@@ -26,6 +26,8 @@ pub(super) enum Effect {
     Adds,
     /// It adds something if it is not there: a second time it would be refused by the first.
     Claims,
+    /// It counts something: a second time would count twice.
+    Counts,
     /// It adds something to learn whether that is possible; being refused is a sign of life.
     Probes,
 }
@@ -33,7 +35,7 @@ pub(super) enum Effect {
 impl Effect {
     /// Whether a command whose answer was lost may be sent again.
     pub(super) const fn may_be_repeated(self) -> bool {
-        !matches!(self, Self::Claims)
+        !matches!(self, Self::Claims | Self::Counts)
     }
 }
 
@@ -193,7 +195,7 @@ impl Standing {
             (Ok(_), Effect::Adds | Effect::Claims | Effect::Probes) => false,
             (
                 Err(Fault::NoWrites(_)),
-                Effect::Adds | Effect::Claims | Effect::Drops | Effect::Probes,
+                Effect::Adds | Effect::Claims | Effect::Counts | Effect::Drops | Effect::Probes,
             ) => true,
             (Ok(_) | Err(_), _) => return,
         };

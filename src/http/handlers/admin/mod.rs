@@ -33,7 +33,7 @@ use crate::http::openapi::answers::{Reported, ResetDone};
 use crate::http::openapi::failures::{NotFound, Restarting};
 use crate::http::openapi::parameters::BreakerAction;
 use crate::http::state::Worker;
-use crate::limits::TableStatus;
+use crate::limits::{SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
 };
@@ -150,7 +150,21 @@ pub struct LimitStatus {
     pub owed_to_database: usize,
     /// Changes of keys and lists that Redis is still to be told.
     pub owed_to_redis: usize,
+    /// How limits are kept together with other instances; absent when they are this one's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<SharedLimits>,
 }
+
+/// How limits are kept together with other instances.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SharedLimits {
+    /// Whether they are exact over all instances now; else this one keeps to its share.
+    pub exact: bool,
+    /// The figures.
+    #[serde(flatten)]
+    pub sharing: SharingStatus,
+}
+
 
 /// Shows the accounts of the rate limiter, and the lists.
 #[utoipa::path(
@@ -166,13 +180,18 @@ pub struct LimitStatus {
 pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
     let counts = worker.shared.access.counts();
     let list = |name| ListShown::of(&worker, name, None, ENTRIES_SHOWN);
+    let accounts = &worker.shared.accounts;
+    let sharing = accounts
+        .sharing(clock::monotonic())
+        .map(|sharing| SharedLimits { exact: worker.shares_limits(), sharing });
     let status = LimitStatus {
-        accounts: worker.shared.accounts.status(),
+        accounts: accounts.status(),
         whitelist: list(ListName::Allow),
         blacklist: list(ListName::Deny),
         api_keys: counts.sizes.keys,
         owed_to_database: counts.owed_database,
         owed_to_redis: counts.owed_redis,
+        sharing,
     };
     envelope::own(&context.0, &status)
 }

@@ -1,0 +1,113 @@
+//! Scripts that Redis keeps: sent once, then run by their hash.
+//!
+//! Owns: the hash under which Redis knows a script, and noticing that it does not know it any more.
+//! Redis keeps scripts as long as it runs, so one that has forgotten a script has begun anew: what
+//! it held is gone, unless it had been saved. One that was away at the start, when a script is first
+//! sent, may have begun anew since as well. Refuses: to run a script twice. When the answer is
+//! lost, so is the outcome; the caller has to do without.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use deadpool_redis::redis::{self, Cmd};
+
+use super::RedisTier;
+use super::standing::Effect;
+use crate::cache::tiers::TierError;
+
+/// How the error begins when Redis does not know a hash.
+const UNKNOWN: &str = "NOSCRIPT";
+
+/// A script that works on one key, for all workers.
+#[derive(Debug)]
+pub struct Script {
+    text: String,
+    known: Mutex<Known>,
+    losses: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Under which Redis knows it, as far as is known.
+    hash: Option<Arc<str>>,
+    /// That it does not has been counted.
+    missed: bool,
+}
+
+impl Script {
+    /// This text, made a script of its own by `owner`: another process' copy of the same text must
+    /// not hide that this one's is gone.
+    #[must_use]
+    pub fn new(text: &str, owner: u64) -> Self {
+        let text = format!("{text}\n-- {owner:016x}");
+        Self { text, known: Mutex::default(), losses: AtomicU64::default() }
+    }
+
+    /// How often Redis was found not to know it, but for the start. Counted before it is sent again.
+    #[must_use]
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Redis does not know it under `hash`: counted by the worker that is the first to find that.
+    fn missed(&self, hash: Option<&str>) {
+        let mut known = self.known();
+        if known.hash.as_deref() == hash && !known.missed {
+            self.losses.fetch_add(1, Ordering::AcqRel);
+            *known = Known { hash: None, missed: true };
+        }
+    }
+
+    fn run(&self, hash: &str, key: &str, arguments: &[u64]) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(hash).arg(1).arg(key).arg(arguments);
+        command
+    }
+}
+
+impl RedisTier {
+    /// Runs `script` on `key`; its answer has to be a list of whole numbers.
+    ///
+    /// # Errors
+    /// Redis was avoided, too late, failed, or refused; what the script does may be done all the
+    /// same, but not twice.
+    pub async fn run(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[u64],
+    ) -> Result<Vec<i64>, TierError> {
+        let known = script.known().hash.clone();
+        if let Some(hash) = &known {
+            let command = script.run(hash, key, arguments);
+            match self.exchange.one(command, Effect::Counts).await {
+                Err(TierError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
+                told => return told,
+            }
+        }
+        script.missed(known.as_deref());
+        let hash = self.send(script).await?;
+        self.exchange.one(script.run(&hash, key, arguments), Effect::Counts).await
+    }
+
+    /// Sends `script` for the first time, at the start.
+    ///
+    /// # Errors
+    /// As [`RedisTier::run`].
+    pub async fn introduce(&self, script: &Script) -> Result<(), TierError> {
+        self.send(script).await.map(drop)
+    }
+
+    async fn send(&self, script: &Script) -> Result<Arc<str>, TierError> {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(&script.text);
+        let hash: String = self.exchange.one(load, Effect::Reads).await?;
+        let hash: Arc<str> = hash.into();
+        *script.known() = Known { hash: Some(Arc::clone(&hash)), missed: false };
+        Ok(hash)
+    }
+}
