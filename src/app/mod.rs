@@ -51,7 +51,7 @@ use crate::database::{Event, Store};
 use crate::http::door::Lags;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
-use crate::limits::{Policies, Table, TableSettings};
+use crate::limits::{Abuse, Policies, Table, TableSettings};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
 use crate::supervision::{RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
@@ -124,6 +124,7 @@ impl Gateway {
         let draining = Arc::default();
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings)),
+            abuse: Abuse::new(settings.limits.abuse, clock::monotonic()),
             access: gate.access.clone(),
             store: stores.store().clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix),

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Access, Cache, Database, Features, Limits, Log, Pacing, Rollout, Server, Settings, Sources,
-    Upstream,
+    AbuseMode, AbuseSettings, Access, Cache, Database, Features, Limits, Log, Pacing, Rollout,
+    Server, Settings, Sources, Upstream,
 };
 
 /// Outbound pacing where it applies and a part of it is not set.
@@ -124,6 +124,14 @@ fn limits() -> Limits {
         instances: INSTANCES,
         trusted_proxies: Vec::new(),
         ipv6_prefix: 64,
+        abuse: AbuseSettings {
+            mode: AbuseMode::On,
+            repeats_per_minute: 20,
+            // As many products as one request may ask for, whatever their ids are.
+            sequence: 20,
+            // Whoever scrolls as fast as he can look is slower.
+            pages: 20,
+        },
     }
 }
 

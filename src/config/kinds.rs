@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{LogFormat, Rollout};
+use crate::config::{AbuseMode, LogFormat, Rollout};
 
 /// Why a text was refused beyond "not what is expected"; `None` when there is nothing to add.
 pub(super) type Refusal = Option<&'static str>;
@@ -192,6 +192,30 @@ impl Kind for Share {
             100 => "on".to_owned(),
             percent => format!("{percent}%"),
         })
+    }
+}
+
+/// What is done about abuse.
+pub(super) struct Detection;
+
+impl Kind for Detection {
+    type Value = AbuseMode;
+
+    fn expected(&self) -> String {
+        "on, shadow or off".to_owned()
+    }
+
+    fn read(&self, text: &str) -> Result<AbuseMode, Refusal> {
+        match text.to_ascii_lowercase().as_str() {
+            "on" => Ok(AbuseMode::On),
+            "shadow" => Ok(AbuseMode::Shadow),
+            "off" => Ok(AbuseMode::Off),
+            _ => Err(None),
+        }
+    }
+
+    fn show(&self, value: &AbuseMode) -> Option<String> {
+        Some(value.as_str().to_owned())
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::declared::{self, Declaration, Draft};
 use super::source::{FileText, Source};
-use super::{DEFAULT_FILE, Environment, Mistakes, Pacing, Settings, accounts, file};
+use super::{AbuseMode, DEFAULT_FILE, Environment, Mistakes, Pacing, Settings, accounts, file};
 
 const PACING: [&str; 3] = ["UPSTREAM_RATE_PER_SECOND", "UPSTREAM_BURST", "UPSTREAM_DAILY_BUDGET"];
 
@@ -114,6 +114,7 @@ impl Loader {
         }
         self.draft.settings.upstream.accounts = accounts::join(&mut self.draft);
         self.join_pacing();
+        self.watch_where_limited();
         self.spread_lifetime();
         Ok(self.draft.settings)
     }
@@ -141,6 +142,14 @@ impl Loader {
             burst: pacing.burst,
             daily_budget: pacing.daily_budget,
         });
+    }
+
+    /// Whoever wants no limits on clients does not want them throttled either, unless he says so.
+    fn watch_where_limited(&mut self) {
+        let limits = &mut self.draft.settings.limits;
+        if !limits.enabled && !self.draft.settings.sources.is_set("ABUSE_DETECTION") {
+            limits.abuse.mode = AbuseMode::Off;
+        }
     }
 
     /// Whoever sets one lifetime means all that are not set by themselves.

@@ -251,6 +251,44 @@ pub struct Limits {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// `IPV6_PREFIX`, 1..=128.
     pub ipv6_prefix: u8,
+    /// What counts as abuse.
+    pub abuse: AbuseSettings,
+}
+
+/// What counts as abuse. Every 0 means that it is not looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbuseSettings {
+    /// `ABUSE_DETECTION`; where it is not set, off with `RATE_LIMIT_ENABLED=false`.
+    pub mode: AbuseMode,
+    /// `ABUSE_REPEATS_PER_MINUTE`.
+    pub repeats_per_minute: u32,
+    /// `ABUSE_SEQUENCE`.
+    pub sequence: u32,
+    /// `ABUSE_PAGES`.
+    pub pages: u32,
+}
+
+/// What is done about abuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AbuseMode {
+    /// Who is abusive is throttled, logged and counted.
+    On,
+    /// Logged and counted only.
+    Shadow,
+    /// Nobody is watched.
+    Off,
+}
+
+impl AbuseMode {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// Logging.

@@ -86,6 +86,10 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("RATE_LIMIT_INSTANCES", "2"),
         ("TRUSTED_PROXIES", "none"),
         ("IPV6_PREFIX", "64"),
+        ("ABUSE_DETECTION", "on"),
+        ("ABUSE_REPEATS_PER_MINUTE", "20"),
+        ("ABUSE_SEQUENCE", "20"),
+        ("ABUSE_PAGES", "20"),
         ("ALLOWED_ORIGINS", "https://chat.openai.com, https://chatgpt.com"),
         ("LOG_LEVEL", "info"),
         ("LOG_FORMAT", "auto"),
@@ -134,6 +138,8 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("TRUSTED_PROXIES", "none", "none"),
     ("IPV6_PREFIX", "128", "128"),
     ("RATE_LIMIT_INSTANCES", "1000", "1000"),
+    ("ABUSE_DETECTION", "Shadow", "shadow"),
+    ("ABUSE_PAGES", "0", "0"),
     (
         "ALLOWED_ORIGINS",
         "HTTPS://Shop.example,http://localhost:3000",
@@ -225,6 +231,8 @@ const BAD: &[(&str, &[&str])] = &[
     ("TRUSTED_PROXIES", &["10.0.0.0/33", "proxy.local", "10.0.0.0/8,nowhere"]),
     ("IPV6_PREFIX", &["0", "129", "256"]),
     ("RATE_LIMIT_INSTANCES", &["0", "1001", "two"]),
+    ("ABUSE_DETECTION", &["true", "maybe"]),
+    ("ABUSE_SEQUENCE", &["-1", "10001"]),
     (
         "ALLOWED_ORIGINS",
         &["*", "shop.example", "https://shop.example/", "https://shop.example:443", "null"],

@@ -16,6 +16,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::error::{ApiError, ErrorCode};
 use crate::cache::Tier;
+use crate::limits::abuse::Watched;
 use crate::products::service::Scope;
 
 /// Longest id taken from a client.
@@ -38,6 +39,8 @@ pub struct RequestContext {
     pub keyed: Cell<bool>,
     /// Whether it is on the allow list, so that nothing it does counts; set by the limiter.
     pub unlimited: Cell<bool>,
+    /// Its client, where he is watched for abuse; set by the limiter.
+    pub watched: Cell<Option<Watched>>,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
 }
@@ -59,6 +62,7 @@ impl RequestContext {
             address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             keyed: Cell::new(false),
             unlimited: Cell::new(false),
+            watched: Cell::new(None),
             tier: Cell::new(None),
         })
     }

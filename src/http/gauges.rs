@@ -31,6 +31,7 @@ pub(super) fn refresh(shared: &Shared) {
             shared.metrics.upstream().cache_breaker_state(tier, label(state));
         }
     }
+    shared.metrics.limits().abuse_throttled(shared.abuse.throttled_now(now));
     shared.metrics.http().loop_lag(shared.lags.worst(now));
     upstream(shared, &shared.upstream.status(now, clock::now()));
     access(shared);

@@ -19,6 +19,7 @@ pub mod routes;
 pub mod server;
 pub mod state;
 pub mod tag;
+mod watch;
 pub mod ways;
 
 pub use envelope::Integration;

@@ -16,6 +16,7 @@ use super::handlers::{
 use super::middleware::limit::limit;
 use super::state::Worker;
 use super::tag::{Gate, RouteTag};
+use super::ways::is_always_open;
 use crate::limits::Class::{self, Exempt, General, Search};
 
 /// One address of the surface.
@@ -155,6 +156,7 @@ fn resource(address: &Address, worker: &Worker) -> impl HttpServiceFactory + use
         template: address.template,
         class: address.class,
         gate: Gate::of(address.template),
+        always_open: is_always_open(address),
         allow: address.allow,
         metrics: worker.shared.metrics.http().route(address.template),
     };

@@ -21,7 +21,7 @@ use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::Settings;
-use crate::limits::{Counter, RateLimiterActor, Table};
+use crate::limits::{Abuse, Counter, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::products::service::ProductService;
 use crate::supervision::{Handle, Supervisor};
@@ -47,6 +47,8 @@ pub struct Shared {
     pub access: Access,
     /// The database, for what is read from it for admins only.
     pub store: Store,
+    /// What clients asked lately, and who is throttled for it.
+    pub abuse: Abuse,
     /// The admin's key.
     pub admin_key: Option<SecretDigest>,
     /// How often who was wrong about it.

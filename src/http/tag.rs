@@ -41,6 +41,8 @@ pub struct RouteTag {
     pub class: Class,
     /// Who is let in.
     pub gate: Gate,
+    /// Whether it answers also who is throttled for abuse: what an operator needs.
+    pub always_open: bool,
     /// The methods it takes, for `Allow`.
     pub allow: &'static str,
     /// Its metrics, found once.

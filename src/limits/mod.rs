@@ -14,8 +14,10 @@
 //! | where is all that kept, and what when it is full | [`table`] |
 //! | who is asking | [`client`], [`principal`] |
 //! | what is the client told | [`admission`], [`headers`] |
+//! | who asks as no honest client would | [`abuse`] |
 //! | who carries the question | [`actor`], [`mod@bypass`] |
 
+pub mod abuse;
 pub mod actor;
 pub mod admission;
 pub mod bypass;
@@ -30,6 +32,7 @@ pub mod tick;
 pub mod token_bucket;
 pub mod window;
 
+pub use abuse::{Abuse, AbuseStatus};
 pub use actor::{Admit, RateLimiterActor, RateLimiterParts};
 pub use admission::{Admission, Decision, RuleKind, Standing};
 pub use bypass::bypass;

@@ -176,6 +176,7 @@ pub(super) mod tests {
             instances: NonZeroU32::MIN,
             trusted_proxies: Vec::new(),
             ipv6_prefix: 64,
+            abuse: crate::config::Settings::default().limits.abuse,
         }
     }
 

@@ -27,6 +27,8 @@ fn touched() -> Metrics {
     upstream.cache_breaker_state("redis", BreakerState::HalfOpen);
     metrics.limits().refused("/api/products/search", "ip");
     metrics.limits().abuse_detected("repeated_query");
+    metrics.limits().abuse_refused("on");
+    metrics.limits().abuse_throttled(3);
     metrics.limits().list_sizes(1, 2);
     let actor = metrics.actors().of("cache");
     actor.observe(1, 0);
@@ -119,6 +121,8 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     log_lines_dropped_total counter
     products_dropped_total counter reason
     rate_limit_abuse_detected_total counter pattern
+    rate_limit_abuse_refused_total counter mode
+    rate_limit_abuse_throttled gauge
     rate_limit_blacklist_size gauge
     rate_limit_hits_total counter endpoint,type
     rate_limit_whitelist_size gauge
@@ -163,6 +167,8 @@ fn every_name_of_the_contract_is_there() {
         "upstream_budget_remaining 4999",
         "rate_limit_hits_total{endpoint=\"/api/products/search\",type=\"ip\"} 1",
         "rate_limit_abuse_detected_total{pattern=\"repeated_query\"} 1",
+        "rate_limit_abuse_refused_total{mode=\"on\"} 1",
+        "rate_limit_abuse_throttled 3",
         "rate_limit_whitelist_size 1",
         "rate_limit_blacklist_size 2",
         "actor_restarts_total{actor=\"cache\",reason=\"panic\"} 1",

@@ -7,6 +7,9 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::family::{Labelled, Registrar};
 
+/// The patterns of abuse.
+const ABUSE: [&str; 3] = ["repeated_query", "sequential_ids", "page_scan"];
+
 /// Metrics of limits and access lists; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct LimitMetrics {
@@ -14,6 +17,8 @@ pub struct LimitMetrics {
     abuse: Labelled<Counter, 1>,
     alone: Counter,
     shared: Gauge,
+    abuse_refused: Labelled<Counter, 1>,
+    abuse_throttled: Gauge,
     whitelist_size: Gauge,
     blacklist_size: Gauge,
 }
@@ -21,6 +26,15 @@ pub struct LimitMetrics {
 impl LimitMetrics {
     /// Registers the `rate_limit_*` metrics.
     pub(super) fn register(registrar: &mut Registrar) -> Self {
+        let limits = Self::registered(registrar);
+        // There from the start: an alert on the first abuser needs a nought before it.
+        for pattern in ABUSE {
+            limits.abuse.at([pattern]);
+        }
+        limits
+    }
+
+    fn registered(registrar: &mut Registrar) -> Self {
         Self {
             hits: registrar.counters(
                 "rate_limit_hits",
@@ -40,6 +54,15 @@ impl LimitMetrics {
             shared: registrar.gauge(
                 "rate_limit_shared",
                 "Whether limits are exact over all instances now (1) or kept by this one alone (0)",
+            ),
+            abuse_refused: registrar.counters(
+                "rate_limit_abuse_refused",
+                "Requests refused for abuse; by mode shadow those that would have been",
+                ["mode"],
+            ),
+            abuse_throttled: registrar.gauge(
+                "rate_limit_abuse_throttled",
+                "Clients throttled for abuse now, or in shadow mode those that would be",
             ),
             whitelist_size: registrar
                 .gauge("rate_limit_whitelist_size", "Entries on the allow list"),
@@ -66,6 +89,16 @@ impl LimitMetrics {
     /// Sets whether limits are exact over all instances.
     pub fn shared(&self, shared: bool) {
         self.shared.set(i64::from(shared));
+    }
+
+    /// Counts a request refused for abuse; `mode` is `shadow` if it only would have been.
+    pub fn abuse_refused(&self, mode: &'static str) {
+        self.abuse_refused.at([mode]).inc();
+    }
+
+    /// Sets how many clients are throttled for abuse.
+    pub fn abuse_throttled(&self, clients: usize) {
+        self.abuse_throttled.set(i64::try_from(clients).unwrap_or(i64::MAX));
     }
 
     /// Sets how many entries the lists have.

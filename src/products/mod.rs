@@ -18,6 +18,7 @@ pub mod invalid;
 pub mod key;
 pub mod last_resort;
 pub mod links;
+pub mod mark;
 pub mod orders;
 pub mod product;
 pub mod quality;

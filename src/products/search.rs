@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::answer::{DEGRADED_VALIDATION, Digested, SearchData, count_of};
 use super::dropped::Dropped;
 use super::key::{self, Operation};
+use super::mark::Mark;
 use super::product;
 use super::query::SearchQuery;
 use crate::cache::CacheKey;
@@ -50,6 +51,8 @@ pub struct Prepared {
     pub key: CacheKey,
     /// The key of its answer without validation.
     pub unvalidated: CacheKey,
+    /// What it asks for, as a number.
+    pub mark: Mark,
 }
 
 impl Prepared {
@@ -58,7 +61,8 @@ impl Prepared {
     pub fn new(query: SearchQuery, among: Among) -> Self {
         let request = request(&query, among);
         let key = |validate| CacheKey::new(key::key(among.operation(), &request, validate));
-        Self { key: key(true), unvalidated: key(false), query: Arc::new(query), among }
+        let mark = Mark::of_search(&query, among);
+        Self { key: key(true), unvalidated: key(false), query: Arc::new(query), among, mark }
     }
 }
 

@@ -17,6 +17,7 @@
 #[expect(dead_code, reason = "shared with other test binaries; each uses a part of it")]
 mod support;
 
+mod abuse;
 mod access;
 mod access_lists;
 mod accounts;

@@ -8,8 +8,8 @@ use crate::envelope::{data, refused};
 use crate::stand::Stand;
 use crate::support::process::wait_until;
 
-/// Names of the contract; `rate_limit_abuse_detected_total` will join them with abuse detection.
-const NAMES: [&str; 28] = [
+/// Names of the contract.
+const NAMES: [&str; 29] = [
     "http_requests_total{",
     "http_request_duration_seconds_bucket{",
     "http_requests_in_flight ",
@@ -30,6 +30,7 @@ const NAMES: [&str; 28] = [
     "upstream_retries_total ",
     "upstream_budget_remaining ",
     "rate_limit_hits_total{",
+    "rate_limit_abuse_detected_total{",
     "rate_limit_whitelist_size ",
     "rate_limit_blacklist_size ",
     "actor_restarts_total{",

@@ -4,11 +4,13 @@ use std::num::NonZeroU32;
 
 use super::{Declaration, setting};
 use crate::config::addresses::Network;
-use crate::config::kinds::{Kind, Limit, Switch, Whole};
+use crate::config::kinds::{Detection, Kind, Limit, Switch, Whole};
 use crate::config::texts::{List, Optional, SecretWord};
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
 const COUNT: Limit<u32> = Limit(1_000_000_000);
+/// What a pattern of abuse can be counted up to.
+const SEEN: Limit<u32> = Limit(10_000);
 
 /// With more, a share of most limits would be a single request.
 const MOST_INSTANCES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
@@ -43,4 +45,14 @@ pub(super) const SETTINGS: &[Declaration] = &[
         List(Network), "peers whose forwarding headers are believed"),
     setting!("IPV6_PREFIX", "limits", "ipv6_prefix", in settings.limits.ipv6_prefix,
         Whole(1, 128), "bits of an IPv6 address that count as one client"),
+    setting!("ABUSE_DETECTION", "limits", "abuse_detection", in settings.limits.abuse.mode,
+        Detection, "throttles clients that repeat, count up or scan; shadow only logs and counts",
+        default "on, or off with RATE_LIMIT_ENABLED=false"),
+    setting!("ABUSE_REPEATS_PER_MINUTE", "limits", "abuse_repeats_per_minute",
+        in settings.limits.abuse.repeats_per_minute, SEEN,
+        "times that a client may ask the same in a minute"),
+    setting!("ABUSE_SEQUENCE", "limits", "abuse_sequence", in settings.limits.abuse.sequence, SEEN,
+        "products that a client may open one after the other by id"),
+    setting!("ABUSE_PAGES", "limits", "abuse_pages", in settings.limits.abuse.pages, SEEN,
+        "further pages of one search that a client may turn in a minute"),
 ];

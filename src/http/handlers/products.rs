@@ -12,8 +12,10 @@ use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
+use crate::http::watch;
 use crate::products::answer::{DetailsData, SearchData, SmartMatchData, SmartSearchData};
 use crate::products::details::{self, RawDetails, RawPlace};
+use crate::products::mark::Mark;
 use crate::products::product::Product;
 use crate::products::query::{self, RawSearch};
 use crate::products::search::{Among, Prepared};
@@ -48,6 +50,7 @@ async fn read_and_search(
 ) -> Answer {
     let defaults = worker.products.defaults();
     let search = worker.searches.of(request.query_string(), among, defaults)?;
+    watch::query(worker, &context.0, search.mark)?;
     let served = worker.products.search(&context.0.scope(), &search).await?;
     Ok(data(worker, &context.0, served))
 }
@@ -78,6 +81,7 @@ pub async fn search_posted(
 async fn search_for(worker: &Worker, context: &Context, form: &RawSearch, among: Among) -> Answer {
     let query = query::validate(form, worker.products.defaults())?;
     let search = Prepared::new(query, among);
+    watch::query(worker, &context.0, search.mark)?;
     let served = worker.products.search(&context.0.scope(), &search).await?;
     Ok(data(worker, &context.0, served))
 }
@@ -103,6 +107,7 @@ pub async fn search_uncached(
     form: JsonForm<RawSearch>,
 ) -> Answer {
     let query = query::validate(&form.0, worker.products.defaults())?;
+    watch::query(&worker, &context.0, Mark::of_search(&query, Among::All))?;
     let served = worker.products.search_uncached(&context.0.scope(), query).await?;
     Ok(data(&worker, &context.0, served))
 }
@@ -157,6 +162,7 @@ pub async fn smart_search_posted(
 
 async fn smart_search_for(worker: &Worker, context: &Context, form: RawSmartSearch) -> Answer {
     let query = smart_query::validate(form, worker.products.defaults())?;
+    watch::query(worker, &context.0, Mark::of_smart_search(&query.search))?;
     let served = worker.products.smart_search(&context.0.scope(), query).await?;
     Ok(data(worker, &context.0, served))
 }
@@ -230,6 +236,7 @@ pub async fn product(
     form: QueryForm<RawPlace>,
 ) -> Answer {
     let query = details::validate_one(&id, &form.0, worker.products.defaults())?;
+    watch::products(&worker, &context.0, &query)?;
     match worker.products.product(&context.0.scope(), query).await? {
         Some(served) => Ok(data(&worker, &context.0, served)),
         None => Err(ApiError::with_message(ErrorCode::NotFound, "There is no such product.")),
@@ -258,6 +265,7 @@ pub async fn products(
     form: JsonForm<RawDetails>,
 ) -> Answer {
     let query = details::validate(&form.0, worker.products.defaults())?;
+    watch::products(&worker, &context.0, &query)?;
     let served = worker.products.products(&context.0.scope(), query).await?;
     Ok(data(&worker, &context.0, served))
 }
@@ -283,6 +291,7 @@ pub async fn smart_match(
     form: QueryForm<RawSmartMatch>,
 ) -> Answer {
     let query = smart_match::validate(form.0, worker.products.defaults())?;
+    watch::query(&worker, &context.0, Mark::of_match(&query))?;
     let served = worker.products.smart_match(&context.0.scope(), query).await?;
     Ok(data(&worker, &context.0, served))
 }

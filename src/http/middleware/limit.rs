@@ -21,6 +21,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::state::Worker;
 use crate::http::tag::{Gate, RouteTag};
+use crate::http::watch;
 use crate::limits::headers::{self as fields, headers};
 use crate::limits::{
     Admission, Admit, Class, Decision, ForwardingHeaders, Principal, bypass, client_address,
@@ -51,6 +52,13 @@ pub(in crate::http) async fn limit(
         return Ok(request.error_response(refused));
     }
     let unlimited = caller.verdict == Verdict::Allowed;
+    let is_open = request.app_data::<RouteTag>().is_some_and(|tag| tag.always_open);
+    if !is_open
+        && let Some(context) = RequestContext::of(&request)
+        && let Err(throttled) = watch::gate(&worker, &context, caller.principal, unlimited)
+    {
+        return Ok(request.error_response(throttled));
+    }
     if class == Class::Exempt || unlimited || !worker.shared.settings.limits.enabled {
         return Ok(go_on(request, next).await);
     }

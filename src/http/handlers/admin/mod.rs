@@ -33,7 +33,7 @@ use crate::http::openapi::answers::{Reported, ResetDone};
 use crate::http::openapi::failures::{NotFound, Restarting};
 use crate::http::openapi::parameters::BreakerAction;
 use crate::http::state::Worker;
-use crate::limits::{SharingStatus, TableStatus};
+use crate::limits::{AbuseStatus, SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
 };
@@ -153,6 +153,8 @@ pub struct LimitStatus {
     /// How limits are kept together with other instances; absent when they are this one's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sharing: Option<SharedLimits>,
+    /// Who was found abusive.
+    pub abuse: AbuseStatus,
 }
 
 /// How limits are kept together with other instances.
@@ -165,8 +167,7 @@ pub struct SharedLimits {
     pub sharing: SharingStatus,
 }
 
-
-/// Shows the accounts of the rate limiter, and the lists.
+/// Shows the accounts of the rate limiter, the lists, and who was found abusive.
 #[utoipa::path(
     get,
     path = "/admin/rate-limit/status",
@@ -174,7 +175,7 @@ pub struct SharedLimits {
     operation_id = "getRateLimitStatus",
     security(("x-admin-key" = [])),
     responses(
-        (status = 200, description = "The accounts, by class of route, and the lists.", body = Reported<LimitStatus>),
+        (status = 200, description = "The accounts, by class of route, the lists, and abuse.", body = Reported<LimitStatus>),
     ),
 )]
 pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
@@ -192,6 +193,7 @@ pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer 
         owed_to_database: counts.owed_database,
         owed_to_redis: counts.owed_redis,
         sharing,
+        abuse: worker.shared.abuse.status(clock::monotonic()),
     };
     envelope::own(&context.0, &status)
 }

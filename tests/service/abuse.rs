@@ -1,0 +1,194 @@
+//! Abuse as its client, his neighbours and the operator see it.
+
+use serde_json::{Value, json};
+
+use crate::envelope::{data, refused};
+use crate::snapshot::assert_refusal;
+use crate::stand::Stand;
+use crate::support::http::Answer;
+
+const KEY: &str = "a-client-key-for-tests";
+const SEARCH: &str = "/api/products/search?keywords=usb";
+
+/// A gateway that watches, without limits.
+fn watching(mode: &'static str) -> Stand {
+    Stand::with(&[("ABUSE_DETECTION", mode), ("INTERNAL_API_KEY", KEY)])
+}
+
+/// Asks these until one is refused; returns which, counted from 1, and the refusal.
+fn first_refused(
+    stand: &Stand,
+    paths: impl IntoIterator<Item = String>,
+) -> Option<(usize, Answer)> {
+    let mut connection = stand.connection();
+    let answers = paths.into_iter().map(|path| connection.get(&path).unwrap());
+    (1..).zip(answers).find(|(_, answer)| answer.status == 429)
+}
+
+fn again(path: &str) -> impl Iterator<Item = String> {
+    std::iter::repeat_n(path.to_owned(), 30)
+}
+
+fn abuse(stand: &Stand) -> Value {
+    data(&stand.admin().get("/admin/rate-limit/status").unwrap())["abuse"].clone()
+}
+
+/// A gateway at which somebody without a key is throttled now; and his refusal.
+fn throttled() -> (Stand, Answer) {
+    let stand = watching("on");
+    let (at, answer) = first_refused(&stand, again(SEARCH)).unwrap();
+    assert_eq!(at, 21);
+    (stand, answer)
+}
+
+#[test]
+fn the_same_query_again_and_again() {
+    let (stand, answer) = throttled();
+    assert_refusal!("abuse_throttled", answer);
+    assert_eq!(answer.header("retry-after"), Some("30"));
+    assert_eq!(answer.json()["retry_after"], 30);
+    for path in ["/api/products/search?keywords=lamp", "/api/categories", "/nowhere"] {
+        refused(&stand.get(path), 429, "abuse_throttled");
+    }
+    // What is never limited, what an operator needs, and who shows a key.
+    assert_eq!(stand.get("/health/live").status, 200);
+    data(&stand.get("/api/status"));
+    data(&stand.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+}
+
+#[test]
+fn what_an_operator_sees_of_it() {
+    let (stand, _) = throttled();
+    refused(&stand.get(SEARCH), 429, "abuse_throttled");
+    let status = abuse(&stand);
+    assert_eq!((&status["mode"], &status["throttled_now"]), (&json!("on"), &json!(1)));
+    let worst = &status["offenders"][0];
+    assert_eq!((&worst["principal"], &worst["seen"]), (&json!("127.0.0.1"), &json!(21)));
+    assert_eq!((&worst["pattern"], &worst["refused"]), (&json!("repeated_query"), &json!(1)));
+    for (series, figure) in [
+        ("rate_limit_abuse_detected_total{pattern=\"repeated_query\"}", 1.0),
+        ("rate_limit_abuse_refused_total{mode=\"on\"}", 2.0),
+        ("rate_limit_abuse_throttled", 1.0),
+    ] {
+        assert!((stand.metric(series) - figure).abs() < 0.1, "{series}");
+    }
+}
+
+#[test]
+fn it_is_logged_once() {
+    let (stand, _) = throttled();
+    refused(&stand.get(SEARCH), 429, "abuse_throttled");
+    let log = stand.log();
+    let lines = log.lines().filter(|line| line.contains("client found abusive"));
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0]["principal"], "127.0.0.1");
+    assert_eq!((&lines[0]["seen"], &lines[0]["throttled_for_s"]), (&json!(21), &json!(30)));
+    assert!(lines[0]["request_id"].is_string());
+}
+
+#[test]
+fn the_same_query_in_other_words() {
+    let stand = watching("on");
+    let mut last = 0;
+    for number in 0..21 {
+        let path = match number % 3 {
+            0 => "/api/products/search?keywords=usb&page_no=1",
+            1 => "/api/products/search?page_size=20&keywords=+usb",
+            _ => "",
+        };
+        let answer = match path {
+            "" => stand.post("/api/products/search", &json!({"keywords": "usb"})),
+            path => stand.get(path),
+        };
+        last = answer.status;
+    }
+    assert_eq!(last, 429);
+}
+
+#[test]
+fn product_ids_in_a_row() {
+    for (name, step) in [("up", 1_i64), ("down", -1), ("with gaps", 7), ("by the thousand", 1_000)]
+    {
+        let stand = watching("on");
+        let ids = (0..40).map(|number| 3_256_812_497_109_248 + number * step);
+        let paths = ids.enumerate().flat_map(|(number, id)| {
+            // What else he asks does not hide it.
+            let search = format!("/api/products/search?keywords=usb&page_size={}", number + 1);
+            [search, format!("/api/products/details/{id}")]
+        });
+        let (at, answer) = first_refused(&stand, paths).expect(name);
+        refused(&answer, 429, "abuse_throttled");
+        assert_eq!(at, 42, "{name}");
+        assert_eq!(abuse(&stand)["flagged"]["sequential_ids"], 1, "{name}");
+    }
+}
+
+#[test]
+fn many_product_ids_in_one_request() {
+    let stand = watching("on");
+    let ids = |from: u64| json!({"product_ids": (from..from + 20).collect::<Vec<_>>()});
+    data(&stand.post("/api/products/details", &ids(1_000)));
+    refused(&stand.post("/api/products/details", &ids(1_020)), 429, "abuse_throttled");
+}
+
+#[test]
+fn page_after_page() {
+    let stand = watching("on");
+    let pages = (1..40).map(|page| format!("{SEARCH}&page_size=1&page_no={page}"));
+    let (at, answer) = first_refused(&stand, pages).unwrap();
+    refused(&answer, 429, "abuse_throttled");
+    assert_eq!(at, 22);
+    assert_eq!(abuse(&stand)["flagged"]["page_scan"], 1);
+}
+
+#[test]
+fn in_shadow_mode_nobody_is_refused() {
+    let stand = watching("shadow");
+    assert!(first_refused(&stand, again(SEARCH)).is_none());
+    let status = abuse(&stand);
+    assert_eq!((&status["mode"], &status["refused"]), (&json!("shadow"), &json!(10)));
+    assert_eq!(status["flagged"]["repeated_query"], 1);
+    let shadowed = stand.metric("rate_limit_abuse_refused_total{mode=\"shadow\"}");
+    assert!((shadowed - 10.0).abs() < 0.1, "{shadowed}");
+    assert_eq!(stand.log().matches("client found abusive").count(), 1);
+}
+
+#[test]
+fn who_shows_a_key_is_judged_by_himself() {
+    let stand = watching("on");
+    let mut keyed = stand.connection().with_header("x-internal-key", KEY);
+    for _ in 0..20 {
+        data(&keyed.get(SEARCH).unwrap());
+    }
+    let (at, _) = first_refused(&stand, again(SEARCH)).unwrap();
+    assert_eq!(at, 21, "what holders of keys asked does not count for others");
+    refused(&keyed.get(SEARCH).unwrap(), 429, "abuse_throttled");
+    let mut principals: Vec<_> = abuse(&stand)["offenders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["principal"].as_str().unwrap().to_owned())
+        .collect();
+    principals.sort_unstable();
+    assert_eq!(principals, ["127.0.0.1", "key:internal"]);
+}
+
+#[test]
+fn bounds_may_be_set() {
+    let stand = Stand::with(&[
+        ("ABUSE_DETECTION", "on"),
+        ("ABUSE_REPEATS_PER_MINUTE", "2"),
+        ("ABUSE_SEQUENCE", "0"),
+    ]);
+    let ids = (1..60).map(|id| format!("/api/products/details/{id}"));
+    assert!(first_refused(&stand, ids).is_none());
+    assert_eq!(first_refused(&stand, again(SEARCH)).unwrap().0, 3);
+}
+
+#[test]
+fn without_limits_nobody_is_watched_unless_it_is_said() {
+    let stand = Stand::start();
+    assert!(first_refused(&stand, again(SEARCH)).is_none());
+    assert_eq!(abuse(&stand)["mode"], "off");
+}
