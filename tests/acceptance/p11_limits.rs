@@ -51,6 +51,7 @@ impl Limits {
                 .with("HTTP_WORKERS", "2")
                 .with("LOG_LEVEL", "error")
                 .with("RATE_LIMIT_ENABLED", "true")
+                .with("ABUSE_DETECTION", "off")
                 .with("TRUSTED_PROXIES", "127.0.0.1/32");
             if shared { plan.with("REDIS_URL", redis.url()) } else { plan }.start()
         };

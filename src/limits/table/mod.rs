@@ -22,8 +22,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::shard::{AccountKey, Shard};
-use super::actor::Admit;
 pub use self::sharing::Consultation;
+use super::actor::Admit;
 use super::admission::{Admission, Decision, RuleKind};
 use super::policy::{Class, PerClass, Policies};
 use super::principal::Principal;
