@@ -2,7 +2,7 @@
 //!
 //! Owns: what each client asked lately, as far as it could be a pattern, and who is throttled for
 //! one. Refuses: whoever goes on in a pattern, from the request on that shows it, for a time that
-//! doubles with every further one ([`penalty`]). Who is judged is the principal: holders of keys
+//! doubles with every further one (`penalty`). Who is judged is the principal: holders of keys
 //! behind one address are judged each by himself, and one without a key does not touch them.
 //!
 //! | question | file |

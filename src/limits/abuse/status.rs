@@ -1,6 +1,6 @@
 //! What an operator sees of abuse.
 //!
-//! Owns: [`AbuseStatus`] and how it is read off; at most [`LISTED`] offenders, however many there
+//! Owns: [`AbuseStatus`] and how it is read off; at most `LISTED` offenders, however many there
 //! are. Refuses nothing; what it takes is one lock after the other for a moment.
 
 use std::sync::atomic::Ordering;
