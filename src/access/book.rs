@@ -6,9 +6,12 @@
 //! bound is; and what is heard beyond twice the bounds. What is there already is never pushed out.
 //! Plain state: whoever calls holds the lock, reads the clock and publishes the snapshot.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::record::{Body, ListName, Record, Subject};
+use ipnet::{IpNet, Ipv4Net};
+
+use super::identifier::Identifier;
+use super::record::{Body, Entry, ListName, Record, Subject};
 use super::snapshot::{Sizes, Snapshot};
 use super::stamp::StampClock;
 use crate::clock::Timestamp;
@@ -68,7 +71,8 @@ pub struct Heard {
 
 #[derive(Debug)]
 pub(super) struct Book {
-    records: HashMap<Subject, Record>,
+    /// In the order of their subjects: a page of a list is found without a look at the rest.
+    records: BTreeMap<Subject, Record>,
     /// When live records end.
     ends: BTreeSet<(Timestamp, Subject)>,
     clock: StampClock,
@@ -84,7 +88,7 @@ impl Book {
     /// Empty; `by` is the instance's number in its stamps.
     pub(super) fn new(by: u32, bounds: Bounds, with_redis: bool) -> Self {
         Self {
-            records: HashMap::new(),
+            records: BTreeMap::new(),
             ends: BTreeSet::new(),
             clock: StampClock::new(by),
             bounds,
@@ -249,9 +253,32 @@ impl Book {
         self.records.get(subject)
     }
 
-    /// Every record.
+    /// Every record, keys first.
     pub(super) fn all(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
+    }
+
+    /// The live entries of a list in their order, those after one.
+    pub(super) fn entries(
+        &self,
+        list: ListName,
+        after: Option<Identifier>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (Identifier, &Entry)> {
+        // The least of all.
+        let first = Identifier::Network(IpNet::V4(Ipv4Net::default()));
+        let from = Subject::Entry(list, after.unwrap_or(first));
+        self.records
+            .range(from..)
+            .map_while(move |(subject, record)| match *subject {
+                Subject::Entry(on, identifier) if on == list => Some((identifier, record)),
+                Subject::Entry(..) | Subject::Key(_) => None,
+            })
+            .filter(move |(identifier, record)| Some(*identifier) > after && record.is_alive(now))
+            .filter_map(|(identifier, record)| match &record.body {
+                Some(Body::Entry(entry)) => Some((identifier, entry)),
+                Some(Body::Key(_)) | None => None,
+            })
     }
 
     fn keep(&mut self, record: Record, now: Timestamp, snapshot: &mut Snapshot) {

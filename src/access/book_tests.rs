@@ -1,5 +1,7 @@
 //! The merge against a model, what is owed to whom, and the bounds.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -190,6 +192,35 @@ proptest! {
                 let lacks = held.get(&record.subject) != Some(record);
                 prop_assert_eq!(book.owes(place, &record.subject), lacks);
             }
+        }
+    }
+
+    /// Page after page, a list is what is alive on it, in its order.
+    #[test]
+    fn pages_of_a_list_are_the_list(
+        records in prop::collection::vec(record(), 0..30),
+        size in 1..4_usize,
+    ) {
+        let (mut book, mut snapshot) = book(Bounds::default());
+        book.hear(records, Place::Redis, NOW, &mut snapshot);
+        for list in [ListName::Allow, ListName::Deny] {
+            let alive = book.all().filter(|record| record.is_alive(NOW));
+            let expected: Vec<Identifier> = alive
+                .filter_map(|record| match record.subject {
+                    Subject::Entry(on, who) if on == list => Some(who),
+                    Subject::Entry(..) | Subject::Key(_) => None,
+                })
+                .collect();
+            let mut seen = Vec::new();
+            loop {
+                let after = seen.last().copied();
+                let page: Vec<_> = book.entries(list, after, NOW).take(size).map(|one| one.0).collect();
+                if page.is_empty() {
+                    break;
+                }
+                seen.extend(page);
+            }
+            prop_assert_eq!(seen, expected);
         }
     }
 

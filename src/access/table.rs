@@ -142,9 +142,13 @@ impl Access {
         let mut keys: Vec<_> = self
             .book()
             .all()
-            .filter_map(|record| match (record.subject, &record.body) {
-                (Subject::Key(id), Some(Body::Key(key))) => Some((id, StoredKey::clone(key))),
-                _ => None,
+            .map_while(|record| match record.subject {
+                Subject::Key(id) => Some((id, &record.body)),
+                Subject::Entry(..) => None,
+            })
+            .filter_map(|(id, body)| match body {
+                Some(Body::Key(key)) => Some((id, StoredKey::clone(key))),
+                Some(Body::Entry(_)) | None => None,
             })
             .collect();
         keys.sort_unstable_by_key(|(id, key)| (std::cmp::Reverse(key.created_at), *id));
@@ -180,22 +184,9 @@ impl Access {
         most: usize,
         now: Timestamp,
     ) -> Vec<(Identifier, Entry)> {
-        let mut entries: Vec<_> = self
-            .book()
-            .all()
-            .filter(|record| record.is_alive(now))
-            .filter_map(|record| match (record.subject, &record.body) {
-                (Subject::Entry(on, identifier), Some(Body::Entry(entry)))
-                    if on == list && Some(identifier) > after =>
-                {
-                    Some((identifier, entry.clone()))
-                }
-                _ => None,
-            })
-            .collect();
-        entries.sort_unstable_by_key(|(identifier, _)| *identifier);
-        entries.truncate(most);
-        entries
+        let book = self.book();
+        let entries = book.entries(list, after, now).take(most);
+        entries.map(|(identifier, entry)| (identifier, entry.clone())).collect()
     }
 
     /// Notes what an admin did.

@@ -1,12 +1,15 @@
 //! The audit table: everything an admin changes, with who, when and what.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
 use crate::stand::Stand;
+use crate::support::gateway::Plan;
 use crate::support::http::Answer;
+use crate::support::process::wait_until;
 
 fn admin(stand: &Stand, method: &str, path: &str, body: &Value) -> Answer {
     let connection = stand.admin().with_header("content-type", "application/json");
@@ -128,4 +131,20 @@ fn it_is_paged_and_outlasts_the_process() {
         refused(&answer, 400, "invalid_request");
     }
     refused(&stand.get("/admin/audit"), 403, "forbidden");
+}
+
+#[test]
+fn a_signal_that_has_the_configuration_read_again_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).start();
+    let noted = || -> Vec<Value> {
+        let page = data(&gateway.admin().get("/admin/audit").unwrap());
+        page["entries"].as_array().unwrap().clone()
+    };
+    gateway.process.signal("HUP");
+    wait_until("it is noted", Duration::from_secs(10), || !noted().is_empty());
+    let entry = &noted()[0];
+    assert_eq!((&entry["action"], &entry["actor"]), (&json!("config.reload"), &json!("signal")));
+    assert_eq!(entry["outcome"], "done");
+    gateway.stop();
 }
