@@ -232,7 +232,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("IPV6_PREFIX", &["0", "129", "256"]),
     ("RATE_LIMIT_INSTANCES", &["0", "1001", "two"]),
     ("ABUSE_DETECTION", &["true", "maybe"]),
-    ("ABUSE_SEQUENCE", &["-1", "10001"]),
+    ("ABUSE_SEQUENCE", &["-1", "1000000001"]),
     (
         "ALLOWED_ORIGINS",
         &["*", "shop.example", "https://shop.example/", "https://shop.example:443", "null"],

@@ -63,6 +63,7 @@ fn p9_panics_stay_small() {
         .with("MAX_REQUESTS_PER_SECOND", "0")
         .with("RATE_LIMIT_BURST", "0")
         .with("MAX_REQUESTS_PER_MINUTE", "0")
+        .with("ABUSE_DETECTION", "off")
         .with("LOG_LEVEL", "warning");
     let warm = searches(&catalogue, WARM_KEYS);
     let bench = Bench { plan, warm };

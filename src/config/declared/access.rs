@@ -9,8 +9,6 @@ use crate::config::texts::{List, Optional, SecretWord};
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
 const COUNT: Limit<u32> = Limit(1_000_000_000);
-/// What a pattern of abuse can be counted up to.
-const SEEN: Limit<u32> = Limit(10_000);
 
 /// With more, a share of most limits would be a single request.
 const MOST_INSTANCES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
@@ -49,10 +47,10 @@ pub(super) const SETTINGS: &[Declaration] = &[
         Detection, "throttles clients that repeat, count up or scan; shadow only logs and counts",
         default "on, or off with RATE_LIMIT_ENABLED=false"),
     setting!("ABUSE_REPEATS_PER_MINUTE", "limits", "abuse_repeats_per_minute",
-        in settings.limits.abuse.repeats_per_minute, SEEN,
+        in settings.limits.abuse.repeats_per_minute, COUNT,
         "times that a client may ask the same in a minute"),
-    setting!("ABUSE_SEQUENCE", "limits", "abuse_sequence", in settings.limits.abuse.sequence, SEEN,
+    setting!("ABUSE_SEQUENCE", "limits", "abuse_sequence", in settings.limits.abuse.sequence, COUNT,
         "products that a client may open one after the other by id"),
-    setting!("ABUSE_PAGES", "limits", "abuse_pages", in settings.limits.abuse.pages, SEEN,
+    setting!("ABUSE_PAGES", "limits", "abuse_pages", in settings.limits.abuse.pages, COUNT,
         "further pages of one search that a client may turn in a minute"),
 ];

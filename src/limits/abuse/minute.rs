@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Minute`], counts in twelve slots of five seconds. Refuses: to count anything older than a
 //! minute; because the youngest slot is not over, it looks back between 55 and 60 seconds. So it
-//! never counts too much, and what comes that often within 55 seconds is never missed. No neighbours.
+//! never counts too much, and what comes that often within 55 seconds is never missed; only beyond
+//! 65,535 in a slot it stops counting. No neighbours.
 
 use crate::limits::tick::Tick;
 
