@@ -207,6 +207,10 @@ fn obey(callers: &Callers, number: usize, until: Instant) -> Vec<Call> {
             break;
         }
         thread::sleep(wait);
+        if !wait.is_zero() {
+            // The gateway closes what nobody has used for a while.
+            connections = callers.connections();
+        }
     }
     calls
 }

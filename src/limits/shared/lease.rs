@@ -21,8 +21,9 @@ use crate::limits::admission::Standing;
 use crate::limits::quota::{Rules, Verdict};
 use crate::limits::tick::Tick;
 
-/// Permits at once, at most.
-const MOST: u32 = 64;
+/// Permits at once, at most. As many as a client uses in a second are wanted; a grant that is used up
+/// costs a question for each request that comes before the next.
+const MOST: u32 = 1_024;
 /// The smallest limit a minute with permits on top, a hundred a second: below it a question for each
 /// request costs little, and a client that stays under it is counted to the last one.
 const PLENTY: u32 = 6_000;

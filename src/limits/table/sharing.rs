@@ -43,7 +43,7 @@ impl Table {
     /// Decides if that can be done without asking Redis.
     #[must_use]
     pub fn consult(&self, request: Admit, now: Instant) -> Consultation {
-        let rules = self.policies.rules(request.class, &request.principal).with_own(request.own);
+        let rules = self.rules_of(request);
         let Some(sharing) = self.sharing.as_ref().filter(|_| !rules.is_empty()) else {
             return Consultation::Decided(self.decide(request, now));
         };
@@ -106,7 +106,7 @@ impl Table {
     /// Decides at once, by this instance's share where limits are shared.
     #[must_use]
     pub fn alone(&self, request: Admit, now: Instant) -> Admission {
-        let rules = self.policies.rules(request.class, &request.principal).with_own(request.own);
+        let rules = self.rules_of(request);
         let Some(sharing) = self.sharing.as_ref().filter(|_| !rules.is_empty()) else {
             return self.decide(request, now);
         };
@@ -121,6 +121,10 @@ impl Table {
         };
         sharing.count_alone();
         Admission { alone: true, ..self.told(request, verdict, overflow) }
+    }
+
+    fn rules_of(&self, request: Admit) -> Rules {
+        self.policies.rules(request.class, &request.principal).with_own(request.own)
     }
 
     fn told(&self, request: Admit, verdict: Verdict, overflow: bool) -> Admission {

@@ -26,11 +26,13 @@ pub struct Script {
     losses: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     /// Under which Redis knows it, as far as is known.
     hash: Option<Arc<str>>,
-    /// That it does not has been counted.
+    /// How often it was sent.
+    sent: u64,
+    /// That Redis does not know it since then has been counted.
     missed: bool,
 }
 
@@ -53,13 +55,19 @@ impl Script {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Redis does not know it under `hash`: counted by the worker that is the first to find that.
-    fn missed(&self, hash: Option<&str>) {
+    /// Redis does not know it though it was sent so often: counted by who is the first to find that.
+    fn missed(&self, sent: u64) {
         let mut known = self.known();
-        if known.hash.as_deref() == hash && !known.missed {
+        if known.sent == sent && !known.missed {
             self.losses.fetch_add(1, Ordering::AcqRel);
-            *known = Known { hash: None, missed: true };
+            *known = Known { hash: None, sent, missed: true };
         }
+    }
+
+    fn was_sent(&self, hash: &Arc<str>) {
+        let mut known = self.known();
+        let sent = known.sent.saturating_add(1);
+        *known = Known { hash: Some(Arc::clone(hash)), sent, missed: false };
     }
 
     fn run(&self, hash: &str, key: &str, arguments: &[u64]) -> Cmd {
@@ -81,15 +89,15 @@ impl RedisTier {
         key: &str,
         arguments: &[u64],
     ) -> Result<Vec<i64>, TierError> {
-        let known = script.known().hash.clone();
-        if let Some(hash) = &known {
+        let known = script.known().clone();
+        if let Some(hash) = &known.hash {
             let command = script.run(hash, key, arguments);
             match self.exchange.one(command, Effect::Counts).await {
                 Err(TierError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
                 told => return told,
             }
         }
-        script.missed(known.as_deref());
+        script.missed(known.sent);
         let hash = self.send(script).await?;
         self.exchange.one(script.run(&hash, key, arguments), Effect::Counts).await
     }
@@ -107,7 +115,43 @@ impl RedisTier {
         load.arg("LOAD").arg(&script.text);
         let hash: String = self.exchange.one(load, Effect::Reads).await?;
         let hash: Arc<str> = hash.into();
-        *script.known() = Known { hash: Some(Arc::clone(&hash)), missed: false };
+        script.was_sent(&hash);
         Ok(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_counted_once_however_many_find_it() {
+        let script = Script::new("return {}", 7);
+        let hash: Arc<str> = "hash".into();
+        script.was_sent(&hash);
+        let known = script.known().clone();
+        assert_eq!((known.hash.as_deref(), script.losses()), (Some("hash"), 0));
+        script.missed(known.sent);
+        script.missed(known.sent);
+        assert_eq!((script.known().hash.as_deref(), script.losses()), (None, 1));
+        script.was_sent(&hash);
+        // Who has asked before that hears of it only now.
+        script.missed(known.sent);
+        assert_eq!((script.known().hash.as_deref(), script.losses()), (Some("hash"), 1));
+    }
+
+    #[test]
+    fn what_is_first_sent_after_the_start_may_have_been_missed() {
+        let script = Script::new("return {}", 7);
+        let sent = script.known().sent;
+        script.missed(sent);
+        assert_eq!(script.losses(), 1);
+    }
+
+    #[test]
+    fn every_process_has_a_script_of_its_own() {
+        let [one, other] = [1, 2].map(|owner| Script::new("return {}", owner).text);
+        assert_ne!(one, other);
+        assert!(one.starts_with("return {}\n--"));
     }
 }
