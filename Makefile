@@ -27,7 +27,7 @@ lint: ## check format, lints and documentation; all must be without a warning
 	@$(CARGO) clippy --locked --test acceptance -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products
+acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products, BAD_INPUT=FOLDER for more bad input
 	@tools/require.sh cargo cc redis-server
 	@$(CARGO) test --release --locked --test acceptance -- --nocapture --test-threads=1
 

@@ -21,6 +21,7 @@ mod blueprint;
 mod guards;
 mod last_resort;
 mod observer;
+mod pressure;
 mod shared_limits;
 mod simulator;
 mod stores;
@@ -33,8 +34,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -48,9 +49,11 @@ use crate::clock;
 use crate::config::Settings;
 use crate::console;
 use crate::database::{Event, Store};
+use crate::http::connection::{self, Census};
 use crate::http::door::Lags;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
+use crate::limits::pressure::{Dial, Judge};
 use crate::limits::{Abuse, Policies, Table, TableSettings};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
 use crate::supervision::{RestartPolicy, Spec, Supervisor};
@@ -113,6 +116,7 @@ impl Gateway {
         stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
         let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
+        let monitored = parts.table.clone();
         let monitor = supervisor
             .start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), move || {
                 MetricsActor::new(parts.clone())
@@ -122,8 +126,10 @@ impl Gateway {
             tables.accounts.iter().map(|account| account.breaker.clone()).collect();
         breakers.extend(stores.breakers());
         let draining = Arc::default();
+        let dial = Dial::default();
         let shared = Arc::new(Shared {
-            accounts: Arc::new(accounts(&settings)),
+            accounts: Arc::new(accounts(&settings, dial.clone())),
+            pressure: Mutex::new(Judge::new(clock::monotonic())),
             abuse: Abuse::new(settings.limits.abuse, clock::monotonic()),
             access: gate.access.clone(),
             store: stores.store().clone(),
@@ -137,12 +143,14 @@ impl Gateway {
             supervisor,
             breakers,
             draining: Arc::clone(&draining),
+            census: Census::new(connections(&settings)),
             lags: Arc::new(Lags::new(settings.server.workers, clock::monotonic())),
             log: log.clone(),
             started: clock::now(),
             losses,
             settings,
         });
+        pressure::watch(&shared, dial, monitored);
         let stores_of = (&stores, shared_limits::script(&stores, &shared.settings).await);
         let blueprint =
             Blueprint::new(&shared, cache.clone(), stores_of, api, monitor, last_resort);
@@ -182,9 +190,20 @@ fn admin_key(settings: &Settings) -> Option<SecretDigest> {
     settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
 }
 
-fn accounts(settings: &Settings) -> Table {
+fn connections(settings: &Settings) -> connection::Bounds {
+    let (server, limits) = (&settings.server, &settings.limits);
+    connection::Bounds {
+        most: server.max_connections,
+        per_address: NonZeroU32::new(server.max_connections_per_address).filter(|_| limits.enabled),
+        trusted: limits.trusted_proxies.clone(),
+        ipv6_prefix: limits.ipv6_prefix,
+    }
+}
+
+fn accounts(settings: &Settings, dial: Dial) -> Table {
     let sizes = TableSettings { entries: ACCOUNTS, overflow_clients: OVERFLOW_CLIENTS };
-    let table = Table::new(sizes, Policies::new(&settings.limits), clock::monotonic());
+    let policies = Policies::new(&settings.limits).under(dial);
+    let table = Table::new(sizes, policies, clock::monotonic());
     if shared_limits::are_wanted(settings) {
         return table.shared_among(settings.limits.instances);
     }

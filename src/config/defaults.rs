@@ -52,8 +52,14 @@ fn server() -> Server {
         // A container's processor share counts, not the machine's cores.
         workers: std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(512),
         request_timeout: Duration::from_millis(8_000),
+        max_connections: 20_000,
+        max_connections_per_address: 1_000,
+        head_timeout: Duration::from_millis(5_000),
+        send_timeout: Duration::from_millis(10_000),
+        keep_alive: Duration::from_secs(30),
         max_in_flight: 4_096,
         shed_lag: Duration::from_millis(100),
+        memory_limit: 0,
         shutdown_timeout: Duration::from_secs(10),
     }
 }
@@ -122,6 +128,7 @@ fn limits() -> Limits {
         search_per_key_per_minute: 1_000,
         shared: true,
         instances: INSTANCES,
+        pressure: true,
         trusted_proxies: Vec::new(),
         ipv6_prefix: 64,
         abuse: AbuseSettings {

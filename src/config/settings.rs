@@ -50,10 +50,23 @@ pub struct Server {
     pub workers: usize,
     /// Longest time a request may take in all (`REQUEST_TIMEOUT_MS`, 8000).
     pub request_timeout: Duration,
+    /// Connections in all (`MAX_CONNECTIONS`, 20000).
+    pub max_connections: u32,
+    /// Connections of one address or IPv6 prefix (`MAX_CONNECTIONS_PER_ADDRESS`, 1000); zero for
+    /// any number.
+    pub max_connections_per_address: u32,
+    /// Longest time for a request's head to arrive (`HEAD_TIMEOUT_MS`, 5000).
+    pub head_timeout: Duration,
+    /// Longest time for a client to take nothing of its answer (`SEND_TIMEOUT_MS`, 10000).
+    pub send_timeout: Duration,
+    /// Longest time between two requests of a connection (`KEEP_ALIVE_SECONDS`, 30).
+    pub keep_alive: Duration,
     /// Requests that one worker serves at once (`MAX_REQUESTS_IN_FLIGHT`, 4096).
     pub max_in_flight: u32,
     /// Lasting wait before a worker above which it refuses (`SHED_LAG_MS`, 100); zero for none.
     pub shed_lag: Duration,
+    /// Memory that the process may use (`MEMORY_LIMIT_BYTES`); 0 for what the system allows.
+    pub memory_limit: u64,
     /// Longest time to finish what is in flight at shutdown (`SHUTDOWN_TIMEOUT_SECONDS`, 10).
     pub shutdown_timeout: Duration,
 }
@@ -247,6 +260,8 @@ pub struct Limits {
     pub shared: bool,
     /// `RATE_LIMIT_INSTANCES`: into so many shares each limit falls without Redis.
     pub instances: NonZeroU32,
+    /// `RATE_LIMIT_PRESSURE`.
+    pub pressure: bool,
     /// `TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// `IPV6_PREFIX`, 1..=128.

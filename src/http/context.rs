@@ -120,7 +120,8 @@ fn trace_id(header: &str) -> Option<&str> {
         .then_some(trace)
 }
 
-fn new_id() -> Arc<str> {
+/// An id for what the client gave none.
+pub(super) fn new_id() -> Arc<str> {
     format!("{:032x}", fastrand::u128(..)).into()
 }
 

@@ -114,6 +114,22 @@ pub(super) struct Answered;
 /// The body of an error.
 #[must_use]
 pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
+    let body = error_text(&context.id, error);
+    let mut response = json(error.code.status(), body);
+    if error.code == ErrorCode::KeyRequired {
+        // RFC 9110, 15.5.2: a 401 says how to authenticate.
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    if let Some(wait) = error.retry_after {
+        let seconds = HeaderValue::from(retry_after_seconds(wait));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+/// The same as text, for whoever has no request to answer.
+pub(super) fn error_text(id: &str, error: &ApiError) -> String {
     let mut body = String::with_capacity(AROUND);
     body.push_str("{\"success\":false,\"error\":");
     text(&mut body, &error.message);
@@ -130,19 +146,9 @@ pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
         debug_assert!(written.is_ok());
     }
     body.push_str(",\"metadata\":{");
-    identity(&mut body, context);
+    identity(&mut body, id);
     body.push_str("}}");
-    let mut response = json(error.code.status(), body);
-    if error.code == ErrorCode::KeyRequired {
-        // RFC 9110, 15.5.2: a 401 says how to authenticate.
-        let scheme = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    if let Some(wait) = error.retry_after {
-        let seconds = HeaderValue::from(retry_after_seconds(wait));
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    }
-    response
+    body
 }
 
 fn json(status: StatusCode, body: impl MessageBody + 'static) -> HttpResponse {
@@ -151,9 +157,9 @@ fn json(status: StatusCode, body: impl MessageBody + 'static) -> HttpResponse {
         .body(body)
 }
 
-fn identity(body: &mut String, context: &RequestContext) {
+fn identity(body: &mut String, id: &str) {
     body.push_str("\"request_id\":\"");
-    body.push_str(&context.id);
+    body.push_str(id);
     body.push_str("\",\"timestamp\":\"");
     timestamp(body, clock::now());
     body.push_str("\",\"api_version\":\"");
@@ -162,7 +168,7 @@ fn identity(body: &mut String, context: &RequestContext) {
 }
 
 fn metadata(body: &mut String, context: &RequestContext, now: Instant) {
-    identity(body, context);
+    identity(body, &context.id);
     let took = now.saturating_duration_since(context.started);
     body.push_str(",\"processing_time_ms\":");
     milliseconds(body, took);

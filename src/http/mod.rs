@@ -4,6 +4,7 @@
 //! whatever is malformed, over a limit or not allowed, in one error format. It decides nothing about
 //! products, caching or limits; when those fail it says so with the failure's own code.
 
+pub mod connection;
 pub mod context;
 pub mod door;
 pub mod envelope;

@@ -4,15 +4,26 @@
 //! time, number of connections) and the order of the layers. Each worker is built in its own thread
 //! by the function it is given.
 
-use std::net::SocketAddr;
+use std::future::ready;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_rt::net::TcpStream;
+use actix_server::Server;
+use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::body::BoxBody;
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, Error, web};
+use socket2::{Domain, Protocol, Socket, Type};
 
+use super::connection::{Connection, Patience, refusal};
 use super::extract::payload_config;
 use super::middleware::compress::compress;
 use super::middleware::observe::observe;
@@ -21,14 +32,13 @@ use super::routes;
 use super::state::{Shared, TELL_EVERY, Worker};
 use crate::supervision::spawn_watched;
 
-/// Longest time for a request's head to arrive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest idle time of a connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Longest time for a client to close after us.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections of one worker.
-const CONNECTIONS: usize = 10_000;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
+/// Connections that one worker may hold beyond all there may be: those that are refused are the
+/// worker's for a moment, and the server must not stop accepting because of them.
+const REFUSED_AT_ONCE: u32 = 1_024;
 /// How long browsers may remember a preflight answer.
 const PREFLIGHT_SECONDS: usize = 3_600;
 
@@ -40,31 +50,104 @@ pub fn bind(
     shared: &Arc<Shared>,
     build: impl Fn() -> Worker + Send + Clone + 'static,
 ) -> std::io::Result<(Server, Vec<SocketAddr>)> {
-    let settings = shared.settings.server.clone();
-    let origins = shared.settings.allowed_origins.clone();
-    let http = HttpServer::new(move || {
-        let worker = web::Data::new(build());
-        tell_regularly(&worker);
-        shed::watch(&worker);
-        let for_routes = worker.clone();
-        App::new()
-            .app_data(worker)
-            .app_data(payload_config())
-            .configure(move |cfg| routes::configure(cfg, &for_routes))
-            .wrap(from_fn(compress))
-            .wrap(cors(&origins))
-            .wrap(from_fn(observe))
-    })
-    .workers(settings.workers)
-    .max_connections(CONNECTIONS)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-    .keep_alive(KEEP_ALIVE)
-    .shutdown_timeout(settings.shutdown_timeout.as_secs())
-    .disable_signals()
-    .bind((settings.host, settings.port))?;
-    let addresses = http.addrs();
-    Ok((http.run(), addresses))
+    let settings = &shared.settings.server;
+    let listener = listen((settings.host, settings.port).into())?;
+    let address = listener.local_addr()?;
+    let most = usize::try_from(settings.max_connections.saturating_add(REFUSED_AT_ONCE));
+    let builder = Server::build()
+        .workers(settings.workers)
+        .max_concurrent_connections(most.unwrap_or(usize::MAX))
+        .shutdown_timeout(settings.shutdown_timeout.as_secs())
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let shared = Arc::clone(shared);
+    let server = builder.listen("http", listener, move || {
+        let stopping = stopping.clone();
+        let settings = &shared.settings.server;
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(settings.keep_alive)
+            .client_request_timeout(settings.head_timeout)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .local_addr(address)
+            .on_connect_ext(|connection: &Connection<TcpStream>, data| {
+                data.insert(Rc::clone(connection.under_way()));
+            })
+            .h1(map_config(application(&shared, &build), |()| AppConfig::default()));
+        let shared = Arc::clone(&shared);
+        fn_service(move |stream: TcpStream| ready(receive(&shared, stream))).and_then(http)
+    })?;
+    Ok((server.run(), vec![address]))
+}
+
+/// The application of this worker.
+fn application<B: Fn() -> Worker>(
+    shared: &Shared,
+    build: &B,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + use<B>,
+> {
+    let worker = web::Data::new(build());
+    tell_regularly(&worker);
+    shed::watch(&worker);
+    let for_routes = worker.clone();
+    App::new()
+        .app_data(worker)
+        .app_data(payload_config())
+        .configure(move |cfg| routes::configure(cfg, &for_routes))
+        .wrap(from_fn(compress))
+        .wrap(cors(&shared.settings.allowed_origins))
+        .wrap(from_fn(observe))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG.try_into().unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Says why, if that can be said without waiting, and closes.
+fn turn_away(stream: TcpStream) -> std::io::Error {
+    if let Ok(mut stream) = stream.into_std() {
+        drop(stream.write(&refusal::answer(refusal::Reason::Crowded)));
+    }
+    std::io::ErrorKind::ConnectionRefused.into()
+}
+
+/// A connection that was accepted, unless there are too many: that is told why, if it can be told at
+/// once, and closed.
+fn receive(
+    shared: &Shared,
+    stream: TcpStream,
+) -> Result<(Connection<TcpStream>, Option<SocketAddr>), DispatchError> {
+    let metrics = shared.metrics.http().clone();
+    let peer = stream.peer_addr()?;
+    let present = match shared.census.admit(peer.ip()) {
+        Ok(present) => present,
+        Err(crowded) => {
+            metrics.cut(crowded.as_str());
+            metrics.unread(refusal::Reason::Crowded.as_str());
+            return Err(turn_away(stream).into());
+        }
+    };
+    let settings = &shared.settings.server;
+    let patience = Patience {
+        head: settings.head_timeout,
+        idle: settings.keep_alive,
+        send: settings.send_timeout,
+    };
+    Ok((Connection::new(stream, patience, metrics, Some(present)), Some(peer)))
 }
 
 /// A worker without traffic still tells what it saw.

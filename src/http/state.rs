@@ -4,13 +4,14 @@
 //! what is the same for all workers. Built once a worker by `app`; handlers borrow it.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use slog::Logger;
 
+use super::connection::Census;
 use super::door::{Door, Lags};
 use super::envelope::Integration;
 use super::prepared::PreparedSearches;
@@ -21,6 +22,7 @@ use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::Settings;
+use crate::limits::pressure::{Judge, Pressure};
 use crate::limits::{Abuse, Counter, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::products::service::ProductService;
@@ -49,12 +51,16 @@ pub struct Shared {
     pub store: Store,
     /// What clients asked lately, and who is throttled for it.
     pub abuse: Abuse,
+    /// How near the process is to its bounds.
+    pub pressure: Mutex<Judge>,
     /// The admin's key.
     pub admin_key: Option<SecretDigest>,
     /// How often who was wrong about it.
     pub guesses: Guesses,
     /// The process is about to stop: every answer is the last of its connection.
     pub draining: Arc<AtomicBool>,
+    /// The connections of the process.
+    pub census: Arc<Census>,
     /// How late the loops of the workers are.
     pub lags: Arc<Lags>,
     /// Where lines are logged.
@@ -67,6 +73,14 @@ pub struct Shared {
     pub openapi: Bytes,
     /// `/openapi-gpt.json`.
     pub openapi_gpt: Bytes,
+}
+
+impl Shared {
+    /// How near the process is to its bounds.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.lock().unwrap_or_else(PoisonError::into_inner).pressure()
+    }
 }
 
 /// What one worker has.

@@ -11,6 +11,7 @@
 //! | how do the two decide together | [`quota`] |
 //! | which limits apply to what and whom | [`policy`] |
 //! | how do several instances keep the limits together | [`shared`] |
+//! | how much of them while the process is near its bounds | [`pressure`] |
 //! | where is all that kept, and what when it is full | [`table`] |
 //! | who is asking | [`client`], [`principal`] |
 //! | what is the client told | [`admission`], [`headers`] |
@@ -24,6 +25,7 @@ pub mod bypass;
 pub mod client;
 pub mod headers;
 pub mod policy;
+pub mod pressure;
 pub mod principal;
 pub mod quota;
 pub mod shared;

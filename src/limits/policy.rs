@@ -20,6 +20,7 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::pressure::Dial;
 use super::principal::Principal;
 use super::quota::Rules;
 use super::token_bucket::BucketRule;
@@ -104,9 +105,10 @@ struct ClassRules {
 }
 
 /// The rules of every class.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Policies {
     rules: PerClass<ClassRules>,
+    dial: Dial,
 }
 
 impl Policies {
@@ -117,16 +119,29 @@ impl Policies {
             return Self::default();
         }
         let search = search(limits);
-        Self { rules: PerClass { general: general(limits), search, recommendations: search } }
+        let rules = PerClass { general: general(limits), search, recommendations: search };
+        Self { rules, dial: Dial::default() }
     }
 
-    /// The rules for one request.
+    /// The same, tightened as this dial says.
     #[must_use]
-    pub fn rules(&self, class: Class, principal: &Principal) -> Rules {
+    pub fn under(self, dial: Dial) -> Self {
+        Self { dial, ..self }
+    }
+
+    /// The rules for one request, as they are in force now: what is set, or the limit a minute that
+    /// a key was given for itself (`own`), tightened as far as the pressure says.
+    #[must_use]
+    pub fn rules(&self, class: Class, principal: &Principal, own: Option<NonZeroU32>) -> Rules {
         let both = self.rules.get(class).copied().unwrap_or_default();
-        match principal {
+        let set = match principal {
             Principal::Key(_) => both.key,
             Principal::Network(_) => both.address,
+        };
+        let rules = set.with_own(own);
+        match self.dial.halvings(principal.is_key()) {
+            0 => rules,
+            times => rules.halved(times),
         }
     }
 }
@@ -159,6 +174,7 @@ fn search(limits: &Limits) -> ClassRules {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::pressure::Level;
     use super::super::principal::KeyId;
     use super::*;
 
@@ -174,6 +190,7 @@ pub(super) mod tests {
             search_per_key_per_minute: 1_000,
             shared: true,
             instances: NonZeroU32::MIN,
+            pressure: true,
             trusted_proxies: Vec::new(),
             ipv6_prefix: 64,
             abuse: crate::config::Settings::default().limits.abuse,
@@ -181,7 +198,7 @@ pub(super) mod tests {
     }
 
     fn numbers(limits: &Limits, class: Class, principal: Principal) -> (Option<u32>, Option<u32>) {
-        let rules = Policies::new(limits).rules(class, &principal);
+        let rules = Policies::new(limits).rules(class, &principal, None);
         (rules.bucket.map(BucketRule::burst), rules.window.map(WindowRule::limit))
     }
 
@@ -221,6 +238,34 @@ pub(super) mod tests {
     fn a_key_is_never_worth_less_than_an_address_on_general_routes() {
         let limits = Limits { per_minute: 5_000, ..default_limits() };
         assert_eq!(numbers(&limits, Class::General, KEY), (None, Some(5_000)));
+    }
+
+    #[test]
+    fn under_pressure_there_is_less_and_always_something() {
+        let dial = Dial::default();
+        let policies = Policies::new(&default_limits()).under(dial.clone());
+        let numbers = |class, principal| {
+            let rules = policies.rules(class, &principal, None);
+            (rules.bucket.map(BucketRule::burst), rules.window.map(WindowRule::limit))
+        };
+        for (level, burst, minute, key) in [
+            (Level::Normal, 10, 60, 1_000),
+            (Level::Elevated, 5, 30, 1_000),
+            (Level::High, 2, 15, 500),
+            (Level::Critical, 1, 7, 250),
+        ] {
+            dial.turn(level);
+            assert_eq!(numbers(Class::General, address()), (Some(burst), Some(minute)));
+            assert_eq!(numbers(Class::General, KEY), (None, Some(key)));
+            let own = policies.rules(Class::General, &KEY, NonZeroU32::new(2_000));
+            assert_eq!(own.window.map(WindowRule::limit), Some(2 * key));
+            assert_eq!(numbers(Class::Exempt, address()), (None, None));
+        }
+        let least = Limits { per_second: 1, burst: 1, per_minute: 1, ..default_limits() };
+        let policies = Policies::new(&least).under(dial);
+        let rules = policies.rules(Class::General, &address(), None);
+        assert_eq!(rules.bucket.map(BucketRule::burst), Some(1));
+        assert_eq!(rules.window.map(WindowRule::limit), Some(1));
     }
 
     #[test]

@@ -37,6 +37,15 @@ impl Rules {
         own.map_or(self, |limit| Self { window: Some(WindowRule::per_minute(limit)), ..self })
     }
 
+    /// The same halved so many times; at least one request is always allowed.
+    #[must_use]
+    pub fn halved(self, times: u8) -> Self {
+        Self {
+            bucket: self.bucket.map(|rule| rule.halved(times)),
+            window: self.window.map(|rule| rule.halved(times)),
+        }
+    }
+
     /// The same for `factor` clients that share one account.
     #[must_use]
     pub fn times(self, factor: NonZeroU32) -> Self {

@@ -14,6 +14,8 @@ fn touched() -> Metrics {
     drop(metrics.http().begin());
     metrics.http().shed("lag");
     metrics.http().loop_lag(ms * 12);
+    metrics.http().unread("malformed");
+    metrics.http().cut("answer_not_taken");
     touch_cache(&metrics);
     let upstream = metrics.upstream();
     upstream.called("aliexpress.affiliate.product.query", "ok", ms);
@@ -113,12 +115,16 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     circuit_breaker_transitions_total counter name,to
     database_query_duration_seconds histogram operation
     event_loop_lag_seconds gauge
+    http_connections gauge
+    http_connections_cut_total counter reason
     http_request_duration_seconds histogram method,route
     http_requests_in_flight gauge
     http_requests_shed_total counter reason
     http_requests_total counter method,route,status
+    http_unread_requests_total counter reason
     last_resort_answers_total counter
     log_lines_dropped_total counter
+    pressure_level gauge
     products_dropped_total counter reason
     rate_limit_abuse_detected_total counter pattern
     rate_limit_abuse_refused_total counter mode

@@ -31,6 +31,9 @@ struct Inner {
     in_flight: Gauge,
     shed: Labelled<Counter, 1>,
     loop_lag: Gauge<f64, AtomicU64>,
+    connections: Gauge,
+    unread: Labelled<Counter, 1>,
+    cut: Labelled<Counter, 1>,
     routes: Slots<RouteMetrics, MAX_ROUTES>,
 }
 
@@ -67,8 +70,20 @@ impl HttpMetrics {
             "event_loop_lag_seconds",
             "How late the loop of the worst HTTP worker is",
         );
+        let connections = registrar.gauge("http_connections", "Connections that are open");
+        let unread = registrar.counters(
+            "http_unread_requests",
+            "What was refused before it was a request, by reason",
+            ["reason"],
+        );
+        let cut = registrar.counters(
+            "http_connections_cut",
+            "Connections that were ended because of what the client did not do, by reason",
+            ["reason"],
+        );
         let routes = Slots::new();
-        Self { inner: Arc::new(Inner { families, in_flight, shed, loop_lag, routes }) }
+        let inner = Inner { families, in_flight, shed, loop_lag, connections, unread, cut, routes };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The handle of a route template, for example `/api/products/details/{product_id}`.
@@ -101,6 +116,21 @@ impl HttpMetrics {
     /// Sets how late the loop of the worst worker is.
     pub fn loop_lag(&self, lag: Duration) {
         self.inner.loop_lag.set(lag.as_secs_f64());
+    }
+
+    /// Sets how many connections are open.
+    pub fn connections(&self, open: u32) {
+        self.inner.connections.set(i64::from(open));
+    }
+
+    /// Counts what was refused before it was a request.
+    pub fn unread(&self, reason: &'static str) {
+        self.inner.unread.at([reason]).inc();
+    }
+
+    /// Counts a connection that was ended.
+    pub fn cut(&self, reason: &'static str) {
+        self.inner.cut.at([reason]).inc();
     }
 
     /// Everything counted so far, by route template and method, in order of first use.

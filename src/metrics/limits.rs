@@ -21,6 +21,7 @@ pub struct LimitMetrics {
     abuse_throttled: Gauge,
     whitelist_size: Gauge,
     blacklist_size: Gauge,
+    pressure: Gauge,
 }
 
 impl LimitMetrics {
@@ -68,6 +69,10 @@ impl LimitMetrics {
                 .gauge("rate_limit_whitelist_size", "Entries on the allow list"),
             blacklist_size: registrar
                 .gauge("rate_limit_blacklist_size", "Entries on the deny list"),
+            pressure: registrar.gauge(
+                "pressure_level",
+                "How near the process is to its bounds, 0 to 3; limits are halved so many times",
+            ),
         }
     }
 
@@ -106,6 +111,11 @@ impl LimitMetrics {
         let clamp = |size| i64::try_from(size).unwrap_or(i64::MAX);
         self.whitelist_size.set(clamp(whitelist));
         self.blacklist_size.set(clamp(blacklist));
+    }
+
+    /// Sets how near the process is to its bounds.
+    pub fn pressure(&self, level: u8) {
+        self.pressure.set(i64::from(level));
     }
 
     /// Refusals counted so far for one route template and limit.

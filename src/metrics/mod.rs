@@ -46,7 +46,7 @@ pub use http::{HttpMetrics, InFlight, RequestTotals, RouteMetrics, RouteTotals};
 pub use labels::{BreakerState, Method};
 pub use limits::LimitMetrics;
 pub use minutes::{MinuteTotals, Minutes};
-pub use process::{ProcessFigures, resident_bytes};
+pub use process::{ProcessFigures, memory_bound, resident_bytes};
 pub use recent::{RECENT_KEPT, Recent, RecentRequest, RequestSeen, SLOW_KEPT};
 pub use report::{EndpointReport, MonitoringReport, MonitoringTotals};
 pub use table::MonitoringTable;

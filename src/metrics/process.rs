@@ -46,6 +46,17 @@ pub fn resident_bytes() -> Option<u64> {
     status_value(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(from_kib)
 }
 
+/// The bound on memory that the system puts on this process and those grouped with it (control
+/// groups, version 2 or 1), in bytes; `None` without one.
+#[must_use]
+pub fn memory_bound() -> Option<u64> {
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+        // Version 1 says "none" by a number that no machine has.
+        .filter(|bound| *bound < 1 << 60)
+}
+
 impl ProcessFigures {
     /// Reads everything anew.
     #[must_use]

@@ -24,6 +24,13 @@ const OVERALL: (Duration, usize) = (Duration::from_secs(5), 60);
 /// Sub-windows of one endpoint: coarser, since there are many endpoints.
 const PER_ENDPOINT: (Duration, usize) = (Duration::from_secs(60), 5);
 
+/// Sub-windows of what was answered from memory.
+const FROM_MEMORY: (Duration, usize) = (Duration::from_secs(5), 3);
+/// How far back [`MonitoringTable::memory_latency`] looks.
+const LATELY: Duration = Duration::from_secs(10);
+/// Fewer answers than that say nothing about the slowest of a hundred.
+const ENOUGH: u64 = 50;
+
 /// How many endpoints have a window; more than there are routes.
 pub(super) const MAX_ENDPOINTS: usize = 128;
 
@@ -38,6 +45,15 @@ impl MonitoringTable {
     #[must_use]
     pub fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
         Self { shared: Arc::new(Mutex::new(Observations::new(slow_threshold, now, since))) }
+    }
+
+    /// How long 99 of a hundred answers from memory took at most, lately; `None` when there were
+    /// too few.
+    #[must_use]
+    pub fn memory_latency(&self, now: Instant) -> Option<Duration> {
+        let stats = self.lock().from_memory.stats(now, LATELY);
+        let p99 = stats.latency_ms.p99.max(0.0) / 1_000.0;
+        (stats.requests >= ENOUGH).then(|| Duration::from_secs_f64(p99))
     }
 
     /// The observations, locked. Whoever holds them does nothing else: no call out, no waiting.
@@ -55,6 +71,7 @@ pub(super) struct Observations {
     since: Timestamp,
     origin: Instant,
     overall: SlidingWindow,
+    from_memory: SlidingWindow,
     endpoints: BTreeMap<(&'static str, Method), SlidingWindow>,
     minutes: Minutes,
     recent: Recent,
@@ -75,6 +92,7 @@ impl Observations {
             since,
             origin: now,
             overall: SlidingWindow::new(now, OVERALL.0, OVERALL.1),
+            from_memory: SlidingWindow::new(now, FROM_MEMORY.0, FROM_MEMORY.1),
             endpoints: BTreeMap::new(),
             minutes: Minutes::default(),
             recent: Recent::new(slow_threshold),
@@ -90,6 +108,9 @@ impl Observations {
         }
         let at = wall.minus(now.saturating_duration_since(seen.finished));
         self.overall.observe(seen.finished, seen.status, seen.duration);
+        if seen.tier == "memory" {
+            self.from_memory.observe(seen.finished, seen.status, seen.duration);
+        }
         let endpoint = (seen.route, seen.method);
         let origin = self.origin;
         if self.endpoints.len() < MAX_ENDPOINTS || self.endpoints.contains_key(&endpoint) {

@@ -30,6 +30,7 @@ mod p10_killed_in_outage;
 mod p11_limits;
 mod p12_abusers;
 mod p12_forgery;
+mod p13_bad_input;
 mod p14_overload;
 mod p14_phases;
 mod p15_stopping_loses_nothing;

@@ -52,7 +52,8 @@ impl<'a> World<'a> {
         let policies = Policies::new(&config::resolve(None, &environment).unwrap().limits);
         let (origin, among) = (clock::monotonic(), NonZeroU32::new(count).unwrap());
         let instance = |_| Instance {
-            table: Table::new(TableSettings::default(), policies, origin).shared_among(among),
+            table: Table::new(TableSettings::default(), policies.clone(), origin)
+                .shared_among(among),
             known: true,
             losses: 0,
         };

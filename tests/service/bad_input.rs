@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::envelope::{data, refusal};
 use crate::snapshot::assert_refusal;
 use crate::stand::Stand;
+use crate::support::bad_input::generated::Generator;
+use crate::support::bad_input::{NAUGHTY, encoded, fault, raw};
 use crate::support::http::{Answer, Connection};
 
 /// GET endpoints and their parameters.
@@ -49,44 +51,6 @@ const SMART: &[&str] = &[
     "min_sale_price",
     "max_sale_price",
 ];
-/// Texts that have broken other services.
-const NAUGHTY: [&str; 34] = [
-    "",
-    " ",
-    "null",
-    "undefined",
-    "NaN",
-    "Infinity",
-    "-1",
-    "0",
-    "1e309",
-    "0x10",
-    "9223372036854775808",
-    "99999999999999999999999999",
-    "1,2,3",
-    "true",
-    "[]",
-    "{}",
-    "' OR 1=1 --",
-    "<script>alert(1)</script>",
-    "../../etc/passwd",
-    "%s%s%n",
-    "${jndi:ldap://x}",
-    "\u{202e}abc",
-    "\u{feff}",
-    "é́́́",
-    "👩‍👩‍👧‍👦",
-    "ｔｅｓｔ",
-    "a\u{0}b",
-    "\r\nSet-Cookie: a=b",
-    "USD",
-    "EUR",
-    "SALE_PRICE_ASC",
-    "US",
-    "https://www.aliexpress.com/item/1.html",
-    "2025-03-01 00:00:00",
-];
-
 const KEY: &str = "a-client-key-for-tests";
 
 fn stand() -> Stand {
@@ -106,10 +70,6 @@ fn check(answer: &Answer, sent: &str) {
     } else {
         refusal(answer);
     }
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[test]
@@ -260,26 +220,29 @@ fn odd_paths_and_methods() {
 }
 
 #[test]
-fn what_is_no_http_is_refused_at_once() {
+fn what_is_no_http_is_refused_at_once_and_in_the_envelope() {
     let stand = stand();
-    for bytes in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /api/status\r\n\r\n",
-        b"nonsense\r\n\r\n",
-        b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon here\r\n\r\n",
-        b"POST /api/products/search HTTP/1.1\r\nHost: a\r\nContent-Length: abc\r\n\r\n",
-        b"POST /api/products/search HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"POST /api/products/search HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-    ] {
-        let shown = String::from_utf8_lossy(bytes).into_owned();
-        match stand.connection().send_bytes(bytes, false) {
-            Ok(answer) => assert!((400..500).contains(&answer.status), "{} for {shown:?}", answer.status),
-            Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{shown:?} hangs"),
-        }
-    }
+    let faults = raw::faults(stand.address(), &raw::at_once());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     data(&stand.get("/health/live"));
+}
+
+#[test]
+fn requests_made_up_from_the_document() {
+    let stand = stand();
+    let document = stand.get("/openapi.json").json();
+    let mut generator = Generator::new(&document, 42);
+    for _ in 0..600 {
+        let case = generator.case();
+        let plain = stand.connection().with_header("x-made-up", "1");
+        let mut connection = case
+            .headers
+            .iter()
+            .fold(plain, |connection, (name, value)| connection.with_header(name, value));
+        let answer = connection.send(&case.method, &case.target, &case.body).unwrap();
+        let fault = fault(&answer, case.method == "HEAD");
+        assert_eq!(fault, None, "{case:?}");
+    }
 }
 
 #[test]

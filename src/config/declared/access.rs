@@ -39,6 +39,8 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("RATE_LIMIT_INSTANCES", "limits", "instances", in settings.limits.instances,
         Whole(NonZeroU32::MIN, MOST_INSTANCES), "instances that share the limits; while Redis is away each admits one of so \
          many parts of every limit, rounded up"),
+    setting!("RATE_LIMIT_PRESSURE", "limits", "pressure", in settings.limits.pressure, Switch,
+        "tightens limits while the process is near its bounds"),
     setting!("TRUSTED_PROXIES", "limits", "trusted_proxies", in settings.limits.trusted_proxies,
         List(Network), "peers whose forwarding headers are believed"),
     setting!("IPV6_PREFIX", "limits", "ipv6_prefix", in settings.limits.ipv6_prefix,

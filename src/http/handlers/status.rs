@@ -18,6 +18,7 @@ use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
+use crate::limits::pressure::{Level, Pressure};
 use crate::metrics::{CacheTotals, Format, render};
 use crate::products::last_resort::LastResort;
 use crate::upstream::Misconfiguration;
@@ -49,9 +50,11 @@ pub struct Status {
     pub upstream_problems: Vec<UpstreamProblem>,
     /// Tiers behind memory that are not answering now, actors that are bypassed,
     /// `shared_limits` while each instance keeps to its share of the limits,
-    /// `upstream_configuration` while `upstream_problems` has any, and `overload` while requests are
-    /// refused because there are too many.
+    /// `upstream_configuration` while `upstream_problems` has any, `overload` while requests are
+    /// refused because there are too many, and `pressure` while limits are tightened.
     pub degraded: Vec<&'static str>,
+    /// How near the process is to its bounds; limits are tightened by it.
+    pub pressure: Pressure,
     /// Requests being served.
     pub requests_in_flight: i64,
     /// Limits in force.
@@ -202,6 +205,8 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
     let upstream = shared.upstream.status(now, wall);
     let mut degraded = worker.degraded();
     degraded.extend(shared.lags.any_refuses().then_some("overload"));
+    let pressure = shared.pressure();
+    degraded.extend((pressure.level > Level::Normal).then_some("pressure"));
     let status = Status {
         service: "breakwater",
         version: env!("CARGO_PKG_VERSION"),
@@ -213,6 +218,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         upstream_accounts: upstream.accounts.into_iter().map(Into::into).collect(),
         upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
         degraded,
+        pressure,
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,
         last_resort_products: worker.products.last_resort().map(LastResort::products),

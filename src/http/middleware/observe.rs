@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method as Verb};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use slog::{debug, info, warn};
 
 use super::shed;
 use crate::clock;
+use crate::http::connection::UnderWay;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Answered};
 use crate::http::error::{ApiError, ErrorCode};
@@ -26,11 +27,13 @@ use crate::http::state::Worker;
 use crate::http::tag::RouteTag;
 use crate::metrics::{Method, RequestSeen};
 
+/// Longest name of a method in a line of the log.
+const LONGEST_METHOD: usize = 24;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Requests longer than this are logged at info level.
 const SLOW: Duration = Duration::from_secs(1);
 /// Sent with every answer. This is an API: nothing it sends may be framed, sniffed or run.
-const SECURITY: [(HeaderName, HeaderValue); 4] = [
+pub(in crate::http) const SECURITY: [(HeaderName, HeaderValue); 4] = [
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
     (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
@@ -55,6 +58,7 @@ pub(in crate::http) async fn observe(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let worker = worker.into_inner();
+    let serving = request.conn_data::<Rc<UnderWay>>().map(UnderWay::begin);
     let timeout = worker.shared.settings.server.request_timeout;
     let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout);
     let inside = match shed::enter(&worker, &request) {
@@ -64,7 +68,7 @@ pub(in crate::http) async fn observe(
     request.extensions_mut().insert(Rc::clone(&context));
     let in_flight = worker.shared.metrics.http().begin();
     let mut response = next.call(request).await?.map_into_boxed_body();
-    drop((in_flight, inside));
+    drop((in_flight, inside, serving));
     let failure = failure_of(&response);
     if let Some(failure) = &failure {
         let body = envelope::error(&context, failure);
@@ -131,6 +135,12 @@ fn dress(response: &mut ServiceResponse<BoxBody>, context: &RequestContext) {
     }
 }
 
+/// A method that nobody knows may be as long as a head.
+fn shown(method: &Verb) -> &str {
+    let name = method.as_str();
+    name.get(..LONGEST_METHOD).unwrap_or(name)
+}
+
 fn account(
     worker: &Worker,
     context: &RequestContext,
@@ -158,7 +168,7 @@ fn account(
     });
     let log = &worker.shared.log;
     let took_ms = took.as_secs_f64() * 1_000.0;
-    let line = slog::o!("request_id" => &*context.id, "method" => request.method().as_str(),
+    let line = slog::o!("request_id" => &*context.id, "method" => shown(request.method()),
         "route" => route, "status" => status, "duration_ms" => took_ms);
     match failure {
         Some(failure) if failure.code == ErrorCode::Internal => warn!(log, "request failed";

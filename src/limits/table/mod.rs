@@ -129,7 +129,7 @@ impl Table {
     #[must_use]
     pub fn decide(&self, request: Admit, now: Instant) -> Admission {
         let Admit { class, principal, cost, own } = request;
-        let rules = self.policies.rules(class, &principal).with_own(own);
+        let rules = self.policies.rules(class, &principal, own);
         if rules.is_empty() {
             return Admission::unlimited(class);
         }

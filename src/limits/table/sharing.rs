@@ -124,7 +124,7 @@ impl Table {
     }
 
     fn rules_of(&self, request: Admit) -> Rules {
-        self.policies.rules(request.class, &request.principal).with_own(request.own)
+        self.policies.rules(request.class, &request.principal, request.own)
     }
 
     fn told(&self, request: Admit, verdict: Verdict, overflow: bool) -> Admission {

@@ -59,6 +59,15 @@ impl BucketRule {
         }
     }
 
+    /// Half of the rate and of the burst, so many times; at least one of each.
+    #[must_use]
+    pub fn halved(self, times: u8) -> Self {
+        let halved = |number: NonZeroU32| {
+            NonZeroU32::new(number.get() >> times.min(31)).unwrap_or(NonZeroU32::MIN)
+        };
+        Self { tokens: halved(self.tokens), burst: halved(self.burst), ..self }
+    }
+
     /// Requests that may come at once.
     #[must_use]
     pub fn burst(self) -> u32 {

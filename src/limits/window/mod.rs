@@ -56,6 +56,13 @@ impl WindowRule {
         self.limit() > LARGEST_LOG
     }
 
+    /// Half of it, so many times; at least one.
+    #[must_use]
+    pub fn halved(self, times: u8) -> Self {
+        let limit = NonZeroU32::new(self.limit.get() >> times.min(31));
+        Self { limit: limit.unwrap_or(NonZeroU32::MIN) }
+    }
+
     /// Requests in any minute.
     #[must_use]
     pub fn limit(self) -> u32 {

@@ -1,0 +1,262 @@
+//! A connection, between the socket and the server that reads requests from it.
+//!
+//! Owns: the pace of each connection ([`Pace`]), the envelope of refusals that the server makes by
+//! itself ([`refusal`]), and the count of connections ([`Census`]). Refuses: a connection that is
+//! one too many, a head that is too slow (each, not only the first), a client that does not take its
+//! answer, and one that fills the server's buffer with requests while an earlier one is served: the
+//! server would turn in circles until that is done. Costs a comparison or two a read, and one timer
+//! a connection, which is set anew only when it fires.
+
+mod census;
+mod pace;
+pub mod refusal;
+mod under_way;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+pub use census::{Bounds, Census, Crowded, Present};
+pub use pace::{Overdue, Pace, Patience};
+pub use under_way::{Serving, UnderWay};
+
+use crate::clock;
+use crate::metrics::HttpMetrics;
+use refusal::{Reason, answer, bare};
+
+/// The server looked so often whether all is written without reading or writing in between: what it
+/// reads into is full of requests that it cannot begin yet.
+const MOST_FLUSHES: u32 = 1_000;
+
+/// Most that is read and thrown away when a connection ends with a refusal.
+const MOST_IGNORED: usize = 1 << 20;
+
+/// A connection.
+pub struct Connection<S: AsyncRead + Unpin> {
+    stream: S,
+    pace: Pace,
+    timer: Option<Pin<Box<Sleep>>>,
+    under_way: Rc<UnderWay>,
+    /// What is to be written in place of, or after, what the server writes.
+    own: Own,
+    flushes: u32,
+    metrics: HttpMetrics,
+    _present: Option<Present>,
+}
+
+/// An answer that the server does not know of.
+#[derive(Debug, Default)]
+struct Own {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Nothing more is read.
+    last: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection over this stream, counted by `present`.
+    pub fn new(
+        stream: S,
+        patience: Patience,
+        metrics: HttpMetrics,
+        present: Option<Present>,
+    ) -> Self {
+        Self {
+            stream,
+            pace: Pace::new(patience, clock::monotonic()),
+            timer: None,
+            under_way: Rc::default(),
+            own: Own::default(),
+            flushes: 0,
+            metrics,
+            _present: present,
+        }
+    }
+
+    /// What is under way on it, for the requests that come from it.
+    #[must_use]
+    pub fn under_way(&self) -> &Rc<UnderWay> {
+        &self.under_way
+    }
+
+    /// What is overdue; otherwise whoever polls is woken when something is.
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Overdue> {
+        loop {
+            let now = clock::monotonic();
+            let (begun, serving) = (self.under_way.begun(), self.under_way.is_serving());
+            let (due, what) = self.pace.due(begun, serving, now)?;
+            if due <= now {
+                return Some(what);
+            }
+            let timer = match &mut self.timer {
+                // It wakes this same task early enough; then it is set anew.
+                Some(timer) if !timer.is_elapsed() && timer.deadline().into_std() <= due => {
+                    return None;
+                }
+                Some(timer) => {
+                    timer.as_mut().reset(due.into());
+                    timer
+                }
+                None => self.timer.insert(Box::pin(tokio::time::sleep_until(due.into()))),
+            };
+            if timer.as_mut().poll(cx).is_pending() {
+                return None;
+            }
+        }
+    }
+
+    /// Says why, and reads nothing more.
+    fn refuse(&mut self, reason: Reason) {
+        self.metrics.unread(reason.as_str());
+        self.own = Own { bytes: answer(reason), written: 0, last: true };
+    }
+
+    fn cut(&self, why: &'static str) -> io::Error {
+        self.metrics.cut(why);
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    }
+
+    /// Writes what is ours.
+    fn write_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) =
+            self.own.bytes.get(self.own.written..).filter(|rest| !rest.is_empty())
+        {
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.own.written += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.wait_to_write(false, cx).map_ok(|_| ()),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn wait_to_write(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.pace.blocked(moved, clock::monotonic());
+        match self.overdue(cx) {
+            Some(Overdue::Send) => Poll::Ready(Err(self.cut("answer_not_taken"))),
+            Some(Overdue::Head | Overdue::Idle) | None => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.flushes = 0;
+        if this.own.last {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                if buf.filled().len() > before && !this.under_way.is_serving() {
+                    this.pace.heard(this.under_way.begun(), clock::monotonic());
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => match this.overdue(cx) {
+                Some(Overdue::Head) => {
+                    this.refuse(Reason::TooSlow);
+                    Poll::Ready(Ok(()))
+                }
+                Some(Overdue::Idle) => {
+                    this.own.last = true;
+                    Poll::Ready(Ok(()))
+                }
+                Some(Overdue::Send) => Poll::Ready(Err(this.cut("answer_not_taken"))),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let mut buf = buf;
+        if let Some((at, reason)) = bare(buf) {
+            if at.start == 0 {
+                if !this.own.last {
+                    this.refuse(reason);
+                }
+                return Poll::Ready(Ok(buf.len()));
+            }
+            // First what stands before it.
+            buf = buf.get(..at.start).unwrap_or(buf);
+        }
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        if written.is_ready() {
+            this.flushes = 0;
+        }
+        match written {
+            Poll::Ready(Ok(written)) if written < buf.len() => {
+                this.pace.blocked(true, clock::monotonic());
+                Poll::Ready(Ok(written))
+            }
+            Poll::Ready(Ok(written)) => {
+                this.pace.written(clock::monotonic());
+                Poll::Ready(Ok(written))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.wait_to_write(false, cx),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.flushes = this.flushes.saturating_add(1);
+        if this.flushes > MOST_FLUSHES {
+            return Poll::Ready(Err(this.cut("too_far_ahead")));
+        }
+        // What ended a request may be the last that happens here: somebody has to look again.
+        let unwatched = this.timer.as_ref().is_none_or(|timer| timer.is_elapsed());
+        if unwatched && this.overdue(cx).is_some() {
+            cx.waker().wake_by_ref();
+        }
+        std::task::ready!(this.write_own(cx))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.write_own(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Closing a socket with something unread in it resets the connection, and a client may never see
+/// why it was refused: what has come already is taken first.
+impl<S: AsyncRead + Unpin> Drop for Connection<S> {
+    fn drop(&mut self) {
+        if !self.own.last {
+            return;
+        }
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut bytes, mut ignored) = ([0; 8_192], 0);
+        while ignored < MOST_IGNORED {
+            let mut buf = ReadBuf::new(&mut bytes);
+            let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf);
+            match (read, buf.filled().len()) {
+                (Poll::Ready(Ok(())), some) if some > 0 => ignored += some,
+                (Poll::Ready(_) | Poll::Pending, _) => return,
+            }
+        }
+    }
+}

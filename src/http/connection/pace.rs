@@ -1,0 +1,182 @@
+//! How long a connection may take over what it does.
+//!
+//! Owns: the judgement from what was read, written and begun, and when. Pure: times are arguments.
+//! The server's own timer watches the first head of a connection only; here every head is watched,
+//! and the taking of every answer. Refuses nothing while a request is being served: that has its own
+//! deadline.
+//!
+//! | what | bound |
+//! |---|---|
+//! | from the first byte of a head until it is whole | `head` |
+//! | without any request, whatever comes | `idle` and `head` together |
+//! | an answer of which nothing is taken | `send` |
+//! | one filled buffer of an answer, however much of it is taken now and then | three times `send` |
+
+use std::time::{Duration, Instant};
+
+/// How patient we are.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// With a head that has begun.
+    pub head: Duration,
+    /// With a connection that says nothing.
+    pub idle: Duration,
+    /// With an answer that is not taken.
+    pub send: Duration,
+}
+
+/// So many times [`Patience::send`] for one filled buffer.
+const BUFFER: u32 = 3;
+
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overdue {
+    /// A head that has begun.
+    Head,
+    /// The next request.
+    Idle,
+    /// The taking of an answer.
+    Send,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Blocked {
+    since: Instant,
+    moved: Instant,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    patience: Patience,
+    /// Requests begun when this was looked at last.
+    begun: u64,
+    /// Since when there is no request and no answer under way.
+    quiet: Instant,
+    /// The first byte that came after that.
+    heard: Option<Instant>,
+    blocked: Option<Blocked>,
+}
+
+impl Pace {
+    /// A connection that was opened at `now`.
+    #[must_use]
+    pub const fn new(patience: Patience, now: Instant) -> Self {
+        Self { patience, begun: 0, quiet: now, heard: None, blocked: None }
+    }
+
+    /// Bytes came while so many requests had begun.
+    pub fn heard(&mut self, begun: u64, now: Instant) {
+        self.look(begun, now);
+        self.heard.get_or_insert(now);
+    }
+
+    /// An answer cannot be written on; `moved` when a part of it could.
+    pub fn blocked(&mut self, moved: bool, now: Instant) {
+        let blocked = self.blocked.get_or_insert(Blocked { since: now, moved: now });
+        if moved {
+            blocked.moved = now;
+        }
+    }
+
+    /// All that there was to write is written.
+    pub fn written(&mut self, now: Instant) {
+        if self.blocked.take().is_some() {
+            self.quiet = now;
+        }
+    }
+
+    /// When something is overdue if nothing happens; nothing while a request is served.
+    #[must_use]
+    pub fn due(&mut self, begun: u64, serving: bool, now: Instant) -> Option<(Instant, Overdue)> {
+        if serving {
+            self.look(begun, now);
+            self.quiet = now;
+            return None;
+        }
+        self.look(begun, now);
+        let Patience { head, idle, send } = self.patience;
+        if let Some(Blocked { since, moved }) = self.blocked {
+            return Some(((moved + send).min(since + send * BUFFER), Overdue::Send));
+        }
+        let longest = self.quiet + idle + head;
+        Some(match self.heard.map(|heard| heard + head) {
+            Some(due) if due < longest => (due, Overdue::Head),
+            Some(_) | None => (longest, Overdue::Idle),
+        })
+    }
+
+    /// What was heard before a request began belongs to that.
+    fn look(&mut self, begun: u64, now: Instant) {
+        if self.begun != begun {
+            self.begun = begun;
+            self.quiet = now;
+            self.heard = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::monotonic;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(5),
+        idle: Duration::from_secs(30),
+        send: Duration::from_secs(10),
+    };
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_head_has_its_time_from_its_first_byte_on_whatever_trickles_in() {
+        let start = monotonic();
+        let mut pace = Pace::new(PATIENCE, start);
+        assert_eq!(pace.due(0, false, start), Some((start + seconds(35), Overdue::Idle)));
+        for second in 1..5 {
+            pace.heard(0, start + seconds(second));
+        }
+        let due = pace.due(0, false, start + seconds(4));
+        assert_eq!(due, Some((start + seconds(6), Overdue::Head)));
+    }
+
+    #[test]
+    fn every_head_is_watched_and_a_request_that_is_served_is_not() {
+        let start = monotonic();
+        let mut pace = Pace::new(PATIENCE, start);
+        pace.heard(0, start);
+        assert_eq!(pace.due(1, true, start + seconds(60)), None);
+        pace.heard(1, start + seconds(70));
+        let due = pace.due(1, false, start + seconds(70));
+        assert_eq!(due, Some((start + seconds(75), Overdue::Head)));
+    }
+
+    #[test]
+    fn what_came_with_the_request_before_is_bounded_too() {
+        let start = monotonic();
+        let mut pace = Pace::new(PATIENCE, start);
+        pace.heard(0, start);
+        assert_eq!(pace.due(1, true, start + seconds(1)), None);
+        let due = pace.due(1, false, start + seconds(2));
+        assert_eq!(due, Some((start + seconds(36), Overdue::Idle)));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_taken_is_given_up_and_one_that_is_taken_slowly_later() {
+        let start = monotonic();
+        let mut pace = Pace::new(PATIENCE, start);
+        pace.blocked(false, start);
+        assert_eq!(pace.due(0, false, start), Some((start + seconds(10), Overdue::Send)));
+        for second in 1..25 {
+            pace.blocked(true, start + seconds(second));
+        }
+        let due = pace.due(0, false, start + seconds(24));
+        assert_eq!(due, Some((start + seconds(30), Overdue::Send)));
+        pace.written(start + seconds(25));
+        let due = pace.due(0, false, start + seconds(25));
+        assert_eq!(due, Some((start + seconds(60), Overdue::Idle)));
+    }
+}
