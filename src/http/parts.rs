@@ -10,6 +10,9 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::{Bytes, BytesMut};
 
+/// What the server (actix-http) gathers before it writes.
+const SERVER_BUFFER: usize = 32_768;
+
 /// Parts that are sent in order; empty ones are skipped.
 #[derive(Debug)]
 pub struct Parts {
@@ -27,14 +30,17 @@ impl Parts {
     fn left(&self) -> &[Bytes] {
         self.parts.get(self.next..).unwrap_or_default()
     }
+
+    fn bytes(&self) -> usize {
+        self.left().iter().map(Bytes::len).sum()
+    }
 }
 
 impl MessageBody for Parts {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        let bytes: usize = self.left().iter().map(Bytes::len).sum();
-        BodySize::Sized(u64::try_from(bytes).unwrap_or(u64::MAX))
+        BodySize::Sized(u64::try_from(self.bytes()).unwrap_or(u64::MAX))
     }
 
     fn poll_next(
@@ -50,9 +56,15 @@ impl MessageBody for Parts {
         Poll::Ready(None)
     }
 
-    /// For layers that need the whole: compression does.
+    /// Boxing asks for this. A body that fits the server's buffer is copied there part by part, and
+    /// to be put together would be a second copy; a larger one would need a second write for what
+    /// stands after the data, which costs more.
     fn try_into_bytes(self) -> Result<Bytes, Self> {
-        let mut whole = BytesMut::with_capacity(self.left().iter().map(Bytes::len).sum());
+        let bytes = self.bytes();
+        if bytes < SERVER_BUFFER {
+            return Err(self);
+        }
+        let mut whole = BytesMut::with_capacity(bytes);
         for part in self.left() {
             whole.extend_from_slice(part);
         }
@@ -77,7 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_can_be_put_together() {
-        assert_eq!(parts("{", "1", "}").try_into_bytes().unwrap(), "{1}");
+    fn only_what_would_need_two_writes_is_put_together() {
+        assert!(parts("{", "1", "}").try_into_bytes().is_err());
+        let large = Bytes::from(vec![b'1'; SERVER_BUFFER]);
+        let whole = Parts::new("{".into(), large, "}".into()).try_into_bytes().unwrap();
+        assert_eq!((whole.len(), &whole[..2]), (SERVER_BUFFER + 2, &b"{1"[..]));
     }
 }

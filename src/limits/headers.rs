@@ -14,34 +14,68 @@ use std::time::Duration;
 use super::admission::{Admission, RuleKind, Standing};
 use super::policy::Class;
 
-/// Requests that the binding rule allows.
-pub const LIMIT: &str = "x-ratelimit-limit";
-/// Requests that may still come at once.
-pub const REMAINING: &str = "x-ratelimit-remaining";
-/// Seconds until the whole limit is available again.
-pub const RESET: &str = "x-ratelimit-reset";
-/// What is left under each rule.
-pub const RATE_LIMIT: &str = "ratelimit";
-/// The rules themselves.
-pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
-/// Seconds until a refused request would be admitted.
-pub const RETRY_AFTER: &str = "retry-after";
+/// One of the header fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// Requests that the binding rule allows.
+    Limit,
+    /// Requests that may still come at once.
+    Remaining,
+    /// Seconds until the whole limit is available again.
+    Reset,
+    /// What is left under each rule.
+    RateLimit,
+    /// The rules themselves.
+    Policy,
+    /// Seconds until a refused request would be admitted.
+    RetryAfter,
+}
 
-/// Room for two rules with numbers of common length.
-const USUAL_LIST_BYTES: usize = 64;
-
-/// The header fields of one answer, with names in lower case.
-pub fn headers(admission: &Admission) -> impl Iterator<Item = (&'static str, String)> {
-    let binding = admission.binding();
-    let fields = [
-        binding.map(|standing| (LIMIT, standing.limit.to_string())),
-        binding.map(|standing| (REMAINING, standing.remaining.to_string())),
-        binding.map(|standing| (RESET, seconds_up(standing.reset_after).to_string())),
-        binding.map(|_| (RATE_LIMIT, limits(admission))),
-        binding.map(|_| (RATE_LIMIT_POLICY, policies(admission))),
-        admission.retry_after().map(|wait| (RETRY_AFTER, retry_after_seconds(wait).to_string())),
+impl Field {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Limit,
+        Self::Remaining,
+        Self::Reset,
+        Self::RateLimit,
+        Self::Policy,
+        Self::RetryAfter,
     ];
-    fields.into_iter().flatten()
+
+    /// Its name, in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "x-ratelimit-limit",
+            Self::Remaining => "x-ratelimit-remaining",
+            Self::Reset => "x-ratelimit-reset",
+            Self::RateLimit => "ratelimit",
+            Self::Policy => "ratelimit-policy",
+            Self::RetryAfter => "retry-after",
+        }
+    }
+}
+
+/// Writes the value of one field into `text`, which is empty; false where there is nothing to say.
+#[must_use]
+pub fn write(admission: &Admission, field: Field, text: &mut String) -> bool {
+    let retry_after = admission.retry_after().map(retry_after_seconds);
+    let binding = admission.binding();
+    let number = match field {
+        Field::Limit => binding.map(|standing| u64::from(standing.limit)),
+        Field::Remaining => binding.map(|standing| u64::from(standing.remaining)),
+        Field::Reset => binding.map(|standing| seconds_up(standing.reset_after)),
+        Field::RetryAfter => retry_after,
+        Field::RateLimit => {
+            push_limits(text, admission, retry_after.unwrap_or(u64::MAX));
+            return binding.is_some();
+        }
+        Field::Policy => {
+            push_policies(text, admission);
+            return binding.is_some();
+        }
+    };
+    number.map(|number| push_number(text, number)).is_some()
 }
 
 /// The value of `Retry-After`: at least one, since zero invites a client to spin.
@@ -51,27 +85,22 @@ pub fn retry_after_seconds(wait: Duration) -> u64 {
 }
 
 /// `"search-minute";r=99;t=60` for every rule.
-fn limits(admission: &Admission) -> String {
-    let mut list = String::with_capacity(USUAL_LIST_BYTES);
-    let longest = admission.retry_after().map_or(u64::MAX, retry_after_seconds);
+fn push_limits(list: &mut String, admission: &Admission, longest: u64) {
     for standing in admission.standings() {
-        push_name(&mut list, admission.class, standing.rule);
+        push_name(list, admission.class, standing.rule);
         let window = seconds_up(standing.reset_after).min(longest);
-        push_parameter(&mut list, ";r=", u64::from(standing.remaining));
-        push_parameter(&mut list, ";t=", window);
+        push_parameter(list, ";r=", u64::from(standing.remaining));
+        push_parameter(list, ";t=", window);
     }
-    list
 }
 
 /// `"search-minute";q=100;w=60` for every rule.
-fn policies(admission: &Admission) -> String {
-    let mut list = String::with_capacity(USUAL_LIST_BYTES);
+fn push_policies(list: &mut String, admission: &Admission) {
     for Standing { rule, limit, period, .. } in admission.standings() {
-        push_name(&mut list, admission.class, *rule);
-        push_parameter(&mut list, ";q=", u64::from(*limit));
-        push_parameter(&mut list, ";w=", seconds_up(*period).max(1));
+        push_name(list, admission.class, *rule);
+        push_parameter(list, ";q=", u64::from(*limit));
+        push_parameter(list, ";w=", seconds_up(*period).max(1));
     }
-    list
 }
 
 fn push_name(list: &mut String, class: Class, rule: RuleKind) {
@@ -83,6 +112,10 @@ fn push_name(list: &mut String, class: Class, rule: RuleKind) {
 
 fn push_parameter(list: &mut String, name: &str, value: u64) {
     list.push_str(name);
+    push_number(list, value);
+}
+
+fn push_number(list: &mut String, value: u64) {
     let mut unit = 1_u64;
     while value / unit >= 10 {
         unit *= 10;
@@ -110,12 +143,16 @@ mod tests {
     use super::super::table::{Table, TableSettings};
     use super::*;
 
-    fn written(admission: &Admission) -> Vec<(&'static str, String)> {
-        headers(admission).collect()
+    fn written(admission: &Admission) -> Vec<(Field, String)> {
+        let all = Field::ALL.into_iter().map(|field| {
+            let mut text = String::new();
+            write(admission, field, &mut text).then_some((field, text))
+        });
+        all.flatten().collect()
     }
 
-    fn fields(pairs: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    fn fields(pairs: &[(Field, &str)]) -> Vec<(Field, String)> {
+        pairs.iter().map(|(field, value)| (*field, (*value).to_owned())).collect()
     }
 
     #[test]
@@ -127,11 +164,11 @@ mod tests {
         assert_eq!(
             written(&admission),
             fields(&[
-                (LIMIT, "100"),
-                (REMAINING, "99"),
-                (RESET, "60"),
-                (RATE_LIMIT, "\"search-burst\";r=149;t=1, \"search-minute\";r=99;t=60"),
-                (RATE_LIMIT_POLICY, "\"search-burst\";q=150;w=90, \"search-minute\";q=100;w=60"),
+                (Field::Limit, "100"),
+                (Field::Remaining, "99"),
+                (Field::Reset, "60"),
+                (Field::RateLimit, "\"search-burst\";r=149;t=1, \"search-minute\";r=99;t=60"),
+                (Field::Policy, "\"search-burst\";q=150;w=90, \"search-minute\";q=100;w=60"),
             ])
         );
     }
@@ -147,12 +184,12 @@ mod tests {
         assert_eq!(
             written(&table.admit(Class::General, address, 1, now)),
             fields(&[
-                (LIMIT, "10"),
-                (REMAINING, "0"),
-                (RESET, "2"),
-                (RATE_LIMIT, "\"general-burst\";r=0;t=1, \"general-minute\";r=50;t=1"),
-                (RATE_LIMIT_POLICY, "\"general-burst\";q=10;w=2, \"general-minute\";q=60;w=60"),
-                (RETRY_AFTER, "1"),
+                (Field::Limit, "10"),
+                (Field::Remaining, "0"),
+                (Field::Reset, "2"),
+                (Field::RateLimit, "\"general-burst\";r=0;t=1, \"general-minute\";r=50;t=1"),
+                (Field::Policy, "\"general-burst\";q=10;w=2, \"general-minute\";q=60;w=60"),
+                (Field::RetryAfter, "1"),
             ])
         );
     }
@@ -163,8 +200,8 @@ mod tests {
         let table = Table::new(TableSettings::default(), Policies::new(&default_limits()), now);
         let admission = table.admit(Class::Search, Principal::Key(KeyId::INTERNAL), 1, now);
         let written = written(&admission);
-        assert_eq!(written[3], (RATE_LIMIT, "\"search-minute\";r=999;t=60".to_owned()));
-        assert_eq!(written[4], (RATE_LIMIT_POLICY, "\"search-minute\";q=1000;w=60".to_owned()));
+        assert_eq!(written[3], (Field::RateLimit, "\"search-minute\";r=999;t=60".to_owned()));
+        assert_eq!(written[4], (Field::Policy, "\"search-minute\";q=1000;w=60".to_owned()));
     }
 
     #[test]
@@ -213,7 +250,8 @@ mod tests {
                 shared: false,
                 alone: false,
             };
-            for (name, value) in headers(&admission) {
+            for (field, value) in written(&admission) {
+                let name = field.name();
                 prop_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
                 prop_assert!(value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
                 prop_assert!(!value.contains("w=0"), "a window is never zero: {}", value);

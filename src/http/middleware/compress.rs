@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     self, AcceptEncoding, ContentEncoding, Encoding, Header, HeaderValue,
@@ -35,7 +35,7 @@ pub(in crate::http) async fn compress(
     let mut response = response;
     let vary = HeaderValue::from_static("accept-encoding");
     response.headers_mut().append(header::VARY, vary);
-    Ok(if wanted { encode(response) } else { response })
+    if wanted { encode(response).await } else { Ok(response) }
 }
 
 fn takes_gzip(request: &ServiceRequest) -> bool {
@@ -46,28 +46,23 @@ fn takes_gzip(request: &ServiceRequest) -> bool {
         })
 }
 
-fn encode(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let worker = response.request().app_data::<web::Data<Worker>>().cloned();
-    let mut gzipped = false;
-    let mut response = response.map_body(|_, body| match body.try_into_bytes() {
-        Err(streamed) => streamed,
-        Ok(plain) => match gzip(&plain) {
-            Some(packed) => {
-                gzipped = true;
-                if let Some(worker) = &worker {
-                    let bytes = u64::try_from(packed.len()).unwrap_or(u64::MAX);
-                    worker.shared.metrics.response_compressed(bytes);
-                }
-                BoxBody::new(packed)
+async fn encode(response: ServiceResponse<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (request, response) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    let plain = to_bytes(body).await?;
+    let body = match gzip(&plain) {
+        Some(packed) => {
+            if let Some(worker) = request.app_data::<web::Data<Worker>>() {
+                let bytes = u64::try_from(packed.len()).unwrap_or(u64::MAX);
+                worker.shared.metrics.response_compressed(bytes);
             }
-            None => BoxBody::new(plain),
-        },
-    });
-    if gzipped {
-        let encoding = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
-        response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
-    }
-    response
+            let encoding = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
+            head.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+            packed
+        }
+        None => plain,
+    };
+    Ok(ServiceResponse::new(request, head.set_body(BoxBody::new(body))))
 }
 
 fn gzip(plain: &[u8]) -> Option<Bytes> {

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
+use super::limit_fields;
 use crate::access::{Held, PresentedKey, Verdict};
 use crate::clock;
 use crate::http::context::RequestContext;
@@ -22,7 +23,6 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::state::Worker;
 use crate::http::tag::{Gate, RouteTag};
 use crate::http::watch;
-use crate::limits::headers::{self as fields, headers};
 use crate::limits::{
     Admission, Admit, Class, Decision, ForwardingHeaders, Principal, bypass, client_address,
     is_trusted,
@@ -75,7 +75,7 @@ pub(in crate::http) async fn limit(
             request.error_response(refused)
         }
     };
-    dress(response.headers_mut(), &admission);
+    limit_fields::dress(response.headers_mut(), &admission);
     Ok(response)
 }
 
@@ -95,28 +95,6 @@ async fn admit(worker: &Worker, request: Admit) -> Admission {
         Ok(admission) => admission,
         Err(_) => bypass(&worker.shared.accounts, request, clock::monotonic()),
     }
-}
-
-fn dress(headers_of: &mut HeaderMap, admission: &Admission) {
-    for (name, value) in headers(admission) {
-        if let (Some(name), Ok(value)) = (field(name), HeaderValue::try_from(value)) {
-            headers_of.insert(name, value);
-        }
-    }
-}
-
-/// The header field of a name; made at compile time, because checking a name costs more than
-/// writing its value.
-fn field(name: &str) -> Option<HeaderName> {
-    const FIELDS: [HeaderName; 6] = [
-        HeaderName::from_static(fields::LIMIT),
-        HeaderName::from_static(fields::REMAINING),
-        HeaderName::from_static(fields::RESET),
-        HeaderName::from_static(fields::RATE_LIMIT),
-        HeaderName::from_static(fields::RATE_LIMIT_POLICY),
-        HeaderName::from_static(fields::RETRY_AFTER),
-    ];
-    FIELDS.into_iter().find(|known| known.as_str() == name)
 }
 
 /// Who asks.

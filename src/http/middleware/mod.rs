@@ -9,5 +9,6 @@
 pub mod admin;
 pub mod compress;
 pub mod limit;
+mod limit_fields;
 pub mod observe;
 pub mod shed;
