@@ -12,8 +12,9 @@ use crate::clock::Timestamp;
 
 /// Deeds that may wait for the database.
 const WAITING: usize = 10_000;
-/// Longest text that is kept of a deed.
+/// Longest text that is kept of a deed, and longest details: a key may have 64 networks.
 const LONGEST: usize = 300;
+const LONGEST_DETAILS: usize = 4_000;
 
 /// Something an admin did or tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Deed {
     pub action: String,
     /// To what.
     pub subject: String,
+    /// What exactly, where action and subject do not say it.
+    pub details: String,
     /// `done`, or the code of the error it ended with.
     pub outcome: String,
     /// The request's id.
@@ -37,15 +40,16 @@ pub struct Deed {
 impl Deed {
     /// The same with texts of bounded length.
     fn bounded(mut self) -> Self {
-        for text in [
-            &mut self.actor,
-            &mut self.address,
-            &mut self.action,
-            &mut self.subject,
-            &mut self.outcome,
-            &mut self.request_id,
+        for (text, longest) in [
+            (&mut self.actor, LONGEST),
+            (&mut self.address, LONGEST),
+            (&mut self.action, LONGEST),
+            (&mut self.subject, LONGEST),
+            (&mut self.details, LONGEST_DETAILS),
+            (&mut self.outcome, LONGEST),
+            (&mut self.request_id, LONGEST),
         ] {
-            if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+            if let Some((end, _)) = text.char_indices().nth(longest) {
                 text.truncate(end);
             }
         }
@@ -143,6 +147,7 @@ mod tests {
             address: "127.0.0.1".into(),
             action: "keys.create".into(),
             subject: number.to_string(),
+            details: "d".repeat(9_000),
             outcome: "done".into(),
             request_id: "r".repeat(1_000),
         }
@@ -159,6 +164,7 @@ mod tests {
         let taken = unstored.take(3);
         assert_eq!(subjects(&taken), ["0", "1", "2"]);
         assert_eq!(taken[0].request_id.len(), LONGEST);
+        assert_eq!(taken[0].details.len(), LONGEST_DETAILS);
         assert!(unstored.take(3).is_empty(), "one at a time");
         unstored.note(deed(5));
         unstored.over(&taken, false);

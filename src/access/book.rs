@@ -7,14 +7,16 @@
 //! Plain state: whoever calls holds the lock, reads the clock and publishes the snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use ipnet::{IpNet, Ipv4Net};
 
 use super::identifier::Identifier;
-use super::record::{Body, Entry, ListName, Record, Subject};
+use super::record::{Body, Entry, ListName, Record, StoredKey, Subject};
 use super::snapshot::{Sizes, Snapshot};
 use super::stamp::StampClock;
 use crate::clock::Timestamp;
+use crate::limits::KeyId;
 
 /// A store beside memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,8 +256,25 @@ impl Book {
     }
 
     /// Every record, keys first.
+    #[cfg(test)]
     pub(super) fn all(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
+    }
+
+    /// The stored keys in the order of their ids, those after one; also those that have expired.
+    pub(super) fn keys(&self, after: Option<KeyId>) -> impl Iterator<Item = (KeyId, &StoredKey)> {
+        let from = after.map_or(Bound::Unbounded, |id| Bound::Excluded(Subject::Key(id)));
+        self.records
+            .range((from, Bound::Unbounded))
+            // Keys come first.
+            .map_while(|(subject, record)| match *subject {
+                Subject::Key(id) => Some((id, record)),
+                Subject::Entry(..) => None,
+            })
+            .filter_map(|(id, record)| match &record.body {
+                Some(Body::Key(key)) => Some((id, &**key)),
+                Some(Body::Entry(_)) | None => None,
+            })
     }
 
     /// The live entries of a list in their order, those after one.

@@ -5,6 +5,7 @@
 //! the book refuses. It does no input and output: stores are told, and heard, by `store` and
 //! `distribution`; when they are away everything goes on with what is known.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +66,6 @@ pub enum NotMade {
 }
 
 /// A key that was made, the only time its text is known.
-#[derive(Debug)]
 pub struct Made {
     /// Its id.
     pub id: KeyId,
@@ -73,6 +73,13 @@ pub struct Made {
     pub key: StoredKey,
     /// The key itself.
     pub secret: String,
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, key, secret: _ } = self;
+        f.debug_struct("Made").field("id", id).field("key", key).finish_non_exhaustive()
+    }
 }
 
 /// What a process knows and owes, for status pages.
@@ -136,23 +143,11 @@ impl Access {
         self.remove(Subject::Key(id), now)
     }
 
-    /// Every key that is stored, also for a while those that have expired; the newest first.
+    /// So many stored keys in the order of their ids, those after `after` first; also for a while
+    /// those that have expired.
     #[must_use]
-    pub fn keys(&self) -> Vec<(KeyId, StoredKey)> {
-        let mut keys: Vec<_> = self
-            .book()
-            .all()
-            .map_while(|record| match record.subject {
-                Subject::Key(id) => Some((id, &record.body)),
-                Subject::Entry(..) => None,
-            })
-            .filter_map(|(id, body)| match body {
-                Some(Body::Key(key)) => Some((id, StoredKey::clone(key))),
-                Some(Body::Entry(_)) | None => None,
-            })
-            .collect();
-        keys.sort_unstable_by_key(|(id, key)| (std::cmp::Reverse(key.created_at), *id));
-        keys
+    pub fn key_page(&self, after: Option<KeyId>, most: usize) -> Vec<(KeyId, StoredKey)> {
+        self.book().keys(after).take(most).map(|(id, key)| (id, key.clone())).collect()
     }
 
     /// Puts somebody on a list, or changes reason and end of who is there. In force when this
@@ -329,5 +324,54 @@ impl Access {
     fn book(&self) -> MutexGuard<'_, Book> {
         // A record is put in with one call; whoever panics leaves a book that is whole.
         self.shared.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Access {
+        let settings = config::Access { admin_key: None, internal_key: None, require_key: false };
+        Access::new(&settings, 1, Bounds::default(), false)
+    }
+
+    fn make(access: &Access, expires_at: Option<Timestamp>) -> Made {
+        let (per_minute, networks) = (None, Vec::new());
+        let wanted = Wanted { label: "shop".into(), per_minute, networks, expires_at };
+        access.make_key(wanted, clock::now()).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_was_made_does_not_show_its_text() {
+        let made = make(&table(), None);
+        let shown = format!("{made:?} {made:#?}");
+        assert!(shown.contains("label: \"shop\""), "{shown}");
+        assert!(!shown.contains(&made.secret[16..]), "{shown}");
+    }
+
+    #[test]
+    fn pages_of_keys_are_all_keys_also_when_one_is_revoked_between_two_pages() {
+        let (access, now) = (table(), clock::now());
+        let mut ids: Vec<_> = (0..23).map(|_| make(&access, None).id).collect();
+        ids.push(make(&access, Some(now)).id);
+        ids.sort_unstable();
+        access
+            .put(
+                ListName::Deny,
+                Identifier::Key(ids[0]),
+                Entry { reason: String::new(), created_at: now, expires_at: None },
+                now,
+            )
+            .unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let page = access.key_page(seen.last().copied(), 5);
+            let Some((last, _)) = page.last().cloned() else { break };
+            seen.extend(page.into_iter().map(|(id, _)| id));
+            assert!(access.revoke_key(last, now));
+        }
+        assert_eq!(seen, ids);
+        assert_eq!(access.key_page(None, usize::MAX).len(), 24 - 5);
     }
 }

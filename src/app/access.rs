@@ -60,13 +60,14 @@ impl InStep {
     }
 
     /// Notes in the audit table that a signal had the configuration read again, and what came of it.
-    pub(super) fn note(&self, outcome: &str) {
+    pub(super) fn note(&self, outcome: &str, details: String) {
         self.access.note(Deed {
             at: clock::now(),
             actor: "signal".to_owned(),
             address: String::new(),
             action: "config.reload".to_owned(),
             subject: "SIGHUP".to_owned(),
+            details,
             outcome: outcome.to_owned(),
             request_id: String::new(),
         });

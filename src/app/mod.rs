@@ -39,14 +39,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::access::{Guesses, SecretDigest};
 use crate::cache::CacheTables;
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{InForce, Settings};
 use crate::console;
 use crate::database::{Event, Store};
 use crate::http::connection::{self, Census};
@@ -55,8 +55,8 @@ use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::pressure::{Dial, Judge};
 use crate::limits::{Abuse, Policies, Table, TableSettings};
-use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, Parts, SLOW_THRESHOLD};
-use crate::supervision::{RestartPolicy, Spec, Supervisor};
+use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
+use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
 use access::InStep;
 use blueprint::Blueprint;
@@ -86,7 +86,7 @@ pub struct Gateway {
     /// Where it listens.
     pub address: SocketAddr,
     handle: ServerHandle,
-    draining: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     stores: Stores,
     cache: CacheTables,
     guards: Guards,
@@ -100,7 +100,8 @@ impl Gateway {
     ///
     /// # Errors
     /// The address cannot be bound, a thread cannot be started, or the simulator inside cannot be.
-    pub async fn start(settings: Settings, log: Logger, losses: Losses) -> Result<Self, Failure> {
+    pub async fn start(in_force: InForce, log: Logger, losses: Losses) -> Result<Self, Failure> {
+        let settings = in_force.settings();
         let metrics = Metrics::new();
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
@@ -115,17 +116,11 @@ impl Gateway {
         let gate = InStep::begin(&settings, &stores, &metrics, &log, &supervisor).await;
         stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
-        let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
-        let monitored = parts.table.clone();
-        let monitor = supervisor
-            .start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), move || {
-                MetricsActor::new(parts.clone())
-            })?;
+        let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
         let mut breakers: Vec<_> =
             tables.accounts.iter().map(|account| account.breaker.clone()).collect();
         breakers.extend(stores.breakers());
-        let draining = Arc::default();
         let dial = Dial::default();
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings, dial.clone())),
@@ -142,13 +137,14 @@ impl Gateway {
             metrics,
             supervisor,
             breakers,
-            draining: Arc::clone(&draining),
+            draining: AtomicBool::new(false),
             census: Census::new(connections(&settings)),
             lags: Arc::new(Lags::new(settings.server.workers, clock::monotonic())),
             log: log.clone(),
             started: clock::now(),
             losses,
             settings,
+            in_force,
         });
         pressure::watch(&shared, dial, monitored);
         let stores_of = (&stores, shared_limits::script(&stores, &shared.settings).await);
@@ -158,7 +154,15 @@ impl Gateway {
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, draining, stores, cache, guards, gate, simulator, log })
+        Ok(Self { address, handle, shared, stores, cache, guards, gate, simulator, log })
+    }
+
+    /// Reads the configuration again, as a signal asked, and notes that in the audit table.
+    fn reload(&self) {
+        match self.shared.reload() {
+            Ok(reloaded) => self.gate.note("done", reloaded.to_string()),
+            Err(mistakes) => self.gate.note("mistakes", mistakes.to_string()),
+        }
     }
 
     /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
@@ -168,7 +172,7 @@ impl Gateway {
     /// of its connection, and readiness says that it is over.
     pub async fn stop(self) {
         info!(self.log, "stopping");
-        self.draining.store(true, Ordering::Relaxed);
+        self.shared.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
         self.cache.hand_over_uses();
@@ -185,6 +189,17 @@ impl Gateway {
 
 /// Where lost log lines are counted.
 pub use crate::telemetry::Losses;
+
+fn monitor(
+    metrics: &Metrics,
+    supervisor: &Supervisor,
+) -> Result<(Handle<MetricsActor>, MonitoringTable), Failure> {
+    let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
+    let table = parts.table.clone();
+    let build = move || MetricsActor::new(parts.clone());
+    let monitor = supervisor.start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
+    Ok((monitor, table))
+}
 
 fn admin_key(settings: &Settings) -> Option<SecretDigest> {
     settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
@@ -224,11 +239,12 @@ impl Commands for Breakwater {
         let outcome = actix_rt::System::new().block_on(async {
             // Before the address is told: who knows it may already ask us to stop.
             let mut signals = Signals::listen()?;
-            let gateway = Gateway::start(settings, log.clone(), losses).await?;
+            let take_over = move |settings: &Settings| level.set(settings.log.level);
+            let in_force = InForce::new(file, settings, take_over);
+            let gateway = Gateway::start(in_force, log.clone(), losses).await?;
             console::say(&format!("listening on http://{}", gateway.address))?;
             info!(log, "listening"; "address" => %gateway.address);
-            let reread = || gateway.gate.note(reload(file.as_deref(), &level, &log));
-            signals.wait_for_stop(reread).await;
+            signals.wait_for_stop(|| gateway.reload()).await;
             gateway.stop().await;
             Ok(())
         });
@@ -288,26 +304,6 @@ impl Signals {
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => reload(),
             }
-        }
-    }
-}
-
-/// Reads the configuration again and takes over what can change while running: the log level. What
-/// came of it.
-fn reload(
-    file: Option<&std::path::Path>,
-    level: &telemetry::LevelHandle,
-    log: &Logger,
-) -> &'static str {
-    match crate::config::load(file, &crate::config::Environment::of_process()) {
-        Ok(settings) => {
-            level.set(settings.log.level);
-            info!(log, "configuration read again"; "log_level" => settings.log.level.as_str());
-            "done"
-        }
-        Err(mistakes) => {
-            warn!(log, "configuration not taken over"; "mistakes" => %mistakes);
-            "mistakes"
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::config::{Environment, resolve};
+use crate::config::{Environment, InForce, resolve};
 
 fn settings(folder: &std::path::Path) -> Settings {
     let database = format!("sqlite://{}", folder.join("app.db").display());
@@ -35,7 +35,8 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String, Value) {
 async fn a_panic_in_a_handler_is_internal_and_tells_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let log = Logger::root(slog::Discard, o!());
-    let gateway = Gateway::start(settings(folder.path()), log, Losses::default()).await.unwrap();
+    let in_force = InForce::new(None, settings(folder.path()), |_| ());
+    let gateway = Gateway::start(in_force, log, Losses::default()).await.unwrap();
     for _ in 0..3 {
         let (status, head, mut body) = get(gateway.address, "/panics").await;
         assert_eq!(status, 500);

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::kinds::{Kind, Refusal, quoted};
+use super::redact::HIDDEN;
 use super::{Secret, redact};
 
 /// The address of a network interface.
@@ -195,5 +196,5 @@ fn sqlite_path(path: &str) -> Result<PathBuf, Refusal> {
 /// An address that could not be read may hold a password anywhere before its last `@`, and in its
 /// parameters.
 fn quoted_address(text: &str) -> String {
-    if text.contains(['@', '?']) { "[hidden]".to_owned() } else { quoted(text) }
+    if text.contains(['@', '?']) { HIDDEN.to_owned() } else { quoted(text) }
 }

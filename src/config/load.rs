@@ -92,7 +92,7 @@ impl Loader {
         text: &str,
         source: Source,
     ) -> Result<(), String> {
-        self.draft.settings.sources.note(setting.variable, source);
+        self.draft.settings.sources.note(setting.variable, source, text);
         let unreadable =
             |letter: char| letter.is_control() || letter == char::REPLACEMENT_CHARACTER;
         let taken = if text.contains(unreadable) {
@@ -170,7 +170,7 @@ impl Loader {
         ] {
             if !settings.sources.is_set(variable) {
                 *kind = lifetime;
-                settings.sources.note(variable, source);
+                settings.sources.note(variable, source, "");
             }
         }
     }

@@ -14,6 +14,7 @@ mod declared;
 mod defaults;
 mod describe;
 mod file;
+mod in_force;
 mod kinds;
 mod load;
 mod mistake;
@@ -27,6 +28,7 @@ mod texts;
 mod tests;
 
 pub use describe::{Described, settings_page};
+pub use in_force::{InForce, Reloaded};
 pub use load::{load, resolve};
 pub use mistake::{Mistake, Mistakes};
 pub use redact::redact;

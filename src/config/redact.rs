@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-const HIDDEN: &str = "[hidden]";
+/// What stands in place of a secret.
+pub(super) const HIDDEN: &str = "[hidden]";
 
 /// Query parameters whose value is a secret, as drivers and gateways spell them.
 const SECRET_PARAMETERS: [&str; 7] =

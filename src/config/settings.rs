@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Sources;
+use super::redact::HIDDEN;
 
 /// Every setting, grouped by the room that uses it.
 #[derive(Debug, Clone, PartialEq)]
@@ -363,6 +364,6 @@ impl Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[hidden]")
+        f.write_str(HIDDEN)
     }
 }

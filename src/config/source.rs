@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -98,17 +100,39 @@ impl Source {
 
 /// The source of every setting that is not a default, by variable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sources(BTreeMap<&'static str, Source>);
+pub struct Sources(BTreeMap<&'static str, Given>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Given {
+    source: Source,
+    /// Tells texts apart within this process, also those that nobody may see.
+    mark: u64,
+}
 
 impl Sources {
     /// What gave the variable's setting its value.
     #[must_use]
     pub fn of(&self, variable: &str) -> Source {
-        self.0.get(variable).copied().unwrap_or_default()
+        self.0.get(variable).map(|given| given.source).unwrap_or_default()
     }
 
-    pub(super) fn note(&mut self, variable: &'static str, source: Source) {
-        self.0.insert(variable, source);
+    pub(super) fn note(&mut self, variable: &'static str, source: Source, text: &str) {
+        // Keyed at random: nothing about the text can be learned from it.
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        self.0.insert(variable, Given { source, mark: KEYS.hash_one(text) });
+    }
+
+    /// What tells the setting's text from another; `None` when nothing is set.
+    pub(super) fn mark(&self, variable: &str) -> Option<u64> {
+        self.0.get(variable).map(|given| given.mark)
+    }
+
+    /// Takes over what another knows of a variable's setting.
+    pub(super) fn copy(&mut self, variable: &'static str, other: &Self) {
+        match other.0.get(variable) {
+            Some(given) => self.0.insert(variable, *given),
+            None => self.0.remove(variable),
+        };
     }
 
     /// Whether the file or the environment set the variable's setting.

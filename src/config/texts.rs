@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::Secret;
 use super::kinds::{Kind, Refusal};
+use super::redact::HIDDEN;
 
 /// Any kind that may be left out.
 pub(super) struct Optional<K>(pub(super) K);
@@ -112,11 +113,11 @@ impl Kind for SecretWord {
     }
 
     fn show(&self, _: &Secret) -> Option<String> {
-        Some("[hidden]".to_owned())
+        Some(HIDDEN.to_owned())
     }
 
     fn quote(&self, _: &str) -> String {
-        "[hidden]".to_owned()
+        HIDDEN.to_owned()
     }
 }
 

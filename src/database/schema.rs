@@ -111,6 +111,8 @@ diesel::table! {
         action -> Text,
         /// To what.
         subject -> Text,
+        /// What exactly.
+        details -> Text,
         /// What came of it.
         outcome -> Text,
         /// The request's id.

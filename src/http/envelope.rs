@@ -225,7 +225,7 @@ thread_local! {
 
 /// RFC 3339 in UTC, to the millisecond, for times within data.
 #[must_use]
-pub(super) fn rfc3339(at: Timestamp) -> String {
+pub fn rfc3339(at: Timestamp) -> String {
     let mut text = String::new();
     timestamp(&mut text, at);
     text

@@ -108,7 +108,8 @@ pub const ADDRESSES: &[Address] = addresses! {
     "/admin/rate-limit/blacklist", General: get admin::lists::denied, post admin::lists::deny, delete admin::lists::remove_denied;
     "/admin/keys", General: get admin::keys::list, post admin::keys::create, delete admin::keys::revoke;
     "/admin/audit", General: get admin::audit::audit;
-    "/admin/config", General: get admin::config;
+    "/admin/config", General: get admin::config::show;
+    "/admin/config/reload", General: post admin::config::reload;
     "/api/monitoring/metrics", General: get admin::monitoring;
     "/admin/monitoring/recent-requests", General: get admin::recent_requests;
     "/admin/monitoring/slow-requests", General: get admin::slow_requests;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
-use slog::Logger;
+use slog::{Logger, info, warn};
 
 use super::connection::Census;
 use super::door::{Door, Lags};
@@ -21,7 +21,7 @@ use crate::access::{Access, Guesses, SecretDigest};
 use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
-use crate::config::Settings;
+use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
 use crate::limits::pressure::{Judge, Pressure};
 use crate::limits::{Abuse, Counter, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
@@ -31,8 +31,10 @@ use crate::upstream::tables::UpstreamTables;
 
 /// What all workers share.
 pub struct Shared {
-    /// The settings of the process.
+    /// The settings that the process started with.
     pub settings: Settings,
+    /// What was taken over of others since.
+    pub in_force: InForce,
     /// Whether answers come from the live upstream or from the simulator.
     pub integration: Integration,
     /// Every metric.
@@ -58,7 +60,7 @@ pub struct Shared {
     /// How often who was wrong about it.
     pub guesses: Guesses,
     /// The process is about to stop: every answer is the last of its connection.
-    pub draining: Arc<AtomicBool>,
+    pub draining: AtomicBool,
     /// The connections of the process.
     pub census: Arc<Census>,
     /// How late the loops of the workers are.
@@ -76,6 +78,21 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Reads the configuration again and takes over what can change while running.
+    ///
+    /// # Errors
+    /// Every mistake in it; nothing has changed then.
+    pub fn reload(&self) -> Result<Reloaded, Mistakes> {
+        let reloaded = self.in_force.reload(&Environment::of_process());
+        match &reloaded {
+            Ok(reloaded) => info!(self.log, "configuration read again"; "outcome" => %reloaded),
+            Err(mistakes) => {
+                warn!(self.log, "configuration not taken over"; "mistakes" => %mistakes);
+            }
+        }
+        reloaded
+    }
+
     /// How near the process is to its bounds.
     #[must_use]
     pub fn pressure(&self) -> Pressure {

@@ -145,3 +145,23 @@ fn a_forwarding_header_of_a_stranger_changes_nothing() {
     }
     assert_eq!(refusals, 4);
 }
+
+#[test]
+fn who_holds_the_admins_key_can_act_while_clients_spend_the_limit() {
+    let limits = [("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_PER_MINUTE", "5")];
+    let stand = Stand::with(&limits);
+    let mut client = stand.connection();
+    while client.get("/api/status").unwrap().status != 429 {}
+    for number in 0..30 {
+        let body = format!("{{\"identifier\": \"203.0.113.{number}\"}}");
+        let mut admin = stand.admin().with_header("content-type", "application/json");
+        let answer = admin.send("POST", "/admin/rate-limit/blacklist", body.as_bytes()).unwrap();
+        data(&answer);
+        assert_eq!(answer.header("x-ratelimit-limit"), None);
+    }
+    refused(&client.get("/api/status").unwrap(), 429, "rate_limited");
+    // Who does not hold it is limited as everywhere.
+    refused(&client.get("/admin/actors").unwrap(), 429, "rate_limited");
+    let wrong = stand.connection().with_header("x-admin-key", "wrong").get("/admin/actors");
+    refused(&wrong.unwrap(), 429, "rate_limited");
+}

@@ -134,17 +134,59 @@ fn it_is_paged_and_outlasts_the_process() {
 }
 
 #[test]
-fn a_signal_that_has_the_configuration_read_again_is_noted() {
+fn a_change_of_access_is_noted_with_all_that_was_said() {
+    let stand = Stand::start();
+    let key = json!({"label": "the shop", "per_minute": 7, "addresses": ["203.0.113.0/24"],
+        "expires_at": "2099-01-01T00:00:00Z"});
+    data(&admin(&stand, "POST", "/admin/keys", &key));
+    let entry = json!({"identifier": "203.0.113.7", "reason": "scrapes"});
+    data(&admin(&stand, "POST", "/admin/rate-limit/blacklist", &entry));
+    let noted = audit(&stand, "");
+    let details: Vec<_> = noted.iter().map(|entry| entry["details"].as_str().unwrap()).collect();
+    assert_eq!(
+        details,
+        [
+            "reason: \"scrapes\"; for ever",
+            "label: \"the shop\"; per_minute: 7; from 203.0.113.0/24; \
+             until 2099-01-01T00:00:00.000Z",
+        ]
+    );
+}
+
+#[test]
+fn the_configuration_is_read_again_by_signal_or_request_and_what_came_of_it_is_told() {
     let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("breakwater.toml");
+    std::fs::write(&file, "[log]\nlevel = \"info\"\n").unwrap();
     let gateway = Plan::in_folder(folder.path()).start();
     let noted = || -> Vec<Value> {
         let page = data(&gateway.admin().get("/admin/audit").unwrap());
         page["entries"].as_array().unwrap().clone()
     };
+    let level = || -> Value {
+        let all = data(&gateway.admin().get("/admin/config").unwrap());
+        let all = all.as_array().unwrap();
+        all.iter().find(|one| one["name"] == "LOG_LEVEL").unwrap()["value"].clone()
+    };
+    std::fs::write(&file, "[log]\nlevel = \"warning\"\n[server]\nworkers = 3\n").unwrap();
     gateway.process.signal("HUP");
     wait_until("it is noted", Duration::from_secs(10), || !noted().is_empty());
     let entry = &noted()[0];
     assert_eq!((&entry["action"], &entry["actor"]), (&json!("config.reload"), &json!("signal")));
     assert_eq!(entry["outcome"], "done");
+    assert_eq!(entry["details"], "taken over: LOG_LEVEL; from the next start: HTTP_WORKERS");
+    assert_eq!(level(), "warning");
+
+    std::fs::write(&file, "[log]\nlevel = \"debug\"\n").unwrap();
+    let told = data(&gateway.admin().post("/admin/config/reload").unwrap());
+    assert_eq!(told, json!({"taken_over": ["LOG_LEVEL"], "need_restart": []}));
+    assert_eq!(level(), "debug");
+    std::fs::write(&file, "[log]\nlevel = \"loud\"\n").unwrap();
+    let answer = gateway.admin().post("/admin/config/reload").unwrap();
+    let error = refused(&answer, 400, "invalid_request");
+    assert!(error["error"].as_str().unwrap().contains("loud"), "{error}");
+    assert_eq!(level(), "debug");
+    assert_eq!(noted()[0]["outcome"], "invalid_request");
+    refused(&gateway.connection().post("/admin/config/reload").unwrap(), 403, "forbidden");
     gateway.stop();
 }

@@ -195,3 +195,24 @@ fn bad_forms_name_the_field_and_what_is_allowed_and_do_nothing() {
     refused(&nobody, 403, "forbidden");
     assert!(!stand.log().contains(ADMIN_KEY));
 }
+
+#[test]
+fn keys_are_listed_page_by_page() {
+    let stand = Stand::start();
+    let mut made: Vec<_> = (0..7).map(|_| make(&stand, &json!({"label": "x"})).0).collect();
+    made.sort();
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = data(&stand.admin().get(&format!("/admin/keys?limit=3{after}")).unwrap());
+        let keys = page["keys"].as_array().unwrap();
+        assert!(keys.len() <= 3 && page["size"] == 7, "{page}");
+        seen.extend(keys.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(seen, made);
+    for query in ["?limit=0", "?limit=1001", "?after=x", "?after=203.0.113.7"] {
+        let answer = stand.admin().get(&format!("/admin/keys{query}")).unwrap();
+        refused(&answer, 400, "invalid_request");
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use breakwater::app::{Gateway, Losses};
-use breakwater::config::{Environment, resolve};
+use breakwater::config::{Environment, InForce, resolve};
 use breakwater::simulator::{self, Credentials, SimulatorSettings};
 use serde_json::{Value, json};
 use slog::{Drain, Logger, o};
@@ -230,7 +230,8 @@ fn run(plan: &Plan) -> Running {
     let log = Lines::default();
     let logger = log.logger();
     let (address, hosted) = host(|report, stopped| async move {
-        let gateway = Gateway::start(settings, logger, Losses::default()).await.expect("it starts");
+        let in_force = InForce::new(None, settings, |_| ());
+        let gateway = Gateway::start(in_force, logger, Losses::default()).await.expect("it starts");
         report.send(gateway.address).expect("the test waits");
         drop(stopped.await);
         gateway.stop().await;

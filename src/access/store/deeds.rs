@@ -14,12 +14,13 @@ use crate::database::Connection;
 const KEPT: i64 = 100_000;
 
 const WRITE: &str = "INSERT INTO audit_log \
-     (at, actor, address, action, subject, outcome, request_id) VALUES (?, ?, ?, ?, ?, ?, ?)";
+     (at, actor, address, action, subject, details, outcome, request_id) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 const LEAVE: &str = "DELETE FROM audit_log WHERE id <= (SELECT max(id) FROM audit_log) - ?";
 const BEFORE: &str = "SELECT id, CAST(at AS INTEGER) AS at, CAST(actor AS BLOB) AS actor, \
      CAST(address AS BLOB) AS address, CAST(action AS BLOB) AS action, \
-     CAST(subject AS BLOB) AS subject, CAST(outcome AS BLOB) AS outcome, \
-     CAST(request_id AS BLOB) AS request_id \
+     CAST(subject AS BLOB) AS subject, CAST(details AS BLOB) AS details, \
+     CAST(outcome AS BLOB) AS outcome, CAST(request_id AS BLOB) AS request_id \
      FROM audit_log WHERE id < ? ORDER BY id DESC LIMIT ?";
 
 #[derive(QueryableByName)]
@@ -37,6 +38,8 @@ struct Row {
     #[diesel(sql_type = Nullable<Binary>)]
     subject: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<Binary>)]
+    details: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Binary>)]
     outcome: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<Binary>)]
     request_id: Option<Vec<u8>>,
@@ -51,6 +54,7 @@ pub(super) fn write(connection: &mut Connection, deeds: &[Deed]) -> QueryResult<
             .bind::<Text, _>(&deed.address)
             .bind::<Text, _>(&deed.action)
             .bind::<Text, _>(&deed.subject)
+            .bind::<Text, _>(&deed.details)
             .bind::<Text, _>(&deed.outcome)
             .bind::<Text, _>(&deed.request_id)
             .execute(connection)?;
@@ -83,6 +87,7 @@ impl Row {
             address: text(self.address)?,
             action: text(self.action)?,
             subject: text(self.subject)?,
+            details: text(self.details)?,
             outcome: text(self.outcome)?,
             request_id: text(self.request_id)?,
         };

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use slog::warn;
 
 use crate::clock;
@@ -49,7 +49,12 @@ impl FromRequest for Admin {
     }
 }
 
+/// What came of the key that a request shows; lies at the request.
+#[derive(Debug, Clone, Copy)]
+struct Knocked(Result<Admin, Refusal>);
+
 /// Why nobody is let in.
+#[derive(Debug, Clone, Copy)]
 enum Refusal {
     /// No key is configured.
     Closed,
@@ -72,6 +77,15 @@ impl Refusal {
     }
 }
 
+/// Looks at the key of a request to an admin's address, once; whether it opens the door. Who holds it
+/// is not subject to the limits of clients: he has to act while somebody else spends them.
+pub(super) fn knock(worker: &Worker, request: &ServiceRequest, address: IpAddr) -> bool {
+    let shown = request.headers().get(ADMIN_KEY).map(|value| value.as_bytes());
+    let compared = compare(&worker.shared, shown, address).map(|()| Admin { address });
+    request.extensions_mut().insert(Knocked(compared));
+    compared.is_ok()
+}
+
 fn check(request: &HttpRequest) -> Result<Admin, ApiError> {
     let closed = || {
         let message = "This needs the admin's key in x-admin-key.";
@@ -79,15 +93,17 @@ fn check(request: &HttpRequest) -> Result<Admin, ApiError> {
     };
     let worker = request.app_data::<web::Data<Worker>>().ok_or_else(closed)?;
     let context = RequestContext::of_handler(request).ok_or_else(closed)?;
-    let (shared, address) = (&worker.shared, context.address.get());
-    let shown = request.headers().get(ADMIN_KEY).map(|value| value.as_bytes());
-    let refusal = match compare(shared, shown, address) {
-        Ok(()) => return Ok(Admin { address }),
+    // An address that is not behind the door has no admin.
+    let Knocked(outcome) = request.extensions().get().copied().ok_or_else(closed)?;
+    let refusal = match outcome {
+        Ok(admin) => return Ok(admin),
         Err(refusal) => refusal,
     };
+    let shared = &worker.shared;
     shared.metrics.access().admin_refused(refusal.label());
     warn!(shared.log, "admin request refused"; "path" => request.path(),
-        "client" => %address, "reason" => refusal.label(), "request_id" => &*context.id);
+        "client" => %context.address.get(), "reason" => refusal.label(),
+        "request_id" => &*context.id);
     Err(match refusal {
         Refusal::Locked(wait) => {
             let message = "Too many wrong admin keys came from this address; come back later.";

@@ -15,7 +15,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, web};
 
-use super::limit_fields;
+use super::{admin, limit_fields};
 use crate::access::{Held, PresentedKey, Verdict};
 use crate::clock;
 use crate::http::context::RequestContext;
@@ -51,7 +51,8 @@ pub(in crate::http) async fn limit(
     if let Err(refused) = caller.pass(&worker, class, gate) {
         return Ok(request.error_response(refused));
     }
-    let unlimited = caller.verdict == Verdict::Allowed;
+    let opened = gate == Gate::Admin && admin::knock(&worker, &request, caller.address);
+    let unlimited = opened || caller.verdict == Verdict::Allowed;
     let is_open = request.app_data::<RouteTag>().is_some_and(|tag| tag.always_open);
     if !is_open
         && let Some(context) = RequestContext::of(&request)

@@ -56,7 +56,7 @@ use super::handlers::{admin, chaos, documents, health, products, references, sta
         status::metrics, status::status, status::cache_stats,
         documents::openapi, documents::openapi_gpt, documents::page,
         admin::cache::clear_cache, admin::cache::invalidate, admin::cache::warm, admin::actors, admin::breakers,
-        admin::move_breaker, admin::limits, admin::config, admin::monitoring,
+        admin::move_breaker, admin::limits, admin::config::show, admin::config::reload, admin::monitoring,
         admin::recent_requests, admin::slow_requests, admin::reset_monitoring,
         admin::keys::list, admin::keys::create, admin::keys::revoke,
         admin::lists::allowed, admin::lists::allow, admin::lists::remove_allowed,

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::body::MessageBody;
+use actix_web::body::to_bytes;
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde_json::Value;
 
 use super::gpt::PUBLIC;
@@ -172,7 +173,7 @@ fn gpt_actions_get_nine_harmless_operations() {
 
 /// The names in a written envelope and in its metadata are exactly those its schema requires.
 fn has_the_fields_of(response: HttpResponse, schema: &str, absent: &[&str]) {
-    let body = response.into_body().try_into_bytes().unwrap();
+    let body = to_bytes(response.into_body()).now_or_never().unwrap().unwrap();
     let written: Value = serde_json::from_slice(&body).unwrap();
     let document = read(&complete());
     let envelope = &document["components"]["schemas"][schema];

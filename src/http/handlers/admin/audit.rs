@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
+use super::fields::{LISTED, MOST_LISTED};
 use crate::access::store::deeds_before;
 use crate::access::{Access, Deed};
 use crate::clock;
@@ -23,10 +24,6 @@ use crate::http::openapi::failures::BadInput;
 use crate::http::state::Worker;
 use crate::products::check::Check;
 use crate::products::input::RawForm;
-
-/// Deeds listed at most, and when nothing is said.
-const MOST_LISTED: u32 = 1_000;
-const LISTED: u32 = 100;
 
 /// A deed that was begun. It is noted when it is over, whatever came of it.
 #[derive(Debug)]
@@ -50,10 +47,19 @@ impl Begun {
             address: admin.address().to_string(),
             action: action.to_owned(),
             subject: subject.into(),
+            details: String::new(),
             outcome: "abandoned".to_owned(),
             request_id: context.0.id.to_string(),
         };
         Self { access: worker.shared.access.clone(), deed: Some(deed) }
+    }
+
+    /// What exactly, where action and subject do not say it.
+    pub(in crate::http) fn detailed(mut self, details: String) -> Self {
+        if let Some(deed) = &mut self.deed {
+            deed.details = details;
+        }
+        self
     }
 
     /// What came of it.
@@ -78,7 +84,8 @@ impl Drop for Begun {
 #[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditForm {
-    /// At most so many; 100 when absent.
+    /// At most so many of those that are stored; 100 when absent. Those that wait to be stored, 10,000
+    /// at most, are all on the first page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<Value>,
     /// Only deeds with smaller numbers than this one: the `next` of the page before.
@@ -105,6 +112,9 @@ pub struct AuditEntry {
     pub action: String,
     /// To what.
     pub subject: String,
+    /// What exactly: reason and end of an entry; label, limit, networks and end of a key; what a
+    /// reload changed.
+    pub details: String,
     /// `done`, `abandoned` (its client went away before the answer), or the code of the error.
     pub outcome: String,
     /// The id of the request.
@@ -113,8 +123,9 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     fn new(id: Option<i64>, deed: Deed) -> Self {
-        let Deed { at, actor, address, action, subject, outcome, request_id } = deed;
-        Self { id, at: envelope::rfc3339(at), actor, address, action, subject, outcome, request_id }
+        let Deed { at, actor, address, action, subject, details, outcome, request_id } = deed;
+        let at = envelope::rfc3339(at);
+        Self { id, at, actor, address, action, subject, details, outcome, request_id }
     }
 }
 
@@ -158,15 +169,12 @@ pub async fn audit(
     let stored = tokio::task::spawn_blocking(move || deeds_before(&store, before, limit)).await;
     let stored = stored.map_err(|died| ApiError::new(ErrorCode::Internal).because(died))?;
     let complete = stored.is_ok();
-    let mut stored = stored.unwrap_or_default();
-    // One may have been stored between the two looks.
+    let stored = stored.unwrap_or_default();
+    // A full page may have another behind it; one that was stored between the two looks is not twice.
+    let last = stored.last().filter(|_| stored.len() == limit);
+    let next = last.map(|last| last.id).filter(|id| *id > 1);
     let waiting = waiting.into_iter().rev().filter(|deed| stored.iter().all(|s| s.deed != *deed));
-    let mut entries: Vec<_> = waiting.take(limit).map(|deed| AuditEntry::new(None, deed)).collect();
-    let full = stored.len() == limit || entries.len().saturating_add(stored.len()) > limit;
-    stored.truncate(limit.saturating_sub(entries.len()));
-    let last = stored.last().map(|last| last.id);
-    // A page of deeds that wait only: the stored ones begin behind it.
-    let next = if full { Some(last.unwrap_or(i64::MAX)).filter(|id| *id > 1) } else { None };
+    let mut entries: Vec<_> = waiting.map(|deed| AuditEntry::new(None, deed)).collect();
     entries.extend(stored.into_iter().map(|one| AuditEntry::new(Some(one.id), one.deed)));
     envelope::own(&context.0, &AuditPage { entries, next, complete })
 }

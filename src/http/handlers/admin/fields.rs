@@ -5,18 +5,43 @@
 
 use ipnet::IpNet;
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::access::Identifier;
 use crate::access::identifier::network;
 use crate::access::record::MOST_NETWORKS;
 use crate::clock::Timestamp;
+use crate::http::envelope::rfc3339;
 use crate::products::check::Check;
 use crate::products::invalid::shown;
 
+/// Rows of a page at most, and when nothing is said.
+pub(super) const MOST_LISTED: u32 = 1_000;
+pub(super) const LISTED: u32 = 100;
 /// Longest reason or label, in characters.
 pub(super) const LONGEST_TEXT: usize = 200;
+
+/// How an end is written where it is noted.
+pub(super) fn until(end: Option<Timestamp>) -> String {
+    end.map_or_else(|| "for ever".to_owned(), |end| format!("until {}", rfc3339(end)))
+}
+
+/// What is there and blank is a mistake, not an absence: who forgot to fill it in would get more than
+/// was meant.
+fn given<'a>(
+    check: &mut Check,
+    field: &str,
+    value: Option<&'a Value>,
+    allowed: &str,
+) -> Option<&'a Value> {
+    let value = value.filter(|value| !value.is_null())?;
+    if value.as_str().is_some_and(|text| text.trim().is_empty()) {
+        check.refuse(field, "is there and empty", format!("{allowed}, or none of this field"));
+        return None;
+    }
+    Some(value)
+}
 
 /// A time that is still to come; absent is none.
 pub(super) fn moment(
@@ -26,8 +51,11 @@ pub(super) fn moment(
     now: Timestamp,
 ) -> Option<Timestamp> {
     const ALLOWED: &str = "a time to come, as in 2030-01-31T23:59:59Z (RFC 3339)";
-    let text = check.scalar(field, value, ALLOWED)?;
-    let Ok(at) = OffsetDateTime::parse(&text, &Rfc3339) else {
+    let value = given(check, field, value, ALLOWED)?;
+    let text = check.scalar(field, Some(value), ALLOWED)?;
+    // Only what is a time of the years that this can be written in again.
+    let read = OffsetDateTime::parse(&text, &Rfc3339).ok();
+    let Some(at) = read.and_then(|at| at.checked_to_offset(UtcOffset::UTC)) else {
         check.refuse(field, format!("`{}` is no time", shown(&text)), ALLOWED);
         return None;
     };
@@ -61,18 +89,22 @@ pub(super) fn identifier(
     .ok()
 }
 
-/// Addresses and networks, as a list or with commas between; absent is none.
+/// Addresses and networks, as a list or with commas between; absent or an empty list is none.
 pub(super) fn networks(check: &mut Check, field: &str, value: Option<&Value>) -> Vec<IpNet> {
     let allowed = format!("up to {MOST_NETWORKS} addresses and networks, as a list");
+    let Some(value) = given(check, field, value, &allowed) else { return Vec::new() };
     let texts: Vec<String> = match value {
-        Some(Value::Array(values)) => {
+        Value::Array(values) => {
             let texts = values.iter().map(|value| check.scalar(field, Some(value), &allowed));
             texts.map(Option::unwrap_or_default).collect()
         }
-        other => {
-            let text = check.scalar(field, other, &allowed).unwrap_or_default();
-            let parts = text.split(',').map(|part| part.trim().to_owned());
-            parts.filter(|part| !part.is_empty()).collect()
+        one @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Object(_)) => {
+            let Some(text) = check.scalar(field, Some(one), &allowed) else { return Vec::new() };
+            text.split(',').map(|part| part.trim().to_owned()).collect()
         }
     };
     if texts.len() > MOST_NETWORKS {
@@ -119,9 +151,7 @@ mod tests {
             let at = read(&json!(text)).unwrap().unwrap();
             assert_eq!(at, Timestamp::from_millis(1_767_225_600_001), "{text}");
         }
-        for none in [json!(null), json!(""), json!(" ")] {
-            assert_eq!(read(&none), Ok(None), "{none}");
-        }
+        assert_eq!(read(&json!(null)), Ok(None));
         for wrong in [
             json!("2026-01-01T00:00:00Z"),
             json!("1970-01-01T00:00:00Z"),
@@ -133,6 +163,9 @@ mod tests {
             json!(["2030-01-01T00:00:00Z"]),
             json!({}),
             json!("99999-01-01T00:00:00Z"),
+            json!("9999-12-31T23:59:59-01:00"),
+            json!(""),
+            json!(" "),
         ] {
             let mistakes = read(&wrong).unwrap_err();
             assert_eq!(mistakes.len(), 1, "{wrong}");
@@ -149,9 +182,12 @@ mod tests {
         };
         assert_eq!(read(json!(["10.0.0.0/8", "::ffff:10.0.0.0/104", "203.0.113.7"])), 2);
         assert_eq!(read(json!("10.0.0.0/8, 203.0.113.7")), 2);
-        assert_eq!((read(json!([])), read(json!(null)), read(json!(""))), (0, 0, 0));
+        assert_eq!((read(json!([])), read(json!(null))), (0, 0));
         for wrong in [
             json!(["10.0.0.1/8"]),
+            json!(""),
+            json!(","),
+            json!("10.0.0.1,"),
             json!([""]),
             json!([null]),
             json!(7),

@@ -9,19 +9,19 @@ use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slog::info;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
 use super::REACH;
 use super::audit::Begun;
-use super::fields::{LONGEST_TEXT, moment, networks};
+use super::fields::{LISTED, LONGEST_TEXT, MOST_LISTED, moment, networks, until};
 use crate::access::identifier::shown;
 use crate::access::{NotMade, StoredKey, Subject, Wanted};
 use crate::clock::{self, Timestamp};
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::extract::{AnyForm, JsonForm};
+use crate::http::extract::{AnyForm, JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::{BadInput, NotFound};
@@ -30,6 +30,8 @@ use crate::limits::KeyId;
 use crate::products::InvalidField;
 use crate::products::check::Check;
 use crate::products::input::RawForm;
+
+const ID: &str = "the id of a key as GET /admin/keys lists it";
 
 /// A key that is wanted.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -51,10 +53,12 @@ pub struct KeyForm {
 impl RawForm for KeyForm {}
 
 /// A key that is meant.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct KeyIdForm {
     /// Its id.
     #[schema(value_type = String, example = "0a1b2c3d4e5f")]
+    #[param(value_type = Option<String>)]
     pub id: Option<Value>,
 }
 
@@ -97,15 +101,34 @@ impl KeyShown {
     }
 }
 
-/// Every stored key.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct KeysShown {
-    /// The newest first.
-    pub keys: Vec<KeyShown>,
+/// Which keys to list.
+#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct KeysForm {
+    /// At most so many; 100 when absent.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    pub limit: Option<Value>,
+    /// Only those that follow this id: the `next` of the page before.
+    #[param(value_type = Option<String>)]
+    pub after: Option<Value>,
 }
 
-/// A key that was made.
+impl RawForm for KeysForm {}
+
+/// A page of the stored keys.
 #[derive(Debug, Serialize, ToSchema)]
+pub struct KeysShown {
+    /// Keys in force, in all.
+    pub size: usize,
+    /// In the order of their ids; also those that expired a while ago.
+    pub keys: Vec<KeyShown>,
+    /// What to give as `after` for the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A key that was made. Nothing shows it but its answer: there is no `Debug`.
+#[derive(Serialize, ToSchema)]
 pub struct KeyMade {
     /// The key, for `x-internal-key` or `Authorization`. It is shown here and never again.
     pub secret: String,
@@ -134,16 +157,35 @@ pub struct KeyRevoked {
     path = "/admin/keys",
     tag = "Admin",
     operation_id = "listKeys",
+    params(KeysForm),
     security(("x-admin-key" = [])),
     responses(
-        (status = 200, description = "The keys.", body = Reported<KeysShown>),
+        (status = 200, description = "A page of the keys.", body = Reported<KeysShown>),
+        BadInput,
     ),
 )]
-pub async fn list(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    let now = clock::now();
-    let keys = worker.shared.access.keys().into_iter();
-    let keys = keys.map(|(id, key)| KeyShown::new(id, key, now)).collect();
-    envelope::own(&context.0, &KeysShown { keys })
+pub async fn list(
+    _: Admin,
+    worker: Data<Worker>,
+    context: Context,
+    form: QueryForm<KeysForm>,
+) -> Answer {
+    let (most, after) = page(&form.0)?;
+    let (access, now) = (&worker.shared.access, clock::now());
+    let mut found = access.key_page(after, most.saturating_add(1));
+    let more = found.len() > most;
+    found.truncate(most);
+    let next = found.last().filter(|_| more).map(|(last, _)| last.to_string());
+    let keys = found.into_iter().map(|(id, key)| KeyShown::new(id, key, now)).collect();
+    envelope::own(&context.0, &KeysShown { size: access.counts().sizes.keys, keys, next })
+}
+
+fn page(form: &KeysForm) -> Result<(usize, Option<KeyId>), ApiError> {
+    let mut check = Check::default();
+    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+    let after = check.word("after", form.after.as_ref(), |text| text.parse().ok(), ID);
+    let (limit, after) = check.finish((limit, after))?;
+    Ok((usize::try_from(limit).unwrap_or_default(), after))
 }
 
 /// Makes a key for a client.
@@ -171,10 +213,10 @@ pub async fn create(
     let now = clock::now();
     let wanted = read(&form.0, now)?;
     let access = &worker.shared.access;
-    let label = wanted.label.clone();
+    let details = details(&wanted);
     let made = access.make_key(wanted, now);
-    let subject = made.as_ref().map_or_else(|_| label, |made| made.id.to_string());
-    let deed = Begun::new(&worker, &admin, &context, "keys.create", subject);
+    let subject = made.as_ref().map(|made| made.id.to_string()).unwrap_or_default();
+    let deed = Begun::new(&worker, &admin, &context, "keys.create", subject).detailed(details);
     let made = deed.end(made.map_err(refusal))?;
     info!(worker.shared.log, "admin made a key"; "key" => %made.id,
         "request_id" => &*context.0.id);
@@ -183,16 +225,25 @@ pub async fn create(
     envelope::own(&context.0, &KeyMade { secret: made.secret, key, unreached })
 }
 
+fn details(wanted: &Wanted) -> String {
+    let limit = wanted.per_minute.map_or_else(|| "usual".to_owned(), |limit| limit.to_string());
+    let networks: Vec<_> = wanted.networks.iter().map(shown).collect();
+    let from = if networks.is_empty() { "anywhere".to_owned() } else { networks.join(", ") };
+    let until = until(wanted.expires_at);
+    format!("label: {:?}; per_minute: {limit}; from {from}; {until}", wanted.label)
+}
+
 /// Revokes a client's key.
 ///
 /// It is unknown at once here, and within a second on every instance that shares Redis or the
-/// database with this one. The id may also stand in the query.
+/// database with this one. The id stands in the query or in the body.
 #[utoipa::path(
     delete,
     path = "/admin/keys",
     tag = "Admin",
     operation_id = "revokeKey",
-    request_body = KeyIdForm,
+    params(KeyIdForm),
+    request_body = Option<KeyIdForm>,
     security(("x-admin-key" = [])),
     responses(
         (status = 200, description = "It is unknown now.", body = Reported<KeyRevoked>),
@@ -248,15 +299,14 @@ fn read(form: &KeyForm, now: Timestamp) -> Result<Wanted, Vec<InvalidField>> {
 }
 
 fn read_id(form: &KeyIdForm) -> Result<KeyId, Vec<InvalidField>> {
-    const ALLOWED: &str = "the id of a key as GET /admin/keys lists it";
     let mut check = Check::default();
     let before = check.mistakes();
-    let id = check.word("id", form.id.as_ref(), |text| text.parse::<KeyId>().ok(), ALLOWED);
+    let id = check.word("id", form.id.as_ref(), |text| text.parse::<KeyId>().ok(), ID);
     if id.is_none() && check.mistakes() == before {
-        check.refuse("id", "is missing", ALLOWED);
+        check.refuse("id", "is missing", ID);
     }
     if id == Some(KeyId::INTERNAL) {
-        check.refuse("id", "`internal` is in the settings", ALLOWED);
+        check.refuse("id", "`internal` is in the settings", ID);
     }
     check.finish(id.unwrap_or(KeyId::INTERNAL))
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::super::Answer;
 use super::REACH;
 use super::audit::Begun;
-use super::fields::{LONGEST_TEXT, identifier, moment};
+use super::fields::{LISTED, LONGEST_TEXT, MOST_LISTED, identifier, moment, until};
 use crate::access::{Entry, Full, Identifier, ListName, Subject};
 use crate::clock::{self, Timestamp};
 use crate::http::context::Context;
@@ -27,10 +27,6 @@ use crate::http::state::Worker;
 use crate::products::InvalidField;
 use crate::products::check::Check;
 use crate::products::input::RawForm;
-
-/// Entries listed at most, and when nothing is said.
-const MOST_LISTED: u32 = 1_000;
-const LISTED: u32 = 100;
 
 /// Who is to be on a list.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -47,6 +43,18 @@ pub struct EntryForm {
 }
 
 impl RawForm for EntryForm {}
+
+/// Who is to leave a list.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubjectForm {
+    /// An address, a network, or the id of a key.
+    #[schema(value_type = String, example = "203.0.113.0/24")]
+    #[param(value_type = Option<String>)]
+    pub identifier: Option<Value>,
+}
+
+impl RawForm for SubjectForm {}
 
 /// Which entries to list.
 #[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
@@ -241,13 +249,14 @@ pub async fn deny(
 
 /// Takes somebody from the list of who is let past the limits.
 ///
-/// The identifier may also stand in the query.
+/// The identifier stands in the query or in the body.
 #[utoipa::path(
     delete,
     path = "/admin/rate-limit/whitelist",
     tag = "Admin",
     operation_id = "removeAllowed",
-    request_body = EntryForm,
+    params(SubjectForm),
+    request_body = Option<SubjectForm>,
     security(("x-admin-key" = [])),
     responses(
         (status = 200, description = "It is out of force.", body = Reported<EntryRemoved>),
@@ -259,20 +268,21 @@ pub async fn remove_allowed(
     admin: Admin,
     worker: Data<Worker>,
     context: Context,
-    form: AnyForm<EntryForm>,
+    form: AnyForm<SubjectForm>,
 ) -> Answer {
     remove(&admin, &worker, &context, &form.0, ListName::Allow).await
 }
 
 /// Takes somebody from the list of who is turned away.
 ///
-/// The identifier may also stand in the query.
+/// The identifier stands in the query or in the body.
 #[utoipa::path(
     delete,
     path = "/admin/rate-limit/blacklist",
     tag = "Admin",
     operation_id = "removeDenied",
-    request_body = EntryForm,
+    params(SubjectForm),
+    request_body = Option<SubjectForm>,
     security(("x-admin-key" = [])),
     responses(
         (status = 200, description = "It is out of force.", body = Reported<EntryRemoved>),
@@ -284,7 +294,7 @@ pub async fn remove_denied(
     admin: Admin,
     worker: Data<Worker>,
     context: Context,
-    form: AnyForm<EntryForm>,
+    form: AnyForm<SubjectForm>,
 ) -> Answer {
     remove(&admin, &worker, &context, &form.0, ListName::Deny).await
 }
@@ -313,6 +323,7 @@ async fn put(
         ListName::Deny => "blacklist.put",
     };
     let deed = Begun::new(worker, admin, context, action, who.to_string());
+    let deed = deed.detailed(format!("reason: {:?}; {}", entry.reason, until(entry.expires_at)));
     let access = &worker.shared.access;
     deed.end(access.put(list, who, entry.clone(), now).map_err(full))?;
     info!(worker.shared.log, "admin changed a list"; "action" => action,
@@ -325,7 +336,7 @@ async fn remove(
     admin: &Admin,
     worker: &Worker,
     context: &Context,
-    form: &EntryForm,
+    form: &SubjectForm,
     list: ListName,
 ) -> Answer {
     let mut check = Check::default();

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod cache;
+pub mod config;
 mod fields;
 pub mod keys;
 pub mod lists;
@@ -24,7 +25,6 @@ use super::Answer;
 use crate::access::ListName;
 use crate::breaker::Snapshot;
 use crate::clock;
-use crate::config::Described;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
@@ -196,21 +196,6 @@ pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer 
         abuse: worker.shared.abuse.status(clock::monotonic()),
     };
     envelope::own(&context.0, &status)
-}
-
-/// Lists the settings in force, secrets hidden.
-#[utoipa::path(
-    get,
-    path = "/admin/config",
-    tag = "Admin",
-    operation_id = "getConfig",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "Every setting, its value and what gave it.", body = Reported<Vec<Described>>),
-    ),
-)]
-pub async fn config(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &worker.shared.settings.describe())
 }
 
 /// Reports windows, percentiles and totals.

@@ -1,0 +1,194 @@
+//! The settings in force, and reading them again while the process runs.
+//!
+//! Owns: what was taken over since the start. Refuses: a configuration with any mistake, as a whole;
+//! then all stays as it was. What cannot change while running is named, so that nobody believes it
+//! has: it counts from the next start.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::redact::HIDDEN;
+use super::{Described, Environment, Mistakes, Settings, declared, load};
+
+/// The setting that is taken over while the process runs.
+const LIVE: &str = "LOG_LEVEL";
+
+/// What reading again has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Reloaded {
+    /// Settings with another value, which is in force now.
+    #[schema(value_type = Vec<String>)]
+    pub taken_over: Vec<&'static str>,
+    /// Settings with another value, which counts from the next start.
+    #[schema(value_type = Vec<String>)]
+    pub need_restart: Vec<&'static str>,
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |names: &[&str]| match names {
+            [] => "nothing".to_owned(),
+            names => names.join(", "),
+        };
+        write!(
+            f,
+            "taken over: {}; from the next start: {}",
+            list(&self.taken_over),
+            list(&self.need_restart)
+        )
+    }
+}
+
+/// The settings in force.
+pub struct InForce {
+    file: Option<PathBuf>,
+    read: Mutex<Settings>,
+    take_over: Box<dyn Fn(&Settings) + Send + Sync>,
+}
+
+impl fmt::Debug for InForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InForce").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl InForce {
+    /// Settings that came from this file, if one was named, and from the environment. `take_over`
+    /// puts new ones into force, as far as that is possible while running.
+    #[must_use]
+    pub fn new(
+        file: Option<PathBuf>,
+        settings: Settings,
+        take_over: impl Fn(&Settings) + Send + Sync + 'static,
+    ) -> Self {
+        Self { file, read: Mutex::new(settings), take_over: Box::new(take_over) }
+    }
+
+    /// The settings as they were read at the start, with what was taken over since.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.read().clone()
+    }
+
+    /// Every setting of a process that started with these, as it is in force, secrets hidden.
+    #[must_use]
+    pub fn describe(&self, started: &Settings) -> Vec<Described> {
+        let mut in_force = started.clone();
+        take(&mut in_force, &self.read());
+        in_force.describe()
+    }
+
+    /// Reads the file again, and the environment.
+    ///
+    /// # Errors
+    /// Every mistake in both; nothing has changed then.
+    pub fn reload(&self, environment: &Environment) -> Result<Reloaded, Mistakes> {
+        let read = load(self.file.as_deref(), environment)?;
+        let mut settings = self.read();
+        let mut reloaded = Reloaded::default();
+        for variable in changed(&settings, &read) {
+            let list = if variable == LIVE {
+                &mut reloaded.taken_over
+            } else {
+                &mut reloaded.need_restart
+            };
+            list.push(variable);
+        }
+        take(&mut settings, &read);
+        (self.take_over)(&settings);
+        Ok(reloaded)
+    }
+
+    fn read(&self) -> MutexGuard<'_, Settings> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes over what is [`LIVE`].
+fn take(settings: &mut Settings, from: &Settings) {
+    settings.log.level = from.log.level;
+    settings.sources.copy(LIVE, &from.sources);
+}
+
+/// The settings with another value. A secret is shown as hidden whatever it is; whether it was
+/// given another text is known from its mark.
+fn changed(before: &Settings, after: &Settings) -> Vec<&'static str> {
+    declared::all()
+        .filter(|setting| {
+            let shown = |settings: &Settings| (setting.show)(settings);
+            let hides = shown(before).is_some_and(|shown| shown.contains(HIDDEN));
+            let marks = [before, after].map(|settings| settings.sources.mark(setting.variable));
+            shown(before) != shown(after) || hides && marks[0] != marks[1]
+        })
+        .map(|setting| setting.variable)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::{Source, resolve};
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().copied().collect()
+    }
+
+    fn in_force(pairs: &[(&str, &str)]) -> (InForce, Arc<AtomicUsize>) {
+        let level = Arc::new(AtomicUsize::new(0));
+        let told = Arc::clone(&level);
+        let settings = resolve(None, &environment(pairs)).unwrap();
+        let take_over =
+            move |settings: &Settings| told.store(settings.log.level.as_usize(), Ordering::Relaxed);
+        (InForce::new(None, settings, take_over), level)
+    }
+
+    fn shown(in_force: &InForce, variable: &str) -> (Option<String>, Source) {
+        let all = in_force.describe(&in_force.settings());
+        let one = all.into_iter().find(|one| one.name == variable).unwrap();
+        (one.value, one.source)
+    }
+
+    #[test]
+    fn the_log_level_is_taken_over_and_the_rest_is_named() {
+        let (in_force, level) =
+            in_force(&[("API_PORT", "1"), ("LOG_LEVEL", "info"), ("ADMIN_API_KEY", "sesame")]);
+        let other = [("API_PORT", "2"), ("LOG_LEVEL", "debug"), ("ADMIN_API_KEY", "simsim")];
+        let reloaded = in_force.reload(&environment(&other)).unwrap();
+        assert_eq!(reloaded.taken_over, ["LOG_LEVEL"]);
+        assert_eq!(reloaded.need_restart, ["API_PORT", "ADMIN_API_KEY"]);
+        let told = reloaded.to_string();
+        assert_eq!(told, "taken over: LOG_LEVEL; from the next start: API_PORT, ADMIN_API_KEY");
+        assert_eq!(level.load(Ordering::Relaxed), slog::Level::Debug.as_usize());
+        let debug = (Some("debug".to_owned()), Source::Environment);
+        assert_eq!(shown(&in_force, "LOG_LEVEL"), debug);
+        assert_eq!(shown(&in_force, "API_PORT").0.as_deref(), Some("1"));
+        // What still waits for a start is named again.
+        let again = in_force.reload(&environment(&other)).unwrap();
+        assert!(again.taken_over.is_empty() && again.need_restart == reloaded.need_restart);
+    }
+
+    #[test]
+    fn a_mistake_anywhere_changes_nothing() {
+        let (in_force, level) = in_force(&[("LOG_LEVEL", "info")]);
+        let wrong = environment(&[("LOG_LEVEL", "debug"), ("API_PORT", "many")]);
+        assert!(in_force.reload(&wrong).unwrap_err().to_string().contains("API_PORT"));
+        assert_eq!(level.load(Ordering::Relaxed), 0);
+        assert_eq!(shown(&in_force, "LOG_LEVEL").0.as_deref(), Some("info"));
+    }
+
+    #[test]
+    fn the_same_again_changes_nothing_and_a_default_is_a_value() {
+        let (in_force, _) = in_force(&[("ADMIN_API_KEY", "sesame")]);
+        let same = environment(&[("ADMIN_API_KEY", "sesame"), ("API_PORT", "8080")]);
+        assert_eq!(in_force.reload(&same).unwrap(), Reloaded::default());
+        let reloaded = in_force.reload(&environment(&[])).unwrap();
+        assert_eq!(reloaded.need_restart, ["ADMIN_API_KEY"]);
+    }
+}
