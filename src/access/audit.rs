@@ -94,21 +94,18 @@ impl Unstored {
     }
 
     /// The first so many, to be stored; none while others are under way. They stay until it is said
-    /// what became of them.
-    pub(super) fn take(&self, most: usize) -> Vec<Deed> {
+    /// that they were stored, and may be taken again when they were not.
+    pub(super) fn take(&self, most: usize) -> Taken<'_> {
         let mut waiting = self.lock();
-        if waiting.under_way > 0 {
-            return Vec::new();
+        let mut deeds = Vec::new();
+        if waiting.under_way == 0 {
+            waiting.under_way = waiting.deeds.len().min(most);
+            deeds.extend(waiting.deeds.iter().take(waiting.under_way).cloned());
         }
-        waiting.under_way = waiting.deeds.len().min(most);
-        waiting.deeds.iter().take(waiting.under_way).cloned().collect()
+        Taken { of: self, deeds }
     }
 
-    /// What became of those that were taken.
-    pub(super) fn over(&self, taken: &[Deed], stored: bool) {
-        if taken.is_empty() {
-            return;
-        }
+    fn over(&self, stored: bool) {
         let mut waiting = self.lock();
         let under_way = std::mem::take(&mut waiting.under_way);
         if stored {
@@ -133,6 +130,41 @@ impl Unstored {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Deeds that are being stored. Unless it is said that they were, they were not: whoever died over it
+/// says nothing.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    of: &'a Unstored,
+    deeds: Vec<Deed>,
+}
+
+impl Taken<'_> {
+    /// They were stored.
+    pub(super) fn stored(mut self) {
+        self.end(true);
+    }
+
+    fn end(&mut self, stored: bool) {
+        if !std::mem::take(&mut self.deeds).is_empty() {
+            self.of.over(stored);
+        }
+    }
+}
+
+impl std::ops::Deref for Taken<'_> {
+    type Target = [Deed];
+
+    fn deref(&self) -> &[Deed] {
+        &self.deeds
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.end(false);
     }
 }
 
@@ -167,13 +199,28 @@ mod tests {
         assert_eq!(taken[0].details.len(), LONGEST_DETAILS);
         assert!(unstored.take(3).is_empty(), "one at a time");
         unstored.note(deed(5));
-        unstored.over(&taken, false);
+        drop(taken);
         assert_eq!(subjects(&unstored.all()), ["0", "1", "2", "3", "4", "5"]);
         let taken = unstored.take(4);
         assert_eq!(unstored.len(), 6, "not stored yet");
-        unstored.over(&taken, true);
+        taken.stored();
         assert_eq!(subjects(&unstored.all()), ["4", "5"]);
         assert_eq!(unstored.given_up(), 0);
+    }
+
+    #[test]
+    fn who_dies_over_it_does_not_end_it() {
+        let unstored = Unstored::default();
+        unstored.note(deed(1));
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let taken = unstored.take(10);
+            assert!(taken.is_empty(), "it is there");
+        }));
+        assert!(died.is_err());
+        let taken = unstored.take(10);
+        assert_eq!(subjects(&taken), ["1"]);
+        taken.stored();
+        assert_eq!(unstored.len(), 0);
     }
 
     #[test]
@@ -185,7 +232,7 @@ mod tests {
         assert_eq!(taken[0].subject, "3");
         (0..4).for_each(|number| unstored.note(deed(number)));
         assert_eq!((unstored.len(), unstored.given_up()), (WAITING, 7));
-        unstored.over(&taken, true);
+        taken.stored();
         assert_eq!((unstored.len(), unstored.all()[0].subject.as_str()), (WAITING - 10, "17"));
     }
 }

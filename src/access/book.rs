@@ -8,15 +8,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
 use super::identifier::Identifier;
 use super::record::{Body, Entry, ListName, Record, StoredKey, Subject};
 use super::snapshot::{Sizes, Snapshot};
-use super::stamp::StampClock;
+use super::stamp::{Stamp, StampClock};
 use crate::clock::Timestamp;
 use crate::limits::KeyId;
+
+/// Least time between two attempts to believe what was not believed.
+const BELIEVE_EVERY: Duration = Duration::from_secs(60);
 
 /// A store beside memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +79,10 @@ pub struct Heard {
 pub(super) struct Book {
     /// In the order of their subjects: a page of a list is found without a look at the rest.
     records: BTreeMap<Subject, Record>,
-    /// When live records end.
+    /// When records end or have ended.
     ends: BTreeSet<(Timestamp, Subject)>,
+    /// What ends until then is out of force.
+    ended: Timestamp,
     clock: StampClock,
     bounds: Bounds,
     database: BTreeSet<Subject>,
@@ -84,6 +90,8 @@ pub(super) struct Book {
     redis: Option<BTreeSet<Subject>>,
     /// What Redis may still hold and nobody needs.
     forgotten: VecDeque<Record>,
+    /// From when on more of what the stores hold may be believed.
+    doubts: [Option<Timestamp>; 2],
 }
 
 impl Book {
@@ -92,11 +100,13 @@ impl Book {
         Self {
             records: BTreeMap::new(),
             ends: BTreeSet::new(),
+            ended: Timestamp::from_millis(i64::MIN),
             clock: StampClock::new(by),
             bounds,
             database: BTreeSet::new(),
             redis: with_redis.then(BTreeSet::new),
             forgotten: VecDeque::new(),
+            doubts: [None; 2],
         }
     }
 
@@ -112,7 +122,8 @@ impl Book {
         if body.is_some() && is_new && self.room(subject, snapshot.sizes(), 1) == 0 {
             return Err(Full(self.bound(subject)));
         }
-        let record = Record { subject, stamp: self.clock.next(now), body };
+        let known = self.records.get(&subject).map(|record| record.stamp);
+        let record = Record { subject, stamp: self.clock.next(now, known), body };
         self.keep(record.clone(), now, snapshot);
         for place in Place::ALL {
             self.owe(place, subject);
@@ -140,6 +151,7 @@ impl Book {
             }
             if !record.stamp.is_credible(now) {
                 heard.refused += 1;
+                self.doubt(from, record.stamp, now);
                 continue;
             }
             self.clock.saw(record.stamp);
@@ -164,6 +176,26 @@ impl Book {
             }
         }
         heard
+    }
+
+    /// Whether something that was not believed may be now: the store is to be read anew. Told once.
+    pub(super) fn may_believe_more(&mut self, place: Place, now: Timestamp) -> bool {
+        self.doubt_of(place).take_if(|from| *from <= now).is_some()
+    }
+
+    /// Either the stamp is wrong, or our clock is and may be put right.
+    fn doubt(&mut self, place: Place, stamp: Stamp, now: Timestamp) {
+        let from = stamp.credible_from().max(now.plus(BELIEVE_EVERY));
+        let doubt = self.doubt_of(place);
+        *doubt = Some(doubt.map_or(from, |before| before.min(from)));
+    }
+
+    const fn doubt_of(&mut self, place: Place) -> &mut Option<Timestamp> {
+        let [database, redis] = &mut self.doubts;
+        match place {
+            Place::Database => database,
+            Place::Redis => redis,
+        }
     }
 
     /// What a store is to be told next; it stays owed until [`Book::told`].
@@ -201,19 +233,28 @@ impl Book {
         self.debts(place).map_or(0, BTreeSet::len)
     }
 
-    /// Whether something in force has ended.
+    /// Whether something in force has ended, or something that had ended has not: the clock was put
+    /// back.
     pub(super) fn ends_by(&self, now: Timestamp) -> bool {
-        self.ends.first().is_some_and(|(until, _)| *until <= now)
+        self.ending(now).next().is_some()
     }
 
-    /// Takes out of force what has ended.
+    /// Takes out of force what has ended, and into it what has not.
     pub(super) fn end(&mut self, now: Timestamp, snapshot: &mut Snapshot) {
-        while let Some((until, subject)) = self.ends.first().copied().filter(|(at, _)| *at <= now) {
-            self.ends.remove(&(until, subject));
-            if let Some(record) = self.records.get(&subject) {
+        for (_, subject) in self.ending(now) {
+            if let Some(record) = self.records.get(subject) {
                 snapshot.apply(record, now);
             }
         }
+        self.ended = now;
+    }
+
+    /// What ends between the last look and this one, whichever is earlier.
+    fn ending(&self, now: Timestamp) -> impl Iterator<Item = &(Timestamp, Subject)> {
+        let (from, to) = (self.ended.min(now), self.ended.max(now));
+        // What ends at a time is not in force then.
+        let after = (from.plus(Duration::from_millis(1)), Subject::Key(KeyId::INTERNAL));
+        self.ends.range(after..).take_while(move |(until, _)| *until <= to)
     }
 
     /// Forgets what nobody needs to know any more, and of what is gone the oldest beyond the bound;
@@ -232,6 +273,9 @@ impl Book {
         let many = forgotten.len();
         for record in forgotten {
             self.records.remove(&record.subject);
+            if let Some(until) = record.end() {
+                self.ends.remove(&(until, record.subject));
+            }
             Place::ALL.into_iter().for_each(|place| self.settle(place, &record.subject));
             self.let_be_forgotten(record);
         }
@@ -301,17 +345,18 @@ impl Book {
     }
 
     fn keep(&mut self, record: Record, now: Timestamp, snapshot: &mut Snapshot) {
-        let end = |record: &Record| record.body.as_ref().and_then(Body::expires_at);
+        if now < self.ended {
+            self.end(now, snapshot);
+        }
         snapshot.apply(&record, now);
         let subject = record.subject;
-        if let Some(until) = end(&record) {
-            self.ends.insert((until, subject));
-        }
+        let end = record.end();
         let before = self.records.insert(subject, record);
-        let now_ends = self.records.get(&subject).and_then(end);
-        if let Some(until) = before.as_ref().and_then(end).filter(|until| Some(*until) != now_ends)
-        {
+        if let Some(until) = before.as_ref().and_then(Record::end) {
             self.ends.remove(&(until, subject));
+        }
+        if let Some(until) = end {
+            self.ends.insert((until, subject));
         }
     }
 

@@ -129,8 +129,59 @@ fn a_stamp_from_another_age_is_not_believed() {
     let (mut book, mut snapshot) = book(Bounds::default());
     let far = Stamp::new(Timestamp::from_millis(200_000_000_000_000), 0, 0);
     let record = Record { subject: subject(1), stamp: far, body: entry(None) };
-    let heard = book.hear(vec![record], Place::Redis, NOW, &mut snapshot);
+    let heard = book.hear(vec![record.clone()], Place::Redis, NOW, &mut snapshot);
     assert_eq!((heard.new, heard.refused, book.all().count()), (0, 1, 0));
+    // Unless it was our clock that was wrong: whoever holds it is asked again.
+    let (soon, then) = (NOW.plus(BELIEVE_EVERY), far.at());
+    assert!(!book.may_believe_more(Place::Redis, soon));
+    assert!(!book.may_believe_more(Place::Database, then));
+    assert!(
+        book.may_believe_more(Place::Redis, then) && !book.may_believe_more(Place::Redis, then)
+    );
+    assert_eq!(book.hear(vec![record], Place::Redis, then, &mut snapshot).new, 1);
+}
+
+#[test]
+fn a_store_is_asked_again_once_a_minute_at_most() {
+    let (mut book, mut snapshot) = book(Bounds::default());
+    let record = |seconds| {
+        let far = NOW.plus(Duration::from_secs(366 * 24 * 3_600 + seconds));
+        Record { subject: subject(1), stamp: Stamp::new(far, 0, 0), body: entry(None) }
+    };
+    book.hear(vec![record(2), record(1), record(100_000)], Place::Redis, NOW, &mut snapshot);
+    let asked = (1..600).filter(|second| {
+        let now = NOW.plus(Duration::from_secs(*second));
+        let asks = book.may_believe_more(Place::Redis, now);
+        if asks {
+            book.hear(vec![record(second + 1), record(100_000)], Place::Redis, now, &mut snapshot);
+        }
+        asks
+    });
+    assert_eq!(asked.count(), 9);
+}
+
+#[test]
+fn what_had_ended_is_in_force_again_when_the_clock_was_put_back() {
+    let (mut book, mut snapshot) = book(Bounds::default());
+    for (number, until) in [(1, 10), (2, 20), (3, 30)] {
+        book.change(subject(number), entry(Some(until)), NOW, &mut snapshot).unwrap();
+    }
+    for (millis, left) in [(25, 1), (15, 2), (9, 3), (10, 2), (1_000, 0), (19, 2), (20, 1)] {
+        let now = Timestamp::from_millis(millis);
+        assert!(book.ends_by(now), "{millis}");
+        book.end(now, &mut snapshot);
+        assert_eq!(snapshot.sizes().deny, left, "{millis}");
+        assert!(!book.ends_by(now));
+    }
+    // A change made before anybody has looked at the clock: it is in force, and ends.
+    book.end(Timestamp::from_millis(1_000), &mut snapshot);
+    book.change(subject(4), entry(Some(15)), Timestamp::from_millis(9), &mut snapshot).unwrap();
+    assert_eq!(snapshot.sizes().deny, 4);
+    book.end(Timestamp::from_millis(1_000), &mut snapshot);
+    assert_eq!(snapshot.sizes().deny, 0);
+    // What is forgotten does not come back.
+    assert_eq!(book.forget(NOW.plus(2 * GONE_FOR)), 4);
+    assert!(!book.ends_by(NOW) && book.ends.is_empty());
 }
 
 proptest! {

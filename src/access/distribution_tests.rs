@@ -1,4 +1,4 @@
-//! Several tables over one shared store that is flushed, late and away.
+//! Several tables over one shared store that is flushed, put back to what it was, and away.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,33 +13,51 @@ use crate::clock::Timestamp;
 use crate::config;
 
 /// What Redis does, in a few lines.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Fake {
-    name: RefCell<String>,
+    /// The marks it has shown.
+    marks: RefCell<Vec<String>>,
     version: RefCell<u64>,
     held: RefCell<BTreeMap<String, (u64, String)>>,
     away: RefCell<bool>,
+    /// What was asked of it.
+    asked: RefCell<Vec<&'static str>>,
 }
 
 impl Fake {
-    fn answer(&self) -> Result<(), String> {
+    fn answer(&self, what: &'static str) -> Result<(), String> {
+        self.asked.borrow_mut().push(what);
         if *self.away.borrow() { Err("away".to_owned()) } else { Ok(()) }
     }
 
     fn flush(&self) {
-        self.name.borrow_mut().clear();
-        self.held.borrow_mut().clear();
-        *self.version.borrow_mut() = 0;
+        self.restore(&Self::default());
+    }
+
+    /// Is what it was, as after a restart from an older file or a fail-over to a replica behind.
+    fn restore(&self, copy: &Self) {
+        self.marks.replace(copy.marks.borrow().clone());
+        self.held.replace(copy.held.borrow().clone());
+        self.version.replace(*copy.version.borrow());
+    }
+
+    fn knows(&self, mark: &str) -> bool {
+        mark.is_empty() || self.marks.borrow().iter().any(|known| known == mark)
+    }
+
+    fn mark(&self) -> String {
+        self.marks.borrow().last().cloned().unwrap_or_default()
     }
 }
 
 impl SharedRecords for Fake {
     type Error = String;
 
-    async fn read(&self, name: &str, version: u64, most: usize) -> Result<Page, String> {
-        self.answer()?;
+    async fn read(&self, mark: &str, version: u64, most: usize) -> Result<Page, String> {
+        self.answer("read")?;
         let held = self.held.borrow();
-        let from = if name == *self.name.borrow() { version } else { 0 };
+        let goes_on = self.knows(mark);
+        let from = if goes_on { version } else { 0 };
         let mut found: Vec<_> =
             held.iter().filter(|(_, (at, _))| *at > from).map(|(s, (at, r))| (*at, s, r)).collect();
         found.sort();
@@ -47,14 +65,18 @@ impl SharedRecords for Fake {
         found.truncate(most);
         let version = if more { found[most - 1].0 } else { *self.version.borrow() };
         let records = found.into_iter().map(|(_, s, r)| (s.clone(), r.clone())).collect();
-        Ok(Page { name: self.name.borrow().clone(), version, records, more })
+        Ok(Page { mark: self.mark(), goes_on, version, records, more })
     }
 
-    async fn merge(&self, name: &str, records: &[(String, String)]) -> Result<String, String> {
-        self.answer()?;
-        if self.held.borrow().is_empty() {
-            name.clone_into(&mut self.name.borrow_mut());
-        }
+    async fn merge(
+        &self,
+        mark: &str,
+        chance: u128,
+        records: &[(String, String)],
+    ) -> Result<Option<String>, String> {
+        self.answer("merge")?;
+        let goes_on = self.knows(mark);
+        let before = *self.version.borrow();
         for (subject, record) in records {
             let mut held = self.held.borrow_mut();
             let later = |held: &(u64, String)| held.1[..35] < record[..35];
@@ -63,11 +85,14 @@ impl SharedRecords for Fake {
                 held.insert(subject.clone(), (*self.version.borrow(), record.clone()));
             }
         }
-        Ok(self.name.borrow().clone())
+        if *self.version.borrow() > before {
+            self.marks.borrow_mut().push(chance.to_string());
+        }
+        Ok(goes_on.then(|| self.mark()))
     }
 
     async fn forget(&self, records: &[(String, String)]) -> Result<(), String> {
-        self.answer()?;
+        self.answer("forget")?;
         for (subject, record) in records {
             self.held.borrow_mut().retain(|s, (_, r)| s != subject || r != record);
         }
@@ -176,6 +201,57 @@ async fn a_store_that_lost_everything_is_told_everything_again() {
 }
 
 #[actix::test]
+async fn a_store_that_went_back_is_told_again_what_it_lost() {
+    // Whether by then it has grown beyond what A had seen, to the same, or to less.
+    for meanwhile in [1_u32, 3, 7] {
+        let (store, mut a, mut b) = (Fake::default(), Instance::new(1), Instance::new(2));
+        a.put(1, now());
+        a.turn(&store).await.unwrap();
+        let older = store.clone();
+        // Somebody else came after the copy was made, and never comes back.
+        (10..13).for_each(|number| a.put(number, now()));
+        assert!(a.take_out(1, now()));
+        a.turn(&store).await.unwrap();
+        b.turn(&store).await.unwrap();
+        store.restore(&older);
+        let mut stranger = Instance::new(3);
+        stranger.turn(&store).await.unwrap();
+        assert!(stranger.denies(1), "nobody has told it yet");
+        (0..meanwhile).for_each(|number| stranger.put(100 + number, now()));
+        stranger.turn(&store).await.unwrap();
+        b.put(99, now());
+        for instance in [&mut b, &mut a] {
+            assert!(instance.turn(&store).await.unwrap().begun_anew, "{meanwhile}");
+        }
+        let mut fresh = Instance::new(4);
+        for instance in [&mut b, &mut stranger, &mut fresh] {
+            instance.turn(&store).await.unwrap();
+        }
+        assert!(!fresh.denies(1) && fresh.denies(12) && a.denies(99), "{meanwhile}");
+        assert!(a.denies(100) && !stranger.denies(1), "{meanwhile}");
+        assert_eq!((a.all(), b.all(), stranger.all()), (fresh.all(), fresh.all(), fresh.all()));
+        assert_eq!(a.turn(&store).await.unwrap(), Turn::default());
+    }
+}
+
+#[actix::test]
+async fn what_a_store_lost_before_it_was_read_again_is_noticed() {
+    for begun_before in [false, true] {
+        let (store, mut a) = (Fake::default(), Instance::new(1));
+        if begun_before {
+            a.put(0, now());
+            a.turn(&store).await.unwrap();
+        }
+        let older = store.clone();
+        a.put(1, now());
+        assert_eq!(a.turn(&store).await.unwrap().told, 1);
+        store.restore(&older);
+        let turn = a.turn(&store).await.unwrap();
+        assert!(turn.begun_anew && turn.told > 0, "{turn:?}");
+    }
+}
+
+#[actix::test]
 async fn what_cannot_be_believed_is_dropped_and_counted() {
     let (store, mut a) = (Fake::default(), Instance::new(1));
     a.put(1, now());
@@ -193,17 +269,41 @@ async fn what_cannot_be_believed_is_dropped_and_counted() {
     assert!(a.denies(1));
 }
 
+#[actix::test]
+async fn who_has_much_to_tell_hears_others_in_between() {
+    let (store, mut a) = (Fake::default(), Instance::new(1));
+    (0..3_000).for_each(|number| a.put(number, now()));
+    assert_eq!(a.turn(&store).await.unwrap().told, 3_000);
+    let asked = store.asked.borrow();
+    assert!(asked.split(|what| *what == "read").all(|told| told.len() <= 8), "{asked:?}");
+}
+
+#[actix::test]
+async fn what_was_not_credible_is_heard_once_the_clock_is_right() {
+    let (store, mut a, mut b) = (Fake::default(), Instance::new(1), Instance::new(2));
+    a.put(1, now());
+    a.turn(&store).await.unwrap();
+    // B's clock began in 1970.
+    let page = store.read("", 0, PAGE).await.unwrap();
+    let records = page.records.iter().map(|(s, r)| Record::read(s, r).unwrap()).collect();
+    let heard = b.access.hear(records, Place::Redis, Timestamp::from_millis(0));
+    assert_eq!((heard.new, heard.refused, b.denies(1)), (0, 1, false));
+    b.exchange = Exchange { mark: Some(page.mark), version: page.version };
+    assert_eq!(b.turn(&store).await.unwrap().new, 1);
+    assert!(b.denies(1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Three instances whose clocks differ, a store that is away and flushed now and then: when all is
-    /// quiet they are of one mind.
+    /// Three instances whose clocks differ, a store that is away, flushed and put back to older contents
+    /// now and then: when all is quiet they are of one mind.
     #[test]
     fn they_agree_in_the_end(
-        steps in prop::collection::vec((0..3_usize, 0..6_u32, 0..8_u8, -5..5_i64), 1..60),
+        steps in prop::collection::vec((0..3_usize, 0..6_u32, 0..10_u8, -5..5_i64), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let store = Fake::default();
+            let (store, mut older) = (Fake::default(), Fake::default());
             let mut all = [1, 2, 3].map(Instance::new);
             let base = now();
             for (which, number, what, skew) in steps {
@@ -213,6 +313,8 @@ proptest! {
                     3..=4 => drop(instance.take_out(number, base + 1_000 * skew)),
                     5 => *store.away.borrow_mut() ^= true,
                     6 => store.flush(),
+                    7 => older = store.clone(),
+                    8 => store.restore(&older),
                     _ => drop(instance.turn(&store).await),
                 }
             }

@@ -165,6 +165,11 @@ impl Record {
         expires_at.is_some_and(|until| until.is_none_or(|until| now < until))
     }
 
+    /// Until when its subject is there, if that is known.
+    pub(super) fn end(&self) -> Option<Timestamp> {
+        self.body.as_ref().and_then(Body::expires_at)
+    }
+
     /// Whether nobody needs it any more.
     #[must_use]
     pub fn is_forgettable(&self, now: Timestamp) -> bool {

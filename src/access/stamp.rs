@@ -3,8 +3,10 @@
 //! Owns: [`Stamp`] and the clock that gives them out, a hybrid logical clock (Kulkarni et al.,
 //! "Logical Physical Clocks", 2014): wall-clock time, a count for what happens within the same
 //! millisecond or on a clock that is behind, and a number of the instance. A new stamp is later than
-//! every stamp this process has ever seen, so who changes a thing he knows always wins, whatever the
-//! clocks say. Refuses: stamps far ahead of the own clock, which nobody could ever win against.
+//! the one that is known of its subject, so who changes a thing he knows always wins, whatever the
+//! clocks say; and later than every other that this process has seen. Refuses: stamps more than a year
+//! ahead of the own clock, which nobody could ever win against. They are not given out either, but to
+//! win against one; and what was refused may be believed later, since it may be our clock that is wrong.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,6 +41,21 @@ impl Stamp {
     #[must_use]
     pub fn is_credible(&self, now: Timestamp) -> bool {
         self.at <= now.plus(CREDIBLE)
+    }
+
+    /// From when on that is so.
+    pub(super) fn credible_from(&self) -> Timestamp {
+        self.at.minus(CREDIBLE)
+    }
+
+    /// The next one after it.
+    fn following(self, by: u32) -> Self {
+        let Self { at, count, .. } = self;
+        // Four thousand million changes within a millisecond: the next one is as good.
+        let (at, count) = count
+            .checked_add(1)
+            .map_or_else(|| (at.plus(Duration::from_millis(1)), 0), |count| (at, count));
+        Self { at, count, by }
     }
 
     #[cfg(test)]
@@ -86,20 +103,22 @@ impl StampClock {
         Self { latest: Stamp::default(), by }
     }
 
-    /// A stamp later than all that were given out or seen.
-    pub(super) fn next(&mut self, now: Timestamp) -> Stamp {
-        let Stamp { at, count, .. } = self.latest;
+    /// A stamp later than `known`, which is what is known of its subject, and than all that were given
+    /// out or seen as far as they are credible: whoever worked for a while with a clock that was years
+    /// ahead is to be believed again once it is right.
+    pub(super) fn next(&mut self, now: Timestamp, known: Option<Stamp>) -> Stamp {
         let now = now.max(Timestamp::default()).min(Timestamp::from_millis(LATEST));
-        let (at, count) = if now > at {
-            (now, 0)
+        let latest = Some(self.latest).filter(|latest| latest.is_credible(now));
+        let before = latest.max(known).unwrap_or_default();
+        let next = if now > before.at {
+            Stamp { at: now, count: 0, by: self.by }
         } else {
-            // Four thousand million changes within a millisecond: the next one is as good.
-            count
-                .checked_add(1)
-                .map_or_else(|| (at.plus(Duration::from_millis(1)), 0), |count| (at, count))
+            before.following(self.by)
         };
-        self.latest = Stamp { at, count, by: self.by };
-        self.latest
+        if next.is_credible(now) {
+            self.latest = next;
+        }
+        next
     }
 
     /// What is given out from now on is later than this.
@@ -123,14 +142,30 @@ mod tests {
         let mut clock = StampClock::new(7);
         let mut last = Stamp::default();
         for now in [5, 5, 9, 3, 9, i64::MIN, 10] {
-            let next = clock.next(at(now));
+            let next = clock.next(at(now), None);
             assert!(next > last, "{now}");
             last = next;
         }
         clock.saw(Stamp::new(at(1_000), 3, 9));
-        assert_eq!(clock.next(at(11)), Stamp::new(at(1_000), 4, 7));
+        assert_eq!(clock.next(at(11), None), Stamp::new(at(1_000), 4, 7));
         clock.saw(Stamp::new(at(1_000), u32::MAX, 9));
-        assert_eq!(clock.next(at(11)), Stamp::new(at(1_001), 0, 7));
+        assert_eq!(clock.next(at(11), None), Stamp::new(at(1_001), 0, 7));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_does_not_spoil_the_stamps_that_follow() {
+        let (mut clock, now) = (StampClock::new(7), at(1_700_000_000_000));
+        let ahead = clock.next(now.plus(3 * CREDIBLE), None);
+        let next = clock.next(now, None);
+        assert_eq!(next, Stamp::new(now, 0, 7));
+        assert!(clock.next(now, Some(next)) > next);
+        // It still wins against what was stamped then, and goes on from where it was.
+        let won = clock.next(now, Some(ahead));
+        assert!(won > ahead && !won.is_credible(now) && won.credible_from() > now);
+        assert!(clock.next(now, None).is_credible(now));
+        // A year behind is as bad; what was given out by the right clock is later then.
+        let later = now.plus(CREDIBLE / 2);
+        assert!(clock.next(later, None) > next && clock.next(now, None).at() == later);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct Shared {
     news: [Notify; 2],
     /// Rung when a store was told something.
     told: Notify,
+    /// Whether the database, and Redis, were read since the start.
+    read: [AtomicBool; 2],
 }
 
 /// A key that is wanted.
@@ -108,6 +111,7 @@ impl Access {
             unstored: Unstored::default(),
             news: [Notify::new(), Notify::new()],
             told: Notify::new(),
+            read: Default::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -212,6 +216,30 @@ impl Access {
             }
         }
         heard
+    }
+
+    /// Whether something a store holds was not believed for its time, and may be now (our clock was
+    /// put right): it is to be read from its beginning. Told once, and once a minute at most.
+    #[must_use]
+    pub fn may_believe_more(&self, place: Place, now: Timestamp) -> bool {
+        self.book().may_believe_more(place, now)
+    }
+
+    /// A store was read to its end.
+    pub fn was_read(&self, place: Place) {
+        let [database, redis] = &self.shared.read;
+        let read = match place {
+            Place::Database => database,
+            Place::Redis => redis,
+        };
+        read.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any store was read since the start. As long as none was, only what was changed here is
+    /// in force: nobody who is denied elsewhere is, and no stored key is known.
+    #[must_use]
+    pub fn is_informed(&self) -> bool {
+        self.shared.read.iter().any(|read| read.load(Ordering::Relaxed))
     }
 
     /// What a store is to be told next; it stays owed until it was [`Access::told`].

@@ -14,7 +14,7 @@ use crate::access::store::{self, Position, keep_in_step};
 use crate::access::table::Counts;
 use crate::access::{Access, Bounds, Deed, POLL, Place};
 use crate::cache::tiers::TierError;
-use crate::cache::tiers::redis::RedisTier;
+use crate::cache::tiers::redis::{Records, RedisTier};
 use crate::clock;
 use crate::config::Settings;
 use crate::database::Store;
@@ -53,10 +53,38 @@ impl InStep {
         let access = Access::new(&settings.access, by, Bounds::default(), with_redis);
         let (stores, metrics, log) = (stores.clone(), metrics.clone(), log.clone());
         let begun = Self { access, stores, metrics, log };
-        // Before anything is served. What cannot be read now is read when the database is there.
-        drop(tokio::time::timeout(PATIENCE, Keeper::new(&begun).look()).await);
+        // Before anything is served. What cannot be read now is read when its store is there.
+        let mut keeper = Keeper::new(&begun);
+        let looked = tokio::time::timeout(PATIENCE, keeper.look());
+        let heard = tokio::time::timeout(PATIENCE, begun.hear_first());
+        drop(tokio::join!(looked, heard));
+        if !begun.access.is_informed() {
+            warn!(
+                begun.log,
+                "serving without the lists and keys that were stored; nothing that \
+                keeps them can be read yet"
+            );
+        }
         begun.start(supervisor);
         begun
+    }
+
+    /// Hears what Redis holds. One that is found to be away is not waited for, unless there is nobody
+    /// else to ask.
+    async fn hear_first(&self) {
+        let Some(redis) = self.stores.redis_for_worker().map(Way) else { return };
+        let mut exchange = Exchange::default();
+        loop {
+            if redis.0.is_avoided() {
+                if self.access.is_informed() {
+                    return;
+                }
+            } else if let Ok(turn) = Box::pin(exchange.turn(&self.access, &redis)).await {
+                self.tell(turn);
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Notes in the audit table that a signal had the configuration read again, and what came of it.
@@ -215,14 +243,19 @@ struct Way(RedisTier);
 impl SharedRecords for Way {
     type Error = TierError;
 
-    async fn read(&self, name: &str, version: u64, most: usize) -> Result<Page, TierError> {
-        let page = self.0.read_records(name, version, most).await?;
-        let (name, version, more, records) = (page.name, page.version, page.more, page.records);
-        Ok(Page { name, version, records, more })
+    async fn read(&self, mark: &str, version: u64, most: usize) -> Result<Page, TierError> {
+        let page = self.0.read_records(mark, version, most).await?;
+        let Records { mark, goes_on, version, more, records } = page;
+        Ok(Page { mark, goes_on, version, records, more })
     }
 
-    async fn merge(&self, name: &str, records: &[(String, String)]) -> Result<String, TierError> {
-        self.0.merge_records(name, records).await
+    async fn merge(
+        &self,
+        mark: &str,
+        chance: u128,
+        records: &[(String, String)],
+    ) -> Result<Option<String>, TierError> {
+        self.0.merge_records(mark, chance, records).await
     }
 
     async fn forget(&self, records: &[(String, String)]) -> Result<(), TierError> {

@@ -43,10 +43,10 @@ mod tests {
     #[test]
     fn steps_go_up_and_down_and_up_again() {
         let mut connection = Connection::establish(":memory:").unwrap();
-        assert_eq!(migrate(&mut connection).unwrap().len(), 3);
+        assert_eq!(migrate(&mut connection).unwrap().len(), 4);
         assert!(migrate(&mut connection).unwrap().is_empty(), "nothing is pending");
         connection.revert_all_migrations(MIGRATIONS).unwrap();
-        assert_eq!(migrate(&mut connection).unwrap().len(), 3);
+        assert_eq!(migrate(&mut connection).unwrap().len(), 4);
     }
 
     #[test]

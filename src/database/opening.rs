@@ -26,7 +26,8 @@ pub(super) type Pool = diesel::r2d2::Pool<ConnectionManager<Connection>>;
 const LEND_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Readers never wait for the writer (WAL); a lost power supply may lose the last transactions but
-/// never the file (`synchronous = NORMAL`). The log is cut back after a large transaction.
+/// never the file (`synchronous = NORMAL`; keys, lists and deeds are not lost, see
+/// `access::store`). The log is cut back after a large transaction.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 200; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; \
      PRAGMA journal_size_limit = 16777216;";

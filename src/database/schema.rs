@@ -119,3 +119,13 @@ diesel::table! {
         request_id -> Text,
     }
 }
+
+diesel::table! {
+    /// By which a file is known to be what it was.
+    access_marks (number) {
+        /// Grows.
+        number -> BigInt,
+        /// Never drawn twice.
+        mark -> Text,
+    }
+}

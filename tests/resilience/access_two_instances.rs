@@ -195,6 +195,49 @@ fn what_redis_forgot_it_is_told_again_by_whoever_knows() {
 }
 
 #[test]
+fn a_redis_that_comes_back_with_older_contents_revives_nothing_and_splits_nobody() {
+    let Pair { redis, upstream, a, b } = Pair::start();
+    let (revoked, of_revoked) = make_key(&a);
+    let (_, kept) = make_key(&a);
+    deny(&a, "203.0.113.1");
+    until("B knows", || known(&b, &kept) && denied(&b, "203.0.113.1"));
+    assert!(redis.command(&[b"SAVE"]).starts_with(b"+OK"));
+    revoke(&a, &revoked);
+    let_in(&a, "203.0.113.1");
+    (0..30).for_each(|number| drop(deny(&a, &format!("198.51.100.{}", 100 + number))));
+    until("B knows", || !known(&b, &of_revoked) && denied(&b, "198.51.100.129"));
+    // Neither of them is there when it comes back, so that a stranger can write first.
+    a.signal("STOP");
+    b.signal("STOP");
+    let redis = redis.crashed();
+    let stranger = Instance::start(&upstream, Some(&redis), SETTINGS);
+    assert!(known(&stranger, &of_revoked), "nobody has told it yet");
+    (0..40).for_each(|number| drop(deny(&stranger, &format!("192.0.2.{}", 100 + number))));
+    a.signal("CONT");
+    b.signal("CONT");
+    deny(&b, "203.0.113.2");
+    let fresh = Instance::start(&upstream, Some(&redis), SETTINGS);
+    let all = [&a, &b, &stranger, &fresh];
+    let took = until("they agree", || {
+        all.iter().all(|one| {
+            !known(one, &of_revoked)
+                && known(one, &kept)
+                && !denied(one, "203.0.113.1")
+                && denied(one, "203.0.113.2")
+                && denied(one, "198.51.100.129")
+                && denied(one, "192.0.2.139")
+        })
+    });
+    eprintln!("after redis has gone back they agree after {took:?}");
+    assert!(took < 3 * SOON, "{took:?}");
+    for instance in [a, b, stranger, fresh] {
+        instance.stop();
+    }
+    redis.stop();
+    upstream.stop();
+}
+
+#[test]
 fn a_restart_keeps_everything_with_redis_or_without() {
     let upstream = Upstream::start();
     let redis = Redis::start();

@@ -16,7 +16,7 @@ use super::process::{Process, wait_until};
 pub(crate) struct Redis {
     process: Process,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Redis {
@@ -27,7 +27,17 @@ impl Redis {
 
     /// Starts one at this address, for example where one died before.
     pub(crate) fn start_at(address: SocketAddr) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(tempfile::tempdir().expect("a temporary folder"), address)
+    }
+
+    /// Ends it as a crash would, and starts another with what it saved last (`SAVE`).
+    pub(crate) fn crashed(self) -> Self {
+        let Self { process, address, folder } = self;
+        process.kill();
+        Self::start_in(folder, address)
+    }
+
+    fn start_in(folder: TempDir, address: SocketAddr) -> Self {
         let port = address.port().to_string();
         let mut command = Command::new("redis-server");
         command
@@ -36,7 +46,7 @@ impl Redis {
             .arg(folder.path());
         let process = Process::start("redis-server", &mut command, &folder.path().join("log"));
         wait_until("redis-server answers", Duration::from_secs(10), || answers(address));
-        Self { process, address, _folder: folder }
+        Self { process, address, folder }
     }
 
     /// Where it listens.

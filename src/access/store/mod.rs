@@ -1,22 +1,24 @@
 //! Keys, lists and deeds in the SQL database.
 //!
-//! Owns: one exchange with the file: what this process owes it is written in one transaction, and
-//! what other processes on the same file wrote since the last time is read (each table counts its
-//! changes, so that costs an index look-up when there is nothing). Of two versions of a subject the
-//! file keeps the later. A file that is another one than before (lost, moved aside and begun anew,
-//! replaced) is read from its beginning and told everything. Refuses: rows that cannot be read; each
-//! is put out of force, counted, and never half believed. A database that is away fails the exchange:
-//! nothing is lost, all of it is still owed. Blocks; callers are on threads that may.
+//! Owns: one exchange with the file: what this process owes it is written in one transaction, which
+//! is on the disk when it is over, and what other processes on the same file wrote since the last time
+//! is read (each table counts its changes, so that costs an index look-up when there is nothing). Of
+//! two versions of a subject the file keeps the later. A file that is another one than before (lost,
+//! moved aside and begun anew, replaced), or the same with older contents (from a backup), does not
+//! know the mark it showed last: it is read from its beginning and told everything. Refuses: rows that
+//! cannot be read; each is put out of force, counted, and never half believed. A database that is away
+//! fails the exchange: nothing is lost, all of it is still owed, and what was not heard is read again.
+//! Blocks; callers are on threads that may.
 
 mod deeds;
+mod marks;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod work;
 
+use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 
 use super::audit::{Deed, Stored};
 use super::book::Place;
@@ -24,24 +26,19 @@ use super::table::Access;
 use crate::clock::{self, Timestamp};
 use crate::database::Connection;
 pub use crate::database::Store;
-use crate::database::schema::kept_state;
+use marks::Mark;
 
 /// Records written, and deeds stored, in one transaction.
 const BATCH: usize = 500;
-/// The name under which the file's own name is kept.
-const FILE: &str = "access_file";
-/// What a file is called that has no name and cannot be given one.
-const NAMELESS: &str = "nameless";
-const NAME_IT: &str = "INSERT INTO kept_state (name, value, at) VALUES (?, ?, ?) \
-     ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE kept_state.value = ''";
-
 pub use work::keep_in_step;
 
 /// How far a file was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
-    /// The file's name; empty before the first reading.
-    file: String,
+    /// Whether it was read at all.
+    begun: bool,
+    /// The last mark of the file; none in one that takes no writes.
+    mark: Option<Mark>,
     keys: i64,
     entries: i64,
 }
@@ -69,7 +66,9 @@ pub fn exchange(
     let mut connection = store.lend().map_err(|error| error.to_string())?;
     let deeds = access.unstored().take(BATCH);
     let outcome = try_exchange(&mut connection, access, position, &deeds);
-    access.unstored().over(&deeds, outcome.is_ok());
+    if outcome.is_ok() {
+        deeds.stored();
+    }
     outcome.map_err(|error| {
         let text = error.to_string();
         store.blame(&text);
@@ -84,51 +83,68 @@ fn try_exchange(
     deeds: &[Deed],
 ) -> QueryResult<Exchanged> {
     let now = clock::now();
-    let file = name_of(connection, now)?;
-    if file != position.file {
-        *position = Position { file, ..Position::default() };
-        access.owe_all(Place::Database);
+    if access.may_believe_more(Place::Database, now) {
+        (position.keys, position.entries) = (0, 0);
     }
     // First what others wrote: what they know already need not be told them.
-    let found = rows::read(connection, position)?;
-    let heard = access.hear(found.records, Place::Database, now);
+    let Reading { found, goes_on, at } =
+        connection.transaction(|connection| read(connection, position))?;
+    if !goes_on {
+        access.owe_all(Place::Database);
+    }
+    let (heard, torn) = (access.hear(found.records, Place::Database, now), found.torn);
+    access.was_read(Place::Database);
+    if torn.is_empty() {
+        // Torn rows are come upon again until they are out of force.
+        *position = at.clone();
+    }
     let owed = access.owed(Place::Database, BATCH);
-    if !owed.is_empty() || !deeds.is_empty() || !found.torn.is_empty() {
-        connection.immediate_transaction(|connection| {
+    let mut mark = at.mark.clone();
+    if !owed.is_empty() || !deeds.is_empty() || !torn.is_empty() {
+        mark = durably(connection, |connection| {
+            torn.iter().try_for_each(|torn| rows::put_out_of_force(connection, torn))?;
+            deeds::write(connection, deeds)?;
             owed.iter().try_for_each(|record| rows::write(connection, record))?;
-            found.torn.iter().try_for_each(|torn| rows::put_out_of_force(connection, torn))?;
-            deeds::write(connection, deeds)
+            marks::leave_after(connection, at.mark.as_ref())
         })?;
         access.told(Place::Database, &owed);
     }
+    *position = Position { mark, ..at };
     Ok(Exchanged {
         new: heard.new,
-        dropped: heard.refused + found.torn.len(),
+        dropped: heard.refused + torn.len(),
         more: owed.len() == BATCH || deeds.len() == BATCH,
     })
 }
 
-/// What the file is called; it gets a name if it has none. One that cannot be written has none until
-/// it can, and is read all the same.
-fn name_of(connection: &mut Connection, now: Timestamp) -> QueryResult<String> {
-    if let Some(name) = known_name(connection)? {
-        return Ok(name);
-    }
-    let named = sql_query(NAME_IT)
-        .bind::<Text, _>(FILE)
-        .bind::<Text, _>(format!("{:032x}", fastrand::u128(..)))
-        .bind::<BigInt, _>(now.as_millis())
-        .execute(connection);
-    // Another process may have been faster.
-    Ok(named.and_then(|_| known_name(connection)).ok().flatten().unwrap_or_else(|| NAMELESS.into()))
+/// What was read of a file.
+struct Reading {
+    found: rows::Found,
+    /// Whether the file only grew since it was read last.
+    goes_on: bool,
+    /// How far it is read now.
+    at: Position,
 }
 
-fn known_name(connection: &mut Connection) -> QueryResult<Option<String>> {
-    let bytes = diesel::dsl::sql::<Nullable<Binary>>("CAST(value AS BLOB)");
-    let found = kept_state::table.find(FILE).select(bytes);
-    let found = found.first::<Option<Vec<u8>>>(connection).optional()?.flatten();
-    let name = found.and_then(|bytes| String::from_utf8(bytes).ok());
-    Ok(name.filter(|name| !name.is_empty()))
+fn read(connection: &mut Connection, position: &Position) -> QueryResult<Reading> {
+    let goes_on = position.begun && marks::is_known(connection, position.mark.as_ref())?;
+    let mut at = if goes_on { position.clone() } else { Position::default() };
+    let found = rows::read(connection, &mut at)?;
+    (at.begun, at.mark) = (true, marks::last(connection)?);
+    Ok(Reading { found, goes_on, at })
+}
+
+/// A transaction that survives the power supply, once it is over: who was told that a key is revoked
+/// is not to meet it again. Other transactions on the file need not wait for the disk.
+fn durably<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    connection.batch_execute("PRAGMA synchronous = FULL")?;
+    let done = connection.immediate_transaction(work);
+    // Were it not set back, the connection would be slower and no worse.
+    drop(connection.batch_execute("PRAGMA synchronous = NORMAL"));
+    done
 }
 
 /// Deeds in the database before `before` (or at all), the newest first; at most `most`.

@@ -193,10 +193,132 @@ fn a_file_that_was_begun_anew_is_told_everything() {
     (0..1_200).for_each(|number| process.deny(number));
     while process.exchange().more {}
     // As if another process had begun one with as many changes.
-    process.sql("DELETE FROM access_list; DELETE FROM kept_state WHERE name = 'access_file'");
+    process.sql("DELETE FROM access_list; UPDATE access_marks SET mark = 'another'");
     while process.exchange().more {}
     let mut other = Process::at(&path);
     assert_eq!(other.exchange().new, 1_200);
+}
+
+#[test]
+fn a_file_that_was_put_back_to_what_it_was_is_told_what_it_lost() {
+    // Whether by then others have changed less than was lost, as much, or more.
+    for meanwhile in [0, 1, 4, 9] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let (mut a, mut b) = (Process::at(&path), Process::at(&path));
+        let (revoked, _) = a.key();
+        a.deny(1);
+        a.exchange();
+        b.exchange();
+        let backup = folder.path().join("backup.db");
+        a.sql(&format!("VACUUM INTO '{}'", backup.display()));
+        assert!(a.access.revoke_key(revoked, clock::now()));
+        (10..13).for_each(|number| a.deny(number));
+        a.exchange();
+        b.exchange();
+        // In its place, as `.restore` does it.
+        let tables = ["access_list", "api_keys", "access_marks"].map(|table| {
+            format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM backup.{table};")
+        });
+        let attach = format!("ATTACH '{}' AS backup;", backup.display());
+        a.sql(&format!("{attach} BEGIN; {} COMMIT; DETACH backup", tables.concat()));
+        let mut stranger = Process::at(&path);
+        stranger.exchange();
+        assert_eq!(stranger.access.keys().len(), 1, "nobody has told it yet");
+        for number in 0..meanwhile {
+            stranger.deny(100 + number);
+            stranger.exchange();
+        }
+        b.deny(99);
+        for process in [&mut b, &mut a, &mut stranger] {
+            process.exchange();
+        }
+        b.exchange();
+        let mut fresh = Process::at(&path);
+        fresh.exchange();
+        for process in [&a, &b, &stranger, &fresh] {
+            let denies = [1, 10, 12, 99].map(|number| process.denies(number));
+            assert_eq!((denies, process.access.keys()), ([true; 4], vec![]), "{meanwhile}");
+            assert_eq!(process.denies(100), meanwhile > 0);
+        }
+        for process in [&mut b, &mut a, &mut stranger, &mut fresh] {
+            process.exchange();
+            assert_eq!(process.exchange(), Exchanged::default());
+        }
+    }
+}
+
+#[test]
+fn what_was_not_read_to_the_end_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let (mut a, mut b) = (Process::at(&path), Process::at(&path));
+    let (revoked, _) = a.key();
+    a.exchange();
+    b.exchange();
+    assert!(a.access.revoke_key(revoked, clock::now()));
+    a.exchange();
+    // What comes after the keys cannot be read.
+    a.sql("ALTER TABLE access_list RENAME COLUMN reason TO elsewhere");
+    assert!(exchange(&b.store, &b.access, &mut b.position).is_err());
+    a.sql("ALTER TABLE access_list RENAME COLUMN elsewhere TO reason");
+    b.exchange();
+    assert!(b.access.keys().is_empty(), "the revocation was heard");
+}
+
+#[test]
+fn a_row_that_could_not_be_put_out_of_force_is_come_upon_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut a = Process::at(&path);
+    a.deny(1);
+    a.exchange();
+    a.sql("UPDATE access_list SET gone = 2");
+    let (mut b, mut lock) = (Process::at(&path), a.store.lend().unwrap());
+    lock.batch_execute("BEGIN IMMEDIATE").unwrap();
+    assert!(exchange(&b.store, &b.access, &mut b.position).is_err());
+    lock.batch_execute("COMMIT").unwrap();
+    assert_eq!((b.exchange().dropped, b.exchange().dropped), (1, 0));
+}
+
+#[test]
+fn rows_that_were_ahead_of_the_clock_are_read_once_it_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let (mut a, mut b) = (Process::at(&path), Process::at(&path));
+    a.deny(1);
+    a.exchange();
+    // B began in 1970, and has read all of it.
+    let mut connection = b.store.lend().unwrap();
+    let Reading { found, at, .. } = read(&mut connection, &b.position).unwrap();
+    b.position = at;
+    let heard = b.access.hear(found.records, Place::Database, Timestamp::default());
+    assert_eq!((heard.refused, b.denies(1)), (1, false));
+    drop(connection);
+    b.exchange();
+    assert!(b.denies(1));
+}
+
+#[test]
+fn what_is_confirmed_is_on_the_disk() {
+    #[derive(QueryableByName)]
+    struct Level {
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        synchronous: i32,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::at(&folder.path().join("a.db"));
+    let mut connection = process.store.lend().unwrap();
+    let level = |connection: &mut Connection| {
+        diesel::sql_query("PRAGMA synchronous").get_result(connection).map(|l: Level| l.synchronous)
+    };
+    assert_eq!(level(&mut connection), Ok(1));
+    assert_eq!(durably(&mut connection, level), Ok(2));
+    assert_eq!(level(&mut connection), Ok(1));
+    let failed: QueryResult<()> =
+        durably(&mut connection, |_| Err(diesel::result::Error::NotFound));
+    assert!(failed.is_err());
+    assert_eq!(level(&mut connection), Ok(1));
 }
 
 #[test]
