@@ -20,10 +20,11 @@
 //! # When is a change in force elsewhere
 //!
 //! On every worker of the process that made it: when the call returns. On instances that share a
-//! Redis: as soon as both ends have looked at it, every [`POLL`], so within a second. On processes that share a
-//! database file: likewise. While Redis is away instances differ, and agree as soon as it is back: the
-//! later change of a subject counts everywhere. Whoever was away for longer than
-//! [`record::GONE_FOR`] may bring back what others have forgotten was removed.
+//! Redis: as soon as both ends have looked at it, every [`POLL`], so within a second. On processes that
+//! share a database file: likewise. While Redis is away instances differ, and agree as soon as it is
+//! back, also when it comes back with older contents: it is told what it lost, and the later change of
+//! a subject counts everywhere. Until then whoever is new knows only what it has. Whoever was away for
+//! longer than [`record::GONE_FOR`] may bring back what others have forgotten was removed.
 
 pub mod audit;
 mod book;

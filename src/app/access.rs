@@ -1,8 +1,9 @@
 //! Who may come in, over restarts and instances.
 //!
-//! Owns: making the table, and the two tasks that keep it in step with the database and with Redis.
-//! Each looks every [`POLL`], and at once when there is something to tell. Refuses nothing; a store
-//! that is away is asked again with the next look.
+//! Owns: making the table, hearing both stores before anything is served (for a bounded time; that
+//! neither could be heard is told by [`Access::is_informed`]), and the two tasks that keep it in step
+//! with the database and with Redis. Each looks every [`POLL`], and at once when there is something to
+//! tell. Refuses nothing; a store that is away is asked again with the next look.
 
 use std::time::Duration;
 
@@ -48,6 +49,9 @@ impl InStep {
         log: &Logger,
         supervisor: &Supervisor,
     ) -> Self {
+        if let Some(caution) = settings.access.caution() {
+            warn!(log, "the configuration is good, but unwise"; "caution" => caution);
+        }
         let with_redis = settings.redis_url.is_some();
         let by = fastrand::u32(..);
         let access = Access::new(&settings.access, by, Bounds::default(), with_redis);

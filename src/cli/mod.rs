@@ -192,7 +192,9 @@ fn in_force(settings: &Settings) -> String {
         let value = setting.value.as_deref().unwrap_or("none");
         format!("{:widest$}  {value}  ({})", setting.name, setting.source.word())
     });
+    let caution = settings.access.caution().map(|caution| format!("but: {caution}"));
     std::iter::once("the configuration is good".to_owned())
+        .chain(caution)
         .chain(lines)
         .collect::<Vec<_>>()
         .join("\n")

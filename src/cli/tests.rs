@@ -153,6 +153,17 @@ fn good_settings_are_shown_with_their_source_and_without_secrets() {
 }
 
 #[test]
+fn an_admin_key_that_may_be_guessed_is_good_and_unwise() {
+    for (key, unwise) in [("hunter2", true), ("fifteen-letters", true), ("sixteen-letters!", false)]
+    {
+        let outcome = run_with(&["check-config"], &[("ADMIN_API_KEY", key)], &Recorder::default());
+        assert_eq!(outcome.status, Status::Done);
+        let said = outcome.output.lines().any(|line| line.starts_with("but: ADMIN_API_KEY has"));
+        assert_eq!(said, unwise, "{key}");
+    }
+}
+
+#[test]
 fn health_asks_the_address_in_the_settings() {
     // Port 0 never answers.
     let outcome = run_with(&["health"], &[("API_PORT", "0")], &Recorder::default());

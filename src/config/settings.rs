@@ -240,6 +240,22 @@ pub struct Access {
     pub require_key: bool,
 }
 
+impl Access {
+    /// A key of an admin that is shorter can be found by trying.
+    const SHORTEST_ADMIN_KEY: usize = 16;
+
+    /// What is allowed here and unwise, in a sentence.
+    #[must_use]
+    pub fn caution(&self) -> Option<String> {
+        let key = self.admin_key.as_ref()?.expose();
+        let short = key.chars().count() < Self::SHORTEST_ADMIN_KEY;
+        short.then(|| {
+            let least = Self::SHORTEST_ADMIN_KEY;
+            format!("ADMIN_API_KEY has fewer than {least} characters, and may be guessed")
+        })
+    }
+}
+
 /// Limits on clients. Every 0 means no bound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {

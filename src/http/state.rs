@@ -136,7 +136,7 @@ impl Worker {
     }
 
     /// What answers have to do without now: tiers that are avoided, actors that are bypassed, an
-    /// upstream that does not accept our configuration.
+    /// upstream that does not accept our configuration, lists that were not read yet.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
         let mut degraded = self.products.cache().tables().degraded();
@@ -146,6 +146,7 @@ impl Worker {
             ("api_client", self.products.upstream().is_down()),
             ("shared_limits", self.counter.is_some() && !self.shares_limits()),
             ("upstream_configuration", self.shared.upstream.faults() > 0),
+            ("access_lists", !self.shared.access.is_informed()),
         ];
         degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));
         degraded

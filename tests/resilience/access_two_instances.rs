@@ -297,18 +297,77 @@ fn a_database_that_is_away_delays_what_is_kept_and_nothing_else() {
     assert!(denied(&gateway, "203.0.113.1") && known(&gateway, &secret));
     // A database that is locked at the start is read as soon as it is there.
     let mut lock = None;
-    let gateway = gateway.restarted(|folder| {
-        let file = folder.path().join("gateway.db");
-        let mut connection = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
-        let exclusive = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;";
-        connection.batch_execute(exclusive).unwrap();
-        lock = Some(connection);
-    });
+    let gateway = gateway.restarted(|folder| lock = Some(locked(folder)));
     assert!(!known(&gateway, &secret), "nobody could know");
     let (_, meanwhile) = make_key(&gateway);
     drop(lock);
     until("it is as before", || denied(&gateway, "203.0.113.1") && known(&gateway, &secret));
     assert!(known(&gateway, &meanwhile));
+    gateway.stop();
+    upstream.stop();
+}
+
+/// Whether it says that it knows nothing of what was stored.
+fn says_uninformed(instance: &Instance) -> bool {
+    let answer = ask(instance, "198.51.100.1", "of-the-settings").json();
+    let degraded = answer["data"]["degraded"].as_array().expect("a list").clone();
+    degraded.contains(&json!("access_lists"))
+}
+
+/// A database nobody else can read, until this is dropped.
+fn locked(folder: &tempfile::TempDir) -> SqliteConnection {
+    let file = folder.path().join("gateway.db");
+    let mut connection = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
+    let exclusive = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;";
+    connection.batch_execute(exclusive).unwrap();
+    connection
+}
+
+#[test]
+fn before_it_serves_any_store_is_heard_and_if_there_is_none_it_says_so() {
+    let (upstream, redis) = (Upstream::start(), Redis::start());
+    let settings = [SETTINGS, &[("INTERNAL_API_KEY", "of-the-settings")]].concat();
+    let gateway = Instance::start(&upstream, Some(&redis), &settings);
+    let (_, secret) = make_key(&gateway);
+    deny(&gateway, "203.0.113.1");
+    let knows = |gateway: &Instance| denied(gateway, "203.0.113.1") && known(gateway, &secret);
+    let mut lock = None;
+    let gateway = gateway.restarted(|folder| lock = Some(locked(folder)));
+    assert!(knows(&gateway) && !says_uninformed(&gateway), "redis was heard");
+    drop(lock.take());
+    redis.kill();
+    let gateway = gateway.restarted(|_| {});
+    assert!(knows(&gateway) && !says_uninformed(&gateway), "the database was read");
+    let gateway = gateway.restarted(|folder| lock = Some(locked(folder)));
+    assert!(!knows(&gateway) && says_uninformed(&gateway), "nobody could be asked");
+    drop(lock);
+    until("it has read the database", || knows(&gateway) && !says_uninformed(&gateway));
+    gateway.stop();
+    upstream.stop();
+}
+
+#[test]
+fn a_database_put_back_from_a_backup_revives_nothing() {
+    let upstream = Upstream::start();
+    let gateway = Instance::start(&upstream, None, SETTINGS);
+    let (revoked, of_revoked) = make_key(&gateway);
+    let file = gateway.folder.path().join("gateway.db");
+    let backup = gateway.folder.path().join("backup.db");
+    let mut beside = connect(&gateway);
+    beside.batch_execute(&format!("VACUUM INTO '{}'", backup.display())).unwrap();
+    drop(beside);
+    revoke(&gateway, &revoked);
+    deny(&gateway, "203.0.113.1");
+    std::fs::rename(&backup, &file).unwrap();
+    until("the file that was put back is told", || {
+        let mut there = connect(&gateway);
+        let gone = diesel::dsl::sql::<diesel::sql_types::BigInt>(
+            "SELECT (SELECT sum(gone) FROM api_keys) + (SELECT count(*) FROM access_list)",
+        );
+        gone.get_result::<i64>(&mut there).is_ok_and(|told| told == 2)
+    });
+    let gateway = gateway.restarted(|_| {});
+    assert!(denied(&gateway, "203.0.113.1") && !known(&gateway, &of_revoked));
     gateway.stop();
     upstream.stop();
 }

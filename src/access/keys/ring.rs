@@ -2,7 +2,7 @@
 //!
 //! Owns: the internal key, and a bounded memory of the digests of keys in use, so that they are not
 //! hashed again with every request. It remembers digests and not whose they are: a key that was
-//! revoked, has expired or was changed is looked up as it is now. Refuses: whatever is not a known
+//! revoked, has expired or was changed is looked up as it is now, and forgotten. Refuses: whatever is not a known
 //! key, always in the same way and after the same work, so that nobody learns whether a key exists or
 //! how much of a guess was right: secrets are compared as digests, in constant time, also against
 //! nobody's. Unknown keys are not remembered: a flood of guesses cannot push the real ones out.
@@ -124,14 +124,18 @@ impl KeyRing {
         let hash = self.hasher.hash_one(key);
         let recalled = self.recall(hash, key);
         let digest = recalled.unwrap_or_else(|| SecretDigest::of(key));
-        let held = self.holder(&digest, key, stored, from, now)?;
-        if recalled.is_none()
-            && let Some(seen) = &self.seen
-        {
+        let held = self.holder(&digest, key, stored, from, now);
+        let Some(seen) = &self.seen else { return held };
+        if held.is_some() && recalled.is_none() {
             // What was there before under this hash is no longer needed.
             drop(seen.set(hash, Arc::new(Remembered { key: key.into(), digest })));
+        } else if held.is_none() && recalled.is_some() {
+            // It was good once, or is from elsewhere. The same work as for one that never was, now
+            // and from now on.
+            drop(seen.remove(&hash));
+            std::hint::black_box(SecretDigest::of(key));
         }
-        Some(held)
+        held
     }
 
     fn recall(&self, hash: u64, key: &[u8]) -> Option<SecretDigest> {

@@ -141,6 +141,7 @@ fn a_revoked_key_is_unknown_at_once_although_it_is_remembered() {
     let record = Record { subject: Subject::Key(key.id), stamp: Stamp::default(), body: None };
     revoked.apply(&record, NOW);
     assert_eq!(held(&ring, internal(&key.text), &revoked), None);
+    assert_eq!(remembered(&ring), 0, "it is as unknown as one that never was");
     assert_eq!(held(&ring, internal(&key.text), &snapshot), Some(key.id), "older ones go on");
     // The same id with another secret, as if it had been made anew.
     let anew = stored(&key, |body| body.digest = SecretDigest::of(b"another"));

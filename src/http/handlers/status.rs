@@ -50,8 +50,10 @@ pub struct Status {
     pub upstream_problems: Vec<UpstreamProblem>,
     /// Tiers behind memory that are not answering now, actors that are bypassed,
     /// `shared_limits` while each instance keeps to its share of the limits,
-    /// `upstream_configuration` while `upstream_problems` has any, `overload` while requests are
-    /// refused because there are too many, and `pressure` while limits are tightened.
+    /// `upstream_configuration` while `upstream_problems` has any, `access_lists` as long as neither
+    /// Redis nor the database could be asked since the start who is listed and which keys there are,
+    /// `overload` while requests are refused because there are too many, and `pressure` while limits
+    /// are tightened.
     pub degraded: Vec<&'static str>,
     /// How near the process is to its bounds; limits are tightened by it.
     pub pressure: Pressure,
