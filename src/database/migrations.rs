@@ -43,10 +43,11 @@ mod tests {
     #[test]
     fn steps_go_up_and_down_and_up_again() {
         let mut connection = Connection::establish(":memory:").unwrap();
-        assert_eq!(migrate(&mut connection).unwrap().len(), 4);
+        let up = migrate(&mut connection).unwrap();
+        assert!(!up.is_empty());
         assert!(migrate(&mut connection).unwrap().is_empty(), "nothing is pending");
         connection.revert_all_migrations(MIGRATIONS).unwrap();
-        assert_eq!(migrate(&mut connection).unwrap().len(), 4);
+        assert_eq!(migrate(&mut connection).unwrap(), up);
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn every_change_is_noted_with_who_when_what_and_what_came_of_it() {
         assert_eq!(noted["request_id"], format!("id-of-{method}"));
         assert_eq!(noted["address"], "127.0.0.1");
         let actor = noted["actor"].as_str().unwrap();
-        assert!(actor.starts_with("admin:") && actor.len() == 12, "{actor}");
+        assert!(actor.starts_with("admin:") && actor.len() == 8, "{actor}");
         assert!(noted["at"].as_str().unwrap().ends_with('Z'));
     }
 }

@@ -100,7 +100,7 @@ fn with_caching_off_every_request_is_a_call() {
 fn a_database_that_cannot_be_opened_is_left_out_and_said() {
     let stand = Stand::with(&[("DATABASE_URL", "sqlite:///nowhere/at/all/x.db")]);
     let first = metadata(&stand.get(PATHS[0]));
-    assert_eq!(first["degraded"], json!(["database"]));
+    assert_eq!(first["degraded"], json!(["database", "access_lists"]));
     assert_eq!(metadata(&stand.get(PATHS[0]))["cache_tier"], "memory");
     assert_eq!(stand.get("/health/ready").status, 200);
     let health = data(&stand.get("/health/detailed"));
