@@ -140,6 +140,66 @@ fn what_was_admitted_elsewhere_counts_from_when_it_was() {
 }
 
 #[test]
+fn an_old_admission_that_is_told_refills_nothing() {
+    let mut script = Script::start();
+    let rules = Rules { limit: 60, tokens: 5, period: 1_000_000, burst: 10 };
+    script.begin(0);
+    script.turn_clock(5_000_000);
+    assert_eq!(script.run(KEY, &rules.arguments(10, &[]))[5], 0, "all ten are gone");
+    let told = script.run(KEY, &rules.arguments(1, &[(5_000_000, 1)]));
+    assert_eq!((told[0], told[5]), (0, 0), "{told:?}");
+    assert_eq!(told[2], 200_000, "a bucket never owes more than it holds");
+    script.stop();
+}
+
+/// What is left of a bucket after all that was admitted, each when it was.
+fn left_of(rules: Rules, admitted: &mut [(u64, u64)], now: u64) -> u64 {
+    admitted.sort_unstable();
+    let (mut debt, mut seen) = (0_u64, 0_u64);
+    for (at, count) in admitted.iter().copied().chain([(now, 0)]) {
+        debt = debt.saturating_sub((at - seen) * rules.tokens) + count * rules.period;
+        seen = at;
+    }
+    (rules.burst * rules.period).saturating_sub(debt) / rules.period
+}
+
+#[test]
+fn what_is_told_late_leaves_no_more_than_if_it_had_been_told_at_once() {
+    let mut script = Script::start();
+    let steps = prop::collection::vec((wait(), any::<bool>(), 1..4_u64), 1..40);
+    let period = prop_oneof![Just(1_000_000_u64), Just(60_000_000)];
+    let rules = (1..40_u64, period, 1..12_u64);
+    let cell = std::cell::RefCell::new(&mut script);
+    let mut runner = TestRunner::new(Config::with_cases(128));
+    let outcome = runner.run(&(rules, steps), |((tokens, period, burst), steps)| {
+        let mut script = cell.borrow_mut();
+        let rules = Rules { limit: 1_000, tokens, period, burst };
+        let (mut now, mut all, mut untold) = (0, Vec::new(), Vec::new());
+        script.begin(now);
+        for (wait, elsewhere, count) in steps {
+            now += wait;
+            script.turn_clock(now);
+            if elsewhere {
+                untold.push((now, count.min(burst)));
+            } else if script.run(KEY, &rules.arguments(count, &[]))[0] == 1 {
+                all.push((now, count.min(burst)));
+            }
+        }
+        let ages: Vec<_> = untold.iter().map(|(at, count)| (now - at, *count)).collect();
+        let told = script.run(KEY, &rules.arguments(1, &ages));
+        all.extend(untold);
+        all.extend((told[0] == 1).then_some((now, 1)));
+        let most = left_of(rules, &mut all, now);
+        let left = u64::try_from(told[5]).unwrap();
+        prop_assert!(left <= most, "{} left, of {} at most", left, most);
+        prop_assert!(told[2] <= i64::try_from(period.div_ceil(tokens)).unwrap(), "{:?}", told);
+        Ok(())
+    });
+    script.stop();
+    outcome.unwrap();
+}
+
+#[test]
 fn permits_on_top_are_counted_and_given_back() {
     let mut script = Script::start();
     script.begin(0);

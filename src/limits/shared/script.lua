@@ -10,7 +10,7 @@
 --
 -- ARGV: cost, limit of the window (0: none), tokens of the bucket (0: none), their period, burst,
 -- unit of a stamp, permits wanted on top, how long those are valid, number of pairs given back;
--- pairs stamp and count that were not used; pairs age and count that were admitted without asking.
+-- pairs stamp and count of what is given back; pairs age and count that were admitted without asking.
 -- Times are microseconds.
 local WINDOW = 60000000
 -- A stamp further ahead than this comes from a clock that was put back.
@@ -56,10 +56,16 @@ end
 local fresh = first == last
 local changed = false
 
--- The bucket's debt in tokens-ths of a microsecond, as of `t`.
-local function debt_of(e, t)
+-- What the bucket lacks at `t`, in tokens-ths of a microsecond; after what came later than `t` it may
+-- be more than it holds.
+local function owed_at(e, t)
+  return math.max(0, (e.full - t) * tokens + math.min(e.rest, tokens - 1))
+end
+
+-- The same now: no more than it holds.
+local function debt_of(e)
   if tokens == 0 then return 0 end
-  return math.min(capacity, math.max(0, (e.full - t) * tokens + math.min(e.rest, tokens - 1)))
+  return math.min(capacity, owed_at(e, now))
 end
 
 local function owing(e, debt, t)
@@ -103,11 +109,11 @@ while true do
   first, changed = second, true
 end
 if last.stamp > now + AHEAD then
-  local refused = rewrite({{rounded(now), last.sum - first.sum}}, owing({full = 0, rest = 0}, debt_of(last, now), now))
+  local refused = rewrite({{rounded(now), last.sum - first.sum}}, owing({full = 0, rest = 0}, debt_of(last), now))
   if refused then return refused end
 end
 
--- What other instances cannot know yet: permits not used, and what was admitted without asking.
+-- What is not known here yet: what was counted and not used, and what was admitted without asking.
 if #arg > 9 then
   local groups, before = {}, first.sum
   for i, found in ipairs(redis.call('LRANGE', key, 1, -1)) do
@@ -125,18 +131,19 @@ if #arg > 9 then
       end
     else
       local t = math.max(0, now - arg[i])
-      owing(bucket, math.min(capacity, debt_of(bucket, t) + arg[i + 1] * period), t)
+      -- What came since is in the bucket already: a bound as of then would forgive it.
+      owing(bucket, owed_at(bucket, t) + math.min(arg[i + 1], burst) * period, t)
       if limit > 0 and rounded(t) + WINDOW > now then
         groups[#groups + 1] = {rounded(t), arg[i + 1]}
       end
     end
   end
-  local refused = rewrite(groups, bucket)
+  local refused = rewrite(groups, owing(bucket, debt_of(bucket), now))
   if refused then return refused end
 end
 
 -- Asks both.
-local used, debt = last.sum - first.sum, debt_of(last, now)
+local used, debt = last.sum - first.sum, debt_of(last)
 local weight, price = math.min(cost, limit), math.min(cost, burst) * period
 local wait_minute, wait_burst = 0, 0
 local excess = used + weight - limit
@@ -155,20 +162,15 @@ if tokens > 0 and debt + price > capacity then
 end
 local admitted = wait_minute == 0 and wait_burst == 0
 
--- Charges both, and permits on top while there is plenty. Those may be used until they end and are
--- charged as if at that moment: see lease.rs.
+-- Charges both, and permits on top while there is plenty and no bucket. Those may be used until they
+-- end and are charged as if at that moment: see lease.rs.
 local extra, stamp = 0, 0
 if admitted then
   debt = debt + price
   local left = limit - used - weight
-  if want > 0 and limit > 0 and left * 2 >= limit then
+  if want > 0 and limit > 0 and tokens == 0 and left * 2 >= limit then
     extra = math.min(want, math.floor(left / 16))
-    if tokens > 0 then
-      local room = capacity - math.max(debt, validity * tokens)
-      extra = math.max(0, math.min(extra, math.floor(room / period)))
-    end
   end
-  if extra > 0 and tokens > 0 then debt = math.max(debt, validity * tokens) + extra * period end
   stamp = last.stamp
   if limit > 0 then
     stamp = math.max(last.stamp, rounded(extra > 0 and now + validity or now))
