@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::admission::{Decision, RuleKind, Standing};
 use super::tick::Tick;
-use super::token_bucket::{BucketRule, TokenBucket};
+use super::token_bucket::{BucketRule, Level, TokenBucket};
 use super::window::{self, Window, WindowRule};
 
 /// The rules that apply to a request; none means unlimited.
@@ -29,6 +29,22 @@ impl Rules {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bucket.is_none() && self.window.is_none()
+    }
+
+    /// The same without a bucket that can never refuse, because the window refuses before it does: a
+    /// rule that binds nobody need not be kept or told.
+    #[must_use]
+    pub fn that_bind(self) -> Self {
+        let binds =
+            |rule: &BucketRule| self.window.is_none_or(|window| !rule.outlasts(window.limit()));
+        Self { bucket: self.bucket.filter(binds), ..self }
+    }
+
+    /// How long a request weighs under one of them.
+    #[must_use]
+    pub fn memory(self) -> Duration {
+        let minute = self.window.map_or(Duration::ZERO, |_| window::LENGTH);
+        self.bucket.map_or(minute, |rule| minute.max(rule.fill_time()))
     }
 
     /// The same with a limit a minute that a key was given for itself in place of the usual one.
@@ -54,9 +70,7 @@ impl Rules {
             window: self.window.map(|rule| rule.times(factor)),
         }
     }
-}
 
-impl Rules {
     /// One of `instances` equal parts.
     #[must_use]
     pub fn share(self, instances: NonZeroU32) -> Self {
@@ -98,65 +112,94 @@ pub struct Quota {
 impl Quota {
     /// Decides over a request that weighs `cost`, and counts it if it is admitted.
     pub fn admit(&mut self, rules: Rules, now: Tick, cost: u32) -> Verdict {
-        self.latest = self.latest.max(now);
-        if let Some(rule) = rules.window {
-            self.window.advance(rule, self.latest);
+        self.advance(&rules, now);
+        let level = self.level(&rules);
+        match self.ask(&rules, level, cost) {
+            Ok(level) => {
+                if rules.bucket.is_some() {
+                    self.bucket = level.bucket(self.latest);
+                }
+                if let Some(rule) = rules.window {
+                    self.window.record(rule, self.latest, cost);
+                }
+                self.verdict(&rules, level, now, Decision::Admitted)
+            }
+            Err(why) => self.refused(&rules, level, now, why),
         }
-        // What the caller is told counts from its own reading of the clock.
-        let lag = self.latest.since(now);
-        let decision = self.decide(rules, cost, lag);
-        Verdict { decision, burst: self.burst(rules, lag), minute: self.minute(rules, lag) }
+    }
+
+    /// What it says to a request that it refuses; `None` if it would admit it. Counts nothing.
+    pub fn refusal(&mut self, rules: Rules, now: Tick, cost: u32) -> Option<Verdict> {
+        self.advance(&rules, now);
+        let level = self.level(&rules);
+        let why = self.ask(&rules, level, cost).err()?;
+        Some(self.refused(&rules, level, now, why))
     }
 
     /// Counts a request that was admitted elsewhere, whether it fits these rules or not.
     pub fn note(&mut self, rules: Rules, now: Tick, cost: u32) {
+        self.advance(&rules, now);
+        if let Some(rule) = rules.window {
+            self.window.note(rule, self.latest, cost);
+        }
+        if let Some(rule) = &rules.bucket {
+            let level = self.bucket.level(rule, self.latest).taken(rule, cost);
+            self.bucket = level.bucket(self.latest);
+        }
+    }
+
+    fn advance(&mut self, rules: &Rules, now: Tick) {
         self.latest = self.latest.max(now);
         if let Some(rule) = rules.window {
             self.window.advance(rule, self.latest);
-            self.window.note(rule, self.latest, cost);
-        }
-        if let Some(rule) = rules.bucket {
-            self.bucket = self.bucket.taken(rule, self.latest, cost);
         }
     }
 
-    fn decide(&mut self, rules: Rules, cost: u32, lag: Duration) -> Decision {
-        let now = self.latest;
-        let taken = rules.bucket.map_or(Ok(self.bucket), |rule| self.bucket.take(rule, now, cost));
-        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, now, cost));
-        let (wait, rule) = match (taken, fits) {
-            (Ok(bucket), Ok(())) => {
-                self.bucket = bucket;
-                if let Some(rule) = rules.window {
-                    self.window.record(rule, now, cost);
-                }
-                return Decision::Admitted;
-            }
+    fn level(&self, rules: &Rules) -> Level {
+        rules.bucket.as_ref().map_or(Level::default(), |rule| self.bucket.level(rule, self.latest))
+    }
+
+    /// The bucket's level afterwards if both agree, else the longer wait.
+    fn ask(&self, rules: &Rules, level: Level, cost: u32) -> Result<Level, (Duration, RuleKind)> {
+        let taken = rules.bucket.as_ref().map_or(Ok(level), |rule| level.take(rule, cost));
+        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, self.latest, cost));
+        Err(match (taken, fits) {
+            (Ok(level), Ok(())) => return Ok(level),
             (Err(burst), Err(minute)) if burst > minute => (burst, RuleKind::Burst),
             (Err(burst), Ok(())) => (burst, RuleKind::Burst),
             (Ok(_) | Err(_), Err(minute)) => (minute, RuleKind::Minute),
-        };
-        Decision::Refused { retry_after: wait.saturating_add(lag), rule }
-    }
-
-    fn burst(&self, rules: Rules, lag: Duration) -> Option<Standing> {
-        rules.bucket.map(|rule| Standing {
-            rule: RuleKind::Burst,
-            limit: rule.burst(),
-            period: rule.fill_time(),
-            remaining: self.bucket.remaining(rule, self.latest),
-            reset_after: self.bucket.full_after(rule, self.latest).saturating_add(lag),
         })
     }
 
-    fn minute(&self, rules: Rules, lag: Duration) -> Option<Standing> {
-        rules.window.map(|rule| Standing {
+    fn refused(
+        &self,
+        rules: &Rules,
+        level: Level,
+        now: Tick,
+        (wait, rule): (Duration, RuleKind),
+    ) -> Verdict {
+        let retry_after = wait.saturating_add(self.latest.since(now));
+        self.verdict(rules, level, now, Decision::Refused { retry_after, rule })
+    }
+
+    /// What the caller is told counts from its own reading of the clock.
+    fn verdict(&self, rules: &Rules, level: Level, now: Tick, decision: Decision) -> Verdict {
+        let lag = self.latest.since(now);
+        let burst = rules.bucket.as_ref().map(|rule| Standing {
+            rule: RuleKind::Burst,
+            limit: rule.burst(),
+            period: rule.fill_time(),
+            remaining: level.remaining(rule),
+            reset_after: level.full_after().saturating_add(lag),
+        });
+        let minute = rules.window.map(|rule| Standing {
             rule: RuleKind::Minute,
             limit: rule.limit(),
             period: window::LENGTH,
             remaining: self.window.remaining(rule),
             reset_after: self.window.empty_after(self.latest).saturating_add(lag),
-        })
+        });
+        Verdict { decision, burst, minute }
     }
 }
 
@@ -180,6 +223,14 @@ mod tests {
 
     fn refused(millis: u64, rule: RuleKind) -> Decision {
         Decision::Refused { retry_after: Duration::from_millis(millis), rule }
+    }
+
+    fn wait() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            4 => 0..3_000_000_000_u64,
+            2 => Just(0_u64),
+            1 => 59_999_000_000..60_001_000_000_u64,
+        ]
     }
 
     #[test]
@@ -246,11 +297,55 @@ mod tests {
     }
 
     #[test]
+    fn what_it_would_refuse_is_said_and_nothing_is_counted() {
+        let rules = rules(1, 2, 5);
+        let mut quota = Quota::default();
+        assert_eq!(quota.refusal(rules, at_millis(0), 2), None);
+        assert_eq!(quota.admit(rules, at_millis(0), 2).decision, Decision::Admitted);
+        let told = quota.refusal(rules, at_millis(500), 1).unwrap();
+        assert_eq!(told.decision, refused(500, RuleKind::Burst));
+        assert_eq!(told, quota.admit(rules, at_millis(500), 1));
+    }
+
+    #[test]
+    fn a_rule_that_does_not_apply_forgets_nothing() {
+        let (both, minute) = (rules(1, 2, 5), rules(0, 0, 5));
+        let mut quota = Quota::default();
+        quota.admit(both, at_millis(0), 2);
+        assert_eq!(quota.admit(minute, at_millis(0), 1).decision, Decision::Admitted);
+        assert_eq!(quota.admit(both, at_millis(0), 1).decision, refused(1_000, RuleKind::Burst));
+    }
+
+    #[test]
     fn an_account_stays_small() {
         assert!(size_of::<Quota>() <= 80, "{}", size_of::<Quota>());
     }
 
     proptest! {
+        #[test]
+        fn without_a_bucket_that_never_binds_every_decision_is_the_same(
+            limit in 1..40_u32,
+            more in 0..40_u32,
+            quicker in 0..5_u32,
+            requests in prop::collection::vec((wait(), 1..40_u32), 1..120),
+        ) {
+            let some = |number| NonZeroU32::new(number).unwrap();
+            let rules = Rules {
+                bucket: Some(BucketRule::per_minute(some(limit + quicker), some(limit + more))),
+                window: Some(WindowRule::per_minute(some(limit))),
+            };
+            let fewer = rules.that_bind();
+            prop_assert_eq!(fewer.bucket, None);
+            let (mut with, mut without, mut now) = (Quota::default(), Quota::default(), at_millis(0));
+            for (wait, cost) in requests {
+                now = now.plus(Duration::from_nanos(wait));
+                let told = with.admit(rules, now, cost.min(limit));
+                let same = without.admit(fewer, now, cost.min(limit));
+                prop_assert_eq!((told.decision, told.minute), (same.decision, same.minute));
+                prop_assert!(told.burst.unwrap().remaining >= same.minute.unwrap().remaining);
+            }
+        }
+
         #[test]
         fn is_refused_until_exactly_the_promised_instant(
             per_second in 0..5_u32,

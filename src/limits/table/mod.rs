@@ -12,12 +12,14 @@ mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,7 +28,7 @@ pub use self::sharing::Consultation;
 use super::actor::Admit;
 use super::admission::{Admission, Decision, RuleKind};
 use super::policy::{Class, PerClass, Policies};
-use super::principal::Principal;
+use super::principal::{Network, Principal};
 use super::quota::{Rules, Verdict};
 use super::shared::Sharing;
 use super::shared::ledger::Ledger;
@@ -90,7 +92,7 @@ pub struct Table {
     policies: Policies,
     origin: Instant,
     /// Keyed, so that nobody can choose addresses that meet in one shard or place.
-    hasher: RandomState,
+    hasher: SeedableRandomState,
     shards: Box<[Mutex<Shard>]>,
     shard_capacity: usize,
     overflow: PerClass<Mutex<Ledger>>,
@@ -109,7 +111,7 @@ impl Table {
         Self {
             policies,
             origin,
-            hasher: RandomState::new(),
+            hasher: keyed(),
             shards: (0..shards).map(|_| Mutex::default()).collect(),
             shard_capacity: settings.entries / shards,
             overflow: PerClass::default(),
@@ -128,22 +130,16 @@ impl Table {
     /// Decides over a request, and counts it if admitted.
     #[must_use]
     pub fn decide(&self, request: Admit, now: Instant) -> Admission {
-        let Admit { class, principal, cost, own } = request;
-        let rules = self.policies.rules(class, &principal, own);
+        let rules = self.rules_of(request);
         if rules.is_empty() {
-            return Admission::unlimited(class);
+            return Admission::unlimited(request.class);
         }
         let now = Tick::between(self.origin, now);
-        let key = self.key(class, principal);
-        let (verdict, shared) = match self.admit_known(&key, rules, cost, now) {
-            Some(verdict) => (Some(verdict), false),
-            None => (self.admit_overflow(class, rules, cost, now), true),
+        let decide = |ledger: &mut Ledger, rules: Rules| {
+            let verdict = ledger.quota.admit(rules, now, request.cost);
+            (verdict, verdict.idle_after())
         };
-        let Some(Verdict { decision, burst, minute }) = verdict else {
-            return Admission::unlimited(class);
-        };
-        self.count(class, decision, shared);
-        Admission { class, decision, burst, minute, shared, alone: false }
+        self.told(request, self.with_ledger(request, rules, now, decide))
     }
 
     /// What the table holds and refused; takes every shard's lock for a moment, one by one.
@@ -168,24 +164,63 @@ impl Table {
         TableStatus { capacity: self.shard_capacity * self.shards.len(), evicted, classes }
     }
 
-    fn key(&self, class: Class, principal: Principal) -> AccountKey {
-        AccountKey { hash: self.hasher.hash_one((class, principal)), class, principal }
+    fn rules_of(&self, request: Admit) -> Rules {
+        self.policies.rules(request.class, &request.principal, request.own)
     }
 
-    /// `None` when the client has no account and there is no room for one.
-    fn admit_known(&self, key: &AccountKey, rules: Rules, cost: u32, now: Tick) -> Option<Verdict> {
+    /// Works on the client's account, or on the one that strangers share when there is no room. The
+    /// work says for how long the account matters; with what it gives comes whether it was shared.
+    fn with_ledger<T>(
+        &self,
+        request: Admit,
+        rules: Rules,
+        now: Tick,
+        work: impl FnOnce(&mut Ledger, Rules) -> (T, Duration),
+    ) -> Option<(T, bool)> {
+        let key = self.key(request.class, request.principal);
         // The upper half chooses the shard: the lower bits and the top seven choose the place.
         let number = usize::try_from(key.hash >> 32).unwrap_or_default();
         let mut shard = locked(self.shards.get(number & (self.shards.len() - 1))?);
-        let account = shard.account(key, now, self.shard_capacity)?;
-        let verdict = account.ledger.quota.admit(rules, now, cost);
-        account.idle_at = now.plus(verdict.idle_after());
-        Some(verdict)
+        if let Some(account) = shard.account(&key, now, self.shard_capacity) {
+            let (done, busy) = work(&mut account.ledger, rules);
+            account.idle_at = account.idle_at.max(now.plus(busy));
+            return Some((done, false));
+        }
+        drop(shard);
+        let mut ledger = locked(self.overflow.get(request.class)?);
+        let (done, _) = work(&mut ledger, rules.times(self.overflow_clients));
+        Some((done, true))
     }
 
-    fn admit_overflow(&self, class: Class, rules: Rules, cost: u32, now: Tick) -> Option<Verdict> {
-        let mut ledger = locked(self.overflow.get(class)?);
-        Some(ledger.quota.admit(rules.times(self.overflow_clients), now, cost))
+    /// The answer, and the count of it. A class without accounts has no limits.
+    fn told(&self, request: Admit, decided: Option<(Verdict, bool)>) -> Admission {
+        let class = request.class;
+        let Some((Verdict { decision, burst, minute }, shared)) = decided else {
+            return Admission::unlimited(class);
+        };
+        self.count(class, decision, shared);
+        Admission { class, decision, burst, minute, shared, alone: false }
+    }
+
+    fn key(&self, class: Class, principal: Principal) -> AccountKey {
+        let mut hasher = self.hasher.build_hasher();
+        class.hash(&mut hasher);
+        match principal {
+            Principal::Key(id) => {
+                hasher.write_u8(0);
+                id.hash(&mut hasher);
+            }
+            Principal::Network(Network::V4(address)) => {
+                hasher.write_u8(4);
+                hasher.write_u32(address.to_bits());
+            }
+            Principal::Network(Network::V6 { base, prefix }) => {
+                hasher.write_u8(6);
+                hasher.write_u8(prefix);
+                hasher.write_u128(base.to_bits());
+            }
+        }
+        AccountKey { hash: hasher.finish(), class, principal }
     }
 
     fn count(&self, class: Class, decision: Decision, shared: bool) {
@@ -199,6 +234,12 @@ impl Table {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A hash that takes a fraction of the standard one's time, under 64 bits from the system's randomness.
+fn keyed() -> SeedableRandomState {
+    let secret = RandomState::new().hash_one(0_u8);
+    SeedableRandomState::with_seed(secret, SharedSeed::global_random())
 }
 
 /// Takes a lock also after somebody panicked while holding it.

@@ -7,7 +7,7 @@
 use std::num::NonZeroU32;
 use std::time::Instant;
 
-use super::{Table, locked};
+use super::Table;
 use crate::limits::actor::Admit;
 use crate::limits::admission::Admission;
 use crate::limits::quota::{Rules, Verdict};
@@ -51,12 +51,13 @@ impl Table {
         let part = sharing.part(now);
         let consult = |ledger: &mut Ledger, rules: Rules| {
             let told = ledger.consult(part, rules, now, request.cost);
-            let verdict = told.as_ref().ok().copied();
-            ((told, rules), verdict)
+            // Until an answer is there the account must not go.
+            let busy = told.as_ref().map_or(window::LENGTH, Verdict::idle_after);
+            ((told, rules), busy)
         };
         match self.with_ledger(request, rules, now, consult) {
             Some(((Ok(verdict), _), overflow)) => {
-                Consultation::Decided(self.told(request, verdict, overflow))
+                Consultation::Decided(self.told(request, Some((verdict, overflow))))
             }
             Some(((Err(carried), rules), overflow)) => {
                 sharing.count_question();
@@ -89,13 +90,9 @@ impl Table {
                 Some(answer) => ledger.settle(part, asked, answer, now),
                 None => ledger.unanswered(part, asked, now),
             };
-            (verdict, Some(verdict))
+            (verdict, verdict.idle_after())
         };
-        let settled = self.with_ledger(request, rules, now, settle);
-        let Some((verdict, overflow)) = settled else {
-            return Admission::unlimited(request.class);
-        };
-        let admission = self.told(request, verdict, overflow);
+        let admission = self.told(request, self.with_ledger(request, rules, now, settle));
         if answer.is_some() {
             return admission;
         }
@@ -114,46 +111,10 @@ impl Table {
         let part: Part = sharing.part(now);
         let decide = |ledger: &mut Ledger, rules: Rules| {
             let verdict = ledger.alone(part, rules, now, request.cost);
-            (verdict, Some(verdict))
-        };
-        let Some((verdict, overflow)) = self.with_ledger(request, rules, now, decide) else {
-            return Admission::unlimited(request.class);
+            (verdict, verdict.idle_after())
         };
         sharing.count_alone();
-        Admission { alone: true, ..self.told(request, verdict, overflow) }
-    }
-
-    fn rules_of(&self, request: Admit) -> Rules {
-        self.policies.rules(request.class, &request.principal, request.own)
-    }
-
-    fn told(&self, request: Admit, verdict: Verdict, overflow: bool) -> Admission {
-        let Verdict { decision, burst, minute } = verdict;
-        self.count(request.class, decision, overflow);
-        Admission { class: request.class, decision, burst, minute, shared: overflow, alone: false }
-    }
-
-    /// Works on the client's account, or on the one that strangers share when there is no room.
-    fn with_ledger<T>(
-        &self,
-        request: Admit,
-        rules: Rules,
-        now: Tick,
-        work: impl FnOnce(&mut Ledger, Rules) -> (T, Option<Verdict>),
-    ) -> Option<(T, bool)> {
-        let key = self.key(request.class, request.principal);
-        let number = usize::try_from(key.hash >> 32).unwrap_or_default();
-        let mut shard = locked(self.shards.get(number & (self.shards.len() - 1))?);
-        if let Some(account) = shard.account(&key, now, self.shard_capacity) {
-            let (done, verdict) = work(&mut account.ledger, rules);
-            // Until an answer is there the account must not go.
-            let busy = verdict.map_or(window::LENGTH, |verdict| verdict.idle_after());
-            account.idle_at = account.idle_at.max(now.plus(busy));
-            return Some((done, false));
-        }
-        drop(shard);
-        let mut ledger = locked(self.overflow.get(request.class)?);
-        let (done, _) = work(&mut ledger, rules.times(self.overflow_clients));
-        Some((done, true))
+        let decided = self.with_ledger(request, rules, now, decide);
+        Admission { alone: true, ..self.told(request, decided) }
     }
 }

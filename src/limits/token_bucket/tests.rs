@@ -4,6 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 
+impl TokenBucket {
+    fn take(self, rule: BucketRule, now: Tick, cost: u32) -> Result<Self, Duration> {
+        self.level(&rule, now).take(&rule, cost).map(|level| level.bucket(now))
+    }
+
+    fn remaining(self, rule: BucketRule, now: Tick) -> u32 {
+        self.level(&rule, now).remaining(&rule)
+    }
+
+    fn full_after(self, rule: BucketRule, now: Tick) -> Duration {
+        self.level(&rule, now).full_after()
+    }
+}
+
 fn some(value: u32) -> NonZeroU32 {
     NonZeroU32::new(value).unwrap()
 }
@@ -76,12 +90,12 @@ fn shared_by_many_it_is_that_many_times_as_large() {
 
 /// The bucket as one would first think of it: a level that rises with time and falls with use, in
 /// shares of a token.
-struct Level {
+struct Model {
     level: u128,
     seen: u64,
 }
 
-impl Level {
+impl Model {
     fn take(&mut self, rule: BucketRule, now: u64, cost: u32) -> bool {
         let dripped = u128::from(now - self.seen) * u128::from(rule.tokens.get());
         self.level = (self.level + dripped).min(rule.capacity());
@@ -119,7 +133,7 @@ proptest! {
         steps in prop::collection::vec((0..3_000_000_000_u64, 0..20_u32), 1..80),
     ) {
         let mut bucket = TokenBucket::default();
-        let mut model = Level { level: rule.capacity(), seen: 0 };
+        let mut model = Model { level: rule.capacity(), seen: 0 };
         let mut now = 0;
         for (wait, cost) in steps {
             now += wait;

@@ -99,7 +99,10 @@ impl Window {
                 log.advance(now);
                 if rule.limit() > LARGEST_LOG {
                     let mut counts = SlotCounts::default();
-                    log.each(|at| counts.record(at, 1));
+                    log.each(|at| {
+                        counts.advance(at);
+                        counts.record(1);
+                    });
                     counts.advance(now);
                     self.events = Events::Counted(Box::new(counts));
                 }
@@ -130,16 +133,16 @@ impl Window {
         Err(free_at.since(now))
     }
 
-    /// Counts an admitted request.
+    /// Counts an admitted request. Only after [`Self::advance`] to the same time.
     pub fn record(&mut self, rule: WindowRule, now: Tick, cost: u32) {
         let cost = cost.min(rule.limit());
         match &mut self.events {
             Events::Logged(log) => log.record(now, cost),
-            Events::Counted(counts) => counts.record(now, cost),
+            Events::Counted(counts) => counts.record(cost),
         }
     }
 
-    /// Counts a request that was admitted elsewhere, fit it or not. Of a log only as many are kept
+    /// Counts a request that was admitted elsewhere, fit it or not. Only after [`Self::advance`]. Of a log only as many are kept
     /// as the rule allows, the newest: who has used more waits for the same instant.
     pub fn note(&mut self, rule: WindowRule, now: Tick, cost: u32) {
         self.record(rule, now, cost);

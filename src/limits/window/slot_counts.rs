@@ -44,9 +44,9 @@ impl SlotCounts {
         self.newest = current;
     }
 
-    /// Adds `count` requests to the second of `now`, or to the newest if that is later.
-    pub(super) fn record(&mut self, now: Tick, count: u32) {
-        self.advance(now);
+    /// Adds `count` requests to the newest second. Only after [`Self::advance`], which makes it that
+    /// of now.
+    pub(super) fn record(&mut self, count: u32) {
         let newest = self.newest;
         if let Some(place) = self.place(newest) {
             let before = *place;
@@ -109,10 +109,15 @@ mod tests {
         Tick::from_nanos(millis * 1_000_000)
     }
 
+    fn record(counts: &mut SlotCounts, now: Tick, count: u32) {
+        counts.advance(now);
+        counts.record(count);
+    }
+
     #[test]
     fn a_second_stays_until_its_last_instant_may_have_left() {
         let mut counts = SlotCounts::default();
-        counts.record(at_millis(5_500), 7);
+        record(&mut counts, at_millis(5_500), 7);
         counts.advance(at_millis(65_999));
         assert_eq!(counts.total(), 7, "the second 5 ends at 6,000");
         assert_eq!(counts.free_at(1), at_millis(66_000));
@@ -125,7 +130,7 @@ mod tests {
     fn the_ring_forgets_all_after_a_long_sleep() {
         let mut counts = SlotCounts::default();
         for second in 0..200 {
-            counts.record(at_millis(second * 1_000), 1);
+            record(&mut counts, at_millis(second * 1_000), 1);
         }
         assert_eq!(counts.total(), 61, "sixty seconds and the one that runs");
         counts.advance(at_millis(1_000_000_000));
@@ -136,8 +141,8 @@ mod tests {
     #[test]
     fn counters_saturate_with_the_total() {
         let mut counts = SlotCounts::default();
-        counts.record(at_millis(0), u32::MAX);
-        counts.record(at_millis(0), 5);
+        record(&mut counts, at_millis(0), u32::MAX);
+        record(&mut counts, at_millis(0), 5);
         assert_eq!(counts.total(), u64::from(u32::MAX));
         counts.advance(at_millis(120_000));
         assert_eq!(counts.total(), 0);
