@@ -2,7 +2,8 @@
 //!
 //! Owns: how many are wanted, how they are used up, and what is left of them. Refuses: to be used
 //! after a second, and where so many requests may come that a question for each costs too little to
-//! save. Knows no clock.
+//! save, or where a bucket limits as well: it would have to be charged as of the end, with a second's
+//! worth of tokens for a single permit. Knows no clock.
 //!
 //! # Why no minute ever holds more than the limit
 //!
@@ -11,13 +12,12 @@
 //! server's time too it uses a permit between grant and stamp, whatever its own clock shows. Such an
 //! admission is in Redis' count from before it happens until a minute after its stamp, hence for all
 //! of the minute after it happened. So at any time the count covers every admission of the last
-//! minute, and it is never above the limit. The bucket is charged as if at the end, too: a bucket
-//! that is charged late for what was used early only holds less. Permits that ended unused are given
-//! back, from the very stamp they were counted under.
+//! minute, and it is never above the limit. Permits that ended unused are given back, from the very
+//! stamp they were counted under. What is told to be left is what Redis had left, without the permits:
+//! so much may come at any instance, unless it was used at another within the second.
 
 use super::ledger::aged;
 use super::question::{Answer, VALID};
-use crate::limits::admission::Standing;
 use crate::limits::quota::{Rules, Verdict};
 use crate::limits::tick::Tick;
 
@@ -57,12 +57,7 @@ impl Lease {
             return None;
         }
         self.left = self.left.checked_sub(cost)?;
-        let more = |standing: Standing| Standing {
-            remaining: standing.remaining.saturating_add(self.left),
-            ..standing
-        };
-        let told = aged(self.told, now.since(self.at));
-        Some(Verdict { burst: told.burst.map(more), minute: told.minute.map(more), ..told })
+        Some(aged(self.told, now.since(self.at)))
     }
 
     pub(super) fn is_live(&self, now: Tick) -> bool {
@@ -86,7 +81,8 @@ pub(super) struct Wants {
 impl Wants {
     /// What to want in a question that is sent now. One question at a time wants any.
     pub(super) fn next(&mut self, rules: Rules, ended: Option<&Lease>, now: Tick) -> u32 {
-        if rules.window.is_none_or(|rule| rule.limit() < PLENTY) {
+        let plenty = rules.window.is_some_and(|rule| rule.limit() >= PLENTY);
+        if !plenty || rules.bucket.is_some() {
             return 0;
         }
         let since = self.last.map(|last| now.since(last));

@@ -23,25 +23,25 @@ use std::time::Duration;
 
 use super::lease::{Lease, Wants};
 use super::question::Answer;
+use super::untold::Untold;
 use crate::limits::admission::{Decision, Standing};
 use crate::limits::quota::{Quota, Rules, Verdict};
 use crate::limits::tick::Tick;
-use crate::limits::window;
 
-/// Moments kept of admissions that are still to be told; more are taken together, as of the latest.
-const MOMENTS: usize = 256;
+/// Charges kept that are to be given back; what is more stays charged until it is a minute old.
+const CHARGES: usize = 128;
 
 /// What a question takes along from the ledger.
 #[derive(Debug, Default)]
 pub(in crate::limits) struct Carried {
     /// Permits wanted on top.
     pub(super) wanted: u32,
-    /// Permits not used: the stamp they were counted under, and how many.
+    /// What was charged and not used: the stamp it was counted under, and how many.
     pub(super) returned: Vec<(u64, u32)>,
     /// What was admitted without asking.
     pub(super) told: Vec<(Tick, u32)>,
-    /// What the instance's share said, where both have to agree.
-    own: Option<Verdict>,
+    /// Asked in doubt: whatever Redis says, the share has to agree.
+    doubt: bool,
 }
 
 /// A question as the account that asked it knows it.
@@ -59,7 +59,9 @@ struct Note {
     refusal: Option<Refusal>,
     lease: Option<Lease>,
     wants: Wants,
-    untold: Vec<(Tick, u32)>,
+    untold: Untold,
+    /// Charged by Redis and refused here: the stamp, and how many.
+    charged: Vec<(u64, u32)>,
 }
 
 /// A refusal that holds for whatever weighs as much.
@@ -103,18 +105,17 @@ impl Ledger {
             return Ok(refused);
         }
         if part.doubt {
-            let own = self.quota.admit(share, now, cost);
-            if own.decision != Decision::Admitted {
-                return Ok(own);
+            // Charged when Redis agrees, too.
+            if let Some(refused) = self.quota.refusal(share, now, cost) {
+                return Ok(refused);
             }
-            let carried = note.carry(rules, now, false);
-            return Err(Box::new(Carried { own: Some(own), ..carried }));
-        }
-        if let Some(verdict) = note.lease.as_mut().and_then(|lease| lease.take(rules, now, cost)) {
+        } else if let Some(lease) = &mut note.lease
+            && let Some(verdict) = lease.take(rules, now, cost)
+        {
             self.quota.note(share, now, cost);
             return Ok(verdict);
         }
-        Err(Box::new(note.carry(rules, now, true)))
+        Err(Box::new(note.carry(rules, now, part.doubt)))
     }
 
     /// Takes in what Redis answered to a question sent at `sent`.
@@ -138,18 +139,16 @@ impl Ledger {
             note.refusal = Some(Refusal { rules, cost, told, at: now, until });
             return told;
         }
-        let own = match carried.own {
-            // Redis was found to have forgotten while it was asked.
-            None if part.doubt => Some(self.quota.admit(share, now, cost)),
-            own => own,
-        };
-        match own {
-            Some(own) => tighter(own, told),
-            None => {
-                self.quota.note(share, now, cost);
-                told
-            }
+        // Redis may also have been found to have forgotten while it was asked.
+        if !(carried.doubt || part.doubt) {
+            self.quota.note(share, now, cost);
+            return told;
         }
+        let own = self.quota.admit(share, now, cost);
+        if own.decision != Decision::Admitted {
+            note.give_back(rules, answer, cost);
+        }
+        tighter(own, told)
     }
 
     /// Decides by this instance's share, after the question remained without an answer.
@@ -157,15 +156,10 @@ impl Ledger {
         let Asked { rules, cost, carried, .. } = asked;
         let note = self.note.get_or_insert_default();
         note.wants.answered(carried.wanted);
-        // Redis may have heard of it all the same; it then hears twice, which admits less.
-        note.untold.splice(..0, carried.told);
-        match carried.own {
-            Some(own) => {
-                note.owe(now, cost);
-                own
-            }
-            None => self.alone(part, rules, now, cost),
-        }
+        // Redis may have heard of it all the same; it then hears twice, which admits less. What was
+        // given back is not given twice, which would admit more.
+        note.untold.put_back(carried.told, now, rules.memory());
+        self.alone(part, rules, now, cost)
     }
 
     /// Decides by this instance's share.
@@ -178,7 +172,8 @@ impl Ledger {
     ) -> Verdict {
         let verdict = self.quota.admit(rules.share(part.instances), now, cost);
         if verdict.decision == Decision::Admitted {
-            self.note.get_or_insert_default().owe(now, cost);
+            let note = self.note.get_or_insert_default();
+            note.untold.add(now, cost, rules.memory());
         }
         verdict
     }
@@ -195,30 +190,24 @@ impl Note {
         covers.then(|| aged(refusal.told, now.since(refusal.at)))
     }
 
-    fn carry(&mut self, rules: Rules, now: Tick, may_want: bool) -> Carried {
-        let window = window::LENGTH;
-        let told = std::mem::take(&mut self.untold);
+    fn carry(&mut self, rules: Rules, now: Tick, doubt: bool) -> Carried {
         let ended = self.lease.take_if(|lease| !lease.is_live(now));
         let wanted = match &self.lease {
-            None if may_want => self.wants.next(rules, ended.as_ref(), now),
+            None if !doubt => self.wants.next(rules, ended.as_ref(), now),
             None | Some(_) => 0,
         };
-        Carried {
-            wanted,
-            returned: ended.iter().filter_map(Lease::unused).collect(),
-            told: told.into_iter().filter(|(at, _)| now.since(*at) < window).collect(),
-            own: None,
-        }
+        let mut returned = std::mem::take(&mut self.charged);
+        returned.extend(ended.iter().filter_map(Lease::unused));
+        Carried { wanted, returned, told: self.untold.take(now, rules.memory()), doubt }
     }
 
-    fn owe(&mut self, now: Tick, cost: u32) {
-        let full = self.untold.len() >= MOMENTS;
-        match self.untold.last_mut() {
-            Some((at, count)) if full || *at == now => {
-                *at = now.max(*at);
-                *count = count.saturating_add(cost);
-            }
-            Some(_) | None => self.untold.push((now, cost)),
+    /// Takes note of what Redis has charged for a request that was refused all the same. The bucket
+    /// is not given back: by then others may have used what dripped in.
+    fn give_back(&mut self, rules: Rules, answer: &Answer, cost: u32) {
+        if let Some(window) = rules.window
+            && self.charged.len() < CHARGES
+        {
+            self.charged.push((answer.stamp, cost.min(window.limit())));
         }
     }
 }
@@ -255,6 +244,7 @@ fn tighter(own: Verdict, told: Verdict) -> Verdict {
 mod tests {
     use super::*;
     use crate::limits::admission::RuleKind;
+    use crate::limits::token_bucket::BucketRule;
     use crate::limits::window::WindowRule;
 
     const PART: Part = Part { instances: NonZeroU32::new(2).unwrap(), doubt: false };
@@ -307,9 +297,9 @@ mod tests {
         assert_eq!(other.wanted, 0, "one question at a time wants any");
         let asked = Asked { rules, sent: at(100), cost: 1, carried: wanted };
         ledger.settle(PART, asked, &answer(0, 4), at(101));
-        for left in [903, 902, 901] {
+        for _ in 0..3 {
             let verdict = ledger.consult(PART, rules, at(200), 1).unwrap();
-            assert_eq!(verdict.minute.unwrap().remaining, left);
+            assert_eq!(verdict.minute.unwrap().remaining, 900, "what may be used anywhere");
         }
         let ended = ledger.consult(PART, rules, at(1_100), 1).unwrap_err();
         assert_eq!((ended.returned, ended.wanted), (vec![(77, 1)], 3), "as many as were used");
@@ -333,15 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn many_moments_are_taken_together_as_of_the_latest() {
-        let mut note = Note::default();
-        (0..1_000).for_each(|millis| note.owe(at(millis), 1));
-        assert_eq!(note.untold.len(), MOMENTS);
-        assert_eq!(note.untold.iter().map(|(_, count)| count).sum::<u32>(), 1_000);
-        assert_eq!(note.untold.last().map(|(at, _)| *at), Some(at(999)));
-    }
-
-    #[test]
     fn in_doubt_both_have_to_agree() {
         let part = Part { doubt: true, ..PART };
         let (mut ledger, rules) = (Ledger::default(), rules(4));
@@ -355,5 +336,53 @@ mod tests {
         let refused = ledger.consult(part, rules, at(0), 1).unwrap();
         assert!(matches!(refused.decision, Decision::Refused { .. }), "its share is used up");
         assert!(ledger.consult(PART, rules, at(0), 1).is_err(), "without doubt Redis decides");
+    }
+
+    #[test]
+    fn what_redis_refuses_in_doubt_costs_nothing_here() {
+        let part = Part { doubt: true, ..PART };
+        let (mut ledger, rules) = (Ledger::default(), rules(4));
+        for second in 0..10 {
+            let now = at(second * 1_000);
+            let carried = ledger.consult(part, rules, now, 1).expect_err("the share is untouched");
+            let asked = Asked { rules, sent: now, cost: 1, carried };
+            let refused = ledger.settle(part, asked, &answer(1_000, 0), now);
+            assert!(matches!(refused.decision, Decision::Refused { .. }));
+        }
+        for _ in 0..2 {
+            let own = ledger.alone(PART, rules, at(10_000), 1);
+            assert_eq!(own.decision, Decision::Admitted, "two of its own");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_here_after_redis_charged_it_is_given_back() {
+        let part = Part { doubt: true, ..PART };
+        let (mut ledger, rules) = (Ledger::default(), rules(4));
+        let asked: Vec<_> = (0..3)
+            .map(|_| ledger.consult(PART, rules, at(0), 1).unwrap_err())
+            .map(|carried| Asked { rules, sent: at(0), cost: 1, carried })
+            .collect();
+        let settle = |asked| ledger.settle(part, asked, &answer(0, 0), at(1)).decision;
+        let decisions: Vec<_> = asked.into_iter().map(settle).collect();
+        assert_eq!(decisions[..2], [Decision::Admitted; 2]);
+        assert!(matches!(decisions[2], Decision::Refused { .. }), "it forgot while it was asked");
+        let carried = ledger.consult(PART, rules, at(2), 1).unwrap_err();
+        assert_eq!(carried.returned, [(77, 1)]);
+        assert!(ledger.consult(PART, rules, at(3), 1).unwrap_err().returned.is_empty());
+    }
+
+    #[test]
+    fn a_bucket_that_fills_slowly_is_told_for_as_long() {
+        let rate = NonZeroU32::new(100).zip(NonZeroU32::new(150));
+        let bucket = rate.map(|(rate, burst)| BucketRule::per_minute(rate, burst));
+        let rules = Rules { bucket, ..rules(1_000) };
+        let mut ledger = Ledger::default();
+        for seconds in [0, 20, 100] {
+            ledger.alone(PART, rules, at(seconds * 1_000), 1);
+        }
+        let carried = ledger.consult(PART, rules, at(100_000), 1).unwrap_err();
+        assert_eq!(carried.told, [(at(20_000), 1), (at(100_000), 1)], "it fills in ninety seconds");
+        assert_eq!(carried.wanted, 0);
     }
 }

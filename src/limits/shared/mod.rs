@@ -9,6 +9,7 @@
 //! |---|---|
 //! | what is asked and answered | [`question`], `script.lua` |
 //! | what an instance knows, and the bound without Redis | `ledger` |
+//! | what was admitted without Redis, until it is told | `untold` |
 //! | permits in advance, where there is plenty | `lease` |
 //!
 //! How a lost memory is noticed: Redis keeps scripts as long as it runs. Each process sends one of
@@ -17,6 +18,7 @@
 mod lease;
 pub(in crate::limits) mod ledger;
 pub mod question;
+mod untold;
 
 use std::fmt;
 use std::future::Future;
@@ -53,9 +55,11 @@ pub struct SharingStatus {
     /// Instances that share each limit; without Redis each admits so many parts of it.
     #[schema(minimum = 1, value_type = u32)]
     pub instances: NonZeroU32,
-    /// Most requests in the minute in which Redis is lost or comes back, as a multiple of the limit;
-    /// in any other minute it is 1.
+    /// Most requests in the minute in which Redis is lost or comes back, as a multiple of the limit,
+    /// but for `worst_rounding`; in any other minute it is 1.
     pub worst_minute: f64,
+    /// As many requests may come on top of `worst_minute`, because shares are rounded up.
+    pub worst_rounding: u32,
     /// Redis may have forgotten what was used: for a minute the instance's share has to agree, too.
     pub in_doubt: bool,
     /// Questions to Redis since the start.
@@ -117,10 +121,35 @@ impl Sharing {
         SharingStatus {
             instances: self.instances,
             worst_minute: 2.0 - 1.0 / f64::from(self.instances.get()),
+            worst_rounding: self.instances.get() - 1,
             in_doubt: self.is_in_doubt(now),
             asked: self.asked.load(Ordering::Relaxed),
             decided_alone: self.alone.load(Ordering::Relaxed),
             losses: self.losses.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::window::WindowRule;
+
+    #[test]
+    fn what_is_published_bounds_the_worst_minute() {
+        for count in 1..=20 {
+            let instances = NonZeroU32::new(count).unwrap();
+            let status = Sharing::among(instances).status(Tick::ORIGIN);
+            for limit in 1..=500 {
+                let share = WindowRule::per_minute(NonZeroU32::new(limit).unwrap())
+                    .share(instances)
+                    .limit();
+                let worst = f64::from(limit + (count - 1) * share);
+                let told = status.worst_minute * f64::from(limit);
+                let most = told + f64::from(status.worst_rounding);
+                assert!(worst <= most + 1e-9, "{worst} of {most} with {count} at {limit}");
+                assert!(worst >= told - 1e-9, "and no more than rounding lies between");
+            }
         }
     }
 }
