@@ -167,8 +167,8 @@ mod tests {
                 (Field::Limit, "100"),
                 (Field::Remaining, "99"),
                 (Field::Reset, "60"),
-                (Field::RateLimit, "\"search-burst\";r=149;t=1, \"search-minute\";r=99;t=60"),
-                (Field::Policy, "\"search-burst\";q=150;w=90, \"search-minute\";q=100;w=60"),
+                (Field::RateLimit, "\"search-minute\";r=99;t=60"),
+                (Field::Policy, "\"search-minute\";q=100;w=60"),
             ])
         );
     }

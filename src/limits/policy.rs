@@ -14,6 +14,10 @@
 //! the same number, in a window of its own, so that a key is never worth less than an address; if
 //! general routes have no minute limit at all, a key has none there either. Keys have no bucket:
 //! whoever holds one may spend the minute at once.
+//!
+//! A bucket that can never refuse, because it holds and gets at least what the window admits, is
+//! neither kept nor told: with the defaults that is the one of searches, 100 a minute and 150 at once
+//! beside 100 in any minute. It is back when the burst is set below the minute's limit.
 
 use std::num::NonZeroU32;
 
@@ -133,12 +137,15 @@ impl Policies {
     /// a key was given for itself (`own`), tightened as far as the pressure says.
     #[must_use]
     pub fn rules(&self, class: Class, principal: &Principal, own: Option<NonZeroU32>) -> Rules {
-        let both = self.rules.get(class).copied().unwrap_or_default();
+        let Some(both) = self.rules.get(class) else { return Rules::default() };
         let set = match principal {
             Principal::Key(_) => both.key,
             Principal::Network(_) => both.address,
         };
-        let rules = set.with_own(own);
+        let rules = if own.is_some() { set.with_own(own) } else { set };
+        if self.dial.is_normal() {
+            return rules;
+        }
         match self.dial.halvings(principal.is_key()) {
             0 => rules,
             times => rules.halved(times),
@@ -155,7 +162,7 @@ fn general(limits: &Limits) -> ClassRules {
         .zip(NonZeroU32::new(limits.search_per_key_per_minute))
         .map(|(address, key)| address.max(key));
     ClassRules {
-        address: Rules { bucket, window: per_address.map(WindowRule::per_minute) },
+        address: Rules { bucket, window: per_address.map(WindowRule::per_minute) }.that_bind(),
         key: Rules { bucket: None, window: per_key.map(WindowRule::per_minute) },
     }
 }
@@ -167,7 +174,7 @@ fn search(limits: &Limits) -> ClassRules {
         .map(|(rate, burst)| BucketRule::per_minute(rate, burst));
     let per_key = NonZeroU32::new(limits.search_per_key_per_minute);
     ClassRules {
-        address: Rules { bucket, window: per_address.map(WindowRule::per_minute) },
+        address: Rules { bucket, window: per_address.map(WindowRule::per_minute) }.that_bind(),
         key: Rules { bucket: None, window: per_key.map(WindowRule::per_minute) },
     }
 }
@@ -212,12 +219,24 @@ pub(super) mod tests {
     fn the_defaults_are_those_of_the_contract() {
         let limits = default_limits();
         assert_eq!(numbers(&limits, Class::General, address()), (Some(10), Some(60)));
-        assert_eq!(numbers(&limits, Class::Search, address()), (Some(150), Some(100)));
-        assert_eq!(numbers(&limits, Class::Recommendations, address()), (Some(150), Some(100)));
+        assert_eq!(numbers(&limits, Class::Search, address()), (None, Some(100)), "150 never bind");
+        assert_eq!(numbers(&limits, Class::Recommendations, address()), (None, Some(100)));
         assert_eq!(numbers(&limits, Class::General, KEY), (None, Some(1_000)));
         assert_eq!(numbers(&limits, Class::Search, KEY), (None, Some(1_000)));
         assert_eq!(numbers(&limits, Class::Exempt, address()), (None, None));
         assert_eq!(numbers(&limits, Class::Exempt, KEY), (None, None));
+    }
+
+    #[test]
+    fn a_bucket_that_can_refuse_is_kept() {
+        let smaller = Limits { search_burst: 99, ..default_limits() };
+        assert_eq!(numbers(&smaller, Class::Search, address()), (Some(99), Some(100)));
+        let as_large = Limits { search_burst: 100, ..default_limits() };
+        assert_eq!(numbers(&as_large, Class::Search, address()), (None, Some(100)));
+        let slow = Limits { per_second: 1, burst: 61, per_minute: 61, ..default_limits() };
+        assert_eq!(numbers(&slow, Class::General, address()), (Some(61), Some(61)));
+        let quick = Limits { per_second: 1, burst: 61, ..default_limits() };
+        assert_eq!(numbers(&quick, Class::General, address()), (None, Some(60)));
     }
 
     #[test]
@@ -261,7 +280,7 @@ pub(super) mod tests {
             assert_eq!(own.window.map(WindowRule::limit), Some(2 * key));
             assert_eq!(numbers(Class::Exempt, address()), (None, None));
         }
-        let least = Limits { per_second: 1, burst: 1, per_minute: 1, ..default_limits() };
+        let least = Limits { per_second: 1, burst: 1, per_minute: 2, ..default_limits() };
         let policies = Policies::new(&least).under(dial);
         let rules = policies.rules(Class::General, &address(), None);
         assert_eq!(rules.bucket.map(BucketRule::burst), Some(1));

@@ -2,9 +2,11 @@
 //!
 //! Owns: the judgement ([`Judge`]) from readings of memory, queues and latency, and the [`Dial`]
 //! that limits are read through. Pure but for the dial, which is one atomic: whoever is limited reads
-//! it, once a request. Refuses: to react to an upstream that is slow. All readings are of this
-//! process: memory against its bound, how late its loops are, how full its queues are, and how long
-//! it takes to answer from memory. Without readings nothing is tightened.
+//! it, once a request. Refuses: to judge the upstream. All readings are of this process: memory
+//! against its bound, how late its loops are, how full its queues are, and how long it takes to answer
+//! from memory. An upstream that is slow is none of them, but what waits for it waits here: when more
+//! than half of the places are taken, of requests being served or of calls that wait, that is a strain,
+//! whoever caused it. Without readings nothing is tightened.
 //!
 //! Each reading is a strain between 0, all is well, and 1, at the bound; the worst counts. It is
 //! smoothed, and a level is left only when the strain was clearly below it for some time, one level
@@ -102,6 +104,12 @@ impl Dial {
     pub fn level(&self) -> Level {
         let at = usize::from(self.0.load(Ordering::Relaxed));
         Level::ALL.get(at).copied().unwrap_or_default()
+    }
+
+    /// Whether limits are what is set.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
     }
 
     /// How often limits are halved now; those of keys once less.
