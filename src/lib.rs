@@ -50,7 +50,7 @@
 //! | [`telemetry`] | the log | — |
 //! | [`config`] | the environment and the file | the upstream's lists of words |
 //!
-//! Everyone may import [`clock`] (the one file that reads it), [`failure`] and plain data of
+//! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`] and plain data of
 //! [`config`]. `tests/architecture.rs` keeps this table true.
 //!
 //! # Words
@@ -72,6 +72,7 @@ pub mod config;
 pub mod console;
 pub mod database;
 pub mod failure;
+pub mod gzip;
 pub mod http;
 pub mod limits;
 pub mod metrics;

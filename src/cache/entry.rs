@@ -11,6 +11,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,17 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::key::CacheKey;
 use super::tag::{self, Tag};
 use crate::clock::{self, Timestamp};
+use crate::gzip::Packed;
 
 const MAGIC: &[u8; 4] = b"BWE\x02";
 const NEGATIVE: u8 = 1;
 const CHECKED_FROM: usize = 8;
 /// Everything but tags, key and body.
 const FIXED: usize = 8 + 4 * 8 + 1 + 2 + 2;
+/// Bodies shorter than this are not worth packing.
+const PACKED_FROM: usize = 1_024;
+/// One of so many parts of a body is set aside for the packed one.
+const PACKED_SHARE: usize = 3;
 
 /// The times of an entry, which its stores only carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +80,8 @@ struct Known {
     begun_until: AtomicI64,
     /// Answers given with it and not yet counted elsewhere.
     uses: AtomicU32,
+    /// The body behind the beginning that all answers have, packed when that was first asked for.
+    packed: OnceLock<Option<Packed>>,
     /// The version of the invalidations it was last held against, and the verdict: `version << 2 | verdict`.
     checked: AtomicU64,
 }
@@ -84,6 +92,7 @@ impl Default for Known {
             refresh_from: AtomicI64::new(i64::MIN),
             begun_until: AtomicI64::new(i64::MIN),
             uses: AtomicU32::new(0),
+            packed: OnceLock::new(),
             checked: AtomicU64::new(0),
         }
     }
@@ -142,6 +151,21 @@ impl Entry {
                 .begun_until
                 .compare_exchange(begun, until, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
+    }
+
+    /// Its body behind `before`, packed, which is done once. `None` when that fails, or takes more
+    /// memory than is set aside for it. All callers have to mean the same `before`.
+    #[must_use]
+    pub fn packed(&self, before: &[u8]) -> Option<&Packed> {
+        let pack = || Packed::new([before, &self.body]);
+        let fits = |packed: &Packed| packed.size() <= self.room_for_packed();
+        self.known.packed.get_or_init(|| pack().filter(fits)).as_ref()
+    }
+
+    /// Bytes that its packed body may take. JSON packs to a quarter or less.
+    #[must_use]
+    pub fn room_for_packed(&self) -> usize {
+        if self.body.len() < PACKED_FROM { 0 } else { self.body.len() / PACKED_SHARE }
     }
 
     /// Counts an answer given with it.

@@ -41,6 +41,8 @@ pub struct RequestContext {
     pub unlimited: Cell<bool>,
     /// Its client, where he is watched for abuse; set by the limiter.
     pub watched: Cell<Option<Watched>>,
+    /// Whether its client takes gzip; set by the layer that packs.
+    pub gzip: Cell<bool>,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
 }
@@ -63,6 +65,7 @@ impl RequestContext {
             keyed: Cell::new(false),
             unlimited: Cell::new(false),
             watched: Cell::new(None),
+            gzip: Cell::new(false),
             tier: Cell::new(None),
         })
     }

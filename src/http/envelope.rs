@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, ContentEncoding, HeaderName, HeaderValue};
 use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -23,7 +23,7 @@ use super::parts::Parts;
 use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
 use crate::limits::headers::retry_after_seconds;
-use crate::products::service::{Origin, Served};
+use crate::products::service::{Body, Origin, Served};
 
 /// Version of the envelope and of everything in it.
 pub const API_VERSION: &str = "1";
@@ -60,9 +60,18 @@ pub fn answer(
     cache_facts(&mut after, &served, integration);
     list(&mut after, served.degraded.iter().chain(tiers_down));
     after.push_str("}}");
-    let body = Parts::new(Bytes::from_static(BEFORE.as_bytes()), served.body, after.into());
+    let packed = if context.gzip.get() { packed(&served.body, after.as_bytes()) } else { None };
+    let is_packed = packed.is_some();
+    let body = packed.unwrap_or_else(|| {
+        let before = Bytes::from_static(BEFORE.as_bytes());
+        Parts::new(before, served.body.bytes().clone(), after.into())
+    });
     let mut response = json(StatusCode::OK, body);
     let headers = response.headers_mut();
+    if is_packed {
+        let gzip = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
+        headers.insert(header::CONTENT_ENCODING, gzip);
+    }
     if let Some(origin) = served.origin {
         context.tier.set(Some(origin.tier));
         if let Ok(value) = HeaderValue::try_from(cache_status(&origin, last_resort)) {
@@ -76,6 +85,14 @@ pub fn answer(
         headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
     }
     response
+}
+
+/// The answer packed, if its data is that of an entry: the entry keeps it packed, only the end is
+/// this answer's own.
+fn packed(body: &Body, after: &[u8]) -> Option<Parts> {
+    let Body::Kept(entry) = body else { return None };
+    let (beginning, end) = entry.packed(BEFORE.as_bytes())?.ended(after)?;
+    Some(Parts::new(beginning, end, Bytes::new()))
 }
 
 /// An answer with data of this process itself.

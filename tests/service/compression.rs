@@ -1,5 +1,6 @@
 //! Compression: above a kilobyte, only for those who ask, the same body after decoding, counted.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
@@ -20,7 +21,7 @@ fn who_asks_gets_gzip_and_the_same_body() {
     let plain = stand.get(LARGE);
     assert_eq!(plain.header("content-encoding"), None);
     assert_eq!(stand.metric("response_compressed_bytes_total"), 0.0);
-    let mut packed_bytes = 0;
+    let (mut packed_bytes, mut ids) = (0, BTreeSet::new());
     for accept in ["gzip", "gzip, deflate, br", "br;q=0.5, gzip;q=0.9"] {
         let packed = asking(&stand, accept, LARGE);
         assert_eq!(packed.header("content-encoding"), Some("gzip"), "{accept}");
@@ -32,7 +33,12 @@ fn who_asks_gets_gzip_and_the_same_body() {
         GzDecoder::new(&packed.body[..]).read_to_end(&mut body).unwrap();
         let unpacked = Answer { body, ..packed };
         assert_eq!(data(&unpacked), data(&plain));
+        // What is packed once is the data; each answer ends in its own way.
+        let id = unpacked.json()["metadata"]["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(unpacked.header("x-request-id"), Some(&*id));
+        ids.insert(id);
     }
+    assert_eq!(ids.len(), 3);
     let counted = stand.metric("response_compressed_bytes_total");
     assert_eq!(counted.to_string(), packed_bytes.to_string());
 }

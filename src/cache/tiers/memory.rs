@@ -44,7 +44,9 @@ struct Weigh {
 
 impl Weighter<CacheKey, Arc<Entry>> for Weigh {
     fn weight(&self, key: &CacheKey, entry: &Arc<Entry>) -> u64 {
-        let bytes = entry.body.len().saturating_add(key.as_str().len());
+        // Room for the packed body is set aside: it comes later, and is not weighed then.
+        let body = entry.body.len().saturating_add(entry.room_for_packed());
+        let bytes = body.saturating_add(key.as_str().len());
         u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(OVERHEAD).max(self.at_least)
     }
 }
@@ -146,7 +148,8 @@ impl MemoryTier {
     /// Bytes charged for them (each at least its share of the bound).
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.entries.iter().map(|(_, e)| u64::try_from(e.body.len()).unwrap_or(0)).sum()
+        let bytes = |entry: &Entry| entry.body.len().saturating_add(entry.room_for_packed());
+        self.entries.iter().map(|(_, e)| u64::try_from(bytes(&e)).unwrap_or(0)).sum()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Compresses answers of more than a kilobyte for clients that take gzip.
 //!
 //! Owns: the choice (after RFC 9110 section 12.5.3) and the count of bytes. Refuses: bodies that are
-//! small, streamed, or encoded already. Whole bodies only, so the length is always told.
+//! small. Answers with the data of a cache entry come packed already, because the entry keeps it
+//! ([`crate::gzip`]); the rest is packed here, whole, so the length is always told.
 
 use std::io::Write as _;
 
@@ -16,26 +17,41 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::http::context::RequestContext;
 use crate::http::state::Worker;
 
 /// Bodies shorter than this are sent as they are.
 const FROM_BYTES: u64 = 1_024;
 
-/// Compresses on the way out.
+/// Compresses on the way out what is not packed already.
 pub(in crate::http) async fn compress(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let wanted = takes_gzip(&request);
-    let response = next.call(request).await?.map_into_boxed_body();
+    if wanted && let Some(context) = RequestContext::of(&request) {
+        context.gzip.set(true);
+    }
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    let is_packed = response.headers().contains_key(header::CONTENT_ENCODING);
     let large = matches!(response.response().body().size(), BodySize::Sized(n) if n >= FROM_BYTES);
-    if !large || response.headers().contains_key(header::CONTENT_ENCODING) {
+    if !is_packed && !large {
         return Ok(response);
     }
-    let mut response = response;
     let vary = HeaderValue::from_static("accept-encoding");
     response.headers_mut().append(header::VARY, vary);
+    if is_packed {
+        count(&response);
+        return Ok(response);
+    }
     if wanted { encode(response).await } else { Ok(response) }
+}
+
+fn count(response: &ServiceResponse<BoxBody>) {
+    let worker = response.request().app_data::<web::Data<Worker>>();
+    if let (Some(worker), BodySize::Sized(bytes)) = (worker, response.response().body().size()) {
+        worker.shared.metrics.response_compressed(bytes);
+    }
 }
 
 fn takes_gzip(request: &ServiceRequest) -> bool {
@@ -50,19 +66,14 @@ async fn encode(response: ServiceResponse<BoxBody>) -> Result<ServiceResponse<Bo
     let (request, response) = response.into_parts();
     let (mut head, body) = response.into_parts();
     let plain = to_bytes(body).await?;
-    let body = match gzip(&plain) {
-        Some(packed) => {
-            if let Some(worker) = request.app_data::<web::Data<Worker>>() {
-                let bytes = u64::try_from(packed.len()).unwrap_or(u64::MAX);
-                worker.shared.metrics.response_compressed(bytes);
-            }
-            let encoding = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
-            head.headers_mut().insert(header::CONTENT_ENCODING, encoding);
-            packed
-        }
-        None => plain,
+    let Some(packed) = gzip(&plain) else {
+        return Ok(ServiceResponse::new(request, head.set_body(BoxBody::new(plain))));
     };
-    Ok(ServiceResponse::new(request, head.set_body(BoxBody::new(body))))
+    let encoding = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
+    head.headers_mut().insert(header::CONTENT_ENCODING, encoding);
+    let response = ServiceResponse::new(request, head.set_body(BoxBody::new(packed)));
+    count(&response);
+    Ok(response)
 }
 
 fn gzip(plain: &[u8]) -> Option<Bytes> {

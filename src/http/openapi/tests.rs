@@ -20,7 +20,7 @@ use crate::http::routes;
 use crate::http::tag::Gate;
 use crate::http::ways::is_always_open;
 use crate::limits::Class;
-use crate::products::service::Served;
+use crate::products::service::{Body, Served};
 
 fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -194,7 +194,7 @@ fn envelopes_are_described_as_they_are_written() {
     let own = envelope::own(&context, &serde_json::json!({})).unwrap();
     has_the_fields_of(own, "Reported_Status", &[]);
     let served = Served {
-        body: Bytes::from_static(b"{}"),
+        body: Body::Own(Bytes::from_static(b"{}")),
         origin: None,
         degraded: Vec::new(),
         empty: false,

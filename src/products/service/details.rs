@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::load::{kept_product, no_question, priority};
 use super::{
-    DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed, serialised,
-    served, served_live,
+    Body, DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed,
+    serialised, served, served_live,
 };
 use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion};
 use crate::failure::Failure;
@@ -54,7 +54,7 @@ impl ProductService {
             match answer {
                 Ok(found) => {
                     if !found.empty {
-                        products.insert(*id, parsed::<Box<RawValue>>(&found.body)?);
+                        products.insert(*id, parsed::<Box<RawValue>>(found.body.bytes())?);
                     }
                     parts.push(found);
                 }
@@ -78,7 +78,7 @@ impl ProductService {
             degraded.push(DEGRADED_UPSTREAM);
         }
         let empty = data.products.is_empty();
-        Ok(Served { body: serialised(&data)?, origin, degraded, empty, last_resort })
+        Ok(Served { body: Body::Own(serialised(&data)?), origin, degraded, empty, last_resort })
     }
 
     /// The details of each product, in the order asked for; the last resort fills in what it can.

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::load::Brought;
-use super::{ProductService, Scope, Served, parsed, serialised};
+use super::{Body, ProductService, Scope, Served, parsed, serialised};
 use crate::failure::Failure;
 use crate::products::answer::CategoriesData;
 use crate::products::categories;
@@ -57,7 +57,7 @@ impl ProductService {
 }
 
 fn children_in(all: Served, parent: u64) -> Result<Option<Served>, Failure> {
-    let tree: CategoriesData = parsed(&all.body)?;
+    let tree: CategoriesData = parsed(all.body.bytes())?;
     let Some(children) = categories::children(&tree, parent) else { return Ok(None) };
-    Ok(Some(Served { body: serialised(&children)?, empty: false, ..all }))
+    Ok(Some(Served { body: Body::Own(serialised(&children)?), empty: false, ..all }))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Origin, ProductService, Scope, Served, serialised};
+use super::{Body, Origin, ProductService, Scope, Served, serialised};
 use crate::cache::{Forward, Tier};
 use crate::failure::{Failure, FailureKind};
 use crate::products::answer::Digested;
@@ -37,7 +37,7 @@ impl ProductService {
         let mut degraded = vec![DEGRADED_LAST_RESORT];
         degraded.extend(&digested.degraded);
         Ok(Served {
-            body: serialised(&digested.data)?,
+            body: Body::Own(serialised(&digested.data)?),
             origin: self.caches(scope).then_some(Origin::MISSED),
             degraded,
             empty: digested.empty,

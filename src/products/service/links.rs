@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::load::{kept_link, priority};
 use super::{
-    DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed, serialised,
+    Body, DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed,
+    serialised,
 };
 use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion, Tier};
 use crate::failure::{Failure, FailureKind};
@@ -53,7 +54,7 @@ impl ProductService {
         if found.failure.is_some() {
             degraded.push(DEGRADED_UPSTREAM);
         }
-        let body = serialised(&data)?;
+        let body = Body::Own(serialised(&data)?);
         Ok(Served { body, origin: found.origin, degraded, empty: false, last_resort: false })
     }
 

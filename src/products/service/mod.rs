@@ -30,7 +30,7 @@ use super::dropped::Dropped;
 use super::key::Operation;
 use super::last_resort::LastResort;
 use super::question::Question;
-use crate::cache::{Answer, CacheClient, CacheKey, Forward, Lifetimes, Loaded, Tier};
+use crate::cache::{Answer, CacheClient, CacheKey, Entry, Forward, Lifetimes, Loaded, Tier};
 use crate::config::{Cache as CacheSettings, Features, Rollout};
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Metrics;
@@ -108,7 +108,7 @@ impl Origin {
 #[derive(Debug, Clone)]
 pub struct Served {
     /// Serialised data.
-    pub body: Bytes,
+    pub body: Body,
     /// Where it came from; `None` when the cache was not asked.
     pub origin: Option<Origin>,
     /// What is missing or second best.
@@ -117,6 +117,26 @@ pub struct Served {
     pub empty: bool,
     /// It, or a part of it, was made from the catalogue of the last resort.
     pub last_resort: bool,
+}
+
+/// The data of an answer.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Its own.
+    Own(Bytes),
+    /// That of an entry, which other answers share.
+    Kept(Arc<Entry>),
+}
+
+impl Body {
+    /// The data, serialised.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Kept(entry) => &entry.body,
+        }
+    }
 }
 
 /// How the service is set up.
@@ -298,7 +318,7 @@ fn parsed<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
 
 fn served(answer: &Answer, validate: bool) -> Served {
     Served {
-        body: answer.entry.body.clone(),
+        body: Body::Kept(Arc::clone(&answer.entry)),
         origin: Some(Origin::of(answer)),
         degraded: degraded(answer.stale, validate),
         empty: answer.entry.negative,
@@ -309,7 +329,13 @@ fn served(answer: &Answer, validate: bool) -> Served {
 /// What was loaded past the cache.
 fn served_live(loaded: Loaded, validate: bool) -> Served {
     let degraded = degraded(false, validate);
-    Served { body: loaded.body, origin: None, degraded, empty: loaded.empty, last_resort: false }
+    Served {
+        body: Body::Own(loaded.body),
+        origin: None,
+        degraded,
+        empty: loaded.empty,
+        last_resort: false,
+    }
 }
 
 fn degraded(stale: bool, validate: bool) -> Vec<&'static str> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::links::FoundLinks;
 use super::load::brought;
-use super::{DEGRADED_UPSTREAM, ProductService, Scope, Served, parsed, serialised};
+use super::{Body, DEGRADED_UPSTREAM, ProductService, Scope, Served, parsed, serialised};
 use crate::cache::{CacheKey, Tier};
 use crate::failure::Failure;
 use crate::products::answer::{DEGRADED_LINKS, SearchData};
@@ -69,7 +69,7 @@ impl ProductService {
         let reload = query.force_refresh;
         let search = Prepared::new(query.search.clone(), Among::All);
         let mut page = self.page(scope, &search, reload).await?;
-        let found: SearchData = parsed(&page.body)?;
+        let found: SearchData = parsed(page.body.bytes())?;
         let (mut products, left_out) = smart::select(found.products.clone(), &query);
         self.count(&left_out);
         let mut saved = u64::from(page.origin.is_some_and(|origin| origin.tier != Tier::Upstream));
@@ -78,7 +78,7 @@ impl ProductService {
             saved = saved.saturating_add(spared);
         }
         let data = smart::assemble(&found, products, &left_out, saved);
-        Ok(Served { body: serialised(&data)?, empty: data.products.is_empty(), ..page })
+        Ok(Served { body: Body::Own(serialised(&data)?), empty: data.products.is_empty(), ..page })
     }
 
     /// Gives every product its link; says how many upstream calls the cache spared. For products of
