@@ -222,6 +222,20 @@ fn permits_on_top_are_counted_and_given_back() {
 }
 
 #[test]
+fn what_is_given_back_is_given_back_once() {
+    let mut script = Script::start();
+    let rules = Rules { limit: 10, tokens: 0, period: 0, burst: 0 };
+    script.begin(0);
+    let charged = script.run(KEY, &rules.arguments(2, &[]));
+    // Told of the same instant, which makes another group of the same stamp.
+    assert_eq!(script.run(KEY, &rules.arguments(1, &[(0, 3)]))[3], 4);
+    let mut back = rules.arguments(1, &[(u64::try_from(charged[8]).unwrap(), 2)]);
+    back[8] = 1;
+    assert_eq!(script.run(KEY, &back)[3], 5, "two of six are back, and one more is used");
+    script.stop();
+}
+
+#[test]
 fn what_is_not_ours_is_overwritten() {
     let mut script = Script::start();
     let rules = Rules { limit: 10, tokens: 5, period: 1_000_000, burst: 5 };

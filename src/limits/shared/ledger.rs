@@ -14,9 +14,10 @@
 //! an instance whose last admission was its own decision has at most `S` in that minute; the others
 //! have together at most `L`, because Redis counted all of theirs. Unless all were cut off, which
 //! makes `N·S` at most, that is `L + (N-1)·S`, less than `(2 - 1/N)·L + N`. When Redis is asked again
-//! for a client it is first told what was admitted without it. A Redis that has lost its memory is
-//! noticed (see [`super::Sharing`]): for a minute both have to agree, Redis and the share, and the
-//! same reasoning holds. Who empties Redis by hand forgives what was used.
+//! for a client it is first told what was admitted without it; while that is on its way, another answer
+//! may come from before it, so both have to agree, Redis and the share. A Redis that has lost its memory
+//! is noticed (see [`super::Sharing`]): for a minute both have to agree, too, and the same reasoning
+//! holds. Who empties Redis by hand forgives what was used.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -104,18 +105,21 @@ impl Ledger {
         if let Some(refused) = note.refusal_of(rules, now, cost) {
             return Ok(refused);
         }
-        if part.doubt {
+        // This one may be answered before Redis has heard what another takes along.
+        let doubt = part.doubt || note.untold.is_under_way(now, rules.memory());
+        if doubt {
             // Charged when Redis agrees, too.
             if let Some(refused) = self.quota.refusal(share, now, cost) {
                 return Ok(refused);
             }
-        } else if let Some(lease) = &mut note.lease
+        } else if note.untold.is_empty()
+            && let Some(lease) = &mut note.lease
             && let Some(verdict) = lease.take(rules, now, cost)
         {
             self.quota.note(share, now, cost);
             return Ok(verdict);
         }
-        Err(Box::new(note.carry(rules, now, part.doubt)))
+        Err(Box::new(note.carry(rules, now, doubt)))
     }
 
     /// Takes in what Redis answered to a question sent at `sent`.
@@ -131,6 +135,7 @@ impl Ledger {
         let told = answer.verdict(rules);
         let note = self.note.get_or_insert_default();
         note.wants.answered(carried.wanted);
+        note.untold.heard(&carried.told);
         if answer.extra > 0 {
             note.lease = Some(Lease::new(rules, answer, told, (sent, now)));
         }
@@ -139,8 +144,9 @@ impl Ledger {
             note.refusal = Some(Refusal { rules, cost, told, at: now, until });
             return told;
         }
-        // Redis may also have been found to have forgotten while it was asked.
-        if !(carried.doubt || part.doubt) {
+        // While it was asked Redis may have been found to have forgotten, or others been admitted that
+        // it does not know of.
+        if !(carried.doubt || part.doubt) && note.untold.is_empty() {
             self.quota.note(share, now, cost);
             return told;
         }
@@ -370,6 +376,37 @@ mod tests {
         let carried = ledger.consult(PART, rules, at(2), 1).unwrap_err();
         assert_eq!(carried.returned, [(77, 1)]);
         assert!(ledger.consult(PART, rules, at(3), 1).unwrap_err().returned.is_empty());
+    }
+
+    #[test]
+    fn who_overtakes_what_is_being_told_needs_the_share_as_well() {
+        let (mut ledger, rules) = (Ledger::default(), rules(4));
+        ledger.alone(PART, rules, at(0), 1);
+        let telling = ledger.consult(PART, rules, at(1), 1).unwrap_err();
+        assert_eq!((telling.told.len(), telling.doubt), (1, false));
+        let overtaking = ledger.consult(PART, rules, at(1), 1).unwrap_err();
+        assert!(overtaking.doubt && overtaking.told.is_empty());
+        let settle = |ledger: &mut Ledger, carried| {
+            let asked = Asked { rules, sent: at(1), cost: 1, carried };
+            ledger.settle(PART, asked, &answer(0, 0), at(2)).decision
+        };
+        assert_eq!(settle(&mut ledger, overtaking), Decision::Admitted, "two of its own");
+        let refused = ledger.consult(PART, rules, at(2), 1).unwrap().decision;
+        assert!(matches!(refused, Decision::Refused { .. }), "its share is used up");
+        assert_eq!(settle(&mut ledger, telling), Decision::Admitted, "Redis knows of the first");
+        assert!(!ledger.consult(PART, rules, at(3), 1).unwrap_err().doubt);
+    }
+
+    #[test]
+    fn who_is_admitted_meanwhile_without_redis_puts_the_answer_in_doubt() {
+        let (mut ledger, rules) = (Ledger::default(), rules(4));
+        let carried = ledger.consult(PART, rules, at(0), 1).unwrap_err();
+        for _ in 0..2 {
+            assert_eq!(ledger.alone(PART, rules, at(0), 1).decision, Decision::Admitted);
+        }
+        let asked = Asked { rules, sent: at(0), cost: 1, carried };
+        let decision = ledger.settle(PART, asked, &answer(0, 0), at(1)).decision;
+        assert!(matches!(decision, Decision::Refused { .. }), "Redis does not know of the two");
     }
 
     #[test]

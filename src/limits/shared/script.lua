@@ -126,8 +126,11 @@ if #arg > 9 then
   local bucket = {full = last.full, rest = last.rest}
   for i = 10, #arg - 1, 2 do
     if i < 10 + 2 * returns then
+      local back = arg[i + 1]
       for _, group in ipairs(groups) do
-        if group[1] == arg[i] then group[2] = math.max(0, group[2] - arg[i + 1]) end
+        -- Several may have the stamp.
+        local part = group[1] == arg[i] and math.min(group[2], back) or 0
+        group[2], back = group[2] - part, back - part
       end
     else
       local t = math.max(0, now - arg[i])

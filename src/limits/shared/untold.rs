@@ -1,6 +1,6 @@
 //! What an instance has admitted without asking, until Redis is told.
 //!
-//! Owns: those admissions, each with its time. Refuses: to grow. What no longer matters is dropped,
+//! Owns: those admissions, each with its time, and whether some are on their way. Refuses: to grow. What no longer matters is dropped,
 //! and when there are too many moments still, those in one part of the time become one, as of the latest
 //! of them: Redis then counts a little longer than it had to, and never too short.
 
@@ -19,6 +19,10 @@ const PARTS: u32 = 64;
 pub(super) struct Untold {
     /// When, and how many; oldest first.
     moments: Vec<(Tick, u32)>,
+    /// Questions that take some along and have not come to their end.
+    under_way: u32,
+    /// When the last of them was sent.
+    sent: Tick,
 }
 
 impl Untold {
@@ -38,10 +42,33 @@ impl Untold {
         self.moments.push((now, cost));
     }
 
-    /// Gives out everything that still matters.
+    /// Whether there is none that nobody has been told of.
+    pub(super) fn is_empty(&self) -> bool {
+        self.moments.is_empty()
+    }
+
+    /// Whether some are on their way: who asks now may be answered before Redis has heard of them. A
+    /// question that never comes to its end is lost with all it took along, which then matters for as
+    /// long as it would have.
+    pub(super) fn is_under_way(&self, now: Tick, memory: Duration) -> bool {
+        self.under_way > 0 && now.since(self.sent) < memory
+    }
+
+    /// Gives out everything that still matters, for a question that is sent now.
     pub(super) fn take(&mut self, now: Tick, memory: Duration) -> Vec<(Tick, u32)> {
         self.forget(now, memory);
+        if !self.moments.is_empty() {
+            self.under_way = if self.is_under_way(now, memory) { self.under_way + 1 } else { 1 };
+            self.sent = now;
+        }
         std::mem::take(&mut self.moments)
+    }
+
+    /// Redis has heard of these.
+    pub(super) fn heard(&mut self, told: &[(Tick, u32)]) {
+        if !told.is_empty() {
+            self.under_way = self.under_way.saturating_sub(1);
+        }
     }
 
     /// Takes back what was given out and may not have been heard.
@@ -49,6 +76,7 @@ impl Untold {
         if told.is_empty() {
             return;
         }
+        self.heard(&told);
         told.append(&mut self.moments);
         self.moments = told;
         self.forget(now, memory);
@@ -139,6 +167,23 @@ mod tests {
             assert!(untold.moments.len() <= 2 * MOST && untold.moments.capacity() <= 2 * MOST);
         }
         assert_eq!(sum(&untold.take(at(20_000), MINUTE)), 4_000, "nothing is lost");
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_known_to_be() {
+        let mut untold = Untold::default();
+        assert!(untold.take(at(0), MINUTE).is_empty() && !untold.is_under_way(at(0), MINUTE));
+        untold.add(at(0), 1, MINUTE);
+        let first = untold.take(at(1), MINUTE);
+        untold.add(at(2), 1, MINUTE);
+        let second = untold.take(at(3), MINUTE);
+        untold.heard(&first);
+        assert!(untold.is_under_way(at(4), MINUTE), "the second");
+        untold.put_back(second, at(5), MINUTE);
+        assert!(!untold.is_under_way(at(5), MINUTE) && !untold.is_empty());
+        drop(untold.take(at(6), MINUTE));
+        assert!(untold.is_under_way(at(60_005), MINUTE), "a question was lost");
+        assert!(!untold.is_under_way(at(60_006), MINUTE), "and does not matter any more");
     }
 
     #[test]
