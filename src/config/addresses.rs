@@ -6,12 +6,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use url::Url;
 
 use super::kinds::{Kind, Refusal, quoted};
 use super::redact::HIDDEN;
 use super::{Secret, redact};
+
+/// Bits before an IPv4 address in IPv6.
+const MAPPED_BITS: u8 = 96;
 
 /// The address of a network interface.
 pub(super) struct Interface;
@@ -46,15 +49,29 @@ impl Kind for Network {
     }
 
     fn read(&self, text: &str) -> Result<IpNet, Refusal> {
-        text.parse()
-            .map(|network: IpNet| network.trunc())
+        let network = text
+            .parse()
             .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
-            .map_err(|_| None)
+            .map_err(|_| None)?;
+        canonical(network)
     }
 
     fn show(&self, value: &IpNet) -> Option<String> {
         Some(value.to_string())
     }
+}
+
+/// IPv4 in IPv6 is IPv4: that is how addresses are compared.
+fn canonical(network: IpNet) -> Result<IpNet, Refusal> {
+    let mapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().map(|address| (address, v6.prefix_len())),
+    };
+    let Some((address, length)) = mapped else { return Ok(network.trunc()) };
+    let network = length.checked_sub(MAPPED_BITS).and_then(|bits| Ipv4Net::new(address, bits).ok());
+    let network =
+        network.ok_or(Some("an IPv4 network written as IPv6 has a prefix of 96 bits at least"))?;
+    Ok(IpNet::V4(network.trunc()))
 }
 
 /// A web origin, as a browser sends it: scheme, host and port, nothing else.
