@@ -125,7 +125,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings, dial.clone())),
             pressure: Mutex::new(Judge::new(clock::monotonic())),
-            abuse: Abuse::new(settings.limits.abuse, clock::monotonic()),
+            abuse: Abuse::new(&settings.limits, clock::monotonic()),
             access: gate.access.clone(),
             store: stores.store().clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix),

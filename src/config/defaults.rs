@@ -138,6 +138,8 @@ fn limits() -> Limits {
             sequence: 20,
             // Whoever scrolls as fast as he can look is slower.
             pages: 20,
+            // A shop's first page asks one query for all who come.
+            key_percent: 50,
         },
     }
 }

@@ -298,6 +298,8 @@ pub struct AbuseSettings {
     pub sequence: u32,
     /// `ABUSE_PAGES`.
     pub pages: u32,
+    /// `ABUSE_KEY_PERCENT`: so much of its limit a minute a key may spend on one pattern.
+    pub key_percent: u8,
 }
 
 /// What is done about abuse.

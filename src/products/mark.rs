@@ -7,6 +7,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::details::DetailsQuery;
+use super::links::LinkTarget;
 use super::query::SearchQuery;
 use super::search::Among;
 use super::smart_match::SmartMatchQuery;
@@ -45,6 +46,13 @@ impl Mark {
     #[must_use]
     pub fn of_match(query: &SmartMatchQuery) -> Self {
         Self::whole(&("smart-match", query.product_id, &query.target))
+    }
+
+    /// Of the links of some addresses.
+    #[must_use]
+    pub fn of_links(targets: &[LinkTarget]) -> Self {
+        let sources: Vec<_> = targets.iter().map(|target| &target.source).collect();
+        Self::whole(&("links", sources))
     }
 
     fn whole(what: &impl Hash) -> Self {
@@ -114,5 +122,18 @@ mod tests {
         assert_eq!(details(&[1, 2]), details(&[1, 2]));
         let like = SmartMatchQuery { product_id: 1, target: defaults() };
         assert_ne!(Mark::of_match(&like).query, details(&[1]));
+    }
+
+    #[test]
+    fn links_are_those_of_an_address_without_its_query() {
+        let links = |url: &str| {
+            let raw = super::super::links::RawLink { url: Some(url.into()) };
+            Mark::of_links(&super::super::links::validate_one(&raw).unwrap()).query
+        };
+        assert_eq!(
+            links("https://shop.test/item/1.html"),
+            links("https://shop.test/item/1.html?a=1")
+        );
+        assert_ne!(links("https://shop.test/item/1.html"), links("https://shop.test/item/2.html"));
     }
 }

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use breakwater::clock::monotonic;
-use breakwater::config::{AbuseMode, AbuseSettings};
+use breakwater::config::{AbuseMode, Settings};
 use breakwater::limits::Principal;
-use breakwater::limits::abuse::{Abuse, Gate, Page, Seen};
+use breakwater::limits::abuse::{Abuse, Asking, Gate, Page, Seen};
 
 use crate::figures::Table;
 use crate::flood::{address_of, client};
@@ -156,33 +156,35 @@ fn browse(connection: &mut Connection, number: u32) -> (u32, u32) {
 
 #[test]
 fn p12_what_watching_costs() {
-    let settings =
-        AbuseSettings { mode: AbuseMode::Shadow, repeats_per_minute: 20, sequence: 20, pages: 20 };
+    let mut limits = Settings::default().limits;
+    limits.abuse.mode = AbuseMode::Shadow;
     let now = monotonic();
     let mut table = Table::new("P12: the watch's time a request", &["", "ns"]);
-    let clients = |number: u32| Principal::of_address(address_of(number % 1_000).into(), 64);
+    let client = |number: u32| {
+        let principal = Principal::of_address(address_of(number).into(), 64);
+        Asking { principal, own: None, exempt: false }
+    };
     for (name, page_no, ids, flagged) in [
         ("search, nobody throttled", 1, &[][..], false),
         ("second page, nobody throttled", 2, &[][..], false),
         ("product, nobody throttled", 1, &[77_u64][..], false),
         ("search, somebody throttled", 1, &[][..], true),
     ] {
-        let abuse = Abuse::new(settings, now);
+        let abuse = Abuse::new(&limits, now);
         if flagged {
-            let other = Principal::of_address(address_of(5_000).into(), 64);
-            let Gate::Watched(watched) = abuse.gate(other, false, now) else { panic!("watched") };
+            let Gate::Watched(watched) = abuse.gate(client(5_000), now) else { panic!("watched") };
             for _ in 0..=20 {
-                black_box(abuse.observe(watched, &Seen { query: 1, ..Seen::default() }, now));
+                black_box(abuse.observe(watched, &Seen { query: Some(1), ..Seen::default() }, now));
             }
         }
         const ROUNDS: u32 = 1_000_000;
         let began = monotonic();
         for number in 0..ROUNDS {
             let now = now + Duration::from_micros(20) * number;
-            if let Gate::Watched(watched) = abuse.gate(clients(number), false, now) {
+            if let Gate::Watched(watched) = abuse.gate(client(number % 1_000), now) {
                 let query = u64::from(number / 10_000);
                 let page = Some(Page { of: query, number: page_no });
-                let seen = Seen { query, page, products: ids };
+                let seen = Seen { query: Some(query), page, ids, ..Seen::default() };
                 black_box(abuse.observe(watched, &seen, now).is_some());
             }
         }

@@ -143,6 +143,57 @@ fn page_after_page() {
 }
 
 #[test]
+fn products_in_a_row_by_whichever_address() {
+    let item = |id: u64| format!("https://www.aliexpress.com/item/{}.html", 1_005_000_000_000 + id);
+    let ways: [(&str, &dyn Fn(u64) -> String); 4] = [
+        ("smart match", &|id| format!("/api/smart-match?product_url={}", item(id))),
+        ("links", &|id| format!("/api/affiliate/link?url={}", item(id))),
+        ("links by the thousand", &|id| format!("/api/affiliate/link?url={}", item(1_000 * id))),
+        ("categories", &|id| format!("/api/categories/{id}/children")),
+    ];
+    for (name, path) in ways {
+        let stand = watching("on");
+        let (at, answer) = first_refused(&stand, (1..40).map(path)).expect(name);
+        refused(&answer, 429, "abuse_throttled");
+        assert_eq!((at, &abuse(&stand)["flagged"]["sequential_ids"]), (21, &json!(1)), "{name}");
+    }
+    let stand = watching("on");
+    let links = |from: u64| json!({"urls": (from..from + 50).map(item).collect::<Vec<_>>()});
+    data(&stand.post("/api/affiliate/links", &links(1)));
+    refused(&stand.post("/api/affiliate/links", &links(51)), 429, "abuse_throttled");
+}
+
+#[test]
+fn the_same_link_and_the_same_product_again_and_again() {
+    for path in [
+        "/api/affiliate/link?url=https://shop.example/item/7.html?from=mail",
+        "/api/smart-match?product_url=https://www.aliexpress.com/item/1005001234567890.html",
+    ] {
+        let stand = watching("on");
+        assert_eq!(first_refused(&stand, again(path)).unwrap().0, 21, "{path}");
+        assert_eq!(abuse(&stand)["flagged"]["repeated_query"], 1, "{path}");
+    }
+}
+
+#[test]
+fn a_menu_of_categories_is_loaded_with_every_page() {
+    let stand = watching("on");
+    let menu = [2, 3, 6, 7, 13, 15, 44, 66].iter().cycle().take(160);
+    let menu = menu.map(|id| format!("/api/categories/{id}/children"));
+    assert!(first_refused(&stand, menu).is_none());
+    assert!(first_refused(&stand, again("/api/categories")).is_none());
+}
+
+#[test]
+fn a_shop_with_a_key_asks_for_all_its_visitors() {
+    let stand = watching("on");
+    let mut shop = stand.connection().with_header("x-internal-key", KEY);
+    for _ in 0..100 {
+        data(&shop.get("/api/products/hot").unwrap());
+    }
+}
+
+#[test]
 fn in_shadow_mode_nobody_is_refused() {
     let stand = watching("shadow");
     assert!(first_refused(&stand, again(SEARCH)).is_none());
@@ -156,9 +207,13 @@ fn in_shadow_mode_nobody_is_refused() {
 
 #[test]
 fn who_shows_a_key_is_judged_by_himself() {
-    let stand = watching("on");
+    let stand = Stand::with(&[
+        ("ABUSE_DETECTION", "on"),
+        ("INTERNAL_API_KEY", KEY),
+        ("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "60"),
+    ]);
     let mut keyed = stand.connection().with_header("x-internal-key", KEY);
-    for _ in 0..20 {
+    for _ in 0..30 {
         data(&keyed.get(SEARCH).unwrap());
     }
     let (at, _) = first_refused(&stand, again(SEARCH)).unwrap();

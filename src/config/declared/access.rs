@@ -52,7 +52,12 @@ pub(super) const SETTINGS: &[Declaration] = &[
         in settings.limits.abuse.repeats_per_minute, COUNT,
         "times that a client may ask the same in a minute"),
     setting!("ABUSE_SEQUENCE", "limits", "abuse_sequence", in settings.limits.abuse.sequence, COUNT,
-        "products that a client may open one after the other by id"),
+        "products that a client may open one after the other by id in a minute; without a minute's \
+         rest, ten times as many"),
     setting!("ABUSE_PAGES", "limits", "abuse_pages", in settings.limits.abuse.pages, COUNT,
         "further pages of one search that a client may turn in a minute"),
+    setting!("ABUSE_KEY_PERCENT", "limits", "abuse_key_percent",
+        in settings.limits.abuse.key_percent, Whole(0, 100),
+        "part of its limit a minute that a key may spend on one query, on products in a row, or on \
+         pages of one search, where that is more than others may; 0 does not watch keys"),
 ];

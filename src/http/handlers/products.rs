@@ -291,7 +291,7 @@ pub async fn smart_match(
     form: QueryForm<RawSmartMatch>,
 ) -> Answer {
     let query = smart_match::validate(form.0, worker.products.defaults())?;
-    watch::query(&worker, &context.0, Mark::of_match(&query))?;
+    watch::like(&worker, &context.0, &query)?;
     let served = worker.products.smart_match(&context.0.scope(), query).await?;
     Ok(data(&worker, &context.0, served))
 }

@@ -11,6 +11,7 @@ use crate::http::extract::{JsonForm, QueryForm};
 use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
+use crate::http::watch;
 use crate::products::answer::{CategoriesData, ChildrenData, LinksData, OrdersData};
 use crate::products::categories;
 use crate::products::links::{self, RawLink, RawLinks};
@@ -55,6 +56,7 @@ pub async fn categories(worker: Data<Worker>, context: Context) -> Answer {
 )]
 pub async fn children(worker: Data<Worker>, context: Context, id: Path<String>) -> Answer {
     let parent = categories::validate_parent(&id)?;
+    watch::category(&worker, &context.0, parent)?;
     match worker.products.children(&context.0.scope(), parent).await? {
         Some(served) => Ok(data(&worker, &context.0, served)),
         None => Err(ApiError::with_message(ErrorCode::NotFound, "There is no such category.")),
@@ -78,6 +80,7 @@ pub async fn children(worker: Data<Worker>, context: Context, id: Path<String>) 
 )]
 pub async fn link(worker: Data<Worker>, context: Context, form: QueryForm<RawLink>) -> Answer {
     let targets = links::validate_one(&form.0)?;
+    watch::links(&worker, &context.0, &targets)?;
     let served = worker.products.links(&context.0.scope(), &targets).await?;
     Ok(data(&worker, &context.0, served))
 }
@@ -99,6 +102,7 @@ pub async fn link(worker: Data<Worker>, context: Context, form: QueryForm<RawLin
 )]
 pub async fn links(worker: Data<Worker>, context: Context, form: JsonForm<RawLinks>) -> Answer {
     let targets = links::validate(&form.0)?;
+    watch::links(&worker, &context.0, &targets)?;
     let served = worker.products.links(&context.0.scope(), &targets).await?;
     Ok(data(&worker, &context.0, served))
 }

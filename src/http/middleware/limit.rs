@@ -23,6 +23,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::state::Worker;
 use crate::http::tag::{Gate, RouteTag};
 use crate::http::watch;
+use crate::limits::abuse::Asking;
 use crate::limits::{
     Admission, Admit, Class, Decision, ForwardingHeaders, Principal, bypass, client_address,
     is_trusted,
@@ -56,7 +57,7 @@ pub(in crate::http) async fn limit(
     let is_open = request.app_data::<RouteTag>().is_some_and(|tag| tag.always_open);
     if !is_open
         && let Some(context) = RequestContext::of(&request)
-        && let Err(throttled) = watch::gate(&worker, &context, caller.principal, unlimited)
+        && let Err(throttled) = watch::gate(&worker, &context, caller.asking(), std::iter::empty())
     {
         return Ok(request.error_response(throttled));
     }
@@ -121,6 +122,11 @@ impl Caller {
             || Principal::of_address(address, worker.shared.settings.limits.ipv6_prefix);
         let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
         Self { address, held, principal, verdict }
+    }
+
+    fn asking(&self) -> Asking {
+        let own = self.held.and_then(|held| held.per_minute);
+        Asking { principal: self.principal, own, exempt: self.verdict == Verdict::Allowed }
     }
 
     /// Notes it for whoever comes after.

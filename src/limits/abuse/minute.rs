@@ -1,26 +1,31 @@
-//! How often in the last minute, in 28 bytes.
+//! How often in the last minute, in a few bytes.
 //!
-//! Owns: [`Minute`], counts in twelve slots of five seconds. Refuses: to count anything older than a
-//! minute; because the youngest slot is not over, it looks back between 55 and 60 seconds. So it
-//! never counts too much, and what comes that often within 55 seconds is never missed; only beyond
-//! 65,535 in a slot it stops counting. No neighbours.
+//! Owns: [`Minute`], counts in slots of so many seconds. Refuses: to count anything older than a
+//! minute; because the youngest slot is not over, it looks back a slot less than a minute at least:
+//! with twelve slots between 55 and 60 seconds. So it never counts too much, and what comes that
+//! often within 55 seconds is never missed; only beyond 65,535 in a slot it stops counting. No
+//! neighbours.
 
-use crate::limits::tick::Tick;
-
-const SLOTS: u32 = 12;
-const SLOT_NANOS: u64 = 5_000_000_000;
+const SECONDS: u32 = 60;
 
 /// A sliding minute.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Minute {
-    counts: [u16; 12],
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Minute<const SLOTS: usize = 12> {
+    counts: [u16; SLOTS],
     newest: u32,
 }
 
-impl Minute {
-    /// Counts one more at `now`; returns how many there were in the last minute, this one included.
-    pub(super) fn add(&mut self, now: Tick) -> u32 {
-        self.turn_to(u32::try_from(now.as_nanos() / SLOT_NANOS).unwrap_or(u32::MAX));
+impl<const SLOTS: usize> Default for Minute<SLOTS> {
+    fn default() -> Self {
+        Self { counts: [0; SLOTS], newest: 0 }
+    }
+}
+
+impl<const SLOTS: usize> Minute<SLOTS> {
+    /// Counts one more in a second; returns how many there were in the last minute, this one
+    /// included.
+    pub(super) fn add(&mut self, second: u32) -> u32 {
+        self.turn_to(second / (SECONDS / Self::slots()).max(1));
         if let Some(count) = self.slot(self.newest) {
             *count = count.saturating_add(1);
         }
@@ -32,11 +37,11 @@ impl Minute {
         self.counts.iter().map(|count| u32::from(*count)).sum()
     }
 
-    /// Empties the slots between the newest and this one, which is the newest then. Two threads may
-    /// read the clock in one order and come here in another: what is a moment late counts as now.
+    /// Empties the slots between the newest and this one, which is the newest then. Two requests may
+    /// begin in one order and come here in another: what is a moment late counts as now.
     fn turn_to(&mut self, slot: u32) {
         let passed = slot.saturating_sub(self.newest);
-        for ahead in 1..=passed.min(SLOTS) {
+        for ahead in 1..=passed.min(Self::slots()) {
             if let Some(count) = self.slot(self.newest.wrapping_add(ahead)) {
                 *count = 0;
             }
@@ -45,50 +50,52 @@ impl Minute {
     }
 
     fn slot(&mut self, number: u32) -> Option<&mut u16> {
-        self.counts.get_mut(usize::try_from(number % SLOTS).ok()?)
+        self.counts.get_mut(usize::try_from(number.checked_rem(Self::slots())?).ok()?)
+    }
+
+    fn slots() -> u32 {
+        u32::try_from(SLOTS).unwrap_or(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    fn at(millis: u64) -> Tick {
-        Tick::ORIGIN.plus(Duration::from_millis(millis))
-    }
-
     #[test]
     fn what_is_older_than_a_minute_is_gone() {
-        let mut minute = Minute::default();
-        assert_eq!(minute.add(at(4_999)), 1);
-        assert_eq!(minute.add(at(5_000)), 2);
-        assert_eq!(minute.add(at(59_999)), 3);
-        assert_eq!(minute.add(at(60_000)), 3, "the first slot is gone");
-        assert_eq!(minute.add(at(10_000_000)), 1);
-        assert_eq!(minute.add(at(9_999_000)), 2, "a moment late is now");
+        let mut minute = Minute::<12>::default();
+        assert_eq!([4, 5, 59].map(|second| minute.add(second)), [1, 2, 3]);
+        assert_eq!(minute.add(60), 3, "the first slot is gone");
+        assert_eq!(minute.add(10_000), 1);
+        assert_eq!(minute.add(9_999), 2, "a moment late is now");
+    }
+
+    fn is_exact<const SLOTS: usize>(steps: &[u32], shortest: u32) -> Result<(), TestCaseError> {
+        let (mut minute, mut now, mut all) = (Minute::<SLOTS>::default(), 0, Vec::new());
+        for step in steps {
+            now += step;
+            all.push(now);
+            let counted = minute.add(now);
+            let within = |span: u32| {
+                let recent = all.iter().filter(|then| now - **then < span);
+                u32::try_from(recent.count()).unwrap()
+            };
+            prop_assert!(counted <= within(60), "{counted}");
+            prop_assert!(counted >= within(shortest), "{counted}");
+        }
+        Ok(())
     }
 
     proptest! {
         #[test]
-        fn never_more_than_in_sixty_seconds_and_never_less_than_in_fifty_five(
-            steps in prop::collection::vec(0..20_000_u64, 1..200),
+        fn never_more_than_in_sixty_seconds_and_never_less_than_in_a_slot_less(
+            steps in prop::collection::vec(0..20_u32, 1..200),
         ) {
-            let (mut minute, mut now, mut all) = (Minute::default(), 0, Vec::new());
-            for step in steps {
-                now += step;
-                all.push(now);
-                let counted = minute.add(at(now));
-                let within = |span: u64| {
-                    let recent = all.iter().filter(|then| now - **then < span);
-                    u32::try_from(recent.count()).unwrap()
-                };
-                prop_assert!(counted <= within(60_000), "{counted}");
-                prop_assert!(counted >= within(55_001), "{counted}");
-            }
+            is_exact::<12>(&steps, 56)?;
+            is_exact::<6>(&steps, 51)?;
         }
     }
 }

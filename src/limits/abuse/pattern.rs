@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub enum Pattern {
     /// The same query again and again.
     RepeatedQuery,
-    /// Product ids one after the other.
+    /// Ids of products or categories one after the other.
     SequentialIds,
     /// Page after page of one search.
     PageScan,

@@ -20,7 +20,7 @@ const LISTED: usize = 20;
 pub struct Flags {
     /// The same query again and again.
     pub repeated_query: u64,
-    /// Product ids one after the other.
+    /// Ids one after the other.
     pub sequential_ids: u64,
     /// Page after page of one search.
     pub page_scan: u64,
@@ -62,7 +62,7 @@ pub struct AbuseStatus {
     pub turned_away: u64,
     /// Bytes that watching takes.
     pub bytes: usize,
-    /// Bytes that it takes at most.
+    /// Bytes that it takes at most, beside those for keys that find room in a full table.
     pub most_bytes: usize,
     /// The worst of them, at most 20.
     pub offenders: Vec<Offender>,
@@ -96,10 +96,14 @@ impl Abuse {
             capacity,
             refused: self.refused.load(Ordering::Relaxed),
             turned_away: turned_away.iter().sum(),
-            bytes: self.queries.bytes() + self.pages.bytes() + self.trails.bytes(),
+            bytes: self.queries.bytes()
+                + self.pages.bytes()
+                + self.trails.bytes()
+                + self.penalties.bytes(),
             most_bytes: self.queries.most_bytes()
                 + self.pages.most_bytes()
-                + self.trails.most_bytes(),
+                + self.trails.most_bytes()
+                + self.penalties.most_bytes(),
             offenders: self.offenders(now),
         }
     }

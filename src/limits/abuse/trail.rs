@@ -1,10 +1,12 @@
 //! The products a client opened lately, as far as they could be a scan.
 //!
-//! Owns: [`Trail`]: the runs that the last few products belong to, and how long the last ones came
-//! in even steps of any width. Products of other runs between two of one do not hide it as long as
-//! they are at most [`OTHERS`]; whoever visits a dense catalogue without order never makes a long
-//! run so. Refuses: to remember a run that rested for a minute. No neighbours.
+//! Owns: [`Trail`]: the runs that the last few products belong to, how many of each came in the last
+//! minute and in all, and the same for those that came in even steps of any width. Products of other
+//! runs between two of one do not hide it as long as they are at most [`OTHERS`]; whoever visits a
+//! dense catalogue without order never makes a long run so. Refuses: to remember a run that rested
+//! for a minute. No neighbours.
 
+use super::minute::Minute;
 use super::run::{Run, Step};
 
 /// Products that may come between two of a run.
@@ -14,6 +16,25 @@ const RUNS: usize = 5;
 /// A run that rests so long is over, in seconds.
 pub(super) const REST: u32 = 60;
 
+/// Six counts: a trail has to be small, and looks back between 50 and 60 seconds.
+type Pace = Minute<6>;
+
+/// The run that a product made longer; nought for none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Visit {
+    /// How many of it came in the last minute.
+    pub(super) pace: u32,
+    /// How many of it came without a minute's rest.
+    pub(super) length: u32,
+}
+
+impl Visit {
+    /// The more of both.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { pace: self.pace.max(other.pace), length: self.length.max(other.length) }
+    }
+}
+
 /// A run and when it moved last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Followed {
@@ -21,6 +42,7 @@ struct Followed {
     /// The product that moved it, counted from the first of the trail.
     product: u32,
     second: u32,
+    pace: Pace,
 }
 
 impl Followed {
@@ -42,15 +64,15 @@ pub(super) struct Trail {
     stride: u64,
     /// How many came in that stride.
     even: u16,
+    even_pace: Pace,
 }
 
 impl Trail {
-    /// Takes the next product; returns how many the run has that it made longer, 0 for none.
-    pub(super) fn visit(&mut self, id: u64, second: u32) -> u32 {
+    /// Takes the next product; returns the run that it made longer.
+    pub(super) fn visit(&mut self, id: u64, second: u32) -> Visit {
         self.products = self.products.saturating_add(1);
-        let length = self.follow(id, second);
-        let even = self.keep_step(id, second);
-        u32::from(length.max(even))
+        let followed = self.follow(id, second);
+        followed.or(self.keep_step(id, second))
     }
 
     /// The length of its longest run.
@@ -59,7 +81,7 @@ impl Trail {
         u32::from(runs.max().unwrap_or_default().max(self.even))
     }
 
-    fn follow(&mut self, id: u64, second: u32) -> u16 {
+    fn follow(&mut self, id: u64, second: u32) -> Visit {
         let (product, mut best) = (self.products, None);
         for (place, followed) in self.followed.iter().enumerate() {
             let mut next = followed.run;
@@ -70,11 +92,17 @@ impl Trail {
                 best = Some((place, next));
             }
         }
+        let known = best.is_some();
         let (place, run) = best.unwrap_or_else(|| (self.oldest(product, second), begun(id)));
-        let Some(followed) = self.followed.get_mut(place) else { return 0 };
-        let grown = followed.run != run;
-        *followed = Followed { run, product, second };
-        if grown { run.length() } else { 0 }
+        let Some(followed) = self.followed.get_mut(place) else { return Visit::default() };
+        let mut pace = if known { followed.pace } else { Pace::default() };
+        let grown = !known || followed.run != run;
+        let visit = match grown {
+            true => Visit { pace: pace.add(second), length: run.length().into() },
+            false => Visit::default(),
+        };
+        *followed = Followed { run, product, second, pace };
+        visit
     }
 
     /// The place of a run that is over, else of the one that moved longest ago.
@@ -84,21 +112,28 @@ impl Trail {
         places.min_by_key(|(_, followed)| age(followed)).map_or(0, |(place, _)| place)
     }
 
-    fn keep_step(&mut self, id: u64, second: u32) -> u16 {
+    fn keep_step(&mut self, id: u64, second: u32) -> Visit {
         let stride = id.wrapping_sub(self.last);
         if self.even > 0 && stride == 0 {
-            return 0;
+            return Visit::default();
         }
         let rested = second.saturating_sub(self.last_second) >= REST;
-        self.even = match self.even {
-            0 => 1,
-            _ if rested => 1,
-            1 => 2,
-            even if stride == self.stride => even.saturating_add(1),
-            _ => 2,
-        };
+        let begins = self.even == 0 || rested;
+        let goes_on = !begins && (self.even == 1 || stride == self.stride);
+        if !goes_on {
+            (self.even, self.even_pace) = (0, Pace::default());
+        }
+        if !goes_on && !begins {
+            // The last one and this one are the first two in another stride.
+            self.count_even(self.last_second);
+        }
         (self.last, self.stride, self.last_second) = (id, stride, second);
-        self.even
+        self.count_even(second)
+    }
+
+    fn count_even(&mut self, second: u32) -> Visit {
+        self.even = self.even.saturating_add(1);
+        Visit { pace: self.even_pace.add(second), length: self.even.into() }
     }
 }
 
@@ -118,12 +153,12 @@ mod tests {
     /// The longest run that was reported.
     fn longest(ids: impl IntoIterator<Item = u64>) -> u32 {
         let mut trail = Trail::default();
-        ids.into_iter().map(|id| trail.visit(id, 100)).max().unwrap_or_default()
+        ids.into_iter().map(|id| trail.visit(id, 100).length).max().unwrap_or_default()
     }
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Trail>() <= 160, "{}", size_of::<Trail>());
+        assert!(size_of::<Trail>() <= 256, "{}", size_of::<Trail>());
     }
 
     #[test]
@@ -137,8 +172,32 @@ mod tests {
     #[test]
     fn a_minute_of_rest_ends_a_run() {
         let mut trail = Trail::default();
-        assert_eq!([trail.visit(1, 0), trail.visit(2, 59), trail.visit(3, 118)], [1, 2, 3]);
-        assert_eq!([trail.visit(4, 178), trail.visit(5, 179)], [1, 2]);
+        let mut length = |id, second| trail.visit(id, second).length;
+        assert_eq!([length(1, 0), length(2, 59), length(3, 118)], [1, 2, 3]);
+        assert_eq!([length(4, 178), length(5, 179)], [1, 2]);
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_minute() {
+        for stride in [1, 1_000] {
+            let mut trail = Trail::default();
+            let visits = (0..200_u32).map(|n| trail.visit(u64::from(n) * stride, n * 10));
+            let last = visits.map(|visit| (visit.pace, visit.length)).last();
+            assert_eq!(last, Some((6, 200)), "six in a minute, two hundred in all");
+        }
+        let mut trail = Trail::default();
+        let both = [(1, 0), (500, 9), (2, 30), (501, 39), (3, 59), (502, 61)];
+        let paces = both.map(|(id, second)| trail.visit(id, second).pace);
+        assert_eq!(paces, [1, 2, 2, 2, 3, 2], "each by itself; the first two are an even step");
+    }
+
+    #[test]
+    fn a_product_again_is_no_step() {
+        let mut trail = Trail::default();
+        trail.visit(1, 0);
+        trail.visit(2, 0);
+        assert_eq!(trail.visit(2, 1), Visit::default());
+        assert_eq!(trail.visit(1, 2).length, 2, "as an even step back, but not in a run");
     }
 
     #[test]
@@ -166,6 +225,15 @@ mod tests {
             let longest = longest(list);
             assert!(longest <= 20, "{longest} in a row, seed {seed}");
         }
+    }
+
+    /// The most that came in one stride, by looking at all strides.
+    fn longest_even(ids: &[u64]) -> u32 {
+        let mut ids = ids.to_vec();
+        ids.dedup();
+        let strides: Vec<_> = ids.windows(2).map(|two| two[1].wrapping_sub(two[0])).collect();
+        let most = strides.chunk_by(|one, next| one == next).map(<[u64]>::len).max();
+        u32::try_from(most.map_or(1, |steps| steps + 1)).unwrap()
     }
 
     fn scan() -> impl Strategy<Value = Vec<u64>> {
@@ -197,8 +265,10 @@ mod tests {
         fn never_more_than_was_visited(ids in prop::collection::vec(0..200_u64, 1..60)) {
             let different: std::collections::BTreeSet<_> = ids.iter().copied().collect();
             let most = u32::try_from(different.len()).unwrap();
-            let strided = u32::try_from(ids.len()).unwrap();
-            prop_assert!(longest(ids) <= most.max(strided));
+            let even = longest_even(&ids);
+            let longest = longest(ids);
+            // Steps as small as those of a run are found by it, too, with more in them perhaps.
+            prop_assert!((even..=most.max(even)).contains(&longest), "{longest}: {most}, {even}");
         }
 
         #[test]
