@@ -123,6 +123,14 @@ impl Access {
         self.shared.ring.held(presented, &snapshot, from, clock::now)
     }
 
+    /// The key that a request holds and what the lists say of it, at one and the same moment.
+    #[must_use]
+    pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, Verdict) {
+        let snapshot = self.shared.snapshot.load();
+        let held = self.shared.ring.held(presented, &snapshot, from, clock::now);
+        (held, snapshot.judge(from, held.map(|held| held.id), clock::now))
+    }
+
     /// What the lists say of a request.
     #[must_use]
     pub fn judge(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {

@@ -108,6 +108,8 @@ impl Blueprint {
             door: self.door(instance),
             ways: Ways::new(self.shared.metrics.http()),
             seen: std::cell::RefCell::default(),
+            refusals: Worker::refusal_lines(),
+            doubts: Worker::doubt_lines(),
         }
     }
 

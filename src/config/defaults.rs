@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    AbuseMode, AbuseSettings, Access, Cache, Database, Features, Limits, Log, Pacing, Rollout,
-    Server, Settings, Sources, Upstream,
+    AbuseMode, AbuseSettings, Access, AddressHeader, Cache, Database, Features, Limits, Log,
+    Pacing, Rollout, Server, Settings, Sources, Upstream,
 };
 
 /// Outbound pacing where it applies and a part of it is not set.
@@ -130,6 +130,7 @@ fn limits() -> Limits {
         instances: INSTANCES,
         pressure: true,
         trusted_proxies: Vec::new(),
+        client_address_header: AddressHeader::Both,
         ipv6_prefix: 64,
         abuse: AbuseSettings {
             mode: AbuseMode::On,

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{AbuseMode, LogFormat, Rollout};
+use crate::config::{AbuseMode, AddressHeader, LogFormat, Rollout};
 
 /// Why a text was refused beyond "not what is expected"; `None` when there is nothing to add.
 pub(super) type Refusal = Option<&'static str>;
@@ -215,6 +215,26 @@ impl Kind for Detection {
     }
 
     fn show(&self, value: &AbuseMode) -> Option<String> {
+        Some(value.as_str().to_owned())
+    }
+}
+
+/// The header that names the client.
+pub(super) struct NamingHeader;
+
+impl Kind for NamingHeader {
+    type Value = AddressHeader;
+
+    fn expected(&self) -> String {
+        "forwarded, x-forwarded-for or both".to_owned()
+    }
+
+    fn read(&self, text: &str) -> Result<AddressHeader, Refusal> {
+        let known = [AddressHeader::Forwarded, AddressHeader::XForwardedFor, AddressHeader::Both];
+        known.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(text)).ok_or(None)
+    }
+
+    fn show(&self, value: &AddressHeader) -> Option<String> {
         Some(value.as_str().to_owned())
     }
 }

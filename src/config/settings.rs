@@ -281,10 +281,35 @@ pub struct Limits {
     pub pressure: bool,
     /// `TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// `CLIENT_ADDRESS_HEADER`: what those proxies write.
+    pub client_address_header: AddressHeader,
     /// `IPV6_PREFIX`, 1..=128.
     pub ipv6_prefix: u8,
     /// What counts as abuse.
     pub abuse: AbuseSettings,
+}
+
+/// The header in which our proxies name the client. The other one is the client's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressHeader {
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// One or both of them; which, nobody said.
+    Both,
+}
+
+impl AddressHeader {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Both => "both",
+        }
+    }
 }
 
 /// What counts as abuse. Every 0 means that it is not looked for.
@@ -360,6 +385,17 @@ pub struct Features {
     pub data_validation: Rollout,
     /// `ENABLE_STRUCTURED_LOGGING`.
     pub structured_logging: Rollout,
+}
+
+impl Features {
+    /// Whether any of them is on for some clients only, so that it matters who asks.
+    #[must_use]
+    pub fn depend_on_clients(&self) -> bool {
+        let Self { enhanced_caching, retry_logic, data_validation, structured_logging } = self;
+        [enhanced_caching, retry_logic, data_validation, structured_logging]
+            .into_iter()
+            .any(|rollout| (1..100).contains(&rollout.0))
+    }
 }
 
 /// A value that never shows itself: `Debug` prints a constant.

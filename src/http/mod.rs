@@ -18,6 +18,7 @@ pub mod parts;
 pub mod prepared;
 pub mod routes;
 pub mod server;
+pub mod sparse;
 pub mod state;
 pub mod tag;
 mod watch;

@@ -15,6 +15,7 @@ use super::connection::Census;
 use super::door::{Door, Lags};
 use super::envelope::Integration;
 use super::prepared::PreparedSearches;
+use super::sparse::Sparse;
 use super::ways::Ways;
 use crate::access::store::Store;
 use crate::access::{Access, Guesses, SecretDigest};
@@ -123,6 +124,24 @@ pub struct Worker {
     pub ways: Ways,
     /// What was seen and not yet told.
     pub seen: RefCell<Batch>,
+    /// Lines about who was turned away for who he is or how often he asks.
+    pub refusals: RefCell<Sparse>,
+    /// Lines about forwarding headers that do not tell who the client is.
+    pub doubts: RefCell<Sparse>,
+}
+
+impl Worker {
+    /// For its [`Worker::refusals`]: ten lines a second.
+    #[must_use]
+    pub const fn refusal_lines() -> RefCell<Sparse> {
+        RefCell::new(Sparse::new(10, Duration::from_secs(1)))
+    }
+
+    /// For its [`Worker::doubts`]: a line a minute.
+    #[must_use]
+    pub const fn doubt_lines() -> RefCell<Sparse> {
+        RefCell::new(Sparse::new(1, Duration::from_secs(60)))
+    }
 }
 
 /// How often a worker without traffic tells what it saw.

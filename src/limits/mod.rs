@@ -38,7 +38,7 @@ pub use abuse::{Abuse, AbuseStatus};
 pub use actor::{Admit, RateLimiterActor, RateLimiterParts};
 pub use admission::{Admission, Decision, RuleKind, Standing};
 pub use bypass::bypass;
-pub use client::{ForwardingHeaders, client_address, is_trusted};
+pub use client::{ForwardingHeaders, Whence, client_address, is_trusted};
 pub use policy::{Class, PerClass, Policies};
 pub use principal::{KeyId, Network, NotAKeyId, Principal};
 pub use shared::{Answer, Counter, Question, SharingStatus};

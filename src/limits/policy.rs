@@ -199,6 +199,7 @@ pub(super) mod tests {
             instances: NonZeroU32::MIN,
             pressure: true,
             trusted_proxies: Vec::new(),
+            client_address_header: crate::config::AddressHeader::Both,
             ipv6_prefix: 64,
             abuse: crate::config::Settings::default().limits.abuse,
         }

@@ -47,6 +47,7 @@ fn the_same_query_again_and_again() {
     assert_refusal!("abuse_throttled", answer);
     assert_eq!(answer.header("retry-after"), Some("30"));
     assert_eq!(answer.json()["retry_after"], 30);
+    assert!(answer.header("x-ratelimit-limit").is_some(), "as a limit of nought");
     for path in ["/api/products/search?keywords=lamp", "/api/categories", "/nowhere"] {
         refused(&stand.get(path), 429, "abuse_throttled");
     }
@@ -184,12 +185,65 @@ fn a_menu_of_categories_is_loaded_with_every_page() {
     assert!(first_refused(&stand, again("/api/categories")).is_none());
 }
 
+/// The fields that tell how a client stands.
+fn told(answer: &Answer) -> [Option<&str>; 6] {
+    [
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+    ]
+    .map(|name| answer.header(name))
+}
+
+#[test]
+fn a_throttle_is_told_as_a_limit_of_nought() {
+    let stand = Stand::with(&[("RATE_LIMIT_ENABLED", "true"), ("MAX_REQUESTS_PER_SECOND", "0")]);
+    let mut connection = stand.connection();
+    let mut answers = (0..22).map(|_| connection.get(SEARCH).unwrap());
+    let last = answers.nth(19).unwrap();
+    assert_eq!(last.header("x-ratelimit-remaining"), Some("80"));
+    let by_the_handler = answers.next().unwrap();
+    let at_the_gate = answers.next().unwrap();
+    let nought = [
+        Some("0"),
+        Some("0"),
+        Some("30"),
+        Some("\"abuse\";r=0;t=30"),
+        Some("\"abuse\";q=0;w=30"),
+        Some("30"),
+    ];
+    for answer in [by_the_handler, at_the_gate] {
+        refused(&answer, 429, "abuse_throttled");
+        assert_eq!(told(&answer), nought);
+    }
+}
+
 #[test]
 fn a_shop_with_a_key_asks_for_all_its_visitors() {
     let stand = watching("on");
     let mut shop = stand.connection().with_header("x-internal-key", KEY);
     for _ in 0..100 {
         data(&shop.get("/api/products/hot").unwrap());
+    }
+}
+
+#[test]
+fn a_header_of_his_own_lets_nobody_out_of_a_throttle() {
+    let stand = Stand::with(&[("ABUSE_DETECTION", "on"), ("TRUSTED_PROXIES", "127.0.0.1")]);
+    let from = |address: &str| stand.connection().with_header("x-forwarded-for", address);
+    let mut abuser = from("203.0.113.7");
+    for _ in 0..20 {
+        data(&abuser.get(SEARCH).unwrap());
+    }
+    refused(&abuser.get(SEARCH).unwrap(), 429, "abuse_throttled");
+    for forged in ["for=x", "for=198.51.100.1", "for=127.0.0.1", "\""] {
+        let mut hidden = from("203.0.113.7").with_header("forwarded", forged);
+        refused(&hidden.get(SEARCH).unwrap(), 429, "abuse_throttled");
+        let mut other = from("203.0.113.8").with_header("forwarded", forged);
+        data(&other.get(SEARCH).unwrap());
     }
 }
 

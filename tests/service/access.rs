@@ -42,6 +42,52 @@ fn where_keys_are_required_everything_but_health_needs_one() {
 }
 
 #[test]
+fn who_has_no_key_pays_for_being_told_so() {
+    let stand = Stand::with(&[
+        ("INTERNAL_API_KEY", KEY),
+        ("REQUIRE_API_KEY", "true"),
+        ("RATE_LIMIT_ENABLED", "true"),
+        ("RATE_LIMIT_SEARCH_PER_MINUTE", "3"),
+    ]);
+    for left in ["2", "1", "0"] {
+        let answer = stand.get(SEARCH);
+        refused(&answer, 401, "key_required");
+        assert_eq!(answer.header("x-ratelimit-remaining"), Some(left));
+    }
+    refused(&stand.get(SEARCH), 429, "rate_limited");
+    data(&stand.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+    assert_eq!(stand.get("/health/live").status, 200);
+}
+
+#[test]
+fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
+    let stand = Stand::with(&[
+        ("INTERNAL_API_KEY", KEY),
+        ("REQUIRE_API_KEY", "true"),
+        ("HTTP_WORKERS", "1"),
+    ]);
+    let began = breakwater::clock::monotonic();
+    let mut connection = stand.connection();
+    for _ in 0..300 {
+        refused(&connection.get(SEARCH).unwrap(), 401, "key_required");
+    }
+    let seconds = began.elapsed().as_secs() + 1;
+    let log = stand.log();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .filter(|line| line.contains("request refused"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["level"] != "DEBG")
+        .collect();
+    let most = usize::try_from(10 * seconds).unwrap();
+    assert!((10..=most).contains(&lines.len()), "{} lines in {seconds} s", lines.len());
+    assert!(lines.iter().all(|line| line["left_out"].is_u64() && line["request_id"].is_string()));
+    let counted =
+        "http_requests_total{method=\"GET\",route=\"/api/products/search\",status=\"401\"}";
+    assert!((stand.metric(counted) - 300.0).abs() < 0.1, "all of them are counted");
+}
+
+#[test]
 fn the_admins_door() {
     let stand = Stand::start();
     assert_refusal!("forbidden", stand.get("/admin/actors"));

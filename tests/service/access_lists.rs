@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use crate::envelope::{data, refused};
 use crate::snapshot::assert_refusal;
 use crate::stand::Stand;
-use crate::support::http::Answer;
+use crate::support::http::{Answer, Connection};
 use crate::support::process::wait_until;
 
 const ALLOW: &str = "/admin/rate-limit/whitelist";
 const DENY: &str = "/admin/rate-limit/blacklist";
 const SEARCH: &str = "/api/products/search?keywords=usb";
 const KEY: &str = "a-client-key-for-tests";
+const ORDERS: &str = "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-02%2000:00:00";
 
 fn stand() -> Stand {
     Stand::with(&[
@@ -72,6 +73,92 @@ fn who_is_denied_is_turned_away_whatever_he_has() {
     assert!(stand.metric("access_blocked_total{by=\"address\"}") >= 8.0);
     remove(&stand, DENY, "203.0.113.0/24");
     data(&from(&stand, "203.0.113.7", SEARCH));
+}
+
+/// A request of who is behind the proxy, with a header of his own that the proxy passes on.
+fn hidden(stand: &Stand, address: &str, forged: &str) -> Connection {
+    let connection = stand.connection().with_header("forwarded", forged);
+    connection.with_header("x-forwarded-for", address)
+}
+
+const FORGED: [&str; 6] =
+    ["for=x", "for=unknown", "for=198.51.100.1", "for=127.0.0.1", "\"", "for=1;for=2, ,"];
+
+#[test]
+fn a_header_that_the_proxy_passes_on_hides_nobody() {
+    let stand = stand();
+    put(&stand, DENY, "203.0.113.7");
+    for forged in FORGED {
+        let answer = hidden(&stand, "203.0.113.7", forged).get("/api/status").unwrap();
+        refused(&answer, 403, "blocked");
+        data(&hidden(&stand, "203.0.113.8", forged).get("/api/status").unwrap());
+    }
+    // Several lines, the proxy's own last.
+    let mut lines = stand.connection().with_header("x-forwarded-for", "198.51.100.1");
+    lines = lines.with_header("forwarded", "for=198.51.100.1").with_header("forwarded", "for=x");
+    lines = lines.with_header("x-forwarded-for", "203.0.113.7");
+    refused(&lines.get("/api/status").unwrap(), 403, "blocked");
+    // Whoever names one who is denied is taken at his word.
+    let answer = hidden(&stand, "203.0.113.8", "for=203.0.113.7").get("/api/status").unwrap();
+    refused(&answer, 403, "blocked");
+    let log = stand.log();
+    let lines = log.matches("forwarding headers do not tell who the client is").count();
+    assert!((1..=2).contains(&lines), "a line a minute of each worker: {lines}");
+}
+
+#[test]
+fn a_proxy_on_the_allow_list_allows_nobody_who_hides_behind_it() {
+    let stand = stand();
+    put(&stand, ALLOW, "127.0.0.0/8");
+    let bound = json!({"label": "at home only", "addresses": ["127.0.0.0/8"]});
+    let made = data(&admin(&stand, "POST", "/admin/keys", &bound));
+    let secret = made["secret"].as_str().unwrap();
+    for _ in 0..5 {
+        data(&stand.get(SEARCH));
+    }
+    let mut statuses = Vec::new();
+    for forged in FORGED {
+        let mut connection = hidden(&stand, "203.0.113.7", forged);
+        statuses.push(connection.get(SEARCH).unwrap().status);
+        let mut keyed = hidden(&stand, "203.0.113.7", forged).with_header("x-internal-key", secret);
+        refused(&keyed.get(ORDERS).unwrap(), 401, "key_required");
+    }
+    assert_eq!(statuses, [200, 200, 429, 429, 429, 429], "two a minute, all in one bucket");
+    put(&stand, ALLOW, "internal");
+    let mut keyed = hidden(&stand, "203.0.113.7", "for=x").with_header("x-internal-key", KEY);
+    for _ in 0..5 {
+        data(&keyed.get(SEARCH).unwrap());
+    }
+}
+
+#[test]
+fn where_it_is_said_which_header_the_proxy_writes_the_other_is_air() {
+    for (set, its, other) in [
+        ("x-forwarded-for", ("x-forwarded-for", ""), "forwarded"),
+        ("forwarded", ("forwarded", "for="), "x-forwarded-for"),
+    ] {
+        let stand = Stand::with(&[
+            ("TRUSTED_PROXIES", "127.0.0.1"),
+            ("CLIENT_ADDRESS_HEADER", set),
+            ("RATE_LIMIT_ENABLED", "true"),
+            ("RATE_LIMIT_SEARCH_PER_MINUTE", "6"),
+        ]);
+        put(&stand, DENY, "203.0.113.7");
+        let ask = |address: &str, forged: &str| {
+            let written = format!("{}{address}", its.1);
+            let connection = stand.connection().with_header(its.0, &written);
+            connection.with_header(other, forged).get(SEARCH).unwrap()
+        };
+        for (left, forged) in
+            ["for=x", "rubbish", "for=203.0.113.7", "203.0.113.7", "127.0.0.1"].iter().enumerate()
+        {
+            refused(&ask("203.0.113.7", forged), 403, "blocked");
+            let answer = ask("203.0.113.8", forged);
+            data(&answer);
+            let left = (5 - left).to_string();
+            assert_eq!(answer.header("x-ratelimit-remaining"), Some(left.as_str()), "{forged}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use super::{Declaration, setting};
 use crate::config::addresses::Network;
-use crate::config::kinds::{Detection, Kind, Limit, Switch, Whole};
+use crate::config::kinds::{Detection, Kind, Limit, NamingHeader, Switch, Whole};
 use crate::config::texts::{List, Optional, SecretWord};
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
@@ -43,6 +43,9 @@ pub(super) const SETTINGS: &[Declaration] = &[
         "tightens limits while the process is near its bounds"),
     setting!("TRUSTED_PROXIES", "limits", "trusted_proxies", in settings.limits.trusted_proxies,
         List(Network), "peers whose forwarding headers are believed"),
+    setting!("CLIENT_ADDRESS_HEADER", "limits", "client_address_header",
+        in settings.limits.client_address_header, NamingHeader,
+        "the header in which those peers name the client; the other one is not read then"),
     setting!("IPV6_PREFIX", "limits", "ipv6_prefix", in settings.limits.ipv6_prefix,
         Whole(1, 128), "bits of an IPv6 address that count as one client"),
     setting!("ABUSE_DETECTION", "limits", "abuse_detection", in settings.limits.abuse.mode,

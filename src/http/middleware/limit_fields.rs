@@ -5,11 +5,12 @@
 //! making and checking it anew.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::limits::Admission;
-use crate::limits::headers::{Field, write};
+use crate::limits::headers::{Field, retry_after_seconds, write};
 
 /// What was told last, and room to write the next.
 struct Told {
@@ -39,6 +40,22 @@ pub(super) fn dress(headers: &mut HeaderMap, admission: &Admission) {
             }
         }
     });
+}
+
+/// In place of what is left of the limits: nothing is, until the throttle for abuse ends.
+pub(super) fn dress_throttled(headers: &mut HeaderMap, wait: Duration) {
+    let seconds = retry_after_seconds(wait);
+    for (field, value) in [
+        (Field::Limit, "0".to_owned()),
+        (Field::Remaining, "0".to_owned()),
+        (Field::Reset, seconds.to_string()),
+        (Field::RateLimit, format!("\"abuse\";r=0;t={seconds}")),
+        (Field::Policy, format!("\"abuse\";q=0;w={seconds}")),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name(field), value);
+        }
+    }
 }
 
 /// Made at compile time: checking a name costs more than writing its value.

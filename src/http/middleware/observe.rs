@@ -3,7 +3,8 @@
 //! Owns: the request's context, its metrics, its log line, the security headers, and the one place
 //! where errors become bodies, whoever made them: a handler, a limit, actix itself, or a panic.
 //! A plain answered request is logged at debug level (metrics count it exactly); what failed, was
-//! slow or was refused by us is logged at info or above.
+//! slow or was refused by us is logged at info or above. Of those who are turned away for who they
+//! are or how often they ask only some lines a second: a flood of them must not fill the disk.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method as Verb};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
-use slog::{debug, info, warn};
+use slog::{Logger, debug, info, warn};
 
 use super::shed;
 use crate::clock;
@@ -173,9 +174,29 @@ fn account(
     match failure {
         Some(failure) if failure.code == ErrorCode::Internal => warn!(log, "request failed";
             "code" => failure.code.as_str(), "cause" => failure.cause.as_deref(), line),
+        Some(failure) if is_of_floods(failure.code) => {
+            let left_out = worker.refusals.borrow_mut().line(context.started + took);
+            turned_away(log, failure, left_out, line);
+        }
         Some(failure) => info!(log, "request refused";
             "code" => failure.code.as_str(), "cause" => failure.cause.as_deref(), line),
         None if took >= SLOW => info!(log, "request was slow"; line),
         None => debug!(log, "request answered"; line),
+    }
+}
+
+/// Whether anybody can have any number of these refusals for nothing.
+fn is_of_floods(code: ErrorCode) -> bool {
+    [ErrorCode::KeyRequired, ErrorCode::Blocked, ErrorCode::RateLimited, ErrorCode::AbuseThrottled]
+        .contains(&code)
+}
+
+/// At the usual level only if its turn has come, with how many were left out before.
+fn turned_away(log: &Logger, failure: &ApiError, left_out: Option<u64>, line: impl slog::KV) {
+    let (code, cause) = (failure.code.as_str(), failure.cause.as_deref());
+    match left_out {
+        Some(left_out) => info!(log, "request refused";
+            "code" => code, "cause" => cause, "left_out" => left_out, line),
+        None => debug!(log, "request refused"; "code" => code, "cause" => cause, line),
     }
 }

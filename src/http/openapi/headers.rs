@@ -45,7 +45,11 @@ const TEXTS: [(&str, &str, &str); 4] = [
 const NUMBERS: [(&str, &str, u64); 5] = [
     (AGE, "Seconds since the data was fetched (RFC 9111); absent when it is new.", 90),
     (RETRY_AFTER, "Seconds after which trying again may help.", 3),
-    ("X-RateLimit-Limit", "Requests that the rule nearest to its end allows.", 100),
+    (
+        "X-RateLimit-Limit",
+        "Requests that the rule nearest to its end allows; 0 during a throttle for abuse.",
+        100,
+    ),
     ("X-RateLimit-Remaining", "Requests that may still come at once.", 99),
     ("X-RateLimit-Reset", "Seconds until the whole limit is there again.", 60),
 ];

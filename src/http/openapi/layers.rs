@@ -30,6 +30,9 @@ pub(super) fn dress(document: &mut OpenApi) {
         for operation in operations(item) {
             plain::parameters(operation);
             refusals(operation, class, Gate::of(template));
+            if class != Class::Exempt {
+                too_many(operation, always_open);
+            }
             if !always_open {
                 refused_at_the_door(operation);
             }
@@ -54,10 +57,6 @@ fn refusals(operation: &mut Operation, class: Class, gate: Gate) {
         let key = "There is no known key where one is required.";
         refusals.push(answer(&[ErrorCode::KeyRequired], key));
     }
-    if class != Class::Exempt {
-        let slow = "Too many requests; who waits as told is not refused.";
-        refusals.push(answer(&[ErrorCode::RateLimited], slow));
-    }
     if is_for_admin(operation) {
         let closed = "The admin's key is missing or wrong, or none is configured.";
         refusals.push(answer(&[ErrorCode::Forbidden], closed));
@@ -73,6 +72,19 @@ fn refusals(operation: &mut Operation, class: Class, gate: Gate) {
     for (status, refusal) in refusals {
         operation.responses.responses.entry(status).or_insert(refusal);
     }
+}
+
+/// The 429s: who is throttled for abuse still reaches what is always open.
+fn too_many(operation: &mut Operation, always_open: bool) {
+    let slow = "Too many requests; who waits as told is not refused.";
+    let (status, refusal) = if always_open {
+        answer(&[ErrorCode::RateLimited], slow)
+    } else {
+        let abuse = "Too many requests, or a pattern of abuse; who waits as told is not refused. A \
+                     throttle for abuse is told as a limit of 0 that lasts as long.";
+        answer(&[ErrorCode::RateLimited, ErrorCode::AbuseThrottled], abuse)
+    };
+    operation.responses.responses.entry(status).or_insert(refusal);
 }
 
 /// Where a handler has 503s of its own, `overloaded` is among them.

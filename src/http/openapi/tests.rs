@@ -103,6 +103,8 @@ fn limits_keys_and_bodies_are_described_where_they_apply() {
         let responses = &operation["responses"];
         let limited = address.class != Class::Exempt;
         assert_eq!(responses["429"].is_object(), limited, "{place}");
+        let throttles = responses["429"].to_string().contains("abuse_throttled");
+        assert_eq!(throttles, !is_always_open(address), "{place}");
         let clients = Gate::of(&path) == Gate::Clients;
         assert_eq!(responses["401"].is_object(), limited && clients, "{place}");
         assert_eq!(responses["200"]["headers"]["RateLimit"].is_object(), limited, "{place}");

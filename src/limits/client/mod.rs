@@ -4,7 +4,9 @@
 //! the first hop that is not a trusted proxy: what stands left of it was written by a stranger and
 //! is never read. Refuses to guess: a peer that is not trusted is the client whatever it sends, a
 //! malformed hop means the peer, and so do two headers that disagree (a proxy that knows one of
-//! them passes the other on as the client wrote it). A plain function; it has no neighbours.
+//! them passes the other on as the client wrote it). Such a request is in doubt: it is counted under
+//! the peer, but what the headers named is told, too, so that nobody gets past a list by a header
+//! that nobody understands. A plain function; it has no neighbours.
 
 mod forwarded;
 #[cfg(test)]
@@ -30,19 +32,58 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// The client's address; an IPv4 address wrapped in IPv6 comes out as IPv4.
+/// Where a request comes from, as far as that is known. IPv4 wrapped in IPv6 is IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whence {
+    /// The address it is counted under: the client's, or where that is in doubt the peer's.
+    pub counted: IpAddr,
+    /// What each header named, where they do not tell.
+    doubt: Option<[Option<IpAddr>; 2]>,
+}
+
+impl Whence {
+    /// A request that comes from there.
+    #[must_use]
+    pub const fn sure(address: IpAddr) -> Self {
+        Self { counted: address.to_canonical(), doubt: None }
+    }
+
+    const fn doubtful(peer: IpAddr, named: [Option<IpAddr>; 2]) -> Self {
+        Self { counted: peer, doubt: Some(named) }
+    }
+
+    /// Whether the client's address is known. Where it is not, nothing good may be concluded from
+    /// the address it is counted under: that is our own proxy's.
+    #[must_use]
+    pub const fn is_sure(&self) -> bool {
+        self.doubt.is_none()
+    }
+
+    /// The addresses that were named and not believed; one of them is the client's if a proxy wrote
+    /// the header.
+    pub fn suspects(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.doubt.into_iter().flatten().flatten()
+    }
+}
+
+/// Where a request comes from that `peer` sent.
 #[must_use]
-pub fn client_address(peer: IpAddr, headers: &ForwardingHeaders<'_>, trusted: &[IpNet]) -> IpAddr {
+pub fn client_address(peer: IpAddr, headers: &ForwardingHeaders<'_>, trusted: &[IpNet]) -> Whence {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
-        return peer;
+        return Whence::sure(peer);
     }
     let forwarded = headers.forwarded.iter().rev().copied().flat_map(forwarded::hops);
     let plain = headers.x_forwarded_for.iter().rev().copied().flat_map(plain_hops);
     match (walk(forwarded, trusted), walk(plain, trusted)) {
-        (Walk::Found(client), Walk::Absent) | (Walk::Absent, Walk::Found(client)) => client,
-        (Walk::Found(one), Walk::Found(other)) if one == other => one,
-        (Walk::Absent | Walk::Found(_) | Walk::Malformed, _) => peer,
+        (Walk::Absent, Walk::Absent) => Whence::sure(peer),
+        (Walk::Found(client), Walk::Absent) | (Walk::Absent, Walk::Found(client)) => {
+            Whence::sure(client)
+        }
+        (Walk::Found(one), Walk::Found(other)) if one == other => Whence::sure(one),
+        (one @ (Walk::Absent | Walk::Found(_) | Walk::Malformed), other) => {
+            Whence::doubtful(peer, [one.found(), other.found()])
+        }
     }
 }
 
@@ -54,6 +95,15 @@ enum Walk {
     Found(IpAddr),
     /// A hop that names no address came before any such.
     Malformed,
+}
+
+impl Walk {
+    const fn found(self) -> Option<IpAddr> {
+        match self {
+            Self::Found(address) => Some(address),
+            Self::Absent | Self::Malformed => None,
+        }
+    }
 }
 
 fn walk(hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> Walk {

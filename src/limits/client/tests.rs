@@ -14,12 +14,17 @@ fn trusted() -> Vec<IpNet> {
     PROXIES.iter().map(|network| network.parse().unwrap()).collect()
 }
 
-fn client(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> String {
+fn whence(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> Whence {
     let headers = ForwardingHeaders {
         forwarded: forwarded.iter().map(|line| line.as_bytes()).collect(),
         x_forwarded_for: x_forwarded_for.iter().map(|line| line.as_bytes()).collect(),
     };
-    client_address(address(peer), &headers, &trusted()).to_string()
+    client_address(address(peer), &headers, &trusted())
+}
+
+/// The address a request is counted under.
+fn client(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> String {
+    whence(peer, forwarded, x_forwarded_for).counted.to_string()
 }
 
 #[test]
@@ -91,6 +96,37 @@ fn two_headers_are_believed_only_when_they_agree() {
     assert_eq!(client("10.0.0.1", &["for=203.0.113.7"], &["rubbish"]), "10.0.0.1");
 }
 
+#[test]
+fn what_is_named_in_doubt_is_told_and_nothing_else_is_in_doubt() {
+    for (forwarded, plain, suspects) in [
+        // A proxy that writes X-Forwarded-For and passes Forwarded on, and the other way round.
+        (vec!["for=x"], vec!["203.0.113.7"], vec!["203.0.113.7"]),
+        (vec!["for=198.51.100.1"], vec!["203.0.113.7"], vec!["198.51.100.1", "203.0.113.7"]),
+        (vec!["for=10.0.0.9"], vec!["1.1.1.1, 203.0.113.7"], vec!["10.0.0.9", "203.0.113.7"]),
+        (vec!["for=203.0.113.7"], vec!["rubbish"], vec!["203.0.113.7"]),
+        // Lines of the client's before and after the one that the proxy wrote.
+        (vec!["for=x", "for=y"], vec!["1.1.1.1", "203.0.113.7"], vec!["203.0.113.7"]),
+        // The proxy itself names nobody.
+        (vec!["for=unknown"], vec![], vec![]),
+        (vec![], vec!["203.0.113.7, rubbish"], vec![]),
+    ] {
+        let whence = whence("10.0.0.1", &forwarded, &plain);
+        assert_eq!((whence.counted, whence.is_sure()), (address("10.0.0.1"), false));
+        let told: Vec<_> = whence.suspects().map(|one| one.to_string()).collect();
+        assert_eq!(told, suspects, "{forwarded:?} {plain:?}");
+    }
+    for (peer, forwarded, plain) in [
+        ("203.0.113.7", vec!["for=x"], vec!["rubbish"]),
+        ("10.0.0.1", vec![], vec![]),
+        ("10.0.0.1", vec![], vec!["rubbish, 203.0.113.7"]),
+        ("10.0.0.1", vec!["for=203.0.113.7"], vec!["203.0.113.7"]),
+        ("10.0.0.1", vec![], vec!["10.0.0.3"]),
+    ] {
+        let whence = whence(peer, &forwarded, &plain);
+        assert!(whence.is_sure() && whence.suspects().next().is_none(), "{forwarded:?} {plain:?}");
+    }
+}
+
 fn lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let piece = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..12),
@@ -118,8 +154,8 @@ proptest! {
         let headers = headers(&forwarded, &plain);
         let stranger = IpAddr::V4(std::net::Ipv4Addr::from_bits(peer));
         prop_assume!(!is_trusted(stranger, &trusted()));
-        prop_assert_eq!(client_address(stranger, &headers, &trusted()), stranger);
-        let behind_a_proxy = client_address(address("10.0.0.1"), &headers, &trusted());
+        prop_assert_eq!(client_address(stranger, &headers, &trusted()), Whence::sure(stranger));
+        let behind_a_proxy = client_address(address("10.0.0.1"), &headers, &trusted()).counted;
         prop_assert_eq!(behind_a_proxy, behind_a_proxy.to_canonical());
     }
 
@@ -145,14 +181,14 @@ proptest! {
         let (quoted, plain) = (append(format!("for=\"{real}:99\"")), append(real.to_string()));
         let peer = address("10.0.0.1");
         let by_forwarded = headers(&quoted, &[]);
-        prop_assert_eq!(client_address(peer, &by_forwarded, &trusted()), IpAddr::V4(real));
+        let real = IpAddr::V4(real);
+        prop_assert_eq!(client_address(peer, &by_forwarded, &trusted()), Whence::sure(real));
         let by_plain = headers(&[], &plain);
-        prop_assert_eq!(client_address(peer, &by_plain, &trusted()), IpAddr::V4(real));
-        // With a header the proxy does not know, only the peer itself is left to be counted.
-        let mut mixed = forged.clone();
-        mixed.push(b"for=198.51.100.1".to_vec());
-        let mixed = headers(&mixed, &plain);
-        let counted = client_address(peer, &mixed, &trusted());
-        prop_assert!(counted == peer || counted == IpAddr::V4(real));
+        prop_assert_eq!(client_address(peer, &by_plain, &trusted()), Whence::sure(real));
+        // With a header the proxy does not know, only the peer itself is left to be counted; the
+        // client is among the suspects all the same.
+        let mixed = client_address(peer, &headers(&forged, &plain), &trusted());
+        prop_assert!(mixed == Whence::sure(real)
+            || mixed.counted == peer && mixed.suspects().any(|one| one == real), "{:?}", mixed);
     }
 }
