@@ -6,12 +6,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use bytes::Bytes;
 
+use super::connection::UnderWay;
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use crate::products::input::{self, RawForm};
@@ -77,6 +80,7 @@ fn body(
 ) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
     let json = is_json(request);
     let deadline = RequestContext::of_handler(request).map(|context| context.deadline.into());
+    let under_way = request.conn_data::<Rc<UnderWay>>().cloned();
     let body = Bytes::from_request(request, payload);
     async move {
         let body = match deadline {
@@ -86,6 +90,9 @@ fn body(
                 .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
             None => body.await,
         };
+        if let Some(under_way) = under_way {
+            note_end(&under_way, &body);
+        }
         let body = body.map_err(|error| {
             let status = error.as_response_error().status_code();
             let refused = ApiError::new(ErrorCode::of_status(status));
@@ -99,6 +106,15 @@ fn body(
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
         Ok(body)
+    }
+}
+
+/// What is known of the body now, for who reads the next request behind it.
+fn note_end(under_way: &UnderWay, body: &Result<Bytes, actix_web::Error>) {
+    let Err(error) = body else { return under_way.body_ended() };
+    // The rest of one that is too large is read past; of others nobody knows where they end.
+    if error.as_error().is_some_and(|error| !matches!(error, PayloadError::Overflow)) {
+        under_way.body_broken();
     }
 }
 

@@ -5,8 +5,8 @@
 //! by the function it is given.
 
 use std::future::ready;
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,8 @@ const BACKLOG: u32 = 1_024;
 /// Connections that one worker may hold beyond all there may be: those that are refused are the
 /// worker's for a moment, and the server must not stop accepting because of them.
 const REFUSED_AT_ONCE: u32 = 1_024;
+/// Most that is read and thrown away of who is refused.
+const MOST_IGNORED: usize = 1 << 16;
 /// How long browsers may remember a preflight answer.
 const PREFLIGHT_SECONDS: usize = 3_600;
 
@@ -70,7 +72,8 @@ pub fn bind(
                 async move { stopping.notified().await }
             })
             .keep_alive(settings.keep_alive)
-            .client_request_timeout(settings.head_timeout)
+            // Every head is watched by its connection, and not only the first of each.
+            .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .local_addr(address)
             .on_connect_ext(|connection: &Connection<TcpStream>, data| {
@@ -117,10 +120,18 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Says why, if that can be said without waiting, and closes.
+/// Says why, if that can be said without waiting, and closes. What has come is taken first: closing
+/// over it resets the connection, and the client may never see why.
 fn turn_away(stream: TcpStream) -> std::io::Error {
     if let Ok(mut stream) = stream.into_std() {
         drop(stream.write(&refusal::answer(refusal::Reason::Crowded)));
+        drop(stream.shutdown(Shutdown::Write));
+        let (mut bytes, mut ignored) = ([0; 8_192], 0);
+        while let Ok(some @ 1..) = stream.read(&mut bytes)
+            && ignored < MOST_IGNORED
+        {
+            ignored += some;
+        }
     }
     std::io::ErrorKind::ConnectionRefused.into()
 }

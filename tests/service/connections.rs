@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 use crate::envelope::{data, refused};
 use crate::gate::Gate;
 use crate::stand::Stand;
@@ -71,7 +73,44 @@ fn the_rest_of_a_refused_body_is_not_waited_for() {
     stream.write_all(head.as_bytes()).unwrap();
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard).unwrap();
-    refused(&read_answer(&mut heard.as_slice(), false).unwrap().0, 408, "request_timeout");
+    let mut heard = heard.as_slice();
+    refused(&read_answer(&mut heard, false).unwrap().0, 408, "request_timeout");
+    assert_eq!(heard, b"", "one request, one answer");
+}
+
+#[test]
+fn a_broken_body_gets_one_answer_and_no_metric_of_another() {
+    let stand = Stand::start();
+    let mut stream = connect(&stand);
+    let head =
+        "POST /api/products/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(b"xyz\r\n{}\r\n").unwrap();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    let mut heard = heard.as_slice();
+    let (answer, open) = read_answer(&mut heard, false).unwrap();
+    refused(&answer, 400, "invalid_request");
+    assert!(!open && heard.is_empty());
+    assert!(unread(&stand, "malformed") < 0.5);
+}
+
+#[test]
+fn who_takes_no_answers_is_not_read_from() {
+    let stand = Stand::with(&[("SEND_TIMEOUT_MS", "60000")]);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.set_send_buffer_size(16_384).unwrap();
+    socket.connect(&stand.address().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
+    let ask = b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://chatgpt.com\r\n\
+        Access-Control-Request-Method: GET\r\n\r\n"
+        .repeat(100);
+    let took = (0..).take_while(|_| stream.write_all(&ask).is_ok()).take(2_000).count();
+    // What the system keeps for either side is a few megabytes.
+    assert!(took < 1_500, "{took} times {} bytes", ask.len());
+    data(&stand.get("/health/live"));
 }
 
 #[test]

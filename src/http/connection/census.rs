@@ -97,6 +97,12 @@ impl Census {
         Ok(Present { census: Arc::clone(self), client })
     }
 
+    /// How many there may be in all.
+    #[must_use]
+    pub const fn most(&self) -> u32 {
+        self.bounds.most
+    }
+
     /// Connections now.
     #[must_use]
     pub fn len(&self) -> u32 {

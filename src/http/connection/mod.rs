@@ -4,8 +4,9 @@
 //! itself ([`refusal`]), and the count of connections ([`Census`]). Refuses: a connection that is
 //! one too many, a head that is too slow (each, not only the first), a client that does not take its
 //! answer, and one that fills the server's buffer with requests while an earlier one is served: the
-//! server would turn in circles until that is done. Costs a comparison or two a read, and one timer
-//! a connection, which is set anew only when it fires.
+//! server would turn in circles until that is done. Nothing is read from a client that does not take
+//! what he has been answered: the server would read and answer on, into its own memory. Costs a
+//! comparison or two a read, and one timer a connection, which is set anew only when it fires.
 
 mod census;
 mod pace;
@@ -14,6 +15,8 @@ mod under_way;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod with_server;
 
 use std::future::Future;
 use std::io;
@@ -32,9 +35,9 @@ use crate::clock;
 use crate::metrics::HttpMetrics;
 use refusal::{Reason, answer, bare};
 
-/// The server looked so often whether all is written without reading or writing in between: what it
-/// reads into is full of requests that it cannot begin yet.
-const MOST_FLUSHES: u32 = 1_000;
+/// The server came so often to write or to look whether all is written, without reading or writing
+/// anything in between: what it reads into is full of requests that it cannot begin yet.
+const MOST_TURNS: u32 = 1_000;
 
 /// Most that is read and thrown away when a connection ends with a refusal.
 const MOST_IGNORED: usize = 1 << 20;
@@ -47,7 +50,10 @@ pub struct Connection<S: AsyncRead + Unpin> {
     under_way: Rc<UnderWay>,
     /// What is to be written in place of, or after, what the server writes.
     own: Own,
-    flushes: u32,
+    /// Turns of the server since anything was read or written.
+    turns: u32,
+    /// It wanted to read while an answer waits to be taken.
+    read_put_off: bool,
     metrics: HttpMetrics,
     _present: Option<Present>,
 }
@@ -75,7 +81,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             timer: None,
             under_way: Rc::default(),
             own: Own::default(),
-            flushes: 0,
+            turns: 0,
+            read_put_off: false,
             metrics,
             _present: present,
         }
@@ -119,6 +126,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.own = Own { bytes: answer(reason), written: 0, last: true };
     }
 
+    /// The server has nothing more to say than this; but what follows an answer to a request whose
+    /// body is not at its end would be a second answer to the same one.
+    fn end_with(&mut self, reason: Reason) {
+        if self.own.last {
+            return;
+        }
+        if self.under_way.has_open_body() {
+            self.metrics.cut("body_not_ended");
+            self.own.last = true;
+        } else {
+            self.refuse(reason);
+        }
+    }
+
     fn cut(&self, why: &'static str) -> io::Error {
         self.metrics.cut(why);
         io::Error::new(io::ErrorKind::TimedOut, why)
@@ -133,17 +154,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => self.own.written += written,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.wait_to_write(false, cx).map_ok(|_| ()),
+                Poll::Pending => return self.wait_to_write(cx).map_ok(|_| ()),
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn wait_to_write(&mut self, moved: bool, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.pace.blocked(moved, clock::monotonic());
+    fn wait_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.pace.blocked(false, clock::monotonic());
+        self.turn()?;
+        self.wait_for_client(cx).map_ok(|()| 0)
+    }
+
+    /// An answer waits to be taken.
+    fn wait_for_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.overdue(cx) {
             Some(Overdue::Send) => Poll::Ready(Err(self.cut("answer_not_taken"))),
             Some(Overdue::Head | Overdue::Idle) | None => Poll::Pending,
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.turns = self.turns.saturating_add(1);
+        if self.turns > MOST_TURNS { Err(self.cut("too_far_ahead")) } else { Ok(()) }
+    }
+
+    /// So much of what there was to write is written.
+    fn wrote(&mut self, all: bool, cx: &Context<'_>) {
+        self.turns = 0;
+        if !all {
+            return self.pace.blocked(true, clock::monotonic());
+        }
+        if self.pace.is_blocked() {
+            self.pace.written(clock::monotonic());
+        }
+        if std::mem::take(&mut self.read_put_off) {
+            // The server reads before it writes: it would not come back by itself.
+            cx.waker().wake_by_ref();
         }
     }
 }
@@ -155,10 +202,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.flushes = 0;
         if this.own.last {
             return Poll::Ready(Ok(()));
         }
+        if this.pace.is_blocked() {
+            this.read_put_off = true;
+            return this.wait_for_client(cx);
+        }
+        this.turns = 0;
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
@@ -170,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => match this.overdue(cx) {
                 Some(Overdue::Head) => {
-                    this.refuse(Reason::TooSlow);
+                    this.end_with(Reason::TooSlow);
                     Poll::Ready(Ok(()))
                 }
                 Some(Overdue::Idle) => {
@@ -194,38 +245,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         let mut buf = buf;
         if let Some((at, reason)) = bare(buf) {
             if at.start == 0 {
-                if !this.own.last {
-                    this.refuse(reason);
-                }
+                this.end_with(reason);
+                // The server goes as soon as it has nothing left to write.
+                std::task::ready!(this.write_own(cx))?;
                 return Poll::Ready(Ok(buf.len()));
             }
             // First what stands before it.
             buf = buf.get(..at.start).unwrap_or(buf);
         }
-        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
-        if written.is_ready() {
-            this.flushes = 0;
-        }
-        match written {
-            Poll::Ready(Ok(written)) if written < buf.len() => {
-                this.pace.blocked(true, clock::monotonic());
-                Poll::Ready(Ok(written))
-            }
+        match Pin::new(&mut this.stream).poll_write(cx, buf) {
             Poll::Ready(Ok(written)) => {
-                this.pace.written(clock::monotonic());
+                this.wrote(written == buf.len(), cx);
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => this.wait_to_write(false, cx),
+            Poll::Pending => this.wait_to_write(cx),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.flushes = this.flushes.saturating_add(1);
-        if this.flushes > MOST_FLUSHES {
-            return Poll::Ready(Err(this.cut("too_far_ahead")));
-        }
+        this.turn()?;
         // What ended a request may be the last that happens here: somebody has to look again.
         let unwatched = this.timer.as_ref().is_none_or(|timer| timer.is_elapsed());
         if unwatched && this.overdue(cx).is_some() {

@@ -8,6 +8,7 @@
 //! | what | bound |
 //! |---|---|
 //! | from the first byte of a head until it is whole | `head` |
+//! | of a new connection, until its first byte | `head` |
 //! | without any request, whatever comes | `idle` and `head` together |
 //! | an answer of which nothing is taken | `send` |
 //! | one filled buffer of an answer, however much of it is taken now and then | three times `send` |
@@ -79,6 +80,12 @@ impl Pace {
         }
     }
 
+    /// Whether an answer waits to be taken.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
     /// All that there was to write is written.
     pub fn written(&mut self, now: Instant) {
         if self.blocked.take().is_some() {
@@ -98,6 +105,9 @@ impl Pace {
         let Patience { head, idle, send } = self.patience;
         if let Some(Blocked { since, moved }) = self.blocked {
             return Some(((moved + send).min(since + send * BUFFER), Overdue::Send));
+        }
+        if begun == 0 && self.heard.is_none() {
+            return Some((self.quiet + head, Overdue::Idle));
         }
         let longest = self.quiet + idle + head;
         Some(match self.heard.map(|heard| heard + head) {
@@ -135,7 +145,7 @@ mod tests {
     fn a_head_has_its_time_from_its_first_byte_on_whatever_trickles_in() {
         let start = monotonic();
         let mut pace = Pace::new(PATIENCE, start);
-        assert_eq!(pace.due(0, false, start), Some((start + seconds(35), Overdue::Idle)));
+        assert_eq!(pace.due(0, false, start), Some((start + seconds(5), Overdue::Idle)));
         for second in 1..5 {
             pace.heard(0, start + seconds(second));
         }
@@ -169,14 +179,15 @@ mod tests {
         let start = monotonic();
         let mut pace = Pace::new(PATIENCE, start);
         pace.blocked(false, start);
-        assert_eq!(pace.due(0, false, start), Some((start + seconds(10), Overdue::Send)));
+        assert_eq!(pace.due(1, false, start), Some((start + seconds(10), Overdue::Send)));
         for second in 1..25 {
             pace.blocked(true, start + seconds(second));
         }
-        let due = pace.due(0, false, start + seconds(24));
+        let due = pace.due(1, false, start + seconds(24));
         assert_eq!(due, Some((start + seconds(30), Overdue::Send)));
+        assert!(pace.is_blocked());
         pace.written(start + seconds(25));
-        let due = pace.due(0, false, start + seconds(25));
+        let due = pace.due(1, false, start + seconds(25));
         assert_eq!(due, Some((start + seconds(60), Overdue::Idle)));
     }
 }

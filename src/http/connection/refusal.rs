@@ -27,7 +27,9 @@ const IMF_FIXDATE: &[BorrowedFormatItem<'static>] = format_description!(
 const COME_BACK: Duration = Duration::from_secs(1);
 /// Longest head of a bare answer.
 const LONGEST: usize = 256;
-const LINE: &[u8] = b"HTTP/1.1 ";
+/// Its version is that of the request before.
+const LINES: [&[u8]; 2] = [b"HTTP/1.1 ", b"HTTP/1.0 "];
+const LINE: usize = LINES[0].len();
 const END: &[u8] = b"\r\n\r\n";
 const EMPTY: &[u8] = b"content-length: 0\r\n";
 const OURS: &[u8] = b"x-request-id:";
@@ -114,11 +116,11 @@ pub fn bare(written: &[u8]) -> Option<(Range<usize>, Reason)> {
     }
     let from = written.len().saturating_sub(LONGEST);
     let last = written.get(from..)?;
-    let at = last.windows(LINE.len()).rposition(|window| window == LINE)?;
+    let at = last.windows(LINE).rposition(|window| LINES.contains(&window))?;
     let head = last.get(at..)?;
     let has = |part: &[u8]| head.windows(part.len()).any(|window| window == part);
     let is_bare = has(EMPTY) && !has(OURS);
-    let reason = Reason::of_line(head.get(LINE.len()..)?)?;
+    let reason = Reason::of_line(head.get(LINE..)?)?;
     is_bare.then(|| (from + at..written.len(), reason))
 }
 
@@ -168,6 +170,8 @@ mod tests {
         let behind = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{{}}{BARE}");
         let at = behind.len() - BARE.len();
         assert_eq!(bare(behind.as_bytes()), Some((at..behind.len(), Reason::Malformed)));
+        let older = BARE.replace("HTTP/1.1", "HTTP/1.0");
+        assert_eq!(bare(older.as_bytes()), Some((0..BARE.len(), Reason::Malformed)));
         for (status, reason) in [("431 ", Reason::TooLarge), ("408 ", Reason::TooSlow)] {
             let other = BARE.replace("400 ", status);
             assert_eq!(bare(other.as_bytes()).map(|(_, reason)| reason), Some(reason));

@@ -1,5 +1,8 @@
 //! A connection over a pipe in memory, in paused time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Wake;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -40,7 +43,7 @@ async fn a_head_that_drips_ends_with_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn while_a_request_is_served_nothing_is_late() {
     let (mut connection, mut client) = pipe(4_096);
-    let serving = connection.under_way().begin();
+    let serving = connection.under_way().begin(false);
     let mut byte = [0];
     let waits = tokio::time::timeout(Duration::from_secs(600), connection.read(&mut byte)).await;
     assert!(waits.is_err());
@@ -86,5 +89,85 @@ async fn a_server_that_turns_in_circles_is_stopped() {
     while connection.flush().await.is_ok() {
         flushes += 1;
     }
-    assert_eq!(flushes, MOST_FLUSHES);
+    assert_eq!(flushes, MOST_TURNS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_while_an_answer_waits_and_the_server_is_called_back() {
+    let (mut connection, mut client) = pipe(16);
+    client.write_all(b"GET /").await.unwrap();
+    let woken = Arc::new(Woken::default());
+    let waker = Arc::clone(&woken).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut write = |connection: &mut Connection<DuplexStream>, length: usize| {
+        Pin::new(connection).poll_write(&mut cx, &[b'x'; 32][..length])
+    };
+    assert!(matches!(write(&mut connection, 32), Poll::Ready(Ok(16))));
+    assert!(write(&mut connection, 16).is_pending());
+    let mut byte = [0];
+    let read = tokio::time::timeout(Duration::from_secs(1), connection.read(&mut byte)).await;
+    assert!(read.is_err());
+    client.read_exact(&mut [0; 16]).await.unwrap();
+    let before = woken.0.load(Ordering::Relaxed);
+    assert!(matches!(write(&mut connection, 16), Poll::Ready(Ok(16))));
+    assert_eq!(woken.0.load(Ordering::Relaxed), before + 1);
+    assert_eq!(connection.read(&mut byte).await.unwrap(), 1);
+}
+
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_waits_for_room() {
+    let (mut connection, mut client) = pipe(64);
+    let bare = b"HTTP/1.0 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let mut heard = String::new();
+    let refuse = async {
+        connection.write_all(bare).await.unwrap();
+        drop(connection);
+    };
+    let (taken, ()) = futures_util::future::join(client.read_to_string(&mut heard), refuse).await;
+    taken.unwrap();
+    assert!(heard.contains("\"code\":\"invalid_request\""), "{heard}");
+    let (mut connection, _client) = pipe(64);
+    assert_eq!(connection.write_all(bare).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_the_answer_to_a_body_that_is_not_at_its_end() {
+    let answer = b"HTTP/1.1 413 Payload Too Large\r\nx-request-id: a\r\n\r\n";
+    let bare = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    for is_broken in [true, false] {
+        let (mut connection, mut client) = pipe(4_096);
+        drop(connection.under_way().begin(true));
+        connection.write_all(answer).await.unwrap();
+        if is_broken {
+            connection.write_all(bare).await.unwrap();
+        } else {
+            client.write_all(b"5\r\n{").await.unwrap();
+            assert_eq!(connection.read_to_end(&mut Vec::new()).await.unwrap(), 4);
+        }
+        connection.shutdown().await.unwrap();
+        drop(connection);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, answer, "broken: {is_broken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connects_and_says_nothing_is_let_go_without_a_word() {
+    let (mut connection, mut client) = pipe(4_096);
+    let start = clock::monotonic();
+    assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(clock::monotonic().duration_since(start).as_secs(), 5);
+    connection.shutdown().await.unwrap();
+    drop(connection);
+    assert_eq!(client.read_to_end(&mut Vec::new()).await.unwrap(), 0);
 }

@@ -1,7 +1,8 @@
 //! What is under way on one connection.
 //!
-//! Owns: the number of requests begun and the one that is being served. The stream and the requests
-//! read from it share it, on one thread; neither can see it otherwise.
+//! Owns: the number of requests begun, the one that is being served, and whether its body is at its
+//! end. The stream and the requests read from it share it, on one thread; neither can see it
+//! otherwise.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,15 +12,45 @@ use std::rc::Rc;
 pub struct UnderWay {
     begun: Cell<u64>,
     serving: Cell<u32>,
+    body: Cell<Body>,
+}
+
+/// The body of the request that began last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Body {
+    /// There is none, or all of it was read.
+    #[default]
+    Ended,
+    /// Nobody has come to its end.
+    Open,
+    /// Where it ends can never be known.
+    Broken,
 }
 
 impl UnderWay {
     /// A request is being served until what this gives is dropped.
     #[must_use]
-    pub fn begin(self: &Rc<Self>) -> Serving {
+    pub fn begin(self: &Rc<Self>, with_body: bool) -> Serving {
+        self.body.set(if with_body { Body::Open } else { Body::Ended });
         self.begun.set(self.begun.get().wrapping_add(1));
         self.serving.set(self.serving.get().saturating_add(1));
         Serving(Rc::clone(self))
+    }
+
+    /// The body of the request that is being served was read to its end.
+    pub fn body_ended(&self) {
+        self.body.set(Body::Ended);
+    }
+
+    /// It cannot be read to its end, and so nothing behind it can be.
+    pub fn body_broken(&self) {
+        self.body.set(Body::Broken);
+    }
+
+    /// Whether what comes may still belong to the request that began last.
+    #[must_use]
+    pub fn has_open_body(&self) -> bool {
+        self.body.get() != Body::Ended
     }
 
     /// Requests begun so far.
@@ -38,6 +69,14 @@ impl UnderWay {
 /// A request that is being served.
 #[derive(Debug)]
 pub struct Serving(Rc<UnderWay>);
+
+impl Serving {
+    /// Whether its answer must be the last of the connection: its body cannot be read to the end.
+    #[must_use]
+    pub fn must_be_last(&self) -> bool {
+        self.0.body.get() == Body::Broken
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {

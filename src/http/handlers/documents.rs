@@ -109,10 +109,13 @@ mod tests {
 
     #[test]
     fn the_page_has_one_script_and_one_style_and_the_policy_names_them() {
+        let policy = PAGE_POLICY.to_str().unwrap();
         for element in ["style", "script"] {
             assert_eq!(PAGE.matches(&format!("<{element}")).count(), 1);
+            let source = source(PAGE, element);
+            assert_ne!(source, super::source("", element), "{element} was found");
+            assert!(policy.contains(&source), "{policy}");
         }
-        let policy = PAGE_POLICY.to_str().unwrap();
         assert!(!policy.contains("unsafe"), "{policy}");
         // Of the text "alert('Hello, world.');", as the standard has it.
         let known = "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='";

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method as Verb};
 use actix_web::middleware::Next;
@@ -20,7 +20,7 @@ use slog::{Logger, debug, info, warn};
 
 use super::shed;
 use crate::clock;
-use crate::http::connection::UnderWay;
+use crate::http::connection::{Serving, UnderWay};
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Answered};
 use crate::http::error::{ApiError, ErrorCode};
@@ -59,7 +59,9 @@ pub(in crate::http) async fn observe(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let worker = worker.into_inner();
-    let serving = request.conn_data::<Rc<UnderWay>>().map(UnderWay::begin);
+    let with_body = !matches!(request.parts().1, Payload::None);
+    let under_way = request.conn_data::<Rc<UnderWay>>();
+    let serving = under_way.map(|under_way| under_way.begin(with_body));
     let timeout = worker.shared.settings.server.request_timeout;
     let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout);
     let inside = match shed::enter(&worker, &request) {
@@ -69,6 +71,7 @@ pub(in crate::http) async fn observe(
     request.extensions_mut().insert(Rc::clone(&context));
     let in_flight = worker.shared.metrics.http().begin();
     let mut response = next.call(request).await?.map_into_boxed_body();
+    let is_last = serving.as_ref().is_some_and(Serving::must_be_last);
     drop((in_flight, inside, serving));
     let failure = failure_of(&response);
     if let Some(failure) = &failure {
@@ -76,6 +79,9 @@ pub(in crate::http) async fn observe(
         response = replace(response, body);
     }
     finish(&worker, &context, &mut response);
+    if is_last {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     account(&worker, &context, &response, failure.as_ref());
     Ok(response)
 }

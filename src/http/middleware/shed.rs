@@ -43,10 +43,16 @@ pub(super) fn enter<'a>(
 ) -> Result<Inside<'a>, Reason> {
     let with_body = request.method() == Verb::POST;
     worker.door.enter(with_body, fastrand::f64).or_else(|reason| {
-        let is_open = request.method() == Verb::OPTIONS
+        let is_open = is_preflight(request)
             || worker.ways.find(request.path()).is_some_and(|way| way.always_open);
         if is_open { Ok(worker.door.pass(with_body)) } else { Err(reason) }
     })
+}
+
+/// Whether a browser asks for leave (Fetch, "CORS-preflight request").
+fn is_preflight(request: &ServiceRequest) -> bool {
+    request.method() == Verb::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Answers a request that was not let in.

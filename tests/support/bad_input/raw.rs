@@ -1,12 +1,14 @@
 //! Bytes that are no HTTP, or not quite, straight onto a socket.
 //!
-//! Owns: the cases and the wait for what becomes of each: an answer or the end of the connection,
-//! within a bound.
+//! Owns: the cases, which answers each must get, and the wait for the end of its connection, which
+//! comes within a bound and, where time has to run out, no sooner than that.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
+
+use breakwater::clock::monotonic;
 
 use super::super::http::{Answer, read_answer};
 use super::fault;
@@ -14,12 +16,24 @@ use super::fault;
 /// What may become of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// A refusal in the envelope, and the connection is closed.
+    /// One refusal in the envelope, and the connection is closed.
     Refused,
-    /// They can be understood, or may be; whatever is answered must be in order.
-    Answered,
-    /// They are not all there, and nothing more comes: time runs out.
-    GivenUp,
+    /// Answers with these statuses, in this order, and no other.
+    Answered(&'static [u16]),
+    /// They are not all there, and nothing more comes: these answers, and the end not before this
+    /// time has run out.
+    GivenUp(&'static [u16], Duration),
+}
+
+/// How patient the gateway is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// With a head (`HEAD_TIMEOUT_MS`).
+    pub(crate) head: Duration,
+    /// With a request (`REQUEST_TIMEOUT_MS`).
+    pub(crate) request: Duration,
+    /// Between two of them (`KEEP_ALIVE_SECONDS`).
+    pub(crate) idle: Duration,
 }
 
 /// Bytes and what is to become of them.
@@ -31,7 +45,7 @@ pub(crate) struct Case {
 }
 
 /// Longest wait for anything to happen on a connection.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(60);
 const POST: &str =
     "POST /api/products/search HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
 
@@ -42,6 +56,8 @@ fn case(name: impl Into<String>, bytes: impl Into<Vec<u8>>, expected: Expected) 
 /// All that is whole and wrong: answered at once.
 pub(crate) fn at_once() -> Vec<Case> {
     let mut cases = lines();
+    cases.extend(targets());
+    cases.extend(behind_another());
     cases.extend(heads());
     cases.extend(lengths());
     cases.extend(chunks());
@@ -50,35 +66,43 @@ pub(crate) fn at_once() -> Vec<Case> {
 }
 
 /// What is never finished: takes as long as the gateway's patience.
-pub(crate) fn unfinished() -> Vec<Case> {
-    use Expected::GivenUp;
+pub(crate) fn unfinished(patience: Patience) -> Vec<Case> {
+    let Patience { head, request, idle } = patience;
+    let given_up = |name: &str, bytes: &str, statuses, after| {
+        case(name, bytes, Expected::GivenUp(statuses, after))
+    };
+    let live = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
     vec![
-        case("nothing at all", "", GivenUp),
-        case("a part of the method", "GE", GivenUp),
-        case("a part of the head", "GET /api/status HTTP/1.1\r\nHost: a\r\nX-", GivenUp),
-        case("line ends only", "\r\n\r\n\r\n", GivenUp),
-        case("http/0.9", "GET /\r\n", Expected::Refused),
-        case("a part of a body", format!("{POST}Content-Length: 10\r\n\r\n{{"), GivenUp),
-        case(
+        given_up("nothing at all", "", &[], head),
+        given_up("a part of the method", "GE", &[408], head),
+        given_up("a part of the head", "GET / HTTP/1.1\r\nHost: a\r\nX-", &[408], head),
+        given_up("line ends only", "\r\n\r\n\r\n", &[408], head),
+        given_up("nothing more", live, &[200], idle),
+        given_up(
+            "a part of a body",
+            &format!("{POST}Content-Length: 9\r\n\r\n{{"),
+            &[408],
+            request,
+        ),
+        given_up(
             "a part of a chunk",
-            format!("{POST}Transfer-Encoding: chunked\r\n\r\n5\r\n{{"),
-            GivenUp,
+            &format!("{POST}Transfer-Encoding: chunked\r\n\r\n5\r\n{{"),
+            &[408],
+            request,
         ),
-        case(
-            "a second head that does not end",
-            "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nGET /api/status HTTP/1.1\r\nHos",
-            GivenUp,
-        ),
+        given_up("a second head that does not end", &format!("{live}GET / HT"), &[200], idle),
+        case("http/0.9", "GET /\r\n", Expected::Refused),
     ]
+}
+
+/// A request line, and the least there must be behind it.
+fn line(name: &str, line: &[u8], expected: Expected) -> Case {
+    case(name, [line, b"\r\nHost: a\r\n\r\n"].concat(), expected)
 }
 
 fn lines() -> Vec<Case> {
     use Expected::{Answered, Refused};
-    let line = |name: &str, line: &[u8], expected| {
-        let bytes = [line, b"\r\nHost: a\r\n\r\n"].concat();
-        case(name, bytes, expected)
-    };
-    let mut cases = vec![
+    vec![
         line("tls hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Refused),
         case("h2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused),
         line("version 9.9", b"GET / HTTP/9.9", Refused),
@@ -94,38 +118,63 @@ fn lines() -> Vec<Case> {
         line("nul in the target", b"GET /\0 HTTP/1.1", Refused),
         line("nul in the method", b"G\0T / HTTP/1.1", Refused),
         line("a method of brackets", b"<GET> / HTTP/1.1", Refused),
-        line("a method in lower case", b"get /api/status HTTP/1.1", Answered),
-        line("a long method", &[&b"G".repeat(5_000)[..], b" / HTTP/1.1"].concat(), Answered),
-        line("raw bytes in the target", b"GET /\xff\xfe HTTP/1.1", Answered),
-        line("unicode in the target", "GET /ü HTTP/1.1".as_bytes(), Answered),
-        line("a fragment", b"GET /api/status#x HTTP/1.1", Answered),
-        line("an absolute target", b"GET http://evil.example/api/status HTTP/1.1", Answered),
-        line("an absolute target elsewhere", b"GET gopher://x/ HTTP/1.1", Answered),
-        line("an authority", b"GET evil.example:80 HTTP/1.1", Answered),
-        line("connect", b"CONNECT evil.example:443 HTTP/1.1", Answered),
-        line("trace", b"TRACE / HTTP/1.1", Answered),
-        line("asterisk", b"OPTIONS * HTTP/1.1", Answered),
-        line("get asterisk", b"GET * HTTP/1.1", Answered),
-        line("no slash", b"GET api/status HTTP/1.1", Answered),
-        line("a percent alone", b"GET /% HTTP/1.1", Answered),
-        line("dots", b"GET /../../etc/passwd HTTP/1.1", Answered),
-        case("line feeds only", "GET /api/status HTTP/1.1\nHost: a\n\n", Answered),
+        case("line feeds only", "GET /api/status HTTP/1.1\nHost: a\n\n", Answered(&[200])),
         case("carriage returns only", "GET / HTTP/1.1\rHost: a\r\r", Refused),
         case("nonsense", "nonsense\r\n\r\n", Refused),
         case("noise", (0..=255).cycle().skip(1).take(3_000).collect::<Vec<u8>>(), Refused),
         case("zeroes", vec![0; 4_000], Refused),
-        case("http/1.0 without host", "GET /api/status HTTP/1.0\r\n\r\n", Answered),
+        case("http/1.0 without host", "GET /api/status HTTP/1.0\r\n\r\n", Answered(&[200])),
         case("http/1.1 without host", "GET /api/status HTTP/1.1\r\n\r\n", Refused),
-    ];
+    ]
+}
+
+fn targets() -> Vec<Case> {
+    use Expected::Answered;
+    vec![
+        line("a method in lower case", b"get /api/status HTTP/1.1", Answered(&[405])),
+        line(
+            "a long method",
+            &[&b"G".repeat(5_000)[..], b" / HTTP/1.1"].concat(),
+            Answered(&[404]),
+        ),
+        line("raw bytes in the target", b"GET /\xff\xfe HTTP/1.1", Answered(&[400])),
+        line("unicode in the target", "GET /ü HTTP/1.1".as_bytes(), Answered(&[400])),
+        line("a fragment", b"GET /api/status#x HTTP/1.1", Answered(&[200])),
+        line(
+            "an absolute target",
+            b"GET http://evil.example/api/status HTTP/1.1",
+            Answered(&[200]),
+        ),
+        line("an absolute target elsewhere", b"GET gopher://x/ HTTP/1.1", Answered(&[404])),
+        line("an authority", b"GET evil.example:80 HTTP/1.1", Answered(&[404])),
+        line("connect", b"CONNECT evil.example:443 HTTP/1.1", Answered(&[404])),
+        line("trace", b"TRACE / HTTP/1.1", Answered(&[404])),
+        line("asterisk", b"OPTIONS * HTTP/1.1", Answered(&[404])),
+        line("get asterisk", b"GET * HTTP/1.1", Answered(&[404])),
+        line("no slash", b"GET api/status HTTP/1.1", Answered(&[400])),
+        line("a percent alone", b"GET /% HTTP/1.1", Answered(&[404])),
+        line("dots", b"GET /../../etc/passwd HTTP/1.1", Answered(&[404])),
+    ]
+}
+
+fn behind_another() -> Vec<Case> {
+    use Expected::Answered;
     let good = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
-    cases.push(case(
-        "garbage after a good request",
-        format!("{good}\0\0garbage\r\n\r\n"),
-        Answered,
-    ));
-    cases.push(case("forty at once", good.repeat(40), Answered));
-    cases.push(case("another protocol after", format!("{good}SSH-2.0-x\r\n\r\n"), Answered));
-    cases
+    let older = "GET /health/live HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    vec![
+        case(
+            "garbage after a good request",
+            format!("{good}\0\0garbage\r\n\r\n"),
+            Answered(&[200, 400]),
+        ),
+        case("forty at once", good.repeat(40), Answered(&[200; 40])),
+        case(
+            "garbage after a good request of http/1.0",
+            format!("{older}\0garbage\r\n\r\n"),
+            Answered(&[200, 400]),
+        ),
+        case("another protocol after", format!("{good}SSH-2.0-x\r\n\r\n"), Answered(&[200, 400])),
+    ]
 }
 
 fn heads() -> Vec<Case> {
@@ -144,17 +193,21 @@ fn heads() -> Vec<Case> {
         head("nul in a value", b"x: y\0z", Refused),
         head("a carriage return in a value", b"x: y\rz", Refused),
         head("a control character in a value", b"x: y\x01z", Refused),
-        head("raw bytes in a value", b"x-request-id: \xff\xfe\x80", Answered),
-        head("raw bytes in a key", b"x-internal-key: \xff\xfe\x80", Answered),
+        head("raw bytes in a value", b"x-request-id: \xff\xfe\x80", Answered(&[200])),
+        head("raw bytes in a key", b"x-internal-key: \xff\xfe\x80", Answered(&[200])),
         head("raw bytes in a name", b"x-\xff: y", Refused),
-        head("an empty value", b"x-request-id:", Answered),
+        head("an empty value", b"x-request-id:", Answered(&[200])),
         head("two hosts", b"Host: b", Refused),
-        head("a wrong expectation", b"Expect: 200-maybe", Answered),
-        head("an upgrade", b"Connection: Upgrade\r\nUpgrade: websocket", Answered),
-        head("an upgrade to h2c", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c", Answered),
-        head("connection of nonsense", b"Connection: ,,,close,,x", Answered),
-        head("a range", b"Range: bytes=0-0,1-1,99999999999999999999-", Answered),
-        head("95 headers", "x-y: z\r\n".repeat(93).trim_end().as_bytes(), Answered),
+        head("a wrong expectation", b"Expect: 200-maybe", Answered(&[200])),
+        head("an upgrade", b"Connection: Upgrade\r\nUpgrade: websocket", Answered(&[200])),
+        head(
+            "an upgrade to h2c",
+            b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c",
+            Answered(&[200]),
+        ),
+        head("connection of nonsense", b"Connection: ,,,close,,x", Answered(&[200])),
+        head("a range", b"Range: bytes=0-0,1-1,99999999999999999999-", Answered(&[200])),
+        head("95 headers", "x-y: z\r\n".repeat(93).trim_end().as_bytes(), Answered(&[200])),
     ]
 }
 
@@ -174,12 +227,16 @@ fn lengths() -> Vec<Case> {
         post("a list of lengths", "Content-Length: 2, 2\r\n\r\n{}", Refused),
         post("two lengths", "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", Refused),
         post("the same length twice", "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", Refused),
-        post("expects to go on", "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", Answered),
+        post(
+            "expects to go on",
+            "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+            Answered(&[200]),
+        ),
         case("http/1.0 without a length", "POST /api/products/search HTTP/1.0\r\n\r\n", Refused),
         case(
             "a get with a body",
             "GET /api/status HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-            Answered,
+            Answered(&[200]),
         ),
     ]
 }
@@ -206,32 +263,36 @@ fn chunks() -> Vec<Case> {
         post("chunks of another name", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", Refused),
         post("chunks quoted", "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", Refused),
         post("identity", "Transfer-Encoding: identity\r\n\r\n", Refused),
-        post("good chunks", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", Answered),
+        post(
+            "good chunks",
+            "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            Answered(&[200]),
+        ),
         post(
             "a chunk's size of letters",
             "Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n",
-            Answered,
+            Refused,
         ),
-        post("a negative chunk", "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n", Answered),
+        post("a negative chunk", "Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n", Refused),
         post(
             "a chunk beyond 64 bits",
             "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n",
-            Answered,
+            Refused,
         ),
         post(
             "a chunk that is longer",
             "Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
-            Answered,
+            Refused,
         ),
         post(
             "extensions of a chunk",
             "Transfer-Encoding: chunked\r\n\r\n2;a=\"b\r\n\"\r\n{}\r\n0\r\n\r\n",
-            Answered,
+            Refused,
         ),
         post(
             "a body of another coding",
             "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
-            Answered,
+            Answered(&[200]),
         ),
         case(
             "chunks in http/1.0",
@@ -261,15 +322,15 @@ fn large() -> Vec<Case> {
             Refused,
         ),
         case("a header that does not end", get(format!("x: {}", "y".repeat(1_000_000))), Refused),
-        case("an address of 60,000", target(60_000), Answered),
+        case("an address of 60,000", target(60_000), Answered(&[400])),
         case("an address of 100,000", target(100_000), Refused),
         case("an address of a megabyte", target(1_000_000), Refused),
-        case("a body of 64 KiB and one", body(64 * 1024 + 1), Answered),
-        case("a body of a megabyte", body(1_000_000), Answered),
+        case("a body of 64 KiB and one", body(64 * 1024 + 1), Answered(&[413])),
+        case("a body of a megabyte", body(1_000_000), Answered(&[413])),
         case(
             "a body that says that it is huge",
             format!("{POST}Content-Length: 18446744073709551615\r\n\r\n{{"),
-            Answered,
+            Answered(&[413]),
         ),
         case(
             "a megabyte in chunks",
@@ -277,7 +338,7 @@ fn large() -> Vec<Case> {
                 "{POST}Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
                 format!("400\r\n{}\r\n", "x".repeat(1_024)).repeat(1_000)
             ),
-            Answered,
+            Answered(&[413]),
         ),
     ]
 }
@@ -301,27 +362,36 @@ pub(crate) fn faults(address: SocketAddr, cases: &[Case]) -> Vec<String> {
     faults
 }
 
-fn wrong(case: &Case, outcome: io::Result<Vec<Answer>>) -> Option<String> {
-    let answers = match outcome {
-        Ok(answers) => answers,
+fn wrong(case: &Case, outcome: io::Result<(Vec<(Answer, bool)>, Duration)>) -> Option<String> {
+    let (answers, took) = match outcome {
+        Ok(outcome) => outcome,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some("hangs".into()),
         Err(error) => return Some(error.to_string()),
     };
-    let first = answers.iter().find_map(|answer| fault(answer, false));
-    let refused = answers.iter().any(|answer| (400..500).contains(&answer.status));
+    let statuses: Vec<u16> = answers.iter().map(|(answer, _)| answer.status).collect();
+    let is_as_expected = match case.expected {
+        Expected::Refused => matches!(
+            answers.as_slice(),
+            [(answer, stays_open)] if (400..500).contains(&answer.status) && !stays_open
+        ),
+        Expected::Answered(expected) => statuses == expected,
+        Expected::GivenUp(expected, after) => statuses == expected && took >= after,
+    };
+    let first = answers.iter().find_map(|(answer, _)| fault(answer, false));
     first.or_else(|| {
-        let silent = case.expected == Expected::Refused && !refused;
-        silent.then(|| format!("is not refused: {answers:?}"))
+        let told = || format!("{statuses:?} after {took:?}, not {:?}: {answers:?}", case.expected);
+        (!is_as_expected).then(told)
     })
 }
 
-/// The answers until the connection ends, or stays open after at least one.
-fn outcome(address: SocketAddr, case: &Case) -> io::Result<Vec<Answer>> {
+/// The answers until the connection ends, each with whether it could have gone on, and when it ended.
+fn outcome(address: SocketAddr, case: &Case) -> io::Result<(Vec<(Answer, bool)>, Duration)> {
+    let began = monotonic();
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut reader = stream.try_clone()?;
-    let (bytes, unfinished) = (case.bytes.clone(), case.expected == Expected::GivenUp);
+    let (bytes, unfinished) = (case.bytes.clone(), matches!(case.expected, Expected::GivenUp(..)));
     let writer = thread::spawn(move || {
         // Who is refused early need not take the rest.
         let sent = stream.write_all(&bytes);
@@ -332,23 +402,24 @@ fn outcome(address: SocketAddr, case: &Case) -> io::Result<Vec<Answer>> {
     });
     let mut heard = Vec::new();
     let end = reader.read_to_end(&mut heard);
+    let took = monotonic().duration_since(began);
     drop(writer.join().expect("no panic"));
     match end {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
         // It was closed before all that was sent was read: what came before counts.
         Err(_) | Ok(_) => {}
     }
-    answers(&heard)
+    Ok((answers(&heard)?, took))
 }
 
-fn answers(mut heard: &[u8]) -> io::Result<Vec<Answer>> {
+fn answers(mut heard: &[u8]) -> io::Result<Vec<(Answer, bool)>> {
     let mut answers = Vec::new();
     while !heard.is_empty() {
         if let Some(rest) = heard.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n") {
             heard = rest;
             continue;
         }
-        answers.push(read_answer(&mut heard, false)?.0);
+        answers.push(read_answer(&mut heard, false)?);
     }
     Ok(answers)
 }
