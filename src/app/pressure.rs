@@ -2,7 +2,8 @@
 //!
 //! Owns: where the readings come from, how often, and what becomes of a change: the dial that limits
 //! are read through, the gauge, a line of the log. Refuses nothing; a reading that cannot be had
-//! counts as none. If the watch dies it is begun anew, and meanwhile the last level stays.
+//! counts as none. If the watch dies it is begun anew, and meanwhile the last level stays. Tighter
+//! limits give no memory back: a cache that may fill most of the memory is named at the start.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -20,11 +21,12 @@ const EVERY: Duration = Duration::from_millis(250);
 
 /// Starts the watch on this thread, unless it is not wanted; it ends with the process.
 pub(super) fn watch(shared: &Arc<Shared>, dial: Dial, observed: MonitoringTable) {
-    if !shared.settings.limits.pressure {
+    let (server, limits) = (&shared.settings.server, &shared.settings.limits);
+    let bound = Some(server.memory_limit).filter(|set| *set > 0).or_else(memory_bound);
+    tell(shared, bound);
+    if !limits.pressure || !limits.enabled {
         return;
     }
-    let set = shared.settings.server.memory_limit;
-    let bound = if set > 0 { Some(set) } else { memory_bound() };
     let weak = Arc::downgrade(shared);
     keep_running("pressure", shared.supervisor.observer(), move || {
         let (weak, dial, observed) = (weak.clone(), dial.clone(), observed.clone());
@@ -36,6 +38,20 @@ pub(super) fn watch(shared: &Arc<Shared>, dial: Dial, observed: MonitoringTable)
             }
         }
     });
+}
+
+/// What memory is held against.
+fn tell(shared: &Shared, bound: Option<u64>) {
+    let Some(bound) = bound else {
+        return info!(shared.log, "memory in use is held against nothing");
+    };
+    let cache = shared.settings.cache.memory_bytes;
+    if cache > bound / 2 {
+        warn!(shared.log, "the cache may fill more than half of the memory there is";
+            "cache_bytes" => cache, "bound_bytes" => bound);
+    } else {
+        info!(shared.log, "memory in use is held against a bound"; "bound_bytes" => bound);
+    }
 }
 
 fn look(shared: &Shared, dial: &Dial, readings: &Readings) {
@@ -61,33 +77,15 @@ fn readings(shared: &Shared, observed: &MonitoringTable, bound: Option<u64>) -> 
     // Where no lateness is too much to serve, none is a strain.
     let held = shared.settings.server.shed_lag;
     let lag = shared.lags.worst(now);
+    let line = shared.lags.longest_line();
     Readings {
-        memory: bound.zip(resident_bytes()).map(|(bound, used)| ratio(used, bound)),
+        memory: bound.zip(resident_bytes()).map(|(bound, used)| kib(used) / kib(bound)),
         lag: if held.is_zero() { 0.0 } else { lag.as_secs_f64() / held.as_secs_f64() },
-        queues: queues(shared),
+        queues: f64::from(line) / f64::from(shared.settings.server.max_in_flight),
         latency: observed.memory_latency(now),
     }
 }
 
-/// How full the fullest is: requests being served, and upstream calls that wait.
-fn queues(shared: &Shared) -> f64 {
-    let settings = &shared.settings;
-    let workers = u64::try_from(settings.server.workers).unwrap_or(u64::MAX);
-    let room = u64::from(settings.server.max_in_flight).saturating_mul(workers);
-    let inside = u64::try_from(shared.metrics.http().in_flight()).unwrap_or_default();
-    let waiting = u64::try_from(shared.upstream.crowd.snapshot().waiting).unwrap_or(u64::MAX);
-    let places = u64::try_from(settings.upstream.queue).unwrap_or(u64::MAX);
-    ratio(inside, room).max(ratio(waiting, places))
-}
-
-/// A share of nothing is none.
-fn ratio(part: u64, whole: u64) -> f64 {
-    let float = |number: u64| f64::from(u32::try_from(number >> 10).unwrap_or(u32::MAX));
-    let (part, whole) =
-        if whole > 1 << 24 { (float(part), float(whole)) } else { (small(part), small(whole)) };
-    if whole > 0.0 { part / whole } else { 0.0 }
-}
-
-fn small(number: u64) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+fn kib(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX))
 }

@@ -20,6 +20,7 @@ use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
+use crate::metrics::Waiting;
 use crate::supervision::{AskError, Handle};
 
 /// Longest wait for the actor itself; its handlers take microseconds.
@@ -54,6 +55,8 @@ pub struct Answer {
     pub stale: bool,
     /// Whether it came from a flight that another caller had started.
     pub collapsed: bool,
+    /// Whether the caller waited for a flight, whatever came of that.
+    pub waited: bool,
     /// When it was served.
     pub served_at: Timestamp,
 }
@@ -79,13 +82,20 @@ impl Answer {
 pub struct CacheClient {
     actor: Handle<CacheActor>,
     tables: CacheTables,
+    waiting: Waiting,
 }
 
 impl CacheClient {
     /// A client of `actor`, which works on `tables`.
     #[must_use]
-    pub const fn new(actor: Handle<CacheActor>, tables: CacheTables) -> Self {
-        Self { actor, tables }
+    pub fn new(actor: Handle<CacheActor>, tables: CacheTables) -> Self {
+        Self { actor, tables, waiting: Waiting::default() }
+    }
+
+    /// How many of the worker's requests wait, for flights or for anybody else.
+    #[must_use]
+    pub const fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// Whether the worker's actor is down and callers work on the tables themselves.
@@ -228,6 +238,7 @@ impl CacheClient {
             forward: wish.forward,
             stale: !freshness.is_fresh(),
             collapsed: false,
+            waited: false,
             served_at: now,
         };
         (self.served(wish.kind, answer), renew)
@@ -259,6 +270,7 @@ impl CacheClient {
         deadline: Instant,
         plan: &Plan,
     ) -> Vec<Result<Answer, Failure>> {
+        let _wait = self.waiting.begin();
         let mut answers = Vec::with_capacity(awaited);
         let asked_at = clock::now();
         let boarded = self.board(wishes, plan).await;
@@ -290,7 +302,8 @@ impl CacheClient {
                 let now = clock::now();
                 let stale = !self.tables.judge(&wish.key, &entry, now).is_fresh();
                 let forward = wish.forward;
-                let answer = Answer { entry, tier, forward, stale, collapsed, served_at: now };
+                let (waited, served_at) = (true, now);
+                let answer = Answer { entry, tier, forward, stale, collapsed, waited, served_at };
                 Ok(self.served(wish.kind, answer))
             }
             Err(failure) => {

@@ -45,6 +45,8 @@ pub struct RequestContext {
     pub gzip: Cell<bool>,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
+    /// Whether it waited for somebody else: its client's body, or a flight.
+    pub waited: Cell<bool>,
 }
 
 impl RequestContext {
@@ -67,6 +69,7 @@ impl RequestContext {
             watched: Cell::new(None),
             gzip: Cell::new(false),
             tier: Cell::new(None),
+            waited: Cell::new(false),
         })
     }
 

@@ -74,6 +74,7 @@ pub fn answer(
     }
     if let Some(origin) = served.origin {
         context.tier.set(Some(origin.tier));
+        context.waited.set(context.waited.get() || origin.waited);
         if let Ok(value) = HeaderValue::try_from(cache_status(&origin, last_resort)) {
             headers.insert(CACHE_STATUS, value);
         }

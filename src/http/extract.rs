@@ -17,6 +17,7 @@ use bytes::Bytes;
 use super::connection::UnderWay;
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
+use super::state::Worker;
 use crate::products::input::{self, RawForm};
 
 /// Largest body that is read.
@@ -79,10 +80,16 @@ fn body(
     payload: &mut Payload,
 ) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
     let json = is_json(request);
-    let deadline = RequestContext::of_handler(request).map(|context| context.deadline.into());
+    let context = RequestContext::of_handler(request);
+    let deadline = context.as_ref().map(|context| context.deadline.into());
+    if let Some(context) = context {
+        context.waited.set(true);
+    }
     let under_way = request.conn_data::<Rc<UnderWay>>().cloned();
+    let worker = request.app_data::<web::Data<Worker>>().cloned();
     let body = Bytes::from_request(request, payload);
     async move {
+        let wait = worker.as_ref().map(|worker| worker.products.cache().waiting().begin());
         let body = match deadline {
             // A client that sends nothing more must not keep a place for ever.
             Some(deadline) => tokio::time::timeout_at(deadline, body)
@@ -90,6 +97,7 @@ fn body(
                 .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
             None => body.await,
         };
+        drop(wait);
         if let Some(under_way) = under_way {
             note_end(&under_way, &body);
         }

@@ -28,6 +28,7 @@ mod report;
 mod slots;
 mod table;
 mod upstream;
+mod waiting;
 mod windows;
 
 pub use access::AccessMetrics;
@@ -51,4 +52,5 @@ pub use recent::{RECENT_KEPT, Recent, RecentRequest, RequestSeen, SLOW_KEPT};
 pub use report::{EndpointReport, MonitoringReport, MonitoringTotals};
 pub use table::MonitoringTable;
 pub use upstream::UpstreamMetrics;
+pub use waiting::{Wait, Waiting};
 pub use windows::{LatencyStats, SlidingWindow, WindowStats};

@@ -5,6 +5,7 @@
 //! the exposition. A scrape costs a few reads of memory-backed files.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -46,15 +47,41 @@ pub fn resident_bytes() -> Option<u64> {
     status_value(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(from_kib)
 }
 
-/// The bound on memory that the system puts on this process and those grouped with it (control
-/// groups, version 2 or 1), in bytes; `None` without one.
+/// The memory there is for this process, in bytes: the least of what its control group and those
+/// around it allow (version 2 or 1), and of what the machine has. `None` where nothing tells.
 #[must_use]
 pub fn memory_bound() -> Option<u64> {
-    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
-        // Version 1 says "none" by a number that no machine has.
-        .filter(|bound| *bound < 1 << 60)
+    memory_bound_under(Path::new("/"))
+}
+
+fn memory_bound_under(root: &Path) -> Option<u64> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup"));
+    // Where the file cannot be read, what is mounted may still be the group's own.
+    let groups = groups.unwrap_or_else(|_| "0::/\n1:memory:/\n".to_owned());
+    let bounds = groups.lines().flat_map(memory_files);
+    let bounds = bounds
+        .filter_map(|file| fs::read_to_string(root.join(file)).ok()?.trim().parse::<u64>().ok());
+    let machine = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
+    bounds.chain(status_value(&machine, "MemTotal:").map(from_kib)).min()
+}
+
+/// The files that bound the memory of a group, a line of `/proc/self/cgroup` (cgroups(7)), and of
+/// the groups around it. Inside a container the path may be that outside, where only the top is there.
+fn memory_files(group: &str) -> Vec<PathBuf> {
+    let mut parts = group.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let (mounts, file): (&[&str], _) = if controllers.is_empty() {
+        (&["sys/fs/cgroup", "sys/fs/cgroup/unified"], "memory.max")
+    } else if controllers.split(',').any(|controller| controller == "memory") {
+        (&["sys/fs/cgroup/memory"], "memory.limit_in_bytes")
+    } else {
+        return Vec::new();
+    };
+    let path = Path::new(path.trim_start_matches('/'));
+    let around = path.ancestors().filter(|path| !path.starts_with(".."));
+    around
+        .flat_map(|path| mounts.iter().map(move |at| Path::new(at).join(path).join(file)))
+        .collect()
 }
 
 impl ProcessFigures {
@@ -195,6 +222,47 @@ mod tests {
             assert_eq!(start_time(text, text), None);
             assert_eq!(max_fds(text), None);
         }
+    }
+
+    /// The bound of a machine with these files; the last is what it has in all.
+    fn bound(files: &[(&str, &str)]) -> Option<u64> {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        memory_bound_under(root.path())
+    }
+
+    #[test]
+    fn the_least_bound_of_all_groups_around_counts() {
+        let machine = ("proc/meminfo", "MemTotal:       8192 kB\nMemFree:  1 kB\n");
+        let group = ("proc/self/cgroup", "0::/a.slice/b.service\n");
+        let of = |path, text| (path, text);
+        let outer = of("sys/fs/cgroup/a.slice/memory.max", "3000\n");
+        assert_eq!(bound(&[machine, group, outer]), Some(3_000));
+        let inner = of("sys/fs/cgroup/a.slice/b.service/memory.max", "2000\n");
+        assert_eq!(bound(&[machine, group, outer, inner]), Some(2_000));
+        let none = of("sys/fs/cgroup/a.slice/b.service/memory.max", "max\n");
+        assert_eq!(bound(&[machine, group, none]), Some(8_192 * 1_024));
+        assert_eq!(bound(&[machine]), Some(8_192 * 1_024));
+        assert_eq!(bound(&[]), None);
+    }
+
+    #[test]
+    fn older_groups_and_those_of_containers_are_found() {
+        let machine = ("proc/meminfo", "MemTotal: 8192 kB\n");
+        let older = ("proc/self/cgroup", "3:cpu:/x\n2:hugetlb,memory:/docker/1a\n0::/\n");
+        let none = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+        let its = ("sys/fs/cgroup/memory/docker/1a/memory.limit_in_bytes", "5000\n");
+        assert_eq!(bound(&[machine, older, none, its]), Some(5_000));
+        let at_the_top = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "4000\n");
+        assert_eq!(bound(&[machine, older, at_the_top]), Some(4_000));
+        let outside = ("proc/self/cgroup", "0::/../../b\n");
+        let own = ("sys/fs/cgroup/memory.max", "1000\n");
+        assert_eq!(bound(&[machine, outside, own]), Some(1_000));
+        assert_eq!(bound(&[machine, ("proc/self/cgroup", "nonsense\n"), own]), Some(8_192 * 1_024));
     }
 
     #[test]

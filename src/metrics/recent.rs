@@ -38,6 +38,8 @@ pub struct RequestSeen {
     pub duration: Duration,
     /// The tier that answered: `memory`, `redis`, `database` or `none`.
     pub tier: &'static str,
+    /// Whether it waited for nobody on its way: neither for its client nor for the upstream.
+    pub prompt: bool,
     /// When it was answered.
     pub finished: Instant,
 }
@@ -157,6 +159,7 @@ pub(super) mod tests {
             status: 200,
             duration: Duration::from_millis(1),
             tier: "memory",
+            prompt: true,
             finished,
         }
     }

@@ -24,7 +24,7 @@ const OVERALL: (Duration, usize) = (Duration::from_secs(5), 60);
 /// Sub-windows of one endpoint: coarser, since there are many endpoints.
 const PER_ENDPOINT: (Duration, usize) = (Duration::from_secs(60), 5);
 
-/// Sub-windows of what was answered from memory.
+/// Sub-windows of what was answered from memory without waiting for anybody.
 const FROM_MEMORY: (Duration, usize) = (Duration::from_secs(5), 3);
 /// How far back [`MonitoringTable::memory_latency`] looks.
 const LATELY: Duration = Duration::from_secs(10);
@@ -47,8 +47,8 @@ impl MonitoringTable {
         Self { shared: Arc::new(Mutex::new(Observations::new(slow_threshold, now, since))) }
     }
 
-    /// How long 99 of a hundred answers from memory took at most, lately; `None` when there were
-    /// too few.
+    /// How long 99 of a hundred answers from memory took at most, lately, of those that waited for
+    /// nobody; `None` when there were too few.
     #[must_use]
     pub fn memory_latency(&self, now: Instant) -> Option<Duration> {
         let stats = self.lock().from_memory.stats(now, LATELY);
@@ -108,7 +108,7 @@ impl Observations {
         }
         let at = wall.minus(now.saturating_duration_since(seen.finished));
         self.overall.observe(seen.finished, seen.status, seen.duration);
-        if seen.tier == "memory" {
+        if seen.tier == "memory" && seen.prompt {
             self.from_memory.observe(seen.finished, seen.status, seen.duration);
         }
         let endpoint = (seen.route, seen.method);
@@ -175,6 +175,24 @@ mod tests {
         table.lock().observe(seen("next", now), now, Timestamp::from_millis(0));
         assert_eq!(table.lock().recent(10).len(), 2);
         assert!(!table.shared.is_poisoned());
+    }
+
+    #[test]
+    fn the_latency_of_memory_is_that_of_answers_that_waited_for_nobody() {
+        let (table, now) = table();
+        let observe = |took, change: fn(&mut RequestSeen)| {
+            for _ in 0..ENOUGH {
+                let mut seen = RequestSeen { duration: took, ..seen("x", now) };
+                change(&mut seen);
+                table.lock().observe(seen, now, Timestamp::from_millis(0));
+            }
+        };
+        let second = Duration::from_secs(1);
+        observe(second, |seen| seen.prompt = false);
+        observe(second, |seen| seen.tier = "upstream");
+        assert_eq!(table.memory_latency(now), None);
+        observe(Duration::from_millis(2), |_| {});
+        assert!(table.memory_latency(now).is_some_and(|took| took < Duration::from_millis(4)));
     }
 
     #[test]

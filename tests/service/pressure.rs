@@ -1,7 +1,12 @@
 //! Limits that tighten while the process is near its bounds, and say so.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use breakwater::clock::monotonic;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
@@ -55,39 +60,101 @@ fn memory_at_its_bound_tightens_limits_and_everything_says_so() {
     assert_eq!((&line["to"], &line["because"]), (&json!("critical"), &json!("[memory]")));
 }
 
-#[test]
-fn full_queues_tighten_limits_and_empty_ones_relax_them() {
-    let gate = Gate::closed();
-    let url = gate.url();
-    let stand = Stand::with(&[
-        ("ALIEXPRESS_GATEWAY_URL", &url),
-        ("UPSTREAM_TIMEOUT_MS", "60000"),
-        ("REQUEST_TIMEOUT_MS", "60000"),
+/// With limits that tell how tight they are, and few places.
+fn narrow(more: &[(&'static str, &str)]) -> Stand {
+    let few = [
         ("HTTP_WORKERS", "1"),
         ("MAX_REQUESTS_IN_FLIGHT", "20"),
         ("RATE_LIMIT_PRESSURE", "true"),
         ("RATE_LIMIT_ENABLED", "true"),
+        ("ABUSE_DETECTION", "off"),
         ("MAX_REQUESTS_PER_SECOND", "0"),
         ("MAX_REQUESTS_PER_MINUTE", "1000"),
-    ]);
-    let limit = |stand: &Stand| {
-        let answer = stand.get("/api/cache/stats");
-        answer.header("x-ratelimit-limit").map(str::to_owned)
-    };
+    ];
+    Stand::with(&[&few[..], more].concat())
+}
+
+fn limit(stand: &Stand) -> Option<String> {
+    let answer = stand.get("/api/cache/stats");
+    answer.header("x-ratelimit-limit").map(str::to_owned)
+}
+
+#[test]
+fn a_long_line_tightens_limits_and_its_end_relaxes_them() {
+    let stand = narrow(&[("CHAOS_ENABLED", "true")]);
     assert_eq!(limit(&stand).as_deref(), Some("1000"));
-    let address = stand.address();
-    let ask = move |n: u32| Connection::to(address).get(&format!("{SEARCH}&page_no={}", n + 1));
-    let callers: Vec<_> = (0..13).map(|n| std::thread::spawn(move || ask(n))).collect();
+    // Who asks for the report stands in line for as long as its actor is busy.
+    assert_eq!(
+        stand.admin().post("/admin/chaos/actors/metrics/hang?ms=12000").unwrap().status,
+        200
+    );
+    let over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..14)
+        .map(|_| {
+            let (over, mut admin) = (Arc::clone(&over), stand.admin());
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    admin.get("/api/monitoring/metrics").unwrap();
+                }
+            })
+        })
+        .collect();
     wait_until("limits are tightened", SOON, || level(&stand) > 0.5);
-    assert_eq!(limit(&stand).as_deref(), Some("500"));
+    assert_ne!(limit(&stand).as_deref(), Some("1000"));
     let pressure = data(&stand.get("/api/status"))["pressure"].clone();
     assert_eq!(pressure["because"], json!(["queues"]), "{pressure}");
-    gate.open(stand.upstream.address);
+    over.store(true, Ordering::Relaxed);
     for caller in callers {
-        data(&caller.join().unwrap().unwrap());
+        caller.join().unwrap();
     }
     wait_until("limits are whole", SOON, || level(&stand) < 0.5);
     assert_eq!(limit(&stand).as_deref(), Some("1000"));
     let status = data(&stand.get("/api/status"));
     assert_eq!((&status["pressure"]["level"], &status["degraded"]), (&json!("normal"), &json!([])));
+}
+
+#[test]
+fn what_waits_for_the_upstream_or_for_a_body_tightens_nothing() {
+    let gate = Gate::closed();
+    let url = gate.url();
+    let stand = narrow(&[
+        ("ALIEXPRESS_GATEWAY_URL", &url),
+        ("UPSTREAM_TIMEOUT_MS", "60000"),
+        ("REQUEST_TIMEOUT_MS", "60000"),
+        ("UPSTREAM_QUEUE", "8"),
+        ("UPSTREAM_CONCURRENCY", "2"),
+    ]);
+    let address = stand.address();
+    let ask = move |n: u32| Connection::to(address).get(&format!("{SEARCH}&page_no={}", n + 1));
+    let callers: Vec<_> = (0..8).map(|n| std::thread::spawn(move || ask(n))).collect();
+    let head = "POST /api/products/search HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n";
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut slow = TcpStream::connect(address).unwrap();
+            slow.write_all(head.as_bytes()).unwrap();
+            slow
+        })
+        .collect();
+    wait_until("all are inside", SOON, || stand.metric("http_requests_in_flight ") > 15.5);
+    // So long it would take to tighten anything.
+    let began = monotonic();
+    wait_until("time passes", SOON, || {
+        assert!(level(&stand) < 0.5);
+        monotonic().duration_since(began) > Duration::from_secs(3)
+    });
+    drop(slow);
+    gate.open(stand.upstream.address);
+    for caller in callers {
+        data(&caller.join().unwrap().unwrap());
+    }
+}
+
+#[test]
+fn without_limits_there_is_nothing_to_tighten() {
+    let stand = Stand::with(&[("MEMORY_LIMIT_BYTES", "1000000"), ("RATE_LIMIT_PRESSURE", "true")]);
+    let began = monotonic();
+    wait_until("time passes", SOON, || monotonic().duration_since(began) > Duration::from_secs(2));
+    assert!(level(&stand) < 0.5);
+    let log = stand.log();
+    assert!(log.contains("the cache may fill more than half of the memory there is"), "{log}");
 }

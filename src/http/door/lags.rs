@@ -1,9 +1,10 @@
-//! How late the loops of all workers are, for whoever asks on any of them.
+//! How late the loops of all workers are, and how many requests stand in line before each, for
+//! whoever asks on any of them.
 //!
 //! Owns: one place for each worker, written by its own thread alone. A worker that hangs writes
 //! nothing, so its lag is read off from when its ticker was due.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The lags of all workers of a process.
@@ -20,6 +21,8 @@ struct Place {
     /// Microseconds from the beginning; 0 while there is no worker.
     due: AtomicU64,
     refuses: AtomicBool,
+    /// Requests that wait for the worker alone.
+    in_line: AtomicU32,
 }
 
 impl Lags {
@@ -35,6 +38,20 @@ impl Lags {
             place.lag.store(micros(lag), Ordering::Relaxed);
             place.due.store(self.since_began(due).max(1), Ordering::Relaxed);
         }
+    }
+
+    /// So many requests are inside a worker and wait for nobody but itself.
+    pub(super) fn in_line(&self, worker: usize, requests: u32) {
+        if let Some(place) = self.places.get(worker) {
+            place.in_line.store(requests, Ordering::Relaxed);
+        }
+    }
+
+    /// The longest line before a worker.
+    #[must_use]
+    pub fn longest_line(&self) -> u32 {
+        let lines = self.places.iter().map(|place| place.in_line.load(Ordering::Relaxed));
+        lines.max().unwrap_or_default()
     }
 
     /// Whether a worker has refused something within a second.
@@ -85,6 +102,15 @@ mod tests {
         lags.ticked(9, ms(900), start);
         assert_eq!(lags.worst(start + ms(5)), ms(7));
         assert_eq!(lags.worst(start + ms(210)), ms(200));
+    }
+
+    #[test]
+    fn the_longest_line_counts() {
+        let lags = Lags::new(2, monotonic());
+        lags.in_line(0, 3);
+        lags.in_line(1, 9);
+        lags.in_line(7, 90);
+        assert_eq!(lags.longest_line(), 9);
     }
 
     #[test]

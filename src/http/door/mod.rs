@@ -136,9 +136,11 @@ impl Door {
         due
     }
 
-    /// The ticker fired. Gives how many were refused when that is over now.
+    /// The ticker fired while so many of those inside wait for somebody else. Gives how many were
+    /// refused when that is over now.
     #[must_use = "a line is due"]
-    pub fn ticked(&self, now: Instant) -> Option<u64> {
+    pub fn ticked(&self, now: Instant, waiting: u32) -> Option<u64> {
+        self.lags.in_line(self.worker, self.inside.get().saturating_sub(waiting));
         let mut queue = self.queue.get();
         let lag = queue.ticked(now);
         self.queue.set(queue);

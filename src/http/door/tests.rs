@@ -117,20 +117,31 @@ fn door_at(in_flight: u32, lag: Duration) -> Door {
 fn refusing_is_seen_by_all_until_a_second_after() {
     let door = door(1);
     let now = door.due();
-    assert_eq!(door.ticked(now), None);
+    assert_eq!(door.ticked(now, 0), None);
     assert_eq!(door.refused(now), Some(1));
     assert_eq!(door.refused(now + MS(1)), None);
     assert!(door.lags.any_refuses());
-    assert_eq!(door.ticked(now + MS(1_000)), None);
-    assert_eq!(door.ticked(now + MS(1_001)), Some(2));
+    assert_eq!(door.ticked(now + MS(1_000), 0), None);
+    assert_eq!(door.ticked(now + MS(1_001), 0), Some(2));
     assert!(!door.lags.any_refuses());
+}
+
+#[test]
+fn who_waits_for_somebody_else_stands_in_no_line() {
+    let door = door(10);
+    let inside = [door.pass(false), door.pass(false), door.pass(true)];
+    let _none = door.ticked(door.due(), 2);
+    assert_eq!(door.lags.longest_line(), 1);
+    drop(inside);
+    let _none = door.ticked(door.due(), 2);
+    assert_eq!(door.lags.longest_line(), 0);
 }
 
 #[test]
 fn few_are_never_refused_because_of_a_wait() {
     let door = door(1_000);
     for _ in 0..40 {
-        let _over = door.ticked(door.due() + MS(500));
+        let _over = door.ticked(door.due() + MS(500), 0);
     }
     let mut inside: Vec<_> = (0..64).map(|_| door.enter(false, || 1.0).unwrap()).collect();
     assert_eq!(door.enter(false, || 1.0).err(), Some(Reason::Lag));
@@ -198,7 +209,7 @@ impl Worker {
             match self.line.pop_front() {
                 None => self.now = next.min(self.door.due()),
                 Some(Task::Tick) => {
-                    let _over = self.door.ticked(self.now);
+                    let _over = self.door.ticked(self.now, 0);
                     self.ticks = false;
                 }
                 Some(task) => self.serve(task),

@@ -171,6 +171,7 @@ fn account(
         status,
         duration: took,
         tier: context.tier.get().map_or("", crate::cache::Tier::label),
+        prompt: !context.waited.get(),
         finished: context.started + took,
     });
     let log = &worker.shared.log;

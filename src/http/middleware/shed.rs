@@ -114,7 +114,8 @@ pub(in crate::http) fn watch(worker: &web::Data<Worker>) {
             while let Some(due) = worker.upgrade().map(|worker| worker.door.due()) {
                 tokio::time::sleep_until(due.into()).await;
                 let Some(worker) = worker.upgrade() else { return };
-                if let Some(refused) = worker.door.ticked(clock::monotonic()) {
+                let waiting = worker.products.cache().waiting().now();
+                if let Some(refused) = worker.door.ticked(clock::monotonic(), waiting) {
                     info!(worker.shared.log, "requests are no longer refused";
                         "refused" => refused);
                 }

@@ -2,11 +2,10 @@
 //!
 //! Owns: the judgement ([`Judge`]) from readings of memory, queues and latency, and the [`Dial`]
 //! that limits are read through. Pure but for the dial, which is one atomic: whoever is limited reads
-//! it, once a request. Refuses: to judge the upstream. All readings are of this process: memory
-//! against its bound, how late its loops are, how full its queues are, and how long it takes to answer
-//! from memory. An upstream that is slow is none of them, but what waits for it waits here: when more
-//! than half of the places are taken, of requests being served or of calls that wait, that is a strain,
-//! whoever caused it. Without readings nothing is tightened.
+//! it, once a request. Refuses: to react to others that are slow, upstream or clients. All readings
+//! are of this process: memory against its bound, how late its loops are, how many requests stand in
+//! line before a worker, and how long answers from memory take that wait for nobody. Without readings
+//! nothing is tightened.
 //!
 //! Each reading is a strain between 0, all is well, and 1, at the bound; the worst counts. It is
 //! smoothed, and a level is left only when the strain was clearly below it for some time, one level
@@ -106,12 +105,6 @@ impl Dial {
         Level::ALL.get(at).copied().unwrap_or_default()
     }
 
-    /// Whether limits are what is set.
-    #[must_use]
-    pub fn is_normal(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-
     /// How often limits are halved now; those of keys once less.
     #[must_use]
     pub fn halvings(&self, of_key: bool) -> u8 {
@@ -127,7 +120,7 @@ pub enum Cause {
     Memory,
     /// Lateness of the loops.
     LoopLag,
-    /// Requests being served, and upstream calls that wait.
+    /// Requests that stand in line before a worker and wait for nobody else.
     Queues,
     /// Time that answers from memory take, against what is usual here.
     Latency,
@@ -140,9 +133,10 @@ pub struct Readings {
     pub memory: Option<f64>,
     /// How late the worst loop is as a share of what is held against.
     pub lag: f64,
-    /// How full the fullest queue is.
+    /// The longest line before a worker as a share of what it may serve at once.
     pub queues: f64,
-    /// 99 of a hundred answers from memory took at most so long; `None` when there were too few.
+    /// 99 of a hundred answers from memory that waited for nobody took at most so long; `None` when
+    /// there were too few.
     pub latency: Option<Duration>,
 }
 
@@ -157,8 +151,13 @@ const LATENCY: (f64, f64) = (4.0, 16.0);
 /// How soon a strain is believed, and how soon it is forgotten.
 const RISE: Duration = Duration::from_secs(1);
 const FALL: Duration = Duration::from_secs(3);
-/// How soon what is usual follows; only while all is well.
+/// How soon what is usual follows while all is well, and while it is not: a machine that is slower
+/// for good must not be held against what it was for ever.
 const USUAL: Duration = Duration::from_secs(300);
+const USUAL_UNDER_PRESSURE: Duration = Duration::from_secs(1_800);
+/// How long the last latency stands where there are too few answers to tell: it may be the
+/// tightening that makes them few.
+const REMEMBERED: Duration = Duration::from_secs(10);
 /// A level is left when the strain is below it by so much for so long.
 const MARGIN: f64 = 0.08;
 const HOLD: Duration = Duration::from_secs(5);
@@ -169,7 +168,10 @@ pub struct Judge {
     level: Level,
     strain: f64,
     causes: Vec<Cause>,
-    usual: Option<f64>,
+    /// Seconds.
+    usual: f64,
+    /// The last latency that could be told, in seconds.
+    latest: Option<(f64, Instant)>,
     judged: Instant,
     calm_since: Option<Instant>,
 }
@@ -193,7 +195,8 @@ impl Judge {
             level: Level::Normal,
             strain: 0.0,
             causes: Vec::new(),
-            usual: None,
+            usual: QUICK.as_secs_f64(),
+            latest: None,
             judged: now,
             calm_since: None,
         }
@@ -203,7 +206,7 @@ impl Judge {
     pub fn judge(&mut self, readings: &Readings, now: Instant) -> Option<Level> {
         let passed = now.saturating_duration_since(self.judged);
         self.judged = now;
-        let strains = self.strains(readings, passed);
+        let strains = self.strains(readings, passed, now);
         let worst = strains.iter().map(|(strain, _)| *strain).fold(0.0, f64::max);
         let soon = if worst > self.strain { RISE } else { FALL };
         self.strain += (worst - self.strain) * share(passed, soon);
@@ -220,22 +223,31 @@ impl Judge {
         Pressure { level: self.level, because: self.causes.clone(), strain }
     }
 
-    fn strains(&mut self, readings: &Readings, passed: Duration) -> [(f64, Cause); 4] {
+    fn strains(
+        &mut self,
+        readings: &Readings,
+        passed: Duration,
+        now: Instant,
+    ) -> [(f64, Cause); 4] {
         [
             (readings.memory.map_or(0.0, |used| between(used, MEMORY)), Cause::Memory),
             (between(readings.lag, LAG), Cause::LoopLag),
             (between(readings.queues, QUEUES), Cause::Queues),
-            (readings.latency.map_or(0.0, |took| self.latency(took, passed)), Cause::Latency),
+            (self.latency(readings.latency, passed, now), Cause::Latency),
         ]
     }
 
-    fn latency(&mut self, took: Duration, passed: Duration) -> f64 {
-        let took = took.as_secs_f64();
-        let usual = *self.usual.get_or_insert(took);
-        if self.level == Level::Normal {
-            self.usual = Some(usual + (took - usual) * share(passed, USUAL));
+    fn latency(&mut self, read: Option<Duration>, passed: Duration, now: Instant) -> f64 {
+        if let Some(took) = read {
+            let took = took.as_secs_f64();
+            let soon = if self.level == Level::Normal { USUAL } else { USUAL_UNDER_PRESSURE };
+            self.usual += (took - self.usual) * share(passed, soon);
+            self.latest = Some((took, now));
         }
-        between(took / usual.max(QUICK.as_secs_f64()), LATENCY)
+        let age = |at| now.saturating_duration_since(at);
+        let latest = self.latest.filter(|(_, at)| age(*at) <= REMEMBERED);
+        let usual = self.usual.max(QUICK.as_secs_f64());
+        latest.map_or(0.0, |(took, _)| between(took / usual, LATENCY))
     }
 
     fn next(&mut self, now: Instant) -> Level {

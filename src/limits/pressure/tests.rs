@@ -48,9 +48,12 @@ fn each_reading_can_do_it_and_is_named() {
     }
 }
 
+fn ms(ms: u64) -> Readings {
+    Readings { latency: Some(Duration::from_millis(ms)), ..Readings::default() }
+}
+
 #[test]
 fn latency_is_held_against_what_is_usual_here() {
-    let ms = |ms| Readings { latency: Some(Duration::from_millis(ms)), ..Readings::default() };
     let mut now = monotonic();
     let mut judge = Judge::new(now);
     assert_eq!(levels(&mut judge, &mut now, &ms(30), 60), [Level::Normal]);
@@ -60,6 +63,43 @@ fn latency_is_held_against_what_is_usual_here() {
     assert!(judge.level >= Level::High);
     levels(&mut judge, &mut now, &ms(30), 40);
     assert_eq!(judge.level, Level::Normal);
+}
+
+#[test]
+fn a_machine_that_is_slower_for_good_is_not_under_pressure_for_ever() {
+    let mut now = monotonic();
+    let mut judge = Judge::new(now);
+    levels(&mut judge, &mut now, &ms(5), 60);
+    for slow in [200, 2_000] {
+        let levels = levels(&mut judge, &mut now, &ms(slow), 600);
+        assert!(levels.len() > 1, "{slow} ms: {levels:?}");
+        assert_eq!(levels.last(), Some(&Level::Normal), "{slow} ms: {levels:?}");
+    }
+}
+
+#[test]
+fn a_slow_start_does_not_become_what_is_usual() {
+    let mut now = monotonic();
+    let mut judge = Judge::new(now);
+    levels(&mut judge, &mut now, &ms(1_000), 3);
+    levels(&mut judge, &mut now, &ms(5), 60);
+    assert_eq!(judge.level, Level::Normal);
+    levels(&mut judge, &mut now, &ms(400), 5);
+    assert_eq!((judge.level, judge.pressure().because), (Level::Critical, vec![Cause::Latency]));
+}
+
+#[test]
+fn too_few_answers_to_tell_do_not_relax_limits_at_once() {
+    let mut now = monotonic();
+    let mut judge = Judge::new(now);
+    levels(&mut judge, &mut now, &ms(700), 5);
+    let none = Readings::default();
+    for _ in 0..5 {
+        assert_eq!(levels(&mut judge, &mut now, &none, 9), [Level::Critical]);
+        assert_eq!(levels(&mut judge, &mut now, &ms(700), 1), [Level::Critical]);
+    }
+    let relaxed = levels(&mut judge, &mut now, &none, 60);
+    assert_eq!(relaxed.last(), Some(&Level::Normal));
 }
 
 #[test]
@@ -106,15 +146,19 @@ proptest! {
 
     #[test]
     fn whatever_was_read_it_recovers(
-        shares in prop::collection::vec((0.0..2.0_f64, 0.0..9.0_f64, 0.0..2.0_f64), 1..60),
+        shares in prop::collection::vec(
+            (0.0..2.0_f64, 0.0..9.0_f64, 0.0..2.0_f64, prop::option::of(0_u64..5_000)),
+            1..60,
+        ),
     ) {
         let mut now = monotonic();
         let mut judge = Judge::new(now);
-        for (memory, lag, queues) in shares {
+        for (memory, lag, queues, took) in shares {
             now += EACH;
-            judge.judge(&Readings { memory: Some(memory), lag, queues, latency: None }, now);
+            let latency = took.map(Duration::from_millis);
+            judge.judge(&Readings { memory: Some(memory), lag, queues, latency }, now);
         }
-        levels(&mut judge, &mut now, &Readings::default(), 40);
+        levels(&mut judge, &mut now, &Readings::default(), 50);
         prop_assert_eq!(judge.level, Level::Normal);
     }
 }

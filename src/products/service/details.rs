@@ -110,6 +110,7 @@ impl ProductService {
         query: &DetailsQuery,
         validate: bool,
     ) -> Vec<Result<Served, Failure>> {
+        let _wait = self.cache.waiting().begin();
         match self
             .load_details(
                 scope,

@@ -53,6 +53,7 @@ impl Origin {
         tier: Tier::Upstream,
         stale: false,
         collapsed: false,
+        waited: true,
         age: Duration::ZERO,
         ttl_seconds: 0,
     };

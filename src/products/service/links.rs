@@ -72,6 +72,7 @@ impl ProductService {
         };
         let sources = links::missing(targets, &LinkMap::new());
         if !self.caches(scope) {
+            let _wait = self.cache.waiting().begin();
             let loaded = self
                 .load_links(
                     scope,

@@ -66,6 +66,8 @@ pub struct Origin {
     pub stale: bool,
     /// Loaded by another caller's flight.
     pub collapsed: bool,
+    /// The caller waited for a flight, whatever came of that.
+    pub waited: bool,
     /// Time since it was loaded.
     pub age: Duration,
     /// Fresh time left, in seconds; negative for how long it has been stale.
@@ -79,6 +81,7 @@ impl Origin {
             forward: answer.forward,
             stale: answer.stale,
             collapsed: answer.collapsed,
+            waited: answer.waited,
             age: answer.age(),
             ttl_seconds: answer.ttl_seconds(),
         }
@@ -98,6 +101,7 @@ impl Origin {
             forward: farther.forward,
             stale: self.stale || other.stale,
             collapsed: self.collapsed || other.collapsed,
+            waited: self.waited || other.waited,
             age: self.age.max(other.age),
             ttl_seconds: self.ttl_seconds.min(other.ttl_seconds),
         }
@@ -253,6 +257,7 @@ impl ProductService {
         request: Request,
         digest: impl FnOnce(Option<&Value>) -> Result<Brought, Failure>,
     ) -> Result<Served, Failure> {
+        let _wait = self.cache.waiting().begin();
         let reply = self.ask(scope, request, scope.deadline, Priority::Client).await?;
         let Brought { loaded, dropped } = digest(found(&reply))?;
         self.count(&dropped);

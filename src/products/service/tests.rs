@@ -94,6 +94,7 @@ fn a_joined_origin_is_the_worst_of_its_parts() {
         forward: Forward::Miss,
         stale,
         collapsed: false,
+        waited: stale,
         age: Duration::from_secs(age),
         ttl_seconds: ttl,
     };

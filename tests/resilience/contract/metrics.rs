@@ -23,6 +23,7 @@ fn seen(route: &'static str) -> Observed {
         status: 200,
         duration: Duration::from_millis(1),
         tier: "memory",
+        prompt: true,
         finished: clock::monotonic(),
     }])
 }
