@@ -18,6 +18,7 @@
 
 mod access;
 mod blueprint;
+mod descriptors;
 mod guards;
 mod last_resort;
 mod observer;
@@ -138,7 +139,7 @@ impl Gateway {
             supervisor,
             breakers,
             draining: AtomicBool::new(false),
-            census: Census::new(connections(&settings)),
+            census: Census::new(connections(&settings, &log)),
             lags: Arc::new(Lags::new(settings.server.workers, clock::monotonic())),
             log: log.clone(),
             started: clock::now(),
@@ -205,11 +206,12 @@ fn admin_key(settings: &Settings) -> Option<SecretDigest> {
     settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
 }
 
-fn connections(settings: &Settings) -> connection::Bounds {
-    let (server, limits) = (&settings.server, &settings.limits);
+fn connections(settings: &Settings, log: &Logger) -> connection::Bounds {
+    let limits = &settings.limits;
+    let places = descriptors::places(&settings.server, log);
     connection::Bounds {
-        most: server.max_connections,
-        per_address: NonZeroU32::new(server.max_connections_per_address).filter(|_| limits.enabled),
+        most: places.all,
+        per_address: NonZeroU32::new(places.per_address).filter(|_| limits.enabled),
         trusted: limits.trusted_proxies.clone(),
         ipv6_prefix: limits.ipv6_prefix,
     }

@@ -56,7 +56,8 @@ fn server() -> Server {
         max_connections_per_address: 1_000,
         head_timeout: Duration::from_millis(5_000),
         send_timeout: Duration::from_millis(10_000),
-        keep_alive: Duration::from_secs(30),
+        // Longer than proxies keep theirs: who closes first is not to lose a request of the other.
+        keep_alive: Duration::from_secs(75),
         max_in_flight: 4_096,
         shed_lag: Duration::from_millis(100),
         memory_limit: 0,

@@ -60,7 +60,7 @@ pub struct Server {
     pub head_timeout: Duration,
     /// Longest time for a client to take nothing of its answer (`SEND_TIMEOUT_MS`, 10000).
     pub send_timeout: Duration,
-    /// Longest time between two requests of a connection (`KEEP_ALIVE_SECONDS`, 30).
+    /// Longest time between two requests of a connection (`KEEP_ALIVE_SECONDS`, 75).
     pub keep_alive: Duration,
     /// Requests that one worker serves at once (`MAX_REQUESTS_IN_FLIGHT`, 4096).
     pub max_in_flight: u32,

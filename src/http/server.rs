@@ -55,7 +55,7 @@ pub fn bind(
     let settings = &shared.settings.server;
     let listener = listen((settings.host, settings.port).into())?;
     let address = listener.local_addr()?;
-    let most = usize::try_from(settings.max_connections.saturating_add(REFUSED_AT_ONCE));
+    let most = usize::try_from(shared.census.most().saturating_add(REFUSED_AT_ONCE));
     let builder = Server::build()
         .workers(settings.workers)
         .max_concurrent_connections(most.unwrap_or(usize::MAX))

@@ -105,6 +105,12 @@ impl Dial {
         Level::ALL.get(at).copied().unwrap_or_default()
     }
 
+    /// Whether limits are what is set.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
     /// How often limits are halved now; those of keys once less.
     #[must_use]
     pub fn halvings(&self, of_key: bool) -> u8 {
