@@ -223,10 +223,22 @@ fn odd_paths_and_methods() {
 
 #[test]
 fn what_is_no_http_is_refused_at_once_and_in_the_envelope() {
-    let stand = stand();
-    let faults = raw::faults(stand.address(), &raw::at_once());
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-    data(&stand.get("/health/live"));
+    // Where limits are asked first a request is longer under way, whatever the limits are.
+    let none = [
+        "MAX_REQUESTS_PER_SECOND",
+        "RATE_LIMIT_BURST",
+        "MAX_REQUESTS_PER_MINUTE",
+        "RATE_LIMIT_SEARCH_PER_MINUTE",
+        "RATE_LIMIT_SEARCH_BURST",
+    ];
+    let none = none.map(|name| (name, "0"));
+    for limited in ["false", "true"] {
+        let settings = [&[("RATE_LIMIT_ENABLED", limited)][..], &none].concat();
+        let stand = Stand::with(&settings);
+        let faults = raw::faults(stand.address(), &raw::at_once());
+        assert!(faults.is_empty(), "limited {limited}:\n{}", faults.join("\n"));
+        data(&stand.get("/health/live"));
+    }
 }
 
 #[test]

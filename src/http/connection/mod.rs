@@ -43,7 +43,7 @@ const MOST_TURNS: u32 = 1_000;
 const MOST_IGNORED: usize = 1 << 20;
 
 /// A connection.
-pub struct Connection<S: AsyncRead + Unpin> {
+pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     stream: S,
     pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
@@ -54,6 +54,8 @@ pub struct Connection<S: AsyncRead + Unpin> {
     turns: u32,
     /// It wanted to read while an answer waits to be taken.
     read_put_off: bool,
+    /// It failed, or was cut: nobody is to be told anything.
+    over: bool,
     metrics: HttpMetrics,
     _present: Option<Present>,
 }
@@ -83,6 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             own: Own::default(),
             turns: 0,
             read_put_off: false,
+            over: false,
             metrics,
             _present: present,
         }
@@ -140,7 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn cut(&self, why: &'static str) -> io::Error {
+    fn cut(&mut self, why: &'static str) -> io::Error {
+        self.over = true;
         self.metrics.cut(why);
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
@@ -218,7 +222,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
                 }
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                this.over = true;
+                Poll::Ready(Err(error))
+            }
             Poll::Pending => match this.overdue(cx) {
                 Some(Overdue::Head) => {
                     this.end_with(Reason::TooSlow);
@@ -258,7 +265,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
                 this.wrote(written == buf.len(), cx);
                 Poll::Ready(Ok(written))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Err(error)) => {
+                this.over = true;
+                Poll::Ready(Err(error))
+            }
             Poll::Pending => this.wait_to_write(cx),
         }
     }
@@ -281,22 +291,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 }
 
-/// Closing a socket with something unread in it resets the connection, and a client may never see
-/// why it was refused: what has come already is taken first.
-impl<S: AsyncRead + Unpin> Drop for Connection<S> {
-    fn drop(&mut self) {
-        if !self.own.last {
-            return;
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// The server takes chunks that cannot be read for a client that is gone, and leaves without a
+    /// word unless the answer was there already.
+    fn answer_abandoned(&mut self, cx: &mut Context<'_>) {
+        let is_open = self.under_way.has_abandoned() && self.under_way.has_open_body();
+        if is_open && !self.over && !self.own.last {
+            self.refuse(Reason::Malformed);
+            // As far as there is room; nobody comes back to write the rest.
+            drop(self.write_own(cx));
         }
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+    }
+
+    /// Closing a socket with something unread in it resets the connection, and a client may never see
+    /// why it was refused: what has come already is taken first.
+    fn take_what_came(&mut self, cx: &mut Context<'_>) {
         let (mut bytes, mut ignored) = ([0; 8_192], 0);
         while ignored < MOST_IGNORED {
             let mut buf = ReadBuf::new(&mut bytes);
-            let read = Pin::new(&mut self.stream).poll_read(&mut cx, &mut buf);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
             match (read, buf.filled().len()) {
                 (Poll::Ready(Ok(())), some) if some > 0 => ignored += some,
                 (Poll::Ready(_) | Poll::Pending, _) => return,
             }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Connection<S> {
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.answer_abandoned(&mut cx);
+        if self.own.last {
+            self.take_what_came(&mut cx);
         }
     }
 }

@@ -145,7 +145,7 @@ async fn nothing_follows_the_answer_to_a_body_that_is_not_at_its_end() {
     let bare = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
     for is_broken in [true, false] {
         let (mut connection, mut client) = pipe(4_096);
-        drop(connection.under_way().begin(true));
+        connection.under_way().begin(true).answered();
         connection.write_all(answer).await.unwrap();
         if is_broken {
             connection.write_all(bare).await.unwrap();
@@ -158,6 +158,25 @@ async fn nothing_follows_the_answer_to_a_body_that_is_not_at_its_end() {
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, answer, "broken: {is_broken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_the_server_gives_up_because_of_its_body_is_answered() {
+    for (with_body, is_answered, expected) in
+        [(true, false, "HTTP/1.1 400"), (true, true, ""), (false, false, "")]
+    {
+        let (connection, mut client) = pipe(4_096);
+        let serving = connection.under_way().begin(with_body);
+        if is_answered {
+            serving.answered();
+        } else {
+            drop(serving);
+        }
+        drop(connection);
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard.get(..12).unwrap_or_default(), expected, "{heard}");
     }
 }
 

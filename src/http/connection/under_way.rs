@@ -13,6 +13,8 @@ pub struct UnderWay {
     begun: Cell<u64>,
     serving: Cell<u32>,
     body: Cell<Body>,
+    /// The server gave one up before there was an answer.
+    abandoned: Cell<bool>,
 }
 
 /// The body of the request that began last.
@@ -34,7 +36,7 @@ impl UnderWay {
         self.body.set(if with_body { Body::Open } else { Body::Ended });
         self.begun.set(self.begun.get().wrapping_add(1));
         self.serving.set(self.serving.get().saturating_add(1));
-        Serving(Rc::clone(self))
+        Serving { of: Rc::clone(self), is_answered: false }
     }
 
     /// The body of the request that is being served was read to its end.
@@ -53,6 +55,12 @@ impl UnderWay {
         self.body.get() != Body::Ended
     }
 
+    /// Whether the server gave a request up that it has never answered.
+    #[must_use]
+    pub fn has_abandoned(&self) -> bool {
+        self.abandoned.get()
+    }
+
     /// Requests begun so far.
     #[must_use]
     pub fn begun(&self) -> u64 {
@@ -68,18 +76,25 @@ impl UnderWay {
 
 /// A request that is being served.
 #[derive(Debug)]
-pub struct Serving(Rc<UnderWay>);
+pub struct Serving {
+    of: Rc<UnderWay>,
+    is_answered: bool,
+}
 
 impl Serving {
-    /// Whether its answer must be the last of the connection: its body cannot be read to the end.
-    #[must_use]
-    pub fn must_be_last(&self) -> bool {
-        self.0.body.get() == Body::Broken
+    /// It has its answer. Says whether that must be the last of the connection: the body cannot be
+    /// read to its end.
+    pub fn answered(mut self) -> bool {
+        self.is_answered = true;
+        self.of.body.get() == Body::Broken
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.set(self.0.serving.get().saturating_sub(1));
+        self.of.serving.set(self.of.serving.get().saturating_sub(1));
+        if !self.is_answered {
+            self.of.abandoned.set(true);
+        }
     }
 }

@@ -39,7 +39,7 @@ fn serve(local: &LocalSet, length: usize) -> (DuplexStream, Rc<Cell<usize>>, Met
                 let serving = under_way.begin(false);
                 counted.set(counted.get() + 1);
                 async move {
-                    drop(serving);
+                    serving.answered();
                     Ok::<_, Infallible>(Response::ok().set_body("x".repeat(length)))
                 }
             }));

@@ -66,13 +66,16 @@ pub(in crate::http) async fn observe(
     let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout);
     let inside = match shed::enter(&worker, &request) {
         Ok(inside) => inside,
-        Err(reason) => return Ok(shed::refuse(&worker, &context, request, reason)),
+        Err(reason) => {
+            serving.map(Serving::answered);
+            return Ok(shed::refuse(&worker, &context, request, reason));
+        }
     };
     request.extensions_mut().insert(Rc::clone(&context));
     let in_flight = worker.shared.metrics.http().begin();
     let mut response = next.call(request).await?.map_into_boxed_body();
-    let is_last = serving.as_ref().is_some_and(Serving::must_be_last);
-    drop((in_flight, inside, serving));
+    drop((in_flight, inside));
+    let is_last = serving.is_some_and(Serving::answered);
     let failure = failure_of(&response);
     if let Some(failure) = &failure {
         let body = envelope::error(&context, failure);
