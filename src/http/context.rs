@@ -45,7 +45,7 @@ pub struct RequestContext {
     pub gzip: Cell<bool>,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
-    /// Whether it waited for somebody else: its client's body, or a flight.
+    /// Whether it waited for somebody else: its client's body, a flight, or Redis about its limits.
     pub waited: Cell<bool>,
 }
 

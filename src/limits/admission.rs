@@ -73,6 +73,8 @@ pub struct Admission {
     pub shared: bool,
     /// Decided by this instance's share of the limits, because the others could not be asked.
     pub alone: bool,
+    /// Redis was asked, whatever it said: the time that took is not this process's.
+    pub asked: bool,
 }
 
 impl Admission {
@@ -80,7 +82,15 @@ impl Admission {
     #[must_use]
     pub const fn unlimited(class: Class) -> Self {
         let decision = Decision::Admitted;
-        Self { class, decision, burst: None, minute: None, shared: false, alone: false }
+        Self {
+            class,
+            decision,
+            burst: None,
+            minute: None,
+            shared: false,
+            alone: false,
+            asked: false,
+        }
     }
 
     /// Whether the request may go on.

@@ -249,6 +249,7 @@ mod tests {
                 minute: standing(RuleKind::Minute),
                 shared: false,
                 alone: false,
+                asked: false,
             };
             for (field, value) in written(&admission) {
                 let name = field.name();

@@ -86,6 +86,11 @@ async fn pass(
     let own = caller.held.and_then(|held| held.per_minute);
     let admission =
         admit(worker, Admit { own, ..Admit::one(entrance.class, caller.principal) }).await;
+    if admission.asked
+        && let Some(context) = RequestContext::of(&request)
+    {
+        context.waited.set(true);
+    }
     if admission.alone {
         worker.shared.metrics.limits().decided_alone();
     }
@@ -124,9 +129,12 @@ async fn go_on(
 }
 
 async fn admit(worker: &Worker, request: Admit) -> Admission {
+    let accounts = &worker.shared.accounts;
+    // Who waits for Redis does not stand in this worker's line.
+    let _waiting = accounts.is_shared().then(|| worker.products.cache().waiting().begin());
     match worker.limiter.ask(request, PATIENCE).await {
         Ok(admission) => admission,
-        Err(_) => bypass(&worker.shared.accounts, request, clock::monotonic()),
+        Err(_) => bypass(accounts, request, clock::monotonic()),
     }
 }
 

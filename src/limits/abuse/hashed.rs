@@ -6,16 +6,23 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+
 use crate::limits::principal::Principal;
 
 /// What everything here is hashed by.
-pub(super) type Keyed = ahash::RandomState;
+pub(super) type Keyed = SeedableRandomState;
 
 /// A hash that this process alone knows.
 pub(super) fn keyed() -> Keyed {
     // The standard library's keys come from the system.
-    let [one, two, three, four] = [(); 4].map(|()| std::hash::RandomState::new().hash_one("abuse"));
-    Keyed::with_seeds(one, two, three, four)
+    seeded(std::hash::RandomState::new().hash_one("abuse"))
+}
+
+/// The one of a seed.
+pub(super) fn seeded(seed: u64) -> Keyed {
+    Keyed::with_seed(seed, SharedSeed::global_random())
 }
 
 /// Who, with a hash.

@@ -40,6 +40,7 @@ pub mod status;
 mod tests;
 mod trail;
 
+use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

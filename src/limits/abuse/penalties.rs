@@ -221,6 +221,7 @@ fn locked(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hashed::seeded;
     use super::super::penalty::{CALM, FIRST};
     use super::*;
     use crate::limits::principal::KeyId;
@@ -230,9 +231,9 @@ mod tests {
         hashed(Principal::of_address(address.into(), 64))
     }
 
-    /// By a hash that is the same in every run.
+    /// By one hash for all tests.
     fn hashed(principal: Principal) -> Hashed {
-        Hashed::of(principal, &Keyed::with_seeds(1, 2, 3, 4))
+        Hashed::of(principal, &seeded(1))
     }
 
     fn found(penalties: &Penalties, number: u32, now: Tick) -> Sentence {

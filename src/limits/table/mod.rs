@@ -199,7 +199,7 @@ impl Table {
             return Admission::unlimited(class);
         };
         self.count(class, decision, shared);
-        Admission { class, decision, burst, minute, shared, alone: false }
+        Admission { class, decision, burst, minute, shared, alone: false, asked: false }
     }
 
     fn key(&self, class: Class, principal: Principal) -> AccountKey {

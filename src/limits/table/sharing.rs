@@ -33,6 +33,12 @@ impl Table {
         self
     }
 
+    /// Whether others are asked before a decision.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.sharing.is_some()
+    }
+
     /// How the limits are shared; `None` when they are not.
     #[must_use]
     pub fn sharing(&self, now: Instant) -> Option<SharingStatus> {
@@ -92,7 +98,8 @@ impl Table {
             };
             (verdict, verdict.idle_after())
         };
-        let admission = self.told(request, self.with_ledger(request, rules, now, settle));
+        let decided = self.told(request, self.with_ledger(request, rules, now, settle));
+        let admission = Admission { asked: true, ..decided };
         if answer.is_some() {
             return admission;
         }
