@@ -116,16 +116,7 @@ fn push_parameter(list: &mut String, name: &str, value: u64) {
 }
 
 fn push_number(list: &mut String, value: u64) {
-    let mut unit = 1_u64;
-    while value / unit >= 10 {
-        unit *= 10;
-    }
-    while unit > 0 {
-        // The remainder is a digit; formatting machinery costs several times as much as this.
-        let digit = u8::try_from(value / unit % 10).unwrap_or_default();
-        list.push(char::from(b'0' + digit));
-        unit /= 10;
-    }
+    list.push_str(itoa::Buffer::new().format(value));
 }
 
 fn seconds_up(time: Duration) -> u64 {
