@@ -7,6 +7,7 @@
 //! ```
 
 pub mod admin;
+mod caller;
 pub mod compress;
 pub mod limit;
 mod limit_fields;
