@@ -87,8 +87,9 @@ impl InForce {
     /// # Errors
     /// Every mistake in both; nothing has changed then.
     pub fn reload(&self, environment: &Environment) -> Result<Reloaded, Mistakes> {
-        let read = load(self.file.as_deref(), environment)?;
+        // Under the lock: of two at once the later one has read later.
         let mut settings = self.read();
+        let read = load(self.file.as_deref(), environment)?;
         let mut reloaded = Reloaded::default();
         for variable in changed(&settings, &read) {
             let list = if variable == LIVE {

@@ -42,7 +42,11 @@ pub(super) fn gate(
         Gate::Unwatched => return Ok(()),
         Gate::Watched(watched) => {
             context.watched.set(Some(watched));
-            suspects.filter_map(|suspect| shared.abuse.wait_of(suspect, now)).max()
+            let wait = suspects.filter_map(|suspect| shared.abuse.wait_of(suspect, now)).max();
+            if wait.is_some() {
+                shared.abuse.count_refused();
+            }
+            wait
         }
         Gate::Shadowed => {
             metrics.abuse_refused(SHADOWED);

@@ -296,7 +296,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// word unless the answer was there already.
     fn answer_abandoned(&mut self, cx: &mut Context<'_>) {
         let is_open = self.under_way.has_abandoned() && self.under_way.has_open_body();
-        if is_open && !self.over && !self.own.last {
+        // In the middle of an earlier answer nothing can be said.
+        let in_between = !self.over && !self.own.last && !self.pace.is_blocked();
+        if is_open && in_between {
             self.refuse(Reason::Malformed);
             // As far as there is room; nobody comes back to write the rest.
             drop(self.write_own(cx));

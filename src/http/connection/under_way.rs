@@ -30,10 +30,11 @@ enum Body {
 }
 
 impl UnderWay {
-    /// A request is being served until what this gives is dropped.
+    /// A request is being served until what this gives is dropped. A body that comes in chunks has an
+    /// end that only reading finds.
     #[must_use]
-    pub fn begin(self: &Rc<Self>, with_body: bool) -> Serving {
-        self.body.set(if with_body { Body::Open } else { Body::Ended });
+    pub fn begin(self: &Rc<Self>, in_chunks: bool) -> Serving {
+        self.body.set(if in_chunks { Body::Open } else { Body::Ended });
         self.begun.set(self.begun.get().wrapping_add(1));
         self.serving.set(self.serving.get().saturating_add(1));
         Serving { of: Rc::clone(self), is_answered: false }

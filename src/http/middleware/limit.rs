@@ -1,7 +1,7 @@
 //! Who is asking, and whether they may.
 //!
 //! Owns: asking RateLimiterActor before a handler runs, and the order of the questions: may the caller
-//! come in at all ([`Caller`]), how often, and with which key. Refuses: keyless requests where keys are
+//! come in at all (`caller`), how often, and with which key. Refuses: keyless requests where keys are
 //! required (401, charged like any other), what is over a limit (429), and what looks like abuse (429; a
 //! limit of nought until it is over, so that headers and wait agree). When the worker's limiter is
 //! down the same decision is made on the accounts directly: nobody is let through because an actor

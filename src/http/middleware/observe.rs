@@ -59,9 +59,11 @@ pub(in crate::http) async fn observe(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let worker = worker.into_inner();
-    let with_body = !matches!(request.parts().1, Payload::None);
+    // A body of a known length ends where it ends; the server closes behind one that it has not read.
+    let in_chunks = !matches!(request.parts().1, Payload::None)
+        && request.headers().contains_key(header::TRANSFER_ENCODING);
     let under_way = request.conn_data::<Rc<UnderWay>>();
-    let serving = under_way.map(|under_way| under_way.begin(with_body));
+    let serving = under_way.map(|under_way| under_way.begin(in_chunks));
     let timeout = worker.shared.settings.server.request_timeout;
     let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout);
     let inside = match shed::enter(&worker, &request) {

@@ -262,9 +262,12 @@ impl Abuse {
             return None;
         }
         let who = Hashed::of(suspect, &self.hasher);
-        let wait = self.penalties.wait(&who, Tick::between(self.origin, now))?;
+        self.penalties.wait(&who, Tick::between(self.origin, now))
+    }
+
+    /// A request was refused because of those it may come from.
+    pub fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        Some(wait)
     }
 
     /// Takes what a client asked for; says so when that shows a pattern.

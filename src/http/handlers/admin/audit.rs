@@ -169,11 +169,17 @@ pub async fn audit(
     let stored = tokio::task::spawn_blocking(move || deeds_before(&store, before, limit)).await;
     let stored = stored.map_err(|died| ApiError::new(ErrorCode::Internal).because(died))?;
     let complete = stored.is_ok();
+    // They are stored in their order: what was before the first that waits still is in the table, on
+    // this page or on a later one.
+    let first = worker.shared.access.unstored_deeds().into_iter().next();
+    let waiting = waiting.into_iter().skip_while(|deed| complete && Some(deed) != first.as_ref());
     let stored = stored.unwrap_or_default();
-    // A full page may have another behind it; one that was stored between the two looks is not twice.
+    // A full page may have another behind it.
     let last = stored.last().filter(|_| stored.len() == limit);
     let next = last.map(|last| last.id).filter(|id| *id > 1);
-    let waiting = waiting.into_iter().rev().filter(|deed| stored.iter().all(|s| s.deed != *deed));
+    let mut waiting: Vec<_> = waiting.collect();
+    waiting.reverse();
+    let waiting = waiting.into_iter().filter(|deed| stored.iter().all(|s| s.deed != *deed));
     let mut entries: Vec<_> = waiting.map(|deed| AuditEntry::new(None, deed)).collect();
     entries.extend(stored.into_iter().map(|one| AuditEntry::new(Some(one.id), one.deed)));
     envelope::own(&context.0, &AuditPage { entries, next, complete })
