@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::debts::{Debts, Place};
 use super::identifier::Identifier;
 use super::record::{Body, Entry, ListName, Record, StoredKey, Subject};
 use super::snapshot::{Sizes, Snapshot};
@@ -21,29 +22,6 @@ use crate::limits::KeyId;
 
 /// Least time between two attempts to believe what was not believed.
 const BELIEVE_EVERY: Duration = Duration::from_secs(60);
-
-/// A store beside memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The SQL database.
-    Database,
-    /// Redis.
-    Redis,
-}
-
-impl Place {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Database, Self::Redis];
-
-    /// The word in answers and logs.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Database => "database",
-            Self::Redis => "redis",
-        }
-    }
-}
 
 /// How much there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +63,7 @@ pub(super) struct Book {
     ended: Timestamp,
     clock: StampClock,
     bounds: Bounds,
-    database: BTreeSet<Subject>,
-    /// None where there is no Redis.
-    redis: Option<BTreeSet<Subject>>,
+    debts: Debts,
     /// What Redis may still hold and nobody needs.
     forgotten: VecDeque<Record>,
     /// From when on more of what the stores hold may be believed.
@@ -103,8 +79,7 @@ impl Book {
             ended: Timestamp::from_millis(i64::MIN),
             clock: StampClock::new(by),
             bounds,
-            database: BTreeSet::new(),
-            redis: with_redis.then(BTreeSet::new),
+            debts: Debts::new(with_redis),
             forgotten: VecDeque::new(),
             doubts: [None; 2],
         }
@@ -126,7 +101,7 @@ impl Book {
         let record = Record { subject, stamp: self.clock.next(now, known), body };
         self.keep(record.clone(), now, snapshot);
         for place in Place::ALL {
-            self.owe(place, subject);
+            self.debts.owe(place, subject);
         }
         Ok(record)
     }
@@ -156,8 +131,8 @@ impl Book {
             }
             self.clock.saw(record.stamp);
             match self.records.get(&subject) {
-                Some(known) if known.supersedes(&record) => self.owe(from, subject),
-                Some(known) if !record.supersedes(known) => self.settle(from, &subject),
+                Some(known) if known.supersedes(&record) => self.debts.owe(from, subject),
+                Some(known) if !record.supersedes(known) => self.debts.settle(from, &subject),
                 Some(_) | None => {
                     if record.is_alive(now) && self.room(subject, snapshot.sizes(), 2) == 0 {
                         heard.refused += 1;
@@ -167,9 +142,9 @@ impl Book {
                     heard.new += 1;
                     for place in Place::ALL {
                         if place == from {
-                            self.settle(place, &subject);
+                            self.debts.settle(place, &subject);
                         } else {
-                            self.owe(place, subject);
+                            self.debts.owe(place, subject);
                         }
                     }
                 }
@@ -200,7 +175,7 @@ impl Book {
 
     /// What a store is to be told next; it stays owed until [`Book::told`].
     pub(super) fn owed(&self, place: Place, most: usize) -> Vec<Record> {
-        let subjects = self.debts(place).into_iter().flatten().take(most);
+        let subjects = self.debts.to(place).take(most);
         subjects.filter_map(|subject| self.records.get(subject).cloned()).collect()
     }
 
@@ -210,7 +185,7 @@ impl Book {
             let subject = &told.subject;
             let changed = self.records.get(subject).is_some_and(|known| known.stamp != told.stamp);
             if !changed {
-                self.settle(place, subject);
+                self.debts.settle(place, subject);
             }
         }
     }
@@ -219,18 +194,18 @@ impl Book {
     pub(super) fn owe_all(&mut self, place: Place) {
         let all: Vec<Subject> = self.records.keys().copied().collect();
         for subject in all {
-            self.owe(place, subject);
+            self.debts.owe(place, subject);
         }
     }
 
     /// Whether a store is owed a subject.
     pub(super) fn owes(&self, place: Place, subject: &Subject) -> bool {
-        self.debts(place).is_some_and(|owed| owed.contains(subject))
+        self.debts.owes(place, subject)
     }
 
     /// Subjects owed to a store.
     pub(super) fn debt(&self, place: Place) -> usize {
-        self.debts(place).map_or(0, BTreeSet::len)
+        self.debts.number(place)
     }
 
     /// Whether something in force has ended, or something that had ended has not: the clock was put
@@ -276,7 +251,7 @@ impl Book {
             if let Some(until) = record.end() {
                 self.ends.remove(&(until, record.subject));
             }
-            Place::ALL.into_iter().for_each(|place| self.settle(place, &record.subject));
+            Place::ALL.into_iter().for_each(|place| self.debts.settle(place, &record.subject));
             self.let_be_forgotten(record);
         }
         many
@@ -289,7 +264,7 @@ impl Book {
     }
 
     fn let_be_forgotten(&mut self, record: Record) {
-        if self.redis.is_some() && self.forgotten.len() < self.bounds.gone {
+        if self.debts.has_redis() && self.forgotten.len() < self.bounds.gone {
             self.forgotten.push_back(record);
         }
     }
@@ -374,32 +349,6 @@ impl Book {
         match subject {
             Subject::Key(_) => self.bounds.keys,
             Subject::Entry(..) => self.bounds.entries,
-        }
-    }
-
-    fn debts(&self, place: Place) -> Option<&BTreeSet<Subject>> {
-        match place {
-            Place::Database => Some(&self.database),
-            Place::Redis => self.redis.as_ref(),
-        }
-    }
-
-    fn debts_mut(&mut self, place: Place) -> Option<&mut BTreeSet<Subject>> {
-        match place {
-            Place::Database => Some(&mut self.database),
-            Place::Redis => self.redis.as_mut(),
-        }
-    }
-
-    fn owe(&mut self, place: Place, subject: Subject) {
-        if let Some(owed) = self.debts_mut(place) {
-            owed.insert(subject);
-        }
-    }
-
-    fn settle(&mut self, place: Place, subject: &Subject) {
-        if let Some(owed) = self.debts_mut(place) {
-            owed.remove(subject);
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::fmt;
 use std::future::Future;
 
-use super::book::Place;
+use super::debts::Place;
 use super::record::Record;
 use super::table::Access;
 use crate::clock;

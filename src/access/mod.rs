@@ -28,6 +28,7 @@
 
 pub mod audit;
 mod book;
+mod debts;
 pub mod distribution;
 pub mod guesses;
 pub mod identifier;
@@ -43,7 +44,8 @@ pub mod table;
 use std::time::Duration;
 
 pub use audit::Deed;
-pub use book::{Bounds, Full, Heard, Place};
+pub use book::{Bounds, Full, Heard};
+pub use debts::Place;
 pub use guesses::Guesses;
 pub use identifier::Identifier;
 pub use keys::{Held, PresentedKey, SecretDigest};

@@ -17,7 +17,8 @@ use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use super::audit::{Deed, Unstored};
-use super::book::{Book, Bounds, Full, Heard, Place};
+use super::book::{Book, Bounds, Full, Heard};
+use super::debts::Place;
 use super::identifier::Identifier;
 use super::keys::{Held, KeyRing, NewKey, NoRandomness, PresentedKey};
 use super::record::{Body, Entry, ListName, Record, StoredKey, Subject};

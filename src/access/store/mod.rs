@@ -21,7 +21,7 @@ use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::prelude::*;
 
 use super::audit::{Deed, Stored};
-use super::book::Place;
+use super::debts::Place;
 use super::table::Access;
 use crate::clock::{self, Timestamp};
 use crate::database::Connection;
