@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use serde_json::{Value, json};
 
-use crate::pair::{Instance, Upstream, until};
+use crate::pair::{Instance, Pair, Upstream, until};
 use crate::support::http::{Answer, Connection};
 use crate::support::redis::Redis;
 
@@ -17,30 +17,6 @@ use crate::support::redis::Redis;
 const SOON: Duration = Duration::from_secs(1);
 const DENY: &str = "/admin/rate-limit/blacklist";
 const SETTINGS: &[(&str, &str)] = &[("TRUSTED_PROXIES", "127.0.0.1"), ("REQUIRE_API_KEY", "true")];
-
-struct Pair {
-    redis: Redis,
-    upstream: Upstream,
-    a: Instance,
-    b: Instance,
-}
-
-impl Pair {
-    fn start() -> Self {
-        let (redis, upstream) = (Redis::start(), Upstream::start());
-        let start = || Instance::start(&upstream, Some(&redis), SETTINGS);
-        let (a, b) = (start(), start());
-        Self { redis, upstream, a, b }
-    }
-
-    fn stop(self) {
-        let Self { redis, upstream, a, b } = self;
-        a.stop();
-        b.stop();
-        redis.stop();
-        upstream.stop();
-    }
-}
 
 fn deny(instance: &Instance, address: &str) -> Value {
     instance.admin("POST", DENY, &json!({"identifier": address, "reason": "test"}).to_string())
@@ -84,7 +60,7 @@ fn connect(instance: &Instance) -> SqliteConnection {
 
 #[test]
 fn a_change_is_in_force_at_the_other_within_a_second() {
-    let pair = Pair::start();
+    let pair = Pair::start(SETTINGS);
     let (a, b) = (&pair.a, &pair.b);
     for (round, (here, there)) in [(a, b), (b, a), (a, b)].into_iter().enumerate() {
         let address = format!("203.0.113.{round}");
@@ -112,7 +88,7 @@ fn a_change_is_in_force_at_the_other_within_a_second() {
 
 #[test]
 fn what_changes_while_redis_is_away_is_told_when_it_is_back() {
-    let Pair { redis, upstream, a, b } = Pair::start();
+    let Pair { redis, upstream, a, b } = Pair::start(SETTINGS);
     let (old, of_old) = make_key(&a);
     deny(&a, "203.0.113.1");
     until("B knows", || denied(&b, "203.0.113.1") && known(&b, &of_old));
@@ -146,7 +122,7 @@ fn what_changes_while_redis_is_away_is_told_when_it_is_back() {
 
 #[test]
 fn the_later_change_counts_whoever_made_it_while_they_could_not_talk() {
-    let pair = Pair::start();
+    let pair = Pair::start(SETTINGS);
     deny(&pair.a, "203.0.113.1");
     until("B knows", || denied(&pair.b, "203.0.113.1"));
     pair.redis.process().signal("STOP");
@@ -166,7 +142,7 @@ fn the_later_change_counts_whoever_made_it_while_they_could_not_talk() {
 
 #[test]
 fn what_redis_forgot_it_is_told_again_by_whoever_knows() {
-    let pair = Pair::start();
+    let pair = Pair::start(SETTINGS);
     for round in 0..5 {
         let address = format!("203.0.113.{round}");
         deny(&pair.a, &address);
@@ -196,7 +172,7 @@ fn what_redis_forgot_it_is_told_again_by_whoever_knows() {
 
 #[test]
 fn a_redis_that_comes_back_with_older_contents_revives_nothing_and_splits_nobody() {
-    let Pair { redis, upstream, a, b } = Pair::start();
+    let Pair { redis, upstream, a, b } = Pair::start(SETTINGS);
     let (revoked, of_revoked) = make_key(&a);
     let (_, kept) = make_key(&a);
     deny(&a, "203.0.113.1");

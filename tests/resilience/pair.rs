@@ -56,6 +56,45 @@ impl Upstream {
     }
 }
 
+/// Two gateways with one Redis and one upstream.
+pub(crate) struct Pair {
+    pub(crate) redis: Redis,
+    pub(crate) upstream: Upstream,
+    pub(crate) a: Instance,
+    pub(crate) b: Instance,
+}
+
+impl Pair {
+    pub(crate) fn start(settings: &[(&'static str, &str)]) -> Self {
+        let (redis, upstream) = (Redis::start(), Upstream::start());
+        let start = || Instance::start(&upstream, Some(&redis), settings);
+        let (a, b) = (start(), start());
+        Self { redis, upstream, a, b }
+    }
+
+    pub(crate) fn stop(self) {
+        let Self { redis, upstream, a, b } = self;
+        a.stop();
+        b.stop();
+        redis.stop();
+        upstream.stop();
+    }
+
+    /// Loads at one, so that both have it in memory.
+    pub(crate) fn both_have(&self, path: &str) {
+        for instance in [&self.a, &self.b] {
+            until("it is in memory", || instance.tier(path) == "memory");
+        }
+    }
+
+    /// The upstream's calls that this work costs.
+    pub(crate) fn calls_of(&self, work: impl FnOnce()) -> u64 {
+        let before = self.upstream.calls();
+        work();
+        self.upstream.calls() - before
+    }
+}
+
 /// One of several gateways.
 pub(crate) struct Instance {
     gateway: Running,

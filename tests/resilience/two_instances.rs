@@ -6,49 +6,12 @@ use std::time::Duration;
 use breakwater::clock;
 use serde_json::{Value, json};
 
-use crate::pair::{Instance, Upstream, get, one_of_a_few, search, until};
+use crate::pair::{Instance, Pair, get, one_of_a_few, search, until};
 use crate::redis_rig::keys_of_entries;
 use crate::support::redis::Redis;
 
 /// An invalidation is in force everywhere within this.
 const SOON: Duration = Duration::from_secs(1);
-
-struct Pair {
-    redis: Redis,
-    upstream: Upstream,
-    a: Instance,
-    b: Instance,
-}
-
-impl Pair {
-    fn start(settings: &[(&'static str, &str)]) -> Self {
-        let (redis, upstream) = (Redis::start(), Upstream::start());
-        let start = || Instance::start(&upstream, Some(&redis), settings);
-        let (a, b) = (start(), start());
-        Self { redis, upstream, a, b }
-    }
-
-    fn stop(self) {
-        let Self { redis, upstream, a, b } = self;
-        a.stop();
-        b.stop();
-        redis.stop();
-        upstream.stop();
-    }
-
-    /// Loads at one, so that both have it in memory.
-    fn both_have(&self, path: &str) {
-        for instance in [&self.a, &self.b] {
-            until("it is in memory", || instance.tier(path) == "memory");
-        }
-    }
-
-    fn calls_of(&self, work: impl FnOnce()) -> u64 {
-        let before = self.upstream.calls();
-        work();
-        self.upstream.calls() - before
-    }
-}
 
 /// The key of the only entry that Redis holds.
 fn only_key(redis: &Redis) -> String {
