@@ -81,14 +81,28 @@ impl Handler<PoisonedWork> for Counter {
 }
 
 #[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
+struct Notes {
+    all: Mutex<Vec<String>>,
+    one_more: tokio::sync::Notify,
+}
 
 impl Notes {
     fn add(&self, note: String) {
-        self.0.lock().unwrap().push(note);
+        self.all.lock().unwrap().push(note);
+        self.one_more.notify_waiters();
     }
     fn count(&self, prefix: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|note| note.starts_with(prefix)).count()
+        self.all.lock().unwrap().iter().filter(|note| note.starts_with(prefix)).count()
+    }
+    /// Returns when there is a note like that.
+    async fn heard(&self, prefix: &str) {
+        loop {
+            let one_more = self.one_more.notified();
+            if self.count(prefix) > 0 {
+                return;
+            }
+            one_more.await;
+        }
     }
 }
 
@@ -261,16 +275,12 @@ async fn a_hang_on_a_worker_is_over_when_a_letter_is_taken_and_not_before() {
     counter.ask(Count, SOON).await.unwrap();
     let (release, stalled) = std::sync::mpsc::channel();
     counter.tell(Stall(stalled, std::sync::mpsc::channel().0)).unwrap();
-    while stage.notes.count("hung") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    stage.notes.heard("hung").await;
     // Several looks of the watchdog.
     tokio::time::sleep(Duration::from_millis(350)).await;
     assert_eq!(stage.notes.count("recovered"), 0);
     release.send(()).unwrap();
-    while stage.notes.count("recovered") == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    stage.notes.heard("recovered").await;
     assert_eq!(counter.ask(Count, SOON).await, Ok(2), "the same incarnation goes on");
     assert_eq!((stage.notes.count("hung"), stage.notes.count("recovered")), (1, 1));
     drop((counter, end));
@@ -295,12 +305,12 @@ async fn how_a_replaced_incarnation_ends_is_nobodys_business() {
     assert_eq!(counter.ask(Count, SOON).await, Ok(1), "answered by the successor");
     // The old one panics now, long after it was replaced.
     drop(release);
-    while over.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    // Nothing is sent on it: it ends with the old one.
+    let ended = over.recv_timeout(SOON);
+    assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     for _ in 0..20 {
         assert_eq!(counter.ask(Count, SOON).await.map(|_| ()), Ok(()));
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
     }
     assert_eq!(stage.supervisor.status()[0].restarts, 1);
 }
