@@ -3,13 +3,17 @@
 //! Owns: the shape; the defaults are in `defaults.rs`. Refuses nothing: [`super::load()`] did that
 //! before one of these exists. No neighbours.
 
+mod limits;
+mod secret;
+
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Sources;
-use super::redact::HIDDEN;
+
+pub use limits::{AbuseMode, AbuseSettings, AddressHeader, Limits};
+pub use secret::Secret;
 
 /// Every setting, grouped by the room that uses it.
 #[derive(Debug, Clone, PartialEq)]
@@ -256,100 +260,6 @@ impl Access {
     }
 }
 
-/// Limits on clients. Every 0 means no bound.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
-    /// `RATE_LIMIT_ENABLED`.
-    pub enabled: bool,
-    /// `MAX_REQUESTS_PER_SECOND`.
-    pub per_second: u32,
-    /// `RATE_LIMIT_BURST`.
-    pub burst: u32,
-    /// `MAX_REQUESTS_PER_MINUTE`.
-    pub per_minute: u32,
-    /// `RATE_LIMIT_SEARCH_PER_MINUTE`.
-    pub search_per_minute: u32,
-    /// `RATE_LIMIT_SEARCH_BURST`.
-    pub search_burst: u32,
-    /// `RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE`.
-    pub search_per_key_per_minute: u32,
-    /// `RATE_LIMIT_SHARED`: kept together with other instances, where there is a Redis.
-    pub shared: bool,
-    /// `RATE_LIMIT_INSTANCES`: into so many shares each limit falls without Redis.
-    pub instances: NonZeroU32,
-    /// `RATE_LIMIT_PRESSURE`.
-    pub pressure: bool,
-    /// `TRUSTED_PROXIES`.
-    pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// `CLIENT_ADDRESS_HEADER`: what those proxies write.
-    pub client_address_header: AddressHeader,
-    /// `IPV6_PREFIX`, 1..=128.
-    pub ipv6_prefix: u8,
-    /// What counts as abuse.
-    pub abuse: AbuseSettings,
-}
-
-/// The header in which our proxies name the client. The other one is the client's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressHeader {
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-    /// `X-Forwarded-For`.
-    XForwardedFor,
-    /// One or both of them; which, nobody said.
-    Both,
-}
-
-impl AddressHeader {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Forwarded => "forwarded",
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::Both => "both",
-        }
-    }
-}
-
-/// What counts as abuse. Every 0 means that it is not looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AbuseSettings {
-    /// `ABUSE_DETECTION`; where it is not set, off with `RATE_LIMIT_ENABLED=false`.
-    pub mode: AbuseMode,
-    /// `ABUSE_REPEATS_PER_MINUTE`.
-    pub repeats_per_minute: u32,
-    /// `ABUSE_SEQUENCE`.
-    pub sequence: u32,
-    /// `ABUSE_PAGES`.
-    pub pages: u32,
-    /// `ABUSE_KEY_PERCENT`: so much of its limit a minute a key may spend on one pattern.
-    pub key_percent: u8,
-}
-
-/// What is done about abuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AbuseMode {
-    /// Who is abusive is throttled, logged and counted.
-    On,
-    /// Logged and counted only.
-    Shadow,
-    /// Nobody is watched.
-    Off,
-}
-
-impl AbuseMode {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Shadow => "shadow",
-            Self::Off => "off",
-        }
-    }
-}
-
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -395,29 +305,5 @@ impl Features {
         [enhanced_caching, retry_logic, data_validation, structured_logging]
             .into_iter()
             .any(|rollout| (1..100).contains(&rollout.0))
-    }
-}
-
-/// A value that never shows itself: `Debug` prints a constant.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The secret itself; only where it is used.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(HIDDEN)
     }
 }
