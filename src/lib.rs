@@ -35,20 +35,18 @@
 //! |---|---|---|
 //! | [`app`] | putting everything together; start and stop | all |
 //! | [`cli`] | the command line | config |
-//! | [`http`] | the surface: routes, envelope, errors, layers | products, access, cache, limits, metrics, supervision, upstream, breaker |
-//! | [`products`] | what to ask for and what to make of it | cache, catalogue, upstream |
-//! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | breaker, database, supervision, metrics |
-//! | [`upstream`] | outcomes, accounts, pacing, crowd, retry; ApiClientActor; AliExpress in its own folder | breaker, supervision, metrics |
-//! | [`breaker`] | when to stop calling what does not answer | — |
+//! | [`http`] | the surface: routes, envelope, errors, layers | services, access, cache, limits, metrics, origin, resilience, supervision |
+//! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, origin |
+//! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | resilience, database, supervision, metrics |
+//! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
+//! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`access`] | who may come in: keys, lists, what admins did | database, limits |
-//! | [`limits`] | how often who may ask; RateLimiterActor | — |
+//! | [`limits`] | how often who may ask; RateLimiterActor | resilience |
 //! | [`metrics`] | what is counted; MetricsActor | — |
 //! | [`supervision`] | the life of every actor and task | — |
 //! | [`database`] | connections, schema, migrations | — |
-//! | [`catalogue`] | products of a file, and how they are found | — |
-//! | [`simulator`] | AliExpress as far as it is known, with faults | catalogue |
 //! | [`telemetry`] | the log | — |
-//! | [`config`] | the environment and the file | the upstream's lists of words |
+//! | [`config`] | the environment and the file | the services' lists of words |
 //!
 //! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`] and plain data of
 //! [`config`]. `tests/architecture.rs` keeps this table true.
@@ -63,9 +61,7 @@
 
 pub mod access;
 pub mod app;
-pub mod breaker;
 pub mod cache;
-pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -76,8 +72,8 @@ pub mod gzip;
 pub mod http;
 pub mod limits;
 pub mod metrics;
-pub mod products;
-pub mod simulator;
+pub mod origin;
+pub mod resilience;
+pub mod services;
 pub mod supervision;
 pub mod telemetry;
-pub mod upstream;

@@ -21,10 +21,10 @@ use crate::http::state::{Shared, Worker};
 use crate::http::ways::Ways;
 use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
-use crate::products::last_resort::LastResort;
-use crate::products::service::{ProductService, ServiceSettings};
+use crate::origin::actor::UpstreamClient;
+use crate::services::products::last_resort::LastResort;
+use crate::services::products::service::{ProductService, ServiceSettings};
 use crate::supervision::{Handle, keep_running};
-use crate::upstream::actor::UpstreamClient;
 
 /// What a worker is built from; every worker's thread builds its own.
 #[derive(Clone)]

@@ -10,9 +10,9 @@ use slog::{Logger, info, warn};
 
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
-use crate::upstream::accounts::Account;
-use crate::upstream::remembered::Remembered;
-use crate::upstream::tables::UpstreamTables;
+use crate::origin::accounts::Account;
+use crate::origin::remembered::Remembered;
+use crate::origin::tables::UpstreamTables;
 
 /// The name under which it is kept.
 const NAME: &str = "upstream";

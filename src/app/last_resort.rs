@@ -9,7 +9,7 @@ use slog::{Logger, info, warn};
 
 use crate::cli::Failure;
 use crate::config::Settings;
-use crate::products::last_resort::LastResort;
+use crate::services::products::last_resort::LastResort;
 
 /// Reads the catalogue of the last resort, if one is set. Blocks while it reads.
 pub(super) fn load(settings: &Settings, log: &Logger) -> Result<Option<Arc<LastResort>>, Failure> {

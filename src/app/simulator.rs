@@ -11,7 +11,9 @@ use slog::{Logger, info, warn};
 use crate::cli::{Failure, Simulation};
 use crate::config::{Account, Credentials, Secret, Settings};
 use crate::console;
-use crate::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
+use crate::services::products::simulator::{
+    self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings,
+};
 use crate::supervision::{Supervisor, spawn_watched};
 
 /// The running simulator inside.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
-use crate::breaker::{self, Breaker};
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::tiers::redis::{RedisTier, Standing};
@@ -18,6 +17,7 @@ use crate::config::{Secret, Settings};
 use crate::database::{Event, Store};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
+use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 use crate::telemetry;
 

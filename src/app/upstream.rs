@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use slog::{Logger, warn};
 
-use crate::breaker::{self, Breaker};
 use crate::cli::Failure;
 use crate::config::{self, Settings};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
+use crate::origin::accounts::{Account, Accounts, NAMES};
+use crate::origin::actor::{ApiClientActor, NAME, UpstreamClient};
+use crate::origin::budget::{self, RetryBudget};
+use crate::origin::crowd::{self, Crowd};
+use crate::origin::latency::Latencies;
+use crate::origin::names::Names;
+use crate::origin::pacing::{self, Pacing};
+use crate::origin::retry::Policy;
+use crate::origin::standing::Standing;
+use crate::origin::tables::UpstreamTables;
+use crate::origin::transport::Wire;
+use crate::resilience::breaker::{self, Breaker};
+use crate::services::products::aliexpress::methods::Target;
+use crate::services::products::aliexpress::terms::{Currency, Language};
+use crate::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use crate::supervision::Supervisor;
-use crate::upstream::accounts::{Account, Accounts, NAMES};
-use crate::upstream::actor::{ApiClientActor, NAME, UpstreamClient};
-use crate::upstream::aliexpress::methods::Target;
-use crate::upstream::aliexpress::terms::{Currency, Language};
-use crate::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
-use crate::upstream::budget::{self, RetryBudget};
-use crate::upstream::crowd::{self, Crowd};
-use crate::upstream::latency::Latencies;
-use crate::upstream::names::Names;
-use crate::upstream::pacing::{self, Pacing};
-use crate::upstream::retry::Policy;
-use crate::upstream::standing::Standing;
-use crate::upstream::tables::UpstreamTables;
-use crate::upstream::transport::Wire;
 
 /// Connections beyond the calls at once: those of calls that were cut are still closing.
 const CONNECTIONS_MORE: usize = 8;

@@ -17,7 +17,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use super::error::{ApiError, ErrorCode};
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
-use crate::products::service::Scope;
+use crate::services::products::service::Scope;
 
 /// Longest id taken from a client.
 const LONGEST_ID: usize = 128;

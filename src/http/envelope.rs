@@ -23,7 +23,7 @@ use super::parts::Parts;
 use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
 use crate::limits::headers::retry_after_seconds;
-use crate::products::service::{Body, Origin, Served};
+use crate::services::products::service::{Body, Origin, Served};
 
 /// Version of the envelope and of everything in it.
 pub const API_VERSION: &str = "1";

@@ -18,7 +18,7 @@ use super::connection::UnderWay;
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use super::state::Worker;
-use crate::products::input::{self, RawForm};
+use crate::services::products::input::{self, RawForm};
 
 /// Largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;

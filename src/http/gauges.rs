@@ -4,11 +4,11 @@
 //! the time is not pushed at every change; a scrape sees it as it is then.
 
 use super::state::Shared;
-use crate::breaker::State;
 use crate::clock;
 use crate::metrics::BreakerState;
+use crate::origin::tables::UpstreamStatus;
+use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
-use crate::upstream::tables::UpstreamStatus;
 
 /// Breakers of the tiers, which have a metric of their own.
 const CACHE_TIERS: [&str; 2] = ["redis", "database"];

@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use cached::{Cached, LruCache};
 
 use super::error::ApiError;
-use crate::products::input;
-use crate::products::query::{self, RawSearch};
-use crate::products::search::{Among, Prepared};
-use crate::upstream::aliexpress::methods::Target;
+use crate::services::products::aliexpress::methods::Target;
+use crate::services::products::input;
+use crate::services::products::query::{self, RawSearch};
+use crate::services::products::search::{Among, Prepared};
 
 /// Searches remembered for each place to search.
 const REMEMBERED: usize = 2_048;
@@ -57,7 +57,7 @@ impl PreparedSearches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::aliexpress::terms::{Currency, Language};
+    use crate::services::products::aliexpress::terms::{Currency, Language};
 
     fn defaults() -> Target {
         Target { currency: Currency::USD, language: Language::EN, ship_to: None, tracking_id: None }

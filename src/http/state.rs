@@ -26,9 +26,9 @@ use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
 use crate::limits::pressure::{Judge, Pressure};
 use crate::limits::{Abuse, Counter, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
-use crate::products::service::ProductService;
+use crate::origin::tables::UpstreamTables;
+use crate::services::products::service::ProductService;
 use crate::supervision::{Handle, Supervisor};
-use crate::upstream::tables::UpstreamTables;
 
 /// What all workers share.
 pub struct Shared {
@@ -45,7 +45,7 @@ pub struct Shared {
     /// The tables of the upstream.
     pub upstream: Arc<UpstreamTables>,
     /// The breakers an admin may see and move, by name.
-    pub breakers: Vec<crate::breaker::Breaker>,
+    pub breakers: Vec<crate::resilience::breaker::Breaker>,
     /// The accounts of the limiter.
     pub accounts: Arc<Table>,
     /// Clients' keys, lists, and what admins did.

@@ -20,10 +20,10 @@ use super::error::{ApiError, ErrorCode};
 use super::state::Worker;
 use crate::limits::Principal;
 use crate::limits::abuse::{Asking, Flagged, Gate, Named, Page, Seen};
-use crate::products::details::DetailsQuery;
-use crate::products::links::LinkTarget;
-use crate::products::mark::Mark;
-use crate::products::smart_match::{SmartMatchQuery, product_id_of};
+use crate::services::products::details::DetailsQuery;
+use crate::services::products::links::LinkTarget;
+use crate::services::products::mark::Mark;
+use crate::services::products::smart_match::{SmartMatchQuery, product_id_of};
 
 const REFUSED: &str = "on";
 const SHADOWED: &str = "shadow";

@@ -30,9 +30,6 @@ pub mod principal;
 pub mod quota;
 pub mod shared;
 pub mod table;
-pub mod tick;
-pub mod token_bucket;
-pub mod window;
 
 pub use abuse::{Abuse, AbuseStatus};
 pub use actor::{Admit, RateLimiterActor, RateLimiterParts};

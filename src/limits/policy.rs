@@ -27,9 +27,9 @@ use utoipa::ToSchema;
 use super::pressure::Dial;
 use super::principal::Principal;
 use super::quota::Rules;
-use super::token_bucket::BucketRule;
-use super::window::WindowRule;
 use crate::config::Limits;
+use crate::resilience::token_bucket::BucketRule;
+use crate::resilience::window::WindowRule;
 
 /// What kind of route a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -11,9 +11,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::admission::{Decision, RuleKind, Standing};
-use super::tick::Tick;
-use super::token_bucket::{BucketRule, Level, TokenBucket};
-use super::window::{self, Window, WindowRule};
+use crate::resilience::tick::Tick;
+use crate::resilience::token_bucket::{BucketRule, Level, TokenBucket};
+use crate::resilience::window::{self, Window, WindowRule};
 
 /// The rules that apply to a request; none means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

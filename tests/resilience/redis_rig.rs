@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakwater::breaker::{Breaker, Settings};
 use breakwater::cache::CacheKey;
 use breakwater::cache::tiers::TierError;
 use breakwater::cache::tiers::redis::{RedisTier, Standing};
 use breakwater::clock;
+use breakwater::resilience::breaker::{Breaker, Settings};
 use bytes::Bytes;
 
 use crate::support::fault_proxy::FaultProxy;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::simulator::DEMO_APP_KEY;
-use breakwater::upstream::actor::Reply;
-use breakwater::upstream::pacing::{self, Pacing};
-use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::{Misconfiguration, Priority};
+use breakwater::origin::actor::Reply;
+use breakwater::origin::pacing::{self, Pacing};
+use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::{Misconfiguration, Priority};
+use breakwater::services::products::simulator::DEMO_APP_KEY;
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
@@ -121,7 +121,7 @@ async fn a_breaker_is_probed_while_the_other_works() {
         second().transitions >= 3
     })
     .await;
-    assert_eq!(second().state, breakwater::breaker::State::Closed);
+    assert_eq!(second().state, breakwater::resilience::breaker::State::Closed);
     rig.stop().await;
 }
 

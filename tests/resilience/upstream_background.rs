@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use breakwater::breaker::State;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::upstream::Priority;
-use breakwater::upstream::actor::Reply;
-use breakwater::upstream::pacing::{self, Pacing, Rate};
+use breakwater::origin::Priority;
+use breakwater::origin::actor::Reply;
+use breakwater::origin::pacing::{self, Pacing, Rate};
+use breakwater::resilience::breaker::State;
 use serde_json::json;
 
 use crate::contract::until;

@@ -8,8 +8,8 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use breakwater::clock::Timestamp;
-use breakwater::upstream::aliexpress::{methods, wire};
-use breakwater::upstream::{Outcome, RawAnswer, Request};
+use breakwater::origin::{Outcome, RawAnswer, Request};
+use breakwater::services::products::aliexpress::{methods, wire};
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;

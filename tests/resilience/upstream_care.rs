@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use breakwater::breaker::State;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::upstream::actor::Reply;
-use breakwater::upstream::pacing::{self, Pacing};
+use breakwater::origin::actor::Reply;
+use breakwater::origin::pacing::{self, Pacing};
+use breakwater::resilience::breaker::State;
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
@@ -17,7 +17,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::upstream_rig::{HOT, Rig, SEARCH, account, breaker};
 
 /// A breaker that no test opens.
-fn patient(rig: &mut breakwater::upstream::tables::UpstreamTables) {
+fn patient(rig: &mut breakwater::origin::tables::UpstreamTables) {
     account(rig).breaker = breaker(1_000_000, Duration::from_secs(60));
 }
 

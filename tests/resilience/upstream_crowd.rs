@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::{Failure, FailureKind};
+use breakwater::origin::Priority;
+use breakwater::origin::actor::Reply;
+use breakwater::origin::crowd::{self, Crowd};
+use breakwater::origin::tables::UpstreamTables;
 use breakwater::supervision::Chaos;
-use breakwater::upstream::Priority;
-use breakwater::upstream::actor::Reply;
-use breakwater::upstream::crowd::{self, Crowd};
-use breakwater::upstream::tables::UpstreamTables;
 use futures_util::future::{join, join_all};
 use serde_json::json;
 

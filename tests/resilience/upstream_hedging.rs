@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::upstream::actor::Reply;
-use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
+use breakwater::origin::actor::Reply;
+use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 

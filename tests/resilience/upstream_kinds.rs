@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use breakwater::breaker::State;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
+use breakwater::resilience::breaker::State;
 use serde_json::{Value, json};
 
 use crate::upstream_rig::{Rig, SEARCH, account, aliexpress};

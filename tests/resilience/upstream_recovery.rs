@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakwater::breaker::{self, Breaker, Slow, State};
 use breakwater::clock;
 use breakwater::failure::FailureKind;
+use breakwater::resilience::breaker::{self, Breaker, Slow, State};
 use futures_util::future::join_all;
 use serde_json::json;
 

@@ -8,25 +8,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use breakwater::breaker::{self, Breaker};
 use breakwater::clock;
 use breakwater::config::{Credentials, Secret};
 use breakwater::failure::Failure;
 use breakwater::metrics::Metrics;
-use breakwater::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings};
+use breakwater::origin::accounts::{Account, Accounts, NAMES};
+use breakwater::origin::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
+use breakwater::origin::budget::{self, RetryBudget};
+use breakwater::origin::crowd::{self, Crowd};
+use breakwater::origin::latency::Latencies;
+use breakwater::origin::pacing::{self, Pacing};
+use breakwater::origin::retry::Policy;
+use breakwater::origin::standing::Standing;
+use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::transport::Wire;
+use breakwater::origin::{Priority, Protocol, Request};
+use breakwater::resilience::breaker::{self, Breaker};
+use breakwater::services::products::aliexpress::AliExpress;
+use breakwater::services::products::simulator::{
+    self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings,
+};
 use breakwater::supervision::{Chaos, Observer, RestartPolicy, Silent, Spec, Supervisor};
-use breakwater::upstream::accounts::{Account, Accounts, NAMES};
-use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
-use breakwater::upstream::aliexpress::AliExpress;
-use breakwater::upstream::budget::{self, RetryBudget};
-use breakwater::upstream::crowd::{self, Crowd};
-use breakwater::upstream::latency::Latencies;
-use breakwater::upstream::pacing::{self, Pacing};
-use breakwater::upstream::retry::Policy;
-use breakwater::upstream::standing::Standing;
-use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::transport::Wire;
-use breakwater::upstream::{Priority, Protocol, Request};
 use serde_json::Value;
 use slog::Logger;
 

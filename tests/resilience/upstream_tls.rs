@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use breakwater::breaker::State;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::upstream::actor::Reply;
-use breakwater::upstream::tables::UpstreamTables;
+use breakwater::origin::actor::Reply;
+use breakwater::origin::tables::UpstreamTables;
+use breakwater::resilience::breaker::State;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};

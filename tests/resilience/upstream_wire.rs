@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::{Failure, FailureKind};
-use breakwater::upstream::names::Names;
+use breakwater::origin::names::Names;
 use futures_util::future::join_all;
 use serde_json::json;
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use breakwater::clock;
 use breakwater::config::{self, Secret};
-use breakwater::simulator::{Credentials, DEMO_APP_KEY};
-use breakwater::upstream::aliexpress::AliExpress;
-use breakwater::upstream::aliexpress::methods::link_generate;
-use breakwater::upstream::{Protocol, SignedRequest};
+use breakwater::origin::{Protocol, SignedRequest};
+use breakwater::services::products::aliexpress::AliExpress;
+use breakwater::services::products::aliexpress::methods::link_generate;
+use breakwater::services::products::simulator::{Credentials, DEMO_APP_KEY};
 use serde_json::{Value, json};
 
 use crate::envelope::data;

@@ -1,9 +1,9 @@
 //! Invalidations as an operator asks for them: what is loaded anew, what stays, what is refused.
 
-use breakwater::products::key::{Operation, details_key, sample};
-use breakwater::simulator::DEMO_TRACKING_ID;
-use breakwater::upstream::aliexpress::methods::Target;
-use breakwater::upstream::aliexpress::terms::{Currency, Language};
+use breakwater::services::products::aliexpress::methods::Target;
+use breakwater::services::products::aliexpress::terms::{Currency, Language};
+use breakwater::services::products::key::{Operation, details_key, sample};
+use breakwater::services::products::simulator::DEMO_TRACKING_ID;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata, refused};

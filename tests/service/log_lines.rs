@@ -64,7 +64,7 @@ fn every_line_is_json_and_none_holds_a_secret() {
     let of_request = |line: &&Value| OF_REQUESTS.iter().any(|msg| line["msg"] == *msg);
     let nameless = lines.iter().filter(of_request).find(|line| !line["request_id"].is_string());
     assert_eq!(nameless, None);
-    let demonstration = breakwater::simulator::DEMO_APP_SECRET;
+    let demonstration = breakwater::services::products::simulator::DEMO_APP_SECRET;
     for secret in [demonstration, ADMIN_KEY, KEY, "redis-password", "guessed-key"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }

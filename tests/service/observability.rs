@@ -148,7 +148,9 @@ fn recent_requests_and_windows() {
     data(&stand.admin().post("/admin/monitoring/reset").unwrap());
     let settings = stand.admin().get("/admin/config").unwrap();
     data(&settings);
-    for secret in [breakwater::simulator::DEMO_APP_SECRET, "acceptance-admin-key"] {
+    for secret in
+        [breakwater::services::products::simulator::DEMO_APP_SECRET, "acceptance-admin-key"]
+    {
         assert!(!settings.text().contains(secret), "{}", settings.text());
     }
 }

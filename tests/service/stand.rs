@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use breakwater::app::{Gateway, Losses};
 use breakwater::config::{Environment, InForce, resolve};
-use breakwater::simulator::{self, Credentials, SimulatorSettings};
+use breakwater::services::products::simulator::{self, Credentials, SimulatorSettings};
 use serde_json::{Value, json};
 use slog::{Drain, Logger, o};
 use tempfile::TempDir;

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::upstream::edge::Edge;
-use breakwater::upstream::{Outcome, Protocol, Request};
+use breakwater::origin::edge::Edge;
+use breakwater::origin::{Outcome, Protocol, Request};
 use tokio::time::Instant;
 
-use crate::record::Answer;
 use crate::upstream::Line;
+use crate::record::Answer;
 
 /// How often it asks again.
 const RETRIES: u32 = 3;

@@ -3,7 +3,7 @@
 //! Owns: statuses, content types and bodies, as the protocol has them.
 
 use breakwater::clock::Timestamp;
-use breakwater::upstream::RawAnswer;
+use breakwater::origin::RawAnswer;
 use bytes::Bytes;
 
 /// What the upstream says.

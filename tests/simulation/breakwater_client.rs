@@ -6,29 +6,29 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use breakwater::breaker::{self, Breaker};
 use breakwater::clock;
 use breakwater::config::{Credentials, Secret, Settings};
 use breakwater::failure::{Failure, FailureKind};
 use breakwater::metrics::Metrics;
+use breakwater::origin::accounts::{Account, Accounts, NAMES};
+use breakwater::origin::actor::{Call, Reply};
+use breakwater::origin::budget::{self, RetryBudget};
+use breakwater::origin::crowd::{self, Crowd};
+use breakwater::origin::latency::Latencies;
+use breakwater::origin::pacing::{self, Pacing};
+use breakwater::origin::retry::Policy;
+use breakwater::origin::standing::Standing;
+use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::transport::Wire;
+use breakwater::origin::{Priority, Request, call};
+use breakwater::resilience::breaker::{self, Breaker};
+use breakwater::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use breakwater::supervision::Silent;
-use breakwater::upstream::accounts::{Account, Accounts, NAMES};
-use breakwater::upstream::actor::{Call, Reply};
-use breakwater::upstream::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
-use breakwater::upstream::budget::{self, RetryBudget};
-use breakwater::upstream::crowd::{self, Crowd};
-use breakwater::upstream::latency::Latencies;
-use breakwater::upstream::pacing::{self, Pacing};
-use breakwater::upstream::retry::Policy;
-use breakwater::upstream::standing::Standing;
-use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::transport::Wire;
-use breakwater::upstream::{Priority, Request, call};
 use slog::Logger;
 use tokio::time::Instant;
 
-use crate::record::{Answer, Move};
 use crate::upstream::Line;
+use crate::record::{Answer, Move};
 
 /// The pace of an account: what is set when nothing is.
 pub(crate) const PER_SECOND: f64 = 5.0;

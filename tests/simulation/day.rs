@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::upstream::Request;
-use breakwater::upstream::edge::Edge;
+use breakwater::origin::Request;
+use breakwater::origin::edge::Edge;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::Instant;
@@ -17,8 +17,8 @@ use crate::ask_again::AskAgain;
 use crate::breakwater_client::BreakwaterClient;
 use crate::demand::PATIENCE;
 use crate::episodes::Episode;
-use crate::record::{Answer, Question, Record};
 use crate::upstream::{Line, Upstream};
+use crate::record::{Answer, Question, Record};
 
 /// Seeds the upstream's luck; the demand has its own.
 const SEED: u64 = 4;

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use breakwater::breaker::State;
-use breakwater::upstream::standing::faults::LONGEST_PAUSE;
+use breakwater::origin::standing::faults::LONGEST_PAUSE;
+use breakwater::resilience::breaker::State;
 
 use crate::ask_again::AskAgain;
 use crate::breakwater_client::{BURST, BreakwaterClient, LONGEST_OPEN, PER_SECOND, protocol};

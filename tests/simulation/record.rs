@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use breakwater::breaker::State;
-use breakwater::upstream::tables::UpstreamStatus;
+use breakwater::origin::tables::UpstreamStatus;
+use breakwater::resilience::breaker::State;
 
 /// What a question was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

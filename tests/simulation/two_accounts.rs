@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use breakwater::breaker::State;
+use breakwater::resilience::breaker::State;
 
 use crate::breakwater_client::{BURST, BreakwaterClient, PER_SECOND};
 use crate::day::{Client, live};

@@ -10,9 +10,9 @@ use std::f64::consts::TAU;
 use std::time::{Duration, Instant};
 
 use breakwater::clock::{self, Timestamp};
-use breakwater::upstream::edge::Edge;
-use breakwater::upstream::transport::TransportFault;
-use breakwater::upstream::{RawAnswer, SignedRequest};
+use breakwater::origin::edge::Edge;
+use breakwater::origin::transport::TransportFault;
+use breakwater::origin::{RawAnswer, SignedRequest};
 
 use crate::bodies::Said;
 use crate::episodes::{Episode, Trouble};

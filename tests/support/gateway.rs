@@ -60,9 +60,15 @@ impl Plan {
 
     /// In front of a simulator that runs by itself, as fast as it can.
     pub(crate) fn before(self, simulator: SocketAddr) -> Self {
-        self.with("ALIEXPRESS_APP_KEY", breakwater::simulator::DEMO_APP_KEY)
-            .with("ALIEXPRESS_APP_SECRET", breakwater::simulator::DEMO_APP_SECRET)
-            .with("ALIEXPRESS_TRACKING_ID", breakwater::simulator::DEMO_TRACKING_ID)
+        self.with("ALIEXPRESS_APP_KEY", breakwater::services::products::simulator::DEMO_APP_KEY)
+            .with(
+                "ALIEXPRESS_APP_SECRET",
+                breakwater::services::products::simulator::DEMO_APP_SECRET,
+            )
+            .with(
+                "ALIEXPRESS_TRACKING_ID",
+                breakwater::services::products::simulator::DEMO_TRACKING_ID,
+            )
             .with("ALIEXPRESS_GATEWAY_URL", format!("http://{simulator}/sync"))
             .with("UPSTREAM_RATE_PER_SECOND", "10000")
             .with("UPSTREAM_BURST", "10000")

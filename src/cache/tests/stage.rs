@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use slog::Logger;
 use tokio::sync::Semaphore;
 
-use crate::breaker::{self, Breaker};
 use crate::cache::tables::Kept;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
@@ -22,6 +21,7 @@ use crate::clock;
 use crate::database::Store;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::{Format, Metrics, render};
+use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::{RestartPolicy, Silent, Spec, Supervisor};
 
 pub(in crate::cache) const KIND: &str = "search";

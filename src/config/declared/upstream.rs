@@ -5,7 +5,7 @@ use super::{Declaration, setting};
 use crate::config::addresses::WebAddress;
 use crate::config::kinds::{Kind, Limit, Millis, Positive, Seconds, Switch, Whole};
 use crate::config::texts::Code;
-use crate::upstream::aliexpress::terms::{Currency, Language};
+use crate::services::products::aliexpress::terms::{Currency, Language};
 
 pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ALIEXPRESS_GATEWAY_URL", "upstream", "gateway_url",

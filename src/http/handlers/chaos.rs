@@ -22,7 +22,7 @@ use crate::http::openapi::answers::{Reported, Struck};
 use crate::http::openapi::failures::{BadInput, NotFound};
 use crate::http::openapi::parameters::Fault;
 use crate::http::state::Worker;
-use crate::products::input::RawForm;
+use crate::services::products::input::RawForm;
 use crate::supervision::Chaos;
 
 /// Longest hang that may be asked for.

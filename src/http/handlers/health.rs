@@ -11,16 +11,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Answer;
-use crate::breaker::State;
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope::{self, Answered};
 use crate::http::openapi::answers::Reported;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
+use crate::origin::accounts::Account;
+use crate::origin::standing::Problem;
+use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
-use crate::upstream::accounts::Account;
-use crate::upstream::standing::Problem;
 
 /// How well a part, or the whole, is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]

@@ -15,7 +15,7 @@ use super::envelope;
 use super::error::{ApiError, ErrorCode};
 use super::state::Worker;
 use super::tag::RouteTag;
-use crate::products::service::Served;
+use crate::services::products::service::Served;
 
 /// What a handler gives back.
 pub type Answer = Result<HttpResponse, ApiError>;

@@ -13,14 +13,14 @@ use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
 use crate::http::watch;
-use crate::products::answer::{DetailsData, SearchData, SmartMatchData, SmartSearchData};
-use crate::products::details::{self, RawDetails, RawPlace};
-use crate::products::mark::Mark;
-use crate::products::product::Product;
-use crate::products::query::{self, RawSearch};
-use crate::products::search::{Among, Prepared};
-use crate::products::smart_match::{self, RawSmartMatch};
-use crate::products::smart_query::{self, RawSmartSearch};
+use crate::services::products::answer::{DetailsData, SearchData, SmartMatchData, SmartSearchData};
+use crate::services::products::details::{self, RawDetails, RawPlace};
+use crate::services::products::mark::Mark;
+use crate::services::products::product::Product;
+use crate::services::products::query::{self, RawSearch};
+use crate::services::products::search::{Among, Prepared};
+use crate::services::products::smart_match::{self, RawSmartMatch};
+use crate::services::products::smart_query::{self, RawSmartSearch};
 
 /// Searches products.
 ///

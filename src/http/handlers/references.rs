@@ -12,10 +12,10 @@ use crate::http::openapi::answers::Fetched;
 use crate::http::openapi::failures::{BadInput, NotFound, UpstreamFailures};
 use crate::http::state::Worker;
 use crate::http::watch;
-use crate::products::answer::{CategoriesData, ChildrenData, LinksData, OrdersData};
-use crate::products::categories;
-use crate::products::links::{self, RawLink, RawLinks};
-use crate::products::orders::{self, RawOrders};
+use crate::services::products::answer::{CategoriesData, ChildrenData, LinksData, OrdersData};
+use crate::services::products::categories;
+use crate::services::products::links::{self, RawLink, RawLinks};
+use crate::services::products::orders::{self, RawOrders};
 
 /// Lists all categories.
 ///

@@ -20,10 +20,10 @@ use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
 use crate::limits::pressure::{Level, Pressure};
 use crate::metrics::{CacheTotals, Format, render};
-use crate::products::last_resort::LastResort;
-use crate::upstream::Misconfiguration;
-use crate::upstream::standing::Problem;
-use crate::upstream::tables::AccountStatus;
+use crate::origin::Misconfiguration;
+use crate::origin::standing::Problem;
+use crate::origin::tables::AccountStatus;
+use crate::services::products::last_resort::LastResort;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]

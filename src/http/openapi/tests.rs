@@ -20,7 +20,7 @@ use crate::http::routes;
 use crate::http::tag::Gate;
 use crate::http::ways::is_always_open;
 use crate::limits::Class;
-use crate::products::service::{Body, Served};
+use crate::services::products::service::{Body, Served};
 
 fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()

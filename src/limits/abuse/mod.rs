@@ -55,8 +55,8 @@ use self::recent::{Kept, Recent};
 use self::run::{Run, Step};
 use self::trail::{REST, Trail, Visit};
 use super::principal::Principal;
-use super::tick::Tick;
 use crate::config::{AbuseMode, AbuseSettings, Limits};
+use crate::resilience::tick::Tick;
 
 /// Queries of clients that are counted at once.
 const QUERIES: usize = 1 << 18;

@@ -15,7 +15,7 @@ use super::hashed::{Hashed, Keyed, keyed};
 use super::pattern::Pattern;
 use super::penalty::Penalty;
 use crate::limits::principal::Principal;
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 const SHARDS: usize = 16;
 /// A wait after which every pattern is forgotten, for whom no penalty could be kept.

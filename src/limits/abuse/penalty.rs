@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::pattern::Pattern;
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// For the first time.
 pub(super) const FIRST: Duration = Duration::from_secs(30);

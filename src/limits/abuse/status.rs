@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Abuse, Pattern};
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// Most offenders shown.
 const LISTED: usize = 20;

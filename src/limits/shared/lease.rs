@@ -19,7 +19,7 @@
 use super::ledger::aged;
 use super::question::{Answer, VALID};
 use crate::limits::quota::{Rules, Verdict};
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// Permits at once, at most. As many as a client uses in a second are wanted; a grant that is used up
 /// costs a question for each request that comes before the next.

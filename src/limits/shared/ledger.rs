@@ -27,7 +27,7 @@ use super::question::Answer;
 use super::untold::Untold;
 use crate::limits::admission::{Decision, Standing};
 use crate::limits::quota::{Quota, Rules, Verdict};
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// Charges kept that are to be given back; what is more stays charged until it is a minute old.
 const CHARGES: usize = 128;
@@ -250,8 +250,8 @@ fn tighter(own: Verdict, told: Verdict) -> Verdict {
 mod tests {
     use super::*;
     use crate::limits::admission::RuleKind;
-    use crate::limits::token_bucket::BucketRule;
-    use crate::limits::window::WindowRule;
+    use crate::resilience::token_bucket::BucketRule;
+    use crate::resilience::window::WindowRule;
 
     const PART: Part = Part { instances: NonZeroU32::new(2).unwrap(), doubt: false };
 

@@ -31,8 +31,8 @@ use utoipa::ToSchema;
 
 use self::ledger::Part;
 pub use self::question::{Answer, Question, SCRIPT};
-use super::tick::Tick;
-use super::window;
+use crate::resilience::tick::Tick;
+use crate::resilience::window;
 
 /// Carries questions to where all instances are counted, and answers back.
 pub trait Counter: fmt::Debug + Send + Sync {
@@ -133,7 +133,7 @@ impl Sharing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::window::WindowRule;
+    use crate::resilience::window::WindowRule;
 
     #[test]
     fn what_is_published_bounds_the_worst_minute() {

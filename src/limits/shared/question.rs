@@ -9,8 +9,8 @@ use super::ledger::Carried;
 use crate::limits::actor::Admit;
 use crate::limits::admission::{Decision, RuleKind, Standing};
 use crate::limits::quota::{Rules, Verdict};
-use crate::limits::tick::Tick;
-use crate::limits::window;
+use crate::resilience::tick::Tick;
+use crate::resilience::window;
 
 /// The script that decides.
 pub const SCRIPT: &str = include_str!("script.lua");

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// Moments kept, at most.
 const MOST: usize = 128;

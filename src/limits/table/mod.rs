@@ -32,7 +32,7 @@ use super::principal::{Network, Principal};
 use super::quota::{Rules, Verdict};
 use super::shared::Sharing;
 use super::shared::ledger::Ledger;
-use super::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// Most shards a table has; a power of two.
 const MOST_SHARDS: usize = 64;

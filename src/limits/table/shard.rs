@@ -11,7 +11,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use crate::limits::policy::{Class, PerClass};
 use crate::limits::principal::Principal;
 use crate::limits::shared::ledger::Ledger;
-use crate::limits::tick::Tick;
+use crate::resilience::tick::Tick;
 
 /// Accounts looked at for idleness whenever a new client arrives: the table shrinks by itself
 /// while strangers come, at a price that each of them pays.

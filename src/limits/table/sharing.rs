@@ -13,8 +13,8 @@ use crate::limits::admission::Admission;
 use crate::limits::quota::{Rules, Verdict};
 use crate::limits::shared::ledger::{Asked, Ledger, Part};
 use crate::limits::shared::{Answer, Question, Sharing, SharingStatus};
-use crate::limits::tick::Tick;
-use crate::limits::window;
+use crate::resilience::tick::Tick;
+use crate::resilience::window;
 
 /// What the accounts say to a request.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::FailureKind;
+use breakwater::origin::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
+use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::{Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest};
 use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
-use breakwater::upstream::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
-use breakwater::upstream::tables::UpstreamTables;
-use breakwater::upstream::{Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest};
 use serde_json::Value;
 
 use super::contract;

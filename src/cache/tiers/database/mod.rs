@@ -14,11 +14,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable, Text};
 
 use super::TierError;
-use crate::breaker::Breaker;
 use crate::cache::key::CacheKey;
 use crate::clock::{self, Timestamp};
 use crate::database::schema::cache_entries::dsl;
 use crate::database::{Connection, Store};
+use crate::resilience::breaker::Breaker;
 
 pub use sweep::Swept;
 pub use wanted::Remembered;

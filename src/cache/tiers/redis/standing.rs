@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::breaker::Breaker;
 use crate::cache::tiers::TierError;
 use crate::clock;
+use crate::resilience::breaker::Breaker;
 
 /// What a command does, as far as its outcome tells something about later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,8 +22,8 @@ use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::BadInput;
 use crate::http::state::Worker;
-use crate::products::check::Check;
-use crate::products::input::RawForm;
+use crate::services::products::check::Check;
+use crate::services::products::input::RawForm;
 
 /// A deed that was begun. It is noted when it is over, whatever came of it.
 #[derive(Debug)]

@@ -23,11 +23,11 @@ use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::{BadInput, NoAnswer};
 use crate::http::state::Worker;
-use crate::products::InvalidField;
-use crate::products::check::Check;
-use crate::products::input::RawForm;
-use crate::products::invalid::shown;
-use crate::products::key;
+use crate::services::products::InvalidField;
+use crate::services::products::check::Check;
+use crate::services::products::input::RawForm;
+use crate::services::products::invalid::shown;
+use crate::services::products::key;
 
 /// Which keys to drop.
 #[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
@@ -321,12 +321,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::products::input::from_json;
+    use crate::services::products::input::from_json;
 
     fn of(body: &Value) -> Result<(String, Mode), String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
         let subject = read(&form).map(|(subject, mode)| (subject.text(), mode));
-        subject.map_err(|mistakes| crate::products::invalid::sentence(&mistakes))
+        subject.map_err(|mistakes| crate::services::products::invalid::sentence(&mistakes))
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::access::identifier::network;
 use crate::access::record::MOST_NETWORKS;
 use crate::clock::Timestamp;
 use crate::http::envelope::rfc3339;
-use crate::products::check::Check;
-use crate::products::invalid::shown;
+use crate::services::products::check::Check;
+use crate::services::products::invalid::shown;
 
 /// Rows of a page at most, and when nothing is said.
 pub(super) const MOST_LISTED: u32 = 1_000;
@@ -136,7 +136,10 @@ mod tests {
     fn refused<T>(read: impl FnOnce(&mut Check) -> T) -> Option<String> {
         let mut check = Check::default();
         read(&mut check);
-        check.finish(()).err().map(|mistakes| crate::products::invalid::sentence(&mistakes))
+        check
+            .finish(())
+            .err()
+            .map(|mistakes| crate::services::products::invalid::sentence(&mistakes))
     }
 
     #[test]

@@ -27,9 +27,9 @@ use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::{BadInput, NotFound};
 use crate::http::state::Worker;
 use crate::limits::KeyId;
-use crate::products::InvalidField;
-use crate::products::check::Check;
-use crate::products::input::RawForm;
+use crate::services::products::InvalidField;
+use crate::services::products::check::Check;
+use crate::services::products::input::RawForm;
 
 const ID: &str = "the id of a key as GET /admin/keys lists it";
 
@@ -316,12 +316,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::products::input::from_json;
+    use crate::services::products::input::from_json;
 
     fn of(body: &Value) -> Result<Wanted, String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
         let wanted = read(&form, Timestamp::from_millis(1_767_225_600_000));
-        wanted.map_err(|mistakes| crate::products::invalid::sentence(&mistakes))
+        wanted.map_err(|mistakes| crate::services::products::invalid::sentence(&mistakes))
     }
 
     #[test]

@@ -24,9 +24,9 @@ use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::{BadInput, NotFound};
 use crate::http::state::Worker;
-use crate::products::InvalidField;
-use crate::products::check::Check;
-use crate::products::input::RawForm;
+use crate::services::products::InvalidField;
+use crate::services::products::check::Check;
+use crate::services::products::input::RawForm;
 
 /// Who is to be on a list.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]

@@ -23,7 +23,6 @@ use self::audit::Begun;
 use self::lists::ListShown;
 use super::Answer;
 use crate::access::ListName;
-use crate::breaker::Snapshot;
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
@@ -37,6 +36,7 @@ use crate::limits::{AbuseStatus, SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
 };
+use crate::resilience::breaker::Snapshot;
 use crate::supervision::ActorStatus;
 
 /// Longest wait for a report.

@@ -1,0 +1,377 @@
+//! AliExpress as a [`Protocol`]: system parameters, signature, form body; and the error table
+//! applied to what comes back.
+//!
+//! Owns: the account's key, secret and tracking id, the gateway's address, and what was learned of
+//! its clock and of the tracking id.
+//! Refuses: to sign one set of parameters and send another; both are made from one map. When the
+//! gateway is down nothing happens here: nothing here does any I/O.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+use super::advice::Advice;
+use super::clock_drift::ClockDrift;
+use super::errors::{self, Reading};
+use super::methods;
+use super::signature::{self, SignMethod, Style};
+use super::tracking::{self, Tracking};
+use crate::clock::Timestamp;
+use crate::config::{Credentials, Secret};
+use crate::origin::outcome::{Blame, Misconfiguration};
+use crate::origin::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
+
+/// The gateway counts its days in GMT+8: add this to UTC before cutting a timestamp into days.
+pub const QUOTA_DAY_OFFSET: Duration = Duration::from_secs(8 * 60 * 60);
+
+/// One AliExpress account at one gateway.
+#[derive(Debug)]
+pub struct AliExpress {
+    /// Stands for the account where its key should not.
+    id: String,
+    app_key: String,
+    app_secret: Secret,
+    /// Sent in place of a request's own.
+    tracking_id: Option<String>,
+    advice: &'static Advice,
+    gateway_url: String,
+    sign_method: SignMethod,
+    drift: ClockDrift,
+    tracking: Tracking,
+}
+
+impl AliExpress {
+    /// An account that signs with HMAC-SHA256 and sends tracking ids as they are. Its advice names
+    /// the first account's settings.
+    #[must_use]
+    pub fn new(credentials: Credentials, gateway_url: impl Into<String>) -> Self {
+        Self {
+            id: id_of(&credentials.app_key),
+            app_key: credentials.app_key,
+            app_secret: credentials.app_secret,
+            tracking_id: None,
+            advice: Advice::at(0),
+            gateway_url: gateway_url.into(),
+            sign_method: SignMethod::default(),
+            drift: ClockDrift::default(),
+            tracking: Tracking::default(),
+        }
+    }
+
+    /// The same account, signing another way.
+    #[must_use]
+    pub const fn with_sign_method(mut self, sign_method: SignMethod) -> Self {
+        self.sign_method = sign_method;
+        self
+    }
+
+    /// The same account with a tracking id of its own: requests that carry one, which is the shop's,
+    /// are sent with this one in its place. What is kept and asked for goes on bearing the shop's,
+    /// so an answer is the same whichever account gave it.
+    #[must_use]
+    pub fn with_tracking_id(mut self, tracking_id: Option<String>) -> Self {
+        self.tracking_id = tracking_id;
+        self
+    }
+
+    /// The same account, whose advice names the settings of the account at this place, the first
+    /// being 0.
+    #[must_use]
+    pub fn at(mut self, place: usize) -> Self {
+        self.advice = Advice::at(place);
+        self
+    }
+
+    /// A parameter's value as this account sends it.
+    fn own<'a>(&'a self, name: &str, value: &'a str) -> &'a str {
+        let replaces = name == tracking::PARAMETER && !value.is_empty();
+        self.tracking_id.as_deref().filter(|_| replaces).unwrap_or(value)
+    }
+
+    fn of_illegal_timestamp(&self, answer: &RawAnswer, reason: String) -> Outcome<Value> {
+        if self.drift.refused(answer.sent_at, answer.received_at, answer.date) {
+            return Outcome::Transient { reason: format!("{reason}; clock corrected") };
+        }
+        Outcome::Permanent { blame: Blame::Configuration(Misconfiguration::Clock), reason }
+    }
+}
+
+impl Protocol for AliExpress {
+    /// System parameters win over a method's parameters of the same name.
+    fn sign(&self, request: &Request, now: Timestamp) -> SignedRequest {
+        let timestamp = self.drift.correct(now).as_millis().to_string();
+        let own = request.params.iter().map(|(key, value)| (*key, self.own(key, value)));
+        let system = [
+            ("app_key", self.app_key.as_str()),
+            ("format", "json"),
+            ("method", request.method),
+            ("sign_method", self.sign_method.as_str()),
+            ("timestamp", timestamp.as_str()),
+            ("v", "2.0"),
+        ];
+        let sent: BTreeMap<&str, &str> =
+            own.chain(system).filter(|(key, value)| signature::is_sent(key, value)).collect();
+        let pairs = || sent.iter().map(|(key, value)| (*key, *value));
+        let sign =
+            signature::sign(Style::Sync(self.sign_method), self.app_secret.expose(), pairs());
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs())
+            .append_pair("sign", &sign)
+            .finish();
+        // A literal plus is sent as %2B, so every plus left is a space. %20 is the one form of a
+        // space on which all decoders agree, and the gateway signs what it decoded.
+        SignedRequest { url: self.gateway_url.clone(), body: body.replace('+', "%20") }
+    }
+
+    fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value> {
+        let outcome = match errors::interpret(request.method, answer) {
+            Reading::Decided(outcome) => outcome,
+            Reading::IllegalTimestamp { reason } => {
+                return self.of_illegal_timestamp(answer, reason);
+            }
+        };
+        if matches!(outcome, Outcome::Ok(_) | Outcome::Empty) {
+            self.drift.accepted(answer.sent_at);
+        }
+        self.tracking.judge(request, outcome)
+    }
+
+    fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
+        self.tracking.doubt(request, outcome)
+    }
+
+    fn resolve(
+        &self,
+        question: &Request,
+        outcome: Outcome<Value>,
+        told: &Outcome<Value>,
+    ) -> Outcome<Value> {
+        self.tracking.resolve(question, outcome, told)
+    }
+
+    /// Links are made by asking; whether twice makes two is not told.
+    fn is_read(&self, request: &Request) -> bool {
+        request.method != methods::LINK_GENERATE
+    }
+
+    fn advice(&self, what: Misconfiguration) -> &'static str {
+        self.advice.about(what)
+    }
+
+    fn account(&self) -> &str {
+        &self.id
+    }
+}
+
+/// The first 32 bits of the key's SHA-256: enough to tell a few accounts apart.
+fn id_of(app_key: &str) -> String {
+    Sha256::digest(app_key).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const METHOD: &str = "aliexpress.affiliate.product.query";
+    const HOUR: i64 = 3_600_000;
+
+    fn account() -> AliExpress {
+        let credentials =
+            Credentials { app_key: "12345678".into(), app_secret: Secret::new("helloworld") };
+        AliExpress::new(credentials, "https://gateway.example/sync")
+    }
+
+    fn request(params: &[(&'static str, &str)]) -> Request {
+        let params = params.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Request { method: METHOD, params }
+    }
+
+    fn decode(body: &str) -> BTreeMap<String, String> {
+        form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+    }
+
+    fn answer(body: &str, sent_at: i64, date: Option<i64>) -> RawAnswer {
+        RawAnswer {
+            status: 200,
+            content_type: Some("application/json".into()),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            sent_at: Timestamp::from_millis(sent_at),
+            received_at: Timestamp::from_millis(sent_at + 10),
+            date: date.map(Timestamp::from_millis),
+        }
+    }
+
+    #[test]
+    fn a_search_is_signed_like_the_published_vector() {
+        let request = request(&[("keywords", "usb cable"), ("page_no", "1"), ("page_size", "20")]);
+        let signed = account().sign(&request, Timestamp::from_millis(1_517_820_392_000));
+        assert_eq!(signed.url, "https://gateway.example/sync");
+        assert_eq!(
+            signed.body,
+            "app_key=12345678&format=json&keywords=usb%20cable&method=aliexpress.affiliate.product.query\
+             &page_no=1&page_size=20&sign_method=sha256&timestamp=1517820392000&v=2.0\
+             &sign=6043958D62AC6D35A3FF5429AF2337F7E101D30A414C803F0E84567747E85677"
+        );
+        let md5 = account()
+            .with_sign_method(SignMethod::Md5)
+            .sign(&request, Timestamp::from_millis(1_517_820_392_000));
+        assert!(md5.body.ends_with("&sign=421E973A45A217037B3EF3F11FCD41AB"), "{}", md5.body);
+    }
+
+    #[test]
+    fn empty_values_are_neither_signed_nor_sent() {
+        let now = Timestamp::from_millis(1);
+        let without = account().sign(&request(&[("keywords", "x")]), now);
+        let with = account().sign(&request(&[("keywords", "x"), ("sort", "")]), now);
+        assert_eq!(without, with);
+    }
+
+    #[test]
+    fn a_method_parameter_cannot_replace_a_system_one() {
+        let now = Timestamp::from_millis(1);
+        let forged = request(&[("app_key", "9"), ("sign", "F"), ("method", "m"), ("v", "1")]);
+        assert_eq!(account().sign(&forged, now), account().sign(&request(&[]), now));
+    }
+
+    #[test]
+    fn every_attempt_has_a_timestamp_and_signature_of_its_own() {
+        let request = request(&[("keywords", "x")]);
+        let first = account().sign(&request, Timestamp::from_millis(1));
+        let second = account().sign(&request, Timestamp::from_millis(2));
+        assert_ne!(decode(&first.body)["timestamp"], decode(&second.body)["timestamp"]);
+        assert_ne!(decode(&first.body)["sign"], decode(&second.body)["sign"]);
+    }
+
+    #[test]
+    fn the_secret_shows_nowhere() {
+        let account = account();
+        let signed = account.sign(&request(&[]), Timestamp::from_millis(1));
+        assert!(!format!("{account:?} {signed:?}").contains("helloworld"));
+    }
+
+    #[test]
+    fn an_accounts_own_tracking_id_takes_the_place_of_one_that_is_asked_with() {
+        let now = Timestamp::from_millis(1);
+        let second = account().with_tracking_id(Some("two".into()));
+        let asked = request(&[("keywords", "x"), ("tracking_id", "shop")]);
+        let as_if = request(&[("keywords", "x"), ("tracking_id", "two")]);
+        assert_eq!(second.sign(&asked, now), account().sign(&as_if, now));
+        for without in [request(&[("keywords", "x")]), request(&[("tracking_id", "")])] {
+            assert_eq!(second.sign(&without, now), account().sign(&without, now));
+        }
+        assert_eq!(decode(&account().sign(&asked, now).body)["tracking_id"], "shop");
+    }
+
+    #[test]
+    fn an_account_doubts_its_own_tracking_id() {
+        let (now, nothing) = (
+            Timestamp::from_millis(1),
+            r#"{"resp_result":{"resp_code":200,
+            "result":{"products":{"product":[]},"total_record_count":0}}}"#,
+        );
+        let second = account().with_tracking_id(Some("two".into()));
+        let sent = |request: &Request| decode(&second.sign(request, now).body);
+        let search = request(&[("keywords", "x"), ("tracking_id", "shop")]);
+        let none = second.interpret(&search, &answer(nothing, 0, None));
+        let without = second.doubt(&search, &none).unwrap();
+        assert!(!sent(&without).contains_key("tracking_id"), "nothing is put where nothing is");
+        let details = Request {
+            method: crate::services::products::aliexpress::methods::PRODUCT_DETAIL,
+            ..search
+        };
+        let with = second.doubt(&details, &none).unwrap();
+        assert_eq!(sent(&with)["tracking_id"], "two", "the question is about what was sent");
+        let told = second.interpret(&with, &answer(nothing, 0, None));
+        let outcome = second.resolve(&with, none, &told);
+        assert_eq!(outcome.misconfiguration(), Some(Misconfiguration::TrackingId));
+    }
+
+    #[test]
+    fn an_account_is_known_by_something_else_than_its_key() {
+        let of = |key: &str| {
+            let credentials = Credentials { app_key: key.into(), app_secret: Secret::new("s") };
+            AliExpress::new(credentials, "https://gateway.example/sync")
+        };
+        // What `printf 12345678 | sha256sum` begins with.
+        assert_eq!(of("12345678").account(), "ef797c81");
+        assert_eq!(account().account(), of("12345678").account(), "whatever the secret");
+        let mut seen = std::collections::BTreeSet::new();
+        for key in (500_001..500_200).map(|key| key.to_string()) {
+            let id = of(&key).account().to_owned();
+            assert!(id.len() == 8 && !id.contains(&key), "{id}");
+            assert!(seen.insert(id), "{key}");
+        }
+    }
+
+    #[test]
+    fn advice_names_the_settings_of_the_account() {
+        let of = |place: usize, what| account().at(place).advice(what);
+        for what in [
+            Misconfiguration::AppKey,
+            Misconfiguration::Signature,
+            Misconfiguration::TrackingId,
+            Misconfiguration::Account,
+            Misconfiguration::Permission,
+        ] {
+            assert_eq!(of(0, what), account().advice(what));
+            assert!(!of(0, what).contains("_2"));
+            assert_eq!(of(1, what).replace("_2", ""), of(0, what));
+            assert!(of(1, what).contains("_2") && of(3, what).ends_with("_4"), "{}", of(3, what));
+        }
+        assert_eq!(of(1, Misconfiguration::Gateway), of(0, Misconfiguration::Gateway));
+        assert_eq!(of(4, Misconfiguration::AppKey), of(0, Misconfiguration::AppKey));
+    }
+
+    #[test]
+    fn an_illegal_timestamp_is_transient_once_then_permanent_until_a_call_succeeds() {
+        let account = account();
+        let request = request(&[]);
+        let refused = r#"{"error_response":{"code":"IllegalTimestamp","msg":"no"}}"#;
+        let empty = r#"{"resp_result":{"resp_code":405}}"#;
+        let refuse = |sent_at: i64| {
+            account.interpret(&request, &answer(refused, sent_at, Some(sent_at + 3 * HOUR))).label()
+        };
+        assert_eq!(refuse(0), "transient");
+        assert_eq!(refuse(1_000), "permanent");
+        assert_eq!(refuse(2_000), "permanent");
+        let signed = account.sign(&request, Timestamp::from_millis(3_000));
+        assert_eq!(decode(&signed.body)["timestamp"], (3_000 + 3 * HOUR).to_string());
+        let accepted = account.interpret(&request, &answer(empty, 3_000, None));
+        assert_eq!(accepted, Outcome::Empty);
+        assert_eq!(refuse(4_000), "transient");
+    }
+
+    #[test]
+    fn an_illegal_timestamp_without_a_date_is_the_configurations_fault() {
+        let refused = r#"{"code":31,"message":"Invalid timestamp"}"#;
+        let outcome = account().interpret(&request(&[]), &answer(refused, 0, None));
+        assert!(outcome.misconfiguration() == Some(Misconfiguration::Clock));
+    }
+
+    proptest! {
+        /// What the gateway does: decode the body, take `sign` out, sign the rest, compare.
+        #[test]
+        fn the_signed_set_is_the_sent_set(
+            keywords in "\\PC{0,30}",
+            fields in ".{0,30}",
+            tracking_id in "[ +%&=\"'\\\\;a-z]{0,12}",
+            now in 0_i64..4_000_000_000_000,
+        ) {
+            let request =
+                request(&[("keywords", &keywords), ("fields", &fields), ("tracking_id", &tracking_id)]);
+            let mut received = decode(&account().sign(&request, Timestamp::from_millis(now)).body);
+            let sign = received.remove("sign");
+            prop_assert!(received.values().all(|value| !value.is_empty()));
+            let pairs = received.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            let expected = signature::sign(Style::Sync(SignMethod::Sha256), "helloworld", pairs);
+            prop_assert_eq!(sign, Some(expected));
+            prop_assert_eq!(received.get("keywords").map_or("", String::as_str), &keywords);
+        }
+    }
+}

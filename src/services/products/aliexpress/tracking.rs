@@ -1,0 +1,220 @@
+//! Whether AliExpress knows our tracking id, found out although it does not say.
+//!
+//! An unknown tracking id gives status 200 with an empty list and no error, exactly like a search
+//! that finds nothing; kept as that, it would empty the service without a word in any log. So until
+//! some answer with records has proven the id, such an answer is doubted: a second question is
+//! asked whose answer tells the two apart.
+//!
+//! One of these belongs to one account. Requests carry the shop's id, and an account that has another
+//! puts it in that place as it signs; so what is learned here is of the id that was really sent, and
+//! the second question, too, is about that one.
+//!
+//! Owns: what was learned of the id, and that second question. Refuses: to doubt what says more
+//! than nothing (`resp_code` 405, or counts above zero), or anything once the id is proven.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde_json::Value;
+
+use super::methods;
+use super::wire::{Contents, contents, read};
+use crate::origin::outcome::Blame;
+use crate::origin::{Misconfiguration, Outcome, Request};
+
+/// The name of the id in requests.
+pub(super) const PARAMETER: &str = "tracking_id";
+
+const UNKNOWN: u8 = 0;
+const PROVEN: u8 = 1;
+const WRONG: u8 = 2;
+
+/// What is known of the id.
+#[derive(Debug, Default)]
+pub struct Tracking(AtomicU8);
+
+impl Tracking {
+    /// Learns from an answer; what looks like nothing is a fault while the id is known to be wrong.
+    #[must_use]
+    pub fn judge(&self, request: &Request, outcome: Outcome<Value>) -> Outcome<Value> {
+        let Outcome::Ok(result) = &outcome else { return outcome };
+        if !request.params.contains_key(PARAMETER) {
+            return outcome;
+        }
+        if contents(request.method, result) == Contents::Records {
+            self.0.store(PROVEN, Ordering::Relaxed);
+            return outcome;
+        }
+        if self.0.load(Ordering::Relaxed) == WRONG && is_silent(request.method, result) {
+            return unknown_id();
+        }
+        outcome
+    }
+
+    /// The question that tells whether an empty list means the id. A search is asked again without
+    /// it. Links cannot be, and of a product asked for by its id there may be none that earns; so
+    /// for those it is a search that always finds something, with it.
+    #[must_use]
+    pub fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
+        let Outcome::Ok(result) = outcome else { return None };
+        let id = request.params.get(PARAMETER)?;
+        if self.0.load(Ordering::Relaxed) != UNKNOWN || !is_silent(request.method, result) {
+            return None;
+        }
+        let mut question = request.clone();
+        if is_search(request.method) {
+            question.params.remove(PARAMETER);
+        } else {
+            question.method = methods::HOT_PRODUCT_QUERY;
+            question.params =
+                [("page_no", "1".into()), ("page_size", "1".into()), (PARAMETER, id.clone())]
+                    .into();
+        }
+        Some(question)
+    }
+
+    /// What the doubted `outcome` means, now that the `question` was answered with `told`.
+    #[must_use]
+    pub fn resolve(
+        &self,
+        question: &Request,
+        outcome: Outcome<Value>,
+        told: &Outcome<Value>,
+    ) -> Outcome<Value> {
+        if self.0.load(Ordering::Relaxed) == PROVEN {
+            return outcome;
+        }
+        let with_id = question.params.contains_key(PARAMETER);
+        let is_wrong = match told {
+            Outcome::Ok(result) if with_id => is_silent(question.method, result),
+            Outcome::Ok(result) => contents(question.method, result) == Contents::Records,
+            Outcome::Empty
+            | Outcome::Throttled { .. }
+            | Outcome::Transient { .. }
+            | Outcome::Permanent { .. }
+            | Outcome::BadResponse { .. } => {
+                told.misconfiguration() == Some(Misconfiguration::TrackingId)
+            }
+        };
+        if !is_wrong {
+            return outcome;
+        }
+        self.0.store(WRONG, Ordering::Relaxed);
+        unknown_id()
+    }
+}
+
+/// Whether an answer is one that an unknown id gets: nothing, and not even counts.
+fn is_silent(method: &str, result: &Value) -> bool {
+    contents(method, result) == Contents::Nothing
+        && read::count(result, "total_record_count").unwrap_or(0) == 0
+}
+
+fn is_search(method: &str) -> bool {
+    [
+        methods::PRODUCT_QUERY,
+        methods::HOT_PRODUCT_QUERY,
+        methods::SMART_MATCH,
+        methods::FEATURED_PROMO_PRODUCTS,
+    ]
+    .contains(&method)
+}
+
+fn unknown_id() -> Outcome<Value> {
+    Outcome::Permanent {
+        blame: Blame::Configuration(Misconfiguration::TrackingId),
+        reason: "an empty list, as for an unknown tracking id, where there is something".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(method: &'static str, id: Option<&str>) -> Request {
+        let id = id.map(|id| (PARAMETER, id.to_owned()));
+        let params = [("keywords", "usb".to_owned())].into_iter().chain(id).collect();
+        Request { method, params }
+    }
+
+    fn search() -> Request {
+        request(methods::PRODUCT_QUERY, Some("shop"))
+    }
+
+    fn some() -> Outcome<Value> {
+        let product = json!({"product_id": 1, "product_title": "A kettle", "sale_price": "1"});
+        Outcome::Ok(json!({"products": [product]}))
+    }
+
+    fn none() -> Outcome<Value> {
+        Outcome::Ok(json!({"products": {"product": []}, "total_record_count": 0}))
+    }
+
+    fn is_fault(outcome: &Outcome<Value>) -> bool {
+        outcome.misconfiguration() == Some(Misconfiguration::TrackingId)
+    }
+
+    #[test]
+    fn a_search_is_asked_again_without_the_id() {
+        let tracking = Tracking::default();
+        let question = tracking.doubt(&search(), &none()).unwrap();
+        assert_eq!(question, request(methods::PRODUCT_QUERY, None));
+        // It finds nothing either: that proves nothing, and is believed.
+        assert_eq!(tracking.resolve(&question, none(), &none()), none());
+        assert_eq!(tracking.resolve(&question, none(), &Outcome::Empty), none());
+        assert!(tracking.doubt(&search(), &none()).is_some());
+        // It finds something: the id is wrong, and every such answer is a fault from now on.
+        assert!(is_fault(&tracking.resolve(&question, none(), &some())));
+        assert_eq!(tracking.doubt(&search(), &none()), None);
+        assert!(is_fault(&tracking.judge(&search(), none())));
+        // Without the id an answer means what it says; with it, one with records clears it.
+        assert_eq!(tracking.judge(&question, none()), none());
+        assert_eq!(tracking.judge(&search(), some()), some());
+        assert_eq!(tracking.judge(&search(), none()), none());
+    }
+
+    #[test]
+    fn links_and_details_are_checked_by_a_search_that_finds_something() {
+        let links = Outcome::Ok(json!({"promotion_links": []}));
+        for (method, nothing) in
+            [(methods::LINK_GENERATE, links), (methods::PRODUCT_DETAIL, none())]
+        {
+            let tracking = Tracking::default();
+            let asked = request(method, Some("shop"));
+            let question = tracking.doubt(&asked, &nothing).unwrap();
+            assert_eq!(question.method, methods::HOT_PRODUCT_QUERY);
+            assert_eq!(question.params.get(PARAMETER).map(String::as_str), Some("shop"));
+            assert!(is_fault(&tracking.resolve(&question, nothing.clone(), &none())));
+            // The other way round.
+            let tracking = Tracking::default();
+            let told = tracking.judge(&question, some());
+            assert_eq!(tracking.resolve(&question, nothing.clone(), &told), nothing);
+            assert_eq!(tracking.doubt(&asked, &nothing), None, "proven");
+        }
+    }
+
+    #[test]
+    fn what_says_more_than_nothing_is_not_doubted() {
+        let past_the_end = Outcome::Ok(json!({"products": [], "total_record_count": 41,
+            "total_page_no": 3, "current_page_no": 4}));
+        let failed = Outcome::Transient { reason: String::new() };
+        for outcome in [some(), Outcome::Empty, past_the_end, failed] {
+            let tracking = Tracking::default();
+            assert_eq!(tracking.doubt(&search(), &outcome), None, "{outcome:?}");
+        }
+        let tracking = Tracking::default();
+        assert_eq!(tracking.doubt(&request(methods::PRODUCT_QUERY, None), &none()), None);
+        assert_eq!(tracking.judge(&search(), some()), some());
+        assert_eq!(tracking.doubt(&search(), &none()), None, "proven");
+    }
+
+    #[test]
+    fn a_question_that_fails_decides_nothing() {
+        let tracking = Tracking::default();
+        let question = tracking.doubt(&search(), &none()).unwrap();
+        let failed = Outcome::Transient { reason: String::new() };
+        assert_eq!(tracking.resolve(&question, none(), &failed), none());
+        assert!(tracking.doubt(&search(), &none()).is_some());
+    }
+}

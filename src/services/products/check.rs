@@ -1,0 +1,282 @@
+//! Checks of single fields, each against what is allowed, collecting every mistake.
+//!
+//! Owns: how loosely a value may be written (a number as a text, a list as a comma-separated
+//! text, blank for absent). Refuses: values out of bounds, and a list where one value is meant.
+
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde_json::Value;
+
+use super::invalid::{InvalidField, shown};
+use crate::services::products::aliexpress::wire::read;
+
+/// Collects mistakes while fields are read.
+#[derive(Debug, Default)]
+pub struct Check {
+    mistakes: Vec<InvalidField>,
+}
+
+impl Check {
+    /// Notes a mistake.
+    pub fn refuse(&mut self, field: &str, problem: impl Into<String>, allowed: impl Into<String>) {
+        self.mistakes.push(InvalidField::new(field, problem, allowed));
+    }
+
+    /// How many mistakes were noted so far.
+    #[must_use]
+    pub const fn mistakes(&self) -> usize {
+        self.mistakes.len()
+    }
+
+    /// `value` if nothing was refused.
+    ///
+    /// # Errors
+    /// Every mistake that was noted.
+    pub fn finish<T>(self, value: T) -> Result<T, Vec<InvalidField>> {
+        if self.mistakes.is_empty() { Ok(value) } else { Err(self.mistakes) }
+    }
+
+    /// One value as text, trimmed; `None` when absent, null or blank.
+    pub fn scalar(&mut self, field: &str, value: Option<&Value>, allowed: &str) -> Option<String> {
+        let text = match value? {
+            Value::Null => return None,
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Array(_) => {
+                self.refuse(field, "is given more than once or as a list", allowed);
+                return None;
+            }
+            Value::Object(_) => {
+                self.refuse(field, "is an object", allowed);
+                return None;
+            }
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Free text of at most `max` characters: white space folded, other control characters refused.
+    pub fn words(&mut self, field: &str, value: Option<&Value>, max: usize) -> Option<String> {
+        let allowed = format!("text of at most {max} characters without control characters");
+        let text = self.scalar(field, value, &allowed)?;
+        let folded = fold_white_space(&text);
+        if folded.chars().any(char::is_control) {
+            self.refuse(field, "contains a control character", allowed);
+            None
+        } else if folded.chars().count() > max {
+            self.refuse(field, format!("is longer than {max} characters"), allowed);
+            None
+        } else {
+            (!folded.is_empty()).then_some(folded)
+        }
+    }
+
+    /// A whole number within `range`.
+    pub fn whole(
+        &mut self,
+        field: &str,
+        value: Option<&Value>,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        let text = self.scalar(field, value, &allowed)?;
+        let number = read::decimal(&text).filter(|number| number.fract().is_zero());
+        let within = number.and_then(|n| n.to_u32()).filter(|n| range.contains(n));
+        if within.is_none() {
+            let problem =
+                if number.is_some() { "is out of range" } else { "is not a whole number" };
+            self.refuse(field, format!("`{}` {problem}", shown(&text)), allowed);
+        }
+        within
+    }
+
+    /// A decimal within `range`.
+    pub fn decimal(
+        &mut self,
+        field: &str,
+        value: Option<&Value>,
+        range: RangeInclusive<Decimal>,
+    ) -> Option<Decimal> {
+        let allowed = format!("a decimal number from {} to {}", range.start(), range.end());
+        let text = self.scalar(field, value, &allowed)?;
+        let number = read::decimal(&text);
+        let within = number.filter(|number| range.contains(number));
+        if within.is_none() {
+            let problem = if number.is_some() { "is out of range" } else { "is not a number" };
+            self.refuse(field, format!("`{}` {problem}", shown(&text)), allowed);
+        }
+        within
+    }
+
+    /// Yes or no.
+    pub fn flag(&mut self, field: &str, value: Option<&Value>) -> Option<bool> {
+        const ALLOWED: &str = "true or false";
+        let text = self.scalar(field, value, ALLOWED)?;
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => {
+                self.refuse(field, format!("`{}` is not a flag", shown(&text)), ALLOWED);
+                None
+            }
+        }
+    }
+
+    /// One word of a fixed list, found by `parse`.
+    pub fn word<T>(
+        &mut self,
+        field: &str,
+        value: Option<&Value>,
+        parse: impl FnOnce(&str) -> Option<T>,
+        allowed: &str,
+    ) -> Option<T> {
+        let text = self.scalar(field, value, allowed)?;
+        let found = parse(&text);
+        if found.is_none() {
+            self.refuse(field, format!("`{}` is not known", shown(&text)), allowed);
+        }
+        found
+    }
+
+    /// Distinct ids in the order given, from a list or a comma-separated text, at most `max`.
+    pub fn ids(&mut self, field: &str, value: Option<&Value>, max: usize) -> Vec<u64> {
+        let allowed =
+            format!("up to {max} ids of 1 to 20 digits, as a list or separated by commas");
+        let mut seen = HashSet::new();
+        let mut ids = Vec::new();
+        for text in self.items(field, value, &allowed) {
+            match read::digits_of(&text).filter(|id| *id > 0) {
+                Some(id) if seen.insert(id) => ids.push(id),
+                Some(_) => {}
+                None => {
+                    self.refuse(field, format!("`{}` is not an id", shown(&text)), &allowed);
+                    return Vec::new();
+                }
+            }
+        }
+        if ids.len() > max {
+            self.refuse(field, format!("has {} ids", ids.len()), allowed);
+            ids.clear();
+        }
+        ids
+    }
+
+    /// The parts of a list or of a comma-separated text, trimmed, blanks left out.
+    fn items(&mut self, field: &str, value: Option<&Value>, allowed: &str) -> Vec<String> {
+        let single;
+        let values = match value {
+            Some(Value::Array(values)) => values.as_slice(),
+            Some(other) => {
+                single = [other.clone()];
+                single.as_slice()
+            }
+            None => &[],
+        };
+        let mut parts = Vec::new();
+        for value in values {
+            let text = self.scalar(field, Some(value), allowed).unwrap_or_default();
+            parts.extend(
+                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned),
+            );
+        }
+        parts
+    }
+}
+
+/// Trims, and makes every run of white space one blank.
+#[must_use]
+pub fn fold_white_space(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn one<T>(read: impl FnOnce(&mut Check) -> T) -> Result<T, Vec<InvalidField>> {
+        let mut check = Check::default();
+        let value = read(&mut check);
+        check.finish(value)
+    }
+
+    #[test]
+    fn whole_numbers_come_as_numbers_and_texts() {
+        for value in [json!(7), json!("7"), json!(" 7 "), json!(7.0)] {
+            assert_eq!(one(|c| c.whole("n", Some(&value), 1..=50)), Ok(Some(7)), "{value}");
+        }
+        for value in [
+            json!(0),
+            json!(51),
+            json!("seven"),
+            json!(1.5),
+            json!(-1),
+            json!([1]),
+            json!({}),
+            json!(true),
+            json!("1e99"),
+        ] {
+            assert!(one(|c| c.whole("n", Some(&value), 1..=50)).is_err(), "{value}");
+        }
+        for value in [json!(null), json!(""), json!("  ")] {
+            assert_eq!(one(|c| c.whole("n", Some(&value), 1..=50)), Ok(None), "{value}");
+        }
+    }
+
+    #[test]
+    fn words_are_folded_bounded_and_printable() {
+        assert_eq!(
+            one(|c| c.words("k", Some(&json!("  usb\t\n cable ")), 20)),
+            Ok(Some("usb cable".into()))
+        );
+        assert!(one(|c| c.words("k", Some(&json!("a\u{0}b")), 20)).is_err());
+        assert!(one(|c| c.words("k", Some(&json!("é".repeat(21))), 20)).is_err());
+        assert!(one(|c| c.words("k", Some(&json!("é".repeat(20))), 20)).is_ok());
+    }
+
+    #[test]
+    fn ids_come_as_lists_and_as_text() {
+        for value in [json!("7, 26,7"), json!(["7", 26, "7"]), json!(["7,26", ""])] {
+            assert_eq!(one(|c| c.ids("ids", Some(&value), 3)), Ok(vec![7, 26]), "{value}");
+        }
+        for value in [
+            json!("7;26"),
+            json!([-1]),
+            json!([1.5]),
+            json!("0"),
+            json!("99999999999999999999"),
+            json!([[1]]),
+            json!("1,2,3,4"),
+        ] {
+            assert!(one(|c| c.ids("ids", Some(&value), 3)).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        assert_eq!(one(|c| c.flag("f", Some(&json!("TRUE")))), Ok(Some(true)));
+        assert_eq!(one(|c| c.flag("f", Some(&json!(0)))), Ok(Some(false)));
+        assert!(one(|c| c.flag("f", Some(&json!("maybe")))).is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_allowed() {
+        let mistakes = one(|c| c.whole("page_size", Some(&json!("51")), 1..=50)).unwrap_err();
+        assert_eq!(mistakes[0].problem, "`51` is out of range");
+        assert_eq!(mistakes[0].allowed, "a whole number from 1 to 50");
+    }
+
+    proptest! {
+        #[test]
+        fn folding_is_stable_and_leaves_no_double_blank(text in ".{0,40}") {
+            let once = fold_white_space(&text);
+            prop_assert_eq!(fold_white_space(&once), once.clone());
+            prop_assert!(!once.contains("  "));
+        }
+    }
+}
