@@ -37,6 +37,11 @@ const TOLD_WAIT: Duration = Duration::from_secs(3);
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
 const LONGEST_OPEN: Duration = Duration::from_secs(60);
+/// Three quarters of the time that an attempt may take. When half of the calls take so long, most of
+/// what they carry comes too late for the client.
+const SLOW: breaker::Slow = breaker::Slow { after: Duration::from_millis(1_500), share: 0.5 };
+/// Least time of a growing rate after closing.
+const RAMP: Duration = Duration::from_secs(10);
 /// A probe of which nothing is heard for so long beyond its time is lost.
 const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// Least time worth starting another attempt for.
@@ -132,17 +137,12 @@ fn guard(name: &'static str, settings: &Settings, metrics: &Metrics, log: &Logge
 
 fn limits(upstream: &config::Upstream) -> breaker::Settings {
     let share = |percent: u8| f64::from(percent) / 100.0;
-    let slow =
-        breaker::Slow { after: upstream.breaker_slow, share: share(upstream.breaker_slow_percent) };
     breaker::Settings {
         failure_rate: share(upstream.breaker_failure_percent),
-        slow: (!slow.after.is_zero()).then_some(slow),
-        minimum_calls: upstream.breaker_min_calls,
-        window: upstream.breaker_window,
+        slow: Some(SLOW),
         open_max: upstream.breaker_open.max(LONGEST_OPEN),
-        probes: upstream.breaker_probes,
         probe_patience: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
-        ramp: Some(upstream.breaker_ramp).filter(|ramp| !ramp.is_zero()),
+        ramp: Some(RAMP),
         ..breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open)
     }
 }

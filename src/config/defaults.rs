@@ -86,12 +86,6 @@ fn upstream() -> Upstream {
         breaker_failures: 5,
         breaker_open: Duration::from_secs(30),
         breaker_failure_percent: 50,
-        breaker_window: Duration::from_secs(30),
-        breaker_min_calls: 20,
-        breaker_probes: 3,
-        breaker_slow: Duration::from_millis(1_500),
-        breaker_slow_percent: 50,
-        breaker_ramp: Duration::from_secs(10),
     }
 }
 

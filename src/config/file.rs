@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::declared::{self, Declaration};
 use super::mistake::Place;
 use super::suggestion::nearest;
-use super::{FileText, Mistakes};
+use super::{FileText, Mistakes, removed};
 
 /// One setting found in the file.
 pub(super) struct Entry {
@@ -91,13 +91,14 @@ impl Reader<'_> {
         }
         let name = key.get_ref();
         let path = format!("{section}.{name}");
-        match declared::by_key(section, name) {
-            Some(setting) => self.found.push(Entry {
+        match (declared::by_key(section, name), removed::by_path(section, name)) {
+            (Some(setting), _) => self.found.push(Entry {
                 setting,
                 place: self.place(line, path),
                 value: text_of(value.get_ref()),
             }),
-            None => {
+            (None, Some(removed)) => self.unknown(line, path, removed.expected()),
+            (None, None) => {
                 let hint = did_you_mean(setting_like(section, name).as_deref());
                 self.unknown(line, path, format!("a known key{hint}"));
             }

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use super::declared::{self, Declaration, Draft};
+use super::removed::REMOVED;
 use super::source::{FileText, Source};
 use super::{AbuseMode, DEFAULT_FILE, Environment, Mistakes, Pacing, Settings, accounts, file};
 
@@ -81,6 +82,9 @@ impl Loader {
             {
                 self.mistakes.add(setting.variable, Some((setting.quote)(text)), expected);
             }
+        }
+        for removed in REMOVED.iter().filter(|one| environment.get(one.variable).is_some()) {
+            self.mistakes.add(removed.variable, None, removed.expected());
         }
     }
 

@@ -19,6 +19,7 @@ mod kinds;
 mod load;
 mod mistake;
 mod redact;
+mod removed;
 mod settings;
 mod source;
 mod suggestion;

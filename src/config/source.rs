@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::declared;
+use super::{declared, removed};
 
 /// The file that is read when none is named, relative to the working directory.
 pub const DEFAULT_FILE: &str = "breakwater.toml";
@@ -28,10 +28,12 @@ impl Environment {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
     pub fn of_process() -> Self {
-        declared::all()
-            .filter_map(|setting| {
-                let value = std::env::var_os(setting.variable)?;
-                Some((setting.variable.to_owned(), value.to_string_lossy().into_owned()))
+        let removed = removed::REMOVED.iter().map(|setting| setting.variable);
+        let known = declared::all().map(|setting| setting.variable).chain(removed);
+        known
+            .filter_map(|variable| {
+                let value = std::env::var_os(variable)?;
+                Some((variable.to_owned(), value.to_string_lossy().into_owned()))
             })
             .collect()
     }

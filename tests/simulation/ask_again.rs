@@ -10,8 +10,8 @@ use breakwater::origin::edge::Edge;
 use breakwater::origin::{Outcome, Protocol, Request};
 use tokio::time::Instant;
 
-use crate::upstream::Line;
 use crate::record::Answer;
+use crate::upstream::Line;
 
 /// How often it asks again.
 const RETRIES: u32 = 3;

@@ -27,8 +27,8 @@ use breakwater::supervision::Silent;
 use slog::Logger;
 use tokio::time::Instant;
 
-use crate::upstream::Line;
 use crate::record::{Answer, Move};
+use crate::upstream::Line;
 
 /// The pace of an account: what is set when nothing is.
 pub(crate) const PER_SECOND: f64 = 5.0;
@@ -152,19 +152,12 @@ fn tables(accounts: Accounts) -> UpstreamTables {
 
 fn breaker_settings() -> breaker::Settings {
     let set = Settings::default().upstream;
-    let share = |percent: u8| f64::from(percent) / 100.0;
     breaker::Settings {
-        failure_rate: share(set.breaker_failure_percent),
-        slow: Some(breaker::Slow {
-            after: set.breaker_slow,
-            share: share(set.breaker_slow_percent),
-        }),
-        minimum_calls: set.breaker_min_calls,
-        window: set.breaker_window,
+        failure_rate: f64::from(set.breaker_failure_percent) / 100.0,
+        slow: Some(breaker::Slow { after: Duration::from_millis(1_500), share: 0.5 }),
         open_max: LONGEST_OPEN,
-        probes: set.breaker_probes,
         probe_patience: set.attempt_timeout + Duration::from_secs(1),
-        ramp: Some(set.breaker_ramp),
+        ramp: Some(Duration::from_secs(10)),
         ..breaker::Settings::new(set.breaker_failures, set.breaker_open)
     }
 }

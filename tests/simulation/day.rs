@@ -17,8 +17,8 @@ use crate::ask_again::AskAgain;
 use crate::breakwater_client::BreakwaterClient;
 use crate::demand::PATIENCE;
 use crate::episodes::Episode;
-use crate::upstream::{Line, Upstream};
 use crate::record::{Answer, Question, Record};
+use crate::upstream::{Line, Upstream};
 
 /// Seeds the upstream's luck; the demand has its own.
 const SEED: u64 = 4;

@@ -119,18 +119,6 @@ pub struct Upstream {
     pub breaker_open: Duration,
     /// Share of failed calls that opens the breaker (`BREAKER_FAILURE_PERCENT`); 100 for never.
     pub breaker_failure_percent: u8,
-    /// How far back shares look (`BREAKER_WINDOW_SECONDS`).
-    pub breaker_window: Duration,
-    /// Calls in the window below which no share opens it (`BREAKER_MIN_CALLS`).
-    pub breaker_min_calls: u32,
-    /// Probes that have to succeed (`BREAKER_PROBES`).
-    pub breaker_probes: u32,
-    /// From when on an answer is slow (`BREAKER_SLOW_MS`); zero for never.
-    pub breaker_slow: Duration,
-    /// Share of slow calls that opens the breaker (`BREAKER_SLOW_PERCENT`).
-    pub breaker_slow_percent: u8,
-    /// Least time of a growing rate after closing (`BREAKER_RAMP_SECONDS`); zero for none.
-    pub breaker_ramp: Duration,
 }
 
 /// Accounts that can be set.
