@@ -58,3 +58,28 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Why a store behind memory, Redis or the database, gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// It was not asked: its breaker is open, or it is not known yet what in it is valid.
+    Avoided,
+    /// No answer in time.
+    TooLate,
+    /// It failed, or the connection did.
+    Failed(String),
+    /// It is healthy and does not take this: no memory, read-only, another type under the key.
+    Refused(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Avoided => f.write_str("not asked"),
+            Self::TooLate => f.write_str("no answer in time"),
+            Self::Failed(cause) | Self::Refused(cause) => f.write_str(cause),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

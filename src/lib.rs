@@ -37,16 +37,17 @@
 //! | [`cli`] | the command line | config |
 //! | [`http`] | the surface: routes, envelope, errors, layers | services, access, cache, limits, metrics, origin, resilience, supervision |
 //! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, origin |
-//! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | resilience, database, supervision, metrics |
+//! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | redis, resilience, database, supervision, metrics |
 //! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
+//! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
 //! | [`access`] | who may come in: keys, lists, what admins did | database, limits |
 //! | [`limits`] | how often who may ask; RateLimiterActor | resilience |
 //! | [`metrics`] | what is counted; MetricsActor | — |
 //! | [`supervision`] | the life of every actor and task | — |
 //! | [`database`] | connections, schema, migrations | — |
 //! | [`telemetry`] | the log | — |
-//! | [`config`] | the environment and the file | the services' lists of words |
+//! | [`config`] | the environment and the file | the services' lists of words, redis' default |
 //!
 //! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`] and plain data of
 //! [`config`]. `tests/architecture.rs` keeps this table true.
@@ -73,6 +74,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod origin;
+pub mod redis;
 pub mod resilience;
 pub mod services;
 pub mod supervision;

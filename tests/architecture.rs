@@ -29,7 +29,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("services", &["cache", "config", "http", "metrics", "origin"]),
-    ("cache", &["database", "metrics", "resilience", "supervision"]),
+    ("cache", &["database", "metrics", "redis", "resilience", "supervision"]),
+    ("redis", &["resilience"]),
     ("origin", &["config", "metrics", "resilience", "supervision"]),
     ("access", &["config", "database", "limits"]),
     ("limits", &["config", "resilience", "supervision"]),
@@ -38,14 +39,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("resilience", &[]),
     ("database", &[]),
     ("telemetry", &["config"]),
-    ("config", &["services"]),
+    ("config", &["redis", "services"]),
 ];
 const EVERYONE: &[&str] = &["clock", "failure"];
 
 /// Packages that only some files may name.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("diesel", &["src/database/", "src/cache/tiers/database/", "src/access/store/"]),
-    ("deadpool_redis", &["src/cache/tiers/redis/"]),
+    ("deadpool_redis", &["src/redis/"]),
     ("failsafe", &["src/resilience/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),
     ("awc", &["src/origin/transport/", "src/services/products/simulator/"]),

@@ -14,11 +14,11 @@ use crate::access::distribution::{Exchange, Page, SharedRecords, Turn};
 use crate::access::store::{self, Position, keep_in_step};
 use crate::access::table::Counts;
 use crate::access::{Access, Bounds, Deed, POLL, Place};
-use crate::cache::tiers::TierError;
 use crate::cache::tiers::redis::{Records, RedisTier};
 use crate::clock;
 use crate::config::Settings;
 use crate::database::Store;
+use crate::failure::StoreError;
 use crate::metrics::Metrics;
 use crate::supervision::{Supervisor, keep_running};
 
@@ -52,7 +52,7 @@ impl InStep {
         if let Some(caution) = settings.access.caution() {
             warn!(log, "the configuration is good, but unwise"; "caution" => caution);
         }
-        let with_redis = settings.redis_url.is_some();
+        let with_redis = settings.redis.url.is_some();
         let by = fastrand::u32(..);
         let access = Access::new(&settings.access, by, Bounds::default(), with_redis);
         let (stores, metrics, log) = (stores.clone(), metrics.clone(), log.clone());
@@ -76,7 +76,7 @@ impl InStep {
     /// Hears what Redis holds. One that is found to be away is not waited for, unless there is nobody
     /// else to ask.
     async fn hear_first(&self) {
-        let Some(redis) = self.stores.redis_for_worker().map(Way) else { return };
+        let Some(redis) = self.stores.redis_tier().map(Way) else { return };
         let mut exchange = Exchange::default();
         loop {
             if redis.0.is_avoided() {
@@ -120,7 +120,7 @@ impl InStep {
             let mut keeper = Keeper::new(&own);
             async move { keeper.work().await }
         });
-        let Some(redis) = self.stores.redis_for_worker() else { return };
+        let Some(redis) = self.stores.redis_tier() else { return };
         let own = self.clone();
         keep_running("access-redis", supervisor.observer(), move || {
             let (own, redis) = (own.clone(), Way(redis.clone()));
@@ -245,9 +245,9 @@ impl Keeper {
 struct Way(RedisTier);
 
 impl SharedRecords for Way {
-    type Error = TierError;
+    type Error = StoreError;
 
-    async fn read(&self, mark: &str, version: u64, most: usize) -> Result<Page, TierError> {
+    async fn read(&self, mark: &str, version: u64, most: usize) -> Result<Page, StoreError> {
         let page = self.0.read_records(mark, version, most).await?;
         let Records { mark, goes_on, version, more, records } = page;
         Ok(Page { mark, goes_on, version, records, more })
@@ -258,11 +258,11 @@ impl SharedRecords for Way {
         mark: &str,
         chance: u128,
         records: &[(String, String)],
-    ) -> Result<Option<String>, TierError> {
+    ) -> Result<Option<String>, StoreError> {
         self.0.merge_records(mark, chance, records).await
     }
 
-    async fn forget(&self, records: &[(String, String)]) -> Result<(), TierError> {
+    async fn forget(&self, records: &[(String, String)]) -> Result<(), StoreError> {
         self.0.forget_records(records).await
     }
 }

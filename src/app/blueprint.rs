@@ -11,7 +11,6 @@ use std::time::Duration;
 use super::shared_limits::{self, RedisCounter};
 use super::stores::Stores;
 use super::{WORKER_INBOX, spec, upstream};
-use crate::cache::tiers::redis::Script;
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
@@ -22,6 +21,7 @@ use crate::http::ways::Ways;
 use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
 use crate::origin::actor::UpstreamClient;
+use crate::redis::Script;
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::service::{ProductService, ServiceSettings};
 use crate::supervision::{Handle, keep_running};
@@ -74,7 +74,7 @@ impl Blueprint {
     pub(super) fn build(&self) -> Worker {
         let instance = self.built.fetch_add(1, Ordering::Relaxed);
         let supervisor = &self.shared.supervisor;
-        let tables = self.tables.with_redis(self.stores.redis_for_worker());
+        let tables = self.tables.with_redis(self.stores.redis_tier());
         let of_actor = tables.clone();
         let cache = supervisor.start_here(spec("cache", instance, WORKER_INBOX), move || {
             CacheActor::new(of_actor.clone())
@@ -124,7 +124,7 @@ impl Blueprint {
         if !shared_limits::are_wanted(&self.shared.settings) {
             return None;
         }
-        let redis = self.stores.redis_for_worker()?;
+        let redis = self.stores.redis()?;
         Some(Arc::new(RedisCounter::new(redis, Arc::clone(&self.script))))
     }
 

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stores::Stores;
-use crate::cache::tiers::redis::{RedisTier, Script};
 use crate::config::Settings;
 use crate::limits::shared::SCRIPT;
 use crate::limits::{Answer, Counter, Question};
+use crate::redis::{Redis, Script};
 
 /// How much longer an answer is waited for that is late because this worker is busy: who gives up on
 /// one decides by the share, and the limit is not exact any more. A Redis that is late itself is
@@ -23,19 +23,19 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Carries the questions of one worker.
 #[derive(Debug)]
 pub(super) struct RedisCounter {
-    redis: RedisTier,
+    redis: Redis,
     script: Arc<Script>,
 }
 
 impl RedisCounter {
-    pub(super) fn new(redis: RedisTier, script: Arc<Script>) -> Self {
+    pub(super) fn new(redis: Redis, script: Arc<Script>) -> Self {
         Self { redis: redis.patient(PATIENCE), script }
     }
 }
 
 /// Whether limits are kept together with other instances.
 pub(super) const fn are_wanted(settings: &Settings) -> bool {
-    settings.redis_url.is_some() && settings.limits.enabled && settings.limits.shared
+    settings.redis.url.is_some() && settings.limits.enabled && settings.limits.shared
 }
 
 /// The script of this process, made known to Redis if that can be done at once. Later it would not
@@ -43,7 +43,7 @@ pub(super) const fn are_wanted(settings: &Settings) -> bool {
 pub(super) async fn script(stores: &Stores, settings: &Settings) -> Arc<Script> {
     let script = Arc::new(Script::new(SCRIPT, fastrand::u64(..)));
     if are_wanted(settings)
-        && let Some(redis) = stores.redis_for_worker()
+        && let Some(redis) = stores.redis()
     {
         // The breaker knows of a failure; limits are kept by shares until Redis answers.
         drop(redis.introduce(&script).await);

@@ -10,13 +10,14 @@ use slog::{Logger, error, info, warn};
 
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
-use crate::cache::tiers::redis::{RedisTier, Standing};
+use crate::cache::tiers::redis::{Heard, RedisTier};
 use crate::cache::{CacheTables, Rules};
 use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{Event, Store};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
+use crate::redis::{Health, Redis};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 use crate::telemetry;
@@ -36,8 +37,17 @@ pub(super) struct Stores {
     store: Store,
     pub(super) database: DatabaseTier,
     database_breaker: Breaker,
-    redis: Option<(Secret, Arc<Standing>)>,
+    redis: Option<RedisParts>,
     log: Logger,
+}
+
+/// What every way to Redis shares.
+#[derive(Clone)]
+struct RedisParts {
+    url: Secret,
+    timeout: Duration,
+    health: Arc<Health>,
+    heard: Arc<Heard>,
 }
 
 impl Stores {
@@ -50,8 +60,12 @@ impl Stores {
         let (store, writer) = open_database(settings, metrics, log)?;
         let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer);
         let breaker = || breaker("redis", metrics, log);
-        let standing = || Arc::new(Standing::new(breaker()).read_once_heard());
-        let redis = settings.redis_url.clone().map(|url| (url, standing()));
+        let redis = settings.redis.url.clone().map(|url| RedisParts {
+            url,
+            timeout: settings.redis.timeout,
+            health: Arc::new(Health::new(breaker())),
+            heard: Arc::new(Heard::needed()),
+        });
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
@@ -62,7 +76,7 @@ impl Stores {
 
     /// The breakers of the stores that are there.
     pub(super) fn breakers(&self) -> Vec<Breaker> {
-        let redis = self.redis.as_ref().map(|(_, standing)| standing.breaker().clone());
+        let redis = self.redis.as_ref().map(|redis| redis.health.breaker().clone());
         std::iter::once(self.database_breaker.clone()).chain(redis).collect()
     }
 
@@ -84,20 +98,26 @@ impl Stores {
     }
 
     /// A new way to Redis, for the thread that asks.
-    pub(super) fn redis_for_worker(&self) -> Option<RedisTier> {
-        let (url, standing) = self.redis.as_ref()?;
-        RedisTier::new(url.expose(), Arc::clone(standing))
+    pub(super) fn redis(&self) -> Option<Redis> {
+        let RedisParts { url, timeout, health, .. } = self.redis.as_ref()?;
+        Redis::new(url.expose(), *timeout, Arc::clone(health))
             .inspect_err(|problem| {
                 error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));
             })
             .ok()
     }
 
+    /// The cache's way to Redis, for the thread that asks.
+    pub(super) fn redis_tier(&self) -> Option<RedisTier> {
+        let heard = Arc::clone(&self.redis.as_ref()?.heard);
+        Some(RedisTier::new(self.redis()?, heard))
+    }
+
     /// Gives Redis a moment to tell which of its entries are invalid: the first who ask need not go
     /// without it then.
     pub(super) async fn hear_first(&self) {
-        if let Some((_, standing)) = &self.redis {
-            standing.until_heard(FIRST_HEARING).await;
+        if let Some(redis) = &self.redis {
+            redis.heard.until_heard(FIRST_HEARING).await;
         }
     }
 

@@ -38,7 +38,7 @@ pub(super) fn start(
     supervisor: &Supervisor,
 ) {
     let observer = || supervisor.observer();
-    let tables = cache.with_redis(stores.redis_for_worker());
+    let tables = cache.with_redis(stores.redis_tier());
     keep_running("redis-watch", observer(), move || watch_redis(tables.clone()));
     let (watched, tables) = (stores.clone(), cache.clone());
     keep_running("database-watch", observer(), move || {

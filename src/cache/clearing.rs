@@ -14,8 +14,9 @@ use super::glob::Glob;
 use super::invalidations::{Mode, Rule, Subject};
 use super::key::CacheKey;
 use super::tables::CacheTables;
-use super::tiers::{Tier, TierError};
+use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
+use crate::failure::StoreError;
 
 /// The clock's step: the longest wait until a rule's time is past.
 const TICK: Duration = Duration::from_millis(1);
@@ -187,7 +188,7 @@ impl CacheTables {
         }
     }
 
-    fn not_dropped(&self, tier: Tier, error: &TierError, cleared: &mut Cleared) {
+    fn not_dropped(&self, tier: Tier, error: &StoreError, cleared: &mut Cleared) {
         warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
         cleared.missed(tier);
     }

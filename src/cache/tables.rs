@@ -18,11 +18,12 @@ use super::invalidations::Invalidations;
 use super::key::CacheKey;
 use super::setbacks::Setbacks;
 use super::throttle::Throttle;
+use super::tiers::Tier;
 use super::tiers::database::{DatabaseTier, Row};
 use super::tiers::memory::MemoryTier;
 use super::tiers::redis::RedisTier;
-use super::tiers::{Tier, TierError};
 use crate::clock::{self, Timestamp};
+use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
 use crate::supervision::Observer;
 
@@ -202,7 +203,7 @@ impl CacheTables {
         kind: &'static str,
         kept: &[Kept],
         encoded: &[Bytes],
-        (started, stored): (Instant, Result<(), TierError>),
+        (started, stored): (Instant, Result<(), StoreError>),
     ) {
         self.took(kind, "put_redis", started, &stored);
         match stored {
@@ -224,9 +225,9 @@ impl CacheTables {
         kind: &'static str,
         operation: &'static str,
         started: Instant,
-        outcome: &Result<T, TierError>,
+        outcome: &Result<T, StoreError>,
     ) {
-        if matches!(outcome, Err(TierError::Avoided)) {
+        if matches!(outcome, Err(StoreError::Avoided)) {
             return;
         }
         let duration = clock::monotonic().saturating_duration_since(started);
@@ -285,7 +286,7 @@ impl CacheTables {
         kind: &'static str,
         tier: Tier,
         keys: &[&CacheKey],
-        found: Result<Vec<Option<Bytes>>, TierError>,
+        found: Result<Vec<Option<Bytes>>, StoreError>,
     ) -> (Vec<Option<Entry>>, Vec<(CacheKey, Bytes)>) {
         let found = found.unwrap_or_else(|error| {
             self.tier_failed(kind, tier, &error);
@@ -319,8 +320,8 @@ impl CacheTables {
             .ok()
     }
 
-    fn tier_failed(&self, kind: &'static str, tier: Tier, error: &TierError) {
-        if *error != TierError::Avoided {
+    fn tier_failed(&self, kind: &'static str, tier: Tier, error: &StoreError) {
+        if *error != StoreError::Avoided {
             self.metrics.error(kind, tier.label());
         }
         debug!(self.log, "cache tier failed"; "tier" => tier.label(), "error" => %error);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{
     AbuseMode, AbuseSettings, Access, AddressHeader, Cache, Database, Features, Limits, Log,
-    Pacing, Rollout, Server, Settings, Sources, Upstream,
+    Pacing, Redis, Rollout, Server, Settings, Sources, Upstream,
 };
 
 /// Outbound pacing where it applies and a part of it is not set.
@@ -31,7 +31,7 @@ impl Default for Settings {
         Self {
             server: server(),
             upstream: upstream(),
-            redis_url: None,
+            redis: Redis { url: None, timeout: crate::redis::DEFAULT_TIMEOUT },
             database: Database { path: PathBuf::from("breakwater.db"), pool_size: 4 },
             cache: cache(),
             access: Access { admin_key: None, internal_key: None, require_key: false },

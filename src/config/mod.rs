@@ -35,7 +35,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use redact::redact;
 pub use settings::{
     AbuseMode, AbuseSettings, Access, Account, AddressHeader, Cache, Credentials, Database,
-    Features, Limits, Log, LogFormat, MOST_ACCOUNTS, Pacing, Rollout, Secret, Server, Settings,
-    Upstream,
+    Features, Limits, Log, LogFormat, MOST_ACCOUNTS, Pacing, Redis, Rollout, Secret, Server,
+    Settings, Upstream,
 };
 pub use source::{DEFAULT_FILE, Environment, FileText, Source, Sources};

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use breakwater::cache::tiers::redis::TIMEOUT;
 use breakwater::clock::monotonic;
+use breakwater::redis::DEFAULT_TIMEOUT as TIMEOUT;
 
 use crate::figures::{Table, millis};
 use crate::p6_ways_to_die::{Bench, PAUSE, WAYS, Way};

@@ -35,6 +35,7 @@ mod redis_journal;
 mod redis_locks;
 mod redis_outages;
 mod redis_partition;
+mod redis_pubsub;
 mod redis_records;
 mod redis_refusals;
 mod redis_rig;

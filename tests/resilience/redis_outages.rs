@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use breakwater::cache::tiers::TierError;
-use breakwater::cache::tiers::redis::TIMEOUT;
 use breakwater::clock;
+use breakwater::failure::StoreError;
+use breakwater::redis::DEFAULT_TIMEOUT as TIMEOUT;
 
 use crate::redis_rig::{Rig, key, until};
 use crate::support::fault_proxy::Fault;
@@ -34,7 +34,7 @@ async fn is_soon_left_alone(rig: &Rig) {
     .await;
     assert!(asked <= FIRST_FEW, "left alone only after {asked} failures");
     until("it is not asked at all", async || {
-        rig.tier.get(&[&key("any")]).await == Err(TierError::Avoided)
+        rig.tier.get(&[&key("any")]).await == Err(StoreError::Avoided)
     })
     .await;
 }

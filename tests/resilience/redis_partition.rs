@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakwater::cache::tiers::TierError;
 use breakwater::cache::tiers::memory::MemoryTier;
 use breakwater::cache::upkeep::Journal;
 use breakwater::cache::{CacheKey, CacheTables};
 use breakwater::clock;
+use breakwater::failure::StoreError;
 use breakwater::metrics::Metrics;
 use breakwater::supervision::Silent;
 use bytes::Bytes;
@@ -106,8 +106,8 @@ async fn entries_are_read_only_once_the_journal_was_and_again_when_redis_was_awa
     rig.store(&entry, "body").await;
     let rule = r#"{"subject":"tag product:1","mode":"hard","at":7}"#;
     eventually(async || rig.tier.append(rule).await).await;
-    assert_eq!(rig.tier.get(&[&entry]).await, Err(TierError::Avoided));
-    assert_eq!(rig.tier.peek(&[&entry]).await, Err(TierError::Avoided));
+    assert_eq!(rig.tier.get(&[&entry]).await, Err(StoreError::Avoided));
+    assert_eq!(rig.tier.peek(&[&entry]).await, Err(StoreError::Avoided));
 
     eventually(async || journal.catch_up(&tables).await).await;
     assert_eq!(tables.invalidations.version(), 1, "it is known");
@@ -123,7 +123,7 @@ async fn entries_are_read_only_once_the_journal_was_and_again_when_redis_was_awa
     tables.arrears.missed(&key("missed"), "body".into(), clock::now().plus(LIFE));
     rig.proxy.set(Fault::None);
     rig.until_avoided(false).await;
-    assert_eq!(rig.tier.get(&[&entry]).await, Err(TierError::Avoided), "who knows what happened");
+    assert_eq!(rig.tier.get(&[&entry]).await, Err(StoreError::Avoided), "who knows what happened");
     eventually(async || journal.catch_up(&tables).await).await;
     until_so("it is read again", async || {
         drop(journal.catch_up(&tables).await);
@@ -241,7 +241,7 @@ async fn a_redis_that_takes_no_writes_says_so_of_the_comparison_too() {
     let entries = [(key("any"), envelope(1, "body"), LIFE)];
     let refused = async || {
         eventually(async || match rig.tier.put_newer(&entries).await {
-            Err(TierError::Refused(cause)) => Ok(cause),
+            Err(StoreError::Refused(cause)) => Ok(cause),
             Ok(()) => Ok("stored".to_owned()),
             Err(error) => Err(error),
         })

@@ -3,7 +3,7 @@
 //! Owns: the rule that reads go on, the breaker does not move, all workers know, and the next write
 //! that is taken ends it.
 
-use breakwater::cache::tiers::TierError;
+use breakwater::failure::StoreError;
 use bytes::Bytes;
 
 use crate::redis_rig::{LIFE, Rig, entry_of, eventually, key, keys_of_entries, until};
@@ -12,10 +12,10 @@ use crate::redis_rig::{LIFE, Rig, entry_of, eventually, key, keys_of_entries, un
 const OFTEN: u32 = 30;
 
 /// Whether it was refused; too late it may be, on a busy machine.
-fn is_refused(outcome: &Result<(), TierError>) -> bool {
+fn is_refused(outcome: &Result<(), StoreError>) -> bool {
     match outcome {
-        Err(TierError::Refused(_)) => true,
-        Err(TierError::TooLate | TierError::Avoided) => false,
+        Err(StoreError::Refused(_)) => true,
+        Err(StoreError::TooLate | StoreError::Avoided) => false,
         other => panic!("neither refused nor late: {other:?}"),
     }
 }
@@ -37,7 +37,7 @@ async fn refuses_writes(refuse: &[&[&[u8]]], accept: &[&[u8]], code: &str) {
     .await;
     assert!(rig.tier.refuses_writes() && rig.another_worker().refuses_writes());
     let told = eventually(async || match rig.tier.append("record").await {
-        Err(TierError::Refused(told)) => Ok(told),
+        Err(StoreError::Refused(told)) => Ok(told),
         Ok(id) => panic!("appended as {id}"),
         Err(other) => Err(other),
     })
@@ -156,7 +156,7 @@ async fn refusals_alone_never_move_the_breaker() {
     let (before, mut late) = (rig.moves(), 0);
     for _ in 0..OFTEN {
         let outcome = rig.tier.put_many(std::slice::from_ref(&entry)).await;
-        late += u32::from(matches!(outcome, Err(TierError::TooLate | TierError::Avoided)));
+        late += u32::from(matches!(outcome, Err(StoreError::TooLate | StoreError::Avoided)));
     }
     assert!(rig.moves() == before || late >= 3, "moved by refusals, {late} late");
     rig.stop();

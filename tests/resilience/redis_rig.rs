@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakwater::cache::CacheKey;
-use breakwater::cache::tiers::TierError;
-use breakwater::cache::tiers::redis::{RedisTier, Standing};
+use breakwater::cache::tiers::redis::{Heard, RedisTier};
 use breakwater::clock;
+use breakwater::failure::StoreError;
+use breakwater::redis::{DEFAULT_TIMEOUT, Health, Redis as Client};
 use breakwater::resilience::breaker::{Breaker, Settings};
 use bytes::Bytes;
 
@@ -29,30 +30,31 @@ pub(crate) struct Rig {
     address: SocketAddr,
     pub(crate) proxy: FaultProxy,
     pub(crate) tier: RedisTier,
-    standing: Arc<Standing>,
+    health: Arc<Health>,
+    heard: Arc<Heard>,
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        Self::start_as(|standing| standing)
+        Self::start_as(Heard::not_needed())
     }
 
     /// One whose entries are read only once its journal was.
     pub(crate) fn start_hearing() -> Self {
-        Self::start_as(Standing::read_once_heard)
+        Self::start_as(Heard::needed())
     }
 
-    fn start_as(kind: impl FnOnce(Standing) -> Standing) -> Self {
+    fn start_as(heard: Heard) -> Self {
         let redis = Redis::start();
         let proxy = FaultProxy::before(redis.address());
         let limits = Settings {
             open_max: Duration::from_secs(1),
             ..Settings::new(3, Duration::from_millis(500))
         };
-        let standing = Standing::new(Breaker::new("redis", limits, Arc::new(|_| {})));
-        let standing = Arc::new(kind(standing));
-        let tier = Self::tier(&proxy, &standing);
-        Self { address: redis.address(), server: Some(redis), proxy, tier, standing }
+        let health = Arc::new(Health::new(Breaker::new("redis", limits, Arc::new(|_| {}))));
+        let heard = Arc::new(heard);
+        let tier = RedisTier::new(client(&proxy, &health), Arc::clone(&heard));
+        Self { address: redis.address(), server: Some(redis), proxy, tier, health, heard }
     }
 
     /// The server, while it is there.
@@ -70,19 +72,19 @@ impl Rig {
         self.server = Some(Redis::start_at(self.address));
     }
 
-    fn tier(proxy: &FaultProxy, standing: &Arc<Standing>) -> RedisTier {
-        let url = format!("redis://{}/0", proxy.address());
-        RedisTier::new(&url, Arc::clone(standing)).unwrap()
+    /// The client of another worker.
+    pub(crate) fn client(&self) -> Client {
+        client(&self.proxy, &self.health)
     }
 
     /// Another worker's way to the same Redis.
     pub(crate) fn another_worker(&self) -> RedisTier {
-        Self::tier(&self.proxy, &self.standing)
+        RedisTier::new(self.client(), Arc::clone(&self.heard))
     }
 
     /// How often the breaker has moved.
     pub(crate) fn moves(&self) -> u64 {
-        self.standing.breaker().snapshot(clock::monotonic()).transitions
+        self.health.breaker().snapshot(clock::monotonic()).transitions
     }
 
     /// Stores this under the key, as soon as Redis takes it.
@@ -125,6 +127,11 @@ impl Rig {
     }
 }
 
+fn client(proxy: &FaultProxy, health: &Arc<Health>) -> Client {
+    let url = format!("redis://{}/0", proxy.address());
+    Client::new(&url, DEFAULT_TIMEOUT, Arc::clone(health)).unwrap()
+}
+
 /// Tries until it is so; fails when it takes too long.
 pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let deadline = clock::monotonic() + WITHIN;
@@ -135,7 +142,7 @@ pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
 }
 
 /// Tries until there is an outcome: a command may be late now and then, or avoided for a while.
-pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Result<T, TierError>) -> T {
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
     let mut outcome = None;
     until("an answer", async || {
         outcome = ask().await.ok();

@@ -12,7 +12,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis::Redis;
 
 /// The tier's own time-out: what a request may wait for Redis at most.
-const TIMEOUT: Duration = breakwater::cache::tiers::redis::TIMEOUT;
+const TIMEOUT: Duration = breakwater::redis::DEFAULT_TIMEOUT;
 /// Failures after which Redis is left alone, and what two workers may have under way beside them.
 const FIRST_FEW: u32 = 10;
 

@@ -16,9 +16,9 @@ use slog::{info, warn};
 
 use crate::cache::invalidations::Rule;
 use crate::cache::tables::CacheTables;
-use crate::cache::tiers::TierError;
 use crate::cache::tiers::redis::{RedisTier, replay};
 use crate::clock::{self, Timestamp};
+use crate::failure::StoreError;
 
 /// Records read at once.
 const PAGE: usize = 500;
@@ -89,7 +89,7 @@ impl Journal {
     ///
     /// # Errors
     /// Redis could not be asked; the next call goes on from here.
-    pub async fn catch_up(&mut self, tables: &CacheTables) -> Result<(), TierError> {
+    pub async fn catch_up(&mut self, tables: &CacheTables) -> Result<(), StoreError> {
         let Some(redis) = &tables.redis else { return Ok(()) };
         self.listen(tables, redis).await?;
         self.owe(tables, clock::now());
@@ -99,7 +99,7 @@ impl Journal {
     }
 
     /// Hears all there is; from then on Redis may be read from for a while.
-    async fn listen(&mut self, tables: &CacheTables, redis: &RedisTier) -> Result<(), TierError> {
+    async fn listen(&mut self, tables: &CacheTables, redis: &RedisTier) -> Result<(), StoreError> {
         let began = clock::monotonic();
         match self.read_on(tables, redis).await {
             Ok(empty) => {
@@ -111,7 +111,7 @@ impl Journal {
                 }
                 Ok(())
             }
-            Err(TierError::Refused(cause)) => {
+            Err(StoreError::Refused(cause)) => {
                 redis.heard(began);
                 if !self.complained {
                     warn!(tables.log, "redis refuses to be asked for invalidations; used without";
@@ -136,7 +136,7 @@ impl Journal {
         &mut self,
         tables: &CacheTables,
         redis: &RedisTier,
-    ) -> Result<bool, TierError> {
+    ) -> Result<bool, StoreError> {
         loop {
             let page = redis.read_after(&self.position, PAGE).await?;
             for (_, record) in &page.records {
@@ -186,7 +186,7 @@ impl Journal {
         }
     }
 
-    async fn tell(&mut self, redis: &RedisTier) -> Result<(), TierError> {
+    async fn tell(&mut self, redis: &RedisTier) -> Result<(), StoreError> {
         loop {
             let lines = self.untold.batch();
             if lines.is_empty() {

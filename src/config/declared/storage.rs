@@ -10,8 +10,10 @@ use crate::config::texts::{FilePath, Optional};
 const LIFETIME: Seconds = Seconds(1, 315_360_000);
 
 pub(super) const SETTINGS: &[Declaration] = &[
-    setting!("REDIS_URL", "redis", "url", in settings.redis_url, Optional(RedisAddress),
+    setting!("REDIS_URL", "redis", "url", in settings.redis.url, Optional(RedisAddress),
         "the second cache tier; without it there are two tiers"),
+    setting!("REDIS_TIMEOUT_MS", "redis", "timeout_ms", in settings.redis.timeout, Millis(1, 10_000),
+        "longest time of one command to Redis, connecting included"),
     setting!("DATABASE_URL", "database", "url", in settings.database.path, DatabaseAddress,
         "the third cache tier and everything that survives a restart; a path without a slash in \
          front is relative to the working directory"),

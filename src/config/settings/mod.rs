@@ -22,8 +22,8 @@ pub struct Settings {
     pub server: Server,
     /// Credentials, pacing, retry and breaker of the upstream.
     pub upstream: Upstream,
-    /// Redis address; `None` means two tiers.
-    pub redis_url: Option<Secret>,
+    /// Redis.
+    pub redis: Redis,
     /// The database.
     pub database: Database,
     /// Lifetimes and bounds of the cache.
@@ -42,6 +42,15 @@ pub struct Settings {
     pub chaos_enabled: bool,
     /// Where each value that is not a default came from.
     pub sources: Sources,
+}
+
+/// The Redis that instances share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redis {
+    /// Its address; `None` means two tiers (`REDIS_URL`).
+    pub url: Option<Secret>,
+    /// Longest time of one command (`REDIS_TIMEOUT_MS`, 60).
+    pub timeout: Duration,
 }
 
 /// Where the gateway listens.

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable, Text};
 
-use super::TierError;
 use crate::cache::key::CacheKey;
 use crate::clock::{self, Timestamp};
 use crate::database::schema::cache_entries::dsl;
 use crate::database::{Connection, Store};
+use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
 pub use sweep::Swept;
@@ -66,7 +66,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// The database was avoided, too late, or failed.
-    pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, TierError> {
+    pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let rows: Vec<(Option<String>, Option<Vec<u8>>)> = self
             .run(READ_TIMEOUT, move |connection| {
@@ -112,7 +112,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn remove(&self, key: &CacheKey) -> Result<usize, TierError> {
+    pub async fn remove(&self, key: &CacheKey) -> Result<usize, StoreError> {
         self.flush_if_open().await;
         let key = key.clone();
         self.run(READ_TIMEOUT, move |connection| {
@@ -125,7 +125,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn remove_matching(&self, glob: String) -> Result<usize, TierError> {
+    pub async fn remove_matching(&self, glob: String) -> Result<usize, StoreError> {
         use diesel::dsl::sql;
         use diesel::sql_types::Bool;
         self.flush_if_open().await;
@@ -152,13 +152,13 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn ping(&self) -> Result<(), TierError> {
+    pub async fn ping(&self) -> Result<(), StoreError> {
         self.probe_writing(clock::now());
         let any = |connection: &mut Connection| {
             dsl::cache_entries.select(dsl::stored_at).first::<i64>(connection).optional()
         };
         if !self.store.is_open() {
-            return Err(TierError::Avoided);
+            return Err(StoreError::Avoided);
         }
         self.try_run(READ_TIMEOUT, any).await.map(drop)
     }
@@ -194,13 +194,13 @@ impl DatabaseTier {
         &self,
         within: Duration,
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
-    ) -> Result<T, TierError> {
+    ) -> Result<T, StoreError> {
         if !self.store.is_open() {
-            return Err(TierError::Avoided);
+            return Err(StoreError::Avoided);
         }
         // Whether the file is well again is found out by the sign of life, not at a caller's expense.
         if self.breaker.is_open() {
-            return Err(TierError::Avoided);
+            return Err(StoreError::Avoided);
         }
         self.try_run(within, query).await
     }
@@ -209,22 +209,22 @@ impl DatabaseTier {
         &self,
         within: Duration,
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
-    ) -> Result<T, TierError> {
-        let permit = self.breaker.admit(clock::monotonic()).map_err(|_| TierError::Avoided)?;
+    ) -> Result<T, StoreError> {
+        let permit = self.breaker.admit(clock::monotonic()).map_err(|_| StoreError::Avoided)?;
         let store = self.store.clone();
         let work = tokio::task::spawn_blocking(move || {
             let mut connection =
-                store.lend().map_err(|error| TierError::Failed(error.to_string()))?;
+                store.lend().map_err(|error| StoreError::Failed(error.to_string()))?;
             query(&mut connection).map_err(|error| {
                 let text = error.to_string();
                 store.blame(&text);
-                TierError::Failed(text)
+                StoreError::Failed(text)
             })
         });
         let outcome = match tokio::time::timeout(within, work).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(died)) => Err(TierError::Failed(died.to_string())),
-            Err(_) => Err(TierError::TooLate),
+            Ok(Err(died)) => Err(StoreError::Failed(died.to_string())),
+            Err(_) => Err(StoreError::TooLate),
         };
         permit.record(Some(outcome.is_ok()), clock::monotonic());
         outcome

@@ -8,9 +8,9 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Binary, Nullable};
 
 use super::{DatabaseTier, READ_TIMEOUT, SWEEP_TIMEOUT};
-use crate::cache::tiers::TierError;
 use crate::clock::Timestamp;
 use crate::database::schema::{invalidations, kept_state};
+use crate::failure::StoreError;
 
 /// Most invalidations that are read back; the latest.
 const MOST_INVALIDATIONS: i64 = 100_000;
@@ -47,7 +47,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn recall(&self, name: &str) -> Result<Option<String>, TierError> {
+    pub async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
         use diesel::dsl::sql;
         let name = name.to_owned();
         let value = self.run(READ_TIMEOUT, move |connection| {
@@ -69,7 +69,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn invalidations(&self) -> Result<Vec<(String, Timestamp, Timestamp)>, TierError> {
+    pub async fn invalidations(&self) -> Result<Vec<(String, Timestamp, Timestamp)>, StoreError> {
         let found: Vec<Invalidation> = self
             .run(SWEEP_TIMEOUT, |connection| {
                 sql_query(INVALIDATIONS).bind::<BigInt, _>(MOST_INVALIDATIONS).load(connection)
@@ -83,7 +83,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn forget_invalidations(&self, before: Timestamp) -> Result<usize, TierError> {
+    pub async fn forget_invalidations(&self, before: Timestamp) -> Result<usize, StoreError> {
         use invalidations::dsl;
         let before = before.as_millis();
         self.run(SWEEP_TIMEOUT, move |connection| {

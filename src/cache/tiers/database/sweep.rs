@@ -13,9 +13,9 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable};
 
 use super::{DAY, DatabaseTier, SWEEP_TIMEOUT};
-use crate::cache::tiers::TierError;
 use crate::clock::{self, Timestamp};
 use crate::database::Connection;
+use crate::failure::StoreError;
 
 /// Rows a step.
 const STEP: usize = 500;
@@ -67,7 +67,7 @@ impl DatabaseTier {
     ///
     /// # Errors
     /// As [`DatabaseTier::get`].
-    pub async fn sweep(&self, now: Timestamp, max_bytes: u64) -> Result<Swept, TierError> {
+    pub async fn sweep(&self, now: Timestamp, max_bytes: u64) -> Result<Swept, StoreError> {
         self.run(SWEEP_TIMEOUT, move |connection| {
             let until = clock::monotonic() + WITHIN;
             let mut swept = Swept::default();

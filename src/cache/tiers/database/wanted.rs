@@ -12,8 +12,8 @@ use diesel::sql_types::{BigInt, Binary, Nullable};
 
 use super::{DAY, DatabaseTier, SWEEP_TIMEOUT};
 use crate::cache::key::CacheKey;
-use crate::cache::tiers::TierError;
 use crate::clock::Timestamp;
+use crate::failure::StoreError;
 
 /// The inner part looks only at the index of rows with a question, the outer at the few chosen.
 const MOST_USED: &str = "SELECT CAST(e.key AS BLOB) AS key, CAST(e.kind AS BLOB) AS kind, \
@@ -93,7 +93,7 @@ impl DatabaseTier {
         &self,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Remembered>, TierError> {
+    ) -> Result<Vec<Remembered>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found: Vec<Found> = self
             .run(SWEEP_TIMEOUT, move |connection| {

@@ -5,11 +5,10 @@
 //! harm since an invalidation is a time. Refuses: to interpret records. Without Redis nothing is
 //! read, and what was to be written belongs to the arrears.
 
-use deadpool_redis::redis::{self, Pipeline};
+use crate::redis::{self, Effect, Pipeline, keys};
 
-use super::standing::Effect;
-use super::{RedisTier, names};
-use crate::cache::tiers::TierError;
+use super::RedisTier;
+use crate::failure::StoreError;
 
 /// Records kept in the journal, roughly: Redis cuts off whole blocks only.
 const KEPT: u32 = 10_000;
@@ -88,9 +87,9 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn append(&self, record: &str) -> Result<String, TierError> {
+    pub async fn append(&self, record: &str) -> Result<String, StoreError> {
         let ids = self.append_many(&[record]).await?;
-        ids.into_iter().next().ok_or_else(|| TierError::Failed("no id for a record".to_owned()))
+        ids.into_iter().next().ok_or_else(|| StoreError::Failed("no id for a record".to_owned()))
     }
 
     /// Appends records in their order, in one round trip; their ids. Something else in the
@@ -98,17 +97,17 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`]; some may have been appended.
-    pub async fn append_many(&self, records: &[&str]) -> Result<Vec<String>, TierError> {
+    pub async fn append_many(&self, records: &[&str]) -> Result<Vec<String>, StoreError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let appended = self.exchange.many(additions(records), Effect::Adds).await;
+        let appended = self.redis.many(additions(records), Effect::Adds).await;
         match &appended {
-            Err(TierError::Refused(cause)) if cause.starts_with("WRONGTYPE") => {
+            Err(StoreError::Refused(cause)) if cause.starts_with("WRONGTYPE") => {
                 let mut unlink = redis::cmd("UNLINK");
-                unlink.arg(names::JOURNAL);
-                let () = self.exchange.one(unlink, Effect::Drops).await?;
-                self.exchange.many(additions(records), Effect::Adds).await
+                unlink.arg(keys::JOURNAL);
+                let () = self.redis.one(unlink, Effect::Drops).await?;
+                self.redis.many(additions(records), Effect::Adds).await
             }
             Ok(_) | Err(_) => appended,
         }
@@ -119,10 +118,10 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn mark_journal(&self) -> Result<(), TierError> {
+    pub async fn mark_journal(&self) -> Result<(), StoreError> {
         let mut command = redis::cmd("XADD");
-        command.arg(names::JOURNAL).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(MARK).arg(1);
-        self.exchange.one::<String>(command, Effect::Adds).await.map(drop)
+        command.arg(keys::JOURNAL).arg("MAXLEN").arg("~").arg(KEPT).arg("*").arg(MARK).arg(1);
+        self.redis.one::<String>(command, Effect::Adds).await.map(drop)
     }
 
     /// At most `count` records after `last`, which is the last [`Page::position`], or `0` for the
@@ -130,7 +129,7 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn read_after(&self, last: &str, count: usize) -> Result<Page, TierError> {
+    pub async fn read_after(&self, last: &str, count: usize) -> Result<Page, StoreError> {
         let last = if is_position(last) { last } else { START };
         // From the last one on, itself included: that it is there shows that nothing was lost.
         let itself = usize::from(last != START);
@@ -140,17 +139,17 @@ impl RedisTier {
         }
     }
 
-    async fn range(&self, from: &str, count: usize) -> Result<Vec<Record>, TierError> {
+    async fn range(&self, from: &str, count: usize) -> Result<Vec<Record>, StoreError> {
         let mut command = redis::cmd("XRANGE");
-        command.arg(names::JOURNAL).arg(from).arg("+").arg("COUNT").arg(count);
-        self.exchange.one(command, Effect::Reads).await
+        command.arg(keys::JOURNAL).arg(from).arg("+").arg("COUNT").arg(count);
+        self.redis.one(command, Effect::Reads).await
     }
 }
 
 fn additions(records: &[&str]) -> Pipeline {
     let mut commands = Pipeline::with_capacity(records.len());
     for record in records {
-        commands.cmd("XADD").arg(names::JOURNAL).arg("MAXLEN").arg("~").arg(KEPT);
+        commands.cmd("XADD").arg(keys::JOURNAL).arg("MAXLEN").arg("~").arg(KEPT);
         commands.arg("*").arg(FIELD).arg(*record);
     }
     commands

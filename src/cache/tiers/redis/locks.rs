@@ -6,13 +6,12 @@
 
 use std::time::Duration;
 
+use crate::redis::{self, Cmd, Effect, Pipeline};
 use bytes::Bytes;
-use deadpool_redis::redis::{self, Cmd, Pipeline};
 
-use super::standing::Effect;
 use super::{RedisTier, millis, names};
 use crate::cache::key::CacheKey;
-use crate::cache::tiers::TierError;
+use crate::failure::StoreError;
 
 /// Drops each lock that carries the token, in one atomic step. What holds another type, or another
 /// token, is not ours. Sent as it is: at its size, asking by its hash first would save nothing.
@@ -31,7 +30,7 @@ impl RedisTier {
         keys: &[&CacheKey],
         token: &str,
         life: Duration,
-    ) -> Result<Vec<bool>, TierError> {
+    ) -> Result<Vec<bool>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -41,7 +40,7 @@ impl RedisTier {
         for key in keys {
             commands.cmd("SET").arg(names::lock(key)).arg(token).arg("NX").arg("PX").arg(life);
         }
-        let held: Vec<Option<String>> = self.exchange.many(commands, Effect::Claims).await?;
+        let held: Vec<Option<String>> = self.redis.many(commands, Effect::Claims).await?;
         Ok(held.into_iter().map(|answer| answer.is_some()).collect())
     }
 
@@ -49,7 +48,7 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::try_hold`]; then they end with their life.
-    pub async fn release(&self, keys: &[&CacheKey], token: &str) -> Result<u64, TierError> {
+    pub async fn release(&self, keys: &[&CacheKey], token: &str) -> Result<u64, StoreError> {
         if keys.is_empty() {
             return Ok(0);
         }
@@ -57,7 +56,7 @@ impl RedisTier {
         command.arg(RELEASE).arg(keys.len());
         name_locks(&mut command, keys);
         command.arg(token);
-        self.exchange.one(command, Effect::Drops).await
+        self.redis.one(command, Effect::Drops).await
     }
 
     /// For those who wait for another instance's load: what is stored under each of `keys` and
@@ -65,7 +64,7 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn peek(&self, keys: &[&CacheKey]) -> Result<Vec<(Option<Bytes>, bool)>, TierError> {
+    pub async fn peek(&self, keys: &[&CacheKey]) -> Result<Vec<(Option<Bytes>, bool)>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,58 +1,45 @@
-//! The second tier: Redis, which may be absent, slow or broken at any time.
+//! The second tier: entries in Redis, which may be absent, slow or broken at any time.
 //!
-//! Owns: what is asked of Redis for cached entries; `exchange` bounds every command by [`TIMEOUT`],
-//! `standing` keeps a broken Redis out of the way and knows one that refuses writes, `locks` makes
-//! one flight of those of several instances, `journal` carries invalidations, `replay` brings what
-//! Redis missed, `newer` keeps it from taking the place of what is newer, `records` is a map that all
-//! instances share, `script` runs what has to happen in one step there. Refuses: to wait. Each HTTP
-//! worker has a `line` of its own (a connection lives on
-//! the runtime that made it), all share the standing. A key that holds something else is a miss; it
-//! is overwritten by the next store.
+//! Owns: what is asked of Redis for cached entries; `locks` makes one load of those of several
+//! instances, `newer` keeps a store from replacing what is newer. `crate::redis` bounds every command
+//! and refuses at once while Redis is broken: then every key is a miss here. A key that holds something
+//! else is a miss; the next store overwrites it.
 
-mod exchange;
+mod heard;
 mod journal;
-mod line;
 mod locks;
 mod names;
 mod newer;
 mod records;
 mod replay;
-mod script;
-mod standing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline};
-
-use super::TierError;
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::clock::{self, Timestamp};
+use crate::failure::StoreError;
+use crate::redis::{self, Cmd, Effect, FromRedisValue, Pipeline, Redis};
+use bytes::Bytes;
 
-use exchange::Exchange;
-pub use exchange::TIMEOUT;
+pub use heard::{HEARD_FOR, Heard};
 pub use journal::Page;
 pub use records::Records;
 pub use replay::{Replayed, replay};
-pub use script::Script;
-use standing::Effect;
-pub use standing::{HEARD_FOR, Standing};
 
 /// Longest time of a clean-up that walks the keys.
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys looked at in one step of a walk.
 const STEP: u32 = 1_000;
-/// How long the sign of life lives, in milliseconds.
-const ALIVE_MS: u64 = 5_000;
 /// Redis refuses lives beyond the end of its time; nothing cached lives that long.
 const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// A worker's way to Redis. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisTier {
-    exchange: Exchange,
+    redis: Redis,
+    heard: Arc<Heard>,
 }
 
 impl std::fmt::Debug for RedisTier {
@@ -62,27 +49,18 @@ impl std::fmt::Debug for RedisTier {
 }
 
 impl RedisTier {
-    /// A way to the Redis at `url`, of whom all workers know `standing`; nothing is connected yet.
-    ///
-    /// # Errors
-    /// The address is not one of Redis.
-    pub fn new(url: &str, standing: Arc<Standing>) -> Result<Self, TierError> {
-        Ok(Self { exchange: Exchange::new(url, standing)? })
-    }
-
-    /// The same, for those to whom an answer that is lost costs more than waiting: one that is late
-    /// because this worker is busy, not because of Redis, is waited for so much longer.
+    /// Entries over `redis`, read only while `heard` permits.
     #[must_use]
-    pub fn patient(self, patience: Duration) -> Self {
-        Self { exchange: self.exchange.patient(patience) }
+    pub const fn new(redis: Redis, heard: Arc<Heard>) -> Self {
+        Self { redis, heard }
     }
 
     /// The stored bytes under each of `keys`, in their order, in one round trip.
     ///
     /// # Errors
     /// Redis was avoided (also while its invalidations are not known, see
-    /// [`Standing::read_once_heard`]), too late, failed, or refused.
-    pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, TierError> {
+    /// [`Heard::needed`]), too late, failed, or refused.
+    pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -94,22 +72,22 @@ impl RedisTier {
     }
 
     /// Reads entries, if what they are worth is known.
-    async fn read<T: FromRedisValue>(&self, command: Cmd) -> Result<T, TierError> {
+    async fn read<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
         if !self.is_heard() {
-            return Err(TierError::Avoided);
+            return Err(StoreError::Avoided);
         }
-        self.exchange.one(command, Effect::Reads).await
+        self.redis.one(command, Effect::Reads).await
     }
 
     /// The journal was read to its end, beginning then: entries may be read for a while.
     pub fn heard(&self, began: Instant) {
-        self.exchange.standing().heard(began);
+        self.heard.heard(began);
     }
 
     /// Whether the journal was read a moment ago, so that entries may be.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        self.exchange.standing().is_heard(clock::monotonic())
+        self.heard.is_heard(clock::monotonic())
     }
 
     /// Stores `entry` until it is dead.
@@ -121,7 +99,7 @@ impl RedisTier {
         key: &CacheKey,
         entry: &Entry,
         now: Timestamp,
-    ) -> Result<(), TierError> {
+    ) -> Result<(), StoreError> {
         let life = entry.times.stale_until.since(now);
         if life.is_zero() {
             return Ok(());
@@ -134,7 +112,10 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`]; some may have been stored.
-    pub async fn put_many(&self, entries: &[(CacheKey, Bytes, Duration)]) -> Result<(), TierError> {
+    pub async fn put_many(
+        &self,
+        entries: &[(CacheKey, Bytes, Duration)],
+    ) -> Result<(), StoreError> {
         let mut commands = Pipeline::with_capacity(entries.len());
         for (key, encoded, life) in entries {
             if let Some(life) = millis(*life) {
@@ -144,14 +125,14 @@ impl RedisTier {
         if commands.is_empty() {
             return Ok(());
         }
-        self.exchange.many(commands, Effect::Adds).await
+        self.redis.many(commands, Effect::Adds).await
     }
 
     /// Drops each of `keys`, in one round trip; says how many of them were held.
     ///
     /// # Errors
     /// As [`RedisTier::get`].
-    pub async fn remove_many(&self, keys: &[&CacheKey]) -> Result<u64, TierError> {
+    pub async fn remove_many(&self, keys: &[&CacheKey]) -> Result<u64, StoreError> {
         if keys.is_empty() {
             return Ok(0);
         }
@@ -159,7 +140,7 @@ impl RedisTier {
         for key in keys {
             command.arg(names::entry(key));
         }
-        self.exchange.one(command, Effect::Drops).await
+        self.redis.one(command, Effect::Drops).await
     }
 
     /// Drops every entry whose key matches the glob; says how many. Locks, the journal and the sign
@@ -167,19 +148,18 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`]; some may have been dropped.
-    pub async fn remove_matching(&self, glob: &str) -> Result<u64, TierError> {
+    pub async fn remove_matching(&self, glob: &str) -> Result<u64, StoreError> {
         let pattern = names::entries_matching(glob);
         let walk = async {
             let (mut cursor, mut removed) = (0_u64, 0_u64);
             loop {
                 let mut scan = redis::cmd("SCAN");
                 scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-                let (next, keys): (u64, Vec<Vec<u8>>) =
-                    self.exchange.one(scan, Effect::Reads).await?;
+                let (next, keys): (u64, Vec<Vec<u8>>) = self.redis.one(scan, Effect::Reads).await?;
                 if !keys.is_empty() {
                     let mut unlink = redis::cmd("UNLINK");
                     unlink.arg(keys);
-                    let gone: u64 = self.exchange.one(unlink, Effect::Drops).await?;
+                    let gone: u64 = self.redis.one(unlink, Effect::Drops).await?;
                     removed = removed.saturating_add(gone);
                 }
                 if next == 0 {
@@ -188,32 +168,27 @@ impl RedisTier {
                 cursor = next;
             }
         };
-        tokio::time::timeout(WALK_TIMEOUT, walk).await.unwrap_or(Err(TierError::TooLate))
+        tokio::time::timeout(WALK_TIMEOUT, walk).await.unwrap_or(Err(StoreError::TooLate))
     }
 
-    /// Asks for a sign of life by a write, which also tells whether writes are taken (see
-    /// [`RedisTier::refuses_writes`]): to be refused is a sign of life, and no error.
+    /// As [`Redis::ping`].
     ///
     /// # Errors
-    /// As [`RedisTier::get`], but for refusals.
-    pub async fn ping(&self) -> Result<(), TierError> {
-        let written = self.exchange.one(set(names::ALIVE, b"1", ALIVE_MS), Effect::Probes).await;
-        match written {
-            Err(TierError::Refused(_)) => Ok(()),
-            Ok(()) | Err(TierError::Avoided | TierError::TooLate | TierError::Failed(_)) => written,
-        }
+    /// Redis was avoided, too late, or failed.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.redis.ping().await
     }
 
-    /// Whether Redis is being avoided.
+    /// As [`Redis::is_avoided`].
     #[must_use]
     pub fn is_avoided(&self) -> bool {
-        self.exchange.standing().breaker().is_open()
+        self.redis.is_avoided()
     }
 
-    /// Whether Redis answers and takes no writes: the last one, of any worker, was refused.
+    /// As [`Redis::refuses_writes`].
     #[must_use]
     pub fn refuses_writes(&self) -> bool {
-        self.exchange.standing().refuses_writes()
+        self.redis.refuses_writes()
     }
 }
 

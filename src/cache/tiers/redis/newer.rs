@@ -6,13 +6,12 @@
 
 use std::time::Duration;
 
+use crate::redis::{self, Effect};
 use bytes::Bytes;
-use deadpool_redis::redis;
 
-use super::standing::Effect;
 use super::{RedisTier, millis, names};
 use crate::cache::key::CacheKey;
-use crate::cache::tiers::TierError;
+use crate::failure::StoreError;
 
 /// Stores each value with its life, but not over an entry of the same form that was stored later: the
 /// time is what bytes 9 to 16 say, the lowest first. What `SET` refuses is the script's answer as it
@@ -40,7 +39,7 @@ impl RedisTier {
     pub async fn put_newer(
         &self,
         entries: &[(CacheKey, Bytes, Duration)],
-    ) -> Result<(), TierError> {
+    ) -> Result<(), StoreError> {
         let living = entries.iter().filter_map(|(key, encoded, life)| {
             millis(*life).map(|life| (names::entry(key), encoded, life))
         });
@@ -56,7 +55,7 @@ impl RedisTier {
         for (_, encoded, life) in &living {
             command.arg(encoded.as_ref()).arg(life);
         }
-        self.exchange.one(command, Effect::Adds).await
+        self.redis.one(command, Effect::Adds).await
     }
 }
 

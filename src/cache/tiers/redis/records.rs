@@ -9,11 +9,10 @@
 //! text that begins with [`STAMP`] digits, and the greater digits win; what has no such beginning is
 //! replaced by what has. Refuses: to interpret the rest.
 
-use deadpool_redis::redis;
+use crate::redis::{self, Effect, keys};
 
-use super::standing::Effect;
-use super::{RedisTier, names};
-use crate::cache::tiers::TierError;
+use super::RedisTier;
+use crate::failure::StoreError;
 
 /// Digits that a record begins with.
 const STAMP: usize = 35;
@@ -92,10 +91,10 @@ impl RedisTier {
         mark: &str,
         version: u64,
         most: usize,
-    ) -> Result<Records, TierError> {
+    ) -> Result<Records, StoreError> {
         let mut command = script(READ, mark);
         command.arg(version).arg(most);
-        let told: Vec<Vec<u8>> = self.exchange.one(command, Effect::Reads).await?;
+        let told: Vec<Vec<u8>> = self.redis.one(command, Effect::Reads).await?;
         Ok(read(told))
     }
 
@@ -109,13 +108,13 @@ impl RedisTier {
         mark: &str,
         chance: u128,
         records: &[(String, String)],
-    ) -> Result<Option<String>, TierError> {
+    ) -> Result<Option<String>, StoreError> {
         let mut command = script(MERGE, mark);
         command.arg(format!("{chance:032x}")).arg(STAMP);
         for (subject, record) in records {
             command.arg(subject).arg(record);
         }
-        let told = self.exchange.one::<(String, String)>(command, Effect::Adds).await;
+        let told = self.redis.one::<(String, String)>(command, Effect::Adds).await;
         told.map(|(mark, goes_on)| Some(mark).filter(|_| goes_on == "1"))
     }
 
@@ -123,19 +122,19 @@ impl RedisTier {
     ///
     /// # Errors
     /// As [`RedisTier::get`]; some may have been taken out.
-    pub async fn forget_records(&self, records: &[(String, String)]) -> Result<(), TierError> {
+    pub async fn forget_records(&self, records: &[(String, String)]) -> Result<(), StoreError> {
         let mut command = redis::cmd("EVAL");
-        command.arg(FORGET).arg(names::RECORDS.len()).arg(&names::RECORDS);
+        command.arg(FORGET).arg(keys::RECORDS.len()).arg(&keys::RECORDS);
         for (subject, record) in records {
             command.arg(subject).arg(record);
         }
-        self.exchange.one::<u64>(command, Effect::Drops).await.map(drop)
+        self.redis.one::<u64>(command, Effect::Drops).await.map(drop)
     }
 }
 
 fn script(rest: &str, mark: &str) -> redis::Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(format!("{COMMON}{rest}")).arg(names::RECORDS.len()).arg(&names::RECORDS);
+    command.arg(format!("{COMMON}{rest}")).arg(keys::RECORDS.len()).arg(&keys::RECORDS);
     command.arg(mark).arg(MARKS);
     command
 }

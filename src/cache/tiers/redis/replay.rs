@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::RedisTier;
 use crate::cache::arrears::{Arrears, Missed};
 use crate::cache::key::CacheKey;
-use crate::cache::tiers::TierError;
 use crate::clock::{self, Timestamp};
+use crate::failure::StoreError;
 
 /// Entries or invalidations brought in one round trip at most.
 const BATCH: usize = 64;
@@ -49,7 +49,7 @@ async fn bring(
     arrears: &Arrears,
     now: Timestamp,
     replayed: &mut Replayed,
-) -> Result<(), TierError> {
+) -> Result<(), StoreError> {
     let until = clock::monotonic() + LONGEST;
     loop {
         let records = arrears.records(BATCH);

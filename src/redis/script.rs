@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_redis::redis::{self, Cmd};
 
-use super::RedisTier;
-use super::standing::Effect;
-use crate::cache::tiers::TierError;
+use super::{Effect, Redis};
+use crate::failure::StoreError;
 
 /// How the error begins when Redis does not know a hash.
 const UNKNOWN: &str = "NOSCRIPT";
@@ -77,7 +76,7 @@ impl Script {
     }
 }
 
-impl RedisTier {
+impl Redis {
     /// Runs `script` on `key`; its answer has to be a list of whole numbers.
     ///
     /// # Errors
@@ -88,32 +87,32 @@ impl RedisTier {
         script: &Script,
         key: &str,
         arguments: &[u64],
-    ) -> Result<Vec<i64>, TierError> {
+    ) -> Result<Vec<i64>, StoreError> {
         let known = script.known().clone();
         if let Some(hash) = &known.hash {
             let command = script.run(hash, key, arguments);
-            match self.exchange.one(command, Effect::Counts).await {
-                Err(TierError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
-                told => return told,
+            match self.one(command, Effect::Counts).await {
+                Err(StoreError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
+                answer => return answer,
             }
         }
         script.missed(known.sent);
-        let hash = self.send(script).await?;
-        self.exchange.one(script.run(&hash, key, arguments), Effect::Counts).await
+        let hash = self.load(script).await?;
+        self.one(script.run(&hash, key, arguments), Effect::Counts).await
     }
 
     /// Sends `script` for the first time, at the start.
     ///
     /// # Errors
-    /// As [`RedisTier::run`].
-    pub async fn introduce(&self, script: &Script) -> Result<(), TierError> {
-        self.send(script).await.map(drop)
+    /// As [`Redis::run`].
+    pub async fn introduce(&self, script: &Script) -> Result<(), StoreError> {
+        self.load(script).await.map(drop)
     }
 
-    async fn send(&self, script: &Script) -> Result<Arc<str>, TierError> {
+    async fn load(&self, script: &Script) -> Result<Arc<str>, StoreError> {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(&script.text);
-        let hash: String = self.exchange.one(load, Effect::Reads).await?;
+        let hash: String = self.one(load, Effect::Reads).await?;
         let hash: Arc<str> = hash.into();
         script.was_sent(&hash);
         Ok(hash)

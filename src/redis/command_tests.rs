@@ -1,12 +1,14 @@
-//! What an exchange's errors and its time mean, without a Redis.
+//! What a command's errors and its time mean, without a Redis.
 
 use super::*;
-use deadpool_redis::redis::{ErrorKind, Value, parse_redis_value};
+use deadpool_redis::redis::{ErrorKind, RedisError, Value, parse_redis_value};
+
+const TIMEOUT: Duration = crate::redis::DEFAULT_TIMEOUT;
 
 fn answered(wire: &[u8]) -> Fault {
     match parse_redis_value(wire).and_then(Value::extract_error) {
         Ok(value) => panic!("{value:?} is no error"),
-        Err(error) => fault(error),
+        Err(error) => Fault::from(error),
     }
 }
 
@@ -25,22 +27,21 @@ fn an_error_answer_is_told_by_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_place_is_no_news_of_redis() {
-    let places = Semaphore::new(1);
+async fn waiting_for_a_slot_is_no_news_of_redis() {
+    let slots = Semaphore::new(1);
     let soon = || clock::monotonic() + TIMEOUT;
-    let first = place(&places, soon()).await;
-    assert_eq!(place(&places, soon()).await.err(), Some(Fault::OwnDelay));
+    let first = slot(&slots, soon()).await;
+    assert_eq!(slot(&slots, soon()).await.err(), Some(Fault::OwnDelay));
     drop(first);
-    assert!(place(&places, soon()).await.is_ok());
+    assert!(slot(&slots, soon()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn redis_is_late_only_if_it_had_a_fair_part_of_the_time() {
-    for (waited, expected) in
-        [(Duration::ZERO, Fault::TooLate), (TIMEOUT - FAIR / 2, Fault::OwnDelay)]
+    for (waited, expected) in [(Duration::ZERO, Fault::TooLate), (TIMEOUT * 3 / 4, Fault::OwnDelay)]
     {
         let started = clock::monotonic();
-        let time = Time { since: started + waited, until: started + TIMEOUT };
+        let time = Time { since: started + waited, until: started + TIMEOUT, timeout: TIMEOUT };
         let never = std::future::pending::<Result<(), Fault>>();
         assert_eq!(in_time(never, time).await, Err(expected));
     }
@@ -49,7 +50,7 @@ async fn redis_is_late_only_if_it_had_a_fair_part_of_the_time() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_not_read_yet_is_looked_for_once_more() {
     let started = clock::monotonic();
-    let time = Time { since: started, until: started + TIMEOUT };
+    let time = Time { since: started, until: started + TIMEOUT, timeout: TIMEOUT };
     // The answer is there, but who reads it has its turn only after the look.
     let mut looks = 0;
     let unread = std::future::poll_fn(|_| {
@@ -62,7 +63,7 @@ async fn an_answer_that_was_not_read_yet_is_looked_for_once_more() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_was_busy_meanwhile_blames_nobody() {
     let started = clock::monotonic();
-    let time = Time { since: started, until: started + TIMEOUT };
+    let time = Time { since: started, until: started + TIMEOUT, timeout: TIMEOUT };
     let never = std::future::pending::<Result<(), Fault>>();
     let busy = async {
         tokio::time::sleep(LOOK_UP / 2).await;
@@ -77,7 +78,7 @@ async fn a_worker_that_was_busy_meanwhile_blames_nobody() {
 #[test]
 fn what_is_no_answer_is_a_failure() {
     let error = RedisError::from((ErrorKind::Io, "broken"));
-    assert!(matches!(fault(error), Fault::Broken(_)));
+    assert!(matches!(Fault::from(error), Fault::Broken(_)));
     let late = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-    assert_eq!(fault(late), Fault::TooLate);
+    assert_eq!(Fault::from(late), Fault::TooLate);
 }

@@ -1,6 +1,7 @@
 //! What answers say about a Redis, and for how long.
 
 use super::*;
+use crate::redis::error::{NO_WRITES, THIS_COMMAND};
 use crate::resilience::breaker::Settings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,9 @@ use std::time::Duration;
 const EFFECTS: [Effect; 5] =
     [Effect::Reads, Effect::Drops, Effect::Adds, Effect::Claims, Effect::Probes];
 
-fn standing() -> Standing {
+fn health() -> Health {
     let settings = Settings::new(3, Duration::from_secs(1));
-    Standing::new(Breaker::new("redis", settings, Arc::new(|_| {})))
+    Health::new(Breaker::new("redis", settings, Arc::new(|_| {})))
 }
 
 fn failed(code: &str) -> Result<(), Fault> {
@@ -51,42 +52,27 @@ fn a_command_redis_is_too_old_for_is_refused_and_no_failure() {
 
 #[test]
 fn refused_writes_are_remembered_until_one_is_taken() {
-    let standing = standing();
+    let health = health();
     for code in NO_WRITES {
         for effect in [Effect::Drops, Effect::Adds, Effect::Probes] {
-            standing.learn(&failed(code), effect);
-            assert!(standing.refuses_writes(), "{code}");
+            health.learn(&failed(code), effect);
+            assert!(health.refuses_writes(), "{code}");
             // None of these shows that anything can be added again.
-            standing.learn(&Ok(()), Effect::Reads);
-            standing.learn(&Ok(()), Effect::Drops);
-            standing.learn::<()>(&Err(Fault::TooLate), Effect::Adds);
-            standing.learn(&failed("WRONGTYPE"), Effect::Adds);
-            assert!(standing.refuses_writes(), "{code}");
-            standing.learn(&Ok(()), Effect::Adds);
-            assert!(!standing.refuses_writes());
+            health.learn(&Ok(()), Effect::Reads);
+            health.learn(&Ok(()), Effect::Drops);
+            health.learn::<()>(&Err(Fault::TooLate), Effect::Adds);
+            health.learn(&failed("WRONGTYPE"), Effect::Adds);
+            assert!(health.refuses_writes(), "{code}");
+            health.learn(&Ok(()), Effect::Adds);
+            assert!(!health.refuses_writes());
         }
     }
 }
 
 #[test]
-fn entries_are_read_for_a_moment_after_the_journal_was() {
-    let now = clock::monotonic();
-    assert!(standing().is_heard(now), "nobody reads a journal");
-    let standing = standing().read_once_heard();
-    assert!(!standing.is_heard(now));
-    standing.heard(now);
-    // One that began earlier and ended later says nothing of what came between.
-    standing.heard(now.checked_sub(HEARD_FOR).unwrap_or(now));
-    assert!(standing.is_heard(now + HEARD_FOR / 2));
-    assert!(!standing.is_heard(now + HEARD_FOR));
-    standing.heard(now + HEARD_FOR);
-    assert!(standing.is_heard(now + HEARD_FOR));
-}
-
-#[test]
 fn a_refused_read_or_a_failed_write_is_no_refused_write() {
-    let standing = standing();
-    standing.learn(&failed("NOPERM"), Effect::Reads);
-    standing.learn(&failed("LOADING"), Effect::Adds);
-    assert!(!standing.refuses_writes());
+    let health = health();
+    health.learn(&failed("NOPERM"), Effect::Reads);
+    health.learn(&failed("LOADING"), Effect::Adds);
+    assert!(!health.refuses_writes());
 }

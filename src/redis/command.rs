@@ -1,0 +1,202 @@
+//! Sends a command, or several in one round trip, and reports how it went.
+//!
+//! Owns: the bound on every command, one repetition when a connection had died unnoticed, and the
+//! report to the shared health. Only Redis is blamed for its own lateness: waiting for a slot, or
+//! behind other answers, or on a thread that was busy with something else, says nothing about Redis.
+//! Without Redis every command ends within the deadline, or at once when the breaker is open.
+
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::Redis;
+use super::connection::Lent;
+use super::error::Fault;
+use super::health::Effect;
+use crate::clock;
+use crate::failure::StoreError;
+
+/// How often a thread that waits looks up, to notice how long it was busy with something else.
+const LOOK_UP: Duration = Duration::from_millis(10);
+/// A thread that looked up so much too late, all in all, was held up itself.
+const HELD_UP: Duration = Duration::from_millis(15);
+/// How often a thread looks once more when the time is up: the answer may lie in the socket, unread.
+const LAST_LOOKS: u32 = 3;
+
+/// What is sent in one go.
+enum Request {
+    One(Cmd),
+    /// The answer is a list.
+    Many(Pipeline),
+}
+
+impl Request {
+    async fn send<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<T> {
+        match self {
+            Self::One(command) => command.query_async(connection).await,
+            Self::Many(commands) => commands.query_async(connection).await,
+        }
+    }
+}
+
+impl Redis {
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// Redis was avoided, too late, failed, or refused.
+    pub async fn one<T: FromRedisValue>(
+        &self,
+        command: Cmd,
+        effect: Effect,
+    ) -> Result<T, StoreError> {
+        self.run_request(&Request::One(command), effect).await
+    }
+
+    /// Sends several in one round trip; of several error answers the heaviest is the outcome.
+    ///
+    /// # Errors
+    /// As [`Redis::one`]; some may have been done.
+    pub async fn many<T: FromRedisValue>(
+        &self,
+        commands: Pipeline,
+        effect: Effect,
+    ) -> Result<T, StoreError> {
+        self.run_request(&Request::Many(commands), effect).await
+    }
+
+    async fn run_request<T: FromRedisValue>(
+        &self,
+        request: &Request,
+        effect: Effect,
+    ) -> Result<T, StoreError> {
+        if !self.may_ask(effect) {
+            return Err(StoreError::Avoided);
+        }
+        let admitted = self.health.breaker().admit(clock::monotonic());
+        let permit = admitted.map_err(|_| StoreError::Avoided)?;
+        let outcome = self.ask(request, effect).await;
+        self.health.learn(&outcome, effect);
+        permit.record(Fault::health(&outcome, effect), clock::monotonic());
+        Ok(outcome?)
+    }
+
+    /// Whether Redis is back is found out by the ping, not at a caller's expense.
+    fn may_ask(&self, effect: Effect) -> bool {
+        effect == Effect::Probes || !self.health.breaker().is_open()
+    }
+
+    async fn ask<T: FromRedisValue>(&self, request: &Request, effect: Effect) -> Result<T, Fault> {
+        let until = clock::monotonic() + self.timeout;
+        let _slot = slot(&self.slots, until).await?;
+        let time = Time { since: clock::monotonic(), until, timeout: self.timeout };
+        let lent = self.lend(effect, time).await?;
+        match self.send(request, &lent, time).await {
+            // It died since it was last used, or with this on the way: another is made at once.
+            Err(Fault::Broken(_)) if !lent.new && effect.may_be_repeated() => {
+                let lent = self.lend(effect, time).await?;
+                self.send(request, &lent, time).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn lend(&self, effect: Effect, time: Time) -> Result<Lent, Fault> {
+        in_time(self.connection.lend(|| self.may_ask(effect)), time).await
+    }
+
+    async fn send<T: FromRedisValue>(
+        &self,
+        request: &Request,
+        lent: &Lent,
+        time: Time,
+    ) -> Result<T, Fault> {
+        let mut connection = lent.connection.clone();
+        let sent = request.send(&mut connection).map(|answer| answer.map_err(Fault::from));
+        let mut sent = std::pin::pin!(sent);
+        let mut answer = in_time(sent.as_mut(), time).await;
+        // Answers come in their order: while others get theirs, this one is only behind them.
+        if answer.as_ref().err() == Some(&Fault::TooLate)
+            && lent.has_answered_since(time.since + time.fair())
+        {
+            answer = Err(Fault::OwnDelay);
+        }
+        if answer.as_ref().err() == Some(&Fault::OwnDelay) && !self.patience.is_zero() {
+            let late = tokio::time::timeout(self.patience, sent).await;
+            answer = late.unwrap_or(Err(Fault::OwnDelay));
+        }
+        match &answer {
+            // What comes late, or makes no sense, must not be waited behind.
+            Err(Fault::TooLate | Fault::Broken(_) | Fault::Failed(_)) => {
+                self.connection.throw_away(lent);
+            }
+            Err(Fault::OwnDelay | Fault::NotAsked) => {}
+            Ok(_) | Err(Fault::NoWrites(_) | Fault::Refused(_)) => {
+                lent.answered(clock::monotonic());
+            }
+        }
+        answer
+    }
+}
+
+/// The time a command has, once it has its slot.
+#[derive(Clone, Copy)]
+struct Time {
+    since: Instant,
+    until: Instant,
+    timeout: Duration,
+}
+
+impl Time {
+    /// What Redis must have had of the deadline for its lateness to count.
+    fn fair(self) -> Duration {
+        self.timeout / 2
+    }
+
+    /// Most that is given back to a thread that was held up: without Redis a busy thread would have
+    /// more to do, not less.
+    fn most_added(self) -> Duration {
+        self.timeout * 2
+    }
+}
+
+/// A slot among the thread's commands.
+async fn slot(slots: &Semaphore, until: Instant) -> Result<SemaphorePermit<'_>, Fault> {
+    match tokio::time::timeout_at(until.into(), slots.acquire()).await {
+        Ok(Ok(slot)) => Ok(slot),
+        Ok(Err(_)) | Err(_) => Err(Fault::OwnDelay),
+    }
+}
+
+/// What Redis does in its time. Lateness is its own only if it had a fair part of that time, and this
+/// thread was there to see it: what it was busy with otherwise is seen by how late it looks up.
+async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>, time: Time) -> Result<T, Fault> {
+    let mut asked = std::pin::pin!(asked);
+    let (mut now, mut held_up, mut until) = (clock::monotonic(), Duration::ZERO, time.until);
+    while now < until {
+        let look = (now + LOOK_UP).min(until);
+        if let Ok(answer) = tokio::time::timeout_at(look.into(), asked.as_mut()).await {
+            return answer;
+        }
+        now = clock::monotonic();
+        held_up = held_up.saturating_add(now.saturating_duration_since(look));
+        until = time.until + held_up.min(time.most_added());
+    }
+    for _ in 0..LAST_LOOKS {
+        tokio::task::yield_now().await;
+        if let Some(answer) = asked.as_mut().now_or_never() {
+            return answer;
+        }
+    }
+    let fair = time.until.saturating_duration_since(time.since) >= time.fair();
+    Err(if fair && held_up < HELD_UP { Fault::TooLate } else { Fault::OwnDelay })
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -1,0 +1,131 @@
+//! The one connection of a thread, which all its commands share.
+//!
+//! Owns: lending it, making it when there is none, and throwing it away. Answers come in the order
+//! of the commands, so any number of commands are under way at once and none waits for another; a
+//! pool that lends a connection to one command at a time would queue them. The pool makes, times and
+//! replaces the connection. Never two are made at once: later callers wait for the first.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis::AsyncConnectionConfig;
+use deadpool_redis::redis::Client;
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
+
+use super::error::Fault;
+use crate::failure::StoreError;
+
+/// When the last answer came on a connection, as far as a command was there to take it.
+type LastAnswer = Arc<Mutex<Option<Instant>>>;
+
+/// A connection for one command.
+pub(super) struct Lent {
+    pub(super) connection: MultiplexedConnection,
+    /// It was made for this command; any other may have died since it was last used.
+    pub(super) new: bool,
+    number: u64,
+    last_answer: LastAnswer,
+}
+
+impl Lent {
+    pub(super) fn answered(&self, now: Instant) {
+        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether an answer has come since then: Redis answers, so a command that waits is behind others.
+    pub(super) fn has_answered_since(&self, then: Instant) -> bool {
+        *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) >= Some(then)
+    }
+}
+
+/// A thread's connection, or none yet.
+pub(super) struct Shared {
+    url: String,
+    pool: Pool,
+    live: Mutex<Option<Live>>,
+    // Held while the connection is made.
+    making: tokio::sync::Mutex<()>,
+    made: AtomicU64,
+}
+
+/// The connection that is lent; to the pool it is lent, too.
+struct Live {
+    connection: Connection,
+    number: u64,
+    last_answer: LastAnswer,
+}
+
+impl Live {
+    fn lend(&self, new: bool) -> Lent {
+        let Self { connection, number, last_answer } = self;
+        let (connection, last_answer) = (connection.as_ref().clone(), Arc::clone(last_answer));
+        Lent { connection, new, number: *number, last_answer }
+    }
+}
+
+impl Shared {
+    /// Nothing is connected yet; connecting takes `limit` at most, and at most `commands` are under
+    /// way at once.
+    pub(super) fn new(url: &str, limit: Duration, commands: usize) -> Result<Self, StoreError> {
+        let failed = |error: String| StoreError::Failed(error);
+        // Each command keeps its own time: it knows what it has waited for.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(commands);
+        let manager = Manager::new_with_config(url, config).map_err(|e| failed(e.to_string()))?;
+        let limit = Some(limit);
+        let pool_config = PoolConfig {
+            timeouts: Timeouts { wait: limit, create: limit, recycle: limit },
+            ..PoolConfig::new(1)
+        };
+        let pool = Pool::builder(manager).config(pool_config).runtime(Runtime::Tokio1).build();
+        let pool = pool.map_err(|error| failed(error.to_string()))?;
+        let (live, making) = (Mutex::default(), tokio::sync::Mutex::default());
+        Ok(Self { url: url.to_owned(), pool, live, making, made: AtomicU64::new(0) })
+    }
+
+    /// For a connection that is not shared.
+    pub(super) fn client(&self) -> Result<Client, Fault> {
+        Ok(Client::open(&*self.url)?)
+    }
+
+    /// The connection; it is made if there is none and, once nobody else makes it, it is still wanted.
+    pub(super) async fn lend(&self, wanted: impl Fn() -> bool) -> Result<Lent, Fault> {
+        if let Some(lent) = self.lent() {
+            return Ok(lent);
+        }
+        let _making = self.making.lock().await;
+        if let Some(lent) = self.lent() {
+            return Ok(lent);
+        }
+        if !wanted() {
+            return Err(Fault::NotAsked);
+        }
+        let connection = self.pool.get().await?;
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let live = Live { connection, number, last_answer: LastAnswer::default() };
+        let lent = live.lend(true);
+        *self.live() = Some(live);
+        Ok(lent)
+    }
+
+    /// The next command gets another connection. The commands under way on this one end by themselves.
+    pub(super) fn throw_away(&self, lent: &Lent) {
+        let mut live = self.live();
+        if live.as_ref().is_some_and(|live| live.number == lent.number) {
+            // The pool has to make a new one instead of looking at this one.
+            drop(live.take().map(|live| Connection::take(live.connection)));
+        }
+    }
+
+    fn lent(&self) -> Option<Lent> {
+        self.live().as_ref().map(|live| live.lend(false))
+    }
+
+    fn live(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,97 @@
+//! The one client of Redis, for every room that needs it.
+//!
+//! Owns: the connection of each thread, the bound on every command, the breaker, scripts, pub/sub,
+//! the names of keys, and what an error means. Knows nothing of what is stored. A Redis that is slow,
+//! broken or away costs a few callers the deadline; then the breaker refuses at once, and the ping
+//! of the upkeep finds out when Redis is back.
+
+mod command;
+mod connection;
+mod error;
+mod health;
+pub mod keys;
+mod pubsub;
+mod script;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use connection::Shared;
+
+use crate::failure::StoreError;
+
+pub use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, cmd};
+pub use health::{Effect, Health};
+pub use pubsub::Subscription;
+pub use script::Script;
+
+/// Longest time of a command, connecting included, unless it is set.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(60);
+/// Commands of one thread under way at once; more wait for a slot.
+const SLOTS: usize = 1_024;
+/// How long the key that a ping writes lives, in milliseconds.
+const ALIVE_MS: u64 = 5_000;
+
+/// One thread's way to Redis: a connection lives on the runtime that made it. Clones share it.
+#[derive(Clone)]
+pub struct Redis {
+    connection: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    health: Arc<Health>,
+    timeout: Duration,
+    patience: Duration,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// A way to the Redis at `url`, whose `health` all threads share; nothing is connected yet. No
+    /// command takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// The address is not one of Redis.
+    pub fn new(url: &str, timeout: Duration, health: Arc<Health>) -> Result<Self, StoreError> {
+        let connection = Arc::new(Shared::new(url, timeout, SLOTS)?);
+        let slots = Arc::new(Semaphore::new(SLOTS));
+        Ok(Self { connection, slots, health, timeout, patience: Duration::ZERO })
+    }
+
+    /// The same, for callers to whom a lost answer costs more than waiting: an answer that is late
+    /// because this thread is busy, not because of Redis, is waited for so much longer.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Writes a key that lives a few seconds, which also tells whether writes are taken (see
+    /// [`Redis::refuses_writes`]). A refusal shows that Redis lives, and is no error.
+    ///
+    /// # Errors
+    /// Redis was avoided, too late, or failed.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let mut set = cmd("SET");
+        set.arg(keys::ALIVE).arg(1).arg("PX").arg(ALIVE_MS);
+        match self.one(set, Effect::Probes).await {
+            Err(StoreError::Refused(_)) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Whether the breaker is open.
+    #[must_use]
+    pub fn is_avoided(&self) -> bool {
+        self.health.breaker().is_open()
+    }
+
+    /// Whether Redis answers and takes no writes: the last one, of any thread, was refused.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        self.health.refuses_writes()
+    }
+}
