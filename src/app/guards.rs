@@ -81,7 +81,8 @@ impl Guards {
             let breaker = account.breaker.snapshot(clock::monotonic());
             info!(self.log, "breaker restored"; "breaker" => &*breaker.name,
                 "state" => breaker.state.as_str(), "retry_after_ms" => breaker.retry_after_ms,
-                "forced" => breaker.forced, "ramp_per_second" => breaker.ramp_per_second,
+                "forced" => breaker.forced,
+                "slow_start_per_second" => breaker.slow_start_per_second,
                 "consecutive_failures" => breaker.consecutive_failures);
         }
     }

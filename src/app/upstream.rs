@@ -15,7 +15,6 @@ use crate::origin::accounts::{Account, Accounts, NAMES};
 use crate::origin::actor::{ApiClientActor, NAME, UpstreamClient};
 use crate::origin::budget::{self, RetryBudget};
 use crate::origin::crowd::{self, Crowd};
-use crate::origin::latency::Latencies;
 use crate::origin::names::Names;
 use crate::origin::pacing::{self, Pacing};
 use crate::origin::retry::Policy;
@@ -37,11 +36,6 @@ const TOLD_WAIT: Duration = Duration::from_secs(3);
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
 const LONGEST_OPEN: Duration = Duration::from_secs(60);
-/// Three quarters of the time that an attempt may take. When half of the calls take so long, most of
-/// what they carry comes too late for the client.
-const SLOW: breaker::Slow = breaker::Slow { after: Duration::from_millis(1_500), share: 0.5 };
-/// Least time of a growing rate after closing.
-const RAMP: Duration = Duration::from_secs(10);
 /// A probe of which nothing is heard for so long beyond its time is lost.
 const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// Least time worth starting another attempt for.
@@ -66,8 +60,6 @@ pub(super) fn tables(
     Ok(UpstreamTables {
         accounts: Accounts::new(accounts.collect())?,
         crowd: Crowd::new(crowd(settings)),
-        latencies: Latencies::new(),
-        hedging: upstream.hedging,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
@@ -136,13 +128,11 @@ fn guard(name: &'static str, settings: &Settings, metrics: &Metrics, log: &Logge
 }
 
 fn limits(upstream: &config::Upstream) -> breaker::Settings {
-    let share = |percent: u8| f64::from(percent) / 100.0;
     breaker::Settings {
-        failure_rate: share(upstream.breaker_failure_percent),
-        slow: Some(SLOW),
+        failure_rate: f64::from(upstream.breaker_failure_percent) / 100.0,
         open_max: upstream.breaker_open.max(LONGEST_OPEN),
-        probe_patience: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
-        ramp: Some(RAMP),
+        probe_timeout: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
+        slow_start: true,
         ..breaker::Settings::new(upstream.breaker_failures, upstream.breaker_open)
     }
 }

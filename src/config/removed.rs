@@ -21,11 +21,15 @@ pub(super) const REMOVED: &[Removed] = &[
     removed("BREAKER_WINDOW_SECONDS", "breaker.window_seconds", "shares of calls look back 30 s"),
     removed("BREAKER_MIN_CALLS", "breaker.min_calls", "a share counts from 20 calls on"),
     removed("BREAKER_PROBES", "breaker.probes", "three probes must succeed"),
-    removed("BREAKER_SLOW_MS", "breaker.slow_ms", "an answer is slow after 1.5 s"),
+    removed(
+        "BREAKER_SLOW_MS",
+        "breaker.slow_ms",
+        "time-outs open the breaker, slow answers do not",
+    ),
     removed(
         "BREAKER_SLOW_PERCENT",
         "breaker.slow_percent",
-        "half of the calls being slow opens it",
+        "time-outs open the breaker, slow answers do not",
     ),
     removed(
         "BREAKER_RAMP_SECONDS",

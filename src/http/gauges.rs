@@ -52,7 +52,7 @@ fn upstream(shared: &Shared, upstream: &UpstreamStatus) {
     let metrics = shared.metrics.upstream();
     for account in &upstream.accounts {
         metrics.breaker_state(account.name, label(account.breaker.state));
-        metrics.breaker_ramp(account.name, account.breaker.ramp_per_second);
+        metrics.breaker_slow_start(account.name, account.breaker.slow_start_per_second);
         if let Some(left) = account.pacing.budget_remaining {
             metrics.account_budget_remaining(account.name, left);
         }

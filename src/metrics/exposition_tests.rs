@@ -22,10 +22,9 @@ fn touched() -> Metrics {
     upstream.retried();
     upstream.background_refused("refresh", "kept_for_clients");
     upstream.shed("standing");
-    upstream.hedged("won");
     upstream.budget_remaining(4_999);
     upstream.breaker_moved("aliexpress", BreakerState::Open);
-    upstream.breaker_ramp("aliexpress", Some(4.5));
+    upstream.breaker_slow_start("aliexpress", Some(4.5));
     upstream.cache_breaker_state("redis", BreakerState::HalfOpen);
     metrics.limits().refused("/api/products/search", "ip");
     metrics.limits().abuse_detected("repeated_query");
@@ -110,7 +109,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     cache_served_age_seconds histogram
     cache_warmed_total counter
     cache_writes_dropped_total counter tier
-    circuit_breaker_ramp_per_second gauge name
+    circuit_breaker_slow_start_per_second gauge name
     circuit_breaker_state gauge name
     circuit_breaker_transitions_total counter name,to
     database_query_duration_seconds histogram operation
@@ -140,7 +139,6 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     upstream_call_duration_seconds histogram
     upstream_calls_total counter method,outcome
     upstream_concurrency_limit gauge
-    upstream_hedges_total counter result
     upstream_in_flight gauge
     upstream_misconfigured gauge
     upstream_retries_total counter

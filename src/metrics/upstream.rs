@@ -28,14 +28,13 @@ pub struct UpstreamMetrics {
     breaker_state: Labelled<Gauge, 1>,
     cache_breaker_state: Labelled<Gauge, 1>,
     transitions: Labelled<Counter, 2>,
-    breaker_ramp: Labelled<Gauge<f64, AtomicU64>, 1>,
+    breaker_slow_start: Labelled<Gauge<f64, AtomicU64>, 1>,
 }
 
 /// How many calls are made at once, and what becomes of those that are too many.
 #[derive(Debug, Clone)]
 struct Crowd {
     shed: Labelled<Counter, 1>,
-    hedges: Labelled<Counter, 1>,
     limit: Gauge,
     in_flight: Gauge,
     waiting: Gauge,
@@ -48,11 +47,6 @@ impl Crowd {
                 "upstream_shed",
                 "Calls of clients that were not made, by what stood in their way",
                 ["reason"],
-            ),
-            hedges: registrar.counters(
-                "upstream_hedges",
-                "Calls made a second time because the first was late",
-                ["result"],
             ),
             limit: registrar.gauge(
                 "upstream_concurrency_limit",
@@ -119,8 +113,8 @@ impl UpstreamMetrics {
                 "Changes of a circuit breaker's state",
                 ["name", "to"],
             ),
-            breaker_ramp: registrar.fraction_gauges(
-                "circuit_breaker_ramp_per_second",
+            breaker_slow_start: registrar.fraction_gauges(
+                "circuit_breaker_slow_start_per_second",
                 "Calls a second let through by a breaker that closed lately; 0 without such a limit",
                 ["name"],
             ),
@@ -178,17 +172,6 @@ impl UpstreamMetrics {
         self.crowd.shed.at([reason]).get()
     }
 
-    /// Counts the end of a hedge. `result` is `won`, `lost` or `denied`.
-    pub fn hedged(&self, result: &'static str) {
-        self.crowd.hedges.at([result]).inc();
-    }
-
-    /// Hedges that ended so, so far.
-    #[must_use]
-    pub fn hedges(&self, result: &'static str) -> u64 {
-        self.crowd.hedges.at([result]).get()
-    }
-
     /// Shows how many calls may be under way, how many are, and how many wait to be.
     pub fn crowd(&self, limit: u32, in_flight: u32, waiting: usize) {
         self.crowd.limit.set(i64::from(limit));
@@ -217,8 +200,8 @@ impl UpstreamMetrics {
     }
 
     /// Shows how many calls a second a breaker lets through since it closed; `None` for all.
-    pub fn breaker_ramp(&self, name: &'static str, per_second: Option<f64>) {
-        self.breaker_ramp.at([name]).set(per_second.unwrap_or_default());
+    pub fn breaker_slow_start(&self, name: &'static str, per_second: Option<f64>) {
+        self.breaker_slow_start.at([name]).set(per_second.unwrap_or_default());
     }
 
     /// A breaker changed its state: shows and counts it.

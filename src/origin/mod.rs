@@ -12,7 +12,6 @@ pub mod call;
 pub mod crowd;
 pub mod edge;
 pub mod http_date;
-pub mod latency;
 pub mod names;
 pub mod outcome;
 pub mod pacing;
@@ -120,11 +119,6 @@ pub trait Protocol: Send + Sync + 'static {
     /// one account is not applied to another by it. An upstream that knows no accounts has one.
     fn account(&self) -> &str {
         "only"
-    }
-
-    /// Whether asking `request` twice at once does no more than asking it once.
-    fn is_read(&self, _request: &Request) -> bool {
-        true
     }
 
     /// What an operator has to do about a fault of the configuration, naming the setting.

@@ -12,7 +12,6 @@ use slog::Logger;
 use super::accounts::Accounts;
 use super::budget::RetryBudget;
 use super::crowd::Crowd;
-use super::latency::Latencies;
 use super::retry::Policy;
 use super::transport::Wire;
 use crate::clock::Timestamp;
@@ -26,10 +25,6 @@ pub struct UpstreamTables {
     pub accounts: Accounts,
     /// How many calls may be under way at once, of all accounts together, and who waits.
     pub crowd: Crowd,
-    /// What calls usually take.
-    pub latencies: Latencies,
-    /// Whether a call that takes longer is made a second time.
-    pub hedging: bool,
     /// How many retries are left, of all accounts together: they burden the same upstream.
     pub budget: RetryBudget,
     /// When a call is tried again.
@@ -92,11 +87,11 @@ impl UpstreamStatus {
 }
 
 impl UpstreamTables {
-    /// When a call has to start to be answered by its deadline: half of the calls of its method take
-    /// longer than that leaves. A call that can start now may always.
+    /// When a call has to start to be answered by its deadline, if it takes as long as others did. A
+    /// call that can start now may always.
     #[must_use]
-    pub fn latest_start(&self, method: &'static str, now: Instant, deadline: Instant) -> Instant {
-        let usual = self.latencies.median(method).unwrap_or_default();
+    pub fn latest_start(&self, now: Instant, deadline: Instant) -> Instant {
+        let usual = self.crowd.mean_hold();
         let usual = usual.max(self.retry.least_attempt).min(self.attempt_timeout);
         deadline.checked_sub(usual).map_or(now, |latest| latest.max(now))
     }

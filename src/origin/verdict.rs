@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::crowd::{Ended, Full};
 use super::{Outcome, Priority, pacing};
 use crate::failure::{Failure, FailureKind};
-use crate::resilience::breaker::{Breaker, Permit, Refusal, Rejected, Verdict};
+use crate::resilience::breaker::{Breaker, CallResult, Permit, Rejected, RejectedBy};
 
 /// The times that one attempt took and was given.
 #[derive(Debug, Clone, Copy)]
@@ -20,15 +20,9 @@ pub(super) struct Attempt {
     pub(super) within: Duration,
     /// The longest time of an attempt.
     pub(super) longest: Duration,
-    /// From when on an answer is slow; `None` when none is.
-    pub(super) slow_after: Option<Duration>,
 }
 
 impl Attempt {
-    fn is_slow(self) -> bool {
-        self.slow_after.is_some_and(|slow| self.took >= slow)
-    }
-
     /// It had less than an attempt's time and used all of it.
     fn was_cut_by_its_caller(self) -> bool {
         self.within < self.longest && self.took >= self.within
@@ -36,26 +30,21 @@ impl Attempt {
 }
 
 /// What an outcome says about the upstream's health.
-pub(super) fn verdict<T>(outcome: &Outcome<T>, attempt: Attempt) -> Verdict {
+pub(super) fn verdict<T>(outcome: &Outcome<T>, attempt: Attempt) -> CallResult {
     match outcome {
-        Outcome::Ok(_) | Outcome::Empty if attempt.is_slow() => Verdict::Slow,
-        Outcome::Ok(_) | Outcome::Empty => Verdict::Well,
-        // It was slow until then, which is all that is known.
-        Outcome::Transient { .. } if attempt.was_cut_by_its_caller() && attempt.is_slow() => {
-            Verdict::Slow
-        }
-        Outcome::Transient { .. } if attempt.was_cut_by_its_caller() => Verdict::Silent,
-        Outcome::Transient { .. } | Outcome::BadResponse { .. } => Verdict::Ill,
-        Outcome::Throttled { .. } | Outcome::Permanent { .. } => Verdict::Silent,
+        Outcome::Ok(_) | Outcome::Empty => CallResult::Success,
+        Outcome::Transient { .. } if attempt.was_cut_by_its_caller() => CallResult::Ignored,
+        Outcome::Transient { .. } | Outcome::BadResponse { .. } => CallResult::Failure,
+        Outcome::Throttled { .. } | Outcome::Permanent { .. } => CallResult::Ignored,
     }
 }
 
 /// What an attempt says about the load that the upstream bears.
-pub(super) fn load<T>(outcome: &Outcome<T>, verdict: Verdict, took: Duration) -> Ended {
+pub(super) fn load<T>(outcome: &Outcome<T>, verdict: CallResult, took: Duration) -> Ended {
     match (outcome, verdict) {
-        (_, Verdict::Well | Verdict::Slow) => Ended::Well(took),
-        (Outcome::Transient { .. }, Verdict::Ill) => Ended::Overloaded,
-        (_, Verdict::Ill | Verdict::Silent) => Ended::Silent,
+        (_, CallResult::Success) => Ended::Well(took),
+        (Outcome::Transient { .. }, CallResult::Failure) => Ended::Overloaded,
+        (_, CallResult::Failure | CallResult::Ignored) => Ended::Silent,
     }
 }
 
@@ -65,8 +54,7 @@ pub(super) fn crowded(full: Full) -> Failure {
     Failure::new(FailureKind::Overloaded, reason).retry_after(Some(full.retry_after))
 }
 
-/// Asks the breaker for a permit; of a ramp, a call that nobody waits for gets what is to spare, and
-/// one that nobody asked for gets nothing.
+/// Asks the breaker for a permit.
 ///
 /// # Errors
 /// The failure that the caller is told.
@@ -77,9 +65,7 @@ pub(super) fn admit(
 ) -> Result<Permit, Failure> {
     let admitted = match priority {
         Priority::Client => breaker.admit(now),
-        Priority::Refresh => breaker.admit_spare(now),
-        Priority::Warming if breaker.is_ramping(now) => Err(NOT_WARMED),
-        Priority::Warming => breaker.admit(now),
+        Priority::Refresh | Priority::Warming => breaker.admit_background(now),
     };
     admitted.map_err(told)
 }
@@ -89,23 +75,17 @@ pub(super) fn admit(
 /// # Errors
 /// What refuses it.
 pub(super) fn peek(breaker: &Breaker, priority: Priority, now: Instant) -> Result<(), Rejected> {
-    match priority {
-        Priority::Client => breaker.peek(now),
-        Priority::Refresh => breaker.peek_spare(now),
-        Priority::Warming if breaker.is_ramping(now) => Err(NOT_WARMED),
-        Priority::Warming => breaker.peek(now),
-    }
+    breaker.peek(priority != Priority::Client, now)
 }
 
-/// A ramp's refusal to what nobody asked for: it may come back in a while.
-const NOT_WARMED: Rejected =
-    Rejected { retry_after: Duration::from_secs(5), refusal: Refusal::Ramp };
-
-/// A ramp's refusal is not news about the upstream: there is more to do than it gets as yet.
+/// A rejection by the slow start is not news about the upstream: there is more to do than it gets as
+/// yet.
 pub(super) fn told(rejected: Rejected) -> Failure {
-    let (kind, reason) = match rejected.refusal {
-        Refusal::Open => (FailureKind::CircuitOpen, "breaker is open"),
-        Refusal::Ramp => (FailureKind::Overloaded, "not sent: the upstream has just come back"),
+    let (kind, reason) = match rejected.by {
+        RejectedBy::Open => (FailureKind::CircuitOpen, "breaker is open"),
+        RejectedBy::SlowStart => {
+            (FailureKind::Overloaded, "not sent: the upstream has just come back")
+        }
     };
     Failure::new(kind, reason).retry_after(Some(rejected.retry_after))
 }
@@ -138,7 +118,6 @@ mod tests {
             took: Duration::from_millis(took),
             within: Duration::from_millis(within),
             longest: Duration::from_millis(LONGEST),
-            slow_after: Some(Duration::from_millis(1_500)),
         }
     }
 
@@ -147,30 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_well_until_it_is_slow() {
-        for outcome in [Outcome::Ok(()), Outcome::Empty] {
-            assert_eq!(verdict(&outcome, attempt(600, LONGEST)), Verdict::Well);
-            assert_eq!(verdict(&outcome, attempt(1_499, LONGEST)), Verdict::Well);
-            assert_eq!(verdict(&outcome, attempt(1_500, LONGEST)), Verdict::Slow);
-            let never = Attempt { slow_after: None, ..attempt(1_999, LONGEST) };
-            assert_eq!(verdict(&outcome, never), Verdict::Well);
-        }
-    }
-
-    #[test]
     fn a_failure_is_the_upstreams_unless_the_caller_had_no_time() {
         for (took, within, expected) in [
-            (20, LONGEST, Verdict::Ill),
-            (LONGEST, LONGEST, Verdict::Ill),
-            (20, 100, Verdict::Ill),
-            (100, 100, Verdict::Silent),
-            (1_499, 1_499, Verdict::Silent),
-            (1_600, 1_600, Verdict::Slow),
+            (20, LONGEST, CallResult::Failure),
+            (LONGEST, LONGEST, CallResult::Failure),
+            (20, 100, CallResult::Failure),
+            (100, 100, CallResult::Ignored),
+            (1_600, 1_600, CallResult::Ignored),
         ] {
             assert_eq!(verdict(&transient(), attempt(took, within)), expected, "{took} {within}");
         }
         let bad = Outcome::<()>::BadResponse { reason: String::new() };
-        assert_eq!(verdict(&bad, attempt(20, 100)), Verdict::Ill);
+        assert_eq!(verdict(&bad, attempt(20, 100)), CallResult::Failure);
     }
 
     #[test]
@@ -183,17 +150,18 @@ mod tests {
             outcomes.push(Outcome::Permanent { blame, reason: reason() });
         }
         for outcome in outcomes {
-            assert_eq!(verdict(&outcome, attempt(1_900, LONGEST)), Verdict::Silent);
+            assert_eq!(verdict(&outcome, attempt(1_900, LONGEST)), CallResult::Ignored);
         }
     }
 
     #[test]
     fn refusals_are_told_as_what_they_are() {
         let retry_after = Duration::from_millis(300);
-        for (refusal, kind) in
-            [(Refusal::Open, FailureKind::CircuitOpen), (Refusal::Ramp, FailureKind::Overloaded)]
-        {
-            let failure = told(Rejected { retry_after, refusal });
+        for (by, kind) in [
+            (RejectedBy::Open, FailureKind::CircuitOpen),
+            (RejectedBy::SlowStart, FailureKind::Overloaded),
+        ] {
+            let failure = told(Rejected { retry_after, by });
             assert_eq!((failure.kind, failure.retry_after), (kind, Some(retry_after)));
         }
     }

@@ -48,7 +48,6 @@ mod upstream_background;
 mod upstream_bad_input;
 mod upstream_care;
 mod upstream_crowd;
-mod upstream_hedging;
 mod upstream_kinds;
 mod upstream_recovery;
 mod upstream_rig;

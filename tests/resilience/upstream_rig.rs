@@ -16,7 +16,6 @@ use breakwater::origin::accounts::{Account, Accounts, NAMES};
 use breakwater::origin::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
 use breakwater::origin::budget::{self, RetryBudget};
 use breakwater::origin::crowd::{self, Crowd};
-use breakwater::origin::latency::Latencies;
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::retry::Policy;
 use breakwater::origin::standing::Standing;
@@ -64,8 +63,6 @@ fn tables_of(accounts: Vec<Account>, observer: Arc<dyn Observer>) -> UpstreamTab
     UpstreamTables {
         accounts: Accounts::new(accounts).unwrap(),
         crowd: Crowd::new(crowd::Settings::default()),
-        latencies: Latencies::new(),
-        hedging: false,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: 3,

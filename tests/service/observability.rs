@@ -22,7 +22,7 @@ const NAMES: [&str; 29] = [
     "cache_warmed_total ",
     "cache_served_age_seconds_bucket{",
     "circuit_breaker_state{name=",
-    "circuit_breaker_ramp_per_second{name=",
+    "circuit_breaker_slow_start_per_second{name=",
     "cache_circuit_breaker_state{cache_type=",
     "circuit_breaker_transitions_total{",
     "upstream_calls_total{",

@@ -14,7 +14,6 @@ use breakwater::origin::accounts::{Account, Accounts, NAMES};
 use breakwater::origin::actor::{Call, Reply};
 use breakwater::origin::budget::{self, RetryBudget};
 use breakwater::origin::crowd::{self, Crowd};
-use breakwater::origin::latency::Latencies;
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::retry::Policy;
 use breakwater::origin::standing::Standing;
@@ -132,8 +131,6 @@ fn tables(accounts: Accounts) -> UpstreamTables {
     UpstreamTables {
         accounts,
         crowd: Crowd::new(crowd::Settings::default()),
-        latencies: Latencies::new(),
-        hedging: set.hedging,
         budget: RetryBudget::new(budget::Settings::default()),
         retry: Policy {
             max_attempts: set.retry_max_attempts,
@@ -154,10 +151,9 @@ fn breaker_settings() -> breaker::Settings {
     let set = Settings::default().upstream;
     breaker::Settings {
         failure_rate: f64::from(set.breaker_failure_percent) / 100.0,
-        slow: Some(breaker::Slow { after: Duration::from_millis(1_500), share: 0.5 }),
         open_max: LONGEST_OPEN,
-        probe_patience: set.attempt_timeout + Duration::from_secs(1),
-        ramp: Some(Duration::from_secs(10)),
+        probe_timeout: set.attempt_timeout + Duration::from_secs(1),
+        slow_start: true,
         ..breaker::Settings::new(set.breaker_failures, set.breaker_open)
     }
 }

@@ -102,10 +102,6 @@ impl Accounts {
             .take(index, ask, now, wall)
             .map_err(|refusal| TurnedAway { account: Some(account), refusal: Some(refusal) })?;
         self.turn.store(index.saturating_add(1), Ordering::Relaxed);
-        for (_, other) in self.all.iter().enumerate().filter(|(other, _)| *other != index) {
-            // Its ramp held a call back, which is how it knows that more is asked for.
-            other.breaker.pass_by(now);
-        }
         Ok(turn)
     }
 

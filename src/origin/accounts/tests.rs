@@ -17,7 +17,7 @@ use crate::origin::standing::faults::Faults;
 use crate::origin::{
     Misconfiguration, Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest,
 };
-use crate::resilience::breaker::{self, Breaker, Rejected, Verdict};
+use crate::resilience::breaker::{self, Breaker, CallResult, Rejected};
 
 fn after(now: Instant, millis: u64) -> Instant {
     now + Duration::from_millis(millis)
@@ -29,7 +29,7 @@ fn offer(at: Instant) -> Quote {
 
 fn open_for(millis: u64) -> Quote {
     let retry_after = Duration::from_millis(millis);
-    Err(Refusal::Breaker(Rejected { retry_after, refusal: breaker::Refusal::Open }))
+    Err(Refusal::Breaker(Rejected { retry_after, by: breaker::RejectedBy::Open }))
 }
 
 fn paced_for(millis: u64) -> Quote {
@@ -127,10 +127,10 @@ impl Protocol for Mute {
     }
 }
 
-/// An account whose breaker opens after five failures in a row and ramps when it closes.
+/// An account whose breaker opens after five failures in a row and starts slowly when it closes.
 fn account(name: &'static str, pacing: pacing::Settings) -> Account {
     let settings = breaker::Settings {
-        ramp: Some(Duration::from_secs(10)),
+        slow_start: true,
         ..breaker::Settings::new(5, Duration::from_secs(30))
     };
     Account {
@@ -151,7 +151,7 @@ fn half_open(all: &Accounts) -> Instant {
     let now = clock::monotonic();
     let first = all.iter().next().unwrap();
     for _ in 0..5 {
-        first.breaker.admit(now).unwrap().record(Verdict::Ill, now);
+        first.breaker.admit(now).unwrap().record(CallResult::Failure, now);
     }
     // Open times are jittered upwards by at most a half.
     after(now, 46_000)
@@ -166,7 +166,7 @@ fn a_probe_that_has_to_wait_comes_last() {
     let now = half_open(&all);
     let first = all.iter().next().unwrap();
     // The first probe is throttled, which says nothing of its health.
-    first.breaker.admit(now).unwrap().record(Verdict::Silent, now);
+    first.breaker.admit(now).unwrap().record(CallResult::Ignored, now);
     first.pacing.ban(now, Duration::from_secs(3));
     for _ in 0..10 {
         let turn = all.choose(&ask(Priority::Client, now), now, Timestamp::default()).unwrap();
@@ -175,71 +175,41 @@ fn a_probe_that_has_to_wait_comes_last() {
     }
 }
 
-/// A ramp grows by what passes it by, too: it does not stand still beside an account that is well,
-/// to end in one step.
+/// Refreshes alone bring a slow start to its end.
 #[test]
-fn a_ramp_grows_beside_an_account_that_is_well() {
-    let free = pacing::Settings::default;
-    let all = Accounts::new(vec![account("a", free()), account("b", free())]).unwrap();
-    let mut now = half_open(&all);
-    let first = all.iter().next().unwrap();
-    for _ in 0..3 {
-        first.breaker.admit(now).unwrap().record(Verdict::Well, now);
-    }
-    let mut of_first = Vec::new();
-    for _ in 0..10 {
-        let before = first.breaker.snapshot(now).issued;
-        for _ in 0..100 {
-            now = after(now, 10);
-            let turn = all.choose(&ask(Priority::Client, now), now, Timestamp::default()).unwrap();
-            turn.account.breaker.admit(now).unwrap().record(Verdict::Well, now);
-            turn.slot.start(now, Timestamp::default()).unwrap();
-        }
-        of_first.push(first.breaker.snapshot(now).issued - before);
-    }
-    assert!(of_first[0] <= 10 && of_first[9] >= 25, "{of_first:?}");
-    let steps = of_first.windows(2).all(|pair| pair[1] <= pair[0] * 3 + 3);
-    assert!(steps, "{of_first:?}");
-}
-
-/// A ramp that nobody but refreshes asks is over after a while, too: being refused takes nothing
-/// from them.
-#[test]
-fn refreshes_alone_end_a_ramp() {
+fn refreshes_alone_end_a_slow_start() {
     let all = Accounts::new(vec![account("a", pacing::Settings::default())]).unwrap();
     let mut now = half_open(&all);
     let only = all.iter().next().unwrap();
     for _ in 0..3 {
-        only.breaker.admit(now).unwrap().record(Verdict::Well, now);
+        only.breaker.admit(now).unwrap().record(CallResult::Success, now);
     }
     let mut made = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..10 {
         let before = only.breaker.snapshot(now).issued;
         for _ in 0..40 {
             now = after(now, 25);
-            match all.choose(&ask(Priority::Refresh, now), now, Timestamp::default()) {
-                Ok(turn) => {
-                    only.breaker.admit_spare(now).unwrap().record(Verdict::Well, now);
-                    turn.slot.start(now, Timestamp::default()).unwrap();
-                }
-                Err(turned) => turned.account.unwrap().breaker.turned_away(now),
+            if let Ok(turn) = all.choose(&ask(Priority::Refresh, now), now, Timestamp::default()) {
+                let permit = only.breaker.admit_background(now).unwrap();
+                permit.record(CallResult::Success, now);
+                turn.slot.start(now, Timestamp::default()).unwrap();
             }
         }
         made.push(only.breaker.snapshot(now).issued - before);
     }
-    assert!(made[0] >= 1 && made[29] == 40, "{made:?}");
-    assert!(!only.breaker.is_ramping(now));
+    assert!(made[0] >= 1 && made[9] == 40, "{made:?}");
+    assert_eq!(only.breaker.snapshot(now).slow_start_per_second, None);
 }
 
 /// What nobody waits for is given to an account that takes it.
 #[test]
-fn background_calls_go_past_a_ramp() {
+fn background_calls_go_past_a_slow_start() {
     let free = pacing::Settings::default;
     let all = Accounts::new(vec![account("a", free()), account("b", free())]).unwrap();
     let now = half_open(&all);
     let first = all.iter().next().unwrap();
     for _ in 0..3 {
-        first.breaker.admit(now).unwrap().record(Verdict::Well, now);
+        first.breaker.admit(now).unwrap().record(CallResult::Success, now);
     }
     for priority in [Priority::Refresh, Priority::Warming] {
         for _ in 0..4 {

@@ -22,7 +22,7 @@ use crate::origin::standing::Trial;
 use crate::origin::transport::TransportFault;
 use crate::origin::verdict::{self, Attempt};
 use crate::origin::{Outcome, Priority, Request, reading};
-use crate::resilience::breaker::{Permit, Verdict};
+use crate::resilience::breaker::Permit;
 
 /// So often an account is chosen anew for an attempt; more is no coincidence.
 const MOST_CHANGES: u32 = 8;
@@ -99,9 +99,6 @@ impl<'a, E: Edge> Course<'a, E> {
             }
             (turn, place) = self.ready(request, number, prefer, Some(place)).await?;
         };
-        if self.tables.hedging && number == 1 {
-            return self.race(started, request).await;
-        }
         let outcome = self.exchange(started.account, request, started.within).await;
         self.end(started, request, outcome)
     }
@@ -124,7 +121,7 @@ impl<'a, E: Edge> Course<'a, E> {
             held => {
                 drop(held);
                 wait_until(turn.slot.at()).await;
-                self.place(request, number).await?
+                self.place(number).await?
             }
         };
         let at = turn.slot.claim(clock::monotonic());
@@ -141,10 +138,10 @@ impl<'a, E: Edge> Course<'a, E> {
     }
 
     /// A place among the calls under way, as soon as there is one.
-    async fn place(&self, request: &Request, number: u32) -> Result<Place, NotMade> {
+    async fn place(&self, number: u32) -> Result<Place, NotMade> {
         let Call { priority, deadline, .. } = *self.call;
         let now = clock::monotonic();
-        let latest = self.tables.latest_start(request.method, now, deadline);
+        let latest = self.tables.latest_start(now, deadline);
         match self.tables.crowd.enter(priority, now, latest) {
             Ok(Entry::In(place)) => Ok(place),
             Ok(Entry::Wait(ticket)) => ticket.wait().await.map_err(|full| {
@@ -235,14 +232,10 @@ impl<'a, E: Edge> Course<'a, E> {
         let Started { index, account, trial, permit, place, at, within, number } = started;
         let ended = clock::monotonic();
         let took = ended.saturating_duration_since(at);
-        let (longest, slow_after) = (self.tables.attempt_timeout, account.breaker.slow_after());
-        let times = Attempt { took, within, longest, slow_after };
+        let times = Attempt { took, within, longest: self.tables.attempt_timeout };
         let verdict = verdict::verdict(&outcome, times);
         permit.record(verdict, ended);
         place.ended(verdict::load(&outcome, verdict, took), ended);
-        if matches!(verdict, Verdict::Well | Verdict::Slow) {
-            self.tables.latencies.note(request.method, took);
-        }
         if let Outcome::Throttled { wait, .. } = &outcome {
             account.pacing.ban(ended, wait.unwrap_or(told::UNTOLD_BAN));
         }

@@ -30,7 +30,7 @@ impl UpstreamTables {
     ) -> Result<(), Failure> {
         let Call { priority, deadline, .. } = *call;
         let method = call.request.method;
-        let latest = self.latest_start(method, now, deadline);
+        let latest = self.latest_start(now, deadline);
         let ask = Ask { method, priority, latest, prefer: Prefer::Any };
         self.accounts
             .peek(&ask, now, wall)

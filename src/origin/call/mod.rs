@@ -6,15 +6,13 @@
 //!        └───────────── wait, another account first ◀── again? ◀── believed? ◀── outcome ◀──┘
 //! ```
 //!
-//! Owns: the order of these steps; `attempt` makes one, `race` a second beside one that is late,
-//! `door` refuses before the first what could not be made, `told` words what comes of it. The
+//! Owns: the order of these steps; `attempt` makes one, `door` refuses before the first what could not be made, `told` words what comes of it. The
 //! breaker is asked when the call is about to be made: what was learned while it waited counts.
 //! Nothing is spent for a call that is not made: moment, place, permit and grant come back by
 //! themselves, also when the call is dropped. A call that is past its deadline is never made.
 
 mod attempt;
 mod door;
-mod race;
 mod told;
 
 use std::sync::Arc;
@@ -146,7 +144,7 @@ impl<'a, E: Edge> Course<'a, E> {
 
     fn ask(&self, request: &Request, prefer: Prefer, now: Instant) -> Ask {
         let Call { priority, deadline, .. } = *self.call;
-        let latest = self.tables.latest_start(request.method, now, deadline);
+        let latest = self.tables.latest_start(now, deadline);
         Ask { method: request.method, priority, latest, prefer }
     }
 }

@@ -80,7 +80,7 @@ impl UpstreamTables {
     ) -> Failure {
         match (turned.refusal, turned.account) {
             (Some(Refusal::Breaker(rejected)), Some(account)) => {
-                account.breaker.turned_away(now);
+                account.breaker.count_rejected();
                 verdict::told(rejected)
             }
             (Some(Refusal::Pacing(refused)), _) => {

@@ -21,7 +21,7 @@ mod words;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -91,6 +91,12 @@ impl Crowd {
         self.move_up(Some(now));
         let mut table = self.lock();
         table.has_to_spare().then(|| self.place(table.take(now)))
+    }
+
+    /// How long calls are under way, on average; zero before that is known.
+    #[must_use]
+    pub fn mean_hold(&self) -> Duration {
+        self.lock().mean_hold()
     }
 
     /// The crowd as it is.

@@ -209,6 +209,10 @@ impl<W> Table<W> {
         Duration::try_from_secs_f64(turn).unwrap_or(Duration::MAX)
     }
 
+    pub(super) fn mean_hold(&self) -> Duration {
+        Duration::try_from_secs_f64(self.hold.unwrap_or_default()).unwrap_or(Duration::MAX)
+    }
+
     fn in_flight(&self) -> u32 {
         u32::try_from(self.held.len()).unwrap_or(u32::MAX)
     }

@@ -14,7 +14,7 @@ use super::accounts::Account;
 use super::pacing;
 use super::tables::UpstreamTables;
 use crate::clock::Timestamp;
-use crate::resilience::breaker::{self, WindowSums};
+use crate::resilience::breaker;
 
 /// Version of the form.
 const VERSION: u8 = 2;
@@ -44,7 +44,7 @@ pub struct Kept {
     /// When it was so.
     pub saved_at: Timestamp,
     /// The breaker.
-    pub breaker: breaker::Remembered,
+    pub breaker: breaker::Persisted,
     /// The day's calls and the ban.
     pub pacing: pacing::Snapshot,
 }
@@ -63,7 +63,7 @@ struct Stored {
 struct StoredOne {
     v: u8,
     saved_at: Timestamp,
-    breaker: breaker::Remembered,
+    breaker: breaker::Persisted,
     pacing: pacing::Snapshot,
 }
 
@@ -130,10 +130,8 @@ fn differs(mine: &Kept, theirs: &Kept) -> bool {
         return true;
     }
     let (breaker, before) = (mine.breaker, theirs.breaker);
-    let same_breaker =
-        breaker::Remembered { until: breaker.until, window: breaker.window, ..before } == breaker
-            && is_same(breaker.until, before.until)
-            && is_same_window(breaker.window, before.window);
+    let same_breaker = breaker::Persisted { until: breaker.until, ..before } == breaker
+        && is_same(breaker.until, before.until);
     let (pacing, before) = (mine.pacing, theirs.pacing);
     let same_pacing = (pacing.day, pacing.spent_today) == (before.day, before.spent_today)
         && is_same(pacing.banned_until, before.banned_until);
@@ -151,16 +149,6 @@ fn is_same(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
     }
 }
 
-fn is_same_window(one: Option<WindowSums>, other: Option<WindowSums>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => {
-            WindowSums { since: one.since, ..other } == one
-                && is_same(Some(one.since), Some(other.since))
-        }
-        (one, other) => one == other,
-    }
-}
-
 impl UpstreamTables {
     /// What a later process needs to go on from here.
     #[must_use]
@@ -168,7 +156,7 @@ impl UpstreamTables {
         let accounts = self.accounts.iter().map(|account| Kept {
             id: account.id().to_owned(),
             saved_at: wall,
-            breaker: account.breaker.remember(now, wall),
+            breaker: account.breaker.persist(now, wall),
             pacing: account.pacing.snapshot(now, wall),
         });
         Remembered { accounts: accounts.collect() }

@@ -46,7 +46,7 @@ fn troubled(now: Instant) -> (Breaker, Pacing) {
 const ID: &str = "1a2b3c4d";
 
 fn remember(breaker: &Breaker, pacing: &Pacing, now: Instant, wall: Timestamp) -> Remembered {
-    let (breaker, pacing) = (breaker.remember(now, wall), pacing.snapshot(now, wall));
+    let (breaker, pacing) = (breaker.persist(now, wall), pacing.snapshot(now, wall));
     Remembered { accounts: vec![Kept { id: ID.to_owned(), saved_at: wall, breaker, pacing }] }
 }
 
@@ -174,13 +174,11 @@ fn it_changes_when_anything_happens_and_not_with_time() {
     assert!(changed(Duration::from_secs(90), Duration::ZERO), "the ban is over");
     pacing.ban(now, Duration::from_secs(100));
     assert!(changed(Duration::ZERO, Duration::ZERO));
-    let window = Some(WindowSums { since: WALL, well: 1, slow: 2, ill: 3 });
     let kept = only(&first).clone();
     let (breaker, pacing) = (kept.breaker, kept.pacing);
     for change in [
-        Kept { breaker: breaker::Remembered { openings: 9, ..breaker }, ..kept.clone() },
-        Kept { breaker: breaker::Remembered { ramping: true, ..breaker }, ..kept.clone() },
-        Kept { breaker: breaker::Remembered { window, ..breaker }, ..kept.clone() },
+        Kept { breaker: breaker::Persisted { openings: 9, ..breaker }, ..kept.clone() },
+        Kept { breaker: breaker::Persisted { slow_start: true, ..breaker }, ..kept.clone() },
         Kept { pacing: pacing::Snapshot { spent_today: 9, ..pacing }, ..kept.clone() },
         Kept { id: "another".to_owned(), ..kept.clone() },
     ] {

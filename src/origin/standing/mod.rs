@@ -104,12 +104,6 @@ impl Standing {
 }
 
 impl Trial<'_> {
-    /// Whether a fault stands and this is the one try that finds out whether it still does.
-    #[must_use]
-    pub const fn is_leased(&self) -> bool {
-        self.lease.is_some()
-    }
-
     /// Notes what became of the question.
     fn note(mut self, outcome: &Outcome<Value>, now: Instant, wall: Timestamp) -> Change {
         let is_well = matches!(outcome, Outcome::Ok(_) | Outcome::Empty);

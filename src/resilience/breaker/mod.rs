@@ -3,38 +3,32 @@
 //! Owns: the state (closed, open, half-open), the probe permits and the admin's holds; a table
 //! older than any actor, shared by cloning. It knows nothing of what it guards. Refuses: calls
 //! while open; more than the counted probes while half-open, whatever the load; results of an
-//! earlier era. `trip` decides when it opens and for how long; the decisions are in `state` and
-//! `admission`.
+//! earlier era. `trip` decides when it opens and for how long, `state` what each event leads to.
 //!
 //! Every permit carries the era it was given in and every change of state begins a new era, so a
-//! late result moves nothing. A permit that is dropped, or recorded without a verdict, gives its
-//! probe place back; probes that are never heard of again are given up after a while, and others
-//! admitted. Closed again after an illness, it lets through little at first and more while that
-//! goes well (`ramp`): to everybody outside it is closed, and slow. No code of others runs under the lock: the listener is called after it.
+//! late result moves nothing. A permit that is dropped, or recorded as ignored, gives its probe back;
+//! probes without a result are given up after a while. After it has closed, `slow_start` lets through
+//! little at first. No code of others runs under the lock: the listener is called after it.
 
-mod admission;
-mod ramp;
-mod remembered;
+mod persisted;
 mod settings;
+mod slow_start;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
 mod trip;
-mod verdict;
-mod window;
-mod words;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::clock::Timestamp;
-pub use remembered::{Remembered, WindowSums};
-pub use settings::{Settings, Slow};
+pub use persisted::Persisted;
+pub use settings::Settings;
+pub use snapshot::{CallResult, Reason, Rejected, RejectedBy, Snapshot, State, Transition};
 use state::{Core, Ticket};
-pub use verdict::Verdict;
-pub use words::{Reason, Refusal, Rejected, Snapshot, State, Transition};
 
 /// Called after every change of state, outside the lock, on the thread that caused it.
 pub type Listener = Arc<dyn Fn(&Transition) + Send + Sync>;
@@ -77,7 +71,6 @@ impl Breaker {
         }
     }
 
-    /// The breaker's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
@@ -87,64 +80,36 @@ impl Breaker {
     ///
     /// # Errors
     /// [`Rejected`] when open, when half-open with all probes under way or decided, and when
-    /// closed lately and more is asked for than the rate of the ramp.
+    /// closed lately and more is asked for than the slow start lets through.
     pub fn admit(&self, now: Instant) -> Result<Permit, Rejected> {
         self.ask(false, now)
     }
 
-    /// The same for a call that nobody waits for: of a ramp it gets only what leaves something to
-    /// those who do.
+    /// The same for a background call: a slow start admits it only when it leaves something to
+    /// clients.
     ///
     /// # Errors
     /// As [`Self::admit`].
-    pub fn admit_spare(&self, now: Instant) -> Result<Permit, Rejected> {
+    pub fn admit_background(&self, now: Instant) -> Result<Permit, Rejected> {
         self.ask(true, now)
     }
 
-    /// Whether [`Self::admit`] would admit a call now; moves nothing, counts nothing, and promises
-    /// nothing.
+    /// Whether a call would be admitted now; moves nothing, counts nothing, and promises nothing.
     ///
     /// # Errors
     /// As [`Self::admit`].
-    pub fn peek(&self, now: Instant) -> Result<(), Rejected> {
-        self.lock().peek(false, now)
+    pub fn peek(&self, background: bool, now: Instant) -> Result<(), Rejected> {
+        self.lock().peek(background, now)
     }
 
-    /// The same for a call that nobody waits for.
-    ///
-    /// # Errors
-    /// As [`Self::admit_spare`].
-    pub fn peek_spare(&self, now: Instant) -> Result<(), Rejected> {
-        self.lock().peek(true, now)
+    /// Counts a call that was not made because of [`Self::peek`].
+    pub fn count_rejected(&self) {
+        self.lock().rejected();
     }
 
-    /// A call that [`Self::peek`] refused is not made: counts it as [`Self::admit`] would, and takes
-    /// nothing.
-    pub fn turned_away(&self, now: Instant) {
-        self.lock().turned_away(now);
-    }
-
-    /// A call that this one might have got goes elsewhere: if that is because its ramp has nothing
-    /// left, the ramp notes that more is asked for than it lets through. Counts nothing else.
-    pub fn pass_by(&self, now: Instant) {
-        self.lock().pass_by(now);
-    }
-
-    /// From when on an answer is slow; `None` when none is.
-    #[must_use]
-    pub fn slow_after(&self) -> Option<Duration> {
-        self.lock().slow_after()
-    }
-
-    /// Whether it has closed lately and lets through only so much.
-    #[must_use]
-    pub fn is_ramping(&self, now: Instant) -> bool {
-        self.lock().ramp(now).is_some()
-    }
-
-    fn ask(&self, spare: bool, now: Instant) -> Result<Permit, Rejected> {
-        let (admitted, change) = self.with(|core| core.admit(spare, now));
-        // The permit exists before the listener runs: should that panic, the place comes back.
+    fn ask(&self, background: bool, now: Instant) -> Result<Permit, Rejected> {
+        let (admitted, change) = self.with(|core| core.admit(background, now));
+        // The permit exists before the listener runs: should that panic, the probe comes back.
         let admitted =
             admitted.map(|ticket| Permit { breaker: self.clone(), ticket, recorded: false });
         self.tell(change);
@@ -157,8 +122,8 @@ impl Breaker {
         self.tell(change);
     }
 
-    /// An admin closes it now, without a ramp. It works on as usual and may open again at the next failures, for
-    /// as long as it would have: earlier openings are remembered.
+    /// An admin closes it now, without a slow start. It works on as usual and may open again at the
+    /// next failures, for as long as it would have: earlier openings are remembered.
     pub fn force_close(&self, now: Instant) {
         let change = self.with(|core| core.force_close(now));
         self.tell(change);
@@ -178,13 +143,13 @@ impl Breaker {
 
     /// What a later process needs to go on from here.
     #[must_use]
-    pub fn remember(&self, now: Instant, wall: Timestamp) -> Remembered {
-        self.lock().remember(now, wall)
+    pub fn persist(&self, now: Instant, wall: Timestamp) -> Persisted {
+        self.lock().persist(now, wall)
     }
 
     /// Goes on where an earlier process stopped; once. What was found out since is newer and stays.
     /// The listener is told nothing.
-    pub fn restore(&self, saved: &Remembered, now: Instant, wall: Timestamp) {
+    pub fn restore(&self, saved: &Persisted, now: Instant, wall: Timestamp) {
         self.with(|core| core.restore(saved, now, wall));
     }
 
@@ -221,11 +186,11 @@ impl fmt::Debug for Breaker {
 
 impl Permit {
     /// Returns the permit with what the call said about the health of what is guarded;
-    /// [`Verdict::Silent`] returns it and moves nothing.
-    pub fn record(mut self, verdict: impl Into<Verdict>, now: Instant) {
+    /// [`CallResult::Ignored`] returns it and moves nothing.
+    pub fn record(mut self, result: impl Into<CallResult>, now: Instant) {
         self.recorded = true;
-        let verdict = verdict.into();
-        let change = self.breaker.with(|core| core.record(self.ticket, verdict, now));
+        let result = result.into();
+        let change = self.breaker.with(|core| core.record(self.ticket, result, now));
         self.breaker.tell(change);
     }
 }

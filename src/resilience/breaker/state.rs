@@ -1,13 +1,17 @@
 //! The breaker's decisions: plain functions of state, event and time.
 //!
-//! Owns: which event leads from which state to which. Refuses: events of an earlier era.
+//! Owns: which event leads from which state to which, and which calls are admitted. Refuses: events
+//! of an earlier era.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::ramp::{Judge, Ramp};
+use super::slow_start::{Judge, SlowStart};
 use super::trip::Trip;
-use super::{Reason, Settings, Snapshot, State, Transition, Verdict};
+use super::{CallResult, Reason, Rejected, RejectedBy, Settings, Snapshot, State, Transition};
+
+/// The longest guess for "ask again" while probes are under way.
+const PROBING_HINT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -19,26 +23,17 @@ pub(super) struct Core {
     /// `None` until the first event: nothing here reads a clock.
     pub(super) since: Option<Instant>,
     pub(super) consecutive_failures: u64,
-    pub(super) learnt: Learnt,
-    pub(super) counts: Counts,
-}
-
-/// What this process found out by itself, which is newer than anything an earlier one knew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Learnt {
-    /// Nothing, or failures that moved nothing.
-    Nothing,
-    /// A call succeeded, or the state changed.
-    ByCalls,
-    /// An admin has spoken.
-    ByAdmin,
+    /// A call succeeded or changed the state; what an earlier process knew is older.
+    pub(super) moved_by_calls: bool,
+    pub(super) moved_by_admin: bool,
+    counts: Counts,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Phase {
     Closed {
         /// While it has just closed, or did before a restart.
-        ramp: Option<Ramp>,
+        slow_start: Option<SlowStart>,
     },
     /// `until: None` is an admin's hold.
     Open { until: Option<Instant> },
@@ -53,18 +48,18 @@ pub(super) enum Phase {
 /// What a permit knows about its admission.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
-    pub(super) era: u64,
-    pub(super) at: Instant,
+    era: u64,
+    at: Instant,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+struct Counts {
     transitions: u64,
-    pub(super) rejected: u64,
-    pub(super) issued: u64,
+    rejected: u64,
+    issued: u64,
     returned: u64,
     dropped: u64,
-    pub(super) lost: u64,
+    lost: u64,
 }
 
 /// A change of state that the listener has not been told yet.
@@ -89,11 +84,12 @@ impl Core {
         Self {
             trip: Trip::new(&settings),
             settings,
-            phase: Phase::Closed { ramp: None },
+            phase: Phase::Closed { slow_start: None },
             era: 0,
             since: None,
             consecutive_failures: 0,
-            learnt: Learnt::Nothing,
+            moved_by_calls: false,
+            moved_by_admin: false,
             counts: Counts::default(),
         }
     }
@@ -102,68 +98,158 @@ impl Core {
         !matches!(self.phase, Phase::Closed { .. })
     }
 
-    /// A permit comes back with a verdict.
+    /// The ticket of an admitted call. A background call leaves some of a slow start to clients.
+    pub(super) fn admit(
+        &mut self,
+        background: bool,
+        now: Instant,
+    ) -> (Result<Ticket, Rejected>, Option<Change>) {
+        self.since.get_or_insert(now);
+        let change = self.admits_probes_from(now).map(|reason| self.probe(reason, now));
+        let admitted = self.peek(background, now).map(|()| {
+            match &mut self.phase {
+                Phase::Closed { slow_start: Some(slow_start) } => slow_start.take(now),
+                Phase::HalfOpen { in_flight, given_at, .. } => {
+                    *in_flight = in_flight.saturating_add(1);
+                    *given_at = now;
+                }
+                Phase::Closed { slow_start: None } | Phase::Open { .. } => {}
+            }
+            Ticket { era: self.era, at: now }
+        });
+        match admitted {
+            Ok(_) => self.counts.issued = self.counts.issued.saturating_add(1),
+            Err(_) => self.rejected(),
+        }
+        (admitted, change)
+    }
+
+    /// Whether a call would be admitted now; moves nothing and counts nothing.
+    pub(super) fn peek(&self, background: bool, now: Instant) -> Result<(), Rejected> {
+        if self.admits_probes_from(now).is_some() {
+            return Ok(());
+        }
+        let by_open = |retry_after| Rejected { retry_after, by: RejectedBy::Open };
+        match self.phase {
+            Phase::Closed { slow_start: None } => Ok(()),
+            Phase::Closed { slow_start: Some(slow_start) } => {
+                match slow_start.wait(background, now) {
+                    Duration::ZERO => Ok(()),
+                    retry_after => Err(Rejected { retry_after, by: RejectedBy::SlowStart }),
+                }
+            }
+            Phase::Open { until } => {
+                let left = until.map(|until| until.saturating_duration_since(now));
+                Err(by_open(left.unwrap_or(self.settings.open)))
+            }
+            Phase::HalfOpen { in_flight, succeeded, .. } => {
+                let is_free = self.has_probe(in_flight, succeeded);
+                is_free.then_some(()).ok_or_else(|| by_open(self.settings.open.min(PROBING_HINT)))
+            }
+        }
+    }
+
+    /// Counts a call that was rejected.
+    pub(super) const fn rejected(&mut self) {
+        self.counts.rejected = self.counts.rejected.saturating_add(1);
+    }
+
+    /// Why a new set of probes may begin: the open time is over, or those under way are lost.
+    fn admits_probes_from(&self, now: Instant) -> Option<Reason> {
+        match self.phase {
+            Phase::Open { until: Some(until) } if now >= until => Some(Reason::TimeToProbe),
+            Phase::HalfOpen { in_flight, succeeded, given_at }
+                if !self.has_probe(in_flight, succeeded)
+                    && now.saturating_duration_since(given_at) >= self.settings.probe_timeout =>
+            {
+                Some(Reason::ProbeLost)
+            }
+            Phase::Open { .. } | Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
+        }
+    }
+
+    fn probe(&mut self, reason: Reason, now: Instant) -> Change {
+        if let Phase::HalfOpen { in_flight, .. } = self.phase {
+            self.counts.lost = self.counts.lost.saturating_add(u64::from(in_flight));
+        }
+        self.enter(Phase::HalfOpen { in_flight: 0, succeeded: 0, given_at: now }, reason, now)
+    }
+
+    /// Probes that succeeded are not given again: their number decides.
+    fn has_probe(&self, in_flight: u32, succeeded: u32) -> bool {
+        in_flight.saturating_add(succeeded) < self.settings.probes.max(1)
+    }
+
+    /// A permit comes back with a result.
     pub(super) fn record(
         &mut self,
         ticket: Ticket,
-        verdict: Verdict,
+        result: CallResult,
         now: Instant,
     ) -> Option<Change> {
         self.counts.returned = self.counts.returned.saturating_add(1);
-        self.free_place(ticket.era);
+        self.free_probe(ticket.era);
         if ticket.era != self.era {
             return None;
         }
-        self.consecutive_failures = match verdict {
-            Verdict::Silent => return None,
-            Verdict::Well => 0,
-            Verdict::Slow => self.consecutive_failures,
-            Verdict::Ill => self.consecutive_failures.saturating_add(1),
-        };
-        if verdict != Verdict::Ill {
-            self.learn(Learnt::ByCalls);
+        match result {
+            CallResult::Ignored => return None,
+            CallResult::Success => {
+                self.consecutive_failures = 0;
+                self.moved_by_calls = true;
+            }
+            CallResult::Failure => {
+                self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+            }
         }
         match self.phase {
-            Phase::Closed { .. } => self.judge(ticket, verdict, now),
+            Phase::Closed { .. } => self.judge(ticket, result, now),
             Phase::Open { .. } => None,
-            Phase::HalfOpen { .. } if verdict == Verdict::Well => self.probe_succeeded(now),
+            Phase::HalfOpen { .. } if result == CallResult::Success => self.probe_succeeded(now),
             Phase::HalfOpen { .. } => Some(self.open(Reason::ProbeFailed, now)),
         }
     }
 
-    /// A call of a closed breaker: it judges it itself, or its ramp does.
-    fn judge(&mut self, ticket: Ticket, verdict: Verdict, now: Instant) -> Option<Change> {
-        self.end_ramp(now);
-        if let Phase::Closed { ramp: Some(ramp) } = &mut self.phase {
-            let was_at_floor = ramp.is_at_floor();
-            let judge = ramp.ended(verdict, ticket.at, now);
-            if ramp.is_at_floor() && !was_at_floor {
-                // Down here calls are judged as ever, and from the beginning.
-                self.trip.forget_calls();
+    /// A call of a closed breaker: it judges it itself, or its slow start does.
+    fn judge(&mut self, ticket: Ticket, result: CallResult, now: Instant) -> Option<Change> {
+        if let Phase::Closed { slow_start } = &mut self.phase
+            && let Some(start) = slow_start
+        {
+            let judge = start.ended(result, ticket.at, now);
+            if start.is_over() {
+                *slow_start = None;
             }
-            if judge == Judge::Ramp {
-                return None;
+            match judge {
+                Judge::Breaker => {}
+                Judge::SlowStart => return None,
+                Judge::FellToFloor => {
+                    self.trip.forget_calls();
+                    return None;
+                }
             }
         }
-        let reason = self.trip.note(verdict, now)?;
+        let reason = self.trip.note(result, now)?;
         Some(self.open(reason, now))
     }
 
     fn probe_succeeded(&mut self, now: Instant) -> Option<Change> {
         let Phase::HalfOpen { succeeded, .. } = &mut self.phase else { return None };
         *succeeded = succeeded.saturating_add(1);
-        if *succeeded < self.settings.probes.max(1) {
+        let Settings { probes, failure_rate, consecutive_failures, .. } = self.settings;
+        if *succeeded < probes.max(1) {
             return None;
         }
         self.trip.forget_openings();
-        let ramp = self.settings.ramp_plan().map(|plan| Ramp::new(plan, now));
-        Some(self.close(ramp, Reason::ProbesSucceeded, now))
+        let slow_start = self
+            .settings
+            .slow_start
+            .then(|| SlowStart::new(f64::from(probes), failure_rate, consecutive_failures, now));
+        Some(self.close(slow_start, Reason::ProbesSucceeded, now))
     }
 
     fn open(&mut self, reason: Reason, now: Instant) -> Change {
         let open_for = self.trip.next_open_time();
-        // An instant too far to be told is the same as never, which is what a hold is; open times
-        // are bounded to a day, so this does not happen on any real clock.
+        // Open times are bounded to a day, so the sum exists on any real clock.
         let until = now.checked_add(open_for);
         let change = self.enter(Phase::Open { until }, reason, now);
         Change { open_for: Some(open_for), ..change }
@@ -172,10 +258,10 @@ impl Core {
     /// A permit was dropped.
     pub(super) fn give_back(&mut self, ticket: Ticket) {
         self.counts.dropped = self.counts.dropped.saturating_add(1);
-        self.free_place(ticket.era);
+        self.free_probe(ticket.era);
     }
 
-    fn free_place(&mut self, era: u64) {
+    fn free_probe(&mut self, era: u64) {
         if let Phase::HalfOpen { in_flight, .. } = &mut self.phase
             && era == self.era
         {
@@ -184,21 +270,20 @@ impl Core {
     }
 
     pub(super) fn force_open(&mut self, now: Instant) -> Option<Change> {
-        self.learn(Learnt::ByAdmin);
-        let was_open = matches!(self.phase, Phase::Open { .. });
-        if was_open {
+        self.moved_by_admin = true;
+        if let Phase::Open { until } = &mut self.phase {
             // Already open: only the hold is new, so there is no change to tell.
-            self.phase = Phase::Open { until: None };
+            *until = None;
             return None;
         }
         Some(self.enter(Phase::Open { until: None }, Reason::Forced, now))
     }
 
     pub(super) fn force_close(&mut self, now: Instant) -> Option<Change> {
-        self.learn(Learnt::ByAdmin);
+        self.moved_by_admin = true;
         self.consecutive_failures = 0;
-        if let Phase::Closed { ramp } = &mut self.phase {
-            *ramp = None;
+        if let Phase::Closed { slow_start } = &mut self.phase {
+            *slow_start = None;
             self.trip.forget_calls();
             return None;
         }
@@ -210,14 +295,14 @@ impl Core {
         self.force_close(now)
     }
 
-    fn close(&mut self, ramp: Option<Ramp>, reason: Reason, now: Instant) -> Change {
+    fn close(&mut self, slow_start: Option<SlowStart>, reason: Reason, now: Instant) -> Change {
         self.trip.forget_calls();
-        self.enter(Phase::Closed { ramp }, reason, now)
+        self.enter(Phase::Closed { slow_start }, reason, now)
     }
 
-    pub(super) fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
+    fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
         let from = self.state();
-        self.learn(Learnt::ByCalls);
+        self.moved_by_calls = true;
         self.phase = phase;
         self.era = self.era.wrapping_add(1);
         self.since = Some(now);
@@ -226,15 +311,18 @@ impl Core {
         Change { from, to: self.state(), reason, open_for: None, sequence }
     }
 
-    fn learn(&mut self, what: Learnt) {
-        self.learnt = self.learnt.max(what);
-    }
-
     pub(super) const fn state(&self) -> State {
         match self.phase {
             Phase::Closed { .. } => State::Closed,
             Phase::Open { .. } => State::Open,
             Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    pub(super) const fn slow_start(&self) -> Option<&SlowStart> {
+        match &self.phase {
+            Phase::Closed { slow_start } => slow_start.as_ref(),
+            Phase::Open { .. } | Phase::HalfOpen { .. } => None,
         }
     }
 
@@ -249,7 +337,7 @@ impl Core {
             in_state_ms: self.since.map_or(0, |since| millis(now.saturating_duration_since(since))),
             retry_after_ms: until.map(|until| millis(until.saturating_duration_since(now))),
             forced: matches!(self.phase, Phase::Open { until: None }),
-            ramp_per_second: self.ramp(now).map(|ramp| tenths(ramp.rate())),
+            slow_start_per_second: self.slow_start().map(|start| tenths(start.rate())),
             consecutive_failures: self.consecutive_failures,
             transitions: self.counts.transitions,
             rejected: self.counts.rejected,
@@ -259,26 +347,8 @@ impl Core {
             lost: self.counts.lost,
         }
     }
-
-    /// The ramp that is under way.
-    pub(super) fn ramp(&self, now: Instant) -> Option<&Ramp> {
-        match &self.phase {
-            Phase::Closed { ramp } => ramp.as_ref().filter(|ramp| !ramp.is_over(now)),
-            Phase::Open { .. } | Phase::HalfOpen { .. } => None,
-        }
-    }
-
-    pub(super) fn slow_after(&self) -> Option<Duration> {
-        self.settings.slow.map(|slow| slow.after)
-    }
-
-    /// A ramp that begins as low as there is.
-    pub(super) fn lowest_ramp(&self, now: Instant) -> Option<Ramp> {
-        self.settings.ramp_plan().map(|plan| Ramp::at_floor(plan, now))
-    }
 }
 
-/// As people read it.
 fn tenths(rate: f64) -> f64 {
     (rate * 10.0).round() / 10.0
 }

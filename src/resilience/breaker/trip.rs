@@ -1,10 +1,9 @@
 //! When a breaker trips and how long it then stays open.
 //!
-//! Owns: failures in a row and the back-off, which are failsafe's; the shares of failed
-//! and of slow calls over a window, which are ours (`window`): failsafe measures its own with a clock
-//! that cannot be driven from outside, weighs calls by the time between them, and waits a whole
-//! window before it may trip. failsafe's state machine is not used either: half-open, it admits
-//! everyone.
+//! Owns: failures in a row and the back-off, which are failsafe's; the share of failures over a
+//! window, which is ours: failsafe measures its own with a clock that cannot be driven from outside,
+//! and waits a whole window before it may trip. failsafe's state machine is not used either: half-open,
+//! it admits every call.
 //!
 //! Bounds that failsafe would enforce by a panic are enforced here by clamping. Its back-off knows
 //! whole seconds only, so it is given milliseconds as seconds and its answers are divided by a
@@ -16,23 +15,30 @@ use failsafe::FailurePolicy;
 use failsafe::backoff::{self, Constant, EqualJittered};
 use failsafe::failure_policy::{self, ConsecutiveFailures};
 
-use super::window::{Counts, Window};
-use super::{Reason, Settings, Verdict};
+use super::settings::WINDOW;
+use super::{CallResult, Reason, Settings};
+use crate::resilience::counts::SlidingCounts;
 
 /// The open time is never longer than this, whatever the settings say.
 const LONGEST_OPEN: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Scale between what failsafe takes for seconds and what is meant: milliseconds.
 const SCALE: u32 = 1_000;
+/// A share that no calls have.
+const NEVER: f64 = 2.0;
+/// Openings in a row and failures in a row beyond which a restored count makes no difference.
+const MOST_RESTORED: u32 = 1_000;
+
+/// The kinds of calls in the window.
+const SUCCESS: usize = 0;
+const FAILURE: usize = 1;
 
 /// The memory of successes and failures, and of how often it opened in a row.
 #[derive(Debug)]
 pub(super) struct Trip {
     in_a_row: ConsecutiveFailures<Constant>,
-    window: Window,
+    window: SlidingCounts<2>,
     /// Above 1 where a share never trips.
-    ill_share: f64,
-    slow_share: f64,
+    failure_share: f64,
     minimum_calls: u32,
     open_times: EqualJittered,
     fresh_open_times: EqualJittered,
@@ -42,13 +48,6 @@ pub(super) struct Trip {
     failures: u32,
     longest_open: Duration,
 }
-
-/// A share that no calls have.
-const NEVER: f64 = 2.0;
-
-/// Openings in a row and failures in a row beyond which a restored count makes no difference that
-/// anybody sees: open times are at their longest, and no breaker is set to so many failures.
-const MOST_RESTORED: u32 = 1_000;
 
 impl Trip {
     pub(super) fn new(settings: &Settings) -> Self {
@@ -62,9 +61,8 @@ impl Trip {
         let has_rate = settings.failure_rate > 0.0 && settings.failure_rate < 1.0;
         Self {
             in_a_row: failure_policy::consecutive_failures(failures, signal),
-            window: Window::new(settings.window),
-            ill_share: if has_rate { settings.failure_rate } else { NEVER },
-            slow_share: settings.slow.map_or(NEVER, |slow| slow.share),
+            window: SlidingCounts::new(WINDOW, WINDOW),
+            failure_share: if has_rate { settings.failure_rate } else { NEVER },
             minimum_calls: settings.minimum_calls,
             fresh_open_times: open_times.clone(),
             open_times,
@@ -74,27 +72,27 @@ impl Trip {
         }
     }
 
-    /// Counts a call; the reason when it was one too many.
-    pub(super) fn note(&mut self, verdict: Verdict, now: Instant) -> Option<Reason> {
-        self.window.note(verdict, now);
-        let counts = self.window.counts(now);
-        let is_enough = counts.calls() >= self.minimum_calls;
-        match verdict {
-            Verdict::Well => self.in_a_row.record_success(),
-            Verdict::Ill => {
+    /// Counts a call; the reason when it was one failure too many.
+    pub(super) fn note(&mut self, result: CallResult, now: Instant) -> Option<Reason> {
+        match result {
+            CallResult::Success => {
+                self.window.count(SUCCESS, now);
+                self.in_a_row.record_success();
+                None
+            }
+            CallResult::Failure => {
+                self.window.count(FAILURE, now);
                 if self.in_a_row.mark_dead_on_failure().is_some() {
                     return Some(Reason::Failures);
                 }
-                if is_enough && counts.ill_share() >= self.ill_share {
-                    return Some(Reason::FailureRate);
-                }
+                let [successes, failures] = self.window.within(WINDOW, now);
+                let calls = successes.saturating_add(failures);
+                let share = f64::from(failures) / f64::from(calls.max(1));
+                let is_too_much = calls >= self.minimum_calls && share >= self.failure_share;
+                is_too_much.then_some(Reason::FailureRate)
             }
-            Verdict::Slow if is_enough && counts.slow_share() >= self.slow_share => {
-                return Some(Reason::SlowCalls);
-            }
-            Verdict::Slow | Verdict::Silent => {}
+            CallResult::Ignored => None,
         }
-        None
     }
 
     /// How long the next opening lasts: between half and all of the doubled open time.
@@ -120,7 +118,6 @@ impl Trip {
         self.openings
     }
 
-    /// The longest open time there is.
     pub(super) const fn longest_open(&self) -> Duration {
         self.longest_open
     }
@@ -131,16 +128,6 @@ impl Trip {
         for _ in 0..openings.min(MOST_RESTORED) {
             self.next_open_time();
         }
-    }
-
-    /// What the window holds, and when the oldest of it may have been; `None` when it is empty.
-    pub(super) fn window(&self, now: Instant) -> Option<(Counts, Instant)> {
-        self.window.since(now).map(|since| (self.window.counts(now), since))
-    }
-
-    /// The window holds these and nothing else.
-    pub(super) fn restore_window(&mut self, counts: Counts, since: Instant) {
-        self.window.restore(counts, since);
     }
 
     /// Forgets all calls and counts failures in a row instead, as many as do not trip it; the

@@ -1,10 +1,11 @@
 //! The breaker from outside, and against a small model.
 
+mod persisted;
 mod probes;
-mod ramp;
-mod remembered;
+mod slow_start;
 
 use std::sync::Mutex as StdMutex;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -36,8 +37,8 @@ impl Rig {
         self.breaker.admit(self.now)
     }
 
-    fn call(&self, verdict: impl Into<Verdict>) {
-        self.admit().unwrap().record(verdict, self.now);
+    fn call(&self, result: impl Into<CallResult>) {
+        self.admit().unwrap().record(result, self.now);
     }
 
     fn fail(&self, times: u32) {
@@ -93,10 +94,10 @@ fn it_opens_at_the_failures_closes_after_the_probes_and_tells_each_change() {
 }
 
 #[test]
-fn only_a_verdict_moves_it() {
+fn only_a_result_moves_it() {
     let rig = Rig::new(SETTINGS);
     for _ in 0..100 {
-        rig.call(Verdict::Silent);
+        rig.call(CallResult::Ignored);
         drop(rig.admit());
     }
     assert_eq!(rig.state(), State::Closed);
@@ -124,7 +125,7 @@ fn a_dropped_or_undecided_probe_gives_its_place_back_and_a_good_one_does_not() {
     assert!(rig.admit().is_err());
     drop(first);
     let third = rig.admit().unwrap();
-    third.record(Verdict::Silent, rig.now);
+    third.record(CallResult::Ignored, rig.now);
     let fourth = rig.admit().unwrap();
     second.record(Some(true), rig.now);
     assert!(rig.admit().is_err(), "one succeeded, one is under way: both places are taken");
@@ -245,7 +246,7 @@ fn the_snapshot_is_what_status_shows() {
         shown,
         serde_json::json!({
             "name": "test", "state": "closed", "in_state_ms": 1_500, "retry_after_ms": null,
-            "forced": false, "ramp_per_second": null, "consecutive_failures": 0, "transitions": 0, "rejected": 0,
+            "forced": false, "slow_start_per_second": null, "consecutive_failures": 0, "transitions": 0, "rejected": 0,
             "issued": 1, "returned": 1, "dropped": 0, "lost": 0,
         })
     );
@@ -256,7 +257,7 @@ fn the_snapshot_is_what_status_shows() {
 #[derive(Debug, Clone)]
 enum Step {
     Admit,
-    Record { nth: usize, verdict: Verdict },
+    Record { nth: usize, result: CallResult },
     Drop { nth: usize },
     Wait { seconds: u64 },
     ForceOpen,
@@ -265,15 +266,14 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let verdict = prop_oneof![
-        1 => Just(Verdict::Silent),
-        3 => Just(Verdict::Well),
-        1 => Just(Verdict::Slow),
-        4 => Just(Verdict::Ill),
+    let result = prop_oneof![
+        1 => Just(CallResult::Ignored),
+        3 => Just(CallResult::Success),
+        4 => Just(CallResult::Failure),
     ];
     let step = prop_oneof![
         8 => Just(Step::Admit),
-        8 => (any::<usize>(), verdict).prop_map(|(nth, verdict)| Step::Record { nth, verdict }),
+        8 => (any::<usize>(), result).prop_map(|(nth, result)| Step::Record { nth, result }),
         2 => any::<usize>().prop_map(|nth| Step::Drop { nth }),
         2 => (0_u64..60).prop_map(|seconds| Step::Wait { seconds }),
         1 => prop_oneof![Just(Step::ForceOpen), Just(Step::ForceClose), Just(Step::Reset)],
@@ -307,7 +307,6 @@ impl Model {
 
     fn step(&mut self, rig: &mut Rig, step: &Step) {
         let before = rig.snapshot();
-        let window = rig.breaker.remember(rig.now, WALL).window;
         match *step {
             Step::Admit => {
                 if let Ok(permit) = rig.admit() {
@@ -316,17 +315,17 @@ impl Model {
                     self.held.push((permit, after.transitions));
                 }
             }
-            Step::Record { nth, verdict } => {
+            Step::Record { nth, result } => {
                 if let Some((permit, given)) = self.take(nth) {
-                    permit.record(verdict, rig.now);
+                    permit.record(result, rig.now);
                     let after = rig.snapshot();
                     let same_era = given == before.transitions;
                     let moved = after.transitions != before.transitions
                         || after.consecutive_failures != before.consecutive_failures
-                        || after.ramp_per_second != before.ramp_per_second
-                        || rig.breaker.remember(rig.now, WALL).window != window;
+                        || after.slow_start_per_second != before.slow_start_per_second;
                     assert!(same_era || !moved, "a late result moved it");
-                    let good_probe = before.state == State::HalfOpen && verdict == Verdict::Well;
+                    let good_probe =
+                        before.state == State::HalfOpen && result == CallResult::Success;
                     self.succeeded_probes += u64::from(same_era && good_probe);
                 }
             }
@@ -348,7 +347,7 @@ impl Model {
         }
         // Lost ones are held, too: they may come back.
         assert!(snapshot.lost <= snapshot.issued);
-        assert!(snapshot.ramp_per_second.is_none() || snapshot.state == State::Closed);
+        assert!(snapshot.slow_start_per_second.is_none() || snapshot.state == State::Closed);
         if snapshot.state == State::HalfOpen {
             let probes = u64::from(settings.probes);
             assert!(self.probing() + self.succeeded_probes <= probes);
@@ -363,10 +362,8 @@ impl Model {
 
 proptest! {
     #[test]
-    fn it_agrees_with_the_model(steps in steps(), ramped in any::<bool>()) {
-        let ramp = ramped.then_some(Duration::from_secs(120));
-        let slow = ramped.then_some(Slow { after: Duration::from_secs(1), share: 0.3 });
-        let settings = Settings { ramp, slow, minimum_calls: 6, ..SETTINGS };
+    fn it_agrees_with_the_model(steps in steps(), slow_start in any::<bool>()) {
+        let settings = Settings { slow_start, minimum_calls: 6, ..SETTINGS };
         let mut rig = Rig::new(settings);
         let mut model = Model::default();
         for step in &steps {

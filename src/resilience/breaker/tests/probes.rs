@@ -1,4 +1,4 @@
-//! Probes that are slow, lost, or held by somebody who panics.
+//! Probes that are lost, or whose holder panics.
 
 use super::*;
 
@@ -11,45 +11,21 @@ fn probing(settings: Settings) -> Rig {
 }
 
 #[test]
-fn a_slow_probe_is_a_failed_one() {
-    let rig = probing(SETTINGS);
-    rig.call(Verdict::Slow);
-    assert_eq!(rig.heard().last().unwrap(), &(State::HalfOpen, State::Open, Reason::ProbeFailed));
-}
-
-#[test]
-fn slow_calls_open_it_by_their_share() {
-    let slow = Some(Slow { after: Duration::from_secs(1), share: 0.5 });
-    let mut rig = Rig::new(Settings { slow, ..SETTINGS });
-    assert_eq!(rig.breaker.slow_after(), Some(Duration::from_secs(1)));
-    (0..10).for_each(|_| rig.call(Verdict::Well));
-    (0..9).for_each(|_| rig.call(Verdict::Slow));
-    assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 0));
-    rig.call(Verdict::Slow);
-    assert_eq!(rig.heard(), [(State::Closed, State::Open, Reason::SlowCalls)]);
-    rig.wait_out();
-    rig.call(Verdict::Well);
-    rig.call(Verdict::Well);
-    rig.call(Verdict::Slow);
-    assert_eq!(rig.state(), State::Closed, "what opened it is forgotten when it closes");
-}
-
-#[test]
-fn probes_that_nobody_hears_of_again_are_given_up() {
+fn probes_without_a_result_are_given_up() {
     let mut rig = probing(SETTINGS);
     let lost = [rig.admit().unwrap(), rig.admit().unwrap()];
-    rig.now += SETTINGS.probe_patience - Duration::from_millis(1);
-    assert!(rig.admit().is_err() && rig.breaker.peek(rig.now).is_err());
+    rig.now += SETTINGS.probe_timeout - Duration::from_millis(1);
+    assert!(rig.admit().is_err() && rig.breaker.peek(false, rig.now).is_err());
     rig.now += Duration::from_millis(1);
-    assert!(rig.breaker.peek(rig.now).is_ok());
-    rig.call(Verdict::Well);
+    assert!(rig.breaker.peek(false, rig.now).is_ok());
+    rig.call(CallResult::Success);
     assert_eq!(rig.heard().last().unwrap(), &(State::HalfOpen, State::HalfOpen, Reason::ProbeLost));
     assert_eq!(rig.snapshot().lost, 2);
     for permit in lost {
-        permit.record(Verdict::Ill, rig.now);
+        permit.record(CallResult::Failure, rig.now);
     }
     assert_eq!(rig.state(), State::HalfOpen, "and late they say nothing");
-    rig.call(Verdict::Well);
+    rig.call(CallResult::Success);
     assert_eq!(rig.state(), State::Closed);
 }
 
@@ -57,11 +33,11 @@ fn probes_that_nobody_hears_of_again_are_given_up() {
 fn one_lost_among_good_ones_is_given_up_too() {
     let mut rig = probing(SETTINGS);
     let _lost = rig.admit().unwrap();
-    rig.call(Verdict::Well);
+    rig.call(CallResult::Success);
     assert!(rig.admit().is_err());
-    rig.now += SETTINGS.probe_patience;
-    rig.call(Verdict::Well);
-    rig.call(Verdict::Well);
+    rig.now += SETTINGS.probe_timeout;
+    rig.call(CallResult::Success);
+    rig.call(CallResult::Success);
     assert_eq!((rig.state(), rig.snapshot().lost), (State::Closed, 1));
 }
 
@@ -83,8 +59,8 @@ fn a_probe_whose_holder_panics_gives_its_place_back() {
 fn looking_moves_nothing() {
     let rig = probing(SETTINGS);
     let before = rig.snapshot();
-    assert!((0..100).all(|_| rig.breaker.peek(rig.now).is_ok()));
+    assert!((0..100).all(|_| rig.breaker.peek(false, rig.now).is_ok()));
     assert_eq!(rig.snapshot(), before);
     rig.breaker.force_open(rig.now);
-    assert_eq!(rig.breaker.peek(rig.now), rig.admit().map(drop));
+    assert_eq!(rig.breaker.peek(false, rig.now), rig.admit().map(drop));
 }

@@ -16,7 +16,6 @@ use url::form_urlencoded;
 use super::advice::Advice;
 use super::clock_drift::ClockDrift;
 use super::errors::{self, Reading};
-use super::methods;
 use super::signature::{self, SignMethod, Style};
 use super::tracking::{self, Tracking};
 use crate::clock::Timestamp;
@@ -150,11 +149,6 @@ impl Protocol for AliExpress {
         told: &Outcome<Value>,
     ) -> Outcome<Value> {
         self.tracking.resolve(question, outcome, told)
-    }
-
-    /// Links are made by asking; whether twice makes two is not told.
-    fn is_read(&self, request: &Request) -> bool {
-        request.method != methods::LINK_GENERATE
     }
 
     fn advice(&self, what: Misconfiguration) -> &'static str {

@@ -1,12 +1,31 @@
-//! What a breaker says about itself: its states, why they change, what it refuses, how it stands.
+//! What a breaker says about itself: its states, why they change, what it rejects.
 //!
-//! Owns: the words and their names in labels, logs and status. Decides nothing. No neighbours.
+//! Owns: the words and their names in labels, logs and status. Decides nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// What a call said about the health of what is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallResult {
+    Success,
+    Failure,
+    /// It says nothing: throttled, a fault of ours, cut short by its caller.
+    Ignored,
+}
+
+impl From<Option<bool>> for CallResult {
+    fn from(healthy: Option<bool>) -> Self {
+        match healthy {
+            Some(true) => Self::Success,
+            Some(false) => Self::Failure,
+            None => Self::Ignored,
+        }
+    }
+}
 
 /// Whether calls flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -51,17 +70,13 @@ pub enum Reason {
     Failures,
     /// Too large a share of failures.
     FailureRate,
-    /// Too large a share of slow calls.
-    SlowCalls,
     /// The open time is over.
     TimeToProbe,
-    /// A probe failed.
     ProbeFailed,
-    /// Probes were never heard of again: half-open begins anew.
+    /// No result of the probes came back: half-open begins anew.
     ProbeLost,
-    /// All probes succeeded.
     ProbesSucceeded,
-    /// An admin said so.
+    /// By an admin.
     Forced,
 }
 
@@ -72,7 +87,6 @@ impl Reason {
         match self {
             Self::Failures => "failures",
             Self::FailureRate => "failure_rate",
-            Self::SlowCalls => "slow_calls",
             Self::TimeToProbe => "time_to_probe",
             Self::ProbeFailed => "probe_failed",
             Self::ProbeLost => "probe_lost",
@@ -82,41 +96,35 @@ impl Reason {
     }
 }
 
-/// One change of state, as told to the listener.
+/// One change of state, as the listener receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// The breaker's name.
     pub name: Arc<str>,
-    /// The state before.
     pub from: State,
-    /// The state after.
     pub to: State,
-    /// Why.
     pub reason: Reason,
     /// When an opened breaker will admit probes, counted from the change; `None` for every other
     /// change and for an opening that an admin has to end.
     pub open_for: Option<Duration>,
-    /// Counts this breaker's transitions from 1: two threads may tell theirs in either order.
+    /// Counts this breaker's transitions from 1: two threads may report theirs in either order.
     pub sequence: u64,
 }
 
-/// A refused call.
+/// A rejected call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
-    /// When to ask again. While probes are under way nobody knows; then it is a short guess.
+    /// When to ask again; a short guess while probes are under way.
     pub retry_after: Duration,
-    /// What refused it.
-    pub refusal: Refusal,
+    pub by: RejectedBy,
 }
 
-/// What refuses a call.
+/// What rejects a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum RejectedBy {
     /// The breaker is open, or half-open with all probes given.
     Open,
-    /// It is closed and lets through only so much yet: there are more calls than that, which is
-    /// not an illness of what is guarded.
-    Ramp,
+    /// The breaker has closed lately, and there are more calls than it lets through as yet.
+    SlowStart,
 }
 
 /// A breaker at one moment, for status and metrics.
@@ -126,7 +134,7 @@ pub struct Snapshot {
     /// The breaker's name.
     #[schema(value_type = String)]
     pub name: Arc<str>,
-    /// Its state. An open breaker whose time is over stays open until somebody asks.
+    /// Its state. An open breaker whose time is over stays open until the next call.
     pub state: State,
     /// Milliseconds since the state was entered; the start of the process for the first one.
     pub in_state_ms: u64,
@@ -135,20 +143,20 @@ pub struct Snapshot {
     /// Held open by an admin.
     pub forced: bool,
     /// Calls a second that are let through since it closed; `None` when all of them are, or none.
-    pub ramp_per_second: Option<f64>,
+    pub slow_start_per_second: Option<f64>,
     /// Failures in a row.
     pub consecutive_failures: u64,
     /// Changes of state so far.
     pub transitions: u64,
-    /// Calls refused so far.
+    /// Calls rejected so far.
     pub rejected: u64,
     /// Permits given so far; all of them were returned, dropped, or are in flight.
     pub issued: u64,
-    /// Permits returned with [`Permit::record`](super::Permit::record).
+    /// Permits returned with a result.
     pub returned: u64,
-    /// Permits dropped without a record.
+    /// Permits dropped without a result.
     pub dropped: u64,
-    /// Probes that were given up because nobody had heard of them; late ones still count as returned
-    /// or dropped.
+    /// Probes that were given up because no result came back; late ones still count as returned or
+    /// dropped.
     pub lost: u64,
 }

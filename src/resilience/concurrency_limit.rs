@@ -1,0 +1,479 @@
+//! How many calls may be under way at once, who waits for a slot, and who is rejected.
+//!
+//! Owns: the limit, the slots held, the queue before them, and how long slots are held. Refuses, at
+//! once: what finds the queue full, what would wait past its deadline, and what would make a standing
+//! queue longer. Pure: it is told the time and wakes nobody; the calls that leave the queue it hands
+//! to its owner, whose `W` says how they are woken.
+//!
+//! The limit moves by additive increase and multiplicative decrease (RFC 5681): by one for as many
+//! answers as it allows calls, down by a tenth for time-outs and the like, but only once in a round
+//! trip: a call that began before the last cut, or as one of the next few, is answered by that cut.
+//!
+//! Clients wait, in the order in which they came. A background call never does: it gets a slot while
+//! no client waits and enough are free, for a refresh half of them, for warming three quarters.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Priority;
+use super::standing_queue::StandingQueue;
+
+/// The limit begins here, or at its bound if that is less.
+const START: f64 = 16.0;
+/// The least that is left to an upstream.
+const LEAST: f64 = 2.0;
+/// What an overload leaves of the limit.
+const BACK_OFF: f64 = 0.9;
+/// Calls that begin after a cut before there may be another: at a low limit a round trip is so few
+/// calls that failures which have nothing to do with the load would leave the least.
+const BETWEEN_CUTS: u64 = 4;
+/// Weight of a new call in the mean time that a slot is held.
+const WEIGHT: f64 = 0.1;
+/// When to come back if it is not known how long calls take.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
+
+/// The bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Calls under way at once, at most; the limit moves below it.
+    pub most: u32,
+    /// Calls that may wait for a slot.
+    pub queue: usize,
+    /// A slot held for longer is lost with its holder (a thread that hung), and given to others.
+    /// Longer than any call takes.
+    pub longest: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { most: 64, queue: 256, longest: Duration::from_secs(150) }
+    }
+}
+
+/// How a call ended, as far as the load is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Answered,
+    /// It was not answered in time, or the upstream failed.
+    Overloaded,
+    /// It says nothing: throttled, refused for good, cut by its caller.
+    Ignored,
+}
+
+/// There is no slot, and no waiting for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    pub reason: FullReason,
+    /// When there may be a slot.
+    pub retry_after: Duration,
+}
+
+/// Why there is no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullReason {
+    /// Too many wait already.
+    Queue,
+    /// It would come after the deadline, or did not come before it.
+    Deadline,
+    /// The queue has not been empty for a while, and is kept short.
+    Standing,
+    /// What is free is for calls that a client waits for.
+    KeptForClients,
+}
+
+impl FullReason {
+    /// The reason's name in labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Deadline => "deadline",
+            Self::Standing => "standing",
+            Self::KeptForClients => "kept_for_clients",
+        }
+    }
+}
+
+/// The load at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Load {
+    /// Calls that may be under way at once.
+    pub limit: u32,
+    /// Calls under way.
+    pub in_flight: u32,
+    /// Calls that wait for a slot.
+    pub waiting: usize,
+}
+
+/// What a call may do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    Take,
+    Wait,
+}
+
+/// Who leaves the queue.
+#[derive(Debug)]
+pub enum Next<W> {
+    /// This one, with the slot of this number, which is held from now on.
+    Starts(W, u64),
+    /// This one's deadline is over.
+    TooLate(W),
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct ConcurrencyLimit<W> {
+    settings: Settings,
+    limit: f64,
+    /// Calls with a smaller number are answered by the last cut.
+    cut_before: u64,
+    /// When each call began, by its number; numbers are given in the order of time.
+    held: BTreeMap<u64, Instant>,
+    /// In the order in which they came, which is that of their ids.
+    queue: VecDeque<Waiter<W>>,
+    next_call: u64,
+    next_id: u64,
+    standing: StandingQueue,
+    /// Mean time that a slot is held, in seconds.
+    hold: Option<f64>,
+    /// The latest time that anybody told.
+    now: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Waiter<W> {
+    id: u64,
+    deadline: Instant,
+    wake: W,
+}
+
+impl<W> ConcurrencyLimit<W> {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            limit: START.min(f64::from(settings.most.max(1))),
+            cut_before: 0,
+            held: BTreeMap::new(),
+            queue: VecDeque::new(),
+            next_call: 0,
+            next_id: 0,
+            standing: StandingQueue::default(),
+            hold: None,
+            now: None,
+        }
+    }
+
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let (in_flight, waiting) = (self.in_flight(), self.queue.len());
+        Load { limit: whole(self.limit), in_flight, waiting }
+    }
+
+    /// What a call of this priority may do now. Takes nothing.
+    ///
+    /// # Errors
+    /// [`Full`]: there is no slot, and none before `deadline`.
+    pub fn decide(
+        &self,
+        priority: Priority,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Decision, Full> {
+        let is_free = self.queue.is_empty() && self.admits();
+        let used = f64::from(self.in_flight()) / self.limit;
+        let most = match priority {
+            Priority::Client => 1.0,
+            Priority::Refresh => 0.5,
+            Priority::Warming => 0.25,
+        };
+        if is_free && used < most {
+            return Ok(Decision::Take);
+        }
+        if priority != Priority::Client {
+            return Err(self.full(FullReason::KeptForClients));
+        }
+        if self.queue.len() >= self.settings.queue {
+            return Err(self.full(FullReason::Queue));
+        }
+        let (wait, left) = (self.expected_wait(), deadline.saturating_duration_since(now));
+        if left.is_zero() || wait > left {
+            return Err(self.full(FullReason::Deadline));
+        }
+        let mut standing = self.standing;
+        if standing.is_too_long(self.queue.is_empty(), wait, self.turn(), now) {
+            return Err(self.full(FullReason::Standing));
+        }
+        Ok(Decision::Wait)
+    }
+
+    /// Takes a slot; returns its number.
+    pub fn take(&mut self, now: Instant) -> u64 {
+        let call = self.next_call;
+        self.next_call = call.saturating_add(1);
+        self.held.insert(call, now);
+        call
+    }
+
+    /// Joins the queue; returns the id with which to leave it.
+    pub fn join(&mut self, now: Instant, deadline: Instant, wake: W) -> u64 {
+        // The first one sees it empty: from then on it stands.
+        let _ = self.standing.is_too_long(self.queue.is_empty(), Duration::ZERO, self.turn(), now);
+        let id = self.next_id;
+        self.next_id = id.saturating_add(1);
+        self.queue.push_back(Waiter { id, deadline, wake });
+        id
+    }
+
+    /// Leaves the queue; `None` when no longer in it.
+    pub fn leave(&mut self, id: u64) -> Option<W> {
+        let index = self.queue.binary_search_by_key(&id, |waiter| waiter.id).ok()?;
+        self.queue.remove(index).map(|waiter| waiter.wake)
+    }
+
+    /// Gives back the slot of this number; nothing happens if it was given up already. `None`: it
+    /// was not used, or nobody said how that ended.
+    pub fn give_back(&mut self, call: u64, ended: Option<(Ended, Instant)>) {
+        // Counted with this call: it was held back by the limit if most of that was used.
+        let is_busy = f64::from(self.in_flight()) * 2.0 >= self.limit;
+        let Some(since) = self.held.remove(&call) else { return };
+        let Some((ended, now)) = ended else { return };
+        match ended {
+            Ended::Answered if is_busy => {
+                let most = f64::from(self.settings.most.max(1));
+                self.limit = (self.limit + 1.0 / self.limit).min(most);
+            }
+            Ended::Overloaded if call >= self.cut_before => {
+                self.cut_before = self.next_call.saturating_add(BETWEEN_CUTS);
+                let least = LEAST.min(f64::from(self.settings.most.max(1)));
+                self.limit = (self.limit * BACK_OFF).max(least);
+            }
+            Ended::Answered | Ended::Overloaded | Ended::Ignored => {}
+        }
+        let held = now.saturating_duration_since(since).as_secs_f64();
+        self.hold = Some(self.hold.map_or(held, |hold| hold + WEIGHT * (held - hold)));
+    }
+
+    /// Gives up what was lost: slots held for too long.
+    pub fn give_up_lost(&mut self, now: Instant) {
+        let longest = self.settings.longest;
+        while let Some((&call, since)) = self.held.first_key_value()
+            && now.saturating_duration_since(*since) > longest
+        {
+            self.give_back(call, None);
+        }
+    }
+
+    /// The next one out of the queue, if there is a slot, or if its deadline is over.
+    pub fn next(&mut self, now: Option<Instant>) -> Option<Next<W>> {
+        self.now = self.now.max(now);
+        let now = self.now?;
+        if self.queue.front()?.deadline <= now {
+            return self.queue.pop_front().map(|waiter| Next::TooLate(waiter.wake));
+        }
+        if !self.admits() {
+            return None;
+        }
+        let waiter = self.queue.pop_front()?;
+        Some(Next::Starts(waiter.wake, self.take(now)))
+    }
+
+    /// A rejection for this reason.
+    #[must_use]
+    pub fn full(&self, reason: FullReason) -> Full {
+        let wait = self.expected_wait();
+        Full { reason, retry_after: if wait.is_zero() { UNKNOWN_WAIT } else { wait } }
+    }
+
+    /// How long calls are under way, on average; zero before that is known.
+    #[must_use]
+    pub fn mean_hold(&self) -> Duration {
+        duration(self.hold.unwrap_or_default())
+    }
+
+    fn admits(&self) -> bool {
+        f64::from(self.in_flight()) + 1.0 <= self.limit
+    }
+
+    /// How long a call that comes now would wait: until what is beyond the limit has ended, and then
+    /// for a turn.
+    fn expected_wait(&self) -> Duration {
+        let in_flight = f64::from(self.in_flight());
+        let beyond = (in_flight - self.limit).max(0.0) / in_flight.max(1.0);
+        let before = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        let turns = (f64::from(before) + 1.0) / self.limit;
+        duration(self.hold.unwrap_or_default() * (beyond + turns))
+    }
+
+    /// The time between two slots that become free.
+    fn turn(&self) -> Duration {
+        duration(self.hold.unwrap_or_default() / self.limit)
+    }
+
+    fn in_flight(&self) -> u32 {
+        u32::try_from(self.held.len()).unwrap_or(u32::MAX)
+    }
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// The whole part of a number that is not negative.
+fn whole(number: f64) -> u32 {
+    u32::try_from(duration(number).as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limit(most: u32, queue: usize) -> ConcurrencyLimit<u32> {
+        ConcurrencyLimit::new(Settings { most, queue, ..Settings::default() })
+    }
+
+    /// Round trips in which all slots are used and all calls end so.
+    fn round_trips(limit: &mut ConcurrencyLimit<u32>, times: u32, ended: Ended) {
+        let now = clock::monotonic();
+        for _ in 0..times {
+            let calls: Vec<_> = (0..limit.load().limit).map(|_| limit.take(now)).collect();
+            calls.into_iter().for_each(|call| limit.give_back(call, Some((ended, now + SECOND))));
+        }
+    }
+
+    #[test]
+    fn it_grows_by_about_one_a_round_trip_and_is_cut_once_in_one() {
+        let mut limit = limit(40, 0);
+        assert_eq!(limit.load().limit, 16);
+        round_trips(&mut limit, 4, Ended::Answered);
+        assert!((17..=20).contains(&limit.load().limit), "{:?}", limit.load());
+        round_trips(&mut limit, 200, Ended::Answered);
+        assert_eq!(limit.load().limit, 40, "its bound");
+        round_trips(&mut limit, 1, Ended::Overloaded);
+        assert_eq!(limit.load().limit, 36);
+        round_trips(&mut limit, 100, Ended::Overloaded);
+        assert_eq!(limit.load().limit, 2, "its least");
+        round_trips(&mut limit, 10, Ended::Ignored);
+        assert_eq!(limit.load().limit, 2);
+    }
+
+    #[test]
+    fn calls_that_did_not_need_the_limit_do_not_raise_it() {
+        let (mut limit, now) = (limit(40, 0), clock::monotonic());
+        for _ in 0..1_000 {
+            let call = limit.take(now);
+            limit.give_back(call, Some((Ended::Answered, now)));
+        }
+        assert_eq!(limit.load().limit, 16);
+    }
+
+    #[test]
+    fn clients_get_all_slots_a_refresh_half_and_warming_a_quarter() {
+        for (priority, most) in
+            [(Priority::Client, 8), (Priority::Refresh, 4), (Priority::Warming, 2)]
+        {
+            let (mut limit, now) = (limit(8, 0), clock::monotonic());
+            let takes = |limit: &ConcurrencyLimit<u32>| limit.decide(priority, now, now + SECOND);
+            while takes(&limit) == Ok(Decision::Take) {
+                limit.take(now);
+            }
+            assert_eq!(limit.load().in_flight, most, "{priority:?}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_be_served_in_time_is_rejected_and_told_when_to_come_back() {
+        let (mut limit, now) = (limit(1, 2), clock::monotonic());
+        let call = limit.take(now);
+        limit.give_back(call, Some((Ended::Answered, now + SECOND)));
+        limit.take(now);
+        let asks = |limit: &ConcurrencyLimit<u32>, within| {
+            limit.decide(Priority::Client, now, now + within).map_err(|full| full.reason)
+        };
+        assert_eq!(asks(&limit, SECOND / 2), Err(FullReason::Deadline));
+        assert_eq!(asks(&limit, SECOND), Ok(Decision::Wait));
+        limit.join(now, now + SECOND, 1);
+        assert_eq!(asks(&limit, SECOND), Err(FullReason::Deadline));
+        limit.join(now, now + 3 * SECOND, 2);
+        assert_eq!(asks(&limit, 9 * SECOND), Err(FullReason::Queue));
+        assert_eq!(limit.full(FullReason::Queue).retry_after, 3 * SECOND);
+        let refresh = limit.decide(Priority::Refresh, now, now + 9 * SECOND).unwrap_err();
+        assert_eq!(refresh.reason, FullReason::KeptForClients);
+    }
+
+    #[test]
+    fn they_leave_the_queue_in_order_and_too_late_ones_without_a_slot() {
+        let (mut limit, now) = (limit(1, 9), clock::monotonic());
+        let held = limit.take(now);
+        limit.join(now, now + SECOND, 1);
+        let gone = limit.join(now, now + 9 * SECOND, 2);
+        limit.join(now, now + 9 * SECOND, 3);
+        assert_eq!(limit.leave(gone), Some(2));
+        assert!(limit.next(Some(now)).is_none(), "no slot is free");
+        limit.give_back(held, None);
+        assert!(matches!(limit.next(Some(now + 2 * SECOND)), Some(Next::TooLate(1))));
+        assert!(matches!(limit.next(None), Some(Next::Starts(3, _))));
+        assert_eq!((limit.load().in_flight, limit.load().waiting), (1, 0));
+    }
+
+    #[test]
+    fn a_slot_whose_holder_is_lost_is_given_to_others() {
+        let (mut limit, now) = (limit(1, 9), clock::monotonic());
+        let lost = limit.take(now);
+        limit.give_up_lost(now + Settings::default().longest);
+        assert_eq!(limit.load().in_flight, 1);
+        limit.give_up_lost(now + Settings::default().longest + SECOND);
+        assert_eq!(limit.load().in_flight, 0);
+        limit.give_back(lost, Some((Ended::Answered, now)));
+        assert_eq!(limit.mean_hold(), Duration::ZERO, "late it says nothing");
+    }
+
+    proptest! {
+        /// Slots held are those taken and not given back, never more than the limit when all ask
+        /// first, and nobody waits while a slot is free.
+        #[test]
+        fn no_slot_is_lost_and_none_is_idle(
+            steps in prop::collection::vec((0_u8..5, any::<usize>()), 1..300),
+        ) {
+            let (mut limit, mut now) = (limit(6, 5), clock::monotonic());
+            let (mut held, mut waiting) = (Vec::new(), Vec::new());
+            for (step, nth) in steps {
+                now += Duration::from_millis(10);
+                match step {
+                    0 | 1 => match limit.decide(Priority::Client, now, now + SECOND) {
+                        Ok(Decision::Take) => held.push(limit.take(now)),
+                        Ok(Decision::Wait) => waiting.push(limit.join(now, now + SECOND, 0)),
+                        Err(_) => {}
+                    },
+                    2 if !waiting.is_empty() => {
+                        limit.leave(waiting.remove(nth % waiting.len()));
+                    }
+                    _ if !held.is_empty() => {
+                        let ended = [Ended::Answered, Ended::Overloaded, Ended::Ignored][nth % 3];
+                        limit.give_back(held.remove(nth % held.len()), Some((ended, now)));
+                    }
+                    _ => {}
+                }
+                while let Some(next) = limit.next(Some(now)) {
+                    waiting.remove(0);
+                    if let Next::Starts(_, call) = next {
+                        held.push(call);
+                    }
+                }
+                let load = limit.load();
+                prop_assert_eq!(usize::try_from(load.in_flight).unwrap(), held.len());
+                prop_assert_eq!(load.waiting, waiting.len());
+                prop_assert!((2..=6).contains(&load.limit));
+                prop_assert!(waiting.is_empty() || load.in_flight >= load.limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Calls at a steady rate with a burst: when the next one may start.
+//!
+//! Owns: the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371, annex A).
+//! Refuses nothing: it answers with a time, and the caller decides whether to wait for it.
+
+use std::time::{Duration, Instant};
+
+/// Intervals and bursts longer than this are nonsense, and would overflow the clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// One pace; the default has no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// Time between calls; zero when there is no bound.
+    interval: Duration,
+    /// How far ahead of the even flow a burst may run.
+    tolerance: Duration,
+    arrival: Option<Instant>,
+}
+
+impl Pace {
+    /// `per_second` calls evenly, `burst` of them at once after a pause. A rate of zero, below it
+    /// or not a number has no bound.
+    #[must_use]
+    pub fn new(per_second: f64, burst: u32) -> Self {
+        let interval = match Duration::try_from_secs_f64(per_second.recip()) {
+            Ok(interval) => interval.min(LONGEST),
+            Err(_) if per_second > 0.0 => LONGEST,
+            Err(_) => Duration::ZERO,
+        };
+        let tolerance = interval.saturating_mul(burst.saturating_sub(1)).min(LONGEST);
+        Self { interval, tolerance, arrival: None }
+    }
+
+    /// The same with no burst saved up: `tokens` calls may start at once, the others one by one.
+    #[must_use]
+    pub fn with_tokens(self, tokens: u32, now: Instant) -> Self {
+        let full = self.tolerance.saturating_add(self.interval);
+        let arrival = now + full.saturating_sub(self.interval.saturating_mul(tokens));
+        Self { arrival: Some(arrival), ..self }
+    }
+
+    /// The same, going on after what `former` let through.
+    #[must_use]
+    pub const fn after(self, former: Self) -> Self {
+        Self { arrival: former.arrival, ..self }
+    }
+
+    /// Time between calls; zero when there is no bound.
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// When the next call may start, not before `from`.
+    #[must_use]
+    pub fn earliest(&self, from: Instant) -> Instant {
+        let start = self.arrival.and_then(|arrival| arrival.checked_sub(self.tolerance));
+        start.map_or(from, |start| start.max(from))
+    }
+
+    /// How long until a call may start that leaves `kept` more that may start with it.
+    #[must_use]
+    pub fn wait(&self, now: Instant, kept: u32) -> Duration {
+        let kept = self.interval.saturating_mul(kept).min(self.tolerance);
+        self.ahead(now).saturating_add(kept).saturating_sub(self.tolerance)
+    }
+
+    /// Calls that are booked and cannot start yet.
+    #[must_use]
+    pub fn queue(&self, now: Instant) -> usize {
+        let wait = self.wait(now, 0).as_nanos();
+        let interval = self.interval.as_nanos().max(1);
+        usize::try_from(wait.div_ceil(interval)).unwrap_or(usize::MAX)
+    }
+
+    /// A call starts at `start`, or is booked for then.
+    pub fn take(&mut self, start: Instant) {
+        let base = self.arrival.map_or(start, |before| before.max(start));
+        self.arrival = base.checked_add(self.interval);
+    }
+
+    /// A booked call is not made: those who come later need not wait for it.
+    pub fn give_back(&mut self) {
+        self.arrival = self.arrival.and_then(|arrival| arrival.checked_sub(self.interval));
+    }
+
+    fn ahead(&self, now: Instant) -> Duration {
+        self.arrival.map_or(Duration::ZERO, |arrival| arrival.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_burst_goes_at_once_and_the_rest_evenly() {
+        let now = clock::monotonic();
+        let mut pace = Pace::new(5.0, 3);
+        let mut starts = Vec::new();
+        for _ in 0..5 {
+            let start = pace.earliest(now);
+            pace.take(start);
+            starts.push(start - now);
+        }
+        let (none, fifth) = (Duration::ZERO, SECOND / 5);
+        assert_eq!(starts, [none, none, none, fifth, fifth * 2]);
+        assert_eq!((pace.queue(now), pace.queue(now + SECOND)), (3, 0));
+    }
+
+    #[test]
+    fn a_call_that_is_not_made_leaves_its_time_to_the_next() {
+        let now = clock::monotonic();
+        let mut pace = Pace::new(1.0, 1);
+        pace.take(now);
+        assert_eq!(pace.earliest(now), now + SECOND);
+        pace.give_back();
+        assert_eq!(pace.earliest(now), now);
+    }
+
+    #[test]
+    fn what_is_kept_for_others_has_to_be_there() {
+        let now = clock::monotonic();
+        let mut pace = Pace::new(1.0, 4);
+        assert_eq!(pace.wait(now, 3), Duration::ZERO);
+        assert_eq!(pace.wait(now, 1_000), Duration::ZERO, "no more than the burst is kept");
+        pace.take(now);
+        assert_eq!((pace.wait(now, 2), pace.wait(now, 3)), (Duration::ZERO, SECOND));
+        let empty = pace.with_tokens(1, now);
+        assert_eq!((empty.wait(now, 0), empty.wait(now, 1)), (Duration::ZERO, SECOND));
+        assert_eq!(pace.with_tokens(0, now).wait(now, 0), SECOND);
+    }
+
+    #[test]
+    fn nonsense_has_no_bound_or_the_longest() {
+        let now = clock::monotonic();
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let mut pace = Pace::new(rate, 1);
+            (0..100).for_each(|_| pace.take(now));
+            assert_eq!(pace.earliest(now), now, "{rate}");
+        }
+        assert_eq!(Pace::new(1e-300, u32::MAX).interval(), LONGEST);
+    }
+
+    proptest! {
+        /// In no stretch of time more calls start than the rate allows, and the burst.
+        #[test]
+        fn no_stretch_has_more_than_the_rate_and_the_burst(
+            burst in 1_u32..10,
+            waits in prop::collection::vec(0_u64..400, 1..200),
+        ) {
+            let (mut pace, mut now) = (Pace::new(10.0, burst), clock::monotonic());
+            let mut starts: Vec<Instant> = Vec::new();
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                let start = pace.earliest(now.max(starts.last().copied().unwrap_or(now)));
+                pace.take(start);
+                starts.push(start);
+                for (n, first) in starts.iter().rev().enumerate() {
+                    let allowed = (start - *first).as_secs_f64() * 10.0 + f64::from(burst);
+                    prop_assert!(f64::from(u32::try_from(n + 1).unwrap()) <= allowed + 1e-6);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The retry budget: retries in sum stay a small share of calls.
+//!
+//! Owns: the counts of calls and retries over two sliding windows. Refuses: a retry beyond the share
+//! of either. When everything fails, retries are what turns an outage into an overload; the budget
+//! bounds them where attempt limits cannot.
+//!
+//! A call earns, a retry spends, and retries themselves earn nothing: with five calls a retry, at
+//! most a sixth of all attempts are retries, plus the floor that lets a quiet service retry at all.
+//! The long window says what has been earned; the short one keeps what was earned in quiet seconds
+//! from being spent in a bad one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::counts::SlidingCounts;
+
+/// Calls that earn one retry: so retries stay below a fifth of the calls.
+const CALLS_PER_RETRY: u32 = 5;
+/// How long calls and retries count.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Retries allowed in any window however few calls there were.
+const FLOOR: u32 = 3;
+const SHORT: Duration = Duration::from_secs(1);
+/// Retries allowed in any short window however few calls there were in it.
+const SHORT_FLOOR: u32 = 2;
+
+const CALL: usize = 0;
+const RETRY: usize = 1;
+
+/// The budget at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Balance {
+    /// Calls in the window, retries not included.
+    pub calls: u32,
+    /// Retries in the window.
+    pub retries: u32,
+    /// Retries that would be granted now.
+    pub remaining: u32,
+}
+
+/// The budget; older than any actor.
+#[derive(Debug)]
+pub struct RetryBudget {
+    counts: Mutex<SlidingCounts<2>>,
+}
+
+/// A retry that was granted and is counted; dropped before it is made, it is given back.
+#[must_use = "a dropped grant is given back"]
+#[derive(Debug)]
+pub struct Grant<'a> {
+    budget: &'a RetryBudget,
+    at: Instant,
+    made: bool,
+}
+
+impl Grant<'_> {
+    /// The retry is made.
+    pub fn made(mut self) {
+        self.made = true;
+    }
+}
+
+impl Drop for Grant<'_> {
+    fn drop(&mut self) {
+        if !self.made {
+            self.budget.lock().take_back(RETRY, self.at);
+        }
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { counts: Mutex::new(SlidingCounts::new(WINDOW, SHORT)) }
+    }
+}
+
+impl RetryBudget {
+    /// Counts a call's first attempt.
+    pub fn record_call(&self, now: Instant) {
+        self.lock().count(CALL, now);
+    }
+
+    /// Asks for one retry that is made now.
+    #[must_use]
+    pub fn try_retry(&self, now: Instant) -> Option<Grant<'_>> {
+        let mut counts = self.lock();
+        (balance(&counts, now).remaining > 0).then(|| {
+            counts.count(RETRY, now);
+            Grant { budget: self, at: now, made: false }
+        })
+    }
+
+    #[must_use]
+    pub fn balance(&self, now: Instant) -> Balance {
+        balance(&self.lock(), now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SlidingCounts<2>> {
+        // Nothing under this lock can panic between two changes that belong together.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of a slot that a window cuts through the retries count and the calls do not, so that no window
+/// ever has more retries than its calls earned.
+fn balance(counts: &SlidingCounts<2>, now: Instant) -> Balance {
+    let within = |window| {
+        let ([calls, _], [_, retries]) = (counts.within(window, now), counts.touching(window, now));
+        (calls, retries)
+    };
+    let ((calls, retries), (short_calls, short_retries)) = (within(WINDOW), within(SHORT));
+    let left = (calls / CALLS_PER_RETRY).saturating_add(FLOOR).saturating_sub(retries);
+    let short = (short_calls / CALLS_PER_RETRY).max(SHORT_FLOOR).saturating_sub(short_retries);
+    Balance { calls, retries, remaining: left.min(short) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock;
+
+    fn retries(budget: &RetryBudget, asked: usize, now: Instant) -> usize {
+        (0..asked).filter_map(|_| budget.try_retry(now)).map(Grant::made).count()
+    }
+
+    #[test]
+    fn a_quiet_service_has_its_floor() {
+        let budget = RetryBudget::default();
+        assert_eq!(retries(&budget, 10, clock::monotonic()), 2);
+    }
+
+    #[test]
+    fn five_calls_earn_one_retry() {
+        let (budget, now) = (RetryBudget::default(), clock::monotonic());
+        for _ in 0..100 {
+            budget.record_call(now);
+        }
+        assert_eq!(retries(&budget, 1_000, now), 20);
+        assert_eq!(budget.balance(now), Balance { calls: 100, retries: 20, remaining: 0 });
+        (0..5).for_each(|_| budget.record_call(now));
+        assert_eq!(retries(&budget, 10, now), 1);
+    }
+
+    #[test]
+    fn what_was_earned_in_good_seconds_is_not_spent_in_a_bad_one() {
+        let (budget, start) = (RetryBudget::default(), clock::monotonic());
+        let at = |millis| start + Duration::from_millis(millis);
+        (0..90).for_each(|n| budget.record_call(at(n * 100)));
+        // 10 calls in the last second earn two; the other sixteen are spent later, if at all.
+        assert_eq!(retries(&budget, 100, at(8_999)), 2);
+        assert_eq!(retries(&budget, 100, at(10_100)), 2);
+    }
+
+    #[test]
+    fn a_grant_that_is_not_used_is_given_back() {
+        let (budget, now) = (RetryBudget::default(), clock::monotonic());
+        let (first, second) = (budget.try_retry(now), budget.try_retry(now));
+        assert!(budget.try_retry(now).is_none());
+        drop(first);
+        let third = budget.try_retry(now);
+        assert!(third.is_some() && budget.try_retry(now).is_none());
+        second.into_iter().chain(third).for_each(Grant::made);
+        assert_eq!(budget.balance(now).retries, 2);
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_counts_no_more() {
+        let (budget, now) = (RetryBudget::default(), clock::monotonic());
+        (0..100).for_each(|_| budget.record_call(now));
+        let later = now + Duration::from_secs(12);
+        assert_eq!(budget.balance(later), Balance { calls: 0, retries: 0, remaining: 2 });
+        assert_eq!(retries(&budget, 10, later), 2);
+    }
+
+    proptest! {
+        /// Whatever the order of events: at the moment of every retry, those in the window that ends
+        /// there are within what the calls in it earned. Exactly: the model keeps every moment.
+        #[test]
+        fn no_window_has_more_retries_than_its_calls_earned(
+            steps in prop::collection::vec((0_u64..600, 0_u8..4), 1..400),
+        ) {
+            let (budget, mut now) = (RetryBudget::default(), clock::monotonic());
+            let (mut calls, mut made) = (vec![], vec![]);
+            for (pause_ms, event) in steps {
+                now += Duration::from_millis(pause_ms);
+                match event {
+                    0 | 1 => {
+                        budget.record_call(now);
+                        calls.push(now);
+                    }
+                    2 => if let Some(grant) = budget.try_retry(now) {
+                        grant.made();
+                        made.push(now);
+                        let in_last = |times: &[Instant], window: Duration| {
+                            times.iter().filter(|time| now - **time < window).count()
+                        };
+                        prop_assert!(in_last(&made, WINDOW) <= in_last(&calls, WINDOW) / 5 + 3);
+                        prop_assert!(in_last(&made, SHORT) <= (in_last(&calls, SHORT) / 5).max(2));
+                    },
+                    _ => drop(budget.try_retry(now)),
+                }
+            }
+        }
+    }
+}
