@@ -41,7 +41,8 @@
 //! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
-//! | [`access`] | who may come in: keys, lists, what admins did | database, limits |
+//! | [`replication`] | one log of changes that every instance follows | database |
+//! | [`access`] | who may come in: keys, lists, what admins did | replication, database, limits, resilience |
 //! | [`limits`] | how often who may ask; RateLimiterActor | resilience |
 //! | [`metrics`] | what is counted; MetricsActor | — |
 //! | [`supervision`] | the life of every actor and task | — |
@@ -75,6 +76,7 @@ pub mod limits;
 pub mod metrics;
 pub mod origin;
 pub mod redis;
+pub mod replication;
 pub mod resilience;
 pub mod services;
 pub mod supervision;

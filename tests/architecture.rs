@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "limits",
             "metrics",
             "origin",
+            "replication",
             "resilience",
             "services",
             "supervision",
@@ -32,7 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cache", &["database", "metrics", "redis", "resilience", "supervision"]),
     ("redis", &["resilience"]),
     ("origin", &["config", "metrics", "resilience", "supervision"]),
-    ("access", &["config", "database", "limits"]),
+    ("replication", &["database"]),
+    ("access", &["config", "database", "limits", "replication", "resilience"]),
     ("limits", &["config", "resilience", "supervision"]),
     ("metrics", &["supervision"]),
     ("supervision", &[]),
@@ -45,7 +47,12 @@ const EVERYONE: &[&str] = &["clock", "failure"];
 
 /// Packages that only some files may name.
 const PACKAGES: &[(&str, &[&str])] = &[
-    ("diesel", &["src/database/", "src/cache/tiers/database/", "src/access/store/"]),
+    ("diesel", &[
+            "src/database/",
+            "src/cache/tiers/database/",
+            "src/replication/",
+            "src/access/audit_rows.rs",
+        ]),
     ("deadpool_redis", &["src/redis/"]),
     ("failsafe", &["src/resilience/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),

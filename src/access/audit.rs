@@ -1,43 +1,48 @@
 //! What admins did: who, when, what, to what, and what came of it.
 //!
-//! Owns: the form of a deed, and those that are still to be stored. Refuses: secrets (nobody hands it
-//! one: keys are named by id, the admin by a fingerprint), texts of any length, and more unstored
-//! deeds than a bound: the oldest are given up then, with a count; each is in the log as well.
+//! Owns: the events that wait for the database, and the pages of those it holds. Refuses: secrets
+//! (keys are named by id, the admin by a fingerprint), texts of any length, and more waiting events
+//! than a bound: the oldest are dropped then and counted; each is in the log as well. While the
+//! database is away events wait, and a page says that it is not complete.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::audit_rows;
 use crate::clock::Timestamp;
+use crate::database::{Connection, Store};
 
-/// Deeds that may wait for the database.
+/// Events that may wait for the database.
 const WAITING: usize = 10_000;
-/// Longest text that is kept of a deed, and longest details: a key may have 64 networks.
+/// Events written in one transaction.
+const BATCH: usize = 500;
+/// Longest texts, in characters: a key may have 64 networks in its details.
 const LONGEST: usize = 300;
 const LONGEST_DETAILS: usize = 4_000;
 
 /// Something an admin did or tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deed {
-    /// When.
+pub struct AuditEvent {
     pub at: Timestamp,
-    /// Who: `admin:` and a fingerprint of the key.
+    /// `admin:` and a fingerprint of the key, or `signal`.
     pub actor: String,
     /// From which address.
     pub address: String,
-    /// What, for example `keys.create`.
+    /// For example `keys.create`.
     pub action: String,
-    /// To what.
     pub subject: String,
     /// What exactly, where action and subject do not say it.
     pub details: String,
     /// `done`, or the code of the error it ended with.
     pub outcome: String,
-    /// The request's id.
     pub request_id: String,
 }
 
-impl Deed {
+impl AuditEvent {
     /// The same with texts of bounded length.
     fn bounded(mut self) -> Self {
         for (text, longest) in [
@@ -57,123 +62,126 @@ impl Deed {
     }
 }
 
-/// A deed as it was stored, with its place in the order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// Its number; later deeds have greater ones.
-    pub id: i64,
-    /// The deed.
-    pub deed: Deed,
+/// A page of the audit table, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    /// With their numbers; later events have greater ones, those that still wait have none.
+    pub events: Vec<(Option<i64>, AuditEvent)>,
+    /// The number to read on before, if there may be more.
+    pub next: Option<i64>,
+    /// Whether the database could be read.
+    pub complete: bool,
 }
 
-/// Deeds on their way to the database.
-#[derive(Debug, Default)]
-pub(super) struct Unstored {
-    waiting: Mutex<Waiting>,
-    given_up: AtomicU64,
-}
+/// The audit table. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Audit(Arc<Shared>);
 
-#[derive(Debug, Default)]
-struct Waiting {
-    /// The oldest first.
-    deeds: VecDeque<Deed>,
-    /// How many of the first are being stored right now.
-    under_way: usize,
-}
-
-impl Unstored {
-    /// Takes a deed in.
-    pub(super) fn note(&self, deed: Deed) {
-        let mut waiting = self.lock();
-        waiting.deeds.push_back(deed.bounded());
-        if waiting.deeds.len() > WAITING {
-            let oldest = waiting.under_way;
-            waiting.deeds.remove(oldest);
-            self.given_up.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The first so many, to be stored; none while others are under way. They stay until it is said
-    /// that they were stored, and may be taken again when they were not.
-    pub(super) fn take(&self, most: usize) -> Taken<'_> {
-        let mut waiting = self.lock();
-        let mut deeds = Vec::new();
-        if waiting.under_way == 0 {
-            waiting.under_way = waiting.deeds.len().min(most);
-            deeds.extend(waiting.deeds.iter().take(waiting.under_way).cloned());
-        }
-        Taken { of: self, deeds }
-    }
-
-    fn over(&self, stored: bool) {
-        let mut waiting = self.lock();
-        let under_way = std::mem::take(&mut waiting.under_way);
-        if stored {
-            waiting.deeds.drain(..under_way);
-        }
-    }
-
-    /// All that are not stored, the oldest first.
-    pub(super) fn all(&self) -> Vec<Deed> {
-        self.lock().deeds.iter().cloned().collect()
-    }
-
-    /// How many are not stored.
-    pub(super) fn len(&self) -> usize {
-        self.lock().deeds.len()
-    }
-
-    /// Deeds that were never stored, since the start.
-    pub(super) fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Deeds that are being stored. Unless it is said that they were, they were not: whoever died over it
-/// says nothing.
 #[derive(Debug)]
-pub(super) struct Taken<'a> {
-    of: &'a Unstored,
-    deeds: Vec<Deed>,
+struct Shared {
+    store: Store,
+    /// The oldest first. They stay until they are stored.
+    waiting: Mutex<VecDeque<AuditEvent>>,
+    dropped: AtomicU64,
+    news: Notify,
+    /// Held while events are written or a page is read: no event is written or shown twice.
+    turn: tokio::sync::Mutex<()>,
 }
 
-impl Taken<'_> {
-    /// They were stored.
-    pub(super) fn stored(mut self) {
-        self.end(true);
+impl Audit {
+    pub(super) fn new(store: Store) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            waiting: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            news: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+        }))
     }
 
-    fn end(&mut self, stored: bool) {
-        if !std::mem::take(&mut self.deeds).is_empty() {
-            self.of.over(stored);
+    pub(super) fn note(&self, event: AuditEvent) {
+        self.waiting().push_back(event.bounded());
+        self.0.news.notify_one();
+    }
+
+    /// Waits until there is an event, for `limit` at most.
+    pub(super) async fn until_news(&self, limit: Duration) {
+        drop(tokio::time::timeout(limit, self.0.news.notified()).await);
+    }
+
+    /// Writes what waits, in its order.
+    pub(super) async fn store(&self) -> Result<(), String> {
+        let _turn = self.0.turn.lock().await;
+        loop {
+            let batch: Vec<AuditEvent> = self.waiting().iter().take(BATCH).cloned().collect();
+            let count = batch.len();
+            if count == 0 {
+                return Ok(());
+            }
+            let written = self.with(move |connection| audit_rows::write(connection, &batch)).await;
+            let mut waiting = self.waiting();
+            if written.is_ok() {
+                waiting.drain(..count);
+            }
+            // Only here: nothing moves what is being written.
+            let beyond = waiting.len().saturating_sub(WAITING);
+            waiting.drain(..beyond);
+            self.0.dropped.fetch_add(u64::try_from(beyond).unwrap_or(u64::MAX), Ordering::Relaxed);
+            drop(waiting);
+            written?;
         }
     }
-}
 
-impl std::ops::Deref for Taken<'_> {
-    type Target = [Deed];
-
-    fn deref(&self) -> &[Deed] {
-        &self.deeds
+    /// The events before a number (or the newest), at most `most` of those that are stored. On the
+    /// first page those that wait come first.
+    pub(super) async fn page(&self, before: Option<i64>, most: usize) -> AuditPage {
+        let _turn = self.0.turn.lock().await;
+        let read = self.with(move |connection| audit_rows::before(connection, before, most)).await;
+        let complete = read.is_ok();
+        let stored = read.unwrap_or_default();
+        // A full page may have another behind it.
+        let next = stored.last().filter(|_| stored.len() == most).map(|(id, _)| *id);
+        let mut events = Vec::new();
+        if before.is_none() {
+            events.extend(self.waiting().iter().rev().map(|event| (None, event.clone())));
+        }
+        events.extend(stored.into_iter().map(|(id, event)| (Some(id), event)));
+        AuditPage { events, next: next.filter(|id| *id > 1), complete }
     }
-}
 
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        self.end(false);
+    /// How many events wait, and how many were never stored since the start.
+    pub(super) fn counts(&self) -> (usize, u64) {
+        (self.waiting().len(), self.0.dropped.load(Ordering::Relaxed))
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> audit_rows::Outcome<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let store = self.0.store.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut connection = store.lend().map_err(|error| error.to_string())?;
+            work(&mut connection).map_err(|error| {
+                let text = error.to_string();
+                store.blame(&text);
+                text
+            })
+        });
+        work.await.map_err(|died| died.to_string())?
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<AuditEvent>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
-    fn deed(number: usize) -> Deed {
-        Deed {
+    fn event(number: usize) -> AuditEvent {
+        AuditEvent {
             at: Timestamp::default(),
             actor: "admin".into(),
             address: "127.0.0.1".into(),
@@ -185,54 +193,41 @@ mod tests {
         }
     }
 
-    fn subjects(deeds: &[Deed]) -> Vec<&str> {
-        deeds.iter().map(|deed| deed.subject.as_str()).collect()
+    fn subjects(page: &AuditPage) -> Vec<&str> {
+        page.events.iter().map(|(_, event)| event.subject.as_str()).collect()
     }
 
-    #[test]
-    fn what_cannot_be_stored_is_tried_again_in_its_order() {
-        let unstored = Unstored::default();
-        (0..5).for_each(|number| unstored.note(deed(number)));
-        let taken = unstored.take(3);
-        assert_eq!(subjects(&taken), ["0", "1", "2"]);
-        assert_eq!(taken[0].request_id.len(), LONGEST);
-        assert_eq!(taken[0].details.len(), LONGEST_DETAILS);
-        assert!(unstored.take(3).is_empty(), "one at a time");
-        unstored.note(deed(5));
-        drop(taken);
-        assert_eq!(subjects(&unstored.all()), ["0", "1", "2", "3", "4", "5"]);
-        let taken = unstored.take(4);
-        assert_eq!(unstored.len(), 6, "not stored yet");
-        taken.stored();
-        assert_eq!(subjects(&unstored.all()), ["4", "5"]);
-        assert_eq!(unstored.given_up(), 0);
+    fn audit(path: &std::path::Path) -> Audit {
+        let (store, _) = Store::open(path, 1, clock::monotonic(), clock::now());
+        Audit::new(store)
     }
 
-    #[test]
-    fn who_dies_over_it_does_not_end_it() {
-        let unstored = Unstored::default();
-        unstored.note(deed(1));
-        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let taken = unstored.take(10);
-            assert!(taken.is_empty(), "it is there");
-        }));
-        assert!(died.is_err());
-        let taken = unstored.take(10);
-        assert_eq!(subjects(&taken), ["1"]);
-        taken.stored();
-        assert_eq!(unstored.len(), 0);
+    #[tokio::test]
+    async fn events_are_stored_in_their_order_and_paged_the_newest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = audit(&folder.path().join("a.db"));
+        (0..1_203).for_each(|number| audit.note(event(number)));
+        audit.store().await.unwrap();
+        audit.note(event(1_203));
+        assert_eq!(audit.counts(), (1, 0));
+        let page = audit.page(None, 3).await;
+        assert_eq!(subjects(&page), ["1203", "1202", "1201", "1200"]);
+        assert_eq!((page.events[0].0, page.next, page.complete), (None, page.events[3].0, true));
+        let (_, stored) = &page.events[1];
+        let lengths = (stored.request_id.len(), stored.details.len());
+        assert_eq!(lengths, (LONGEST, LONGEST_DETAILS));
+        let next = audit.page(page.next, 2_000).await;
+        assert_eq!((next.events.len(), next.next), (1_200, None));
     }
 
-    #[test]
-    fn beyond_the_bound_the_oldest_are_given_up_and_counted_but_not_those_under_way() {
-        let unstored = Unstored::default();
-        (0..WAITING + 3).for_each(|number| unstored.note(deed(number)));
-        assert_eq!((unstored.len(), unstored.given_up()), (WAITING, 3));
-        let taken = unstored.take(10);
-        assert_eq!(taken[0].subject, "3");
-        (0..4).for_each(|number| unstored.note(deed(number)));
-        assert_eq!((unstored.len(), unstored.given_up()), (WAITING, 7));
-        taken.stored();
-        assert_eq!((unstored.len(), unstored.all()[0].subject.as_str()), (WAITING - 10, "17"));
+    #[tokio::test]
+    async fn while_the_database_is_away_events_wait_up_to_a_bound_and_are_shown() {
+        let audit = audit(std::path::Path::new("/nowhere/at/all/a.db"));
+        (0..WAITING + 3).for_each(|number| audit.note(event(number)));
+        assert!(audit.store().await.is_err());
+        assert_eq!(audit.counts(), (WAITING, 3));
+        let page = audit.page(None, 10).await;
+        assert_eq!((page.complete, page.next, page.events.len()), (false, None, WAITING));
+        assert_eq!(page.events.last().unwrap().1.subject, "3");
     }
 }

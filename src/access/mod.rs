@@ -1,57 +1,264 @@
-//! Room: access. Who may come in.
+//! Room: access. Who may come in, and what admins did.
 //!
-//! Owns: clients' keys beside the one of the settings, the lists of who is let past the limits and of
-//! who is turned away, how often somebody may be wrong about the admin's key, and the record of what
-//! admins did. Refuses: whoever is denied, whatever else he has; keys that are unknown, revoked,
-//! expired or used from elsewhere, all in the same way; entries beyond the bounds. Knows no HTTP.
-//! When the database or Redis is away everything goes on with what this process knows; what changed
-//! is in force at once and owed to them.
+//! Owns: clients' keys beside the one of the settings, the allow and deny lists, the bound on wrong
+//! admin keys, and the audit table. Keys and lists are a topic of the log of changes: a change is in
+//! force on every worker when the call returns, and within a second on every instance that shares the
+//! database. While that is away requests are judged by what is known, and changes fail. Knows no HTTP.
 //!
 //! | question | file |
 //! |---|---|
-//! | what does every request read | [`snapshot`] |
-//! | whose key is this | [`keys`] |
-//! | which networks is an address in | `prefixes`, over `sharded` |
-//! | what is known of whom, and which version counts | [`record`], [`stamp`], [`identifier`] |
-//! | what is owed to whom | `book`, behind [`table`] |
-//! | how do others hear of it | [`store`] (SQL), [`distribution`] (Redis) |
+//! | what does every request read | [`table`], over `networks` |
+//! | whose key is this, how does a key look | [`keys`], [`secret`] |
+//! | what is stored, what can stand on a list | [`record`], [`identifier`] |
 //! | who guesses the admin's key, what did admins do | [`guesses`], [`audit`] |
-//!
-//! # When is a change in force elsewhere
-//!
-//! On every worker of the process that made it: when the call returns. On instances that share a
-//! Redis: as soon as both ends have looked at it, every [`POLL`], so within a second. On processes that
-//! share a database file: likewise. While Redis is away instances differ, and agree as soon as it is
-//! back, also when it comes back with older contents: it is told what it lost, and the later change of
-//! a subject counts everywhere. Until then whoever is new knows only what it has. Whoever was away for
-//! longer than [`record::GONE_FOR`] may bring back what others have forgotten was removed.
 
 pub mod audit;
-mod book;
-mod debts;
-pub mod distribution;
+mod audit_rows;
 pub mod guesses;
 pub mod identifier;
 pub mod keys;
-mod prefixes;
+mod networks;
 pub mod record;
-mod sharded;
-pub mod snapshot;
-pub mod stamp;
-pub mod store;
+pub mod secret;
 pub mod table;
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use audit::Deed;
-pub use book::{Bounds, Full, Heard};
-pub use debts::Place;
+use ipnet::IpNet;
+
+pub use audit::{AuditEvent, AuditPage};
 pub use guesses::Guesses;
 pub use identifier::Identifier;
-pub use keys::{Held, PresentedKey, SecretDigest};
-pub use record::{Entry, ListName, StoredKey, Subject};
-pub use snapshot::Verdict;
-pub use table::{Access, NotMade, Wanted};
+pub use keys::{Held, PresentedKey};
+pub use record::{Entry, ListName, StoredKey};
+pub use secret::{NewKey, NoRandomness, SecretDigest};
+pub use table::{Sizes, Table, Verdict};
 
-/// How often stores are asked for what others changed.
-pub const POLL: Duration = Duration::from_millis(250);
+use self::audit::Audit;
+use self::keys::InternalKey;
+use self::record::Subject;
+use crate::clock::{self, Timestamp};
+use crate::config;
+use crate::database::Store;
+use crate::limits::KeyId;
+use crate::replication::{Away, Changes};
+
+/// Stored keys at most.
+const MOST_KEYS: usize = 10_000;
+/// Entries of each list at most.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Why nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotChanged {
+    /// There are this many already.
+    Full(usize),
+    /// The database does not take it.
+    Away(Away),
+}
+
+impl From<Away> for NotChanged {
+    fn from(away: Away) -> Self {
+        Self::Away(away)
+    }
+}
+
+/// A key that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What its owner calls it.
+    pub label: String,
+    /// Its own limit in each class of routes.
+    pub per_minute: Option<NonZeroU32>,
+    /// Where it may be used from; anywhere when empty.
+    pub networks: Vec<IpNet>,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Figures for status pages and metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub sizes: Sizes,
+    /// Audit events the database is still to store.
+    pub audit_waiting: usize,
+    /// Audit events that were dropped since the start.
+    pub audit_dropped: u64,
+}
+
+/// Who may come in. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Access {
+    table: Arc<Table>,
+    internal: Arc<InternalKey>,
+    changes: Changes,
+    audit: Audit,
+}
+
+impl Access {
+    /// Over a table that follows these changes.
+    #[must_use]
+    pub fn new(
+        settings: &config::Access,
+        table: Arc<Table>,
+        changes: Changes,
+        store: Store,
+    ) -> Self {
+        let internal = Arc::new(InternalKey::from_settings(settings));
+        Self { table, internal, changes, audit: Audit::new(store) }
+    }
+
+    /// The key that a request holds, and what the lists say of it, at one and the same moment.
+    #[must_use]
+    pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, Verdict) {
+        let state = self.table.read();
+        let held = self.internal.held(presented, &state, from, clock::now);
+        (held, state.judge(from, held.map(|held| held.id), clock::now))
+    }
+
+    /// What the lists say of a request.
+    #[must_use]
+    pub fn judge(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {
+        self.table.read().judge(from, key, clock::now)
+    }
+
+    /// Whether keys and lists were read since the start. Until then nobody is denied, and no stored
+    /// key is known.
+    #[must_use]
+    pub fn is_informed(&self) -> bool {
+        self.changes.was_read()
+    }
+
+    /// Stores a new key. It is known when this returns.
+    ///
+    /// # Errors
+    /// There are too many, or the database does not take it.
+    pub async fn add_key(
+        &self,
+        new: &NewKey,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<StoredKey, NotChanged> {
+        let Wanted { label, per_minute, networks, expires_at } = wanted;
+        let digest = new.digest;
+        let key = StoredKey { label, digest, per_minute, networks, created_at: now, expires_at };
+        if self.table.read().sizes(now).keys >= MOST_KEYS {
+            return Err(NotChanged::Full(MOST_KEYS));
+        }
+        self.changes.commit(table::draft(Subject::Key(new.id), &key)).await?;
+        Ok(key)
+    }
+
+    /// Revokes a key; false when there is none. It is unknown when this returns.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, NotChanged> {
+        self.remove(Subject::Key(id), now).await
+    }
+
+    /// Puts somebody on a list, or changes reason and end of an entry. In force when this returns.
+    ///
+    /// # Errors
+    /// The list is full, or the database does not take it.
+    pub async fn put(
+        &self,
+        list: ListName,
+        who: Identifier,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Result<(), NotChanged> {
+        let subject = Subject::Entry(list, who);
+        let full = {
+            let state = self.table.read();
+            let sizes = state.sizes(now);
+            let size = if list == ListName::Allow { sizes.allow } else { sizes.deny };
+            size >= MOST_ENTRIES && !state.has(subject, now)
+        };
+        if full {
+            return Err(NotChanged::Full(MOST_ENTRIES));
+        }
+        Ok(self.changes.commit(table::draft(subject, entry)).await?)
+    }
+
+    /// Takes somebody from a list; false when nobody was there.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn take_out(
+        &self,
+        list: ListName,
+        who: Identifier,
+        now: Timestamp,
+    ) -> Result<bool, NotChanged> {
+        self.remove(Subject::Entry(list, who), now).await
+    }
+
+    async fn remove(&self, subject: Subject, now: Timestamp) -> Result<bool, NotChanged> {
+        // Another instance may have made it a moment ago.
+        self.changes.catch_up().await?;
+        if !self.table.read().has(subject, now) {
+            return Ok(false);
+        }
+        self.changes.commit(table::removal(subject, now)).await?;
+        Ok(true)
+    }
+
+    /// At most `most` stored keys in the order of their ids, those after one; also those that expired
+    /// a while ago.
+    #[must_use]
+    pub fn key_page(&self, after: Option<KeyId>, most: usize) -> Vec<(KeyId, StoredKey)> {
+        let state = self.table.read();
+        state.keys(after).take(most).map(|(id, key)| (id, key.clone())).collect()
+    }
+
+    /// At most `most` entries of a list in their order, those after one.
+    #[must_use]
+    pub fn entries(
+        &self,
+        list: ListName,
+        after: Option<Identifier>,
+        most: usize,
+        now: Timestamp,
+    ) -> Vec<(Identifier, Entry)> {
+        let state = self.table.read();
+        let in_force = state.entries(list, after).filter(|(_, entry)| entry.is_in_force(|| now));
+        in_force.take(most).map(|(who, entry)| (who, entry.clone())).collect()
+    }
+
+    /// Notes what an admin did.
+    pub fn note(&self, event: AuditEvent) {
+        self.audit.note(event);
+    }
+
+    /// What admins did before a number, the newest first; at most `most` of what is stored.
+    pub async fn audit_page(&self, before: Option<i64>, most: usize) -> AuditPage {
+        self.audit.page(before, most).await
+    }
+
+    /// Stores audit events that wait.
+    ///
+    /// # Errors
+    /// The database is away; they still wait.
+    pub async fn store_audit(&self) -> Result<(), String> {
+        self.audit.store().await
+    }
+
+    /// Waits until there is an audit event to store, for `limit` at most.
+    pub async fn until_noted(&self, limit: Duration) {
+        self.audit.until_news(limit).await;
+    }
+
+    /// Takes out of force what has expired.
+    pub fn drop_expired(&self, now: Timestamp) {
+        self.table.drop_expired(now);
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let (audit_waiting, audit_dropped) = self.audit.counts();
+        Counts { sizes: self.table.read().sizes(clock::now()), audit_waiting, audit_dropped }
+    }
+}

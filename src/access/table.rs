@@ -1,414 +1,337 @@
-//! Who may come in, for all workers of the process: the table behind every decision.
+//! Keys and lists as every request reads them.
 //!
-//! Owns: the snapshot that requests read without a lock, the book behind it, and what an admin may do
-//! to both. A change is in force on every worker when the call that made it returns. Refuses: what
-//! the book refuses. It does no input and output: stores are told, and heard, by `store` and
-//! `distribution`; when they are away everything goes on with what is known.
+//! Owns: the decision over one request: is it denied, allowed, or neither; and finding a key. Follows
+//! the log of changes as its topic `access`; while the database is away it goes on with what it
+//! knows. What has expired does not count, also before it is taken out.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Bound;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use ipnet::IpNet;
-use tokio::sync::Notify;
-
-use super::audit::{Deed, Unstored};
-use super::book::{Book, Bounds, Full, Heard};
-use super::debts::Place;
 use super::identifier::Identifier;
-use super::keys::{Held, KeyRing, NewKey, NoRandomness, PresentedKey};
-use super::record::{Body, Entry, ListName, Record, StoredKey, Subject};
-use super::snapshot::{Sizes, Snapshot, Verdict};
-use crate::clock::{self, Timestamp};
-use crate::config;
+use super::networks::Networks;
+use super::record::{Entry, ListName, StoredKey, Subject};
+use crate::clock::Timestamp;
 use crate::limits::KeyId;
+use crate::replication::{Change, Draft, Topic};
 
-/// Who may come in. Cheap to clone; all clones are the same table.
-#[derive(Debug, Clone)]
-pub struct Access {
-    shared: Arc<Shared>,
+const TOPIC: &str = "access";
+/// How long an expired key is still listed.
+const EXPIRED_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// What the lists say of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Unlisted,
+    /// Limits do not apply.
+    Allowed,
+    Denied(DeniedBy),
 }
 
-#[derive(Debug)]
-struct Shared {
-    snapshot: ArcSwap<Snapshot>,
-    book: Mutex<Book>,
-    ring: KeyRing,
-    unstored: Unstored,
-    /// Rung when there is something to tell a store.
-    news: [Notify; 2],
-    /// Rung when a store was told something.
-    told: Notify,
-    /// Whether the database, and Redis, were read since the start.
-    read: [AtomicBool; 2],
+/// What of a request is on the deny list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeniedBy {
+    /// The address it comes from, or a network around it.
+    Address,
+    /// The key it holds.
+    Key,
 }
 
-/// A key that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// What its owner calls it.
-    pub label: String,
-    /// Its own limit in each class of routes.
-    pub per_minute: Option<NonZeroU32>,
-    /// Where it may be used from; anywhere when empty.
-    pub networks: Vec<IpNet>,
-    /// Until when.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// Why a key was not made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotMade {
-    /// There are too many already.
-    Full(Full),
-    /// There is nothing to make it of.
-    NoRandomness(NoRandomness),
-}
-
-/// A key that was made, the only time its text is known.
-pub struct Made {
-    /// Its id.
-    pub id: KeyId,
-    /// What is stored of it.
-    pub key: StoredKey,
-    /// The key itself.
-    pub secret: String,
-}
-
-impl fmt::Debug for Made {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, key, secret: _ } = self;
-        f.debug_struct("Made").field("id", id).field("key", key).finish_non_exhaustive()
+impl DeniedBy {
+    /// The word in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Key => "key",
+        }
     }
 }
 
-/// What a process knows and owes, for status pages.
+/// How much is in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// What is in force.
-    pub sizes: Sizes,
-    /// Subjects the database is still to be told.
-    pub owed_database: usize,
-    /// Subjects Redis is still to be told.
-    pub owed_redis: usize,
-    /// Deeds the database is still to store.
-    pub deeds_waiting: usize,
-    /// Deeds that were given up since the start.
-    pub deeds_given_up: u64,
+pub struct Sizes {
+    pub keys: usize,
+    pub allow: usize,
+    pub deny: usize,
 }
 
-impl Access {
-    /// Only what the settings say; `by` is a number that no other instance has, most likely.
-    #[must_use]
-    pub fn new(settings: &config::Access, by: u32, bounds: Bounds, with_redis: bool) -> Self {
-        let shared = Shared {
-            snapshot: ArcSwap::default(),
-            book: Mutex::new(Book::new(by, bounds, with_redis)),
-            ring: KeyRing::from_settings(settings),
-            unstored: Unstored::default(),
-            news: [Notify::new(), Notify::new()],
-            told: Notify::new(),
-            read: Default::default(),
+/// Keys and lists. Readers wait for nothing but a change that is being put in.
+#[derive(Debug, Default)]
+pub struct Table(RwLock<State>);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// In their order, for pages.
+    keys: BTreeMap<KeyId, StoredKey>,
+    allow: List,
+    deny: List,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    networks: Networks<Entry>,
+    keys: BTreeMap<KeyId, Entry>,
+}
+
+impl Table {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        // An entry is put in with one call; whoever panics leaves a state that is whole.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes out what has expired.
+    pub fn drop_expired(&self, now: Timestamp) {
+        if self.read().expired(now).next().is_some() {
+            let mut state = self.write();
+            let expired: Vec<Subject> = state.expired(now).collect();
+            expired.iter().for_each(|subject| state.remove(subject));
+        }
+    }
+}
+
+impl Topic for Table {
+    fn name(&self) -> &'static str {
+        TOPIC
+    }
+
+    fn apply(&self, changes: &[Change], whole: bool) -> usize {
+        let mut unreadable: usize = 0;
+        let mut put = |state: &mut State| {
+            for change in changes {
+                let fits = state.put(&change.key, change.payload.as_deref());
+                unreadable = unreadable.saturating_add(usize::from(!fits));
+            }
         };
-        Self { shared: Arc::new(shared) }
+        if whole {
+            let mut state = State::default();
+            put(&mut state);
+            // What was there before may be large: it is dropped after the lock.
+            drop(std::mem::replace(&mut *self.write(), state));
+        } else {
+            put(&mut self.write());
+        }
+        unreadable
     }
 
-    /// The key that a request holds, if it holds one that is known and good from there.
-    #[must_use]
-    pub fn held(&self, presented: PresentedKey<'_>, from: IpAddr) -> Option<Held> {
-        let snapshot = self.shared.snapshot.load();
-        self.shared.ring.held(presented, &snapshot, from, clock::now)
+    fn state(&self) -> Vec<Draft> {
+        let state = self.read();
+        let keys = state.keys.iter().map(|(id, key)| draft(Subject::Key(*id), key));
+        let entries = [ListName::Allow, ListName::Deny].into_iter().flat_map(|name| {
+            let entries = state.list(name).entries(None);
+            entries.map(move |(who, entry)| draft(Subject::Entry(name, who), entry))
+        });
+        keys.chain(entries).collect()
+    }
+}
+
+/// What is stored of a key or an entry.
+pub(super) trait Stored: serde::Serialize {
+    fn created_at(&self) -> Timestamp;
+    /// When nobody needs it any more.
+    fn keep_until(&self) -> Option<Timestamp>;
+}
+
+impl Stored for StoredKey {
+    fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
-    /// The key that a request holds and what the lists say of it, at one and the same moment.
-    #[must_use]
-    pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, Verdict) {
-        let snapshot = self.shared.snapshot.load();
-        let held = self.shared.ring.held(presented, &snapshot, from, clock::now);
-        (held, snapshot.judge(from, held.map(|held| held.id), clock::now))
+    fn keep_until(&self) -> Option<Timestamp> {
+        self.expires_at.map(|until| until.plus(EXPIRED_KEPT))
+    }
+}
+
+impl Stored for Entry {
+    fn created_at(&self) -> Timestamp {
+        self.created_at
     }
 
-    /// What the lists say of a request.
-    #[must_use]
-    pub fn judge(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {
-        self.shared.snapshot.load().judge(from, key, clock::now)
+    fn keep_until(&self) -> Option<Timestamp> {
+        self.expires_at
     }
+}
 
-    /// Makes a key. It is known when this returns.
-    ///
-    /// # Errors
-    /// There are too many, or there is no randomness.
-    pub fn make_key(&self, wanted: Wanted, now: Timestamp) -> Result<Made, NotMade> {
-        let NewKey { id, text, digest } = NewKey::make().map_err(NotMade::NoRandomness)?;
-        let Wanted { label, per_minute, networks, expires_at } = wanted;
-        let key = StoredKey { label, digest, per_minute, networks, created_at: now, expires_at };
-        self.change(Subject::Key(id), Some(Body::Key(Box::new(key.clone()))), now)
-            .map_err(NotMade::Full)?;
-        Ok(Made { id, key, secret: text })
+/// The change that puts a key or an entry in force.
+pub(super) fn draft(subject: Subject, stored: &impl Stored) -> Draft {
+    Draft {
+        topic: TOPIC,
+        key: subject.to_string(),
+        payload: serde_json::to_string(stored).ok(),
+        at: stored.created_at(),
+        keep_until: stored.keep_until(),
     }
+}
 
-    /// Revokes a key; false when there is none. It is unknown when this returns.
-    pub fn revoke_key(&self, id: KeyId, now: Timestamp) -> bool {
-        self.remove(Subject::Key(id), now)
-    }
+/// The change that removes one.
+pub(super) fn removal(subject: Subject, now: Timestamp) -> Draft {
+    Draft::removal(TOPIC, subject.to_string(), now)
+}
 
-    /// So many stored keys in the order of their ids, those after `after` first; also for a while
-    /// those that have expired.
-    #[must_use]
-    pub fn key_page(&self, after: Option<KeyId>, most: usize) -> Vec<(KeyId, StoredKey)> {
-        self.book().keys(after).take(most).map(|(id, key)| (id, key.clone())).collect()
-    }
-
-    /// Puts somebody on a list, or changes reason and end of who is there. In force when this
-    /// returns.
-    ///
-    /// # Errors
-    /// The list is full.
-    pub fn put(
+impl State {
+    /// What the lists say of a request from `address` by the holder of `key`. The clock is read only
+    /// if an entry that ends is met.
+    pub(super) fn judge(
         &self,
-        list: ListName,
-        identifier: Identifier,
-        entry: Entry,
-        now: Timestamp,
-    ) -> Result<(), Full> {
-        self.change(Subject::Entry(list, identifier), Some(Body::Entry(entry)), now)
+        address: IpAddr,
+        key: Option<KeyId>,
+        now: impl Fn() -> Timestamp,
+    ) -> Verdict {
+        if self.deny.has_address(address, &now) {
+            Verdict::Denied(DeniedBy::Address)
+        } else if self.deny.has_key(key, &now) {
+            Verdict::Denied(DeniedBy::Key)
+        } else if self.allow.has_key(key, &now) || self.allow.has_address(address, &now) {
+            Verdict::Allowed
+        } else {
+            Verdict::Unlisted
+        }
     }
 
-    /// Takes somebody from a list; false when nobody was there.
-    pub fn take_out(&self, list: ListName, identifier: Identifier, now: Timestamp) -> bool {
-        self.remove(Subject::Entry(list, identifier), now)
+    pub(super) fn has_keys(&self) -> bool {
+        !self.keys.is_empty()
     }
 
-    /// So many entries of a list in their order, those after `after` first.
-    #[must_use]
-    pub fn entries(
+    pub(super) fn key(&self, id: KeyId) -> Option<&StoredKey> {
+        self.keys.get(&id)
+    }
+
+    /// The keys in the order of their ids, those after one; also those that expired a while ago.
+    pub(super) fn keys(&self, after: Option<KeyId>) -> impl Iterator<Item = (KeyId, &StoredKey)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.keys.range((from, Bound::Unbounded)).map(|(id, key)| (*id, key))
+    }
+
+    /// The entries of a list, networks first, those after one.
+    pub(super) fn entries(
         &self,
         list: ListName,
         after: Option<Identifier>,
-        most: usize,
-        now: Timestamp,
-    ) -> Vec<(Identifier, Entry)> {
-        let book = self.book();
-        let entries = book.entries(list, after, now).take(most);
-        entries.map(|(identifier, entry)| (identifier, entry.clone())).collect()
+    ) -> impl Iterator<Item = (Identifier, &Entry)> {
+        self.list(list).entries(after)
     }
 
-    /// Notes what an admin did.
-    pub fn note(&self, deed: Deed) {
-        self.shared.unstored.note(deed);
-        self.news(Place::Database).notify_one();
-    }
-
-    /// Deeds that the database does not have yet, the oldest first.
-    #[must_use]
-    pub fn unstored_deeds(&self) -> Vec<Deed> {
-        self.shared.unstored.all()
-    }
-
-    pub(super) fn unstored(&self) -> &Unstored {
-        &self.shared.unstored
-    }
-
-    /// Merges what a store holds; it is in force when this returns.
-    pub fn hear(&self, records: Vec<Record>, from: Place, now: Timestamp) -> Heard {
-        if records.is_empty() {
-            return Heard::default();
-        }
-        let heard = self.rewrite(|book, snapshot| book.hear(records, from, now, snapshot));
-        for place in Place::ALL {
-            if self.book().debt(place) > 0 {
-                self.news(place).notify_one();
+    /// Whether the subject is there and in force.
+    pub(super) fn has(&self, subject: Subject, now: Timestamp) -> bool {
+        match subject {
+            // An expired key can be revoked: until then it is listed.
+            Subject::Key(id) => self.keys.contains_key(&id),
+            Subject::Entry(list, who) => {
+                self.list(list).get(&who).is_some_and(|entry| entry.is_in_force(|| now))
             }
         }
-        heard
     }
 
-    /// Whether something a store holds was not believed for its time, and may be now (our clock was
-    /// put right): it is to be read from its beginning. Told once, and once a minute at most.
-    #[must_use]
-    pub fn may_believe_more(&self, place: Place, now: Timestamp) -> bool {
-        self.book().may_believe_more(place, now)
+    pub(super) fn sizes(&self, now: Timestamp) -> Sizes {
+        let in_force = |key: &&StoredKey| key.expires_at.is_none_or(|until| now < until);
+        let keys = self.keys.values().filter(in_force).count();
+        Sizes { keys, allow: self.allow.len(), deny: self.deny.len() }
     }
 
-    /// A store was read to its end.
-    pub fn was_read(&self, place: Place) {
-        let [database, redis] = &self.shared.read;
-        let read = match place {
-            Place::Database => database,
-            Place::Redis => redis,
+    /// Puts a change in force; false if it cannot be read.
+    pub(super) fn put(&mut self, subject: &str, payload: Option<&str>) -> bool {
+        let Ok(subject) = subject.parse::<Subject>() else { return false };
+        let Some(payload) = payload else {
+            self.remove(&subject);
+            return true;
         };
-        read.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether any store was read since the start. As long as none was, only what was changed here is
-    /// in force: nobody who is denied elsewhere is, and no stored key is known.
-    #[must_use]
-    pub fn is_informed(&self) -> bool {
-        self.shared.read.iter().any(|read| read.load(Ordering::Relaxed))
-    }
-
-    /// What a store is to be told next; it stays owed until it was [`Access::told`].
-    #[must_use]
-    pub fn owed(&self, place: Place, most: usize) -> Vec<Record> {
-        self.book().owed(place, most)
-    }
-
-    /// A store was told these.
-    pub fn told(&self, place: Place, records: &[Record]) {
-        self.book().told(place, records);
-        self.shared.told.notify_waiters();
-    }
-
-    /// A store lost what it held, and is owed everything.
-    pub fn owe_all(&self, place: Place) {
-        self.book().owe_all(place);
-        self.news(place).notify_one();
-    }
-
-    /// Waits until there may be something to tell a store, for `limit` at most.
-    pub async fn until_news(&self, place: Place, limit: Duration) {
-        drop(tokio::time::timeout(limit, self.news(place).notified()).await);
-    }
-
-    /// Waits until every store was told of a subject, for `limit` at most; the stores that were not.
-    pub async fn until_told(&self, subject: Subject, limit: Duration) -> Vec<&'static str> {
-        let unreached = || -> Vec<&'static str> {
-            let book = self.book();
-            let owed = Place::ALL.into_iter().filter(|place| book.owes(*place, &subject));
-            owed.map(Place::label).collect()
-        };
-        let all = async {
-            loop {
-                let told = self.shared.told.notified();
-                if unreached().is_empty() {
-                    return;
-                }
-                told.await;
+        match subject {
+            Subject::Key(id) => {
+                let read = serde_json::from_str(payload).ok();
+                read.map(|key| self.keys.insert(id, key)).is_some()
             }
-        };
-        drop(tokio::time::timeout(limit, all).await);
-        unreached()
-    }
-
-    /// Takes out of force what has ended.
-    pub fn end(&self, now: Timestamp) {
-        if self.book().ends_by(now) {
-            self.rewrite(|book, snapshot| book.end(now, snapshot));
+            Subject::Entry(list, who) => {
+                let read = serde_json::from_str(payload).ok();
+                read.map(|entry| self.list_mut(list).put(who, entry)).is_some()
+            }
         }
     }
 
-    /// Forgets what nobody needs to know any more; how much that was.
-    pub fn forget(&self, now: Timestamp) -> usize {
-        self.book().forget(now)
+    fn remove(&mut self, subject: &Subject) {
+        match subject {
+            Subject::Key(id) => drop(self.keys.remove(id)),
+            Subject::Entry(list, who) => self.list_mut(*list).take_out(who),
+        }
     }
 
-    /// What is to be taken out of Redis because nobody needs to know it any more.
-    #[must_use]
-    pub fn take_forgotten(&self, most: usize) -> Vec<Record> {
-        self.book().take_forgotten(most)
-    }
-
-    /// What is known and owed.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let sizes = self.shared.snapshot.load().sizes();
-        let book = self.book();
-        let (owed_database, owed_redis) = (book.debt(Place::Database), book.debt(Place::Redis));
-        drop(book);
-        let unstored = &self.shared.unstored;
-        let (deeds_waiting, deeds_given_up) = (unstored.len(), unstored.given_up());
-        Counts { sizes, owed_database, owed_redis, deeds_waiting, deeds_given_up }
-    }
-
-    fn change(&self, subject: Subject, body: Option<Body>, now: Timestamp) -> Result<(), Full> {
-        self.rewrite(|book, snapshot| book.change(subject, body, now, snapshot).map(drop))?;
-        Place::ALL.into_iter().for_each(|place| self.news(place).notify_one());
-        Ok(())
-    }
-
-    fn remove(&self, subject: Subject, now: Timestamp) -> bool {
-        let is_there = self.book().get(&subject).is_some_and(|record| match subject {
-            // One that has expired can be revoked: it may have been prolonged elsewhere.
-            Subject::Key(_) => record.body.is_some(),
-            Subject::Entry(..) => record.is_alive(now),
+    fn expired(&self, now: Timestamp) -> impl Iterator<Item = Subject> {
+        let is_over = move |until: Option<Timestamp>| until.is_some_and(|until| until <= now);
+        let keys = self.keys.iter().filter(move |(_, key)| is_over(key.keep_until()));
+        let entries = [ListName::Allow, ListName::Deny].into_iter().flat_map(move |list| {
+            let over = self.entries(list, None).filter(move |(_, one)| is_over(one.expires_at));
+            over.map(move |(who, _)| Subject::Entry(list, who))
         });
-        // To remove needs no room.
-        is_there && self.change(subject, None, now).is_ok()
+        keys.map(|(id, _)| Subject::Key(*id)).chain(entries)
     }
 
-    /// Changes the book, and what is in force with it. Readers see all of it or nothing.
-    fn rewrite<T>(&self, work: impl FnOnce(&mut Book, &mut Snapshot) -> T) -> T {
-        let mut book = self.book();
-        let mut next = Snapshot::clone(&self.shared.snapshot.load());
-        let done = work(&mut book, &mut next);
-        // Under the lock of the book: of two changes the later one is published later.
-        self.shared.snapshot.store(Arc::new(next));
-        done
-    }
-
-    fn news(&self, place: Place) -> &Notify {
-        let [database, redis] = &self.shared.news;
-        match place {
-            Place::Database => database,
-            Place::Redis => redis,
+    const fn list(&self, list: ListName) -> &List {
+        match list {
+            ListName::Allow => &self.allow,
+            ListName::Deny => &self.deny,
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        // A record is put in with one call; whoever panics leaves a book that is whole.
-        self.shared.book.lock().unwrap_or_else(PoisonError::into_inner)
+    const fn list_mut(&mut self, list: ListName) -> &mut List {
+        match list {
+            ListName::Allow => &mut self.allow,
+            ListName::Deny => &mut self.deny,
+        }
+    }
+}
+
+impl List {
+    fn len(&self) -> usize {
+        self.networks.len().saturating_add(self.keys.len())
+    }
+
+    fn put(&mut self, who: Identifier, entry: Entry) {
+        match who {
+            Identifier::Network(network) => self.networks.insert(network, entry),
+            Identifier::Key(key) => drop(self.keys.insert(key, entry)),
+        }
+    }
+
+    fn take_out(&mut self, who: &Identifier) {
+        match who {
+            Identifier::Network(network) => self.networks.remove(network),
+            Identifier::Key(key) => drop(self.keys.remove(key)),
+        }
+    }
+
+    fn get(&self, who: &Identifier) -> Option<&Entry> {
+        match who {
+            Identifier::Network(network) => self.networks.get(network),
+            Identifier::Key(key) => self.keys.get(key),
+        }
+    }
+
+    fn has_address(&self, address: IpAddr, now: &impl Fn() -> Timestamp) -> bool {
+        self.networks.contains(address, |entry| entry.is_in_force(now))
+    }
+
+    fn has_key(&self, key: Option<KeyId>, now: &impl Fn() -> Timestamp) -> bool {
+        key.and_then(|key| self.keys.get(&key)).is_some_and(|entry| entry.is_in_force(now))
+    }
+
+    fn entries(&self, after: Option<Identifier>) -> impl Iterator<Item = (Identifier, &Entry)> {
+        let (networks, keys) = match after {
+            None => (Some(None), Bound::Unbounded),
+            Some(Identifier::Network(network)) => (Some(Some(network)), Bound::Unbounded),
+            Some(Identifier::Key(key)) => (None, Bound::Excluded(key)),
+        };
+        let networks = networks.into_iter().flat_map(|after| self.networks.after(after));
+        let networks = networks.map(|(network, entry)| (Identifier::Network(*network), entry));
+        let keys = self.keys.range((keys, Bound::Unbounded));
+        networks.chain(keys.map(|(key, entry)| (Identifier::Key(*key), entry)))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table() -> Access {
-        let settings = config::Access { admin_key: None, internal_key: None, require_key: false };
-        Access::new(&settings, 1, Bounds::default(), false)
-    }
-
-    fn make(access: &Access, expires_at: Option<Timestamp>) -> Made {
-        let (per_minute, networks) = (None, Vec::new());
-        let wanted = Wanted { label: "shop".into(), per_minute, networks, expires_at };
-        access.make_key(wanted, clock::now()).unwrap()
-    }
-
-    #[test]
-    fn a_key_that_was_made_does_not_show_its_text() {
-        let made = make(&table(), None);
-        let shown = format!("{made:?} {made:#?}");
-        assert!(shown.contains("label: \"shop\""), "{shown}");
-        assert!(!shown.contains(&made.secret[16..]), "{shown}");
-    }
-
-    #[test]
-    fn pages_of_keys_are_all_keys_also_when_one_is_revoked_between_two_pages() {
-        let (access, now) = (table(), clock::now());
-        let mut ids: Vec<_> = (0..23).map(|_| make(&access, None).id).collect();
-        ids.push(make(&access, Some(now)).id);
-        ids.sort_unstable();
-        access
-            .put(
-                ListName::Deny,
-                Identifier::Key(ids[0]),
-                Entry { reason: String::new(), created_at: now, expires_at: None },
-                now,
-            )
-            .unwrap();
-        let mut seen = Vec::new();
-        loop {
-            let page = access.key_page(seen.last().copied(), 5);
-            let Some((last, _)) = page.last().cloned() else { break };
-            seen.extend(page.into_iter().map(|(id, _)| id));
-            assert!(access.revoke_key(last, now));
-        }
-        assert_eq!(seen, ids);
-        assert_eq!(access.key_page(None, usize::MAX).len(), 24 - 5);
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

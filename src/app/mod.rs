@@ -49,7 +49,7 @@ use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::{InForce, Settings};
 use crate::console;
-use crate::database::{Event, Store};
+use crate::database::{Event, Store, revert};
 use crate::http::connection::{self, Census};
 use crate::http::door::Lags;
 use crate::http::state::Shared;
@@ -59,7 +59,7 @@ use crate::limits::{Abuse, Policies, Table, TableSettings};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
-use access::InStep;
+use access::Following;
 use blueprint::Blueprint;
 use guards::Guards;
 use observer::Deaths;
@@ -91,7 +91,7 @@ pub struct Gateway {
     stores: Stores,
     cache: CacheTables,
     guards: Guards,
-    gate: InStep,
+    following: Following,
     simulator: Option<simulator::Inside>,
     log: Logger,
 }
@@ -114,7 +114,8 @@ impl Gateway {
         let guards = Guards::new(Arc::clone(&tables), stores.database.clone(), &log);
         upkeep::restore(&cache, &guards).await;
         upkeep::start(&cache, &stores, &guards, &settings, &supervisor);
-        let gate = InStep::begin(&settings, &stores, &metrics, &log, &supervisor).await;
+        let following =
+            Following::begin(&settings, &stores, Vec::new(), &log, &supervisor).await;
         stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
@@ -127,9 +128,8 @@ impl Gateway {
             accounts: Arc::new(accounts(&settings, dial.clone())),
             pressure: Mutex::new(Judge::new(clock::monotonic())),
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
-            access: gate.access.clone(),
-            store: stores.store().clone(),
-            guesses: Guesses::new(settings.limits.ipv6_prefix),
+            access: following.access.clone(),
+            guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: admin_key(&settings),
             openapi: openapi::complete().into(),
             openapi_gpt: openapi::for_gpt().into(),
@@ -155,14 +155,14 @@ impl Gateway {
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, shared, stores, cache, guards, gate, simulator, log })
+        Ok(Self { address, handle, shared, stores, cache, guards, following, simulator, log })
     }
 
     /// Reads the configuration again, as a signal asked, and notes that in the audit table.
     fn reload(&self) {
         match self.shared.reload() {
-            Ok(reloaded) => self.gate.note("done", reloaded.to_string()),
-            Err(mistakes) => self.gate.note("mistakes", mistakes.to_string()),
+            Ok(reloaded) => self.following.note("done", reloaded.to_string()),
+            Err(mistakes) => self.following.note("mistakes", mistakes.to_string()),
         }
     }
 
@@ -179,7 +179,7 @@ impl Gateway {
         self.cache.hand_over_uses();
         self.guards.recall().await;
         self.guards.keep_changes();
-        self.gate.flush().await;
+        self.following.flush().await;
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {
             simulator.stop().await;
@@ -263,8 +263,13 @@ impl Commands for Breakwater {
         actix_rt::System::new().block_on(simulator::alone(&settings, simulation, &log))
     }
 
-    fn migrate(&self, settings: Settings) -> Result<String, Failure> {
+    fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
         let path = &settings.database.path;
+        if down {
+            let step = revert(path)?;
+            let step = step.unwrap_or_else(|| "no step: there is none to take back".to_owned());
+            return Ok(format!("{}: took back {step}", path.display()));
+        }
         let (store, events) = Store::open(path, 1, clock::monotonic(), clock::now());
         drop(store.lend()?);
         let moved = events.iter().find_map(|event| match event {

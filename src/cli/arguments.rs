@@ -36,7 +36,11 @@ pub(super) enum Command {
     /// Name every mistake in the configuration, or show what is in force
     CheckConfig,
     /// Bring the database up to date
-    Migrate,
+    Migrate {
+        /// Take the newest step back instead, for the version before; no gateway may be running
+        #[arg(long)]
+        down: bool,
+    },
     /// Print the OpenAPI document
     Openapi {
         /// Only the operations for GPT Actions

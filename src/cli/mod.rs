@@ -41,11 +41,11 @@ pub trait Commands {
     /// When it cannot start: address in use, catalogue without a good line.
     fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure>;
 
-    /// Brings the database up to date and says what was done.
+    /// Brings the database up to date, or takes the newest step back; says what was done.
     ///
     /// # Errors
     /// When the database cannot be opened or a migration fails.
-    fn migrate(&self, settings: Settings) -> Result<String, Failure>;
+    fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure>;
 
     /// The OpenAPI document, or only the operations for GPT Actions.
     ///
@@ -150,7 +150,9 @@ where
         Command::Simulate(simulation) => {
             with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
         }
-        Command::Migrate => with_settings(&|settings| told(commands.migrate(settings))),
+        Command::Migrate { down } => {
+            with_settings(&|settings| told(commands.migrate(settings, down)))
+        }
         Command::CheckConfig => with_settings(&|settings| Outcome::done(in_force(&settings))),
         Command::Health { url: None } => {
             with_settings(&|settings| alive(&health::address_of(&settings.server)))

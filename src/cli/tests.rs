@@ -28,9 +28,9 @@ impl Commands for Recorder {
     fn simulate(&self, _: Settings, simulation: Simulation) -> Result<(), Failure> {
         self.note(format!("simulate {} {:?}", simulation.listen, simulation.catalog), ())
     }
-    fn migrate(&self, settings: Settings) -> Result<String, Failure> {
+    fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
         let path = settings.database.path.display().to_string();
-        self.note(format!("migrate {path}"), "2 migrations applied".to_owned())
+        self.note(format!("migrate {path}{}", if down { " down" } else { "" }), "2 migrations applied".to_owned())
     }
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {
         self.note(format!("openapi {gpt}"), "{}".to_owned())
@@ -65,6 +65,7 @@ fn each_command_reaches_its_function() {
         "simulate [::1]:0 Some(\"a.jsonl.gz\")"
     );
     assert_eq!(asked(&["migrate"]), "migrate breakwater.db");
+    assert_eq!(asked(&["migrate", "--down"]), "migrate breakwater.db down");
     assert_eq!(asked(&["openapi"]), "openapi false");
     assert_eq!(asked(&["openapi", "--gpt"]), "openapi true");
 }

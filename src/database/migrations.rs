@@ -2,6 +2,9 @@
 //!
 //! Owns: bringing a schema up to date. A failed step leaves the schema as it was.
 
+use std::path::Path;
+
+use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::result::Error;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -35,10 +38,33 @@ pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError
     }
 }
 
+/// Takes the newest step back that was made; its name, or none if there is none to take back.
+///
+/// # Errors
+/// The database refused it; the schema is as it was.
+pub fn revert(path: &Path) -> Result<Option<String>, DatabaseError> {
+    let mut connection =
+        Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;
+    connection.batch_execute("PRAGMA busy_timeout = 1000").map_err(DatabaseError::new)?;
+    let mut outcome = Ok(None);
+    let committed = connection.immediate_transaction(|connection| {
+        outcome = match connection.applied_migrations() {
+            Ok(applied) if applied.is_empty() => Ok(None),
+            Ok(_) => connection.revert_last_migration(MIGRATIONS).map(|name| Some(name.to_string())),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| DatabaseError::new(format!("migration failed: {error}")));
+        if outcome.is_ok() { Ok(()) } else { Err(Error::RollbackTransaction) }
+    });
+    match (committed, outcome) {
+        (Err(error), Ok(_)) => Err(DatabaseError::new(error)),
+        (_, outcome) => outcome,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use diesel::Connection as _;
 
     #[test]
     fn steps_go_up_and_down_and_up_again() {

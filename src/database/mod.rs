@@ -16,6 +16,6 @@ mod store;
 mod tests;
 
 pub use error::{DatabaseError, Harm};
-pub use migrations::migrate;
+pub use migrations::{migrate, revert};
 pub use opening::{Connection, Lent};
 pub use store::{Event, Store};

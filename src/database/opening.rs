@@ -25,9 +25,9 @@ pub(super) type Pool = diesel::r2d2::Pool<ConnectionManager<Connection>>;
 /// Longest wait for a free connection.
 const LEND_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Readers never wait for the writer (WAL); a lost power supply may lose the last transactions but
-/// never the file (`synchronous = NORMAL`; keys, lists and deeds are not lost, see
-/// `access::store`). The log is cut back after a large transaction.
+/// Readers never wait for the writer (WAL). A loss of power may lose the last transactions but never
+/// the file (`synchronous = NORMAL`); the log of changes is written with more care. The write-ahead
+/// log is cut back after a large transaction.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 200; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = NORMAL; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY; \
      PRAGMA journal_size_limit = 16777216;";

@@ -49,50 +49,20 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// Clients' keys.
-    api_keys (id) {
-        /// Twelve hexadecimal digits.
-        id -> Text,
-        /// What its owner calls it.
-        label -> Text,
-        /// SHA-256 of the key, in hexadecimal digits.
-        digest -> Text,
-        /// Its own limit.
-        per_minute -> Nullable<BigInt>,
-        /// Where it may be used from, with commas between; empty: anywhere.
-        networks -> Text,
+    /// The log that all instances follow; the newest change of each subject.
+    changes (id) {
+        /// Grows.
+        id -> BigInt,
+        topic -> Text,
+        key -> Text,
+        /// JSON; null: removed.
+        payload -> Nullable<Text>,
         /// Milliseconds since the Unix epoch.
-        created_at -> BigInt,
-        /// Milliseconds since the Unix epoch.
-        expires_at -> Nullable<BigInt>,
-        /// Whether it was revoked.
-        gone -> Integer,
-        /// When that was known, in an order that all instances agree on.
-        stamp -> Text,
-        /// Grows with every change of the table.
-        change -> BigInt,
-    }
-}
-
-diesel::table! {
-    /// Who is let past the limits, and who is turned away.
-    access_list (list, identifier) {
-        /// `allow` or `deny`.
-        list -> Text,
-        /// An address, a network, or the id of a key.
-        identifier -> Text,
-        /// Why.
-        reason -> Text,
-        /// Milliseconds since the Unix epoch.
-        created_at -> BigInt,
-        /// Milliseconds since the Unix epoch.
-        expires_at -> Nullable<BigInt>,
-        /// Whether it was removed.
-        gone -> Integer,
-        /// When that was known, in an order that all instances agree on.
-        stamp -> Text,
-        /// Grows with every change of the table.
-        change -> BigInt,
+        at -> BigInt,
+        /// Who wrote it.
+        instance -> Text,
+        /// When nobody needs it any more, milliseconds since the Unix epoch.
+        keep_until -> Nullable<BigInt>,
     }
 }
 
@@ -117,15 +87,5 @@ diesel::table! {
         outcome -> Text,
         /// The request's id.
         request_id -> Text,
-    }
-}
-
-diesel::table! {
-    /// By which a file is known to be what it was.
-    access_marks (number) {
-        /// Grows.
-        number -> BigInt,
-        /// Never drawn twice.
-        mark -> Text,
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
 
@@ -38,6 +38,7 @@ struct Shared {
     place: RwLock<Place>,
     /// Whether that is open, for those who only ask: every answer does.
     open: AtomicBool,
+    openings: AtomicU64,
     blamed: Mutex<Option<DatabaseError>>,
     care: Mutex<Care>,
 }
@@ -63,6 +64,7 @@ impl Store {
             size,
             place: RwLock::new(place),
             open: AtomicBool::new(false),
+            openings: AtomicU64::new(0),
             blamed: Mutex::default(),
             care: Mutex::default(),
         }));
@@ -95,6 +97,12 @@ impl Store {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
+    }
+
+    /// How often it was opened. After another opening the file may be another one.
+    #[must_use]
+    pub fn openings(&self) -> u64 {
+        self.0.openings.load(Ordering::Acquire)
     }
 
     /// Reports an error of a statement; the next look follows it up if it says something about the
@@ -166,6 +174,8 @@ impl Store {
         match self.try_open(care, at, now, events) {
             Ok(pool) => {
                 care.files = Identities::at(&self.0.path);
+                // Before it is lent: whoever gets a connection of it knows that it is another one.
+                self.0.openings.fetch_add(1, Ordering::AcqRel);
                 (care.told, care.suspect) = (None, false);
                 self.place(Place::Open(pool));
                 events.push(Event::Opened);

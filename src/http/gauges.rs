@@ -43,9 +43,7 @@ fn access(shared: &Shared) {
     shared.metrics.limits().list_sizes(counts.sizes.allow, counts.sizes.deny);
     let metrics = shared.metrics.access();
     metrics.keys(counts.sizes.keys);
-    metrics.owed("database", counts.owed_database);
-    metrics.owed("redis", counts.owed_redis);
-    metrics.deeds(counts.deeds_waiting, counts.deeds_given_up);
+    metrics.audit(counts.audit_waiting, counts.audit_dropped);
 }
 
 fn upstream(shared: &Shared, upstream: &UpstreamStatus) {

@@ -17,7 +17,6 @@ use super::envelope::Integration;
 use super::prepared::PreparedSearches;
 use super::sparse::Sparse;
 use super::ways::Ways;
-use crate::access::store::Store;
 use crate::access::{Access, Guesses, SecretDigest};
 use crate::cache::upkeep::Warmer;
 use crate::clock;
@@ -50,8 +49,6 @@ pub struct Shared {
     pub accounts: Arc<Table>,
     /// Clients' keys, lists, and what admins did.
     pub access: Access,
-    /// The database, for what is read from it for admins only.
-    pub store: Store,
     /// What clients asked lately, and who is throttled for it.
     pub abuse: Abuse,
     /// How near the process is to its bounds.

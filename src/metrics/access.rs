@@ -1,6 +1,6 @@
-//! What is counted about who comes in: wrong admin keys, clients turned away, keys, and what stores are owed.
+//! What is counted about who comes in: wrong admin keys, blocked requests, keys, the log of changes.
 //!
-//! Owns: `admin_auth_failures`, `access_*`, `api_keys`, `audit_*`. Refuses: addresses and keys as
+//! Owns: `admin_auth_failures`, `access_*`, `api_keys`, `replication_*`, `audit_*`. Refuses: addresses and keys as
 //! labels, of which there is no end.
 
 use prometheus_client::metrics::counter::Counter;
@@ -13,11 +13,11 @@ use super::family::{Labelled, Registrar};
 pub struct AccessMetrics {
     auth_failures: Labelled<Counter, 1>,
     blocked: Labelled<Counter, 1>,
-    dropped: Labelled<Counter, 1>,
     keys: Gauge,
-    owed: Labelled<Gauge, 1>,
-    deeds_waiting: Gauge,
-    deeds_given_up: Gauge,
+    pending: Gauge,
+    unreadable: Gauge,
+    audit_waiting: Gauge,
+    audit_dropped: Gauge,
 }
 
 impl AccessMetrics {
@@ -34,23 +34,19 @@ impl AccessMetrics {
                 "Requests turned away by the deny list, by what of them is on it",
                 ["by"],
             ),
-            dropped: registrar.counters(
-                "access_records_dropped",
-                "Records of keys and lists that a store held and that could not be believed",
-                ["source"],
-            ),
             keys: registrar.gauge("api_keys", "Stored keys of clients that are in force"),
-            owed: registrar.gauges(
-                "access_records_owed",
-                "Changes of keys and lists that a store is still to be told",
-                ["store"],
+            pending: registrar.gauge(
+                "replication_pending",
+                "Changes that are in force here and wait to be written to the log",
             ),
-            deeds_waiting: registrar
-                .gauge("audit_waiting", "Admin changes that wait to be stored in the audit table"),
-            deeds_given_up: registrar.gauge(
-                "audit_given_up",
-                "Admin changes that were never stored in the audit table, since the start",
+            unreadable: registrar.gauge(
+                "replication_unreadable",
+                "Changes in the log that could not be read, since the start",
             ),
+            audit_waiting: registrar
+                .gauge("audit_waiting", "Audit events that wait for the database"),
+            audit_dropped: registrar
+                .gauge("audit_given_up", "Audit events that were never stored, since the start"),
         }
     }
 
@@ -64,25 +60,21 @@ impl AccessMetrics {
         self.blocked.at([by]).inc();
     }
 
-    /// Counts records of the `database` or of `redis` that could not be believed.
-    pub fn records_dropped(&self, source: &'static str, records: usize) {
-        self.dropped.at([source]).inc_by(u64::try_from(records).unwrap_or(u64::MAX));
-    }
-
     /// Sets how many keys are stored.
     pub fn keys(&self, keys: usize) {
         self.keys.set(clamp(keys));
     }
 
-    /// Sets what a store is owed.
-    pub fn owed(&self, store: &'static str, records: usize) {
-        self.owed.at([store]).set(clamp(records));
+    /// Sets how many audit events wait, and how many were dropped.
+    pub fn audit(&self, waiting: usize, dropped: u64) {
+        self.audit_waiting.set(clamp(waiting));
+        self.audit_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
     }
 
-    /// Sets how many deeds wait, and how many were given up.
-    pub fn deeds(&self, waiting: usize, given_up: u64) {
-        self.deeds_waiting.set(clamp(waiting));
-        self.deeds_given_up.set(i64::try_from(given_up).unwrap_or(i64::MAX));
+    /// Sets how many changes wait for the log, and how many of it could not be read.
+    pub fn changes(&self, pending: usize, unreadable: usize) {
+        self.pending.set(clamp(pending));
+        self.unreadable.set(clamp(unreadable));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Gateways that share a Redis and an upstream, each with a database of its own.
+//! Gateways that share a Redis and an upstream, each with a database of its own or on one file.
 //!
 //! Owns: their processes, the simulator they call, and what a test asks them. A busy machine may
 //! make any command too late for Redis' time-out, which is a miss then and no fault: what must work
@@ -72,6 +72,14 @@ impl Pair {
         Self { redis, upstream, a, b }
     }
 
+    /// The same on one database file, through which they follow each other's changes.
+    pub(crate) fn on_one_file(settings: &[(&'static str, &str)]) -> Self {
+        let (redis, upstream) = (Redis::start(), Upstream::start());
+        let a = Instance::start(&upstream, Some(&redis), settings);
+        let b = a.neighbour(&upstream, Some(&redis), settings);
+        Self { redis, upstream, a, b }
+    }
+
     pub(crate) fn stop(self) {
         let Self { redis, upstream, a, b } = self;
         a.stop();
@@ -122,6 +130,18 @@ impl Instance {
         Self { gateway: plan.start(), plan, folder }
     }
 
+    /// Another one on the same database file; to be stopped first.
+    pub(crate) fn neighbour(
+        &self,
+        upstream: &Upstream,
+        redis: Option<&Redis>,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
+        let file = format!("sqlite://{}", self.folder.path().join("gateway.db").display());
+        let settings = [settings, &[("DATABASE_URL", file.as_str())]].concat();
+        Self::start(upstream, redis, &settings)
+    }
+
     /// Ends it as an operator would and starts another on the same files, after `between`.
     pub(crate) fn restarted(self, between: impl FnOnce(&TempDir)) -> Self {
         let Self { gateway, plan, folder } = self;
@@ -169,10 +189,15 @@ impl Instance {
 
     /// What an admin gets.
     pub(crate) fn admin(&self, method: &str, path: &str, body: &str) -> Value {
-        let mut admin = self.gateway.admin().with_header("content-type", "application/json");
-        let answer = admin.send(method, path, body.as_bytes()).expect("the gateway answers");
+        let answer = self.try_admin(method, path, body);
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["data"].clone()
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) fn try_admin(&self, method: &str, path: &str, body: &str) -> Answer {
+        let mut admin = self.gateway.admin().with_header("content-type", "application/json");
+        admin.send(method, path, body.as_bytes()).expect("the gateway answers")
     }
 
     /// Invalidates; what is told of it.

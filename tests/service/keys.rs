@@ -18,7 +18,6 @@ fn admin(stand: &Stand, method: &str, path: &str, body: &Value) -> Answer {
 fn make(stand: &Stand, form: &Value) -> (String, String) {
     let made = data(&admin(stand, "POST", "/admin/keys", form));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    assert_eq!(made["unreached"], json!([]), "{made}");
     (text(&made["key"]["id"]), text(&made["secret"]))
 }
 

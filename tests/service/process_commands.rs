@@ -104,6 +104,8 @@ fn migrating_an_empty_folder_twice() {
         assert!(said.contains("breakwater.db is up to date"), "{said}");
     }
     assert!(folder.path().join("breakwater.db").exists());
+    let (status, said, _) = run(folder.path(), &["migrate", "--down"], &[]);
+    assert!(status == 0 && said.contains("took back"), "{said}");
     let (status, _, complaint) =
         run(folder.path(), &["migrate"], &[("DATABASE_URL", "sqlite:///nowhere/at/all/x.db")]);
     assert_eq!(status, 1);

@@ -12,6 +12,7 @@ use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use slog::warn;
 
+use crate::access::guesses::Guessed;
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
@@ -117,11 +118,9 @@ fn compare(shared: &Shared, shown: Option<&[u8]>, address: IpAddr) -> Result<(),
     let known = shared.admin_key.as_ref().ok_or(Refusal::Closed)?;
     let shown = shown.filter(|key| !key.is_empty()).ok_or(Refusal::Missing)?;
     let now = clock::monotonic();
-    let guess = shared.guesses.begin(address, now).map_err(Refusal::Locked)?;
-    if known.matches(shown) {
-        shared.guesses.was_right(&guess, now);
-        Ok(())
-    } else {
-        Err(Refusal::Wrong)
+    match shared.guesses.guess(address, now, || known.matches(shown)) {
+        Guessed::Right => Ok(()),
+        Guessed::Wrong => Err(Refusal::Wrong),
+        Guessed::Locked(wait) => Err(Refusal::Locked(wait)),
     }
 }

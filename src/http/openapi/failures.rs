@@ -58,6 +58,17 @@ impl IntoResponses for NotFound {
     }
 }
 
+/// A change that the database did not take.
+#[derive(Debug)]
+pub struct DatabaseAway;
+
+impl IntoResponses for DatabaseAway {
+    fn responses() -> Answers {
+        let what = "The database is away: nothing was changed.";
+        answers([answer(&[ErrorCode::Overloaded], what)])
+    }
+}
+
 /// Neither a tier nor the upstream has an answer.
 #[derive(Debug)]
 pub struct UpstreamFailures;

@@ -1,8 +1,8 @@
 //! What admins did: noting it, and showing it.
 //!
-//! Owns: the deed of a request that changes something, from the moment it is tried: one whose client
-//! went away before the answer is noted as well. Refuses nothing. When the database is away the deeds
-//! that wait for it are shown, and the answer says that these are not all.
+//! Owns: the audit event of a request that changes something, from the moment it is tried: one whose
+//! client went away before the answer is noted as well. While the database is away the events that
+//! wait for it are shown, and the answer says that these are not all.
 
 use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
 use super::fields::{LISTED, MOST_LISTED};
-use crate::access::store::deeds_before;
-use crate::access::{Access, Deed};
+use crate::access::{self, Access, AuditEvent};
 use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
-use crate::http::error::{ApiError, ErrorCode};
+use crate::http::error::ApiError;
 use crate::http::extract::QueryForm;
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
@@ -25,11 +24,11 @@ use crate::http::state::Worker;
 use crate::services::products::check::Check;
 use crate::services::products::input::RawForm;
 
-/// A deed that was begun. It is noted when it is over, whatever came of it.
+/// An audit event of something that was begun. It is noted at the end, whatever came of it.
 #[derive(Debug)]
 pub(in crate::http) struct Begun {
     access: Access,
-    deed: Option<Deed>,
+    event: Option<AuditEvent>,
 }
 
 impl Begun {
@@ -41,7 +40,7 @@ impl Begun {
         action: &str,
         subject: impl Into<String>,
     ) -> Self {
-        let deed = Deed {
+        let event = AuditEvent {
             at: clock::now(),
             actor: admin.name(&worker.shared),
             address: admin.address().to_string(),
@@ -51,22 +50,22 @@ impl Begun {
             outcome: "abandoned".to_owned(),
             request_id: context.0.id.to_string(),
         };
-        Self { access: worker.shared.access.clone(), deed: Some(deed) }
+        Self { access: worker.shared.access.clone(), event: Some(event) }
     }
 
     /// What exactly, where action and subject do not say it.
     pub(in crate::http) fn detailed(mut self, details: String) -> Self {
-        if let Some(deed) = &mut self.deed {
-            deed.details = details;
+        if let Some(event) = &mut self.event {
+            event.details = details;
         }
         self
     }
 
     /// What came of it.
     pub(in crate::http) fn end<T>(mut self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
-        if let Some(deed) = &mut self.deed {
+        if let Some(event) = &mut self.event {
             let word = outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "done");
-            word.clone_into(&mut deed.outcome);
+            word.clone_into(&mut event.outcome);
         }
         outcome
     }
@@ -74,13 +73,13 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if let Some(deed) = self.deed.take() {
-            self.access.note(deed);
+        if let Some(event) = self.event.take() {
+            self.access.note(event);
         }
     }
 }
 
-/// Which deeds to list.
+/// Which events to list.
 #[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditForm {
@@ -88,7 +87,7 @@ pub struct AuditForm {
     /// at most, are all on the first page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<Value>,
-    /// Only deeds with smaller numbers than this one: the `next` of the page before.
+    /// Only events with smaller numbers than this one: the `next` of the page before.
     #[param(value_type = Option<i64>, minimum = 1)]
     pub before: Option<Value>,
 }
@@ -122,8 +121,8 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    fn new(id: Option<i64>, deed: Deed) -> Self {
-        let Deed { at, actor, address, action, subject, details, outcome, request_id } = deed;
+    fn new(id: Option<i64>, event: AuditEvent) -> Self {
+        let AuditEvent { at, actor, address, action, subject, details, outcome, request_id } = event;
         let at = envelope::rfc3339(at);
         Self { id, at, actor, address, action, subject, details, outcome, request_id }
     }
@@ -164,29 +163,14 @@ pub async fn audit(
     form: QueryForm<AuditForm>,
 ) -> Answer {
     let (limit, before) = read(&form.0)?;
-    let waiting = if before.is_none() { worker.shared.access.unstored_deeds() } else { Vec::new() };
-    let store = worker.shared.store.clone();
-    let stored = tokio::task::spawn_blocking(move || deeds_before(&store, before, limit)).await;
-    let stored = stored.map_err(|died| ApiError::new(ErrorCode::Internal).because(died))?;
-    let complete = stored.is_ok();
-    // They are stored in their order: what was before the first that waits still is in the table, on
-    // this page or on a later one.
-    let first = worker.shared.access.unstored_deeds().into_iter().next();
-    let waiting = waiting.into_iter().skip_while(|deed| complete && Some(deed) != first.as_ref());
-    let stored = stored.unwrap_or_default();
-    // A full page may have another behind it.
-    let last = stored.last().filter(|_| stored.len() == limit);
-    let next = last.map(|last| last.id).filter(|id| *id > 1);
-    let mut waiting: Vec<_> = waiting.collect();
-    waiting.reverse();
-    let waiting = waiting.into_iter().filter(|deed| stored.iter().all(|s| s.deed != *deed));
-    let mut entries: Vec<_> = waiting.map(|deed| AuditEntry::new(None, deed)).collect();
-    entries.extend(stored.into_iter().map(|one| AuditEntry::new(Some(one.id), one.deed)));
+    let page = worker.shared.access.audit_page(before, limit).await;
+    let access::AuditPage { events, next, complete } = page;
+    let entries = events.into_iter().map(|(id, event)| AuditEntry::new(id, event)).collect();
     envelope::own(&context.0, &AuditPage { entries, next, complete })
 }
 
 fn read(form: &AuditForm) -> Result<(usize, Option<i64>), ApiError> {
-    const NUMBER: &str = "the number of a deed";
+    const NUMBER: &str = "the number of an entry";
     let mut check = Check::default();
     let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
     let before = check.word(

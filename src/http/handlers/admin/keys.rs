@@ -12,11 +12,10 @@ use slog::info;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
-use super::REACH;
 use super::audit::Begun;
 use super::fields::{LISTED, LONGEST_TEXT, MOST_LISTED, moment, networks, until};
 use crate::access::identifier::shown;
-use crate::access::{NotMade, StoredKey, Subject, Wanted};
+use crate::access::{NewKey, NotChanged, StoredKey, Wanted};
 use crate::clock::{self, Timestamp};
 use crate::http::context::Context;
 use crate::http::envelope;
@@ -24,7 +23,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{AnyForm, JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::{BadInput, NotFound};
+use crate::http::openapi::failures::{BadInput, DatabaseAway, NotFound};
 use crate::http::state::Worker;
 use crate::limits::KeyId;
 use crate::services::products::InvalidField;
@@ -134,9 +133,6 @@ pub struct KeyMade {
     pub secret: String,
     /// What is stored of it.
     pub key: KeyShown,
-    /// Stores that could not be told at once; they are told later. The key is known here already.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
 }
 
 /// A key that was revoked.
@@ -144,9 +140,6 @@ pub struct KeyMade {
 pub struct KeyRevoked {
     /// Its id.
     pub revoked: String,
-    /// Stores that could not be told at once; they are told later. It is unknown here already.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
 }
 
 /// Lists clients' keys.
@@ -191,7 +184,7 @@ fn page(form: &KeysForm) -> Result<(usize, Option<KeyId>), ApiError> {
 /// Makes a key for a client.
 ///
 /// Its text is in this answer and nowhere else. It is known at once here, and within a second on
-/// every instance that shares Redis or the database with this one.
+/// every instance that shares the database with this one.
 #[utoipa::path(
     post,
     path = "/admin/keys",
@@ -202,6 +195,7 @@ fn page(form: &KeysForm) -> Result<(usize, Option<KeyId>), ApiError> {
     responses(
         (status = 200, description = "The key.", body = Reported<KeyMade>),
         BadInput,
+        DatabaseAway,
     ),
 )]
 pub async fn create(
@@ -214,15 +208,15 @@ pub async fn create(
     let wanted = read(&form.0, now)?;
     let access = &worker.shared.access;
     let details = details(&wanted);
-    let made = access.make_key(wanted, now);
-    let subject = made.as_ref().map(|made| made.id.to_string()).unwrap_or_default();
-    let deed = Begun::new(&worker, &admin, &context, "keys.create", subject).detailed(details);
-    let made = deed.end(made.map_err(refusal))?;
-    info!(worker.shared.log, "admin made a key"; "key" => %made.id,
+    let new = NewKey::make()
+        .map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
+    let deed = Begun::new(&worker, &admin, &context, "keys.create", new.id.to_string());
+    let added = access.add_key(&new, wanted, now).await.map_err(not_changed);
+    let key = deed.detailed(details).end(added)?;
+    info!(worker.shared.log, "admin made a key"; "key" => %new.id,
         "request_id" => &*context.0.id);
-    let unreached = access.until_told(Subject::Key(made.id), REACH).await;
-    let key = KeyShown::new(made.id, made.key, now);
-    envelope::own(&context.0, &KeyMade { secret: made.secret, key, unreached })
+    let key = KeyShown::new(new.id, key, now);
+    envelope::own(&context.0, &KeyMade { secret: new.text, key })
 }
 
 fn details(wanted: &Wanted) -> String {
@@ -235,8 +229,8 @@ fn details(wanted: &Wanted) -> String {
 
 /// Revokes a client's key.
 ///
-/// It is unknown at once here, and within a second on every instance that shares Redis or the
-/// database with this one. The id stands in the query or in the body.
+/// It is unknown at once here, and within a second on every instance that shares the database with
+/// this one. The id stands in the query or in the body.
 #[utoipa::path(
     delete,
     path = "/admin/keys",
@@ -248,6 +242,7 @@ fn details(wanted: &Wanted) -> String {
     responses(
         (status = 200, description = "It is unknown now.", body = Reported<KeyRevoked>),
         BadInput,
+        DatabaseAway,
         NotFound,
     ),
 )]
@@ -260,22 +255,21 @@ pub async fn revoke(
     let id = read_id(&form.0)?;
     let access = &worker.shared.access;
     let deed = Begun::new(&worker, &admin, &context, "keys.revoke", id.to_string());
-    let there = access.revoke_key(id, clock::now());
+    let revoked = access.revoke_key(id, clock::now()).await.map_err(not_changed);
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such key.");
-    deed.end(there.then_some(()).ok_or_else(none))?;
+    deed.end(revoked.and_then(|there| there.then_some(()).ok_or_else(none)))?;
     info!(worker.shared.log, "admin revoked a key"; "key" => %id,
         "request_id" => &*context.0.id);
-    let unreached = access.until_told(Subject::Key(id), REACH).await;
-    envelope::own(&context.0, &KeyRevoked { revoked: id.to_string(), unreached })
+    envelope::own(&context.0, &KeyRevoked { revoked: id.to_string() })
 }
 
-fn refusal(not: NotMade) -> ApiError {
+fn not_changed(not: NotChanged) -> ApiError {
     match not {
-        NotMade::Full(full) => {
-            let problem = format!("there are {} keys, and no room for more", full.0);
+        NotChanged::Full(most) => {
+            let problem = format!("there are {most} keys, and no room for more");
             vec![InvalidField::new("body", problem, "to revoke some first")].into()
         }
-        NotMade::NoRandomness(cause) => ApiError::new(ErrorCode::Internal).because(cause),
+        NotChanged::Away(away) => super::database_away(&away),
     }
 }
 

@@ -11,10 +11,9 @@ use slog::info;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::Answer;
-use super::REACH;
 use super::audit::Begun;
 use super::fields::{LISTED, LONGEST_TEXT, MOST_LISTED, identifier, moment, until};
-use crate::access::{Entry, Full, Identifier, ListName, Subject};
+use crate::access::{Entry, Identifier, ListName, NotChanged};
 use crate::clock::{self, Timestamp};
 use crate::http::context::Context;
 use crate::http::envelope;
@@ -22,7 +21,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{AnyForm, JsonForm, QueryForm};
 use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::{BadInput, NotFound};
+use crate::http::openapi::failures::{BadInput, DatabaseAway, NotFound};
 use crate::http::state::Worker;
 use crate::services::products::InvalidField;
 use crate::services::products::check::Check;
@@ -114,9 +113,6 @@ pub struct ListShown {
 pub struct EntryMade {
     /// The entry as it is now.
     pub entry: EntryShown,
-    /// Stores that could not be told at once; they are told later. It is in force here already.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
 }
 
 /// An entry that was removed.
@@ -124,9 +120,6 @@ pub struct EntryMade {
 pub struct EntryRemoved {
     /// Whom it was about.
     pub removed: String,
-    /// Stores that could not be told at once; they are told later. It is out of force here already.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
 }
 
 impl ListShown {
@@ -210,6 +203,7 @@ pub async fn denied(
     responses(
         (status = 200, description = "It is in force.", body = Reported<EntryMade>),
         BadInput,
+        DatabaseAway,
     ),
 )]
 pub async fn allow(
@@ -236,6 +230,7 @@ pub async fn allow(
     responses(
         (status = 200, description = "It is in force.", body = Reported<EntryMade>),
         BadInput,
+        DatabaseAway,
     ),
 )]
 pub async fn deny(
@@ -261,6 +256,7 @@ pub async fn deny(
     responses(
         (status = 200, description = "It is out of force.", body = Reported<EntryRemoved>),
         BadInput,
+        DatabaseAway,
         NotFound,
     ),
 )]
@@ -287,6 +283,7 @@ pub async fn remove_allowed(
     responses(
         (status = 200, description = "It is out of force.", body = Reported<EntryRemoved>),
         BadInput,
+        DatabaseAway,
         NotFound,
     ),
 )]
@@ -325,11 +322,10 @@ async fn put(
     let deed = Begun::new(worker, admin, context, action, who.to_string());
     let deed = deed.detailed(format!("reason: {:?}; {}", entry.reason, until(entry.expires_at)));
     let access = &worker.shared.access;
-    deed.end(access.put(list, who, entry.clone(), now).map_err(full))?;
+    deed.end(access.put(list, who, &entry, now).await.map_err(not_changed))?;
     info!(worker.shared.log, "admin changed a list"; "action" => action,
         "identifier" => %who, "request_id" => &*context.0.id);
-    let unreached = access.until_told(Subject::Entry(list, who), REACH).await;
-    envelope::own(&context.0, &EntryMade { entry: EntryShown::new(who, entry), unreached })
+    envelope::own(&context.0, &EntryMade { entry: EntryShown::new(who, entry) })
 }
 
 async fn remove(
@@ -348,18 +344,22 @@ async fn remove(
     };
     let deed = Begun::new(worker, admin, context, action, who.to_string());
     let access = &worker.shared.access;
-    let there = access.take_out(list, who, clock::now());
+    let removed = access.take_out(list, who, clock::now()).await.map_err(not_changed);
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such entry.");
-    deed.end(there.then_some(()).ok_or_else(none))?;
+    deed.end(removed.and_then(|there| there.then_some(()).ok_or_else(none)))?;
     info!(worker.shared.log, "admin changed a list"; "action" => action,
         "identifier" => %who, "request_id" => &*context.0.id);
-    let unreached = access.until_told(Subject::Entry(list, who), REACH).await;
-    envelope::own(&context.0, &EntryRemoved { removed: who.to_string(), unreached })
+    envelope::own(&context.0, &EntryRemoved { removed: who.to_string() })
 }
 
-fn full(full: Full) -> ApiError {
-    let problem = format!("there are {} entries, and no room for more", full.0);
-    vec![InvalidField::new("identifier", problem, "to remove some first")].into()
+fn not_changed(not: NotChanged) -> ApiError {
+    match not {
+        NotChanged::Full(most) => {
+            let problem = format!("there are {most} entries, and no room for more");
+            vec![InvalidField::new("identifier", problem, "to remove some first")].into()
+        }
+        NotChanged::Away(away) => super::database_away(&away),
+    }
 }
 
 fn read(form: &EntryForm, now: Timestamp) -> Result<(Identifier, Entry), Vec<InvalidField>> {

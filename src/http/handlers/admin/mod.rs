@@ -36,17 +36,24 @@ use crate::limits::{AbuseStatus, SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
 };
+use crate::replication::Away;
 use crate::resilience::breaker::Snapshot;
 use crate::supervision::ActorStatus;
 
 /// Longest wait for a report.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Longest wait until stores were told of a change: it is in force before.
-const REACH: Duration = Duration::from_millis(500);
 /// Entries of each list that the status shows.
 const ENTRIES_SHOWN: usize = 100;
 /// Requests listed when nothing is said.
 const LISTED: usize = 100;
+
+/// What is answered to a change that the database did not take.
+fn database_away(away: &Away) -> ApiError {
+    let message = "The database is away: nothing was changed; come back later.";
+    ApiError::with_message(ErrorCode::Overloaded, message)
+        .retry_after(Duration::from_secs(1))
+        .because(away)
+}
 
 /// Lists every actor.
 ///
@@ -146,10 +153,6 @@ pub struct LimitStatus {
     pub blacklist: ListShown,
     /// Stored keys in force.
     pub api_keys: usize,
-    /// Changes of keys and lists that the database is still to be told.
-    pub owed_to_database: usize,
-    /// Changes of keys and lists that Redis is still to be told.
-    pub owed_to_redis: usize,
     /// How limits are kept together with other instances; absent when they are this one's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sharing: Option<SharedLimits>,
@@ -190,8 +193,6 @@ pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer 
         whitelist: list(ListName::Allow),
         blacklist: list(ListName::Deny),
         api_keys: counts.sizes.keys,
-        owed_to_database: counts.owed_database,
-        owed_to_redis: counts.owed_redis,
         sharing,
         abuse: worker.shared.abuse.status(clock::monotonic()),
     };

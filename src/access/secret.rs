@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -21,11 +22,12 @@ const SECRET_BYTES: usize = 24;
 pub(super) const LONGEST_KEY_BYTES: usize = 512;
 
 /// The SHA-256 digest of a secret, all that is kept of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
-    /// The digest of no secret that is known; for work that must be done all the same.
+    /// The digest of no known secret, for the work that must be done all the same.
     pub(super) const NOBODY: Self = Self([0; 32]);
 
     /// The digest of a secret.
@@ -44,30 +46,8 @@ impl SecretDigest {
         self.0.ct_eq(&other.0)
     }
 
-    /// As it is stored.
-    #[must_use]
-    pub fn to_hex(&self) -> String {
-        hex(&self.0)
-    }
-
-    /// As it was stored.
-    #[must_use]
-    pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        let mut bytes = [0; 32];
-        if digits.len() != 2 * bytes.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).ok()?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-
-    /// Two digits by which a secret that people chose can be told from the one before, most likely.
-    /// Whoever tries words against them is left with one in 256 of his words, and with no proof of any;
-    /// more digits would prove it.
+    /// Two digits that tell a secret that people chose from the one before, most likely. A dictionary
+    /// tried against them leaves one word in 256, and proves none; more digits would prove it.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
@@ -76,6 +56,31 @@ impl SecretDigest {
         let mut text = hex(&digest.finalize());
         text.truncate(2);
         text
+    }
+}
+
+/// As it is stored.
+impl From<SecretDigest> for String {
+    fn from(digest: SecretDigest) -> Self {
+        hex(&digest.0)
+    }
+}
+
+impl TryFrom<String> for SecretDigest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const REFUSED: &str = "not 64 hexadecimal digits";
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(REFUSED);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| REFUSED)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| REFUSED)?;
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -177,9 +182,9 @@ mod tests {
     #[test]
     fn a_digest_is_written_and_read_and_its_fingerprint_is_short() {
         let digest = SecretDigest::of(b"secret");
-        assert_eq!(SecretDigest::from_hex(&digest.to_hex()), Some(digest));
+        assert_eq!(SecretDigest::try_from(String::from(digest)), Ok(digest));
         for bad in ["", "00", &"g".repeat(64), &"+".repeat(64), &"0".repeat(65)] {
-            assert_eq!(SecretDigest::from_hex(bad), None, "{bad}");
+            assert!(SecretDigest::try_from(bad.to_owned()).is_err(), "{bad}");
         }
         assert_eq!(digest.fingerprint().len(), 2);
         let words = 0..2_560_u32;

@@ -1,0 +1,199 @@
+//! Following the log: reading on from the last number, and writing what waits.
+//!
+//! Owns: the position, the decision when the whole log is to be read, and the loop. A database that
+//! is away leaves the position where it is; the next round goes on from there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use slog::{info, warn};
+
+use super::table::{self, Outcome, Page};
+use super::{Away, Change, Changes, Draft, POLL, REMOVAL_KEPT, Topic};
+use crate::clock;
+use crate::database::{Connection, Store};
+
+/// Longest wait for a reading, and for a pending change to be written.
+const WITHIN: Duration = Duration::from_secs(2);
+/// Pending changes written in one transaction.
+const BATCH: usize = 500;
+/// How often changes that nobody needs any more are dropped.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How far the log was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position {
+    last: i64,
+    /// What told the log from others.
+    identity: Option<String>,
+    /// How often the database had been opened then: another file may be at its place since.
+    openings: u64,
+    read_at: Option<Instant>,
+}
+
+impl Position {
+    /// Whether it is not enough to read on: the log may be another one, or so much time has passed
+    /// that removals were dropped from it.
+    fn needs_whole(&self, openings: u64, now: Instant) -> bool {
+        let Some(read_at) = self.read_at else { return true };
+        self.openings != openings
+            || now.saturating_duration_since(read_at) >= REMOVAL_KEPT - SWEEP_EVERY
+    }
+}
+
+/// What was read of the log.
+struct Reading {
+    page: Page,
+    whole: bool,
+    lost: bool,
+    at: Position,
+}
+
+impl Changes {
+    /// Follows the log for as long as it is polled.
+    pub async fn run(&self) {
+        let mut swept = clock::monotonic();
+        loop {
+            let (written, read) = (self.write_pending().await, self.follow().await);
+            self.say(written.and(read));
+            let now = clock::monotonic();
+            if now.saturating_duration_since(swept) >= SWEEP_EVERY {
+                swept = now;
+                // What is left is swept the next time.
+                drop(self.with(WITHIN, |c, _| table::sweep(c, clock::now())).await);
+            }
+            drop(tokio::time::timeout(POLL, self.0.wake.notified()).await);
+        }
+    }
+
+    /// Reads on, and has every topic apply what is new.
+    pub(super) async fn follow(&self) -> Result<(), Away> {
+        let mut position = self.0.position.lock().await;
+        let (from, changes) = (position.clone(), self.clone());
+        let openings = self.0.store.openings();
+        let reading = self.with(WITHIN, move |c, _| changes.read(c, from, openings)).await?;
+        let Reading { page, whole, lost, at } = reading;
+        if lost {
+            warn!(self.0.log, "the log of changes was lost; it got what this instance knows");
+        }
+        self.count_unreadable(page.unreadable);
+        if whole || !page.changes.is_empty() {
+            for topic in &self.0.topics {
+                let own = page.changes.iter().filter(|change| change.topic == topic.name());
+                self.distribute(topic, &own.cloned().collect::<Vec<_>>(), whole);
+            }
+        }
+        *position = at;
+        self.0.was_read.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        connection: &mut Connection,
+        from: Position,
+        openings: u64,
+    ) -> Outcome<Reading> {
+        let now = clock::monotonic();
+        let whole = from.needs_whole(openings, now);
+        if !whole {
+            let page = table::after(connection, from.last)?;
+            let at = Position { last: page.last, read_at: Some(now), ..from };
+            return Ok(Reading { page, whole, lost: false, at });
+        }
+        let identity = table::identity(connection, &self.0.instance)?;
+        let lost = from.identity.is_some_and(|known| known != identity);
+        if lost {
+            let known: Vec<Draft> = self.0.topics.iter().flat_map(|topic| topic.state()).collect();
+            table::seed(connection, &known, &self.0.instance)?;
+        }
+        let page = table::after(connection, 0)?;
+        let (last, identity, read_at) = (page.last, Some(identity), Some(now));
+        Ok(Reading { page, whole, lost, at: Position { last, identity, openings, read_at } })
+    }
+
+    pub(super) fn distribute(&self, topic: &Arc<dyn Topic>, changes: &[Change], whole: bool) {
+        if whole || !changes.is_empty() {
+            self.count_unreadable(topic.apply(changes, whole));
+        }
+    }
+
+    fn count_unreadable(&self, count: usize) {
+        if count > 0 {
+            self.0.unreadable.fetch_add(count, Ordering::Relaxed);
+            warn!(self.0.log, "changes in the log that cannot be read"; "count" => count);
+        }
+    }
+
+    pub(super) async fn write_pending(&self) -> Result<(), Away> {
+        loop {
+            let batch: Vec<Draft> = self.pending().values().take(BATCH).cloned().collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.write(batch.clone(), false, WITHIN).await?;
+            // A later change of the same subject still waits.
+            let mut pending = self.pending();
+            for draft in batch {
+                let subject = (draft.topic, draft.key.clone());
+                if pending.get(&subject) == Some(&draft) {
+                    pending.remove(&subject);
+                }
+            }
+        }
+    }
+
+    /// Writes changes; waits for another writer as long as there is time.
+    pub(super) async fn write(
+        &self,
+        drafts: Vec<Draft>,
+        always: bool,
+        within: Duration,
+    ) -> Result<(), Away> {
+        let deadline = clock::monotonic() + within;
+        let work = move |connection: &mut Connection, instance: &str| loop {
+            let written = table::write(connection, &drafts, instance, always);
+            if !table::is_locked(&written) || clock::monotonic() >= deadline {
+                return written;
+            }
+        };
+        self.with(within + LEND_TIME, work).await
+    }
+
+    /// Works on the database on a thread that may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        within: Duration,
+        work: impl FnOnce(&mut Connection, &str) -> Outcome<T> + Send + 'static,
+    ) -> Result<T, Away> {
+        let (store, instance): (Store, _) = (self.0.store.clone(), self.0.instance.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let mut connection = store.lend().map_err(|error| Away(error.to_string()))?;
+            work(&mut connection, &instance).map_err(|error| {
+                let text = error.to_string();
+                store.blame(&text);
+                Away(text)
+            })
+        });
+        match tokio::time::timeout(within, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(died)) => Err(Away(died.to_string())),
+            Err(_) => Err(Away("the database took too long".to_owned())),
+        }
+    }
+
+    fn say(&self, outcome: Result<(), Away>) {
+        let was_away = self.0.is_away.swap(outcome.is_err(), Ordering::Relaxed);
+        match outcome {
+            Err(error) if !was_away => {
+                warn!(self.0.log, "the log of changes cannot be followed"; "error" => %error);
+            }
+            Ok(()) if was_away => info!(self.0.log, "the log of changes is followed again"),
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// The store waits so long for a connection, and SQLite for a lock, beyond the time of the work.
+const LEND_TIME: Duration = Duration::from_millis(500);

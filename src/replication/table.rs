@@ -1,0 +1,168 @@
+//! The statements on `changes`.
+//!
+//! Owns: drawing the number of a change under the write lock, so that numbers are seen in their order.
+//! Refuses: rows that cannot be read; they are passed over and counted.
+
+use diesel::connection::SimpleConnection;
+use diesel::dsl::{max, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{Binary, Nullable};
+
+use super::{Change, Draft};
+use crate::clock::Timestamp;
+use crate::database::Connection;
+use crate::database::schema::changes::{dsl, table};
+
+/// The topic of the one row that tells this log from others.
+const OWN_TOPIC: &str = "log";
+/// Rows read at once.
+const PAGE: i64 = 1_000;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) changes: Vec<Change>,
+    pub(super) unreadable: usize,
+    /// The number of the last row.
+    pub(super) last: i64,
+}
+
+/// Every change after a number.
+pub(super) fn after(connection: &mut Connection, number: i64) -> QueryResult<Page> {
+    let mut page = Page { last: number, ..Page::default() };
+    loop {
+        // Read as bytes: one odd row must not spoil the others.
+        let text = |column: &str| sql::<Nullable<Binary>>(&format!("CAST({column} AS BLOB)"));
+        let rows: Vec<(i64, Bytes, Bytes, Bytes, i64)> = table
+            .filter(dsl::id.gt(page.last))
+            .order(dsl::id)
+            .select((dsl::id, text("topic"), text("key"), text("payload"), dsl::at))
+            .limit(PAGE)
+            .load(connection)?;
+        let full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE);
+        for (id, topic, key, payload, at) in rows {
+            page.last = id;
+            match read(topic, key, payload, at) {
+                Some(change) => page.changes.push(change),
+                None => page.unreadable = page.unreadable.saturating_add(1),
+            }
+        }
+        if !full {
+            return Ok(page);
+        }
+    }
+}
+
+type Bytes = Option<Vec<u8>>;
+
+/// What comes of a statement.
+pub(super) type Outcome<T> = QueryResult<T>;
+
+/// Whether it failed because another writer is at work.
+pub(super) fn is_locked<T>(outcome: &Outcome<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.to_string().contains("is locked"))
+}
+
+fn read(topic: Bytes, key: Bytes, payload: Bytes, at: i64) -> Option<Change> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok();
+    let payload = match payload {
+        Some(payload) => Some(text(payload)?),
+        None => None,
+    };
+    let (topic, key) = (text(topic?)?, text(key?)?);
+    Some(Change { topic, key, payload, at: Timestamp::from_millis(at) })
+}
+
+/// Writes changes in one transaction, which is on the disk when this returns. Of a subject whose
+/// change in the log is newer, the one that is there stays unless `always`; then the time moves on to
+/// that one's.
+pub(super) fn write(
+    connection: &mut Connection,
+    drafts: &[Draft],
+    instance: &str,
+    always: bool,
+) -> QueryResult<()> {
+    durably(connection, |connection| {
+        for draft in drafts {
+            let subject = dsl::topic.eq(draft.topic).and(dsl::key.eq(&draft.key));
+            let there: Option<i64> =
+                table.filter(subject).select(max(dsl::at)).first(connection)?;
+            let at = draft.at.as_millis();
+            let newer = there.is_some_and(|there| there > at);
+            if newer && !always {
+                continue;
+            }
+            diesel::delete(table.filter(subject)).execute(connection)?;
+            insert(connection, draft, there.unwrap_or(at).max(at), instance)?;
+        }
+        Ok(())
+    })
+}
+
+fn insert(
+    connection: &mut Connection,
+    draft: &Draft,
+    at: i64,
+    instance: &str,
+) -> QueryResult<usize> {
+    diesel::insert_into(table)
+        .values((
+            dsl::topic.eq(draft.topic),
+            dsl::key.eq(&draft.key),
+            dsl::payload.eq(draft.payload.as_deref()),
+            dsl::at.eq(at),
+            dsl::instance.eq(instance),
+            dsl::keep_until.eq(draft.keep_until.map(Timestamp::as_millis)),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)
+}
+
+/// What tells this log from others. A log that is new gets it here.
+pub(super) fn identity(connection: &mut Connection, instance: &str) -> QueryResult<String> {
+    let asked = table.filter(dsl::topic.eq(OWN_TOPIC)).select(dsl::key).order(dsl::id);
+    if let Some(found) = asked.first(connection).optional()? {
+        return Ok(found);
+    }
+    let key = format!("{:032x}", fastrand::u128(..));
+    let own =
+        Draft { topic: OWN_TOPIC, key, payload: None, at: Timestamp::default(), keep_until: None };
+    connection.immediate_transaction(|connection| {
+        // Another instance may have been faster.
+        match asked.first(connection).optional()? {
+            Some(found) => Ok(found),
+            None => insert(connection, &own, 0, instance).map(|_| own.key),
+        }
+    })
+}
+
+/// Writes what an instance knows to a log that was lost. What is there stays.
+pub(super) fn seed(
+    connection: &mut Connection,
+    drafts: &[Draft],
+    instance: &str,
+) -> QueryResult<()> {
+    durably(connection, |connection| {
+        drafts.iter().try_for_each(|draft| {
+            insert(connection, draft, draft.at.as_millis(), instance).map(drop)
+        })
+    })
+}
+
+/// Drops changes that nobody needs any more.
+pub(super) fn sweep(connection: &mut Connection, now: Timestamp) -> QueryResult<usize> {
+    diesel::delete(table.filter(dsl::keep_until.lt(now.as_millis()))).execute(connection)
+}
+
+/// A transaction that survives the loss of power once it is over: a client that was told that a key
+/// is revoked must not meet it again. Other transactions on the file need not wait for the disk.
+fn durably<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    connection.batch_execute("PRAGMA synchronous = FULL")?;
+    let done = connection.immediate_transaction(work);
+    // Were it not set back, the connection would be slower and no worse.
+    drop(connection.batch_execute("PRAGMA synchronous = NORMAL"));
+    done
+}
