@@ -161,11 +161,6 @@ impl Instance {
         self.gateway.stop();
     }
 
-    /// Sends its process a signal.
-    pub(crate) fn signal(&self, name: &str) {
-        self.gateway.process.signal(name);
-    }
-
     pub(crate) const fn address(&self) -> SocketAddr {
         self.gateway.address
     }
