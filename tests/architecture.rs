@@ -47,12 +47,15 @@ const EVERYONE: &[&str] = &["clock", "failure"];
 
 /// Packages that only some files may name.
 const PACKAGES: &[(&str, &[&str])] = &[
-    ("diesel", &[
+    (
+        "diesel",
+        &[
             "src/database/",
             "src/cache/tiers/database/",
             "src/replication/",
             "src/access/audit_rows.rs",
-        ]),
+        ],
+    ),
     ("deadpool_redis", &["src/redis/"]),
     ("failsafe", &["src/resilience/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs"]),

@@ -66,7 +66,8 @@ impl Guesses {
         let network = known.counted_by(from, self.ipv6_prefix, now, |bucket| {
             bucket.level(&self.rule, tick).full_after().is_zero()
         });
-        let level = known.buckets.get(&network).copied().unwrap_or_default().level(&self.rule, tick);
+        let level =
+            known.buckets.get(&network).copied().unwrap_or_default().level(&self.rule, tick);
         match level.take(&self.rule, 1) {
             Err(wait) => Guessed::Locked(wait),
             // Under the lock: of many keys that come at once each finds what those before have left.
@@ -91,7 +92,8 @@ impl Known {
         let address = address.to_canonical();
         let (own, wide) =
             if address.is_ipv4() { (32, WIDE_IPV4) } else { (ipv6_prefix.min(128), WIDE_IPV6) };
-        let around = |bits| IpNet::new(address, bits).map_or(IpNet::from(address), |net| net.trunc());
+        let around =
+            |bits| IpNet::new(address, bits).map_or(IpNet::from(address), |net| net.trunc());
         if self.buckets.len() >= REMEMBERED {
             let lately = |at: Instant| now.saturating_duration_since(at) < PURGE_EVERY;
             if !self.purged.is_some_and(lately) {

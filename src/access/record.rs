@@ -120,7 +120,9 @@ mod tests {
         for text in ["key:0123456789ab", "allow:10.0.0.0/8", "deny:2001:db8::1", "deny:internal"] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
-        for text in ["", "key", "key:", "key:internal", "deny:", "deny:x", "other:10.0.0.1", "10.0.0.1"] {
+        for text in
+            ["", "key", "key:", "key:internal", "deny:", "deny:x", "other:10.0.0.1", "10.0.0.1"]
+        {
             assert_eq!(text.parse::<Subject>(), Err(NotASubject), "{text}");
         }
     }

@@ -27,8 +27,7 @@ fn naive(entries: &BTreeMap<String, Option<i64>>, address: IpAddr, key: Option<K
             on == list && matches(who) && until.is_none_or(|until| NOW.as_millis() < until)
         })
     };
-    let here =
-        |who| matches!(who, Identifier::Network(network) if network.contains(&address));
+    let here = |who| matches!(who, Identifier::Network(network) if network.contains(&address));
     let holder = |who| key.is_some_and(|key| who == Identifier::Key(key));
     if on(ListName::Deny, &here) {
         Verdict::Denied(DeniedBy::Address)

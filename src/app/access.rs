@@ -50,7 +50,10 @@ impl Following {
         let begun = Self { changes, access };
         drop(tokio::time::timeout(PATIENCE, begun.read_first()).await);
         if !begun.access.is_informed() {
-            warn!(log, "serving without the keys and lists that were stored: the database cannot be read yet");
+            warn!(
+                log,
+                "serving without the keys and lists that were stored: the database cannot be read yet"
+            );
         }
         begun.start(supervisor);
         begun

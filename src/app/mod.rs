@@ -114,8 +114,7 @@ impl Gateway {
         let guards = Guards::new(Arc::clone(&tables), stores.database.clone(), &log);
         upkeep::restore(&cache, &guards).await;
         upkeep::start(&cache, &stores, &guards, &settings, &supervisor);
-        let following =
-            Following::begin(&settings, &stores, Vec::new(), &log, &supervisor).await;
+        let following = Following::begin(&settings, &stores, Vec::new(), &log, &supervisor).await;
         stores.hear_first().await;
         let api = upstream::start(&tables, &supervisor)?;
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;

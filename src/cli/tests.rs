@@ -30,7 +30,10 @@ impl Commands for Recorder {
     }
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
         let path = settings.database.path.display().to_string();
-        self.note(format!("migrate {path}{}", if down { " down" } else { "" }), "2 migrations applied".to_owned())
+        self.note(
+            format!("migrate {path}{}", if down { " down" } else { "" }),
+            "2 migrations applied".to_owned(),
+        )
     }
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {
         self.note(format!("openapi {gpt}"), "{}".to_owned())

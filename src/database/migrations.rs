@@ -50,7 +50,9 @@ pub fn revert(path: &Path) -> Result<Option<String>, DatabaseError> {
     let committed = connection.immediate_transaction(|connection| {
         outcome = match connection.applied_migrations() {
             Ok(applied) if applied.is_empty() => Ok(None),
-            Ok(_) => connection.revert_last_migration(MIGRATIONS).map(|name| Some(name.to_string())),
+            Ok(_) => {
+                connection.revert_last_migration(MIGRATIONS).map(|name| Some(name.to_string()))
+            }
             Err(error) => Err(error),
         }
         .map_err(|error| DatabaseError::new(format!("migration failed: {error}")));

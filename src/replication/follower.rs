@@ -89,12 +89,7 @@ impl Changes {
         Ok(())
     }
 
-    fn read(
-        &self,
-        connection: &mut Connection,
-        from: Position,
-        openings: u64,
-    ) -> Outcome<Reading> {
+    fn read(&self, connection: &mut Connection, from: Position, openings: u64) -> Outcome<Reading> {
         let now = clock::monotonic();
         let whole = from.needs_whole(openings, now);
         if !whole {

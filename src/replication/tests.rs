@@ -60,7 +60,8 @@ impl Instance {
         let (store, _) = Store::open(path, 2, clock::monotonic(), clock::now());
         let notes = Arc::new(Notes::default());
         let topic: Arc<dyn Topic> = Arc::<Notes>::clone(&notes);
-        let changes = Changes::new(store.clone(), vec![topic], Logger::root(slog::Discard, slog::o!()));
+        let changes =
+            Changes::new(store.clone(), vec![topic], Logger::root(slog::Discard, slog::o!()));
         Self { notes, changes, store }
     }
 
@@ -243,7 +244,8 @@ async fn keys_and_lists_of_the_version_before_are_kept_up_and_down() {
         table.state()
     };
     let first = state().await;
-    let keys: Vec<_> = first.iter().map(|draft| (draft.key.as_str(), draft.at.as_millis())).collect();
+    let keys: Vec<_> =
+        first.iter().map(|draft| (draft.key.as_str(), draft.at.as_millis())).collect();
     assert_eq!(
         keys,
         [

@@ -158,7 +158,11 @@ fn while_the_database_is_away_changes_are_refused_and_requests_are_not() {
     assert!(known(&gateway, &before));
     let page = gateway.admin("GET", "/admin/audit", "");
     let entries = page["entries"].as_array().unwrap();
-    assert_eq!((entries.len(), &page["complete"]), (6, &json!(true)), "what waits is shown: {page}");
+    assert_eq!(
+        (entries.len(), &page["complete"]),
+        (6, &json!(true)),
+        "what waits is shown: {page}"
+    );
     assert_eq!((&entries[0]["id"], &entries[0]["outcome"]), (&json!(null), &json!("overloaded")));
     lock.batch_execute("COMMIT").unwrap();
     until("the audit is stored", || gateway.metric("audit_waiting") < 0.5);

@@ -122,7 +122,8 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     fn new(id: Option<i64>, event: AuditEvent) -> Self {
-        let AuditEvent { at, actor, address, action, subject, details, outcome, request_id } = event;
+        let AuditEvent { at, actor, address, action, subject, details, outcome, request_id } =
+            event;
         let at = envelope::rfc3339(at);
         Self { id, at, actor, address, action, subject, details, outcome, request_id }
     }

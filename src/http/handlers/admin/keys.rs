@@ -208,8 +208,7 @@ pub async fn create(
     let wanted = read(&form.0, now)?;
     let access = &worker.shared.access;
     let details = details(&wanted);
-    let new = NewKey::make()
-        .map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
+    let new = NewKey::make().map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
     let deed = Begun::new(&worker, &admin, &context, "keys.create", new.id.to_string());
     let added = access.add_key(&new, wanted, now).await.map_err(not_changed);
     let key = deed.detailed(details).end(added)?;
