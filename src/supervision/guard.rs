@@ -1,27 +1,26 @@
 //! Runs one incarnation after another and lets none of their deaths out.
 //!
-//! Owns: building an incarnation, catching its panic, waiting out the back-off. Every incarnation
-//! comes from the factory, so no half-changed state lives on. What must survive lies in tables the
+//! It builds an incarnation, catches its panic, and waits out the back-off. Every incarnation comes
+//! from the factory, so no half-changed state lives on. What must survive lies in tables that the
 //! factory hands in.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use actix::dev::{ContextFut, channel};
+use actix::dev::channel;
 use actix::{Actor, ActorContext, AsyncContext, Context};
 
-use super::cell::{ActorState, Cell, RestartReason};
+use super::dispatcher::Dispatcher;
+use super::in_place::Registered;
 use super::inbox::Inbox;
 use super::policy::RestartPolicy;
-use super::pump::Pump;
+use super::record::{ActorState, Record, RestartReason};
 use super::supervisor::Observer;
 use crate::clock;
 
-/// Through a wait shorter than this letters are still taken: their senders wait, none is refused.
+/// Through a wait shorter than this messages are still accepted: their senders wait.
 const WORTH_WAITING: Duration = Duration::from_millis(250);
 
 /// How an incarnation ended.
@@ -32,7 +31,6 @@ enum Ended {
     Finished,
 }
 
-/// What a guard needs to know about its actor.
 pub(super) struct Watch<A: Actor> {
     pub(super) inbox: Inbox<A>,
     pub(super) policy: RestartPolicy,
@@ -46,12 +44,13 @@ where
     A: Actor<Context = Context<A>>,
     F: Fn() -> A,
 {
-    let cell = Arc::clone(&watch.inbox.cell);
-    let _leaving = Leaving { cell: Arc::clone(&cell), generation: watch.generation };
+    let record = Arc::clone(&watch.inbox.record);
+    let _leaving = Leaving { record: Arc::clone(&record), generation: watch.generation };
+    let slot = Registered::new(Arc::clone(&record));
     loop {
-        let ended = incarnation(&watch, &factory).await;
-        if cell.generation() != watch.generation {
-            // Replaced while it hung: how it ended is no longer this actor's business.
+        let ended = incarnation(&watch, &slot, &factory).await;
+        if record.generation() != watch.generation {
+            // Replaced while it hung: its end no longer counts.
             return;
         }
         let (reason, panic) = match ended {
@@ -60,16 +59,16 @@ where
             Ended::Panicked(text) => (RestartReason::Panic, Some(text)),
         };
         let now = clock::monotonic();
-        let wait = cell.died(panic.clone(), |history| history.died(&watch.policy, now));
-        watch.observer.restarted(cell.name, cell.instance, reason, panic.as_deref(), wait);
+        let wait = record.died(panic.clone(), |history| history.died(&watch.policy, now));
+        watch.observer.restarted(record.name, record.instance, reason, panic.as_deref(), wait);
         if wait >= WORTH_WAITING {
-            cell.set_state(ActorState::BackingOff);
-            cell.down.notify_waiters();
+            record.set_state(ActorState::BackingOff);
+            record.down.notify_waiters();
         }
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        if cell.generation() != watch.generation {
+        if record.generation() != watch.generation {
             return;
         }
     }
@@ -77,19 +76,19 @@ where
 
 /// Marks the actor as finished when its guard ends, also when its thread's runtime is torn down.
 struct Leaving {
-    cell: Arc<Cell>,
+    record: Arc<Record>,
     generation: u64,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        if self.cell.generation() == self.generation {
-            self.cell.set_state(ActorState::Finished);
+        if self.record.generation() == self.generation {
+            self.record.set_state(ActorState::Finished);
         }
     }
 }
 
-async fn incarnation<A, F>(watch: &Watch<A>, factory: &F) -> Ended
+async fn incarnation<A, F>(watch: &Watch<A>, slot: &Registered<A>, factory: &F) -> Ended
 where
     A: Actor<Context = Context<A>>,
     F: Fn() -> A,
@@ -98,37 +97,25 @@ where
         Ok(actor) => actor,
         Err(panic) => return Ended::Panicked(panic_text(&*panic)),
     };
-    // The context stays alive as long as this address does; letters never go through it.
+    // The context stays alive as long as this address does; messages never go through it.
     let (_address, receiver) = channel::channel(1);
     let mut running = Context::with_receiver(receiver).into_future(actor);
     let finished = Arc::new(AtomicBool::new(false));
-    running.ctx().spawn(Pump::new(watch.inbox.clone(), watch.generation, Arc::clone(&finished)));
-    watch.inbox.cell.started();
-    let end = std::future::poll_fn(|task| poll_caught(&mut running, task)).await;
-    if end.is_err() {
+    let (inbox, generation) = (watch.inbox.clone(), watch.generation);
+    let dispatcher = Dispatcher::new(inbox, slot.direct(), generation, Arc::clone(&finished));
+    running.ctx().spawn(dispatcher);
+    watch.inbox.record.started();
+    let (mut ran, end) = slot.run(running).await;
+    if let (Some(running), Err(_)) = (&mut ran, &end) {
         // A terminated context is dropped without running the actor's stop hooks.
         running.ctx().terminate();
     }
     // The actor's own Drop may panic as well.
-    let dropped = catch_unwind(AssertUnwindSafe(move || drop(running)));
+    let dropped = catch_unwind(AssertUnwindSafe(move || drop(ran)));
     match end.and(dropped) {
         Err(panic) => Ended::Panicked(panic_text(&*panic)),
         Ok(()) if finished.load(Ordering::Acquire) => Ended::Finished,
         Ok(()) => Ended::Stopped,
-    }
-}
-
-fn poll_caught<A>(
-    running: &mut ContextFut<A, Context<A>>,
-    task: &mut TaskContext<'_>,
-) -> Poll<std::thread::Result<()>>
-where
-    A: Actor<Context = Context<A>>,
-{
-    match catch_unwind(AssertUnwindSafe(|| Pin::new(running).poll(task))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
-        Err(panic) => Poll::Ready(Err(panic)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The address of an actor, valid through all its incarnations.
 //!
-//! Owns: admission and the four ways an ask can end. Refuses: when the inbox is full, when the
-//! actor is backing off, when it is gone. Waiting is bounded by the caller.
+//! An ask is answered, or ends in one of the ways of [`AskError`]; the caller bounds its wait. Nothing
+//! is delivered when the inbox is full, the actor is backing off or hangs, or it is gone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::cell::{ActorState, Cell};
-use super::inbox::Letter;
+use super::in_place;
+use super::inbox::Item;
+use super::record::{ActorState, Record};
 
-/// Why a letter was not put into the inbox.
+/// Why a message was not put into the inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The inbox is full.
+pub enum Undelivered {
     Full,
-    /// The actor died too often, or hangs; bypass it.
+    /// The actor died too often, or hangs; go on without it.
     Down,
     /// The actor has ended for good.
     Gone,
@@ -31,7 +31,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskError {
     /// The actor never saw the message.
-    NotDelivered(Refusal),
+    NotDelivered(Undelivered),
     /// The actor, or the work it started for the message, died on it.
     Died,
     /// No answer in time; the message may still be handled.
@@ -41,9 +41,9 @@ pub enum AskError {
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotDelivered(Refusal::Full) => "inbox full",
-            Self::NotDelivered(Refusal::Down) => "actor is down",
-            Self::NotDelivered(Refusal::Gone) => "actor is gone",
+            Self::NotDelivered(Undelivered::Full) => "inbox full",
+            Self::NotDelivered(Undelivered::Down) => "actor is down",
+            Self::NotDelivered(Undelivered::Gone) => "actor is gone",
             Self::Died => "died on the message",
             Self::TooLate => "no answer in time",
         })
@@ -52,27 +52,26 @@ impl fmt::Display for AskError {
 
 impl std::error::Error for AskError {}
 
-/// A way to send messages to one actor.
 pub struct Handle<A: Actor> {
-    letters: mpsc::UnboundedSender<Letter<A>>,
-    cell: Arc<Cell>,
+    items: mpsc::UnboundedSender<Item<A>>,
+    record: Arc<Record>,
 }
 
 impl<A: Actor> Clone for Handle<A> {
     fn clone(&self) -> Self {
-        Self { letters: self.letters.clone(), cell: Arc::clone(&self.cell) }
+        Self { items: self.items.clone(), record: Arc::clone(&self.record) }
     }
 }
 
 impl<A: Actor> fmt::Debug for Handle<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("cell", &self.cell).finish()
+        f.debug_struct("Handle").field("record", &self.record).finish()
     }
 }
 
 impl<A: Actor<Context = Context<A>>> Handle<A> {
-    pub(super) fn new(letters: mpsc::UnboundedSender<Letter<A>>, cell: Arc<Cell>) -> Self {
-        Self { letters, cell }
+    pub(super) fn new(items: mpsc::UnboundedSender<Item<A>>, record: Arc<Record>) -> Self {
+        Self { items, record }
     }
 
     /// Sends `message` and waits for the answer, at most `within`.
@@ -86,22 +85,26 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         M::Result: Send,
     {
         let (answer, mut answered) = oneshot::channel();
-        self.put(Envelope::new(message, Some(answer))).map_err(AskError::NotDelivered)?;
-        // An actor on this thread answers before its caller's next turn: no timer is needed then.
-        next_turn().await;
+        self.accepts().map_err(AskError::NotDelivered)?;
+        if let Err(envelope) = in_place::handle(&self.record, Envelope::new(message, Some(answer)))
+        {
+            self.put(envelope).map_err(AskError::NotDelivered)?;
+            // An actor on this thread answers before its caller's next turn, without a timer.
+            next_turn().await;
+        }
         match answered.try_recv() {
             Ok(result) => return Ok(result),
             Err(TryRecvError::Closed) => return Err(AskError::Died),
             Err(TryRecvError::Empty) => {}
         }
-        let down = self.cell.down.notified();
-        if self.cell.state() == ActorState::BackingOff {
-            return Err(AskError::NotDelivered(Refusal::Down));
+        let down = self.record.down.notified();
+        if self.record.state() == ActorState::BackingOff {
+            return Err(AskError::NotDelivered(Undelivered::Down));
         }
         tokio::select! {
             biased;
             answer = &mut answered => answer.map_err(|_| AskError::Died),
-            () = down => Err(AskError::NotDelivered(Refusal::Down)),
+            () = down => Err(AskError::NotDelivered(Undelivered::Down)),
             () = tokio::time::sleep(within) => Err(AskError::TooLate),
         }
     }
@@ -109,46 +112,50 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     /// Whether callers have to do without the actor now.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        self.cell.state() != ActorState::Running
+        self.record.state() != ActorState::Running
     }
 
     /// Sends `message` without waiting.
     ///
     /// # Errors
     /// The message was not put into the inbox.
-    pub fn tell<M>(&self, message: M) -> Result<(), Refusal>
+    pub fn tell<M>(&self, message: M) -> Result<(), Undelivered>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
+        self.accepts()?;
         self.put(Envelope::new(message, None))
     }
 
-    /// Letters waiting in the inbox.
+    /// Messages waiting in the inbox.
     #[must_use]
     pub fn queue(&self) -> usize {
-        self.cell.queue()
+        self.record.queue()
     }
 
-    fn put(&self, envelope: Envelope<A>) -> Result<(), Refusal> {
-        match self.cell.state() {
-            ActorState::Running => {}
-            ActorState::BackingOff | ActorState::Hung => return Err(Refusal::Down),
-            ActorState::Finished => return Err(Refusal::Gone),
+    fn accepts(&self) -> Result<(), Undelivered> {
+        match self.record.state() {
+            ActorState::Running => Ok(()),
+            ActorState::BackingOff | ActorState::Hung => Err(Undelivered::Down),
+            ActorState::Finished => Err(Undelivered::Gone),
         }
-        if !self.cell.enter() {
-            return Err(Refusal::Full);
+    }
+
+    fn put(&self, envelope: Envelope<A>) -> Result<(), Undelivered> {
+        if !self.record.enter() {
+            return Err(Undelivered::Full);
         }
-        self.letters.send(Letter::Message(envelope)).map_err(|_| {
-            self.cell.leave();
-            Refusal::Gone
+        self.items.send(Item::Message(envelope)).map_err(|_| {
+            self.record.leave();
+            Undelivered::Gone
         })
     }
 }
 
-/// Waits for this task's next turn behind those that are ready already. Unlike tokio's `yield_now`
-/// it does not wait until the runtime has looked for I/O, which costs a system call.
+/// Waits for this task's next turn. Unlike tokio's `yield_now` this does not wait until the runtime
+/// has looked for I/O, which costs a system call.
 async fn next_turn() {
     let mut waited = false;
     std::future::poll_fn(|task| {

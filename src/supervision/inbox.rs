@@ -1,56 +1,79 @@
-//! The queue of letters to one actor; older than its incarnations.
+//! The queue of messages to one actor; older than its incarnations.
 //!
-//! Owns: order and delivery. Refuses: letters beyond the capacity (actix's own mailbox bound is
-//! none). A letter is taken out before it is handled, so a fatal one is lost and not repeated.
+//! A message is taken out before it is handled, so a fatal one is lost and not repeated. The bound is
+//! kept by the actor's record ([`Record::enter`]): actix's own mailbox bound is none.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::Actor;
 use actix::dev::Envelope;
 use tokio::sync::mpsc;
 
-use super::cell::Cell;
-use super::chaos::Chaos;
+use super::record::Record;
 
-/// What can lie in an inbox.
-pub(super) enum Letter<A: Actor> {
-    /// A message of a caller.
+/// What an inbox holds.
+pub(super) enum Item<A: Actor> {
     Message(Envelope<A>),
     /// The watchdog asks for a sign of life.
-    Beat,
-    /// A fault on request.
+    Heartbeat,
     Chaos(Chaos),
 }
 
-/// The receiving side, shared by successive incarnations (and by one being replaced).
+/// A fault that an operator puts into an actor's inbox; only with `CHAOS_ENABLED`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chaos {
+    Panic,
+    /// Stops the actor's context, as `ctx.stop()` in a handler would.
+    Stop,
+    /// Blocks the actor's thread.
+    Hang(Duration),
+}
+
+impl Chaos {
+    /// Carries the fault out inside the actor's context; true when the context must stop.
+    #[expect(clippy::panic, reason = "panicking is what was asked for")]
+    pub(super) fn strike(self) -> bool {
+        match self {
+            Self::Panic => panic!("chaos: asked to panic"),
+            Self::Stop => true,
+            Self::Hang(time) => {
+                std::thread::sleep(time);
+                false
+            }
+        }
+    }
+}
+
+/// The receiving side, shared by successive incarnations (and by one that is being replaced).
 pub(super) struct Inbox<A: Actor> {
-    letters: Arc<Mutex<mpsc::UnboundedReceiver<Letter<A>>>>,
-    pub(super) cell: Arc<Cell>,
+    items: Arc<Mutex<mpsc::UnboundedReceiver<Item<A>>>>,
+    pub(super) record: Arc<Record>,
 }
 
 impl<A: Actor> Clone for Inbox<A> {
     fn clone(&self) -> Self {
-        Self { letters: Arc::clone(&self.letters), cell: Arc::clone(&self.cell) }
+        Self { items: Arc::clone(&self.items), record: Arc::clone(&self.record) }
     }
 }
 
 impl<A: Actor> Inbox<A> {
-    /// A new inbox and the side letters are put in at.
-    pub(super) fn new(cell: Arc<Cell>) -> (mpsc::UnboundedSender<Letter<A>>, Self) {
+    /// A new inbox and its sending side.
+    pub(super) fn new(record: Arc<Record>) -> (mpsc::UnboundedSender<Item<A>>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (sender, Self { letters: Arc::new(Mutex::new(receiver)), cell })
+        (sender, Self { items: Arc::new(Mutex::new(receiver)), record })
     }
 
-    /// The next letter; `None` when no handle is left. The lock is not held while it is handled.
-    pub(super) fn poll_next(&self, task: &mut TaskContext<'_>) -> Poll<Option<Letter<A>>> {
-        let next = self.letters.lock().unwrap_or_else(PoisonError::into_inner).poll_recv(task);
-        if let Poll::Ready(Some(letter)) = &next {
-            match letter {
-                Letter::Message(_) | Letter::Chaos(_) => self.cell.leave(),
-                Letter::Beat => self.cell.end_beat(),
+    /// The next item; `None` when no handle is left. The lock is not held while it is handled.
+    pub(super) fn poll_next(&self, task: &mut TaskContext<'_>) -> Poll<Option<Item<A>>> {
+        let next = self.items.lock().unwrap_or_else(PoisonError::into_inner).poll_recv(task);
+        if let Poll::Ready(Some(item)) = &next {
+            match item {
+                Item::Message(_) | Item::Chaos(_) => self.record.leave(),
+                Item::Heartbeat => self.record.end_heartbeat(),
             }
-            self.cell.progressed();
+            self.record.progressed();
         }
         next
     }

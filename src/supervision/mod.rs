@@ -1,29 +1,28 @@
-//! Actors that die without anyone noticing: guard, restart policy, bounded ask, watchdog, status.
+//! Supervised actors: guard, restart policy, bounded ask, watchdog, status.
 //!
 //! actix's own `Supervisor` does not restart after a panic. Here every actor has an inbox that is
 //! older than any of its incarnations. A guard runs one incarnation at a time and polls it inside
-//! `catch_unwind`; inside the actor's context a pump takes one letter at a time from the inbox and
-//! hands it to the actor. When an incarnation panics, stops or hangs, exactly the letter it held is
-//! lost; the guard builds the next one with the same factory and the pump goes on with the next
-//! letter. Handles stay valid throughout.
+//! `catch_unwind`. A dispatcher in the actor's context takes one message at a time. When an
+//! incarnation panics, stops or hangs, only the message in its hands is lost: the guard builds the
+//! next incarnation with the same factory, and handles stay valid.
 //!
 //! ```text
-//!  Handle ──admission──▶ inbox (outlives incarnations) ──pump──▶ actor in its actix Context
-//!    │ ask / tell          ▲ beats                                  │ panic, stop
-//!    ▼                     │                                        ▼
-//!  AskError             watchdog (own thread)                    guard ──policy──▶ next incarnation
+//!  Handle ──admission──▶ inbox (outlives incarnations) ──dispatcher──▶ actor in its actix Context
+//!    │  └─ in place: same thread, actor idle, inbox empty ──▶ ▲           │ panic, stop
+//!    ▼                       heartbeats                       │           ▼
+//!  AskError                watchdog (own thread)            guard ──policy──▶ next incarnation
 //! ```
 //!
-//! Owns: the life of every actor and task. Refuses: letters beyond an inbox's bound, and letters to
-//! an actor that is backing off (callers bypass it). Knows nothing about what actors do.
+//! An inbox refuses messages beyond its bound, and messages to an actor that is backing off. This
+//! room knows nothing about what actors do.
 
-mod cell;
-mod chaos;
+mod dispatcher;
 mod guard;
 mod handle;
+mod in_place;
 mod inbox;
 mod policy;
-mod pump;
+mod record;
 mod supervisor;
 mod tasks;
 mod watchdog;
@@ -31,9 +30,9 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
-pub use cell::{ActorState, ActorStatus, RestartReason};
-pub use chaos::Chaos;
-pub use handle::{AskError, Handle, Refusal};
+pub use handle::{AskError, Handle, Undelivered};
+pub use inbox::Chaos;
 pub use policy::RestartPolicy;
+pub use record::{ActorState, ActorStatus, RestartReason};
 pub use supervisor::{Observer, Silent, Spec, Supervisor};
 pub use tasks::{TaskDied, keep_running, run_watched, spawn_watched};

@@ -1,8 +1,7 @@
 //! When the next incarnation may start: at once, or after a back-off.
 //!
-//! Owns: the restart decision as a plain function of what happened when. After Erlang/OTP's restart
-//! intensity (so many restarts in so long a window), but instead of giving up it backs off: a
-//! gateway without its limiter is better than no gateway.
+//! A plain function of what happened when, after Erlang/OTP's restart intensity (so many restarts in
+//! a window). Instead of giving up it backs off: a gateway without its limiter is better than none.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
-//! The table of all actors: starting them, asking after them, moving the stuck ones.
+//! The table of all actors: starts them, reports their status, moves the stuck ones.
 //!
-//! Owns: every actor's membership and the watchdog's eyes. Actors on a worker's thread cannot be
-//! moved (the worker is stuck with them); an actor with a thread of its own is given a new one.
+//! An actor that hangs on a worker's thread cannot be moved, because the thread hangs with it; it is
+//! reported. An actor with a thread of its own is given a new one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context};
 use tokio::sync::mpsc::WeakUnboundedSender;
 
-use super::cell::{ActorState, ActorStatus, Cell, RestartReason};
-use super::chaos::Chaos;
 use super::guard::{Watch, guard};
-use super::handle::{Handle, Refusal};
-use super::inbox::{Inbox, Letter};
+use super::handle::{Handle, Undelivered};
+use super::inbox::{Chaos, Inbox, Item};
 use super::policy::RestartPolicy;
-use super::watchdog::{self, Vigil};
+use super::record::{ActorState, ActorStatus, Record, RestartReason};
+use super::watchdog::{self, Heartbeat};
 
-/// Who is told about deaths and hangs (log and metrics). Called without any lock held.
+/// Receives reports of deaths and hangs, for log and metrics. Called without any lock held.
 pub trait Observer: Send + Sync + 'static {
     /// An incarnation ended; the next starts after `wait`.
     fn restarted(
@@ -36,7 +35,7 @@ pub trait Observer: Send + Sync + 'static {
     fn task_panicked(&self, owner: &'static str, panic: &str);
 }
 
-/// An observer that looks away, for tests and tools.
+/// An observer that does nothing, for tests and tools.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 
@@ -48,30 +47,28 @@ impl Observer for Silent {
     fn task_panicked(&self, _: &'static str, _: &str) {}
 }
 
-/// What an actor is called and how it is treated.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// Name in status, logs and metrics.
     pub name: &'static str,
     /// Number among those of the same name.
     pub instance: usize,
-    /// Letters that may wait.
+    /// Messages that may wait.
     pub capacity: usize,
-    /// Restart policy.
     pub policy: RestartPolicy,
 }
 
 /// One actor as the table sees it, whatever its type.
 trait Member: Send + Sync {
-    fn cell(&self) -> &Cell;
-    fn put(&self, letter: Request) -> Result<(), Refusal>;
+    fn record(&self) -> &Record;
+    fn put(&self, request: Request) -> Result<(), Undelivered>;
     /// Starts a new incarnation on a new thread; false when this one cannot be moved.
     fn relocate(&self) -> bool;
 }
 
 /// What the table itself puts into inboxes.
 enum Request {
-    Beat,
+    Heartbeat,
     Chaos(Chaos),
 }
 
@@ -79,28 +76,28 @@ type Relocate<A> = Box<dyn Fn(Inbox<A>, u64) -> std::io::Result<()> + Send + Syn
 
 struct MemberOf<A: Actor<Context = Context<A>>> {
     inbox: Inbox<A>,
-    letters: WeakUnboundedSender<Letter<A>>,
+    items: WeakUnboundedSender<Item<A>>,
     relocate: Option<Relocate<A>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Member for MemberOf<A> {
-    fn cell(&self) -> &Cell {
-        &self.inbox.cell
+    fn record(&self) -> &Record {
+        &self.inbox.record
     }
 
-    fn put(&self, letter: Request) -> Result<(), Refusal> {
-        let letters = self.letters.upgrade().ok_or(Refusal::Gone)?;
-        let letter = match letter {
-            Request::Beat => Letter::Beat,
-            Request::Chaos(_) if !self.cell().enter() => return Err(Refusal::Full),
-            Request::Chaos(chaos) => Letter::Chaos(chaos),
+    fn put(&self, request: Request) -> Result<(), Undelivered> {
+        let items = self.items.upgrade().ok_or(Undelivered::Gone)?;
+        let item = match request {
+            Request::Heartbeat => Item::Heartbeat,
+            Request::Chaos(_) if !self.record().enter() => return Err(Undelivered::Full),
+            Request::Chaos(chaos) => Item::Chaos(chaos),
         };
-        letters.send(letter).map_err(|_| Refusal::Gone)
+        items.send(item).map_err(|_| Undelivered::Gone)
     }
 
     fn relocate(&self) -> bool {
         let Some(relocate) = &self.relocate else { return false };
-        relocate(self.inbox.clone(), self.cell().supersede()).is_ok()
+        relocate(self.inbox.clone(), self.record().supersede()).is_ok()
     }
 }
 
@@ -112,7 +109,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(15);
 
 struct Table {
-    members: Mutex<Vec<(Arc<dyn Member>, Vigil)>>,
+    members: Mutex<Vec<(Arc<dyn Member>, Heartbeat)>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -139,7 +136,6 @@ impl Supervisor {
         Ok(Self { table, _watchdog: Arc::new(stop) })
     }
 
-    /// Who is told about deaths.
     #[must_use]
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.table.observer)
@@ -186,7 +182,7 @@ impl Supervisor {
     /// Every actor that is not finished, in order of its start.
     #[must_use]
     pub fn status(&self) -> Vec<ActorStatus> {
-        self.table.lock().iter().map(|(member, _)| member.cell().status()).collect()
+        self.table.lock().iter().map(|(member, _)| member.record().status()).collect()
     }
 
     /// Puts a fault into the inbox of every actor called `name`; says how many there are.
@@ -196,7 +192,7 @@ impl Supervisor {
             .table
             .lock()
             .iter()
-            .filter(|(member, _)| member.cell().name == name)
+            .filter(|(member, _)| member.record().name == name)
             .map(|(member, _)| Arc::clone(member))
             .collect();
         named.iter().filter(|member| member.put(Request::Chaos(chaos)).is_ok()).count()
@@ -210,12 +206,12 @@ impl Supervisor {
     where
         A: Actor<Context = Context<A>>,
     {
-        let cell = Arc::new(Cell::new(spec.name, spec.instance, spec.capacity));
-        let (letters, inbox) = Inbox::new(Arc::clone(&cell));
+        let record = Arc::new(Record::new(spec.name, spec.instance, spec.capacity));
+        let (items, inbox) = Inbox::new(Arc::clone(&record));
         let member: Arc<dyn Member> =
-            Arc::new(MemberOf { inbox: inbox.clone(), letters: letters.downgrade(), relocate });
-        self.table.lock().push((member, Vigil::new(crate::clock::monotonic())));
-        (Handle::new(letters, cell), inbox)
+            Arc::new(MemberOf { inbox: inbox.clone(), items: items.downgrade(), relocate });
+        self.table.lock().push((member, Heartbeat::new(crate::clock::monotonic())));
+        (Handle::new(items, record), inbox)
     }
 }
 
@@ -231,10 +227,10 @@ where
     std::thread::Builder::new().name(name).spawn(move || {
         // Without a runtime nothing can run; the watchdog sees the silence.
         let Ok(runtime) = actix_rt::Runtime::new() else { return };
-        let cell = Arc::clone(&watch.inbox.cell);
+        let record = Arc::clone(&watch.inbox.record);
         let generation = watch.generation;
         runtime.block_on(guard(watch, factory));
-        if cell.generation() != generation {
+        if record.generation() != generation {
             runtime.block_on(tokio::time::sleep(DRAIN));
         }
     })?;
@@ -242,7 +238,7 @@ where
 }
 
 impl Table {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<dyn Member>, Vigil)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<dyn Member>, Heartbeat)>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -252,17 +248,17 @@ impl Table {
         let mut recovered = Vec::new();
         {
             let mut members = self.lock();
-            members.retain(|(member, _)| member.cell().state() != ActorState::Finished);
-            for (member, vigil) in members.iter_mut() {
-                match inspect(&**member, vigil, now) {
-                    Finding::Well => {}
+            members.retain(|(member, _)| member.record().state() != ActorState::Finished);
+            for (member, heartbeat) in members.iter_mut() {
+                match inspect(&**member, heartbeat, now) {
+                    Finding::Healthy => {}
                     Finding::Stuck(time) => stuck.push((Arc::clone(member), time)),
                     Finding::Recovered => recovered.push(Arc::clone(member)),
                 }
             }
         }
         for member in recovered {
-            self.observer.recovered(member.cell().name, member.cell().instance);
+            self.observer.recovered(member.record().name, member.record().instance);
         }
         for (member, time) in stuck {
             self.treat(&*member, time);
@@ -270,43 +266,43 @@ impl Table {
     }
 
     fn treat(&self, member: &dyn Member, time: Duration) {
-        let cell = member.cell();
-        self.observer.hung(cell.name, cell.instance, time);
+        let record = member.record();
+        self.observer.hung(record.name, record.instance, time);
         if member.relocate() {
-            // Its letters wait for the successor: nobody needs to be turned away.
-            let wait = cell.died(None, |_| Duration::ZERO);
-            self.observer.restarted(cell.name, cell.instance, RestartReason::Hang, None, wait);
+            // Its messages wait for the successor: none needs to be refused.
+            let wait = record.died(None, |_| Duration::ZERO);
+            self.observer.restarted(record.name, record.instance, RestartReason::Hang, None, wait);
         } else {
-            cell.set_state(ActorState::Hung);
+            record.set_state(ActorState::Hung);
         }
     }
 }
 
 enum Finding {
-    Well,
+    Healthy,
     Stuck(Duration),
     Recovered,
 }
 
-fn inspect(member: &dyn Member, vigil: &mut Vigil, now: Instant) -> Finding {
-    let cell = member.cell();
-    let state = cell.state();
+fn inspect(member: &dyn Member, heartbeat: &mut Heartbeat, now: Instant) -> Finding {
+    let record = member.record();
+    let state = record.state();
     let watched = matches!(state, ActorState::Running | ActorState::Hung);
-    let progressed = vigil.progressed(cell.handled());
-    let stuck = vigil.look(cell.handled(), watched && cell.beat_pending(), now);
-    if watched && cell.begin_beat() && member.put(Request::Beat).is_err() {
-        cell.end_beat();
+    let progressed = heartbeat.progressed(record.handled());
+    let stuck = heartbeat.look(record.handled(), watched && record.heartbeat_pending(), now);
+    if watched && record.begin_heartbeat() && member.put(Request::Heartbeat).is_err() {
+        record.end_heartbeat();
     }
     match (state, stuck >= HANG_LIMIT) {
         (ActorState::Running, true) => {
-            vigil.renew(now);
+            heartbeat.renew(now);
             Finding::Stuck(stuck)
         }
-        // Only a letter taken out ends a hang; time alone does not.
+        // Only a message taken out ends a hang; time alone does not.
         (ActorState::Hung, _) if progressed => {
-            cell.set_state(ActorState::Running);
+            record.set_state(ActorState::Running);
             Finding::Recovered
         }
-        _ => Finding::Well,
+        _ => Finding::Healthy,
     }
 }

@@ -1,6 +1,6 @@
-//! Tasks beside actors, watched: a panic in one is an error for whoever waits, never silence.
+//! Tasks beside actors, watched: a panic in one is an error for its caller, and is reported.
 //!
-//! Owns: the only places where a task is spawned. A task dies alone; its owner is told.
+//! The only places where a task is spawned. A task dies alone, and its death is reported.
 
 use std::fmt;
 use std::future::Future;
@@ -41,8 +41,8 @@ pub async fn run_watched<T>(
     })
 }
 
-/// How long a task that panicked rests before it is begun anew.
-const REST: Duration = Duration::from_secs(1);
+/// Wait before a task that panicked is started again.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// Spawns what `make` makes on this thread, and again after a panic, which is reported to
 /// `observer`; it is over when the work is.
@@ -54,7 +54,7 @@ pub fn keep_running<F: Future<Output = ()> + 'static>(
 ) {
     let work = async move {
         while run_watched(owner, Arc::clone(&observer), make()).await.is_err() {
-            tokio::time::sleep(REST).await;
+            tokio::time::sleep(RESTART_DELAY).await;
         }
     };
     drop(tokio::task::spawn_local(work));

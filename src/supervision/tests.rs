@@ -193,6 +193,136 @@ async fn a_panic_in_the_work_of_one_message_reaches_only_its_caller() {
     assert_eq!(stage.supervisor.status()[0].restarts, 0);
 }
 
+/// Asks with a caller that is polled once and then dropped.
+async fn ask_once(counter: &Handle<Counter>) -> Option<Result<u64, AskError>> {
+    use futures_util::FutureExt as _;
+    counter.ask(Count, SOON).now_or_never()
+}
+
+#[actix::test]
+async fn an_idle_actor_of_this_thread_answers_in_place() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(10));
+    assert_eq!(ask_once(&counter).await, None, "not started yet: through the inbox");
+    tokio::task::yield_now().await;
+    assert_eq!(ask_once(&counter).await, Some(Ok(2)), "the dropped caller's was handled, too");
+    let status = &stage.supervisor.status()[0];
+    assert_eq!((status.handled, status.queue), (2, 0));
+    counter.tell(Count).unwrap();
+    assert_eq!(ask_once(&counter).await, None, "what is queued comes first");
+    tokio::task::yield_now().await;
+    assert_eq!(counter.ask(Count, SOON).await, Ok(5));
+}
+
+#[actix::test]
+async fn an_actor_of_another_thread_answers_through_its_inbox() {
+    let stage = Stage::new();
+    let counter = stage.supervisor.start_on_own_thread(spec(10), stage.factory()).unwrap();
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
+    assert_eq!(ask_once(&counter).await, None);
+}
+
+#[actix::test]
+async fn a_panic_in_place_loses_only_its_message_and_a_storm_of_them_backs_off() {
+    let stage = Stage::new();
+    let minute = Duration::from_secs(60);
+    let policy = RestartPolicy { intensity: 3, first_backoff: minute, ..RestartPolicy::default() };
+    let policy = RestartPolicy { longest_backoff: minute, ..policy };
+    let counter = stage.here(Spec { policy, ..spec(100) });
+    for restarts in 1..=4 {
+        assert_eq!(counter.ask(Count, SOON).await, Ok(1), "a new incarnation");
+        // Both are sent before anybody else gets a turn.
+        let both = futures_util::future::join(counter.ask(Poison, SOON), counter.ask(Count, SOON));
+        let next =
+            if restarts < 4 { Ok(1) } else { Err(AskError::NotDelivered(Undelivered::Down)) };
+        assert_eq!(both.await, (Err(AskError::Died), next));
+        assert_eq!(stage.supervisor.status()[0].restarts, restarts);
+    }
+    assert_eq!(stage.supervisor.status()[0].last_panic.as_deref(), Some("poisoned"));
+    assert_eq!(stage.supervisor.status()[0].state, ActorState::BackingOff);
+    assert_eq!(ask_once(&counter).await, Some(Err(AskError::NotDelivered(Undelivered::Down))));
+}
+
+#[actix::test]
+async fn a_stop_in_place_restarts() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(10));
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
+    assert_eq!(counter.ask(Leave, SOON).await, Ok(()));
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
+    assert_eq!(stage.notes.count("restarted counter stop 0"), 1);
+}
+
+#[actix::test]
+async fn a_hang_in_place_is_seen_and_is_over_when_it_ends() {
+    let stage = Stage::new();
+    let counter = stage.here(spec(10));
+    counter.ask(Count, SOON).await.unwrap();
+    let (release, stalled) = std::sync::mpsc::channel();
+    let (notes, held) = (Arc::clone(&stage.notes), std::sync::mpsc::channel().0);
+    // The watchdog's beat has to be in the inbox before a hang can be told from idleness.
+    let watcher = std::thread::spawn(move || {
+        while notes.count("hung") == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        release.send(()).unwrap();
+    });
+    counter.ask(Stall(stalled, held), SOON).await.unwrap();
+    watcher.join().unwrap();
+    stage.notes.heard("recovered").await;
+    assert_eq!(counter.ask(Count, SOON).await, Ok(2), "the same incarnation goes on");
+    assert_eq!(stage.supervisor.status()[0].restarts, 0);
+}
+
+/// Asks itself, or its peer that asks it back, from inside a turn of its own.
+struct Mirror {
+    own: Arc<Mutex<Option<Handle<Mirror>>>>,
+    peer: Arc<Mutex<Option<Handle<Mirror>>>>,
+}
+
+impl Actor for Mirror {
+    type Context = Context<Self>;
+}
+
+/// Goes back and forth so many times, then answers 0.
+#[derive(Message)]
+#[rtype(result = "Result<u32, AskError>")]
+struct Reflect(u32);
+
+impl Handler<Reflect> for Mirror {
+    type Result = actix::ResponseActFuture<Self, Result<u32, AskError>>;
+    fn handle(&mut self, Reflect(times): Reflect, _: &mut Self::Context) -> Self::Result {
+        let target = if times % 2 == 0 { &self.own } else { &self.peer };
+        let target = target.lock().unwrap().clone().unwrap();
+        // Polled inside this actor's context, so the actor is busy while it asks.
+        Box::pin(actix::fut::wrap_future(async move {
+            if times == 0 {
+                return Ok(0);
+            }
+            target.ask(Reflect(times - 1), SOON).await?.map(|below| below + 1)
+        }))
+    }
+}
+
+#[actix::test]
+async fn an_actor_that_asks_itself_or_is_asked_back_gets_its_answer_through_the_inbox() {
+    let stage = Stage::new();
+    let (one, other) = (Arc::default(), Arc::default());
+    let start = |own: &Arc<Mutex<Option<Handle<Mirror>>>>, peer: &Arc<_>| {
+        let (own, peer) = (Arc::clone(own), Arc::clone(peer));
+        let kept = Arc::clone(&own);
+        let make = move || Mirror { own: Arc::clone(&own), peer: Arc::clone(&peer) };
+        let handle = stage.supervisor.start_here(spec(10), make);
+        *kept.lock().unwrap() = Some(handle.clone());
+        handle
+    };
+    let (first, _second) = (start(&one, &other), start(&other, &one));
+    for _ in 0..3 {
+        assert_eq!(first.ask(Reflect(7), SOON).await, Ok(Ok(7)));
+    }
+    assert!(stage.supervisor.status().iter().all(|actor| actor.restarts == 0));
+}
+
 #[actix::test]
 async fn the_bound_is_a_bound_from_any_number_of_handles() {
     let stage = Stage::new();
@@ -200,7 +330,7 @@ async fn the_bound_is_a_bound_from_any_number_of_handles() {
     let clones: Vec<_> = (0..100).map(|_| counter.clone()).collect();
     let accepted = clones.iter().filter(|handle| handle.tell(Count).is_ok()).count();
     assert_eq!(accepted, 4);
-    assert_eq!(counter.tell(Count), Err(Refusal::Full));
+    assert_eq!(counter.tell(Count), Err(Undelivered::Full));
     tokio::task::yield_now().await;
     assert_eq!(counter.ask(Count, SOON).await, Ok(5));
 }
@@ -221,14 +351,14 @@ async fn a_storm_backs_off_and_callers_are_told_at_once() {
     }
     assert_eq!(
         counter.ask(Count, SOON).await,
-        Err(AskError::NotDelivered(Refusal::Down)),
+        Err(AskError::NotDelivered(Undelivered::Down)),
         "bypassed while backing off"
     );
     assert_eq!(stage.supervisor.status()[0].state, ActorState::BackingOff);
     tokio::time::pause();
     tokio::time::sleep(minute + Duration::from_millis(1)).await;
     tokio::time::resume();
-    assert_eq!(counter.ask(Count, SOON).await, Ok(2), "the waiting letter came first");
+    assert_eq!(counter.ask(Count, SOON).await, Ok(2), "the waiting message came first");
 }
 
 #[actix::test]
@@ -260,7 +390,7 @@ async fn a_hung_actor_moves_to_a_new_thread_and_keeps_its_queue() {
 }
 
 #[actix::test]
-async fn a_hang_on_a_worker_is_over_when_a_letter_is_taken_and_not_before() {
+async fn a_hang_on_a_worker_is_over_when_a_message_is_taken_and_not_before() {
     let stage = Stage::new();
     let (supervisor, factory) = (stage.supervisor.clone(), stage.factory());
     let (started, handle) = std::sync::mpsc::channel();

@@ -1,19 +1,19 @@
-//! The thread that notices who is stuck.
+//! The thread that notices stuck actors.
 //!
-//! Owns: the decision (a plain function of progress and time) and the loop around it. It runs on a
-//! thread of its own because whatever it watches may block any other thread.
+//! The decision is a plain function of progress and time. The loop runs on a thread of its own,
+//! because an actor may block any other thread.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// What the watchdog remembers about one actor between looks.
+/// What the watchdog knows about one actor between looks.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Vigil {
+pub(super) struct Heartbeat {
     handled: u64,
     since: Instant,
 }
 
-impl Vigil {
+impl Heartbeat {
     pub(super) fn new(now: Instant) -> Self {
         Self { handled: 0, since: now }
     }
@@ -53,22 +53,22 @@ mod tests {
     fn stuck_means_no_progress_while_something_waits() {
         let start = crate::clock::monotonic();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut vigil = Vigil::new(start);
-        assert_eq!(vigil.look(0, true, at(100)), Duration::from_millis(100));
-        assert_eq!(vigil.look(1, true, at(200)), Duration::ZERO, "progress resets");
-        assert_eq!(vigil.look(1, true, at(500)), Duration::from_millis(300));
-        assert_eq!(vigil.look(1, false, at(900)), Duration::ZERO, "idle is not stuck");
-        assert_eq!(vigil.look(1, true, at(950)), Duration::from_millis(50));
+        let mut heartbeat = Heartbeat::new(start);
+        assert_eq!(heartbeat.look(0, true, at(100)), Duration::from_millis(100));
+        assert_eq!(heartbeat.look(1, true, at(200)), Duration::ZERO, "progress resets");
+        assert_eq!(heartbeat.look(1, true, at(500)), Duration::from_millis(300));
+        assert_eq!(heartbeat.look(1, false, at(900)), Duration::ZERO, "idle is not stuck");
+        assert_eq!(heartbeat.look(1, true, at(950)), Duration::from_millis(50));
     }
 
     #[test]
-    fn a_renewed_vigil_forgets_the_time_and_not_the_progress() {
+    fn a_renewed_heartbeat_forgets_the_time_and_not_the_progress() {
         let start = crate::clock::monotonic();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut vigil = Vigil::new(start);
-        vigil.look(7, true, at(0));
-        vigil.renew(at(500));
-        assert!(!vigil.progressed(7) && vigil.progressed(8));
-        assert_eq!(vigil.look(7, true, at(600)), Duration::from_millis(100));
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.look(7, true, at(0));
+        heartbeat.renew(at(500));
+        assert!(!heartbeat.progressed(7) && heartbeat.progressed(8));
+        assert_eq!(heartbeat.look(7, true, at(600)), Duration::from_millis(100));
     }
 }

@@ -11,7 +11,7 @@ use breakwater::cache::{
 };
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
-use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use breakwater::{cache, clock};
 use futures_util::future::join_all;
 use slog::Logger;
@@ -88,7 +88,7 @@ impl Subject for Cache {
         handle.ask(Lookup(key("absent")), SOON).await.map(drop)
     }
 
-    fn tell(handle: &Handle<CacheActor>) -> Result<(), Refusal> {
+    fn tell(handle: &Handle<CacheActor>) -> Result<(), Undelivered> {
         handle.tell(Lookup(key("absent")))
     }
 

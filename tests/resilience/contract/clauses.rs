@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::supervision::{ActorState, AskError, Chaos, Refusal, RestartPolicy};
+use breakwater::supervision::{ActorState, AskError, Chaos, RestartPolicy, Undelivered};
 use futures_util::future::{LocalBoxFuture, join_all};
 
 use super::stage::{Stage, until};
@@ -97,8 +97,8 @@ async fn reported_and_recovered<S: Subject>() {
         if over() {
             continue; // The machine stood still for as long as it hung; once more.
         }
-        assert_eq!(asked, Err(AskError::NotDelivered(Refusal::Down)));
-        assert_eq!(told, Err(Refusal::Down));
+        assert_eq!(asked, Err(AskError::NotDelivered(Undelivered::Down)));
+        assert_eq!(told, Err(Undelivered::Down));
         until("it recovers", || stage.status().state == ActorState::Running).await;
         assert!(over(), "reported well after {:?}, while it hung", clock::monotonic() - before);
         until("the recovery is told", || stage.notes.count("recovered") == 1).await;
@@ -129,8 +129,8 @@ pub(crate) async fn full_queue<S: Subject>() {
             continue; // It went on before all was sent; once more.
         }
         assert_eq!(told.iter().filter(|told| told.is_ok()).count(), 4);
-        assert!(told[4..].iter().all(|told| *told == Err(Refusal::Full)), "{told:?}");
-        let full = Err(AskError::NotDelivered(Refusal::Full));
+        assert!(told[4..].iter().all(|told| *told == Err(Undelivered::Full)), "{told:?}");
+        let full = Err(AskError::NotDelivered(Undelivered::Full));
         assert_eq!(refused.unwrap_or(full), full, "refused at once, not waited for");
         until("the inbox empties", || handle.queue() == 0).await;
         assert_eq!(S::ask(&handle).await, Ok(()), "later there is room again");
@@ -160,8 +160,8 @@ pub(crate) async fn storm<S: Subject>() {
         if stage.status().state != ActorState::BackingOff {
             continue; // It came back before all was asked; once more.
         }
-        assert_eq!(asked, Err(AskError::NotDelivered(Refusal::Down)));
-        assert_eq!(told, Err(Refusal::Down));
+        assert_eq!(asked, Err(AskError::NotDelivered(Undelivered::Down)));
+        assert_eq!(told, Err(Undelivered::Down));
         assert_eq!(handle.queue(), 1, "what was taken before waits for the next incarnation");
         until("it comes back", || stage.status().state == ActorState::Running).await;
         assert!(clock::monotonic() - before >= back_off, "came back too early");

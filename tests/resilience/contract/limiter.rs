@@ -9,7 +9,7 @@ use breakwater::limits::{
     Admit, Class, KeyId, Policies, Principal, RateLimiterActor, RateLimiterParts, Table,
     TableSettings, bypass,
 };
-use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
 use super::contract;
 use super::subject::{SOON, Subject};
@@ -46,7 +46,7 @@ impl Subject for Limiter {
         handle.ask(stranger(), SOON).await.map(drop)
     }
 
-    fn tell(handle: &Handle<RateLimiterActor>) -> Result<(), Refusal> {
+    fn tell(handle: &Handle<RateLimiterActor>) -> Result<(), Undelivered> {
         handle.tell(stranger())
     }
 

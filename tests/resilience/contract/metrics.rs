@@ -8,7 +8,7 @@ use breakwater::metrics::{
     ACTOR_NAME, Method, Metrics, MetricsActor, Observed, Parts, RecentRequests, RequestSeen,
     SLOW_THRESHOLD,
 };
-use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
 use super::contract;
 use super::subject::{SOON, Subject};
@@ -46,7 +46,7 @@ impl Subject for Monitor {
         handle.ask(RecentRequests { limit: 1 }, SOON).await.map(drop)
     }
 
-    fn tell(handle: &Handle<MetricsActor>) -> Result<(), Refusal> {
+    fn tell(handle: &Handle<MetricsActor>) -> Result<(), Undelivered> {
         handle.tell(seen("/told"))
     }
 
@@ -63,7 +63,7 @@ impl Subject for Monitor {
     async fn go_around(&self, handle: Handle<MetricsActor>) {
         let of_actor = self.0.metrics.actors().of(ACTOR_NAME);
         let before = of_actor.dropped_so_far();
-        if handle.tell(seen("/dropped")) == Err(Refusal::Down) {
+        if handle.tell(seen("/dropped")) == Err(Undelivered::Down) {
             of_actor.events_dropped(1);
             assert_eq!(of_actor.dropped_so_far(), before + 1);
         }

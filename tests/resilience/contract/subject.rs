@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use actix::{Actor, Context};
-use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
 /// Longer than any answer takes; a test that waits so long has failed.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(crate) trait Subject: Send + Sync + Sized + 'static {
     async fn ask(handle: &Handle<Self::Actor>) -> Result<(), AskError>;
 
     /// The same without waiting for the answer.
-    fn tell(handle: &Handle<Self::Actor>) -> Result<(), Refusal>;
+    fn tell(handle: &Handle<Self::Actor>) -> Result<(), Undelivered>;
 
     /// Has the actor put something into its table.
     async fn leave_a_mark(&self, handle: &Handle<Self::Actor>);

@@ -9,7 +9,7 @@ use breakwater::failure::FailureKind;
 use breakwater::origin::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
 use breakwater::origin::tables::UpstreamTables;
 use breakwater::origin::{Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest};
-use breakwater::supervision::{AskError, Handle, Refusal, Spec, Supervisor};
+use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
 use super::contract;
@@ -75,7 +75,7 @@ impl Subject for ApiClient {
         Ok(())
     }
 
-    fn tell(handle: &Handle<ApiClientActor>) -> Result<(), Refusal> {
+    fn tell(handle: &Handle<ApiClientActor>) -> Result<(), Undelivered> {
         handle.tell(too_late())
     }
 

@@ -1,7 +1,7 @@
-//! What is known about one actor, whichever incarnation is alive: state, counts, last panic.
+//! The record of one actor, whichever incarnation is alive: state, counts, last panic.
 //!
-//! Owns: the record that handle, guard, watchdog and status page share. It is made before the
-//! first incarnation and read without locks on the way of a message.
+//! Handle, guard, watchdog and status page share it. It is made before the first incarnation and
+//! read without locks on the way of a message.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,11 +17,10 @@ use crate::clock::{self, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorState {
-    /// An incarnation takes letters.
     Running,
-    /// Died too often; callers bypass it until the wait is over.
+    /// Died too often; callers go on without it until the wait is over.
     BackingOff,
-    /// Holds one letter for longer than allowed.
+    /// Holds one message for longer than allowed.
     Hung,
     /// The last handle is gone; it will not come back.
     Finished,
@@ -60,7 +59,6 @@ pub enum RestartReason {
 }
 
 impl RestartReason {
-    /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -71,7 +69,7 @@ impl RestartReason {
     }
 }
 
-/// A snapshot of one actor for status pages.
+/// What status pages show of one actor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ActorStatus {
     /// The actor's name, for example `cache`.
@@ -79,24 +77,20 @@ pub struct ActorStatus {
     pub name: &'static str,
     /// Which of several of the same name (the worker's or credential's number).
     pub instance: usize,
-    /// Where it is in its life.
     pub state: ActorState,
-    /// Restarts since the process started.
     pub restarts: u64,
-    /// Text of the last panic.
     pub last_panic: Option<String>,
-    /// Letters waiting in the inbox.
+    /// Messages waiting in the inbox.
     pub queue: usize,
-    /// Letters taken from the inbox since the process started.
+    /// Messages handled since the process started.
     pub handled: u64,
     /// When the present incarnation started, milliseconds since the Unix epoch.
     #[schema(value_type = i64)]
     pub up_since: Timestamp,
 }
 
-/// The shared record of one actor.
 #[derive(Debug)]
-pub(super) struct Cell {
+pub(super) struct Record {
     pub(super) name: &'static str,
     pub(super) instance: usize,
     pub(super) capacity: usize,
@@ -105,21 +99,21 @@ pub(super) struct Cell {
     handled: AtomicU64,
     restarts: AtomicU64,
     generation: AtomicU64,
-    beat_pending: AtomicBool,
-    /// Rung when the actor begins to back off: whoever waits for an answer goes on without.
+    heartbeat_pending: AtomicBool,
+    /// Rung when the actor begins to back off: callers that wait for an answer go on without.
     pub(super) down: Notify,
-    slow: Mutex<Slow>,
+    rare: Mutex<Rare>,
 }
 
 /// What changes only when an incarnation starts or ends.
 #[derive(Debug)]
-struct Slow {
+struct Rare {
     last_panic: Option<String>,
     up_since: Timestamp,
     history: RestartHistory,
 }
 
-impl Cell {
+impl Record {
     pub(super) fn new(name: &'static str, instance: usize, capacity: usize) -> Self {
         Self {
             name,
@@ -130,9 +124,9 @@ impl Cell {
             handled: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             generation: AtomicU64::new(0),
-            beat_pending: AtomicBool::new(false),
+            heartbeat_pending: AtomicBool::new(false),
             down: Notify::new(),
-            slow: Mutex::new(Slow {
+            rare: Mutex::new(Rare {
                 last_panic: None,
                 up_since: clock::now(),
                 history: RestartHistory::default(),
@@ -148,7 +142,7 @@ impl Cell {
         self.state.store(state.code(), Ordering::Release);
     }
 
-    /// Takes a place in the inbox, unless all are taken.
+    /// Takes a slot of the inbox, unless all are taken.
     pub(super) fn enter(&self) -> bool {
         let before = self.waiting.fetch_add(1, Ordering::AcqRel);
         if before < self.capacity {
@@ -158,7 +152,7 @@ impl Cell {
         false
     }
 
-    /// Gives a place back: the letter was taken out or could not be put in.
+    /// Gives a slot back: the message was taken out or could not be put in.
     pub(super) fn leave(&self) {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
@@ -175,17 +169,17 @@ impl Cell {
         self.handled.load(Ordering::Acquire)
     }
 
-    /// Marks a beat as sent; false when one is already on its way.
-    pub(super) fn begin_beat(&self) -> bool {
-        !self.beat_pending.swap(true, Ordering::AcqRel)
+    /// Marks a heartbeat as sent; false when one is already on its way.
+    pub(super) fn begin_heartbeat(&self) -> bool {
+        !self.heartbeat_pending.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn end_beat(&self) {
-        self.beat_pending.store(false, Ordering::Release);
+    pub(super) fn end_heartbeat(&self) {
+        self.heartbeat_pending.store(false, Ordering::Release);
     }
 
-    pub(super) fn beat_pending(&self) -> bool {
-        self.beat_pending.load(Ordering::Acquire)
+    pub(super) fn heartbeat_pending(&self) -> bool {
+        self.heartbeat_pending.load(Ordering::Acquire)
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -209,28 +203,28 @@ impl Cell {
         decide: impl FnOnce(&mut RestartHistory) -> T,
     ) -> T {
         self.restarts.fetch_add(1, Ordering::AcqRel);
-        let mut slow = self.lock();
+        let mut rare = self.lock();
         if panic.is_some() {
-            slow.last_panic = panic;
+            rare.last_panic = panic;
         }
-        decide(&mut slow.history)
+        decide(&mut rare.history)
     }
 
     pub(super) fn status(&self) -> ActorStatus {
-        let slow = self.lock();
+        let rare = self.lock();
         ActorStatus {
             name: self.name,
             instance: self.instance,
             state: self.state(),
             restarts: self.restarts.load(Ordering::Acquire),
-            last_panic: slow.last_panic.clone(),
+            last_panic: rare.last_panic.clone(),
             queue: self.queue(),
             handled: self.handled(),
-            up_since: slow.up_since,
+            up_since: rare.up_since,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Slow> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Rare> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
