@@ -14,10 +14,9 @@ use super::{WORKER_INBOX, spec, upstream};
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
-use crate::http::door::{Bounds, Door};
+use crate::http::load_shedder::{Bounds, LoadShedder};
 use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
-use crate::http::ways::Ways;
 use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
 use crate::origin::actor::UpstreamClient;
@@ -105,18 +104,17 @@ impl Blueprint {
             counter,
             monitor: self.monitor.clone(),
             searches: PreparedSearches::default(),
-            door: self.door(instance),
-            ways: Ways::new(self.shared.metrics.http()),
+            shedder: self.shedder(instance),
             seen: std::cell::RefCell::default(),
             refusals: Worker::refusal_lines(),
             doubts: Worker::doubt_lines(),
         }
     }
 
-    fn door(&self, instance: usize) -> Door {
+    fn shedder(&self, instance: usize) -> LoadShedder {
         let server = &self.shared.settings.server;
         let bounds = Bounds { in_flight: server.max_in_flight, lag: server.shed_lag };
-        Door::new(bounds, Arc::clone(&self.shared.lags), instance, clock::monotonic())
+        LoadShedder::new(bounds, Arc::clone(&self.shared.lags), instance, clock::monotonic())
     }
 
     /// The way to the limits that all instances keep together.

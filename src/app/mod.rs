@@ -50,8 +50,8 @@ use crate::clock;
 use crate::config::{InForce, Settings};
 use crate::console;
 use crate::database::{Event, Store, revert};
-use crate::http::connection::{self, Census};
-use crate::http::door::Lags;
+use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
+use crate::http::load_shedder::LoopLags;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::pressure::{Dial, Judge};
@@ -138,8 +138,8 @@ impl Gateway {
             supervisor,
             breakers,
             draining: AtomicBool::new(false),
-            census: Census::new(connections(&settings, &log)),
-            lags: Arc::new(Lags::new(settings.server.workers, clock::monotonic())),
+            connections: ConnectionLimiter::new(connections(&settings, &log)),
+            lags: Arc::new(LoopLags::new(settings.server.workers, clock::monotonic())),
             log: log.clone(),
             started: clock::now(),
             losses,
@@ -205,10 +205,10 @@ fn admin_key(settings: &Settings) -> Option<SecretDigest> {
     settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
 }
 
-fn connections(settings: &Settings, log: &Logger) -> connection::Bounds {
+fn connections(settings: &Settings, log: &Logger) -> ConnectionLimits {
     let limits = &settings.limits;
     let places = descriptors::places(&settings.server, log);
-    connection::Bounds {
+    ConnectionLimits {
         most: places.all,
         per_address: NonZeroU32::new(places.per_address).filter(|_| limits.enabled),
         trusted: limits.trusted_proxies.clone(),

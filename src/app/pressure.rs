@@ -77,7 +77,7 @@ fn readings(shared: &Shared, observed: &MonitoringTable, bound: Option<u64>) -> 
     // Where no lateness is too much to serve, none is a strain.
     let held = shared.settings.server.shed_lag;
     let lag = shared.lags.worst(now);
-    let line = shared.lags.longest_line();
+    let line = shared.lags.longest_queue();
     Readings {
         memory: bound.zip(resident_bytes()).map(|(bound, used)| kib(used) / kib(bound)),
         lag: if held.is_zero() { 0.0 } else { lag.as_secs_f64() / held.as_secs_f64() },

@@ -1,8 +1,8 @@
 //! What is known about one request from its first byte to its log line.
 //!
-//! Owns: the request id (the client's when it is a sane one, else a new one), its times, and what
-//! handlers learn on the way. Refuses: ids that are long or hold anything but visible ASCII without
-//! quotes; they would end up in logs, headers and JSON as they are.
+//! The request id is the client's if it is short and holds only visible ASCII without quotes (it goes
+//! into logs, headers and JSON as it is), else a new one. The stops of the pipeline note here what
+//! later stops and the handler need.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::header::HeaderMap;
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, AcceptEncoding, Encoding, HeaderMap, HeaderName};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::error::{ApiError, ErrorCode};
+use super::headers::{REQUEST_ID, TRACEPARENT};
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
 use crate::services::products::service::Scope;
@@ -22,41 +23,38 @@ use crate::services::products::service::Scope;
 /// Longest id taken from a client.
 const LONGEST_ID: usize = 128;
 
-/// One request.
 #[derive(Debug)]
 pub struct RequestContext {
-    /// Its id.
     pub id: Arc<str>,
-    /// When it came.
     pub started: Instant,
-    /// When its answer is of no use any more.
+    /// When its answer is of no use to the client any more.
     pub deadline: Instant,
-    /// A number that stays the same for its client; set by the limiter.
+    /// A number that stays the same for its client.
     pub client: Cell<u64>,
-    /// Where it comes from, as far as trusted proxies tell; set by the limiter.
+    /// Where it comes from, as far as trusted proxies tell.
     pub address: Cell<IpAddr>,
-    /// Whether it holds a client's key that is known; set by the limiter.
+    /// Whether it carries a known client key.
     pub keyed: Cell<bool>,
-    /// Whether it is on the allow list, so that nothing it does counts; set by the limiter.
+    /// Whether it is on the allow list, so that nothing it does counts.
     pub unlimited: Cell<bool>,
-    /// Its client, where he is watched for abuse; set by the limiter.
+    /// Its client, if that is watched for abuse.
     pub watched: Cell<Option<Watched>>,
-    /// Whether its client takes gzip; set by the layer that packs.
-    pub gzip: Cell<bool>,
+    /// Whether its client takes gzip.
+    pub gzip: bool,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
-    /// Whether it waited for somebody else: its client's body, a flight, or Redis about its limits.
+    /// Whether it waited for others: the client's body, the upstream, or Redis about its limits.
     pub waited: Cell<bool>,
 }
 
 impl RequestContext {
     /// The context of a request that came at `now`.
     pub(super) fn begin(headers: &HeaderMap, now: Instant, timeout: Duration) -> Rc<Self> {
-        let given = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let id = given("x-request-id")
+        let given = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let id = given(REQUEST_ID)
             .filter(|id| is_sane(id))
             .map(Arc::from)
-            .or_else(|| given("traceparent").and_then(trace_id).map(Arc::from))
+            .or_else(|| given(TRACEPARENT).and_then(trace_id).map(Arc::from))
             .unwrap_or_else(new_id);
         Rc::new(Self {
             id,
@@ -67,7 +65,7 @@ impl RequestContext {
             keyed: Cell::new(false),
             unlimited: Cell::new(false),
             watched: Cell::new(None),
-            gzip: Cell::new(false),
+            gzip: takes_gzip(headers),
             tier: Cell::new(None),
             waited: Cell::new(false),
         })
@@ -83,13 +81,7 @@ impl RequestContext {
         }
     }
 
-    /// The context of a request that has reached its handler.
-    pub(super) fn of_handler(request: &HttpRequest) -> Option<Rc<Self>> {
-        request.extensions().get::<Rc<Self>>().cloned()
-    }
-
-    /// The context of a request on its way through the middleware.
-    pub(super) fn of(request: &ServiceRequest) -> Option<Rc<Self>> {
+    pub(super) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
         request.extensions().get::<Rc<Self>>().cloned()
     }
 }
@@ -103,7 +95,7 @@ impl FromRequest for Context {
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let context = RequestContext::of_handler(request);
+        let context = RequestContext::of(request);
         std::future::ready(
             context.map(Self).ok_or_else(|| {
                 ApiError::new(ErrorCode::Internal).because("request without context")
@@ -126,9 +118,25 @@ fn trace_id(header: &str) -> Option<&str> {
         .then_some(trace)
 }
 
-/// An id for what the client gave none.
+/// 32 random hex digits.
 pub(super) fn new_id() -> Arc<str> {
-    format!("{:032x}", fastrand::u128(..)).into()
+    let (mut rest, mut text) = (fastrand::u128(..), String::with_capacity(32));
+    for _ in 0..32 {
+        let digit = u32::try_from(rest & 0xf).unwrap_or_default();
+        text.push(char::from_digit(digit, 16).unwrap_or('0'));
+        rest >>= 4;
+    }
+    text.into()
+}
+
+/// Whether gzip is what the client likes best (RFC 9110 section 12.5.3).
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(header::ACCEPT_ENCODING).peekable();
+    given.peek().is_some()
+        && header::from_comma_delimited(given).is_ok_and(|accepted: Vec<_>| {
+            let ours = [Encoding::gzip(), Encoding::identity()];
+            AcceptEncoding(accepted).negotiate(ours.iter()) == Some(Encoding::gzip())
+        })
 }
 
 #[cfg(test)]
@@ -153,6 +161,24 @@ mod tests {
             assert_eq!(id.len(), 32, "{bad:?} became {id}");
         }
         assert_ne!(id_of(&[]), id_of(&[]));
+    }
+
+    #[test]
+    fn gzip_is_chosen_only_when_it_is_wanted() {
+        for (accept, wanted) in [
+            ("gzip", true),
+            ("gzip, deflate, br", true),
+            ("br", false),
+            ("gzip;q=0", false),
+            ("identity, gzip;q=0.5", false),
+            ("", false),
+            ("%%%", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap());
+            assert_eq!(takes_gzip(&headers), wanted, "{accept:?}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
     }
 
     #[test]

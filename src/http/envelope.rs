@@ -1,17 +1,16 @@
 //! The one shape of every JSON answer.
 //!
-//! Owns: writing `success`, `data` or `error`, and `metadata` around data that is serialised
-//! already: a hit shares its stored bytes ([`Parts`]) and formats a few numbers. Also the headers that say
-//! where an answer came from (`Cache-Status`, RFC 9211; `Age`, RFC 9111).
+//! It writes `success`, `data` or `error`, and `metadata` around data that is serialised already: a
+//! hit shares its stored bytes ([`Parts`]) and writes a few numbers, without `fmt`. It also says where
+//! an answer came from (`Cache-Status`, RFC 9211; `Age`, RFC 9111). Knows no service and no cache.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentEncoding, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -19,6 +18,7 @@ use time::macros::format_description;
 
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
+use super::headers::{CACHE_STATUS, GZIP, JSON};
 use super::parts::Parts;
 use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
@@ -29,10 +29,11 @@ use crate::services::products::service::{Body, Origin, Served};
 pub const API_VERSION: &str = "1";
 /// Bytes of an envelope beside its data, generously.
 const AROUND: usize = 512;
+/// Header fields of an answer: room for all of them at once.
+const HEADERS: usize = 24;
 /// What stands before the data, and between it and the metadata.
 const BEFORE: &str = "{\"success\":true,\"data\":";
 const BETWEEN: &str = ",\"metadata\":{";
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const BYPASSED: &str = "breakwater; fwd=bypass";
 const BYPASSED_LAST_RESORT: &str = "breakwater; fwd=bypass; detail=last_resort";
 const SECONDS: &[BorrowedFormatItem<'static>] =
@@ -60,7 +61,7 @@ pub fn answer(
     cache_facts(&mut after, &served, integration);
     list(&mut after, served.degraded.iter().chain(tiers_down));
     after.push_str("}}");
-    let packed = if context.gzip.get() { packed(&served.body, after.as_bytes()) } else { None };
+    let packed = if context.gzip { packed(&served.body, after.as_bytes()) } else { None };
     let is_packed = packed.is_some();
     let body = packed.unwrap_or_else(|| {
         let before = Bytes::from_static(BEFORE.as_bytes());
@@ -69,8 +70,7 @@ pub fn answer(
     let mut response = json(StatusCode::OK, body);
     let headers = response.headers_mut();
     if is_packed {
-        let gzip = HeaderValue::from_static(ContentEncoding::Gzip.as_str());
-        headers.insert(header::CONTENT_ENCODING, gzip);
+        headers.insert(header::CONTENT_ENCODING, GZIP);
     }
     if let Some(origin) = served.origin {
         context.tier.set(Some(origin.tier));
@@ -146,22 +146,18 @@ pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
     response
 }
 
-/// The same as text, for whoever has no request to answer.
+/// The same as text, for a connection without a request.
 pub(super) fn error_text(id: &str, error: &ApiError) -> String {
     let mut body = String::with_capacity(AROUND);
     body.push_str("{\"success\":false,\"error\":");
     text(&mut body, &error.message);
-    // Writing to a String cannot fail.
-    let written = write!(
-        body,
-        ",\"code\":\"{}\",\"retryable\":{}",
-        error.code.as_str(),
-        error.code.is_retryable()
-    );
-    debug_assert!(written.is_ok());
+    for part in [",\"code\":\"", error.code.as_str(), "\",\"retryable\":"] {
+        body.push_str(part);
+    }
+    boolean(&mut body, error.code.is_retryable());
     if let Some(wait) = error.retry_after {
-        let written = write!(body, ",\"retry_after\":{}", retry_after_seconds(wait));
-        debug_assert!(written.is_ok());
+        body.push_str(",\"retry_after\":");
+        number(&mut body, retry_after_seconds(wait));
     }
     body.push_str(",\"metadata\":{");
     identity(&mut body, id);
@@ -170,9 +166,10 @@ pub(super) fn error_text(id: &str, error: &ApiError) -> String {
 }
 
 fn json(status: StatusCode, body: impl MessageBody + 'static) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((header::CONTENT_TYPE, HeaderValue::from_static("application/json")))
-        .body(body)
+    let mut response = HttpResponse::with_body(status, BoxBody::new(body));
+    response.headers_mut().reserve(HEADERS);
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
 }
 
 fn identity(body: &mut String, id: &str) {
@@ -195,18 +192,19 @@ fn metadata(body: &mut String, context: &RequestContext, now: Instant) {
 fn cache_facts(body: &mut String, served: &Served, integration: Integration) {
     let origin = served.origin;
     let tier = origin.map_or(Tier::Upstream, |origin| origin.tier);
-    let written = write!(
-        body,
-        ",\"api_integration\":\"{}\",\"cache_enabled\":{},\"cache_hit\":{},\
-         \"cache_tier\":\"{}\",\"stale\":{},\"age_seconds\":{},\"degraded\":",
-        integration.name,
-        origin.is_some(),
-        tier != Tier::Upstream,
-        tier.label(),
-        origin.is_some_and(|origin| origin.stale),
-        origin.map_or(0, |origin| origin.age.as_secs()),
-    );
-    debug_assert!(written.is_ok());
+    for part in [",\"api_integration\":\"", integration.name, "\",\"cache_enabled\":"] {
+        body.push_str(part);
+    }
+    boolean(body, origin.is_some());
+    body.push_str(",\"cache_hit\":");
+    boolean(body, tier != Tier::Upstream);
+    for part in [",\"cache_tier\":\"", tier.label(), "\",\"stale\":"] {
+        body.push_str(part);
+    }
+    boolean(body, origin.is_some_and(|origin| origin.stale));
+    body.push_str(",\"age_seconds\":");
+    number(body, origin.map_or(0, |origin| origin.age.as_secs()));
+    body.push_str(",\"degraded\":");
 }
 
 fn list<'a>(body: &mut String, words: impl Iterator<Item = &'a &'static str>) {
@@ -229,11 +227,20 @@ fn text(body: &mut String, text: &str) {
     }
 }
 
+fn boolean(body: &mut String, value: bool) {
+    body.push_str(if value { "true" } else { "false" });
+}
+
+fn number(body: &mut String, value: impl itoa::Integer) {
+    body.push_str(itoa::Buffer::new().format(value));
+}
+
 /// Milliseconds with two decimals.
 fn milliseconds(body: &mut String, took: Duration) {
     let hundredths = took.as_micros() / 10;
-    let written = write!(body, "{}.{:02}", hundredths / 100, hundredths % 100);
-    debug_assert!(written.is_ok());
+    number(body, hundredths / 100);
+    body.push_str(if hundredths % 100 < 10 { ".0" } else { "." });
+    number(body, hundredths % 100);
 }
 
 thread_local! {
@@ -261,8 +268,13 @@ fn timestamp(body: &mut String, at: Timestamp) {
         }
         body.push_str(text);
     });
-    let written = write!(body, ".{millisecond:03}Z");
-    debug_assert!(written.is_ok());
+    body.push_str(match millisecond {
+        0..10 => ".00",
+        10..100 => ".0",
+        _ => ".",
+    });
+    number(body, millisecond);
+    body.push('Z');
 }
 
 fn cache_status(origin: &Origin, last_resort: bool) -> String {
@@ -278,11 +290,13 @@ fn cache_status(origin: &Origin, last_resort: bool) -> String {
             format!("breakwater; fwd={forward}; stored{collapsed}")
         }
         tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
-            format!(
-                "breakwater; hit; ttl={}; detail={}{collapsed}",
-                origin.ttl_seconds,
-                tier.label()
-            )
+            let mut text = String::with_capacity(64);
+            text.push_str("breakwater; hit; ttl=");
+            number(&mut text, origin.ttl_seconds);
+            for part in ["; detail=", tier.label(), collapsed] {
+                text.push_str(part);
+            }
+            text
         }
     }
 }

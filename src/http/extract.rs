@@ -1,20 +1,19 @@
 //! Reading what clients send.
 //!
-//! Owns: the bounds on a body and the two forms input comes in, query string and JSON. Refuses: with
-//! an error of ours that names every field, whatever is wrong. A body of another type is 415, one
-//! that is too large 413, one that is not there before the request's deadline 408.
+//! Input comes as a query string or as JSON. Whatever is wrong with it is a 400 that names every
+//! field; a body of another type is a 415, one that is too large a 413, and one that has not arrived
+//! before the request's deadline a 408.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use bytes::Bytes;
 
-use super::connection::UnderWay;
+use super::connection::Requests;
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use super::state::Worker;
@@ -80,26 +79,26 @@ fn body(
     payload: &mut Payload,
 ) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
     let json = is_json(request);
-    let context = RequestContext::of_handler(request);
+    let context = RequestContext::of(request);
     let deadline = context.as_ref().map(|context| context.deadline.into());
     if let Some(context) = context {
         context.waited.set(true);
     }
-    let under_way = request.conn_data::<Rc<UnderWay>>().cloned();
+    let requests = request.conn_data::<Rc<Requests>>().cloned();
     let worker = request.app_data::<web::Data<Worker>>().cloned();
     let body = Bytes::from_request(request, payload);
     async move {
         let wait = worker.as_ref().map(|worker| worker.products.cache().waiting().begin());
         let body = match deadline {
-            // A client that sends nothing more must not keep a place for ever.
+            // A client that sends nothing more must not keep a slot for ever.
             Some(deadline) => tokio::time::timeout_at(deadline, body)
                 .await
                 .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
             None => body.await,
         };
         drop(wait);
-        if let Some(under_way) = under_way {
-            note_end(&under_way, &body);
+        if let (Some(requests), Ok(_)) = (requests, &body) {
+            requests.body_ended();
         }
         let body = body.map_err(|error| {
             let status = error.as_response_error().status_code();
@@ -114,15 +113,6 @@ fn body(
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
         Ok(body)
-    }
-}
-
-/// What is known of the body now, for who reads the next request behind it.
-fn note_end(under_way: &UnderWay, body: &Result<Bytes, actix_web::Error>) {
-    let Err(error) = body else { return under_way.body_ended() };
-    // The rest of one that is too large is read past; of others nobody knows where they end.
-    if error.as_error().is_some_and(|error| !matches!(error, PayloadError::Overflow)) {
-        under_way.body_broken();
     }
 }
 

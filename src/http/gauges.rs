@@ -32,7 +32,7 @@ pub(super) fn refresh(shared: &Shared) {
         }
     }
     shared.metrics.limits().abuse_throttled(shared.abuse.throttled_now(now));
-    shared.metrics.http().connections(shared.census.len());
+    shared.metrics.http().connections(shared.connections.len());
     shared.metrics.http().loop_lag(shared.lags.worst(now));
     upstream(shared, &shared.upstream.status(now, clock::now()));
     access(shared);

@@ -5,7 +5,6 @@
 //! document is held against the same tables.
 
 use actix_web::dev::HttpServiceFactory;
-use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{Resource, guard};
 use actix_web_lab::middleware::CatchPanic;
@@ -13,10 +12,9 @@ use actix_web_lab::middleware::CatchPanic;
 use super::handlers::{
     admin, chaos, documents, health, method_not_allowed, not_found, products, references, status,
 };
-use super::middleware::limit::limit;
+use super::pipeline::Pipeline;
+use super::route::{AuthScope, Route, is_always_open};
 use super::state::Worker;
-use super::tag::{Gate, RouteTag};
-use super::ways::is_always_open;
 use crate::limits::Class::{self, Exempt, General, Search};
 
 /// One address of the surface.
@@ -29,6 +27,13 @@ pub struct Address {
     pub allow: &'static str,
     /// Leads each method to its handler.
     lead: fn(Resource) -> Resource,
+}
+
+impl Address {
+    #[must_use]
+    pub fn is_always_open(&self) -> bool {
+        is_always_open(self.template, self.class)
+    }
 }
 
 /// A table of addresses: `path, class: method handler, …;`.
@@ -139,7 +144,7 @@ pub fn all() -> impl Iterator<Item = &'static Address> {
 }
 
 /// Leads every address that is there to its handlers.
-pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
+pub fn configure(cfg: &mut ServiceConfig, worker: &web::Data<Worker>) {
     let chaos = if worker.shared.settings.chaos_enabled { CHAOS } else { &[] };
     for address in ADDRESSES.iter().chain(chaos) {
         cfg.service(resource(address, worker));
@@ -148,21 +153,26 @@ pub fn configure(cfg: &mut ServiceConfig, worker: &Worker) {
     for address in FAULTY {
         cfg.service(resource(address, worker));
     }
-    cfg.default_service(web::route().to(not_found).wrap(from_fn(limit)));
+    let unmatched = pipeline("unmatched", General, "", worker);
+    cfg.default_service(web::route().to(not_found).wrap(unmatched));
 }
 
-/// A panic in a handler is caught inside the limit.
-fn resource(address: &Address, worker: &Worker) -> impl HttpServiceFactory + use<> {
-    let tag = RouteTag {
-        template: address.template,
-        class: address.class,
-        gate: Gate::of(address.template),
-        always_open: is_always_open(address),
-        allow: address.allow,
-        metrics: worker.shared.metrics.http().route(address.template),
-    };
-    (address.lead)(web::resource(address.template).app_data(tag))
+/// A panic in a handler is caught inside the pipeline, where it becomes an answer.
+fn resource(address: &Address, worker: &web::Data<Worker>) -> impl HttpServiceFactory + use<> {
+    (address.lead)(web::resource(address.template))
         .default_service(web::to(method_not_allowed))
         .wrap(CatchPanic::default())
-        .wrap(from_fn(limit))
+        .wrap(pipeline(address.template, address.class, address.allow, worker))
+}
+
+fn pipeline(
+    template: &'static str,
+    class: Class,
+    allow: &'static str,
+    worker: &web::Data<Worker>,
+) -> Pipeline {
+    let scope = AuthScope::of(template);
+    let always_open = is_always_open(template, class);
+    let metrics = worker.shared.metrics.http().route(template);
+    Pipeline::new(worker.clone(), Route { template, class, scope, always_open, allow, metrics })
 }

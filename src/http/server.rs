@@ -1,8 +1,7 @@
-//! The HTTP server: workers, limits of the transport, layers.
+//! The HTTP server: its socket, its workers, and the limits of connections.
 //!
-//! Owns: what every connection is subject to before a request exists (time to send its head, idle
-//! time, number of connections) and the order of the layers. Each worker is built in its own thread
-//! by the function it is given.
+//! A connection beyond a limit is told so and closed. Each worker is built in its own thread by the
+//! function it is given; a connection that cannot be served ends alone.
 
 use std::future::ready;
 use std::io::{Read as _, Write as _};
@@ -11,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_cors::Cors;
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
 use actix_rt::net::TcpStream;
@@ -19,32 +17,28 @@ use actix_server::Server;
 use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
-use actix_web::middleware::from_fn;
 use actix_web::{App, Error, web};
+use slog::info;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Connection, Patience, refusal};
+use super::connection::{Connection, Timeouts, refusal};
 use super::extract::payload_config;
-use super::middleware::compress::compress;
-use super::middleware::observe::observe;
-use super::middleware::shed;
 use super::routes;
-use super::state::{Shared, TELL_EVERY, Worker};
-use crate::supervision::spawn_watched;
+use super::state::{REPORT_EVERY, Shared, Worker};
+use crate::clock;
+use crate::supervision::keep_running;
 
 /// Longest time for a client to close after us.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// Connections that one worker may hold beyond all there may be: those that are refused are the
-/// worker's for a moment, and the server must not stop accepting because of them.
+/// Connections that one worker may hold beyond the limit: a refused one is the worker's for a moment,
+/// and the server must not stop accepting because of it.
 const REFUSED_AT_ONCE: u32 = 1_024;
-/// Most that is read and thrown away of who is refused.
+/// Most that is read and thrown away of a refused connection.
 const MOST_IGNORED: usize = 1 << 16;
-/// How long browsers may remember a preflight answer.
-const PREFLIGHT_SECONDS: usize = 3_600;
 
-/// Binds and builds; the server answers while somebody awaits it.
+/// Binds and builds; the server answers while it is awaited.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -55,7 +49,7 @@ pub fn bind(
     let settings = &shared.settings.server;
     let listener = listen((settings.host, settings.port).into())?;
     let address = listener.local_addr()?;
-    let most = usize::try_from(shared.census.most().saturating_add(REFUSED_AT_ONCE));
+    let most = usize::try_from(shared.connections.most().saturating_add(REFUSED_AT_ONCE));
     let builder = Server::build()
         .workers(settings.workers)
         .max_concurrent_connections(most.unwrap_or(usize::MAX))
@@ -77,9 +71,9 @@ pub fn bind(
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
             .local_addr(address)
             .on_connect_ext(|connection: &Connection<TcpStream>, data| {
-                data.insert(Rc::clone(connection.under_way()));
+                data.insert(Rc::clone(connection.requests()));
             })
-            .h1(map_config(application(&shared, &build), |()| AppConfig::default()));
+            .h1(map_config(application(&build), |()| AppConfig::default()));
         let shared = Arc::clone(&shared);
         fn_service(move |stream: TcpStream| ready(receive(&shared, stream))).and_then(http)
     })?;
@@ -88,7 +82,6 @@ pub fn bind(
 
 /// The application of this worker.
 fn application<B: Fn() -> Worker>(
-    shared: &Shared,
     build: &B,
 ) -> App<
     impl ServiceFactory<
@@ -100,16 +93,12 @@ fn application<B: Fn() -> Worker>(
     > + use<B>,
 > {
     let worker = web::Data::new(build());
-    tell_regularly(&worker);
-    shed::watch(&worker);
-    let for_routes = worker.clone();
+    report_regularly(&worker);
+    tick(&worker);
     App::new()
-        .app_data(worker)
+        .app_data(worker.clone())
         .app_data(payload_config())
-        .configure(move |cfg| routes::configure(cfg, &for_routes))
-        .wrap(from_fn(compress))
-        .wrap(cors(&shared.settings.allowed_origins))
-        .wrap(from_fn(observe))
+        .configure(move |cfg| routes::configure(cfg, &worker))
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -120,11 +109,11 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Says why, if that can be said without waiting, and closes. What has come is taken first: closing
-/// over it resets the connection, and the client may never see why.
-fn turn_away(stream: TcpStream) -> std::io::Error {
+/// Says why, if that can be said without waiting, and closes. What has come is read first: closing
+/// over it resets the connection, and the client may never see the answer.
+fn reject(stream: TcpStream) -> std::io::Error {
     if let Ok(mut stream) = stream.into_std() {
-        drop(stream.write(&refusal::answer(refusal::Reason::Crowded)));
+        drop(stream.write(&refusal::too_many()));
         drop(stream.shutdown(Shutdown::Write));
         let (mut bytes, mut ignored) = ([0; 8_192], 0);
         while let Ok(some @ 1..) = stream.read(&mut bytes)
@@ -136,57 +125,63 @@ fn turn_away(stream: TcpStream) -> std::io::Error {
     std::io::ErrorKind::ConnectionRefused.into()
 }
 
-/// A connection that was accepted, unless there are too many: that is told why, if it can be told at
-/// once, and closed.
+/// A connection that was accepted, unless there are too many.
 fn receive(
     shared: &Shared,
     stream: TcpStream,
 ) -> Result<(Connection<TcpStream>, Option<SocketAddr>), DispatchError> {
     let metrics = shared.metrics.http().clone();
     let peer = stream.peer_addr()?;
-    let present = match shared.census.admit(peer.ip()) {
-        Ok(present) => present,
-        Err(crowded) => {
-            metrics.cut(crowded.as_str());
-            metrics.unread(refusal::Reason::Crowded.as_str());
-            return Err(turn_away(stream).into());
+    let slot = match shared.connections.admit(peer.ip()) {
+        Ok(slot) => slot,
+        Err(exceeded) => {
+            metrics.cut(exceeded.as_str());
+            metrics.unread("crowded");
+            return Err(reject(stream).into());
         }
     };
     let settings = &shared.settings.server;
-    let patience = Patience {
+    let timeouts = Timeouts {
         head: settings.head_timeout,
         idle: settings.keep_alive,
         send: settings.send_timeout,
     };
-    Ok((Connection::new(stream, patience, metrics, Some(present)), Some(peer)))
+    Ok((Connection::new(stream, timeouts, metrics, Some(slot)), Some(peer)))
 }
 
-/// A worker without traffic still tells what it saw.
-fn tell_regularly(worker: &web::Data<Worker>) {
+/// A worker without traffic still reports what it saw.
+fn report_regularly(worker: &web::Data<Worker>) {
     let observer = worker.shared.supervisor.observer();
     let worker = Arc::downgrade(&worker.clone().into_inner());
-    spawn_watched("teller", observer, async move {
-        let mut ticks = tokio::time::interval(TELL_EVERY);
-        loop {
-            ticks.tick().await;
-            let Some(worker) = worker.upgrade() else { return };
-            worker.tell_due();
+    keep_running("reports", observer, move || {
+        let worker = worker.clone();
+        async move {
+            let mut ticks = tokio::time::interval(REPORT_EVERY);
+            loop {
+                ticks.tick().await;
+                let Some(worker) = worker.upgrade() else { return };
+                worker.report_due();
+            }
         }
     });
 }
 
-/// Which headers scripts may read is told by `observe`: here it would be put together anew for every
-/// answer.
-fn cors(origins: &[String]) -> Cors {
-    let allowed = Cors::default()
-        .allowed_methods(["GET", "POST"])
-        .allowed_headers([
-            "content-type",
-            "authorization",
-            "x-internal-key",
-            "x-request-id",
-            "traceparent",
-        ])
-        .max_age(PREFLIGHT_SECONDS);
-    origins.iter().fold(allowed, |cors, origin| cors.allowed_origin(origin))
+/// The ticker that the worker's load shedder measures the event loop with; it ends with the worker.
+fn tick(worker: &web::Data<Worker>) {
+    let observer = worker.shared.supervisor.observer();
+    let worker = Arc::downgrade(&worker.clone().into_inner());
+    keep_running("load-shedder", observer, move || {
+        let worker = worker.clone();
+        async move {
+            while let Some(due) = worker.upgrade().map(|worker| worker.shedder.due()) {
+                tokio::time::sleep_until(due.into()).await;
+                let Some(worker) = worker.upgrade() else { return };
+                let waiting = worker.products.cache().waiting().now();
+                if let Some(refused) = worker.shedder.ticked(clock::monotonic(), waiting) {
+                    info!(worker.shared.log, "requests are no longer refused";
+                        "refused" => refused);
+                }
+            }
+        }
+    });
 }

@@ -1,22 +1,22 @@
 //! What one HTTP worker works with.
 //!
-//! Owns: the worker's handles to its actors, its buffer of what it tells MetricsActor, and shares of
-//! what is the same for all workers. Built once a worker by `app`; handlers borrow it.
+//! Its handles to the actors, its buffer of requests that MetricsActor has yet to learn of, and what
+//! it shares with all workers. Built once a worker by `app`; handlers borrow it. When MetricsActor
+//! does not take a batch, that is dropped and counted.
 
 use std::cell::RefCell;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
 use slog::{Logger, info, warn};
 
-use super::connection::Census;
-use super::door::{Door, Lags};
+use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
+use super::load_shedder::{LoadShedder, LoopLags};
+use super::log_sampler::LogSampler;
 use super::prepared::PreparedSearches;
-use super::sparse::Sparse;
-use super::ways::Ways;
 use crate::access::{Access, Guesses, SecretDigest};
 use crate::cache::upkeep::Warmer;
 use crate::clock;
@@ -57,12 +57,10 @@ pub struct Shared {
     pub admin_key: Option<SecretDigest>,
     /// How often who was wrong about it.
     pub guesses: Guesses,
-    /// The process is about to stop: every answer is the last of its connection.
     pub draining: AtomicBool,
-    /// The connections of the process.
-    pub census: Arc<Census>,
-    /// How late the loops of the workers are.
-    pub lags: Arc<Lags>,
+    pub connections: Arc<ConnectionLimiter>,
+    /// How late the event loops of the workers are.
+    pub lags: Arc<LoopLags>,
     /// Where lines are logged.
     pub log: Logger,
     /// When the process started.
@@ -91,6 +89,12 @@ impl Shared {
         reloaded
     }
 
+    /// Whether the process is about to stop: every answer is the last of its connection.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// How near the process is to its bounds.
     #[must_use]
     pub fn pressure(&self) -> Pressure {
@@ -115,40 +119,37 @@ pub struct Worker {
     pub monitor: Handle<MetricsActor>,
     /// Query strings read before.
     pub searches: PreparedSearches,
-    /// Lets requests in, or refuses them when there are too many.
-    pub door: Door,
-    /// Every address, for requests that are refused before they are routed.
-    pub ways: Ways,
-    /// What was seen and not yet told.
+    pub shedder: LoadShedder,
+    /// What was seen and not yet reported.
     pub seen: RefCell<Batch>,
-    /// Lines about who was turned away for who he is or how often he asks.
-    pub refusals: RefCell<Sparse>,
-    /// Lines about forwarding headers that do not tell who the client is.
-    pub doubts: RefCell<Sparse>,
+    /// Log lines about refusals that anybody can cause in any number.
+    pub refusals: RefCell<LogSampler>,
+    /// Log lines about forwarding headers that do not tell who the client is.
+    pub doubts: RefCell<LogSampler>,
 }
 
 impl Worker {
     /// For its [`Worker::refusals`]: ten lines a second.
     #[must_use]
-    pub const fn refusal_lines() -> RefCell<Sparse> {
-        RefCell::new(Sparse::new(10, Duration::from_secs(1)))
+    pub const fn refusal_lines() -> RefCell<LogSampler> {
+        RefCell::new(LogSampler::new(10, Duration::from_secs(1)))
     }
 
     /// For its [`Worker::doubts`]: a line a minute.
     #[must_use]
-    pub const fn doubt_lines() -> RefCell<Sparse> {
-        RefCell::new(Sparse::new(1, Duration::from_secs(60)))
+    pub const fn doubt_lines() -> RefCell<LogSampler> {
+        RefCell::new(LogSampler::new(1, Duration::from_secs(60)))
     }
 }
 
-/// How often a worker without traffic tells what it saw.
-pub(crate) const TELL_EVERY: Duration = Duration::from_millis(250);
+/// How often a worker without traffic reports what it saw.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 impl Worker {
-    /// Tells MetricsActor of a request, with others.
+    /// Reports a request to MetricsActor, with others.
     pub(super) fn saw(&self, request: RequestSeen) {
         let batch = self.seen.borrow_mut().push(request, clock::monotonic());
-        self.tell(batch);
+        self.report(batch);
     }
 
     /// What answers have to do without now: tiers that are avoided, actors that are bypassed, an
@@ -176,13 +177,13 @@ impl Worker {
         self.counter.as_ref().is_some_and(|counter| !counter.is_away()) && !doubtful
     }
 
-    /// Tells what has waited long enough.
-    pub(crate) fn tell_due(&self) {
+    /// Reports what has waited long enough.
+    pub(crate) fn report_due(&self) {
         let batch = self.seen.borrow_mut().due(clock::monotonic());
-        self.tell(batch);
+        self.report(batch);
     }
 
-    fn tell(&self, batch: Option<Vec<RequestSeen>>) {
+    fn report(&self, batch: Option<Vec<RequestSeen>>) {
         let Some(batch) = batch else { return };
         let entries = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         if self.monitor.tell(Observed(batch)).is_err() {

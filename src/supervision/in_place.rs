@@ -32,8 +32,11 @@ pub(super) struct Slot<A: Actor<Context = Context<A>>> {
     ended: Cell<Option<std::thread::Result<()>>>,
 }
 
+/// Actors of a thread, each with its [`Slot`].
+type Slots = Vec<(Arc<Record>, Rc<dyn Any>)>;
+
 thread_local! {
-    static SLOTS: RefCell<Vec<(Arc<Record>, Rc<dyn Any>)>> = const { RefCell::new(Vec::new()) };
+    static SLOTS: RefCell<Slots> = const { RefCell::new(Vec::new()) };
 }
 
 /// A slot that callers of this thread find until this is dropped.

@@ -1,9 +1,8 @@
-//! How long a connection may take over what it does.
+//! How long a connection may take for what it does.
 //!
-//! Owns: the judgement from what was read, written and begun, and when. Pure: times are arguments.
-//! The server's own timer watches the first head of a connection only; here every head is watched,
-//! and the taking of every answer. Refuses nothing while a request is being served: that has its own
-//! deadline.
+//! Decided from what was read, written and begun, and when. Pure: times are arguments. The server's
+//! own timer watches only the first head of a connection; here every head is watched, and the taking
+//! of every answer. While a request is served nothing is overdue: that has its own deadline.
 //!
 //! | what | bound |
 //! |---|---|
@@ -15,18 +14,17 @@
 
 use std::time::{Duration, Instant};
 
-/// How patient we are.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// With a head that has begun.
+pub struct Timeouts {
+    /// For a head that has begun.
     pub head: Duration,
-    /// With a connection that says nothing.
+    /// For a connection without a request.
     pub idle: Duration,
-    /// With an answer that is not taken.
+    /// For an answer that is not taken.
     pub send: Duration,
 }
 
-/// So many times [`Patience::send`] for one filled buffer.
+/// So many times [`Timeouts::send`] for one filled buffer.
 const BUFFER: u32 = 3;
 
 /// What took too long.
@@ -49,27 +47,26 @@ struct Blocked {
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    patience: Patience,
+    timeouts: Timeouts,
     /// Requests begun when this was looked at last.
     begun: u64,
     /// Since when there is no request and no answer under way.
     quiet: Instant,
     /// The first byte that came after that.
-    heard: Option<Instant>,
+    received: Option<Instant>,
     blocked: Option<Blocked>,
 }
 
 impl Pace {
-    /// A connection that was opened at `now`.
     #[must_use]
-    pub const fn new(patience: Patience, now: Instant) -> Self {
-        Self { patience, begun: 0, quiet: now, heard: None, blocked: None }
+    pub const fn new(timeouts: Timeouts, now: Instant) -> Self {
+        Self { timeouts, begun: 0, quiet: now, received: None, blocked: None }
     }
 
-    /// Bytes came while so many requests had begun.
-    pub fn heard(&mut self, begun: u64, now: Instant) {
+    /// Bytes were received while so many requests had begun.
+    pub fn received(&mut self, begun: u64, now: Instant) {
         self.look(begun, now);
-        self.heard.get_or_insert(now);
+        self.received.get_or_insert(now);
     }
 
     /// An answer cannot be written on; `moved` when a part of it could.
@@ -102,26 +99,26 @@ impl Pace {
             return None;
         }
         self.look(begun, now);
-        let Patience { head, idle, send } = self.patience;
+        let Timeouts { head, idle, send } = self.timeouts;
         if let Some(Blocked { since, moved }) = self.blocked {
             return Some(((moved + send).min(since + send * BUFFER), Overdue::Send));
         }
-        if begun == 0 && self.heard.is_none() {
+        if begun == 0 && self.received.is_none() {
             return Some((self.quiet + head, Overdue::Idle));
         }
         let longest = self.quiet + idle + head;
-        Some(match self.heard.map(|heard| heard + head) {
+        Some(match self.received.map(|received| received + head) {
             Some(due) if due < longest => (due, Overdue::Head),
             Some(_) | None => (longest, Overdue::Idle),
         })
     }
 
-    /// What was heard before a request began belongs to that.
+    /// What was received before a request began belongs to that.
     fn look(&mut self, begun: u64, now: Instant) {
         if self.begun != begun {
             self.begun = begun;
             self.quiet = now;
-            self.heard = None;
+            self.received = None;
         }
     }
 }
@@ -131,7 +128,7 @@ mod tests {
     use super::*;
     use crate::clock::monotonic;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: Timeouts = Timeouts {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
         send: Duration::from_secs(10),
@@ -144,10 +141,10 @@ mod tests {
     #[test]
     fn a_head_has_its_time_from_its_first_byte_on_whatever_trickles_in() {
         let start = monotonic();
-        let mut pace = Pace::new(PATIENCE, start);
+        let mut pace = Pace::new(TIMEOUTS, start);
         assert_eq!(pace.due(0, false, start), Some((start + seconds(5), Overdue::Idle)));
         for second in 1..5 {
-            pace.heard(0, start + seconds(second));
+            pace.received(0, start + seconds(second));
         }
         let due = pace.due(0, false, start + seconds(4));
         assert_eq!(due, Some((start + seconds(6), Overdue::Head)));
@@ -156,10 +153,10 @@ mod tests {
     #[test]
     fn every_head_is_watched_and_a_request_that_is_served_is_not() {
         let start = monotonic();
-        let mut pace = Pace::new(PATIENCE, start);
-        pace.heard(0, start);
+        let mut pace = Pace::new(TIMEOUTS, start);
+        pace.received(0, start);
         assert_eq!(pace.due(1, true, start + seconds(60)), None);
-        pace.heard(1, start + seconds(70));
+        pace.received(1, start + seconds(70));
         let due = pace.due(1, false, start + seconds(70));
         assert_eq!(due, Some((start + seconds(75), Overdue::Head)));
     }
@@ -167,8 +164,8 @@ mod tests {
     #[test]
     fn what_came_with_the_request_before_is_bounded_too() {
         let start = monotonic();
-        let mut pace = Pace::new(PATIENCE, start);
-        pace.heard(0, start);
+        let mut pace = Pace::new(TIMEOUTS, start);
+        pace.received(0, start);
         assert_eq!(pace.due(1, true, start + seconds(1)), None);
         let due = pace.due(1, false, start + seconds(2));
         assert_eq!(due, Some((start + seconds(36), Overdue::Idle)));
@@ -177,7 +174,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_taken_is_given_up_and_one_that_is_taken_slowly_later() {
         let start = monotonic();
-        let mut pace = Pace::new(PATIENCE, start);
+        let mut pace = Pace::new(TIMEOUTS, start);
         pace.blocked(false, start);
         assert_eq!(pace.due(1, false, start), Some((start + seconds(10), Overdue::Send)));
         for second in 1..25 {

@@ -17,11 +17,11 @@ use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::QueryForm;
-use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::{Reported, Struck};
 use crate::http::openapi::failures::{BadInput, NotFound};
 use crate::http::openapi::parameters::Fault;
 use crate::http::state::Worker;
+use crate::http::stops::admin_key::Admin;
 use crate::services::products::input::RawForm;
 use crate::supervision::Chaos;
 

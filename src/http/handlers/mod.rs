@@ -8,13 +8,12 @@ pub mod products;
 pub mod references;
 pub mod status;
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 
 use super::context::RequestContext;
 use super::envelope;
 use super::error::{ApiError, ErrorCode};
 use super::state::Worker;
-use super::tag::RouteTag;
 use crate::services::products::service::Served;
 
 /// What a handler gives back.
@@ -34,11 +33,6 @@ pub(super) async fn not_found() -> Answer {
 }
 
 /// For addresses that exist, but not with this method.
-pub(super) async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
-    let mut response = HttpResponse::from_error(ApiError::new(ErrorCode::MethodNotAllowed));
-    if let Some(tag) = request.app_data::<RouteTag>() {
-        let allow = actix_web::http::header::HeaderValue::from_static(tag.allow);
-        response.headers_mut().insert(actix_web::http::header::ALLOW, allow);
-    }
-    response
+pub(super) async fn method_not_allowed() -> Answer {
+    Err(ApiError::new(ErrorCode::MethodNotAllowed))
 }

@@ -11,9 +11,8 @@ use super::failures::answer;
 use super::{headers, plain};
 use crate::http::error::ErrorCode;
 use crate::http::extract::BODY_LIMIT;
+use crate::http::route::AuthScope;
 use crate::http::routes;
-use crate::http::tag::Gate;
-use crate::http::ways::is_always_open;
 use crate::limits::Class;
 
 /// The schemes' names in the document.
@@ -26,10 +25,10 @@ pub(super) fn dress(document: &mut OpenApi) {
     for (template, item) in &mut document.paths.paths {
         let address = routes::all().find(|address| address.template == template);
         let class = address.map_or(Class::General, |address| address.class);
-        let always_open = address.is_some_and(is_always_open);
+        let always_open = address.is_some_and(routes::Address::is_always_open);
         for operation in operations(item) {
             plain::parameters(operation);
-            refusals(operation, class, Gate::of(template));
+            refusals(operation, class, AuthScope::of(template));
             if class != Class::Exempt {
                 too_many(operation, always_open);
             }
@@ -46,14 +45,14 @@ pub(super) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Opera
     [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
 }
 
-fn refusals(operation: &mut Operation, class: Class, gate: Gate) {
+fn refusals(operation: &mut Operation, class: Class, scope: AuthScope) {
     let broken = "A fault of ours; the request id tells where to look.";
     let mut refusals = vec![answer(&[ErrorCode::Internal], broken)];
-    if gate == Gate::Clients {
+    if scope == AuthScope::Clients {
         let denied = "The address or the key is on the deny list.";
         refusals.push(answer(&[ErrorCode::Blocked], denied));
     }
-    if class != Class::Exempt && gate == Gate::Clients {
+    if class != Class::Exempt && scope == AuthScope::Clients {
         let key = "There is no known key where one is required.";
         refusals.push(answer(&[ErrorCode::KeyRequired], key));
     }

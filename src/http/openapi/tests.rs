@@ -16,9 +16,8 @@ use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Integration};
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::route::AuthScope;
 use crate::http::routes;
-use crate::http::tag::Gate;
-use crate::http::ways::is_always_open;
 use crate::limits::Class;
 use crate::services::products::service::{Body, Served};
 
@@ -103,15 +102,15 @@ fn limits_keys_and_bodies_are_described_where_they_apply() {
         let responses = &operation["responses"];
         let limited = address.class != Class::Exempt;
         assert_eq!(responses["429"].is_object(), limited, "{place}");
-        let clients = Gate::of(&path) == Gate::Clients;
+        let clients = AuthScope::of(&path) == AuthScope::Clients;
         assert_eq!(responses["401"].is_object(), limited && clients, "{place}");
         assert_eq!(responses["200"]["headers"]["RateLimit"].is_object(), limited, "{place}");
         assert!(responses["200"]["headers"]["X-Request-ID"].is_object(), "{place}");
         let sheds = responses["503"].to_string().contains("overloaded");
-        assert!(sheds || is_always_open(address), "{place}");
+        assert!(sheds || address.is_always_open(), "{place}");
         let for_admin = operation["security"].to_string().contains("x-admin-key");
         assert_eq!(responses["403"].is_object(), for_admin || clients, "{place}");
-        assert_eq!(for_admin, Gate::of(&path) == Gate::Admin, "{place}");
+        assert_eq!(for_admin, AuthScope::of(&path) == AuthScope::Admin, "{place}");
         assert_eq!(for_admin, matches!(operation["tags"][0].as_str(), Some("Admin" | "Chaos")));
         let body = operation["requestBody"].is_object();
         assert_eq!(responses["413"].is_object() && responses["415"].is_object(), body, "{place}");
@@ -124,7 +123,7 @@ fn a_throttle_is_described_where_it_applies() {
     for (path, method, operation) in operations(&document) {
         let address = routes::all().find(|address| address.template == path).unwrap();
         let throttles = operation["responses"]["429"].to_string().contains("abuse_throttled");
-        assert_eq!(throttles, !is_always_open(address), "{method} {path}");
+        assert_eq!(throttles, !address.is_always_open(), "{method} {path}");
     }
 }
 

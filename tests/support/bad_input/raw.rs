@@ -16,7 +16,8 @@ use super::fault;
 /// What may become of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// One refusal in the envelope, and the connection is closed.
+    /// A refusal, and the connection is closed; behind the answer to a broken body the server may
+    /// refuse what follows, too.
     Refused,
     /// Answers with these statuses, in this order, and no other.
     Answered(&'static [u16]),
@@ -372,16 +373,27 @@ fn wrong(case: &Case, outcome: io::Result<(Vec<(Answer, bool)>, Duration)>) -> O
     let is_as_expected = match case.expected {
         Expected::Refused => matches!(
             answers.as_slice(),
-            [(answer, stays_open)] if (400..500).contains(&answer.status) && !stays_open
+            [(answer, stays_open), rest @ ..]
+                if (400..500).contains(&answer.status)
+                    && !stays_open
+                    && rest.iter().all(|(answer, _)| is_bare(answer))
         ),
         Expected::Answered(expected) => statuses == expected,
         Expected::GivenUp(expected, after) => statuses == expected && took >= after,
     };
-    let first = answers.iter().find_map(|(answer, _)| fault(answer, false));
+    let mut in_envelope = answers.iter().filter(|(answer, _)| !is_bare(answer));
+    let first = in_envelope.find_map(|(answer, _)| fault(answer, false));
     first.or_else(|| {
         let told = || format!("{statuses:?} after {took:?}, not {:?}: {answers:?}", case.expected);
         (!is_as_expected).then(told)
     })
+}
+
+/// What is no HTTP gets the server's own refusal.
+fn is_bare(answer: &Answer) -> bool {
+    [400, 408, 431].contains(&answer.status)
+        && answer.body.is_empty()
+        && answer.header("x-request-id").is_none()
 }
 
 /// The answers until the connection ends, each with whether it could have gone on, and when it ended.

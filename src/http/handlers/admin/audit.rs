@@ -17,10 +17,10 @@ use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::ApiError;
 use crate::http::extract::QueryForm;
-use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::BadInput;
 use crate::http::state::Worker;
+use crate::http::stops::admin_key::Admin;
 use crate::services::products::check::Check;
 use crate::services::products::input::RawForm;
 

@@ -10,10 +10,10 @@ use crate::config::{Described, Reloaded};
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::Reported;
 use crate::http::openapi::failures::BadInput;
 use crate::http::state::Worker;
+use crate::http::stops::admin_key::Admin;
 
 /// Lists the settings in force, secrets hidden.
 #[utoipa::path(

@@ -27,11 +27,11 @@ use crate::clock;
 use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::middleware::admin::Admin;
 use crate::http::openapi::answers::{Reported, ResetDone};
 use crate::http::openapi::failures::{NotFound, Restarting};
 use crate::http::openapi::parameters::BreakerAction;
 use crate::http::state::Worker;
+use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,

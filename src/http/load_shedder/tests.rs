@@ -1,4 +1,4 @@
-//! The door against a model of a worker: one line of connections that are ready, served in turn.
+//! The load shedder against a model of a worker: one queue of ready connections, served in turn.
 
 use std::collections::VecDeque;
 
@@ -80,17 +80,17 @@ proptest! {
     fn those_inside_are_never_more_than_the_bound(
         bound in 1_u32..40, comes in prop::collection::vec((any::<bool>(), any::<bool>()), 0..200)
     ) {
-        let door = door(bound);
+        let shedder = shedder(bound);
         let mut inside = Vec::new();
         for (enters, with_body) in comes {
             if !enters {
                 inside.pop();
                 continue;
             }
-            let bodies = inside.iter().filter(|one: &&Inside<'_>| one.with_body).count();
+            let bodies = inside.iter().filter(|one: &&Slot<'_>| one.with_body).count();
             let all_full = inside.len() == usize::try_from(bound).unwrap();
             let full = all_full || (with_body && bodies == usize::try_from(bound / 2).unwrap().max(1));
-            match door.enter(with_body, || 1.0) {
+            match shedder.enter(with_body, || 1.0) {
                 Ok(entered) => {
                     prop_assert!(!full);
                     inside.push(entered);
@@ -99,60 +99,60 @@ proptest! {
             }
         }
         drop(inside);
-        prop_assert_eq!((door.inside.get(), door.with_body.get()), (0, 0));
+        prop_assert_eq!((shedder.in_flight.get(), shedder.with_body.get()), (0, 0));
     }
 }
 
-fn door(in_flight: u32) -> Door {
-    door_at(in_flight, TARGET)
+fn shedder(in_flight: u32) -> LoadShedder {
+    shedder_at(in_flight, TARGET)
 }
 
-fn door_at(in_flight: u32, lag: Duration) -> Door {
+fn shedder_at(in_flight: u32, lag: Duration) -> LoadShedder {
     let now = monotonic();
     let bounds = Bounds { in_flight, lag };
-    Door::new(bounds, Arc::new(Lags::new(1, now)), 0, now)
+    LoadShedder::new(bounds, Arc::new(LoopLags::new(1, now)), 0, now)
 }
 
 #[test]
 fn refusing_is_seen_by_all_until_a_second_after() {
-    let door = door(1);
-    let now = door.due();
-    assert_eq!(door.ticked(now, 0), None);
-    assert_eq!(door.refused(now), Some(1));
-    assert_eq!(door.refused(now + MS(1)), None);
-    assert!(door.lags.any_refuses());
-    assert_eq!(door.ticked(now + MS(1_000), 0), None);
-    assert_eq!(door.ticked(now + MS(1_001), 0), Some(2));
-    assert!(!door.lags.any_refuses());
+    let shedder = shedder(1);
+    let now = shedder.due();
+    assert_eq!(shedder.ticked(now, 0), None);
+    assert_eq!(shedder.refused(now), Some(1));
+    assert_eq!(shedder.refused(now + MS(1)), None);
+    assert!(shedder.lags.any_refuses());
+    assert_eq!(shedder.ticked(now + MS(1_000), 0), None);
+    assert_eq!(shedder.ticked(now + MS(1_001), 0), Some(2));
+    assert!(!shedder.lags.any_refuses());
 }
 
 #[test]
-fn who_waits_for_somebody_else_stands_in_no_line() {
-    let door = door(10);
-    let inside = [door.pass(false), door.pass(false), door.pass(true)];
-    let _none = door.ticked(door.due(), 2);
-    assert_eq!(door.lags.longest_line(), 1);
-    drop(inside);
-    let _none = door.ticked(door.due(), 2);
-    assert_eq!(door.lags.longest_line(), 0);
+fn a_request_that_waits_for_others_is_in_no_queue() {
+    let shedder = shedder(10);
+    let slots = [shedder.pass(false), shedder.pass(false), shedder.pass(true)];
+    let _none = shedder.ticked(shedder.due(), 2);
+    assert_eq!(shedder.lags.longest_queue(), 1);
+    drop(slots);
+    let _none = shedder.ticked(shedder.due(), 2);
+    assert_eq!(shedder.lags.longest_queue(), 0);
 }
 
 #[test]
 fn few_are_never_refused_because_of_a_wait() {
-    let door = door(1_000);
+    let shedder = shedder(1_000);
     for _ in 0..40 {
-        let _over = door.ticked(door.due() + MS(500), 0);
+        let _over = shedder.ticked(shedder.due() + MS(500), 0);
     }
-    let mut inside: Vec<_> = (0..64).map(|_| door.enter(false, || 1.0).unwrap()).collect();
-    assert_eq!(door.enter(false, || 1.0).err(), Some(Reason::Lag));
+    let mut inside: Vec<_> = (0..64).map(|_| shedder.enter(false, || 1.0).unwrap()).collect();
+    assert_eq!(shedder.enter(false, || 1.0).err(), Some(Reason::Lag));
     inside.pop();
-    assert!(door.enter(false, || 1.0).is_ok());
+    assert!(shedder.enter(false, || 1.0).is_ok());
 }
 
 /// A worker, its connections and who asks on them. A hit goes three times through the line: it is
 /// read, the limiter's answer comes back, the cache's answer comes back and is packed.
 struct Worker {
-    door: Door,
+    shedder: LoadShedder,
     now: Instant,
     line: VecDeque<Task>,
     idle: u32,
@@ -177,11 +177,11 @@ const REFUSED: Duration = Duration::from_micros(10);
 
 impl Worker {
     fn new(connections: u32, target: Duration) -> Self {
-        let (door, good) = (door_at(100_000, target), Vec::new());
+        let (shedder, good) = (shedder_at(100_000, target), Vec::new());
         let now = monotonic();
         let chance = 0x9e37_79b9_7f4a_7c15;
         let (line, ticks) = (VecDeque::new(), false);
-        Self { door, now, line, idle: connections, ticks, chance, good, refused: 0 }
+        Self { shedder, now, line, idle: connections, ticks, chance, good, refused: 0 }
     }
 
     /// 0 to 1, evenly.
@@ -202,14 +202,14 @@ impl Worker {
                 }
                 next += interval;
             }
-            if !self.ticks && self.door.due() <= self.now {
+            if !self.ticks && self.shedder.due() <= self.now {
                 self.line.push_back(Task::Tick);
                 self.ticks = true;
             }
             match self.line.pop_front() {
-                None => self.now = next.min(self.door.due()),
+                None => self.now = next.min(self.shedder.due()),
                 Some(Task::Tick) => {
-                    let _over = self.door.ticked(self.now, 0);
+                    let _over = self.shedder.ticked(self.now, 0);
                     self.ticks = false;
                 }
                 Some(task) => self.serve(task),
@@ -221,7 +221,7 @@ impl Worker {
         match task {
             Task::Read { ready } => {
                 let chance = self.chance();
-                match self.door.enter(false, || chance).map(std::mem::forget) {
+                match self.shedder.enter(false, || chance).map(std::mem::forget) {
                     Ok(()) => {
                         self.now += READ;
                         self.line.push_back(Task::Limited { ready });
@@ -240,7 +240,7 @@ impl Worker {
             Task::Cached { ready } => {
                 self.now += CACHED;
                 self.good.push(self.now - ready);
-                drop(Inside { door: &self.door, with_body: false });
+                drop(Slot { shedder: &self.shedder, with_body: false });
                 self.idle += 1;
             }
             Task::Tick => {}

@@ -1,21 +1,19 @@
-//! How late the loops of all workers are, and how many requests stand in line before each, for
-//! whoever asks on any of them.
+//! How late the event loops of all workers are, and how many requests wait for each.
 //!
-//! Owns: one place for each worker, written by its own thread alone. A worker that hangs writes
-//! nothing, so its lag is read off from when its ticker was due.
+//! Every worker writes its own entry; any thread reads them. A worker that hangs writes nothing, so
+//! its lag is read off from when its ticker was due.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The lags of all workers of a process.
 #[derive(Debug)]
-pub struct Lags {
+pub struct LoopLags {
     began: Instant,
-    places: Box<[Place]>,
+    workers: Box<[Worker]>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct Worker {
     /// Microseconds.
     lag: AtomicU64,
     /// Microseconds from the beginning; 0 while there is no worker.
@@ -25,57 +23,56 @@ struct Place {
     in_line: AtomicU32,
 }
 
-impl Lags {
-    /// Places for so many workers.
+impl LoopLags {
     #[must_use]
     pub fn new(workers: usize, now: Instant) -> Self {
-        Self { began: now, places: (0..workers).map(|_| Place::default()).collect() }
+        Self { began: now, workers: (0..workers).map(|_| Worker::default()).collect() }
     }
 
     /// A worker's ticker fired so late, and is due again at `due`.
     pub(super) fn ticked(&self, worker: usize, lag: Duration, due: Instant) {
-        if let Some(place) = self.places.get(worker) {
-            place.lag.store(micros(lag), Ordering::Relaxed);
-            place.due.store(self.since_began(due).max(1), Ordering::Relaxed);
+        if let Some(entry) = self.workers.get(worker) {
+            entry.lag.store(micros(lag), Ordering::Relaxed);
+            entry.due.store(self.since_began(due).max(1), Ordering::Relaxed);
         }
     }
 
-    /// So many requests are inside a worker and wait for nobody but itself.
+    /// So many requests in flight wait for nothing but the worker itself.
     pub(super) fn in_line(&self, worker: usize, requests: u32) {
-        if let Some(place) = self.places.get(worker) {
-            place.in_line.store(requests, Ordering::Relaxed);
+        if let Some(entry) = self.workers.get(worker) {
+            entry.in_line.store(requests, Ordering::Relaxed);
         }
     }
 
-    /// The longest line before a worker.
+    /// The most requests that wait for one worker.
     #[must_use]
-    pub fn longest_line(&self) -> u32 {
-        let lines = self.places.iter().map(|place| place.in_line.load(Ordering::Relaxed));
+    pub fn longest_queue(&self) -> u32 {
+        let lines = self.workers.iter().map(|entry| entry.in_line.load(Ordering::Relaxed));
         lines.max().unwrap_or_default()
     }
 
     /// Whether a worker has refused something within a second.
     pub(super) fn refuses(&self, worker: usize, refuses: bool) {
-        if let Some(place) = self.places.get(worker) {
-            place.refuses.store(refuses, Ordering::Relaxed);
+        if let Some(entry) = self.workers.get(worker) {
+            entry.refuses.store(refuses, Ordering::Relaxed);
         }
     }
 
     /// Whether any worker has refused something within the last second, because there was too much.
     #[must_use]
     pub fn any_refuses(&self) -> bool {
-        self.places.iter().any(|place| place.refuses.load(Ordering::Relaxed))
+        self.workers.iter().any(|entry| entry.refuses.load(Ordering::Relaxed))
     }
 
     /// How late the worst loop is.
     #[must_use]
     pub fn worst(&self, now: Instant) -> Duration {
         let now = self.since_began(now);
-        let lag = |place: &Place| match place.due.load(Ordering::Relaxed) {
+        let lag = |entry: &Worker| match entry.due.load(Ordering::Relaxed) {
             0 => 0,
-            due => place.lag.load(Ordering::Relaxed).max(now.saturating_sub(due)),
+            due => entry.lag.load(Ordering::Relaxed).max(now.saturating_sub(due)),
         };
-        Duration::from_micros(self.places.iter().map(lag).max().unwrap_or_default())
+        Duration::from_micros(self.workers.iter().map(lag).max().unwrap_or_default())
     }
 
     fn since_began(&self, at: Instant) -> u64 {
@@ -95,7 +92,7 @@ mod tests {
     #[test]
     fn the_worst_worker_counts_and_one_that_hangs_is_late_by_the_clock() {
         let (start, ms) = (monotonic(), Duration::from_millis);
-        let lags = Lags::new(3, start);
+        let lags = LoopLags::new(3, start);
         assert_eq!(lags.worst(start + ms(500)), Duration::ZERO, "no worker is there yet");
         lags.ticked(0, ms(3), start + ms(10));
         lags.ticked(1, ms(7), start + ms(12));
@@ -105,17 +102,17 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_line_counts() {
-        let lags = Lags::new(2, monotonic());
+    fn the_longest_queue_counts() {
+        let lags = LoopLags::new(2, monotonic());
         lags.in_line(0, 3);
         lags.in_line(1, 9);
         lags.in_line(7, 90);
-        assert_eq!(lags.longest_line(), 9);
+        assert_eq!(lags.longest_queue(), 9);
     }
 
     #[test]
     fn one_that_refuses_is_enough() {
-        let lags = Lags::new(2, monotonic());
+        let lags = LoopLags::new(2, monotonic());
         assert!(!lags.any_refuses());
         lags.refuses(1, true);
         lags.refuses(0, false);

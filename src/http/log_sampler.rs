@@ -1,13 +1,13 @@
-//! Lines of the log that a flood may cause, a few in a while.
+//! Limits log lines that a flood of requests may cause.
 //!
-//! Owns: when one is written, and how many were left out since the one before. What is left out is
-//! counted exactly in the metrics. Pure: the time is an argument.
+//! It decides which line is written, and says how many were left out since the one before. The
+//! metrics count everything exactly. Pure: the time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// How many lines in which time.
-#[derive(Debug, Clone)]
-pub struct Sparse {
+/// So many lines in each span of time.
+#[derive(Debug, Clone, Copy)]
+pub struct LogSampler {
     most: u32,
     span: Duration,
     since: Option<Instant>,
@@ -15,14 +15,13 @@ pub struct Sparse {
     left_out: u64,
 }
 
-impl Sparse {
-    /// So many lines in each span of time.
+impl LogSampler {
     #[must_use]
     pub const fn new(most: u32, span: Duration) -> Self {
         Self { most, span, since: None, written: 0, left_out: 0 }
     }
 
-    /// One more. Gives how many were left out since the last line, if it is to be written.
+    /// One more line. If it is to be written: how many were left out since the last.
     #[must_use = "a line is due"]
     pub fn line(&mut self, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) >= self.span) {
@@ -44,13 +43,13 @@ mod tests {
 
     #[test]
     fn so_many_a_second_and_then_how_many_there_were() {
-        let (mut sparse, start) = (Sparse::new(2, Duration::from_secs(1)), monotonic());
+        let (mut sampler, start) = (LogSampler::new(2, Duration::from_secs(1)), monotonic());
         let lines: Vec<_> = (0..30)
-            .filter_map(|tenth| sparse.line(start + Duration::from_millis(100) * tenth))
+            .filter_map(|tenth| sampler.line(start + Duration::from_millis(100) * tenth))
             .collect();
         assert_eq!(lines, [0, 0, 8, 0, 8, 0]);
-        assert_eq!(sparse.line(start + Duration::from_secs(100)), Some(8));
-        assert_eq!(sparse.line(start), Some(0), "an earlier moment begins nothing");
-        assert_eq!(sparse.line(start), None);
+        assert_eq!(sampler.line(start + Duration::from_secs(100)), Some(8));
+        assert_eq!(sampler.line(start), Some(0), "an earlier moment begins nothing");
+        assert_eq!(sampler.line(start), None);
     }
 }

@@ -1,8 +1,8 @@
 //! Whether a queue stands before a worker, and how much of what comes it should still take.
 //!
-//! Owns: the judgement of how late a worker's ticker fires. With many connections the queue of a
-//! worker is made of connections that are ready to be read; a turn of its loop serves them one after
-//! the other, and the ticker has its place in the same line. Its lateness is what a request waits.
+//! Judged by how late the worker's ticker fires. With many connections the queue of a worker is made
+//! of connections that are ready to be read; a turn of its loop serves them one after the other, and
+//! the ticker waits among them. Its lateness is what a request waits.
 //!
 //! A burst makes a long queue that goes away by itself; what has to be answered is a queue that
 //! stands: the *least* wait over an interval is above the target (Nichols and Jacobson, "Controlling

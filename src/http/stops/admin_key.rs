@@ -1,9 +1,8 @@
-//! The admin's door.
+//! The check of `x-admin-key`, in constant time over digests.
 //!
-//! Owns: the check of `x-admin-key`, in constant time over digests, and what is told of those who fail
-//! it. Refuses: everyone when no key is configured, and everyone without the right one; both look the
-//! same from outside. Refuses to compare anything more from an address that was wrong too often
-//! ([`crate::access::guesses`]): 429 until it may be wrong once more.
+//! Refuses everybody when no key is configured, and everybody without the right one; both look the
+//! same from outside. An address that was wrong too often ([`crate::access::guesses`]) gets a 429
+//! until it may try again.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,9 +15,8 @@ use crate::access::guesses::Guessed;
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::headers::ADMIN_KEY;
 use crate::http::state::{Shared, Worker};
-
-const ADMIN_KEY: &str = "x-admin-key";
 
 /// Proof that the request carries the admin's key. A handler that takes it is closed to others.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +25,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Where the admin is.
     #[must_use]
     pub const fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// What the admin is called where it is noted who did something: by a fingerprint of the key.
+    /// The admin's name in the audit log: a fingerprint of the key.
     #[must_use]
     pub fn name(&self, shared: &Shared) -> String {
         let fingerprint = shared.admin_key.as_ref().map(|key| key.fingerprint());
@@ -46,28 +43,25 @@ impl FromRequest for Admin {
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        std::future::ready(check(request))
+        std::future::ready(admin_of(request))
     }
 }
 
-/// What came of the key that a request shows; lies at the request.
+/// The result of the check; kept in the request's extensions.
 #[derive(Debug, Clone, Copy)]
-struct Knocked(Result<Admin, Refusal>);
+struct AdminCheck(Result<Admin, NotAdmin>);
 
-/// Why nobody is let in.
 #[derive(Debug, Clone, Copy)]
-enum Refusal {
+enum NotAdmin {
     /// No key is configured.
     Closed,
-    /// None is shown.
     Missing,
-    /// It is another one.
     Wrong,
     /// There were too many wrong ones; how long to wait.
     Locked(Duration),
 }
 
-impl Refusal {
+impl NotAdmin {
     const fn label(&self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -78,24 +72,24 @@ impl Refusal {
     }
 }
 
-/// Looks at the key of a request to an admin's address, once; whether it opens the door. Who holds it
-/// is not subject to the limits of clients: he has to act while somebody else spends them.
-pub(super) fn knock(worker: &Worker, request: &ServiceRequest, address: IpAddr) -> bool {
+/// Checks the key of a request to an admin's route, once. Its holder is not subject to the limits of
+/// clients: an admin has to act while somebody else spends them.
+pub(in crate::http) fn check(worker: &Worker, request: &ServiceRequest, address: IpAddr) -> bool {
     let shown = request.headers().get(ADMIN_KEY).map(|value| value.as_bytes());
     let compared = compare(&worker.shared, shown, address).map(|()| Admin { address });
-    request.extensions_mut().insert(Knocked(compared));
+    request.extensions_mut().insert(AdminCheck(compared));
     compared.is_ok()
 }
 
-fn check(request: &HttpRequest) -> Result<Admin, ApiError> {
+fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
     let closed = || {
         let message = "This needs the admin's key in x-admin-key.";
         ApiError::with_message(ErrorCode::Forbidden, message)
     };
     let worker = request.app_data::<web::Data<Worker>>().ok_or_else(closed)?;
-    let context = RequestContext::of_handler(request).ok_or_else(closed)?;
-    // An address that is not behind the door has no admin.
-    let Knocked(outcome) = request.extensions().get().copied().ok_or_else(closed)?;
+    let context = RequestContext::of(request).ok_or_else(closed)?;
+    // A route that is not the admin's has no admin.
+    let AdminCheck(outcome) = request.extensions().get().copied().ok_or_else(closed)?;
     let refusal = match outcome {
         Ok(admin) => return Ok(admin),
         Err(refusal) => refusal,
@@ -106,21 +100,21 @@ fn check(request: &HttpRequest) -> Result<Admin, ApiError> {
         "client" => %context.address.get(), "reason" => refusal.label(),
         "request_id" => &*context.id);
     Err(match refusal {
-        Refusal::Locked(wait) => {
+        NotAdmin::Locked(wait) => {
             let message = "Too many wrong admin keys came from this address; come back later.";
             ApiError::with_message(ErrorCode::RateLimited, message).retry_after(wait)
         }
-        Refusal::Closed | Refusal::Missing | Refusal::Wrong => closed(),
+        NotAdmin::Closed | NotAdmin::Missing | NotAdmin::Wrong => closed(),
     })
 }
 
-fn compare(shared: &Shared, shown: Option<&[u8]>, address: IpAddr) -> Result<(), Refusal> {
-    let known = shared.admin_key.as_ref().ok_or(Refusal::Closed)?;
-    let shown = shown.filter(|key| !key.is_empty()).ok_or(Refusal::Missing)?;
+fn compare(shared: &Shared, shown: Option<&[u8]>, address: IpAddr) -> Result<(), NotAdmin> {
+    let known = shared.admin_key.as_ref().ok_or(NotAdmin::Closed)?;
+    let shown = shown.filter(|key| !key.is_empty()).ok_or(NotAdmin::Missing)?;
     let now = clock::monotonic();
     match shared.guesses.guess(address, now, || known.matches(shown)) {
         Guessed::Right => Ok(()),
-        Guessed::Wrong => Err(Refusal::Wrong),
-        Guessed::Locked(wait) => Err(Refusal::Locked(wait)),
+        Guessed::Wrong => Err(NotAdmin::Wrong),
+        Guessed::Locked(wait) => Err(NotAdmin::Locked(wait)),
     }
 }

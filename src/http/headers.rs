@@ -1,0 +1,25 @@
+//! Header fields that never change, made once.
+//!
+//! A leaf that the pipeline, the envelope and the connections share.
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const INTERNAL_KEY: HeaderName = HeaderName::from_static("x-internal-key");
+pub(super) const ADMIN_KEY: HeaderName = HeaderName::from_static("x-admin-key");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+
+/// Sent with every answer. This is an API: nothing it sends may be framed, sniffed or run.
+pub(super) const SECURITY: [(HeaderName, HeaderValue); 4] = [
+    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
+    (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("content-security-policy"),
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+];

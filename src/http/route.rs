@@ -1,0 +1,78 @@
+//! What is known about a route: its label, its limits, and who may use it.
+//!
+//! Made once a worker for every route, and held by the pipeline of that route. A leaf: it knows no
+//! handler and cannot fail.
+
+use crate::limits::Class;
+use crate::metrics::RouteMetrics;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthScope {
+    /// Everybody, always: health.
+    Open,
+    /// Clients that are not on the deny list; with a key where keys are required.
+    Clients,
+    /// The holder of the admin key, whatever the lists say: an admin who blocked itself by mistake
+    /// must be able to undo that.
+    Admin,
+}
+
+impl AuthScope {
+    /// The scope of an address.
+    #[must_use]
+    pub fn of(template: &str) -> Self {
+        let begins = |with: &[&str]| with.iter().any(|prefix| template.starts_with(prefix));
+        if begins(&["/health"]) {
+            Self::Open
+        } else if begins(&["/admin", "/api/cache/clear", "/api/monitoring"]) {
+            Self::Admin
+        } else {
+            Self::Clients
+        }
+    }
+}
+
+/// Whether a route answers under overload and for throttled clients: what reports the state of the
+/// service, and what an operator needs to repair it.
+#[must_use]
+pub fn is_always_open(template: &str, class: Class) -> bool {
+    class == Class::Exempt
+        || template == "/api/status"
+        || AuthScope::of(template) == AuthScope::Admin
+}
+
+#[derive(Debug)]
+pub struct Route {
+    /// The path template: the label in metrics and logs.
+    pub template: &'static str,
+    pub class: Class,
+    pub scope: AuthScope,
+    /// See [`is_always_open`].
+    pub always_open: bool,
+    /// The methods it takes, for `Allow`.
+    pub allow: &'static str,
+    /// Looked up once.
+    pub metrics: RouteMetrics,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_operators_need_is_always_open() {
+        for (template, class, always_open) in [
+            ("/api/products/search", Class::Search, false),
+            ("/openapi.json", Class::General, false),
+            ("/health/ready", Class::Exempt, true),
+            ("/metrics", Class::Exempt, true),
+            ("/api/status", Class::General, true),
+            ("/api/cache/clear", Class::General, true),
+            ("/api/monitoring/metrics", Class::General, true),
+            ("/admin/breakers/{name}/{action}", Class::General, true),
+        ] {
+            assert_eq!(is_always_open(template, class), always_open, "{template}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The client of a request: its address, its key, and what the access lists and the abuse watch say.
+//!
+//! Refuses clients on the deny list (403), throttled ones (429), and those without a key where one is
+//! needed (401). Where forwarding headers leave in doubt who the client is, it is counted under the
+//! proxy, and no list and no key may conclude anything good from that: if any of the addresses that
+//! it may have is denied, it is denied.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use slog::warn;
+
+use crate::access::{Held, PresentedKey, Verdict};
+use crate::config::AddressHeader;
+use crate::http::context::RequestContext;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::headers::{FORWARDED_FOR, INTERNAL_KEY};
+use crate::http::route::{AuthScope, Route};
+use crate::http::state::Worker;
+use crate::http::watch;
+use crate::limits::abuse::Asking;
+use crate::limits::{Class, ForwardingHeaders, Principal, Whence, client_address, is_trusted};
+
+/// The address of no client: no list and no key knows it.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+pub(in crate::http) struct Caller {
+    pub(in crate::http) address: Whence,
+    pub(in crate::http) held: Option<Held>,
+    pub(in crate::http) principal: Principal,
+    verdict: Verdict,
+}
+
+impl Caller {
+    /// Finds the client, and notes it in the context for later stops.
+    pub(in crate::http) fn find(
+        worker: &Worker,
+        request: &ServiceRequest,
+        context: &RequestContext,
+    ) -> Self {
+        let address = address(worker, request);
+        let shown = |name: HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
+        let presented = PresentedKey {
+            internal: shown(INTERNAL_KEY),
+            authorization: shown(header::AUTHORIZATION),
+        };
+        let (held, verdict) = if address.is_sure() {
+            worker.shared.access.meet(presented, address.counted)
+        } else {
+            in_doubt(worker, presented, &address, context)
+        };
+        let by_address = || principal_at(worker, address.counted);
+        let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
+        let caller = Self { address, held, principal, verdict };
+        if worker.shared.settings.features.depend_on_clients() {
+            context.client.set(principal.stable_number().into());
+        }
+        context.address.set(caller.address.counted);
+        context.keyed.set(held.is_some());
+        context.unlimited.set(caller.is_exempt());
+        caller
+    }
+
+    /// Whether no limit applies.
+    pub(in crate::http) fn is_exempt(&self) -> bool {
+        self.verdict == Verdict::Allowed
+    }
+
+    /// The deny list comes first: its answer tells nothing about keys.
+    pub(in crate::http) fn check_lists(
+        &self,
+        worker: &Worker,
+        route: &Route,
+    ) -> Result<(), ApiError> {
+        if route.scope == AuthScope::Clients
+            && let Verdict::Denied(by) = self.verdict
+        {
+            worker.shared.metrics.access().blocked(by.label());
+            let cause = format!("denied by {}", by.label());
+            return Err(ApiError::new(ErrorCode::Blocked).because(cause));
+        }
+        Ok(())
+    }
+
+    pub(in crate::http) fn check_abuse(
+        &self,
+        worker: &Worker,
+        route: &Route,
+        context: &RequestContext,
+    ) -> Result<(), ApiError> {
+        if route.always_open {
+            return Ok(());
+        }
+        let own = self.held.and_then(|held| held.per_minute);
+        let asking = Asking { principal: self.principal, own, exempt: self.is_exempt() };
+        // A client with a key is judged by its key, wherever it is.
+        let suspects = self.address.suspects().filter(|_| self.held.is_none());
+        watch::gate(worker, context, asking, suspects.map(|one| principal_at(worker, one)))
+    }
+
+    pub(in crate::http) fn check_key(
+        &self,
+        worker: &Worker,
+        route: &Route,
+    ) -> Result<(), ApiError> {
+        let required = worker.shared.settings.access.require_key
+            && route.scope == AuthScope::Clients
+            && route.class != Class::Exempt;
+        if required && self.held.is_none() {
+            return Err(ApiError::new(ErrorCode::KeyRequired));
+        }
+        Ok(())
+    }
+}
+
+/// A client whose address is in doubt: denied if it may be, and on no allow list.
+fn in_doubt(
+    worker: &Worker,
+    presented: PresentedKey<'_>,
+    address: &Whence,
+    context: &RequestContext,
+) -> (Option<Held>, Verdict) {
+    let access = &worker.shared.access;
+    let (held, verdict) = access.meet(presented, NOWHERE);
+    let key = held.map(|held| held.id);
+    let mut verdicts = std::iter::once(address.counted)
+        .chain(address.suspects())
+        .map(|one| access.judge(one, key));
+    let denied = verdicts.find(|verdict| matches!(verdict, Verdict::Denied(_)));
+    if let Some(left_out) = worker.doubts.borrow_mut().line(context.started) {
+        let named: Vec<_> = address.suspects().map(|address| address.to_string()).collect();
+        warn!(worker.shared.log, "forwarding headers do not tell who the client is";
+            "proxy" => %address.counted, "named" => named.join(", "), "left_out" => left_out,
+            "request_id" => &*context.id);
+    }
+    (held, denied.unwrap_or(verdict))
+}
+
+fn principal_at(worker: &Worker, address: IpAddr) -> Principal {
+    Principal::of_address(address, worker.shared.settings.limits.ipv6_prefix)
+}
+
+/// Where a request comes from: its peer, unless that is a trusted proxy.
+fn address(worker: &Worker, request: &ServiceRequest) -> Whence {
+    let peer = request.peer_addr().map_or(NOWHERE, |peer| peer.ip());
+    let limits = &worker.shared.settings.limits;
+    let trusted = &limits.trusted_proxies;
+    if trusted.is_empty() || !is_trusted(peer, trusted) {
+        return Whence::sure(peer);
+    }
+    let all = |name: HeaderName, unless: AddressHeader| -> Vec<&[u8]> {
+        if limits.client_address_header == unless {
+            return Vec::new();
+        }
+        request.headers().get_all(name).map(HeaderValue::as_bytes).collect()
+    };
+    let headers = ForwardingHeaders {
+        forwarded: all(header::FORWARDED, AddressHeader::XForwardedFor),
+        x_forwarded_for: all(FORWARDED_FOR, AddressHeader::Forwarded),
+    };
+    client_address(peer, &headers, trusted)
+}

@@ -1,0 +1,9 @@
+//! The stops of a request; [`super::pipeline`] lists them in order.
+
+pub mod admin_key;
+pub(super) mod answer;
+pub(super) mod caller;
+pub(super) mod compression;
+pub(super) mod cors;
+pub(super) mod rate_limit;
+pub(super) mod record;
