@@ -205,13 +205,13 @@ async fn an_idle_actor_of_this_thread_answers_in_place() {
     let counter = stage.here(spec(10));
     assert_eq!(ask_once(&counter).await, None, "not started yet: through the inbox");
     tokio::task::yield_now().await;
-    assert_eq!(ask_once(&counter).await, Some(Ok(2)), "the dropped caller's was handled, too");
+    assert_eq!(ask_once(&counter).await, Some(Ok(1)), "a caller that is gone costs nothing");
     let status = &stage.supervisor.status()[0];
     assert_eq!((status.handled, status.queue), (2, 0));
     counter.tell(Count).unwrap();
     assert_eq!(ask_once(&counter).await, None, "what is queued comes first");
     tokio::task::yield_now().await;
-    assert_eq!(counter.ask(Count, SOON).await, Ok(5));
+    assert_eq!(counter.ask(Count, SOON).await, Ok(3));
 }
 
 #[actix::test]
@@ -229,8 +229,8 @@ async fn a_panic_in_place_loses_only_its_message_and_a_storm_of_them_backs_off()
     let policy = RestartPolicy { intensity: 3, first_backoff: minute, ..RestartPolicy::default() };
     let policy = RestartPolicy { longest_backoff: minute, ..policy };
     let counter = stage.here(Spec { policy, ..spec(100) });
+    assert_eq!(counter.ask(Count, SOON).await, Ok(1));
     for restarts in 1..=4 {
-        assert_eq!(counter.ask(Count, SOON).await, Ok(1), "a new incarnation");
         // Both are sent before anybody else gets a turn.
         let both = futures_util::future::join(counter.ask(Poison, SOON), counter.ask(Count, SOON));
         let next =
