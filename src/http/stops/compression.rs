@@ -21,8 +21,8 @@ use crate::http::state::Worker;
 const FROM_BYTES: u64 = 1_024;
 
 /// Answers differ by origin, and large ones by encoding.
-const VARY: HeaderValue = HeaderValue::from_static("origin");
-const VARY_LARGE: HeaderValue = HeaderValue::from_static("origin, accept-encoding");
+const VARY: HeaderValue = HeaderValue::from_static("Origin");
+const VARY_LARGE: HeaderValue = HeaderValue::from_static("Origin, accept-encoding");
 
 /// Compresses what is not compressed already.
 pub(in crate::http) async fn compress(
