@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::admission::{Decision, RuleKind, Standing};
 use crate::resilience::tick::Tick;
-use crate::resilience::token_bucket::{BucketRule, Level, TokenBucket};
+use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 use crate::resilience::window::{self, Window, WindowRule};
 
 /// The rules that apply to a request; none means unlimited.
@@ -112,85 +112,69 @@ pub struct Quota {
 impl Quota {
     /// Decides over a request that weighs `cost`, and counts it if it is admitted.
     pub fn admit(&mut self, rules: Rules, now: Tick, cost: u32) -> Verdict {
-        self.advance(&rules, now);
-        let level = self.level(&rules);
-        match self.ask(&rules, level, cost) {
-            Ok(level) => {
-                if rules.bucket.is_some() {
-                    self.bucket = level.bucket(self.latest);
-                }
+        self.advance(now);
+        match self.ask(rules, cost) {
+            Ok(bucket) => {
+                self.bucket = bucket;
                 if let Some(rule) = rules.window {
                     self.window.record(rule, self.latest, cost);
                 }
-                self.verdict(&rules, level, now, Decision::Admitted)
+                self.verdict(rules, now, Decision::Admitted)
             }
-            Err(why) => self.refused(&rules, level, now, why),
+            Err(why) => self.refused(rules, now, why),
         }
     }
 
     /// What it says to a request that it refuses; `None` if it would admit it. Counts nothing.
     pub fn refusal(&mut self, rules: Rules, now: Tick, cost: u32) -> Option<Verdict> {
-        self.advance(&rules, now);
-        let level = self.level(&rules);
-        let why = self.ask(&rules, level, cost).err()?;
-        Some(self.refused(&rules, level, now, why))
+        self.advance(now);
+        let why = self.ask(rules, cost).err()?;
+        Some(self.refused(rules, now, why))
     }
 
     /// Counts a request that was admitted elsewhere, whether it fits these rules or not.
     pub fn note(&mut self, rules: Rules, now: Tick, cost: u32) {
-        self.advance(&rules, now);
+        self.advance(now);
         if let Some(rule) = rules.window {
-            self.window.note(rule, self.latest, cost);
+            self.window.record(rule, self.latest, cost);
         }
-        if let Some(rule) = &rules.bucket {
-            let level = self.bucket.level(rule, self.latest).taken(rule, cost);
-            self.bucket = level.bucket(self.latest);
+        if let Some(rule) = rules.bucket {
+            self.bucket.drain(rule, self.latest, cost);
         }
     }
 
-    fn advance(&mut self, rules: &Rules, now: Tick) {
+    fn advance(&mut self, now: Tick) {
         self.latest = self.latest.max(now);
-        if let Some(rule) = rules.window {
-            self.window.advance(rule, self.latest);
-        }
+        self.window.advance(self.latest);
     }
 
-    fn level(&self, rules: &Rules) -> Level {
-        rules.bucket.as_ref().map_or(Level::default(), |rule| self.bucket.level(rule, self.latest))
-    }
-
-    /// The bucket's level afterwards if both agree, else the longer wait.
-    fn ask(&self, rules: &Rules, level: Level, cost: u32) -> Result<Level, (Duration, RuleKind)> {
-        let taken = rules.bucket.as_ref().map_or(Ok(level), |rule| level.take(rule, cost));
-        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, self.latest, cost));
+    /// The bucket afterwards if both agree, else the longer wait.
+    fn ask(&self, rules: Rules, cost: u32) -> Result<TokenBucket, (Duration, RuleKind)> {
+        let (bucket, now) = (self.bucket, self.latest);
+        let taken = rules.bucket.map_or(Ok(bucket), |rule| bucket.after(rule, now, cost));
+        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, now, cost));
         Err(match (taken, fits) {
-            (Ok(level), Ok(())) => return Ok(level),
+            (Ok(bucket), Ok(())) => return Ok(bucket),
             (Err(burst), Err(minute)) if burst > minute => (burst, RuleKind::Burst),
             (Err(burst), Ok(())) => (burst, RuleKind::Burst),
             (Ok(_) | Err(_), Err(minute)) => (minute, RuleKind::Minute),
         })
     }
 
-    fn refused(
-        &self,
-        rules: &Rules,
-        level: Level,
-        now: Tick,
-        (wait, rule): (Duration, RuleKind),
-    ) -> Verdict {
+    fn refused(&self, rules: Rules, now: Tick, (wait, rule): (Duration, RuleKind)) -> Verdict {
         let retry_after = wait.saturating_add(self.latest.since(now));
-        self.verdict(rules, level, now, Decision::Refused { retry_after, rule })
+        self.verdict(rules, now, Decision::Refused { retry_after, rule })
     }
 
     /// What the caller is told counts from its own reading of the clock.
-    fn verdict(&self, rules: &Rules, level: Level, now: Tick, decision: Decision) -> Verdict {
+    fn verdict(&self, rules: Rules, now: Tick, decision: Decision) -> Verdict {
         let lag = self.latest.since(now);
-        let burst = rules.bucket.as_ref().map(|rule| Standing {
+        let burst = rules.bucket.map(|rule| Standing {
             rule: RuleKind::Burst,
             limit: rule.burst(),
             period: rule.fill_time(),
-            remaining: level.remaining(rule),
-            reset_after: level.full_after().saturating_add(lag),
+            remaining: self.bucket.remaining(rule, self.latest),
+            reset_after: self.bucket.full_after(self.latest).saturating_add(lag),
         });
         let minute = rules.window.map(|rule| Standing {
             rule: RuleKind::Minute,

@@ -1,16 +1,30 @@
-//! The pure machines behind every protection: token bucket, sliding window, circuit breaker,
-//! concurrency limit, retry budget.
+//! The pure machines behind every protection.
 //!
 //! Owns: decisions as plain functions of state, time and event. No I/O, no actors, no clock of its
 //! own; time and chance are arguments. Each machine exists once, here; rooms that need one hold its
 //! state and feed it.
+//!
+//! | machine | for |
+//! |---|---|
+//! | [`token_bucket`] | a rate with a burst |
+//! | [`window`] | so many in any minute, exactly |
+//! | [`slots`] | counts of the last while, by slots of time |
+//! | [`backoff`] | waits that double |
+//! | [`sharded_map`] | state of many clients, bounded, for all workers |
+//! | [`breaker`], [`counts`] | an upstream that fails |
+//! | [`failure_memo`] | what failed is not tried again at once |
+//! | [`pace`], [`retry_budget`] | calls to an upstream, and those that are made again |
+//! | [`concurrency_limit`], [`standing_queue`] | calls at once |
 
+pub mod backoff;
 pub mod breaker;
 pub mod concurrency_limit;
 pub mod counts;
 pub mod failure_memo;
 pub mod pace;
 pub mod retry_budget;
+pub mod sharded_map;
+pub mod slots;
 pub mod standing_queue;
 pub mod tick;
 pub mod token_bucket;

@@ -13,9 +13,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::tick::Tick;
+use super::window::div_ceil;
 
-const SECOND_NANOS: u32 = 1_000_000_000;
-const MINUTE_SECONDS: u64 = 60;
+const SECOND_NANOS: u64 = 1_000_000_000;
+const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
 
 /// What a bucket allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,27 +24,26 @@ pub struct BucketRule {
     tokens: NonZeroU32,
     period_nanos: u64,
     burst: NonZeroU32,
-    /// In which an empty bucket fills: asked for with every request, so it is worked out once.
-    fill_nanos: u64,
 }
 
 impl BucketRule {
     /// `tokens` a second, of which `burst` may be used at once.
     #[must_use]
-    pub fn per_second(tokens: NonZeroU32, burst: NonZeroU32) -> Self {
-        Self::of(tokens, u64::from(SECOND_NANOS), burst)
+    pub const fn per_second(tokens: NonZeroU32, burst: NonZeroU32) -> Self {
+        Self { tokens, period_nanos: SECOND_NANOS, burst }
     }
 
     /// `tokens` a minute, of which `burst` may be used at once.
     #[must_use]
-    pub fn per_minute(tokens: NonZeroU32, burst: NonZeroU32) -> Self {
-        Self::of(tokens, MINUTE_SECONDS * u64::from(SECOND_NANOS), burst)
+    pub const fn per_minute(tokens: NonZeroU32, burst: NonZeroU32) -> Self {
+        Self { tokens, period_nanos: MINUTE_NANOS, burst }
     }
 
-    fn of(tokens: NonZeroU32, period_nanos: u64, burst: NonZeroU32) -> Self {
-        let rule = Self { tokens, period_nanos, burst, fill_nanos: 0 };
-        let (whole, part) = rule.divided(rule.capacity());
-        Self { fill_nanos: whole.saturating_add(u64::from(part > 0)), ..rule }
+    /// One of `instances` equal parts: the burst rounded up, the rate exact.
+    #[must_use]
+    pub fn share(self, instances: NonZeroU32) -> Self {
+        let period_nanos = self.period_nanos.saturating_mul(instances.get().into());
+        Self { period_nanos, burst: div_ceil(self.burst, instances), ..self }
     }
 
     /// The same for `factor` clients that share one bucket.
@@ -51,15 +51,7 @@ impl BucketRule {
     pub fn times(self, factor: NonZeroU32) -> Self {
         let (tokens, burst) =
             (self.tokens.saturating_mul(factor), self.burst.saturating_mul(factor));
-        Self::of(tokens, self.period_nanos, burst)
-    }
-
-    /// One of `instances` equal parts: the burst rounded up, the rate exact.
-    #[must_use]
-    pub fn share(self, instances: NonZeroU32) -> Self {
-        let burst = NonZeroU32::new(self.burst.get().div_ceil(instances.get()));
-        let period_nanos = self.period_nanos.saturating_mul(u64::from(instances.get()));
-        Self::of(self.tokens, period_nanos, burst.unwrap_or(NonZeroU32::MIN))
+        Self { tokens, burst, ..self }
     }
 
     /// Half of the rate and of the burst, so many times; at least one of each.
@@ -68,7 +60,7 @@ impl BucketRule {
         let halved = |number: NonZeroU32| {
             NonZeroU32::new(number.get() >> times.min(31)).unwrap_or(NonZeroU32::MIN)
         };
-        Self::of(halved(self.tokens), self.period_nanos, halved(self.burst))
+        Self { tokens: halved(self.tokens), burst: halved(self.burst), ..self }
     }
 
     /// Whether it never refuses what a window of `limit` in any minute admits, however requests come
@@ -76,8 +68,7 @@ impl BucketRule {
     /// they have dripped in again.
     #[must_use]
     pub fn outlasts(self, limit: u32) -> bool {
-        let minute = u128::from(MINUTE_SECONDS) * u128::from(SECOND_NANOS);
-        let in_a_minute = u128::from(self.tokens.get()) * minute;
+        let in_a_minute = u128::from(self.tokens.get()) * u128::from(MINUTE_NANOS);
         let wanted = u128::from(limit) * u128::from(self.period_nanos);
         self.burst() >= limit && in_a_minute >= wanted
     }
@@ -94,7 +85,6 @@ impl BucketRule {
         self.tokens.get()
     }
 
-    /// That period.
     #[must_use]
     pub fn period(self) -> Duration {
         Duration::from_nanos(self.period_nanos)
@@ -103,7 +93,9 @@ impl BucketRule {
     /// Time in which an empty bucket fills, rounded up to the nanosecond.
     #[must_use]
     pub fn fill_time(self) -> Duration {
-        Duration::from_nanos(self.fill_nanos)
+        TokenBucket::default()
+            .with_used(self, self.capacity(), Tick::ORIGIN)
+            .full_after(Tick::ORIGIN)
     }
 
     /// Instants are compared in shares of a nanosecond, `tokens` to one, in which a token takes
@@ -115,24 +107,18 @@ impl BucketRule {
     fn price(self, cost: u32) -> u128 {
         u128::from(cost) * u128::from(self.period_nanos)
     }
-
-    /// Whole nanoseconds of so many shares, and the shares that are left.
-    fn divided(self, shares: u128) -> (u64, u32) {
-        let (whole, part) = divided(shares, u64::from(self.tokens.get()));
-        (u64::try_from(whole).unwrap_or(u64::MAX), u32::try_from(part).unwrap_or(0))
-    }
 }
 
 /// Quotient and remainder. Nearly all there is to divide fits the division of the machine, which
 /// costs a fraction of that in 128 bits.
-fn divided(number: u128, by: u64) -> (u128, u64) {
-    match u64::try_from(number) {
-        Ok(number) => (u128::from(number / by), number % by),
-        Err(_) => {
-            let by = u128::from(by);
-            (number / by, u64::try_from(number % by).unwrap_or(0))
-        }
+fn divided(number: u128, by: u64) -> (u64, u64) {
+    if let Ok(number) = u64::try_from(number) {
+        let whole = number.checked_div(by).unwrap_or(u64::MAX);
+        return (whole, number.checked_rem(by).unwrap_or(0));
     }
+    let by = u128::from(by.max(1));
+    let (whole, rest) = (number / by, number % by);
+    (u64::try_from(whole).unwrap_or(u64::MAX), u64::try_from(rest).unwrap_or(0))
 }
 
 /// One client's bucket; the default is a full one.
@@ -148,76 +134,66 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// How it stands at `now` under `rule`.
-    #[must_use]
-    pub fn level(self, rule: &BucketRule, now: Tick) -> Level {
-        match self.full_at.as_nanos().checked_sub(now.as_nanos()) {
-            // The fraction may stem from a rule with a finer scale.
-            Some(whole) => Level { whole, fraction: self.fraction.min(rule.tokens.get() - 1) },
-            None => Level::default(),
-        }
-    }
-}
-
-/// How long it is from some moment until a bucket is full; the rule is that of the moment, too.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Level {
-    /// Nanoseconds.
-    whole: u64,
-    /// Shares of one, fewer than the rule has tokens.
-    fraction: u32,
-}
-
-impl Level {
-    /// The level after `cost` tokens were taken.
-    ///
-    /// A cost above the burst counts as the burst, so that every request is admitted some time.
+    /// The bucket after `cost` tokens were taken. A cost above the burst counts as the burst, so that
+    /// every request is admitted some time.
     ///
     /// # Errors
     /// The time after which the same request would be admitted if nothing else is.
-    pub fn take(self, rule: &BucketRule, cost: u32) -> Result<Self, Duration> {
-        let wanted = self.used(rule) + rule.price(cost.min(rule.burst()));
+    pub fn after(self, rule: BucketRule, now: Tick, cost: u32) -> Result<Self, Duration> {
+        let wanted = self.used(rule, now) + rule.price(cost.min(rule.burst()));
         let excess = wanted.saturating_sub(rule.capacity());
         if excess > 0 {
-            return Err(Self::of(rule, excess).full_after());
+            return Err(self.with_used(rule, excess, now).full_after(now));
         }
-        Ok(Self::of(rule, wanted))
+        Ok(self.with_used(rule, wanted, now))
     }
 
-    /// The level after `cost` tokens were taken elsewhere: they are gone, if there were any.
-    #[must_use]
-    pub fn taken(self, rule: &BucketRule, cost: u32) -> Self {
-        Self::of(rule, (self.used(rule) + rule.price(cost)).min(rule.capacity()))
+    /// Takes `cost` tokens, or nothing.
+    ///
+    /// # Errors
+    /// As [`Self::after`].
+    pub fn take(&mut self, rule: BucketRule, now: Tick, cost: u32) -> Result<(), Duration> {
+        *self = self.after(rule, now, cost)?;
+        Ok(())
+    }
+
+    /// Takes `cost` tokens that were used elsewhere: they are gone, if there were any.
+    pub fn drain(&mut self, rule: BucketRule, now: Tick, cost: u32) {
+        let used = self.used(rule, now) + rule.price(cost);
+        *self = self.with_used(rule, used.min(rule.capacity()), now);
+    }
+
+    /// Puts back `cost` tokens that were taken and not used.
+    pub fn give_back(&mut self, rule: BucketRule, now: Tick, cost: u32) {
+        let used = self.used(rule, now).saturating_sub(rule.price(cost));
+        *self = self.with_used(rule, used, now);
     }
 
     /// Whole tokens left.
     #[must_use]
-    pub fn remaining(self, rule: &BucketRule) -> u32 {
-        let left = rule.capacity().saturating_sub(self.used(rule));
-        let (tokens, _) = divided(left, rule.period_nanos);
-        u32::try_from(tokens).unwrap_or(u32::MAX)
+    pub fn remaining(self, rule: BucketRule, now: Tick) -> u32 {
+        let left = rule.capacity().saturating_sub(self.used(rule, now));
+        u32::try_from(divided(left, rule.period_nanos).0).unwrap_or(u32::MAX)
     }
 
     /// Time until the bucket is full, rounded up to the nanosecond.
     #[must_use]
-    pub fn full_after(self) -> Duration {
-        Duration::from_nanos(self.whole.saturating_add(u64::from(self.fraction > 0)))
-    }
-
-    /// The bucket that stands so at `now`.
-    #[must_use]
-    pub fn bucket(self, now: Tick) -> TokenBucket {
-        let full_at = Tick::from_nanos(now.as_nanos().saturating_add(self.whole));
-        TokenBucket { full_at, fraction: self.fraction }
+    pub fn full_after(self, now: Tick) -> Duration {
+        let partial = u64::from(self.fraction > 0 && self.full_at >= now);
+        self.full_at.since(now).saturating_add(Duration::from_nanos(partial))
     }
 
     /// What has been taken and has not dripped in yet, in shares of a nanosecond.
-    fn used(self, rule: &BucketRule) -> u128 {
-        u128::from(self.whole) * u128::from(rule.tokens.get()) + u128::from(self.fraction)
+    fn used(self, rule: BucketRule, now: Tick) -> u128 {
+        let tokens = rule.tokens.get();
+        let Some(whole) = self.full_at.as_nanos().checked_sub(now.as_nanos()) else { return 0 };
+        // The fraction may stem from a rule with a finer scale.
+        u128::from(whole) * u128::from(tokens) + u128::from(self.fraction.min(tokens - 1))
     }
 
-    fn of(rule: &BucketRule, used: u128) -> Self {
-        let (whole, fraction) = rule.divided(used);
-        Self { whole, fraction }
+    fn with_used(self, rule: BucketRule, used: u128, now: Tick) -> Self {
+        let (whole, fraction) = divided(used, rule.tokens.get().into());
+        let full_at = Tick::from_nanos(now.as_nanos().saturating_add(whole));
+        Self { full_at, fraction: u32::try_from(fraction).unwrap_or(0) }
     }
 }

@@ -1,28 +1,28 @@
 //! The sliding minute: never more than the limit in any sixty seconds, wherever they begin.
 //!
-//! Owns: one client's window. Small limits keep a log of instants and are exact to the
-//! microsecond; large ones count in sub-buckets of a second and admit at most a second late,
-//! never too much, so that a limit of a billion costs no more memory than one of two thousand.
+//! Owns: one client's window: when how many requests were admitted in the last minute. Small limits
+//! are exact to the microsecond. Of large ones the requests of a second count as of its end, so a
+//! limit of a billion takes 61 entries; such a window admits at most a second late, never too much.
 //! Refuses: a request over the limit, and says after how long the very same request would be
 //! admitted; a refused request is not counted.
 
-mod event_log;
-mod slot_counts;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use self::event_log::EventLog;
-use self::slot_counts::SlotCounts;
 use super::tick::Tick;
 
 /// Length of the window.
 pub const LENGTH: Duration = Duration::from_secs(60);
 
-/// The largest limit that is kept as a log; above it, counts take less room.
-const LARGEST_LOG: u32 = 1_024;
+/// The largest limit that is exact to the microsecond.
+const LARGEST_EXACT: u32 = 1_024;
+const MICRO_NANOS: u64 = 1_000;
+const SECOND_MICROS: u64 = 1_000_000;
+const LOW_32_BITS: u64 = 0xffff_ffff;
 
 /// What a window allows: so many requests in any minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,29 +31,21 @@ pub struct WindowRule {
 }
 
 impl WindowRule {
-    /// At most `limit` in any minute.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
         Self { limit }
+    }
+
+    /// One of `instances` equal parts, rounded up.
+    #[must_use]
+    pub fn share(self, instances: NonZeroU32) -> Self {
+        Self { limit: div_ceil(self.limit, instances) }
     }
 
     /// The same for `factor` clients that share one window.
     #[must_use]
     pub fn times(self, factor: NonZeroU32) -> Self {
         Self { limit: self.limit.saturating_mul(factor) }
-    }
-
-    /// One of `instances` equal parts, rounded up.
-    #[must_use]
-    pub fn share(self, instances: NonZeroU32) -> Self {
-        let limit = self.limit.get().div_ceil(instances.get());
-        Self { limit: NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN) }
-    }
-
-    /// Whether it is kept by the second rather than by the instant.
-    #[must_use]
-    pub fn is_coarse(self) -> bool {
-        self.limit() > LARGEST_LOG
     }
 
     /// Half of it, so many times; at least one.
@@ -63,56 +55,59 @@ impl WindowRule {
         Self { limit: limit.unwrap_or(NonZeroU32::MIN) }
     }
 
-    /// Requests in any minute.
+    /// Whether it counts by the second.
+    #[must_use]
+    pub fn is_coarse(self) -> bool {
+        self.limit() > LARGEST_EXACT
+    }
+
     #[must_use]
     pub fn limit(self) -> u32 {
         self.limit.get()
     }
-}
 
-/// One client's sliding window; the default is an empty one.
-#[derive(Debug, Clone)]
-pub struct Window {
-    events: Events,
-}
-
-#[derive(Debug, Clone)]
-enum Events {
-    Logged(EventLog),
-    Counted(Box<SlotCounts>),
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { events: Events::Logged(EventLog::default()) }
+    /// The end of what is counted together with `now`. Rounded up, so that nothing leaves early.
+    fn stamp(self, now: Tick) -> u64 {
+        let micros = now.as_nanos().div_ceil(MICRO_NANOS);
+        if !self.is_coarse() {
+            return micros;
+        }
+        (now.as_nanos() / MICRO_NANOS / SECOND_MICROS + 1).saturating_mul(SECOND_MICROS)
     }
 }
 
+pub(super) fn div_ceil(number: NonZeroU32, by: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(number.get().div_ceil(by.get())).unwrap_or(NonZeroU32::MIN)
+}
+
+/// Requests that leave the window together.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// The lower bits of their microsecond. Entries differ by little more than a minute; 32 bits hold
+    /// seventy-one.
+    micros: u32,
+    count: u32,
+}
+
+/// One client's sliding window; the default is an empty one.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    /// The microsecond of the newest entry.
+    newest: u64,
+    used: u64,
+    /// Oldest first.
+    entries: VecDeque<Entry>,
+}
+
 impl Window {
-    /// Forgets what has left the window by `now`. Counts nothing; call it before the others.
-    ///
-    /// Also takes the form that suits the rule: a log that a raised limit would make too long
-    /// becomes counts at once, counts become a log when they are empty. Neither admits more.
-    pub fn advance(&mut self, rule: WindowRule, now: Tick) {
-        match &mut self.events {
-            Events::Logged(log) => {
-                log.advance(now);
-                if rule.limit() > LARGEST_LOG {
-                    let mut counts = SlotCounts::default();
-                    log.each(|at| {
-                        counts.advance(at);
-                        counts.record(1);
-                    });
-                    counts.advance(now);
-                    self.events = Events::Counted(Box::new(counts));
-                }
+    /// Forgets what has left the window by `now`; call it before the others.
+    pub fn advance(&mut self, now: Tick) {
+        while let Some(oldest) = self.entries.front() {
+            if self.leaves_at(*oldest) > now {
+                break;
             }
-            Events::Counted(counts) => {
-                counts.advance(now);
-                if rule.limit() <= LARGEST_LOG && counts.total() == 0 {
-                    self.events = Events::Logged(EventLog::default());
-                }
-            }
+            self.used = self.used.saturating_sub(oldest.count.into());
+            self.entries.pop_front();
         }
     }
 
@@ -121,58 +116,59 @@ impl Window {
     /// # Errors
     /// The time after which the same request would be admitted if nothing else is.
     pub fn check(&self, rule: WindowRule, now: Tick, cost: u32) -> Result<(), Duration> {
-        let wanted = self.used() + u64::from(cost.min(rule.limit()));
-        let excess = wanted.saturating_sub(u64::from(rule.limit()));
+        let wanted = self.used.saturating_add(cost.min(rule.limit()).into());
+        let excess = wanted.saturating_sub(rule.limit().into());
         if excess == 0 {
             return Ok(());
         }
-        let free_at = match &self.events {
-            Events::Logged(log) => log.free_at(excess),
-            Events::Counted(counts) => counts.free_at(excess),
-        };
-        Err(free_at.since(now))
+        let mut left = 0_u64;
+        let enough = self.entries.iter().find(|entry| {
+            left = left.saturating_add(entry.count.into());
+            left >= excess
+        });
+        Err(enough.map_or(Duration::ZERO, |entry| self.leaves_at(*entry).since(now)))
     }
 
-    /// Counts an admitted request. Only after [`Self::advance`] to the same time.
+    /// Counts an admitted request, at `now` or with the newest entry if that is later.
     pub fn record(&mut self, rule: WindowRule, now: Tick, cost: u32) {
         let cost = cost.min(rule.limit());
-        match &mut self.events {
-            Events::Logged(log) => log.record(now, cost),
-            Events::Counted(counts) => counts.record(cost),
+        if cost == 0 {
+            return;
         }
+        let stamp = rule.stamp(now);
+        self.used = self.used.saturating_add(cost.into());
+        if let Some(entry) = self.entries.back_mut()
+            && stamp <= self.newest
+            && let Some(count) = entry.count.checked_add(cost)
+        {
+            entry.count = count;
+            return;
+        }
+        self.newest = self.newest.max(stamp);
+        self.entries.push_back(Entry { micros: low_bits(self.newest), count: cost });
     }
 
-    /// Counts a request that was admitted elsewhere, fit it or not. Only after [`Self::advance`]. Of a log only as many are kept
-    /// as the rule allows, the newest: who has used more waits for the same instant.
-    pub fn note(&mut self, rule: WindowRule, now: Tick, cost: u32) {
-        self.record(rule, now, cost);
-        match &mut self.events {
-            Events::Logged(log) => log.keep_newest(rule.limit()),
-            Events::Counted(_) => {}
-        }
-    }
-
-    /// Requests left.
+    /// Requests that still fit.
     #[must_use]
     pub fn remaining(&self, rule: WindowRule) -> u32 {
-        let left = u64::from(rule.limit()).saturating_sub(self.used());
-        u32::try_from(left).unwrap_or(u32::MAX)
+        let used = u32::try_from(self.used).unwrap_or(u32::MAX);
+        rule.limit().saturating_sub(used)
     }
 
-    /// Time after `now` until the window is empty.
+    /// Time until the window is empty.
     #[must_use]
     pub fn empty_after(&self, now: Tick) -> Duration {
-        let empty_at = match &self.events {
-            Events::Logged(log) => log.empty_at(),
-            Events::Counted(counts) => counts.empty_at(),
-        };
-        empty_at.map_or(Duration::ZERO, |at| at.since(now))
+        self.entries.back().map_or(Duration::ZERO, |newest| self.leaves_at(*newest).since(now))
     }
 
-    fn used(&self) -> u64 {
-        match &self.events {
-            Events::Logged(log) => log.len(),
-            Events::Counted(counts) => counts.total(),
-        }
+    fn leaves_at(&self, entry: Entry) -> Tick {
+        let age = low_bits(self.newest).wrapping_sub(entry.micros);
+        let micros = self.newest.saturating_sub(age.into());
+        Tick::from_nanos(micros.saturating_mul(MICRO_NANOS)).plus(LENGTH)
     }
+}
+
+fn low_bits(micros: u64) -> u32 {
+    // The mask makes the conversion lossless.
+    u32::try_from(micros & LOW_32_BITS).unwrap_or_default()
 }

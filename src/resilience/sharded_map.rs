@@ -1,0 +1,273 @@
+//! A map that all workers share: bounded, in shards with a lock each.
+//!
+//! Owns: the values by key, at most so many. When a shard is full, a new key takes the place of the one
+//! that was used longest ago (`cached`'s LRU list), so a flood of new keys does not push out the active
+//! ones. Each process hashes by a secret of its own: nobody can choose keys that meet in one shard. A
+//! lock that was poisoned by a panic is taken over: the map itself is whole.
+
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cached::{Cached, CachedIter, LruCache, LruCacheBuilder};
+use foldhash::SharedSeed;
+use foldhash::quality::SeedableRandomState;
+
+/// Most shards of a map; a power of two.
+const MOST_SHARDS: usize = 64;
+/// Fewer entries than this are not worth a shard of their own.
+const SMALLEST_SHARD: usize = 64;
+
+/// A hash under 64 bits of the system's randomness, for a fraction of the standard hash's time.
+pub fn secret_hasher() -> SeedableRandomState {
+    let secret = std::hash::RandomState::new().hash_one(0_u8);
+    SeedableRandomState::with_seed(secret, SharedSeed::global_random())
+}
+
+/// A key with its hash, which is computed once and chooses the shard and the place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Hashed<K> {
+    hash: u64,
+    key: K,
+}
+
+impl<K> Hash for Hashed<K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Passes on the hash that [`Hashed`] carries.
+#[derive(Debug, Clone, Default)]
+struct PassOn(u64);
+
+impl Hasher for PassOn {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Unused: keys write one u64. Still a hash, should that change.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+type Shard<K, V> = LruCache<Hashed<K>, V, BuildHasherDefault<PassOn>>;
+
+/// Values by key, at most as many as the capacity.
+pub struct ShardedMap<K, V> {
+    hasher: SeedableRandomState,
+    shards: Box<[Mutex<Shard<K, V>>]>,
+    capacity: usize,
+    evicted: AtomicU64,
+}
+
+impl<K, V> fmt::Debug for ShardedMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardedMap").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
+    /// An empty map for about `capacity` keys and no more, but one at least.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let wanted = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
+        // Rounded down to a power of two, so that a mask chooses the shard.
+        let shards = 1_usize << wanted.ilog2();
+        let each = (capacity / shards).max(1);
+        let empty = || {
+            let builder = LruCacheBuilder::default().hasher(BuildHasherDefault::default());
+            builder.max_size(each).build().map(Mutex::new)
+        };
+        // Only without memory there is none; such a map keeps nothing.
+        let shards: Box<[_]> = (0..shards).flat_map(|_| empty()).collect();
+        let capacity = each * shards.len();
+        Self { hasher: secret_hasher(), shards, capacity, evicted: AtomicU64::new(0) }
+    }
+
+    /// Works on the value of `key`, the default if there is none, under the lock of its shard.
+    pub fn update<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> R {
+        let key = self.hashed(key);
+        let Some(mut shard) = self.shard(&key) else { return work(&mut V::default()) };
+        let (before, mut is_new) = (shard.cache_size(), false);
+        let value = shard.cache_get_or_set_with_mut(key, || {
+            is_new = true;
+            V::default()
+        });
+        let done = work(value);
+        if is_new && shard.cache_size() == before {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Works on the value of `key`, if there is one.
+    pub fn find<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> Option<R> {
+        let key = self.hashed(key);
+        let mut shard = self.shard(&key)?;
+        shard.cache_get_mut(&key).map(work)
+    }
+
+    /// Removes the value of `key`.
+    pub fn remove(&self, key: &K) -> Option<V> {
+        let key = self.hashed(key);
+        self.shard(&key)?.cache_remove(&key)
+    }
+
+    /// Calls `visit` with every entry, one shard after the other.
+    pub fn each(&self, mut visit: impl FnMut(&K, &V)) {
+        for shard in &self.shards {
+            locked(shard).iter().for_each(|(key, value)| visit(&key.key, value));
+        }
+    }
+
+    /// Keeps only what `keep` says, one shard after the other.
+    pub fn retain(&self, keep: impl Fn(&K, &V) -> bool) {
+        for shard in &self.shards {
+            locked(shard).retain(|key, value| keep(&key.key, value));
+        }
+    }
+
+    /// Keys kept now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| locked(shard).cache_size()).sum()
+    }
+
+    /// Whether no key is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Keys kept at most.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Keys that made room for others so far.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the entries take now, without what their values own elsewhere.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        // Two links of the list and the place in the table beside each entry.
+        self.len() * (size_of::<(Hashed<K>, V)>() + 4 * size_of::<usize>())
+    }
+
+    fn hashed(&self, key: &K) -> Hashed<K> {
+        Hashed { hash: self.hasher.hash_one(key), key: key.clone() }
+    }
+
+    fn shard(&self, key: &Hashed<K>) -> Option<MutexGuard<'_, Shard<K, V>>> {
+        // The map inside uses the lower bits and the top seven.
+        let number = usize::try_from(key.hash >> 32).unwrap_or_default();
+        self.shards.get(number & self.shards.len().saturating_sub(1)).map(locked)
+    }
+}
+
+/// Takes a lock also after somebody panicked while holding it.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn count(map: &ShardedMap<u64, u32>, key: u64) -> u32 {
+        map.update(&key, |count| {
+            *count += 1;
+            *count
+        })
+    }
+
+    #[test]
+    fn a_flood_of_new_keys_is_bounded_and_leaves_the_active_ones() {
+        let map = ShardedMap::new(1_000);
+        let mut flood = 1_000_u64..;
+        for round in 1..=100 {
+            for active in 0..50 {
+                assert_eq!(count(&map, active), round, "key {active}");
+            }
+            flood.by_ref().take(1_000).for_each(|key| assert_eq!(count(&map, key), 1));
+        }
+        assert!(map.len() <= map.capacity() && map.capacity() <= 1_000);
+        let seen = 50 + 100 * 1_000;
+        assert_eq!(map.evicted(), seen - u64::try_from(map.len()).unwrap());
+    }
+
+    #[test]
+    fn the_key_that_was_used_longest_ago_makes_room() {
+        let map = ShardedMap::new(3);
+        [1, 2, 3, 1, 4].map(|key| count(&map, key));
+        assert_eq!(
+            [1, 2, 3, 4].map(|key| map.find(&key, |_| ()).is_some()),
+            [true, false, true, true]
+        );
+        assert_eq!(map.bytes() / map.len(), size_of::<(u64, u64, u32)>() + 32);
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_costs_nothing() {
+        let map = ShardedMap::new(1);
+        count(&map, 1);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| map.update(&1, |_| panic!("while the lock is held")));
+            assert!(thread.join().is_err());
+        });
+        assert_eq!(count(&map, 1), 2);
+    }
+
+    #[test]
+    fn no_two_maps_hash_alike() {
+        let (one, other) = (ShardedMap::<_, ()>::new(1), ShardedMap::<_, ()>::new(1));
+        assert_ne!(one.hashed(&7).hash, other.hashed(&7).hash);
+    }
+
+    proptest! {
+        #[test]
+        fn below_its_capacity_it_is_a_map(
+            steps in prop::collection::vec((0..50_u64, 0..4_u8), 0..300),
+        ) {
+            let (map, mut model) = (ShardedMap::new(500), HashMap::<u64, u32>::new());
+            for (key, step) in steps {
+                match step {
+                    0 => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                    1 => prop_assert_eq!(map.find(&key, |count| *count), model.get(&key).copied()),
+                    2 => {
+                        map.retain(|other, _| *other != key);
+                        model.remove(&key);
+                    }
+                    _ => {
+                        let counted = model.entry(key).or_default();
+                        *counted += 1;
+                        prop_assert_eq!(count(&map, key), *counted);
+                    }
+                }
+                let mut all = HashMap::new();
+                map.each(|key, count| {
+                    all.insert(*key, *count);
+                });
+                prop_assert_eq!((&all, map.len(), map.is_empty()), (&model, model.len(), model.is_empty()));
+            }
+            prop_assert_eq!(map.evicted(), 0);
+        }
+    }
+}
