@@ -63,17 +63,15 @@ impl Guesses {
     pub fn guess(&self, from: IpAddr, now: Instant, is_right: impl FnOnce() -> bool) -> Guessed {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let tick = Tick::between(self.origin, now);
-        let network = known.counted_by(from, self.ipv6_prefix, now, |bucket| {
-            bucket.level(&self.rule, tick).full_after().is_zero()
-        });
-        let level =
-            known.buckets.get(&network).copied().unwrap_or_default().level(&self.rule, tick);
-        match level.take(&self.rule, 1) {
+        let is_full = |bucket: &TokenBucket| bucket.full_after(tick).is_zero();
+        let network = known.counted_by(from, self.ipv6_prefix, now, is_full);
+        let bucket = known.buckets.get(&network).copied().unwrap_or_default();
+        match bucket.after(self.rule, tick, 1) {
             Err(wait) => Guessed::Locked(wait),
             // Under the lock: of many keys that come at once each finds what those before have left.
             Ok(_) if is_right() => Guessed::Right,
             Ok(left) => {
-                known.buckets.insert(network, left.bucket(tick));
+                known.buckets.insert(network, left);
                 Guessed::Wrong
             }
         }

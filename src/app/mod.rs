@@ -35,8 +35,8 @@ mod tests;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -54,8 +54,7 @@ use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::load_shedder::LoopLags;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
-use crate::limits::pressure::{Dial, Judge};
-use crate::limits::{Abuse, Policies, Table, TableSettings};
+use crate::limits::{Abuse, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
@@ -72,8 +71,6 @@ const MONITOR_INBOX: usize = 4_096;
 
 /// Clients the limiter keeps accounts of.
 const ACCOUNTS: usize = 200_000;
-/// Clients' worth of requests that all others share when the accounts are full.
-const OVERFLOW_CLIENTS: NonZeroU32 = NonZeroU32::new(64).unwrap();
 
 fn spec(name: &'static str, instance: usize, capacity: usize) -> Spec {
     Spec { name, instance, capacity, policy: RestartPolicy::default() }
@@ -122,10 +119,10 @@ impl Gateway {
         let mut breakers: Vec<_> =
             tables.accounts.iter().map(|account| account.breaker.clone()).collect();
         breakers.extend(stores.breakers());
-        let dial = Dial::default();
+        let pressure = Arc::new(Pressure::default());
         let shared = Arc::new(Shared {
-            accounts: Arc::new(accounts(&settings, dial.clone())),
-            pressure: Mutex::new(Judge::new(clock::monotonic())),
+            accounts: Arc::new(accounts(&settings, &pressure)),
+            pressure,
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
             access: following.access.clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
@@ -146,8 +143,8 @@ impl Gateway {
             settings,
             in_force,
         });
-        pressure::watch(&shared, dial, monitored);
-        let stores_of = (&stores, shared_limits::script(&stores, &shared.settings).await);
+        pressure::watch(&shared, monitored);
+        let stores_of = (&stores, shared_limits::script());
         let blueprint =
             Blueprint::new(&shared, cache.clone(), stores_of, api, monitor, last_resort);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
@@ -216,12 +213,11 @@ fn connections(settings: &Settings, log: &Logger) -> ConnectionLimits {
     }
 }
 
-fn accounts(settings: &Settings, dial: Dial) -> Table {
-    let sizes = TableSettings { entries: ACCOUNTS, overflow_clients: OVERFLOW_CLIENTS };
-    let policies = Policies::new(&settings.limits).under(dial);
-    let table = Table::new(sizes, policies, clock::monotonic());
+fn accounts(settings: &Settings, pressure: &Arc<Pressure>) -> Table {
+    let policies = Policies::new(&settings.limits).under(Arc::clone(pressure));
+    let table = Table::new(ACCOUNTS, policies, clock::monotonic());
     if shared_limits::are_wanted(settings) {
-        return table.shared_among(settings.limits.instances);
+        return table.shared(Sharing::among(settings.limits.instances));
     }
     table
 }

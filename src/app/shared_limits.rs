@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stores::Stores;
 use crate::config::Settings;
 use crate::limits::shared::SCRIPT;
 use crate::limits::{Answer, Counter, Question};
@@ -33,22 +32,14 @@ impl RedisCounter {
     }
 }
 
+/// The script that decides, for all workers.
+pub(super) fn script() -> Arc<Script> {
+    Arc::new(Script::new(SCRIPT))
+}
+
 /// Whether limits are kept together with other instances.
 pub(super) const fn are_wanted(settings: &Settings) -> bool {
     settings.redis.url.is_some() && settings.limits.enabled && settings.limits.shared
-}
-
-/// The script of this process, made known to Redis if that can be done at once. Later it would not
-/// be clear whether Redis has forgotten what was counted before.
-pub(super) async fn script(stores: &Stores, settings: &Settings) -> Arc<Script> {
-    let script = Arc::new(Script::new(SCRIPT, fastrand::u64(..)));
-    if are_wanted(settings)
-        && let Some(redis) = stores.redis()
-    {
-        // The breaker knows of a failure; limits are kept by shares until Redis answers.
-        drop(redis.introduce(&script).await);
-    }
-    script
 }
 
 impl Counter for RedisCounter {
@@ -66,9 +57,5 @@ impl Counter for RedisCounter {
             let numbers = self.redis.run(&self.script, &key, &arguments).await.ok()?;
             Answer::read(&numbers)
         })
-    }
-
-    fn losses(&self) -> u64 {
-        self.script.losses()
     }
 }

@@ -60,7 +60,6 @@ fn server() -> Server {
         keep_alive: Duration::from_secs(75),
         max_in_flight: 4_096,
         shed_lag: Duration::from_millis(100),
-        memory_limit: 0,
         shutdown_timeout: Duration::from_secs(10),
     }
 }
@@ -123,20 +122,10 @@ fn limits() -> Limits {
         search_per_key_per_minute: 1_000,
         shared: true,
         instances: INSTANCES,
-        pressure: true,
         trusted_proxies: Vec::new(),
         client_address_header: AddressHeader::Both,
         ipv6_prefix: 64,
-        abuse: AbuseSettings {
-            mode: AbuseMode::On,
-            repeats_per_minute: 20,
-            // As many products as one request may ask for, whatever their ids are.
-            sequence: 20,
-            // Whoever scrolls as fast as he can look is slower.
-            pages: 20,
-            // A shop's first page asks one query for all who come.
-            key_percent: 50,
-        },
+        abuse: AbuseSettings { mode: AbuseMode::On, repeats_per_minute: 20 },
     }
 }
 

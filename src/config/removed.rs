@@ -36,6 +36,23 @@ pub(super) const REMOVED: &[Removed] = &[
         "breaker.ramp_seconds",
         "the rate grows by itself after closing",
     ),
+    removed(
+        "MEMORY_LIMIT_BYTES",
+        "server.memory_limit_bytes",
+        "what the container or the machine has is the bound",
+    ),
+    removed("RATE_LIMIT_PRESSURE", "limits.pressure", "limits are halved under pressure, always"),
+    removed("ABUSE_SEQUENCE", "limits.abuse_sequence", "20 ids in a row in a minute are allowed"),
+    removed(
+        "ABUSE_PAGES",
+        "limits.abuse_pages",
+        "20 further pages of a search in a minute are allowed",
+    ),
+    removed(
+        "ABUSE_KEY_PERCENT",
+        "limits.abuse_key_percent",
+        "a key may spend half of its limit on one pattern",
+    ),
 ];
 
 impl Removed {

@@ -5,8 +5,8 @@
 //! does not take a batch, that is dropped and counted.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -22,8 +22,7 @@ use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
-use crate::limits::pressure::{Judge, Pressure};
-use crate::limits::{Abuse, Counter, RateLimiterActor, Table};
+use crate::limits::{Abuse, Counter, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::origin::tables::UpstreamTables;
 use crate::services::products::service::ProductService;
@@ -52,7 +51,7 @@ pub struct Shared {
     /// What clients asked lately, and who is throttled for it.
     pub abuse: Abuse,
     /// How near the process is to its bounds.
-    pub pressure: Mutex<Judge>,
+    pub pressure: Arc<Pressure>,
     /// The admin's key.
     pub admin_key: Option<SecretDigest>,
     /// How often who was wrong about it.
@@ -93,12 +92,6 @@ impl Shared {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-
-    /// How near the process is to its bounds.
-    #[must_use]
-    pub fn pressure(&self) -> Pressure {
-        self.pressure.lock().unwrap_or_else(PoisonError::into_inner).pressure()
     }
 }
 
@@ -172,9 +165,7 @@ impl Worker {
     /// Whether limits are exact over all instances now, and not kept by shares.
     #[must_use]
     pub fn shares_limits(&self) -> bool {
-        let sharing = self.shared.accounts.sharing(clock::monotonic());
-        let doubtful = sharing.is_some_and(|sharing| sharing.in_doubt);
-        self.counter.as_ref().is_some_and(|counter| !counter.is_away()) && !doubtful
+        self.counter.as_ref().is_some_and(|counter| !counter.is_away())
     }
 
     /// Reports what has waited long enough.

@@ -1,19 +1,15 @@
 //! `RateLimiterActor`: admits or refuses requests, one actor on each HTTP worker.
 //!
-//! Owns nothing that matters: accounts live in the shared [`Table`]. Accepts [`Admit`]. Where limits
-//! are kept with other instances it asks their [`Counter`] and answers later; while that is away it
-//! answers at once, by this instance's share. Overloaded: a decision takes well under a microsecond, so the queue is that of the
-//! worker's own thread; the handle bounds it. Dead or hung: callers go around it with
-//! [`super::bypass()`], on the same table and so within the same limits.
+//! Owns nothing that matters: accounts live in the shared [`Table`]. Where limits are kept with other
+//! instances it asks their [`Counter`] and answers later; while that is away it answers at once, by
+//! this instance's share. Dead or hung: callers decide on the same table ([`Table::decide`]), so no
+//! limit is lifted or reset.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Message, Response};
+use actix::{Actor, Context, Handler, Response};
 
-use super::admission::Admission;
-use super::policy::Class;
-use super::principal::Principal;
+use super::admission::{Admission, Admit};
 use super::shared::{Counter, Question};
 use super::table::{Consultation, Table};
 use crate::clock;
@@ -34,7 +30,6 @@ pub struct RateLimiterActor {
 }
 
 impl RateLimiterActor {
-    /// A new incarnation over the shared table.
     #[must_use]
     pub fn new(parts: RateLimiterParts) -> Self {
         Self { parts }
@@ -45,39 +40,14 @@ impl Actor for RateLimiterActor {
     type Context = Context<Self>;
 }
 
-/// May this request go on?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "Admission")]
-pub struct Admit {
-    /// What it asks for.
-    pub class: Class,
-    /// Who asks.
-    pub principal: Principal,
-    /// How many requests it weighs; at most a whole limit is charged.
-    pub cost: u32,
-    /// Requests a minute that the key was given for itself, in place of what keys have.
-    pub own: Option<NonZeroU32>,
-}
-
-impl Admit {
-    /// A request that weighs one.
-    #[must_use]
-    pub const fn one(class: Class, principal: Principal) -> Self {
-        Self { class, principal, cost: 1, own: None }
-    }
-}
-
 impl Handler<Admit> for RateLimiterActor {
     type Result = Response<Admission>;
 
     fn handle(&mut self, request: Admit, _ctx: &mut Self::Context) -> Self::Result {
         let (table, now) = (&self.parts.table, clock::monotonic());
-        let Some(counter) = &self.parts.counter else {
+        let Some(counter) = self.parts.counter.as_ref().filter(|counter| !counter.is_away()) else {
             return Response::reply(table.decide(request, now));
         };
-        if counter.is_away() {
-            return Response::reply(table.alone(request, now));
-        }
         match table.consult(request, now) {
             Consultation::Decided(admission) => Response::reply(admission),
             Consultation::Ask(question) => {
@@ -89,7 +59,7 @@ impl Handler<Admit> for RateLimiterActor {
 
 async fn ask(table: Arc<Table>, counter: Arc<dyn Counter>, question: Question) -> Admission {
     let answer = counter.ask(&question).await;
-    table.settle(question, answer.as_ref(), counter.losses(), clock::monotonic())
+    table.settle(question, answer.as_ref(), clock::monotonic())
 }
 
 #[cfg(test)]
@@ -99,11 +69,12 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::super::admission::Standing;
+    use super::super::admission::QuotaState;
+    use super::super::class::Class;
     use super::super::policy::Policies;
     use super::super::policy::tests::default_limits;
-    use super::super::shared::Answer;
-    use super::super::table::TableSettings;
+    use super::super::principal::Principal;
+    use super::super::shared::{Answer, Sharing};
     use super::*;
     use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor};
 
@@ -125,12 +96,12 @@ mod tests {
 
     fn parts() -> RateLimiterParts {
         let policies = Policies::new(&default_limits());
-        let table = Table::new(TableSettings::default(), policies, clock::monotonic());
+        let table = Table::new(1_000, policies, clock::monotonic());
         RateLimiterParts { table: Arc::new(table), counter: None }
     }
 
     fn request() -> Admit {
-        Admit::one(Class::General, Principal::of_address([203, 0, 113, 7].into(), 64))
+        Admit::new(Class::General, Principal::of_address([203, 0, 113, 7].into(), 64))
     }
 
     #[actix::test]
@@ -139,11 +110,11 @@ mod tests {
         let actor = start(&supervisor, parts());
         tokio::time::pause();
         for _ in 0..10 {
-            assert!(admit(&actor).await.is_admitted());
+            assert!(admit(&actor).await.verdict.is_admitted());
         }
         assert_eq!(supervisor.strike("rate-limiter", Chaos::Stop), 1);
         let refused = admit(&actor).await;
-        assert_eq!(refused.retry_after(), Some(Duration::from_millis(200)));
+        assert_eq!(refused.verdict.retry_after(), Some(Duration::from_millis(200)));
     }
 
     #[actix::test]
@@ -155,20 +126,20 @@ mod tests {
             admit(&actor).await;
         }
         tokio::time::advance(Duration::from_millis(199)).await;
-        assert!(!admit(&actor).await.is_admitted());
+        assert!(!admit(&actor).await.verdict.is_admitted());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(admit(&actor).await.is_admitted());
+        assert!(admit(&actor).await.verdict.is_admitted());
     }
 
     /// What all instances count, if it answers.
     #[derive(Debug, Default)]
-    struct Told {
+    struct FakeCounter {
         away: AtomicBool,
         silent: AtomicBool,
         asked: AtomicU64,
     }
 
-    impl Counter for Told {
+    impl Counter for FakeCounter {
         fn is_away(&self) -> bool {
             self.away.load(Ordering::Relaxed)
         }
@@ -182,25 +153,24 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let silent = self.silent.load(Ordering::Relaxed);
                 // Admitted, with 41 of the minute and 7 of the bucket left.
-                let numbers = [1, 0, 0, 41, 60_000_000, 7, 600_000, 0, 1, 1];
+                let numbers = [1, 0, 0, 41, 60_000_000, 7, 600_000];
                 Answer::read(&numbers).filter(|_| !silent)
             })
         }
-
-        fn losses(&self) -> u64 {
-            0
-        }
     }
 
-    fn sharing() -> (Arc<Told>, RateLimiterParts) {
+    fn sharing() -> (Arc<FakeCounter>, RateLimiterParts) {
         let two = NonZeroU32::new(2).unwrap();
         let policies = Policies::new(&default_limits());
-        let table = Table::new(TableSettings::default(), policies, clock::monotonic());
-        let told = Arc::new(Told::default());
-        let counter: Arc<dyn Counter> = told.clone();
+        let table = Table::new(1_000, policies, clock::monotonic());
+        let fake = Arc::new(FakeCounter::default());
+        let counter: Arc<dyn Counter> = fake.clone();
         (
-            told,
-            RateLimiterParts { table: Arc::new(table.shared_among(two)), counter: Some(counter) },
+            fake,
+            RateLimiterParts {
+                table: Arc::new(table.shared(Sharing::among(two))),
+                counter: Some(counter),
+            },
         )
     }
 
@@ -210,27 +180,27 @@ mod tests {
         let actor = start(&supervisor, parts);
         tokio::time::pause();
         let admission = admit(&actor).await;
-        let left = |standing: Option<Standing>| standing.map(|one| (one.limit, one.remaining));
-        assert!(admission.is_admitted() && !admission.alone);
-        assert_eq!(left(admission.minute), Some((60, 41)));
-        assert_eq!(left(admission.burst), Some((10, 7)));
+        let left = |state: Option<QuotaState>| state.map(|one| (one.limit, one.remaining));
+        assert!(admission.verdict.is_admitted() && !admission.alone);
+        assert_eq!(left(admission.verdict.minute), Some((60, 41)));
+        assert_eq!(left(admission.verdict.burst), Some((10, 7)));
     }
 
     #[actix::test]
     async fn without_an_answer_the_share_decides() {
-        let (supervisor, (told, parts)) = (supervisor(), sharing());
+        let (supervisor, (counter, parts)) = (supervisor(), sharing());
         let actor = start(&supervisor, parts);
         tokio::time::pause();
         for silent in [true, false] {
-            told.silent.store(silent, Ordering::Relaxed);
-            told.away.store(!silent, Ordering::Relaxed);
+            counter.silent.store(silent, Ordering::Relaxed);
+            counter.away.store(!silent, Ordering::Relaxed);
             let admission = admit(&actor).await;
-            assert!(admission.is_admitted() && admission.alone);
-            assert_eq!(admission.minute.map(|one| one.limit), Some(30), "half of sixty");
-            assert_eq!(admission.burst.map(|one| one.limit), Some(5), "half of ten");
+            assert!(admission.verdict.is_admitted() && admission.alone);
+            assert_eq!(admission.verdict.minute.map(|one| one.limit), Some(30), "half of sixty");
+            assert_eq!(admission.verdict.burst.map(|one| one.limit), Some(5), "half of ten");
         }
-        assert_eq!(told.asked.load(Ordering::Relaxed), 1, "who is away is not asked");
-        let more = [(); 9].map(async |()| admit(&actor).await.is_admitted());
+        assert_eq!(counter.asked.load(Ordering::Relaxed), 1, "who is away is not asked");
+        let more = [(); 9].map(async |()| admit(&actor).await.verdict.is_admitted());
         let more = futures_util::future::join_all(more).await;
         assert_eq!(more.iter().filter(|admitted| **admitted).count(), 3, "of five");
     }
@@ -242,10 +212,10 @@ mod tests {
         let [first, second] = [parts.clone(), parts].map(|parts| start(&supervisor, parts));
         tokio::time::pause();
         for _ in 0..5 {
-            assert!(admit(&first).await.is_admitted());
-            assert!(admit(&second).await.is_admitted());
+            assert!(admit(&first).await.verdict.is_admitted());
+            assert!(admit(&second).await.verdict.is_admitted());
         }
-        assert!(!admit(&first).await.is_admitted());
-        assert!(!admit(&second).await.is_admitted());
+        assert!(!admit(&first).await.verdict.is_admitted());
+        assert!(!admit(&second).await.verdict.is_admitted());
     }
 }

@@ -1,11 +1,35 @@
-//! The answer of the limits to one request.
+//! A request for admission, and the answer of the limits to it.
 //!
-//! Owns: [`Admission`] and what it says about each rule, in numbers; [`super::headers`] writes
-//! them down. Refuses nothing and has no neighbours.
+//! Owns: what is asked ([`Admit`]), and the decision with what it says about each rule, in numbers;
+//! [`super::headers`] writes them down. Refuses nothing and has no neighbours.
 
+use std::cmp::Reverse;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::policy::Class;
+use actix::Message;
+
+use super::class::Class;
+use super::principal::Principal;
+
+/// Asks whether a request may go on; admitted requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+#[rtype(result = "Admission")]
+pub struct Admit {
+    pub class: Class,
+    /// Whose request it is counted as.
+    pub principal: Principal,
+    /// Requests a minute that the key was given for itself, in place of what keys have.
+    pub own: Option<NonZeroU32>,
+}
+
+impl Admit {
+    /// A request without a limit of its own.
+    #[must_use]
+    pub const fn new(class: Class, principal: Principal) -> Self {
+        Self { class, principal, own: None }
+    }
+}
 
 /// Which of a class's two rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +41,7 @@ pub enum RuleKind {
 }
 
 impl RuleKind {
-    /// The word used in metrics and header fields.
+    /// The word in metrics and header fields.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,10 +66,9 @@ pub enum Decision {
     },
 }
 
-/// How a client stands with one rule after the decision.
+/// What a client has left of one rule after the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Which rule.
+pub struct QuotaState {
     pub rule: RuleKind,
     /// Requests it allows in `period`.
     pub limit: u32,
@@ -57,43 +80,20 @@ pub struct Standing {
     pub reset_after: Duration,
 }
 
-/// The answer to one request.
+/// A decision and what the client has left after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Admission {
-    /// The route class it was counted in.
-    pub class: Class,
-    /// Whether it may go on.
+pub struct Verdict {
     pub decision: Decision,
-    /// How the client stands with the bucket, if the class has one.
-    pub burst: Option<Standing>,
-    /// How the client stands with the window, if the class has one.
-    pub minute: Option<Standing>,
-    /// The table was full and an unknown client was counted together with all others like it; the
-    /// numbers are then those of the account they share.
-    pub shared: bool,
-    /// Decided by this instance's share of the limits, because the others could not be asked.
-    pub alone: bool,
-    /// Redis was asked, whatever it said: the time that took is not this process's.
-    pub asked: bool,
+    /// Of the bucket, if the class has one.
+    pub burst: Option<QuotaState>,
+    /// Of the window, if the class has one.
+    pub minute: Option<QuotaState>,
 }
 
-impl Admission {
-    /// The answer where no rule applies.
-    #[must_use]
-    pub const fn unlimited(class: Class) -> Self {
-        let decision = Decision::Admitted;
-        Self {
-            class,
-            decision,
-            burst: None,
-            minute: None,
-            shared: false,
-            alone: false,
-            asked: false,
-        }
-    }
+impl Verdict {
+    /// The verdict where no rule applies.
+    pub const UNLIMITED: Self = Self { decision: Decision::Admitted, burst: None, minute: None };
 
-    /// Whether the request may go on.
     #[must_use]
     pub const fn is_admitted(&self) -> bool {
         matches!(self.decision, Decision::Admitted)
@@ -108,22 +108,43 @@ impl Admission {
         }
     }
 
-    /// How the client stands with every rule that applies.
-    pub fn standings(&self) -> impl Iterator<Item = &Standing> {
+    /// What is left of every rule that applies.
+    pub fn states(&self) -> impl Iterator<Item = &QuotaState> {
         self.burst.iter().chain(self.minute.iter())
     }
 
     /// The rule a client should go by if it can follow only one: the one that refused, else the
     /// one with the least left, of two equals the one that resets later.
     #[must_use]
-    pub fn binding(&self) -> Option<&Standing> {
+    pub fn binding(&self) -> Option<&QuotaState> {
         match self.decision {
             Decision::Refused { rule: RuleKind::Burst, .. } => self.burst.as_ref(),
             Decision::Refused { rule: RuleKind::Minute, .. } => self.minute.as_ref(),
-            Decision::Admitted => self.standings().min_by_key(|standing| {
-                (standing.remaining, std::cmp::Reverse(standing.reset_after))
-            }),
+            Decision::Admitted => tightest(self.states()),
         }
+    }
+}
+
+/// The state with the least left, of two equals the one that resets later.
+pub(super) fn tightest<'a>(states: impl Iterator<Item = &'a QuotaState>) -> Option<&'a QuotaState> {
+    states.min_by_key(|state| (state.remaining, Reverse(state.reset_after)))
+}
+
+/// The answer to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// The route class it was counted in.
+    pub class: Class,
+    pub verdict: Verdict,
+    /// Decided by this instance's share of the limits, because the others could not be asked.
+    pub alone: bool,
+    /// Redis was asked, whatever it said: the time that took is not this process's.
+    pub asked: bool,
+}
+
+impl Admission {
+    pub(super) const fn of(class: Class, verdict: Verdict) -> Self {
+        Self { class, verdict, alone: false, asked: false }
     }
 }
 
@@ -131,37 +152,36 @@ impl Admission {
 mod tests {
     use super::*;
 
-    fn standing(rule: RuleKind, remaining: u32, reset_seconds: u64) -> Option<Standing> {
+    fn state(rule: RuleKind, remaining: u32, reset_seconds: u64) -> Option<QuotaState> {
         let period = Duration::from_secs(60);
         let reset_after = Duration::from_secs(reset_seconds);
-        Some(Standing { rule, limit: 100, period, remaining, reset_after })
+        Some(QuotaState { rule, limit: 100, period, remaining, reset_after })
     }
 
-    fn binding(burst: Option<Standing>, minute: Option<Standing>) -> Option<RuleKind> {
-        let admission = Admission { burst, minute, ..Admission::unlimited(Class::General) };
-        admission.binding().map(|standing| standing.rule)
+    fn binding(burst: Option<QuotaState>, minute: Option<QuotaState>) -> Option<RuleKind> {
+        let verdict = Verdict { burst, minute, ..Verdict::UNLIMITED };
+        verdict.binding().map(|state| state.rule)
     }
 
     #[test]
     fn the_rule_with_least_left_binds() {
         let (burst, minute) = (RuleKind::Burst, RuleKind::Minute);
-        assert_eq!(binding(standing(burst, 3, 1), standing(minute, 4, 60)), Some(burst));
-        assert_eq!(binding(standing(burst, 5, 1), standing(minute, 4, 60)), Some(minute));
-        assert_eq!(binding(standing(burst, 4, 1), standing(minute, 4, 60)), Some(minute));
-        assert_eq!(binding(None, standing(minute, 4, 60)), Some(minute));
+        assert_eq!(binding(state(burst, 3, 1), state(minute, 4, 60)), Some(burst));
+        assert_eq!(binding(state(burst, 5, 1), state(minute, 4, 60)), Some(minute));
+        assert_eq!(binding(state(burst, 4, 1), state(minute, 4, 60)), Some(minute));
+        assert_eq!(binding(None, state(minute, 4, 60)), Some(minute));
         assert_eq!(binding(None, None), None);
     }
 
     #[test]
     fn the_rule_that_refused_binds() {
         let retry_after = Duration::from_millis(5);
-        let refused = Admission {
+        let refused = Verdict {
             decision: Decision::Refused { retry_after, rule: RuleKind::Minute },
-            burst: standing(RuleKind::Burst, 0, 1),
-            minute: standing(RuleKind::Minute, 2, 60),
-            ..Admission::unlimited(Class::Search)
+            burst: state(RuleKind::Burst, 0, 1),
+            minute: state(RuleKind::Minute, 2, 60),
         };
-        assert_eq!(refused.binding().map(|standing| standing.rule), Some(RuleKind::Minute));
+        assert_eq!(refused.binding().map(|state| state.rule), Some(RuleKind::Minute));
         assert_eq!(refused.retry_after(), Some(retry_after));
         assert!(!refused.is_admitted());
     }

@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-use super::admission::{Admission, RuleKind, Standing};
-use super::policy::Class;
+use super::admission::{Admission, QuotaState, RuleKind};
+use super::class::Class;
 
 /// One of the header fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,12 +59,12 @@ impl Field {
 /// Writes the value of one field into `text`, which is empty; false where there is nothing to say.
 #[must_use]
 pub fn write(admission: &Admission, field: Field, text: &mut String) -> bool {
-    let retry_after = admission.retry_after().map(retry_after_seconds);
-    let binding = admission.binding();
+    let retry_after = admission.verdict.retry_after().map(retry_after_seconds);
+    let binding = admission.verdict.binding();
     let number = match field {
-        Field::Limit => binding.map(|standing| u64::from(standing.limit)),
-        Field::Remaining => binding.map(|standing| u64::from(standing.remaining)),
-        Field::Reset => binding.map(|standing| seconds_up(standing.reset_after)),
+        Field::Limit => binding.map(|state| u64::from(state.limit)),
+        Field::Remaining => binding.map(|state| u64::from(state.remaining)),
+        Field::Reset => binding.map(|state| seconds_up(state.reset_after)),
         Field::RetryAfter => retry_after,
         Field::RateLimit => {
             push_limits(text, admission, retry_after.unwrap_or(u64::MAX));
@@ -86,17 +86,17 @@ pub fn retry_after_seconds(wait: Duration) -> u64 {
 
 /// `"search-minute";r=99;t=60` for every rule.
 fn push_limits(list: &mut String, admission: &Admission, longest: u64) {
-    for standing in admission.standings() {
-        push_name(list, admission.class, standing.rule);
-        let window = seconds_up(standing.reset_after).min(longest);
-        push_parameter(list, ";r=", u64::from(standing.remaining));
+    for state in admission.verdict.states() {
+        push_name(list, admission.class, state.rule);
+        let window = seconds_up(state.reset_after).min(longest);
+        push_parameter(list, ";r=", u64::from(state.remaining));
         push_parameter(list, ";t=", window);
     }
 }
 
 /// `"search-minute";q=100;w=60` for every rule.
 fn push_policies(list: &mut String, admission: &Admission) {
-    for Standing { rule, limit, period, .. } in admission.standings() {
+    for QuotaState { rule, limit, period, .. } in admission.verdict.states() {
         push_name(list, admission.class, *rule);
         push_parameter(list, ";q=", u64::from(*limit));
         push_parameter(list, ";w=", seconds_up(*period).max(1));
@@ -127,11 +127,11 @@ fn seconds_up(time: Duration) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::admission::Decision;
+    use super::super::admission::{Admit, Decision, Verdict};
     use super::super::policy::Policies;
     use super::super::policy::tests::default_limits;
     use super::super::principal::{KeyId, Principal};
-    use super::super::table::{Table, TableSettings};
+    use super::super::table::Table;
     use super::*;
 
     fn written(admission: &Admission) -> Vec<(Field, String)> {
@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn an_admitted_search_says_what_is_left() {
         let now = crate::clock::monotonic();
-        let table = Table::new(TableSettings::default(), Policies::new(&default_limits()), now);
+        let table = Table::new(1_000, Policies::new(&default_limits()), now);
         let address = Principal::of_address([203, 0, 113, 7].into(), 64);
-        let admission = table.admit(Class::Search, address, 1, now);
+        let admission = table.decide(Admit::new(Class::Search, address), now);
         assert_eq!(
             written(&admission),
             fields(&[
@@ -167,13 +167,13 @@ mod tests {
     #[test]
     fn a_refusal_says_when_to_come_back() {
         let now = crate::clock::monotonic();
-        let table = Table::new(TableSettings::default(), Policies::new(&default_limits()), now);
+        let table = Table::new(1_000, Policies::new(&default_limits()), now);
         let address = Principal::of_address([203, 0, 113, 7].into(), 64);
         for _ in 0..10 {
-            assert!(table.admit(Class::General, address, 1, now).is_admitted());
+            assert!(table.decide(Admit::new(Class::General, address), now).verdict.is_admitted());
         }
         assert_eq!(
-            written(&table.admit(Class::General, address, 1, now)),
+            written(&table.decide(Admit::new(Class::General, address), now)),
             fields(&[
                 (Field::Limit, "10"),
                 (Field::Remaining, "0"),
@@ -188,8 +188,9 @@ mod tests {
     #[test]
     fn a_single_rule_is_a_list_of_one() {
         let now = crate::clock::monotonic();
-        let table = Table::new(TableSettings::default(), Policies::new(&default_limits()), now);
-        let admission = table.admit(Class::Search, Principal::Key(KeyId::INTERNAL), 1, now);
+        let table = Table::new(1_000, Policies::new(&default_limits()), now);
+        let admission =
+            table.decide(Admit::new(Class::Search, Principal::Key(KeyId::INTERNAL)), now);
         let written = written(&admission);
         assert_eq!(written[3], (Field::RateLimit, "\"search-minute\";r=999;t=60".to_owned()));
         assert_eq!(written[4], (Field::Policy, "\"search-minute\";q=1000;w=60".to_owned()));
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn where_nothing_is_limited_nothing_is_said() {
-        assert_eq!(written(&Admission::unlimited(Class::Exempt)), []);
+        assert_eq!(written(&Admission::of(Class::Exempt, Verdict::UNLIMITED)), []);
     }
 
     #[test]
@@ -222,7 +223,7 @@ mod tests {
         fn every_value_is_a_valid_field(
             limit: u32, remaining: u32, reset: u64, period: u64, wait: Option<u64>,
         ) {
-            let standing = |rule| Some(Standing {
+            let state = |rule| Some(QuotaState {
                 rule,
                 limit,
                 period: Duration::from_nanos(period),
@@ -230,18 +231,15 @@ mod tests {
                 reset_after: Duration::from_nanos(reset),
             });
             let rule = RuleKind::Burst;
-            let admission = Admission {
-                class: Class::Recommendations,
+            let verdict = Verdict {
                 decision: wait.map_or(Decision::Admitted, |wait| Decision::Refused {
                     retry_after: Duration::from_nanos(wait),
                     rule,
                 }),
-                burst: standing(rule),
-                minute: standing(RuleKind::Minute),
-                shared: false,
-                alone: false,
-                asked: false,
+                burst: state(rule),
+                minute: state(RuleKind::Minute),
             };
+            let admission = Admission::of(Class::Recommendations, verdict);
             for (field, value) in written(&admission) {
                 let name = field.name();
                 prop_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));

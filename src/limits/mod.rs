@@ -1,27 +1,27 @@
-//! Room: limits. Who may ask, and how often.
+//! Room: limits. How many requests a client may send.
 //!
-//! Owns: the accounts of all clients and what is decided over them; whose request it is (address);
-//! which limits apply. Who holds which key is `access`' business. Refuses: what is over a limit, saying when it would not be. Knows no
-//! HTTP: header values come in as bytes and go out as text. When its actor is down, callers go
-//! around it ([`bypass()`]) on the same accounts.
+//! Owns: the accounts of all clients and the decisions over them; the client address; which limits
+//! apply; who is throttled for abuse. Which client holds which key is `access`' business. Refuses:
+//! what is over a limit, and says when it would not be. Knows no HTTP: header values come in as bytes
+//! and go out as text. When its actor is down, callers decide on the same table.
 //!
 //! | question | file |
 //! |---|---|
-//! | how does a bucket, a window decide | [`token_bucket`], [`window`] |
-//! | how do the two decide together | [`quota`] |
-//! | which limits apply to what and whom | [`policy`] |
-//! | how do several instances keep the limits together | [`shared`] |
+//! | which limits apply to what and whom | [`class`], [`policy`] |
+//! | how do bucket and window decide together | [`quota`] |
+//! | where are the accounts, and what when there are too many | [`table`] |
+//! | how do several instances keep the limits together | [`shared`], `account` |
 //! | how much of them while the process is near its bounds | [`pressure`] |
-//! | where is all that kept, and what when it is full | [`table`] |
-//! | who is asking | [`client`], [`principal`] |
+//! | whose request is it | [`client`], [`principal`] |
 //! | what is the client told | [`admission`], [`headers`] |
 //! | who asks as no honest client would | [`abuse`] |
-//! | who carries the question | [`actor`], [`mod@bypass`] |
+//! | who carries the question | [`actor`] |
 
 pub mod abuse;
+mod account;
 pub mod actor;
 pub mod admission;
-pub mod bypass;
+pub mod class;
 pub mod client;
 pub mod headers;
 pub mod policy;
@@ -32,11 +32,12 @@ pub mod shared;
 pub mod table;
 
 pub use abuse::{Abuse, AbuseStatus};
-pub use actor::{Admit, RateLimiterActor, RateLimiterParts};
-pub use admission::{Admission, Decision, RuleKind, Standing};
-pub use bypass::bypass;
-pub use client::{ForwardingHeaders, Whence, client_address, is_trusted};
-pub use policy::{Class, PerClass, Policies};
+pub use actor::{RateLimiterActor, RateLimiterParts};
+pub use admission::{Admission, Admit, Decision, QuotaState, RuleKind, Verdict};
+pub use class::{Class, PerClass};
+pub use client::{ClientAddress, ForwardingHeaders, client_address, is_trusted};
+pub use policy::Policies;
+pub use pressure::Pressure;
 pub use principal::{KeyId, Network, NotAKeyId, Principal};
-pub use shared::{Answer, Counter, Question, SharingStatus};
-pub use table::{ClassStatus, Consultation, Table, TableSettings, TableStatus};
+pub use shared::{Answer, Counter, Question, Sharing, SharingStatus};
+pub use table::{ClassStatus, Consultation, Table, TableStatus};

@@ -20,87 +20,18 @@
 //! beside 100 in any minute. It is back when the burst is set below the minute's limit.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
-use super::pressure::Dial;
+use super::class::{Class, PerClass};
+use super::pressure::Pressure;
 use super::principal::Principal;
 use super::quota::Rules;
 use crate::config::Limits;
 use crate::resilience::token_bucket::BucketRule;
 use crate::resilience::window::WindowRule;
 
-/// What kind of route a request is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// Everything without limits of its own.
-    General,
-    /// Product searches.
-    Search,
-    /// Recommendations.
-    Recommendations,
-    /// Never limited: health and metrics.
-    Exempt,
-}
-
-impl Class {
-    /// The word used in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::General => "general",
-            Self::Search => "search",
-            Self::Recommendations => "recommendations",
-            Self::Exempt => "exempt",
-        }
-    }
-}
-
-/// One value for every class that is limited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct PerClass<T> {
-    /// [`Class::General`].
-    pub general: T,
-    /// [`Class::Search`].
-    pub search: T,
-    /// [`Class::Recommendations`].
-    pub recommendations: T,
-}
-
-impl<T> PerClass<T> {
-    /// The value of `class`; `None` for the class that has no limits.
-    #[must_use]
-    pub const fn get(&self, class: Class) -> Option<&T> {
-        match class {
-            Class::General => Some(&self.general),
-            Class::Search => Some(&self.search),
-            Class::Recommendations => Some(&self.recommendations),
-            Class::Exempt => None,
-        }
-    }
-
-    /// The value of `class`, to be changed.
-    pub const fn get_mut(&mut self, class: Class) -> Option<&mut T> {
-        match class {
-            Class::General => Some(&mut self.general),
-            Class::Search => Some(&mut self.search),
-            Class::Recommendations => Some(&mut self.recommendations),
-            Class::Exempt => None,
-        }
-    }
-
-    /// The same shape with other values.
-    #[must_use]
-    pub fn map<U>(&self, change: impl Fn(&T) -> U) -> PerClass<U> {
-        PerClass {
-            general: change(&self.general),
-            search: change(&self.search),
-            recommendations: change(&self.recommendations),
-        }
-    }
-}
+/// Under pressure a limit is one of so many parts of itself.
+const HALF: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct ClassRules {
@@ -112,7 +43,7 @@ struct ClassRules {
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
     rules: PerClass<ClassRules>,
-    dial: Dial,
+    pressure: Arc<Pressure>,
 }
 
 impl Policies {
@@ -124,32 +55,23 @@ impl Policies {
         }
         let search = search(limits);
         let rules = PerClass { general: general(limits), search, recommendations: search };
-        Self { rules, dial: Dial::default() }
+        Self { rules, pressure: Arc::default() }
     }
 
-    /// The same, tightened as this dial says.
+    /// The same, halved while the process is under this pressure.
     #[must_use]
-    pub fn under(self, dial: Dial) -> Self {
-        Self { dial, ..self }
+    pub fn under(self, pressure: Arc<Pressure>) -> Self {
+        Self { pressure, ..self }
     }
 
     /// The rules for one request, as they are in force now: what is set, or the limit a minute that
-    /// a key was given for itself (`own`), tightened as far as the pressure says.
+    /// a key was given for itself (`own`); half of it under pressure.
     #[must_use]
     pub fn rules(&self, class: Class, principal: &Principal, own: Option<NonZeroU32>) -> Rules {
         let Some(both) = self.rules.get(class) else { return Rules::default() };
-        let set = match principal {
-            Principal::Key(_) => both.key,
-            Principal::Network(_) => both.address,
-        };
-        let rules = if own.is_some() { set.with_own(own) } else { set };
-        if self.dial.is_normal() {
-            return rules;
-        }
-        match self.dial.halvings(principal.is_key()) {
-            0 => rules,
-            times => rules.halved(times),
-        }
+        let set = if principal.is_key() { both.key } else { both.address };
+        let rules = set.with_own(own);
+        if self.pressure.is_high() { rules.share(HALF) } else { rules }
     }
 }
 
@@ -181,7 +103,6 @@ fn search(limits: &Limits) -> ClassRules {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::pressure::Level;
     use super::super::principal::KeyId;
     use super::*;
 
@@ -197,7 +118,6 @@ pub(super) mod tests {
             search_per_key_per_minute: 1_000,
             shared: true,
             instances: NonZeroU32::MIN,
-            pressure: true,
             trusted_proxies: Vec::new(),
             client_address_header: crate::config::AddressHeader::Both,
             ipv6_prefix: 64,
@@ -261,31 +181,22 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn under_pressure_there_is_less_and_always_something() {
-        let dial = Dial::default();
-        let policies = Policies::new(&default_limits()).under(dial.clone());
-        let numbers = |class, principal| {
-            let rules = policies.rules(class, &principal, None);
+    fn under_pressure_there_is_half_and_always_something() {
+        let pressure = Arc::new(Pressure::default());
+        let halved = |limits: &Limits, class, principal: Principal, own| {
+            let policies = Policies::new(limits).under(Arc::clone(&pressure));
+            let rules = policies.rules(class, &principal, NonZeroU32::new(own));
             (rules.bucket.map(BucketRule::burst), rules.window.map(WindowRule::limit))
         };
-        for (level, burst, minute, key) in [
-            (Level::Normal, 10, 60, 1_000),
-            (Level::Elevated, 5, 30, 1_000),
-            (Level::High, 2, 15, 500),
-            (Level::Critical, 1, 7, 250),
-        ] {
-            dial.turn(level);
-            assert_eq!(numbers(Class::General, address()), (Some(burst), Some(minute)));
-            assert_eq!(numbers(Class::General, KEY), (None, Some(key)));
-            let own = policies.rules(Class::General, &KEY, NonZeroU32::new(2_000));
-            assert_eq!(own.window.map(WindowRule::limit), Some(2 * key));
-            assert_eq!(numbers(Class::Exempt, address()), (None, None));
-        }
-        let least = Limits { per_second: 1, burst: 1, per_minute: 2, ..default_limits() };
-        let policies = Policies::new(&least).under(dial);
-        let rules = policies.rules(Class::General, &address(), None);
-        assert_eq!(rules.bucket.map(BucketRule::burst), Some(1));
-        assert_eq!(rules.window.map(WindowRule::limit), Some(1));
+        let limits = default_limits();
+        assert_eq!(halved(&limits, Class::General, address(), 0), (Some(10), Some(60)));
+        pressure.set_high(true);
+        assert_eq!(halved(&limits, Class::General, address(), 0), (Some(5), Some(30)));
+        assert_eq!(halved(&limits, Class::Search, KEY, 0), (None, Some(500)));
+        assert_eq!(halved(&limits, Class::Search, KEY, 2_000), (None, Some(1_000)));
+        assert_eq!(halved(&limits, Class::Exempt, address(), 0), (None, None));
+        let least = Limits { per_second: 1, burst: 1, per_minute: 1, ..limits };
+        assert_eq!(halved(&least, Class::General, address(), 0), (None, Some(1)));
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! One client's account in one class: a bucket and a window that decide together.
 //!
-//! Owns: the state of both rules and the decision over them. Both are asked first and only when
-//! both agree are both charged, so a request that one rule refuses costs nothing with the other.
-//! Refuses: what either refuses, with the longer of the two waits. Knows no lock and no clock.
+//! Owns: the rules of a request, the state of both and the decision over them. Only when both agree
+//! are both charged, so a request that one rule refuses costs nothing with the other. Refuses: what
+//! either refuses, with the longer of the two waits. Knows no lock and no clock.
 //!
-//! Time never runs back here. Workers read the clock before they queue for the account, so a
-//! later decision may carry an earlier reading; it is made as if at the time of the one before.
+//! Time never runs back here. Workers read the clock before they wait for the account, so a later
+//! decision may carry an earlier reading; it is made as if at the time of the one before.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::admission::{Decision, RuleKind, Standing};
+use super::admission::{Decision, QuotaState, RuleKind, Verdict};
 use crate::resilience::tick::Tick;
 use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 use crate::resilience::window::{self, Window, WindowRule};
@@ -53,24 +53,6 @@ impl Rules {
         own.map_or(self, |limit| Self { window: Some(WindowRule::per_minute(limit)), ..self })
     }
 
-    /// The same halved so many times; at least one request is always allowed.
-    #[must_use]
-    pub fn halved(self, times: u8) -> Self {
-        Self {
-            bucket: self.bucket.map(|rule| rule.halved(times)),
-            window: self.window.map(|rule| rule.halved(times)),
-        }
-    }
-
-    /// The same for `factor` clients that share one account.
-    #[must_use]
-    pub fn times(self, factor: NonZeroU32) -> Self {
-        Self {
-            bucket: self.bucket.map(|rule| rule.times(factor)),
-            window: self.window.map(|rule| rule.times(factor)),
-        }
-    }
-
     /// One of `instances` equal parts.
     #[must_use]
     pub fn share(self, instances: NonZeroU32) -> Self {
@@ -78,26 +60,6 @@ impl Rules {
             bucket: self.bucket.map(|rule| rule.share(instances)),
             window: self.window.map(|rule| rule.share(instances)),
         }
-    }
-}
-
-/// A decision and how the client stands after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// Admitted or refused.
-    pub decision: Decision,
-    /// How it stands with the bucket.
-    pub burst: Option<Standing>,
-    /// How it stands with the window.
-    pub minute: Option<Standing>,
-}
-
-impl Verdict {
-    /// Time until the account is as good as new.
-    #[must_use]
-    pub fn idle_after(&self) -> Duration {
-        let standings = self.burst.iter().chain(self.minute.iter());
-        standings.map(|standing| standing.reset_after).max().unwrap_or_default()
     }
 }
 
@@ -110,14 +72,14 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Decides over a request that weighs `cost`, and counts it if it is admitted.
-    pub fn admit(&mut self, rules: Rules, now: Tick, cost: u32) -> Verdict {
+    /// Decides over a request, and counts it if it is admitted.
+    pub fn admit(&mut self, rules: Rules, now: Tick) -> Verdict {
         self.advance(now);
-        match self.ask(rules, cost) {
+        match self.ask(rules) {
             Ok(bucket) => {
                 self.bucket = bucket;
                 if let Some(rule) = rules.window {
-                    self.window.record(rule, self.latest, cost);
+                    self.window.record(rule, self.latest, 1);
                 }
                 self.verdict(rules, now, Decision::Admitted)
             }
@@ -126,20 +88,20 @@ impl Quota {
     }
 
     /// What it says to a request that it refuses; `None` if it would admit it. Counts nothing.
-    pub fn refusal(&mut self, rules: Rules, now: Tick, cost: u32) -> Option<Verdict> {
+    pub fn refusal(&mut self, rules: Rules, now: Tick) -> Option<Verdict> {
         self.advance(now);
-        let why = self.ask(rules, cost).err()?;
+        let why = self.ask(rules).err()?;
         Some(self.refused(rules, now, why))
     }
 
     /// Counts a request that was admitted elsewhere, whether it fits these rules or not.
-    pub fn note(&mut self, rules: Rules, now: Tick, cost: u32) {
+    pub fn note(&mut self, rules: Rules, now: Tick) {
         self.advance(now);
         if let Some(rule) = rules.window {
-            self.window.record(rule, self.latest, cost);
+            self.window.record(rule, self.latest, 1);
         }
         if let Some(rule) = rules.bucket {
-            self.bucket.drain(rule, self.latest, cost);
+            self.bucket.drain(rule, self.latest, 1);
         }
     }
 
@@ -149,10 +111,10 @@ impl Quota {
     }
 
     /// The bucket afterwards if both agree, else the longer wait.
-    fn ask(&self, rules: Rules, cost: u32) -> Result<TokenBucket, (Duration, RuleKind)> {
+    fn ask(&self, rules: Rules) -> Result<TokenBucket, (Duration, RuleKind)> {
         let (bucket, now) = (self.bucket, self.latest);
-        let taken = rules.bucket.map_or(Ok(bucket), |rule| bucket.after(rule, now, cost));
-        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, now, cost));
+        let taken = rules.bucket.map_or(Ok(bucket), |rule| bucket.after(rule, now, 1));
+        let fits = rules.window.map_or(Ok(()), |rule| self.window.check(rule, now, 1));
         Err(match (taken, fits) {
             (Ok(bucket), Ok(())) => return Ok(bucket),
             (Err(burst), Err(minute)) if burst > minute => (burst, RuleKind::Burst),
@@ -169,14 +131,14 @@ impl Quota {
     /// What the caller is told counts from its own reading of the clock.
     fn verdict(&self, rules: Rules, now: Tick, decision: Decision) -> Verdict {
         let lag = self.latest.since(now);
-        let burst = rules.bucket.map(|rule| Standing {
+        let burst = rules.bucket.map(|rule| QuotaState {
             rule: RuleKind::Burst,
             limit: rule.burst(),
             period: rule.fill_time(),
             remaining: self.bucket.remaining(rule, self.latest),
             reset_after: self.bucket.full_after(self.latest).saturating_add(lag),
         });
-        let minute = rules.window.map(|rule| Standing {
+        let minute = rules.window.map(|rule| QuotaState {
             rule: RuleKind::Minute,
             limit: rule.limit(),
             period: window::LENGTH,
@@ -222,18 +184,18 @@ mod tests {
         let rules = rules(1, 2, 5);
         let mut quota = Quota::default();
         for _ in 0..2 {
-            assert_eq!(quota.admit(rules, at_millis(0), 1).decision, Decision::Admitted);
+            assert_eq!(quota.admit(rules, at_millis(0)).decision, Decision::Admitted);
         }
         for _ in 0..50 {
-            let verdict = quota.admit(rules, at_millis(0), 1);
+            let verdict = quota.admit(rules, at_millis(0));
             assert_eq!(verdict.decision, refused(1_000, RuleKind::Burst));
             assert_eq!(verdict.minute.unwrap().remaining, 3);
         }
         for second in 1..4 {
-            let verdict = quota.admit(rules, at_millis(second * 1_000), 1);
+            let verdict = quota.admit(rules, at_millis(second * 1_000));
             assert_eq!(verdict.decision, Decision::Admitted);
         }
-        let verdict = quota.admit(rules, at_millis(10_000), 1);
+        let verdict = quota.admit(rules, at_millis(10_000));
         assert_eq!(verdict.decision, refused(50_000, RuleKind::Minute));
         assert_eq!(verdict.burst.unwrap().remaining, 2, "the bucket was not charged");
     }
@@ -241,8 +203,8 @@ mod tests {
     #[test]
     fn when_both_refuse_the_longer_wait_is_told() {
         let mut quota = Quota::default();
-        quota.admit(rules(1, 1, 1), at_millis(0), 1);
-        let verdict = quota.admit(rules(1, 1, 1), at_millis(500), 1);
+        quota.admit(rules(1, 1, 1), at_millis(0));
+        let verdict = quota.admit(rules(1, 1, 1), at_millis(500));
         assert_eq!(verdict.decision, refused(59_500, RuleKind::Minute));
     }
 
@@ -255,49 +217,42 @@ mod tests {
             window: Some(WindowRule::per_minute(two)),
         };
         let mut quota = Quota::default();
-        quota.admit(rules, at_millis(0), 2);
-        // Refused by the bucket; the window has by then forgotten the first two.
-        assert_eq!(
-            quota.admit(rules, at_millis(60_000), 2).decision,
-            refused(60_000, RuleKind::Burst)
-        );
-        let late = quota.admit(rules, at_millis(59_990), 1);
-        assert_eq!(late.decision, Decision::Admitted, "a token came at 60,000");
-        let reset_after = late.minute.unwrap().reset_after;
-        assert_eq!(
-            reset_after,
-            Duration::from_millis(60_010),
-            "counted at 60,000, told from 59,990"
-        );
-        let again = quota.admit(rules, at_millis(59_990), 1);
-        assert_eq!(again.decision, refused(60_010, RuleKind::Burst));
+        for millis in [0, 0, 60_000] {
+            let verdict = quota.admit(rules, at_millis(millis));
+            assert_eq!(verdict.decision, Decision::Admitted);
+        }
+        let late = quota.admit(rules, at_millis(59_990));
+        assert_eq!(late.decision, refused(60_010, RuleKind::Burst), "as of 60,000");
+        assert_eq!(late.minute.unwrap().reset_after, Duration::from_millis(60_010));
     }
 
     #[test]
     fn without_rules_everything_is_admitted() {
-        let verdict = Quota::default().admit(Rules::default(), at_millis(0), u32::MAX);
-        assert_eq!(verdict.decision, Decision::Admitted);
-        assert_eq!(verdict.idle_after(), Duration::ZERO);
+        let verdict = Quota::default().admit(Rules::default(), at_millis(0));
+        assert_eq!(verdict, Verdict::UNLIMITED);
     }
 
     #[test]
     fn what_it_would_refuse_is_said_and_nothing_is_counted() {
         let rules = rules(1, 2, 5);
         let mut quota = Quota::default();
-        assert_eq!(quota.refusal(rules, at_millis(0), 2), None);
-        assert_eq!(quota.admit(rules, at_millis(0), 2).decision, Decision::Admitted);
-        let told = quota.refusal(rules, at_millis(500), 1).unwrap();
+        for _ in 0..2 {
+            assert_eq!(quota.refusal(rules, at_millis(0)), None);
+            assert_eq!(quota.admit(rules, at_millis(0)).decision, Decision::Admitted);
+        }
+        let told = quota.refusal(rules, at_millis(500)).unwrap();
         assert_eq!(told.decision, refused(500, RuleKind::Burst));
-        assert_eq!(told, quota.admit(rules, at_millis(500), 1));
+        assert_eq!(told, quota.admit(rules, at_millis(500)));
     }
 
     #[test]
     fn a_rule_that_does_not_apply_forgets_nothing() {
         let (both, minute) = (rules(1, 2, 5), rules(0, 0, 5));
         let mut quota = Quota::default();
-        quota.admit(both, at_millis(0), 2);
-        assert_eq!(quota.admit(minute, at_millis(0), 1).decision, Decision::Admitted);
-        assert_eq!(quota.admit(both, at_millis(0), 1).decision, refused(1_000, RuleKind::Burst));
+        quota.admit(both, at_millis(0));
+        quota.admit(both, at_millis(0));
+        assert_eq!(quota.admit(minute, at_millis(0)).decision, Decision::Admitted);
+        assert_eq!(quota.admit(both, at_millis(0)).decision, refused(1_000, RuleKind::Burst));
     }
 
     #[test]
@@ -311,7 +266,7 @@ mod tests {
             limit in 1..40_u32,
             more in 0..40_u32,
             quicker in 0..5_u32,
-            requests in prop::collection::vec((wait(), 1..40_u32), 1..120),
+            requests in prop::collection::vec((wait(), 1..40_u32), 1..60),
         ) {
             let some = |number| NonZeroU32::new(number).unwrap();
             let rules = Rules {
@@ -321,12 +276,14 @@ mod tests {
             let fewer = rules.that_bind();
             prop_assert_eq!(fewer.bucket, None);
             let (mut with, mut without, mut now) = (Quota::default(), Quota::default(), at_millis(0));
-            for (wait, cost) in requests {
+            for (wait, times) in requests {
                 now = now.plus(Duration::from_nanos(wait));
-                let told = with.admit(rules, now, cost.min(limit));
-                let same = without.admit(fewer, now, cost.min(limit));
-                prop_assert_eq!((told.decision, told.minute), (same.decision, same.minute));
-                prop_assert!(told.burst.unwrap().remaining >= same.minute.unwrap().remaining);
+                for _ in 0..times {
+                    let told = with.admit(rules, now);
+                    let same = without.admit(fewer, now);
+                    prop_assert_eq!((told.decision, told.minute), (same.decision, same.minute));
+                    prop_assert!(told.burst.unwrap().remaining >= same.minute.unwrap().remaining);
+                }
             }
         }
 
@@ -342,12 +299,12 @@ mod tests {
             let mut now = Tick::ORIGIN;
             for wait in waits {
                 now = now.plus(Duration::from_nanos(wait));
-                let verdict = quota.admit(rules, now, 1);
+                let verdict = quota.admit(rules, now);
                 let Decision::Refused { retry_after, .. } = verdict.decision else { continue };
                 let promised = now.plus(retry_after);
                 let early = Tick::from_nanos(promised.as_nanos() - 1);
-                prop_assert_ne!(quota.clone().admit(rules, early, 1).decision, Decision::Admitted);
-                prop_assert_eq!(quota.clone().admit(rules, promised, 1).decision, Decision::Admitted);
+                prop_assert_ne!(quota.clone().admit(rules, early).decision, Decision::Admitted);
+                prop_assert_eq!(quota.clone().admit(rules, promised).decision, Decision::Admitted);
             }
         }
 
@@ -362,7 +319,7 @@ mod tests {
             let mut quota = Quota::default();
             let mut now = Tick::ORIGIN;
             for wait in waits {
-                let verdict = quota.admit(rules, now, 1);
+                let verdict = quota.admit(rules, now);
                 prop_assert_eq!(verdict.decision, Decision::Admitted);
                 now = now.plus(Duration::from_nanos(wait));
                 let standings = verdict.burst.iter().chain(verdict.minute.iter());

@@ -71,7 +71,7 @@ impl LimitMetrics {
                 .gauge("rate_limit_blacklist_size", "Entries on the deny list"),
             pressure: registrar.gauge(
                 "pressure_level",
-                "How near the process is to its bounds, 0 to 3; limits are halved so many times",
+                "Whether the process is near its bounds and limits are halved (1) or not (0)",
             ),
         }
     }
@@ -113,9 +113,9 @@ impl LimitMetrics {
         self.blacklist_size.set(clamp(blacklist));
     }
 
-    /// Sets how near the process is to its bounds.
-    pub fn pressure(&self, level: u8) {
-        self.pressure.set(i64::from(level));
+    /// Sets whether limits are halved because the process is near its bounds.
+    pub fn pressure(&self, high: bool) {
+        self.pressure.set(i64::from(high));
     }
 
     /// Refusals counted so far for one route template and limit.

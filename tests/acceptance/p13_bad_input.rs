@@ -109,7 +109,7 @@ fn under_no_pressure(plan: Plan) -> Plan {
         "RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE",
     ];
     let plan = limits.iter().fold(plan, |plan, limit| plan.with(limit, "0"));
-    let plan = plan.with("RATE_LIMIT_ENABLED", "true").with("RATE_LIMIT_PRESSURE", "true");
+    let plan = plan.with("RATE_LIMIT_ENABLED", "true");
     plan.with("ABUSE_DETECTION", "off")
 }
 

@@ -10,7 +10,7 @@ use deadpool_redis::redis::{self, Client, Connection};
 use crate::support::redis::Redis;
 
 /// The server's time at the beginning, in microseconds.
-const BEGIN: u64 = 1_800_000_000_123_456;
+pub(crate) const BEGIN: u64 = 1_800_000_000_123_456;
 
 /// A server and a connection to it.
 pub(crate) struct Script {

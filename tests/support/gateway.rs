@@ -34,8 +34,6 @@ impl Plan {
             .with("DATABASE_URL", database)
             .with("ADMIN_API_KEY", ADMIN_KEY)
             .with("RATE_LIMIT_ENABLED", "false")
-            // Where limits are counted they are those that were set.
-            .with("RATE_LIMIT_PRESSURE", "false")
             .late_as_it_may_be()
     }
 

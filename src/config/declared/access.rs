@@ -39,8 +39,6 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("RATE_LIMIT_INSTANCES", "limits", "instances", in settings.limits.instances,
         Whole(NonZeroU32::MIN, MOST_INSTANCES), "instances that share the limits; while Redis is away each admits one of so \
          many parts of every limit, rounded up"),
-    setting!("RATE_LIMIT_PRESSURE", "limits", "pressure", in settings.limits.pressure, Switch,
-        "tightens limits while the process is near its bounds"),
     setting!("TRUSTED_PROXIES", "limits", "trusted_proxies", in settings.limits.trusted_proxies,
         List(Network), "peers whose forwarding headers are believed"),
     setting!("CLIENT_ADDRESS_HEADER", "limits", "client_address_header",
@@ -54,13 +52,4 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("ABUSE_REPEATS_PER_MINUTE", "limits", "abuse_repeats_per_minute",
         in settings.limits.abuse.repeats_per_minute, COUNT,
         "times that a client may ask the same in a minute"),
-    setting!("ABUSE_SEQUENCE", "limits", "abuse_sequence", in settings.limits.abuse.sequence, COUNT,
-        "products that a client may open one after the other by id in a minute; without a minute's \
-         rest, ten times as many"),
-    setting!("ABUSE_PAGES", "limits", "abuse_pages", in settings.limits.abuse.pages, COUNT,
-        "further pages of one search that a client may turn in a minute"),
-    setting!("ABUSE_KEY_PERCENT", "limits", "abuse_key_percent",
-        in settings.limits.abuse.key_percent, Whole(0, 100),
-        "part of its limit a minute that a key may spend on one query, on products in a row, or on \
-         pages of one search, where that is more than others may; 0 does not watch keys"),
 ];

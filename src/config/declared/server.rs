@@ -34,10 +34,6 @@ pub(super) const SETTINGS: &[Declaration] = &[
     setting!("SHED_LAG_MS", "server", "shed_lag_ms", in settings.server.shed_lag, Millis(0, 10_000),
         "wait before a worker above which, when it lasts, a share of the requests is refused; 0: \
          any"),
-    setting!("MEMORY_LIMIT_BYTES", "server", "memory_limit_bytes",
-        in settings.server.memory_limit,
-        Whole::<u64>(0, 1_125_899_906_842_624),
-        "memory near which limits on clients tighten; 0: what container and machine have"),
     setting!("SHUTDOWN_TIMEOUT_SECONDS", "server", "shutdown_timeout_seconds",
         in settings.server.shutdown_timeout, Seconds(1, 3_600),
         "longest time to finish what is in flight when stopping"),

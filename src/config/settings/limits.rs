@@ -25,8 +25,6 @@ pub struct Limits {
     pub shared: bool,
     /// `RATE_LIMIT_INSTANCES`: into so many shares each limit falls without Redis.
     pub instances: NonZeroU32,
-    /// `RATE_LIMIT_PRESSURE`.
-    pub pressure: bool,
     /// `TRUSTED_PROXIES`.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// `CLIENT_ADDRESS_HEADER`: what those proxies write.
@@ -60,19 +58,13 @@ impl AddressHeader {
     }
 }
 
-/// What counts as abuse. Every 0 means that it is not looked for.
+/// What counts as abuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbuseSettings {
     /// `ABUSE_DETECTION`; where it is not set, off with `RATE_LIMIT_ENABLED=false`.
     pub mode: AbuseMode,
-    /// `ABUSE_REPEATS_PER_MINUTE`.
+    /// `ABUSE_REPEATS_PER_MINUTE`; 0: repeats are not looked for.
     pub repeats_per_minute: u32,
-    /// `ABUSE_SEQUENCE`.
-    pub sequence: u32,
-    /// `ABUSE_PAGES`.
-    pub pages: u32,
-    /// `ABUSE_KEY_PERCENT`: so much of its limit a minute a key may spend on one pattern.
-    pub key_percent: u8,
 }
 
 /// What is done about abuse.

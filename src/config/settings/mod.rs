@@ -79,8 +79,6 @@ pub struct Server {
     pub max_in_flight: u32,
     /// Lasting wait before a worker above which it refuses (`SHED_LAG_MS`, 100); zero for none.
     pub shed_lag: Duration,
-    /// Memory that the process may use (`MEMORY_LIMIT_BYTES`); 0 for what the system allows.
-    pub memory_limit: u64,
     /// Longest time to finish what is in flight at shutdown (`SHUTDOWN_TIMEOUT_SECONDS`, 10).
     pub shutdown_timeout: Duration,
 }

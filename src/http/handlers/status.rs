@@ -18,7 +18,7 @@ use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
-use crate::limits::pressure::{Level, Pressure};
+use crate::limits::pressure::PressureStatus;
 use crate::metrics::{CacheTotals, Format, render};
 use crate::origin::Misconfiguration;
 use crate::origin::standing::Problem;
@@ -56,7 +56,7 @@ pub struct Status {
     /// are tightened.
     pub degraded: Vec<&'static str>,
     /// How near the process is to its bounds; limits are tightened by it.
-    pub pressure: Pressure,
+    pub pressure: PressureStatus,
     /// Requests being served.
     pub requests_in_flight: i64,
     /// Limits in force.
@@ -207,8 +207,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
     let upstream = shared.upstream.status(now, wall);
     let mut degraded = worker.degraded();
     degraded.extend(shared.lags.any_refuses().then_some("overload"));
-    let pressure = shared.pressure();
-    degraded.extend((pressure.level > Level::Normal).then_some("pressure"));
+    degraded.extend(shared.pressure.is_high().then_some("pressure"));
     let status = Status {
         service: "breakwater",
         version: env!("CARGO_PKG_VERSION"),
@@ -220,7 +219,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         upstream_accounts: upstream.accounts.into_iter().map(Into::into).collect(),
         upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
         degraded,
-        pressure,
+        pressure: shared.pressure.status(),
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,
         last_resort_products: worker.products.last_resort().map(LastResort::products),

@@ -20,13 +20,15 @@ use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
 use crate::http::watch;
 use crate::limits::abuse::Asking;
-use crate::limits::{Class, ForwardingHeaders, Principal, Whence, client_address, is_trusted};
+use crate::limits::{
+    Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
+};
 
 /// The address of no client: no list and no key knows it.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 pub(in crate::http) struct Caller {
-    pub(in crate::http) address: Whence,
+    pub(in crate::http) address: ClientAddress,
     pub(in crate::http) held: Option<Held>,
     pub(in crate::http) principal: Principal,
     verdict: Verdict,
@@ -118,7 +120,7 @@ impl Caller {
 fn in_doubt(
     worker: &Worker,
     presented: PresentedKey<'_>,
-    address: &Whence,
+    address: &ClientAddress,
     context: &RequestContext,
 ) -> (Option<Held>, Verdict) {
     let access = &worker.shared.access;
@@ -142,12 +144,12 @@ fn principal_at(worker: &Worker, address: IpAddr) -> Principal {
 }
 
 /// Where a request comes from: its peer, unless that is a trusted proxy.
-fn address(worker: &Worker, request: &ServiceRequest) -> Whence {
+fn address(worker: &Worker, request: &ServiceRequest) -> ClientAddress {
     let peer = request.peer_addr().map_or(NOWHERE, |peer| peer.ip());
     let limits = &worker.shared.settings.limits;
     let trusted = &limits.trusted_proxies;
     if trusted.is_empty() || !is_trusted(peer, trusted) {
-        return Whence::sure(peer);
+        return ClientAddress::sure(peer);
     }
     let all = |name: HeaderName, unless: AddressHeader| -> Vec<&[u8]> {
         if limits.client_address_header == unless {

@@ -15,7 +15,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::route::Route;
 use crate::http::state::Worker;
 use crate::limits::headers::{Field, retry_after_seconds, write};
-use crate::limits::{Admission, Admit, Class, Decision, bypass};
+use crate::limits::{Admission, Admit, Class, Decision};
 
 /// Longest wait for the limiter; its handler takes a microsecond.
 const LIMITER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -32,13 +32,13 @@ pub(in crate::http) async fn charge(
         return None;
     }
     let own = caller.held.and_then(|held| held.per_minute);
-    let request = Admit { own, ..Admit::one(route.class, caller.principal) };
+    let request = Admit { own, ..Admit::new(route.class, caller.principal) };
     let accounts = &shared.accounts;
     // A request that waits for Redis does not wait for this worker.
     let _waiting = accounts.is_shared().then(|| worker.products.cache().waiting().begin());
     let admission = match worker.limiter.ask(request, LIMITER_TIMEOUT).await {
         Ok(admission) => admission,
-        Err(_) => bypass(accounts, request, clock::monotonic()),
+        Err(_) => accounts.decide(request, clock::monotonic()),
     };
     if admission.asked {
         context.waited.set(true);
@@ -50,7 +50,7 @@ pub(in crate::http) async fn charge(
 }
 
 pub(in crate::http) fn check(worker: &Worker, admission: &Admission) -> Result<(), ApiError> {
-    let Decision::Refused { retry_after, rule } = admission.decision else { return Ok(()) };
+    let Decision::Refused { retry_after, rule } = admission.verdict.decision else { return Ok(()) };
     worker.shared.metrics.limits().refused(admission.class.as_str(), rule.as_str());
     Err(ApiError::new(ErrorCode::RateLimited).retry_after(retry_after))
 }

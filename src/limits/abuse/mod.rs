@@ -1,96 +1,101 @@
 //! Abuse: the same query again and again, ids in a row, page after page of a search.
 //!
-//! Owns: what each client asked lately, as far as it could be a pattern, and who is throttled for
-//! one. Refuses: whoever goes on in a pattern, from the request on that shows it, for a time that
-//! doubles with every further one (`penalty`). Who is judged is the principal: holders of keys
-//! behind one address are judged each by himself, and one without a key does not touch them. A key
-//! may stand for all visitors of a shop, so its bounds grow with its limit.
+//! Owns: what each client asked for lately, as far as it could be a pattern, and who is throttled for
+//! one. Refuses: a client that goes on in a pattern, from the request on that shows it, for a time that
+//! doubles with every further one (`penalty.rs`). Counted under the principal: holders of keys behind
+//! one address are judged each by themselves. Bounded: in a full table what was asked longest ago is
+//! forgotten, so a flood of strangers throttles nobody.
 //!
-//! | question | file |
-//! |---|---|
-//! | how often in a minute | `minute.rs` |
-//! | do numbers follow one another, also with gaps, out of order, up and down | `run.rs` |
-//! | are there such numbers among a client's products, and how fast | `trail.rs` |
-//! | where is that kept, and what when it is full | `recent.rs` |
-//! | how long is somebody throttled | `penalty.rs`, `penalties.rs` |
-//! | who surely is not | `filter.rs` |
-//! | by what is all that found | `hashed.rs` |
-//! | what does an operator see | `status.rs` |
-//!
-//! Decided here:
-//! - Exact small counts by (client, query) instead of a count-min sketch: a sketch counts too much
-//!   when it is flooded, and would then throttle the honest; these tables count too little.
 //! - What was seen before a throttle counts for nothing after it: who waits as told is served.
-//! - Ids in a row count by the minute, as queries and pages do: who reads on from one product to the
-//!   next is slower. Who goes on for ten times as many without ever resting a minute is a machine,
-//!   however slow.
+//! - Ids and pages count by the minute, as queries do: who reads on from one product to the next is
+//!   slower. Ten times as many without ever resting a minute is a machine, however slow.
 //! - One request alone is no scan, whatever it lists: what continues it is.
 //! - In shadow mode all is the same, but nobody is refused.
 
-mod filter;
-mod hashed;
-mod minute;
-pub mod pattern;
-mod penalties;
 mod penalty;
-mod recent;
-mod run;
+mod sequence;
 pub mod status;
 #[cfg(test)]
 mod tests;
-mod trail;
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-pub use self::pattern::Pattern;
+use foldhash::quality::SeedableRandomState;
+use serde::Serialize;
+use utoipa::ToSchema;
+
 pub use self::status::{AbuseStatus, Flags, Offender};
 
-use self::hashed::{Hashed, Keyed, keyed};
-use self::minute::Minute;
-use self::penalties::{Penalties, Sentence};
-use self::recent::{Kept, Recent};
-use self::run::{Run, Step};
-use self::trail::{REST, Trail, Visit};
+use self::penalty::Penalties;
+use self::sequence::{Minute, Sequence, Visit};
 use super::principal::Principal;
-use crate::config::{AbuseMode, AbuseSettings, Limits};
+use crate::config::{AbuseMode, Limits};
+use crate::resilience::sharded_map::{ShardedMap, secret_hasher};
 use crate::resilience::tick::Tick;
 
 /// Queries of clients that are counted at once.
 const QUERIES: usize = 1 << 18;
-/// Searches of clients whose pages are followed at once.
-const SEARCHES: usize = 1 << 16;
-/// Clients whose products or categories are followed at once.
-const TRAILS: usize = 1 << 16;
-/// Clients whose penalties are remembered at once: half of what sixteen hash maps of 8,192 places can
-/// hold, so that they never grow beyond that.
-const PENALTIES: usize = 57_344;
-/// So many times the bound of ids in a row, without a minute's rest, are too many at any pace.
+/// Clients whose ids are followed at once, and searches whose pages are.
+const SEQUENCES: usize = 1 << 16;
+/// Clients whose penalties are remembered at once.
+const PENALTIES: usize = 1 << 16;
+/// Most ids or pages in a row in a minute: a person looks at fewer, the largest bulk request is one.
+const IN_SEQUENCE: u32 = 20;
+/// So many times as many without a minute's rest are too many at any pace.
 const LASTING: u32 = 10;
+/// A key may stand for all visitors of a shop, so it may spend this share of its limit on one pattern.
+const KEY_SHARE: u32 = 2;
 
-/// Who asks.
+/// A pattern of abuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// The same query again and again.
+    #[default]
+    RepeatedQuery,
+    /// Ids of products or categories one after the other.
+    SequentialIds,
+    /// Page after page of one search.
+    PageScan,
+}
+
+impl Pattern {
+    /// The word in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RepeatedQuery => "repeated_query",
+            Self::SequentialIds => "sequential_ids",
+            Self::PageScan => "page_scan",
+        }
+    }
+}
+
+/// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asking {
     /// Whose request it is counted as.
     pub principal: Principal,
-    /// The limit a minute that his key was given for itself.
+    /// The limit a minute that its key was given for itself.
     pub own: Option<NonZeroU32>,
-    /// Whether he is on the allow list: neither throttled nor watched.
+    /// Whether it is on the allow list: neither throttled nor watched.
     pub exempt: bool,
 }
 
-/// A client that is watched, and since which throttle.
+/// A client that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watched {
-    who: Hashed,
+    principal: Principal,
+    /// How often it was found; what was seen before counts no more.
     flags: u32,
-    /// What he may do of anything at least; for keys.
+    /// What it may do of anything at least; for keys.
     least: u32,
 }
 
-/// How a request is met before it is read.
+/// What becomes of a request before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     /// It goes on and is not watched.
@@ -99,7 +104,7 @@ pub enum Gate {
     Watched(Watched),
     /// Its client is throttled; exactly so long.
     Throttled(Duration),
-    /// He would be, but for shadow mode: it goes on and is not watched.
+    /// It would be, but for shadow mode: it goes on and is not watched.
     Shadowed,
 }
 
@@ -113,12 +118,10 @@ pub struct Page {
 }
 
 /// What kind of thing ids name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Named {
-    /// Products.
     #[default]
     Products,
-    /// Categories.
     Categories,
 }
 
@@ -135,83 +138,39 @@ pub struct Seen<'a> {
     pub named: Named,
 }
 
-/// Somebody was found abusive.
+/// A client was found abusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flagged {
-    /// Who.
     pub principal: Principal,
-    /// What gave him away.
+    /// What gave it away.
     pub pattern: Pattern,
     /// How many requests, ids or pages that were.
     pub seen: u32,
-    /// How often he was found so far.
+    /// How often it was found so far.
     pub flags: u32,
-    /// How long he is throttled.
+    /// How long it is throttled.
     pub throttled_for: Duration,
     /// It is news: to be counted and logged.
     pub fresh: bool,
-    /// Whether he is refused; not in shadow mode.
+    /// Whether it is refused; not in shadow mode.
     pub refused: bool,
-}
-
-impl Kept for Minute {
-    fn weight(&self) -> u32 {
-        self.sum()
-    }
-}
-
-impl Kept for Trail {
-    fn weight(&self) -> u32 {
-        self.longest()
-    }
-}
-
-/// The pages that one client asked of one search.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pages {
-    run: Run,
-    minute: Minute,
-    second: u32,
-}
-
-impl Kept for Pages {
-    fn weight(&self) -> u32 {
-        u32::from(self.run.length())
-    }
-}
-
-impl Pages {
-    /// Takes the next page; returns how many of the run came in the last minute, 0 when it is no
-    /// new one.
-    fn turn(&mut self, number: u32, second: u32) -> u32 {
-        let rested = second.saturating_sub(self.second) >= REST;
-        let step = if rested { Step::Elsewhere } else { self.run.step(number.into()) };
-        self.second = self.second.max(second);
-        match step {
-            Step::Known => 0,
-            Step::Further => self.minute.add(second),
-            Step::Elsewhere => {
-                *self = Self { second: self.second, ..Self::default() };
-                self.run.step(number.into());
-                self.minute.add(second)
-            }
-        }
-    }
 }
 
 /// Everything that is known about abuse; shared by all workers and older than any actor.
 #[derive(Debug)]
 pub struct Abuse {
-    settings: AbuseSettings,
+    mode: AbuseMode,
+    repeats_per_minute: u32,
     /// The limit a minute of keys that have none of their own.
     per_key: Option<NonZeroU32>,
     origin: Instant,
-    hasher: Keyed,
-    queries: Recent<Minute>,
-    pages: Recent<Pages>,
-    trails: Recent<Trail>,
+    /// Secret, so that nobody can choose queries that meet in one place.
+    hasher: SeedableRandomState,
+    queries: ShardedMap<u64, Minute<12>>,
+    sequences: ShardedMap<u64, Sequence>,
     penalties: Penalties,
-    flagged: [AtomicU64; Pattern::ALL.len()],
+    /// In the order of [`Pattern`].
+    flagged: [AtomicU64; 3],
     refused: AtomicU64,
 }
 
@@ -225,14 +184,14 @@ impl Abuse {
     /// The same with a fraction of the room.
     fn sized(limits: &Limits, origin: Instant, fraction: usize) -> Self {
         Self {
-            settings: limits.abuse,
+            mode: limits.abuse.mode,
+            repeats_per_minute: limits.abuse.repeats_per_minute,
             per_key: NonZeroU32::new(limits.search_per_key_per_minute),
             origin,
-            hasher: keyed(),
-            queries: Recent::with_room_for(QUERIES / fraction),
-            pages: Recent::with_room_for(SEARCHES / fraction),
-            trails: Recent::with_room_for(TRAILS / fraction),
-            penalties: Penalties::with_room_for(PENALTIES / fraction),
+            hasher: secret_hasher(),
+            queries: ShardedMap::new(QUERIES / fraction),
+            sequences: ShardedMap::new(SEQUENCES / fraction),
+            penalties: Penalties::new(PENALTIES / fraction),
             flagged: Default::default(),
             refused: AtomicU64::new(0),
         }
@@ -241,28 +200,25 @@ impl Abuse {
     /// Whether a request may go on.
     #[must_use]
     pub fn gate(&self, asking: Asking, now: Instant) -> Gate {
-        if asking.exempt || self.settings.mode == AbuseMode::Off {
+        if asking.exempt || self.mode == AbuseMode::Off {
             return Gate::Unwatched;
         }
         let Some(least) = self.least(&asking) else { return Gate::Unwatched };
-        let who = Hashed::of(asking.principal, &self.hasher);
-        let standing = self.penalties.standing(&who, Tick::between(self.origin, now));
-        let Some(wait) = standing.throttled_for else {
-            return Gate::Watched(Watched { who, flags: standing.flags, least });
-        };
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        if self.settings.mode == AbuseMode::Shadow { Gate::Shadowed } else { Gate::Throttled(wait) }
+        let principal = asking.principal;
+        let (flags, wait) = self.penalties.meet(&principal, self.tick(now));
+        let Some(wait) = wait else { return Gate::Watched(Watched { principal, flags, least }) };
+        self.count_refused();
+        if self.mode == AbuseMode::Shadow { Gate::Shadowed } else { Gate::Throttled(wait) }
     }
 
     /// How long a request has to wait that may come from `suspect`, though it is counted as another's:
-    /// nobody gets out of a throttle by hiding where he is.
+    /// nobody gets out of a throttle by hiding its address.
     #[must_use]
     pub fn wait_of(&self, suspect: Principal, now: Instant) -> Option<Duration> {
-        if self.settings.mode != AbuseMode::On {
+        if self.mode != AbuseMode::On {
             return None;
         }
-        let who = Hashed::of(suspect, &self.hasher);
-        self.penalties.wait(&who, Tick::between(self.origin, now))
+        self.penalties.wait(&suspect, self.tick(now))
     }
 
     /// A request was refused because of those it may come from.
@@ -273,90 +229,101 @@ impl Abuse {
     /// Takes what a client asked for; says so when that shows a pattern.
     #[must_use]
     pub fn observe(&self, watched: Watched, seen: &Seen<'_>, now: Instant) -> Option<Flagged> {
-        let now = Tick::between(self.origin, now);
+        let now = self.tick(now);
         let second = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
         let (pattern, count) = self
             .repeated(&watched, seen.query, second)
             .or_else(|| self.in_sequence(&watched, seen, second))
             .or_else(|| self.scanned(&watched, seen.page?, second))?;
-        let Sentence { flags, throttled_for, fresh } =
-            self.penalties.sentence(&watched.who, pattern, count, now);
-        if fresh && let Some(flagged) = self.flagged.get(pattern.index()) {
-            flagged.fetch_add(1, Ordering::Relaxed);
-        }
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        let refused = self.settings.mode == AbuseMode::On;
-        let principal = watched.who.principal;
-        Some(Flagged { principal, pattern, seen: count, flags, throttled_for, fresh, refused })
+        let principal = watched.principal;
+        let (penalty, fresh) = self.penalties.found(&principal, pattern, count, now);
+        self.flagged(pattern).fetch_add(u64::from(fresh), Ordering::Relaxed);
+        self.count_refused();
+        Some(Flagged {
+            principal,
+            pattern,
+            seen: count,
+            flags: penalty.flags,
+            throttled_for: penalty.left(now).unwrap_or_default(),
+            fresh,
+            refused: self.mode == AbuseMode::On,
+        })
     }
 
     /// How many are throttled now; drops what is forgotten.
     #[must_use]
     pub fn throttled_now(&self, now: Instant) -> usize {
-        self.penalties.throttled_now(Tick::between(self.origin, now))
+        self.penalties.throttled_now(self.tick(now))
     }
 
-    /// What a client may do of anything at least: a share of his key's limit. `None` for whom there
-    /// is no bound: a key without a limit, or any where keys are not watched.
+    fn tick(&self, now: Instant) -> Tick {
+        Tick::between(self.origin, now)
+    }
+
+    /// What a client may do of anything at least: a share of its key's limit. `None` for a key
+    /// without a limit: there is no bound.
     fn least(&self, asking: &Asking) -> Option<u32> {
         if !asking.principal.is_key() {
             return Some(0);
         }
-        let percent = u64::from(self.settings.key_percent);
-        let limit = asking.own.or(self.per_key).filter(|_| percent > 0)?;
-        Some(u32::try_from(u64::from(limit.get()) * percent / 100).unwrap_or(u32::MAX))
+        asking.own.or(self.per_key).map(|limit| limit.get() / KEY_SHARE)
     }
 
     fn repeated(&self, who: &Watched, query: Option<u64>, second: u32) -> Option<(Pattern, u32)> {
-        let most = bound(self.settings.repeats_per_minute, who)?;
-        let key = self.key(who, Pattern::RepeatedQuery, query?);
-        let count = self.queries.change(key, second, |minute| minute.add(second))?;
+        // 0: it is not looked for.
+        let most = Some(self.repeats_per_minute).filter(|most| *most > 0)?.max(who.least);
+        let key = self.key(who, (Pattern::RepeatedQuery, query?));
+        let count = self.queries.update(&key, |minute| minute.add(second));
         (count > most).then_some((Pattern::RepeatedQuery, count))
     }
 
     fn in_sequence(&self, who: &Watched, seen: &Seen<'_>, second: u32) -> Option<(Pattern, u32)> {
-        let most = bound(self.settings.sequence, who)?;
-        if seen.ids.is_empty() {
-            return None;
-        }
-        let of = match seen.named {
-            Named::Products => 0,
-            Named::Categories => 1,
-        };
-        let key = self.key(who, Pattern::SequentialIds, of);
-        let Visit { pace, length } = self.trails.change(key, second, |trail| {
-            let visits = seen.ids.iter().map(|id| trail.visit(*id, second));
-            visits.reduce(Visit::or).unwrap_or_default()
-        })?;
-        let most = most.max(u32::try_from(seen.ids.len()).unwrap_or(u32::MAX));
-        let lasting = most.saturating_mul(LASTING);
-        let count = if pace > most { pace } else { length };
-        (pace > most || length > lasting).then_some((Pattern::SequentialIds, count))
+        let numbers = seen.ids.iter().copied();
+        self.follow(who, Pattern::SequentialIds, seen.named, numbers, second)
     }
 
     /// The first page of a search is what everybody asks for: following begins with the next.
     fn scanned(&self, who: &Watched, page: Page, second: u32) -> Option<(Pattern, u32)> {
-        let most = bound(self.settings.pages, who)?;
-        if page.number <= 1 {
+        let number = Some(u64::from(page.number)).filter(|number| *number > 1);
+        self.follow(who, Pattern::PageScan, page.of, number.into_iter(), second)
+    }
+
+    /// Follows the numbers that a client asked for of one thing.
+    fn follow(
+        &self,
+        who: &Watched,
+        pattern: Pattern,
+        of: impl Hash,
+        numbers: impl ExactSizeIterator<Item = u64>,
+        second: u32,
+    ) -> Option<(Pattern, u32)> {
+        let at_once = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
+        if at_once == 0 {
             return None;
         }
-        let key = self.key(who, Pattern::PageScan, page.of);
-        let count = self.pages.change(key, second, |pages| pages.turn(page.number, second))?;
-        (count > most).then_some((Pattern::PageScan, count))
+        let most = IN_SEQUENCE.max(who.least).max(at_once);
+        let key = self.key(who, (pattern, of));
+        let Visit { pace, length } = self.sequences.update(&key, |sequence| {
+            let visits = numbers.map(|number| sequence.visit(number, second));
+            visits.fold(Visit::default(), Visit::or)
+        });
+        if pace > most {
+            return Some((pattern, pace));
+        }
+        (length > most.saturating_mul(LASTING)).then_some((pattern, length))
     }
 
-    /// Secret, so that nobody can choose queries that meet in one place; another one after every
-    /// throttle, so that nothing from before it counts.
-    fn key(&self, who: &Watched, pattern: Pattern, what: u64) -> u64 {
-        self.hasher.hash_one((who.who.hash, who.flags, pattern, what))
+    fn flagged(&self, pattern: Pattern) -> &AtomicU64 {
+        let [repeated, in_sequence, scanned] = &self.flagged;
+        match pattern {
+            Pattern::RepeatedQuery => repeated,
+            Pattern::SequentialIds => in_sequence,
+            Pattern::PageScan => scanned,
+        }
     }
-}
 
-/// 0 means that the pattern is not looked for.
-const fn bound(set: u32, who: &Watched) -> Option<u32> {
-    match set {
-        0 => None,
-        set if set < who.least => Some(who.least),
-        set => Some(set),
+    /// Another one after every throttle, so that nothing from before it counts.
+    fn key(&self, who: &Watched, what: impl Hash) -> u64 {
+        self.hasher.hash_one((who.principal, who.flags, what))
     }
 }

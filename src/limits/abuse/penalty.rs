@@ -1,29 +1,30 @@
-//! How long somebody is throttled who was found abusive.
+//! Who is throttled for abuse, and for how long.
 //!
-//! Owns: [`Penalty`]: 30 seconds for the first time, twice as long with every further one, an hour at
-//! most; an hour of calm after the last and it is as if nothing had been. Refuses: to grow while it
-//! lasts: requests that come meanwhile are refused and prolong nothing, so a wait that was told
-//! stays true. Hammering on is its own punishment: it brings nothing, and the limits still count
-//! what comes after. No neighbours.
+//! Owns: a penalty for each client that was found abusive: 30 seconds for the first time, twice as long
+//! with every further one, an hour at most; an hour after the end of the last it is forgotten. Refuses:
+//! to prolong a penalty that lasts, so a wait that was told stays true. Bounded: the penalty of who was
+//! away longest makes room for new ones.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::pattern::Pattern;
+use super::Pattern;
+use crate::limits::principal::Principal;
+use crate::resilience::backoff::Backoff;
+use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
 
-/// For the first time.
-pub(super) const FIRST: Duration = Duration::from_secs(30);
-/// However often.
-pub(super) const LONGEST: Duration = Duration::from_secs(3_600);
-/// Time after the end of a throttle until it is forgotten.
-pub(super) const CALM: Duration = Duration::from_secs(3_600);
+const LENGTHS: Backoff =
+    Backoff { first: Duration::from_secs(30), longest: Duration::from_secs(3_600) };
+/// Time after the end of a penalty until it is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
-/// What somebody has coming.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known of a client that was found abusive; the default is one that never was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Penalty {
-    /// How often he was found, not counting what is forgotten.
+    /// How often it was found, not counting what is forgotten.
     pub(super) flags: u32,
-    /// What gave him away the last time.
+    /// What gave it away the last time.
     pub(super) pattern: Pattern,
     /// How many requests, ids or pages that were.
     pub(super) seen: u32,
@@ -33,54 +34,153 @@ pub(super) struct Penalty {
 }
 
 impl Penalty {
-    /// For somebody who was never found before.
-    pub(super) fn first(pattern: Pattern, seen: u32, now: Tick) -> Self {
-        Self { flags: 1, pattern, seen, refused: 0, until: now.plus(length(1)) }
-    }
-
-    /// The same for somebody who is found again.
-    pub(super) fn again(&mut self, pattern: Pattern, seen: u32, now: Tick) {
-        let flags = self.flags.saturating_add(1);
-        *self = Self { flags, pattern, seen, until: now.plus(length(flags)), ..*self };
-    }
-
-    /// Time left to wait; `None` when there is none.
-    pub(super) fn throttled_for(&self, now: Tick) -> Option<Duration> {
+    /// Time left to wait.
+    pub(super) fn left(&self, now: Tick) -> Option<Duration> {
         (now < self.until).then(|| self.until.since(now))
     }
 
-    /// Whether it is as if nothing had been.
-    pub(super) fn is_forgotten(&self, now: Tick) -> bool {
-        now >= self.until.plus(CALM)
+    fn is_forgotten(&self, now: Tick) -> bool {
+        now >= self.until.plus(FORGOTTEN_AFTER)
+    }
+
+    fn again(&mut self, pattern: Pattern, seen: u32, now: Tick) {
+        if self.is_forgotten(now) {
+            *self = Self::default();
+        }
+        self.flags = self.flags.saturating_add(1);
+        (self.pattern, self.seen) = (pattern, seen);
+        self.until = now.plus(LENGTHS.wait(self.flags));
     }
 }
 
-/// How long the throttle of that number is.
-fn length(flags: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(flags.saturating_sub(1));
-    FIRST.saturating_mul(doubled).min(LONGEST)
+/// All penalties.
+#[derive(Debug)]
+pub(super) struct Penalties(ShardedMap<Principal, Penalty>);
+
+impl Penalties {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self(ShardedMap::new(capacity))
+    }
+
+    /// How often a client was found, and the time it has to wait, which is counted as a refusal.
+    pub(super) fn meet(&self, who: &Principal, now: Tick) -> (u32, Option<Duration>) {
+        let met = self.0.find(who, |penalty| {
+            if penalty.is_forgotten(now) {
+                return (0, None);
+            }
+            let left = penalty.left(now);
+            penalty.refused = penalty.refused.saturating_add(u64::from(left.is_some()));
+            (penalty.flags, left)
+        });
+        met.unwrap_or_default()
+    }
+
+    /// The time that a client has to wait. Counts nothing: it may be another who asks.
+    pub(super) fn wait(&self, who: &Principal, now: Tick) -> Option<Duration> {
+        self.0.find(who, |penalty| penalty.left(now)).flatten()
+    }
+
+    /// A client was found abusive. Gives the penalty, and whether it is a new one: who is throttled
+    /// already is so for no longer than that.
+    pub(super) fn found(
+        &self,
+        who: &Principal,
+        pattern: Pattern,
+        seen: u32,
+        now: Tick,
+    ) -> (Penalty, bool) {
+        self.0.update(who, |penalty| {
+            let fresh = penalty.left(now).is_none();
+            if fresh {
+                penalty.again(pattern, seen, now);
+            }
+            (*penalty, fresh)
+        })
+    }
+
+    /// Drops what is forgotten; returns how many are throttled now.
+    pub(super) fn throttled_now(&self, now: Tick) -> usize {
+        self.0.retain(|_, penalty| !penalty.is_forgotten(now));
+        let mut throttled = 0;
+        self.0.each(|_, penalty| throttled += usize::from(penalty.left(now).is_some()));
+        throttled
+    }
+
+    /// At most `most` of those that count, the worst first.
+    pub(super) fn worst(&self, most: usize, now: Tick) -> Vec<(Principal, Penalty)> {
+        let mut all = Vec::new();
+        self.0.each(|who, penalty| {
+            if !penalty.is_forgotten(now) {
+                all.push((*who, *penalty));
+            }
+        });
+        all.sort_unstable_by_key(|(who, penalty)| {
+            (Reverse((penalty.left(now).is_some(), penalty.flags, penalty.refused)), *who)
+        });
+        all.truncate(most);
+        all
+    }
+
+    /// How many are kept now, and at most.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.0.len(), self.0.capacity())
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_doubles_up_to_an_hour() {
-        let lengths = [1, 2, 3, 4, 5, 6, 7, 8, 9, u32::MAX].map(|flags| length(flags).as_secs());
-        assert_eq!(lengths, [30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600, 3_600]);
+    fn client(number: u32) -> Principal {
+        Principal::of_address(std::net::Ipv4Addr::from_bits(number).into(), 64)
+    }
+
+    fn found(penalties: &Penalties, number: u32, now: Tick) -> (u32, u64, bool) {
+        let (penalty, fresh) = penalties.found(&client(number), Pattern::SequentialIds, 21, now);
+        (penalty.flags, penalty.left(now).unwrap().as_secs(), fresh)
     }
 
     #[test]
-    fn it_ends_as_told_and_is_forgotten_after_a_calm_hour() {
-        let start = Tick::ORIGIN.plus(Duration::from_secs(1_000));
-        let mut penalty = Penalty::first(Pattern::PageScan, 21, start);
-        assert_eq!(penalty.throttled_for(start), Some(FIRST));
-        let end = start.plus(FIRST);
-        assert_eq!(penalty.throttled_for(end), None);
-        assert!(!penalty.is_forgotten(end));
-        assert!(penalty.is_forgotten(end.plus(CALM)));
-        penalty.again(Pattern::RepeatedQuery, 21, end);
-        assert_eq!((penalty.flags, penalty.throttled_for(end)), (2, Some(FIRST * 2)));
+    fn who_waits_is_served_and_who_hammers_waits_no_longer() {
+        let (penalties, start) = (Penalties::new(1_000), Tick::ORIGIN);
+        assert_eq!(found(&penalties, 1, start), (1, 30, true));
+        let soon = start.plus(Duration::from_secs(10));
+        assert_eq!(found(&penalties, 1, soon), (1, 20, false));
+        for _ in 0..100 {
+            let met = penalties.meet(&client(1), soon);
+            assert_eq!(met, (1, Some(Duration::from_secs(20))));
+        }
+        let end = start.plus(LENGTHS.first);
+        assert_eq!(penalties.meet(&client(1), end), (1, None));
+        assert_eq!(penalties.meet(&client(2), soon), (0, None));
+        assert_eq!(penalties.wait(&client(1), soon), Some(Duration::from_secs(20)));
+        assert_eq!(penalties.wait(&client(1), end), None);
+        assert_eq!(penalties.worst(5, soon)[0].1.refused, 100);
+        assert_eq!((penalties.throttled_now(soon), penalties.throttled_now(end)), (1, 0));
+        assert_eq!(found(&penalties, 1, end), (2, 60, true), "twice as long");
+    }
+
+    #[test]
+    fn an_hour_after_its_end_it_is_forgotten() {
+        let penalties = Penalties::new(1_000);
+        let end = Tick::ORIGIN.plus(LENGTHS.first).plus(FORGOTTEN_AFTER);
+        (0..3).for_each(|number| assert!(found(&penalties, number, Tick::ORIGIN).2));
+        assert_eq!(penalties.meet(&client(0), end), (0, None));
+        assert_eq!(found(&penalties, 1, end), (1, 30, true));
+        assert_eq!((penalties.throttled_now(end), penalties.size().0), (1, 1));
+    }
+
+    #[test]
+    fn a_flood_of_offenders_is_bounded() {
+        let penalties = Penalties::new(160);
+        (0..10_000).for_each(|number| assert!(found(&penalties, number, Tick::ORIGIN).2));
+        let (kept, most) = penalties.size();
+        assert!(kept <= most && most <= 160, "{kept} of {most}");
+        assert_eq!(penalties.worst(20, Tick::ORIGIN).len(), 20);
+        assert_eq!(found(&penalties, 9_999, Tick::ORIGIN), (1, 30, false), "the last is kept");
     }
 }

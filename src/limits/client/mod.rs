@@ -1,12 +1,11 @@
-//! Whose request this is: the address of the client behind the proxies that are trusted.
+//! The address of the client behind the proxies that are trusted.
 //!
-//! Owns: the walk through `Forwarded` (RFC 7239) and `X-Forwarded-For`, from the right, stopping at
-//! the first hop that is not a trusted proxy: what stands left of it was written by a stranger and
-//! is never read. Refuses to guess: a peer that is not trusted is the client whatever it sends, a
-//! malformed hop means the peer, and so do two headers that disagree (a proxy that knows one of
-//! them passes the other on as the client wrote it). Such a request is in doubt: it is counted under
-//! the peer, but what the headers named is told, too, so that nobody gets past a list by a header
-//! that nobody understands. A plain function; it has no neighbours.
+//! Owns: the walk through `Forwarded` (RFC 7239) and `X-Forwarded-For`, from the right, to the first hop
+//! that is not a trusted proxy: what stands left of it was written by a stranger and is never read.
+//! Refuses to guess: a malformed hop means the peer, and so do two headers that disagree (a proxy that
+//! knows one of them passes the other on as the client wrote it). Such a request is in doubt: it is
+//! counted under the peer, and what the headers named is told, too, so that nobody gets past a list by
+//! a header that nobody understands.
 
 mod forwarded;
 #[cfg(test)]
@@ -32,17 +31,16 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// Where a request comes from, as far as that is known. IPv4 wrapped in IPv6 is IPv4.
+/// The address of a client, as far as it is known. IPv4 wrapped in IPv6 is IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Whence {
+pub struct ClientAddress {
     /// The address it is counted under: the client's, or where that is in doubt the peer's.
     pub counted: IpAddr,
     /// What each header named, where they do not tell.
     doubt: Option<[Option<IpAddr>; 2]>,
 }
 
-impl Whence {
-    /// A request that comes from there.
+impl ClientAddress {
     #[must_use]
     pub const fn sure(address: IpAddr) -> Self {
         Self { counted: address.to_canonical(), doubt: None }
@@ -66,23 +64,27 @@ impl Whence {
     }
 }
 
-/// Where a request comes from that `peer` sent.
+/// The client of a request that `peer` sent.
 #[must_use]
-pub fn client_address(peer: IpAddr, headers: &ForwardingHeaders<'_>, trusted: &[IpNet]) -> Whence {
+pub fn client_address(
+    peer: IpAddr,
+    headers: &ForwardingHeaders<'_>,
+    trusted: &[IpNet],
+) -> ClientAddress {
     let peer = peer.to_canonical();
     if !is_trusted(peer, trusted) {
-        return Whence::sure(peer);
+        return ClientAddress::sure(peer);
     }
     let forwarded = headers.forwarded.iter().rev().copied().flat_map(forwarded::hops);
     let plain = headers.x_forwarded_for.iter().rev().copied().flat_map(plain_hops);
     match (walk(forwarded, trusted), walk(plain, trusted)) {
-        (Walk::Absent, Walk::Absent) => Whence::sure(peer),
+        (Walk::Absent, Walk::Absent) => ClientAddress::sure(peer),
         (Walk::Found(client), Walk::Absent) | (Walk::Absent, Walk::Found(client)) => {
-            Whence::sure(client)
+            ClientAddress::sure(client)
         }
-        (Walk::Found(one), Walk::Found(other)) if one == other => Whence::sure(one),
+        (Walk::Found(one), Walk::Found(other)) if one == other => ClientAddress::sure(one),
         (one @ (Walk::Absent | Walk::Found(_) | Walk::Malformed), other) => {
-            Whence::doubtful(peer, [one.found(), other.found()])
+            ClientAddress::doubtful(peer, [one.found(), other.found()])
         }
     }
 }

@@ -14,7 +14,7 @@ fn trusted() -> Vec<IpNet> {
     PROXIES.iter().map(|network| network.parse().unwrap()).collect()
 }
 
-fn whence(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> Whence {
+fn located(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> ClientAddress {
     let headers = ForwardingHeaders {
         forwarded: forwarded.iter().map(|line| line.as_bytes()).collect(),
         x_forwarded_for: x_forwarded_for.iter().map(|line| line.as_bytes()).collect(),
@@ -24,7 +24,7 @@ fn whence(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> Whence {
 
 /// The address a request is counted under.
 fn client(peer: &str, forwarded: &[&str], x_forwarded_for: &[&str]) -> String {
-    whence(peer, forwarded, x_forwarded_for).counted.to_string()
+    located(peer, forwarded, x_forwarded_for).counted.to_string()
 }
 
 #[test]
@@ -110,9 +110,9 @@ fn what_is_named_in_doubt_is_told_and_nothing_else_is_in_doubt() {
         (vec!["for=unknown"], vec![], vec![]),
         (vec![], vec!["203.0.113.7, rubbish"], vec![]),
     ] {
-        let whence = whence("10.0.0.1", &forwarded, &plain);
-        assert_eq!((whence.counted, whence.is_sure()), (address("10.0.0.1"), false));
-        let told: Vec<_> = whence.suspects().map(|one| one.to_string()).collect();
+        let located = located("10.0.0.1", &forwarded, &plain);
+        assert_eq!((located.counted, located.is_sure()), (address("10.0.0.1"), false));
+        let told: Vec<_> = located.suspects().map(|one| one.to_string()).collect();
         assert_eq!(told, suspects, "{forwarded:?} {plain:?}");
     }
     for (peer, forwarded, plain) in [
@@ -122,8 +122,11 @@ fn what_is_named_in_doubt_is_told_and_nothing_else_is_in_doubt() {
         ("10.0.0.1", vec!["for=203.0.113.7"], vec!["203.0.113.7"]),
         ("10.0.0.1", vec![], vec!["10.0.0.3"]),
     ] {
-        let whence = whence(peer, &forwarded, &plain);
-        assert!(whence.is_sure() && whence.suspects().next().is_none(), "{forwarded:?} {plain:?}");
+        let located = located(peer, &forwarded, &plain);
+        assert!(
+            located.is_sure() && located.suspects().next().is_none(),
+            "{forwarded:?} {plain:?}"
+        );
     }
 }
 
@@ -154,7 +157,7 @@ proptest! {
         let headers = headers(&forwarded, &plain);
         let stranger = IpAddr::V4(std::net::Ipv4Addr::from_bits(peer));
         prop_assume!(!is_trusted(stranger, &trusted()));
-        prop_assert_eq!(client_address(stranger, &headers, &trusted()), Whence::sure(stranger));
+        prop_assert_eq!(client_address(stranger, &headers, &trusted()), ClientAddress::sure(stranger));
         let behind_a_proxy = client_address(address("10.0.0.1"), &headers, &trusted()).counted;
         prop_assert_eq!(behind_a_proxy, behind_a_proxy.to_canonical());
     }
@@ -182,13 +185,13 @@ proptest! {
         let peer = address("10.0.0.1");
         let by_forwarded = headers(&quoted, &[]);
         let real = IpAddr::V4(real);
-        prop_assert_eq!(client_address(peer, &by_forwarded, &trusted()), Whence::sure(real));
+        prop_assert_eq!(client_address(peer, &by_forwarded, &trusted()), ClientAddress::sure(real));
         let by_plain = headers(&[], &plain);
-        prop_assert_eq!(client_address(peer, &by_plain, &trusted()), Whence::sure(real));
+        prop_assert_eq!(client_address(peer, &by_plain, &trusted()), ClientAddress::sure(real));
         // With a header the proxy does not know, only the peer itself is left to be counted; the
         // client is among the suspects all the same.
         let mixed = client_address(peer, &headers(&forged, &plain), &trusted());
-        prop_assert!(mixed == Whence::sure(real)
+        prop_assert!(mixed == ClientAddress::sure(real)
             || mixed.counted == peer && mixed.suspects().any(|one| one == real), "{:?}", mixed);
     }
 }

@@ -46,23 +46,6 @@ impl BucketRule {
         Self { period_nanos, burst: div_ceil(self.burst, instances), ..self }
     }
 
-    /// The same for `factor` clients that share one bucket.
-    #[must_use]
-    pub fn times(self, factor: NonZeroU32) -> Self {
-        let (tokens, burst) =
-            (self.tokens.saturating_mul(factor), self.burst.saturating_mul(factor));
-        Self { tokens, burst, ..self }
-    }
-
-    /// Half of the rate and of the burst, so many times; at least one of each.
-    #[must_use]
-    pub fn halved(self, times: u8) -> Self {
-        let halved = |number: NonZeroU32| {
-            NonZeroU32::new(number.get() >> times.min(31)).unwrap_or(NonZeroU32::MIN)
-        };
-        Self { tokens: halved(self.tokens), burst: halved(self.burst), ..self }
-    }
-
     /// Whether it never refuses what a window of `limit` in any minute admits, however requests come
     /// that weigh no more than the limit: it holds as many as one minute brings, and by the next
     /// they have dripped in again.

@@ -42,19 +42,6 @@ impl WindowRule {
         Self { limit: div_ceil(self.limit, instances) }
     }
 
-    /// The same for `factor` clients that share one window.
-    #[must_use]
-    pub fn times(self, factor: NonZeroU32) -> Self {
-        Self { limit: self.limit.saturating_mul(factor) }
-    }
-
-    /// Half of it, so many times; at least one.
-    #[must_use]
-    pub fn halved(self, times: u8) -> Self {
-        let limit = NonZeroU32::new(self.limit.get() >> times.min(31));
-        Self { limit: limit.unwrap_or(NonZeroU32::MIN) }
-    }
-
     /// Whether it counts by the second.
     #[must_use]
     pub fn is_coarse(self) -> bool {

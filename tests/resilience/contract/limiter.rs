@@ -1,13 +1,13 @@
 //! RateLimiterActor under the contract. It has no I/O that could panic: every handler is one
 //! decision over the shared accounts, so there is nothing beyond the clauses.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use breakwater::clock;
 use breakwater::config::{self, Environment};
 use breakwater::limits::{
     Admit, Class, KeyId, Policies, Principal, RateLimiterActor, RateLimiterParts, Table,
-    TableSettings, bypass,
 };
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
@@ -18,12 +18,13 @@ struct Limiter(Arc<Table>);
 
 /// A client of whom nothing is counted before.
 fn stranger() -> Admit {
-    Admit::one(Class::General, Principal::of_address([203, 0, 113, 7].into(), 64))
+    Admit::new(Class::General, Principal::of_address([203, 0, 113, 7].into(), 64))
 }
 
-/// A client that asks for its whole minute at once.
+/// A client that may send one request a minute.
 fn greedy() -> Admit {
-    Admit { cost: 1_000, ..Admit::one(Class::Search, Principal::Key(KeyId::INTERNAL)) }
+    let key = Principal::Key(KeyId::INTERNAL);
+    Admit { own: Some(NonZeroU32::MIN), ..Admit::new(Class::Search, key) }
 }
 
 impl Subject for Limiter {
@@ -34,7 +35,7 @@ impl Subject for Limiter {
     fn new(_: &Supervisor) -> Self {
         let settings = config::resolve(None, &Environment::default()).unwrap();
         let policies = Policies::new(&settings.limits);
-        Self(Arc::new(Table::new(TableSettings::default(), policies, clock::monotonic())))
+        Self(Arc::new(Table::new(1_000, policies, clock::monotonic())))
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<RateLimiterActor> {
@@ -51,17 +52,17 @@ impl Subject for Limiter {
     }
 
     async fn leave_a_mark(&self, handle: &Handle<RateLimiterActor>) {
-        assert!(handle.ask(greedy(), SOON).await.unwrap().is_admitted());
+        assert!(handle.ask(greedy(), SOON).await.unwrap().verdict.is_admitted());
     }
 
     async fn finds_the_mark(&self, handle: &Handle<RateLimiterActor>) -> bool {
-        !handle.ask(greedy(), SOON).await.unwrap().is_admitted()
+        !handle.ask(greedy(), SOON).await.unwrap().verdict.is_admitted()
     }
 
     async fn go_around(&self, _: Handle<RateLimiterActor>) {
-        let now = clock::monotonic();
-        assert!(!bypass(&self.0, greedy(), now).is_admitted(), "no limit is lifted");
-        assert!(bypass(&self.0, stranger(), now).is_admitted(), "nobody else is refused");
+        let admits = |request| self.0.decide(request, clock::monotonic()).verdict.is_admitted();
+        assert!(!admits(greedy()), "no limit is lifted");
+        assert!(admits(stranger()), "nobody else is refused");
     }
 }
 

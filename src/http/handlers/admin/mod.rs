@@ -185,9 +185,8 @@ pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer 
     let counts = worker.shared.access.counts();
     let list = |name| ListShown::of(&worker, name, None, ENTRIES_SHOWN);
     let accounts = &worker.shared.accounts;
-    let sharing = accounts
-        .sharing(clock::monotonic())
-        .map(|sharing| SharedLimits { exact: worker.shares_limits(), sharing });
+    let sharing =
+        accounts.sharing().map(|sharing| SharedLimits { exact: worker.shares_limits(), sharing });
     let status = LimitStatus {
         accounts: accounts.status(),
         whitelist: list(ListName::Allow),
