@@ -19,8 +19,8 @@ use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
 use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
-use crate::origin::actor::UpstreamClient;
 use crate::redis::Script;
+use crate::services::products::aliexpress::AliExpressClient;
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::service::{ProductService, ServiceSettings};
 use crate::supervision::{Handle, keep_running};
@@ -32,7 +32,7 @@ pub(super) struct Blueprint {
     tables: CacheTables,
     service: Arc<ServiceSettings>,
     stores: Stores,
-    api: UpstreamClient,
+    api: AliExpressClient,
     monitor: Handle<MetricsActor>,
     script: Arc<Script>,
     built: Arc<AtomicUsize>,
@@ -44,7 +44,7 @@ impl Blueprint {
         shared: &Arc<Shared>,
         tables: CacheTables,
         (stores, script): (&Stores, Arc<Script>),
-        api: UpstreamClient,
+        api: AliExpressClient,
         monitor: Handle<MetricsActor>,
         last_resort: Option<Arc<LastResort>>,
     ) -> Self {

@@ -19,9 +19,9 @@
 mod access;
 mod blueprint;
 mod descriptors;
-mod guards;
 mod last_resort;
 mod observer;
+mod persisted_state;
 mod pressure;
 mod shared_limits;
 mod simulator;
@@ -60,8 +60,8 @@ use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
 use access::Following;
 use blueprint::Blueprint;
-use guards::Guards;
 use observer::Deaths;
+use persisted_state::PersistedState;
 use stores::Stores;
 
 /// Messages that may wait for an actor of a worker.
@@ -87,7 +87,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     stores: Stores,
     cache: CacheTables,
-    guards: Guards,
+    persisted: PersistedState,
     following: Following,
     simulator: Option<simulator::Inside>,
     log: Logger,
@@ -107,17 +107,19 @@ impl Gateway {
         let last_resort = last_resort::load(&settings, &log)?;
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
-        let tables = Arc::new(upstream::tables(&settings, &metrics, &log, &supervisor)?);
-        let guards = Guards::new(Arc::clone(&tables), stores.database.clone(), &log);
-        upkeep::restore(&cache, &guards).await;
-        upkeep::start(&cache, &stores, &guards, &settings, &supervisor);
+        let (state, origins) = upstream::state(&settings, &metrics, &log, &supervisor);
+        let upstream_state = Arc::new(state);
+        let persisted =
+            PersistedState::new(Arc::clone(&upstream_state), stores.database.clone(), &log);
+        upkeep::restore(&cache, &persisted).await;
+        upkeep::start(&cache, &stores, &persisted, &settings, &supervisor);
         let following = Following::begin(&settings, &stores, Vec::new(), &log, &supervisor).await;
         stores.hear_first().await;
-        let api = upstream::start(&tables, &supervisor)?;
+        let api = upstream::start(&upstream_state, &origins, &supervisor)?;
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
         let mut breakers: Vec<_> =
-            tables.accounts.iter().map(|account| account.breaker.clone()).collect();
+            upstream_state.credentials.iter().map(|one| one.breaker.clone()).collect();
         breakers.extend(stores.breakers());
         let pressure = Arc::new(Pressure::default());
         let shared = Arc::new(Shared {
@@ -129,7 +131,7 @@ impl Gateway {
             admin_key: admin_key(&settings),
             openapi: openapi::complete().into(),
             openapi_gpt: openapi::for_gpt().into(),
-            upstream: Arc::clone(&tables),
+            upstream: Arc::clone(&upstream_state),
             integration,
             metrics,
             supervisor,
@@ -151,7 +153,7 @@ impl Gateway {
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
         simulator::run(server, &shared.supervisor, "http-server");
-        Ok(Self { address, handle, shared, stores, cache, guards, following, simulator, log })
+        Ok(Self { address, handle, shared, stores, cache, persisted, following, simulator, log })
     }
 
     /// Reads the configuration again, as a signal asked, and notes that in the audit table.
@@ -173,8 +175,8 @@ impl Gateway {
         tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
         self.cache.hand_over_uses();
-        self.guards.recall().await;
-        self.guards.keep_changes();
+        self.persisted.restore().await;
+        self.persisted.store_changes();
         self.following.flush().await;
         self.stores.flush().await;
         if let Some(simulator) = self.simulator {

@@ -1,12 +1,12 @@
 //! What goes on beside requests, for as long as the process runs.
 //!
 //! Owns: how often the stores are asked for a sign of life, invalidations are heard of, uses are
-//! handed over, room is made, and the state of the upstream's guards is looked at. A task that panics is
+//! handed over, room is made, and the state of the upstream is stored. A task that panics is
 //! begun anew. Each is one call into the room that knows how.
 
 use std::time::Duration;
 
-use super::guards::Guards;
+use super::persisted_state::PersistedState;
 use super::stores::Stores;
 use crate::cache::CacheTables;
 use crate::cache::upkeep::Journal;
@@ -19,21 +19,21 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// Room is made after so many of these.
 const COUNTS_A_SWEEP: u32 = 6;
-/// How often the guards' state is looked at; a crash loses at most that.
+/// How often the upstream's state is stored; a crash loses at most that.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Puts back what an earlier process knew; to be done before anything is served. What cannot be
 /// read now is read as soon as the database is there.
-pub(super) async fn restore(cache: &CacheTables, guards: &Guards) {
+pub(super) async fn restore(cache: &CacheTables, persisted: &PersistedState) {
     cache.restore_rules().await;
-    guards.recall().await;
+    persisted.restore().await;
 }
 
 /// Starts all of it on this thread.
 pub(super) fn start(
     cache: &CacheTables,
     stores: &Stores,
-    guards: &Guards,
+    persisted: &PersistedState,
     settings: &Settings,
     supervisor: &Supervisor,
 ) {
@@ -47,8 +47,8 @@ pub(super) fn start(
     let (tables, bound) = (cache.clone(), settings.cache.database_bytes);
     let longest = settings.cache.longest_life();
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
-    let guards = guards.clone();
-    keep_running("upstream-state", observer(), move || watch_guards(guards.clone()));
+    let persisted = persisted.clone();
+    keep_running("upstream-state", observer(), move || persist_state(persisted.clone()));
 }
 
 /// The breakers hear of it: that a store died, or is back, is known also while everything is
@@ -87,10 +87,10 @@ async fn tidy(tables: CacheTables, bound: u64, longest: Duration) {
     }
 }
 
-async fn watch_guards(guards: Guards) {
+async fn persist_state(persisted: PersistedState) {
     loop {
-        tokio::time::sleep(if guards.is_owed() { ASK_EVERY } else { KEEP_EVERY }).await;
-        guards.recall().await;
-        guards.keep_changes();
+        tokio::time::sleep(if persisted.is_pending() { ASK_EVERY } else { KEEP_EVERY }).await;
+        persisted.restore().await;
+        persisted.store_changes();
     }
 }

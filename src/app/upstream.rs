@@ -1,30 +1,30 @@
-//! The upstream's tables and its actor.
+//! The upstream's state and its actor.
 //!
-//! Owns: turning settings into pacing, retry, breaker and protocol.
+//! Owns: turning settings into pacing, retry, breaker and credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use slog::{Logger, warn};
 
-use crate::cli::Failure;
 use crate::config::{self, Settings};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
-use crate::origin::accounts::{Account, Accounts, NAMES};
-use crate::origin::actor::{ApiClientActor, NAME, UpstreamClient};
-use crate::origin::budget::{self, RetryBudget};
-use crate::origin::crowd::{self, Crowd};
-use crate::origin::names::Names;
+use crate::origin::actor::{ApiClientActor, NAME};
+use crate::origin::concurrency::{self, Slots};
+use crate::origin::credentials::{Credential, Credentials};
+use crate::origin::dns_cache::DnsCache;
+use crate::origin::health::CredentialHealth;
 use crate::origin::pacing::{self, Pacing};
 use crate::origin::retry::Policy;
-use crate::origin::standing::Standing;
-use crate::origin::tables::UpstreamTables;
+use crate::origin::state::OriginState;
 use crate::origin::transport::Wire;
+use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::{self, Breaker};
+use crate::resilience::retry_budget::RetryBudget;
 use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::aliexpress::terms::{Currency, Language};
-use crate::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
+use crate::services::products::aliexpress::{AliExpress, AliExpressClient, QUOTA_DAY_OFFSET};
 use crate::supervision::Supervisor;
 
 /// Connections beyond the calls at once: those of calls that were cut are still closing.
@@ -41,30 +41,37 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 /// Least time worth starting another attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
-/// The tables of all accounts.
-pub(super) fn tables(
+/// The names of credentials in labels, logs and paths, in the order of their settings.
+const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
+
+/// The state of the upstream, and AliExpress as each of the accounts speaks it.
+pub(super) fn state(
     settings: &Settings,
     metrics: &Metrics,
     log: &Logger,
     supervisor: &Supervisor,
-) -> Result<UpstreamTables, Failure> {
+) -> (OriginState, Arc<[AliExpress]>) {
     let upstream = &settings.upstream;
-    let accounts = NAMES.iter().zip(&upstream.accounts).enumerate();
-    let accounts = accounts.map(|(place, (name, account))| Account {
+    let accounts = upstream.accounts.iter().enumerate();
+    let origins: Arc<[_]> =
+        accounts.map(|(place, account)| aliexpress(place, account, upstream)).collect();
+    let credentials = NAMES.iter().zip(origins.iter()).map(|(name, origin)| Credential {
         name,
-        protocol: Arc::new(aliexpress(place, account, upstream)),
+        id: origin.id().to_owned(),
         breaker: guard(name, settings, metrics, log),
         pacing: Pacing::new(pace(settings)),
-        standing: Standing::default(),
+        health: CredentialHealth::default(),
     });
-    Ok(UpstreamTables {
-        accounts: Accounts::new(accounts.collect())?,
-        crowd: Crowd::new(crowd(settings)),
-        budget: RetryBudget::new(budget::Settings::default()),
+    let state = OriginState {
+        credentials: Credentials::new(credentials.collect()),
+        slots: Slots::new(concurrency(settings)),
+        budget: RetryBudget::default(),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
-            base_delay: upstream.retry_base_delay,
-            max_delay: upstream.retry_max_delay,
+            backoff: Backoff {
+                first: upstream.retry_base_delay,
+                longest: upstream.retry_max_delay,
+            },
             max_told_wait: TOLD_WAIT,
             least_attempt: LEAST_ATTEMPT,
         },
@@ -73,7 +80,8 @@ pub(super) fn tables(
         metrics: metrics.upstream().clone(),
         log: log.clone(),
         observer: supervisor.observer(),
-    })
+    };
+    (state, origins)
 }
 
 fn aliexpress(place: usize, account: &config::Account, upstream: &config::Upstream) -> AliExpress {
@@ -90,18 +98,17 @@ fn wire(settings: &Settings) -> Wire {
         connections: usize::try_from(upstream.concurrency)
             .unwrap_or(usize::MAX)
             .saturating_add(CONNECTIONS_MORE),
-        names: Names::of_the_system(upstream.dns_timeout),
+        dns: DnsCache::of_the_system(upstream.dns_timeout),
         ..Wire::default()
     }
 }
 
-fn crowd(settings: &Settings) -> crowd::Settings {
+fn concurrency(settings: &Settings) -> concurrency::Settings {
     let upstream = &settings.upstream;
-    crowd::Settings {
+    concurrency::Settings {
         most: upstream.concurrency,
         queue: upstream.queue,
         longest: upstream.attempt_timeout.saturating_add(settings.server.request_timeout),
-        ..crowd::Settings::default()
     }
 }
 
@@ -112,7 +119,6 @@ fn pace(settings: &Settings) -> pacing::Settings {
         daily_budget: set.map(|pacing| pacing.daily_budget).filter(|budget| *budget > 0),
         max_queue: settings.upstream.queue,
         day_offset: QUOTA_DAY_OFFSET,
-        ..pacing::Settings::default()
     }
 }
 
@@ -139,14 +145,15 @@ fn limits(upstream: &config::Upstream) -> breaker::Settings {
 
 /// Starts the actor on its own thread.
 pub(super) fn start(
-    tables: &Arc<UpstreamTables>,
+    state: &Arc<OriginState>,
+    origins: &Arc<[AliExpress]>,
     supervisor: &Supervisor,
-) -> std::io::Result<UpstreamClient> {
-    let (tables, of_client) = (Arc::clone(tables), Arc::clone(tables));
+) -> std::io::Result<AliExpressClient> {
+    let (of_actor, origins) = (Arc::clone(state), Arc::clone(origins));
     let actor = supervisor.start_on_own_thread(super::spec(NAME, 0, INBOX), move || {
-        ApiClientActor::new(Arc::clone(&tables))
+        ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
     })?;
-    Ok(UpstreamClient::new(actor, of_client))
+    Ok(AliExpressClient::new(actor, Arc::clone(state)))
 }
 
 /// What a query that does not say gets.

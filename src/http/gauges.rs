@@ -6,7 +6,7 @@
 use super::state::Shared;
 use crate::clock;
 use crate::metrics::BreakerState;
-use crate::origin::tables::UpstreamStatus;
+use crate::origin::state::OriginStatus;
 use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
 
@@ -46,18 +46,18 @@ fn access(shared: &Shared) {
     metrics.audit(counts.audit_waiting, counts.audit_dropped);
 }
 
-fn upstream(shared: &Shared, upstream: &UpstreamStatus) {
+fn upstream(shared: &Shared, upstream: &OriginStatus) {
     let metrics = shared.metrics.upstream();
-    for account in &upstream.accounts {
+    for account in &upstream.credentials {
         metrics.breaker_state(account.name, label(account.breaker.state));
         metrics.breaker_slow_start(account.name, account.breaker.slow_start_per_second);
         if let Some(left) = account.pacing.budget_remaining {
             metrics.account_budget_remaining(account.name, left);
         }
     }
-    let crowd = upstream.crowd;
-    let paced: usize = upstream.accounts.iter().map(|account| account.pacing.queue).sum();
-    metrics.crowd(crowd.limit, crowd.in_flight, crowd.waiting.saturating_add(paced));
+    let load = upstream.load;
+    let paced: usize = upstream.credentials.iter().map(|account| account.pacing.queue).sum();
+    metrics.load(load.limit, load.in_flight, load.waiting.saturating_add(paced));
     if let Some(left) = upstream.budget_remaining() {
         metrics.budget_remaining(left);
     }

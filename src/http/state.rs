@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
 use crate::limits::{Abuse, Counter, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
-use crate::origin::tables::UpstreamTables;
+use crate::origin::state::OriginState;
 use crate::services::products::service::ProductService;
 use crate::supervision::{Handle, Supervisor};
 
@@ -40,8 +40,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// All actors.
     pub supervisor: Supervisor,
-    /// The tables of the upstream.
-    pub upstream: Arc<UpstreamTables>,
+    /// The state of the upstream.
+    pub upstream: Arc<OriginState>,
     /// The breakers an admin may see and move, by name.
     pub breakers: Vec<crate::resilience::breaker::Breaker>,
     /// The accounts of the limiter.

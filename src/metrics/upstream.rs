@@ -21,7 +21,7 @@ pub struct UpstreamMetrics {
     duration: DurationHistogram,
     retries: Counter,
     background_refused: Labelled<Counter, 2>,
-    crowd: Crowd,
+    load: Load,
     budget_remaining: Gauge,
     account_budget_remaining: Labelled<Gauge, 1>,
     misconfigured: Gauge,
@@ -33,14 +33,14 @@ pub struct UpstreamMetrics {
 
 /// How many calls are made at once, and what becomes of those that are too many.
 #[derive(Debug, Clone)]
-struct Crowd {
+struct Load {
     shed: Labelled<Counter, 1>,
     limit: Gauge,
     in_flight: Gauge,
     waiting: Gauge,
 }
 
-impl Crowd {
+impl Load {
     fn register(registrar: &mut Registrar) -> Self {
         Self {
             shed: registrar.counters(
@@ -50,13 +50,11 @@ impl Crowd {
             ),
             limit: registrar.gauge(
                 "upstream_concurrency_limit",
-                "Calls to the upstream that may be under way at once; follows its latency",
+                "Calls to the upstream that may be under way at once; falls when calls time out",
             ),
             in_flight: registrar.gauge("upstream_in_flight", "Calls to the upstream under way"),
-            waiting: registrar.gauge(
-                "upstream_waiting",
-                "Calls that wait for their moment, or for others to end",
-            ),
+            waiting: registrar
+                .gauge("upstream_waiting", "Calls that wait for their moment, or for a slot"),
         }
     }
 }
@@ -86,7 +84,7 @@ impl UpstreamMetrics {
                 "Calls for a refresh or for warming that were not made, for the sake of clients or a ban",
                 ["priority", "reason"],
             ),
-            crowd: Crowd::register(registrar),
+            load: Load::register(registrar),
             budget_remaining: registrar
                 .gauge("upstream_budget_remaining", "Calls left of today's budget, of all accounts"),
             account_budget_remaining: registrar.gauges(
@@ -163,20 +161,20 @@ impl UpstreamMetrics {
 
     /// Counts a call that was not made because of the load. `reason` is a label of who refused it.
     pub fn shed(&self, reason: &'static str) {
-        self.crowd.shed.at([reason]).inc();
+        self.load.shed.at([reason]).inc();
     }
 
     /// Calls that were not made because of the load, so far.
     #[must_use]
     pub fn sheds(&self, reason: &'static str) -> u64 {
-        self.crowd.shed.at([reason]).get()
+        self.load.shed.at([reason]).get()
     }
 
     /// Shows how many calls may be under way, how many are, and how many wait to be.
-    pub fn crowd(&self, limit: u32, in_flight: u32, waiting: usize) {
-        self.crowd.limit.set(i64::from(limit));
-        self.crowd.in_flight.set(i64::from(in_flight));
-        self.crowd.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub fn load(&self, limit: u32, in_flight: u32, waiting: usize) {
+        self.load.limit.set(i64::from(limit));
+        self.load.in_flight.set(i64::from(in_flight));
+        self.load.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Sets how many calls are left of today's budget.

@@ -4,9 +4,6 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 /// The outcome of one call to the upstream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<T> {
@@ -22,85 +19,46 @@ pub enum Outcome<T> {
         reason: String,
     },
     /// It may work when tried again. Counts against the upstream's health.
-    Transient {
-        /// What happened, for the log.
-        reason: String,
-    },
+    Transient { reason: String },
     /// Trying again is useless.
     Permanent {
-        /// Who has to act.
         blame: Blame,
         /// What the upstream said, for the log and, by blame, for the operator.
         reason: String,
     },
     /// The answer could not be understood. Counts against the upstream's health.
-    BadResponse {
-        /// What was wrong with it, for the log.
-        reason: String,
-    },
+    BadResponse { reason: String },
 }
 
-/// Whose fault a permanent failure is.
+/// Who has to act after a permanent failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// The operator's configuration, and what of it.
+    /// The operator: the upstream does not accept this part of the configuration.
     Configuration(Misconfiguration),
-    /// The request's parameters.
+    /// Whoever chose the question's parameters.
     Caller,
-    /// The account lacks this one method.
-    Capability,
 }
 
-/// What of the operator's configuration the upstream does not accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Misconfiguration {
-    /// It does not know the application key.
-    AppKey,
-    /// It computes another signature: the secret is wrong.
-    Signature,
-    /// The address is not, or no longer, the upstream's.
-    Gateway,
-    /// It does not know the tracking id.
-    TrackingId,
-    /// This machine's clock is too far from its own.
-    Clock,
-    /// It knows the application, but serves its account nothing.
-    Account,
-    /// The account may not use a method.
-    Permission,
+/// What of the operator's configuration an upstream does not accept. Each upstream has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Misconfiguration {
+    /// The word for it in answers and logs, for example `secret`.
+    pub name: &'static str,
+    /// Whether it is about one operation and says nothing of the others.
+    pub of_operation: bool,
 }
 
 impl Misconfiguration {
-    /// Every one of them.
-    pub const ALL: [Self; 7] = [
-        Self::AppKey,
-        Self::Signature,
-        Self::Gateway,
-        Self::TrackingId,
-        Self::Clock,
-        Self::Account,
-        Self::Permission,
-    ];
-
-    /// The word for it in answers and logs.
+    /// A fault that holds every operation of the credential.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AppKey => "app_key",
-            Self::Signature => "signature",
-            Self::Gateway => "gateway",
-            Self::TrackingId => "tracking_id",
-            Self::Clock => "clock",
-            Self::Account => "account",
-            Self::Permission => "permission",
-        }
+    pub const fn of_credential(name: &'static str) -> Self {
+        Self { name, of_operation: false }
     }
 
-    /// Whether it is about one method and says nothing of the others.
+    /// A fault that holds one operation.
     #[must_use]
-    pub const fn is_of_method(self) -> bool {
-        matches!(self, Self::TrackingId | Self::Permission)
+    pub const fn of_operation(name: &'static str) -> Self {
+        Self { name, of_operation: true }
     }
 }
 
@@ -123,7 +81,6 @@ impl<T> Outcome<T> {
     pub const fn misconfiguration(&self) -> Option<Misconfiguration> {
         match self {
             Self::Permanent { blame: Blame::Configuration(what), .. } => Some(*what),
-            Self::Permanent { blame: Blame::Capability, .. } => Some(Misconfiguration::Permission),
             Self::Permanent { blame: Blame::Caller, .. }
             | Self::Ok(_)
             | Self::Empty

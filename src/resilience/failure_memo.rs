@@ -5,11 +5,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
+
 /// The pauses of a failure memo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pauses {
-    pub first: Duration,
-    pub longest: Duration,
+    pub backoff: Backoff,
     /// While a trial is under way nobody else tries for so long; longer than a call takes.
     pub trial: Duration,
 }
@@ -26,7 +27,7 @@ impl FailureMemo {
     /// The first failure, just now.
     #[must_use]
     pub fn new(pauses: Pauses, now: Instant) -> Self {
-        Self { failures: 1, failed_at: now, next_try: now + pauses.first }
+        Self { failures: 1, failed_at: now, next_try: now + pauses.backoff.wait(1) }
     }
 
     /// How long nothing is tried; zero when a try is due.
@@ -52,8 +53,7 @@ impl FailureMemo {
         }
         self.failures = self.failures.saturating_add(1);
         self.failed_at = now;
-        let doublings = self.failures.saturating_sub(1).min(16);
-        self.next_try = now + pauses.first.saturating_mul(1 << doublings).min(pauses.longest);
+        self.next_try = now + pauses.backoff.wait(self.failures);
     }
 }
 
@@ -63,8 +63,10 @@ mod tests {
     use crate::clock;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const PAUSES: Pauses =
-        Pauses { first: Duration::from_secs(5), longest: Duration::from_secs(30), trial: SECOND };
+    const PAUSES: Pauses = Pauses {
+        backoff: Backoff { first: Duration::from_secs(5), longest: Duration::from_secs(30) },
+        trial: SECOND,
+    };
 
     #[test]
     fn one_tries_when_the_pause_is_over_and_the_pause_doubles() {
@@ -93,7 +95,7 @@ mod tests {
     fn a_trial_without_a_result_is_made_again() {
         let now = clock::monotonic();
         let mut memo = FailureMemo::new(PAUSES, now);
-        assert!(memo.try_now(PAUSES, now + PAUSES.first));
-        assert!(memo.try_now(PAUSES, now + PAUSES.first + PAUSES.trial));
+        assert!(memo.try_now(PAUSES, now + PAUSES.backoff.first));
+        assert!(memo.try_now(PAUSES, now + PAUSES.backoff.first + PAUSES.trial));
     }
 }

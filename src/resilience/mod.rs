@@ -11,7 +11,7 @@
 //! | [`slots`] | counts of the last while, by slots of time |
 //! | [`backoff`] | waits that double |
 //! | [`sharded_map`] | state of many clients, bounded, for all workers |
-//! | [`breaker`], [`counts`] | an upstream that fails |
+//! | [`breaker`] | an upstream that fails |
 //! | [`failure_memo`] | what failed is not tried again at once |
 //! | [`pace`], [`retry_budget`] | calls to an upstream, and those that are made again |
 //! | [`concurrency_limit`], [`standing_queue`] | calls at once |
@@ -19,7 +19,6 @@
 pub mod backoff;
 pub mod breaker;
 pub mod concurrency_limit;
-pub mod counts;
 pub mod failure_memo;
 pub mod pace;
 pub mod retry_budget;

@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::counts::SlidingCounts;
+use super::slots::{self, Slots};
 
 /// Calls that earn one retry: so retries stay below a fifth of the calls.
 const CALLS_PER_RETRY: u32 = 5;
-/// How long calls and retries count.
-const WINDOW: Duration = Duration::from_secs(10);
-/// Retries allowed in any window however few calls there were.
+/// Calls and retries are counted by tenths of a second.
+const SLOT: Duration = Duration::from_millis(100);
+/// They count for ten seconds.
+const LONG: u64 = 100;
+/// Retries allowed in ten seconds however few calls there were.
 const FLOOR: u32 = 3;
-const SHORT: Duration = Duration::from_secs(1);
-/// Retries allowed in any short window however few calls there were in it.
+/// The short window: one second.
+const SHORT: u64 = 10;
+/// Retries allowed in any second however few calls there were in it.
 const SHORT_FLOOR: u32 = 2;
-
-const CALL: usize = 0;
-const RETRY: usize = 1;
 
 /// The budget at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,9 +41,17 @@ pub struct Balance {
 }
 
 /// The budget; older than any actor.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RetryBudget {
-    counts: Mutex<SlidingCounts<2>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// When slots are counted from: the first call.
+    origin: Option<Instant>,
+    /// Calls and retries; one slot more than the long window has.
+    slots: Slots<(u32, u32), 101>,
 }
 
 /// A retry that was granted and is counted; dropped before it is made, it is given back.
@@ -65,55 +73,64 @@ impl Grant<'_> {
 impl Drop for Grant<'_> {
     fn drop(&mut self) {
         if !self.made {
-            self.budget.lock().take_back(RETRY, self.at);
+            let mut counts = self.budget.lock();
+            let slot = counts.slot(self.at);
+            counts.slots.update(slot, |(_, retries)| *retries = retries.saturating_sub(1));
         }
-    }
-}
-
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self { counts: Mutex::new(SlidingCounts::new(WINDOW, SHORT)) }
     }
 }
 
 impl RetryBudget {
     /// Counts a call's first attempt.
     pub fn record_call(&self, now: Instant) {
-        self.lock().count(CALL, now);
+        let mut counts = self.lock();
+        let slot = counts.slot(now);
+        counts.slots.update(slot, |(calls, _)| *calls = calls.saturating_add(1));
     }
 
     /// Asks for one retry that is made now.
     #[must_use]
     pub fn try_retry(&self, now: Instant) -> Option<Grant<'_>> {
         let mut counts = self.lock();
-        (balance(&counts, now).remaining > 0).then(|| {
-            counts.count(RETRY, now);
+        let slot = counts.slot(now);
+        (counts.balance(slot).remaining > 0).then(|| {
+            counts.slots.update(slot, |(_, retries)| *retries = retries.saturating_add(1));
             Grant { budget: self, at: now, made: false }
         })
     }
 
     #[must_use]
     pub fn balance(&self, now: Instant) -> Balance {
-        balance(&self.lock(), now)
+        let mut counts = self.lock();
+        let slot = counts.slot(now);
+        counts.balance(slot)
     }
 
-    fn lock(&self) -> MutexGuard<'_, SlidingCounts<2>> {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
         // Nothing under this lock can panic between two changes that belong together.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Of a slot that a window cuts through the retries count and the calls do not, so that no window
-/// ever has more retries than its calls earned.
-fn balance(counts: &SlidingCounts<2>, now: Instant) -> Balance {
-    let within = |window| {
-        let ([calls, _], [_, retries]) = (counts.within(window, now), counts.touching(window, now));
-        (calls, retries)
-    };
-    let ((calls, retries), (short_calls, short_retries)) = (within(WINDOW), within(SHORT));
-    let left = (calls / CALLS_PER_RETRY).saturating_add(FLOOR).saturating_sub(retries);
-    let short = (short_calls / CALLS_PER_RETRY).max(SHORT_FLOOR).saturating_sub(short_retries);
-    Balance { calls, retries, remaining: left.min(short) }
+impl Counts {
+    fn slot(&mut self, now: Instant) -> u64 {
+        slots::number(*self.origin.get_or_insert(now), now, SLOT)
+    }
+
+    /// The slot that has just begun is not whole: a window that ends now reaches into one more.
+    /// Retries in that one count and calls in it do not, so that no window ever has more retries
+    /// than its calls earned.
+    fn balance(&self, now: u64) -> Balance {
+        let within = |window| {
+            let calls = self.slots.last(window, now).map(|(_, (calls, _))| calls).sum::<u32>();
+            let retries = self.slots.last(window.saturating_add(1), now);
+            (calls, retries.map(|(_, (_, retries))| retries).sum::<u32>())
+        };
+        let ((calls, retries), (short_calls, short_retries)) = (within(LONG), within(SHORT));
+        let left = (calls / CALLS_PER_RETRY).saturating_add(FLOOR).saturating_sub(retries);
+        let short = (short_calls / CALLS_PER_RETRY).max(SHORT_FLOOR).saturating_sub(short_retries);
+        Balance { calls, retries, remaining: left.min(short) }
+    }
 }
 
 #[cfg(test)]
@@ -198,8 +215,8 @@ mod tests {
                         let in_last = |times: &[Instant], window: Duration| {
                             times.iter().filter(|time| now - **time < window).count()
                         };
-                        prop_assert!(in_last(&made, WINDOW) <= in_last(&calls, WINDOW) / 5 + 3);
-                        prop_assert!(in_last(&made, SHORT) <= (in_last(&calls, SHORT) / 5).max(2));
+                        prop_assert!(in_last(&made, SLOT * 100) <= in_last(&calls, SLOT * 100) / 5 + 3);
+                        prop_assert!(in_last(&made, SLOT * 10) <= (in_last(&calls, SLOT * 10) / 5).max(2));
                     },
                     _ => drop(budget.try_retry(now)),
                 }

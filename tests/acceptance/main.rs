@@ -34,6 +34,7 @@ mod p13_bad_input;
 mod p14_overload;
 mod p14_phases;
 mod p15_stopping_loses_nothing;
+mod p19_recovery_is_prompt;
 mod p1_one_flight;
 mod p2_one_failure;
 mod p3_outage_costs_nothing;

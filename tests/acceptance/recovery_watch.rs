@@ -1,4 +1,4 @@
-//! The watch of P5: what the upstream receives, what is repeated, and what the breaker does.
+//! The watch of P5 and P19: what the upstream receives, what is repeated, and what the breaker does.
 //!
 //! Owns: the simulator's count every few milliseconds, that count beside the gateway's count of
 //! retries ten times a second, and the breaker's changes as the gateway's log tells them, which

@@ -47,7 +47,7 @@ mod upstream_accounts;
 mod upstream_background;
 mod upstream_bad_input;
 mod upstream_care;
-mod upstream_crowd;
+mod upstream_concurrency;
 mod upstream_kinds;
 mod upstream_recovery;
 mod upstream_rig;

@@ -4,26 +4,25 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::origin::actor::Reply;
+use breakwater::origin::Priority;
 use breakwater::origin::pacing::{self, Pacing};
-use breakwater::origin::tables::UpstreamTables;
-use breakwater::origin::{Misconfiguration, Priority};
+use breakwater::services::products::aliexpress::{AliExpress, faults};
 use breakwater::services::products::simulator::DEMO_APP_KEY;
 use futures_util::future::{join, join_all};
 use serde_json::json;
 
-use crate::upstream_rig::{PATIENCE, Rig, SEARCH, SECOND_KEY, breaker};
+use crate::upstream_rig::{PATIENCE, Rig, SEARCH, SECOND_KEY, Setup, breaker};
 
 /// Both breakers open after so many failures in a row.
-fn breakers(tables: &mut UpstreamTables, failures: u32) {
-    for account in tables.accounts.iter_mut() {
+fn breakers(tables: &mut Setup<AliExpress>, failures: u32) {
+    for account in tables.credentials.iter_mut() {
         account.breaker = breaker(failures, Duration::from_secs(60));
     }
 }
 
 async fn succeeds(rig: &Rig) {
     let answer = rig.call(SEARCH).await;
-    assert!(matches!(answer, Ok(Reply::Found(_))), "{answer:?}");
+    assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
 }
 
 #[actix::test]
@@ -74,14 +73,14 @@ async fn a_key_that_is_not_accepted_is_left_alone() {
     assert_eq!(rig.calls_by_account().await, [10, 1]);
     let problems = rig.tables.problems();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    assert_eq!((problems[0].account, problems[0].what), ("upstream_2", Misconfiguration::AppKey));
+    assert_eq!((problems[0].credential, problems[0].what), ("upstream_2", faults::APP_KEY));
     rig.stop().await;
 }
 
 #[actix::test]
 async fn a_budget_that_is_spent_leaves_the_others() {
     let rig = Rig::start_with_two(|tables| {
-        for (account, budget) in tables.accounts.iter_mut().zip([2, 5]) {
+        for (account, budget) in tables.credentials.iter_mut().zip([2, 5]) {
             account.pacing = Pacing::new(pacing::Settings {
                 rate: None,
                 daily_budget: Some(budget),
@@ -106,7 +105,7 @@ async fn a_budget_that_is_spent_leaves_the_others() {
 #[actix::test]
 async fn a_breaker_is_probed_while_the_other_works() {
     let rig = Rig::start_with_two(|tables| {
-        for account in tables.accounts.iter_mut() {
+        for account in tables.credentials.iter_mut() {
             account.breaker = breaker(2, Duration::from_millis(50));
         }
     });
@@ -114,7 +113,7 @@ async fn a_breaker_is_probed_while_the_other_works() {
         .await;
     let second = || {
         let status = rig.tables.status(clock::monotonic(), clock::now());
-        status.accounts[1].breaker.clone()
+        status.credentials[1].breaker.clone()
     };
     crate::redis_rig::until("the second one opens and closes", async || {
         succeeds(&rig).await;
@@ -129,7 +128,7 @@ async fn a_breaker_is_probed_while_the_other_works() {
 #[actix::test]
 async fn what_nobody_waits_for_takes_what_either_can_spare() {
     let rig = Rig::start_with_two(|tables| {
-        for account in tables.accounts.iter_mut() {
+        for account in tables.credentials.iter_mut() {
             account.pacing = Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: 0.01, burst: 2 }),
                 daily_budget: None,
@@ -151,7 +150,7 @@ async fn what_nobody_waits_for_takes_what_either_can_spare() {
 #[actix::test]
 async fn who_waits_when_a_ban_comes_goes_elsewhere() {
     let rig = Rig::start_with_two(|tables| {
-        for account in tables.accounts.iter_mut() {
+        for account in tables.credentials.iter_mut() {
             account.pacing = Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: 4.0, burst: 1 }),
                 ..pacing::Settings::default()
@@ -192,5 +191,5 @@ async fn who_waits_when_a_short_ban_comes_waits_it_out() {
 
 fn waiting(rig: &Rig) -> usize {
     let status = rig.tables.status(clock::monotonic(), clock::now());
-    status.accounts.iter().map(|account| account.pacing.queue).sum()
+    status.credentials.iter().map(|account| account.pacing.queue).sum()
 }

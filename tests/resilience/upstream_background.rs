@@ -5,7 +5,6 @@ use std::time::Duration;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
 use breakwater::origin::Priority;
-use breakwater::origin::actor::Reply;
 use breakwater::origin::pacing::{self, Pacing, Rate};
 use breakwater::resilience::breaker::State;
 use serde_json::json;
@@ -28,7 +27,7 @@ async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
     let rig = Rig::start_with(|tables| account(tables).pacing = paced());
     let call = |priority, method| rig.call_for(priority, method, PATIENCE);
     for _ in 0..2 {
-        assert!(matches!(call(Priority::Refresh, SEARCH).await, Ok(Reply::Found(_))));
+        assert!(matches!(call(Priority::Refresh, SEARCH).await, Ok(Some(_))));
     }
     let refused = call(Priority::Refresh, SEARCH).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Overloaded);

@@ -7,9 +7,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use breakwater::clock::Timestamp;
-use breakwater::origin::{Outcome, RawAnswer, Request};
-use breakwater::services::products::aliexpress::{methods, wire};
+use breakwater::origin::{Answer as Received, Origin, Outcome};
+use breakwater::services::products::aliexpress::methods::{self, Request};
+use breakwater::services::products::aliexpress::wire;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -189,14 +189,10 @@ fn table() -> Vec<Sent> {
 }
 
 fn read(request: &Request, status: u16, content_type: &str, body: &[u8]) -> Outcome<Value> {
-    let answer = RawAnswer {
-        status,
-        content_type: Some(content_type.to_owned()).filter(|name| !name.is_empty()),
-        body: Bytes::copy_from_slice(body),
-        sent_at: Timestamp::from_millis(0),
-        received_at: Timestamp::from_millis(1),
-        date: None,
-    };
+    let content_type = Bytes::copy_from_slice(content_type.as_bytes());
+    let headers = vec![("content-type".to_owned(), content_type)];
+    let headers = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let answer = Received::new(status, headers, Bytes::copy_from_slice(body));
     aliexpress("127.0.0.1:9".parse().unwrap()).interpret(request, &answer)
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::origin::actor::Reply;
+use breakwater::origin::Priority;
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::resilience::breaker::State;
+use breakwater::services::products::aliexpress::AliExpress;
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
@@ -14,10 +15,10 @@ use serde_json::json;
 
 use crate::contract::until;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::upstream_rig::{HOT, Rig, SEARCH, account, breaker};
+use crate::upstream_rig::{HOT, Rig, SEARCH, Setup, account, breaker};
 
 /// A breaker that no test opens.
-fn patient(rig: &mut breakwater::origin::tables::UpstreamTables) {
+fn patient(rig: &mut Setup<AliExpress>) {
     account(rig).breaker = breaker(1_000_000, Duration::from_secs(60));
 }
 
@@ -25,7 +26,7 @@ fn all_came_back(rig: &Rig) {
     let now = clock::monotonic();
     let permits = rig.account().breaker.snapshot(now);
     assert_eq!(permits.issued, permits.returned + permits.dropped, "a permit is lost");
-    assert_eq!(rig.account().pacing.snapshot(now, clock::now()).queue, 0, "a place is lost");
+    assert_eq!(rig.account().pacing.status(now, clock::now()).queue, 0, "a booking is lost");
 }
 
 /// Waits until the breaker's open time is over.
@@ -40,7 +41,7 @@ async fn until_it_may_probe(rig: &Rig) {
 async fn what_may_pass_is_tried_again_so_many_times() {
     let rig = Rig::start_with(patient);
     rig.faults(&json!([{"fault": "status", "status": 503, "times": 2}])).await;
-    assert!(matches!(rig.call(SEARCH).await, Ok(Reply::Found(_))), "the third attempt");
+    assert!(matches!(rig.call(SEARCH).await, Ok(Some(_))), "the third attempt");
     assert_eq!(rig.calls_of(SEARCH).await, 3);
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     assert!(rig.call(HOT).await.is_err());
@@ -118,8 +119,7 @@ async fn a_ban_is_honoured_by_every_caller() {
     let started = clock::monotonic();
     let first = rig.call(SEARCH);
     let others = async {
-        let banned =
-            || rig.account().pacing.snapshot(clock::monotonic(), clock::now()).banned_until;
+        let banned = || rig.account().pacing.status(clock::monotonic(), clock::now()).banned_until;
         until("the ban is known", || banned().is_some()).await;
         let left = banned().map_or(Duration::ZERO, |until| until.since(clock::now()));
         // Who cannot wait so long is told at once; who can waits with everyone else.
@@ -186,7 +186,7 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
     assert_eq!(state().state, State::HalfOpen);
     proxy.set(Fault::None);
     while let Some(probe) = callers.next().await {
-        assert!(matches!(probe, Ok(Reply::Found(_))), "{probe:?}");
+        assert!(matches!(probe, Ok(Some(_))), "{probe:?}");
     }
     drop(callers);
     assert_eq!(rig.calls_of(SEARCH).await, 5 + 3, "five failures and three probes");
@@ -308,8 +308,11 @@ async fn a_place_that_comes_too_late_costs_no_budget() {
     assert!(rig.call(SEARCH).await.is_ok());
     // The next place comes in a fifth of a second; three milliseconds are no time for an attempt.
     let now = clock::monotonic();
-    let next =
-        rig.account().pacing.reserve(now, clock::now(), now + Duration::from_secs(1)).unwrap();
+    let next = rig
+        .account()
+        .pacing
+        .book(Priority::Client, now, clock::now(), now + Duration::from_secs(1))
+        .unwrap();
     let within = next.at() - now + Duration::from_millis(3);
     drop(next);
     let late = rig.call_within(SEARCH, within).await.unwrap_err();
@@ -317,7 +320,7 @@ async fn a_place_that_comes_too_late_costs_no_budget() {
         matches!(late.kind, FailureKind::DeadlineExceeded | FailureKind::Overloaded),
         "{late:?}"
     );
-    assert_eq!(rig.account().pacing.snapshot(clock::monotonic(), clock::now()).spent_today, 1);
+    assert_eq!(rig.account().pacing.status(clock::monotonic(), clock::now()).spent_today, 1);
     assert_eq!(rig.calls_of(SEARCH).await, 1);
     all_came_back(&rig);
     rig.stop().await;

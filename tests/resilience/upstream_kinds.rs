@@ -43,7 +43,7 @@ async fn each_fault_has_its_kind() {
         (
             json!({"fault": "error", "code": "InsufficientPermission"}),
             Rejected,
-            "permissions",
+            "permission",
             false,
         ),
         (json!({"fault": "error", "code": "ServiceTimeout"}), Unavailable, "ServiceTimeout", true),
@@ -121,7 +121,7 @@ fn read_request(stream: &mut TcpStream) {
 
 async fn failure_of(upstream: SocketAddr) -> breakwater::failure::Failure {
     let rig = Rig::start_with(|tables| {
-        account(tables).protocol = aliexpress(upstream);
+        tables.origins[0] = aliexpress(upstream);
         tables.retry.max_attempts = 1;
     });
     let failure = rig.call(SEARCH).await.expect_err("no answer of use");
@@ -175,7 +175,7 @@ async fn a_redirect_is_not_followed() {
         stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\n")?;
         stream.write_all(b"content-length: 0\r\n\r\n")
     });
-    let rig = Rig::start_with(|tables| account(tables).protocol = aliexpress(upstream));
+    let rig = Rig::start_with(|tables| tables.origins[0] = aliexpress(upstream));
     let failure = rig.call(SEARCH).await.expect_err("it points elsewhere");
     assert_eq!(failure.kind, FailureKind::UpstreamRejected, "{failure}");
     rig.stop().await;

@@ -4,6 +4,7 @@
 //! test wants otherwise it changes before the start.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +13,20 @@ use breakwater::clock;
 use breakwater::config::{Credentials, Secret};
 use breakwater::failure::Failure;
 use breakwater::metrics::Metrics;
-use breakwater::origin::accounts::{Account, Accounts, NAMES};
-use breakwater::origin::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
-use breakwater::origin::budget::{self, RetryBudget};
-use breakwater::origin::crowd::{self, Crowd};
+use breakwater::origin::actor::{ApiClientActor, NAME, Reply};
+use breakwater::origin::concurrency::{self, Slots};
+use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials};
+use breakwater::origin::health::CredentialHealth;
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::retry::Policy;
-use breakwater::origin::standing::Standing;
-use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
-use breakwater::origin::{Priority, Protocol, Request};
+use breakwater::origin::{Call, Origin, OriginClient, Priority};
+use breakwater::resilience::backoff::Backoff;
 use breakwater::resilience::breaker::{self, Breaker};
+use breakwater::resilience::retry_budget::RetryBudget;
 use breakwater::services::products::aliexpress::AliExpress;
+use breakwater::services::products::aliexpress::methods::Request;
 use breakwater::services::products::simulator::{
     self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings,
 };
@@ -38,36 +41,47 @@ pub(crate) const HOT: &str = "aliexpress.affiliate.hotproduct.query";
 /// Longest time any call of a test may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Tables over `protocol`: unpaced, three attempts a few milliseconds apart, a breaker that opens
-/// after five failures in a row and stays open for a minute.
-pub(crate) fn tables(protocol: Arc<dyn Protocol>, observer: Arc<dyn Observer>) -> UpstreamTables {
-    tables_of(vec![account_at(0, protocol)], observer)
+/// The state before the start, and the origin of each credential; a test changes either.
+pub(crate) struct Setup<O> {
+    pub(crate) state: OriginState,
+    pub(crate) origins: Vec<O>,
 }
 
-fn account_at(place: usize, protocol: Arc<dyn Protocol>) -> Account {
-    Account {
-        name: NAMES[place],
-        protocol,
-        breaker: breaker(5, Duration::from_secs(60)),
-        pacing: Pacing::new(pacing::Settings {
-            rate: None,
-            daily_budget: None,
-            max_queue: 256,
-            ..pacing::Settings::default()
-        }),
-        standing: Standing::default(),
+impl<O> Deref for Setup<O> {
+    type Target = OriginState;
+
+    fn deref(&self) -> &OriginState {
+        &self.state
     }
 }
 
-fn tables_of(accounts: Vec<Account>, observer: Arc<dyn Observer>) -> UpstreamTables {
-    UpstreamTables {
-        accounts: Accounts::new(accounts).unwrap(),
-        crowd: Crowd::new(crowd::Settings::default()),
-        budget: RetryBudget::new(budget::Settings::default()),
+impl<O> DerefMut for Setup<O> {
+    fn deref_mut(&mut self) -> &mut OriginState {
+        &mut self.state
+    }
+}
+
+/// The state of so many credentials: unpaced, three attempts a few milliseconds apart, a breaker
+/// that opens after five failures in a row and stays open for a minute.
+pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginState {
+    let names = ["upstream", "upstream_2"].into_iter().take(credentials);
+    let credentials = names.map(|name| Credential {
+        name,
+        id: name.to_owned(),
+        breaker: breaker(5, Duration::from_secs(60)),
+        pacing: Pacing::new(pacing::Settings::default()),
+        health: CredentialHealth::default(),
+    });
+    OriginState {
+        credentials: OriginCredentials::new(credentials.collect()),
+        slots: Slots::new(concurrency::Settings::default()),
+        budget: RetryBudget::default(),
         retry: Policy {
             max_attempts: 3,
-            base_delay: Duration::from_millis(10),
-            max_delay: Duration::from_millis(100),
+            backoff: Backoff {
+                first: Duration::from_millis(10),
+                longest: Duration::from_millis(100),
+            },
             max_told_wait: Duration::from_secs(3),
             least_attempt: Duration::from_millis(5),
         },
@@ -79,9 +93,9 @@ fn tables_of(accounts: Vec<Account>, observer: Arc<dyn Observer>) -> UpstreamTab
     }
 }
 
-/// The one account of tables that are not shared yet.
-pub(crate) fn account(tables: &mut UpstreamTables) -> &mut Account {
-    tables.accounts.iter_mut().next().unwrap()
+/// The first credential of a state that is not shared yet.
+pub(crate) fn account(state: &mut OriginState) -> &mut Credential {
+    state.credentials.iter_mut().next().unwrap()
 }
 
 /// A breaker that opens after `failures` in a row, for `open`; the failure rate is left out.
@@ -101,35 +115,35 @@ fn second() -> simulator::Credentials {
     }
 }
 
-/// AliExpress's protocol with the demonstration account, towards `gateway`.
-pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> Arc<dyn Protocol> {
+/// AliExpress with the demonstration account, towards `gateway`.
+pub(crate) fn aliexpress(gateway: std::net::SocketAddr) -> AliExpress {
     aliexpress_at(format!("http://{gateway}/sync"))
 }
 
 /// The same towards any address of a gateway.
-pub(crate) fn aliexpress_at(url: String) -> Arc<dyn Protocol> {
+pub(crate) fn aliexpress_at(url: String) -> AliExpress {
     aliexpress_of(DEMO_APP_KEY, url)
 }
 
-fn aliexpress_of(app_key: &str, url: String) -> Arc<dyn Protocol> {
+fn aliexpress_of(app_key: &str, url: String) -> AliExpress {
     let app_secret = Secret::new(DEMO_APP_SECRET);
-    Arc::new(AliExpress::new(Credentials { app_key: app_key.to_owned(), app_secret }, url))
+    AliExpress::new(Credentials { app_key: app_key.to_owned(), app_secret }, url)
 }
 
-/// The actor, its tables and its simulator.
-pub(crate) struct Rig {
-    /// The tables.
-    pub(crate) tables: Arc<UpstreamTables>,
+/// The actor, its state and its simulator.
+pub(crate) struct Rig<O: Origin = AliExpress> {
+    /// The state.
+    pub(crate) tables: Arc<OriginState>,
     /// Where the simulator listens.
     pub(crate) simulator: std::net::SocketAddr,
     supervisor: Supervisor,
-    client: UpstreamClient,
+    client: OriginClient<O>,
     handle: ServerHandle,
 }
 
 impl Rig {
-    /// Starts both; `change` may alter the tables before.
-    pub(crate) fn start_with(change: impl FnOnce(&mut UpstreamTables)) -> Self {
+    /// Starts both; `change` may alter the state before.
+    pub(crate) fn start_with(change: impl FnOnce(&mut Setup<AliExpress>)) -> Self {
         Self::start_behind(|simulator| simulator, change)
     }
 
@@ -137,52 +151,56 @@ impl Rig {
     /// where the actor shall go.
     pub(crate) fn start_behind(
         way: impl FnOnce(std::net::SocketAddr) -> std::net::SocketAddr,
-        change: impl FnOnce(&mut UpstreamTables),
+        change: impl FnOnce(&mut Setup<AliExpress>),
     ) -> Self {
-        Self::start_of(|address| vec![account_at(0, aliexpress(way(address)))], change)
+        Self::start_of(|address| vec![aliexpress(way(address))], change)
     }
 
-    /// Both, with two accounts.
-    pub(crate) fn start_with_two(change: impl FnOnce(&mut UpstreamTables)) -> Self {
-        let accounts = |address| {
-            let protocols = [DEMO_APP_KEY, SECOND_KEY]
-                .map(|app_key| aliexpress_of(app_key, format!("http://{address}/sync")));
-            let numbered = protocols.into_iter().enumerate();
-            numbered.map(|(place, protocol)| account_at(place, protocol)).collect()
+    /// Both, with two credentials.
+    pub(crate) fn start_with_two(change: impl FnOnce(&mut Setup<AliExpress>)) -> Self {
+        let origins = |address| {
+            let both = [DEMO_APP_KEY, SECOND_KEY];
+            both.map(|key| aliexpress_of(key, format!("http://{address}/sync"))).into()
         };
-        Self::start_of(accounts, change)
+        Self::start_of(origins, change)
     }
+}
 
+impl<O: Origin<Question = Request>> Rig<O> {
     #[expect(clippy::disallowed_methods, reason = "the test owns the server it starts")]
-    fn start_of(
-        accounts: impl FnOnce(std::net::SocketAddr) -> Vec<Account>,
-        change: impl FnOnce(&mut UpstreamTables),
+    pub(crate) fn start_of(
+        origins: impl FnOnce(std::net::SocketAddr) -> Vec<O>,
+        change: impl FnOnce(&mut Setup<O>),
     ) -> Self {
         let credentials = vec![simulator::Credentials::demonstration(), second()];
         let settings = SimulatorSettings { credentials, ..SimulatorSettings::default() };
         let running = simulator::start(settings).unwrap();
         drop(actix_rt::spawn(running.server));
         let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
-        let mut tables = tables_of(accounts(running.address), supervisor.observer());
-        change(&mut tables);
-        let tables = Arc::new(tables);
+        let origins = origins(running.address);
+        let state = state(origins.len(), supervisor.observer());
+        let mut setup = Setup { state, origins };
+        change(&mut setup);
+        let (tables, origins) = (Arc::new(setup.state), Arc::from(setup.origins));
         let spec =
             Spec { name: NAME, instance: 0, capacity: 1_024, policy: RestartPolicy::default() };
         let of_actor = Arc::clone(&tables);
         let actor = supervisor
-            .start_on_own_thread(spec, move || ApiClientActor::new(Arc::clone(&of_actor)))
+            .start_on_own_thread(spec, move || {
+                ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
+            })
             .unwrap();
-        let client = UpstreamClient::new(actor, Arc::clone(&tables));
+        let client = OriginClient::new(actor, Arc::clone(&tables));
         Self { tables, simulator: running.address, supervisor, client, handle: running.handle }
     }
 
     /// The first account.
-    pub(crate) fn account(&self) -> &Account {
-        self.tables.accounts.iter().next().unwrap()
+    pub(crate) fn account(&self) -> &Credential {
+        self.tables.credentials.iter().next().unwrap()
     }
 
     /// Calls a method, with retries, and waits long.
-    pub(crate) async fn call(&self, method: &'static str) -> Result<Reply, Failure> {
+    pub(crate) async fn call(&self, method: &'static str) -> Result<Reply<O>, Failure> {
         self.call_within(method, PATIENCE).await
     }
 
@@ -191,7 +209,7 @@ impl Rig {
         &self,
         method: &'static str,
         within: Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply<O>, Failure> {
         self.call_for(Priority::Client, method, within).await
     }
 
@@ -201,12 +219,12 @@ impl Rig {
         priority: Priority,
         method: &'static str,
         within: Duration,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply<O>, Failure> {
         let params = BTreeMap::from([("keywords", "phone".to_owned())]);
-        let request = Request { method, params };
+        let question = Request { method, params };
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
-        self.client.call(Call { request, deadline, retry: true, priority, request_id }).await
+        self.client.call(Call { question, deadline, retry: true, priority, request_id }).await
     }
 
     /// Puts fault rules in force at the simulator.

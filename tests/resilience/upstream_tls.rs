@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::origin::actor::Reply;
-use breakwater::origin::tables::UpstreamTables;
 use breakwater::resilience::breaker::State;
+use breakwater::services::products::aliexpress::AliExpress;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::upstream_rig::{Rig, SEARCH, account, aliexpress_at};
+use crate::upstream_rig::{Rig, SEARCH, Setup, aliexpress_at};
 
 /// An answer without products.
 const NOTHING: &str = r#"{"aliexpress_affiliate_product_query_response":{"resp_result":
@@ -92,9 +91,9 @@ fn answer(stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result<(
     }
 }
 
-fn rig(address: SocketAddr, change: impl FnOnce(&mut UpstreamTables)) -> Rig {
+fn rig(address: SocketAddr, change: impl FnOnce(&mut Setup<AliExpress>)) -> Rig {
     Rig::start_with(|tables| {
-        account(tables).protocol = aliexpress_at(format!("https://{address}/sync"));
+        tables.origins[0] = aliexpress_at(format!("https://{address}/sync"));
         tables.retry.max_attempts = 1;
         change(tables);
     })
@@ -120,7 +119,7 @@ async fn a_certificate_that_is_trusted_is_used_and_its_connection_kept() {
     let rig = rig(server.address, |tables| tables.wire.tls = Some(server.trusted()));
     for _ in 0..5 {
         let reply = rig.call(SEARCH).await.expect("its certificate is trusted");
-        assert_eq!(reply, Reply::Empty);
+        assert_eq!(reply, None);
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
     rig.stop().await;

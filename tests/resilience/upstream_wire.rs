@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::failure::{Failure, FailureKind};
-use breakwater::origin::names::Names;
+use breakwater::origin::dns_cache::DnsCache;
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -31,11 +31,10 @@ fn named(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'stati
         simulator
     };
     Rig::start_behind(way, |tables| {
-        account(tables).protocol =
-            aliexpress_at(format!("http://gateway.example:{}/sync", port.get()));
+        tables.origins[0] = aliexpress_at(format!("http://gateway.example:{}/sync", port.get()));
         tables.retry.max_attempts = 1;
         account(tables).breaker = breaker(1_000, Duration::from_secs(60));
-        tables.wire.names = Names::new(LOOK_UP, Arc::new(lookup));
+        tables.wire.dns = DnsCache::new(LOOK_UP, Arc::new(lookup));
     })
 }
 
@@ -192,7 +191,7 @@ fn endless_line(stream: &mut TcpStream) -> io::Result<()> {
 
 async fn failure_within(upstream: SocketAddr, within: Duration) -> (Failure, Duration) {
     let rig = Rig::start_with(|tables| {
-        account(tables).protocol = aliexpress(upstream);
+        tables.origins[0] = aliexpress(upstream);
         tables.retry.max_attempts = 1;
     });
     let started = clock::monotonic();
@@ -251,7 +250,7 @@ async fn an_answer_whose_end_is_not_told_is_none() {
 async fn an_answer_that_comes_later_is_not_taken_for_that_of_another_call() {
     let upstream = upstream(interim);
     let rig = Rig::start_with(|tables| {
-        account(tables).protocol = aliexpress(upstream);
+        tables.origins[0] = aliexpress(upstream);
         tables.retry.max_attempts = 1;
     });
     for _ in 0..3 {

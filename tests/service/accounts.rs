@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use breakwater::clock;
 use breakwater::config::{self, Secret};
-use breakwater::origin::{Protocol, SignedRequest};
+use breakwater::origin::{Origin, Request};
 use breakwater::services::products::aliexpress::AliExpress;
 use breakwater::services::products::aliexpress::methods::link_generate;
 use breakwater::services::products::simulator::{Credentials, DEMO_APP_KEY};
@@ -186,10 +186,10 @@ fn what_each_has_spent_is_kept_by_its_key() {
 }
 
 /// What the simulator answers to a signed call.
-fn ask(simulator: SocketAddr, signed: &SignedRequest) -> Value {
+fn ask(simulator: SocketAddr, signed: &Request) -> Value {
     let form = "application/x-www-form-urlencoded;charset=utf-8";
     let mut connection = Connection::to(simulator).with_header("content-type", form);
-    connection.send("POST", "/sync", signed.body.as_bytes()).unwrap().json()
+    connection.send("POST", "/sync", &signed.body).unwrap().json()
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn the_simulator_alone_knows_every_account_with_its_tracking_id() {
         )
     };
     let links = |account: &AliExpress| {
-        let answer = ask(address, &account.sign(&request, clock::now()));
+        let answer = ask(address, &account.request(&request, clock::now()));
         let result =
             &answer["aliexpress_affiliate_link_generate_response"]["resp_result"]["result"];
         assert!(result.is_object(), "{answer}");

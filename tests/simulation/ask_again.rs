@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::origin::edge::Edge;
-use breakwater::origin::{Outcome, Protocol, Request};
+use breakwater::origin::transport::Transport;
+use breakwater::origin::{Answer as Received, Origin, Outcome};
+use breakwater::services::products::aliexpress::AliExpress;
+use breakwater::services::products::aliexpress::methods::Request;
 use tokio::time::Instant;
 
 use crate::record::Answer;
@@ -23,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The client.
 pub(crate) struct AskAgain {
     /// Speaks to the upstream.
-    pub(crate) protocol: Box<dyn Protocol>,
+    pub(crate) protocol: Box<AliExpress>,
     /// Whether it pauses before it asks again, twice as long each time.
     pub(crate) pauses: bool,
 }
@@ -50,8 +52,10 @@ impl AskAgain {
     }
 
     async fn attempt(&self, line: &Line<'_>, request: &Request, within: Duration) -> Answer {
-        let signed = self.protocol.sign(request, line.wall());
-        let Ok(answer) = line.post(signed, within).await else { return Answer::Unavailable };
+        let sent_at = line.wall();
+        let sent = line.send(self.protocol.request(request, sent_at), within).await;
+        let Ok(answer) = sent else { return Answer::Unavailable };
+        let answer = Received { sent_at, received_at: line.wall(), ..answer };
         match self.protocol.interpret(request, &answer) {
             Outcome::Ok(_) => Answer::Ok,
             Outcome::Empty => Answer::Empty,

@@ -2,8 +2,7 @@
 //!
 //! Owns: statuses, content types and bodies, as the protocol has them.
 
-use breakwater::clock::Timestamp;
-use breakwater::origin::RawAnswer;
+use breakwater::origin::Answer;
 use bytes::Bytes;
 
 /// What the upstream says.
@@ -36,7 +35,7 @@ const WEB_PAGE: &str = "<!doctype html><title>502 Bad Gateway</title><h1>502 Bad
 
 impl Said {
     /// As it comes over the wire.
-    pub(crate) fn on_the_wire(self, at: Timestamp) -> RawAnswer {
+    pub(crate) fn on_the_wire(self) -> Answer {
         let (status, content_type, body) = match self {
             Self::Products => (200, JSON, fixed(PRODUCTS)),
             Self::NoProducts => (200, JSON, fixed(NO_PRODUCTS)),
@@ -47,14 +46,8 @@ impl Said {
             Self::Cut => (200, JSON, fixed(&PRODUCTS[..300])),
             Self::ServiceTimeout => (200, JSON, fixed(SERVICE_TIMEOUT)),
         };
-        RawAnswer {
-            status,
-            content_type: Some(content_type.to_owned()),
-            body,
-            sent_at: at,
-            received_at: at,
-            date: Some(at),
-        }
+        let content_type = Bytes::from_static(content_type.as_bytes());
+        Answer::new(status, vec![("content-type".to_owned(), content_type)], body)
     }
 }
 

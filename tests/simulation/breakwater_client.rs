@@ -10,17 +10,18 @@ use breakwater::clock;
 use breakwater::config::{Credentials, Secret, Settings};
 use breakwater::failure::{Failure, FailureKind};
 use breakwater::metrics::Metrics;
-use breakwater::origin::accounts::{Account, Accounts, NAMES};
-use breakwater::origin::actor::{Call, Reply};
-use breakwater::origin::budget::{self, RetryBudget};
-use breakwater::origin::crowd::{self, Crowd};
+use breakwater::origin::concurrency::{self, Slots};
+use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials};
+use breakwater::origin::health::CredentialHealth;
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::retry::Policy;
-use breakwater::origin::standing::Standing;
-use breakwater::origin::tables::UpstreamTables;
+use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
-use breakwater::origin::{Priority, Request, call};
+use breakwater::origin::{Call, Priority, call};
+use breakwater::resilience::backoff::Backoff;
 use breakwater::resilience::breaker::{self, Breaker};
+use breakwater::resilience::retry_budget::RetryBudget;
+use breakwater::services::products::aliexpress::methods::Request;
 use breakwater::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use breakwater::supervision::Silent;
 use slog::Logger;
@@ -38,7 +39,8 @@ pub(crate) const LONGEST_OPEN: Duration = Duration::from_secs(60);
 
 /// The client.
 pub(crate) struct BreakwaterClient {
-    tables: UpstreamTables,
+    state: OriginState,
+    origins: Arc<[AliExpress]>,
     moves: Arc<Mutex<Vec<(std::time::Instant, breaker::Transition)>>>,
 }
 
@@ -59,35 +61,37 @@ impl BreakwaterClient {
                 moves.lock().unwrap().push((clock::monotonic(), change.clone()));
             })
         };
-        let accounts = NAMES.iter().zip(app_keys).enumerate().map(|(place, (name, key))| Account {
+        let origins = app_keys.iter().enumerate().map(|(place, key)| protocol(key).at(place));
+        let origins: Arc<[_]> = origins.collect();
+        let names = ["upstream", "upstream_2"].into_iter().zip(origins.iter());
+        let credentials = names.map(|(name, origin)| Credential {
             name,
-            protocol: Arc::new(protocol(key).at(place)),
-            breaker: Breaker::new(*name, breaker_settings(), Arc::clone(&listener)),
+            id: origin.id().to_owned(),
+            breaker: Breaker::new(name, breaker_settings(), Arc::clone(&listener)),
             pacing: Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: PER_SECOND, burst: BURST }),
                 daily_budget: Some(daily_budget),
-                max_queue: Settings::default().upstream.queue,
                 day_offset: QUOTA_DAY_OFFSET,
                 ..pacing::Settings::default()
             }),
-            standing: Standing::default(),
+            health: CredentialHealth::default(),
         });
-        let accounts = Accounts::new(accounts.collect()).unwrap();
-        Self { tables: tables(accounts), moves }
+        let credentials = OriginCredentials::new(credentials.collect());
+        Self { state: state(credentials), origins, moves }
     }
 
     /// Asks once; all else is the client's.
     pub(crate) async fn ask(&self, line: &Line<'_>, request: &Request, until: Instant) -> Answer {
         let call = Call {
-            request: request.clone(),
+            question: request.clone(),
             deadline: until.into_std(),
             retry: true,
             priority: Priority::Client,
             request_id: "a-request".into(),
         };
-        match call::run(&self.tables, line, &call).await {
-            Ok(Reply::Found(_)) => Answer::Ok,
-            Ok(Reply::Empty) => Answer::Empty,
+        match call::run(&self.state, &self.origins, line, &call).await {
+            Ok(Some(_)) => Answer::Ok,
+            Ok(None) => Answer::Empty,
             Err(failure) => answer(&failure),
         }
     }
@@ -103,9 +107,9 @@ impl BreakwaterClient {
         moves.iter().map(since).collect()
     }
 
-    /// The tables.
-    pub(crate) const fn tables(&self) -> &UpstreamTables {
-        &self.tables
+    /// The state.
+    pub(crate) const fn state(&self) -> &OriginState {
+        &self.state
     }
 }
 
@@ -126,16 +130,15 @@ fn is_throttled(reason: &str) -> bool {
     reason.starts_with("throttled") || reason.ends_with("banned")
 }
 
-fn tables(accounts: Accounts) -> UpstreamTables {
+fn state(credentials: OriginCredentials) -> OriginState {
     let set = Settings::default().upstream;
-    UpstreamTables {
-        accounts,
-        crowd: Crowd::new(crowd::Settings::default()),
-        budget: RetryBudget::new(budget::Settings::default()),
+    OriginState {
+        credentials,
+        slots: Slots::new(concurrency::Settings::default()),
+        budget: RetryBudget::default(),
         retry: Policy {
             max_attempts: set.retry_max_attempts,
-            base_delay: set.retry_base_delay,
-            max_delay: set.retry_max_delay,
+            backoff: Backoff { first: set.retry_base_delay, longest: set.retry_max_delay },
             max_told_wait: Duration::from_secs(3),
             least_attempt: Duration::from_millis(50),
         },

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::origin::Request;
-use breakwater::origin::edge::Edge;
+use breakwater::origin::transport::Transport;
+use breakwater::services::products::aliexpress::methods::Request;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::Instant;
@@ -74,7 +74,7 @@ async fn ask_all(client: &Client, episodes: &[Episode], arrivals: &[Duration]) -
         Client::AskAgain(_) => (Vec::new(), None),
         Client::Breakwater(client) => {
             let wall = Line::to(upstream).wall();
-            let status = client.tables().status(clock::monotonic(), wall);
+            let status = client.state().status(clock::monotonic(), wall);
             (client.moves(midnight), Some(status))
         }
     };

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use breakwater::origin::standing::faults::LONGEST_PAUSE;
+use breakwater::origin::health::PAUSES;
 use breakwater::resilience::breaker::State;
 
 use crate::ask_again::AskAgain;
@@ -46,7 +46,7 @@ fn ask_again(pauses: bool) -> Client {
 /// How long after the end of a trouble it may go unnoticed.
 fn recovery(episode: &Episode) -> Duration {
     let left_alone =
-        if episode.trouble == Trouble::WrongKey { LONGEST_PAUSE } else { LONGEST_OPEN };
+        if episode.trouble == Trouble::WrongKey { PAUSES.backoff.longest } else { LONGEST_OPEN };
     left_alone + NOTICED
 }
 
@@ -177,7 +177,7 @@ fn breakers_open_in_trouble_only_and_lose_no_permit() {
     for down in [Trouble::Outage, Trouble::Hang].map(first) {
         assert!(breakwater.moves.iter().any(|change| down.is_at(change.at)), "{}", down.name);
     }
-    for account in &breakwater.status.as_ref().unwrap().accounts {
+    for account in &breakwater.status.as_ref().unwrap().credentials {
         let breaker = &account.breaker;
         assert_eq!(breaker.state, State::Closed);
         assert_eq!(breaker.issued, breaker.returned + breaker.dropped, "{breaker:?}");

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use breakwater::origin::tables::UpstreamStatus;
+use breakwater::origin::state::OriginStatus;
 use breakwater::resilience::breaker::State;
 
 /// What a question was answered.
@@ -85,7 +85,7 @@ pub(crate) struct Record {
     /// What the breakers did, if there are any.
     pub(crate) moves: Vec<Move>,
     /// The accounts at the end of the day, if the client knows of such things.
-    pub(crate) status: Option<UpstreamStatus>,
+    pub(crate) status: Option<OriginStatus>,
 }
 
 impl Record {

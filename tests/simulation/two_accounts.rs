@@ -29,7 +29,7 @@ fn the_troubles_of_one_account_are_not_those_of_its_clients() {
     assert!(day.good_in(&RUSH) * 100 >= day.asked_in(&RUSH).count() * 99);
     let allowed = 2 * (PER_SECOND as usize + BURST as usize);
     assert!(day.most_in_any(Duration::from_secs(1)) <= allowed);
-    let accounts = day.status.unwrap().accounts;
+    let accounts = day.status.unwrap().credentials;
     assert_eq!(accounts[0].breaker.transitions, 0, "the other one was never ill");
     assert!(accounts[1].breaker.transitions > 0);
     assert!(accounts.iter().all(|account| account.breaker.state == State::Closed));

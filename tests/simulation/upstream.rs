@@ -10,9 +10,8 @@ use std::f64::consts::TAU;
 use std::time::{Duration, Instant};
 
 use breakwater::clock::{self, Timestamp};
-use breakwater::origin::edge::Edge;
-use breakwater::origin::transport::TransportFault;
-use breakwater::origin::{RawAnswer, SignedRequest};
+use breakwater::origin::transport::{Transport, TransportFault};
+use breakwater::origin::{Answer, Request};
 
 use crate::bodies::Said;
 use crate::episodes::{Episode, Trouble};
@@ -85,10 +84,10 @@ impl Upstream {
     }
 
     /// What a call is answered, and after how long.
-    fn receive(&self, signed: &SignedRequest) -> (Duration, Said) {
+    fn receive(&self, request: &Request) -> (Duration, Said) {
         let now = self.time();
         self.received.borrow_mut().push(now);
-        let key = app_key(&signed.body);
+        let key = app_key(&request.body);
         let trouble = self.trouble(now, key);
         match trouble {
             Some(Trouble::Outage) => return (AT_THE_DOOR, Said::Unavailable),
@@ -166,8 +165,12 @@ impl Capacity {
     }
 }
 
-fn app_key(body: &str) -> &str {
-    body.split('&').find_map(|pair| pair.strip_prefix("app_key=")).unwrap()
+fn app_key(body: &[u8]) -> &str {
+    std::str::from_utf8(body)
+        .unwrap()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("app_key="))
+        .unwrap()
 }
 
 /// The way to the upstream of one question.
@@ -188,20 +191,12 @@ impl<'a> Line<'a> {
     }
 }
 
-impl Edge for Line<'_> {
-    async fn post(
-        &self,
-        signed: SignedRequest,
-        within: Duration,
-    ) -> Result<RawAnswer, TransportFault> {
+impl Transport for Line<'_> {
+    async fn send(&self, request: Request, within: Duration) -> Result<Answer, TransportFault> {
         self.calls.set(self.calls.get() + 1);
-        let (took, said) = self.upstream.receive(&signed);
+        let (took, said) = self.upstream.receive(&request);
         tokio::time::sleep(took.min(within)).await;
-        if took >= within {
-            Err(TransportFault::Timeout)
-        } else {
-            Ok(said.on_the_wire(self.wall()))
-        }
+        if took >= within { Err(TransportFault::Timeout) } else { Ok(said.on_the_wire()) }
     }
 
     fn wall(&self) -> Timestamp {

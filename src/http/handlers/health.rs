@@ -17,8 +17,8 @@ use crate::http::envelope::{self, Answered};
 use crate::http::openapi::answers::Reported;
 use crate::http::state::Worker;
 use crate::metrics::resident_bytes;
-use crate::origin::accounts::Account;
-use crate::origin::standing::Problem;
+use crate::origin::credentials::Credential;
+use crate::origin::health::Problem;
 use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
 
@@ -176,7 +176,7 @@ fn components(worker: &Worker) -> Vec<Component> {
 }
 
 fn upstream(worker: &Worker) -> Component {
-    let accounts = &worker.shared.upstream.accounts;
+    let accounts = &worker.shared.upstream.credentials;
     let mut detail = worker.shared.integration.name.to_owned();
     let mut all = Vec::new();
     for account in accounts.iter() {
@@ -199,7 +199,7 @@ fn upstream(worker: &Worker) -> Component {
     component("upstream", status, detail)
 }
 
-fn of_account(account: &Account) -> (Health, String) {
+fn of_account(account: &Credential) -> (Health, String) {
     let breaker = account.breaker.snapshot(clock::monotonic());
     let of_breaker = match breaker.state {
         State::Closed => Health::Healthy,
@@ -207,11 +207,11 @@ fn of_account(account: &Account) -> (Health, String) {
         State::Open => Health::Unhealthy,
     };
     let problems = account.problems();
-    let of_problems = problems.iter().map(|problem| match problem.method {
+    let of_problems = problems.iter().map(|problem| match problem.operation {
         None => Health::Unhealthy,
         Some(_) => Health::Degraded,
     });
-    let pacing = account.pacing.snapshot(clock::monotonic(), clock::now());
+    let pacing = account.pacing.status(clock::monotonic(), clock::now());
     let of_pace = if pacing.banned_until.is_some() || pacing.budget_remaining == Some(0) {
         Health::Degraded
     } else {
@@ -235,9 +235,9 @@ fn of_account(account: &Account) -> (Health, String) {
 }
 
 fn in_words(problem: &Problem) -> String {
-    let Problem { account: _, what, method, since, advice } = problem;
-    let of_method = method.map(|method| format!(" of {method}")).unwrap_or_default();
-    format!("{}{of_method} refused since {}: {advice}", what.as_str(), envelope::rfc3339(*since))
+    let Problem { credential: _, what, operation, since, advice } = problem;
+    let of_method = operation.map(|method| format!(" of {method}")).unwrap_or_default();
+    format!("{}{of_method} refused since {}: {advice}", what.name, envelope::rfc3339(*since))
 }
 
 fn redis(worker: &Worker) -> Component {

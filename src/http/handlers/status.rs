@@ -20,9 +20,8 @@ use crate::http::openapi::answers::{Reported, TierCounts};
 use crate::http::state::Worker;
 use crate::limits::pressure::PressureStatus;
 use crate::metrics::{CacheTotals, Format, render};
-use crate::origin::Misconfiguration;
-use crate::origin::standing::Problem;
-use crate::origin::tables::AccountStatus;
+use crate::origin::health::Problem;
+use crate::origin::state::CredentialStatus;
 use crate::services::products::last_resort::LastResort;
 
 /// `/api/status`.
@@ -84,8 +83,8 @@ pub struct UpstreamAccount {
     pub banned_until: Option<String>,
 }
 
-impl From<AccountStatus> for UpstreamAccount {
-    fn from(account: AccountStatus) -> Self {
+impl From<CredentialStatus> for UpstreamAccount {
+    fn from(account: CredentialStatus) -> Self {
         Self {
             name: account.name,
             circuit_breaker: account.breaker.state.as_str(),
@@ -103,22 +102,22 @@ pub struct UpstreamProblem {
     /// The account that is refused.
     pub account: &'static str,
     /// What is wrong.
-    pub fault: Misconfiguration,
+    pub fault: &'static str,
     /// The one method it is about; absent when it is about all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'static str>,
     /// When it was first seen, RFC 3339.
     pub since: String,
     /// What to do about it.
-    pub advice: &'static str,
+    pub advice: String,
 }
 
 impl From<Problem> for UpstreamProblem {
     fn from(problem: Problem) -> Self {
         Self {
-            account: problem.account,
-            fault: problem.what,
-            method: problem.method,
+            account: problem.credential,
+            fault: problem.what.name,
+            method: problem.operation,
             since: envelope::rfc3339(problem.since),
             advice: problem.advice,
         }
@@ -216,7 +215,7 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         workers: shared.settings.server.workers,
         circuit_breaker: upstream.breaker().as_str(),
         upstream_budget_remaining: upstream.budget_remaining(),
-        upstream_accounts: upstream.accounts.into_iter().map(Into::into).collect(),
+        upstream_accounts: upstream.credentials.into_iter().map(Into::into).collect(),
         upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
         degraded,
         pressure: shared.pressure.status(),

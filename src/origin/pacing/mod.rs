@@ -2,25 +2,15 @@
 //!
 //! Owns: calls a second, the burst, the daily budget, the queue's length and the time until which
 //! the upstream banned us; a table older than any actor, shared by cloning. Refuses, at once and
-//! without taking a place: what could not start before its deadline, what finds the queue full or
+//! without taking anything: what could not start before its deadline, what finds the queue full or
 //! the day's budget spent. Never waits itself: it answers with the moment a call may start.
 //!
-//! A call that nobody waits for is given a place only if that starts at once and leaves enough for
-//! clients (`background`): it never stands before one.
-//!
-//! A queue that never empties is kept short ([`super::patience`]): under an overload a long one only
-//! makes everybody wait, during it and afterwards.
-//!
-//! A ban that ends before the deadline is waited out in the queue; a longer one refuses. Unpaced,
-//! there is no rate and no budget, but bans and the queue's bound still hold.
-//!
-//! Ban and queue are reckoned in monotonic time, the daily budget in wall-clock time.
+//! A background call gets a booking only if that starts at once and leaves enough for clients. A ban
+//! that ends before the deadline is waited out in the queue; a longer one refuses. Unpaced, there is
+//! no rate and no budget, but bans still hold. Ban and queue are reckoned in monotonic time, the
+//! daily budget in wall-clock time.
 
-mod background;
 mod quota;
-mod refused;
-mod schedule;
-mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -30,18 +20,15 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Priority;
-use super::patience::{self, Patience};
 use crate::clock::Timestamp;
+use crate::resilience::pace::Pace;
+use crate::resilience::standing_queue::StandingQueue;
 use quota::Quota;
-pub use refused::{Reason, Refused};
-use schedule::Schedule;
-pub use slot::Slot;
 
-/// Quotas are daily: a remembered ban that lasts longer is due to a wall clock that was set.
+/// Quotas are daily: a restored ban that lasts longer is due to a wall clock that was set.
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Calls that may stand in a queue that never empties, however slow the pace.
-const FEW: u32 = 4;
+/// Timers ring late by less; calls this much too close together were on time.
+const TIMER_NOISE: Duration = Duration::from_millis(5);
 
 /// The bounds on one credential.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,21 +41,12 @@ pub struct Settings {
     pub max_queue: usize,
     /// Where the upstream's day begins: added to UTC before cutting into days.
     pub day_offset: Duration,
-    /// When the queue is there for good, and how long it may be then; at a slow pace a few calls
-    /// may stand in it even so.
-    pub patience: patience::Settings,
 }
 
 impl Default for Settings {
     /// Unpaced and without a budget.
     fn default() -> Self {
-        Self {
-            rate: None,
-            daily_budget: None,
-            max_queue: 256,
-            day_offset: Duration::ZERO,
-            patience: patience::Settings::default(),
-        }
+        Self { rate: None, daily_budget: None, max_queue: 256, day_offset: Duration::ZERO }
     }
 }
 
@@ -83,125 +61,147 @@ pub struct Rate {
 
 /// The pacing of one credential at one moment; also what a later process takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct PacingStatus {
     /// Calls left today; `None` without a daily budget.
+    #[serde(default)]
     pub budget_remaining: Option<u64>,
     /// Calls made today.
+    #[serde(default)]
     pub spent_today: u64,
     /// The upstream's day, counted from 1970-01-01.
+    #[serde(default)]
     pub day: i64,
     /// Calls waiting for their moment.
+    #[serde(default)]
     pub queue: usize,
     /// The end of the ban, if there is one.
+    #[serde(default)]
     pub banned_until: Option<Timestamp>,
+}
+
+/// A call that cannot be booked, and when it is worth asking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub reason: Reason,
+    pub retry_after: Duration,
+}
+
+/// Why a call cannot be booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The upstream banned us for longer than the call can wait.
+    Banned,
+    /// Too many calls wait already.
+    QueueFull,
+    /// Calls have waited for a while without end: more are asked for than the pace allows.
+    StandingQueue,
+    /// The day's calls are used up.
+    BudgetSpent,
+    /// The call's moment would come after its deadline.
+    Deadline,
+    /// What is left, of the moment or of the day, is kept for calls that a client waits for.
+    KeptForClients,
+}
+
+impl Reason {
+    /// The reason's name in labels and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Banned => "banned",
+            Self::QueueFull => "queue_full",
+            Self::StandingQueue => "standing_queue",
+            Self::BudgetSpent => "budget_spent",
+            Self::Deadline => "deadline",
+            Self::KeptForClients => "kept_for_clients",
+        }
+    }
 }
 
 /// The pacing of one credential; clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Pacing {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    queue: Queue,
-    table: Mutex<Table>,
-}
-
-/// How long the queue may be.
-#[derive(Debug, Clone, Copy)]
-struct Queue {
-    most: usize,
-    patience: patience::Settings,
+    max_queue: usize,
+    table: Arc<Mutex<Table>>,
 }
 
 #[derive(Debug)]
 struct Table {
-    schedule: Schedule,
+    /// When calls that ask now may start.
+    booked: Pace,
+    /// When calls really started: what was held up after its moment does not start all at once.
+    started: Pace,
     burst: u32,
+    waiting: usize,
     quota: Quota,
     banned_until: Option<Instant>,
-    patience: Patience,
+    standing: StandingQueue,
+}
+
+/// The right to make one call at [`Self::at`]. Dropped before it is used, it is given back: its
+/// moment to calls that ask later, its call to the day's budget.
+#[must_use = "a dropped booking is given back"]
+#[derive(Debug)]
+pub struct Booking {
+    pacing: Pacing,
+    at: Instant,
+    day: i64,
+    is_waiting: bool,
+    is_used: bool,
 }
 
 impl Pacing {
     /// An unused credential.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let schedule = settings
-            .rate
-            .map_or_else(Schedule::unpaced, |rate| Schedule::new(rate.per_second, rate.burst));
-        let burst = settings.rate.map_or(0, |rate| rate.burst);
-        let quota = Quota::new(settings.daily_budget, settings.day_offset);
-        let standing = settings.patience.standing.max(schedule.interval().saturating_mul(FEW));
-        let patience = patience::Settings { standing, ..settings.patience };
-        let queue = Queue { most: settings.max_queue, patience };
-        let patience = Patience::new();
-        let table = Mutex::new(Table { schedule, burst, quota, banned_until: None, patience });
-        Self { shared: Arc::new(Shared { queue, table }) }
+        let Rate { per_second, burst } =
+            settings.rate.unwrap_or(Rate { per_second: 0.0, burst: 0 });
+        let pace = Pace::new(per_second, burst);
+        let table = Table {
+            booked: pace,
+            started: pace,
+            burst,
+            waiting: 0,
+            quota: Quota::new(settings.daily_budget, settings.day_offset),
+            banned_until: None,
+            standing: StandingQueue::default(),
+        };
+        Self { max_queue: settings.max_queue, table: Arc::new(Mutex::new(table)) }
     }
 
-    /// Reserves the earliest place that is free.
+    /// Books the earliest moment that is free.
     ///
     /// # Errors
-    /// [`Refused`] when there is none before `deadline`; nothing is taken then.
-    pub fn reserve(
+    /// [`Refused`] when there is none before `deadline`, or for a background call none that clients
+    /// do not miss; nothing is taken then.
+    pub fn book(
         &self,
+        priority: Priority,
         now: Instant,
         wall: Timestamp,
         deadline: Instant,
-    ) -> Result<Slot, Refused> {
+    ) -> Result<Booking, Refused> {
         let mut table = self.lock();
-        let at = table.place(now, wall, deadline, self.shared.queue)?;
-        Ok(self.slot(table, at, wall))
+        let at = table.moment(priority, now, wall, deadline, self.max_queue)?;
+        table.booked.take(at);
+        let is_waiting = at > now;
+        table.waiting = table.waiting.saturating_add(usize::from(is_waiting));
+        let day = table.quota.spend(wall);
+        Ok(Booking { pacing: self.clone(), at, day, is_waiting, is_used: false })
     }
 
-    /// The moment that [`Self::reserve`] would give; takes nothing and promises nothing.
+    /// The moment that [`Self::book`] would give; takes nothing and promises nothing.
     ///
     /// # Errors
-    /// As [`Self::reserve`].
+    /// As [`Self::book`].
     pub fn quote(
         &self,
+        priority: Priority,
         now: Instant,
         wall: Timestamp,
         deadline: Instant,
     ) -> Result<Instant, Refused> {
-        self.lock().place(now, wall, deadline, self.shared.queue)
-    }
-
-    /// Whether [`Self::reserve_spare`] would give a place now; takes nothing.
-    ///
-    /// # Errors
-    /// As [`Self::reserve_spare`].
-    pub fn quote_spare(
-        &self,
-        priority: Priority,
-        now: Instant,
-        wall: Timestamp,
-    ) -> Result<(), Refused> {
-        self.lock().check_spare(priority, now, wall)
-    }
-
-    /// Takes a place for a call that nobody waits for: one that starts now, and that clients do not
-    /// miss. [`Priority::Client`] gets what it would get from [`Self::reserve`] without patience,
-    /// past the queue.
-    ///
-    /// # Errors
-    /// [`Refused`] when there is none; nothing is taken then.
-    pub fn reserve_spare(
-        &self,
-        priority: Priority,
-        now: Instant,
-        wall: Timestamp,
-    ) -> Result<Slot, Refused> {
-        let mut table = self.lock();
-        table.check_spare(priority, now, wall)?;
-        Ok(self.slot(table, now, wall))
-    }
-
-    fn slot(&self, mut table: MutexGuard<'_, Table>, at: Instant, wall: Timestamp) -> Slot {
-        let (id, day) = (table.schedule.take(at), table.quota.spend(wall));
-        Slot::new(self.clone(), at, id, day)
+        self.lock().moment(priority, now, wall, deadline, self.max_queue)
     }
 
     /// The upstream told us to wait. A ban is only ever prolonged.
@@ -212,13 +212,13 @@ impl Pacing {
         }
     }
 
-    /// An admin knows better: the ban is over.
+    /// An admin says that the ban is over.
     pub fn lift_ban(&self) {
         self.lock().banned_until = None;
     }
 
     /// Takes over today's calls and the ban of an earlier process.
-    pub fn restore(&self, saved: &Snapshot, now: Instant, wall: Timestamp) {
+    pub fn restore(&self, saved: &PacingStatus, now: Instant, wall: Timestamp) {
         self.lock().quota.restore(saved.day, saved.spent_today, wall);
         if let Some(until) = saved.banned_until {
             self.ban(now, until.since(wall).min(LONGEST_BAN));
@@ -227,88 +227,146 @@ impl Pacing {
 
     /// The credential as of `now`.
     #[must_use]
-    pub fn snapshot(&self, now: Instant, wall: Timestamp) -> Snapshot {
+    pub fn status(&self, now: Instant, wall: Timestamp) -> PacingStatus {
         let mut table = self.lock();
         table.quota.turn(wall);
-        Snapshot {
+        PacingStatus {
             budget_remaining: table.quota.remaining(),
             spent_today: table.quota.spent(),
             day: table.quota.day(),
-            queue: table.schedule.waiting(now),
+            queue: table.waiting,
             banned_until: table.ban_left(now).map(|left| wall.plus(left)),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Nothing under this lock can panic between two changes that belong together.
-        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
     /// The moment a new call would have. Takes nothing.
-    fn place(
-        &mut self,
-        now: Instant,
-        wall: Timestamp,
-        deadline: Instant,
-        queue: Queue,
-    ) -> Result<Instant, Refused> {
-        let from = match self.banned_until.filter(|until| *until > now) {
-            Some(until) if until > deadline => return Err(Refused::banned(until - now, wall)),
-            Some(until) => until,
-            None => now,
-        };
-        if let Some(until) = self.quota.spent_until(wall) {
-            return Err(Refused::spent(until, wall));
-        }
-        let at = self.schedule.earliest(from, now);
-        let retry_after = at.saturating_duration_since(now);
-        if at > deadline {
-            return Err(Refused { reason: Reason::Deadline, retry_after });
-        }
-        if at > now && self.schedule.waiting(now) >= queue.most {
-            return Err(Refused { reason: Reason::QueueFull, retry_after });
-        }
-        if self.is_too_long(at.saturating_duration_since(from), now, queue.patience) {
-            return Err(Refused { reason: Reason::StandingQueue, retry_after });
-        }
-        Ok(at)
-    }
-
-    /// Whether a wait for the pace, beside that for the end of a ban, would prolong a queue that is
-    /// there for good.
-    fn is_too_long(&mut self, wait: Duration, now: Instant, bounds: patience::Settings) -> bool {
-        let is_empty = self.schedule.waiting(now) == 0;
-        let longest = self.patience.longest_wait(is_empty, now, bounds);
-        longest.is_some_and(|longest| wait > longest)
-    }
-
-    /// Whether a call may start now without any client missing the place.
-    fn check_spare(
+    fn moment(
         &mut self,
         priority: Priority,
         now: Instant,
         wall: Timestamp,
-    ) -> Result<(), Refused> {
-        if let Some(left) = self.ban_left(now) {
-            return Err(Refused::banned(left, wall));
+        deadline: Instant,
+        max_queue: usize,
+    ) -> Result<Instant, Refused> {
+        let refused = |reason, retry_after| Err(Refused { reason, retry_after });
+        let ban = self.ban_left(now);
+        let from = now + ban.unwrap_or_default();
+        let waits_for_ban = priority == Priority::Client && from <= deadline;
+        if let Some(left) = ban.filter(|_| !waits_for_ban) {
+            return refused(Reason::Banned, left);
         }
         if let Some(until) = self.quota.spent_until(wall) {
-            return Err(Refused::spent(until, wall));
+            return refused(Reason::BudgetSpent, until.since(wall));
         }
-        if !self.quota.may_spend(priority) {
-            return Err(Refused::kept(self.quota.day_ends().since(wall)));
+        if priority != Priority::Client {
+            return self.spare_moment(priority, now, wall);
         }
-        let kept = background::kept_places(priority, self.burst);
-        match self.schedule.until_spare(now, kept) {
-            Duration::ZERO => Ok(()),
-            wait => Err(Refused::kept(wait)),
+        let at = self.booked.earliest(from);
+        let retry_after = at.saturating_duration_since(now);
+        if at > deadline {
+            return refused(Reason::Deadline, retry_after);
+        }
+        if at > now && self.waiting >= max_queue {
+            return refused(Reason::QueueFull, retry_after);
+        }
+        // The wait for the end of a ban does not count.
+        let wait = at.saturating_duration_since(from);
+        let turn = self.booked.interval();
+        if self.standing.is_too_long(self.waiting == 0, wait, turn, now) {
+            return refused(Reason::StandingQueue, retry_after);
+        }
+        Ok(at)
+    }
+
+    /// Now, if a background call may start without any client missing the moment. It leaves to
+    /// clients half of the burst and nine tenths of a day for a refresh, all but one of the burst and
+    /// half of the day for warming. So clients who come at the same moment wait no longer for it than
+    /// those few calls take.
+    fn spare_moment(
+        &self,
+        priority: Priority,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<Instant, Refused> {
+        let all_but_one = self.burst.saturating_sub(1);
+        let (kept, kept_of_day) = match priority {
+            Priority::Client => (0, 0),
+            Priority::Refresh => (self.burst.div_ceil(2).min(all_but_one), 10),
+            Priority::Warming => (all_but_one, 2),
+        };
+        let retry_after = if self.quota.is_below(kept_of_day) {
+            self.quota.day_ends().since(wall)
+        } else if self.waiting > 0 {
+            self.booked.wait(now, kept).max(self.booked.interval())
+        } else {
+            self.booked.wait(now, kept)
+        };
+        match retry_after {
+            Duration::ZERO => Ok(now),
+            retry_after => Err(Refused { reason: Reason::KeptForClients, retry_after }),
         }
     }
 
     fn ban_left(&self, now: Instant) -> Option<Duration> {
         let left = self.banned_until?.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
+    }
+}
+
+impl Booking {
+    /// The moment the call may be made; wait for it first.
+    #[must_use]
+    pub const fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The moment has come: it waits for it no more.
+    pub fn arrived(&mut self) {
+        if std::mem::take(&mut self.is_waiting) {
+            let mut table = self.pacing.lock();
+            table.waiting = table.waiting.saturating_sub(1);
+        }
+    }
+
+    /// When the call may really start, now that everything else is ready for it: now, unless it was
+    /// held up after its moment and others with it.
+    #[must_use]
+    pub fn ready_at(&self, now: Instant) -> Instant {
+        let at = self.pacing.lock().started.earliest(now);
+        if at.saturating_duration_since(now) <= TIMER_NOISE { now } else { at }
+    }
+
+    /// The call is made now.
+    ///
+    /// # Errors
+    /// [`Refused`] when a ban came while it waited; the booking is given back then.
+    pub fn start(mut self, now: Instant) -> Result<(), Refused> {
+        let mut table = self.pacing.lock();
+        if let Some(retry_after) = table.ban_left(now) {
+            drop(table);
+            return Err(Refused { reason: Reason::Banned, retry_after });
+        }
+        table.started.take(now);
+        drop(table);
+        self.is_used = true;
+        Ok(())
+    }
+}
+
+impl Drop for Booking {
+    fn drop(&mut self) {
+        self.arrived();
+        if !self.is_used {
+            let mut table = self.pacing.lock();
+            table.booked.give_back();
+            table.quota.give_back(self.day);
+        }
     }
 }

@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use super::background;
 use crate::clock::Timestamp;
-use crate::origin::Priority;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -38,10 +36,10 @@ impl Quota {
         Timestamp::from_millis(next).minus(self.offset)
     }
 
-    /// Whether enough is left for a call of this priority.
-    pub(super) fn may_spend(&self, priority: Priority) -> bool {
-        let (Some(limit), Some(remaining)) = (self.limit, self.remaining()) else { return true };
-        background::may_spend(priority, remaining, limit)
+    /// Whether a `part`-th of the day or less is left; 0: never.
+    pub(super) fn is_below(&self, part: u64) -> bool {
+        let kept = self.limit.and_then(|limit| limit.checked_div(part));
+        kept.zip(self.remaining()).is_some_and(|(kept, remaining)| remaining <= kept)
     }
 
     /// Spends one call; the answer is the day it is charged to.
@@ -147,6 +145,14 @@ mod tests {
         assert_eq!(quota.remaining(), Some(2));
         quota.restore(100, 2, at(100, 1));
         assert_eq!(quota.remaining(), Some(0));
+    }
+
+    #[test]
+    fn a_part_of_the_day_may_be_kept() {
+        let quota = |spent| Quota { spent, ..Quota::new(Some(100), Duration::ZERO) };
+        assert!(!quota(89).is_below(10) && quota(90).is_below(10) && quota(100).is_below(10));
+        assert!(!quota(49).is_below(2) && quota(50).is_below(2));
+        assert!(!quota(100).is_below(0) && !Quota::new(None, Duration::ZERO).is_below(2));
     }
 
     #[test]

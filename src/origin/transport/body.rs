@@ -1,9 +1,9 @@
 //! Bodies, bounded one by one and all together.
 //!
 //! Owns: how much of bodies is in memory. Refuses: a body beyond the limit, as soon as that is
-//! announced or has come. What is larger than any good answer needs one of a few places, which it
-//! keeps until nobody holds the body any more; without one it is not read on, and the sender waits
-//! until the call's time is over.
+//! announced or has come. A large body needs one of a few permits, which it keeps until the last
+//! holder of the body drops it; without one it is not read on, and the sender waits until the call's
+//! time is over.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,26 +13,25 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::TransportFault;
-use crate::origin::reading::LARGE;
+use super::{LARGE, TransportFault};
 
 /// Large bodies in memory at once.
 const LARGE_AT_ONCE: usize = 4;
 
-/// The bounds, shared by all exchanges of a client.
+/// The bounds, shared by all requests of a client.
 #[derive(Debug)]
 pub(super) struct Bodies {
     limit: usize,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// A large body and its place.
-struct Placed {
+/// A large body and its permit.
+struct Permitted {
     body: Bytes,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Placed {
+impl AsRef<[u8]> for Permitted {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
@@ -41,7 +40,7 @@ impl AsRef<[u8]> for Placed {
 impl Bodies {
     /// None larger than `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, places: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+        Self { limit, permits: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
     }
 
     /// Reads a body to its end; `announced` is its length if that was sent before.
@@ -55,15 +54,15 @@ impl Bodies {
         }
         let mut chunks = pin!(chunks);
         let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(LARGE));
-        let mut place = None;
+        let mut permit = None;
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| TransportFault::Broken(error.to_string()))?;
             let length = body.len().saturating_add(chunk.len());
             if length > self.limit {
                 return Err(TransportFault::TooLarge(self.limit));
             }
-            if length > LARGE && place.is_none() {
-                place = Some(self.place().await?);
+            if length > LARGE && permit.is_none() {
+                permit = Some(self.permit().await?);
                 // At once to its full size: growing step by step needs thrice as much for a while.
                 body.reserve(announced.unwrap_or(self.limit).saturating_sub(body.len()));
             }
@@ -75,15 +74,15 @@ impl Bodies {
             return Err(TransportFault::Broken(cut));
         }
         let body = body.freeze();
-        Ok(match place {
-            Some(place) => Bytes::from_owner(Placed { body, _place: place }),
+        Ok(match permit {
+            Some(permit) => Bytes::from_owner(Permitted { body, _permit: permit }),
             None => body,
         })
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, TransportFault> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        place.map_err(|closed| TransportFault::Broken(closed.to_string()))
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, TransportFault> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.map_err(|closed| TransportFault::Broken(closed.to_string()))
     }
 }
 
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_keeps_its_place_as_long_as_anybody_has_it() {
+    fn a_large_body_keeps_its_permit_as_long_as_anybody_has_it() {
         let bodies = Bodies::new(LIMIT);
         let large = || read(&bodies, None, chunks(2, LARGE));
         let mut held: Vec<_> = (0..LARGE_AT_ONCE).map(|_| large().unwrap().unwrap()).collect();

@@ -1,12 +1,8 @@
 //! What opens a breaker, for how long, and what closes it again.
 //!
-//! Owns: the settings and the constants behind them. Refuses nothing: the machine clamps what makes
-//! no sense.
+//! Owns: the settings. Refuses nothing: the machine clamps what makes no sense.
 
 use std::time::Duration;
-
-/// How far back the share of failures looks: long enough for a few dozen calls of a slow service.
-pub(super) const WINDOW: Duration = Duration::from_secs(30);
 
 /// What opens a breaker, for how long, and what closes it again.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,8 +21,7 @@ pub struct Settings {
     /// So long after the last probe was given, probes without a result are lost, and others are
     /// admitted. Longer than a call can take.
     pub probe_timeout: Duration,
-    /// Whether it lets calls through at a growing rate after it has closed, `probes` a second at
-    /// first.
+    /// Whether it lets calls through at a growing rate after it has closed.
     pub slow_start: bool,
 }
 

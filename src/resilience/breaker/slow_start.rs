@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use super::CallResult;
 use crate::resilience::pace::Pace;
 
+/// Calls a second at the beginning: so much that clients of a usual service hardly notice it.
+const START: f64 = 10.0;
 /// Calls a second that no upstream fails because of; here the breaker judges.
 const FLOOR: f64 = 1.0;
 /// Calls a second beyond which nothing is held back.
 const FULL: f64 = 1_000.0;
 /// What so many failures in a row as would open the breaker divide the rate by.
-const FALL: f64 = 8.0;
+const FALL: f64 = 4.0;
 /// The least time between two doublings.
 const STEP: Duration = Duration::from_millis(250);
 /// Calls that may start together, in seconds of the rate.
@@ -54,10 +56,17 @@ pub(super) struct SlowStart {
 }
 
 impl SlowStart {
-    /// Begins at `rate` calls a second, with one token. `failure_rate` and `row` are those that
-    /// would open the breaker.
-    pub(super) fn new(rate: f64, failure_rate: f64, row: u32, now: Instant) -> Self {
-        let rate = rate.clamp(FLOOR, FULL);
+    /// Begins with one token. `failure_rate` and `row` are those that would open the breaker.
+    pub(super) fn new(failure_rate: f64, row: u32, now: Instant) -> Self {
+        Self::at(START, failure_rate, row, now)
+    }
+
+    /// Begins at the lowest rate.
+    pub(super) fn at_floor(failure_rate: f64, row: u32, now: Instant) -> Self {
+        Self::at(FLOOR, failure_rate, row, now)
+    }
+
+    fn at(rate: f64, failure_rate: f64, row: u32, now: Instant) -> Self {
         let tolerance = if failure_rate > 0.0 { failure_rate.min(1.0) / 2.0 } else { 0.5 };
         Self {
             tolerance,
@@ -70,11 +79,6 @@ impl SlowStart {
             failures: 0,
             failures_in_a_row: 0,
         }
-    }
-
-    /// Begins at the lowest rate.
-    pub(super) fn at_floor(failure_rate: f64, row: u32, now: Instant) -> Self {
-        Self::new(FLOOR, failure_rate, row, now)
     }
 
     /// Calls a second that are let through.

@@ -243,7 +243,7 @@ impl Core {
         let slow_start = self
             .settings
             .slow_start
-            .then(|| SlowStart::new(f64::from(probes), failure_rate, consecutive_failures, now));
+            .then(|| SlowStart::new(failure_rate, consecutive_failures, now));
         Some(self.close(slow_start, Reason::ProbesSucceeded, now))
     }
 

@@ -15,9 +15,8 @@ use failsafe::FailurePolicy;
 use failsafe::backoff::{self, Constant, EqualJittered};
 use failsafe::failure_policy::{self, ConsecutiveFailures};
 
-use super::settings::WINDOW;
 use super::{CallResult, Reason, Settings};
-use crate::resilience::counts::SlidingCounts;
+use crate::resilience::slots::{self, Slots};
 
 /// The open time is never longer than this, whatever the settings say.
 const LONGEST_OPEN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -28,15 +27,19 @@ const NEVER: f64 = 2.0;
 /// Openings in a row and failures in a row beyond which a restored count makes no difference.
 const MOST_RESTORED: u32 = 1_000;
 
-/// The kinds of calls in the window.
-const SUCCESS: usize = 0;
-const FAILURE: usize = 1;
+/// The share of failures looks back 30 s, in ten slots: long enough for a few dozen calls of a slow
+/// service.
+const SLOT: Duration = Duration::from_secs(3);
+const SLOTS: usize = 10;
 
 /// The memory of successes and failures, and of how often it opened in a row.
 #[derive(Debug)]
 pub(super) struct Trip {
     in_a_row: ConsecutiveFailures<Constant>,
-    window: SlidingCounts<2>,
+    /// Successes and failures.
+    window: Slots<(u32, u32), SLOTS>,
+    /// When slots are counted from: the first call.
+    origin: Option<Instant>,
     /// Above 1 where a share never trips.
     failure_share: f64,
     minimum_calls: u32,
@@ -61,7 +64,8 @@ impl Trip {
         let has_rate = settings.failure_rate > 0.0 && settings.failure_rate < 1.0;
         Self {
             in_a_row: failure_policy::consecutive_failures(failures, signal),
-            window: SlidingCounts::new(WINDOW, WINDOW),
+            window: Slots::default(),
+            origin: None,
             failure_share: if has_rate { settings.failure_rate } else { NEVER },
             minimum_calls: settings.minimum_calls,
             fresh_open_times: open_times.clone(),
@@ -74,25 +78,34 @@ impl Trip {
 
     /// Counts a call; the reason when it was one failure too many.
     pub(super) fn note(&mut self, result: CallResult, now: Instant) -> Option<Reason> {
+        let slot = slots::number(*self.origin.get_or_insert(now), now, SLOT);
         match result {
             CallResult::Success => {
-                self.window.count(SUCCESS, now);
+                self.window.update(slot, |(successes, _)| *successes = successes.saturating_add(1));
                 self.in_a_row.record_success();
                 None
             }
             CallResult::Failure => {
-                self.window.count(FAILURE, now);
+                self.window.update(slot, |(_, failures)| *failures = failures.saturating_add(1));
                 if self.in_a_row.mark_dead_on_failure().is_some() {
                     return Some(Reason::Failures);
                 }
-                let [successes, failures] = self.window.within(WINDOW, now);
-                let calls = successes.saturating_add(failures);
-                let share = f64::from(failures) / f64::from(calls.max(1));
-                let is_too_much = calls >= self.minimum_calls && share >= self.failure_share;
-                is_too_much.then_some(Reason::FailureRate)
+                self.fails_too_often(slot).then_some(Reason::FailureRate)
             }
             CallResult::Ignored => None,
         }
+    }
+
+    fn fails_too_often(&self, now: u64) -> bool {
+        let (mut successes, mut failures) = (0_u32, 0_u32);
+        let all = u64::try_from(SLOTS).unwrap_or(u64::MAX);
+        for (_, (good, bad)) in self.window.last(all, now) {
+            successes = successes.saturating_add(*good);
+            failures = failures.saturating_add(*bad);
+        }
+        let calls = successes.saturating_add(failures);
+        let share = f64::from(failures) / f64::from(calls.max(1));
+        calls >= self.minimum_calls && share >= self.failure_share
     }
 
     /// How long the next opening lasts: between half and all of the doubled open time.
@@ -104,7 +117,7 @@ impl Trip {
     /// Forgets successes and failures.
     pub(super) fn forget_calls(&mut self) {
         self.in_a_row.revived();
-        self.window.clear();
+        self.window = Slots::default();
     }
 
     /// Forgets earlier openings: the next one lasts as long as a first one.

@@ -12,8 +12,8 @@ use super::check::Check;
 use super::details::product_id_in;
 use super::dropped::{DropReason, Dropped};
 use super::invalid::InvalidField;
-use crate::origin::Request;
 use crate::services::products::aliexpress::methods;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::wire;
 
 /// The call for all categories.

@@ -18,7 +18,7 @@ use super::invalid::{InvalidField, shown};
 use super::product::{self, Product};
 use super::query::{Place, target};
 use super::search::degraded;
-use crate::origin::Request;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::methods::{self, Target};
 use crate::services::products::aliexpress::terms::{Currency, Language};
 use crate::services::products::aliexpress::wire::{self, read};

@@ -9,7 +9,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::origin::Request;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::methods::{self, Target};
 
 /// Service part of every key of this room.

@@ -16,7 +16,7 @@ use super::check::Check;
 use super::input::RawForm;
 use super::invalid::{InvalidField, shown};
 use super::product::{AffiliateStatus, Product, web_url};
-use crate::origin::Request;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::methods::{self, MAX_LINKS, link_source};
 use crate::services::products::aliexpress::wire;
 

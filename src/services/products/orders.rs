@@ -17,8 +17,8 @@ use super::dropped::{DropReason, Dropped};
 use super::input::RawForm;
 use super::invalid::{InvalidField, shown};
 use super::query::{codes, page};
-use crate::origin::Request;
 use crate::services::products::aliexpress::methods;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::terms::OrderStatus;
 use crate::services::products::aliexpress::wire;
 

@@ -15,7 +15,7 @@ use super::mark::Mark;
 use super::product;
 use super::query::SearchQuery;
 use crate::cache::CacheKey;
-use crate::origin::Request;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::methods::{self, ProductQuery};
 use crate::services::products::aliexpress::wire;
 

@@ -20,7 +20,7 @@ use super::links;
 use super::product;
 use super::query::target;
 use super::search::degraded;
-use crate::origin::Request;
+use crate::services::products::aliexpress::methods::Request;
 use crate::services::products::aliexpress::methods::{self, Target};
 use crate::services::products::aliexpress::terms::{Currency, Language};
 use crate::services::products::aliexpress::wire::{self, read};

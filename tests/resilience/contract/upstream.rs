@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use breakwater::clock;
 use breakwater::failure::FailureKind;
-use breakwater::origin::actor::{ApiClientActor, Call, NAME, Reply, UpstreamClient};
-use breakwater::origin::tables::UpstreamTables;
-use breakwater::origin::{Outcome, Priority, Protocol, RawAnswer, Request, SignedRequest};
+use breakwater::origin::actor::{ApiClientActor, NAME};
+use breakwater::origin::state::OriginState;
+use breakwater::origin::{self, Answer, Call, Origin, OriginClient, Outcome, Priority};
+use breakwater::services::products::aliexpress::AliExpress;
+use breakwater::services::products::aliexpress::methods::Request;
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
@@ -20,31 +23,39 @@ use crate::upstream_rig;
 /// Longer than any call may wait.
 const BAN: Duration = Duration::from_secs(600);
 
-struct ApiClient(Arc<UpstreamTables>);
+struct ApiClient(Arc<OriginState>);
 
 /// Nothing of this is ever sent.
 struct Mute;
 
-impl Protocol for Mute {
-    fn sign(&self, _: &Request, _: clock::Timestamp) -> SignedRequest {
-        SignedRequest { url: "http://127.0.0.1:9/".into(), body: String::new() }
+impl Origin for Mute {
+    type Question = Request;
+    type Payload = Value;
+
+    fn operation(question: &Request) -> &'static str {
+        question.method
     }
 
-    fn interpret(&self, _: &Request, _: &RawAnswer) -> Outcome<Value> {
+    fn request(&self, _: &Request, _: clock::Timestamp) -> origin::Request {
+        let (url, body) = ("http://127.0.0.1:9/".into(), bytes::Bytes::new());
+        origin::Request { method: Method::GET, url, headers: Vec::new(), body }
+    }
+
+    fn interpret(&self, _: &Request, _: &Answer) -> Outcome<Value> {
         Outcome::Empty
     }
 }
 
 /// A call that is refused for want of time before anything is sent.
-fn too_late() -> Call {
+fn too_late() -> Call<Mute> {
     call("test.too.late", Duration::ZERO)
 }
 
-fn call(method: &'static str, within: Duration) -> Call {
-    let request = Request { method, params: BTreeMap::new() };
+fn call(method: &'static str, within: Duration) -> Call<Mute> {
+    let question = Request { method, params: BTreeMap::new() };
     let deadline = clock::monotonic() + within;
     Call {
-        request,
+        question,
         deadline,
         retry: false,
         priority: Priority::Client,
@@ -53,45 +64,47 @@ fn call(method: &'static str, within: Duration) -> Call {
 }
 
 impl Subject for ApiClient {
-    type Actor = ApiClientActor;
+    type Actor = ApiClientActor<Mute>;
     const NAME: &'static str = NAME;
     const OWN_THREAD: bool = true;
 
     fn new(supervisor: &Supervisor) -> Self {
         let observer = supervisor.observer();
-        Self(Arc::new(upstream_rig::tables(Arc::new(Mute), observer)))
+        Self(Arc::new(upstream_rig::state(1, observer)))
     }
 
-    fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<ApiClientActor> {
+    fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<ApiClientActor<Mute>> {
         let tables = Arc::clone(&self.0);
         supervisor
-            .start_on_own_thread(spec, move || ApiClientActor::new(Arc::clone(&tables)))
+            .start_on_own_thread(spec, move || {
+                ApiClientActor::new(Arc::clone(&tables), Arc::new([Mute]))
+            })
             .unwrap()
     }
 
-    async fn ask(handle: &Handle<ApiClientActor>) -> Result<(), AskError> {
+    async fn ask(handle: &Handle<ApiClientActor<Mute>>) -> Result<(), AskError> {
         let answer = handle.ask(too_late(), SOON).await?;
         assert!(answer.is_err(), "{answer:?}");
         Ok(())
     }
 
-    fn tell(handle: &Handle<ApiClientActor>) -> Result<(), Undelivered> {
+    fn tell(handle: &Handle<ApiClientActor<Mute>>) -> Result<(), Undelivered> {
         handle.tell(too_late())
     }
 
     /// The mark is a ban by the upstream, which every later call must know of.
-    async fn leave_a_mark(&self, _: &Handle<ApiClientActor>) {
-        self.0.accounts.iter().next().unwrap().pacing.ban(clock::monotonic(), BAN);
+    async fn leave_a_mark(&self, _: &Handle<ApiClientActor<Mute>>) {
+        self.0.credentials.iter().next().unwrap().pacing.ban(clock::monotonic(), BAN);
     }
 
-    async fn finds_the_mark(&self, handle: &Handle<ApiClientActor>) -> bool {
+    async fn finds_the_mark(&self, handle: &Handle<ApiClientActor<Mute>>) -> bool {
         let answer = handle.ask(call("test.banned", Duration::from_secs(1)), SOON).await.unwrap();
         answer.is_err_and(|failure| failure.reason.contains("banned"))
     }
 
-    async fn go_around(&self, handle: Handle<ApiClientActor>) {
+    async fn go_around(&self, handle: Handle<ApiClientActor<Mute>>) {
         let before = clock::monotonic();
-        let answer = UpstreamClient::new(handle.clone(), Arc::clone(&self.0))
+        let answer = OriginClient::new(handle.clone(), Arc::clone(&self.0))
             .call(call("test.down", SOON))
             .await;
         let took = clock::monotonic() - before;
@@ -105,29 +118,31 @@ impl Subject for ApiClient {
 contract!(ApiClient);
 
 /// AliExpress's own, but one method's answers are poison.
-struct Poisonous {
-    inner: Arc<dyn Protocol>,
-}
+struct Poisonous(AliExpress);
 
-impl Protocol for Poisonous {
-    fn sign(&self, request: &Request, now: clock::Timestamp) -> SignedRequest {
-        self.inner.sign(request, now)
+impl Origin for Poisonous {
+    type Question = Request;
+    type Payload = Value;
+
+    fn operation(question: &Request) -> &'static str {
+        question.method
     }
 
-    fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value> {
-        assert_ne!(request.method, upstream_rig::HOT, "provoked: reading the answer panics");
-        self.inner.interpret(request, answer)
+    fn request(&self, question: &Request, now: clock::Timestamp) -> origin::Request {
+        self.0.request(question, now)
+    }
+
+    fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Value> {
+        assert_ne!(question.method, upstream_rig::HOT, "provoked: reading the answer panics");
+        self.0.interpret(question, answer)
     }
 }
 
 #[actix::test]
 async fn a_panic_while_reading_an_answer_reaches_only_its_caller() {
     crate::quiet::panics_on_request();
-    let rig = upstream_rig::Rig::start_with(|tables| {
-        let account = upstream_rig::account(tables);
-        let aliexpress = std::mem::replace(&mut account.protocol, Arc::new(Mute));
-        account.protocol = Arc::new(Poisonous { inner: aliexpress });
-    });
+    let poisonous = |address| vec![Poisonous(upstream_rig::aliexpress(address))];
+    let rig = upstream_rig::Rig::start_of(poisonous, |_| {});
     let poisoned: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::HOT)).collect();
     let sound: Vec<_> = (0..10).map(|_| rig.call(upstream_rig::SEARCH)).collect();
     let (poisoned, sound) = futures_util::future::join(
@@ -138,12 +153,12 @@ async fn a_panic_while_reading_an_answer_reaches_only_its_caller() {
     for answer in poisoned {
         assert_eq!(answer.unwrap_err().kind, FailureKind::Internal);
     }
-    assert!(sound.iter().all(|answer| matches!(answer, Ok(Reply::Found(_)))), "{sound:?}");
+    assert!(sound.iter().all(|answer| matches!(answer, Ok(Some(_)))), "{sound:?}");
     assert_eq!(rig.restarts(), 0, "the actor knows nothing of it");
     let now = clock::monotonic();
     let permits = rig.account().breaker.snapshot(now);
     assert_eq!(permits.issued, permits.returned + permits.dropped, "no permit is lost");
-    assert_eq!(rig.account().pacing.snapshot(now, clock::now()).queue, 0, "no place is lost");
+    assert_eq!(rig.account().pacing.status(now, clock::now()).queue, 0, "no booking is lost");
     rig.stop().await;
 }
 
@@ -160,7 +175,7 @@ async fn calls_under_way_survive_a_panic_of_the_actor() {
         rig.strike(breakwater::supervision::Chaos::Panic);
     };
     let (answer, ()) = futures_util::future::join(slow, struck).await;
-    assert!(matches!(answer, Ok(Reply::Found(_))), "{answer:?}");
+    assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
     until("it restarted", || rig.restarts() == 1).await;
     rig.stop().await;
 }

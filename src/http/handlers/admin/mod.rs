@@ -129,7 +129,8 @@ pub async fn move_breaker(
             breaker.reset(now);
             // With the judgement of its health goes that of our configuration.
             let upstream = &worker.shared.upstream;
-            if let Some(account) = upstream.accounts.iter().find(|account| account.name == name) {
+            if let Some(account) = upstream.credentials.iter().find(|account| account.name == name)
+            {
                 upstream.forgive(account);
             }
         }

@@ -42,7 +42,7 @@ fn calls_that_are_over_say_nothing() {
     let mut trip = by_share();
     let now = clock::monotonic();
     assert!((0..19).all(|_| trip.note(CallResult::Failure, now).is_none()));
-    let later = now + WINDOW;
+    let later = now + SLOT * 10;
     assert!((0..19).all(|_| trip.note(CallResult::Failure, later).is_none()));
     assert_eq!(trip.note(CallResult::Failure, later), Some(Reason::FailureRate));
 }

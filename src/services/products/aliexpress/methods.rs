@@ -6,7 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::terms::{Currency, Language, OrderStatus, Sort};
-use crate::origin::Request;
+
+/// One question to the gateway: a method and its own parameters, without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Full method name.
+    pub method: &'static str,
+    /// The method's parameters; empty values are not sent.
+    pub params: BTreeMap<&'static str, String>,
+}
 
 /// Search.
 pub const PRODUCT_QUERY: &str = "aliexpress.affiliate.product.query";
@@ -164,35 +172,6 @@ pub fn order_list(
         .set("status", status.code())
         .set("page_no", page_no)
         .set("page_size", page_size)
-        .build()
-}
-
-/// Builds a call for orders by id.
-#[must_use]
-pub fn order_get(order_ids: &[u64]) -> Request {
-    Parameters::of(ORDER_GET).set("order_ids", csv(order_ids)).build()
-}
-
-/// Builds a call for the names of running promotions.
-#[must_use]
-pub fn featured_promo() -> Request {
-    Parameters::of(FEATURED_PROMO).build()
-}
-
-/// Builds a call for one page of a promotion's products.
-#[must_use]
-pub fn featured_promo_products(
-    promotion_name: &str,
-    page_no: u32,
-    page_size: u32,
-    target: &Target,
-) -> Request {
-    Parameters::of(FEATURED_PROMO_PRODUCTS)
-        .set("promotion_name", promotion_name)
-        .set("page_no", page_no)
-        .set("page_size", page_size)
-        .optional("country", target.ship_to.as_deref())
-        .target(target)
         .build()
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Owns: everything that is particular to AliExpress. Only `products` speaks its words too.
 
-mod advice;
 pub mod clock_drift;
 pub mod errors;
+pub mod faults;
 pub mod methods;
 pub mod protocol;
 pub mod signature;
@@ -13,3 +13,6 @@ pub mod tracking;
 pub mod wire;
 
 pub use protocol::{AliExpress, QUOTA_DAY_OFFSET};
+
+/// The way to AliExpress.
+pub type AliExpressClient = crate::origin::OriginClient<AliExpress>;

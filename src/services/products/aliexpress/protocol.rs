@@ -1,5 +1,5 @@
-//! AliExpress as a [`Protocol`]: system parameters, signature, form body; and the error table
-//! applied to what comes back.
+//! AliExpress as an [`Origin`]: system parameters, signature, form body; and the error table applied
+//! to what comes back.
 //!
 //! Owns: the account's key, secret and tracking id, the gateway's address, and what was learned of
 //! its clock and of the tracking id.
@@ -9,22 +9,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
-use super::advice::Advice;
 use super::clock_drift::ClockDrift;
 use super::errors::{self, Reading};
+use super::faults;
+use super::methods::Request;
 use super::signature::{self, SignMethod, Style};
 use super::tracking::{self, Tracking};
 use crate::clock::Timestamp;
 use crate::config::{Credentials, Secret};
-use crate::origin::outcome::{Blame, Misconfiguration};
-use crate::origin::{Outcome, Protocol, RawAnswer, Request, SignedRequest};
+use crate::origin::{self, Answer, Blame, Misconfiguration, Origin, Outcome};
+
+const FORM: &str = "application/x-www-form-urlencoded;charset=utf-8";
 
 /// The gateway counts its days in GMT+8: add this to UTC before cutting a timestamp into days.
 pub const QUOTA_DAY_OFFSET: Duration = Duration::from_secs(8 * 60 * 60);
+
+/// The gateway's current default.
+const SIGN_METHOD: SignMethod = SignMethod::Sha256;
 
 /// One AliExpress account at one gateway.
 #[derive(Debug)]
@@ -35,9 +41,9 @@ pub struct AliExpress {
     app_secret: Secret,
     /// Sent in place of a request's own.
     tracking_id: Option<String>,
-    advice: &'static Advice,
+    /// Which of the accounts it is, the first being 0.
+    place: usize,
     gateway_url: String,
-    sign_method: SignMethod,
     drift: ClockDrift,
     tracking: Tracking,
 }
@@ -52,19 +58,11 @@ impl AliExpress {
             app_key: credentials.app_key,
             app_secret: credentials.app_secret,
             tracking_id: None,
-            advice: Advice::at(0),
+            place: 0,
             gateway_url: gateway_url.into(),
-            sign_method: SignMethod::default(),
             drift: ClockDrift::default(),
             tracking: Tracking::default(),
         }
-    }
-
-    /// The same account, signing another way.
-    #[must_use]
-    pub const fn with_sign_method(mut self, sign_method: SignMethod) -> Self {
-        self.sign_method = sign_method;
-        self
     }
 
     /// The same account with a tracking id of its own: requests that carry one, which is the shop's,
@@ -79,9 +77,15 @@ impl AliExpress {
     /// The same account, whose advice names the settings of the account at this place, the first
     /// being 0.
     #[must_use]
-    pub fn at(mut self, place: usize) -> Self {
-        self.advice = Advice::at(place);
+    pub const fn at(mut self, place: usize) -> Self {
+        self.place = place;
         self
+    }
+
+    /// Which account it is: the same text after every restart, and never the account's key.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// A parameter's value as this account sends it.
@@ -90,43 +94,57 @@ impl AliExpress {
         self.tracking_id.as_deref().filter(|_| replaces).unwrap_or(value)
     }
 
-    fn of_illegal_timestamp(&self, answer: &RawAnswer, reason: String) -> Outcome<Value> {
-        if self.drift.refused(answer.sent_at, answer.received_at, answer.date) {
+    fn of_illegal_timestamp(&self, answer: &Answer, reason: String) -> Outcome<Value> {
+        if self.drift.refused(answer.sent_at, answer.received_at, answer.date()) {
             return Outcome::Transient { reason: format!("{reason}; clock corrected") };
         }
-        Outcome::Permanent { blame: Blame::Configuration(Misconfiguration::Clock), reason }
+        Outcome::Permanent { blame: Blame::Configuration(faults::CLOCK), reason }
     }
 }
 
-impl Protocol for AliExpress {
+impl Origin for AliExpress {
+    type Question = Request;
+    type Payload = Value;
+
+    fn operation(question: &Request) -> &'static str {
+        question.method
+    }
+
     /// System parameters win over a method's parameters of the same name.
-    fn sign(&self, request: &Request, now: Timestamp) -> SignedRequest {
+    fn request(&self, question: &Request, now: Timestamp) -> origin::Request {
         let timestamp = self.drift.correct(now).as_millis().to_string();
-        let own = request.params.iter().map(|(key, value)| (*key, self.own(key, value)));
+        let own = question.params.iter().map(|(key, value)| (*key, self.own(key, value)));
         let system = [
             ("app_key", self.app_key.as_str()),
             ("format", "json"),
-            ("method", request.method),
-            ("sign_method", self.sign_method.as_str()),
+            ("method", question.method),
+            ("sign_method", SIGN_METHOD.as_str()),
             ("timestamp", timestamp.as_str()),
             ("v", "2.0"),
         ];
         let sent: BTreeMap<&str, &str> =
             own.chain(system).filter(|(key, value)| signature::is_sent(key, value)).collect();
         let pairs = || sent.iter().map(|(key, value)| (*key, *value));
-        let sign =
-            signature::sign(Style::Sync(self.sign_method), self.app_secret.expose(), pairs());
+        let sign = signature::sign(Style::Sync(SIGN_METHOD), self.app_secret.expose(), pairs());
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs())
             .append_pair("sign", &sign)
             .finish();
         // A literal plus is sent as %2B, so every plus left is a space. %20 is the one form of a
         // space on which all decoders agree, and the gateway signs what it decoded.
-        SignedRequest { url: self.gateway_url.clone(), body: body.replace('+', "%20") }
+        origin::Request {
+            method: Method::POST,
+            url: self.gateway_url.clone(),
+            headers: vec![
+                ("content-type", FORM.to_owned()),
+                ("accept", "application/json".to_owned()),
+            ],
+            body: body.replace('+', "%20").into(),
+        }
     }
 
-    fn interpret(&self, request: &Request, answer: &RawAnswer) -> Outcome<Value> {
-        let outcome = match errors::interpret(request.method, answer) {
+    fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Value> {
+        let outcome = match errors::interpret(question.method, answer) {
             Reading::Decided(outcome) => outcome,
             Reading::IllegalTimestamp { reason } => {
                 return self.of_illegal_timestamp(answer, reason);
@@ -135,28 +153,24 @@ impl Protocol for AliExpress {
         if matches!(outcome, Outcome::Ok(_) | Outcome::Empty) {
             self.drift.accepted(answer.sent_at);
         }
-        self.tracking.judge(request, outcome)
+        self.tracking.judge(question, outcome)
     }
 
-    fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
-        self.tracking.doubt(request, outcome)
+    fn doubt(&self, question: &Request, outcome: &Outcome<Value>) -> Option<Request> {
+        self.tracking.doubt(question, outcome)
     }
 
     fn resolve(
         &self,
-        question: &Request,
+        check: &Request,
         outcome: Outcome<Value>,
-        told: &Outcome<Value>,
+        found: &Outcome<Value>,
     ) -> Outcome<Value> {
-        self.tracking.resolve(question, outcome, told)
+        self.tracking.resolve(check, outcome, found)
     }
 
-    fn advice(&self, what: Misconfiguration) -> &'static str {
-        self.advice.about(what)
-    }
-
-    fn account(&self) -> &str {
-        &self.id
+    fn advice(&self, fault: Misconfiguration) -> String {
+        faults::advice(fault, self.place)
     }
 }
 
@@ -186,25 +200,29 @@ mod tests {
         Request { method: METHOD, params }
     }
 
-    fn decode(body: &str) -> BTreeMap<String, String> {
-        form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+    fn decode(body: &[u8]) -> BTreeMap<String, String> {
+        form_urlencoded::parse(body).into_owned().collect()
     }
 
-    fn answer(body: &str, sent_at: i64, date: Option<i64>) -> RawAnswer {
-        RawAnswer {
-            status: 200,
-            content_type: Some("application/json".into()),
-            body: Bytes::copy_from_slice(body.as_bytes()),
+    fn answer(body: &str, sent_at: i64, date: Option<i64>) -> Answer {
+        let date = date.map(|millis| {
+            let date = time::OffsetDateTime::from_unix_timestamp(millis / 1_000).unwrap();
+            (
+                "date".to_owned(),
+                date.format(&time::format_description::well_known::Rfc2822).unwrap().into(),
+            )
+        });
+        Answer {
             sent_at: Timestamp::from_millis(sent_at),
             received_at: Timestamp::from_millis(sent_at + 10),
-            date: date.map(Timestamp::from_millis),
+            ..Answer::new(200, date.into_iter().collect(), Bytes::copy_from_slice(body.as_bytes()))
         }
     }
 
     #[test]
     fn a_search_is_signed_like_the_published_vector() {
         let request = request(&[("keywords", "usb cable"), ("page_no", "1"), ("page_size", "20")]);
-        let signed = account().sign(&request, Timestamp::from_millis(1_517_820_392_000));
+        let signed = account().request(&request, Timestamp::from_millis(1_517_820_392_000));
         assert_eq!(signed.url, "https://gateway.example/sync");
         assert_eq!(
             signed.body,
@@ -212,17 +230,13 @@ mod tests {
              &page_no=1&page_size=20&sign_method=sha256&timestamp=1517820392000&v=2.0\
              &sign=6043958D62AC6D35A3FF5429AF2337F7E101D30A414C803F0E84567747E85677"
         );
-        let md5 = account()
-            .with_sign_method(SignMethod::Md5)
-            .sign(&request, Timestamp::from_millis(1_517_820_392_000));
-        assert!(md5.body.ends_with("&sign=421E973A45A217037B3EF3F11FCD41AB"), "{}", md5.body);
     }
 
     #[test]
     fn empty_values_are_neither_signed_nor_sent() {
         let now = Timestamp::from_millis(1);
-        let without = account().sign(&request(&[("keywords", "x")]), now);
-        let with = account().sign(&request(&[("keywords", "x"), ("sort", "")]), now);
+        let without = account().request(&request(&[("keywords", "x")]), now);
+        let with = account().request(&request(&[("keywords", "x"), ("sort", "")]), now);
         assert_eq!(without, with);
     }
 
@@ -230,14 +244,14 @@ mod tests {
     fn a_method_parameter_cannot_replace_a_system_one() {
         let now = Timestamp::from_millis(1);
         let forged = request(&[("app_key", "9"), ("sign", "F"), ("method", "m"), ("v", "1")]);
-        assert_eq!(account().sign(&forged, now), account().sign(&request(&[]), now));
+        assert_eq!(account().request(&forged, now), account().request(&request(&[]), now));
     }
 
     #[test]
     fn every_attempt_has_a_timestamp_and_signature_of_its_own() {
         let request = request(&[("keywords", "x")]);
-        let first = account().sign(&request, Timestamp::from_millis(1));
-        let second = account().sign(&request, Timestamp::from_millis(2));
+        let first = account().request(&request, Timestamp::from_millis(1));
+        let second = account().request(&request, Timestamp::from_millis(2));
         assert_ne!(decode(&first.body)["timestamp"], decode(&second.body)["timestamp"]);
         assert_ne!(decode(&first.body)["sign"], decode(&second.body)["sign"]);
     }
@@ -245,7 +259,7 @@ mod tests {
     #[test]
     fn the_secret_shows_nowhere() {
         let account = account();
-        let signed = account.sign(&request(&[]), Timestamp::from_millis(1));
+        let signed = account.request(&request(&[]), Timestamp::from_millis(1));
         assert!(!format!("{account:?} {signed:?}").contains("helloworld"));
     }
 
@@ -255,11 +269,11 @@ mod tests {
         let second = account().with_tracking_id(Some("two".into()));
         let asked = request(&[("keywords", "x"), ("tracking_id", "shop")]);
         let as_if = request(&[("keywords", "x"), ("tracking_id", "two")]);
-        assert_eq!(second.sign(&asked, now), account().sign(&as_if, now));
+        assert_eq!(second.request(&asked, now), account().request(&as_if, now));
         for without in [request(&[("keywords", "x")]), request(&[("tracking_id", "")])] {
-            assert_eq!(second.sign(&without, now), account().sign(&without, now));
+            assert_eq!(second.request(&without, now), account().request(&without, now));
         }
-        assert_eq!(decode(&account().sign(&asked, now).body)["tracking_id"], "shop");
+        assert_eq!(decode(&account().request(&asked, now).body)["tracking_id"], "shop");
     }
 
     #[test]
@@ -270,20 +284,17 @@ mod tests {
             "result":{"products":{"product":[]},"total_record_count":0}}}"#,
         );
         let second = account().with_tracking_id(Some("two".into()));
-        let sent = |request: &Request| decode(&second.sign(request, now).body);
+        let sent = |request: &Request| decode(&second.request(request, now).body);
         let search = request(&[("keywords", "x"), ("tracking_id", "shop")]);
         let none = second.interpret(&search, &answer(nothing, 0, None));
         let without = second.doubt(&search, &none).unwrap();
         assert!(!sent(&without).contains_key("tracking_id"), "nothing is put where nothing is");
-        let details = Request {
-            method: crate::services::products::aliexpress::methods::PRODUCT_DETAIL,
-            ..search
-        };
+        let details = Request { method: super::super::methods::PRODUCT_DETAIL, ..search };
         let with = second.doubt(&details, &none).unwrap();
         assert_eq!(sent(&with)["tracking_id"], "two", "the question is about what was sent");
-        let told = second.interpret(&with, &answer(nothing, 0, None));
-        let outcome = second.resolve(&with, none, &told);
-        assert_eq!(outcome.misconfiguration(), Some(Misconfiguration::TrackingId));
+        let found = second.interpret(&with, &answer(nothing, 0, None));
+        let outcome = second.resolve(&with, none, &found);
+        assert_eq!(outcome.misconfiguration(), Some(faults::TRACKING_ID));
     }
 
     #[test]
@@ -293,33 +304,14 @@ mod tests {
             AliExpress::new(credentials, "https://gateway.example/sync")
         };
         // What `printf 12345678 | sha256sum` begins with.
-        assert_eq!(of("12345678").account(), "ef797c81");
-        assert_eq!(account().account(), of("12345678").account(), "whatever the secret");
+        assert_eq!(of("12345678").id(), "ef797c81");
+        assert_eq!(account().id(), of("12345678").id(), "whatever the secret");
         let mut seen = std::collections::BTreeSet::new();
         for key in (500_001..500_200).map(|key| key.to_string()) {
-            let id = of(&key).account().to_owned();
+            let id = of(&key).id().to_owned();
             assert!(id.len() == 8 && !id.contains(&key), "{id}");
             assert!(seen.insert(id), "{key}");
         }
-    }
-
-    #[test]
-    fn advice_names_the_settings_of_the_account() {
-        let of = |place: usize, what| account().at(place).advice(what);
-        for what in [
-            Misconfiguration::AppKey,
-            Misconfiguration::Signature,
-            Misconfiguration::TrackingId,
-            Misconfiguration::Account,
-            Misconfiguration::Permission,
-        ] {
-            assert_eq!(of(0, what), account().advice(what));
-            assert!(!of(0, what).contains("_2"));
-            assert_eq!(of(1, what).replace("_2", ""), of(0, what));
-            assert!(of(1, what).contains("_2") && of(3, what).ends_with("_4"), "{}", of(3, what));
-        }
-        assert_eq!(of(1, Misconfiguration::Gateway), of(0, Misconfiguration::Gateway));
-        assert_eq!(of(4, Misconfiguration::AppKey), of(0, Misconfiguration::AppKey));
     }
 
     #[test]
@@ -334,7 +326,7 @@ mod tests {
         assert_eq!(refuse(0), "transient");
         assert_eq!(refuse(1_000), "permanent");
         assert_eq!(refuse(2_000), "permanent");
-        let signed = account.sign(&request, Timestamp::from_millis(3_000));
+        let signed = account.request(&request, Timestamp::from_millis(3_000));
         assert_eq!(decode(&signed.body)["timestamp"], (3_000 + 3 * HOUR).to_string());
         let accepted = account.interpret(&request, &answer(empty, 3_000, None));
         assert_eq!(accepted, Outcome::Empty);
@@ -345,7 +337,7 @@ mod tests {
     fn an_illegal_timestamp_without_a_date_is_the_configurations_fault() {
         let refused = r#"{"code":31,"message":"Invalid timestamp"}"#;
         let outcome = account().interpret(&request(&[]), &answer(refused, 0, None));
-        assert!(outcome.misconfiguration() == Some(Misconfiguration::Clock));
+        assert!(outcome.misconfiguration() == Some(faults::CLOCK));
     }
 
     proptest! {
@@ -359,7 +351,7 @@ mod tests {
         ) {
             let request =
                 request(&[("keywords", &keywords), ("fields", &fields), ("tracking_id", &tracking_id)]);
-            let mut received = decode(&account().sign(&request, Timestamp::from_millis(now)).body);
+            let mut received = decode(&account().request(&request, Timestamp::from_millis(now)).body);
             let sign = received.remove("sign");
             prop_assert!(received.values().all(|value| !value.is_empty()));
             let pairs = received.iter().map(|(key, value)| (key.as_str(), value.as_str()));

@@ -10,71 +10,58 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+/// Each code as one of the type.
+macro_rules! codes {
+    ($($code:literal)*) => { [$(Self($code)),*] };
+}
+
+/// The one of `all` with this code, in any case.
+fn known<T>(
+    all: impl IntoIterator<Item = T>,
+    code: fn(&T) -> &'static str,
+    text: &str,
+) -> Option<T> {
+    all.into_iter().find(|one| code(one).eq_ignore_ascii_case(text.trim()))
+}
+
 /// A currency of the upstream's list, or the one that its untargeted prices are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Currency {
-    code: &'static str,
-    decimals: u32,
-}
-
-const fn currency(code: &'static str, decimals: u32) -> Currency {
-    Currency { code, decimals }
-}
+pub struct Currency(&'static str);
 
 /// What prices are in when no target price came back.
-const YUAN: Currency = currency("CNY", 2);
+const YUAN: Currency = Currency("CNY");
+/// Currencies without a smaller unit.
+const WHOLE: [&str; 4] = ["JPY", "KRW", "CLP", "VND"];
 
 impl Currency {
-    /// US dollars.
-    pub const USD: Self = currency("USD", 2);
+    pub const USD: Self = Self("USD");
 
     /// Currencies a client may ask for.
-    pub const REQUESTABLE: [Self; 19] = [
-        currency("USD", 2),
-        currency("GBP", 2),
-        currency("CAD", 2),
-        currency("EUR", 2),
-        currency("UAH", 2),
-        currency("MXN", 2),
-        currency("TRY", 2),
-        currency("RUB", 2),
-        currency("BRL", 2),
-        currency("AUD", 2),
-        currency("INR", 2),
-        currency("JPY", 0),
-        currency("IDR", 2),
-        currency("SEK", 2),
-        currency("KRW", 0),
-        currency("ILS", 2),
-        currency("THB", 2),
-        currency("CLP", 0),
-        currency("VND", 0),
-    ];
+    pub const REQUESTABLE: [Self; 19] = codes!("USD" "GBP" "CAD" "EUR" "UAH" "MXN" "TRY" "RUB" "BRL"
+        "AUD" "INR" "JPY" "IDR" "SEK" "KRW" "ILS" "THB" "CLP" "VND");
 
     /// A currency a client may ask for, in any case.
     #[must_use]
     pub fn requestable(code: &str) -> Option<Self> {
-        let code = code.trim();
-        Self::REQUESTABLE.into_iter().find(|known| known.code.eq_ignore_ascii_case(code))
+        known(Self::REQUESTABLE, |one| one.0, code)
     }
 
     /// A currency that may stand in an answer: a requestable one, or the yuan of untargeted prices.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        Self::requestable(code)
-            .or_else(|| YUAN.code.eq_ignore_ascii_case(code.trim()).then_some(YUAN))
+        known(Self::REQUESTABLE.into_iter().chain([YUAN]), |one| one.0, code)
     }
 
     /// ISO 4217 code, upper case.
     #[must_use]
     pub const fn code(self) -> &'static str {
-        self.code
+        self.0
     }
 
     /// Digits after the decimal point: 2, or 0 where there is no smaller unit.
     #[must_use]
-    pub const fn decimals(self) -> u32 {
-        self.decimals
+    pub fn decimals(self) -> u32 {
+        if WHOLE.contains(&self.0) { 0 } else { 2 }
     }
 
     /// A lower price bound in the smallest unit, rounded up: no price below `amount` passes it.
@@ -92,7 +79,7 @@ impl Currency {
     }
 
     fn scaled(self, amount: Decimal) -> Option<Decimal> {
-        let unit = if self.decimals == 0 { Decimal::ONE } else { Decimal::ONE_HUNDRED };
+        let unit = if self.decimals() == 0 { Decimal::ONE } else { Decimal::ONE_HUNDRED };
         if amount.is_sign_negative() && !amount.is_zero() { None } else { amount.checked_mul(unit) }
     }
 }
@@ -106,35 +93,13 @@ impl Language {
     pub const EN: Self = Self("EN");
 
     /// Every language code the upstream names.
-    pub const ALL: [Self; 21] = [
-        Self("EN"),
-        Self("RU"),
-        Self("PT"),
-        Self("ES"),
-        Self("FR"),
-        Self("ID"),
-        Self("IT"),
-        Self("TH"),
-        Self("JA"),
-        Self("AR"),
-        Self("VI"),
-        Self("TR"),
-        Self("DE"),
-        Self("HE"),
-        Self("KO"),
-        Self("NL"),
-        Self("PL"),
-        Self("MX"),
-        Self("CL"),
-        Self("IW"),
-        Self("IN"),
-    ];
+    pub const ALL: [Self; 21] = codes!("EN" "RU" "PT" "ES" "FR" "ID" "IT" "TH" "JA" "AR" "VI" "TR"
+        "DE" "HE" "KO" "NL" "PL" "MX" "CL" "IW" "IN");
 
     /// A language of the list, in any case.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        let code = code.trim();
-        Self::ALL.into_iter().find(|known| known.0.eq_ignore_ascii_case(code))
+        known(Self::ALL, |one| one.0, code)
     }
 
     /// The code as the upstream spells it, upper case.
@@ -177,8 +142,7 @@ impl Sort {
     /// One of the four, in any case.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        let code = code.trim();
-        Self::ALL.into_iter().find(|known| known.code().eq_ignore_ascii_case(code))
+        known(Self::ALL, |one| one.code(), code)
     }
 }
 
@@ -210,8 +174,7 @@ impl OrderStatus {
     /// One of the three, in any case.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        let code = code.trim();
-        Self::ALL.into_iter().find(|known| known.code().eq_ignore_ascii_case(code))
+        known(Self::ALL, |one| one.code(), code)
     }
 }
 

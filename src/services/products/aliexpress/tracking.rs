@@ -16,10 +16,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::Value;
 
-use super::methods;
+use super::faults;
+use super::methods::{self, Request};
 use super::wire::{Contents, contents, read};
-use crate::origin::outcome::Blame;
-use crate::origin::{Misconfiguration, Outcome, Request};
+use crate::origin::{Blame, Outcome};
 
 /// The name of the id in requests.
 pub(super) const PARAMETER: &str = "tracking_id";
@@ -91,9 +91,7 @@ impl Tracking {
             | Outcome::Throttled { .. }
             | Outcome::Transient { .. }
             | Outcome::Permanent { .. }
-            | Outcome::BadResponse { .. } => {
-                told.misconfiguration() == Some(Misconfiguration::TrackingId)
-            }
+            | Outcome::BadResponse { .. } => told.misconfiguration() == Some(faults::TRACKING_ID),
         };
         if !is_wrong {
             return outcome;
@@ -121,7 +119,7 @@ fn is_search(method: &str) -> bool {
 
 fn unknown_id() -> Outcome<Value> {
     Outcome::Permanent {
-        blame: Blame::Configuration(Misconfiguration::TrackingId),
+        blame: Blame::Configuration(faults::TRACKING_ID),
         reason: "an empty list, as for an unknown tracking id, where there is something".into(),
     }
 }
@@ -152,7 +150,7 @@ mod tests {
     }
 
     fn is_fault(outcome: &Outcome<Value>) -> bool {
-        outcome.misconfiguration() == Some(Misconfiguration::TrackingId)
+        outcome.misconfiguration() == Some(faults::TRACKING_ID)
     }
 
     #[test]

@@ -17,8 +17,7 @@ use super::search::{self, Among};
 use super::smart_match::{self, SmartMatchQuery};
 use super::{categories, details};
 use crate::cache::CacheKey;
-use crate::origin::Request;
-use crate::services::products::aliexpress::methods::{self, Target};
+use crate::services::products::aliexpress::methods::{self, Request, Target};
 use kept::{Asked, Written};
 
 /// Version of the form; questions of another one are outdated.

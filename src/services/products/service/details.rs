@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::load::{kept_product, no_question, priority};
 use super::{
-    Body, DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed,
-    serialised, served, served_live,
+    Body, DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, parsed, serialised,
+    served, served_live,
 };
 use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion};
 use crate::failure::Failure;
@@ -170,7 +170,7 @@ impl ProductService {
     ) -> Result<Vec<Loaded>, Failure> {
         let request = details::request(ids, &query.target);
         let reply = self.ask(scope, request, deadline, priority).await?;
-        let result = found(&reply).unwrap_or(&Value::Null);
+        let result = reply.as_ref().unwrap_or(&Value::Null);
         let digested = details::digest(result, &query.target, validate);
         self.count(&digested.dropped);
         ids.iter().map(|id| kept_product(&digested.data, *id)).collect()

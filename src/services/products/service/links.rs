@@ -11,8 +11,7 @@ use serde_json::Value;
 
 use super::load::{kept_link, priority};
 use super::{
-    Body, DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, found, parsed,
-    serialised,
+    Body, DEGRADED_UPSTREAM, Origin, ProductService, Scope, Served, degraded, parsed, serialised,
 };
 use crate::cache::{CacheKey, Loaded, Loader, Question as KeptQuestion, Tier};
 use crate::failure::{Failure, FailureKind};
@@ -136,7 +135,7 @@ impl ProductService {
         for request in links::requests(asked, tracking_id, ship_to) {
             let reply = self.ask(scope, request, deadline, priority).await?;
             made.extend(
-                links::digest(found(&reply).unwrap_or(&Value::Null), asked)
+                links::digest(reply.as_ref().unwrap_or(&Value::Null), asked)
                     .into_iter()
                     .filter(|(_, link)| link.is_some()),
             );

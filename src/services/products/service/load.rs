@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{ProductService, Scope, ServiceSettings, found, serialised};
+use super::{ProductService, Scope, ServiceSettings, serialised};
 use crate::cache::{
     CacheKey, Lifetimes, Loaded, Loader, Plan, Question as KeptQuestion, Tag, Urgency,
 };
@@ -183,7 +183,7 @@ impl ProductService {
             Box::pin(async move {
                 let request = question.request();
                 let reply = service.ask(&scope, request, deadline, priority(urgency)).await?;
-                let brought = brought(&question, found(&reply), validate)?;
+                let brought = brought(&question, reply.as_ref(), validate)?;
                 service.count(&brought.dropped);
                 Ok(vec![brought.loaded])
             })

@@ -1,7 +1,7 @@
 //! Where what to ask for meets cache and upstream.
 //!
 //! ```text
-//!  query ─key─▶ CacheClient ─(miss)─▶ loader: request ─▶ UpstreamClient ─▶ digest ─▶ stored bytes
+//!  query ─key─▶ CacheClient ─(miss)─▶ loader: request ─▶ AliExpressClient ─▶ digest ─▶ stored bytes
 //! ```
 //!
 //! Owns: one function an operation, from a valid query to the bytes of the answer's `data` and
@@ -34,9 +34,9 @@ use crate::cache::{Answer, CacheClient, CacheKey, Entry, Forward, Lifetimes, Loa
 use crate::config::{Cache as CacheSettings, Features, Rollout};
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Metrics;
-use crate::origin::actor::{Call, Reply, UpstreamClient};
-use crate::origin::{Priority, Request};
-use crate::services::products::aliexpress::methods::Target;
+use crate::origin::{Call, Priority};
+use crate::services::products::aliexpress::AliExpressClient;
+use crate::services::products::aliexpress::methods::{Request, Target};
 use load::{Brought, brought};
 
 /// In `degraded`: some of what was asked for could not be had.
@@ -162,7 +162,7 @@ pub struct ServiceSettings {
 #[derive(Debug, Clone)]
 pub struct ProductService {
     cache: CacheClient,
-    upstream: UpstreamClient,
+    upstream: AliExpressClient,
     metrics: Metrics,
     settings: Arc<ServiceSettings>,
     log: Logger,
@@ -173,7 +173,7 @@ impl ProductService {
     #[must_use]
     pub const fn new(
         cache: CacheClient,
-        upstream: UpstreamClient,
+        upstream: AliExpressClient,
         metrics: Metrics,
         settings: Arc<ServiceSettings>,
         log: Logger,
@@ -189,7 +189,7 @@ impl ProductService {
 
     /// The way to the upstream.
     #[must_use]
-    pub const fn upstream(&self) -> &UpstreamClient {
+    pub const fn upstream(&self) -> &AliExpressClient {
         &self.upstream
     }
 
@@ -259,7 +259,7 @@ impl ProductService {
     ) -> Result<Served, Failure> {
         let _wait = self.cache.waiting().begin();
         let reply = self.ask(scope, request, scope.deadline, Priority::Client).await?;
-        let Brought { loaded, dropped } = digest(found(&reply))?;
+        let Brought { loaded, dropped } = digest(reply.as_ref())?;
         self.count(&dropped);
         Ok(served_live(loaded, self.validates(scope)))
     }
@@ -270,11 +270,11 @@ impl ProductService {
         request: Request,
         deadline: Instant,
         priority: Priority,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Option<Value>, Failure> {
         let retry = is_on(self.settings.features.retry_logic, scope.client);
         let request_id = Arc::clone(&scope.request_id);
         let method = request.method;
-        let call = Call { request, deadline, retry, priority, request_id };
+        let call = Call { question: request, deadline, retry, priority, request_id };
         let answer = self.upstream.call(call).await;
         match (&answer, priority) {
             (Ok(_), _) => {}
@@ -301,13 +301,6 @@ impl ProductService {
 /// Whether a feature is on for a client.
 fn is_on(rollout: Rollout, client: u64) -> bool {
     client % 100 < u64::from(rollout.0)
-}
-
-fn found(reply: &Reply) -> Option<&Value> {
-    match reply {
-        Reply::Found(value) => Some(value),
-        Reply::Empty => None,
-    }
 }
 
 fn serialised(data: &impl Serialize) -> Result<Bytes, Failure> {

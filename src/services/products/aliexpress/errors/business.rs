@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value};
 
+use super::super::faults;
 use super::super::wire::{Contents, contents, read};
 use super::{Class, bounded, text_of};
-use crate::origin::Outcome;
-use crate::origin::outcome::{Blame, Misconfiguration};
+use crate::origin::{Blame, Outcome};
 
 /// The part of an answer that holds `resp_code` and `result`, if there is one.
 ///
@@ -87,8 +87,8 @@ fn code_of(value: Option<&Value>) -> Option<String> {
 #[must_use]
 pub fn classify(code: &str) -> Class {
     match code.parse::<u64>() {
-        Ok(401) => Class::Permanent(Blame::Configuration(Misconfiguration::Account)),
-        Ok(4001) => Class::Permanent(Blame::Configuration(Misconfiguration::TrackingId)),
+        Ok(401) => Class::Permanent(Blame::Configuration(faults::ACCOUNT)),
+        Ok(4001) => Class::Permanent(Blame::Configuration(faults::TRACKING_ID)),
         Ok(404) => Class::Transient,
         Ok(400..=499 | 4000..=4999) => Class::Permanent(Blame::Caller),
         Ok(_) | Err(_) => Class::Transient,

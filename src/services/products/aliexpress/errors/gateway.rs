@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::super::faults;
 use super::{Class, bounded, text_of, transport, wait};
-use crate::origin::outcome::{Blame, Misconfiguration};
+use crate::origin::Blame;
 
-const APP_KEY: Class = Class::Permanent(Blame::Configuration(Misconfiguration::AppKey));
-const SIGNATURE: Class = Class::Permanent(Blame::Configuration(Misconfiguration::Signature));
-const GATEWAY: Class = Class::Permanent(Blame::Configuration(Misconfiguration::Gateway));
-const CAPABILITY: Class = Class::Permanent(Blame::Capability);
+const APP_KEY: Class = Class::Permanent(Blame::Configuration(faults::APP_KEY));
+const SIGNATURE: Class = Class::Permanent(Blame::Configuration(faults::SIGNATURE));
+const GATEWAY: Class = Class::Permanent(Blame::Configuration(faults::GATEWAY));
+const CAPABILITY: Class = Class::Permanent(Blame::Configuration(faults::PERMISSION));
 const CALLER: Class = Class::Permanent(Blame::Caller);
 
 /// Codes that decide alone. 15 is not among them: it says "ask the sub_code".

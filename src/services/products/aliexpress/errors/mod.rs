@@ -29,8 +29,7 @@ mod tests;
 
 use serde_json::Value;
 
-use crate::origin::outcome::Blame;
-use crate::origin::{Outcome, RawAnswer};
+use crate::origin::{Answer, Blame, Outcome};
 
 /// Longest reason kept from an upstream's text, in characters.
 const REASON_LIMIT: usize = 300;
@@ -64,7 +63,7 @@ pub enum Class {
 ///
 /// Never panics, whatever the bytes are.
 #[must_use]
-pub fn interpret(method: &str, answer: &RawAnswer) -> Reading {
+pub fn interpret(method: &str, answer: &Answer) -> Reading {
     let root = match transport::read(answer) {
         Ok(root) => root,
         Err(outcome) => return Reading::Decided(outcome),

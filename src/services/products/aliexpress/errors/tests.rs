@@ -6,19 +6,20 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::faults;
 use super::super::wire;
 use super::*;
-use crate::clock::Timestamp;
 use crate::origin::Misconfiguration;
 
 const METHOD: &str = "aliexpress.affiliate.product.query";
 const ROOT: &str = "aliexpress_affiliate_product_query_response";
 
-const APP_KEY: Want = Want::Wrong(Misconfiguration::AppKey);
-const SIGNATURE: Want = Want::Wrong(Misconfiguration::Signature);
-const GATEWAY: Want = Want::Wrong(Misconfiguration::Gateway);
-const TRACKING_ID: Want = Want::Wrong(Misconfiguration::TrackingId);
-const ACCOUNT: Want = Want::Wrong(Misconfiguration::Account);
+const APP_KEY: Want = Want::Wrong(faults::APP_KEY);
+const SIGNATURE: Want = Want::Wrong(faults::SIGNATURE);
+const GATEWAY: Want = Want::Wrong(faults::GATEWAY);
+const TRACKING_ID: Want = Want::Wrong(faults::TRACKING_ID);
+const PERMISSION: Want = Want::Wrong(faults::PERMISSION);
+const ACCOUNT: Want = Want::Wrong(faults::ACCOUNT);
 
 /// An expectation that fits in a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,7 +28,6 @@ enum Want {
     Empty,
     Throttled(Option<u64>),
     Wrong(Misconfiguration),
-    Capability,
     Caller,
     Timestamp,
     Transient,
@@ -49,7 +49,6 @@ fn seen(reading: &Reading) -> Want {
         }
         Reading::Decided(Outcome::Permanent { blame, .. }) => match blame {
             Blame::Configuration(what) => Want::Wrong(*what),
-            Blame::Capability => Want::Capability,
             Blame::Caller => Want::Caller,
         },
         Reading::Decided(Outcome::Transient { .. }) => Want::Transient,
@@ -57,15 +56,10 @@ fn seen(reading: &Reading) -> Want {
     }
 }
 
-fn raw(status: u16, content_type: &str, body: &[u8]) -> RawAnswer {
-    RawAnswer {
-        status,
-        content_type: Some(content_type.to_owned()),
-        body: Bytes::copy_from_slice(body),
-        sent_at: Timestamp::from_millis(0),
-        received_at: Timestamp::from_millis(1),
-        date: None,
-    }
+fn raw(status: u16, content_type: &str, body: &[u8]) -> Answer {
+    let content_type = Bytes::copy_from_slice(content_type.as_bytes());
+    let headers = vec![("content-type".to_owned(), content_type)];
+    Answer::new(status, headers, Bytes::copy_from_slice(body))
 }
 
 fn read(body: &Value) -> Reading {
@@ -109,12 +103,12 @@ fn every_code_of_the_gateways_table() {
         ("InvalidTimestamp", Want::Timestamp),
         ("30", Want::Timestamp),
         ("31", Want::Timestamp),
-        ("InsufficientPermission", Want::Capability),
-        ("InsufficientISVPermissions", Want::Capability),
-        ("11", Want::Capability),
-        ("12", Want::Capability),
-        ("13", Want::Capability),
-        ("42", Want::Capability),
+        ("InsufficientPermission", PERMISSION),
+        ("InsufficientISVPermissions", PERMISSION),
+        ("11", PERMISSION),
+        ("12", PERMISSION),
+        ("13", PERMISSION),
+        ("42", PERMISSION),
         ("MissingParameter", Want::Caller),
         ("InvalidParameter", Want::Caller),
         ("40", Want::Caller),
@@ -151,7 +145,7 @@ fn every_sub_code_of_the_gateways_table() {
         ("HTTP_INVOKE_LIMITED", Want::Throttled(None)),
         ("isv.invalid-signature", SIGNATURE),
         ("isv.invalid-appkey", APP_KEY),
-        ("isv.permission-deny", Want::Capability),
+        ("isv.permission-deny", PERMISSION),
         ("isp.remote-service-error", Want::Transient),
         ("isp.unknown-error", Want::Transient),
         ("isv.invalid-parameter", Want::Caller),

@@ -11,9 +11,9 @@
 
 use serde_json::Value;
 
+use super::super::faults;
 use super::{bounded, gateway};
-use crate::origin::outcome::{Blame, Misconfiguration};
-use crate::origin::{Outcome, RawAnswer};
+use crate::origin::{Answer, Blame, Outcome};
 
 /// The words of a gateway that was switched off.
 const OFFLINE: &str = "has been offline";
@@ -25,7 +25,7 @@ const GLANCE_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// The outcome, when the answer has no JSON to be read any further.
-pub fn read(answer: &RawAnswer) -> Result<Value, Outcome<Value>> {
+pub fn read(answer: &Answer) -> Result<Value, Outcome<Value>> {
     let parsed: Result<Value, _> = serde_json::from_slice(without_bom(&answer.body));
     if !(200..300).contains(&answer.status) {
         // A gateway error keeps its meaning under any status; a result does not.
@@ -44,12 +44,12 @@ pub fn says_offline(text: &str) -> bool {
 #[must_use]
 pub fn moved(what: &str) -> Outcome<Value> {
     Outcome::Permanent {
-        blame: Blame::Configuration(Misconfiguration::Gateway),
+        blame: Blame::Configuration(faults::GATEWAY),
         reason: bounded(&format!("the gateway has moved: {what}")),
     }
 }
 
-fn of_status(answer: &RawAnswer) -> Outcome<Value> {
+fn of_status(answer: &Answer) -> Outcome<Value> {
     if says_offline(&glance(answer)) {
         return moved(OFFLINE);
     }
@@ -60,7 +60,7 @@ fn of_status(answer: &RawAnswer) -> Outcome<Value> {
     }
 }
 
-fn not_json(answer: &RawAnswer, error: &serde_json::Error) -> Outcome<Value> {
+fn not_json(answer: &Answer, error: &serde_json::Error) -> Outcome<Value> {
     let text = glance(answer);
     if says_offline(&text) {
         return moved(OFFLINE);
@@ -72,15 +72,15 @@ fn not_json(answer: &RawAnswer, error: &serde_json::Error) -> Outcome<Value> {
     Outcome::BadResponse { reason: bounded(&format!("not json ({size} bytes): {error}")) }
 }
 
-fn is_html(answer: &RawAnswer, text: &str) -> bool {
+fn is_html(answer: &Answer, text: &str) -> bool {
     let start = text.trim_start().get(..14).unwrap_or(text.trim_start()).to_ascii_lowercase();
-    let declared = answer.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let declared = answer.header("content-type").unwrap_or_default().to_ascii_lowercase();
     start.starts_with("<!doctype html")
         || start.starts_with("<html")
         || (declared.contains("html") && start.starts_with('<'))
 }
 
-fn glance(answer: &RawAnswer) -> String {
+fn glance(answer: &Answer) -> String {
     let body = without_bom(&answer.body);
     String::from_utf8_lossy(body.get(..GLANCE_BYTES).unwrap_or(body)).into_owned()
 }

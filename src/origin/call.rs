@@ -1,0 +1,442 @@
+//! One call from question to answer. The stops, in order:
+//!
+//! ```text
+//!  credential ─▶ pace ─▶ concurrency ─▶ breaker ─▶ attempt ─▶ is it believed? ─▶ retry?
+//!      ▲                                                                          │
+//!      └──────────────────── wait, another credential first ◀─────────────────────┘
+//! ```
+//!
+//! Owns: this order. The breaker is asked when the call is about to be made: what was learned while it
+//! waited counts. Nothing is spent for a call that is not made: booking, slot, permit and grant come
+//! back by themselves, also when the call is dropped. A call that is past its deadline is never made;
+//! when the upstream hangs, the attempt ends with its time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slog::{Logger, debug, info, o, warn};
+
+use super::actor::{Call, Reply};
+use super::concurrency::{Entry, Slot};
+use super::credentials::choice::{Prefer, Refusal};
+use super::credentials::{Ask, Credential, Turn};
+use super::health::Made;
+use super::pacing::Booking;
+use super::retry::{self, Policy};
+use super::state::OriginState;
+use super::transport::{LARGE, Transport, TransportFault};
+use super::{Answer, Blame, Origin, Outcome, Priority, refusal};
+use crate::clock;
+use crate::failure::Failure;
+use crate::resilience::backoff::Backoff;
+use crate::resilience::breaker::Permit;
+
+/// So often a credential is chosen anew for an attempt; more is no coincidence.
+const MOST_CHANGES: u32 = 8;
+/// Least time worth starting an attempt for.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
+
+/// Makes the call. `origins` are in the order of the credentials.
+///
+/// # Errors
+/// It was refused here, or by the upstream, or there was no answer of use in time.
+pub async fn run<O: Origin, T: Transport>(
+    state: &OriginState,
+    origins: &Arc<[O]>,
+    transport: &T,
+    call: &Call<O>,
+) -> Result<Reply<O>, Failure> {
+    let log = state.log.new(o!("request_id" => Arc::clone(&call.request_id),
+        "method" => O::operation(&call.question)));
+    Course { state, origins, transport, call, log }.run().await
+}
+
+/// A call under way.
+struct Course<'a, O: Origin, T> {
+    state: &'a OriginState,
+    origins: &'a Arc<[O]>,
+    transport: &'a T,
+    call: &'a Call<O>,
+    log: Logger,
+}
+
+/// An attempt that is about to be made; dropped before, all of it is given back.
+struct Started<'a> {
+    index: usize,
+    credential: &'a Credential,
+    permit: Permit,
+    slot: Slot,
+    at: Instant,
+    within: Duration,
+}
+
+/// An attempt that was made.
+struct Attempted<P> {
+    index: usize,
+    made: Made,
+    outcome: Outcome<P>,
+}
+
+/// Why an attempt was not made.
+enum NotMade {
+    Refused(Failure),
+    /// What it waited for was taken away when it came: its credential was banned meanwhile, or its
+    /// breaker opened. Another may make it, or the same one after the ban.
+    Changed(Failure),
+    /// It would have been a retry, and there is no budget for it.
+    NoBudget,
+}
+
+impl From<Failure> for NotMade {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
+    async fn run(&self) -> Result<Reply<O>, Failure> {
+        let (mut number, mut prefer, mut last) = (1, Prefer::Any, None);
+        loop {
+            let attempted = match self.attempt(&self.call.question, number, prefer).await {
+                Ok(attempted) => attempted,
+                // The outcome of the attempt before says more than why there is no other.
+                Err(NotMade::Refused(failure) | NotMade::Changed(failure)) => {
+                    return Err(refusal::rather(last, failure));
+                }
+                // Others have retried enough for now.
+                Err(NotMade::NoBudget) => return Err(last.unwrap_or_else(refusal::no_retry)),
+            };
+            let (index, outcome) = self.believed(attempted, number).await;
+            let Some(failure) = refusal::of_outcome(&outcome) else { return Ok(reply(outcome)) };
+            let Some(wait) = self.wait_before_retry(index, number, &outcome) else {
+                return Err(failure);
+            };
+            info!(self.log, "upstream call will be repeated"; "attempt" => number,
+                "wait_ms" => millis(wait), "reason" => &failure.reason);
+            last = Some(failure);
+            tokio::time::sleep(wait).await;
+            (number, prefer) = (number.saturating_add(1), Prefer::Not(index));
+        }
+    }
+
+    /// One attempt through all stops, the first being number 1.
+    async fn attempt(
+        &self,
+        question: &O::Question,
+        number: u32,
+        prefer: Prefer,
+    ) -> Result<Attempted<O::Payload>, NotMade> {
+        let operation = O::operation(question);
+        let mut changes = 0;
+        loop {
+            let mut turn = self.credential(operation, number, prefer)?;
+            self.pace(turn.booking.at()).await?;
+            turn.booking.arrived();
+            let slot = self.concurrency(number).await?;
+            match self.start(turn, slot, (operation, number, prefer)).await {
+                Ok(started) => return self.exchange(started, question, number).await,
+                Err(NotMade::Changed(_))
+                    if changes < MOST_CHANGES && self.call.priority == Priority::Client =>
+                {
+                    changes += 1;
+                }
+                Err(NotMade::Changed(failure)) => return Err(NotMade::Refused(failure)),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+
+    /// First stop: whose turn it is, and when.
+    fn credential(
+        &self,
+        operation: &'static str,
+        number: u32,
+        prefer: Prefer,
+    ) -> Result<Turn<'a>, NotMade> {
+        let now = clock::monotonic();
+        self.time_left(now)?;
+        let ask = self.ask(operation, prefer, now);
+        self.state.credentials.choose(&ask, now, self.transport.wall()).map_err(|refused| {
+            NotMade::Refused(self.state.refused(refused, ask.priority, number, now))
+        })
+    }
+
+    /// Second stop: waits for the moment.
+    async fn pace(&self, at: Instant) -> Result<(), NotMade> {
+        // Nothing is held for a moment that comes too late.
+        self.time_left(at)?;
+        if at > clock::monotonic() {
+            tokio::time::sleep_until(at.into()).await;
+        }
+        Ok(())
+    }
+
+    /// Third stop: a slot among the calls under way, as soon as there is one.
+    async fn concurrency(&self, number: u32) -> Result<Slot, NotMade> {
+        let (priority, now) = (self.call.priority, clock::monotonic());
+        let latest = self.state.latest_start(now, self.call.deadline);
+        match self.state.slots.enter(priority, now, latest) {
+            Ok(Entry::Now(slot)) => Ok(slot),
+            Ok(Entry::Later(ticket)) => ticket.wait().await.map_err(|full| {
+                drop(self.state.full(full, priority, number));
+                refusal::too_late("no slot until it was too late for an answer").into()
+            }),
+            Err(full) => Err(self.state.full(full, priority, number).into()),
+        }
+    }
+
+    /// Fourth stop: everything is ready, and the breaker has the last word.
+    async fn start(
+        &self,
+        turn: Turn<'a>,
+        slot: Slot,
+        (operation, number, prefer): (&'static str, u32, Prefer),
+    ) -> Result<Started<'a>, NotMade> {
+        let Turn { index, credential, booking } = turn;
+        loop {
+            let now = clock::monotonic();
+            match booking.ready_at(now) {
+                ready if ready > now => self.pace(ready).await?,
+                _ => break,
+            }
+        }
+        let at = clock::monotonic();
+        let within = self.time_left(at)?;
+        let permit = self.permit(credential, at)?;
+        if !prefer.is_check() {
+            let fault = |fault| NotMade::Changed(Refusal::Health(fault).into_failure(at));
+            credential.health.start(operation, at).map_err(fault)?;
+        }
+        self.spend(booking, number, at)?;
+        Ok(Started { index, credential, permit, slot, at, within })
+    }
+
+    fn permit(&self, credential: &Credential, at: Instant) -> Result<Permit, NotMade> {
+        let admitted = match self.call.priority {
+            Priority::Client => credential.breaker.admit(at),
+            Priority::Refresh | Priority::Warming => credential.breaker.admit_background(at),
+        };
+        admitted.map_err(|rejected| NotMade::Changed(refusal::by_breaker(rejected)))
+    }
+
+    /// The call is made now: uses its booking and, for a retry, the budget.
+    fn spend(&self, booking: Booking, number: u32, at: Instant) -> Result<(), NotMade> {
+        let banned = |refused| NotMade::Changed(refusal::by_pacing(refused));
+        if number == 1 {
+            booking.start(at).map_err(banned)?;
+            self.state.budget.record_call(at);
+            return Ok(());
+        }
+        let grant = self.state.budget.try_retry(at).ok_or(NotMade::NoBudget)?;
+        booking.start(at).map_err(banned)?;
+        grant.made();
+        self.state.metrics.retried();
+        Ok(())
+    }
+
+    /// Fifth stop: the attempt. Its outcome is noted wherever that is of use.
+    async fn exchange(
+        &self,
+        started: Started<'a>,
+        question: &O::Question,
+        number: u32,
+    ) -> Result<Attempted<O::Payload>, NotMade> {
+        let Started { index, credential, permit, slot, at, within } = started;
+        let outcome = self.ask_upstream(index, question, within).await;
+        let ended = clock::monotonic();
+        let took = ended.saturating_duration_since(at);
+        let cut_by_caller = within < self.state.attempt_timeout && took >= within;
+        let health = refusal::health(&outcome, cut_by_caller);
+        permit.record(health, ended);
+        slot.ended(refusal::load(&outcome, health), ended);
+        if let Outcome::Throttled { wait, .. } = &outcome {
+            credential.pacing.ban(ended, wait.unwrap_or(refusal::ASSUMED_BAN));
+        }
+        let operation = O::operation(question);
+        self.report(credential, operation, number, &outcome, took);
+        if ended >= self.call.deadline
+            && let Outcome::Transient { reason } = &outcome
+        {
+            // The request's time was over, not the attempt's own.
+            return Err(refusal::too_late(reason.clone()).into());
+        }
+        Ok(Attempted { index, made: Made { operation, started: at }, outcome })
+    }
+
+    async fn ask_upstream(
+        &self,
+        index: usize,
+        question: &O::Question,
+        within: Duration,
+    ) -> Outcome<O::Payload> {
+        let Some(origin) = self.origins.get(index) else {
+            return Outcome::Transient { reason: "no origin for the credential".to_owned() };
+        };
+        let sent_at = self.transport.wall();
+        match self.transport.send(origin.request(question, sent_at), within).await {
+            Ok(answer) => {
+                let answer = Answer { sent_at, received_at: self.transport.wall(), ..answer };
+                self.interpret(origin, index, question, answer).await
+            }
+            Err(fault @ TransportFault::TooLarge(_)) => {
+                Outcome::BadResponse { reason: fault.to_string() }
+            }
+            Err(fault) => Outcome::Transient { reason: fault.to_string() },
+        }
+    }
+
+    /// A large answer is read on the runtime's threads for blocking work, so that no other call waits
+    /// for it. A panic of the reader goes on where the call is watched.
+    async fn interpret(
+        &self,
+        origin: &O,
+        index: usize,
+        question: &O::Question,
+        answer: Answer,
+    ) -> Outcome<O::Payload> {
+        if answer.body.len() <= LARGE {
+            return origin.interpret(question, &answer);
+        }
+        let (origins, question) = (Arc::clone(self.origins), question.clone());
+        let read = move || origins.get(index).map(|origin| origin.interpret(&question, &answer));
+        let unread = |cause| Outcome::Transient { reason: format!("answer not read: {cause}") };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(outcome) => outcome.unwrap_or_else(|| unread("no origin".to_owned())),
+            Err(died) => match died.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(stopped) => unread(stopped.to_string()),
+            },
+        }
+    }
+
+    /// An outcome that may mean something else is checked by another question, if there is a retry
+    /// for it; the result is noted in the credential's health.
+    async fn believed(
+        &self,
+        attempted: Attempted<O::Payload>,
+        number: u32,
+    ) -> (usize, Outcome<O::Payload>) {
+        let Attempted { index, made, outcome } = attempted;
+        let Some((origin, credential)) =
+            self.origins.get(index).zip(self.state.credentials.iter().nth(index))
+        else {
+            return (index, outcome);
+        };
+        let outcome = match origin.doubt(&self.call.question, &outcome) {
+            None => outcome,
+            Some(check) => {
+                // As a retry: it is one more call for the same question.
+                match self.attempt(&check, number.saturating_add(1), Prefer::Only(index)).await {
+                    Ok(found) => origin.resolve(&check, outcome, &found.outcome),
+                    // Nothing in it, and no way to know why: that is not kept as an answer.
+                    Err(NotMade::Refused(_) | NotMade::Changed(_) | NotMade::NoBudget) => {
+                        let reason = "an empty list that could not be checked".to_owned();
+                        Outcome::Transient { reason }
+                    }
+                }
+            }
+        };
+        let now = (clock::monotonic(), self.transport.wall());
+        let advice = |fault| origin.advice(fault);
+        self.state.note_health(credential, made, &outcome, advice, now);
+        (index, outcome)
+    }
+
+    /// Last stop: whether and when to try again. The budget is only looked at: it is spent when the
+    /// retry is made.
+    fn wait_before_retry(
+        &self,
+        index: usize,
+        number: u32,
+        outcome: &Outcome<O::Payload>,
+    ) -> Option<Duration> {
+        if !self.call.retry || self.call.priority != Priority::Client {
+            return None;
+        }
+        let now = clock::monotonic();
+        if self.state.budget.balance(now).remaining == 0 {
+            return None;
+        }
+        let (own, chance) = (&self.state.retry, self.transport.chance());
+        let deadline = self.call.deadline;
+        if is_of_credential(outcome) && self.is_elsewhere(index, now) {
+            // What this credential is refused for, another is not: it is asked at once.
+            let none = Backoff { first: Duration::ZERO, longest: Duration::ZERO };
+            let at_once = Policy { backoff: none, ..*own };
+            let other = Outcome::<()>::Transient { reason: String::new() };
+            retry::decide(&at_once, number, &other, chance, now, deadline)
+        } else {
+            retry::decide(own, number, outcome, chance, now, deadline)
+        }
+    }
+
+    fn is_elsewhere(&self, index: usize, now: Instant) -> bool {
+        let ask = self.ask(O::operation(&self.call.question), Prefer::Any, now);
+        self.state.credentials.is_elsewhere(index, &ask, now, self.transport.wall())
+    }
+
+    fn ask(&self, operation: &'static str, prefer: Prefer, now: Instant) -> Ask {
+        let latest = self.state.latest_start(now, self.call.deadline);
+        Ask { operation, priority: self.call.priority, latest, prefer }
+    }
+
+    /// The time of an attempt that starts at `at`.
+    fn time_left(&self, at: Instant) -> Result<Duration, NotMade> {
+        let left = self.call.deadline.saturating_duration_since(at);
+        let within = self.state.attempt_timeout.min(left);
+        if within < LEAST_ATTEMPT {
+            return Err(refusal::too_late("no time left for an attempt").into());
+        }
+        Ok(within)
+    }
+
+    fn report(
+        &self,
+        credential: &Credential,
+        operation: &'static str,
+        number: u32,
+        outcome: &Outcome<O::Payload>,
+        took: Duration,
+    ) {
+        self.state.metrics.called(operation, outcome.label(), took);
+        self.state.metrics.called_by(credential.name, outcome.label());
+        match outcome {
+            Outcome::Ok(_) | Outcome::Empty => debug!(self.log, "upstream answered";
+                "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,
+                "duration_ms" => millis(took)),
+            Outcome::Throttled { reason, .. }
+            | Outcome::Transient { reason }
+            | Outcome::Permanent { reason, .. }
+            | Outcome::BadResponse { reason } => warn!(self.log, "upstream call failed";
+                "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,
+                "duration_ms" => millis(took), "reason" => reason),
+        }
+    }
+}
+
+/// Whether an outcome is about the credential that asked, and another might fare better.
+const fn is_of_credential<T>(outcome: &Outcome<T>) -> bool {
+    match outcome {
+        Outcome::Throttled { .. } => true,
+        Outcome::Permanent { blame, .. } => !matches!(blame, Blame::Caller),
+        Outcome::Ok(_)
+        | Outcome::Empty
+        | Outcome::Transient { .. }
+        | Outcome::BadResponse { .. } => false,
+    }
+}
+
+fn reply<T>(outcome: Outcome<T>) -> Option<T> {
+    match outcome {
+        Outcome::Ok(payload) => Some(payload),
+        Outcome::Empty
+        | Outcome::Throttled { .. }
+        | Outcome::Transient { .. }
+        | Outcome::Permanent { .. }
+        | Outcome::BadResponse { .. } => None,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

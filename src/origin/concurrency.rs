@@ -1,0 +1,187 @@
+//! The slots of calls to one upstream, and waiting for one.
+//!
+//! Owns: that a slot is given back exactly once, and that a call that goes away leaves the queue; a
+//! table older than any actor, shared by cloning. How many slots there are and who waits is decided
+//! by [`ConcurrencyLimit`]. When the upstream hangs, calls end by their own time-outs and free their
+//! slots; a slot whose holder is lost is given up after a while.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::Priority;
+use crate::resilience::concurrency_limit::{ConcurrencyLimit, Decision, Next};
+pub use crate::resilience::concurrency_limit::{Ended, Full, FullReason, Load, Settings};
+
+/// The slots of one upstream; clones are the same ones.
+#[derive(Clone)]
+pub struct Slots {
+    limit: Arc<Mutex<ConcurrencyLimit<oneshot::Sender<Slot>>>>,
+}
+
+/// A slot now, or later.
+#[derive(Debug)]
+pub enum Entry {
+    Now(Slot),
+    Later(Ticket),
+}
+
+/// The right to have one call under way. Dropped, it is free again and says nothing about the
+/// upstream.
+#[must_use = "a dropped slot is free again"]
+pub struct Slot {
+    slots: Slots,
+    call: u64,
+    is_held: bool,
+}
+
+/// A position in the queue. Dropped, it is left; a slot that arrives at that moment is free again.
+#[must_use = "a dropped ticket leaves the queue"]
+pub struct Ticket {
+    slots: Slots,
+    id: u64,
+    deadline: Instant,
+    slot: oneshot::Receiver<Slot>,
+}
+
+impl Slots {
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { limit: Arc::new(Mutex::new(ConcurrencyLimit::new(settings))) }
+    }
+
+    /// A slot now, or a position in the queue; never past a call of the same or a higher priority.
+    ///
+    /// # Errors
+    /// [`Full`]: there is none, and none before `deadline`; nothing is taken then.
+    pub fn enter(
+        &self,
+        priority: Priority,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Entry, Full> {
+        self.hand_out(Some(now));
+        let mut limit = self.lock();
+        match limit.decide(priority, now, deadline)? {
+            Decision::Take => Ok(Entry::Now(self.slot(limit.take(now)))),
+            Decision::Wait => {
+                let (wake, slot) = oneshot::channel();
+                let id = limit.join(now, deadline, wake);
+                Ok(Entry::Later(Ticket { slots: self.clone(), id, deadline, slot }))
+            }
+        }
+    }
+
+    /// Whether [`Self::enter`] would refuse now; takes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub fn peek(&self, priority: Priority, now: Instant, deadline: Instant) -> Result<(), Full> {
+        self.hand_out(Some(now));
+        self.lock().decide(priority, now, deadline).map(|_| ())
+    }
+
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.lock().load()
+    }
+
+    /// How long calls are under way, on average; zero before that is known.
+    #[must_use]
+    pub fn mean_hold(&self) -> Duration {
+        self.lock().mean_hold()
+    }
+
+    fn give_back(&self, call: u64, ended: Option<(Ended, Instant)>) {
+        self.lock().give_back(call, ended);
+        self.hand_out(ended.map(|(_, now)| now));
+    }
+
+    /// Hands what is free to whoever is next, until there is no more of either. Wakes outside of the
+    /// lock, and passes on a slot whose receiver left at that moment.
+    fn hand_out(&self, now: Option<Instant>) {
+        if let Some(now) = now {
+            self.lock().give_up_lost(now);
+        }
+        loop {
+            let next = self.lock().next(now);
+            match next {
+                Some(Next::Starts(wake, call)) => {
+                    if let Err(mut slot) = wake.send(self.slot(call)) {
+                        // Not by its drop, which would come back here once for each that left.
+                        slot.is_held = false;
+                        self.lock().give_back(call, None);
+                    }
+                }
+                Some(Next::TooLate(wake)) => drop(wake),
+                None => return,
+            }
+        }
+    }
+
+    fn slot(&self, call: u64) -> Slot {
+        Slot { slots: self.clone(), call, is_held: true }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ConcurrencyLimit<oneshot::Sender<Slot>>> {
+        // Nothing under this lock can panic between two changes that belong together.
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// The call ended so, `now`.
+    pub fn ended(mut self, ended: Ended, now: Instant) {
+        self.is_held = false;
+        self.slots.give_back(self.call, Some((ended, now)));
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.is_held {
+            self.slots.give_back(self.call, None);
+        }
+    }
+}
+
+impl Ticket {
+    /// Waits for a slot.
+    ///
+    /// # Errors
+    /// [`Full`]: none came before the deadline.
+    pub async fn wait(mut self) -> Result<Slot, Full> {
+        let slot = tokio::time::timeout_at(self.deadline.into(), &mut self.slot).await;
+        match slot {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) | Err(_) => Err(self.slots.lock().full(FullReason::Deadline)),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let left = self.slots.lock().leave(self.id);
+        drop(left);
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slots").field(&self.load()).finish()
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! What a call that came to nothing is told as.
+//!
+//! Owns: words and kinds, by outcome and by what stood in its way; and what an outcome says about
+//! the upstream's health. Refuses: to name the upstream's own words to anybody but the log, and to
+//! blame the upstream for a call that was cut because its caller had no more time.
+
+use std::time::{Duration, Instant};
+
+use super::concurrency::{Ended, Full};
+use super::credentials::AllRefused;
+use super::credentials::choice::Refusal;
+use super::pacing::{Reason, Refused};
+use super::state::OriginState;
+use super::{Blame, Outcome, Priority};
+use crate::failure::{Failure, FailureKind};
+use crate::resilience::breaker::{CallResult, Rejected, RejectedBy};
+
+/// Wait assumed when the upstream throttles without saying for how long.
+pub(super) const ASSUMED_BAN: Duration = Duration::from_secs(1);
+
+/// What an outcome says about the upstream's health. `cut_by_caller`: the attempt had less time than
+/// attempts have, and used all of it; how it would have ended, nobody knows.
+pub(super) const fn health<T>(outcome: &Outcome<T>, cut_by_caller: bool) -> CallResult {
+    match outcome {
+        Outcome::Ok(_) | Outcome::Empty => CallResult::Success,
+        Outcome::Transient { .. } if cut_by_caller => CallResult::Ignored,
+        Outcome::Transient { .. } | Outcome::BadResponse { .. } => CallResult::Failure,
+        Outcome::Throttled { .. } | Outcome::Permanent { .. } => CallResult::Ignored,
+    }
+}
+
+/// What an outcome says about the load that the upstream bears.
+pub(super) const fn load<T>(outcome: &Outcome<T>, health: CallResult) -> Ended {
+    match (outcome, health) {
+        (_, CallResult::Success) => Ended::Answered,
+        (Outcome::Transient { .. }, CallResult::Failure) => Ended::Overloaded,
+        (_, CallResult::Failure | CallResult::Ignored) => Ended::Ignored,
+    }
+}
+
+/// How an outcome is told if it stays the last; `None` when it is a reply.
+pub(super) fn of_outcome<T>(outcome: &Outcome<T>) -> Option<Failure> {
+    Some(match outcome {
+        Outcome::Ok(_) | Outcome::Empty => return None,
+        Outcome::Throttled { wait, reason } => {
+            let wait = wait.unwrap_or(ASSUMED_BAN);
+            unavailable(format!("throttled: {reason}")).retry_after(Some(wait))
+        }
+        Outcome::Transient { reason } => unavailable(reason.clone()),
+        Outcome::BadResponse { reason } => unavailable(format!("bad response: {reason}")),
+        Outcome::Permanent { blame, reason } => {
+            let whose = match blame {
+                Blame::Configuration(what) => format!("our configuration ({})", what.name),
+                Blame::Caller => "the request".to_owned(),
+            };
+            let reason = format!("refused because of {whose}: {reason}");
+            let by_caller = *blame == Blame::Caller;
+            Failure { by_caller, ..Failure::new(FailureKind::UpstreamRejected, reason) }
+        }
+    })
+}
+
+/// What is told when an attempt that was made failed so, and a further one was refused so.
+pub(super) fn rather(made: Option<Failure>, refused: Failure) -> Failure {
+    let Some(made) = made else { return refused };
+    let wait = made.retry_after.max(refused.retry_after);
+    made.retry_after(wait)
+}
+
+pub(super) fn no_retry() -> Failure {
+    unavailable("no retry left".to_owned())
+}
+
+/// There is no time for another attempt, or was none for this one.
+pub(super) fn too_late(reason: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::DeadlineExceeded, reason)
+}
+
+fn unavailable(reason: String) -> Failure {
+    Failure::new(FailureKind::UpstreamUnavailable, reason)
+}
+
+/// A rejection by the slow start is no news about the upstream: there is more to do than it gets as
+/// yet.
+pub(super) fn by_breaker(rejected: Rejected) -> Failure {
+    let (kind, reason) = match rejected.by {
+        RejectedBy::Open => (FailureKind::CircuitOpen, "breaker is open"),
+        RejectedBy::SlowStart => {
+            (FailureKind::Overloaded, "not sent: the upstream has just come back")
+        }
+    };
+    Failure::new(kind, reason).retry_after(Some(rejected.retry_after))
+}
+
+/// A refusal of the pace is ours, when too much waits, or the upstream's, when it set the bound.
+pub(super) fn by_pacing(refused: Refused) -> Failure {
+    let kind = match refused.reason {
+        Reason::QueueFull | Reason::StandingQueue | Reason::Deadline | Reason::KeptForClients => {
+            FailureKind::Overloaded
+        }
+        Reason::Banned | Reason::BudgetSpent => FailureKind::UpstreamUnavailable,
+    };
+    let reason = format!("not sent: {}", refused.reason.as_str());
+    Failure::new(kind, reason).retry_after(Some(refused.retry_after))
+}
+
+impl Refusal {
+    /// What the caller is told.
+    #[must_use]
+    pub fn into_failure(self, now: Instant) -> Failure {
+        match self {
+            Self::Breaker(rejected) => by_breaker(rejected),
+            Self::Pacing(refused) => by_pacing(refused),
+            Self::Health(fault) => {
+                let reason = format!(
+                    "not asked for {} s more, refused because of our {}: {}",
+                    fault.wait(now).as_secs(),
+                    fault.what.name,
+                    fault.reason
+                );
+                Failure::new(FailureKind::UpstreamRejected, reason)
+            }
+        }
+    }
+}
+
+impl OriginState {
+    /// Counts a call for which there is no slot, and says what it is told.
+    pub(super) fn full(&self, full: Full, priority: Priority, number: u32) -> Failure {
+        let reason = full.reason.as_str();
+        self.shed(reason, priority, number);
+        let reason = format!("not sent: {reason}");
+        Failure::new(FailureKind::Overloaded, reason).retry_after(Some(full.retry_after))
+    }
+
+    /// Counts a call that no credential makes, and says what it is told.
+    pub(super) fn refused(
+        &self,
+        refused: AllRefused<'_>,
+        priority: Priority,
+        number: u32,
+        now: Instant,
+    ) -> Failure {
+        let Some(refusal) = refused.refusal else {
+            return Failure::new(FailureKind::Internal, "there is no credential");
+        };
+        match (&refusal, refused.credential) {
+            (Refusal::Breaker(_), Some(credential)) => credential.breaker.count_rejected(),
+            (Refusal::Pacing(by), _) => self.shed(by.reason.as_str(), priority, number),
+            (Refusal::Health(_) | Refusal::Breaker(_), _) => {}
+        }
+        refusal.into_failure(now)
+    }
+
+    /// A call whose first attempt was made is not one that was not.
+    fn shed(&self, reason: &'static str, priority: Priority, number: u32) {
+        match priority {
+            Priority::Client if number > 1 => {}
+            Priority::Client => self.metrics.shed(reason),
+            background @ (Priority::Refresh | Priority::Warming) => {
+                self.metrics.background_refused(background.label(), reason);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Misconfiguration;
+    use super::*;
+
+    #[test]
+    fn a_failure_is_the_upstreams_unless_the_caller_cut_it() {
+        let reason = String::new;
+        let transient = Outcome::<()>::Transient { reason: reason() };
+        assert_eq!(health(&transient, false), CallResult::Failure);
+        assert_eq!(health(&transient, true), CallResult::Ignored);
+        assert_eq!(load(&transient, CallResult::Failure), Ended::Overloaded);
+        assert_eq!(load(&transient, CallResult::Ignored), Ended::Ignored);
+        let bad = Outcome::<()>::BadResponse { reason: reason() };
+        assert_eq!(health(&bad, true), CallResult::Failure);
+        assert_eq!(load(&bad, CallResult::Failure), Ended::Ignored, "it was answered in time");
+        for good in [Outcome::Ok(()), Outcome::Empty] {
+            assert_eq!(health(&good, true), CallResult::Success);
+        }
+    }
+
+    #[test]
+    fn a_throttle_and_a_fault_of_ours_say_nothing() {
+        let reason = String::new();
+        let blames = [Blame::Configuration(Misconfiguration::of_credential("key")), Blame::Caller];
+        let permanent = blames.map(|blame| Outcome::Permanent { blame, reason: reason.clone() });
+        let throttled = Outcome::<()>::Throttled { wait: None, reason: reason.clone() };
+        for outcome in permanent.into_iter().chain([throttled]) {
+            assert_eq!(health(&outcome, false), CallResult::Ignored);
+        }
+    }
+
+    #[test]
+    fn rejections_are_told_as_what_they_are() {
+        let retry_after = Duration::from_millis(300);
+        for (by, kind) in [
+            (RejectedBy::Open, FailureKind::CircuitOpen),
+            (RejectedBy::SlowStart, FailureKind::Overloaded),
+        ] {
+            let failure = by_breaker(Rejected { retry_after, by });
+            assert_eq!((failure.kind, failure.retry_after), (kind, Some(retry_after)));
+        }
+    }
+}
