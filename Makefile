@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulation lint bench bench-outage acceptance
+.PHONY: help run test simulation lint bench bench-instructions bench-outage acceptance
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +35,10 @@ bench: ## compare the hit path to a bare handler, nginx and Varnish, and the hit
 	@tools/require.sh cargo cc curl wrk nginx varnish
 	@bench/run.sh
 	@$(CARGO) run --quiet --release --locked --example hit_ratio
+
+bench-instructions: ## count the instructions of a hit and the files it passes, beside a bare handler
+	@tools/require.sh cargo cc curl valgrind
+	@bench/instructions.sh
 
 bench-outage: ## compare what an outage costs to nginx and Varnish tuned to serve stale (15 minutes)
 	@tools/require.sh cargo cc curl nginx varnish

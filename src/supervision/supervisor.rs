@@ -10,7 +10,7 @@ use actix::{Actor, Context};
 use tokio::sync::mpsc::WeakUnboundedSender;
 
 use super::guard::{Watch, guard};
-use super::handle::{Handle, Undelivered};
+use super::handle::Handle;
 use super::inbox::{Chaos, Inbox, Item};
 use super::policy::RestartPolicy;
 use super::record::{ActorState, ActorStatus, Record, RestartReason};
@@ -61,15 +61,12 @@ pub struct Spec {
 /// One actor as the table sees it, whatever its type.
 trait Member: Send + Sync {
     fn record(&self) -> &Record;
-    fn put(&self, request: Request) -> Result<(), Undelivered>;
+    /// False when nobody can send to it any more.
+    fn send_heartbeat(&self) -> bool;
+    /// False when its inbox is full, or nobody can send to it any more.
+    fn inject(&self, chaos: Chaos) -> bool;
     /// Starts a new incarnation on a new thread; false when this one cannot be moved.
     fn relocate(&self) -> bool;
-}
-
-/// What the table itself puts into inboxes.
-enum Request {
-    Heartbeat,
-    Chaos(Chaos),
 }
 
 type Relocate<A> = Box<dyn Fn(Inbox<A>, u64) -> std::io::Result<()> + Send + Sync>;
@@ -85,14 +82,13 @@ impl<A: Actor<Context = Context<A>>> Member for MemberOf<A> {
         &self.inbox.record
     }
 
-    fn put(&self, request: Request) -> Result<(), Undelivered> {
-        let items = self.items.upgrade().ok_or(Undelivered::Gone)?;
-        let item = match request {
-            Request::Heartbeat => Item::Heartbeat,
-            Request::Chaos(_) if !self.record().enter() => return Err(Undelivered::Full),
-            Request::Chaos(chaos) => Item::Chaos(chaos),
-        };
-        items.send(item).map_err(|_| Undelivered::Gone)
+    fn send_heartbeat(&self) -> bool {
+        self.items.upgrade().is_some_and(|items| items.send(Item::Heartbeat).is_ok())
+    }
+
+    fn inject(&self, chaos: Chaos) -> bool {
+        let Some(items) = self.items.upgrade() else { return false };
+        self.record().enter() && items.send(Item::Chaos(chaos)).is_ok()
     }
 
     fn relocate(&self) -> bool {
@@ -147,8 +143,9 @@ impl Supervisor {
     where
         A: Actor<Context = Context<A>>,
     {
-        let (handle, inbox) = self.enlist(spec, None);
-        let watch = self.watch(spec, inbox, 0);
+        let (handle, member) = self.enlist(spec, None);
+        let (inbox, observer) = (member.inbox.clone(), self.observer());
+        let watch = Watch { inbox, policy: spec.policy, observer, generation: 0 };
         drop(tokio::task::spawn_local(guard(watch, factory)));
         handle
     }
@@ -165,18 +162,18 @@ impl Supervisor {
     where
         A: Actor<Context = Context<A>>,
     {
-        let factory = Arc::new(factory);
-        let observer = self.observer();
-        let again = Arc::clone(&factory);
-        let relocate: Relocate<A> = Box::new(move |inbox, generation| {
-            let watch =
-                Watch { inbox, policy: spec.policy, observer: Arc::clone(&observer), generation };
-            let factory = Arc::clone(&again);
+        let (factory, observer) = (Arc::new(factory), self.observer());
+        let start: Relocate<A> = Box::new(move |inbox, generation| {
+            let observer = Arc::clone(&observer);
+            let watch = Watch { inbox, policy: spec.policy, observer, generation };
+            let factory = Arc::clone(&factory);
             spawn_thread(spec, watch, move || factory())
         });
-        let (handle, inbox) = self.enlist(spec, Some(relocate));
-        spawn_thread(spec, self.watch(spec, inbox, 0), move || factory())?;
-        Ok(handle)
+        let (handle, member) = self.enlist(spec, Some(start));
+        match &member.relocate {
+            Some(start) => start(member.inbox.clone(), 0).map(|()| handle),
+            None => Ok(handle),
+        }
     }
 
     /// Every actor that is not finished, in order of its start.
@@ -195,23 +192,19 @@ impl Supervisor {
             .filter(|(member, _)| member.record().name == name)
             .map(|(member, _)| Arc::clone(member))
             .collect();
-        named.iter().filter(|member| member.put(Request::Chaos(chaos)).is_ok()).count()
+        named.iter().filter(|member| member.inject(chaos)).count()
     }
 
-    fn watch<A: Actor>(&self, spec: Spec, inbox: Inbox<A>, generation: u64) -> Watch<A> {
-        Watch { inbox, policy: spec.policy, observer: self.observer(), generation }
-    }
-
-    fn enlist<A>(&self, spec: Spec, relocate: Option<Relocate<A>>) -> (Handle<A>, Inbox<A>)
+    fn enlist<A>(&self, spec: Spec, relocate: Option<Relocate<A>>) -> (Handle<A>, Arc<MemberOf<A>>)
     where
         A: Actor<Context = Context<A>>,
     {
         let record = Arc::new(Record::new(spec.name, spec.instance, spec.capacity));
         let (items, inbox) = Inbox::new(Arc::clone(&record));
-        let member: Arc<dyn Member> =
-            Arc::new(MemberOf { inbox: inbox.clone(), items: items.downgrade(), relocate });
-        self.table.lock().push((member, Heartbeat::new(crate::clock::monotonic())));
-        (Handle::new(items, record), inbox)
+        let member = Arc::new(MemberOf { inbox, items: items.downgrade(), relocate });
+        let heartbeat = Heartbeat::new(crate::clock::monotonic());
+        self.table.lock().push((Arc::<MemberOf<A>>::clone(&member), heartbeat));
+        (Handle::new(items, record), member)
     }
 }
 
@@ -290,7 +283,7 @@ fn inspect(member: &dyn Member, heartbeat: &mut Heartbeat, now: Instant) -> Find
     let watched = matches!(state, ActorState::Running | ActorState::Hung);
     let progressed = heartbeat.progressed(record.handled());
     let stuck = heartbeat.look(record.handled(), watched && record.heartbeat_pending(), now);
-    if watched && record.begin_heartbeat() && member.put(Request::Heartbeat).is_err() {
+    if watched && record.begin_heartbeat() && !member.send_heartbeat() {
         record.end_heartbeat();
     }
     match (state, stuck >= HANG_LIMIT) {
