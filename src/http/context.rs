@@ -120,13 +120,14 @@ fn trace_id(header: &str) -> Option<&str> {
 
 /// 32 random hex digits.
 pub(super) fn new_id() -> Arc<str> {
-    let (mut rest, mut text) = (fastrand::u128(..), String::with_capacity(32));
-    for _ in 0..32 {
-        let digit = u32::try_from(rest & 0xf).unwrap_or_default();
-        text.push(char::from_digit(digit, 16).unwrap_or('0'));
-        rest >>= 4;
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'0'; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(fastrand::u128(..).to_le_bytes()) {
+        for (place, half) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
+            *place = DIGITS.get(usize::from(half)).copied().unwrap_or_default();
+        }
     }
-    text.into()
+    std::str::from_utf8(&text).unwrap_or_default().into()
 }
 
 /// Whether gzip is what the client likes best (RFC 9110 section 12.5.3).

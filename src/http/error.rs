@@ -12,7 +12,7 @@ use actix_web::{HttpResponse, ResponseError};
 use crate::failure::{Failure, FailureKind};
 use crate::services::products::InvalidField;
 
-/// The kinds of error a client can get, one for each code of the contract.
+/// The kinds of error a client can get, one for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     InvalidRequest,
@@ -40,86 +40,63 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// The error table: the code in the answer, the status, and the usual sentence.
-    const fn row(self) -> (&'static str, StatusCode, &'static str) {
-        use StatusCode as S;
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::InvalidRequest => {
-                ("invalid_request", S::BAD_REQUEST, "The request is malformed.")
-            }
-            Self::KeyRequired => (
-                "key_required",
-                S::UNAUTHORIZED,
-                "This needs an API key, in x-internal-key or Authorization.",
-            ),
-            Self::Forbidden => ("forbidden", S::FORBIDDEN, "This is not allowed."),
-            Self::Blocked => ("blocked", S::FORBIDDEN, "This client is blocked."),
-            Self::NotFound => ("not_found", S::NOT_FOUND, "There is nothing at this address."),
-            Self::MethodNotAllowed => (
-                "method_not_allowed",
-                S::METHOD_NOT_ALLOWED,
-                "This address does not take this method.",
-            ),
-            Self::RequestTimeout => {
-                ("request_timeout", S::REQUEST_TIMEOUT, "The request took too long to arrive.")
-            }
-            Self::BodyTooLarge => {
-                ("body_too_large", S::PAYLOAD_TOO_LARGE, "The body is too large.")
-            }
-            Self::UnsupportedMediaType => (
-                "unsupported_media_type",
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "The body must be application/json.",
-            ),
-            Self::RateLimited => {
-                ("rate_limited", S::TOO_MANY_REQUESTS, "Too many requests; come back later.")
-            }
-            Self::AbuseThrottled => {
-                ("abuse_throttled", S::TOO_MANY_REQUESTS, "This looks like abuse; come back later.")
-            }
-            Self::Internal => (
-                "internal",
-                S::INTERNAL_SERVER_ERROR,
-                "Something went wrong here; the request id tells us where to look.",
-            ),
-            Self::UpstreamRejected => (
-                "upstream_rejected",
-                S::BAD_GATEWAY,
-                "The product service refuses these requests; its configuration needs attention.",
-            ),
-            Self::UpstreamUnavailable => (
-                "upstream_unavailable",
-                S::SERVICE_UNAVAILABLE,
-                "The product service is unavailable; come back later.",
-            ),
-            Self::Overloaded => {
-                ("overloaded", S::SERVICE_UNAVAILABLE, "Too much is waiting; come back later.")
-            }
-            Self::CircuitOpen => (
-                "circuit_open",
-                S::SERVICE_UNAVAILABLE,
-                "The product service has been failing and is given a rest; come back later.",
-            ),
-            Self::DeadlineExceeded => {
-                ("deadline_exceeded", S::GATEWAY_TIMEOUT, "No answer in time; come back later.")
-            }
+            Self::InvalidRequest => "invalid_request",
+            Self::KeyRequired => "key_required",
+            Self::Forbidden => "forbidden",
+            Self::Blocked => "blocked",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RateLimited => "rate_limited",
+            Self::AbuseThrottled => "abuse_throttled",
+            Self::Internal => "internal",
+            Self::UpstreamRejected => "upstream_rejected",
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::Overloaded => "overloaded",
+            Self::CircuitOpen => "circuit_open",
+            Self::DeadlineExceeded => "deadline_exceeded",
         }
     }
 
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.row().0
-    }
-
-    #[must_use]
     pub const fn status(self) -> StatusCode {
-        self.row().1
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::KeyRequired => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::Blocked => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RateLimited | Self::AbuseThrottled => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamRejected => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnavailable | Self::Overloaded | Self::CircuitOpen => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        }
     }
 
     /// Whether the same request may succeed later.
     #[must_use]
-    pub fn is_retryable(self) -> bool {
-        matches!(self.status().as_u16(), 408 | 429 | 503 | 504)
+    pub const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::RequestTimeout
+                | Self::RateLimited
+                | Self::AbuseThrottled
+                | Self::UpstreamUnavailable
+                | Self::Overloaded
+                | Self::CircuitOpen
+                | Self::DeadlineExceeded
+        )
     }
 
     /// The code for an error that actix made, by its status.
@@ -137,6 +114,32 @@ impl ErrorCode {
             503 => Self::Overloaded,
             400..=499 => Self::InvalidRequest,
             _ => Self::Internal,
+        }
+    }
+
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "The request is malformed.",
+            Self::KeyRequired => "This needs an API key, in x-internal-key or Authorization.",
+            Self::Forbidden => "This is not allowed.",
+            Self::Blocked => "This client is blocked.",
+            Self::NotFound => "There is nothing at this address.",
+            Self::MethodNotAllowed => "This address does not take this method.",
+            Self::RequestTimeout => "The request took too long to arrive.",
+            Self::BodyTooLarge => "The body is too large.",
+            Self::UnsupportedMediaType => "The body must be application/json.",
+            Self::RateLimited => "Too many requests; come back later.",
+            Self::AbuseThrottled => "This looks like abuse; come back later.",
+            Self::Internal => "Something went wrong here; the request id tells us where to look.",
+            Self::UpstreamRejected => {
+                "The product service refuses these requests; its configuration needs attention."
+            }
+            Self::UpstreamUnavailable => "The product service is unavailable; come back later.",
+            Self::Overloaded => "Too much is waiting; come back later.",
+            Self::CircuitOpen => {
+                "The product service has been failing and is given a rest; come back later."
+            }
+            Self::DeadlineExceeded => "No answer in time; come back later.",
         }
     }
 }
@@ -157,7 +160,7 @@ impl ApiError {
     /// An error with its usual sentence.
     #[must_use]
     pub fn new(code: ErrorCode) -> Self {
-        Self { code, message: code.row().2.to_owned(), retry_after: None, cause: None }
+        Self { code, message: code.sentence().to_owned(), retry_after: None, cause: None }
     }
 
     /// An error with a sentence of its own.

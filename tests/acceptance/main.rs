@@ -20,6 +20,7 @@ mod burst;
 mod catalogue_end_to_end;
 mod catalogue_file;
 mod closed_loop;
+mod cores;
 mod figures;
 mod flood;
 mod growth;

@@ -15,8 +15,6 @@ use crate::open_loop::{Heard, Offer, OpenLoop};
 use crate::slow_clients::{Churn, SlowClients};
 use crate::support::gateway::Running;
 
-/// The route that everybody but the slow ones asks on.
-const ROUTE: &str = "route=\"/api/products/search\"";
 const SLOW_CONNECTIONS: u32 = 2_000;
 const COMING_AND_GOING: u32 = 200;
 const NORMAL_FOR: Duration = Duration::from_secs(3);
@@ -26,6 +24,8 @@ const WATCHED_AFTER: Duration = Duration::from_secs(5);
 
 /// What is offered.
 pub(crate) struct Loads {
+    /// The route that all but the slow clients ask on.
+    pub(crate) route: &'static str,
     /// When all is well.
     pub(crate) normal: Offer,
     /// The same again afterwards; new questions, if those of `normal` were.
@@ -65,12 +65,13 @@ pub(crate) struct Overload {
 impl Overload {
     /// Lets it come and go.
     pub(crate) fn of(gateway: &Running, loads: &Loads, lasting: Duration) -> Self {
-        let before = Counts::of(gateway);
+        let count = || Counts::of(gateway, loads.route);
+        let before = count();
         let normal = OpenLoop::run(&loads.normal, NORMAL_FOR);
         let slow = SlowClients::start(gateway.address, SLOW_CONNECTIONS);
         let churn = Churn::start(gateway.address, COMING_AND_GOING, loads.passing.clone());
         std::thread::sleep(GATHERS);
-        let before_overload = Counts::of(gateway);
+        let before_overload = count();
         let processor = [gateway.process.id(), std::process::id()].map(processor_seconds);
         let running = OpenLoop::start(&loads.too_much);
         std::thread::sleep(GATHERS);
@@ -89,10 +90,10 @@ impl Overload {
         let slow = slow.stop();
         let passing = churn.stop();
         let too_much = running.stop();
-        let counted_in_overload = Counts::of(gateway).since(&before_overload);
+        let counted_in_overload = count().since(&before_overload);
         std::thread::sleep((to + WATCHED_AFTER).saturating_duration_since(monotonic()));
         let again = normal_again.stop();
-        let counted = Counts::of(gateway).since(&before);
+        let counted = count().since(&before);
         Self {
             normal,
             too_much,
@@ -111,6 +112,12 @@ impl Overload {
     /// Good answers a second.
     pub(crate) fn good_per_second(&self) -> f64 {
         self.too_much.good_per_second(self.from, self.to)
+    }
+
+    /// Questions a second that were really sent.
+    pub(crate) fn sent_per_second(&self) -> f64 {
+        let sent = self.too_much.within(self.from, self.to).count();
+        f64::from(u32::try_from(sent).unwrap()) / (self.to - self.from).as_secs_f64()
     }
 
     /// Every answer that any client counted, by status.
@@ -135,11 +142,12 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Up to now.
-    fn of(gateway: &Running) -> Self {
+    fn of(gateway: &Running, route: &str) -> Self {
         let text = gateway.connection().get("/metrics").expect("metrics answer").text();
         let of_route = |family: &str| {
             let samples = samples(&text, family).into_iter();
-            samples.filter(|(labels, _)| labels.contains(ROUTE)).collect::<Vec<_>>()
+            let of_route = format!("route=\"{route}\"");
+            samples.filter(|(labels, _)| labels.contains(&of_route)).collect::<Vec<_>>()
         };
         let mut statuses = BTreeMap::new();
         for (labels, value) in of_route("http_requests_total") {
