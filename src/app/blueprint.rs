@@ -10,19 +10,15 @@ use std::time::Duration;
 
 use super::shared_limits::{self, RedisCounter};
 use super::stores::Stores;
-use super::{WORKER_INBOX, spec, upstream};
+use super::{WORKER_INBOX, spec};
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
 use crate::http::load_shedder::{Bounds, LoadShedder};
-use crate::http::prepared::PreparedSearches;
 use crate::http::state::{Shared, Worker};
 use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
 use crate::redis::Script;
-use crate::services::products::aliexpress::AliExpressClient;
-use crate::services::products::last_resort::LastResort;
-use crate::services::products::service::{ProductService, ServiceSettings};
 use crate::supervision::{Handle, keep_running};
 
 /// What a worker is built from; every worker's thread builds its own.
@@ -30,9 +26,7 @@ use crate::supervision::{Handle, keep_running};
 pub(super) struct Blueprint {
     shared: Arc<Shared>,
     tables: CacheTables,
-    service: Arc<ServiceSettings>,
     stores: Stores,
-    api: AliExpressClient,
     monitor: Handle<MetricsActor>,
     script: Arc<Script>,
     built: Arc<AtomicUsize>,
@@ -44,24 +38,12 @@ impl Blueprint {
         shared: &Arc<Shared>,
         tables: CacheTables,
         (stores, script): (&Stores, Arc<Script>),
-        api: AliExpressClient,
         monitor: Handle<MetricsActor>,
-        last_resort: Option<Arc<LastResort>>,
     ) -> Self {
-        let settings = &shared.settings;
-        let service = ServiceSettings {
-            target: upstream::target(settings),
-            cache: settings.cache.clone(),
-            features: settings.features,
-            last_resort,
-            within: settings.server.request_timeout,
-        };
         Self {
             shared: Arc::clone(shared),
             tables,
-            service: Arc::new(service),
             stores: stores.clone(),
-            api,
             monitor,
             script,
             built: Arc::default(),
@@ -85,25 +67,18 @@ impl Blueprint {
             .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || {
                 RateLimiterActor::new(parts.clone())
             });
-        let products = ProductService::new(
-            CacheClient::new(cache, tables.clone()),
-            self.api.clone(),
-            self.shared.metrics.clone(),
-            Arc::clone(&self.service),
-            self.shared.log.clone(),
-        );
-        let warmer = self.warmer(tables, &products);
+        let cache = CacheClient::new(cache, tables.clone());
+        let warmer = self.warmer(tables);
         if instance == 0 {
             self.warm_now_and_then(&warmer);
         }
         Worker {
             shared: Arc::clone(&self.shared),
-            products,
+            cache,
             warmer,
             limiter,
             counter,
             monitor: self.monitor.clone(),
-            searches: PreparedSearches::default(),
             shedder: self.shedder(instance),
             seen: std::cell::RefCell::default(),
             refusals: Worker::refusal_lines(),
@@ -126,14 +101,16 @@ impl Blueprint {
         Some(Arc::new(RedisCounter::new(redis, Arc::clone(&self.script))))
     }
 
-    fn warmer(&self, tables: CacheTables, products: &ProductService) -> Warmer {
+    fn warmer(&self, tables: CacheTables) -> Warmer {
         let cache = &self.shared.settings.cache;
         let settings = WarmerSettings {
             keys: cache.warm_keys,
             pause: Duration::from_secs_f64(1.0 / cache.warm_per_second.max(0.001)),
         };
-        let products = products.clone();
-        let plan_for: PlanFor = Arc::new(move |question| products.plan_for(question));
+        let services = self.shared.services.clone();
+        let plan_for: PlanFor = Arc::new(move |key, question| {
+            services.iter().find_map(|service| service.plan_for(key, question))
+        });
         Warmer::new(tables, plan_for, settings, Arc::clone(&self.warming))
     }
 

@@ -52,10 +52,14 @@ use crate::console;
 use crate::database::{Event, Store, revert};
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::load_shedder::LoopLags;
+use crate::http::service::{Service, Surface};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
+use crate::services::products::aliexpress::AliExpressClient;
+use crate::services::products::last_resort::LastResort;
+use crate::services::products::{self, Products, ProductsSettings};
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
 use crate::telemetry;
 use access::Following;
@@ -63,6 +67,9 @@ use blueprint::Blueprint;
 use observer::Deaths;
 use persisted_state::PersistedState;
 use stores::Stores;
+
+/// The services, as the documents describe them.
+const SURFACES: &[&Surface] = &[&products::SURFACE];
 
 /// Messages that may wait for an actor of a worker.
 const WORKER_INBOX: usize = 16_384;
@@ -116,6 +123,7 @@ impl Gateway {
         let following = Following::begin(&settings, &stores, Vec::new(), &log, &supervisor).await;
         stores.hear_first().await;
         let api = upstream::start(&upstream_state, &origins, &supervisor)?;
+        let services = services(&settings, api, &metrics, last_resort, &log);
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
         let mut breakers: Vec<_> =
@@ -129,8 +137,9 @@ impl Gateway {
             access: following.access.clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: admin_key(&settings),
-            openapi: openapi::complete().into(),
-            openapi_gpt: openapi::for_gpt().into(),
+            openapi: openapi::complete(SURFACES).into(),
+            openapi_gpt: openapi::for_gpt(SURFACES).into(),
+            services,
             upstream: Arc::clone(&upstream_state),
             integration,
             metrics,
@@ -147,8 +156,7 @@ impl Gateway {
         });
         pressure::watch(&shared, monitored);
         let stores_of = (&stores, shared_limits::script());
-        let blueprint =
-            Blueprint::new(&shared, cache.clone(), stores_of, api, monitor, last_resort);
+        let blueprint = Blueprint::new(&shared, cache.clone(), stores_of, monitor);
         let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
         let address = addresses.first().copied().ok_or("no address was bound")?;
         let handle = server.handle();
@@ -198,6 +206,24 @@ fn monitor(
     let build = move || MetricsActor::new(parts.clone());
     let monitor = supervisor.start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
     Ok((monitor, table))
+}
+
+/// What is served; the one place that names a service.
+fn services(
+    settings: &Settings,
+    upstream: AliExpressClient,
+    metrics: &Metrics,
+    last_resort: Option<Arc<LastResort>>,
+    log: &Logger,
+) -> Vec<Arc<dyn Service>> {
+    let of_products = ProductsSettings {
+        target: upstream::target(settings),
+        cache: settings.cache.clone(),
+        features: settings.features,
+        last_resort,
+        within: settings.server.request_timeout,
+    };
+    vec![Arc::new(Products::new(upstream, metrics.clone(), of_products, log.clone()))]
 }
 
 fn admin_key(settings: &Settings) -> Option<SecretDigest> {
@@ -280,7 +306,7 @@ impl Commands for Breakwater {
     }
 
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {
-        Ok(if gpt { openapi::for_gpt() } else { openapi::complete() })
+        Ok(if gpt { openapi::for_gpt(SURFACES) } else { openapi::complete(SURFACES) })
     }
 }
 

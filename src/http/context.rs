@@ -10,18 +10,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::dev::Payload;
 use actix_web::http::header::{self, AcceptEncoding, Encoding, HeaderMap, HeaderName};
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{HttpMessage, HttpRequest};
 
-use super::error::{ApiError, ErrorCode};
 use super::headers::{REQUEST_ID, TRACEPARENT};
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
-use crate::services::products::service::Scope;
 
 /// Longest id taken from a client.
 const LONGEST_ID: usize = 128;
+
+/// What a service is told of a request.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// For the log of upstream calls.
+    pub request_id: Arc<str>,
+    /// When the answer is of no use any more.
+    pub deadline: Instant,
+    /// A number that stays the same for a client: its share of percentage rollouts.
+    pub client: u64,
+}
 
 #[derive(Debug)]
 pub struct RequestContext {
@@ -71,7 +79,7 @@ impl RequestContext {
         })
     }
 
-    /// What the products room needs of it.
+    /// What a service is told of it.
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope {
@@ -83,24 +91,6 @@ impl RequestContext {
 
     pub(super) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
         request.extensions().get::<Rc<Self>>().cloned()
-    }
-}
-
-/// The context of the request a handler serves.
-#[derive(Debug, Clone)]
-pub struct Context(pub Rc<RequestContext>);
-
-impl FromRequest for Context {
-    type Error = ApiError;
-    type Future = std::future::Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let context = RequestContext::of(request);
-        std::future::ready(
-            context.map(Self).ok_or_else(|| {
-                ApiError::new(ErrorCode::Internal).because("request without context")
-            }),
-        )
     }
 }
 

@@ -20,10 +20,10 @@ use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use super::headers::{CACHE_STATUS, GZIP, JSON};
 use super::parts::Parts;
+use super::served::{Body, Served, Source};
 use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
 use crate::limits::headers::retry_after_seconds;
-use crate::services::products::service::{Body, Origin, Served};
 
 /// Version of the envelope and of everything in it.
 pub const API_VERSION: &str = "1";
@@ -72,14 +72,14 @@ pub fn answer(
     if is_packed {
         headers.insert(header::CONTENT_ENCODING, GZIP);
     }
-    if let Some(origin) = served.origin {
-        context.tier.set(Some(origin.tier));
-        context.waited.set(context.waited.get() || origin.waited);
-        if let Ok(value) = HeaderValue::try_from(cache_status(&origin, last_resort)) {
+    if let Some(source) = served.source {
+        context.tier.set(Some(source.tier));
+        context.waited.set(context.waited.get() || source.waited);
+        if let Ok(value) = HeaderValue::try_from(cache_status(&source, last_resort)) {
             headers.insert(CACHE_STATUS, value);
         }
-        if origin.tier != Tier::Upstream {
-            headers.insert(header::AGE, HeaderValue::from(origin.age.as_secs()));
+        if source.tier != Tier::Upstream {
+            headers.insert(header::AGE, HeaderValue::from(source.age.as_secs()));
         }
     } else {
         let status = if last_resort { BYPASSED_LAST_RESORT } else { BYPASSED };
@@ -190,20 +190,20 @@ fn metadata(body: &mut String, context: &RequestContext, now: Instant) {
 }
 
 fn cache_facts(body: &mut String, served: &Served, integration: Integration) {
-    let origin = served.origin;
-    let tier = origin.map_or(Tier::Upstream, |origin| origin.tier);
+    let source = served.source;
+    let tier = source.map_or(Tier::Upstream, |source| source.tier);
     for part in [",\"api_integration\":\"", integration.name, "\",\"cache_enabled\":"] {
         body.push_str(part);
     }
-    boolean(body, origin.is_some());
+    boolean(body, source.is_some());
     body.push_str(",\"cache_hit\":");
     boolean(body, tier != Tier::Upstream);
     for part in [",\"cache_tier\":\"", tier.label(), "\",\"stale\":"] {
         body.push_str(part);
     }
-    boolean(body, origin.is_some_and(|origin| origin.stale));
+    boolean(body, source.is_some_and(|source| source.stale));
     body.push_str(",\"age_seconds\":");
-    number(body, origin.map_or(0, |origin| origin.age.as_secs()));
+    number(body, source.map_or(0, |source| source.age.as_secs()));
     body.push_str(",\"degraded\":");
 }
 
@@ -277,12 +277,12 @@ fn timestamp(body: &mut String, at: Timestamp) {
     body.push('Z');
 }
 
-fn cache_status(origin: &Origin, last_resort: bool) -> String {
-    let collapsed = if origin.collapsed { "; collapsed" } else { "" };
-    match origin.tier {
+fn cache_status(source: &Source, last_resort: bool) -> String {
+    let collapsed = if source.collapsed { "; collapsed" } else { "" };
+    match source.tier {
         Tier::Upstream if last_resort => "breakwater; fwd=miss; detail=last_resort".to_owned(),
         Tier::Upstream => {
-            let forward = match origin.forward {
+            let forward = match source.forward {
                 Forward::Miss => "miss",
                 Forward::Stale => "stale",
                 Forward::Request => "request",
@@ -292,7 +292,7 @@ fn cache_status(origin: &Origin, last_resort: bool) -> String {
         tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
             let mut text = String::with_capacity(64);
             text.push_str("breakwater; hit; ttl=");
-            number(&mut text, origin.ttl_seconds);
+            number(&mut text, source.ttl_seconds);
             for part in ["; detail=", tier.label(), collapsed] {
                 text.push_str(part);
             }

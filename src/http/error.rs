@@ -10,7 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::failure::{Failure, FailureKind};
-use crate::services::products::InvalidField;
+use crate::http::forms::InvalidField;
 
 /// The kinds of error a client can get, one for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,103 +1,169 @@
-//! Reading what clients send.
+//! A request that has reached its handler.
 //!
-//! Input comes as a query string or as JSON. Whatever is wrong with it is a 400 that names every
-//! field; a body of another type is a 415, one that is too large a 413, and one that has not arrived
-//! before the request's deadline a 408.
+//! Owns: [`Call`], all that a handler needs, and the bounds on a body. Refuses: with an error that
+//! names every field, whatever is wrong with the input. A body of another type is 415, one that is
+//! too large 413, one that is not there before the request's deadline 408.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::{Method, header};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::connection::Requests;
-use super::context::RequestContext;
+use super::context::{RequestContext, Scope};
+use super::envelope;
 use super::error::{ApiError, ErrorCode};
+use super::forms::{self, RawForm};
+use super::served::Served;
 use super::state::Worker;
-use crate::services::products::input::{self, RawForm};
+use super::watch;
+use crate::cache::CacheClient;
+use crate::limits::abuse::Seen;
 
 /// Largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
-/// Input from the query string.
-#[derive(Debug)]
-pub struct QueryForm<T>(pub T);
+/// What a handler gives back.
+pub type Answer = Result<HttpResponse, ApiError>;
 
-impl<T: RawForm> FromRequest for QueryForm<T> {
+/// A request, and the ways of its handler to everything else.
+pub struct Call {
+    pub(super) worker: web::Data<Worker>,
+    pub(super) context: Rc<RequestContext>,
+    request: HttpRequest,
+    payload: RefCell<Payload>,
+}
+
+impl FromRequest for Call {
     type Error = ApiError;
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let form = input::from_query(request.query_string()).map(Self);
-        std::future::ready(form.map_err(ApiError::from))
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let worker = request.app_data::<web::Data<Worker>>().cloned();
+        let call = worker.zip(RequestContext::of(request)).map(|(worker, context)| {
+            let payload = RefCell::new(payload.take());
+            Self { worker, context, request: request.clone(), payload }
+        });
+        std::future::ready(
+            call.ok_or_else(|| {
+                ApiError::new(ErrorCode::Internal).because("request without context")
+            }),
+        )
     }
 }
 
-/// Input from a JSON body. No body at all is an empty object.
-#[derive(Debug)]
-pub struct JsonForm<T>(pub T);
-
-impl<T: RawForm> FromRequest for JsonForm<T> {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let body = body(request, payload);
-        Box::pin(async move {
-            let body = body.await?;
-            let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-            Ok(Self(input::from_json(text)?))
+impl Call {
+    /// What the service of this handler has installed.
+    ///
+    /// # Errors
+    /// Nothing of this type was installed: a mistake in the service.
+    pub fn service<T: 'static>(&self) -> Result<&T, ApiError> {
+        self.request.app_data::<T>().ok_or_else(|| {
+            let missing = format!("{} is not installed", std::any::type_name::<T>());
+            ApiError::new(ErrorCode::Internal).because(missing)
         })
     }
-}
 
-/// Input from a JSON body, or from the query string if there is no body: what stands between may drop
-/// the body of a DELETE.
-#[derive(Debug)]
-pub struct AnyForm<T>(pub T);
-
-impl<T: RawForm + 'static> FromRequest for AnyForm<T> {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let query = input::from_query(request.query_string());
-        let body = body(request, payload);
-        Box::pin(async move {
-            let body = body.await?;
-            Ok(Self(if body.is_empty() { query? } else { input::from_json(&body)? }))
-        })
+    #[must_use]
+    pub fn cache(&self) -> &CacheClient {
+        &self.worker.cache
     }
-}
 
-/// The whole body, if it says that it is JSON.
-fn body(
-    request: &HttpRequest,
-    payload: &mut Payload,
-) -> impl Future<Output = Result<Bytes, ApiError>> + use<> {
-    let json = is_json(request);
-    let context = RequestContext::of(request);
-    let deadline = context.as_ref().map(|context| context.deadline.into());
-    if let Some(context) = context {
-        context.waited.set(true);
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.context.scope()
     }
-    let requests = request.conn_data::<Rc<Requests>>().cloned();
-    let worker = request.app_data::<web::Data<Worker>>().cloned();
-    let body = Bytes::from_request(request, payload);
-    async move {
-        let wait = worker.as_ref().map(|worker| worker.products.cache().waiting().begin());
-        let body = match deadline {
-            // A client that sends nothing more must not keep a slot for ever.
-            Some(deadline) => tokio::time::timeout_at(deadline, body)
-                .await
-                .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?,
-            None => body.await,
-        };
+
+    /// Whether the client has shown a key that is known.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.context.keyed.get()
+    }
+
+    /// The query string of a request without a body; `None` for POST and DELETE.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        let is_get = [Method::GET, Method::HEAD].contains(self.request.method());
+        is_get.then(|| self.request.query_string())
+    }
+
+    /// What stands in the variable parts of the path.
+    ///
+    /// # Errors
+    /// It is no such thing: 404.
+    pub fn path<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let path = web::Path::<T>::from_request(&self.request, &mut Payload::None).into_inner();
+        path.map(web::Path::into_inner)
+            .map_err(|wrong| ApiError::new(ErrorCode::NotFound).because(wrong))
+    }
+
+    /// The form in the query string.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn query_form<T: RawForm>(&self) -> Result<T, ApiError> {
+        Ok(forms::from_query(self.request.query_string())?)
+    }
+
+    /// The form of the request: in the query string of a GET, in the JSON body of a POST (no body is
+    /// an empty object), and in either of a DELETE, whose body a proxy may drop.
+    ///
+    /// # Errors
+    /// It cannot be read, or the body did not come.
+    pub async fn form<T: RawForm>(&self) -> Result<T, ApiError> {
+        if self.query().is_some() {
+            return self.query_form();
+        }
+        let body = self.body().await?;
+        if body.is_empty() && self.request.method() == Method::DELETE {
+            return self.query_form();
+        }
+        Ok(forms::from_json(if body.is_empty() { b"{}" } else { &body })?)
+    }
+
+    /// Shows what is asked for to the watch for abuse; `what` is called only where the client is
+    /// watched.
+    ///
+    /// # Errors
+    /// The client is throttled from now on.
+    pub fn watch<'a>(&self, what: impl FnOnce() -> Seen<'a>) -> Result<(), ApiError> {
+        watch::observe(&self.worker, &self.context, what)
+    }
+
+    /// The answer of a service.
+    #[must_use]
+    pub fn answer(&self, served: Served) -> HttpResponse {
+        let shared = &self.worker.shared;
+        if served.last_resort {
+            shared.metrics.cache().answered_last_resort();
+        }
+        envelope::answer(&self.context, served, shared.integration, &self.worker.degraded())
+    }
+
+    /// An answer of the gateway itself.
+    ///
+    /// # Errors
+    /// The data cannot be written as JSON.
+    pub fn report(&self, data: &impl Serialize) -> Answer {
+        envelope::own(&self.context, data)
+    }
+
+    /// The whole body, if it says that it is JSON.
+    async fn body(&self) -> Result<Bytes, ApiError> {
+        self.context.waited.set(true);
+        let body = Bytes::from_request(&self.request, &mut self.payload.borrow_mut().take());
+        let wait = self.worker.cache.waiting().begin();
+        // A client that sends nothing more must not keep a slot for ever.
+        let body = tokio::time::timeout_at(self.context.deadline.into(), body)
+            .await
+            .map_err(|_| ApiError::new(ErrorCode::RequestTimeout))?;
         drop(wait);
-        if let (Some(requests), Ok(_)) = (requests, &body) {
+        if let (Some(requests), Ok(_)) = (self.request.conn_data::<Rc<Requests>>(), &body) {
             requests.body_ended();
         }
         let body = body.map_err(|error| {
@@ -109,7 +175,7 @@ fn body(
             }
             refused.because(error)
         })?;
-        if !json && !body.is_empty() {
+        if !is_json(&self.request) && !body.is_empty() {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
         Ok(body)

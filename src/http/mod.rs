@@ -2,13 +2,14 @@
 //!
 //! A request becomes a question to another room, and an answer becomes bytes. Whatever is malformed,
 //! over a limit or not allowed is refused in one error format. This room decides nothing about
-//! products, caching or limits; when those fail, the answer has the failure's own code.
+//! services, caching or limits; when those fail, the answer has the failure's own code.
 
 pub mod connection;
 pub mod context;
 pub mod envelope;
 pub mod error;
 pub mod extract;
+pub mod forms;
 pub mod gauges;
 pub mod handlers;
 mod headers;
@@ -17,10 +18,11 @@ pub mod log_sampler;
 pub mod openapi;
 pub mod parts;
 mod pipeline;
-pub mod prepared;
 pub mod route;
 pub mod routes;
+pub mod served;
 pub mod server;
+pub mod service;
 pub mod state;
 pub mod stops;
 mod watch;

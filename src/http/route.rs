@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_operators_need_is_always_open() {
         for (template, class, always_open) in [
-            ("/api/products/search", Class::Search, false),
+            ("/things/search", Class::Search, false),
             ("/openapi.json", Class::General, false),
             ("/health/ready", Class::Exempt, true),
             ("/metrics", Class::Exempt, true),

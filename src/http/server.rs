@@ -176,7 +176,7 @@ fn tick(worker: &web::Data<Worker>) {
             while let Some(due) = worker.upgrade().map(|worker| worker.shedder.due()) {
                 tokio::time::sleep_until(due.into()).await;
                 let Some(worker) = worker.upgrade() else { return };
-                let waiting = worker.products.cache().waiting().now();
+                let waiting = worker.cache.waiting().now();
                 if let Some(refused) = worker.shedder.ticked(clock::monotonic(), waiting) {
                     info!(worker.shared.log, "requests are no longer refused";
                         "refused" => refused);

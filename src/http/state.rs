@@ -16,8 +16,9 @@ use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::LogSampler;
-use super::prepared::PreparedSearches;
+use super::service::Service;
 use crate::access::{Access, Guesses, SecretDigest};
+use crate::cache::CacheClient;
 use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
@@ -25,7 +26,6 @@ use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
 use crate::limits::{Abuse, Counter, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::origin::state::OriginState;
-use crate::services::products::service::ProductService;
 use crate::supervision::{Handle, Supervisor};
 
 /// What all workers share.
@@ -46,6 +46,8 @@ pub struct Shared {
     pub breakers: Vec<crate::resilience::breaker::Breaker>,
     /// The accounts of the limiter.
     pub accounts: Arc<Table>,
+    /// What is served beside the gateway's own endpoints.
+    pub services: Vec<Arc<dyn Service>>,
     /// Clients' keys, lists, and what admins did.
     pub access: Access,
     /// What clients asked lately, and who is throttled for it.
@@ -99,8 +101,7 @@ impl Shared {
 pub struct Worker {
     /// What all share.
     pub shared: Arc<Shared>,
-    /// Operations on products.
-    pub products: ProductService,
+    pub cache: CacheClient,
     /// Loads what is asked for most.
     pub warmer: Warmer,
     /// The worker's limiter.
@@ -110,8 +111,6 @@ pub struct Worker {
     pub counter: Option<Arc<dyn Counter>>,
     /// The process's window keeper.
     pub monitor: Handle<MetricsActor>,
-    /// Query strings read before.
-    pub searches: PreparedSearches,
     pub shedder: LoadShedder,
     /// What was seen and not yet reported.
     pub seen: RefCell<Batch>,
@@ -149,11 +148,11 @@ impl Worker {
     /// upstream that does not accept our configuration, lists that were not read yet.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
-        let mut degraded = self.products.cache().tables().degraded();
+        let mut degraded = self.cache.tables().degraded();
         let actors = [
-            ("cache", self.products.cache().is_bypassed()),
+            ("cache", self.cache.is_bypassed()),
             ("rate_limiter", self.limiter.is_down()),
-            ("api_client", self.products.upstream().is_down()),
+            ("api_client", self.shared.services.iter().any(|service| service.is_cut_off())),
             ("shared_limits", self.counter.is_some() && !self.shares_limits()),
             ("upstream_configuration", self.shared.upstream.faults() > 0),
             ("access_lists", !self.shared.access.is_informed()),

@@ -5,13 +5,8 @@
 //! addresses that are never limited or that an operator needs. Nothing is sent to anybody: what is
 //! known lies in a table of the process. The time is that at which the request began: seconds are
 //! exact enough here.
-//!
-//! | address | repeated | ids in a row | pages |
-//! |---|---|---|---|
-//! | searches, also hot and smart | yes | | yes |
-//! | details, smart match, affiliate links | yes | of products | |
-//! | children of a category | no: a menu is loaded with every page | of categories | |
-//! | all categories, orders | no: there is one list; money needs a key | | |
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use slog::warn;
 
@@ -19,11 +14,7 @@ use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use super::state::Worker;
 use crate::limits::Principal;
-use crate::limits::abuse::{Asking, Flagged, Gate, Named, Page, Seen};
-use crate::services::products::details::DetailsQuery;
-use crate::services::products::links::LinkTarget;
-use crate::services::products::mark::Mark;
-use crate::services::products::smart_match::{SmartMatchQuery, product_id_of};
+use crate::limits::abuse::{Asking, Flagged, Gate, Seen};
 
 const REFUSED: &str = "on";
 const SHADOWED: &str = "shadow";
@@ -59,65 +50,14 @@ pub(super) fn gate(
     Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(wait))
 }
 
-/// A request asks for this.
-pub(super) fn query(worker: &Worker, context: &RequestContext, mark: Mark) -> Result<(), ApiError> {
-    let page = mark.pages.map(|of| Page { of, number: mark.page_no });
-    observe(worker, context, &Seen { query: Some(mark.query), page, ..Seen::default() })
-}
-
-/// A request asks for these products.
-pub(super) fn products(
+/// Looks at what a request asks for; `what` is called only where its client is watched.
+pub(super) fn observe<'a>(
     worker: &Worker,
     context: &RequestContext,
-    query: &DetailsQuery,
+    what: impl FnOnce() -> Seen<'a>,
 ) -> Result<(), ApiError> {
-    products_of(worker, context, &query.product_ids, || Mark::of_details(query))
-}
-
-/// A request asks for products like this one.
-pub(super) fn like(
-    worker: &Worker,
-    context: &RequestContext,
-    query: &SmartMatchQuery,
-) -> Result<(), ApiError> {
-    products_of(worker, context, &[query.product_id], || Mark::of_match(query))
-}
-
-/// A request asks for these links; of products, most of them.
-pub(super) fn links(
-    worker: &Worker,
-    context: &RequestContext,
-    targets: &[LinkTarget],
-) -> Result<(), ApiError> {
-    if context.watched.get().is_none() {
-        return Ok(());
-    }
-    let ids: Vec<_> = targets.iter().filter_map(|target| product_id_of(&target.url)).collect();
-    products_of(worker, context, &ids, || Mark::of_links(targets))
-}
-
-/// A request asks for what is below this category.
-pub(super) fn category(worker: &Worker, context: &RequestContext, id: u64) -> Result<(), ApiError> {
-    let seen = Seen { ids: &[id], named: Named::Categories, ..Seen::default() };
-    observe(worker, context, &seen)
-}
-
-fn products_of(
-    worker: &Worker,
-    context: &RequestContext,
-    ids: &[u64],
-    mark: impl FnOnce() -> Mark,
-) -> Result<(), ApiError> {
-    // Not hashed for nothing.
-    if context.watched.get().is_none() {
-        return Ok(());
-    }
-    observe(worker, context, &Seen { query: Some(mark().query), ids, ..Seen::default() })
-}
-
-fn observe(worker: &Worker, context: &RequestContext, seen: &Seen<'_>) -> Result<(), ApiError> {
     let Some(watched) = context.watched.get() else { return Ok(()) };
-    let Some(flagged) = worker.shared.abuse.observe(watched, seen, context.started) else {
+    let Some(flagged) = worker.shared.abuse.observe(watched, &what(), context.started) else {
         return Ok(());
     };
     let metrics = worker.shared.metrics.limits();
@@ -130,6 +70,15 @@ fn observe(worker: &Worker, context: &RequestContext, seen: &Seen<'_>) -> Result
         return Ok(());
     }
     Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(flagged.throttled_for))
+}
+
+/// What a request asks for as a number: the same for all that mean the same. It means nothing
+/// outside this process.
+#[must_use]
+pub fn fingerprint(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn tell(worker: &Worker, context: &RequestContext, flagged: &Flagged) {

@@ -34,8 +34,9 @@ const PATIENCE: u32 = 5;
 /// When a round is tried again that could not be made.
 const AGAIN: Duration = Duration::from_secs(3);
 
-/// Makes a plan of a question that was kept; `None` if nobody can ask it any more.
-pub type PlanFor = Arc<dyn Fn(&str) -> Option<(CacheKey, Plan)>>;
+/// Makes a plan for a key of the question that was stored with it; `None` if nobody can ask it any
+/// more.
+pub type PlanFor = Arc<dyn Fn(&CacheKey, &str) -> Option<Plan>>;
 
 /// How much is warmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,9 +157,9 @@ impl Warmer {
             round.considered += 1;
             let freshness = self.lift(row, now, &mut round);
             if freshness != Freshness::Fresh
-                && let Some((key, plan)) = (self.plan_for)(&row.question)
+                && let Some(plan) = (self.plan_for)(&row.key, &row.question)
             {
-                wanted.push(Wanted { key, plan });
+                wanted.push(Wanted { key: row.key.clone(), plan });
             }
         }
         round.left = wanted.len();

@@ -5,84 +5,80 @@
 
 use std::time::Duration;
 
-use actix_web::web::{Data, Path};
+use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slog::warn;
-use utoipa::IntoParams;
+use utoipa::ToSchema;
 
-use super::Answer;
-use super::admin::audit::Begun;
-use crate::http::context::Context;
-use crate::http::envelope;
+use super::admin::audit::Audited;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::extract::QueryForm;
-use crate::http::openapi::answers::{Reported, Struck};
-use crate::http::openapi::failures::{BadInput, NotFound};
-use crate::http::openapi::parameters::Fault;
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::RawForm;
+use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND};
+use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
-use crate::services::products::input::RawForm;
+use crate::limits::Class;
 use crate::supervision::Chaos;
 
 /// Longest hang that may be asked for.
 const LONGEST_HANG: u64 = 60_000;
 
 /// How long to hang.
-#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct HangForm {
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+struct HangForm {
     /// Milliseconds; 1000 when absent.
-    #[param(value_type = Option<u64>, maximum = 60000)]
-    pub ms: Option<Value>,
+    #[schema(value_type = Option<u64>, maximum = 60000)]
+    ms: Option<Value>,
 }
 
 impl RawForm for HangForm {}
 
-/// Has every actor of a name panic, stop or hang once.
-///
-/// There with `CHAOS_ENABLED` only.
-#[utoipa::path(
-    post,
-    path = "/admin/chaos/actors/{name}/{fault}",
-    tag = "Chaos",
-    operation_id = "strikeActors",
-    params(
-        ("name" = String, Path, description = "The actors' name, as `/admin/actors` lists it."),
-        ("fault" = inline(Fault), Path, description = "What befalls them."),
-        HangForm,
-    ),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "How many actors were struck.", body = Reported<Struck>),
-        BadInput,
-        NotFound,
-    ),
-)]
-pub async fn strike(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    path: Path<(String, String)>,
-    form: QueryForm<HangForm>,
-) -> Answer {
-    let (name, fault) = path.into_inner();
+/// Faults that were dealt out.
+#[derive(Debug, Serialize, ToSchema)]
+struct Struck {
+    /// The actors' name.
+    actor: String,
+    /// How many of that name were struck.
+    struck: usize,
+}
+
+pub const ROUTES: &[Route] = &[Route::new(
+    "/admin/chaos/actors/{name}/{fault}",
+    Class::General,
+    &[Operation::post(
+        || to(strike),
+        |doc| {
+            let summary = "Has every actor of a name panic, stop or hang once.";
+            doc.says("Chaos", "strikeActors", summary, "There with `CHAOS_ENABLED` only.")
+                .path("name", "The actors' name, as `/admin/actors` lists it.", None)
+                .path_word("fault", "What befalls them.", &["panic", "stop", "hang"])
+                .query::<HangForm>()
+                .reports::<Struck>("How many actors were struck.")
+                .fails(BAD_INPUT)
+                .fails(NOT_FOUND);
+        },
+    )],
+)];
+
+async fn strike(admin: Admin, call: Call) -> Answer {
+    let (actor, fault) = call.path::<(String, String)>()?;
     let chaos = match fault.as_str() {
         "panic" => Chaos::Panic,
         "stop" => Chaos::Stop,
-        "hang" => Chaos::Hang(hang_time(&form.0)?),
+        "hang" => Chaos::Hang(hang_time(&call.query_form()?)?),
         _ => return Err(ApiError::new(ErrorCode::NotFound)),
     };
-    let deed = Begun::new(&worker, &admin, &context, &format!("chaos.{fault}"), &name);
-    let struck = worker.shared.supervisor.strike(&name, chaos);
+    let audited = Audited::begin(&call, &admin, &format!("chaos.{fault}"), &actor);
+    let struck = call.worker.shared.supervisor.strike(&actor, chaos);
     let nobody = || {
         let message = "There is no such actor, or its inbox is full; see /admin/actors.";
         ApiError::with_message(ErrorCode::NotFound, message)
     };
-    deed.end((struck > 0).then_some(()).ok_or_else(nobody))?;
-    warn!(worker.shared.log, "chaos was asked for"; "actor" => &name, "fault" => &fault,
-        "request_id" => &*context.0.id);
-    envelope::own(&context.0, &serde_json::json!({"actor": name, "struck": struck}))
+    audited.end((struck > 0).then_some(()).ok_or_else(nobody))?;
+    warn!(call.worker.shared.log, "chaos was asked for"; "actor" => &actor, "fault" => &fault,
+        "request_id" => &*call.context.id);
+    call.report(&Struck { actor, struck })
 }
 
 fn hang_time(form: &HangForm) -> Result<Duration, ApiError> {

@@ -6,11 +6,14 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::Data;
+use actix_web::web::to;
 use sha2::{Digest, Sha256};
 
-use crate::http::state::Worker;
+use crate::http::extract::Call;
+use crate::http::service::{Operation, Route};
+use crate::limits::Class;
 
+const JSON: &str = "application/json";
 const PAGE: &str = include_str!("documents.html");
 /// The page's own script and style may run, named by their hashes, and nothing else.
 static PAGE_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
@@ -47,41 +50,53 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Shows this document.
-#[utoipa::path(
-    get,
-    path = "/openapi.json",
-    tag = "Documents",
-    operation_id = "getOpenApi",
-    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
-)]
-pub async fn openapi(worker: Data<Worker>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(worker.shared.openapi.clone())
+pub const ROUTES: &[Route] = &[
+    Route::new(
+        "/openapi.json",
+        Class::General,
+        &[Operation::get(
+            || to(openapi),
+            |doc| {
+                doc.says("Documents", "getOpenApi", "Shows this document.", "")
+                    .answers(&[JSON], "An OpenAPI 3.1 document.");
+            },
+        )],
+    ),
+    Route::new(
+        "/openapi-gpt.json",
+        Class::General,
+        &[Operation::get(
+            || to(openapi_gpt),
+            |doc| {
+                let summary = "Shows the document for GPT Actions: the public operations only.";
+                doc.says("Documents", "getOpenApiForGpt", summary, "")
+                    .answers(&[JSON], "An OpenAPI 3.1 document.");
+            },
+        )],
+    ),
+    Route::new(
+        "/docs",
+        Class::General,
+        &[Operation::get(
+            || to(page),
+            |doc| {
+                let details = "With a form to try every operation; needs no other file.";
+                doc.says("Documents", "getDocs", "Shows this document as a page.", details)
+                    .answers(&["text/html"], "The page.");
+            },
+        )],
+    ),
+];
+
+async fn openapi(call: Call) -> HttpResponse {
+    HttpResponse::Ok().content_type(JSON).body(call.worker.shared.openapi.clone())
 }
 
-/// Shows the document for GPT Actions: the public operations only.
-#[utoipa::path(
-    get,
-    path = "/openapi-gpt.json",
-    tag = "Documents",
-    operation_id = "getOpenApiForGpt",
-    responses((status = 200, description = "An OpenAPI 3.1 document.", body = Object)),
-)]
-pub async fn openapi_gpt(worker: Data<Worker>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(worker.shared.openapi_gpt.clone())
+async fn openapi_gpt(call: Call) -> HttpResponse {
+    HttpResponse::Ok().content_type(JSON).body(call.worker.shared.openapi_gpt.clone())
 }
 
-/// Shows this document as a page.
-///
-/// With a form to try every operation; needs no other file.
-#[utoipa::path(
-    get,
-    path = "/docs",
-    tag = "Documents",
-    operation_id = "getDocs",
-    responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
-)]
-pub async fn page() -> HttpResponse {
+async fn page() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY.clone()))

@@ -4,18 +4,18 @@
 //! serve: its actors are not stuck and some source of answers is left. Detailed names each
 //! component; `degraded` still serves and is 200, `unhealthy` does not and is 503.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::Data;
+use actix_web::web::to;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Answer;
 use crate::clock;
-use crate::http::context::Context;
 use crate::http::envelope::{self, Answered};
-use crate::http::openapi::answers::Reported;
+use crate::http::extract::{Answer, Call};
+use crate::http::openapi::Doc;
+use crate::http::service::{Operation, Route};
 use crate::http::state::Worker;
+use crate::limits::Class;
 use crate::metrics::resident_bytes;
 use crate::origin::credentials::Credential;
 use crate::origin::health::Problem;
@@ -60,78 +60,94 @@ pub struct Report {
     pub components: Vec<Component>,
 }
 
-/// Tells whether the process runs; the short address for `/health/live`.
-#[utoipa::path(
-    get,
-    path = "/health",
-    tag = "Health",
-    operation_id = "health",
-    responses(
-        (status = 200, description = "The process runs.", body = Reported<Report>),
+pub const ROUTES: &[Route] = &[
+    Route::new(
+        "/health",
+        Class::Exempt,
+        &[Operation::get(
+            || to(live),
+            |doc| {
+                let what = "Tells whether the process runs; the short address for `/health/live`.";
+                live_doc(doc.says("Health", "health", what, ""));
+            },
+        )],
     ),
-)]
-pub async fn health(worker: Data<Worker>, context: Context) -> Answer {
-    live(worker, context).await
+    Route::new(
+        "/health/live",
+        Class::Exempt,
+        &[Operation::get(
+            || to(live),
+            |doc| {
+                live_doc(doc.says("Health", "healthLive", "Tells whether the process runs.", ""));
+            },
+        )],
+    ),
+    Route::new(
+        "/health/ready",
+        Class::Exempt,
+        &[Operation::get(
+            || to(ready),
+            |doc| {
+                let details =
+                    "From what was recorded while working; no upstream call is spent on it.";
+                report_doc(doc.says(
+                    "Health",
+                    "healthReady",
+                    "Tells whether the process can serve.",
+                    details,
+                ));
+            },
+        )],
+    ),
+    Route::new(
+        "/health/detailed",
+        Class::Exempt,
+        &[Operation::get(
+            || to(detailed),
+            |doc| {
+                let details = "Upstream, Redis, database, memory, disk, cache, actors and what services add, \
+                       from what was recorded while working.";
+                report_doc(doc.says(
+                    "Health",
+                    "healthDetailed",
+                    "Tells how every component is.",
+                    details,
+                ));
+            },
+        )],
+    ),
+];
+
+fn live_doc(doc: &mut Doc<'_>) {
+    doc.reports::<Report>("The process runs.");
 }
 
-/// Tells whether the process runs.
-#[utoipa::path(
-    get,
-    path = "/health/live",
-    tag = "Health",
-    operation_id = "healthLive",
-    responses(
-        (status = 200, description = "The process runs.", body = Reported<Report>),
-    ),
-)]
-pub async fn live(worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &report(&worker, Health::Healthy, Vec::new()))
+fn report_doc(doc: &mut Doc<'_>) {
+    doc.reports::<Report>("It can serve: `healthy` or `degraded`.")
+        .reports_as::<Report>("503", "It cannot serve: `unhealthy`.");
 }
 
-/// Tells whether the process can serve.
-///
-/// From what was recorded while working; no upstream call is spent on it.
-#[utoipa::path(
-    get,
-    path = "/health/ready",
-    tag = "Health",
-    operation_id = "healthReady",
-    responses(
-        (status = 200, description = "It can serve: `healthy` or `degraded`.", body = Reported<Report>),
-        (status = 503, description = "It cannot serve: `unhealthy`.", body = Reported<Report>),
-    ),
-)]
-pub async fn ready(worker: Data<Worker>, context: Context) -> Answer {
-    let components = components(&worker);
+async fn live(call: Call) -> Answer {
+    call.report(&report(&call.worker, Health::Healthy, Vec::new()))
+}
+
+async fn ready(call: Call) -> Answer {
+    let whole = overall(&components(&call.worker));
+    answer(&call, &report(&call.worker, whole, Vec::new()))
+}
+
+async fn detailed(call: Call) -> Answer {
+    let components = components(&call.worker);
     let whole = overall(&components);
-    answer(&context, &report(&worker, whole, Vec::new()))
+    answer(&call, &report(&call.worker, whole, components))
 }
 
-/// Tells how every component is.
-///
-/// Upstream, Redis, database, memory, disk, cache, actors and last resort, from what was recorded while working.
-#[utoipa::path(
-    get,
-    path = "/health/detailed",
-    tag = "Health",
-    operation_id = "healthDetailed",
-    responses(
-        (status = 200, description = "It can serve: `healthy` or `degraded`.", body = Reported<Report>),
-        (status = 503, description = "It cannot serve: `unhealthy`.", body = Reported<Report>),
-    ),
-)]
-pub async fn detailed(worker: Data<Worker>, context: Context) -> Answer {
-    let components = components(&worker);
-    let whole = overall(&components);
-    answer(&context, &report(&worker, whole, components))
-}
-
-fn answer(context: &Context, report: &Report) -> Answer {
+fn answer(call: &Call, report: &Report) -> Answer {
     if report.status != Health::Unhealthy {
-        return envelope::own(&context.0, report);
+        return call.report(report);
     }
-    let mut response: HttpResponse =
-        envelope::own_with_status(&context.0, StatusCode::SERVICE_UNAVAILABLE, report)?;
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = envelope::own_with_status(&call.context, status, report)?;
     response.extensions_mut().insert(Answered);
     Ok(response)
 }
@@ -158,12 +174,13 @@ fn overall(components: &[Component]) -> Health {
         .unwrap_or(Health::Healthy)
 }
 
-fn component(name: &'static str, status: Health, detail: impl Into<String>) -> Component {
+/// One component of the detailed health.
+pub fn component(name: &'static str, status: Health, detail: impl Into<String>) -> Component {
     Component { name, status, detail: detail.into() }
 }
 
 fn components(worker: &Worker) -> Vec<Component> {
-    vec![
+    let mut all = vec![
         upstream(worker),
         redis(worker),
         database(worker),
@@ -171,8 +188,9 @@ fn components(worker: &Worker) -> Vec<Component> {
         disk(worker),
         cache(worker),
         actors(worker),
-        last_resort(worker),
-    ]
+    ];
+    all.extend(worker.shared.services.iter().flat_map(|service| service.health()));
+    all
 }
 
 fn upstream(worker: &Worker) -> Component {
@@ -241,7 +259,7 @@ fn in_words(problem: &Problem) -> String {
 }
 
 fn redis(worker: &Worker) -> Component {
-    match &worker.products.cache().tables().redis {
+    match &worker.cache.tables().redis {
         None => component("redis", Health::Healthy, "not configured"),
         Some(redis) if redis.is_avoided() => {
             component("redis", Health::Unhealthy, "failing; avoided for now")
@@ -254,7 +272,7 @@ fn redis(worker: &Worker) -> Component {
 }
 
 fn database(worker: &Worker) -> Component {
-    match &worker.products.cache().tables().database {
+    match &worker.cache.tables().database {
         None => component("database", Health::Unhealthy, "there is none"),
         Some(database) if database.is_avoided() => {
             let why = database.absence().map_or_else(
@@ -297,17 +315,9 @@ fn disk(worker: &Worker) -> Component {
 }
 
 fn cache(worker: &Worker) -> Component {
-    let tables = worker.products.cache().tables();
+    let tables = worker.cache.tables();
     let detail = format!("{} in memory, {} being loaded", tables.memory.len(), tables.in_flight());
     component("cache", Health::Healthy, detail)
-}
-
-fn last_resort(worker: &Worker) -> Component {
-    let detail = worker.products.last_resort().map_or_else(
-        || "not configured".to_owned(),
-        |last| format!("{} products of {}", last.products(), last.source()),
-    );
-    component("last_resort", Health::Healthy, detail)
 }
 
 /// An actor that backs off is bypassed; one that hangs on a worker holds that worker's requests.

@@ -1,31 +1,16 @@
-//! What happens at each address; [`super::routes`] says which.
+//! What happens at each address of the gateway itself.
+//!
+//! Owns: one file for each family of endpoints: its routes, what the document says of them, and
+//! their handlers. Nothing here asks a neighbour that could be down, but for admins.
 
 pub mod admin;
 pub mod chaos;
 pub mod documents;
 pub mod health;
-pub mod products;
-pub mod references;
 pub mod status;
 
-use actix_web::HttpResponse;
-
-use super::context::RequestContext;
-use super::envelope;
 use super::error::{ApiError, ErrorCode};
-use super::state::Worker;
-use crate::services::products::service::Served;
-
-/// What a handler gives back.
-pub type Answer = Result<HttpResponse, ApiError>;
-
-fn data(worker: &Worker, context: &RequestContext, served: Served) -> HttpResponse {
-    if served.last_resort {
-        worker.shared.metrics.cache().answered_last_resort();
-    }
-    let down = worker.degraded();
-    envelope::answer(context, served, worker.shared.integration, &down)
-}
+use super::extract::Answer;
 
 /// For addresses that do not exist.
 pub(super) async fn not_found() -> Answer {

@@ -3,26 +3,26 @@
 //! Owns: the shapes of `/api/status` and `/api/cache/stats`, and the scrape. Counts come from the
 //! registry and are exact; nothing here asks an actor.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::header;
-use actix_web::web::Data;
+use actix_web::web::to;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Answer;
 use crate::cache::invalidations::InvalidationCounts;
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
-use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::openapi::answers::{Reported, TierCounts};
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::service::{Operation, Route};
+use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
 use crate::metrics::{CacheTotals, Format, render};
 use crate::origin::health::Problem;
 use crate::origin::state::CredentialStatus;
-use crate::services::products::last_resort::LastResort;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,9 +60,10 @@ pub struct Status {
     pub requests_in_flight: i64,
     /// Limits in force.
     pub rate_limit_enabled: bool,
-    /// Products of the catalogue to answer from when all else fails; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_resort_products: Option<usize>,
+    /// What services add.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub services: serde_json::Map<String, serde_json::Value>,
 }
 
 /// An account at the upstream.
@@ -162,8 +163,18 @@ pub struct Counts {
     /// All lookups.
     pub total_requests: u64,
     /// The same by tier; those that were never asked are absent.
-    #[schema(value_type = std::collections::BTreeMap<String, TierCounts>)]
-    pub by_tier: serde_json::Value,
+    pub by_tier: BTreeMap<&'static str, TierCounts>,
+}
+
+/// Exact counts of one tier.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TierCounts {
+    /// Lookups this tier answered.
+    pub hits: u64,
+    /// Lookups this tier was asked and could not answer.
+    pub misses: u64,
+    /// Operations that failed.
+    pub errors: u64,
 }
 
 /// How the cache is set up, and how full it is.
@@ -190,18 +201,46 @@ pub struct Impact {
     pub cache_efficiency: &'static str,
 }
 
-/// Tells how the service is.
-#[utoipa::path(
-    get,
-    path = "/api/status",
-    tag = "Status",
-    operation_id = "getStatus",
-    responses(
-        (status = 200, description = "The status.", body = Reported<Status>),
+pub const ROUTES: &[Route] = &[
+    Route::new(
+        "/metrics",
+        Class::Exempt,
+        &[Operation::get(
+            || to(metrics),
+            |doc| {
+                let details = "In the OpenMetrics format where `Accept` asks for it.";
+                doc.says("Status", "getMetrics", "Shows every metric for Prometheus.", details)
+                    .answers(&["text/plain", "application/openmetrics-text"], "Every metric.");
+            },
+        )],
     ),
-)]
-pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
-    let shared = &worker.shared;
+    Route::new(
+        "/api/status",
+        Class::General,
+        &[Operation::get(
+            || to(status),
+            |doc| {
+                doc.says("Status", "getStatus", "Tells how the service is.", "")
+                    .reports::<Status>("The status.");
+            },
+        )],
+    ),
+    Route::new(
+        "/api/cache/stats",
+        Class::General,
+        &[Operation::get(
+            || to(cache_stats),
+            |doc| {
+                let details = "Counts are exact and begin with the process.";
+                doc.says("Status", "getCacheStats", "Tells how the cache does.", details)
+                    .reports::<CacheStats>("Counts by tier.");
+            },
+        )],
+    ),
+];
+
+async fn status(call: Call) -> Answer {
+    let (worker, shared) = (&call.worker, &call.worker.shared);
     let (now, wall) = (clock::monotonic(), clock::now());
     let upstream = shared.upstream.status(now, wall);
     let mut degraded = worker.degraded();
@@ -221,26 +260,15 @@ pub async fn status(worker: Data<Worker>, context: Context) -> Answer {
         pressure: shared.pressure.status(),
         requests_in_flight: shared.metrics.http().in_flight(),
         rate_limit_enabled: shared.settings.limits.enabled,
-        last_resort_products: worker.products.last_resort().map(LastResort::products),
+        services: shared.services.iter().flat_map(|service| service.status()).collect(),
     };
-    envelope::own(&context.0, &status)
+    call.report(&status)
 }
 
-/// Tells how the cache does.
-///
-/// Counts are exact and begin with the process.
-#[utoipa::path(
-    get,
-    path = "/api/cache/stats",
-    tag = "Status",
-    operation_id = "getCacheStats",
-    responses(
-        (status = 200, description = "Counts by tier.", body = Reported<CacheStats>),
-    ),
-)]
-pub async fn cache_stats(worker: Data<Worker>, context: Context) -> Answer {
+async fn cache_stats(call: Call) -> Answer {
+    let worker = &call.worker;
     let totals = worker.shared.metrics.cache().totals();
-    let tables = worker.products.cache().tables();
+    let tables = worker.cache.tables();
     let settings = &worker.shared.settings.cache;
     let stats = CacheStats {
         cache_stats: Counts {
@@ -267,16 +295,14 @@ pub async fn cache_stats(worker: Data<Worker>, context: Context) -> Answer {
             database: tables.database.as_ref().map_or(0, DatabaseTier::waiting),
         },
     };
-    envelope::own(&context.0, &stats)
+    call.report(&stats)
 }
 
-fn by_tier(totals: &CacheTotals) -> serde_json::Value {
-    let tiers = totals.by_tier.iter().map(|tier| {
-        let counts = serde_json::json!({
-            "hits": tier.hits, "misses": tier.misses, "errors": tier.errors});
-        (tier.tier.to_owned(), counts)
+fn by_tier(totals: &CacheTotals) -> BTreeMap<&'static str, TierCounts> {
+    let counts = totals.by_tier.iter().map(|tier| {
+        (tier.tier, TierCounts { hits: tier.hits, misses: tier.misses, errors: tier.errors })
     });
-    serde_json::Value::Object(tiers.collect())
+    counts.collect()
 }
 
 fn efficiency(totals: &CacheTotals) -> &'static str {
@@ -289,23 +315,9 @@ fn efficiency(totals: &CacheTotals) -> &'static str {
     }
 }
 
-/// Shows every metric for Prometheus.
-///
-/// In the OpenMetrics format where `Accept` asks for it.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "Status",
-    operation_id = "getMetrics",
-    responses((
-        status = 200,
-        description = "Every metric.",
-        content((String = "text/plain"), (String = "application/openmetrics-text")),
-    )),
-)]
-pub async fn metrics(worker: Data<Worker>, request: HttpRequest) -> Answer {
-    let shared = &worker.shared;
-    let tables = worker.products.cache().tables();
+async fn metrics(call: Call, request: HttpRequest) -> Answer {
+    let (worker, shared) = (&call.worker, &call.worker.shared);
+    let tables = worker.cache.tables();
     let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
     shared.metrics.cache().size("memory", entries, tables.memory.bytes());
     crate::http::gauges::refresh(shared);

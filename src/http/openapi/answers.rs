@@ -8,30 +8,6 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::failures;
 
-/// An answer with data that came through the cache, or past it.
-#[derive(Debug, ToSchema)]
-pub struct Fetched<T> {
-    /// Always `true`.
-    #[schema(schema_with = always_true)]
-    pub success: bool,
-    /// What was asked for.
-    pub data: T,
-    /// Where it came from, and how.
-    pub metadata: FetchedMetadata,
-}
-
-/// An answer with data of the process itself.
-#[derive(Debug, ToSchema)]
-pub struct Reported<T> {
-    /// Always `true`.
-    #[schema(schema_with = always_true)]
-    pub success: bool,
-    /// What was asked for.
-    pub data: T,
-    /// About the answer.
-    pub metadata: ReportedMetadata,
-}
-
 /// About an answer of the process itself.
 #[derive(Debug, ToSchema)]
 pub struct ReportedMetadata {
@@ -137,35 +113,8 @@ pub struct ErrorMetadata {
     pub api_version: String,
 }
 
-/// Exact counts of one tier.
-#[derive(Debug, ToSchema)]
-pub struct TierCounts {
-    /// Lookups this tier answered.
-    pub hits: u64,
-    /// Lookups this tier was asked and could not answer.
-    pub misses: u64,
-    /// Operations that failed.
-    pub errors: u64,
-}
-
-/// Monitoring began anew.
-#[derive(Debug, ToSchema)]
-pub struct ResetDone {
-    /// Always `true`.
-    #[schema(schema_with = always_true)]
-    pub reset: bool,
-}
-
-/// Faults that were dealt out.
-#[derive(Debug, ToSchema)]
-pub struct Struck {
-    /// The actors' name.
-    pub actor: String,
-    /// How many of that name were struck.
-    pub struck: usize,
-}
-
-fn always_true() -> Object {
+/// `true` and nothing else.
+pub(in crate::http) fn always_true() -> Object {
     always(true)
 }
 

@@ -3,11 +3,9 @@
 //! Owns: which codes can stand under which status. Handlers name what they themselves can fail
 //! with; what the layers around them refuse is added by `layers`.
 
-use std::collections::BTreeMap;
-
+use utoipa::ToSchema;
 use utoipa::openapi::schema::{AllOfBuilder, Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
 
 use super::answers::Error;
 use super::headers;
@@ -34,76 +32,36 @@ pub(super) const ALL: [ErrorCode; 17] = [
     ErrorCode::DeadlineExceeded,
 ];
 
-type Answers = BTreeMap<String, RefOr<Response>>;
+/// Ways to fail: codes that share a status, and when.
+pub type Failures = [(&'static [ErrorCode], &'static str)];
 
-/// Input that is not as described.
-#[derive(Debug)]
-pub struct BadInput;
+/// The input is not as described.
+pub const BAD_INPUT: &Failures = &[(
+    &[ErrorCode::InvalidRequest],
+    "The input is not as described; the sentence names every field that is not, and what is allowed.",
+)];
 
-impl IntoResponses for BadInput {
-    fn responses() -> Answers {
-        let what = "The input is not as described; the sentence names every field that is not, and \
-                    what is allowed.";
-        answers([answer(&[ErrorCode::InvalidRequest], what)])
-    }
-}
-
-/// No such thing.
-#[derive(Debug)]
-pub struct NotFound;
-
-impl IntoResponses for NotFound {
-    fn responses() -> Answers {
-        answers([answer(&[ErrorCode::NotFound], "There is no such thing.")])
-    }
-}
+pub const NOT_FOUND: &Failures = &[(&[ErrorCode::NotFound], "There is no such thing.")];
 
 /// A change that the database did not take.
-#[derive(Debug)]
-pub struct DatabaseAway;
-
-impl IntoResponses for DatabaseAway {
-    fn responses() -> Answers {
-        let what = "The database is away: nothing was changed.";
-        answers([answer(&[ErrorCode::Overloaded], what)])
-    }
-}
+pub const DATABASE_AWAY: &Failures =
+    &[(&[ErrorCode::Overloaded], "The database is away: nothing was changed.")];
 
 /// Neither a tier nor the upstream has an answer.
-#[derive(Debug)]
-pub struct UpstreamFailures;
-
-impl IntoResponses for UpstreamFailures {
-    fn responses() -> Answers {
-        let unavailable =
-            [ErrorCode::UpstreamUnavailable, ErrorCode::Overloaded, ErrorCode::CircuitOpen];
-        answers([
-            answer(&[ErrorCode::UpstreamRejected], "The upstream refuses for good."),
-            answer(&unavailable, "No tier holds an answer and the upstream gives none now."),
-            answer(&[ErrorCode::DeadlineExceeded], "There was no answer in time."),
-        ])
-    }
-}
+pub const UPSTREAM: &Failures = &[
+    (&[ErrorCode::UpstreamRejected], "The upstream refuses for good."),
+    (
+        &[ErrorCode::UpstreamUnavailable, ErrorCode::Overloaded, ErrorCode::CircuitOpen],
+        "No tier holds an answer and the upstream gives none now.",
+    ),
+    (&[ErrorCode::DeadlineExceeded], "There was no answer in time."),
+];
 
 /// Time ran out.
-#[derive(Debug)]
-pub struct NoAnswer;
-
-impl IntoResponses for NoAnswer {
-    fn responses() -> Answers {
-        answers([answer(&[ErrorCode::DeadlineExceeded], "It was not done in time.")])
-    }
-}
+pub const NOT_IN_TIME: &Failures = &[(&[ErrorCode::DeadlineExceeded], "It was not done in time.")];
 
 /// The part that knows is being restarted.
-#[derive(Debug)]
-pub struct Restarting;
-
-impl IntoResponses for Restarting {
-    fn responses() -> Answers {
-        answers([answer(&[ErrorCode::Overloaded], "The monitor is being restarted.")])
-    }
-}
+pub const RESTARTING: &Failures = &[(&[ErrorCode::Overloaded], "The monitor is being restarted.")];
 
 /// The response for codes that share a status, with its status.
 pub(super) fn answer(codes: &[ErrorCode], what: &str) -> (String, RefOr<Response>) {
@@ -121,10 +79,6 @@ pub(super) fn answer(codes: &[ErrorCode], what: &str) -> (String, RefOr<Response
         response.headers.insert(name.to_owned(), headers::reference(name));
     }
     (status.to_string(), response.into())
-}
-
-fn answers<const N: usize>(all: [(String, RefOr<Response>); N]) -> Answers {
-    all.into_iter().collect()
 }
 
 /// The schema of `code` in any error.

@@ -1,121 +1,164 @@
-//! The OpenAPI documents, generated from the handlers.
+//! The OpenAPI documents, made of the route tables.
 //!
-//! Owns: the list of operations and everything that is the same for all of them. Each handler
-//! describes its own input and answers beside its code; a test holds the documents against the
-//! route table in both directions. Made once at start; refuses nothing and has no neighbours.
+//! Owns: everything that is the same for all operations. Each operation describes its own input and
+//! answers beside its code, with [`Doc`]. Made once at the start; has no neighbour that could be
+//! down.
 
 pub mod answers;
+mod doc;
 pub mod failures;
-mod gpt;
 mod headers;
-mod layers;
-pub mod parameters;
-mod plain;
-mod prune;
+mod schemas;
 #[cfg(test)]
 mod tests;
 
-use utoipa::OpenApi;
-use utoipa::openapi::Components;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use std::collections::BTreeSet;
 
-use super::handlers::{admin, chaos, documents, health, products, references, status};
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, ComponentsBuilder, Info, License, OpenApi, OpenApiBuilder, Paths, RefOr, Server,
+};
 
-/// Every operation.
-#[derive(Debug, OpenApi)]
-#[openapi(
-    info(
-        title = "Breakwater",
-        description = "A resilient gateway to product search, details, categories and affiliate \
-            links. Every JSON answer has `success`, `data` or `error`, and `metadata`; no failure \
-            is ever a success with an empty list. Every address that takes GET takes HEAD as well. \
-            Every answer carries `X-Request-ID`; a request may bring its own, or a `traceparent`. \
-            Where a limit applies, every answer carries the rate-limit fields.",
-        license(name = "MIT", identifier = "MIT"),
-    ),
-    servers((url = "/", description = "This gateway")),
-    tags(
-        (name = "Products", description = "Search and details"),
-        (name = "Categories", description = "What products are sorted under"),
-        (name = "Affiliate links", description = "Addresses that earn a commission"),
-        (name = "Orders", description = "What was earned"),
-        (name = "Health", description = "Never limited"),
-        (name = "Status", description = "What the process says about itself"),
-        (name = "Documents", description = "This description"),
-        (name = "Admin", description = "What an operator sees and does"),
-        (name = "Chaos", description = "Faults on request; there with `CHAOS_ENABLED` only"),
-    ),
-    paths(
-        products::search, products::search_posted, products::search_uncached,
-        products::smart_search, products::smart_search_posted,
-        products::hot, products::hot_posted,
-        products::product, products::products, products::smart_match,
-        references::categories, references::children,
-        references::link, references::links, references::orders,
-        health::health, health::live, health::ready, health::detailed,
-        status::metrics, status::status, status::cache_stats,
-        documents::openapi, documents::openapi_gpt, documents::page,
-        admin::cache::clear_cache, admin::cache::invalidate, admin::cache::warm, admin::actors, admin::breakers,
-        admin::move_breaker, admin::limits, admin::config::show, admin::config::reload, admin::monitoring,
-        admin::recent_requests, admin::slow_requests, admin::reset_monitoring,
-        admin::keys::list, admin::keys::create, admin::keys::revoke,
-        admin::lists::allowed, admin::lists::allow, admin::lists::remove_allowed,
-        admin::lists::denied, admin::lists::deny, admin::lists::remove_denied,
-        admin::audit::audit,
-        chaos::strike,
-    ),
-    components(schemas(answers::Error)),
-)]
-struct Document;
+use super::routes;
+use super::service::{Method, Surface};
+use answers::Error;
+pub use doc::Doc;
+use schemas::Schemas;
+
+const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
+    `metadata`; no failure is ever a success with an empty list. Every address that takes GET takes \
+    HEAD as well. Every answer carries `X-Request-ID`; a request may bring its own, or a \
+    `traceparent`. Where a limit applies, every answer carries the rate-limit fields.";
+
+/// Tags of the gateway's own operations.
+const TAGS: [(&str, &str); 5] = [
+    ("Health", "Never limited"),
+    ("Status", "What the process says about itself"),
+    ("Documents", "This description"),
+    ("Admin", "What an operator sees and does"),
+    ("Chaos", "Faults on request; there with `CHAOS_ENABLED` only"),
+];
+
+/// Names of the security schemes.
+const INTERNAL_KEY: &str = "x-internal-key";
+const AUTHORIZATION: &str = "authorization";
+const ADMIN_KEY: &str = "x-admin-key";
+
+/// Whom a document is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Anybody,
+    /// GPT Actions take at most one security scheme, want short descriptions, and ask the user
+    /// before every call that is not marked as being without consequences.
+    Gpt,
+}
 
 /// The complete document.
 #[must_use]
-pub fn complete() -> String {
-    text(&document())
+pub fn complete(surfaces: &[&Surface]) -> String {
+    text(&document(surfaces, Reader::Anybody))
 }
 
-/// The public operations only, for GPT Actions.
+/// The operations that are meant for GPT Actions only.
 #[must_use]
-pub fn for_gpt() -> String {
-    text(&gpt::cut(document()))
+pub fn for_gpt(surfaces: &[&Surface]) -> String {
+    text(&document(surfaces, Reader::Gpt))
 }
 
-fn document() -> utoipa::openapi::OpenApi {
-    let mut document = Document::openapi();
-    layers::dress(&mut document);
-    let components = document.components.get_or_insert_default();
-    headers::describe(components);
-    keys(components);
-    prune::prune(&mut document);
-    document
+fn document(surfaces: &[&Surface], reader: Reader) -> OpenApi {
+    let mut schemas = Schemas::default();
+    schemas.register::<Error>();
+    let mut paths = Paths::new();
+    for route in routes::all(surfaces.iter().copied()) {
+        for operation in route.operations {
+            let mut doc = Doc::new(route, operation, &mut schemas);
+            (operation.doc)(&mut doc);
+            let (mut described, for_gpt) = doc.finish();
+            match reader {
+                Reader::Gpt if !for_gpt => continue,
+                Reader::Gpt => simplify(&mut described),
+                Reader::Anybody => {}
+            }
+            let method = match operation.method {
+                Method::Get => HttpMethod::Get,
+                Method::Post => HttpMethod::Post,
+                Method::Delete => HttpMethod::Delete,
+            };
+            paths.add_path_operation(route.template, vec![method], described);
+        }
+    }
+    let used = used_tags(&paths);
+    let tags = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
+    let tags = tags
+        .filter(|(name, _)| used.contains(*name))
+        .map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
+    let mut license = License::new("MIT");
+    license.identifier = Some("MIT".to_owned());
+    let mut info = Info::new("Breakwater", env!("CARGO_PKG_VERSION"));
+    (info.description, info.license) = (Some(ABOUT.to_owned()), Some(license));
+    let mut server = Server::new("/");
+    server.description = Some("This gateway".to_owned());
+    let security = (reader == Reader::Gpt)
+        .then(|| vec![SecurityRequirement::default(), requirement(AUTHORIZATION)]);
+    let components = components(schemas.needed_by(&paths), reader);
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([server]))
+        .tags(Some(tags.collect::<Vec<_>>()))
+        .paths(paths)
+        .components(Some(components))
+        .security(security)
+        .build()
 }
 
-/// The ways to show a key.
-fn keys(components: &mut Components) {
-    let header = |name, what| SecurityScheme::ApiKey(ApiKey::Header(described(name, what)));
+fn simplify(operation: &mut Operation) {
+    operation.security = None;
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.headers.clear();
+        }
+    }
+    let harmless = ExtensionsBuilder::new().add("x-openai-isConsequential", false).build();
+    operation.extensions = Some(harmless);
+}
+
+fn used_tags(paths: &Paths) -> BTreeSet<String> {
+    let items = paths.paths.values().flat_map(|item| [&item.get, &item.post, &item.delete]);
+    items.flatten().flat_map(|operation| operation.tags.iter().flatten().cloned()).collect()
+}
+
+fn components(schemas: Schemas, reader: Reader) -> Components {
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.description = Some("The same key as `Bearer KEY`.".to_owned());
-    let schemes = [
-        (
-            layers::INTERNAL_KEY,
-            header("x-internal-key", "A client's key: higher limits of its own."),
-        ),
-        (layers::AUTHORIZATION, SecurityScheme::Http(bearer)),
-        (
-            layers::ADMIN_KEY,
-            header("x-admin-key", "The admin's key; without one configured, closed."),
-        ),
-    ];
-    for (name, scheme) in schemes {
-        components.security_schemes.insert(name.to_owned(), scheme.into());
+    let bearer = SecurityScheme::Http(bearer);
+    let header = |name, what| {
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)))
+    };
+    let mut built = ComponentsBuilder::new()
+        .schemas_from_iter(schemas.0)
+        .security_scheme(AUTHORIZATION, bearer)
+        .build();
+    if reader == Reader::Anybody {
+        headers::describe(&mut built);
+        let client = header(INTERNAL_KEY, "A client's key: higher limits of its own.");
+        let admin = header(ADMIN_KEY, "The admin's key; without one configured, closed.");
+        for (name, scheme) in [(INTERNAL_KEY, client), (ADMIN_KEY, admin)] {
+            built.security_schemes.insert(name.to_owned(), scheme.into());
+        }
     }
+    built
 }
 
-fn described(name: &str, what: &str) -> ApiKeyValue {
-    ApiKeyValue::with_description(name, what)
+fn requirement(name: &str) -> SecurityRequirement {
+    SecurityRequirement::new(name, Vec::<String>::new())
 }
 
 /// All maps in it have texts as keys, so writing it cannot fail.
-fn text(document: &utoipa::openapi::OpenApi) -> String {
+fn text(document: &OpenApi) -> String {
     document.to_json().unwrap_or_default()
 }

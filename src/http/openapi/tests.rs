@@ -8,21 +8,84 @@ use actix_web::body::to_bytes;
 use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
-use super::gpt::PUBLIC;
-use super::{complete, failures, for_gpt};
+use super::{Doc, failures};
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Integration};
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::route::AuthScope;
+use crate::http::extract::Call;
+use crate::http::forms::RawForm;
+use crate::http::route::{AuthScope, is_always_open};
 use crate::http::routes;
+use crate::http::served::Served;
+use crate::http::service::{Operation, Route, Surface};
 use crate::limits::Class;
-use crate::services::products::service::{Body, Served};
 
-fn read(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+/// What a service could bring: a form by query string and by body, and an answer.
+const SURFACE: Surface = Surface {
+    name: "things",
+    routes: &[&[Route::new(
+        "/things/{id}",
+        Class::Search,
+        &[
+            Operation::get(|| actix_web::web::to(thing), describe),
+            Operation::same_by_post(|| actix_web::web::to(thing), describe),
+        ],
+    )]],
+    tags: &[("Things", "What there is")],
+};
+
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+struct ThingForm {
+    /// A word.
+    #[schema(value_type = Option<String>)]
+    word: Option<Value>,
+}
+
+impl RawForm for ThingForm {}
+
+#[derive(Serialize, ToSchema)]
+struct Thing {
+    id: u64,
+}
+
+async fn thing(_: Call) -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+fn describe(doc: &mut Doc<'_>) {
+    doc.says("Things", "getThing", "Gets a thing.", "Of all there are.")
+        .for_gpt()
+        .path("id", "Its number.", None)
+        .form::<ThingForm>()
+        .fetches::<Thing>("The thing.")
+        .fails(failures::BAD_INPUT)
+        .fails(failures::UPSTREAM);
+}
+
+fn complete() -> Value {
+    serde_json::from_str(&super::complete(&[&SURFACE])).unwrap()
+}
+
+fn for_gpt() -> Value {
+    serde_json::from_str(&super::for_gpt(&[&SURFACE])).unwrap()
+}
+
+#[test]
+fn the_post_of_a_get_is_told_apart_and_not_for_gpt() {
+    let both = &complete()["paths"]["/things/{id}"];
+    assert_eq!(both["get"]["operationId"], "getThing");
+    assert_eq!(both["post"]["operationId"], "getThingByBody");
+    assert_eq!(both["get"]["parameters"].as_array().unwrap().len(), 2);
+    assert_eq!(both["post"]["parameters"].as_array().unwrap().len(), 1);
+    assert!(both["post"]["requestBody"].is_object() && both["get"]["requestBody"].is_null());
+    let gpt = for_gpt();
+    let operations = operations(&gpt);
+    assert_eq!((operations.len(), operations[0].1.as_str()), (1, "GET"));
 }
 
 fn object(value: &Value) -> &serde_json::Map<String, Value> {
@@ -53,24 +116,8 @@ fn references(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn documents_and_routes_hold_the_same_addresses_and_methods() {
-    let documented: BTreeSet<_> = operations(&read(&complete()))
-        .into_iter()
-        .map(|(path, method, _)| (path, method))
-        .collect();
-    let served: BTreeSet<_> = routes::all()
-        .flat_map(|address| {
-            // HEAD is answered wherever GET is, and described by it.
-            let methods = address.allow.split(", ").filter(|method| *method != "HEAD");
-            methods.map(|method| (address.template.to_owned(), method.to_owned()))
-        })
-        .collect();
-    assert_eq!(documented, served);
-}
-
-#[test]
 fn every_operation_is_complete() {
-    let document = read(&complete());
+    let document = complete();
     let mut ids = BTreeSet::new();
     for (path, method, operation) in operations(&document) {
         let place = format!("{method} {path}");
@@ -95,10 +142,10 @@ fn every_operation_is_complete() {
 
 #[test]
 fn limits_keys_and_bodies_are_described_where_they_apply() {
-    let document = read(&complete());
+    let document = complete();
     for (path, method, operation) in operations(&document) {
         let place = format!("{method} {path}");
-        let address = routes::all().find(|address| address.template == path).unwrap();
+        let address = routes::all([&SURFACE]).find(|address| address.template == path).unwrap();
         let responses = &operation["responses"];
         let limited = address.class != Class::Exempt;
         assert_eq!(responses["429"].is_object(), limited, "{place}");
@@ -107,7 +154,7 @@ fn limits_keys_and_bodies_are_described_where_they_apply() {
         assert_eq!(responses["200"]["headers"]["RateLimit"].is_object(), limited, "{place}");
         assert!(responses["200"]["headers"]["X-Request-ID"].is_object(), "{place}");
         let sheds = responses["503"].to_string().contains("overloaded");
-        assert!(sheds || address.is_always_open(), "{place}");
+        assert!(sheds || is_always_open(address.template, address.class), "{place}");
         let for_admin = operation["security"].to_string().contains("x-admin-key");
         assert_eq!(responses["403"].is_object(), for_admin || clients, "{place}");
         assert_eq!(for_admin, AuthScope::of(&path) == AuthScope::Admin, "{place}");
@@ -119,17 +166,17 @@ fn limits_keys_and_bodies_are_described_where_they_apply() {
 
 #[test]
 fn a_throttle_is_described_where_it_applies() {
-    let document = read(&complete());
+    let document = complete();
     for (path, method, operation) in operations(&document) {
-        let address = routes::all().find(|address| address.template == path).unwrap();
+        let address = routes::all([&SURFACE]).find(|address| address.template == path).unwrap();
         let throttles = operation["responses"]["429"].to_string().contains("abuse_throttled");
-        assert_eq!(throttles, !address.is_always_open(), "{method} {path}");
+        assert_eq!(throttles, !is_always_open(address.template, address.class), "{method} {path}");
     }
 }
 
 #[test]
 fn references_lead_somewhere_and_no_schema_is_left_over() {
-    for document in [read(&complete()), read(&for_gpt())] {
+    for document in [complete(), for_gpt()] {
         let references: BTreeSet<_> = references(&document).into_iter().collect();
         for reference in &references {
             let pointer = reference.strip_prefix('#').unwrap();
@@ -144,7 +191,7 @@ fn references_lead_somewhere_and_no_schema_is_left_over() {
 
 #[test]
 fn errors_are_described_by_their_own_codes() {
-    let document = read(&complete());
+    let document = complete();
     let any = &document["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
     assert_eq!(any.as_array().unwrap().len(), failures::ALL.len());
     for (path, method, operation) in operations(&document) {
@@ -162,29 +209,11 @@ fn errors_are_described_by_their_own_codes() {
     }
 }
 
-#[test]
-fn gpt_actions_get_nine_harmless_operations() {
-    let document = read(&for_gpt());
-    let all = operations(&document);
-    let ids: BTreeSet<_> =
-        all.iter().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
-    assert_eq!(ids, BTreeSet::from(PUBLIC));
-    assert_eq!(all.len(), PUBLIC.len());
-    for (path, _, operation) in &all {
-        assert!(path.starts_with("/api/"), "{path}");
-        let description = operation["description"].as_str().unwrap();
-        assert!(description.chars().count() <= 300, "{path}: {description}");
-        assert_eq!(operation["x-openai-isConsequential"], false, "{path}");
-    }
-    assert_eq!(object(&document["components"]["securitySchemes"]).len(), 1);
-    assert!(document["servers"][0]["url"].as_str().unwrap().starts_with('/'));
-}
-
 /// The names in a written envelope and in its metadata are exactly those its schema requires.
 fn has_the_fields_of(response: HttpResponse, schema: &str, absent: &[&str]) {
     let body = to_bytes(response.into_body()).now_or_never().unwrap().unwrap();
     let written: Value = serde_json::from_slice(&body).unwrap();
-    let document = read(&complete());
+    let document = complete();
     let envelope = &document["components"]["schemas"][schema];
     let metadata = envelope["properties"]["metadata"]["$ref"].as_str().unwrap();
     let metadata = document.pointer(metadata.strip_prefix('#').unwrap()).unwrap();
@@ -202,16 +231,10 @@ fn envelopes_are_described_as_they_are_written() {
     let context = RequestContext::begin(&HeaderMap::new(), now, Duration::from_secs(1));
     let own = envelope::own(&context, &serde_json::json!({})).unwrap();
     has_the_fields_of(own, "Reported_Status", &[]);
-    let served = Served {
-        body: Body::Own(Bytes::from_static(b"{}")),
-        origin: None,
-        degraded: Vec::new(),
-        empty: false,
-        last_resort: false,
-    };
+    let served = Served::live(Bytes::from_static(b"{}"), false);
     let integration = Integration { name: "simulator" };
     let fetched = envelope::answer(&context, served, integration, &[]);
-    has_the_fields_of(fetched, "Fetched_SearchData", &[]);
+    has_the_fields_of(fetched, "Fetched_Thing", &[]);
     let error = ApiError::new(ErrorCode::NotFound);
     has_the_fields_of(envelope::error(&context, &error), "Error", &["retry_after"]);
     let error = ApiError::new(ErrorCode::Overloaded).retry_after(Duration::from_secs(1));

@@ -35,7 +35,7 @@ pub(in crate::http) async fn charge(
     let request = Admit { own, ..Admit::new(route.class, caller.principal) };
     let accounts = &shared.accounts;
     // A request that waits for Redis does not wait for this worker.
-    let _waiting = accounts.is_shared().then(|| worker.products.cache().waiting().begin());
+    let _waiting = accounts.is_shared().then(|| worker.cache.waiting().begin());
     let admission = match worker.limiter.ask(request, LIMITER_TIMEOUT).await {
         Ok(admission) => admission,
         Err(_) => accounts.decide(request, clock::monotonic()),

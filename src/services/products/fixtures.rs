@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::endpoints::search::{SearchForm, SearchQuery};
 use super::product::{self, Product};
-use super::query::{self, RawSearch, SearchQuery};
 use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::aliexpress::terms::{Currency, Language};
 use crate::services::products::aliexpress::wire;
@@ -18,7 +18,7 @@ pub(super) fn defaults() -> Target {
 }
 
 pub(super) fn search_query() -> SearchQuery {
-    query::validate(&RawSearch::default(), &defaults()).unwrap()
+    SearchForm::default().validate(&defaults()).unwrap()
 }
 
 pub(super) fn wire_product(id: u64) -> Value {

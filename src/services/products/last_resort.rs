@@ -14,11 +14,12 @@
 use std::fmt;
 use std::path::Path;
 
-use super::answer::{CategoriesData, Category, Digested, SearchData, count_of};
+use super::ask::Reading;
+use super::count_of;
 use super::dropped::Dropped;
+use super::endpoints::categories::{CategoriesData, Category};
+use super::endpoints::search::{SearchData, SearchQuery};
 use super::product::{self, Product};
-use super::query::SearchQuery;
-use super::search::{Among, degraded};
 use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::aliexpress::{terms, wire};
 use crate::services::products::catalogue::money::Currency;
@@ -27,7 +28,7 @@ use crate::services::products::catalogue::{
 };
 
 /// In `degraded`: the answer, or a part of it, was made from the catalogue file.
-pub const DEGRADED_LAST_RESORT: &str = "last_resort";
+pub(super) const DEGRADED_LAST_RESORT: &str = "last_resort";
 
 /// Hot products are one in so many, those that sell most, but no fewer than [`LEAST_HOT`].
 const HOT_ONE_IN: usize = 5;
@@ -72,13 +73,13 @@ impl LastResort {
 
     /// One page of a search; `None` when it would hold no product.
     #[must_use]
-    pub fn search(
+    pub(super) fn search(
         &self,
         query: &SearchQuery,
-        among: Among,
+        hot: bool,
         validate: bool,
-    ) -> Option<Digested<SearchData>> {
-        let page = self.catalogue.search(&self.question(query, among)?);
+    ) -> Option<Reading<SearchData>> {
+        let page = self.catalogue.search(&self.question(query, hot)?);
         let found = page.products.iter().map(|product| self.written(product)).collect();
         let (products, dropped) = product::products(found, &query.target, validate);
         if products.is_empty() {
@@ -91,33 +92,38 @@ impl LastResort {
             page_size: query.page_size,
             dropped: dropped.clone(),
         };
-        Some(Digested { data, dropped, empty: false, degraded: degraded(validate) })
+        Some(Reading { data, dropped, is_empty: false })
     }
 
     /// One product; `None` when the catalogue does not hold it, when it earns no commission (the
     /// upstream does not tell of such a product either), or when it is unfit to be shown.
     #[must_use]
-    pub fn product(&self, id: u64, target: &Target, validate: bool) -> Option<Digested<Product>> {
+    pub(super) fn product(
+        &self,
+        id: u64,
+        target: &Target,
+        validate: bool,
+    ) -> Option<Reading<Product>> {
         let found = self.catalogue.product(id)?;
         found.commission_permille?;
         let data = product::product(self.written(found), target, validate).ok()?;
         let dropped = Dropped::default();
-        Some(Digested { data, dropped, empty: false, degraded: degraded(validate) })
+        Some(Reading { data, dropped, is_empty: false })
     }
 
     /// All categories; `None` when the catalogue names none.
     #[must_use]
-    pub fn categories(&self) -> Option<Digested<CategoriesData>> {
+    pub(super) fn categories(&self) -> Option<Reading<CategoriesData>> {
         let categories: Vec<_> = self.catalogue.categories().flat().iter().map(category).collect();
         if categories.is_empty() {
             return None;
         }
         let data = CategoriesData { total_count: count_of(categories.len()), categories };
-        Some(Digested { data, dropped: Dropped::default(), empty: false, degraded: Vec::new() })
+        Some(Reading { data, dropped: Dropped::default(), is_empty: false })
     }
 
     /// The query in the catalogue's words; `None` when it has no word for the currency of bounds.
-    fn question(&self, query: &SearchQuery, among: Among) -> Option<Query> {
+    fn question(&self, query: &SearchQuery, hot: bool) -> Option<Query> {
         let bounds = match (query.min_sale_price, query.max_sale_price) {
             (None, None) => None,
             (min, max) => Some(Bounds {
@@ -133,10 +139,7 @@ impl LastResort {
             categories: query.category_ids.clone(),
             bounds,
             priced_in: bounds.map(|bounds| bounds.currency),
-            among_first: match among {
-                Among::All => None,
-                Among::Hot => Some((self.products() / HOT_ONE_IN).max(LEAST_HOT)),
-            },
+            among_first: hot.then(|| (self.products() / HOT_ONE_IN).max(LEAST_HOT)),
             sort: sort(query.sort),
             skip: pages_before.saturating_mul(take),
             take,

@@ -1,42 +1,150 @@
-//! What to ask the upstream for, and what to make of its answers.
+//! The products service: search, details, categories, affiliate links and orders of AliExpress.
 //!
-//! Owns: the forms clients fill in and their checks, products and their validation, quality, smart
-//! search, links, categories, orders, the shapes of answers and the keys they are cached under.
-//! Everything but [`service`] is a plain function of its arguments, without I/O, clock or chance.
-//! For every operation there is a `request` (a valid query becomes an upstream call) and a `digest`
-//! (the call's result becomes an answer); [`service`] joins them with cache and upstream. Refuses:
-//! invalid input, naming every field and what is allowed. When the upstream is down the cache
-//! answers; when neither can, a typed failure goes to the caller.
+//! Owns: what clients may ask, what the upstream is asked for it, and what is made of its answers.
+//! Refuses: invalid input, naming every field and what is allowed. When the upstream is down the
+//! cache answers; when neither can, the last resort does, or a typed failure goes to the client.
+//!
+//! | what | where |
+//! |---|---|
+//! | one endpoint | its file in `endpoints` |
+//! | from a question through the cache to the upstream | `ask` |
+//! | products: validation, score, choice | [`product`], `quality`, `ranking` |
+//! | the upstream's protocol | [`aliexpress`] |
+//! | a stand-in for the upstream | [`simulator`], over a [`catalogue`] |
 
 pub mod aliexpress;
-pub mod answer;
+mod ask;
 pub mod catalogue;
-pub mod categories;
-pub mod check;
-pub mod details;
 pub mod dropped;
-pub mod input;
-pub mod invalid;
-pub mod key;
-pub mod last_resort;
-pub mod links;
-pub mod mark;
-pub mod orders;
-pub mod product;
-pub mod quality;
-pub mod query;
-pub mod question;
-pub mod search;
-pub mod service;
-pub mod simulator;
-pub mod smart;
-pub mod smart_match;
-pub mod smart_query;
-pub mod tags;
-
-pub use invalid::InvalidField;
-
+mod endpoints;
 #[cfg(test)]
 mod fixtures;
+pub mod last_resort;
+pub mod product;
+mod quality;
+mod ranking;
+pub mod simulator;
+mod tags;
+mod target;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::ServiceConfig;
+use serde_json::{Map, Value};
+use slog::Logger;
+
+use crate::cache::{CacheKey, Plan};
+use crate::config::{Cache as CacheSettings, Features};
+use crate::http::forms::{Check, digits_of, shown};
+use crate::http::handlers::health::{Component, Health, component};
+use crate::http::service::{Service, Surface};
+use crate::metrics::Metrics;
+use aliexpress::AliExpressClient;
+use aliexpress::methods::Target;
+use last_resort::LastResort;
+
+const NAME: &str = "products";
+
+/// What is known of the service before it is built.
+pub const SURFACE: Surface = Surface {
+    name: NAME,
+    routes: endpoints::ROUTES,
+    tags: &[
+        ("Products", "Search and details"),
+        ("Categories", "What products are sorted under"),
+        ("Affiliate links", "Addresses that earn a commission"),
+        ("Orders", "What was earned"),
+    ],
+};
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct ProductsSettings {
+    /// What a query that does not say gets.
+    pub target: Target,
+    pub cache: CacheSettings,
+    pub features: Features,
+    /// What to answer from when everything else has failed.
+    pub last_resort: Option<Arc<LastResort>>,
+    /// Longest time of a load that no client waits for.
+    pub within: Duration,
+}
+
+/// The service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Products {
+    upstream: AliExpressClient,
+    metrics: Metrics,
+    settings: Arc<ProductsSettings>,
+    log: Logger,
+}
+
+impl Products {
+    #[must_use]
+    pub fn new(
+        upstream: AliExpressClient,
+        metrics: Metrics,
+        settings: ProductsSettings,
+        log: Logger,
+    ) -> Self {
+        Self { upstream, metrics, settings: Arc::new(settings), log }
+    }
+
+    fn defaults(&self) -> &Target {
+        &self.settings.target
+    }
+}
+
+impl Service for Products {
+    fn surface(&self) -> &'static Surface {
+        const { &SURFACE }
+    }
+
+    fn install(&self, config: &mut ServiceConfig) {
+        config.app_data(self.clone());
+        endpoints::install(config);
+    }
+
+    fn operations(&self) -> Vec<&'static str> {
+        endpoints::RESTORABLE.iter().map(ask::Restorable::operation).collect()
+    }
+
+    fn plan_for(&self, key: &CacheKey, question: &str) -> Option<Plan> {
+        self.restore(endpoints::RESTORABLE, key, question)
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.upstream.is_down()
+    }
+
+    fn health(&self) -> Vec<Component> {
+        let detail = self.settings.last_resort.as_ref().map_or_else(
+            || "not configured".to_owned(),
+            |last| format!("{} products of {}", last.products(), last.source()),
+        );
+        vec![component("last_resort", Health::Healthy, detail)]
+    }
+
+    fn status(&self) -> Map<String, Value> {
+        let products = self.settings.last_resort.as_ref().map(|last| last.products().into());
+        products.map(|products| ("last_resort_products".to_owned(), products)).into_iter().collect()
+    }
+}
+
+/// Reads one id, noting a mistake in `check`.
+fn id_in(check: &mut Check, field: &str, text: &str) -> Option<u64> {
+    let id = digits_of(text).filter(|id| *id > 0);
+    if id.is_none() {
+        let problem = format!("`{}` is not an id", shown(text));
+        check.refuse(field, problem, "1 to 20 digits, at most 18446744073709551615, not 0");
+    }
+    id
+}
+
+/// A length as a count.
+fn count_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

@@ -10,9 +10,9 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::check::fold_white_space;
 use super::dropped::{DropReason, Dropped};
 use super::quality;
+use crate::http::forms::{decimal, fold_white_space};
 use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::aliexpress::terms::Currency;
 use crate::services::products::aliexpress::wire::{self, Money, read};
@@ -191,7 +191,7 @@ fn price(
     validate: bool,
 ) -> Result<(String, String), DropReason> {
     let raw = raw.ok_or(DropReason::PriceInvalid)?;
-    let amount = read::decimal(&raw.amount).ok_or(DropReason::PriceInvalid)?;
+    let amount = decimal(&raw.amount).ok_or(DropReason::PriceInvalid)?;
     let code = currency_code(raw, target);
     let known = Currency::parse(&code);
     let price = exact(amount, known);
@@ -234,7 +234,7 @@ fn exact(amount: Decimal, currency: Option<Currency>) -> Decimal {
 /// Shown only in the same currency as the price, and only when it is an amount.
 fn original_price(raw: Option<&Money>, currency: &str, target: &Target) -> Option<String> {
     let raw = raw.filter(|raw| currency_code(raw, target) == currency)?;
-    let amount = exact(read::decimal(&raw.amount)?, Currency::parse(currency));
+    let amount = exact(decimal(&raw.amount)?, Currency::parse(currency));
     (amount > Decimal::ZERO).then(|| amount.to_string())
 }
 

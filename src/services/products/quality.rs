@@ -36,7 +36,7 @@ const STEPS: f64 = 1000.0;
 
 /// The score of a product, 0..=1, in thousandths.
 #[must_use]
-pub fn score(product: &Product) -> f64 {
+pub(super) fn score(product: &Product) -> f64 {
     let rating = share(product.evaluate_rate.as_deref()).unwrap_or(UNRATED);
     let discount = share(product.discount.as_deref()).unwrap_or(0.0) / LARGE_DISCOUNT;
     let commission = share(product.commission_rate.as_deref()).unwrap_or(0.0) / HIGH_COMMISSION;

@@ -4,53 +4,50 @@
 //! client went away before the answer is noted as well. While the database is away the events that
 //! wait for it are shown, and the answer says that these are not all.
 
-use actix_web::web::Data;
+use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::super::Answer;
 use super::fields::{LISTED, MOST_LISTED};
 use crate::access::{self, Access, AuditEvent};
 use crate::clock;
-use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::ApiError;
-use crate::http::extract::QueryForm;
-use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::BadInput;
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, RawForm};
+use crate::http::openapi::failures::BAD_INPUT;
+use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
-use crate::services::products::check::Check;
-use crate::services::products::input::RawForm;
+use crate::limits::Class;
 
-/// An audit event of something that was begun. It is noted at the end, whatever came of it.
+/// An audit event that was begun. It is noted when it is over, whatever came of it.
 #[derive(Debug)]
-pub(in crate::http) struct Begun {
+pub(in crate::http) struct Audited {
     access: Access,
     event: Option<AuditEvent>,
 }
 
-impl Begun {
+impl Audited {
     /// An admin tries to do something to something.
-    pub(in crate::http) fn new(
-        worker: &Worker,
+    pub(in crate::http) fn begin(
+        call: &Call,
         admin: &Admin,
-        context: &Context,
         action: &str,
         subject: impl Into<String>,
     ) -> Self {
+        let shared = &call.worker.shared;
         let event = AuditEvent {
             at: clock::now(),
-            actor: admin.name(&worker.shared),
+            actor: admin.name(shared),
             address: admin.address().to_string(),
             action: action.to_owned(),
             subject: subject.into(),
             details: String::new(),
             outcome: "abandoned".to_owned(),
-            request_id: context.0.id.to_string(),
+            request_id: call.context.id.to_string(),
         };
-        Self { access: worker.shared.access.clone(), event: Some(event) }
+        Self { access: shared.access.clone(), event: Some(event) }
     }
 
     /// What exactly, where action and subject do not say it.
@@ -71,7 +68,7 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for Audited {
     fn drop(&mut self) {
         if let Some(event) = self.event.take() {
             self.access.note(event);
@@ -80,15 +77,14 @@ impl Drop for Begun {
 }
 
 /// Which events to list.
-#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct AuditForm {
     /// At most so many of those that are stored; 100 when absent. Those that wait to be stored, 10,000
     /// at most, are all on the first page.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<Value>,
     /// Only events with smaller numbers than this one: the `next` of the page before.
-    #[param(value_type = Option<i64>, minimum = 1)]
+    #[schema(value_type = Option<i64>, minimum = 1)]
     pub before: Option<Value>,
 }
 
@@ -141,33 +137,29 @@ pub struct AuditPage {
     pub complete: bool,
 }
 
-/// Lists what admins did, the newest first.
-///
-/// Every change of keys, lists, breakers, cache, monitoring and configuration, and chaos that was
-/// asked for, on any process that shares this one's database; the last 100,000.
-#[utoipa::path(
-    get,
-    path = "/admin/audit",
-    tag = "Admin",
-    operation_id = "listAudit",
-    params(AuditForm),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "A page of the table.", body = Reported<AuditPage>),
-        BadInput,
-    ),
-)]
-pub async fn audit(
-    _: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: QueryForm<AuditForm>,
-) -> Answer {
-    let (limit, before) = read(&form.0)?;
-    let page = worker.shared.access.audit_page(before, limit).await;
+pub const ROUTE: Route = Route::new(
+    "/admin/audit",
+    Class::General,
+    &[Operation::get(
+        || to(audit),
+        |doc| {
+            let details = "Every change of keys, lists, breakers, cache, monitoring and configuration, and \
+                       chaos that was asked for, on any process that shares this one's database; the \
+                       last 100,000.";
+            doc.says("Admin", "listAudit", "Lists what admins did, the newest first.", details)
+                .query::<AuditForm>()
+                .reports::<AuditPage>("A page of the table.")
+                .fails(BAD_INPUT);
+        },
+    )],
+);
+
+async fn audit(_: Admin, call: Call) -> Answer {
+    let (limit, before) = read(&call.query_form()?)?;
+    let page = call.worker.shared.access.audit_page(before, limit).await;
     let access::AuditPage { events, next, complete } = page;
     let entries = events.into_iter().map(|(id, event)| AuditEntry::new(id, event)).collect();
-    envelope::own(&context.0, &AuditPage { entries, next, complete })
+    call.report(&AuditPage { entries, next, complete })
 }
 
 fn read(form: &AuditForm) -> Result<(usize, Option<i64>), ApiError> {

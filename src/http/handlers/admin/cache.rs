@@ -4,40 +4,84 @@
 //! everything unless that is asked for as such. Every invalidation is logged with the request that
 //! made it. A tier that is down is named in the answer and is no error: the invalidation is in force.
 
-use actix_web::web::Data;
+use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slog::info;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::super::Answer;
-use super::audit::Begun;
+use super::audit::Audited;
 use crate::cache::invalidations::{LONGEST, NotASubject};
 use crate::cache::upkeep::Round;
-use crate::cache::{Cleared, Mode, Subject, sweeps};
-use crate::http::context::Context;
+use crate::cache::{CacheKey, Cleared, Mode, Subject, sweeps};
 use crate::http::envelope;
 use crate::http::error::ApiError;
-use crate::http::extract::{JsonForm, QueryForm};
-use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::{BadInput, NoAnswer};
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::openapi::failures::{BAD_INPUT, NOT_IN_TIME};
+use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
-use crate::services::products::InvalidField;
-use crate::services::products::check::Check;
-use crate::services::products::input::RawForm;
-use crate::services::products::invalid::shown;
-use crate::services::products::key;
+use crate::limits::Class;
+
+pub const CLEAR: Route = Route::new(
+    "/api/cache/clear",
+    Class::General,
+    &[Operation::post(
+        || to(clear),
+        |doc| {
+            let details = "All of them, or those whose key matches a pattern.";
+            doc.says("Admin", "clearCache", "Drops entries from every tier.", details)
+                .query::<ClearForm>()
+                .reports::<Invalidated>("How many entries went from each tier.")
+                .fails(BAD_INPUT)
+                .fails(NOT_IN_TIME);
+        },
+    )],
+);
+
+pub const INVALIDATE: Route = Route::new(
+    "/admin/cache/invalidate",
+    Class::General,
+    &[Operation::post(
+        || to(invalidate),
+        |doc| {
+            let summary = "Invalidates a key, a tag, a pattern or everything.";
+            let details = "In every tier and every instance: what was stored until now is not answered \
+                           with any more (hard), or only when nothing newer can be had (soft). Needs \
+                           exactly one of `key`, `tag` and `pattern`, or `all` alone; a pattern that \
+                           matches everything needs `all` beside it.";
+            doc.says("Admin", "invalidateCache", summary, details)
+                .form::<InvalidateForm>()
+                .reports::<Invalidated>("It is in force; how many entries went from each tier.")
+                .fails(BAD_INPUT)
+                .fails(NOT_IN_TIME);
+        },
+    )],
+);
+
+pub const WARM: Route = Route::new(
+    "/admin/cache/warm",
+    Class::General,
+    &[Operation::post(
+        || to(warm),
+        |doc| {
+            let details = "Keys asked for most are lifted from the database into memory; those that are \
+                       stale are loaded behind this answer, slowly and only while clients leave room \
+                       for it.";
+            doc.says("Admin", "warmCache", "Warms the cache.", details)
+                .reports::<Warming>("What is being done.");
+        },
+    )],
+);
 
 /// Which keys to drop.
-#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ClearForm {
     /// Glob over keys; all keys when absent.
-    #[param(value_type = Option<String>, min_length = 1, max_length = 256, example = "products:search:*")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 256, example = "*:search:*")]
     pub pattern: Option<Value>,
     /// Says that a pattern which matches everything is meant.
-    #[param(value_type = Option<bool>, default = false)]
+    #[schema(value_type = Option<bool>, default = false)]
     pub all: Option<Value>,
 }
 
@@ -49,8 +93,8 @@ pub struct InvalidateForm {
     /// One key.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
     pub key: Option<Value>,
-    /// Every entry about something: `product:ID` or `category:ID`.
-    #[schema(value_type = Option<String>, min_length = 3, max_length = 128, example = "product:1005001")]
+    /// Every entry about something: `WORD:VALUE`, as the services name what their answers are about.
+    #[schema(value_type = Option<String>, min_length = 3, max_length = 128, example = "category:26")]
     pub tag: Option<Value>,
     /// Glob over keys. One that matches everything needs `all` beside it.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 256)]
@@ -114,64 +158,17 @@ impl Invalidated {
     }
 }
 
-/// Drops entries from every tier.
-///
-/// All of them, or those whose key matches a pattern.
-#[utoipa::path(
-    post,
-    path = "/api/cache/clear",
-    tag = "Admin",
-    operation_id = "clearCache",
-    params(ClearForm),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "How many entries went from each tier.", body = Reported<Invalidated>),
-        BadInput,
-        NoAnswer,
-    ),
-)]
-pub async fn clear_cache(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: QueryForm<ClearForm>,
-) -> Answer {
-    let ClearForm { pattern, all } = form.0;
+async fn clear(admin: Admin, call: Call) -> Answer {
+    let ClearForm { pattern, all } = call.query_form()?;
     // Without a pattern it is everything that is asked for.
     let all = if pattern.is_none() { Some(Value::Bool(true)) } else { all };
     let form = InvalidateForm { pattern, all, ..InvalidateForm::default() };
-    carry_out(&admin, &worker, &context, "cache.clear", &form).await
+    carry_out(&admin, &call, "cache.clear", &form).await
 }
 
-/// Invalidates a key, a tag, a pattern or everything.
-///
-/// In every tier and every instance: what was stored until now is not answered with any more (hard),
-/// or only when nothing newer can be had (soft). Needs exactly one of `key`, `tag` and `pattern`, or
-/// `all` alone; a pattern that matches everything needs `all` beside it.
-#[utoipa::path(
-    post,
-    path = "/admin/cache/invalidate",
-    tag = "Admin",
-    operation_id = "invalidateCache",
-    request_body(content = InvalidateForm, examples(
-        ("tag" = (summary = "What holds a product", value = json!({"tag": "product:1005001"}))),
-        ("soft" = (summary = "Searches, kept for an outage", value = json!({"pattern": "products:search:*", "mode": "soft"}))),
-        ("all" = (summary = "Everything", value = json!({"all": true}))),
-    )),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is in force; how many entries went from each tier.", body = Reported<Invalidated>),
-        BadInput,
-        NoAnswer,
-    ),
-)]
-pub async fn invalidate(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: JsonForm<InvalidateForm>,
-) -> Answer {
-    carry_out(&admin, &worker, &context, "cache.invalidate", &form.0).await
+async fn invalidate(admin: Admin, call: Call) -> Answer {
+    let form = call.form().await?;
+    carry_out(&admin, &call, "cache.invalidate", &form).await
 }
 
 /// What a round of warming is doing.
@@ -184,49 +181,45 @@ pub struct Warming {
     round: Round,
 }
 
-/// Warms the cache.
-///
-/// Keys asked for most are lifted from the database into memory; those that are stale are loaded
-/// behind this answer, as slowly as the settings say and only while clients leave room for it.
-#[utoipa::path(
-    post,
-    path = "/admin/cache/warm",
-    tag = "Admin",
-    operation_id = "warmCache",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "What is being done.", body = Reported<Warming>),
-    ),
-)]
-pub async fn warm(admin: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    let deed = Begun::new(&worker, &admin, &context, "cache.warm", "");
-    let round = worker.warmer.begin().await;
-    deed.end(Ok(()))?;
+async fn warm(admin: Admin, call: Call) -> Answer {
+    let audited = Audited::begin(&call, &admin, "cache.warm", "");
+    let round = call.worker.warmer.begin().await;
+    audited.end(Ok(()))?;
     let warming = Warming { begun: round.is_some(), round: round.unwrap_or_default() };
-    info!(worker.shared.log, "admin asked for warming"; "begun" => warming.begun,
+    info!(call.worker.shared.log, "admin asked for warming"; "begun" => warming.begun,
         "lifted" => warming.round.lifted, "to_load" => warming.round.left,
-        "request_id" => &*context.0.id);
-    envelope::own(&context.0, &warming)
+        "request_id" => &*call.context.id);
+    call.report(&warming)
 }
 
-async fn carry_out(
-    admin: &Admin,
-    worker: &Worker,
-    context: &Context,
-    action: &str,
-    form: &InvalidateForm,
-) -> Answer {
-    let (subject, mode) = read(form)?;
+async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateForm) -> Answer {
+    let log = &call.worker.shared.log;
+    let services = call.worker.shared.services.iter();
+    let operations = services.flat_map(|service| {
+        service.operations().into_iter().map(|operation| (service.surface().name, operation))
+    });
+    let (subject, mode) = read(form, &sample_keys(operations))?;
     let (subject_text, reason) = (subject.text(), reason(&subject));
     let what = format!("{subject_text} ({})", mode.label());
-    let deed = Begun::new(worker, admin, context, action, what);
-    let cleared = worker.products.cache().invalidate(subject, mode, reason).await;
-    let cleared = deed.end(cleared.map_err(ApiError::from))?;
-    info!(worker.shared.log, "admin invalidated"; "subject" => subject_text,
+    let audited = Audited::begin(call, admin, action, what);
+    let cleared = call.cache().invalidate(subject, mode, reason).await;
+    let cleared = audited.end(cleared.map_err(ApiError::from))?;
+    info!(log, "admin invalidated"; "subject" => subject_text,
         "mode" => mode.label(), "memory" => cleared.memory, "redis" => cleared.redis,
         "database" => cleared.database, "unreached" => cleared.unreached.join(","),
-        "request_id" => &*context.0.id);
-    envelope::own(&context.0, &Invalidated::new(cleared, mode))
+        "request_id" => &*call.context.id);
+    call.report(&Invalidated::new(cleared, mode))
+}
+
+/// Keys as there could be, some of every operation: what a pattern does to them is what it would do
+/// to a full cache.
+fn sample_keys<'a>(operations: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
+    let of_one = |(service, operation)| {
+        (0..16).map(move |number: u32| {
+            CacheKey::of(service, operation, [number.to_string().as_str()]).as_str().to_owned()
+        })
+    };
+    operations.flat_map(of_one).collect()
 }
 
 fn reason(subject: &Subject) -> &'static str {
@@ -239,7 +232,7 @@ fn reason(subject: &Subject) -> &'static str {
 }
 
 /// Reads a form; all mistakes are named.
-fn read(form: &InvalidateForm) -> Result<(Subject, Mode), Vec<InvalidField>> {
+fn read(form: &InvalidateForm, sample: &[String]) -> Result<(Subject, Mode), Vec<InvalidField>> {
     let mut check = Check::default();
     let all = check.flag("all", form.all.as_ref());
     let mode = check.word("mode", form.mode.as_ref(), mode_of, "soft or hard");
@@ -259,7 +252,7 @@ fn read(form: &InvalidateForm) -> Result<(Subject, Mode), Vec<InvalidField>> {
         }
         [true, false, false] => key,
         [false, true, false] => tag,
-        [false, false, true] => pattern.filter(|pattern| narrow(&mut check, pattern, all)),
+        [false, false, true] => pattern.filter(|pattern| narrow(&mut check, pattern, all, sample)),
         [true, true, _] | [true, _, true] | [_, true, true] => {
             check.refuse("body", "names several things to invalidate", ONE);
             None
@@ -295,9 +288,9 @@ fn subject(
 }
 
 /// Whether a pattern leaves something as it is, or need not.
-fn narrow(check: &mut Check, pattern: &Subject, all: Option<bool>) -> bool {
+fn narrow(check: &mut Check, pattern: &Subject, all: Option<bool>, sample: &[String]) -> bool {
     let sweeping = match pattern {
-        Subject::Pattern(text) => sweeps(text, &key::sample()),
+        Subject::Pattern(text) => sweeps(text, sample),
         Subject::Everything => true,
         Subject::Key(_) | Subject::Tag(_) => false,
     };
@@ -321,23 +314,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::services::products::input::from_json;
+    use crate::http::forms::{from_json, sentence};
+
+    const OPERATIONS: [(&str, &str); 3] =
+        [("things", "search"), ("things", "hot"), ("things", "link")];
 
     fn of(body: &Value) -> Result<(String, Mode), String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
-        let subject = read(&form).map(|(subject, mode)| (subject.text(), mode));
-        subject.map_err(|mistakes| crate::services::products::invalid::sentence(&mistakes))
+        let subject = read(&form, &sample_keys(OPERATIONS.into_iter()))
+            .map(|(subject, mode)| (subject.text(), mode));
+        subject.map_err(|mistakes| sentence(&mistakes))
     }
 
     #[test]
     fn what_is_asked_for_is_read() {
         use Mode::{Hard, Soft};
         for (body, subject, mode) in [
-            (json!({"key": " products:search:1f "}), "key products:search:1f", Hard),
-            (json!({"tag": "product:1", "mode": "soft"}), "tag product:1", Soft),
-            (json!({"pattern": "products:search:*"}), "pattern products:search:*", Hard),
+            (json!({"key": " things:search:1f "}), "key things:search:1f", Hard),
+            (json!({"tag": "thing:1", "mode": "soft"}), "tag thing:1", Soft),
+            (json!({"pattern": "things:search:*"}), "pattern things:search:*", Hard),
             (json!({"pattern": "*:hot:*", "all": true}), "pattern *:hot:*", Hard),
-            (json!({"pattern": "products:*", "all": "true"}), "pattern products:*", Hard),
+            (json!({"pattern": "things:*", "all": "true"}), "pattern things:*", Hard),
             (json!({"pattern": "**", "all": true, "mode": "soft"}), "everything", Soft),
             (json!({"all": true, "key": null}), "everything", Hard),
         ] {
@@ -348,7 +345,7 @@ mod tests {
     #[test]
     fn what_matches_everything_has_to_be_asked_for_as_such() {
         for pattern in
-            ["*", "***", "*:*", "*:*:*", "products:*", "p*", "[a-z]*", "?*", "*[0-9a-f]", "*s*:*"]
+            ["*", "***", "*:*", "*:*:*", "things:*", "t*", "[a-z]*", "?*", "*[0-9a-f]", "*h*:*"]
         {
             for all in [json!(null), json!(false)] {
                 let refused = of(&json!({"pattern": pattern, "all": all})).unwrap_err();
@@ -356,8 +353,7 @@ mod tests {
                 assert!(refused.contains("matches everything; allowed:"), "{refused}");
             }
         }
-        for pattern in
-            ["products:search:*", "*:link:*", "*:0*", "*7", "nothing:*", "?", "*a*b*c*d*"]
+        for pattern in ["things:search:*", "*:link:*", "*:0*", "*7", "nothing:*", "?", "*a*b*c*d*"]
         {
             assert!(of(&json!({"pattern": pattern})).is_ok(), "{pattern}");
         }
@@ -378,8 +374,8 @@ mod tests {
             (json!({"key": 7}), &["key"]),
             (json!({"key": long}), &["key"]),
             (json!({"key": "a\u{0}"}), &["key"]),
-            (json!({"tag": "product"}), &["tag"]),
-            (json!({"tag": "product:1 2"}), &["tag"]),
+            (json!({"tag": "thing"}), &["tag"]),
+            (json!({"tag": "thing:1 2"}), &["tag"]),
             (json!({"pattern": ["a"]}), &["pattern"]),
             (json!({"pattern": " ", "all": true}), &["pattern"]),
             (json!({"pattern": "a\\*"}), &["pattern"]),

@@ -2,64 +2,67 @@
 //!
 //! Owns: the answers. Refuses: a configuration with a mistake; the answer names all of them.
 
-use actix_web::web::Data;
+use std::sync::Arc;
 
-use super::super::Answer;
-use super::audit::Begun;
+use actix_web::web::to;
+
+use super::audit::Audited;
 use crate::config::{Described, Reloaded};
-use crate::http::context::Context;
-use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::BadInput;
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::openapi::failures::BAD_INPUT;
+use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
+use crate::limits::Class;
 
-/// Lists the settings in force, secrets hidden.
-#[utoipa::path(
-    get,
-    path = "/admin/config",
-    tag = "Admin",
-    operation_id = "getConfig",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "Every setting, its value and what gave it.", body = Reported<Vec<Described>>),
-    ),
-)]
-pub async fn show(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &worker.shared.in_force.describe(&worker.shared.settings))
+pub const SHOW: Route = Route::new(
+    "/admin/config",
+    Class::General,
+    &[Operation::get(
+        || to(show),
+        |doc| {
+            doc.says("Admin", "getConfig", "Lists the settings in force, secrets hidden.", "")
+                .reports_list::<Described>("Every setting, its value and what gave it.");
+        },
+    )],
+);
+
+pub const RELOAD: Route = Route::new(
+    "/admin/config/reload",
+    Class::General,
+    &[Operation::post(
+        || to(reload),
+        |doc| {
+            let details = "The file and the environment of the process, as SIGHUP does. What cannot change \
+                       while running is named; it counts from the next start. With a mistake anywhere \
+                       nothing changes.";
+            doc.says("Admin", "reloadConfig", "Reads the configuration again.", details)
+                .reports::<Reloaded>("What has changed.")
+                .fails(BAD_INPUT);
+        },
+    )],
+);
+
+async fn show(_: Admin, call: Call) -> Answer {
+    let shared = &call.worker.shared;
+    call.report(&shared.in_force.describe(&shared.settings))
 }
 
-/// Reads the configuration again.
-///
-/// The file and the environment of the process, as SIGHUP does. What cannot change while running is
-/// named; it counts from the next start. With a mistake anywhere nothing changes.
-#[utoipa::path(
-    post,
-    path = "/admin/config/reload",
-    tag = "Admin",
-    operation_id = "reloadConfig",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "What has changed.", body = Reported<Reloaded>),
-        BadInput,
-    ),
-)]
-pub async fn reload(admin: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    let deed = Begun::new(&worker, &admin, &context, "config.reload", "");
-    let shared = std::sync::Arc::clone(&worker.shared);
+async fn reload(admin: Admin, call: Call) -> Answer {
+    let audited = Audited::begin(&call, &admin, "config.reload", "");
+    let shared = Arc::clone(&call.worker.shared);
     // It reads a file.
     let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
     let reloaded = reloaded.map_err(|died| ApiError::new(ErrorCode::Internal).because(died))?;
     match reloaded {
         Ok(reloaded) => {
-            deed.detailed(reloaded.to_string()).end(Ok(()))?;
-            envelope::own(&context.0, &reloaded)
+            audited.detailed(reloaded.to_string()).end(Ok(()))?;
+            call.report(&reloaded)
         }
         Err(mistakes) => {
             let told = mistakes.to_string();
-            deed.detailed(told.clone())
-                .end(Err(ApiError::with_message(ErrorCode::InvalidRequest, told)))
+            let refused = ApiError::with_message(ErrorCode::InvalidRequest, told.clone());
+            audited.detailed(told).end(Err(refused))
         }
     }
 }

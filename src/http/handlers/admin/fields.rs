@@ -4,21 +4,56 @@
 //! is wrong with it and what is allowed.
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
+use utoipa::ToSchema;
 
 use crate::access::Identifier;
 use crate::access::identifier::network;
 use crate::access::record::MOST_NETWORKS;
 use crate::clock::Timestamp;
 use crate::http::envelope::rfc3339;
-use crate::services::products::check::Check;
-use crate::services::products::invalid::shown;
+use crate::http::forms::{Check, RawForm, shown};
 
 /// Rows of a page at most, and when nothing is said.
 pub(super) const MOST_LISTED: u32 = 1_000;
 pub(super) const LISTED: u32 = 100;
+
+/// Which part of a list is wanted.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(super) struct PageForm {
+    /// At most so many; 100 when absent.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    pub(super) limit: Option<Value>,
+    /// Only those that follow this one: the `next` of the page before.
+    #[schema(value_type = Option<String>)]
+    pub(super) after: Option<Value>,
+}
+
+impl RawForm for PageForm {}
+
+impl PageForm {
+    pub(super) fn limit(&self, check: &mut Check) -> usize {
+        let limit = check.whole("limit", self.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+        usize::try_from(limit).unwrap_or_default()
+    }
+}
+
+/// A page of what was found, which is one more than fits if there is another page, and the name of
+/// its last row then.
+pub(super) fn page<T>(
+    mut found: Vec<T>,
+    limit: usize,
+    name: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(name);
+    (found, next)
+}
+
 /// Longest reason or label, in characters.
 pub(super) const LONGEST_TEXT: usize = 200;
 
@@ -136,10 +171,7 @@ mod tests {
     fn refused<T>(read: impl FnOnce(&mut Check) -> T) -> Option<String> {
         let mut check = Check::default();
         read(&mut check);
-        check
-            .finish(())
-            .err()
-            .map(|mistakes| crate::services::products::invalid::sentence(&mistakes))
+        check.finish(()).err().map(|mistakes| crate::http::forms::sentence(&mistakes))
     }
 
     #[test]

@@ -5,30 +5,25 @@
 
 use std::num::NonZeroU32;
 
-use actix_web::web::Data;
+use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slog::info;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::super::Answer;
-use super::audit::Begun;
-use super::fields::{LISTED, LONGEST_TEXT, MOST_LISTED, moment, networks, until};
+use super::audit::Audited;
+use super::fields::{LONGEST_TEXT, PageForm, moment, networks, page, until};
 use crate::access::identifier::shown;
 use crate::access::{NewKey, NotChanged, StoredKey, Wanted};
 use crate::clock::{self, Timestamp};
-use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::extract::{AnyForm, JsonForm, QueryForm};
-use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::{BadInput, DatabaseAway, NotFound};
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
+use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
-use crate::limits::KeyId;
-use crate::services::products::InvalidField;
-use crate::services::products::check::Check;
-use crate::services::products::input::RawForm;
+use crate::limits::{Class, KeyId};
 
 const ID: &str = "the id of a key as GET /admin/keys lists it";
 
@@ -52,12 +47,10 @@ pub struct KeyForm {
 impl RawForm for KeyForm {}
 
 /// A key that is meant.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct KeyIdForm {
     /// Its id.
     #[schema(value_type = String, example = "0a1b2c3d4e5f")]
-    #[param(value_type = Option<String>)]
     pub id: Option<Value>,
 }
 
@@ -100,20 +93,6 @@ impl KeyShown {
     }
 }
 
-/// Which keys to list.
-#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct KeysForm {
-    /// At most so many; 100 when absent.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    pub limit: Option<Value>,
-    /// Only those that follow this id: the `next` of the page before.
-    #[param(value_type = Option<String>)]
-    pub after: Option<Value>,
-}
-
-impl RawForm for KeysForm {}
-
 /// A page of the stored keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeysShown {
@@ -142,80 +121,74 @@ pub struct KeyRevoked {
     pub revoked: String,
 }
 
-/// Lists clients' keys.
-///
-/// Without their secrets, which are stored nowhere. The one of the settings is not among them.
-#[utoipa::path(
-    get,
-    path = "/admin/keys",
-    tag = "Admin",
-    operation_id = "listKeys",
-    params(KeysForm),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "A page of the keys.", body = Reported<KeysShown>),
-        BadInput,
-    ),
-)]
-pub async fn list(
-    _: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: QueryForm<KeysForm>,
-) -> Answer {
-    let (most, after) = page(&form.0)?;
-    let (access, now) = (&worker.shared.access, clock::now());
-    let mut found = access.key_page(after, most.saturating_add(1));
-    let more = found.len() > most;
-    found.truncate(most);
-    let next = found.last().filter(|_| more).map(|(last, _)| last.to_string());
-    let keys = found.into_iter().map(|(id, key)| KeyShown::new(id, key, now)).collect();
-    envelope::own(&context.0, &KeysShown { size: access.counts().sizes.keys, keys, next })
-}
+pub const ROUTE: Route = Route::new(
+    "/admin/keys",
+    Class::General,
+    &[
+        Operation::get(
+            || to(list),
+            |doc| {
+                let details = "Without their secrets, which are stored nowhere. The one of the settings is not \
+                       among them.";
+                doc.says("Admin", "listKeys", "Lists clients' keys.", details)
+                    .query::<PageForm>()
+                    .reports::<KeysShown>("A page of the keys.")
+                    .fails(BAD_INPUT);
+            },
+        ),
+        Operation::post(
+            || to(create),
+            |doc| {
+                let details = "Its text is in this answer and nowhere else. It is known at once here, and within \
+                       a second on every instance that shares the database with this one.";
+                doc.says("Admin", "createKey", "Makes a key for a client.", details)
+                    .form::<KeyForm>()
+                    .reports::<KeyMade>("The key.")
+                    .fails(BAD_INPUT)
+                    .fails(DATABASE_AWAY);
+            },
+        ),
+        Operation::delete(
+            || to(revoke),
+            |doc| {
+                let details = "It is unknown at once here, and within a second on every instance that shares \
+                       the database with this one. The id stands in the query or in the body.";
+                doc.says("Admin", "revokeKey", "Revokes a client's key.", details)
+                    .form::<KeyIdForm>()
+                    .reports::<KeyRevoked>("It is unknown now.")
+                    .fails(BAD_INPUT)
+                    .fails(DATABASE_AWAY)
+                    .fails(NOT_FOUND);
+            },
+        ),
+    ],
+);
 
-fn page(form: &KeysForm) -> Result<(usize, Option<KeyId>), ApiError> {
+async fn list(_: Admin, call: Call) -> Answer {
     let mut check = Check::default();
-    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+    let form: PageForm = call.query_form()?;
+    let limit = form.limit(&mut check);
     let after = check.word("after", form.after.as_ref(), |text| text.parse().ok(), ID);
     let (limit, after) = check.finish((limit, after))?;
-    Ok((usize::try_from(limit).unwrap_or_default(), after))
+    let (access, now) = (&call.worker.shared.access, clock::now());
+    let found = access.key_page(after, limit.saturating_add(1));
+    let (found, next) = page(found, limit, |(id, _)| id.to_string());
+    let keys = found.into_iter().map(|(id, key)| KeyShown::new(id, key, now)).collect();
+    call.report(&KeysShown { size: access.counts().sizes.keys, keys, next })
 }
 
-/// Makes a key for a client.
-///
-/// Its text is in this answer and nowhere else. It is known at once here, and within a second on
-/// every instance that shares the database with this one.
-#[utoipa::path(
-    post,
-    path = "/admin/keys",
-    tag = "Admin",
-    operation_id = "createKey",
-    request_body = KeyForm,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "The key.", body = Reported<KeyMade>),
-        BadInput,
-        DatabaseAway,
-    ),
-)]
-pub async fn create(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: JsonForm<KeyForm>,
-) -> Answer {
+async fn create(admin: Admin, call: Call) -> Answer {
     let now = clock::now();
-    let wanted = read(&form.0, now)?;
-    let access = &worker.shared.access;
+    let wanted = read(&call.form().await?, now)?;
+    let access = &call.worker.shared.access;
     let details = details(&wanted);
     let new = NewKey::make().map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
-    let deed = Begun::new(&worker, &admin, &context, "keys.create", new.id.to_string());
+    let audited = Audited::begin(&call, &admin, "keys.create", new.id.to_string());
     let added = access.add_key(&new, wanted, now).await.map_err(not_changed);
-    let key = deed.detailed(details).end(added)?;
-    info!(worker.shared.log, "admin made a key"; "key" => %new.id,
-        "request_id" => &*context.0.id);
-    let key = KeyShown::new(new.id, key, now);
-    envelope::own(&context.0, &KeyMade { secret: new.text, key })
+    let key = audited.detailed(details).end(added)?;
+    info!(call.worker.shared.log, "admin made a key"; "key" => %new.id,
+        "request_id" => &*call.context.id);
+    call.report(&KeyMade { secret: new.text, key: KeyShown::new(new.id, key, now) })
 }
 
 fn details(wanted: &Wanted) -> String {
@@ -226,40 +199,16 @@ fn details(wanted: &Wanted) -> String {
     format!("label: {:?}; per_minute: {limit}; from {from}; {until}", wanted.label)
 }
 
-/// Revokes a client's key.
-///
-/// It is unknown at once here, and within a second on every instance that shares the database with
-/// this one. The id stands in the query or in the body.
-#[utoipa::path(
-    delete,
-    path = "/admin/keys",
-    tag = "Admin",
-    operation_id = "revokeKey",
-    params(KeyIdForm),
-    request_body = Option<KeyIdForm>,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is unknown now.", body = Reported<KeyRevoked>),
-        BadInput,
-        DatabaseAway,
-        NotFound,
-    ),
-)]
-pub async fn revoke(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: AnyForm<KeyIdForm>,
-) -> Answer {
-    let id = read_id(&form.0)?;
-    let access = &worker.shared.access;
-    let deed = Begun::new(&worker, &admin, &context, "keys.revoke", id.to_string());
+async fn revoke(admin: Admin, call: Call) -> Answer {
+    let id = read_id(&call.form().await?)?;
+    let access = &call.worker.shared.access;
+    let audited = Audited::begin(&call, &admin, "keys.revoke", id.to_string());
     let revoked = access.revoke_key(id, clock::now()).await.map_err(not_changed);
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such key.");
-    deed.end(revoked.and_then(|there| there.then_some(()).ok_or_else(none)))?;
-    info!(worker.shared.log, "admin revoked a key"; "key" => %id,
-        "request_id" => &*context.0.id);
-    envelope::own(&context.0, &KeyRevoked { revoked: id.to_string() })
+    audited.end(revoked.and_then(|there| there.then_some(()).ok_or_else(none)))?;
+    info!(call.worker.shared.log, "admin revoked a key"; "key" => %id,
+        "request_id" => &*call.context.id);
+    call.report(&KeyRevoked { revoked: id.to_string() })
 }
 
 fn not_changed(not: NotChanged) -> ApiError {
@@ -309,12 +258,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::services::products::input::from_json;
+    use crate::http::forms::{from_json, sentence};
 
     fn of(body: &Value) -> Result<Wanted, String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
         let wanted = read(&form, Timestamp::from_millis(1_767_225_600_000));
-        wanted.map_err(|mistakes| crate::services::products::invalid::sentence(&mistakes))
+        wanted.map_err(|mistakes| sentence(&mistakes))
     }
 
     #[test]

@@ -4,28 +4,107 @@
 //! that are past, and more entries than there may be. Admin addresses are not subject to the lists, so
 //! whoever turns himself away can take it back.
 
-use actix_web::web::Data;
+use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slog::info;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::super::Answer;
-use super::audit::Begun;
-use super::fields::{LISTED, LONGEST_TEXT, MOST_LISTED, identifier, moment, until};
+use super::audit::Audited;
+use super::fields::{LONGEST_TEXT, PageForm, identifier, moment, page, until};
 use crate::access::{Entry, Identifier, ListName, NotChanged};
 use crate::clock::{self, Timestamp};
-use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::extract::{AnyForm, JsonForm, QueryForm};
-use crate::http::openapi::answers::Reported;
-use crate::http::openapi::failures::{BadInput, DatabaseAway, NotFound};
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::openapi::Doc;
+use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
+use crate::http::service::{Operation, Route};
 use crate::http::state::Worker;
 use crate::http::stops::admin_key::Admin;
-use crate::services::products::InvalidField;
-use crate::services::products::check::Check;
-use crate::services::products::input::RawForm;
+use crate::limits::Class;
+
+pub const ALLOWED: Route = Route::new(
+    "/admin/rate-limit/whitelist",
+    Class::General,
+    &[
+        Operation::get(
+            || to(|admin, call| show(admin, call, ListName::Allow)),
+            |doc| {
+                show_doc(doc, "listAllowed", "Lists who is let past the limits.");
+            },
+        ),
+        Operation::post(
+            || to(|admin, call| put(admin, call, ListName::Allow)),
+            |doc| {
+                let details = "No limit applies to an address or key on this list, unless it is on the other \
+                       one. An entry that is there already gets the reason and end given now.";
+                put_doc(doc, "allow", "Lets somebody past the limits.", details);
+            },
+        ),
+        Operation::delete(
+            || to(|admin, call| remove(admin, call, ListName::Allow)),
+            |doc| {
+                let summary = "Takes somebody from the list of who is let past the limits.";
+                remove_doc(doc, "removeAllowed", summary);
+            },
+        ),
+    ],
+);
+
+pub const DENIED: Route = Route::new(
+    "/admin/rate-limit/blacklist",
+    Class::General,
+    &[
+        Operation::get(
+            || to(|admin, call| show(admin, call, ListName::Deny)),
+            |doc| {
+                show_doc(doc, "listDenied", "Lists who is turned away.");
+            },
+        ),
+        Operation::post(
+            || to(|admin, call| put(admin, call, ListName::Deny)),
+            |doc| {
+                let details = "Every request from an address, or with a key, on this list is answered 403 \
+                       `blocked`, but for health and admin addresses; no key and no other list helps \
+                       against it. An entry that is there already gets the reason and end given now.";
+                put_doc(doc, "deny", "Turns somebody away.", details);
+            },
+        ),
+        Operation::delete(
+            || to(|admin, call| remove(admin, call, ListName::Deny)),
+            |doc| {
+                let summary = "Takes somebody from the list of who is turned away.";
+                remove_doc(doc, "removeDenied", summary);
+            },
+        ),
+    ],
+);
+
+fn show_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
+    doc.says("Admin", id, summary, "")
+        .query::<PageForm>()
+        .reports::<ListShown>("A page of the list.")
+        .fails(BAD_INPUT);
+}
+
+fn put_doc(doc: &mut Doc<'_>, id: &str, summary: &str, details: &str) {
+    doc.says("Admin", id, summary, details)
+        .form::<EntryForm>()
+        .reports::<EntryMade>("It is in force.")
+        .fails(BAD_INPUT)
+        .fails(DATABASE_AWAY);
+}
+
+fn remove_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
+    doc.says("Admin", id, summary, "The identifier stands in the query or in the body.")
+        .form::<SubjectForm>()
+        .reports::<EntryRemoved>("It is out of force.")
+        .fails(BAD_INPUT)
+        .fails(DATABASE_AWAY)
+        .fails(NOT_FOUND);
+}
 
 /// Who is to be on a list.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -44,30 +123,14 @@ pub struct EntryForm {
 impl RawForm for EntryForm {}
 
 /// Who is to leave a list.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct SubjectForm {
     /// An address, a network, or the id of a key.
     #[schema(value_type = String, example = "203.0.113.0/24")]
-    #[param(value_type = Option<String>)]
     pub identifier: Option<Value>,
 }
 
 impl RawForm for SubjectForm {}
-
-/// Which entries to list.
-#[derive(Debug, Default, Serialize, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageForm {
-    /// At most so many; 100 when absent.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
-    pub limit: Option<Value>,
-    /// Only those that follow this one: the `next` of the page before.
-    #[param(value_type = Option<String>)]
-    pub after: Option<Value>,
-}
-
-impl RawForm for PageForm {}
 
 /// An entry of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -131,10 +194,8 @@ impl ListShown {
         most: usize,
     ) -> Self {
         let access = &worker.shared.access;
-        let mut found = access.entries(list, after, most.saturating_add(1), clock::now());
-        let more = found.len() > most;
-        found.truncate(most);
-        let next = found.last().filter(|_| more).map(|(last, _)| last.to_string());
+        let found = access.entries(list, after, most.saturating_add(1), clock::now());
+        let (found, next) = page(found, most, |(who, _)| who.to_string());
         let sizes = access.counts().sizes;
         let size = match list {
             ListName::Allow => sizes.allow,
@@ -145,196 +206,34 @@ impl ListShown {
     }
 }
 
-/// Lists who is let past the limits.
-#[utoipa::path(
-    get,
-    path = "/admin/rate-limit/whitelist",
-    tag = "Admin",
-    operation_id = "listAllowed",
-    params(PageForm),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "A page of the list.", body = Reported<ListShown>),
-        BadInput,
-    ),
-)]
-pub async fn allowed(
-    _: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: QueryForm<PageForm>,
-) -> Answer {
-    show(&worker, &context, &form.0, ListName::Allow)
-}
-
-/// Lists who is turned away.
-#[utoipa::path(
-    get,
-    path = "/admin/rate-limit/blacklist",
-    tag = "Admin",
-    operation_id = "listDenied",
-    params(PageForm),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "A page of the list.", body = Reported<ListShown>),
-        BadInput,
-    ),
-)]
-pub async fn denied(
-    _: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: QueryForm<PageForm>,
-) -> Answer {
-    show(&worker, &context, &form.0, ListName::Deny)
-}
-
-/// Lets somebody past the limits.
-///
-/// No limit applies to an address or key on this list, unless it is on the other one. Whoever is there
-/// already gets the reason and end given now.
-#[utoipa::path(
-    post,
-    path = "/admin/rate-limit/whitelist",
-    tag = "Admin",
-    operation_id = "allow",
-    request_body = EntryForm,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is in force.", body = Reported<EntryMade>),
-        BadInput,
-        DatabaseAway,
-    ),
-)]
-pub async fn allow(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: JsonForm<EntryForm>,
-) -> Answer {
-    put(&admin, &worker, &context, &form.0, ListName::Allow).await
-}
-
-/// Turns somebody away.
-///
-/// Every request from an address, or with a key, on this list is answered 403 `blocked`, but for
-/// health and admin addresses; no key and no other list helps against it. Whoever is there already
-/// gets the reason and end given now.
-#[utoipa::path(
-    post,
-    path = "/admin/rate-limit/blacklist",
-    tag = "Admin",
-    operation_id = "deny",
-    request_body = EntryForm,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is in force.", body = Reported<EntryMade>),
-        BadInput,
-        DatabaseAway,
-    ),
-)]
-pub async fn deny(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: JsonForm<EntryForm>,
-) -> Answer {
-    put(&admin, &worker, &context, &form.0, ListName::Deny).await
-}
-
-/// Takes somebody from the list of who is let past the limits.
-///
-/// The identifier stands in the query or in the body.
-#[utoipa::path(
-    delete,
-    path = "/admin/rate-limit/whitelist",
-    tag = "Admin",
-    operation_id = "removeAllowed",
-    params(SubjectForm),
-    request_body = Option<SubjectForm>,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is out of force.", body = Reported<EntryRemoved>),
-        BadInput,
-        DatabaseAway,
-        NotFound,
-    ),
-)]
-pub async fn remove_allowed(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: AnyForm<SubjectForm>,
-) -> Answer {
-    remove(&admin, &worker, &context, &form.0, ListName::Allow).await
-}
-
-/// Takes somebody from the list of who is turned away.
-///
-/// The identifier stands in the query or in the body.
-#[utoipa::path(
-    delete,
-    path = "/admin/rate-limit/blacklist",
-    tag = "Admin",
-    operation_id = "removeDenied",
-    params(SubjectForm),
-    request_body = Option<SubjectForm>,
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is out of force.", body = Reported<EntryRemoved>),
-        BadInput,
-        DatabaseAway,
-        NotFound,
-    ),
-)]
-pub async fn remove_denied(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    form: AnyForm<SubjectForm>,
-) -> Answer {
-    remove(&admin, &worker, &context, &form.0, ListName::Deny).await
-}
-
-fn show(worker: &Worker, context: &Context, form: &PageForm, list: ListName) -> Answer {
+async fn show(_: Admin, call: Call, list: ListName) -> Answer {
+    let form: PageForm = call.query_form()?;
     let mut check = Check::default();
-    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+    let limit = form.limit(&mut check);
     let after = form.after.as_ref();
     let after = after.and_then(|after| identifier(&mut check, "after", Some(after)));
     let (limit, after) = check.finish((limit, after))?;
-    let most = usize::try_from(limit).unwrap_or_default();
-    envelope::own(&context.0, &ListShown::of(worker, list, after, most))
+    call.report(&ListShown::of(&call.worker, list, after, limit))
 }
 
-async fn put(
-    admin: &Admin,
-    worker: &Worker,
-    context: &Context,
-    form: &EntryForm,
-    list: ListName,
-) -> Answer {
+async fn put(admin: Admin, call: Call, list: ListName) -> Answer {
     let now = clock::now();
-    let (who, entry) = read(form, now)?;
+    let (who, entry) = read(&call.form().await?, now)?;
     let action = match list {
         ListName::Allow => "whitelist.put",
         ListName::Deny => "blacklist.put",
     };
-    let deed = Begun::new(worker, admin, context, action, who.to_string());
-    let deed = deed.detailed(format!("reason: {:?}; {}", entry.reason, until(entry.expires_at)));
-    let access = &worker.shared.access;
-    deed.end(access.put(list, who, &entry, now).await.map_err(not_changed))?;
-    info!(worker.shared.log, "admin changed a list"; "action" => action,
-        "identifier" => %who, "request_id" => &*context.0.id);
-    envelope::own(&context.0, &EntryMade { entry: EntryShown::new(who, entry) })
+    let details = format!("reason: {:?}; {}", entry.reason, until(entry.expires_at));
+    let audited = Audited::begin(&call, &admin, action, who.to_string()).detailed(details);
+    let access = &call.worker.shared.access;
+    audited.end(access.put(list, who, &entry, now).await.map_err(not_changed))?;
+    info!(call.worker.shared.log, "admin changed a list"; "action" => action,
+        "identifier" => %who, "request_id" => &*call.context.id);
+    call.report(&EntryMade { entry: EntryShown::new(who, entry) })
 }
 
-async fn remove(
-    admin: &Admin,
-    worker: &Worker,
-    context: &Context,
-    form: &SubjectForm,
-    list: ListName,
-) -> Answer {
+async fn remove(admin: Admin, call: Call, list: ListName) -> Answer {
+    let form: SubjectForm = call.form().await?;
     let mut check = Check::default();
     let who = identifier(&mut check, "identifier", form.identifier.as_ref());
     let Some(who) = check.finish(who)? else { return Err(ApiError::new(ErrorCode::NotFound)) };
@@ -342,14 +241,14 @@ async fn remove(
         ListName::Allow => "whitelist.remove",
         ListName::Deny => "blacklist.remove",
     };
-    let deed = Begun::new(worker, admin, context, action, who.to_string());
-    let access = &worker.shared.access;
+    let audited = Audited::begin(&call, &admin, action, who.to_string());
+    let access = &call.worker.shared.access;
     let removed = access.take_out(list, who, clock::now()).await.map_err(not_changed);
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such entry.");
-    deed.end(removed.and_then(|there| there.then_some(()).ok_or_else(none)))?;
-    info!(worker.shared.log, "admin changed a list"; "action" => action,
-        "identifier" => %who, "request_id" => &*context.0.id);
-    envelope::own(&context.0, &EntryRemoved { removed: who.to_string() })
+    audited.end(removed.and_then(|there| there.then_some(()).ok_or_else(none)))?;
+    info!(call.worker.shared.log, "admin changed a list"; "action" => action,
+        "identifier" => %who, "request_id" => &*call.context.id);
+    call.report(&EntryRemoved { removed: who.to_string() })
 }
 
 fn not_changed(not: NotChanged) -> ApiError {

@@ -14,31 +14,149 @@ pub mod lists;
 use std::time::Duration;
 
 use actix::{Actor, Context as ActorContext, Handler, Message};
-use actix_web::web::{Data, Path};
+use actix_web::web::to;
 use serde::Serialize;
 use slog::info;
 use utoipa::ToSchema;
 
-use self::audit::Begun;
+use self::audit::Audited;
 use self::lists::ListShown;
-use super::Answer;
 use crate::access::ListName;
 use crate::clock;
-use crate::http::context::Context;
-use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::openapi::answers::{Reported, ResetDone};
-use crate::http::openapi::failures::{NotFound, Restarting};
-use crate::http::openapi::parameters::BreakerAction;
-use crate::http::state::Worker;
+use crate::http::extract::{Answer, Call};
+use crate::http::openapi::answers::always_true;
+use crate::http::openapi::failures::{NOT_FOUND, RESTARTING};
+use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
-use crate::limits::{AbuseStatus, SharingStatus, TableStatus};
+use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
 };
 use crate::replication::Away;
 use crate::resilience::breaker::Snapshot;
 use crate::supervision::ActorStatus;
+
+pub const ROUTES: &[Route] = &[
+    cache::CLEAR,
+    cache::INVALIDATE,
+    cache::WARM,
+    Route::new(
+        "/admin/actors",
+        Class::General,
+        &[Operation::get(
+            || to(actors),
+            |doc| {
+                let details = "Its state, restarts, last panic and queue.";
+                doc.says("Admin", "listActors", "Lists every actor.", details)
+                    .reports_list::<ActorStatus>("The actors.");
+            },
+        )],
+    ),
+    Route::new(
+        "/admin/breakers",
+        Class::General,
+        &[Operation::get(
+            || to(breakers),
+            |doc| {
+                doc.says("Admin", "listBreakers", "Lists every circuit breaker.", "")
+                    .reports_list::<Snapshot>("The breakers.");
+            },
+        )],
+    ),
+    Route::new(
+        "/admin/breakers/{name}/{action}",
+        Class::General,
+        &[Operation::post(
+            || to(move_breaker),
+            |doc| {
+                let summary = "Opens, closes or resets a breaker.";
+                let details = "An opened one refuses every call until it is closed or reset; a reset forgets \
+                           what was counted.";
+                doc.says("Admin", "moveBreaker", summary, details)
+                    .path("name", "The breaker, as `/admin/breakers` names it.", None)
+                    .path_word("action", "What to do with it.", &["open", "close", "reset"])
+                    .reports::<Snapshot>("The breaker as it is now.")
+                    .fails(NOT_FOUND);
+            },
+        )],
+    ),
+    Route::new(
+        "/admin/rate-limit/status",
+        Class::General,
+        &[Operation::get(
+            || to(limits),
+            |doc| {
+                let summary =
+                    "Shows the accounts of the rate limiter, the lists, and who was found abusive.";
+                doc.says("Admin", "getRateLimitStatus", summary, "").reports::<LimitStatus>(
+                    "The accounts, by class of route, the lists, and abuse.",
+                );
+            },
+        )],
+    ),
+    lists::ALLOWED,
+    lists::DENIED,
+    keys::ROUTE,
+    audit::ROUTE,
+    config::SHOW,
+    config::RELOAD,
+    Route::new(
+        "/api/monitoring/metrics",
+        Class::General,
+        &[Operation::get(
+            || to(monitoring),
+            |doc| {
+                doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", "")
+                    .reports::<MonitoringReport>("The report.")
+                    .fails(RESTARTING);
+            },
+        )],
+    ),
+    Route::new(
+        "/admin/monitoring/recent-requests",
+        Class::General,
+        &[Operation::get(
+            || to(recent_requests),
+            |doc| {
+                doc.says(
+                    "Admin",
+                    "listRecentRequests",
+                    "Lists the last requests, newest first.",
+                    "",
+                )
+                .reports_list::<RecentRequest>("At most 100 requests.")
+                .fails(RESTARTING);
+            },
+        )],
+    ),
+    Route::new(
+        "/admin/monitoring/slow-requests",
+        Class::General,
+        &[Operation::get(
+            || to(slow_requests),
+            |doc| {
+                let summary = "Lists the last slow requests, newest first.";
+                doc.says("Admin", "listSlowRequests", summary, "")
+                    .reports_list::<RecentRequest>("At most 100 requests.")
+                    .fails(RESTARTING);
+            },
+        )],
+    ),
+    Route::new(
+        "/admin/monitoring/reset",
+        Class::General,
+        &[Operation::post(
+            || to(reset_monitoring),
+            |doc| {
+                let summary = "Begins windows and lists anew; counters stay.";
+                doc.says("Admin", "resetMonitoring", summary, "")
+                    .reports::<ResetDone>("It is done.")
+                    .fails(RESTARTING);
+            },
+        )],
+    ),
+];
 
 /// Longest wait for a report.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,72 +173,26 @@ fn database_away(away: &Away) -> ApiError {
         .because(away)
 }
 
-/// Lists every actor.
-///
-/// Its state, restarts, last panic and queue.
-#[utoipa::path(
-    get,
-    path = "/admin/actors",
-    tag = "Admin",
-    operation_id = "listActors",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "The actors.", body = Reported<Vec<ActorStatus>>),
-    ),
-)]
-pub async fn actors(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &worker.shared.supervisor.status())
+async fn actors(_: Admin, call: Call) -> Answer {
+    call.report(&call.worker.shared.supervisor.status())
 }
 
-/// Lists every circuit breaker.
-#[utoipa::path(
-    get,
-    path = "/admin/breakers",
-    tag = "Admin",
-    operation_id = "listBreakers",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "The breakers.", body = Reported<Vec<Snapshot>>),
-    ),
-)]
-pub async fn breakers(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
+async fn breakers(_: Admin, call: Call) -> Answer {
     let now = clock::monotonic();
-    let all: Vec<_> = worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
-    envelope::own(&context.0, &all)
+    let all: Vec<_> = call.worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
+    call.report(&all)
 }
 
-/// Opens, closes or resets a breaker.
-///
-/// An opened one stays open until it is closed or reset.
-#[utoipa::path(
-    post,
-    path = "/admin/breakers/{name}/{action}",
-    tag = "Admin",
-    operation_id = "moveBreaker",
-    params(
-        ("name" = String, Path, description = "The breaker, as `/admin/breakers` names it."),
-        ("action" = inline(BreakerAction), Path, description = "What to do with it."),
-    ),
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "The breaker as it is now.", body = Reported<Snapshot>),
-        NotFound,
-    ),
-)]
-pub async fn move_breaker(
-    admin: Admin,
-    worker: Data<Worker>,
-    context: Context,
-    path: Path<(String, String)>,
-) -> Answer {
-    let (name, action) = path.into_inner();
+async fn move_breaker(admin: Admin, call: Call) -> Answer {
+    let (name, action) = call.path::<(String, String)>()?;
+    let worker = &call.worker;
     let known = worker.shared.breakers.iter().find(|breaker| breaker.name() == name);
     let breaker = known.ok_or_else(|| {
         let names: Vec<_> = worker.shared.breakers.iter().map(|breaker| breaker.name()).collect();
         let message = format!("There is no such breaker; there are: {}.", names.join(", "));
         ApiError::with_message(ErrorCode::NotFound, message)
     })?;
-    let deed = Begun::new(&worker, &admin, &context, &format!("breaker.{action}"), &name);
+    let audited = Audited::begin(&call, &admin, &format!("breaker.{action}"), &name);
     let now = clock::monotonic();
     match action.as_str() {
         "open" => breaker.force_open(now),
@@ -134,12 +206,12 @@ pub async fn move_breaker(
                 upstream.forgive(account);
             }
         }
-        _ => return deed.end(Err(ApiError::new(ErrorCode::NotFound))),
+        _ => return audited.end(Err(ApiError::new(ErrorCode::NotFound))),
     }
-    deed.end(Ok(()))?;
+    audited.end(Ok(()))?;
     info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
-        "request_id" => &*context.0.id);
-    envelope::own(&context.0, &breaker.snapshot(now))
+        "request_id" => &*call.context.id);
+    call.report(&breaker.snapshot(now))
 }
 
 /// What the limiter holds and who is exempt from it or turned away.
@@ -171,20 +243,10 @@ pub struct SharedLimits {
     pub sharing: SharingStatus,
 }
 
-/// Shows the accounts of the rate limiter, the lists, and who was found abusive.
-#[utoipa::path(
-    get,
-    path = "/admin/rate-limit/status",
-    tag = "Admin",
-    operation_id = "getRateLimitStatus",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "The accounts, by class of route, the lists, and abuse.", body = Reported<LimitStatus>),
-    ),
-)]
-pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
+async fn limits(_: Admin, call: Call) -> Answer {
+    let worker = &call.worker;
     let counts = worker.shared.access.counts();
-    let list = |name| ListShown::of(&worker, name, None, ENTRIES_SHOWN);
+    let list = |name| ListShown::of(worker, name, None, ENTRIES_SHOWN);
     let accounts = &worker.shared.accounts;
     let sharing =
         accounts.sharing().map(|sharing| SharedLimits { exact: worker.shares_limits(), sharing });
@@ -196,83 +258,42 @@ pub async fn limits(_: Admin, worker: Data<Worker>, context: Context) -> Answer 
         sharing,
         abuse: worker.shared.abuse.status(clock::monotonic()),
     };
-    envelope::own(&context.0, &status)
+    call.report(&status)
 }
 
-/// Reports windows, percentiles and totals.
-#[utoipa::path(
-    get,
-    path = "/api/monitoring/metrics",
-    tag = "Admin",
-    operation_id = "getMonitoring",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "The report.", body = Reported<MonitoringReport>),
-        Restarting,
-    ),
-)]
-pub async fn monitoring(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &ask(&worker, Report).await?)
+/// Monitoring began anew.
+#[derive(Debug, Serialize, ToSchema)]
+struct ResetDone {
+    #[schema(schema_with = always_true)]
+    reset: bool,
 }
 
-/// Lists the last requests, newest first.
-#[utoipa::path(
-    get,
-    path = "/admin/monitoring/recent-requests",
-    tag = "Admin",
-    operation_id = "listRecentRequests",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "At most 100 requests.", body = Reported<Vec<RecentRequest>>),
-        Restarting,
-    ),
-)]
-pub async fn recent_requests(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &ask(&worker, RecentRequests { limit: LISTED }).await?)
+async fn monitoring(_: Admin, call: Call) -> Answer {
+    call.report(&ask(&call, Report).await?)
 }
 
-/// Lists the last slow requests, newest first.
-#[utoipa::path(
-    get,
-    path = "/admin/monitoring/slow-requests",
-    tag = "Admin",
-    operation_id = "listSlowRequests",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "At most 100 requests.", body = Reported<Vec<RecentRequest>>),
-        Restarting,
-    ),
-)]
-pub async fn slow_requests(_: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    envelope::own(&context.0, &ask(&worker, SlowRequests { limit: LISTED }).await?)
+async fn recent_requests(_: Admin, call: Call) -> Answer {
+    call.report(&ask(&call, RecentRequests { limit: LISTED }).await?)
 }
 
-/// Begins windows and lists anew; counters stay.
-#[utoipa::path(
-    post,
-    path = "/admin/monitoring/reset",
-    tag = "Admin",
-    operation_id = "resetMonitoring",
-    security(("x-admin-key" = [])),
-    responses(
-        (status = 200, description = "It is done.", body = Reported<ResetDone>),
-        Restarting,
-    ),
-)]
-pub async fn reset_monitoring(admin: Admin, worker: Data<Worker>, context: Context) -> Answer {
-    let deed = Begun::new(&worker, &admin, &context, "monitoring.reset", "");
-    deed.end(ask(&worker, Reset).await)?;
-    info!(worker.shared.log, "admin reset monitoring"; "request_id" => &*context.0.id);
-    envelope::own(&context.0, &serde_json::json!({"reset": true}))
+async fn slow_requests(_: Admin, call: Call) -> Answer {
+    call.report(&ask(&call, SlowRequests { limit: LISTED }).await?)
 }
 
-async fn ask<M>(worker: &Worker, message: M) -> Result<M::Result, ApiError>
+async fn reset_monitoring(admin: Admin, call: Call) -> Answer {
+    let audited = Audited::begin(&call, &admin, "monitoring.reset", "");
+    audited.end(ask(&call, Reset).await)?;
+    info!(call.worker.shared.log, "admin reset monitoring"; "request_id" => &*call.context.id);
+    call.report(&ResetDone { reset: true })
+}
+
+async fn ask<M>(call: &Call, message: M) -> Result<M::Result, ApiError>
 where
     MetricsActor: Handler<M> + Actor<Context = ActorContext<MetricsActor>>,
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    worker.monitor.ask(message, PATIENCE).await.map_err(|error| {
+    call.worker.monitor.ask(message, PATIENCE).await.map_err(|error| {
         ApiError::with_message(ErrorCode::Overloaded, "The monitor is restarting; come back later.")
             .retry_after(Duration::from_secs(1))
             .because(error)

@@ -1,8 +1,5 @@
-//! Tests of what spans several files of this room, and of files too long to carry theirs.
+//! Tests of what spans several files of this service, and of files too long to carry theirs.
 
-mod links;
 mod openapi;
 mod product;
 mod quality;
-mod query;
-mod smart;

@@ -1,81 +1,74 @@
-//! The documents made of this room's shapes say what its checks do.
+//! The document made of this service's forms says what their checks do.
 
-use serde_json::Value;
-use utoipa::openapi::path::ParameterIn;
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use serde_json::{Value, json};
 
-use crate::services::products::answer::{
-    CategoriesData, ChildrenData, DetailsData, LinkData, LinksData, OrdersData, SearchData,
-    SmartMatchData, SmartSearchData,
-};
-use crate::services::products::details::{RawDetails, RawPlace};
-use crate::services::products::invalid::InvalidField;
-use crate::services::products::links::{RawLink, RawLinks};
-use crate::services::products::orders::RawOrders;
-use crate::services::products::query::RawSearch;
-use crate::services::products::smart_match::RawSmartMatch;
-use crate::services::products::smart_query::RawSmartSearch;
+use crate::http::openapi;
+use crate::services::products::SURFACE;
 
-#[derive(OpenApi)]
-#[openapi(components(schemas(
-    RawSearch,
-    RawSmartSearch,
-    RawDetails,
-    RawLinks,
-    InvalidField,
-    SearchData,
-    SmartSearchData,
-    DetailsData,
-    CategoriesData,
-    ChildrenData,
-    LinkData,
-    LinksData,
-    OrdersData,
-    SmartMatchData
-)))]
-struct Document;
-
-#[test]
-fn every_reference_has_its_schema() {
-    let document = serde_json::to_value(Document::openapi()).unwrap();
-    let text = document.to_string();
-    let schemas = document["components"]["schemas"].as_object().unwrap();
-    for name in text.split("#/components/schemas/").skip(1) {
-        let name = name.split('"').next().unwrap();
-        assert!(schemas.contains_key(name), "{name}");
-    }
-    assert!(schemas.contains_key("SearchRequest") && schemas.contains_key("Product"));
+fn document() -> Value {
+    serde_json::from_str(&openapi::complete(&[&SURFACE])).unwrap()
 }
 
 #[test]
 fn bodies_admit_no_unknown_fields_and_state_their_bounds() {
-    let document = serde_json::to_value(Document::openapi()).unwrap();
+    let document = document();
     let search = &document["components"]["schemas"]["SearchRequest"];
-    assert_eq!(search["additionalProperties"], Value::Bool(false));
+    assert_eq!(search["additionalProperties"], false);
     assert_eq!(search["properties"]["page_size"]["maximum"], 50);
     assert_eq!(search["properties"]["page_size"]["minimum"], 1);
     assert!(search.get("required").is_none());
-    assert_eq!(SearchData::name(), "SearchData");
     let details = &document["components"]["schemas"]["DetailsRequest"];
-    assert_eq!(details["required"], serde_json::json!(["product_ids"]));
+    assert_eq!(details["required"], json!(["product_ids"]));
 }
 
 #[test]
 fn parameters_are_named_like_the_fields() {
-    let names = |parameters: Vec<utoipa::openapi::path::Parameter>| -> Vec<String> {
-        parameters.into_iter().map(|parameter| parameter.name).collect()
+    let document = document();
+    let parameters =
+        |path: &str| document["paths"][path]["get"]["parameters"].as_array().unwrap().clone();
+    let names = |path: &str| -> Vec<Value> {
+        parameters(path).into_iter().map(|parameter| parameter["name"].clone()).collect()
     };
-    let query = || Some(ParameterIn::Query);
-    assert_eq!(names(RawSearch::into_params(query)).len(), 10);
-    assert_eq!(names(RawSmartSearch::into_params(query)).len(), 14);
-    assert_eq!(names(RawPlace::into_params(query)), ["ship_to_country", "currency", "language"]);
-    assert_eq!(names(RawLink::into_params(query)), ["url"]);
-    let required = |parameters: Vec<utoipa::openapi::path::Parameter>, name: &str| {
-        let found = parameters.into_iter().find(|parameter| parameter.name == name).unwrap();
-        matches!(found.required, utoipa::openapi::Required::True)
+    assert_eq!(names("/api/products/search").len(), 10);
+    assert_eq!(names("/api/products/smart-search").len(), 14);
+    assert_eq!(names("/api/affiliate/link"), ["url"]);
+    let one = names("/api/products/details/{product_id}");
+    assert_eq!(one, ["product_id", "currency", "language", "ship_to_country"]);
+    let required = |path: &str, name: &str| {
+        parameters(path).into_iter().any(|one| one["name"] == name && one["required"] == true)
     };
-    assert!(required(RawLink::into_params(query), "url"));
-    assert!(required(RawOrders::into_params(query), "start_time"));
-    assert!(required(RawSmartMatch::into_params(query), "product_url"));
-    assert!(!required(RawOrders::into_params(query), "status"));
+    assert!(required("/api/affiliate/link", "url"));
+    assert!(required("/api/orders", "start_time"));
+    assert!(required("/api/smart-match", "product_url"));
+    assert!(!required("/api/orders", "status"));
+}
+
+#[test]
+fn gpt_actions_get_nine_harmless_operations() {
+    let document: Value = serde_json::from_str(&openapi::for_gpt(&[&SURFACE])).unwrap();
+    let mut ids = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            assert!(path.starts_with("/api/"), "{path}");
+            let description = operation["description"].as_str().unwrap();
+            assert!(description.chars().count() <= 300, "{path}: {description}");
+            assert_eq!(operation["x-openai-isConsequential"], false, "{path}");
+            ids.push(operation["operationId"].as_str().unwrap().to_owned());
+        }
+    }
+    ids.sort_unstable();
+    let expected = [
+        "getAffiliateLink",
+        "getAffiliateLinks",
+        "getProduct",
+        "getProducts",
+        "listCategories",
+        "listChildCategories",
+        "listHotProducts",
+        "searchProducts",
+        "smartSearchProducts",
+    ];
+    assert_eq!(ids, expected);
+    assert_eq!(document["components"]["securitySchemes"].as_object().unwrap().len(), 1);
+    assert!(document["servers"][0]["url"].as_str().unwrap().starts_with('/'));
 }

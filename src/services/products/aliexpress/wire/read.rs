@@ -6,8 +6,7 @@
 use rust_decimal::Decimal;
 use serde_json::{Number, Value};
 
-/// Digits of a 64-bit number at most.
-const MAX_DIGITS: usize = 20;
+pub use crate::http::forms::{decimal, digits_of};
 
 /// Floats at or above 2^53 are not exact any more.
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
@@ -53,21 +52,6 @@ fn whole_number(number: &Number) -> Option<u64> {
         let exact = float.fract() == 0.0 && (0.0..EXACT_FLOAT).contains(&float);
         if exact { digits_of(&format!("{float:.0}")) } else { None }
     })
-}
-
-/// The number that plain digits spell; no sign, no blank, no exponent.
-#[must_use]
-pub fn digits_of(digits: &str) -> Option<u64> {
-    let plain = (1..=MAX_DIGITS).contains(&digits.len())
-        && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
-}
-
-/// An exact decimal, written plainly or with an exponent.
-#[must_use]
-pub fn decimal(text: &str) -> Option<Decimal> {
-    let text = text.trim();
-    Decimal::from_str_exact(text).ok().or_else(|| Decimal::from_scientific(text).ok())
 }
 
 /// A rate such as `"96.5%"` as the number before the sign, which may be missing.

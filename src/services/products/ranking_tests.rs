@@ -2,19 +2,14 @@
 
 use proptest::prelude::*;
 
-use crate::services::products::answer::SearchData;
-use crate::services::products::dropped::DropReason;
-use crate::services::products::fixtures::{self, defaults};
-use crate::services::products::input::from_query;
-use crate::services::products::product::{AffiliateStatus, Product};
-use crate::services::products::smart::{assemble, select};
-use crate::services::products::smart_query::{self, SmartQuery};
+use super::*;
+use crate::services::products::fixtures;
 
 const TITLE: &str =
     "Wireless Bluetooth Earbuds with Noise Cancelling and Charging Case for Sport and Travel";
 
-fn query(text: &str) -> SmartQuery {
-    smart_query::validate(from_query(text).unwrap(), &defaults()).unwrap()
+fn chosen(products: Vec<Product>) -> (Vec<Product>, Dropped) {
+    select(products, 0.0, true)
 }
 
 fn offer(id: u64, title: &str, price: &str, quality: f64) -> Product {
@@ -35,18 +30,16 @@ fn the_better_of_two_similar_products_stays() {
     let reordered =
         "Earbuds Wireless Bluetooth, with noise cancelling and charging case for travel and SPORT";
     let (kept, dropped) =
-        select(vec![offer(1, TITLE, "10.00", 0.4), offer(2, reordered, "9.50", 0.8)], &query(""));
+        chosen(vec![offer(1, TITLE, "10.00", 0.4), offer(2, reordered, "9.50", 0.8)]);
     assert_eq!(ids(&kept), ["2"]);
     assert_eq!(dropped.iter().collect::<Vec<_>>(), [(DropReason::Similar, 1)]);
 }
 
 #[test]
 fn of_equals_the_cheaper_and_then_the_earlier_stays() {
-    let (kept, _) =
-        select(vec![offer(1, TITLE, "10.00", 0.5), offer(2, TITLE, "9.50", 0.5)], &query(""));
+    let (kept, _) = chosen(vec![offer(1, TITLE, "10.00", 0.5), offer(2, TITLE, "9.50", 0.5)]);
     assert_eq!(ids(&kept), ["2"]);
-    let (kept, _) =
-        select(vec![offer(1, TITLE, "10.00", 0.5), offer(2, TITLE, "10.00", 0.5)], &query(""));
+    let (kept, _) = chosen(vec![offer(1, TITLE, "10.00", 0.5), offer(2, TITLE, "10.00", 0.5)]);
     assert_eq!(ids(&kept), ["1"]);
 }
 
@@ -61,7 +54,7 @@ fn different_products_stay() {
     ] {
         let first =
             if other.product_title.ends_with("GB") { numbered("256GB") } else { TITLE.into() };
-        let (kept, _) = select(vec![offer(1, &first, "10.00", 0.5), other.clone()], &query(""));
+        let (kept, _) = chosen(vec![offer(1, &first, "10.00", 0.5), other.clone()]);
         assert_eq!(kept.len(), 2, "{} {}", other.product_title, other.price);
     }
 }
@@ -70,7 +63,7 @@ fn different_products_stay() {
 fn the_same_main_image_is_the_same_product() {
     let mut other = offer(2, "Garden hose with brass fittings", "99.00", 0.9);
     other.image_url = Some("https://img.test/1.jpg?size=small".into());
-    let (kept, _) = select(vec![offer(1, TITLE, "10.00", 0.5), other], &query(""));
+    let (kept, _) = chosen(vec![offer(1, TITLE, "10.00", 0.5), other]);
     assert_eq!(ids(&kept), ["2"]);
 }
 
@@ -83,41 +76,11 @@ fn quality_ranks_unless_an_order_was_asked_for() {
             offer(3, "Ceramic tea pot, blue", "3.00", 0.5),
         ]
     };
-    assert_eq!(ids(&select(page(), &query("")).0), ["2", "3", "1"]);
-    assert_eq!(ids(&select(page(), &query("sort=SALE_PRICE_ASC")).0), ["1", "2", "3"]);
-    let (kept, dropped) = select(page(), &query("min_quality=0.5"));
+    assert_eq!(ids(&chosen(page()).0), ["2", "3", "1"]);
+    assert_eq!(ids(&select(page(), 0.0, false).0), ["1", "2", "3"]);
+    let (kept, dropped) = select(page(), 0.5, true);
     assert_eq!(ids(&kept), ["2", "3"]);
     assert_eq!(dropped.iter().collect::<Vec<_>>(), [(DropReason::BelowMinQuality, 1)]);
-}
-
-#[test]
-fn the_answer_counts_links_and_what_was_left_out() {
-    let mut dropped = crate::services::products::dropped::Dropped::default();
-    dropped.count(DropReason::TitleTooShort);
-    let page = SearchData {
-        total_record_count: 99,
-        current_page: 2,
-        page_size: 20,
-        dropped: dropped.clone(),
-        ..SearchData::default()
-    };
-    let with = |id, status| Product { affiliate_status: status, ..fixtures::product(id) };
-    let products = vec![
-        with(1, AffiliateStatus::Cached),
-        with(2, AffiliateStatus::Generated),
-        with(3, AffiliateStatus::Failed),
-    ];
-    let data = assemble(&page, products, &dropped, 7);
-    let metrics = data.performance_metrics;
-    assert_eq!(
-        (
-            metrics.affiliate_links_cached,
-            metrics.affiliate_links_generated,
-            metrics.api_calls_saved
-        ),
-        (1, 1, 7)
-    );
-    assert_eq!((metrics.dropped.total(), data.total_record_count, data.current_page), (2, 99, 2));
 }
 
 proptest! {
@@ -129,9 +92,9 @@ proptest! {
             let price = rust_decimal::Decimal::new(i64::from(*cents), 2).to_string();
             offer(u64::try_from(index).unwrap() + 1, title, &price, f64::from(*quality) / 1000.0)
         }).collect();
-        let (kept, dropped) = select(page.clone(), &query("min_quality=0.3"));
+        let (kept, dropped) = select(page.clone(), 0.3, true);
         prop_assert_eq!(kept.len() + usize::try_from(dropped.total()).unwrap(), page.len());
-        let (again, none) = select(kept.clone(), &query("min_quality=0.3"));
+        let (again, none) = select(kept.clone(), 0.3, true);
         prop_assert!(none.is_empty());
         prop_assert_eq!(ids(&again), ids(&kept));
         prop_assert!(kept.is_sorted_by(|a, b| a.quality_score >= b.quality_score));

@@ -1,24 +1,41 @@
 //! Affiliate links: asking, joining, degrading.
 
-use std::collections::HashMap;
-
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::*;
+use crate::http::forms::from_query;
 use crate::services::products::fixtures;
-use crate::services::products::input::from_query;
-use crate::services::products::links::{
-    LinkMap, LinkTarget, RawLinks, assemble, attach, digest, missing, requests, targets_of,
-    validate, validate_one,
-};
-use crate::services::products::product::AffiliateStatus;
 
 fn targets(urls: &[&str]) -> Vec<LinkTarget> {
-    validate(&RawLinks { urls: Some(json!(urls)) }).unwrap()
+    LinksForm { urls: Some(json!(urls)) }.validate().unwrap()
 }
 
-fn known(pairs: &[(&str, Option<&str>)]) -> LinkMap {
-    pairs.iter().map(|(source, link)| ((*source).to_owned(), link.map(str::to_owned))).collect()
+fn found(links: &[(&str, Option<&str>, AffiliateStatus)]) -> FoundLinks {
+    let links = links
+        .iter()
+        .map(|(source, link, status)| ((*source).to_owned(), (link.map(str::to_owned), *status)));
+    FoundLinks { links: links.collect(), ..FoundLinks::default() }
+}
+
+fn questions(sources: &[&str]) -> Vec<Link> {
+    let link = |source: &&str| Link {
+        source: (*source).to_owned(),
+        tracking_id: "shop".to_owned(),
+        ship_to: None,
+    };
+    sources.iter().map(link).collect()
+}
+
+/// What the answer of a call gives for each of the sources.
+fn made(sources: &[&str], result: &Value) -> FoundLinks {
+    let asked = questions(sources);
+    let (loaded, _) = asked[0].read(&asked, result, true).unwrap();
+    let mut found = FoundLinks::default();
+    for (source, one) in sources.iter().zip(loaded) {
+        found.add((*source).to_owned(), Ok(Served::live(one.body, one.empty)));
+    }
+    found
 }
 
 #[test]
@@ -30,40 +47,27 @@ fn addresses_are_checked_each_by_itself() {
         "",
         format!("https://a.test/{}", "x".repeat(2048))
     ]);
-    let mistakes = validate(&RawLinks { urls: Some(urls) }).unwrap_err();
+    let mistakes = LinksForm { urls: Some(urls) }.validate().unwrap_err();
     let fields: Vec<_> = mistakes.iter().map(|mistake| mistake.field.as_str()).collect();
     assert_eq!(fields, ["urls[1]", "urls[2]", "urls[3]", "urls[4]"]);
-    assert_eq!(validate(&RawLinks { urls: None }).unwrap_err()[0].field, "urls");
+    assert_eq!(LinksForm { urls: None }.validate().unwrap_err()[0].field, "urls");
     let many = vec!["https://a.test/1"; 51];
-    assert_eq!(validate(&RawLinks { urls: Some(json!(many)) }).unwrap_err().len(), 1);
-    assert_eq!(validate_one(&from_query("").unwrap()).unwrap_err()[0].field, "url");
-    assert_eq!(
-        validate_one(&from_query("url=https%3A%2F%2Fa.test%2F1%3Fx").unwrap()).unwrap()[0].source,
-        "https://a.test/1"
-    );
+    assert_eq!(LinksForm { urls: Some(json!(many)) }.validate().unwrap_err().len(), 1);
+    let one = |query: &str| from_query::<LinkForm>(query).unwrap().validate();
+    assert_eq!(one("").unwrap_err()[0].field, "url");
+    assert_eq!(one("url=https%3A%2F%2Fa.test%2F1%3Fx").unwrap()[0].source, "https://a.test/1");
 }
 
 #[test]
-fn only_what_is_not_known_is_asked_for_and_once() {
-    let targets = targets(&[
-        "https://a.test/1?x",
-        "https://a.test/2",
-        "https://a.test/1?y",
-        "https://a.test/3",
-    ]);
-    let known =
-        known(&[("https://a.test/2", Some("https://s.test/2")), ("https://a.test/3", None)]);
-    assert_eq!(missing(&targets, &known), ["https://a.test/1"]);
-}
-
-#[test]
-fn calls_hold_at_most_fifty() {
-    let sources: Vec<_> = (0..120).map(|n| format!("https://a.test/{n}")).collect();
-    let calls = requests(&sources, "shop", None);
-    let sizes: Vec<_> =
-        calls.iter().map(|call| call.params["source_values"].split(',').count()).collect();
-    assert_eq!(sizes, [50, 50, 20]);
-    assert!(requests(&[], "shop", None).is_empty());
+fn a_link_is_asked_for_again_only_with_its_own_tracking_id() {
+    let kept = questions(&["https://a.test/1"]).remove(0).form().unwrap();
+    let ours = fixtures::defaults();
+    assert_eq!(Link::from_form(kept.clone(), &ours).unwrap().source, "https://a.test/1");
+    let others = Target { tracking_id: Some("other".to_owned()), ..ours.clone() };
+    assert!(Link::from_form(kept.clone(), &others).is_none());
+    let mut odd = kept;
+    odd["source"] = json!("https://a.test/1?x");
+    assert!(Link::from_form(odd, &ours).is_none());
 }
 
 #[test]
@@ -74,8 +78,7 @@ fn answers_in_any_order_are_joined_to_what_was_asked() {
         {"source_value": "https://a.test/2"},
         {"source_value": "https://A.test/1", "promotion_link": "https://s.test/1"},
         {"source_value": "https://a.test/4", "promotion_link": "javascript:1"}]}});
-    let generated = digest(&result, &asked.map(str::to_owned));
-    let data = assemble(&targets(&asked), &HashMap::new(), &generated);
+    let data = assemble(targets(&asked), &made(&asked, &result));
     let urls: Vec<_> = data.links.iter().map(|link| link.affiliate_url.as_str()).collect();
     assert_eq!(
         urls,
@@ -91,16 +94,19 @@ fn answers_in_any_order_are_joined_to_what_was_asked() {
 fn products_get_links_or_keep_their_own_address() {
     let mut products = vec![fixtures::product(1), fixtures::product(2), fixtures::product(3)];
     let sources: Vec<_> = targets_of(&products).into_iter().map(|target| target.source).collect();
-    let cached = known(&[(&sources[0], Some("https://s.test/1"))]);
-    let generated = known(&[(&sources[1], Some("https://s.test/2")), (&sources[2], None)]);
-    assert!(attach(&mut products, &cached, &generated));
+    let found = found(&[
+        (&sources[0], Some("https://s.test/1"), AffiliateStatus::Cached),
+        (&sources[1], Some("https://s.test/2"), AffiliateStatus::Generated),
+        (&sources[2], None, AffiliateStatus::Generated),
+    ]);
+    assert!(found.attach(&mut products));
     let states: Vec<_> = products.iter().map(|product| product.affiliate_status).collect();
     assert_eq!(
         states,
         [AffiliateStatus::Cached, AffiliateStatus::Generated, AffiliateStatus::Failed]
     );
     assert_eq!(products[2].affiliate_url.as_deref(), Some(products[2].product_url.as_str()));
-    assert!(!attach(&mut products[..2], &cached, &generated));
+    assert!(!found.attach(&mut products[..2]) && !found.are_all_cached());
 }
 
 proptest! {
@@ -108,7 +114,9 @@ proptest! {
     fn every_target_gets_exactly_one_item_in_order(numbers in prop::collection::vec(0_u8..9, 1..50), linked in any::<u16>()) {
         let urls: Vec<_> = numbers.iter().map(|n| format!("https://a.test/{n}?q={n}")).collect();
         let targets = targets(&urls.iter().map(String::as_str).collect::<Vec<_>>());
-        let sources = missing(&targets, &HashMap::new());
+        let mut sources: Vec<_> = targets.iter().map(|target| target.source.clone()).collect();
+        sources.sort_unstable();
+        sources.dedup();
         let items: Vec<_> = sources.iter().rev().enumerate().map(|(index, source)| {
             if linked >> (index % 16) & 1 == 1 {
                 json!({"source_value": source, "promotion_link": format!("https://s.test/{index}")})
@@ -116,7 +124,8 @@ proptest! {
                 json!({"source_value": source})
             }
         }).collect();
-        let data = assemble(&targets, &HashMap::new(), &digest(&json!({"promotion_links": items}), &sources));
+        let asked: Vec<_> = sources.iter().map(String::as_str).collect();
+        let data = assemble(targets, &made(&asked, &json!({"promotion_links": items})));
         let answered: Vec<_> = data.links.iter().map(|link| link.url.clone()).collect();
         prop_assert_eq!(answered, urls);
         prop_assert_eq!(data.generated_count + data.failed_count, data.requested_count);

@@ -11,7 +11,9 @@ use rust_decimal::prelude::ToPrimitive;
 use serde_json::Value;
 
 use super::invalid::{InvalidField, shown};
-use crate::services::products::aliexpress::wire::read;
+
+/// Digits of a 64-bit number at most.
+const MAX_DIGITS: usize = 20;
 
 /// Collects mistakes while fields are read.
 #[derive(Debug, Default)]
@@ -83,7 +85,7 @@ impl Check {
     ) -> Option<u32> {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         let text = self.scalar(field, value, &allowed)?;
-        let number = read::decimal(&text).filter(|number| number.fract().is_zero());
+        let number = decimal(&text).filter(|number| number.fract().is_zero());
         let within = number.and_then(|n| n.to_u32()).filter(|n| range.contains(n));
         if within.is_none() {
             let problem =
@@ -102,7 +104,7 @@ impl Check {
     ) -> Option<Decimal> {
         let allowed = format!("a decimal number from {} to {}", range.start(), range.end());
         let text = self.scalar(field, value, &allowed)?;
-        let number = read::decimal(&text);
+        let number = decimal(&text);
         let within = number.filter(|number| range.contains(number));
         if within.is_none() {
             let problem = if number.is_some() { "is out of range" } else { "is not a number" };
@@ -148,7 +150,7 @@ impl Check {
         let mut seen = HashSet::new();
         let mut ids = Vec::new();
         for text in self.items(field, value, &allowed) {
-            match read::digits_of(&text).filter(|id| *id > 0) {
+            match digits_of(&text).filter(|id| *id > 0) {
                 Some(id) if seen.insert(id) => ids.push(id),
                 Some(_) => {}
                 None => {
@@ -184,6 +186,21 @@ impl Check {
         }
         parts
     }
+}
+
+/// The number that plain digits spell; no sign, no blank, no exponent.
+#[must_use]
+pub fn digits_of(digits: &str) -> Option<u64> {
+    let plain = (1..=MAX_DIGITS).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// An exact decimal, written plainly or with an exponent.
+#[must_use]
+pub fn decimal(text: &str) -> Option<Decimal> {
+    let text = text.trim();
+    Decimal::from_str_exact(text).ok().or_else(|| Decimal::from_scientific(text).ok())
 }
 
 /// Trims, and makes every run of white space one blank.

@@ -1,4 +1,4 @@
-//! Smart search: of a page's products, the good ones, without near repetitions, best first.
+//! Of a page's products the good ones, without near repetitions, best first.
 //!
 //! Owns: what counts as nearly the same, and the ranking. Refuses: products below the asked
 //! quality, and the worse of two similar ones; both counted. Never fails.
@@ -14,23 +14,26 @@ use std::collections::BTreeSet;
 
 use rust_decimal::Decimal;
 
-use super::answer::{PerformanceMetrics, SearchData, SmartSearchData, count_of};
 use super::dropped::{DropReason, Dropped};
-use super::product::{AffiliateStatus, Product};
-use super::smart_query::SmartQuery;
-use crate::services::products::aliexpress::wire::read;
+use super::product::Product;
+use crate::http::forms::decimal;
 
 /// Least share of common words, in percent.
 const SIMILAR_PERCENT: usize = 85;
 
-/// The products of a page that a smart search shows, in their order, and what was left out.
+/// The products of a page that a smart search shows, and what was left out; best first if `by_quality`,
+/// else in their order.
 #[must_use]
-pub fn select(products: Vec<Product>, query: &SmartQuery) -> (Vec<Product>, Dropped) {
+pub(super) fn select(
+    products: Vec<Product>,
+    min_quality: f64,
+    by_quality: bool,
+) -> (Vec<Product>, Dropped) {
     let mut dropped = Dropped::default();
     let good = products
         .into_iter()
         .filter(|product| {
-            let good = product.quality_score >= query.min_quality;
+            let good = product.quality_score >= min_quality;
             if !good {
                 dropped.count(DropReason::BelowMinQuality);
             }
@@ -38,7 +41,7 @@ pub fn select(products: Vec<Product>, query: &SmartQuery) -> (Vec<Product>, Drop
         })
         .collect();
     let mut kept = without_similar(good, &mut dropped);
-    if query.search.sort.is_none() {
+    if by_quality {
         kept.sort_by(|a, b| b.quality_score.total_cmp(&a.quality_score));
     }
     (kept, dropped)
@@ -76,7 +79,7 @@ fn without_similar(products: Vec<Product>, dropped: &mut Dropped) -> Vec<Product
 
 fn candidate((position, product): (usize, Product)) -> Candidate {
     let words = words(&product.product_title);
-    let price = read::decimal(&product.price);
+    let price = decimal(&product.price);
     Candidate { position, product, words, price }
 }
 
@@ -122,30 +125,6 @@ fn alike(a: &BTreeSet<String>, b: &BTreeSet<String>) -> bool {
     common.saturating_mul(100) >= all.saturating_mul(SIMILAR_PERCENT) && common > 0
 }
 
-/// The answer, made of the page beneath it, the chosen products (links attached, if asked for)
-/// and what choosing left out. `calls_saved` counts the upstream calls the cache made unnecessary.
-#[must_use]
-pub fn assemble(
-    page: &SearchData,
-    products: Vec<Product>,
-    left_out: &Dropped,
-    calls_saved: u64,
-) -> SmartSearchData {
-    let mut dropped = page.dropped.clone();
-    dropped.add(left_out);
-    let with = |status| {
-        count_of(products.iter().filter(|product| product.affiliate_status == status).count())
-    };
-    SmartSearchData {
-        total_record_count: page.total_record_count,
-        current_page: page.current_page,
-        page_size: page.page_size,
-        performance_metrics: PerformanceMetrics {
-            affiliate_links_cached: with(AffiliateStatus::Cached),
-            affiliate_links_generated: with(AffiliateStatus::Generated),
-            api_calls_saved: calls_saved,
-            dropped,
-        },
-        products,
-    }
-}
+#[cfg(test)]
+#[path = "ranking_tests.rs"]
+mod tests;

@@ -1,25 +1,25 @@
 //! Searches and smart searches as clients send them.
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::services::products::aliexpress::terms::Sort;
-use crate::services::products::fixtures::defaults;
-use crate::services::products::input::{from_json, from_query};
-use crate::services::products::invalid::InvalidField;
-use crate::services::products::query::{SearchQuery, validate};
-use crate::services::products::smart_query::{self, SmartQuery};
+use super::super::hot::Hot;
+use super::super::smart_search::{SmartQuery, SmartSearchForm};
+use super::*;
+use crate::http::forms::{from_json, from_query};
+use crate::services::products::aliexpress::methods::{HOT_PRODUCT_QUERY, PRODUCT_QUERY};
+use crate::services::products::fixtures::{self, defaults, search_query};
 
 fn search(text: &str) -> Result<SearchQuery, Vec<InvalidField>> {
-    validate(&from_query(text)?, &defaults())
+    from_query::<SearchForm>(text)?.validate(&defaults())
 }
 
 fn search_body(body: &Value) -> Result<SearchQuery, Vec<InvalidField>> {
-    validate(&from_json(body.to_string().as_bytes())?, &defaults())
+    from_json::<SearchForm>(body.to_string().as_bytes())?.validate(&defaults())
 }
 
 fn smart(text: &str) -> Result<SmartQuery, Vec<InvalidField>> {
-    smart_query::validate(from_query(text)?, &defaults())
+    from_query::<SmartSearchForm>(text)?.validate(&defaults())
 }
 
 fn fields(mistakes: &[InvalidField]) -> Vec<&str> {
@@ -132,6 +132,131 @@ fn plain_search_refuses_smart_fields_in_a_body() {
     assert!(search("min_quality=0.5").is_ok());
 }
 
+fn read(result: &Value, validate: bool) -> Reading<SearchData> {
+    Search::<All>::new(search_query()).digest(result, validate)
+}
+
+#[test]
+fn a_page_is_read_and_reads_back() {
+    let result = json!({"current_page_no": 1, "total_record_count": 1_000_000_000_000_u64,
+        "products": {"product": [fixtures::wire_product(1), {"product_title": "no id here"}]}});
+    let page = read(&result, true);
+    assert_eq!(page.data.products.len(), 1);
+    assert_eq!(page.data.total_record_count, 1_000_000_000_000);
+    assert_eq!((page.dropped.total(), page.is_empty), (1, false));
+    let stored = serde_json::to_vec(&page.data).unwrap();
+    assert_eq!(serde_json::from_slice::<SearchData>(&stored).unwrap(), page.data);
+}
+
+#[test]
+fn an_answer_without_counts_is_counted_here() {
+    let page = read(&json!({"products": [fixtures::wire_product(1)]}), true);
+    assert_eq!((page.data.total_record_count, page.data.current_page), (1, 1));
+}
+
+#[test]
+fn nothing_is_an_empty_page() {
+    for nothing in [Value::Null, json!({})] {
+        let none = read(&nothing, true);
+        assert!(none.is_empty);
+        let text = serde_json::to_string(&none.data).unwrap();
+        let page = r#"{"products":[],"total_record_count":0,"current_page":1,"page_size":20}"#;
+        assert_eq!(text, page);
+    }
+}
+
+#[test]
+fn hot_products_are_another_method() {
+    assert_eq!(Search::<All>::new(search_query()).request(&[]).method, PRODUCT_QUERY);
+    assert_eq!(Search::<Hot>::new(search_query()).request(&[]).method, HOT_PRODUCT_QUERY);
+}
+
+fn key(text: &str) -> String {
+    Prepared::<All>::new(search(text).unwrap()).keyed.key.as_str().to_owned()
+}
+
+#[test]
+fn requests_that_mean_the_same_share_a_key() {
+    let plain = key("keywords=usb+cable&category_ids=7,26&min_sale_price=5");
+    for same in [
+        "category_ids=26,7,7&keywords=++usb%09cable+&min_sale_price=5.00",
+        "keywords=usb+cable&category_ids=26&category_ids=7&min_sale_price=5&page_no=1",
+        "keywords=usb+cable&category_ids=7,26&min_sale_price=5&currency=usd&language=en",
+        "keywords=usb+cable&category_ids=7,26&min_sale_price=4.999&page_size=20&sort=",
+    ] {
+        assert_eq!(key(same), plain, "{same}");
+    }
+    assert!(plain.starts_with("products:search:"), "{plain}");
+}
+
+const DIFFERENT: [&str; 13] = [
+    "",
+    "keywords=a",
+    "keywords=A",
+    "keywords=b",
+    "keywords=a&page_no=2",
+    "keywords=a&page_size=10",
+    "keywords=a&currency=EUR",
+    "keywords=a&language=DE",
+    "keywords=a&ship_to_country=DE",
+    "keywords=a&sort=SALE_PRICE_ASC",
+    "keywords=a&min_sale_price=1",
+    "keywords=a&max_sale_price=1",
+    "category_ids=1",
+];
+
+#[test]
+fn requests_that_differ_have_keys_of_their_own() {
+    let keys: std::collections::HashSet<_> = DIFFERENT.iter().map(|text| key(text)).collect();
+    assert_eq!(keys.len(), DIFFERENT.len());
+    let prepared = Prepared::<All>::new(search_query());
+    assert_ne!(prepared.keyed.key, Prepared::<Hot>::new(search_query()).keyed.key);
+}
+
+#[test]
+fn a_stored_form_leads_to_the_same_key() {
+    let more =
+        ["max_sale_price=99.9&min_sale_price=0.5&currency=JPY", "category_ids=7,26&page_no=3"];
+    for text in DIFFERENT.iter().chain(&more) {
+        let asked = Search::<All>::new(search(text).unwrap());
+        let again = Search::<All>::from_form(asked.form().unwrap(), &defaults()).unwrap();
+        assert_eq!(again.query, asked.query, "{text}");
+    }
+    assert!(Search::<All>::from_form(json!({"page_no": 0}), &defaults()).is_none());
+}
+
+#[test]
+fn pages_of_one_search_are_alike_but_for_their_number() {
+    let first = search_query();
+    let second = SearchQuery { page_no: 2, ..first.clone() };
+    let [one, two] = [&first, &second].map(|query| pages_of("search", query));
+    assert_eq!(one.of, two.of);
+    assert_eq!((one.number, two.number), (1, 2));
+    assert_ne!(seen_page(one).query, seen_page(two).query);
+    let other = SearchQuery { keywords: Some("other".to_owned()), ..first.clone() };
+    assert_ne!(pages_of("search", &other).of, one.of);
+    assert_ne!(pages_of("hot", &first).of, one.of);
+}
+
+#[test]
+fn the_second_reading_of_a_query_string_is_the_first() {
+    let memo = Memo::<All>::default();
+    let key = |text| memo.of(text, &defaults()).unwrap().keyed.key;
+    let first = key("keywords=usb");
+    assert_eq!(first, key("keywords=usb"));
+    assert_ne!(first, key("keywords=usc"));
+    assert_eq!(memo.0.borrow().cache_size(), 2);
+}
+
+#[test]
+fn what_is_wrong_or_long_is_not_remembered() {
+    let memo = Memo::<All>::default();
+    assert!(memo.of("page_no=0", &defaults()).is_err());
+    let long = format!("keywords=usb&unknown={}", "x".repeat(LONGEST_REMEMBERED));
+    assert!(memo.of(&long, &defaults()).is_ok());
+    assert_eq!(memo.0.borrow().cache_size(), 0);
+}
+
 fn loose() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -155,7 +280,7 @@ proptest! {
         value in loose(),
     ) {
         let body = json!({name: value}).to_string();
-        let outcome = from_json(body.as_bytes()).and_then(|raw| smart_query::validate(raw, &defaults()));
+        let outcome = from_json::<SmartSearchForm>(body.as_bytes()).and_then(|form| form.validate(&defaults()));
         match outcome {
             Ok(query) => {
                 prop_assert!((1..=50).contains(&query.search.page_size));

@@ -5,11 +5,15 @@
 //! all other mistakes. Refuses: a body that is no JSON object, and names in a body that the form
 //! does not have. Unknown names in a query string are ignored: links collect foreign parameters.
 
+mod check;
+mod invalid;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::invalid::{InvalidField, shown};
+pub use check::{Check, decimal, digits_of, fold_white_space};
+pub use invalid::{InvalidField, sentence, shown};
 
 /// A form whose fields are all optional loose values. Its names are those it serialises with.
 pub trait RawForm: Serialize + DeserializeOwned + Default {}

@@ -1,0 +1,153 @@
+//! What a service hands back: the data of an answer, and where it came from.
+//!
+//! Owns: the shapes between a service and the envelope. A body that lies in the cache is shared
+//! with its entry and never copied. Has no neighbour that could be down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cache::{Answer, Entry, Forward, Tier};
+
+/// In `degraded`: the answer is past its fresh time.
+pub const DEGRADED_STALE: &str = "stale";
+
+/// The `data` of an answer, ready to be written.
+#[derive(Debug, Clone)]
+pub struct Served {
+    pub body: Body,
+    /// `None` when the cache was not asked.
+    pub source: Option<Source>,
+    /// What is missing or second best.
+    pub degraded: Vec<&'static str>,
+    /// It says that there is nothing.
+    pub empty: bool,
+    /// It, or a part of it, was made without cache and upstream because both failed.
+    pub last_resort: bool,
+}
+
+impl Served {
+    /// An answer of the cache.
+    #[must_use]
+    pub fn kept(answer: &Answer) -> Self {
+        let degraded = if answer.stale { vec![DEGRADED_STALE] } else { Vec::new() };
+        Self {
+            body: Body::Kept(Arc::clone(&answer.entry)),
+            source: Some(Source::of(answer)),
+            degraded,
+            empty: answer.entry.negative,
+            last_resort: false,
+        }
+    }
+
+    /// An answer that did not pass the cache.
+    #[must_use]
+    pub const fn live(body: Bytes, empty: bool) -> Self {
+        let body = Body::Own(body);
+        Self { body, source: None, degraded: Vec::new(), empty, last_resort: false }
+    }
+}
+
+/// The serialised data of an answer.
+#[derive(Debug, Clone)]
+pub enum Body {
+    Own(Bytes),
+    /// That of an entry, which other answers share.
+    Kept(Arc<Entry>),
+}
+
+impl Body {
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Kept(entry) => &entry.body,
+        }
+    }
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// [`Tier::Upstream`] for what was loaded for this answer.
+    pub tier: Tier,
+    /// Why it was loaded, if it was.
+    pub forward: Forward,
+    /// Past its fresh time.
+    pub stale: bool,
+    /// Loaded for another caller too.
+    pub collapsed: bool,
+    /// The caller waited for a load, whatever came of that.
+    pub waited: bool,
+    /// Time since it was loaded.
+    pub age: Duration,
+    /// Fresh time left, in seconds; negative for how long it has been stale.
+    pub ttl_seconds: i64,
+}
+
+impl Source {
+    /// The cache was asked and nothing had the answer.
+    pub const MISSED: Self = Self {
+        forward: Forward::Miss,
+        tier: Tier::Upstream,
+        stale: false,
+        collapsed: false,
+        waited: true,
+        age: Duration::ZERO,
+        ttl_seconds: 0,
+    };
+
+    #[must_use]
+    pub fn of(answer: &Answer) -> Self {
+        Self {
+            tier: answer.tier,
+            forward: answer.forward,
+            stale: answer.stale,
+            collapsed: answer.collapsed,
+            waited: answer.waited,
+            age: answer.age(),
+            ttl_seconds: answer.ttl_seconds(),
+        }
+    }
+
+    /// The source of an answer made of several: as old as its oldest part, loaded if any part was.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let rank = |tier| match tier {
+            Tier::Memory => 0,
+            Tier::Redis => 1,
+            Tier::Database => 2,
+            Tier::Upstream => 3,
+        };
+        let farther = if rank(self.tier) >= rank(other.tier) { self } else { other };
+        Self {
+            tier: farther.tier,
+            forward: farther.forward,
+            stale: self.stale || other.stale,
+            collapsed: self.collapsed || other.collapsed,
+            waited: self.waited || other.waited,
+            age: self.age.max(other.age),
+            ttl_seconds: self.ttl_seconds.min(other.ttl_seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joined_source_is_the_worst_of_its_parts() {
+        let part = |tier, age, ttl, stale| Source {
+            tier,
+            stale,
+            waited: stale,
+            age: Duration::from_secs(age),
+            ttl_seconds: ttl,
+            ..Source::MISSED
+        };
+        let joined = part(Tier::Memory, 9, 5, true).join(part(Tier::Database, 3, 50, false));
+        assert_eq!(joined, part(Tier::Database, 9, 5, true));
+    }
+}

@@ -1,0 +1,144 @@
+//! What a service brings to the gateway.
+//!
+//! Owns: the shape of a route and [`Service`], the one thing that `http` knows of a service. `app`
+//! hands over the list. A service whose origin is down answers from the cache or with a typed
+//! failure; nothing here depends on it.
+
+use actix_web::web::ServiceConfig;
+use serde_json::{Map, Value};
+
+use super::handlers::health::Component;
+use super::openapi::Doc;
+use crate::cache::{CacheKey, Plan};
+use crate::limits::Class;
+
+pub use super::watch::fingerprint;
+
+/// A method of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Answers HEAD as well.
+    Get,
+    Post,
+    Delete,
+}
+
+/// One operation: a method of a route, who handles it, and what the OpenAPI document says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    pub method: Method,
+    /// The POST of an operation that is described with its GET: the form comes in the body.
+    pub by_body: bool,
+    pub handler: fn() -> actix_web::Route,
+    pub doc: fn(&mut Doc<'_>),
+}
+
+impl Operation {
+    #[must_use]
+    pub const fn get(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
+        Self { method: Method::Get, by_body: false, handler, doc }
+    }
+
+    #[must_use]
+    pub const fn post(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
+        Self { method: Method::Post, by_body: false, handler, doc }
+    }
+
+    /// The POST that means the same as the GET of its route.
+    #[must_use]
+    pub const fn same_by_post(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
+        Self { method: Method::Post, by_body: true, handler, doc }
+    }
+
+    #[must_use]
+    pub const fn delete(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
+        Self { method: Method::Delete, by_body: false, handler, doc }
+    }
+}
+
+/// One address of the surface.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// The path template: the label in metrics and logs.
+    pub template: &'static str,
+    /// The class its requests are limited in.
+    pub class: Class,
+    pub operations: &'static [Operation],
+}
+
+impl Route {
+    #[must_use]
+    pub const fn new(
+        template: &'static str,
+        class: Class,
+        operations: &'static [Operation],
+    ) -> Self {
+        Self { template, class, operations }
+    }
+
+    pub(super) fn takes(&self, method: Method) -> bool {
+        self.operations.iter().any(|operation| operation.method == method)
+    }
+
+    /// The methods it takes, as in `Allow`.
+    pub(super) fn allow(&self) -> &'static str {
+        match [Method::Get, Method::Post, Method::Delete].map(|method| self.takes(method)) {
+            [true, false, false] => "GET, HEAD",
+            [true, true, false] => "GET, HEAD, POST",
+            [true, true, true] => "GET, HEAD, POST, DELETE",
+            [true, false, true] => "GET, HEAD, DELETE",
+            [false, true, false] => "POST",
+            [false, true, true] => "POST, DELETE",
+            [false, false, true] => "DELETE",
+            [false, false, false] => "",
+        }
+    }
+}
+
+/// What is known of a service before it is built.
+#[derive(Debug)]
+pub struct Surface {
+    /// The service's part of cache keys.
+    pub name: &'static str,
+    /// Its routes, one list an endpoint.
+    pub routes: &'static [&'static [Route]],
+    /// Its tags in the OpenAPI document, each with a description.
+    pub tags: &'static [(&'static str, &'static str)],
+}
+
+/// A service of the process. All workers share it.
+pub trait Service: Send + Sync {
+    fn surface(&self) -> &'static Surface;
+
+    /// Puts what its handlers need where [`Call::service`](super::extract::Call::service) finds it.
+    /// Called once for each worker, on the worker's thread.
+    fn install(&self, config: &mut ServiceConfig);
+
+    /// The operation parts of its cache keys.
+    fn operations(&self) -> Vec<&'static str>;
+
+    /// How to load `key` again, for which `question` was stored; `None` when no client can ask it
+    /// any more.
+    fn plan_for(&self, key: &CacheKey, question: &str) -> Option<Plan>;
+
+    /// Whether what makes its calls is down, so that only the cache answers.
+    fn is_cut_off(&self) -> bool {
+        false
+    }
+
+    /// What it adds to the detailed health.
+    fn health(&self) -> Vec<Component> {
+        Vec::new()
+    }
+
+    /// What it adds to the status.
+    fn status(&self) -> Map<String, Value> {
+        Map::new()
+    }
+}
+
+impl std::fmt::Debug for dyn Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.surface().name)
+    }
+}

@@ -1,0 +1,254 @@
+//! Categories: one flat list from the upstream, the whole list and the children of one for clients.
+//!
+//! Owns: reading the list, which is cached once; children are picked from it. Refuses: entries
+//! without id or name, counted, and repeated ids, of which the first stays. When cache and upstream
+//! fail, the last resort answers.
+
+use std::collections::HashSet;
+
+use actix_web::web::to;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::failure::Failure;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, InvalidField};
+use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
+use crate::http::served::Served;
+use crate::http::service::{Operation, Route};
+use crate::limits::Class;
+use crate::limits::abuse::{Named, Seen};
+use crate::services::products::aliexpress::methods::{self, Request, Target};
+use crate::services::products::aliexpress::wire;
+use crate::services::products::ask::{Kind, Question, Read, Reading, parsed, replaced};
+use crate::services::products::dropped::{DropReason, Dropped};
+use crate::services::products::last_resort::LastResort;
+use crate::services::products::{Products, count_of, id_in};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new(
+        "/api/categories",
+        Class::General,
+        &[Operation::get(
+            || to(all),
+            |doc| {
+                let details = "Categories of all levels in one list; each names the one above it.";
+                doc.says("Categories", "listCategories", "Lists all categories.", details)
+                    .for_gpt()
+                    .fetches::<CategoriesData>("The categories.")
+                    .fails(UPSTREAM);
+            },
+        )],
+    ),
+    Route::new(
+        "/api/categories/{id}/children",
+        Class::General,
+        &[Operation::get(
+            || to(children),
+            |doc| {
+                let summary = "Lists the categories directly below one.";
+                let details = "A lowest category has none, which is an empty list; a category that does \
+                           not exist is not found.";
+                doc.says("Categories", "listChildCategories", summary, details)
+                    .for_gpt()
+                    .path("id", "Category id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+                    .fetches::<ChildrenData>("The categories below.")
+                    .fails(BAD_INPUT)
+                    .fails(NOT_FOUND)
+                    .fails(UPSTREAM);
+            },
+        )],
+    ),
+];
+
+/// All categories of all levels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(in crate::services::products) struct CategoriesData {
+    /// The categories, in the upstream's order.
+    pub categories: Vec<Category>,
+    /// How many.
+    pub total_count: u64,
+}
+
+/// The categories directly below one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct ChildrenData {
+    /// The category above.
+    pub parent_category_id: String,
+    /// The categories below it; none for a lowest one.
+    pub categories: Vec<Category>,
+    /// How many.
+    pub total_count: u64,
+}
+
+/// One category.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(in crate::services::products) struct Category {
+    /// Id, digits.
+    pub category_id: String,
+    /// Name.
+    pub category_name: String,
+    /// The category above; none for a top one.
+    pub parent_category_id: Option<String>,
+}
+
+/// All categories.
+#[derive(Debug, Clone)]
+pub(super) struct Categories;
+
+impl Question for Categories {
+    const KIND: Kind = Kind {
+        operation: "categories",
+        label: "category",
+        fresh: |cache| cache.category_ttl,
+        is_validated: false,
+        at_once: 1,
+    };
+
+    fn request(&self, _: &[Self]) -> Request {
+        methods::category_get()
+    }
+
+    fn read(&self, _: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
+        digest(result).loaded(|_| Vec::new())
+    }
+
+    fn form(&self) -> Option<Value> {
+        Some(Value::Null)
+    }
+
+    fn from_form(form: Value, _: &Target) -> Option<Self> {
+        form.is_null().then_some(Self)
+    }
+}
+
+fn digest(result: &Value) -> Reading<CategoriesData> {
+    let mut dropped = Dropped::default();
+    let mut seen = HashSet::new();
+    let mut categories = Vec::new();
+    for raw in wire::category_list(result).categories {
+        match category(raw) {
+            Some(category) if seen.insert(category.category_id.clone()) => {
+                categories.push(category);
+            }
+            Some(_) => dropped.count(DropReason::IdRepeated),
+            None => dropped.count(DropReason::Unreadable),
+        }
+    }
+    let is_empty = categories.is_empty();
+    let data = CategoriesData { total_count: count_of(categories.len()), categories };
+    Reading { data, dropped, is_empty }
+}
+
+fn category(raw: wire::Category) -> Option<Category> {
+    let id = raw.id?;
+    Some(Category {
+        category_id: id.to_string(),
+        category_name: raw.name?,
+        parent_category_id: raw.parent.filter(|parent| *parent != id).map(|id| id.to_string()),
+    })
+}
+
+/// The categories directly below `parent`; `None` when there is no such category.
+fn below(all: CategoriesData, parent: u64) -> Option<ChildrenData> {
+    let parent_category_id = parent.to_string();
+    let exists = all.categories.iter().any(|one| one.category_id == parent_category_id);
+    let mut categories = all.categories;
+    categories.retain(|one| one.parent_category_id.as_ref() == Some(&parent_category_id));
+    (exists || !categories.is_empty()).then(|| ChildrenData {
+        parent_category_id,
+        total_count: count_of(categories.len()),
+        categories,
+    })
+}
+
+fn children_in(all: Served, parent: u64) -> Result<Option<Served>, Failure> {
+    let Some(children) = below(parsed(&all)?, parent) else { return Ok(None) };
+    replaced(all, &children, false).map(Some)
+}
+
+fn read_parent(id: &str) -> Result<u64, Vec<InvalidField>> {
+    let mut check = Check::default();
+    let parent = id_in(&mut check, "category_id", id);
+    check.finish(parent.unwrap_or_default())
+}
+
+async fn all(call: Call) -> Answer {
+    let products: &Products = call.service()?;
+    let all = products.ask(&call, Categories).await;
+    let served = all.or_else(|failure| products.all_of_last_resort(&call, failure))?;
+    Ok(call.answer(served))
+}
+
+async fn children(call: Call) -> Answer {
+    let products: &Products = call.service()?;
+    let parent = read_parent(&call.path::<String>()?)?;
+    let ids = [parent];
+    call.watch(|| Seen { ids: &ids, named: Named::Categories, ..Seen::default() })?;
+    let children = match products.ask(&call, Categories).await {
+        Ok(all) => children_in(all, parent)?,
+        // A category that the last resort does not know may exist all the same.
+        Err(failure) => {
+            let all = products.all_of_last_resort(&call, failure.clone())?;
+            Some(children_in(all, parent)?.ok_or(failure)?)
+        }
+    };
+    let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such category.");
+    Ok(call.answer(children.ok_or_else(none)?))
+}
+
+impl Products {
+    fn all_of_last_resort(&self, call: &Call, failure: Failure) -> Result<Served, Failure> {
+        self.resort::<Categories, _>(call, failure, |last: &LastResort, _| last.categories())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn all() -> CategoriesData {
+        digest(&json!({"categories": {"category": [
+            {"category_id": 7, "category_name": "Office"},
+            {"category_id": 702, "category_name": "Laptops", "parent_category_id": 7},
+            {"category_id": 8, "category_name": "Home", "parent_category_id": 0},
+            {"category_id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
+        .data
+    }
+
+    #[test]
+    fn a_parent_is_named_by_digits() {
+        assert_eq!(read_parent("702"), Ok(702));
+        for wrong in ["", "0", "+7", "-7", "7 ", "x", "18446744073709551616"] {
+            assert_eq!(read_parent(wrong).unwrap_err()[0].field, "category_id", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_flat_list_becomes_a_tree() {
+        assert_eq!(all().total_count, 4);
+        let top = all().categories.into_iter().filter(|one| one.parent_category_id.is_none());
+        assert_eq!(top.map(|one| one.category_id).collect::<Vec<_>>(), ["7", "8", "9"]);
+        let children = below(all(), 7).unwrap();
+        let first = children.categories[0].category_name.as_str();
+        assert_eq!((children.total_count, first), (1, "Laptops"));
+    }
+
+    #[test]
+    fn a_lowest_category_has_no_children_and_an_unknown_one_is_none() {
+        assert_eq!(below(all(), 702).unwrap().total_count, 0);
+        assert_eq!(below(all(), 1), None);
+    }
+
+    #[test]
+    fn unreadable_and_repeated_entries_are_counted() {
+        let digested = digest(&json!({"categories": [{"category_id": 1}, {"category_name": "x"},
+            {"category_id": "2", "category_name": "a"}, {"category_id": 2, "category_name": "b"}]}));
+        assert_eq!(digested.dropped.total(), 3);
+        assert_eq!(digested.data.categories[0].category_name, "a");
+    }
+}

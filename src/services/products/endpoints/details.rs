@@ -1,0 +1,330 @@
+//! Details of products by id.
+//!
+//! Owns: one product, and up to 20 at once. Each product is cached by itself, so that both share
+//! entries; those that no tier holds are asked for in one call. That a product is absent is stored
+//! for a short time. Refuses: ids that are no ids, none at all, and more than 20. Ids whose answer
+//! failed are named, not passed off as absent; the last resort fills in what it can.
+
+use std::collections::HashMap;
+
+use actix_web::web::to;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::failure::Failure;
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, InvalidField, RawForm, digits_of};
+use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
+use crate::http::served::{Served, Source};
+use crate::http::service::{Operation, Route, fingerprint};
+use crate::limits::Class;
+use crate::limits::abuse::Seen;
+use crate::services::products::aliexpress::methods::{self, Request, Target};
+use crate::services::products::aliexpress::wire;
+use crate::services::products::ask::{
+    DEGRADED_UPSTREAM, Kind, Question, Read, loaded, parsed, replaced,
+};
+use crate::services::products::product::{self, Product};
+use crate::services::products::target::TargetForm;
+use crate::services::products::{Products, count_of, id_in, tags};
+
+/// Most products of one request.
+const MAX_PRODUCTS: usize = 20;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new(
+        "/api/products/details",
+        Class::General,
+        &[Operation::post(
+            || to(several),
+            |doc| {
+                let details = "Answers in the order asked for; ids without a product are listed as `missing`, \
+                       ids that could not be asked for as `unavailable`.";
+                doc.says(
+                    "Products",
+                    "getProducts",
+                    "Gets the details of several products.",
+                    details,
+                )
+                .for_gpt()
+                .form::<DetailsForm>()
+                .fetches::<DetailsData>("The products that were found, and which were not.")
+                .fails(BAD_INPUT)
+                .fails(UPSTREAM);
+            },
+        )],
+    ),
+    Route::new(
+        "/api/products/details/{product_id}",
+        Class::General,
+        &[Operation::get(
+            || to(one),
+            |doc| {
+                let details =
+                    "A product that does not exist, or earns no commission, is not found.";
+                doc.says("Products", "getProduct", "Gets the details of one product.", details)
+                    .for_gpt()
+                    .path("product_id", "Product id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+                    .query::<TargetForm>()
+                    .fetches::<Product>("The product.")
+                    .fails(BAD_INPUT)
+                    .fails(NOT_FOUND)
+                    .fails(UPSTREAM);
+            },
+        )],
+    ),
+];
+
+/// A request for details as a client sends it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = DetailsRequest)]
+struct DetailsForm {
+    /// Product ids, as texts or numbers; texts, because they exceed 2^53.
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["3256812497109248"]))]
+    product_ids: Option<Value>,
+    #[serde(flatten)]
+    target: TargetForm,
+}
+
+impl RawForm for DetailsForm {}
+
+/// Distinct ids in the order asked for, and for whom.
+type Wanted = (Vec<u64>, Target);
+
+impl DetailsForm {
+    fn validate(&self, defaults: &Target) -> Result<Wanted, Vec<InvalidField>> {
+        let mut check = Check::default();
+        let ids = check.ids("product_ids", self.product_ids.as_ref(), MAX_PRODUCTS);
+        if ids.is_empty() && check.mistakes() == 0 {
+            check.refuse("product_ids", "is missing or empty", "1 to 20 product ids");
+        }
+        let target = self.target.read(&mut check, defaults);
+        check.finish((ids, target))
+    }
+}
+
+fn validate_one(
+    id: &str,
+    form: &TargetForm,
+    defaults: &Target,
+) -> Result<Wanted, Vec<InvalidField>> {
+    let mut check = Check::default();
+    let id = id_in(&mut check, "product_id", id);
+    let target = form.read(&mut check, defaults);
+    check.finish((id.into_iter().collect(), target))
+}
+
+/// Details of several products.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+pub(super) struct DetailsData {
+    /// The products found, in the order asked for; each as it is kept.
+    #[schema(value_type = Vec<Product>)]
+    products: Vec<Box<RawValue>>,
+    /// Distinct ids asked for.
+    requested_count: u64,
+    /// Products found.
+    returned_count: u64,
+    /// Ids for which there is no product, in the order asked for.
+    missing: Vec<String>,
+    /// Ids that could not be asked for; they may exist.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unavailable: Vec<String>,
+}
+
+/// The details of one product.
+#[derive(Debug, Clone)]
+pub(super) struct Details {
+    product_id: u64,
+    target: Target,
+}
+
+impl Question for Details {
+    const KIND: Kind = Kind {
+        operation: "details",
+        label: "product",
+        fresh: |cache| cache.product_ttl,
+        is_validated: true,
+        at_once: MAX_PRODUCTS,
+    };
+
+    fn request(&self, all: &[Self]) -> Request {
+        let ids: Vec<_> = all.iter().map(|one| one.product_id).collect();
+        methods::product_detail(&ids, &self.target)
+    }
+
+    /// What was asked for and is not in the result does not exist, or earns no commission.
+    fn read(&self, all: &[Self], result: &Value, validate: bool) -> Result<Read, Failure> {
+        let page = wire::product_page(result);
+        let (products, dropped) = product::products(page.products, &self.target, validate);
+        let by_id = |product: Product| Some((digits_of(&product.product_id)?, product));
+        let found: HashMap<_, _> = products.into_iter().filter_map(by_id).collect();
+        let of_one = |one: &Self| {
+            let product = found.get(&one.product_id);
+            let shown = tags::products(product);
+            let about = std::iter::once(tags::product(one.product_id)).chain(shown).collect();
+            loaded(&product, product.is_none(), about)
+        };
+        Ok((all.iter().map(of_one).collect::<Result<_, _>>()?, dropped))
+    }
+
+    fn form(&self) -> Option<Value> {
+        let product_ids = Some(vec![self.product_id].into());
+        serde_json::to_value(DetailsForm { product_ids, target: (&self.target).into() }).ok()
+    }
+
+    fn from_form(form: Value, defaults: &Target) -> Option<Self> {
+        let form: DetailsForm = serde_json::from_value(form).ok()?;
+        let (ids, target) = form.validate(defaults).ok()?;
+        Some(Self { product_id: *ids.first()?, target })
+    }
+}
+
+async fn one(call: Call) -> Answer {
+    let products: &Products = call.service()?;
+    let id = call.path::<String>()?;
+    let wanted = validate_one(&id, &call.query_form()?, products.defaults())?;
+    watch(&call, &wanted)?;
+    let found = products.details(&call, &wanted).await.pop().transpose()?;
+    let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such product.");
+    Ok(call.answer(found.filter(|found| !found.empty).ok_or_else(none)?))
+}
+
+async fn several(call: Call) -> Answer {
+    let products: &Products = call.service()?;
+    let form: DetailsForm = call.form().await?;
+    let wanted = form.validate(products.defaults())?;
+    watch(&call, &wanted)?;
+    let answers = products.details(&call, &wanted).await;
+    Ok(call.answer(assemble(&wanted.0, answers)?))
+}
+
+fn watch(call: &Call, wanted: &Wanted) -> Result<(), ApiError> {
+    call.watch(|| Seen {
+        query: Some(fingerprint(&("details", wanted))),
+        ids: &wanted.0,
+        ..Seen::default()
+    })
+}
+
+impl Products {
+    /// The details of each product, in the order asked for.
+    async fn details(&self, call: &Call, (ids, target): &Wanted) -> Vec<Result<Served, Failure>> {
+        let asked = ids.iter().map(|id| Details { product_id: *id, target: target.clone() });
+        let answers = self.ask_all(call, asked.collect()).await;
+        let or_last_resort = |(id, answer): (&u64, Result<Served, Failure>)| {
+            answer.or_else(|failure| {
+                self.resort::<Details, _>(call, failure, |last, validate| {
+                    last.product(*id, target, validate)
+                })
+            })
+        };
+        ids.iter().zip(answers).map(or_last_resort).collect()
+    }
+}
+
+/// The answer to a request for several products.
+///
+/// # Errors
+/// Nothing could be answered for any of them, because of this failure.
+fn assemble(ids: &[u64], answers: Vec<Result<Served, Failure>>) -> Result<Served, Failure> {
+    let mut data = DetailsData { requested_count: count_of(ids.len()), ..DetailsData::default() };
+    let (mut whole, mut failure): (Option<Served>, _) = (None, None);
+    for (id, answer) in ids.iter().zip(answers) {
+        let part = match answer {
+            Ok(part) => part,
+            Err(error) => {
+                data.unavailable.push(id.to_string());
+                failure = Some(error);
+                continue;
+            }
+        };
+        if part.empty {
+            data.missing.push(id.to_string());
+        } else {
+            data.products.push(parsed(&part)?);
+        }
+        whole = Some(match whole {
+            None => part,
+            Some(whole) => joined(whole, part),
+        });
+    }
+    data.returned_count = count_of(data.products.len());
+    let Some(mut whole) = whole else {
+        return Err(failure.unwrap_or_else(|| {
+            Failure::new(crate::failure::FailureKind::Internal, "no product was asked for")
+        }));
+    };
+    if failure.is_some() {
+        whole.degraded.push(DEGRADED_UPSTREAM);
+    }
+    replaced(whole, &data, data.products.is_empty())
+}
+
+fn joined(mut whole: Served, part: Served) -> Served {
+    whole.source = match (whole.source, part.source) {
+        (Some(one), Some(other)) => Some(Source::join(one, other)),
+        (one, other) => one.or(other),
+    };
+    for word in part.degraded {
+        if !whole.degraded.contains(&word) {
+            whole.degraded.push(word);
+        }
+    }
+    Served { last_resort: whole.last_resort || part.last_resort, ..whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::services::products::fixtures::{defaults, wire_product};
+
+    fn checked(ids: Value) -> Result<Vec<u64>, Vec<InvalidField>> {
+        let form = DetailsForm { product_ids: Some(ids), ..DetailsForm::default() };
+        form.validate(&defaults()).map(|(ids, _)| ids)
+    }
+
+    #[test]
+    fn one_to_twenty_distinct_ids_are_allowed() {
+        assert_eq!(checked(json!(["3", 1, "3"])).unwrap(), [3, 1]);
+        let ids = |n: u64| Value::from((1..=n).collect::<Vec<_>>());
+        assert!(checked(ids(20)).is_ok());
+        for wrong in [ids(21), json!([]), json!(null), json!(["abc"]), json!([1.5]), json!({})] {
+            let mistakes = checked(wrong.clone()).unwrap_err();
+            assert_eq!(mistakes.len(), 1, "{wrong}");
+            assert_eq!(mistakes[0].field, "product_ids");
+        }
+    }
+
+    #[test]
+    fn an_id_in_a_path_fits_64_bits() {
+        let one = |id| validate_one(id, &TargetForm::default(), &defaults());
+        assert_eq!(one("18446744073709551615").unwrap().0, [u64::MAX]);
+        for wrong in ["", "0", "-1", "+1", "1 ", "18446744073709551616", "١٢", "1e3"] {
+            assert_eq!(one(wrong).unwrap_err()[0].field, "product_id", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn products_come_in_the_order_asked_for() {
+        let result = json!({"products": [wire_product(1), wire_product(2), wire_product(9)]});
+        let ids = [2, 5, 1];
+        let asked = ids.map(|product_id| Details { product_id, target: defaults() });
+        let (found, dropped) = asked[0].read(&asked, &result, true).unwrap();
+        assert_eq!(dropped.total(), 0);
+        let mut answers: Vec<_> =
+            found.into_iter().map(|one| Ok(Served::live(one.body, one.empty))).collect();
+        answers.push(Err(Failure::new(crate::failure::FailureKind::CircuitOpen, "")));
+        let whole = assemble(&[2, 5, 1, 7], answers).unwrap();
+        assert_eq!(whole.degraded, [DEGRADED_UPSTREAM]);
+        let data: Value = parsed(&whole).unwrap();
+        let shown = |place: usize| data["products"][place]["product_id"].clone();
+        assert_eq!([shown(0), shown(1)], ["2", "1"]);
+        assert_eq!((&data["requested_count"], &data["returned_count"]), (&json!(4), &json!(2)));
+        assert_eq!((&data["missing"], &data["unavailable"]), (&json!(["5"]), &json!(["7"])));
+    }
+}

@@ -1,0 +1,396 @@
+//! Affiliate links, each cached by itself.
+//!
+//! Owns: one link per source, where a source is an address without its query string; joining
+//! answers, which come in another order, to what was asked; the state of each link. Refuses:
+//! addresses that are not http(s), too long, too many or none. A link that could not be made
+//! degrades to the plain address and says so; without a tracking id none can be made, which is a
+//! fault of the configuration.
+
+use std::collections::{HashMap, HashSet};
+
+use actix_web::web::to;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::smart_match::product_id_of;
+use crate::cache::Tier;
+use crate::failure::{Failure, FailureKind};
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
+use crate::http::served::{DEGRADED_STALE, Served, Source};
+use crate::http::service::{Operation, Route, fingerprint};
+use crate::limits::Class;
+use crate::limits::abuse::Seen;
+use crate::services::products::aliexpress::methods::{
+    self, MAX_LINKS, Request, Target, link_source,
+};
+use crate::services::products::aliexpress::wire;
+use crate::services::products::ask::{
+    DEGRADED_UPSTREAM, Kind, Question, Read, loaded, parsed, replaced,
+};
+use crate::services::products::dropped::Dropped;
+use crate::services::products::product::{AffiliateStatus, Product, web_url};
+use crate::services::products::{Products, count_of, tags};
+
+/// In `degraded`: some products carry their plain address in place of an affiliate link.
+pub(super) const DEGRADED_LINKS: &str = "affiliate_links";
+/// Longest address, in bytes.
+const MAX_URL: usize = 2048;
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new(
+        "/api/affiliate/link",
+        Class::General,
+        &[Operation::get(
+            || to(one),
+            |doc| {
+                let summary = "Makes the affiliate link of one address.";
+                let details = "Where none can be made, `status` is `failed` and the plain address stands in its \
+                       place.";
+                doc.says("Affiliate links", "getAffiliateLink", summary, details)
+                    .for_gpt()
+                    .form::<LinkForm>()
+                    .fetches::<LinksData>("A list with one link.")
+                    .fails(BAD_INPUT)
+                    .fails(UPSTREAM);
+            },
+        )],
+    ),
+    Route::new(
+        "/api/affiliate/links",
+        Class::General,
+        &[Operation::post(
+            || to(several),
+            |doc| {
+                let summary = "Makes the affiliate links of several addresses.";
+                let details = "Answers in the order asked for, each with its own status.";
+                doc.says("Affiliate links", "getAffiliateLinks", summary, details)
+                    .for_gpt()
+                    .form::<LinksForm>()
+                    .fetches::<LinksData>("One link for each address.")
+                    .fails(BAD_INPUT)
+                    .fails(UPSTREAM);
+            },
+        )],
+    ),
+];
+
+/// A request for links as a client sends it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LinksRequest)]
+struct LinksForm {
+    /// Addresses of products.
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 50, example = json!(["https://www.aliexpress.com/item/3256812497109248.html"]))]
+    urls: Option<Value>,
+}
+
+impl RawForm for LinksForm {}
+
+/// A request for one link as a client sends it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+struct LinkForm {
+    /// Address of a product.
+    #[schema(value_type = String, max_length = 2048, example = "https://www.aliexpress.com/item/3256812497109248.html")]
+    url: Option<Value>,
+}
+
+impl RawForm for LinkForm {}
+
+/// An address that a link is wanted for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct LinkTarget {
+    /// As the client sent it, trimmed.
+    pub(super) url: String,
+    /// What the upstream is asked for: the same without query string.
+    source: String,
+}
+
+impl LinksForm {
+    /// Order and repetitions are kept.
+    fn validate(&self) -> Result<Vec<LinkTarget>, Vec<InvalidField>> {
+        let mut check = Check::default();
+        let single;
+        let urls: &[Value] = match &self.urls {
+            Some(Value::Array(urls)) => urls,
+            Some(Value::Null) | None => &[],
+            Some(other) => {
+                single = [other.clone()];
+                &single
+            }
+        };
+        if urls.is_empty() || urls.len() > MAX_LINKS {
+            check.refuse("urls", format!("has {} addresses", urls.len()), "1 to 50 addresses");
+            return check.finish(Vec::new());
+        }
+        let targets = urls
+            .iter()
+            .enumerate()
+            .filter_map(|(index, url)| address(&mut check, &format!("urls[{index}]"), Some(url)))
+            .collect();
+        check.finish(targets)
+    }
+}
+
+impl LinkForm {
+    fn validate(&self) -> Result<Vec<LinkTarget>, Vec<InvalidField>> {
+        let mut check = Check::default();
+        let target = address(&mut check, "url", self.url.as_ref());
+        check.finish(target.into_iter().collect())
+    }
+}
+
+/// Reads one address, noting a mistake in `check`.
+pub(super) fn address(check: &mut Check, field: &str, url: Option<&Value>) -> Option<LinkTarget> {
+    const ALLOWED: &str = "an http or https address of at most 2048 bytes";
+    let Some(url) = url.and_then(Value::as_str).map(str::trim).filter(|url| !url.is_empty()) else {
+        check.refuse(field, "is missing or not a text", ALLOWED);
+        return None;
+    };
+    let source = if url.len() > MAX_URL { None } else { link_source(url) };
+    if source.is_none() {
+        let problem = format!("`{}` is not such an address", shown(url));
+        check.refuse(field, problem, ALLOWED);
+    }
+    Some(LinkTarget { url: url.to_owned(), source: source? })
+}
+
+/// Affiliate links, in the order asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct LinksData {
+    /// One item for every address asked for.
+    links: Vec<LinkData>,
+    /// Addresses asked for.
+    requested_count: u64,
+    /// Links made earlier.
+    cached_count: u64,
+    /// Links made for this answer.
+    generated_count: u64,
+    /// Addresses without a link.
+    failed_count: u64,
+}
+
+/// One affiliate link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct LinkData {
+    /// The address asked for, as it was sent.
+    url: String,
+    /// The affiliate link; the plain address when there is none.
+    affiliate_url: String,
+    /// How the link came about.
+    status: AffiliateStatus,
+}
+
+/// The affiliate link of one source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Link {
+    /// As [`link_source`] makes it.
+    source: String,
+    tracking_id: String,
+    ship_to: Option<String>,
+}
+
+impl Question for Link {
+    const KIND: Kind = Kind {
+        operation: "link",
+        label: "link",
+        fresh: |cache| cache.link_ttl,
+        is_validated: false,
+        at_once: MAX_LINKS,
+    };
+
+    fn request(&self, all: &[Self]) -> Request {
+        let sources: Vec<_> = all.iter().map(|one| one.source.clone()).collect();
+        methods::link_generate(&sources, &self.tracking_id, self.ship_to.as_deref())
+    }
+
+    fn read(&self, all: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
+        let mut made: HashMap<String, String> = HashMap::new();
+        for link in wire::link_list(result).links {
+            let source = link_source(&link.source_value).unwrap_or(link.source_value);
+            if let Some(url) = link.promotion_link.and_then(|url| web_url(&url)) {
+                made.entry(source).or_insert(url);
+            }
+        }
+        let of_one = |Self { source, .. }: &Self| {
+            let link = made.get(source);
+            let about = product_id_of(source).map(tags::product).into_iter().collect();
+            loaded(&link, link.is_none(), about)
+        };
+        Ok((all.iter().map(of_one).collect::<Result<_, _>>()?, Dropped::default()))
+    }
+
+    fn form(&self) -> Option<Value> {
+        serde_json::to_value(self).ok()
+    }
+
+    /// With another tracking id it would be another link.
+    fn from_form(form: Value, defaults: &Target) -> Option<Self> {
+        let link: Self = serde_json::from_value(form).ok()?;
+        let is_ours = defaults.tracking_id.as_ref() == Some(&link.tracking_id);
+        let is_source = link_source(&link.source).as_ref() == Some(&link.source);
+        (is_ours && is_source).then_some(link)
+    }
+}
+
+/// The links found for a list of addresses.
+#[derive(Debug, Default)]
+pub(super) struct FoundLinks {
+    /// By source; `None` where the upstream is known to have none.
+    links: HashMap<String, (Option<String>, AffiliateStatus)>,
+    /// Where they came from in all.
+    source: Option<Source>,
+    /// Why some are missing.
+    pub(super) failure: Option<Failure>,
+}
+
+impl FoundLinks {
+    fn add(&mut self, source: String, answer: Result<Served, Failure>) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.failure = Some(failure);
+                return;
+            }
+        };
+        if let Some(own) = answer.source {
+            self.source = Some(self.source.map_or(own, |all| all.join(own)));
+        }
+        let is_cached = answer.source.is_some_and(|source| source.tier != Tier::Upstream);
+        let status = if is_cached { AffiliateStatus::Cached } else { AffiliateStatus::Generated };
+        self.links.insert(source, (parsed(&answer).unwrap_or_default(), status));
+    }
+
+    /// Whether the cache alone answered.
+    pub(super) fn are_all_cached(&self) -> bool {
+        let mut states = self.links.values().map(|(_, status)| *status);
+        !self.links.is_empty() && states.all(|status| status == AffiliateStatus::Cached)
+    }
+
+    /// The affiliate address of `target` and its state.
+    fn resolve(&self, target: LinkTarget) -> LinkData {
+        match self.links.get(&target.source) {
+            Some((Some(link), status)) => {
+                LinkData { url: target.url, affiliate_url: link.clone(), status: *status }
+            }
+            Some((None, _)) | None => LinkData {
+                affiliate_url: target.url.clone(),
+                url: target.url,
+                status: AffiliateStatus::Failed,
+            },
+        }
+    }
+
+    /// Puts a link on every product. True when any had to keep its plain address: the answer is then
+    /// degraded by `affiliate_links`.
+    pub(super) fn attach(&self, products: &mut [Product]) -> bool {
+        let mut degraded = false;
+        for product in products {
+            let target = target_of(&product.product_url).unwrap_or_else(|| LinkTarget {
+                url: product.product_url.clone(),
+                source: String::new(),
+            });
+            let link = self.resolve(target);
+            degraded |= link.status == AffiliateStatus::Failed;
+            product.affiliate_url = Some(link.affiliate_url);
+            product.affiliate_status = link.status;
+        }
+        degraded
+    }
+}
+
+/// The address of every product that has one.
+pub(super) fn targets_of(products: &[Product]) -> Vec<LinkTarget> {
+    products.iter().filter_map(|product| target_of(&product.product_url)).collect()
+}
+
+fn target_of(url: &str) -> Option<LinkTarget> {
+    link_source(url).map(|source| LinkTarget { url: url.to_owned(), source })
+}
+
+/// The answer: one item for every target, in the order asked for.
+fn assemble(targets: Vec<LinkTarget>, found: &FoundLinks) -> LinksData {
+    let links: Vec<_> = targets.into_iter().map(|target| found.resolve(target)).collect();
+    let with = |status| count_of(links.iter().filter(|link| link.status == status).count());
+    LinksData {
+        requested_count: count_of(links.len()),
+        cached_count: with(AffiliateStatus::Cached),
+        generated_count: with(AffiliateStatus::Generated),
+        failed_count: with(AffiliateStatus::Failed),
+        links,
+    }
+}
+
+async fn one(call: Call) -> Answer {
+    let form: LinkForm = call.form().await?;
+    answer(&call, form.validate()?).await
+}
+
+async fn several(call: Call) -> Answer {
+    let form: LinksForm = call.form().await?;
+    answer(&call, form.validate()?).await
+}
+
+/// Fails only if not one link could be had because of a failure.
+async fn answer(call: &Call, targets: Vec<LinkTarget>) -> Answer {
+    let products: &Products = call.service()?;
+    let ids: Vec<_> = targets.iter().filter_map(|target| product_id_of(&target.url)).collect();
+    call.watch(|| {
+        let sources: Vec<_> = targets.iter().map(|target| &target.source).collect();
+        let query = Some(fingerprint(&("links", sources)));
+        Seen { query, ids: &ids, ..Seen::default() }
+    })?;
+    let ship_to = products.defaults().ship_to.as_deref();
+    let found = products.links(call, &targets, ship_to).await;
+    if let Some(failure) = found.failure.as_ref().filter(|_| found.links.is_empty()) {
+        return Err(failure.clone().into());
+    }
+    let data = assemble(targets, &found);
+    let mut served = Served { source: found.source, ..Served::live(Default::default(), false) };
+    let degraded = [
+        (found.source.is_some_and(|source| source.stale), DEGRADED_STALE),
+        (data.failed_count > 0, DEGRADED_LINKS),
+        (found.failure.is_some(), DEGRADED_UPSTREAM),
+    ];
+    served.degraded.extend(degraded.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word));
+    Ok(call.answer(replaced(served, &data, false)?))
+}
+
+impl Products {
+    /// The links of `targets`, as far as they can be had; each source is asked for once.
+    pub(super) async fn links(
+        &self,
+        call: &Call,
+        targets: &[LinkTarget],
+        ship_to: Option<&str>,
+    ) -> FoundLinks {
+        let mut found = FoundLinks::default();
+        let Some(tracking_id) = &self.defaults().tracking_id else {
+            let reason = "no tracking id is configured (ALIEXPRESS_TRACKING_ID)";
+            found.failure = Some(Failure::new(FailureKind::UpstreamRejected, reason));
+            return found;
+        };
+        let mut seen = HashSet::new();
+        let questions: Vec<_> = targets
+            .iter()
+            .filter(|target| seen.insert(&target.source))
+            .map(|target| Link {
+                source: target.source.clone(),
+                tracking_id: tracking_id.clone(),
+                ship_to: ship_to.map(str::to_owned),
+            })
+            .collect();
+        let sources: Vec<_> = questions.iter().map(|one| one.source.clone()).collect();
+        let answers = self.ask_all(call, questions).await;
+        for (source, answer) in sources.into_iter().zip(answers) {
+            found.add(source, answer);
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+#[path = "links_tests.rs"]
+mod tests;

@@ -1,0 +1,48 @@
+//! The endpoints of the service, a file each.
+//!
+//! Owns: the two tables. An endpoint's file holds its form, its question to the upstream, its
+//! answer, its words in the OpenAPI document and what the watch for abuse sees of it.
+
+pub(super) mod categories;
+mod details;
+mod hot;
+mod links;
+mod orders;
+pub(super) mod search;
+mod smart_match;
+mod smart_search;
+#[cfg(test)]
+mod tests;
+
+use actix_web::web::ServiceConfig;
+
+use super::ask::Restorable;
+use crate::http::service::Route;
+
+/// Every route.
+pub(super) const ROUTES: &[&[Route]] = &[
+    search::ROUTES,
+    smart_search::ROUTES,
+    hot::ROUTES,
+    details::ROUTES,
+    categories::ROUTES,
+    links::ROUTES,
+    smart_match::ROUTES,
+    orders::ROUTES,
+];
+
+/// Every kind of question that is stored beside its answer and can be asked again.
+pub(super) const RESTORABLE: &[Restorable] = &[
+    Restorable::of::<search::Search<search::All>>(),
+    Restorable::of::<search::Search<hot::Hot>>(),
+    Restorable::of::<details::Details>(),
+    Restorable::of::<categories::Categories>(),
+    Restorable::of::<links::Link>(),
+    Restorable::of::<smart_match::SmartMatch>(),
+];
+
+/// Puts what endpoints remember where they find it; once a worker.
+pub(super) fn install(config: &mut ServiceConfig) {
+    config.app_data(search::Memo::<search::All>::default());
+    config.app_data(search::Memo::<hot::Hot>::default());
+}
