@@ -33,7 +33,6 @@ const BUSY: Duration = Duration::from_secs(1);
 /// Time given to the actor's answer beyond the call's own deadline.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The actor.
 pub struct ApiClientActor<O> {
     state: Arc<OriginState>,
     origins: Arc<[O]>,
@@ -43,7 +42,6 @@ pub struct ApiClientActor<O> {
 
 impl<O: Origin> ApiClientActor<O> {
     /// An incarnation over `state`, with `origins` in the order of its credentials.
-    #[must_use]
     pub fn new(state: Arc<OriginState>, origins: Arc<[O]>) -> Self {
         let transport = Rc::new(AwcTransport::new(&state.wire, &state.log));
         Self { state, origins, transport, in_hand: Rc::default() }
@@ -138,22 +136,17 @@ impl<O: Origin> std::fmt::Debug for OriginClient<O> {
 
 impl<O: Origin> OriginClient<O> {
     /// A client of `actor`, which works with this state.
-    #[must_use]
     pub const fn new(actor: Handle<ApiClientActor<O>>, state: Arc<OriginState>) -> Self {
         Self { actor, state }
     }
 
     /// Whether the actor is down: only the cache answers.
-    #[must_use]
     pub fn is_down(&self) -> bool {
         self.actor.is_down()
     }
 
     /// Asks one question and waits for the answer until its deadline. What could not be done until
     /// then is refused here.
-    ///
-    /// # Errors
-    /// The call failed, could not be made in time, or the actor is down.
     pub async fn call(&self, call: Call<O>) -> Result<Reply<O>, Failure> {
         let now = clock::monotonic();
         let operation = O::operation(&call.question);

@@ -37,9 +37,6 @@ const MOST_CHANGES: u32 = 8;
 const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
 
 /// Makes the call. `origins` are in the order of the credentials.
-///
-/// # Errors
-/// It was refused here, or by the upstream, or there was no answer of use in time.
 pub async fn run<O: Origin, T: Transport>(
     state: &OriginState,
     origins: &Arc<[O]>,

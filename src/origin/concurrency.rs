@@ -31,6 +31,7 @@ pub enum Entry {
 /// The right to have one call under way. Dropped, it is free again and says nothing about the
 /// upstream.
 #[must_use = "a dropped slot is free again"]
+#[derive(Debug)]
 pub struct Slot {
     slots: Slots,
     call: u64,
@@ -39,6 +40,7 @@ pub struct Slot {
 
 /// A position in the queue. Dropped, it is left; a slot that arrives at that moment is free again.
 #[must_use = "a dropped ticket leaves the queue"]
+#[derive(Debug)]
 pub struct Ticket {
     slots: Slots,
     id: u64,
@@ -47,15 +49,11 @@ pub struct Ticket {
 }
 
 impl Slots {
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { limit: Arc::new(Mutex::new(ConcurrencyLimit::new(settings))) }
     }
 
     /// A slot now, or a position in the queue; never past a call of the same or a higher priority.
-    ///
-    /// # Errors
-    /// [`Full`]: there is none, and none before `deadline`; nothing is taken then.
     pub fn enter(
         &self,
         priority: Priority,
@@ -75,21 +73,16 @@ impl Slots {
     }
 
     /// Whether [`Self::enter`] would refuse now; takes nothing.
-    ///
-    /// # Errors
-    /// As [`Self::enter`].
     pub fn peek(&self, priority: Priority, now: Instant, deadline: Instant) -> Result<(), Full> {
         self.hand_out(Some(now));
         self.lock().decide(priority, now, deadline).map(|_| ())
     }
 
-    #[must_use]
     pub fn load(&self) -> Load {
         self.lock().load()
     }
 
     /// How long calls are under way, on average; zero before that is known.
-    #[must_use]
     pub fn mean_hold(&self) -> Duration {
         self.lock().mean_hold()
     }
@@ -149,9 +142,6 @@ impl Drop for Slot {
 
 impl Ticket {
     /// Waits for a slot.
-    ///
-    /// # Errors
-    /// [`Full`]: none came before the deadline.
     pub async fn wait(mut self) -> Result<Slot, Full> {
         let slot = tokio::time::timeout_at(self.deadline.into(), &mut self.slot).await;
         match slot {
@@ -174,14 +164,77 @@ impl fmt::Debug for Slots {
     }
 }
 
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("call", &self.call).finish_non_exhaustive()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
 
-impl fmt::Debug for Ticket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("id", &self.id).finish_non_exhaustive()
+    fn slots(most: u32) -> Slots {
+        Slots::new(Settings { most, ..Settings::default() })
+    }
+
+    fn enter(slots: &Slots, within_ms: u64) -> Entry {
+        let now = clock::monotonic();
+        slots.enter(Priority::Client, now, now + Duration::from_millis(within_ms)).unwrap()
+    }
+
+    fn slot(slots: &Slots) -> Slot {
+        match enter(slots, 60_000) {
+            Entry::Now(slot) => slot,
+            Entry::Later(_) => panic!("no slot is free"),
+        }
+    }
+
+    fn ticket(slots: &Slots, within_ms: u64) -> Ticket {
+        match enter(slots, within_ms) {
+            Entry::Later(ticket) => ticket,
+            Entry::Now(_) => panic!("a slot is free"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_freed_slot_goes_to_the_first_that_is_still_in_time() {
+        let slots = slots(1);
+        let held = slot(&slots);
+        let (late, first, second) =
+            (ticket(&slots, 10), ticket(&slots, 5_000), ticket(&slots, 5_000));
+        assert_eq!(late.wait().await.unwrap_err().reason, FullReason::Deadline);
+        held.ended(Ended::Answered, clock::monotonic());
+        let first = first.wait().await.unwrap();
+        assert_eq!((slots.load().in_flight, slots.load().waiting), (1, 1));
+        drop(first);
+        drop(second.wait().await.unwrap());
+        assert_eq!((slots.load().in_flight, slots.load().waiting), (0, 0));
+    }
+
+    #[test]
+    fn a_slot_that_nobody_takes_any_more_is_free_again() {
+        let slots = slots(1);
+        let held = slot(&slots);
+        let (mut gone, arrived) = (ticket(&slots, 5_000), ticket(&slots, 5_000));
+        // As if it left just before the slot is sent.
+        gone.slot.close();
+        drop(held);
+        assert_eq!(slots.load().in_flight, 1, "the next one has it");
+        drop((gone, arrived));
+        assert_eq!((slots.load().in_flight, slots.load().waiting), (0, 0));
+        drop(slot(&slots));
+    }
+
+    #[test]
+    fn looking_takes_nothing_and_refusals_say_when_to_come_back() {
+        let slots = slots(1);
+        let now = clock::monotonic();
+        let later = now + Duration::from_secs(5);
+        assert!((0..9).all(|_| slots.peek(Priority::Client, now, later).is_ok()));
+        let held = slot(&slots);
+        let full = slots.peek(Priority::Refresh, now, later).unwrap_err();
+        assert_eq!(full.reason, FullReason::KeptForClients);
+        assert!(!full.retry_after.is_zero());
+        assert_eq!(
+            slots.peek(Priority::Client, now, now).unwrap_err().reason,
+            FullReason::Deadline
+        );
+        drop(held);
     }
 }

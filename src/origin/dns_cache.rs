@@ -29,25 +29,12 @@ pub type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 /// Addresses of a host, in the resolver's order.
 pub type Addresses = Arc<[IpAddr]>;
 
-/// Why there is no address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DnsFault {
-    /// The resolver says so.
-    Failed(Arc<str>),
-    /// The resolver has said nothing in time.
-    Timeout(Duration),
-}
+/// Why there is no address, in words.
+pub type DnsFault = Arc<str>;
 
-impl fmt::Display for DnsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(cause) => f.write_str(cause),
-            Self::Timeout(after) => write!(f, "no answer within {} ms", after.as_millis()),
-        }
-    }
+fn timeout_fault(after: Duration) -> DnsFault {
+    format!("no answer within {} ms", after.as_millis()).into()
 }
-
-impl std::error::Error for DnsFault {}
 
 /// What a host's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +92,7 @@ impl Host {
             let failed = self.failed.as_ref().filter(|(_, at)| age(*at) < LEFT_ALONE);
             let hangs = self.under_way.as_ref().is_some_and(|look| age(look.since) >= timeout);
             let fault = failed.map(|(fault, _)| fault.clone());
-            if let Some(fault) = fault.or_else(|| hangs.then_some(DnsFault::Timeout(timeout))) {
+            if let Some(fault) = fault.or_else(|| hangs.then(|| timeout_fault(timeout))) {
                 return Some(known(addresses, Some(fault)));
             }
         }
@@ -137,27 +124,21 @@ impl Host {
 
 impl DnsCache {
     /// Hosts as the machine's resolver knows them; no call waits for it longer than `timeout`.
-    #[must_use]
     pub fn of_the_system(timeout: Duration) -> Self {
         Self::new(timeout, Arc::new(ask_system))
     }
 
     /// Hosts as `lookup` knows them.
-    #[must_use]
     pub fn new(timeout: Duration, lookup: Lookup) -> Self {
         Self { lookup, timeout, hosts: Arc::default() }
     }
 
     /// Longest wait for the resolver.
-    #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// The addresses of `host`; an address (also `[::1]`) stands for itself.
-    ///
-    /// # Errors
-    /// The resolver failed or did not answer in time, and never has before.
     pub async fn resolve(&self, host: &str) -> Result<Resolved, DnsFault> {
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Ok(Resolved { addresses: Arc::new([address]), stale: None });
@@ -168,9 +149,9 @@ impl DnsCache {
         };
         let answer = tokio::time::timeout(self.timeout, told.wait_for(Option::is_some)).await;
         let answer = match answer {
-            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(DnsFault::Timeout(self.timeout))),
-            Ok(Err(_)) => Err(DnsFault::Failed("the look-up was given up".into())),
-            Err(_) => Err(DnsFault::Timeout(self.timeout)),
+            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(timeout_fault(self.timeout))),
+            Ok(Err(_)) => Err("the look-up was given up".into()),
+            Err(_) => Err(timeout_fault(self.timeout)),
         };
         match answer {
             Ok(addresses) => Ok(Resolved { addresses, stale: None }),
@@ -186,7 +167,7 @@ impl DnsCache {
             }
             let (sender, receiver) = watch::channel(None);
             if let Err(error) = self.begin(host.to_owned(), sender) {
-                let fault = DnsFault::Failed(format!("no thread for a look-up: {error}").into());
+                let fault = format!("no thread for a look-up: {error}").into();
                 return known.or_stale(fault).map(Step::Known);
             }
             known.under_way = Some(UnderWay { since: now, answer: receiver.clone() });
@@ -224,11 +205,9 @@ impl fmt::Debug for DnsCache {
 
 fn read(asked: io::Result<Vec<IpAddr>>) -> Answer {
     match asked {
-        Ok(addresses) if addresses.is_empty() => {
-            Err(DnsFault::Failed("the name has no address".into()))
-        }
+        Ok(addresses) if addresses.is_empty() => Err("the name has no address".into()),
         Ok(addresses) => Ok(addresses.into()),
-        Err(error) => Err(DnsFault::Failed(error.to_string().into())),
+        Err(error) => Err(error.to_string().into()),
     }
 }
 

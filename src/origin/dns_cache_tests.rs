@@ -17,7 +17,7 @@ fn good(last: u8) -> Answer {
 }
 
 fn failed() -> DnsFault {
-    DnsFault::Failed("no such name".into())
+    "no such name".into()
 }
 
 fn used(host: &Host, now: Instant) -> Option<Resolved> {
@@ -75,7 +75,7 @@ fn nobody_waits_for_a_look_up_that_hangs_if_there_is_an_old_answer() {
     host.under_way = looking(later);
     assert!(matches!(host.step(SECOND, later + SOON), Some(Step::Wait(_))), "it is young");
     let resolved = used(&host, later + SECOND).unwrap();
-    assert_eq!(resolved.stale, Some(DnsFault::Timeout(SECOND)));
+    assert_eq!(resolved.stale, Some(timeout_fault(SECOND)));
     host.good = None;
     assert!(matches!(host.step(SECOND, later + SECOND), Some(Step::Wait(_))), "what else");
 }
@@ -111,9 +111,9 @@ async fn a_hung_resolver_is_asked_once_and_keeps_nobody() {
     let cache = DnsCache::new(SOON, hung.lookup());
     let asks = (0..50).map(|_| cache.resolve("api.example"));
     for answer in futures_util::future::join_all(asks).await {
-        assert_eq!(answer, Err(DnsFault::Timeout(SOON)));
+        assert_eq!(answer, Err(timeout_fault(SOON)));
     }
-    assert_eq!(cache.resolve("api.example").await, Err(DnsFault::Timeout(SOON)));
+    assert_eq!(cache.resolve("api.example").await, Err(timeout_fault(SOON)));
     assert_eq!(hung.asked.load(Ordering::SeqCst), 1);
     hung.let_go();
     // The answer is of use although it is late.

@@ -70,7 +70,6 @@ pub(super) struct Made {
 
 impl Fault {
     /// How long the upstream is still left alone.
-    #[must_use]
     pub fn wait(&self, now: Instant) -> Duration {
         self.memo.wait(now)
     }
@@ -78,15 +77,11 @@ impl Fault {
 
 impl CredentialHealth {
     /// How many faults there are.
-    #[must_use]
     pub fn faults(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Whether a call may be made now; takes nothing.
-    ///
-    /// # Errors
-    /// The fault because of which it may not.
     pub fn peek(&self, operation: &'static str, now: Instant) -> Result<(), Box<Fault>> {
         if self.faults() == 0 {
             return Ok(());
@@ -98,9 +93,6 @@ impl CredentialHealth {
     }
 
     /// A call is made now: if a fault holds it back, it is the one try of this pause.
-    ///
-    /// # Errors
-    /// The fault because of which it may not be made.
     pub fn start(&self, operation: &'static str, now: Instant) -> Result<(), Box<Fault>> {
         self.peek(operation, now)?;
         if self.faults() > 0 {
@@ -165,7 +157,6 @@ const fn scopes(operation: &'static str) -> [Option<&'static str>; 2] {
 
 impl Credential {
     /// Its faults, for operators.
-    #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let problem = |(operation, fault): (&Option<&'static str>, &Fault)| Problem {
             credential: self.name,
@@ -216,13 +207,11 @@ impl OriginState {
     }
 
     /// The faults of all credentials, for operators.
-    #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         self.credentials.iter().flat_map(Credential::problems).collect()
     }
 
     /// How many faults there are.
-    #[must_use]
     pub fn faults(&self) -> usize {
         self.credentials.iter().map(|credential| credential.health.faults()).sum()
     }

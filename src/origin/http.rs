@@ -37,14 +37,12 @@ pub struct Answer {
 
 impl Answer {
     /// An answer that was sent and received at no particular time.
-    #[must_use]
     pub fn new(status: u16, headers: Vec<(String, Bytes)>, body: Bytes) -> Self {
         let unset = Timestamp::default();
         Self { status, headers, body, sent_at: unset, received_at: unset }
     }
 
     /// The first field of this name, given in lower case, if it is text.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let field = self.headers.iter().find(|(known, _)| known == name);
         field.and_then(|(_, value)| std::str::from_utf8(value).ok())
@@ -52,7 +50,6 @@ impl Answer {
 
     /// The upstream's clock, from the `Date` field. Only the one format that RFC 9110 (section
     /// 5.6.7) asks senders for is read.
-    #[must_use]
     pub fn date(&self) -> Option<Timestamp> {
         let date = OffsetDateTime::parse(self.header("date")?.trim(), &Rfc2822).ok()?;
         let millis = i64::try_from(date.unix_timestamp_nanos() / 1_000_000).ok()?;

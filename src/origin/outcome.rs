@@ -50,13 +50,11 @@ pub struct Misconfiguration {
 
 impl Misconfiguration {
     /// A fault that holds every operation of the credential.
-    #[must_use]
     pub const fn of_credential(name: &'static str) -> Self {
         Self { name, of_operation: false }
     }
 
     /// A fault that holds one operation.
-    #[must_use]
     pub const fn of_operation(name: &'static str) -> Self {
         Self { name, of_operation: true }
     }
@@ -64,7 +62,6 @@ impl Misconfiguration {
 
 impl<T> Outcome<T> {
     /// The metric label of this outcome.
-    #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ok(_) => "ok",
@@ -77,7 +74,6 @@ impl<T> Outcome<T> {
     }
 
     /// What an operator has to put right before this can work, if that is what it takes.
-    #[must_use]
     pub const fn misconfiguration(&self) -> Option<Misconfiguration> {
         match self {
             Self::Permanent { blame: Blame::Configuration(what), .. } => Some(*what),

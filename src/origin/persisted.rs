@@ -37,14 +37,12 @@ struct Saved {
 
 impl Persisted {
     /// As it is stored.
-    #[must_use]
     pub fn to_json(&self) -> String {
         // A struct of numbers and names always serialises.
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// As it was stored, but for what is too old; `None` when it is not that.
-    #[must_use]
     pub fn from_json(text: &str, wall: Timestamp) -> Option<Self> {
         let mut stored: Self = serde_json::from_str(text).ok()?;
         stored.accounts.retain(|saved| apart(saved.saved_at, wall) <= LONGEST);
@@ -52,7 +50,6 @@ impl Persisted {
     }
 
     /// Whether it is worth storing again after `last` was.
-    #[must_use]
     pub fn changed_since(&self, last: &Self) -> bool {
         self.accounts.len() != last.accounts.len()
             || self.accounts.iter().zip(&last.accounts).any(|(mine, theirs)| differs(mine, theirs))
@@ -82,7 +79,6 @@ fn is_same(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
 
 impl OriginState {
     /// What a later process needs to go on from here.
-    #[must_use]
     pub fn persist(&self, now: Instant, wall: Timestamp) -> Persisted {
         let accounts = self.credentials.iter().map(|credential| Saved {
             id: credential.id.clone(),

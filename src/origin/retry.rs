@@ -28,7 +28,6 @@ pub struct Policy {
 /// `chance` is between 0 and 1; 0 gives half of the back-off, 1 all of it. To a told wait it adds
 /// up to a tenth, so that callers who were told the same do not come back as one: it is never
 /// undercut.
-#[must_use]
 pub fn decide<T>(
     policy: &Policy,
     attempt: u32,

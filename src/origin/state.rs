@@ -27,7 +27,6 @@ use crate::supervision::Observer;
 /// The number of a call's first attempt.
 const FIRST: u32 = 1;
 
-/// The state of one upstream.
 pub struct OriginState {
     /// Who we are to it.
     pub credentials: Credentials,
@@ -69,7 +68,6 @@ pub struct OriginStatus {
 impl OriginStatus {
     /// The state of the breaker that stands least in the way, of credentials that are of use: what a
     /// call meets.
-    #[must_use]
     pub fn breaker(&self) -> State {
         let all_refused = self.credentials.iter().all(|credential| !credential.is_accepted);
         let used = || self.credentials.iter().filter(|one| all_refused || one.is_accepted);
@@ -80,7 +78,6 @@ impl OriginStatus {
     }
 
     /// Calls left today, of all credentials together; `None` without daily budgets.
-    #[must_use]
     pub fn budget_remaining(&self) -> Option<u64> {
         self.credentials.iter().map(|credential| credential.pacing.budget_remaining).sum()
     }
@@ -88,9 +85,6 @@ impl OriginStatus {
 
 impl OriginState {
     /// Whether a call may come in: looks at what would refuse it later, and takes nothing.
-    ///
-    /// # Errors
-    /// What it would be refused for.
     pub fn check(
         &self,
         operation: &'static str,
@@ -115,8 +109,6 @@ impl OriginState {
         deadline.checked_sub(usual).map_or(now, |latest| latest.max(now))
     }
 
-    /// The state as of now.
-    #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> OriginStatus {
         let credentials = self.credentials.iter().map(|credential| CredentialStatus {
             name: credential.name,

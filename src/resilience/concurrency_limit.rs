@@ -85,7 +85,6 @@ pub enum FullReason {
 
 impl FullReason {
     /// The reason's name in labels and logs.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -151,7 +150,6 @@ struct Waiter<W> {
 }
 
 impl<W> ConcurrencyLimit<W> {
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -167,16 +165,12 @@ impl<W> ConcurrencyLimit<W> {
         }
     }
 
-    #[must_use]
     pub fn load(&self) -> Load {
         let (in_flight, waiting) = (self.in_flight(), self.queue.len());
         Load { limit: whole(self.limit), in_flight, waiting }
     }
 
     /// What a call of this priority may do now. Takes nothing.
-    ///
-    /// # Errors
-    /// [`Full`]: there is no slot, and none before `deadline`.
     pub fn decide(
         &self,
         priority: Priority,
@@ -282,14 +276,12 @@ impl<W> ConcurrencyLimit<W> {
     }
 
     /// A rejection for this reason.
-    #[must_use]
     pub fn full(&self, reason: FullReason) -> Full {
         let wait = self.expected_wait();
         Full { reason, retry_after: if wait.is_zero() { UNKNOWN_WAIT } else { wait } }
     }
 
     /// How long calls are under way, on average; zero before that is known.
-    #[must_use]
     pub fn mean_hold(&self) -> Duration {
         duration(self.hold.unwrap_or_default())
     }

@@ -25,13 +25,11 @@ pub struct FailureMemo {
 
 impl FailureMemo {
     /// The first failure, just now.
-    #[must_use]
     pub fn new(pauses: Pauses, now: Instant) -> Self {
         Self { failures: 1, failed_at: now, next_try: now + pauses.backoff.wait(1) }
     }
 
     /// How long nothing is tried; zero when a try is due.
-    #[must_use]
     pub fn wait(&self, now: Instant) -> Duration {
         self.next_try.saturating_duration_since(now)
     }

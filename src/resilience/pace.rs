@@ -21,7 +21,6 @@ pub struct Pace {
 impl Pace {
     /// `per_second` calls evenly, `burst` of them at once after a pause. A rate of zero, below it
     /// or not a number has no bound.
-    #[must_use]
     pub fn new(per_second: f64, burst: u32) -> Self {
         let interval = match Duration::try_from_secs_f64(per_second.recip()) {
             Ok(interval) => interval.min(LONGEST),
@@ -33,7 +32,6 @@ impl Pace {
     }
 
     /// The same with no burst saved up: `tokens` calls may start at once, the others one by one.
-    #[must_use]
     pub fn with_tokens(self, tokens: u32, now: Instant) -> Self {
         let full = self.tolerance.saturating_add(self.interval);
         let arrival = now + full.saturating_sub(self.interval.saturating_mul(tokens));
@@ -41,33 +39,28 @@ impl Pace {
     }
 
     /// The same, going on after what `former` let through.
-    #[must_use]
     pub const fn after(self, former: Self) -> Self {
         Self { arrival: former.arrival, ..self }
     }
 
     /// Time between calls; zero when there is no bound.
-    #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval
     }
 
     /// When the next call may start, not before `from`.
-    #[must_use]
     pub fn earliest(&self, from: Instant) -> Instant {
         let start = self.arrival.and_then(|arrival| arrival.checked_sub(self.tolerance));
         start.map_or(from, |start| start.max(from))
     }
 
     /// How long until a call may start that leaves `kept` more that may start with it.
-    #[must_use]
     pub fn wait(&self, now: Instant, kept: u32) -> Duration {
         let kept = self.interval.saturating_mul(kept).min(self.tolerance);
         self.ahead(now).saturating_add(kept).saturating_sub(self.tolerance)
     }
 
     /// Calls that are booked and cannot start yet.
-    #[must_use]
     pub fn queue(&self, now: Instant) -> usize {
         let wait = self.wait(now, 0).as_nanos();
         let interval = self.interval.as_nanos().max(1);

@@ -89,7 +89,6 @@ impl RetryBudget {
     }
 
     /// Asks for one retry that is made now.
-    #[must_use]
     pub fn try_retry(&self, now: Instant) -> Option<Grant<'_>> {
         let mut counts = self.lock();
         let slot = counts.slot(now);
@@ -99,7 +98,6 @@ impl RetryBudget {
         })
     }
 
-    #[must_use]
     pub fn balance(&self, now: Instant) -> Balance {
         let mut counts = self.lock();
         let slot = counts.slot(now);

@@ -224,7 +224,8 @@ where
         let generation = watch.generation;
         runtime.block_on(guard(watch, factory));
         if record.generation() != generation {
-            runtime.block_on(tokio::time::sleep(DRAIN));
+            // Made inside: a timer needs the runtime around it.
+            runtime.block_on(async { tokio::time::sleep(DRAIN).await });
         }
     })?;
     Ok(())

@@ -30,7 +30,6 @@ pub enum Prefer {
 
 impl Prefer {
     /// Whether the call checks an outcome.
-    #[must_use]
     pub const fn is_check(self) -> bool {
         matches!(self, Self::Only(_))
     }
@@ -80,7 +79,6 @@ impl Refusal {
 }
 
 /// Chooses by `quotes`; `turn` is who is next, counted on without end.
-#[must_use]
 pub fn choose(quotes: &[Quote], turn: usize, prefer: Prefer, now: Instant) -> Choice {
     if let Prefer::Only(index) = prefer {
         let takes = quotes.get(index).is_some_and(Result::is_ok);

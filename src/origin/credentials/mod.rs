@@ -30,7 +30,6 @@ pub struct Ask {
     pub prefer: Prefer,
 }
 
-/// One credential.
 pub struct Credential {
     /// Its name in labels and logs; also its breaker's.
     pub name: &'static str,
@@ -82,7 +81,6 @@ pub struct Turn<'a> {
     pub booking: Booking,
 }
 
-/// All credentials.
 #[derive(Debug)]
 pub struct Credentials {
     all: Vec<Credential>,
@@ -91,7 +89,6 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    #[must_use]
     pub const fn new(all: Vec<Credential>) -> Self {
         Self { all, turn: AtomicUsize::new(0) }
     }
@@ -106,9 +103,6 @@ impl Credentials {
     }
 
     /// Gives the call to a credential and books a moment in its pace.
-    ///
-    /// # Errors
-    /// What it is refused for, when all of them refuse it; nothing is taken then.
     pub fn choose(
         &self,
         ask: &Ask,
@@ -128,15 +122,11 @@ impl Credentials {
 
     /// Whether a call would be refused now by all of them. Takes nothing, and may be asked on any
     /// thread.
-    ///
-    /// # Errors
-    /// As [`Self::choose`].
     pub fn peek(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Result<(), AllRefused<'_>> {
         self.decide(ask, now, wall).map(drop)
     }
 
     /// Whether another credential than `index` could make the call before its deadline.
-    #[must_use]
     pub fn is_elsewhere(&self, index: usize, ask: &Ask, now: Instant, wall: Timestamp) -> bool {
         let others = self.all.iter().enumerate().filter(|(other, _)| *other != index);
         others.map(|(_, other)| other.quote(ask, now, wall)).any(|quote| quote.is_ok())

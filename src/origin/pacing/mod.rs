@@ -105,7 +105,6 @@ pub enum Reason {
 
 impl Reason {
     /// The reason's name in labels and logs.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Banned => "banned",
@@ -151,8 +150,6 @@ pub struct Booking {
 }
 
 impl Pacing {
-    /// An unused credential.
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         let Rate { per_second, burst } =
             settings.rate.unwrap_or(Rate { per_second: 0.0, burst: 0 });
@@ -170,10 +167,6 @@ impl Pacing {
     }
 
     /// Books the earliest moment that is free.
-    ///
-    /// # Errors
-    /// [`Refused`] when there is none before `deadline`, or for a background call none that clients
-    /// do not miss; nothing is taken then.
     pub fn book(
         &self,
         priority: Priority,
@@ -191,9 +184,6 @@ impl Pacing {
     }
 
     /// The moment that [`Self::book`] would give; takes nothing and promises nothing.
-    ///
-    /// # Errors
-    /// As [`Self::book`].
     pub fn quote(
         &self,
         priority: Priority,
@@ -225,8 +215,6 @@ impl Pacing {
         }
     }
 
-    /// The credential as of `now`.
-    #[must_use]
     pub fn status(&self, now: Instant, wall: Timestamp) -> PacingStatus {
         let mut table = self.lock();
         table.quota.turn(wall);
@@ -322,7 +310,6 @@ impl Table {
 
 impl Booking {
     /// The moment the call may be made; wait for it first.
-    #[must_use]
     pub const fn at(&self) -> Instant {
         self.at
     }
@@ -337,16 +324,12 @@ impl Booking {
 
     /// When the call may really start, now that everything else is ready for it: now, unless it was
     /// held up after its moment and others with it.
-    #[must_use]
     pub fn ready_at(&self, now: Instant) -> Instant {
         let at = self.pacing.lock().started.earliest(now);
         if at.saturating_duration_since(now) <= TIMER_NOISE { now } else { at }
     }
 
     /// The call is made now.
-    ///
-    /// # Errors
-    /// [`Refused`] when a ban came while it waited; the booking is given back then.
     pub fn start(mut self, now: Instant) -> Result<(), Refused> {
         let mut table = self.pacing.lock();
         if let Some(retry_after) = table.ban_left(now) {

@@ -36,7 +36,6 @@ pub struct AwcTransport {
 
 impl AwcTransport {
     /// A client with an empty pool.
-    #[must_use]
     pub fn new(wire: &Wire, log: &Logger) -> Self {
         Self {
             client: RefCell::new(client(wire, log)),

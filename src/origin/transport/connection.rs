@@ -25,7 +25,7 @@ pub(super) async fn open(
 ) -> Result<Connection<Uri, TcpStream>, ConnectError> {
     let host = info.hostname();
     let resolved =
-        dns.resolve(host).await.map_err(|fault| ConnectError::Resolver(Box::new(fault)))?;
+        dns.resolve(host).await.map_err(|fault| ConnectError::Resolver((*fault).into()))?;
     if let Some(fault) = &resolved.stale {
         warn!(log, "name of the upstream cannot be looked up, its last addresses are used";
             "host" => host, "reason" => %fault);

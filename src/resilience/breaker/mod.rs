@@ -58,7 +58,6 @@ pub struct Permit {
 
 impl Breaker {
     /// A closed breaker. `name` is for labels and logs.
-    #[must_use]
     pub fn new(name: impl Into<Arc<str>>, settings: Settings, listener: Listener) -> Self {
         let core = Mutex::new(Core::new(settings));
         Self {
@@ -71,33 +70,22 @@ impl Breaker {
         }
     }
 
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
     /// Asks to make one call.
-    ///
-    /// # Errors
-    /// [`Rejected`] when open, when half-open with all probes under way or decided, and when
-    /// closed lately and more is asked for than the slow start lets through.
     pub fn admit(&self, now: Instant) -> Result<Permit, Rejected> {
         self.ask(false, now)
     }
 
     /// The same for a background call: a slow start admits it only when it leaves something to
     /// clients.
-    ///
-    /// # Errors
-    /// As [`Self::admit`].
     pub fn admit_background(&self, now: Instant) -> Result<Permit, Rejected> {
         self.ask(true, now)
     }
 
     /// Whether a call would be admitted now; moves nothing, counts nothing, and promises nothing.
-    ///
-    /// # Errors
-    /// As [`Self::admit`].
     pub fn peek(&self, background: bool, now: Instant) -> Result<(), Rejected> {
         self.lock().peek(background, now)
     }
@@ -136,13 +124,11 @@ impl Breaker {
     }
 
     /// The breaker as of `now`; moves nothing.
-    #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.lock().snapshot(Arc::clone(&self.shared.name), now)
     }
 
     /// What a later process needs to go on from here.
-    #[must_use]
     pub fn persist(&self, now: Instant, wall: Timestamp) -> Persisted {
         self.lock().persist(now, wall)
     }
@@ -154,7 +140,6 @@ impl Breaker {
     }
 
     /// Whether calls are refused or rationed now, as far as is known without asking.
-    #[must_use]
     pub fn is_open(&self) -> bool {
         self.shared.open.load(Ordering::Acquire)
     }

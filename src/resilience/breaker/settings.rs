@@ -29,7 +29,6 @@ impl Settings {
     /// Opens after `consecutive_failures` or when half of at least 20 calls failed, for `open`
     /// doubling up to ten times that, and lets three probes decide, each within ten seconds. No slow
     /// start.
-    #[must_use]
     pub const fn new(consecutive_failures: u32, open: Duration) -> Self {
         Self {
             consecutive_failures,

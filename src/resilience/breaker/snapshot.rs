@@ -42,7 +42,6 @@ pub enum State {
 
 impl State {
     /// The value of the state's gauge: 0 closed, 1 open, 2 half-open.
-    #[must_use]
     pub const fn gauge(self) -> i64 {
         match self {
             Self::Closed => 0,
@@ -52,7 +51,6 @@ impl State {
     }
 
     /// The state's name in labels and logs.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -82,7 +80,6 @@ pub enum Reason {
 
 impl Reason {
     /// The reason's name in logs.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failures => "failures",

@@ -36,7 +36,6 @@ struct Learned {
 
 impl ClockDrift {
     /// Our clock's `now` as the gateway would read it.
-    #[must_use]
     pub fn correct(&self, now: Timestamp) -> Timestamp {
         let ahead_ms = self.lock().ahead_ms;
         Timestamp::from_millis(now.as_millis().saturating_add(ahead_ms))

@@ -10,21 +10,16 @@ use super::terms::{Currency, Language, OrderStatus, Sort};
 /// One question to the gateway: a method and its own parameters, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Full method name.
     pub method: &'static str,
     /// The method's parameters; empty values are not sent.
     pub params: BTreeMap<&'static str, String>,
 }
 
-/// Search.
 pub const PRODUCT_QUERY: &str = "aliexpress.affiliate.product.query";
 /// Products with a raised commission.
 pub const HOT_PRODUCT_QUERY: &str = "aliexpress.affiliate.hotproduct.query";
-/// Details by product id.
 pub const PRODUCT_DETAIL: &str = "aliexpress.affiliate.productdetail.get";
-/// All categories.
 pub const CATEGORY_GET: &str = "aliexpress.affiliate.category.get";
-/// Affiliate links.
 pub const LINK_GENERATE: &str = "aliexpress.affiliate.link.generate";
 /// Products like a given one.
 pub const SMART_MATCH: &str = "aliexpress.affiliate.product.smartmatch";
@@ -36,10 +31,8 @@ pub const FEATURED_PROMO_PRODUCTS: &str = "aliexpress.affiliate.featuredpromo.pr
 pub const ORDER_LIST: &str = "aliexpress.affiliate.order.list";
 /// Orders of a span of time, by cursor.
 pub const ORDER_LIST_BY_INDEX: &str = "aliexpress.affiliate.order.listbyindex";
-/// Orders by id.
 pub const ORDER_GET: &str = "aliexpress.affiliate.order.get";
 
-/// Every method above.
 pub const ALL: [&str; 11] = [
     PRODUCT_QUERY,
     HOT_PRODUCT_QUERY,
@@ -62,7 +55,6 @@ pub const MAX_LINKS: usize = 50;
 pub struct Target {
     /// Currency of the `target_*` prices.
     pub currency: Currency,
-    /// Language of titles and names.
     pub language: Language,
     /// Two-letter country shipped to, upper case.
     pub ship_to: Option<String>,
@@ -73,7 +65,6 @@ pub struct Target {
 /// A search, for [`PRODUCT_QUERY`] and [`HOT_PRODUCT_QUERY`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductQuery<'a> {
-    /// Words to look for.
     pub keywords: Option<&'a str>,
     /// Categories, any of which will do.
     pub category_ids: &'a [u64],
@@ -81,24 +72,18 @@ pub struct ProductQuery<'a> {
     pub min_sale_price: Option<u64>,
     /// Highest price, in the smallest unit of the target's currency.
     pub max_sale_price: Option<u64>,
-    /// Page, from 1.
     pub page_no: u32,
     /// Products a page, 1..=50.
     pub page_size: u32,
     /// Order; the upstream's own when `None`.
     pub sort: Option<Sort>,
-    /// Currency, language, destination, tracking id.
     pub target: &'a Target,
 }
 
-/// Builds a search among all products.
-#[must_use]
 pub fn product_query(query: &ProductQuery<'_>) -> Request {
     search(PRODUCT_QUERY, query)
 }
 
-/// Builds a search among hot products.
-#[must_use]
 pub fn hot_product_query(query: &ProductQuery<'_>) -> Request {
     search(HOT_PRODUCT_QUERY, query)
 }
@@ -117,8 +102,6 @@ fn search(method: &'static str, query: &ProductQuery<'_>) -> Request {
         .build()
 }
 
-/// Builds a call for the details of products.
-#[must_use]
 pub fn product_detail(product_ids: &[u64], target: &Target) -> Request {
     Parameters::of(PRODUCT_DETAIL)
         .set("product_ids", csv(product_ids))
@@ -127,15 +110,12 @@ pub fn product_detail(product_ids: &[u64], target: &Target) -> Request {
         .build()
 }
 
-/// Builds a call for all categories.
-#[must_use]
 pub fn category_get() -> Request {
     Parameters::of(CATEGORY_GET).build()
 }
 
 /// Builds a call for affiliate links of at most [`MAX_LINKS`] `sources`, each as
 /// [`link_source`] makes it.
-#[must_use]
 pub fn link_generate(sources: &[String], tracking_id: &str, ship_to: Option<&str>) -> Request {
     Parameters::of(LINK_GENERATE)
         .set("promotion_link_type", 0)
@@ -146,7 +126,6 @@ pub fn link_generate(sources: &[String], tracking_id: &str, ship_to: Option<&str
 }
 
 /// Builds a call for products like `product_id`. `device_id` is required by the upstream.
-#[must_use]
 pub fn smart_match(product_id: u64, device_id: &str, page_no: u32, target: &Target) -> Request {
     Parameters::of(SMART_MATCH)
         .set("device_id", device_id)
@@ -158,7 +137,6 @@ pub fn smart_match(product_id: u64, device_id: &str, page_no: u32, target: &Targ
 }
 
 /// Builds a call for the orders of a span of time, both ends `yyyy-MM-dd HH:mm:ss` in GMT+8.
-#[must_use]
 pub fn order_list(
     start_time: &str,
     end_time: &str,
@@ -178,7 +156,6 @@ pub fn order_list(
 /// The address to ask a link for, and to join answers on: without query string and fragment,
 /// host in lower case, commas escaped because the parameter is a comma-separated list.
 /// `None` when `url` is no http(s) address with a host, or carries a name and password.
-#[must_use]
 pub fn link_source(url: &str) -> Option<String> {
     let mut parsed = url::Url::parse(url.trim()).ok()?;
     let is_web = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();

@@ -18,7 +18,7 @@ use super::clock_drift::ClockDrift;
 use super::errors::{self, Reading};
 use super::faults;
 use super::methods::Request;
-use super::signature::{self, SignMethod, Style};
+use super::signature::{self, SignMethod};
 use super::tracking::{self, Tracking};
 use crate::clock::Timestamp;
 use crate::config::{Credentials, Secret};
@@ -51,7 +51,6 @@ pub struct AliExpress {
 impl AliExpress {
     /// An account that signs with HMAC-SHA256 and sends tracking ids as they are. Its advice names
     /// the first account's settings.
-    #[must_use]
     pub fn new(credentials: Credentials, gateway_url: impl Into<String>) -> Self {
         Self {
             id: id_of(&credentials.app_key),
@@ -68,7 +67,6 @@ impl AliExpress {
     /// The same account with a tracking id of its own: requests that carry one, which is the shop's,
     /// are sent with this one in its place. What is kept and asked for goes on bearing the shop's,
     /// so an answer is the same whichever account gave it.
-    #[must_use]
     pub fn with_tracking_id(mut self, tracking_id: Option<String>) -> Self {
         self.tracking_id = tracking_id;
         self
@@ -76,14 +74,12 @@ impl AliExpress {
 
     /// The same account, whose advice names the settings of the account at this place, the first
     /// being 0.
-    #[must_use]
     pub const fn at(mut self, place: usize) -> Self {
         self.place = place;
         self
     }
 
     /// Which account it is: the same text after every restart, and never the account's key.
-    #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -125,7 +121,7 @@ impl Origin for AliExpress {
         let sent: BTreeMap<&str, &str> =
             own.chain(system).filter(|(key, value)| signature::is_sent(key, value)).collect();
         let pairs = || sent.iter().map(|(key, value)| (*key, *value));
-        let sign = signature::sign(Style::Sync(SIGN_METHOD), self.app_secret.expose(), pairs());
+        let sign = signature::sign(SIGN_METHOD, self.app_secret.expose(), pairs());
         let body = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs())
             .append_pair("sign", &sign)
@@ -355,7 +351,7 @@ mod tests {
             let sign = received.remove("sign");
             prop_assert!(received.values().all(|value| !value.is_empty()));
             let pairs = received.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            let expected = signature::sign(Style::Sync(SignMethod::Sha256), "helloworld", pairs);
+            let expected = signature::sign(SignMethod::Sha256, "helloworld", pairs);
             prop_assert_eq!(sign, Some(expected));
             prop_assert_eq!(received.get("keywords").map_or("", String::as_str), &keywords);
         }

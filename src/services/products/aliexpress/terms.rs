@@ -41,39 +41,33 @@ impl Currency {
         "AUD" "INR" "JPY" "IDR" "SEK" "KRW" "ILS" "THB" "CLP" "VND");
 
     /// A currency a client may ask for, in any case.
-    #[must_use]
     pub fn requestable(code: &str) -> Option<Self> {
         known(Self::REQUESTABLE, |one| one.0, code)
     }
 
     /// A currency that may stand in an answer: a requestable one, or the yuan of untargeted prices.
-    #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::REQUESTABLE.into_iter().chain([YUAN]), |one| one.0, code)
     }
 
     /// ISO 4217 code, upper case.
-    #[must_use]
     pub const fn code(self) -> &'static str {
         self.0
     }
 
     /// Digits after the decimal point: 2, or 0 where there is no smaller unit.
-    #[must_use]
     pub fn decimals(self) -> u32 {
         if WHOLE.contains(&self.0) { 0 } else { 2 }
     }
 
     /// A lower price bound in the smallest unit, rounded up: no price below `amount` passes it.
     /// `None` when negative or beyond 64 bits.
-    #[must_use]
     pub fn lower_bound(self, amount: Decimal) -> Option<u64> {
         self.scaled(amount)?.ceil().to_u64()
     }
 
     /// An upper price bound in the smallest unit, rounded down: no price above `amount` passes it.
     /// `None` when negative or beyond 64 bits.
-    #[must_use]
     pub fn upper_bound(self, amount: Decimal) -> Option<u64> {
         self.scaled(amount)?.floor().to_u64()
     }
@@ -89,7 +83,6 @@ impl Currency {
 pub struct Language(&'static str);
 
 impl Language {
-    /// English.
     pub const EN: Self = Self("EN");
 
     /// Every language code the upstream names.
@@ -97,13 +90,11 @@ impl Language {
         "DE" "HE" "KO" "NL" "PL" "MX" "CL" "IW" "IN");
 
     /// A language of the list, in any case.
-    #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::ALL, |one| one.0, code)
     }
 
     /// The code as the upstream spells it, upper case.
-    #[must_use]
     pub const fn code(self) -> &'static str {
         self.0
     }
@@ -129,7 +120,6 @@ impl Sort {
         [Self::SalePriceAsc, Self::SalePriceDesc, Self::LastVolumeAsc, Self::LastVolumeDesc];
 
     /// As the upstream spells it.
-    #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::SalePriceAsc => "SALE_PRICE_ASC",
@@ -140,7 +130,6 @@ impl Sort {
     }
 
     /// One of the four, in any case.
-    #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::ALL, |one| one.code(), code)
     }
@@ -158,11 +147,9 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    /// All three.
     pub const ALL: [Self; 3] = [Self::PaymentCompleted, Self::Completed, Self::Invalid];
 
     /// As the upstream spells it.
-    #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::PaymentCompleted => "Payment Completed",
@@ -172,7 +159,6 @@ impl OrderStatus {
     }
 
     /// One of the three, in any case.
-    #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::ALL, |one| one.code(), code)
     }

@@ -34,7 +34,6 @@ pub struct Tracking(AtomicU8);
 
 impl Tracking {
     /// Learns from an answer; what looks like nothing is a fault while the id is known to be wrong.
-    #[must_use]
     pub fn judge(&self, request: &Request, outcome: Outcome<Value>) -> Outcome<Value> {
         let Outcome::Ok(result) = &outcome else { return outcome };
         if !request.params.contains_key(PARAMETER) {
@@ -53,7 +52,6 @@ impl Tracking {
     /// The question that tells whether an empty list means the id. A search is asked again without
     /// it. Links cannot be, and of a product asked for by its id there may be none that earns; so
     /// for those it is a search that always finds something, with it.
-    #[must_use]
     pub fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
         let Outcome::Ok(result) = outcome else { return None };
         let id = request.params.get(PARAMETER)?;
@@ -73,7 +71,6 @@ impl Tracking {
     }
 
     /// What the doubted `outcome` means, now that the `question` was answered with `told`.
-    #[must_use]
     pub fn resolve(
         &self,
         question: &Request,

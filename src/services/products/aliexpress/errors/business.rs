@@ -14,7 +14,6 @@ use crate::origin::{Blame, Outcome};
 ///
 /// Looked for under the method's own root key, under any other key that ends in `_response`, and
 /// at the root itself; inside, under `resp_result` or directly.
-#[must_use]
 pub fn body<'a>(root: &'a Value, method: &str) -> Option<&'a Value> {
     let fields = root.as_object()?;
     let own = fields.get(&root_key(method)).and_then(within);
@@ -22,7 +21,6 @@ pub fn body<'a>(root: &'a Value, method: &str) -> Option<&'a Value> {
 }
 
 /// The root key of a method's answers: dots become underscores, then `_response`.
-#[must_use]
 pub fn root_key(method: &str) -> String {
     format!("{}_response", method.replace('.', "_"))
 }
@@ -45,7 +43,6 @@ fn within(value: &Value) -> Option<&Value> {
 }
 
 /// What the answer of `method` means. The `Ok` value is its `result`, with the method's list in it.
-#[must_use]
 pub fn interpret(method: &str, body: &Value) -> Outcome<Value> {
     let code = code_of(body.get("resp_code"));
     let reason = || reason(body, code.as_deref());
@@ -84,7 +81,6 @@ fn code_of(value: Option<&Value>) -> Option<String> {
 /// The known ones between 400 and 499 and between 4000 and 4999, save 404, are about the account
 /// or the request; unknown ones in there are taken for the caller's, so that no parameter can open
 /// the breaker. Everything else is transient.
-#[must_use]
 pub fn classify(code: &str) -> Class {
     match code.parse::<u64>() {
         Ok(401) => Class::Permanent(Blame::Configuration(faults::ACCOUNT)),

@@ -84,13 +84,11 @@ impl Error<'_> {
     }
 
     /// How long the gateway asks to wait, if it says.
-    #[must_use]
     pub fn wait(&self) -> Option<Duration> {
         self.texts().find_map(|text| wait::told(&text))
     }
 
     /// The gateway's words in one line.
-    #[must_use]
     pub fn reason(&self) -> String {
         let words: Vec<_> = ["code", "sub_code", "msg", "message", "sub_msg", "request_id"]
             .into_iter()
@@ -102,7 +100,6 @@ impl Error<'_> {
 }
 
 /// Whether an answer is an error of the gateway and nothing else.
-#[must_use]
 pub fn is_error(root: &Value) -> bool {
     error(root, false).is_some()
 }
@@ -111,7 +108,6 @@ pub fn is_error(root: &Value) -> bool {
 ///
 /// `has_body` says that a method's answer is there too: then fields at the root are an error only
 /// if their code is one the table knows (`"code":"0"` beside the root key means success).
-#[must_use]
 pub fn error(root: &Value, has_body: bool) -> Option<Error<'_>> {
     let root = root.as_object()?;
     if let Some(fields) = root.get("error_response").and_then(Value::as_object) {
@@ -135,7 +131,6 @@ pub fn error(root: &Value, has_body: bool) -> Option<Error<'_>> {
 /// A code that is not in the table never decides. An unknown `isv.*` or type ISV is the caller's
 /// (permanent, so that a bad parameter cannot open the breaker), an unknown `isp.*`, ISP or SYSTEM
 /// transient.
-#[must_use]
 pub fn classify(error: &Error<'_>) -> Option<Class> {
     if let Some(class) = error.text("code").and_then(|code| by_name(CODES, &code)) {
         return Some(class);

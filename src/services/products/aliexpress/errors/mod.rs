@@ -62,7 +62,6 @@ pub enum Class {
 /// Reads the answer to a call of `method`. The `Ok` value is the `result` object.
 ///
 /// Never panics, whatever the bytes are.
-#[must_use]
 pub fn interpret(method: &str, answer: &Answer) -> Reading {
     let root = match transport::read(answer) {
         Ok(root) => root,

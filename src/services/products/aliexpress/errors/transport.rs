@@ -22,9 +22,6 @@ const OFFLINE: &str = "has been offline";
 const GLANCE_BYTES: usize = 64 * 1024;
 
 /// The JSON of an answer, or what the lack of it means.
-///
-/// # Errors
-/// The outcome, when the answer has no JSON to be read any further.
 pub fn read(answer: &Answer) -> Result<Value, Outcome<Value>> {
     let parsed: Result<Value, _> = serde_json::from_slice(without_bom(&answer.body));
     if !(200..300).contains(&answer.status) {
@@ -35,13 +32,11 @@ pub fn read(answer: &Answer) -> Result<Value, Outcome<Value>> {
 }
 
 /// Whether a text says that the gateway was switched off.
-#[must_use]
 pub fn says_offline(text: &str) -> bool {
     text.to_ascii_lowercase().contains(OFFLINE)
 }
 
 /// The outcome for an address that is no gateway (any more).
-#[must_use]
 pub fn moved(what: &str) -> Outcome<Value> {
     Outcome::Permanent {
         blame: Blame::Configuration(faults::GATEWAY),

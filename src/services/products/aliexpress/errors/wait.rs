@@ -13,7 +13,6 @@ pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The wait in `ban will last 3 seconds` or `ban will last for 3 more seconds`, whatever the case,
 /// between [`SHORTEST`] and [`LONGEST`]; `None` when the text has neither.
-#[must_use]
 pub fn told(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
     text.match_indices("ban will last ").find_map(|(start, opening)| {

@@ -78,7 +78,6 @@ const SHAPES: [(&str, Shape); 11] = [
 const COUNTS: [&str; 3] = ["total_record_count", "total_result_count", "current_record_count"];
 
 /// What the `result` of `method` holds. Of a method that is not known, anything is a record.
-#[must_use]
 pub fn contents(method: &str, result: &Value) -> Contents {
     let Some((_, shape)) = SHAPES.iter().find(|(known, _)| *known == method) else {
         return Contents::Records;

@@ -7,11 +7,9 @@ use super::read;
 /// The answer to a request for links, in an order of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkList {
-    /// The links.
     pub links: Vec<Link>,
 }
 
-/// One link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The address asked for; what answers are joined on.
@@ -23,58 +21,38 @@ pub struct Link {
 /// All categories of all levels in one list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CategoryList {
-    /// The categories, in the upstream's order.
     pub categories: Vec<Category>,
 }
 
-/// One category.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Category {
-    /// Id.
     pub id: Option<u64>,
-    /// Name.
     pub name: Option<String>,
     /// Id of the category above; `None` for a top one, also when it was written as 0.
     pub parent: Option<u64>,
 }
 
-/// One page of orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderPage {
-    /// The orders.
     pub orders: Vec<Order>,
-    /// Orders in all.
     pub total_record_count: Option<u64>,
-    /// Page, from 1.
     pub current_page_no: Option<u64>,
 }
 
 /// One order; every field may be missing. Amounts and rates are as written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Order {
-    /// `order_id`.
     pub order_id: Option<u64>,
-    /// `sub_order_id`.
     pub sub_order_id: Option<u64>,
-    /// `order_number`.
     pub order_number: Option<String>,
-    /// `order_status`.
     pub order_status: Option<String>,
-    /// `tracking_id`.
     pub tracking_id: Option<String>,
-    /// `product_id`.
     pub product_id: Option<u64>,
-    /// `product_title`.
     pub product_title: Option<String>,
-    /// `product_count`.
     pub product_count: Option<u64>,
-    /// `paid_amount`.
     pub paid_amount: Option<String>,
-    /// `commission_rate`.
     pub commission_rate: Option<String>,
-    /// `estimated_paid_commission`.
     pub estimated_paid_commission: Option<String>,
-    /// `estimated_finished_commission`.
     pub estimated_finished_commission: Option<String>,
     /// `created_time`, GMT+8.
     pub created_time: Option<String>,
@@ -82,15 +60,12 @@ pub struct Order {
     pub paid_time: Option<String>,
     /// `finished_time`, GMT+8.
     pub finished_time: Option<String>,
-    /// `ship_to_country`.
     pub ship_to_country: Option<String>,
-    /// `settled_currency`.
     pub settled_currency: Option<String>,
 }
 
 /// Reads the `result` of a request for links. Items without a source can be joined on nothing
 /// and are left out.
-#[must_use]
 pub fn link_list(result: &Value) -> LinkList {
     let links = read::list(result, "promotion_links", "promotion_link")
         .into_iter()
@@ -104,8 +79,6 @@ pub fn link_list(result: &Value) -> LinkList {
     LinkList { links }
 }
 
-/// Reads the `result` of a request for categories.
-#[must_use]
 pub fn category_list(result: &Value) -> CategoryList {
     let categories = read::list(result, "categories", "category")
         .into_iter()
@@ -118,8 +91,6 @@ pub fn category_list(result: &Value) -> CategoryList {
     CategoryList { categories }
 }
 
-/// Reads the `result` of a request for orders.
-#[must_use]
 pub fn order_page(result: &Value) -> OrderPage {
     OrderPage {
         orders: read::list(result, "orders", "order").into_iter().map(order).collect(),

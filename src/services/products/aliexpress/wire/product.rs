@@ -4,27 +4,21 @@ use serde_json::Value;
 
 use super::read;
 
-/// One page of products.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProductPage {
     /// The products, in the upstream's order; some may lack everything.
     pub products: Vec<Product>,
     /// Matches in all; may be huge.
     pub total_record_count: Option<u64>,
-    /// Page, from 1.
     pub current_page_no: Option<u64>,
 }
 
 /// One product; every field may be missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
-    /// `product_id`.
     pub product_id: Option<u64>,
-    /// `product_title`.
     pub title: Option<String>,
-    /// `product_detail_url`.
     pub detail_url: Option<String>,
-    /// `product_main_image_url`.
     pub main_image_url: Option<String>,
     /// `product_small_image_urls`; the main image is often first in it again.
     pub small_image_urls: Vec<String>,
@@ -42,20 +36,15 @@ pub struct Product {
     pub evaluate_rate: Option<String>,
     /// Orders: `lastest_volume` (spelled so).
     pub latest_volume: Option<u64>,
-    /// Top category.
     pub first_level: CategoryName,
-    /// Category below it.
     pub second_level: CategoryName,
-    /// `shop_id`.
     pub shop_id: Option<u64>,
-    /// `shop_url`.
     pub shop_url: Option<String>,
 }
 
 /// A category as a product names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CategoryName {
-    /// Id.
     pub id: Option<u64>,
     /// Name in the language asked for.
     pub name: Option<String>,
@@ -73,7 +62,6 @@ pub struct Money {
 }
 
 /// Reads a page of products from the `result` of a search, details or match.
-#[must_use]
 pub fn product_page(result: &Value) -> ProductPage {
     ProductPage {
         products: read::list(result, "products", "product").into_iter().map(product).collect(),

@@ -12,7 +12,6 @@ pub use crate::http::forms::{decimal, digits_of};
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// A text that is not blank; numbers as they are written.
-#[must_use]
 pub fn text(object: &Value, name: &str) -> Option<String> {
     match object.get(name)? {
         Value::String(text) => {
@@ -25,19 +24,16 @@ pub fn text(object: &Value, name: &str) -> Option<String> {
 }
 
 /// A whole number that is not negative, written as a number or as digits.
-#[must_use]
 pub fn count(object: &Value, name: &str) -> Option<u64> {
     whole(object.get(name)?)
 }
 
 /// An id: a whole number above 0. AliExpress writes 0 where there is none.
-#[must_use]
 pub fn id(object: &Value, name: &str) -> Option<u64> {
     count(object, name).filter(|id| *id > 0)
 }
 
 /// A whole number that is not negative, if `value` is one in any spelling.
-#[must_use]
 pub fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => whole_number(number),
@@ -55,7 +51,6 @@ fn whole_number(number: &Number) -> Option<u64> {
 }
 
 /// A rate such as `"96.5%"` as the number before the sign, which may be missing.
-#[must_use]
 pub fn percent(text: &str) -> Option<Decimal> {
     let text = text.trim();
     decimal(text.strip_suffix('%').unwrap_or(text))
@@ -63,7 +58,6 @@ pub fn percent(text: &str) -> Option<Decimal> {
 
 /// The items of a list: under `outer.inner`, directly under `outer` or `inner`, or one item in
 /// place of a list of one. Nulls are left out.
-#[must_use]
 pub fn list<'a>(object: &'a Value, outer: &str, inner: &str) -> Vec<&'a Value> {
     let Some(found) = object.get(outer).or_else(|| object.get(inner)) else {
         return items(object.as_array().map_or(&Value::Null, |_| object));
@@ -89,7 +83,6 @@ fn items(value: &Value) -> Vec<&Value> {
 }
 
 /// The texts of a list in any of the forms of [`list`]; blanks are left out.
-#[must_use]
 pub fn texts(object: &Value, outer: &str, inner: &str) -> Vec<String> {
     list(object, outer, inner)
         .into_iter()
