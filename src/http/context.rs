@@ -43,8 +43,6 @@ pub struct RequestContext {
     pub address: Cell<IpAddr>,
     /// Whether it carries a known client key.
     pub keyed: Cell<bool>,
-    /// Whether it is on the allow list, so that nothing it does counts.
-    pub unlimited: Cell<bool>,
     /// Its client, if that is watched for abuse.
     pub watched: Cell<Option<Watched>>,
     /// Whether its client takes gzip.
@@ -71,7 +69,6 @@ impl RequestContext {
             client: Cell::new(0),
             address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             keyed: Cell::new(false),
-            unlimited: Cell::new(false),
             watched: Cell::new(None),
             gzip: takes_gzip(headers),
             tier: Cell::new(None),

@@ -13,7 +13,7 @@ use actix::dev::channel;
 use actix::{Actor, ActorContext, AsyncContext, Context};
 
 use super::dispatcher::Dispatcher;
-use super::in_place::Registered;
+use super::in_place::{Slot, forget};
 use super::inbox::Inbox;
 use super::policy::RestartPolicy;
 use super::record::{ActorState, Record, RestartReason};
@@ -46,7 +46,7 @@ where
 {
     let record = Arc::clone(&watch.inbox.record);
     let _leaving = Leaving { record: Arc::clone(&record), generation: watch.generation };
-    let slot = Registered::new(Arc::clone(&record));
+    let slot = Slot::register(&record);
     loop {
         let ended = incarnation(&watch, &slot, &factory).await;
         if record.generation() != watch.generation {
@@ -82,13 +82,14 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
+        forget(&self.record);
         if self.record.generation() == self.generation {
             self.record.set_state(ActorState::Finished);
         }
     }
 }
 
-async fn incarnation<A, F>(watch: &Watch<A>, slot: &Registered<A>, factory: &F) -> Ended
+async fn incarnation<A, F>(watch: &Watch<A>, slot: &Slot<A>, factory: &F) -> Ended
 where
     A: Actor<Context = Context<A>>,
     F: Fn() -> A,

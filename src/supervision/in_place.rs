@@ -39,24 +39,30 @@ thread_local! {
     static SLOTS: RefCell<Slots> = const { RefCell::new(Vec::new()) };
 }
 
-/// A slot that callers of this thread find until this is dropped.
-pub(super) struct Registered<A: Actor<Context = Context<A>>>(Rc<Slot<A>>, Arc<Record>);
+/// Callers of this thread do not find the actor's slot any more.
+pub(super) fn forget(record: &Arc<Record>) {
+    // The thread may be at its end, and its slots gone.
+    let _gone = SLOTS.try_with(|slots| {
+        slots.borrow_mut().retain(|(known, _)| !Arc::ptr_eq(known, record));
+    });
+}
 
-impl<A: Actor<Context = Context<A>>> Registered<A> {
-    pub(super) fn new(record: Arc<Record>) -> Self {
-        let slot = Rc::new(Slot {
+impl<A: Actor<Context = Context<A>>> Slot<A> {
+    /// A slot that callers of this thread find.
+    pub(super) fn register(record: &Arc<Record>) -> Rc<Self> {
+        let slot = Rc::new(Self {
             incarnation: RefCell::default(),
             direct: Direct::default(),
             waker: RefCell::default(),
             ended: Cell::default(),
         });
-        let found = Rc::clone(&slot);
-        SLOTS.with_borrow_mut(|slots| slots.push((Arc::clone(&record), found)));
-        Self(slot, record)
+        let known: Rc<dyn Any> = Rc::<Self>::clone(&slot);
+        SLOTS.with_borrow_mut(|slots| slots.push((Arc::clone(record), known)));
+        slot
     }
 
     pub(super) fn direct(&self) -> Direct<A> {
-        Rc::clone(&self.0.direct)
+        Rc::clone(&self.direct)
     }
 
     /// Runs `incarnation` to its end and gives it back with how it ended.
@@ -64,24 +70,12 @@ impl<A: Actor<Context = Context<A>>> Registered<A> {
         &self,
         incarnation: Incarnation<A>,
     ) -> (Option<Incarnation<A>>, std::thread::Result<()>) {
-        let slot = &*self.0;
-        slot.incarnation.replace(Some(incarnation));
-        let end = std::future::poll_fn(|task| slot.poll(task)).await;
-        slot.waker.take();
-        (slot.incarnation.take(), end)
+        self.incarnation.replace(Some(incarnation));
+        let end = std::future::poll_fn(|task| self.poll(task)).await;
+        self.waker.take();
+        (self.incarnation.take(), end)
     }
-}
 
-impl<A: Actor<Context = Context<A>>> Drop for Registered<A> {
-    fn drop(&mut self) {
-        // The thread may be at its end, and its slots gone.
-        let _gone = SLOTS.try_with(|slots| {
-            slots.borrow_mut().retain(|(record, _)| !Arc::ptr_eq(record, &self.1));
-        });
-    }
-}
-
-impl<A: Actor<Context = Context<A>>> Slot<A> {
     /// A turn of the guard.
     fn poll(&self, task: &mut TaskContext<'_>) -> Poll<std::thread::Result<()>> {
         if let Some(end) = self.ended.take() {

@@ -21,31 +21,26 @@ pub trait Observer: Send + Sync + 'static {
     /// An incarnation ended; the next starts after `wait`.
     fn restarted(
         &self,
-        actor: &'static str,
-        instance: usize,
-        reason: RestartReason,
-        panic: Option<&str>,
-        wait: Duration,
-    );
+        _actor: &'static str,
+        _instance: usize,
+        _reason: RestartReason,
+        _panic: Option<&str>,
+        _wait: Duration,
+    ) {
+    }
     /// An actor makes no progress.
-    fn hung(&self, actor: &'static str, instance: usize, for_how_long: Duration);
+    fn hung(&self, _actor: &'static str, _instance: usize, _for_how_long: Duration) {}
     /// A hung actor makes progress again.
-    fn recovered(&self, actor: &'static str, instance: usize);
+    fn recovered(&self, _actor: &'static str, _instance: usize) {}
     /// A task beside an actor panicked.
-    fn task_panicked(&self, owner: &'static str, panic: &str);
+    fn task_panicked(&self, _owner: &'static str, _panic: &str) {}
 }
 
 /// An observer that does nothing, for tests and tools.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 
-impl Observer for Silent {
-    fn restarted(&self, _: &'static str, _: usize, _: RestartReason, _: Option<&str>, _: Duration) {
-    }
-    fn hung(&self, _: &'static str, _: usize, _: Duration) {}
-    fn recovered(&self, _: &'static str, _: usize) {}
-    fn task_panicked(&self, _: &'static str, _: &str) {}
-}
+impl Observer for Silent {}
 
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {

@@ -60,7 +60,6 @@ impl Caller {
         }
         context.address.set(caller.address.counted);
         context.keyed.set(held.is_some());
-        context.unlimited.set(caller.is_exempt());
         caller
     }
 
