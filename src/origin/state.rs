@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use slog::Logger;
 
 use super::Priority;
@@ -21,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::metrics::UpstreamMetrics;
 use crate::resilience::breaker::{self, State};
-use crate::resilience::retry_budget::{Balance, RetryBudget};
+use crate::resilience::retry_budget::RetryBudget;
 use crate::supervision::Observer;
 
 /// The number of a call's first attempt.
@@ -47,7 +46,7 @@ pub struct OriginState {
 }
 
 /// The state of one credential.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct CredentialStatus {
     pub name: &'static str,
     /// Whether the upstream accepts its configuration, as far as is known.
@@ -57,12 +56,11 @@ pub struct CredentialStatus {
 }
 
 /// The state of an upstream at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct OriginStatus {
     pub credentials: Vec<CredentialStatus>,
     /// Calls under way and waiting.
     pub load: Load,
-    pub retries: Balance,
 }
 
 impl OriginStatus {
@@ -116,11 +114,7 @@ impl OriginState {
             breaker: credential.breaker.snapshot(now),
             pacing: credential.pacing.status(now, wall),
         });
-        OriginStatus {
-            credentials: credentials.collect(),
-            load: self.slots.load(),
-            retries: self.budget.balance(now),
-        }
+        OriginStatus { credentials: credentials.collect(), load: self.slots.load() }
     }
 }
 

@@ -15,8 +15,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::Priority;
 use super::standing_queue::StandingQueue;
 
@@ -96,7 +94,7 @@ impl FullReason {
 }
 
 /// The load at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Calls that may be under way at once.
     pub limit: u32,

@@ -12,8 +12,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::slots::{self, Slots};
 
 /// Calls that earn one retry: so retries stay below a fifth of the calls.
@@ -30,7 +28,7 @@ const SHORT: u64 = 10;
 const SHORT_FLOOR: u32 = 2;
 
 /// The budget at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
     /// Calls in the window, retries not included.
     pub calls: u32,

@@ -23,29 +23,8 @@ pub const CATEGORY_GET: &str = "aliexpress.affiliate.category.get";
 pub const LINK_GENERATE: &str = "aliexpress.affiliate.link.generate";
 /// Products like a given one.
 pub const SMART_MATCH: &str = "aliexpress.affiliate.product.smartmatch";
-/// Names of running promotions.
-pub const FEATURED_PROMO: &str = "aliexpress.affiliate.featuredpromo.get";
-/// Products of one promotion.
-pub const FEATURED_PROMO_PRODUCTS: &str = "aliexpress.affiliate.featuredpromo.products.get";
 /// Orders of a span of time, by page.
 pub const ORDER_LIST: &str = "aliexpress.affiliate.order.list";
-/// Orders of a span of time, by cursor.
-pub const ORDER_LIST_BY_INDEX: &str = "aliexpress.affiliate.order.listbyindex";
-pub const ORDER_GET: &str = "aliexpress.affiliate.order.get";
-
-pub const ALL: [&str; 11] = [
-    PRODUCT_QUERY,
-    HOT_PRODUCT_QUERY,
-    PRODUCT_DETAIL,
-    CATEGORY_GET,
-    LINK_GENERATE,
-    SMART_MATCH,
-    FEATURED_PROMO,
-    FEATURED_PROMO_PRODUCTS,
-    ORDER_LIST,
-    ORDER_LIST_BY_INDEX,
-    ORDER_GET,
-];
 
 /// Most links one [`LINK_GENERATE`] call may ask for.
 pub const MAX_LINKS: usize = 50;

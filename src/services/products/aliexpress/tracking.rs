@@ -105,13 +105,7 @@ fn is_silent(method: &str, result: &Value) -> bool {
 }
 
 fn is_search(method: &str) -> bool {
-    [
-        methods::PRODUCT_QUERY,
-        methods::HOT_PRODUCT_QUERY,
-        methods::SMART_MATCH,
-        methods::FEATURED_PROMO_PRODUCTS,
-    ]
-    .contains(&method)
+    [methods::PRODUCT_QUERY, methods::HOT_PRODUCT_QUERY, methods::SMART_MATCH].contains(&method)
 }
 
 fn unknown_id() -> Outcome<Value> {

@@ -128,7 +128,7 @@ fn digest(result: &Value) -> Reading<CategoriesData> {
     let mut dropped = Dropped::default();
     let mut seen = HashSet::new();
     let mut categories = Vec::new();
-    for raw in wire::category_list(result).categories {
+    for raw in wire::category_list(result) {
         match category(raw) {
             Some(category) if seen.insert(category.category_id.clone()) => {
                 categories.push(category);

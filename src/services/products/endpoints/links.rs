@@ -208,7 +208,7 @@ impl Question for Link {
 
     fn read(&self, all: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
         let mut made: HashMap<String, String> = HashMap::new();
-        for link in wire::link_list(result).links {
+        for link in wire::link_list(result) {
             let source = link_source(&link.source_value).unwrap_or(link.source_value);
             if let Some(url) = link.promotion_link.and_then(|url| web_url(&url)) {
                 made.entry(source).or_insert(url);

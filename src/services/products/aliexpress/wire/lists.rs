@@ -4,24 +4,12 @@ use serde_json::Value;
 
 use super::read;
 
-/// The answer to a request for links, in an order of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkList {
-    pub links: Vec<Link>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The address asked for; what answers are joined on.
     pub source_value: String,
     /// The affiliate link; some items come back without.
     pub promotion_link: Option<String>,
-}
-
-/// All categories of all levels in one list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CategoryList {
-    pub categories: Vec<Category>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,31 +52,27 @@ pub struct Order {
     pub settled_currency: Option<String>,
 }
 
-/// Reads the `result` of a request for links. Items without a source can be joined on nothing
-/// and are left out.
-pub fn link_list(result: &Value) -> LinkList {
-    let links = read::list(result, "promotion_links", "promotion_link")
-        .into_iter()
-        .filter_map(|item| {
-            Some(Link {
-                source_value: read::text(item, "source_value")?,
-                promotion_link: read::text(item, "promotion_link"),
-            })
+/// Reads the `result` of a request for links, in an order of its own. Items without a source can be
+/// joined on nothing and are left out.
+pub fn link_list(result: &Value) -> Vec<Link> {
+    let items = read::list(result, "promotion_links", "promotion_link").into_iter();
+    let link = |item| {
+        Some(Link {
+            source_value: read::text(item, "source_value")?,
+            promotion_link: read::text(item, "promotion_link"),
         })
-        .collect();
-    LinkList { links }
+    };
+    items.filter_map(link).collect()
 }
 
-pub fn category_list(result: &Value) -> CategoryList {
-    let categories = read::list(result, "categories", "category")
-        .into_iter()
-        .map(|item| Category {
-            id: read::id(item, "category_id"),
-            name: read::text(item, "category_name"),
-            parent: read::id(item, "parent_category_id"),
-        })
-        .collect();
-    CategoryList { categories }
+/// Reads all categories of all levels, in the upstream's order.
+pub fn category_list(result: &Value) -> Vec<Category> {
+    let category = |item| Category {
+        id: read::id(item, "category_id"),
+        name: read::text(item, "category_name"),
+        parent: read::id(item, "parent_category_id"),
+    };
+    read::list(result, "categories", "category").into_iter().map(category).collect()
 }
 
 pub fn order_page(result: &Value) -> OrderPage {

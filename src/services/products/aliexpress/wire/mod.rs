@@ -12,9 +12,7 @@ mod product;
 pub mod read;
 
 pub use contents::{Contents, contents};
-pub use lists::{
-    Category, CategoryList, Link, LinkList, Order, OrderPage, category_list, link_list, order_page,
-};
+pub use lists::{Category, Link, Order, OrderPage, category_list, link_list, order_page};
 pub use product::{CategoryName, Money, Product, ProductPage, product_page};
 
 #[cfg(test)]

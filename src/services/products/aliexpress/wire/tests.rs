@@ -67,8 +67,8 @@ fn links_come_with_and_without_an_affiliate_address() {
     let list = link_list(&json!({"total_result_count": 3, "promotion_links": {"promotion_link": [
         {"source_value": "https://a.test/1", "promotion_link": "https://s.test/1"},
         {"source_value": "https://a.test/2"}, {"promotion_link": "https://s.test/3"}]}}));
-    assert_eq!(list.links.len(), 2);
-    assert_eq!(list.links[1].promotion_link, None);
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[1].promotion_link, None);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn top_categories_have_no_parent_in_either_spelling() {
         category_list(&json!({"categories": [{"category_id": "7", "category_name": "Office"},
         {"category_id": 8, "category_name": "Home", "parent_category_id": 0},
         {"category_id": 702, "category_name": "Laptops", "parent_category_id": "7"}]}));
-    let parents: Vec<_> = list.categories.iter().map(|category| category.parent).collect();
+    let parents: Vec<_> = list.iter().map(|category| category.parent).collect();
     assert_eq!(parents, [None, None, Some(7)]);
 }
 
