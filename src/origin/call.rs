@@ -48,7 +48,6 @@ pub async fn run<O: Origin, T: Transport>(
     Course { state, origins, transport, call, log }.run().await
 }
 
-/// A call under way.
 struct Course<'a, O: Origin, T> {
     state: &'a OriginState,
     origins: &'a Arc<[O]>,
@@ -67,14 +66,12 @@ struct Started<'a> {
     within: Duration,
 }
 
-/// An attempt that was made.
 struct Attempted<P> {
     index: usize,
     made: Made,
     outcome: Outcome<P>,
 }
 
-/// Why an attempt was not made.
 enum NotMade {
     Refused(Failure),
     /// What it waited for was taken away when it came: its credential was banned meanwhile, or its
@@ -377,7 +374,6 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         Ask { operation, priority: self.call.priority, latest, prefer }
     }
 
-    /// The time of an attempt that starts at `at`.
     fn time_left(&self, at: Instant) -> Result<Duration, NotMade> {
         let left = self.call.deadline.saturating_duration_since(at);
         let within = self.state.attempt_timeout.min(left);

@@ -26,7 +26,6 @@ pub const PAUSES: Pauses = Pauses {
     trial: Duration::from_secs(5),
 };
 
-/// The faults of one credential.
 #[derive(Debug, Default)]
 pub struct CredentialHealth {
     /// By the operation that is refused; `None`: all of them.
@@ -35,15 +34,12 @@ pub struct CredentialHealth {
     count: AtomicUsize,
 }
 
-/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub what: Misconfiguration,
     /// The upstream's own words, for the log.
     pub reason: String,
-    /// When it was first seen.
     pub since: Timestamp,
-    /// What an operator has to do.
     pub advice: String,
     memo: FailureMemo,
 }
@@ -55,9 +51,7 @@ pub struct Problem {
     pub what: Misconfiguration,
     /// The one operation it is about; `None`: all of them.
     pub operation: Option<&'static str>,
-    /// When it was first seen.
     pub since: Timestamp,
-    /// What to do about it.
     pub advice: String,
 }
 
@@ -76,7 +70,6 @@ impl Fault {
 }
 
 impl CredentialHealth {
-    /// How many faults there are.
     pub fn faults(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -156,7 +149,6 @@ const fn scopes(operation: &'static str) -> [Option<&'static str>; 2] {
 }
 
 impl Credential {
-    /// Its faults, for operators.
     pub fn problems(&self) -> Vec<Problem> {
         let problem = |(operation, fault): (&Option<&'static str>, &Fault)| Problem {
             credential: self.name,
@@ -206,12 +198,10 @@ impl OriginState {
         self.report_ended(credential, &ended);
     }
 
-    /// The faults of all credentials, for operators.
     pub fn problems(&self) -> Vec<Problem> {
         self.credentials.iter().flat_map(Credential::problems).collect()
     }
 
-    /// How many faults there are.
     pub fn faults(&self) -> usize {
         self.credentials.iter().map(|credential| credential.health.faults()).sum()
     }

@@ -26,7 +26,6 @@ pub struct Persisted {
     accounts: Vec<Saved>,
 }
 
-/// The state of one credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Saved {
     id: String,
@@ -36,7 +35,6 @@ struct Saved {
 }
 
 impl Persisted {
-    /// As it is stored.
     pub fn to_json(&self) -> String {
         // A struct of numbers and names always serialises.
         serde_json::to_string(self).unwrap_or_default()

@@ -105,7 +105,6 @@ pub(super) fn by_pacing(refused: Refused) -> Failure {
 }
 
 impl Refusal {
-    /// What the caller is told.
     pub fn into_failure(self, now: Instant) -> Failure {
         match self {
             Self::Breaker(rejected) => by_breaker(rejected),

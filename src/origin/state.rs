@@ -35,9 +35,7 @@ pub struct OriginState {
     pub budget: RetryBudget,
     /// When a call is tried again.
     pub retry: Policy,
-    /// The bounds of the wire.
     pub wire: Wire,
-    /// Longest time of one attempt.
     pub attempt_timeout: Duration,
     pub metrics: UpstreamMetrics,
     pub log: Logger,
@@ -45,7 +43,6 @@ pub struct OriginState {
     pub observer: Arc<dyn Observer>,
 }
 
-/// The state of one credential.
 #[derive(Debug, Clone)]
 pub struct CredentialStatus {
     pub name: &'static str,
@@ -59,7 +56,6 @@ pub struct CredentialStatus {
 #[derive(Debug, Clone)]
 pub struct OriginStatus {
     pub credentials: Vec<CredentialStatus>,
-    /// Calls under way and waiting.
     pub load: Load,
 }
 

@@ -32,7 +32,6 @@ const WEIGHT: f64 = 0.1;
 /// When to come back if it is not known how long calls take.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 
-/// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Calls under way at once, at most; the limit moves below it.
@@ -93,25 +92,19 @@ impl FullReason {
     }
 }
 
-/// The load at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
-    /// Calls that may be under way at once.
     pub limit: u32,
-    /// Calls under way.
     pub in_flight: u32,
-    /// Calls that wait for a slot.
     pub waiting: usize,
 }
 
-/// What a call may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     Take,
     Wait,
 }
 
-/// Who leaves the queue.
 #[derive(Debug)]
 pub enum Next<W> {
     /// This one, with the slot of this number, which is held from now on.
@@ -120,7 +113,6 @@ pub enum Next<W> {
     TooLate(W),
 }
 
-/// The state.
 #[derive(Debug)]
 pub struct ConcurrencyLimit<W> {
     settings: Settings,
@@ -273,7 +265,6 @@ impl<W> ConcurrencyLimit<W> {
         Some(Next::Starts(waiter.wake, self.take(now)))
     }
 
-    /// A rejection for this reason.
     pub fn full(&self, reason: FullReason) -> Full {
         let wait = self.expected_wait();
         Full { reason, retry_after: if wait.is_zero() { UNKNOWN_WAIT } else { wait } }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 
-/// The pauses of a failure memo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pauses {
     pub backoff: Backoff,

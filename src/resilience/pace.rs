@@ -60,13 +60,6 @@ impl Pace {
         self.ahead(now).saturating_add(kept).saturating_sub(self.tolerance)
     }
 
-    /// Calls that are booked and cannot start yet.
-    pub fn queue(&self, now: Instant) -> usize {
-        let wait = self.wait(now, 0).as_nanos();
-        let interval = self.interval.as_nanos().max(1);
-        usize::try_from(wait.div_ceil(interval)).unwrap_or(usize::MAX)
-    }
-
     /// A call starts at `start`, or is booked for then.
     pub fn take(&mut self, start: Instant) {
         let base = self.arrival.map_or(start, |before| before.max(start));
@@ -104,7 +97,6 @@ mod tests {
         }
         let (none, fifth) = (Duration::ZERO, SECOND / 5);
         assert_eq!(starts, [none, none, none, fifth, fifth * 2]);
-        assert_eq!((pace.queue(now), pace.queue(now + SECOND)), (3, 0));
     }
 
     #[test]

@@ -27,18 +27,15 @@ const SHORT: u64 = 10;
 /// Retries allowed in any second however few calls there were in it.
 const SHORT_FLOOR: u32 = 2;
 
-/// The budget at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
     /// Calls in the window, retries not included.
     pub calls: u32,
-    /// Retries in the window.
     pub retries: u32,
     /// Retries that would be granted now.
     pub remaining: u32,
 }
 
-/// The budget; older than any actor.
 #[derive(Debug, Default)]
 pub struct RetryBudget {
     counts: Mutex<Counts>,
@@ -62,7 +59,6 @@ pub struct Grant<'a> {
 }
 
 impl Grant<'_> {
-    /// The retry is made.
     pub fn made(mut self) {
         self.made = true;
     }
@@ -79,7 +75,6 @@ impl Drop for Grant<'_> {
 }
 
 impl RetryBudget {
-    /// Counts a call's first attempt.
     pub fn record_call(&self, now: Instant) {
         let mut counts = self.lock();
         let slot = counts.slot(now);

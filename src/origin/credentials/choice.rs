@@ -16,10 +16,8 @@ use crate::resilience::breaker::Rejected;
 /// A retry waits so long for another account; longer, and the one that failed may be well again.
 const SOON: Duration = Duration::from_millis(250);
 
-/// Which credential a call should go to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Prefer {
-    /// Whichever is next.
     #[default]
     Any,
     /// Any other than this, if another can; it has just failed.
@@ -29,46 +27,37 @@ pub enum Prefer {
 }
 
 impl Prefer {
-    /// Whether the call checks an outcome.
     pub const fn is_check(self) -> bool {
         matches!(self, Self::Only(_))
     }
 }
 
-/// What a credential offers.
 pub type Quote = Result<Offer, Refusal>;
 
-/// A call could start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
-    /// When.
     pub at: Instant,
     /// Whether it would be a probe of a breaker that is half-open, at once.
     pub probes: bool,
 }
 
-/// Why a credential makes no call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The upstream does not accept its configuration.
     Health(Box<Fault>),
-    /// Its breaker is open.
     Breaker(Rejected),
     /// Its pace, its budget or a ban.
     Pacing(Refused),
 }
 
-/// The decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// This one makes it.
     Takes(usize),
     /// None does; this one's refusal is told.
     Refused(usize),
 }
 
 impl Refusal {
-    /// How long it lasts.
     fn lasts(&self, now: Instant) -> Duration {
         match self {
             Self::Health(fault) => fault.wait(now),

@@ -50,7 +50,6 @@ impl Default for Settings {
     }
 }
 
-/// Calls over time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
     /// Calls a second in the long run; zero or less means no bound.

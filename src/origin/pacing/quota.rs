@@ -30,7 +30,6 @@ impl Quota {
         (self.remaining()? == 0).then(|| self.day_ends())
     }
 
-    /// When the next day begins.
     pub(super) fn day_ends(&self) -> Timestamp {
         let next = self.day.saturating_add(1).saturating_mul(DAY_MS);
         Timestamp::from_millis(next).minus(self.offset)
@@ -76,7 +75,6 @@ impl Quota {
         self.day
     }
 
-    /// Begins a new day when there is one.
     pub(super) fn turn(&mut self, wall: Timestamp) {
         let day = wall.plus(self.offset).as_millis().div_euclid(DAY_MS);
         if day > self.day || day < self.day.saturating_sub(1) {

@@ -60,21 +60,16 @@ impl State {
     }
 }
 
-/// Why the state changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// Too many failures in a row.
     Failures,
-    /// Too large a share of failures.
     FailureRate,
-    /// The open time is over.
     TimeToProbe,
     ProbeFailed,
     /// No result of the probes came back: half-open begins anew.
     ProbeLost,
     ProbesSucceeded,
-    /// By an admin.
     Forced,
 }
 
@@ -107,7 +102,6 @@ pub struct Transition {
     pub sequence: u64,
 }
 
-/// A rejected call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected {
     /// When to ask again; a short guess while probes are under way.
