@@ -61,7 +61,7 @@ async fn a_thousand_that_wait_get_the_probes_and_then_a_growing_share() {
     assert!(refused.iter().all(|failure| failure.kind == FailureKind::CircuitOpen
         || failure.kind == FailureKind::Overloaded));
     let after = state(&rig);
-    assert_eq!((after.state, after.slow_start_per_second), (State::Closed, Some(10.0)));
+    assert_eq!((after.state, after.slow_start_per_second), (State::Closed, Some(20.0)));
     let refused = ask().await;
     assert!(refused.len() > 980, "{} of 1,000 went through", 1_000 - refused.len());
     assert!(refused.iter().all(|failure| failure.kind == FailureKind::Overloaded

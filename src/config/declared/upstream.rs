@@ -40,7 +40,7 @@ pub(super) const SETTINGS: &[Declaration] = &[
         "largest answer that is read; a page of 50 products is about 100 kB"),
     setting!("UPSTREAM_CONCURRENCY", "upstream", "concurrency", in settings.upstream.concurrency,
         Whole(1, 1_024),
-        "calls under way at once, at most; an upstream that slows down gets less"),
+        "calls under way at once, at most; an upstream that times out gets less"),
     setting!("UPSTREAM_QUEUE", "upstream", "queue", in settings.upstream.queue, Whole(0, 1_000),
         "calls that may wait to be one of them"),
     setting!("UPSTREAM_HEDGING", "upstream", "hedging", in settings.upstream.hedging, Switch,

@@ -21,9 +21,11 @@ use crate::clock::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Persisted {
     pub state: State,
-    /// When an open breaker will admit probes; `None` while an admin holds it open, and in every
-    /// other state.
+    /// When an open breaker will admit probes; `None` in every other state and while it is held.
     pub until: Option<Timestamp>,
+    /// Held open by an admin.
+    #[serde(default)]
+    pub forced: bool,
     #[serde(default)]
     pub consecutive_failures: u64,
     /// Openings in a row; they lengthen the next one.
@@ -45,6 +47,7 @@ impl Core {
         Persisted {
             state: self.state(),
             until,
+            forced: matches!(self.phase, Phase::Open { until: None }),
             consecutive_failures: self.consecutive_failures,
             openings: self.trip.openings(),
             slow_start: self.slow_start().is_some(),
@@ -53,8 +56,7 @@ impl Core {
 
     /// Takes over what was persisted. The listener is not told: the change happened earlier.
     pub(super) fn restore(&mut self, saved: &Persisted, now: Instant, wall: Timestamp) {
-        let is_hold = saved.state == State::Open && saved.until.is_none();
-        if self.moved_by_admin || (self.moved_by_calls && !is_hold) {
+        if self.moved_by_admin || (self.moved_by_calls && !saved.forced) {
             return;
         }
         self.trip.restore_openings(saved.openings);
@@ -70,20 +72,15 @@ impl Core {
                 Phase::Closed { slow_start }
             }
             State::HalfOpen => Phase::Open { until: Some(now) },
-            State::Open => Phase::Open { until: self.open_until(saved.until, now, wall) },
+            State::Open if saved.forced => Phase::Open { until: None },
+            State::Open => {
+                let left = saved.until.map_or(Duration::ZERO, |until| until.since(wall));
+                Phase::Open { until: now.checked_add(left.min(self.trip.longest_open())) }
+            }
         };
         // Permits given before move nothing.
         self.era = self.era.wrapping_add(1);
         self.since = Some(now);
-    }
-
-    fn open_until(
-        &self,
-        until: Option<Timestamp>,
-        now: Instant,
-        wall: Timestamp,
-    ) -> Option<Instant> {
-        now.checked_add(until?.since(wall).min(self.trip.longest_open()))
     }
 }
 

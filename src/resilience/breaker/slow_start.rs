@@ -14,7 +14,7 @@ use super::CallResult;
 use crate::resilience::pace::Pace;
 
 /// Calls a second at the beginning: so much that clients of a usual service hardly notice it.
-const START: f64 = 10.0;
+const START: f64 = 20.0;
 /// Calls a second that no upstream fails because of; here the breaker judges.
 const FLOOR: f64 = 1.0;
 /// Calls a second beyond which nothing is held back.

@@ -65,7 +65,14 @@ fn a_permit_given_before_moves_nothing() {
 
 /// What an earlier process left behind: open for so long, or held by an admin.
 const fn open(until: Option<Timestamp>) -> Persisted {
-    Persisted { state: State::Open, until, consecutive_failures: 3, openings: 1, slow_start: false }
+    Persisted {
+        state: State::Open,
+        until,
+        forced: until.is_none(),
+        consecutive_failures: 3,
+        openings: 1,
+        slow_start: false,
+    }
 }
 
 #[test]
@@ -94,8 +101,13 @@ fn what_comes_late_gives_way_to_what_was_found_out_since() {
 fn failures_of_both_processes_are_in_a_row() {
     let rig = Rig::new(COUNTED);
     rig.fail(1);
-    let closed =
-        Persisted { state: State::Closed, consecutive_failures: 1, openings: 0, ..open(None) };
+    let closed = Persisted {
+        state: State::Closed,
+        forced: false,
+        consecutive_failures: 1,
+        openings: 0,
+        ..open(None)
+    };
     rig.breaker.restore(&closed, rig.now, WALL);
     assert_eq!((rig.state(), rig.snapshot().consecutive_failures), (State::Closed, 2));
     rig.fail(1);
@@ -107,6 +119,7 @@ fn other_settings_and_another_wall_clock_are_lived_with() {
     let closed = |consecutive_failures| Persisted {
         state: State::Closed,
         until: None,
+        forced: false,
         consecutive_failures,
         openings: u32::MAX,
         slow_start: false,

@@ -36,11 +36,11 @@ fn succeed(rig: &mut Rig, time: Duration) {
 #[test]
 fn closed_again_it_lets_little_through_and_says_when_there_is_more() {
     let mut rig = just_closed(SLOWLY);
-    assert_eq!(rate(&rig), Some(10.0));
+    assert_eq!(rate(&rig), Some(20.0));
     rig.call(CallResult::Success);
     let rejected = rig.admit().unwrap_err();
     assert_eq!(rejected.by, RejectedBy::SlowStart);
-    assert!(rejected.retry_after <= Duration::from_millis(101), "{rejected:?}");
+    assert!(rejected.retry_after <= Duration::from_millis(51), "{rejected:?}");
     assert_eq!(rig.breaker.peek(false, rig.now).unwrap_err(), rejected);
     assert_eq!((rig.state(), rig.breaker.is_open()), (State::Closed, false));
     rig.now += rejected.retry_after;
@@ -61,8 +61,8 @@ fn a_background_call_leaves_the_last_token_to_clients() {
 #[test]
 fn it_doubles_while_nothing_fails_and_then_holds_back_nothing() {
     let mut rig = just_closed(SLOWLY);
-    succeed(&mut rig, Duration::from_millis(1_500));
-    assert!(rate(&rig).unwrap() >= 20.0, "{:?}", rate(&rig));
+    succeed(&mut rig, Duration::from_millis(700));
+    assert!(rate(&rig).unwrap() >= 80.0, "{:?}", rate(&rig));
     succeed(&mut rig, Duration::from_secs(3));
     assert_eq!(rate(&rig), None);
     assert!((0..1_000).all(|_| rig.admit().is_ok()));
@@ -71,7 +71,7 @@ fn it_doubles_while_nothing_fails_and_then_holds_back_nothing() {
 #[test]
 fn a_quiet_service_is_through_after_a_few_calls() {
     let mut rig = just_closed(SLOWLY);
-    for _ in 0..7 {
+    for _ in 0..6 {
         assert!(rate(&rig).is_some());
         rig.now += Duration::from_secs(10);
         rig.call(CallResult::Success);
@@ -87,11 +87,11 @@ fn it_waits_for_answers_before_it_doubles() {
         rig.now += Duration::from_millis(50);
         permits.extend(rig.admit().ok());
     }
-    assert_eq!(rate(&rig), Some(10.0), "nothing was answered yet");
+    assert_eq!(rate(&rig), Some(20.0), "nothing was answered yet");
     for permit in permits {
         permit.record(CallResult::Success, rig.now);
     }
-    assert_eq!(rate(&rig), Some(20.0), "calls made at another rate say nothing about this one");
+    assert_eq!(rate(&rig), Some(40.0), "calls made at another rate say nothing about this one");
 }
 
 #[test]
