@@ -5,7 +5,7 @@
 //!
 //! Owns: the transport of its thread and the number of calls in hand. Accepts: [`Call`]. Refuses at
 //! once when too many are in hand; everything else happens in the call's own watched task
-//! ([`call`]), so a panic there reaches only its caller. When the actor is dead its callers are told
+//! ([`call`]), so a panic there reaches only its caller. When the actor is dead its callers get a failure
 //! and serve what they have.
 
 use std::rc::Rc;

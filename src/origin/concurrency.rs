@@ -92,7 +92,7 @@ impl Slots {
         self.hand_out(ended.map(|(_, now)| now));
     }
 
-    /// Hands what is free to whoever is next, until there is no more of either. Wakes outside of the
+    /// Hands what is free to the next call, until there is no more of either. Wakes outside of the
     /// lock, and passes on a slot whose receiver left at that moment.
     fn hand_out(&self, now: Option<Instant>) {
         if let Some(now) = now {

@@ -143,11 +143,11 @@ impl DnsCache {
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Ok(Resolved { addresses: Arc::new([address]), stale: None });
         }
-        let mut told = match self.step(host, clock::monotonic())? {
+        let mut receiver = match self.step(host, clock::monotonic())? {
             Step::Known(resolved) => return Ok(resolved),
-            Step::Wait(told) => told,
+            Step::Wait(receiver) => receiver,
         };
-        let answer = tokio::time::timeout(self.timeout, told.wait_for(Option::is_some)).await;
+        let answer = tokio::time::timeout(self.timeout, receiver.wait_for(Option::is_some)).await;
         let answer = match answer {
             Ok(Ok(answer)) => answer.clone().unwrap_or(Err(timeout_fault(self.timeout))),
             Ok(Err(_)) => Err("the look-up was given up".into()),

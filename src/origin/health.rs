@@ -30,7 +30,7 @@ pub const PAUSES: Pauses = Pauses {
 pub struct CredentialHealth {
     /// By the operation that is refused; `None`: all of them.
     faults: Mutex<BTreeMap<Option<&'static str>, Fault>>,
-    /// How many of `faults` there are: without any, nobody takes the lock.
+    /// How many of `faults` there are: without any, no call takes the lock.
     count: AtomicUsize,
 }
 
@@ -175,12 +175,12 @@ impl OriginState {
             (Outcome::Ok(_) | Outcome::Empty, _) => credential.health.succeeded(made.operation),
             (Outcome::Permanent { reason, .. }, Some(what)) => {
                 let (advice, memo) = (advice(what), FailureMemo::new(PAUSES, now));
-                let told = advice.clone();
+                let logged = advice.clone();
                 let fault = Fault { what, reason: reason.clone(), since: wall, advice, memo };
                 let (is_new, ended) = credential.health.failed(made, fault, now);
                 if is_new {
                     error!(self.log, "upstream does not accept the configuration";
-                        "account" => credential.name, "fault" => what.name, "advice" => told,
+                        "account" => credential.name, "fault" => what.name, "advice" => logged,
                         "reason" => reason);
                 }
                 ended

@@ -1,6 +1,6 @@
 //! What became of a call: the six outcomes everything else decides by.
 //!
-//! Owns: the words. Refuses: to guess; whoever builds an outcome has read the answer.
+//! Owns: the words. Refuses: to guess; code that builds an outcome has read the answer.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum Outcome<T> {
     Empty,
     /// The upstream asked us to wait. Says nothing about its health.
     Throttled {
-        /// How long to wait, as told by the upstream; `None` when it did not say.
+        /// How long; `None` when the upstream did not say.
         wait: Option<Duration>,
         /// The upstream's own words, for the log.
         reason: String,
@@ -35,7 +35,7 @@ pub enum Outcome<T> {
 pub enum Blame {
     /// The operator: the upstream does not accept this part of the configuration.
     Configuration(Misconfiguration),
-    /// Whoever chose the question's parameters.
+    /// The client that chose the parameters.
     Caller,
 }
 

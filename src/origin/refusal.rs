@@ -1,7 +1,7 @@
-//! What a call that came to nothing is told as.
+//! The failure that the caller of a call without a result gets.
 //!
 //! Owns: words and kinds, by outcome and by what stood in its way; and what an outcome says about
-//! the upstream's health. Refuses: to name the upstream's own words to anybody but the log, and to
+//! the upstream's health. Refuses: to show the upstream's own words anywhere but in the log, and to
 //! blame the upstream for a call that was cut because its caller had no more time.
 
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::resilience::breaker::{CallResult, Rejected, RejectedBy};
 pub(super) const ASSUMED_BAN: Duration = Duration::from_secs(1);
 
 /// What an outcome says about the upstream's health. `cut_by_caller`: the attempt had less time than
-/// attempts have, and used all of it; how it would have ended, nobody knows.
+/// attempts have, and used all of it; how it would have ended is not known.
 pub(super) const fn health<T>(outcome: &Outcome<T>, cut_by_caller: bool) -> CallResult {
     match outcome {
         Outcome::Ok(_) | Outcome::Empty => CallResult::Success,
@@ -38,7 +38,7 @@ pub(super) const fn load<T>(outcome: &Outcome<T>, health: CallResult) -> Ended {
     }
 }
 
-/// How an outcome is told if it stays the last; `None` when it is a reply.
+/// The failure of an outcome that stays the last; `None` when it is a reply.
 pub(super) fn of_outcome<T>(outcome: &Outcome<T>) -> Option<Failure> {
     Some(match outcome {
         Outcome::Ok(_) | Outcome::Empty => return None,
@@ -60,7 +60,7 @@ pub(super) fn of_outcome<T>(outcome: &Outcome<T>) -> Option<Failure> {
     })
 }
 
-/// What is told when an attempt that was made failed so, and a further one was refused so.
+/// Of an attempt that was made and failed and a further one that was refused: which failure counts.
 pub(super) fn rather(made: Option<Failure>, refused: Failure) -> Failure {
     let Some(made) = made else { return refused };
     let wait = made.retry_after.max(refused.retry_after);
@@ -123,7 +123,7 @@ impl Refusal {
 }
 
 impl OriginState {
-    /// Counts a call for which there is no slot, and says what it is told.
+    /// Counts a call for which there is no slot.
     pub(super) fn full(&self, full: Full, priority: Priority, number: u32) -> Failure {
         let reason = full.reason.as_str();
         self.shed(reason, priority, number);
@@ -131,7 +131,7 @@ impl OriginState {
         Failure::new(FailureKind::Overloaded, reason).retry_after(Some(full.retry_after))
     }
 
-    /// Counts a call that no credential makes, and says what it is told.
+    /// Counts a call that no credential makes.
     pub(super) fn refused(
         &self,
         refused: AllRefused<'_>,
@@ -150,7 +150,7 @@ impl OriginState {
         refusal.into_failure(now)
     }
 
-    /// A call whose first attempt was made is not one that was not.
+    /// A call whose first attempt was made does not count as one that was not made.
     fn shed(&self, reason: &'static str, priority: Priority, number: u32) {
         match priority {
             Priority::Client if number > 1 => {}

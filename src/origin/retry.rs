@@ -1,7 +1,7 @@
 //! Whether a call is tried again, and when.
 //!
-//! Owns: the attempt limit, the exponential back-off with 50–100 % jitter, and how far a wait told
-//! by the upstream is honoured. Refuses: to go past the deadline. Plain functions: time and chance
+//! Owns: the attempt limit, the exponential back-off with 50–100 % jitter, and how far a wait that
+//! the upstream asks for is honoured. Refuses: to go past the deadline. Plain functions: time and chance
 //! are arguments. What retries cost in sum is bounded by the retry budget.
 
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub struct Policy {
     pub max_attempts: u32,
     /// The waits before jitter.
     pub backoff: Backoff,
-    /// The longest wait told by the upstream that is waited for; a longer one stops.
+    /// The longest wait that the upstream may ask for; a longer one stops.
     pub max_told_wait: Duration,
     /// What a further attempt needs to have left before the deadline to be worth it.
     pub least_attempt: Duration,
@@ -25,9 +25,8 @@ pub struct Policy {
 /// How long to wait before trying again after `attempt` attempts (1 after the first), the last of which
 /// gave `outcome`; `None`: not again.
 ///
-/// `chance` is between 0 and 1; 0 gives half of the back-off, 1 all of it. To a told wait it adds
-/// up to a tenth, so that callers who were told the same do not come back as one: it is never
-/// undercut.
+/// `chance` is between 0 and 1; 0 gives half of the back-off, 1 all of it. To a wait that
+/// the upstream asks for it adds up to a tenth, so that callers do not come back together.
 pub fn decide<T>(
     policy: &Policy,
     attempt: u32,
@@ -36,7 +35,7 @@ pub fn decide<T>(
     now: Instant,
     deadline: Instant,
 ) -> Option<Duration> {
-    let told = match outcome {
+    let asked = match outcome {
         Outcome::Ok(_) | Outcome::Empty | Outcome::Permanent { .. } => return None,
         Outcome::Throttled { wait, .. } => *wait,
         Outcome::Transient { .. } | Outcome::BadResponse { .. } => None,
@@ -44,9 +43,9 @@ pub fn decide<T>(
     if attempt >= policy.max_attempts {
         return None;
     }
-    let wait = match told {
-        Some(told) if told > policy.max_told_wait => return None,
-        Some(told) => told.saturating_add((told / 10).mul_f64(chance.clamp(0.0, 1.0).max(0.0))),
+    let wait = match asked {
+        Some(asked) if asked > policy.max_told_wait => return None,
+        Some(asked) => asked.saturating_add((asked / 10).mul_f64(chance.clamp(0.0, 1.0).max(0.0))),
         None => policy.backoff.jittered(attempt, chance),
     };
     let left = deadline.saturating_duration_since(now);

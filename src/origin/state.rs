@@ -39,7 +39,7 @@ pub struct OriginState {
     pub attempt_timeout: Duration,
     pub metrics: UpstreamMetrics,
     pub log: Logger,
-    /// Told of calls that panic.
+    /// Receives calls that panic.
     pub observer: Arc<dyn Observer>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: the limit, the slots held, the queue before them, and how long slots are held. Refuses, at
 //! once: what finds the queue full, what would wait past its deadline, and what would make a standing
-//! queue longer. Pure: it is told the time and wakes nobody; the calls that leave the queue it hands
+//! queue longer. Pure: time is an argument, and it wakes no call; the calls that leave the queue it hands
 //! to its owner, whose `W` says how they are woken.
 //!
 //! The limit moves by additive increase and multiplicative decrease (RFC 5681): by one for as many
@@ -128,7 +128,7 @@ pub struct ConcurrencyLimit<W> {
     standing: StandingQueue,
     /// Mean time that a slot is held, in seconds.
     hold: Option<f64>,
-    /// The latest time that anybody told.
+    /// The latest time that was given.
     now: Option<Instant>,
 }
 
@@ -219,7 +219,7 @@ impl<W> ConcurrencyLimit<W> {
     }
 
     /// Gives back the slot of this number; nothing happens if it was given up already. `None`: it
-    /// was not used, or nobody said how that ended.
+    /// was not used, or it is not known how the call ended.
     pub fn give_back(&mut self, call: u64, ended: Option<(Ended, Instant)>) {
         // Counted with this call: it was held back by the limit if most of that was used.
         let is_busy = f64::from(self.in_flight()) * 2.0 >= self.limit;

@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pauses {
     pub backoff: Backoff,
-    /// While a trial is under way nobody else tries for so long; longer than a call takes.
+    /// While a trial is under way no other call tries for so long; longer than a call takes.
     pub trial: Duration,
 }
 

@@ -4,7 +4,7 @@
 //! in turn, so that their budgets fall evenly; one whose breaker can be probed now comes before
 //! those, as otherwise it would never be found out that it is well again. A retry goes to another
 //! credential than the one that failed, if there is one that can start soon. Refuses: only what all
-//! refuse; the refusal that is told is the one that ends first, and a fault of the configuration only
+//! refuse; the caller gets the one that ends first, and a fault of the configuration only
 //! if there is nothing else to tell.
 
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::origin::health::Fault;
 use crate::origin::pacing::Refused;
 use crate::resilience::breaker::Rejected;
 
-/// A retry waits so long for another account; longer, and the one that failed may be well again.
+/// A retry waits so long for another credential; longer, and the one that failed may be well again.
 const SOON: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     Takes(usize),
-    /// None does; this one's refusal is told.
+    /// None does; the caller gets this one's refusal.
     Refused(usize),
 }
 

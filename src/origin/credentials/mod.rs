@@ -67,7 +67,7 @@ impl std::fmt::Debug for Credential {
 /// A call that no credential makes; neither is `None` as long as there is a credential.
 #[derive(Debug)]
 pub struct AllRefused<'a> {
-    /// Whose refusal is told.
+    /// Whose refusal the caller gets.
     pub credential: Option<&'a Credential>,
     pub refusal: Option<Refusal>,
 }

@@ -103,10 +103,10 @@ fn unfinished(status: u16, headers: &HeaderMap, version: Version) -> Option<Stri
         return Some(format!("interim answer {status}"));
     }
     let bodiless = matches!(status, 204 | 304);
-    let told = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let unknown = version == Version::HTTP_11
         && !bodiless
-        && !told.iter().any(|name| headers.contains_key(name));
+        && !framing.iter().any(|name| headers.contains_key(name));
     unknown.then(|| "answer of unknown length".to_owned())
 }
 

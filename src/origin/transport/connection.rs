@@ -2,7 +2,7 @@
 //!
 //! Owns: how much of the time to connect each address gets. The look-up has a time-out of its own
 //! (`dns_cache`), the TLS handshake another (`awc`). An address that never answers leaves the others
-//! their share. When none answers, the last fault is told.
+//! their share. When none answers, the last fault counts.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,6 @@
 //! How requests reach an upstream: the trait, its bounds and its faults.
 //!
-//! Owns: [`Transport`] and what goes wrong on the way, told as one of five faults; what a fault means
+//! Owns: [`Transport`] and what goes wrong on the way, as one of five faults; what a fault means
 //! is decided by the call. awc is the first transport.
 
 mod awc;

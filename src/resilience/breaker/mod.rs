@@ -100,27 +100,27 @@ impl Breaker {
         // The permit exists before the listener runs: should that panic, the probe comes back.
         let admitted =
             admitted.map(|ticket| Permit { breaker: self.clone(), ticket, recorded: false });
-        self.tell(change);
+        self.notify(change);
         admitted
     }
 
     /// An admin opens it: it stays open until [`Self::force_close`] or [`Self::reset`].
     pub fn force_open(&self, now: Instant) {
         let change = self.with(|core| core.force_open(now));
-        self.tell(change);
+        self.notify(change);
     }
 
     /// An admin closes it now, without a slow start. It works on as usual and may open again at the
     /// next failures, for as long as it would have: earlier openings are remembered.
     pub fn force_close(&self, now: Instant) {
         let change = self.with(|core| core.force_close(now));
-        self.tell(change);
+        self.notify(change);
     }
 
     /// An admin makes it as new: closed, failures and earlier openings forgotten. Counts stay.
     pub fn reset(&self, now: Instant) {
         let change = self.with(|core| core.reset(now));
-        self.tell(change);
+        self.notify(change);
     }
 
     /// The breaker as of `now`; moves nothing.
@@ -134,7 +134,7 @@ impl Breaker {
     }
 
     /// Goes on where an earlier process stopped; once. What was found out since is newer and stays.
-    /// The listener is told nothing.
+    /// The listener is not called.
     pub fn restore(&self, saved: &Persisted, now: Instant, wall: Timestamp) {
         self.with(|core| core.restore(saved, now, wall));
     }
@@ -144,7 +144,7 @@ impl Breaker {
         self.shared.open.load(Ordering::Acquire)
     }
 
-    fn tell(&self, change: Option<state::Change>) {
+    fn notify(&self, change: Option<state::Change>) {
         if let Some(change) = change {
             (self.shared.listener)(&change.named(Arc::clone(&self.shared.name)));
         }
@@ -176,7 +176,7 @@ impl Permit {
         self.recorded = true;
         let result = result.into();
         let change = self.breaker.with(|core| core.record(self.ticket, result, now));
-        self.breaker.tell(change);
+        self.breaker.notify(change);
     }
 }
 

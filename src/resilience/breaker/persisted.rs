@@ -54,7 +54,7 @@ impl Core {
         }
     }
 
-    /// Takes over what was persisted. The listener is not told: the change happened earlier.
+    /// Takes over what was persisted. The listener is not called: the change happened earlier.
     pub(super) fn restore(&mut self, saved: &Persisted, now: Instant, wall: Timestamp) {
         if self.moved_by_admin || (self.moved_by_calls && !saved.forced) {
             return;

@@ -62,7 +62,7 @@ struct Counts {
     lost: u64,
 }
 
-/// A change of state that the listener has not been told yet.
+/// A change of state that the listener has not received yet.
 #[derive(Debug)]
 pub(super) struct Change {
     from: State,

@@ -9,7 +9,7 @@
 //! - a request signed before the latest correction deserves its one repetition (several calls may
 //!   be under way when the clock is found to be wrong);
 //! - the first refusal since an accepted call corrects the clock, however small the correction;
-//! - a later refusal corrects it again only if the clock has moved meanwhile (somebody set it);
+//! - a later refusal corrects it again only if the clock has moved meanwhile (it was set);
 //! - anything else was signed with a right clock and is refused for good.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! Signatures of AliExpress requests, in every style that the gateway takes for business methods.
 //!
 //! Owns: the base string and the digests over it. Refuses: nothing; parameters that must not be
-//! signed (`sign` itself, empty values) are left out here, and whoever sends a request leaves out
+//! signed (`sign` itself, empty values) are left out here, and the sender of a request leaves out
 //! the same ones. Has no neighbours: plain functions of their arguments.
 //!
 //! HMAC is RFC 2104 over SHA-256 (FIPS 180-4); MD5 is RFC 1321 and only for gateways that still

@@ -70,25 +70,25 @@ impl Tracking {
         Some(question)
     }
 
-    /// What the doubted `outcome` means, now that the `question` was answered with `told`.
+    /// What the doubted `outcome` means, now that the `question` was answered with `found`.
     pub fn resolve(
         &self,
         question: &Request,
         outcome: Outcome<Value>,
-        told: &Outcome<Value>,
+        found: &Outcome<Value>,
     ) -> Outcome<Value> {
         if self.0.load(Ordering::Relaxed) == PROVEN {
             return outcome;
         }
         let with_id = question.params.contains_key(PARAMETER);
-        let is_wrong = match told {
+        let is_wrong = match found {
             Outcome::Ok(result) if with_id => is_silent(question.method, result),
             Outcome::Ok(result) => contents(question.method, result) == Contents::Records,
             Outcome::Empty
             | Outcome::Throttled { .. }
             | Outcome::Transient { .. }
             | Outcome::Permanent { .. }
-            | Outcome::BadResponse { .. } => told.misconfiguration() == Some(faults::TRACKING_ID),
+            | Outcome::BadResponse { .. } => found.misconfiguration() == Some(faults::TRACKING_ID),
         };
         if !is_wrong {
             return outcome;
@@ -177,8 +177,8 @@ mod tests {
             assert!(is_fault(&tracking.resolve(&question, nothing.clone(), &none())));
             // The other way round.
             let tracking = Tracking::default();
-            let told = tracking.judge(&question, some());
-            assert_eq!(tracking.resolve(&question, nothing.clone(), &told), nothing);
+            let found = tracking.judge(&question, some());
+            assert_eq!(tracking.resolve(&question, nothing.clone(), &found), nothing);
             assert_eq!(tracking.doubt(&asked, &nothing), None, "proven");
         }
     }

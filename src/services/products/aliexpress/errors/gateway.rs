@@ -85,7 +85,7 @@ impl Error<'_> {
 
     /// How long the gateway asks to wait, if it says.
     pub fn wait(&self) -> Option<Duration> {
-        self.texts().find_map(|text| wait::told(&text))
+        self.texts().find_map(|text| wait::requested(&text))
     }
 
     /// The gateway's words in one line.

@@ -13,7 +13,7 @@ pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The wait in `ban will last 3 seconds` or `ban will last for 3 more seconds`, whatever the case,
 /// between [`SHORTEST`] and [`LONGEST`]; `None` when the text has neither.
-pub fn told(text: &str) -> Option<Duration> {
+pub fn requested(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
     text.match_indices("ban will last ").find_map(|(start, opening)| {
         let rest = text.get(start + opening.len()..)?.trim_start();
@@ -45,17 +45,20 @@ mod tests {
     #[test]
     fn both_sentences_are_read() {
         let current = "Api access frequency exceeds the limit. this ban will last 1 seconds";
-        assert_eq!(told(current), secs(1));
-        assert_eq!(told("This ban will last for 1 more seconds"), secs(1));
-        assert_eq!(told("This ban will last for 31062 more seconds"), secs(31_062));
-        assert_eq!(told("THIS BAN WILL LAST 1 SECOND."), secs(1));
+        assert_eq!(requested(current), secs(1));
+        assert_eq!(requested("This ban will last for 1 more seconds"), secs(1));
+        assert_eq!(requested("This ban will last for 31062 more seconds"), secs(31_062));
+        assert_eq!(requested("THIS BAN WILL LAST 1 SECOND."), secs(1));
     }
 
     #[test]
     fn waits_are_bounded() {
-        assert_eq!(told("this ban will last 0 seconds"), Some(SHORTEST));
-        assert_eq!(told("this ban will last 999999999 seconds"), Some(LONGEST));
-        assert_eq!(told("this ban will last 99999999999999999999999999 seconds"), Some(LONGEST));
+        assert_eq!(requested("this ban will last 0 seconds"), Some(SHORTEST));
+        assert_eq!(requested("this ban will last 999999999 seconds"), Some(LONGEST));
+        assert_eq!(
+            requested("this ban will last 99999999999999999999999999 seconds"),
+            Some(LONGEST)
+        );
     }
 
     #[test]
@@ -73,21 +76,21 @@ mod tests {
             "ban will last 3 minutes",
             "ban will last for more seconds",
         ] {
-            assert_eq!(told(text), None, "{text}");
+            assert_eq!(requested(text), None, "{text}");
         }
     }
 
     #[test]
     fn the_first_sentence_that_has_seconds_counts() {
-        assert_eq!(told("ban will last long; the ban will last 7 seconds"), secs(7));
+        assert_eq!(requested("ban will last long; the ban will last 7 seconds"), secs(7));
     }
 
     proptest! {
         #[test]
         fn any_text_is_survived_and_any_wait_is_bounded(text in ".{0,60}", n in any::<u64>()) {
-            prop_assert!(told(&text).is_none_or(|wait| (SHORTEST..=LONGEST).contains(&wait)));
-            let told = told(&format!("{text} this ban will last for {n} more seconds {text}"));
-            prop_assert_eq!(told, Some(Duration::from_secs(n).clamp(SHORTEST, LONGEST)));
+            prop_assert!(requested(&text).is_none_or(|wait| (SHORTEST..=LONGEST).contains(&wait)));
+            let wait = requested(&format!("{text} this ban will last for {n} more seconds {text}"));
+            prop_assert_eq!(wait, Some(Duration::from_secs(n).clamp(SHORTEST, LONGEST)));
         }
     }
 }
