@@ -104,7 +104,7 @@ fn it_is_over_when_the_upstream_accepts_a_try() {
     assert!(problems(&stand).is_empty());
     assert_eq!(upstream(&stand)["status"], "healthy");
     assert!(stand.metric("upstream_misconfigured").abs() < 0.1);
-    assert_eq!(log_lines(&stand, "INFO", "fault of the configuration ended"), 1);
+    assert_eq!(log_lines(&stand, "INFO", "accepts the configuration again"), 1);
     data(&stand.get(&search(4)));
 }
 
