@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakwater::cache::tiers::memory::MemoryTier;
-use breakwater::cache::{CacheKey, Entry, Times};
+use breakwater::cache::{CacheKey, Entry, Representation, Times};
 use breakwater::clock::{Timestamp, monotonic};
 use breakwater::console;
 use breakwater::metrics::Metrics;
-use bytes::Bytes;
 use cached::{Cached, LruCache};
 
 /// Entries that each may keep.
@@ -93,7 +92,7 @@ fn memory_tier(stream: &[u32]) -> usize {
     let tier = MemoryTier::new(ITEMS, BYTES, Metrics::new().cache().clone());
     let at = Timestamp::from_millis(0);
     let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
-    let entry = Arc::new(Entry::new(Bytes::from(vec![0; BODY]), times, false, Vec::new()));
+    let entry = Arc::new(Entry::new(Representation::json(vec![0; BODY].into()), times, false, Vec::new()));
     let is_hit = |number: &&u32| {
         let key = key(number);
         let hit = tier.get(&key).is_some();

@@ -23,7 +23,7 @@ pub enum FailureKind {
     Internal,
 }
 
-/// A failure on the way to an answer. Cheap to clone: a flight shares it with all its callers.
+/// A failure on the way to an answer. Cheap to clone: a load shares it with all its callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What kind.

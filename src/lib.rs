@@ -11,9 +11,9 @@
 //! │                                │                      │
 //! │                             handler ▶ ProductService ─ask▶ CacheActor (one a worker)
 //! │                                │                      │      │ fresh, stale: from memory
-//! │                                ▼                      │      │ else, and behind: one flight per key
+//! │                                ▼                      │      │ else, and behind: one load a key
 //! │ observe ◀ compress ◀ limit ◀ envelope                 │      ▼
-//! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ lock ▶ throttle ▶ loader
+//! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ budget ▶ lock ▶ loader
 //!     │ batched, droppable                                                               │ ask
 //!     ▼                                                                                  ▼
 //!  MetricsActor    upkeep: watch, replay, sweep, warm             door ─▶ ApiClientActor
@@ -22,11 +22,11 @@
 //! ```
 //!
 //! Data flows one way. A failure comes back as a typed [`failure::Failure`] through the same rooms:
-//! the flight shares it with its callers and holds refreshes back; what is stale is served; only
+//! the load shares it with its callers, and the key is left alone for a while; what is stale is served; only
 //! when nothing is left does it reach [`http`], the one place that knows statuses.
 //!
 //! What must survive an actor's death lies in tables that are older than any actor: the memory tier,
-//! flights, accounts of the limiter, breakers, pacing, the metric registry. An actor that dies costs
+//! pending keys, accounts of the limiter, breakers, pacing, the metric registry. An actor that dies costs
 //! the message it held and nothing else; see [`supervision`].
 //!
 //! # Rooms, and who may import whom
@@ -37,7 +37,7 @@
 //! | [`cli`] | the command line | config |
 //! | [`http`] | the surface: routes, envelope, errors, layers | services, access, cache, limits, metrics, origin, resilience, supervision |
 //! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, origin |
-//! | [`cache`] | entries, freshness, invalidations, tiers, flights, warming; CacheActor | redis, resilience, database, supervision, metrics |
+//! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, database, supervision, metrics |
 //! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
@@ -57,8 +57,9 @@
 //!
 //! A breaker is *closed* when calls flow, *open* when they are refused, *half-open* when probes are
 //! admitted. An entry is *fresh*, *due* (fresh, and renewed), *stale while it is revalidated*, *stale if
-//! that fails*, or *dead*; a *flight* is the one load of a key that all who want it wait for. A call's *outcome* is ok, empty, throttled,
-//! transient, permanent or bad response. Messages are imperative (`Fly`), replies nouns
+//! that fails*, or *dead*; a key is loaded by one
+//! *leader*, and all others who want it are *followers*. A call's *outcome* is ok, empty, throttled,
+//! transient, permanent or bad response. Messages are imperative (`Get`), replies nouns
 //! (`Admission`).
 
 pub mod access;

@@ -57,7 +57,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ),
     ("deadpool_redis", &["src/redis/"]),
     ("failsafe", &["src/resilience/breaker/"]),
-    ("quick_cache", &["src/cache/tiers/memory.rs"]),
+    ("quick_cache", &["src/cache/tiers/memory.rs", "src/resilience/sharded_map.rs"]),
     ("awc", &["src/origin/transport/", "src/services/products/simulator/"]),
     ("prometheus_client", &["src/metrics/"]),
     ("StatusCode", &["src/http/", "src/services/products/simulator/"]),

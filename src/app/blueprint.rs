@@ -6,12 +6,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use super::shared_limits::{self, RedisCounter};
 use super::stores::Stores;
 use super::{WORKER_INBOX, spec};
-use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
+use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
 use crate::http::load_shedder::{Bounds, LoadShedder};
@@ -102,11 +101,7 @@ impl Blueprint {
     }
 
     fn warmer(&self, tables: CacheTables) -> Warmer {
-        let cache = &self.shared.settings.cache;
-        let settings = WarmerSettings {
-            keys: cache.warm_keys,
-            pause: Duration::from_secs_f64(1.0 / cache.warm_per_second.max(0.001)),
-        };
+        let settings = WarmerSettings { keys: self.shared.settings.cache.warm_keys, pause: PAUSE };
         let services = self.shared.services.clone();
         let plan_for: PlanFor = Arc::new(move |key, question| {
             services.iter().find_map(|service| service.plan_for(key, question))
@@ -116,10 +111,10 @@ impl Blueprint {
 
     /// One worker warms for all: what it brings is in the tables of all.
     fn warm_now_and_then(&self, warmer: &Warmer) {
-        let (warmer, interval) = (warmer.clone(), self.shared.settings.cache.warm_interval);
+        let warmer = warmer.clone();
         keep_running("cache-warming", self.shared.supervisor.observer(), move || {
             let warmer = warmer.clone();
-            async move { warmer.keep_warm(interval).await }
+            async move { warmer.keep_warm(ROUND_EVERY).await }
         });
     }
 }

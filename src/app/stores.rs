@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use crate::cache::CacheTables;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::tiers::redis::{Heard, RedisTier};
-use crate::cache::{CacheTables, Rules};
 use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{Event, Store};
@@ -92,9 +92,7 @@ impl Stores {
         let counts = metrics.cache().clone();
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
-        let rules = Rules { eager: cache.eager_percent, soft: cache.soft_timeout };
         CacheTables::new(memory, Some(self.database.clone()), counts, log.clone(), observer)
-            .with_rules(rules)
     }
 
     /// A new way to Redis, for the thread that asks.

@@ -1,33 +1,20 @@
-//! CacheActor: one per HTTP worker, over tables they all share.
+//! CacheActor: one for each HTTP worker, over tables that all share.
 //!
-//! Owns: nothing but its way to the tables; a new incarnation is as good as the old one. Accepts:
-//! [`Lookup`], [`Fly`], [`Invalidate`]. Every handler decides at once; flights run as watched tasks.
-//! When overloaded or dead, [`CacheClient`](super::CacheClient) does the same on the tables.
-
-use std::sync::Arc;
+//! Owns: nothing but its way to the tables; a new incarnation is as good as the old one. Every handler
+//! decides at once; loads run as watched tasks. While the actor is down,
+//! [`CacheClient`](super::CacheClient) does the same on the tables.
 
 use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
 
 use super::clearing::Cleared;
-use super::entry::Entry;
-use super::flight::{Boarded, take_off};
-use super::freshness::Freshness;
+use super::get::{Get, GetMany};
 use super::invalidations::{Mode, Subject};
-use super::key::CacheKey;
-use super::plan::Plan;
 use super::tables::CacheTables;
-use crate::clock;
 
 /// The actor.
 #[derive(Debug)]
 pub struct CacheActor {
     tables: CacheTables,
-}
-
-impl std::fmt::Debug for CacheTables {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CacheTables").field("memory", &self.memory.len()).finish_non_exhaustive()
-    }
 }
 
 impl CacheActor {
@@ -42,19 +29,6 @@ impl Actor for CacheActor {
     type Context = Context<Self>;
 }
 
-/// Asks for what memory holds under a key.
-#[derive(Debug, Message)]
-#[rtype(result = "Option<(Arc<Entry>, Freshness)>")]
-pub struct Lookup(pub CacheKey);
-
-/// Asks for places on the flights of these keys; starts those that are not under way.
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<Boarded>")]
-pub(super) struct Fly {
-    pub(super) keys: Vec<(usize, CacheKey)>,
-    pub(super) plan: Plan,
-}
-
 /// Invalidates what was stored until now.
 #[derive(Debug, Message)]
 #[rtype(result = "Cleared")]
@@ -64,19 +38,19 @@ pub(super) struct Invalidate {
     pub(super) reason: &'static str,
 }
 
-impl Handler<Lookup> for CacheActor {
-    type Result = MessageResult<Lookup>;
+impl Handler<Get> for CacheActor {
+    type Result = MessageResult<Get>;
 
-    fn handle(&mut self, message: Lookup, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.tables.look(&message.0, clock::now()))
+    fn handle(&mut self, message: Get, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tables.get(&message))
     }
 }
 
-impl Handler<Fly> for CacheActor {
-    type Result = MessageResult<Fly>;
+impl Handler<GetMany> for CacheActor {
+    type Result = MessageResult<GetMany>;
 
-    fn handle(&mut self, message: Fly, _: &mut Self::Context) -> Self::Result {
-        MessageResult(take_off(&self.tables, &message.keys, &message.plan))
+    fn handle(&mut self, message: GetMany, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tables.get_many(&message))
     }
 }
 

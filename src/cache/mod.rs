@@ -1,48 +1,54 @@
-//! Three tiers of answers, and one flight for what none of them has.
+//! Three tiers of answers, and one load at a time for a key that none of them has.
 //!
 //! ```text
-//!  CacheClient ─Lookup─▶ CacheActor (one per worker) ─▶ memory            fresh or stale: answered here
-//!      │ absent or stale: Fly ─▶ flights (one per key, all workers)
-//!      │                            └─▶ Redis ─▶ SQL ─▶ loader ─▶ stored in all three
-//!      └◀──────────── first usable answer ───────────┘
+//!  CacheClient ─Get─▶ CacheActor (one a worker) ─▶ get: memory         fresh or stale: answered here
+//!      │                                            │ absent, or to be renewed
+//!      │                                            ▼ one leader a key, all workers follow
+//!      │                                          load: Redis ▶ SQL ▶ origin ▶ stored in all three
+//!      └◀──────────── first usable answer ──────────┘
 //! ```
 //!
-//! Owns: entries, their freshness, the tiers and single flight. Refuses: to store failures. Does not
-//! know what it stores or where it comes from: a miss runs the loader it is given. A tier that is
-//! down is a miss in it, counted, and kept out of the way by a breaker; an actor that is down is
-//! bypassed by its client, which does the same on the shared tables.
+//! Owns: entries, their freshness, the tiers, single flight, and which keys are not loaded just now.
+//! Knows no service: a plan brings the loader and the lifetimes. Failures are never stored. A tier
+//! that is down is a miss in it, counted, and its breaker keeps it out of the way.
 
 mod actor;
 mod arrears;
 mod clearing;
 mod client;
+mod codec;
 mod entry;
-mod flight;
-mod flights;
+mod failure_memo;
 mod freshness;
+mod get;
 mod glob;
 pub mod invalidations;
 mod key;
+mod load;
+mod pending;
 mod plan;
-mod setbacks;
+mod probe_budget;
+mod representation;
 mod tables;
 mod tag;
 #[cfg(test)]
 mod tests;
-mod throttle;
 pub mod tiers;
 pub mod upkeep;
 
-pub use actor::{CacheActor, Lookup};
+pub use actor::CacheActor;
 pub use arrears::{Arrears, Missed};
 pub use clearing::Cleared;
-pub use client::{Answer, CacheClient, Forward};
-pub use entry::{Entry, Malformed, Times, Verdict};
+pub use client::CacheClient;
+pub use codec::Malformed;
+pub use entry::{Entry, Times, Verdict};
 pub use freshness::Freshness;
+pub use get::{Answer, Forward, Get, Reply};
 pub use glob::sweeps;
 pub use invalidations::{Invalidations, Mode, Rule, Subject};
 pub use key::CacheKey;
-pub use plan::{Lifetimes, Loaded, Loader, Plan, Question, Urgency};
-pub use tables::{CacheTables, Rules};
+pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
+pub use representation::{JSON, Representation};
+pub use tables::CacheTables;
 pub use tag::{NotATag, Tag, check as check_tag};
 pub use tiers::Tier;

@@ -1,7 +1,7 @@
 //! What to do about a key that is not there: how to load it and how long it will live.
 //!
-//! Owns: lifetimes and the jitter on them. The loader is the caller's; it is called at most once a
-//! flight.
+//! Owns: lifetimes and the jitter on them. The loader is the caller's; it is called at most
+//! once a load.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +10,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::entry::{Entry, Times};
+use super::representation::Representation;
 use super::tag::Tag;
 use crate::clock::Timestamp;
 use crate::failure::Failure;
+use crate::resilience::Priority;
 
 /// How long a kind of data lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +25,13 @@ pub struct Lifetimes {
     pub fresh: Duration,
     /// Fresh time of an empty result, before jitter.
     pub negative: Duration,
-    /// After the fresh time: served at once while it is refreshed.
-    pub revalidate: Duration,
-    /// After the fresh time: usable when refreshing fails or takes too long. Not less than
-    /// `revalidate` counts.
+    /// After the fresh time: usable while it is renewed, or when that fails.
     pub stale: Duration,
 }
+
+/// After its fresh time an answer is served at once while it is renewed, for so long; later, as far as
+/// the stale time reaches, a caller first waits a little for something newer.
+const REVALIDATE: Duration = Duration::from_secs(3_600);
 
 /// Fresh times vary by this share up and down, so that what was stored together does not expire
 /// together.
@@ -50,7 +53,7 @@ impl Lifetimes {
         let (fresh, revalidate, stale) = if loaded.empty {
             (self.negative, Duration::ZERO, Duration::ZERO)
         } else {
-            (self.fresh, self.revalidate.min(self.stale), self.stale)
+            (self.fresh, REVALIDATE.min(self.stale), self.stale)
         };
         let factor = 1.0 + JITTER * (2.0 * chance.clamp(0.0, 1.0) - 1.0);
         let fresh_until = asked_at.plus(fresh.mul_f64(factor));
@@ -60,36 +63,32 @@ impl Lifetimes {
             revalidate_until: fresh_until.plus(revalidate),
             stale_until: fresh_until.plus(stale),
         };
-        Entry::new(loaded.body, times, loaded.empty, loaded.tags)
+        Entry::new(loaded.representation, times, loaded.empty, loaded.tags)
     }
 }
 
 /// What a loader brings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// Serialised data.
-    pub body: Bytes,
+    pub representation: Representation,
     /// Whether it says that there is nothing.
     pub empty: bool,
     /// What it is about.
     pub tags: Vec<Tag>,
 }
 
-/// For whom something is loaded: who goes first when the upstream can take only so much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Urgency {
-    /// A client waits.
-    Client,
-    /// Nobody waits: what is served already is renewed.
-    Refresh,
-    /// Nobody asked yet.
-    Warming,
+impl Loaded {
+    /// Serialised JSON.
+    #[must_use]
+    pub const fn json(body: Bytes, empty: bool, tags: Vec<Tag>) -> Self {
+        Self { representation: Representation::json(body), empty, tags }
+    }
 }
 
-/// Fetches what no tier has: given places in the list of keys that was asked for, it answers in the
-/// same order, before the deadline. Runs on the thread of the flight, once for all keys of a flight.
+/// Loads what no tier has: given places in the list of keys that was asked for, it answers in the
+/// same order, before the deadline. Called once for all keys of a load, on the thread that started it.
 pub type Loader = Arc<
-    dyn Fn(Vec<usize>, Urgency, Instant) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>>
+    dyn Fn(Vec<usize>, Priority, Instant) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>>
         + Send
         + Sync,
 >;
@@ -107,11 +106,13 @@ pub struct Plan {
     pub loader: Loader,
     /// What is asked.
     pub question: Question,
+    /// Where it is loaded from: all plans with this name share a probe budget.
+    pub origin: &'static str,
     /// Skip what the tiers hold, and load.
     pub reload: bool,
     /// For whom.
-    pub urgency: Urgency,
-    /// Longest time of the whole flight.
+    pub priority: Priority,
+    /// Longest time of the load.
     pub within: Duration,
 }
 
@@ -129,16 +130,17 @@ mod tests {
         kind: "search",
         fresh: Duration::from_secs(1000),
         negative: Duration::from_secs(60),
-        revalidate: Duration::from_secs(2000),
         stale: Duration::from_secs(5000),
     };
 
+    fn loaded(empty: bool) -> Loaded {
+        Loaded::json(Bytes::from_static(b"{}"), empty, Vec::new())
+    }
+
     fn stamp(empty: bool, chance: f64) -> Entry {
-        let loaded = Loaded { body: Bytes::from_static(b"{}"), empty, tags: Vec::new() };
-        {
-            let start = Timestamp::from_millis(0);
-            SEARCH.stamp(loaded, start, start, chance)
-        }
+        let loaded = loaded(empty);
+        let start = Timestamp::from_millis(0);
+        SEARCH.stamp(loaded, start, start, chance)
     }
 
     #[test]
@@ -146,7 +148,7 @@ mod tests {
         let fresh = |chance| stamp(false, chance).times.fresh_until.as_millis();
         assert_eq!((fresh(0.0), fresh(0.5), fresh(1.0)), (900_000, 1_000_000, 1_100_000));
         let times = stamp(false, 0.5).times;
-        assert_eq!(times.revalidate_until.as_millis(), 3_000_000);
+        assert_eq!(times.revalidate_until.as_millis(), 4_600_000);
         assert_eq!(times.stale_until.as_millis(), 6_000_000);
     }
 
@@ -161,9 +163,9 @@ mod tests {
     #[test]
     fn the_time_of_revalidation_lies_within_the_stale_time() {
         let lifetimes = Lifetimes { stale: Duration::from_secs(10), ..SEARCH };
-        let loaded = Loaded { body: Bytes::new(), ..Loaded::default() };
+
         let times = lifetimes
-            .stamp(loaded, Timestamp::from_millis(0), Timestamp::from_millis(0), 0.5)
+            .stamp(loaded(false), Timestamp::from_millis(0), Timestamp::from_millis(0), 0.5)
             .times;
         assert_eq!(times.revalidate_until, times.stale_until);
     }

@@ -1,4 +1,4 @@
-//! What every CacheActor works on: the tiers and the flights, older than any actor.
+//! What every CacheActor works on: the tiers and the pending keys, older than any actor.
 //!
 //! Owns: storing in all tiers and looking through them. Every failure of a tier ends here as a miss
 //! with a count.
@@ -12,16 +12,17 @@ use slog::{Logger, debug, warn};
 
 use super::arrears::Arrears;
 use super::entry::{Entry, Verdict};
-use super::flights::Flights;
+use super::failure_memo::FailureMemo;
 use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
 use super::key::CacheKey;
-use super::setbacks::Setbacks;
-use super::throttle::Throttle;
+use super::load::SOFT_TIMEOUT;
+use super::pending::PendingKeys;
+use super::probe_budget::ProbeBudgets;
 use super::tiers::Tier;
 use super::tiers::database::{DatabaseTier, Row};
 use super::tiers::memory::MemoryTier;
-use super::tiers::redis::RedisTier;
+use super::tiers::redis::{LARGEST, RedisTier};
 use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
@@ -40,39 +41,30 @@ pub struct CacheTables {
     pub metrics: CacheMetrics,
     /// Where tier failures are logged.
     pub log: Logger,
-    /// Told of flights that die.
+    /// Receives loads that die.
     pub observer: Arc<dyn Observer>,
     /// What has been invalidated.
     pub invalidations: Invalidations,
-    /// When what is stale is used, and when what is fresh is renewed.
-    pub(super) rules: Rules,
-    pub(super) throttle: Throttle,
-    pub(super) setbacks: Arc<Setbacks>,
+    /// How long a caller waits for something newer before it takes what is stale-if-error.
+    pub(super) soft: Duration,
+    pub(super) pending: Arc<PendingKeys>,
+    pub(super) memo: Arc<FailureMemo>,
+    pub(super) budgets: Arc<ProbeBudgets>,
     /// What Redis missed while it was away.
     pub arrears: Arc<Arrears>,
     /// Invalidations that the database keeps could not be read: none of its rows is trusted.
     pub(super) rules_owed: Arc<AtomicBool>,
-    flights: Arc<Flights>,
 }
 
-/// When what is stale is used, and when what is fresh is renewed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// The last percent of the fresh time, in which a hit refreshes; 0 for never.
-    pub eager: u8,
-    /// How long a caller waits for something newer before it takes what is stale-if-error.
-    pub soft: Duration,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self { eager: 10, soft: Duration::from_millis(250) }
+impl std::fmt::Debug for CacheTables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheTables").field("memory", &self.memory.len()).finish_non_exhaustive()
     }
 }
 
 /// An entry that is in memory and goes to the tiers behind.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct ToStore {
     pub(super) key: CacheKey,
     pub(super) entry: Arc<Entry>,
     /// What was asked, for asking again.
@@ -80,7 +72,7 @@ pub(super) struct Kept {
 }
 
 impl CacheTables {
-    /// Tables over the given tiers, with nothing in flight.
+    /// Tables over the given tiers.
     #[must_use]
     pub fn new(
         memory: MemoryTier,
@@ -97,19 +89,13 @@ impl CacheTables {
             log,
             observer,
             invalidations: Invalidations::default(),
-            rules: Rules::default(),
-            throttle: Throttle::new(clock::monotonic()),
-            setbacks: Arc::new(Setbacks::new()),
+            soft: SOFT_TIMEOUT,
+            pending: Arc::new(PendingKeys::new()),
+            memo: Arc::new(FailureMemo::new()),
+            budgets: Arc::default(),
             arrears: Arc::new(Arrears::new()),
             rules_owed: Arc::default(),
-            flights: Arc::new(Flights::new()),
         }
-    }
-
-    /// The same tables under other rules.
-    #[must_use]
-    pub fn with_rules(self, rules: Rules) -> Self {
-        Self { rules, ..self }
     }
 
     /// The same tables with a worker's own way to Redis.
@@ -139,7 +125,7 @@ impl CacheTables {
         let verdict = entry.verdict(self.invalidations.version(), || {
             self.invalidations.verdict(key.as_str(), &entry.tags, entry.times.stored_at)
         });
-        judge(entry, verdict, self.rules.eager, now)
+        judge(entry, verdict, now)
     }
 
     /// Whether an invalidation that was in force at `asked_at` forbids answering with `entry`. It does
@@ -155,18 +141,14 @@ impl CacheTables {
     /// Keys being loaded now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.flights.count()
-    }
-
-    pub(super) const fn flights(&self) -> &Arc<Flights> {
-        &self.flights
+        self.pending.count()
     }
 
     /// Hands entries that are in memory to the tiers behind; waits for Redis, not for SQL.
-    pub(super) async fn store(&self, kind: &'static str, kept: &[Kept]) {
-        let encoded: Vec<Bytes> = kept.iter().map(|one| one.entry.encode(&one.key)).collect();
+    pub(super) async fn store(&self, kind: &'static str, entries: &[ToStore]) {
+        let encoded: Vec<Bytes> = entries.iter().map(|one| one.entry.encode(&one.key)).collect();
         if let Some(database) = &self.database {
-            for (Kept { key, entry, question }, encoded) in kept.iter().zip(&encoded) {
+            for (ToStore { key, entry, question }, encoded) in entries.iter().zip(&encoded) {
                 let row = Row {
                     key: key.clone(),
                     kind,
@@ -181,19 +163,16 @@ impl CacheTables {
             }
         }
         if let Some(redis) = &self.redis {
-            let wanted = for_redis(kept, &encoded);
+            let wanted = for_redis(entries, &encoded);
             let (started, stored) = (clock::monotonic(), redis.put_many(&wanted).await);
-            self.stored_in_redis(kind, kept, &encoded, (started, stored));
-        }
-    }
-
-    /// Gives Redis entries that another tier had, but for those it has newer.
-    pub(super) async fn lift_to_redis(&self, kind: &'static str, kept: &[Kept]) {
-        if let Some(redis) = self.redis.as_ref().filter(|redis| !redis.is_avoided()) {
-            let encoded: Vec<Bytes> = kept.iter().map(|one| one.entry.encode(&one.key)).collect();
-            let wanted = for_redis(kept, &encoded);
-            let (started, stored) = (clock::monotonic(), redis.put_newer(&wanted).await);
-            self.stored_in_redis(kind, kept, &encoded, (started, stored));
+            if wanted.len() < entries.len() {
+                // What it holds of those that are too large is older than what was loaded.
+                let too_large =
+                    entries.iter().zip(&encoded).filter(|(_, bytes)| is_too_large(bytes));
+                let keys: Vec<_> = too_large.map(|(one, _)| &one.key).collect();
+                drop(redis.remove_many(&keys).await);
+            }
+            self.stored_in_redis(kind, entries, &encoded, (started, stored));
         }
     }
 
@@ -201,15 +180,15 @@ impl CacheTables {
     fn stored_in_redis(
         &self,
         kind: &'static str,
-        kept: &[Kept],
+        entries: &[ToStore],
         encoded: &[Bytes],
         (started, stored): (Instant, Result<(), StoreError>),
     ) {
         self.took(kind, "put_redis", started, &stored);
         match stored {
-            Ok(()) => kept.iter().for_each(|one| self.arrears.forget(&one.key)),
+            Ok(()) => entries.iter().for_each(|one| self.arrears.forget(&one.key)),
             Err(error) => {
-                let lost = kept.iter().zip(encoded).map(|(one, bytes)| {
+                let lost = entries.iter().zip(encoded).map(|(one, bytes)| {
                     self.arrears.missed(&one.key, bytes.clone(), one.entry.times.stale_until)
                 });
                 self.metrics.writes_dropped(Tier::Redis.label(), lost.sum());
@@ -328,11 +307,15 @@ impl CacheTables {
     }
 }
 
+fn is_too_large(encoded: &Bytes) -> bool {
+    encoded.len() > LARGEST
+}
+
 /// Entries as Redis takes them, and how long they are to live.
-fn for_redis(kept: &[Kept], encoded: &[Bytes]) -> Vec<(CacheKey, Bytes, Duration)> {
+fn for_redis(entries: &[ToStore], encoded: &[Bytes]) -> Vec<(CacheKey, Bytes, Duration)> {
     let now = clock::now();
-    let life = |one: &Kept| one.entry.times.stale_until.since(now);
-    let pairs = kept.iter().zip(encoded);
+    let life = |one: &ToStore| one.entry.times.stale_until.since(now);
+    let pairs = entries.iter().zip(encoded).filter(|(_, bytes)| !is_too_large(bytes));
     pairs.map(|(one, bytes)| (one.key.clone(), bytes.clone(), life(one))).collect()
 }
 

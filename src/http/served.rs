@@ -62,7 +62,7 @@ impl Body {
     pub fn bytes(&self) -> &Bytes {
         match self {
             Self::Own(bytes) => bytes,
-            Self::Kept(entry) => &entry.body,
+            Self::Kept(entry) => &entry.representation.body,
         }
     }
 }

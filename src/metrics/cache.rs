@@ -122,7 +122,7 @@ impl CacheMetrics {
             ),
             loads_held: registrar.counters(
                 "cache_loads_held",
-                "Loads not begun: too many refreshes (busy), a failing upstream, a recent setback",
+                "Loads not begun: too many refreshes (busy), a failing upstream, a recent failure",
                 ["reason"],
             ),
         };
@@ -203,7 +203,7 @@ impl CacheMetrics {
         self.inner.writes_dropped.at([tier]).inc_by(writes);
     }
 
-    /// Counts a load that was not begun: `busy`, `failing` or `setback`.
+    /// Counts a load that was not begun: `busy`, `failing` or `recent_failure`.
     pub fn load_held(&self, reason: &'static str) {
         self.inner.loads_held.at([reason]).inc();
     }

@@ -73,10 +73,7 @@ fn a_lock_whose_holder_hangs_holds_nobody_up_for_long() {
 
 #[test]
 fn what_one_renewed_the_other_finds_instead_of_asking() {
-    for settings in [
-        [("CACHE_TTL_SEARCH", "3"), ("CACHE_EAGER_PERCENT", "0")],
-        [("CACHE_TTL_SEARCH", "4"), ("CACHE_EAGER_PERCENT", "50")],
-    ] {
+    for settings in [[("CACHE_TTL_SEARCH", "3")], [("CACHE_TTL_SEARCH", "4")]] {
         let pair = Pair::start(&settings);
         one_of_a_few("a renewal found in redis", |number| {
             let path = search(number);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::stage::{
     Brings, HOUR, KIND, Source, Stage, body_of, down, entry, for_emergencies, key, stale,
 };
-use crate::cache::client::Forward;
-use crate::cache::flight::take_off;
-use crate::cache::{Plan, Tier, Urgency};
+use crate::cache::load::start_one;
+use crate::cache::{Forward, Plan, Tier};
 use crate::clock;
+use crate::resilience::Priority;
 
 const SOON: Duration = Duration::from_millis(20);
 
@@ -28,8 +28,8 @@ async fn what_is_for_emergencies_is_waited_for_and_replaced() {
 }
 
 #[actix::test]
-async fn at_the_soft_deadline_the_stale_answer_is_given_and_the_load_goes_on() {
-    let stage = Stage::with_soft_deadline(SOON);
+async fn at_the_soft_time_out_the_stale_answer_is_given_and_the_load_goes_on() {
+    let stage = Stage::with_soft_time_out(SOON);
     stage.holds("a", for_emergencies("old"));
     let source = Source::held(Brings::Bodies);
     let answers = stage.get_by_many(100, "a", &source).await;
@@ -37,17 +37,17 @@ async fn at_the_soft_deadline_the_stale_answer_is_given_and_the_load_goes_on() {
         let answer = answer.unwrap();
         assert_eq!((body_of(&answer), answer.stale), ("old", true));
     }
-    // Who comes after the soft deadline of the flight does not wait at all.
+    // Who comes after the soft time-out of the load does not wait at all.
     assert_eq!(stage.client.tables().in_flight(), 1);
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "old");
     source.let_go(1);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
     assert_eq!(source.asked().len(), 1);
 }
 
 #[actix::test]
-async fn a_failure_gives_the_stale_answer_before_the_soft_deadline() {
+async fn a_failure_gives_the_stale_answer_before_the_soft_time_out() {
     let stage = Stage::of_memory();
     stage.holds("a", for_emergencies("old"));
     let source = Source::open(down());
@@ -69,7 +69,7 @@ async fn near_the_end_of_its_fresh_time_a_hit_renews_once() {
     }
     source.until_asked(1).await;
     source.let_go(1);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
     assert_eq!(source.asked().len(), 1);
 }
@@ -81,10 +81,10 @@ async fn what_another_left_behind_memory_spares_the_renewal() {
     stage.stores("a", std::sync::Arc::new(entry("newer", SOON, HOUR))).await;
     stage.client.tables().database.as_ref().unwrap().flush().await;
     let source = Source::open(Brings::Bodies);
-    let plan = Plan { urgency: Urgency::Refresh, ..source.plan() };
-    let mut boarded = take_off(stage.client.tables(), &[(0, key("a"))], &plan);
-    let (found, tier) = boarded.remove(0).ticket.landed().await.unwrap().unwrap();
-    assert_eq!((&found.body[..], tier), (&b"newer"[..], Tier::Database));
+    let plan = Plan { priority: Priority::Refresh, ..source.plan() };
+    let mut joined = start_one(stage.client.tables(), &key("a"), 0, &plan);
+    let (found, tier) = joined.follower.first().await.unwrap().unwrap();
+    assert_eq!((&found.representation.body[..], tier), (&b"newer"[..], Tier::Database));
     assert!(source.asked().is_empty());
 }
 
@@ -102,12 +102,12 @@ async fn an_outage_is_found_out_with_few_loads_whatever_is_asked_for() {
     }
     source.until_asked(6).await;
     source.let_go(1_000);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     for _ in 0..5 {
         for n in 0..200 {
             assert_eq!(body_of(&stage.get(&n.to_string(), &source).await.unwrap()), "old");
         }
-        stage.until_landed().await;
+        stage.until_loaded().await;
     }
     assert!(source.asked().len() <= 10, "{} loads", source.asked().len());
     assert!(stage.metric("cache_loads_held_total{reason=\"busy\"}") > 0);
@@ -119,7 +119,7 @@ async fn at_the_hard_deadline_a_reload_falls_back_on_what_is_held() {
     stage.holds("a", stale("old"));
     let source = Source::held(Brings::Bodies);
     let deadline = clock::monotonic() + SOON;
-    let answer = stage.client.reload(KIND, key("a"), deadline, source.plan()).await.unwrap();
+    let answer = stage.client.reload(KIND, key("a"), deadline, source.maker()).await.unwrap();
     assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
 }
 
@@ -128,7 +128,8 @@ async fn a_load_past_its_deadline_is_a_failure_of_the_source() {
     let stage = Stage::of_memory();
     let source = Source::held(Brings::Bodies);
     let plan = Plan { within: SOON, ..source.plan() };
-    assert!(stage.client.get(KIND, key("a"), super::stage::deadline(), || plan).await.is_err());
-    stage.until_landed().await;
-    assert!(stage.client.tables().throttle.is_failing());
+    let plan = move || plan.clone();
+    assert!(stage.client.get(KIND, key("a"), super::stage::deadline(), plan).await.is_err());
+    stage.until_loaded().await;
+    assert!(stage.is_failing());
 }

@@ -10,7 +10,7 @@ use crate::clock;
 fn tagged(body: &str, tags: &[&str]) -> Entry {
     let entry = fresh(body);
     let tags = tags.iter().map(|tag| Tag::of(tag)).collect();
-    Entry::new(entry.body.clone(), entry.times, false, tags)
+    Entry::new(entry.representation.clone(), entry.times, false, tags)
 }
 
 fn subject(text: &str) -> Subject {
@@ -87,7 +87,7 @@ async fn while_the_source_is_down_soft_keeps_the_answer_and_hard_does_not() {
 async fn an_empty_result_is_not_kept_for_an_emergency() {
     let stage = Stage::of_memory();
     let entry = fresh("[]");
-    stage.holds("hit", Entry::new(entry.body.clone(), entry.times, true, Vec::new()));
+    stage.holds("hit", Entry::new(entry.representation.clone(), entry.times, true, Vec::new()));
     invalidate(&stage, "everything", Mode::Soft).await;
     assert!(stage.get("hit", &Source::open(down())).await.is_err());
 }
@@ -104,7 +104,7 @@ async fn what_was_asked_for_before_it_and_arrives_after_it_is_hit() {
     };
     let (answer, ()) = futures_util::future::join(ask(&stage, "hit", &source), early).await;
     assert_eq!(body_of(&answer), "load 1 place 0");
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(body_of(&ask(&stage, "hit", &source).await), "load 2 place 0");
     assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Memory);
 }
@@ -177,7 +177,7 @@ async fn a_clock_that_is_ahead_does_not_keep_the_cache_empty() {
     let tables = stage.client.tables();
     let entry = fresh(KIND);
     let times = crate::cache::Times { stored_at: later, ..entry.times };
-    let entry = Entry::new(entry.body.clone(), times, false, Vec::new());
+    let entry = Entry::new(entry.representation.clone(), times, false, Vec::new());
     assert!(tables.judge(&key("hit"), &entry, clock::now()).is_fresh());
 }
 
@@ -218,7 +218,7 @@ async fn who_boards_after_an_invalidation_does_not_get_the_answer_to_an_earlier_
 /// At the soft deadline a stale answer is pinned up for all who come; not after it is invalidated.
 #[actix::test]
 async fn what_was_announced_before_an_invalidation_is_not_given_after_it() {
-    let stage = Stage::with_soft_deadline(Duration::from_millis(5));
+    let stage = Stage::with_soft_time_out(Duration::from_millis(5));
     stage.holds("hit", super::stage::for_emergencies("old"));
     let source = Source::held(Brings::Bodies);
     assert_eq!(body_of(&ask(&stage, "hit", &source).await), "old");

@@ -14,7 +14,7 @@ async fn only_what_is_missing_is_loaded_together_and_in_order() {
     stage.holds("stale", stale("old"));
     let source = Source::open(Brings::Bodies);
     let wanted = keys(&["cold", "fresh", "stale", "cold", "other"]);
-    let answers = stage.client.get_many(KIND, &wanted, deadline(), || source.plan()).await;
+    let answers = stage.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
     let told: Vec<_> = answers
         .iter()
         .map(|answer| answer.as_ref().map(|answer| (body_of(answer), answer.tier)).unwrap())
@@ -30,7 +30,7 @@ async fn only_what_is_missing_is_loaded_together_and_in_order() {
         ]
     );
     assert_eq!(source.asked(), [[0, 4, 2]], "one load, the stale one and no duplicate with it");
-    stage.until_landed().await;
+    stage.until_loaded().await;
     let refreshed = stage.get("stale", &source).await.unwrap();
     assert_eq!(body_of(&refreshed), "load 1 place 2");
 }
@@ -42,7 +42,7 @@ async fn a_failure_spoils_only_what_nobody_holds() {
     stage.holds("stale", stale("old"));
     let source = Source::open(down());
     let wanted = keys(&["cold", "fresh", "stale"]);
-    let answers = stage.client.get_many(KIND, &wanted, deadline(), || source.plan()).await;
+    let answers = stage.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(source.asked().len(), 1);
 }
@@ -52,15 +52,15 @@ async fn keys_that_others_load_are_not_loaded_again() {
     let stage = Stage::of_memory();
     let source = Source::held(Brings::Bodies);
     let (first, second) = (keys(&["a", "b"]), keys(&["b", "c"]));
-    let first = stage.client.get_many(KIND, &first, deadline(), || source.plan());
-    let second = stage.client.get_many(KIND, &second, deadline(), || source.plan());
+    let first = stage.client.get_many(KIND, first, deadline(), source.maker());
+    let second = stage.client.get_many(KIND, second, deadline(), source.maker());
     let release = async {
         source.until_asked(2).await;
         source.let_go(2);
     };
     let (first, second, ()) = futures_util::future::join3(first, second, release).await;
     assert!(first.iter().chain(&second).all(Result::is_ok));
-    assert_eq!(source.asked(), [vec![0, 1], vec![1]], "b is flown for once");
+    assert_eq!(source.asked(), [vec![0, 1], vec![1]], "b is loaded once");
     assert!(second[0].as_ref().unwrap().collapsed);
 }
 
@@ -69,7 +69,7 @@ async fn what_memory_has_needs_no_plan() {
     let stage = Stage::of_memory();
     ["a", "b"].iter().for_each(|name| stage.holds(name, fresh("held")));
     let needless = || panic!("nothing is loaded");
-    let answers = stage.client.get_many(KIND, &keys(&["a", "b"]), deadline(), needless).await;
+    let answers = stage.client.get_many(KIND, keys(&["a", "b"]), deadline(), needless).await;
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().tier == Tier::Memory));
 }
 
@@ -77,6 +77,6 @@ async fn what_memory_has_needs_no_plan() {
 async fn nothing_asked_is_nothing_loaded() {
     let stage = Stage::of_memory();
     let source = Source::open(Brings::Bodies);
-    assert!(stage.client.get_many(KIND, &[], deadline(), || source.plan()).await.is_empty());
+    assert!(stage.client.get_many(KIND, keys(&[]), deadline(), source.maker()).await.is_empty());
     assert!(source.asked().is_empty());
 }

@@ -1,8 +1,8 @@
 //! The cache as its clients see it: real tables, real actor, a loader that is made up.
 
 mod deadlines;
-mod flights;
 mod invalidation;
+mod loads;
 mod many;
 pub(in crate::cache) mod stage;
 mod staleness;

@@ -10,21 +10,25 @@ use std::time::{Duration, Instant};
 use slog::Logger;
 use tokio::sync::Semaphore;
 
-use crate::cache::tables::Kept;
+use crate::cache::load::SOFT_TIMEOUT;
+use crate::cache::tables::ToStore;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::{
     Answer, CacheActor, CacheClient, CacheKey, CacheTables, Entry, Lifetimes, Loaded, Loader, Plan,
-    Question, Rules, Times, Urgency,
+    Question, Representation, Times,
 };
 use crate::clock;
 use crate::database::Store;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::{Format, Metrics, render};
+use crate::resilience::Priority;
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::{RestartPolicy, Silent, Spec, Supervisor};
 
 pub(in crate::cache) const KIND: &str = "search";
+/// Where everything comes from.
+pub(in crate::cache) const ORIGIN: &str = "source";
 pub(in crate::cache) const HOUR: Duration = Duration::from_secs(3_600);
 /// Longer than any test takes.
 pub(in crate::cache) const LONG: Duration = Duration::from_secs(20);
@@ -34,7 +38,7 @@ pub(in crate::cache) fn key(name: &str) -> CacheKey {
 }
 
 pub(in crate::cache) fn body_of(answer: &Answer) -> &str {
-    std::str::from_utf8(&answer.entry.body).unwrap()
+    std::str::from_utf8(&answer.entry.representation.body).unwrap()
 }
 
 /// An entry that was stored `age` ago and then fresh for `fresh`, usable for an hour more.
@@ -44,7 +48,7 @@ pub(in crate::cache) fn entry(body: &str, age: Duration, fresh: Duration) -> Ent
     let stale_until = fresh_until.plus(HOUR);
     let times =
         Times { stored_at: stored, fresh_until, revalidate_until: stale_until, stale_until };
-    Entry::new(body.to_owned().into(), times, false, Vec::new())
+    Entry::new(Representation::json(body.to_owned().into()), times, false, Vec::new())
 }
 
 pub(in crate::cache) fn fresh(body: &str) -> Entry {
@@ -59,7 +63,7 @@ pub(in crate::cache) fn stale(body: &str) -> Entry {
 pub(in crate::cache) fn for_emergencies(body: &str) -> Entry {
     let entry = stale(body);
     let times = Times { revalidate_until: entry.times.fresh_until, ..entry.times };
-    Entry::new(entry.body.clone(), times, false, Vec::new())
+    Entry::new(entry.representation.clone(), times, false, Vec::new())
 }
 
 /// What the next loads bring.
@@ -129,15 +133,24 @@ impl Source {
             let source = source.clone();
             Box::pin(async move { source.load(places).await })
         });
-        let lifetimes = Lifetimes {
-            kind: KIND,
-            fresh: HOUR,
-            negative: Duration::from_secs(60),
-            revalidate: HOUR,
-            stale: HOUR,
-        };
+        let lifetimes =
+            Lifetimes { kind: KIND, fresh: HOUR, negative: Duration::from_secs(60), stale: HOUR };
         let question: Question = Arc::new(|_| None);
-        Plan { lifetimes, loader, question, reload: false, urgency: Urgency::Client, within: LONG }
+        Plan {
+            lifetimes,
+            loader,
+            question,
+            origin: ORIGIN,
+            reload: false,
+            priority: Priority::Client,
+            within: LONG,
+        }
+    }
+
+    /// What makes such plans.
+    pub(in crate::cache) fn maker(&self) -> impl Fn() -> Plan + Send + Sync + use<> {
+        let source = self.clone();
+        move || source.plan()
     }
 
     async fn load(&self, places: Vec<usize>) -> Result<Vec<Loaded>, Failure> {
@@ -148,10 +161,9 @@ impl Source {
         };
         self.gate.acquire().await.unwrap().forget();
         let brings = self.brings.lock().unwrap().clone();
-        let bodies = places.iter().map(|place| Loaded {
-            body: format!("load {number} place {place}").into(),
-            empty: matches!(brings, Brings::Empty),
-            tags: Vec::new(),
+        let bodies = places.iter().map(|place| {
+            let body = format!("load {number} place {place}");
+            Loaded::json(body.into(), matches!(brings, Brings::Empty), Vec::new())
         });
         match brings {
             Brings::Bodies | Brings::Empty => Ok(bodies.collect()),
@@ -175,25 +187,25 @@ pub(in crate::cache) struct Stage {
 impl Stage {
     /// Memory alone.
     pub(in crate::cache) fn of_memory() -> Self {
-        Self::build(None, 1_000, 10_000_000, Rules::default())
+        Self::build(None, 1_000, 10_000_000, SOFT_TIMEOUT)
     }
 
     /// Memory alone, where nobody waits for longer than `soft` when there is something stale.
-    pub(in crate::cache) fn with_soft_deadline(soft: Duration) -> Self {
-        Self::build(None, 1_000, 10_000_000, Rules { soft, ..Rules::default() })
+    pub(in crate::cache) fn with_soft_time_out(soft: Duration) -> Self {
+        Self::build(None, 1_000, 10_000_000, soft)
     }
 
     /// Memory with these bounds.
     pub(in crate::cache) fn bounded(items: usize, bytes: u64) -> Self {
-        Self::build(None, items, bytes, Rules::default())
+        Self::build(None, items, bytes, SOFT_TIMEOUT)
     }
 
     /// Memory, and the database at `path`.
     pub(in crate::cache) fn over(path: &Path) -> Self {
-        Self::build(Some(path), 1_000, 10_000_000, Rules::default())
+        Self::build(Some(path), 1_000, 10_000_000, SOFT_TIMEOUT)
     }
 
-    fn build(path: Option<&Path>, items: usize, bytes: u64, rules: Rules) -> Self {
+    fn build(path: Option<&Path>, items: usize, bytes: u64, soft: Duration) -> Self {
         let metrics = Metrics::new();
         let counts = metrics.cache().clone();
         let memory = MemoryTier::new(items, bytes, counts.clone());
@@ -201,7 +213,7 @@ impl Stage {
         let log = Logger::root(slog::Discard, slog::o!());
         let observer = supervisor.observer();
         let tables = CacheTables::new(memory, path.map(open), counts, log, observer);
-        let tables = tables.with_rules(rules);
+        let tables = CacheTables { soft, ..tables };
         let spec =
             Spec { name: "cache", instance: 0, capacity: 1_000, policy: RestartPolicy::default() };
         let of_actor = tables.clone();
@@ -217,8 +229,8 @@ impl Stage {
 
     /// Hands an entry to the tiers behind memory.
     pub(in crate::cache) async fn stores(&self, name: &str, entry: Arc<Entry>) {
-        let kept = Kept { key: key(name), entry, question: None };
-        self.client.tables().store(KIND, &[kept]).await;
+        let entry = ToStore { key: key(name), entry, question: None };
+        self.client.tables().store(KIND, &[entry]).await;
     }
 
     pub(in crate::cache) async fn get(
@@ -226,7 +238,7 @@ impl Stage {
         name: &str,
         source: &Source,
     ) -> Result<Answer, Failure> {
-        self.client.get(KIND, key(name), deadline(), || source.plan()).await
+        self.client.get(KIND, key(name), deadline(), source.maker()).await
     }
 
     /// The same key for many callers at once.
@@ -240,10 +252,15 @@ impl Stage {
     }
 
     /// Waits until nothing is being loaded.
-    pub(in crate::cache) async fn until_landed(&self) {
+    pub(in crate::cache) async fn until_loaded(&self) {
         while self.client.tables().in_flight() > 0 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Whether the loads of tests are found to fail.
+    pub(in crate::cache) fn is_failing(&self) -> bool {
+        self.client.tables().budgets.of(ORIGIN).is_failing()
     }
 
     /// The value of a metric's line.

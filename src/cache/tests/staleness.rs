@@ -20,7 +20,7 @@ async fn stale_is_served_at_once_and_refreshed_exactly_once() {
     }
     source.until_asked(1).await;
     source.let_go(10);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     let answer = stage.get("a", &source).await.unwrap();
     assert_eq!((body_of(&answer), answer.stale), ("load 1 place 0", false));
     assert_eq!(source.asked().len(), 1);
@@ -34,15 +34,15 @@ async fn a_failed_refresh_holds_the_next_back() {
     let before = clock::monotonic();
     assert!(stage.get("a", &source).await.unwrap().stale);
     source.until_asked(1).await;
-    stage.until_landed().await;
+    stage.until_loaded().await;
     for _ in 0..100 {
         assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "old");
     }
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(source.asked().len(), 1, "no further load");
-    let held = stage.client.tables().memory.get(&key("a")).unwrap();
-    assert!(!held.may_refresh(before + Duration::from_millis(1_999)));
-    assert!(held.may_refresh(clock::monotonic() + Duration::from_millis(3_001)));
+    let memo = &stage.client.tables().memo;
+    assert!(memo.is_held(&key("a"), before + Duration::from_millis(1_999)));
+    assert!(!memo.is_held(&key("a"), clock::monotonic() + Duration::from_millis(3_001)));
 }
 
 #[actix::test]
@@ -55,10 +55,10 @@ async fn a_refresh_waits_as_long_as_the_failure_says() {
     let before = clock::monotonic();
     stage.get("a", &source).await.unwrap();
     source.until_asked(1).await;
-    stage.until_landed().await;
-    let held = stage.client.tables().memory.get(&key("a")).unwrap();
-    assert!(!held.may_refresh(before + Duration::from_secs(29)));
-    assert!(held.may_refresh(clock::monotonic() + Duration::from_secs(46)));
+    stage.until_loaded().await;
+    let memo = &stage.client.tables().memo;
+    assert!(memo.is_held(&key("a"), before + Duration::from_secs(29)));
+    assert!(!memo.is_held(&key("a"), clock::monotonic() + Duration::from_secs(46)));
 }
 
 #[actix::test]
@@ -68,7 +68,7 @@ async fn what_is_dead_is_not_served() {
     let source = Source::open(down());
     assert!(stage.get("a", &source).await.is_err());
     source.now_brings(Brings::Bodies);
-    stage.client.tables().setbacks.clear(&key("a"));
+    stage.client.tables().memo.clear(&key("a"));
     assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Upstream);
 }
 
@@ -84,7 +84,7 @@ async fn stale_on_disk_is_served_while_its_refresh_runs() {
     assert_eq!((body_of(&answer), answer.tier, answer.stale), ("old", Tier::Database, true));
     source.until_asked(1).await;
     source.let_go(1);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 1 place 0");
 }
 
@@ -118,13 +118,17 @@ async fn a_reload_that_fails_or_is_held_back_falls_back_on_every_tier() {
     stage.holds("memory", entry("old", HOUR / 60, HOUR));
     let source = Source::open(down());
     let reload = async |name: &str| {
-        stage.client.reload(KIND, key(name), super::stage::deadline(), source.plan()).await.unwrap()
+        stage
+            .client
+            .reload(KIND, key(name), super::stage::deadline(), source.maker())
+            .await
+            .unwrap()
     };
     for n in 0..12 {
         let answer = reload(&n.to_string()).await;
         assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Database), "{n}");
     }
-    assert!(source.asked().len() < 12, "the throttle held some back");
+    assert!(source.asked().len() < 12, "the budget held some back");
     let answer = reload("memory").await;
     assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
 }

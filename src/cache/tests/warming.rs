@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::stage::{Brings, KIND, Source, Stage, key, stale};
-use crate::cache::flight::take_off;
-use crate::cache::tables::Kept;
+use super::stage::{Brings, KIND, ORIGIN, Source, Stage, key, stale};
+use crate::cache::Plan;
+use crate::cache::load::start_one;
+use crate::cache::tables::ToStore;
 use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
-use crate::cache::{Plan, Urgency};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
+use crate::resilience::Priority;
 
 /// More than the refusals in a row that end a round.
 const KEYS: usize = 12;
@@ -22,7 +23,7 @@ async fn popular(path: &Path) -> Stage {
     let tables = stage.client.tables();
     let names = (0..KEYS).map(|n| n.to_string());
     let rows: Vec<_> = names
-        .map(|name| Kept {
+        .map(|name| ToStore {
             key: key(&name),
             entry: Arc::new(stale("old")),
             question: Some(name.into()),
@@ -37,7 +38,7 @@ async fn popular(path: &Path) -> Stage {
 }
 
 fn warmer(stage: &Stage, plan: &Plan) -> Warmer {
-    let plan = Plan { urgency: Urgency::Warming, ..plan.clone() };
+    let plan = Plan { priority: Priority::Warming, ..plan.clone() };
     let plan_for: PlanFor = Arc::new(move |_, _| Some(plan.clone()));
     let settings = WarmerSettings { keys: KEYS, pause: Duration::from_millis(1) };
     let tables = stage.client.tables().clone();
@@ -47,8 +48,8 @@ fn warmer(stage: &Stage, plan: &Plan) -> Warmer {
 /// The same, taking this long.
 fn slowly(plan: &Plan, takes: Duration) -> Plan {
     let quick = Arc::clone(&plan.loader);
-    let loader: crate::cache::Loader = Arc::new(move |places, urgency, deadline| {
-        let loading = quick(places, urgency, deadline);
+    let loader: crate::cache::Loader = Arc::new(move |places, priority, deadline| {
+        let loading = quick(places, priority, deadline);
         Box::pin(async move {
             tokio::time::sleep(takes).await;
             loading.await
@@ -89,7 +90,7 @@ async fn a_round_finds_out_that_the_source_is_back() {
     tokio::time::pause();
     let round = warmer(&stage, &down.plan()).round().await.unwrap();
     assert_eq!((round.loaded, round.left, down.asked().len()), (0, KEYS - 1, 1));
-    assert!(stage.client.tables().throttle.is_failing());
+    assert!(stage.is_failing());
     // The next tries another key: what failed is left alone for a while.
     tokio::time::advance(Duration::from_secs(1)).await;
     let round = warmer(&stage, &down.plan()).round().await.unwrap();
@@ -130,17 +131,18 @@ async fn a_database_that_is_not_trusted_yet_makes_no_round_and_is_asked_again_so
 }
 
 #[actix::test]
-async fn what_is_held_back_from_warming_is_not_held_back_from_a_client_on_board() {
+async fn what_is_held_back_from_warming_is_not_held_back_from_a_client_that_joined() {
     let stage = Stage::of_memory();
     let tables = stage.client.tables();
     let source = Source::open(Brings::Bodies);
+    let budget = tables.budgets.of(ORIGIN);
     let full: Vec<_> =
-        (0..6).map(|_| tables.throttle.admit(Urgency::Refresh, clock::monotonic())).collect();
+        (0..6).map(|_| budget.admit(Priority::Refresh, clock::monotonic())).collect();
     assert!(full.iter().all(Result::is_ok));
-    let warming = Plan { urgency: Urgency::Warming, ..source.plan() };
-    drop(take_off(tables, &[(0, key("a"))], &warming));
-    let mut client = take_off(tables, &[(0, key("a"))], &source.plan()).pop().unwrap();
+    let warming = Plan { priority: Priority::Warming, ..source.plan() };
+    drop(start_one(tables, &key("a"), 0, &warming));
+    let mut client = start_one(tables, &key("a"), 0, &source.plan());
     assert!(client.collapsed);
-    assert!(client.ticket.landed().await.is_none(), "he flies by himself");
+    assert!(client.follower.first().await.is_none(), "the client starts a load of its own");
     assert_eq!(stage.get("a", &source).await.unwrap().tier, crate::cache::Tier::Upstream);
 }

@@ -5,15 +5,19 @@
 //! reading.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::metrics::CacheMetrics;
 
+/// A part of the table of its own lock holds at least so many bytes, if the table does: else the
+/// largest entries would find no room in it.
+const SMALLEST_SHARD: u64 = 24 << 20;
+const MOST_SHARDS: u64 = 64;
 /// Bytes an entry costs beside its body and key.
 const OVERHEAD: u64 = 160;
 
@@ -21,18 +25,6 @@ const OVERHEAD: u64 = 160;
 #[derive(Debug, Clone)]
 pub struct MemoryTier {
     entries: Arc<Cache<CacheKey, Arc<Entry>, Weigh, DefaultHashBuilder, Evictions>>,
-    leftover: Leftover,
-}
-
-fn keep_uses(leftover: &Leftover, key: CacheKey, entry: &Entry) {
-    let uses = entry.take_uses();
-    if uses == 0 {
-        return;
-    }
-    let mut leftover = leftover.lock().unwrap_or_else(PoisonError::into_inner);
-    if leftover.len() < MOST_LEFTOVER {
-        leftover.push((key, uses));
-    }
 }
 
 /// Weighs an entry so that one bound keeps two: each costs its bytes, but at least its share of the
@@ -44,31 +36,34 @@ struct Weigh {
 
 impl Weighter<CacheKey, Arc<Entry>> for Weigh {
     fn weight(&self, key: &CacheKey, entry: &Arc<Entry>) -> u64 {
-        // Room for the packed body is set aside: it comes later, and is not weighed then.
-        let body = entry.body.len().saturating_add(entry.room_for_packed());
-        let bytes = body.saturating_add(key.as_str().len());
+        let bytes = size(entry).saturating_add(key.as_str().len());
         u64::try_from(bytes).unwrap_or(u64::MAX).saturating_add(OVERHEAD).max(self.at_least)
     }
 }
 
-/// Uses of entries that left, until they are asked for.
-type Leftover = Arc<Mutex<Vec<(CacheKey, u32)>>>;
+/// What an entry takes. Room for its packed form is set aside: it comes later, and is not weighed then.
+fn size(entry: &Entry) -> usize {
+    entry.representation.size().saturating_add(entry.room_for_packed())
+}
 
-/// Leavers whose uses are kept; beyond it they are forgotten, which costs a little fame.
-const MOST_LEFTOVER: usize = 4_096;
+/// A power of two.
+fn shards(capacity: u64) -> usize {
+    let shards = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
+    1 << shards.ilog2()
+}
 
 #[derive(Debug, Clone)]
 struct Evictions {
     metrics: CacheMetrics,
-    leftover: Leftover,
 }
 
 impl Lifecycle<CacheKey, Arc<Entry>> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), key: CacheKey, entry: Arc<Entry>) {
+    /// Uses that were not handed over yet go with it: less than ten seconds of a key that is not
+    /// among the most used.
+    fn on_evict(&self, (): &mut (), _: CacheKey, _: Arc<Entry>) {
         self.metrics.evicted(1);
-        keep_uses(&self.leftover, key, &entry);
     }
 }
 
@@ -80,17 +75,22 @@ impl MemoryTier {
         let number = u64::try_from(items).unwrap_or(u64::MAX);
         let share = bytes / number;
         let weigh = Weigh { at_least: share.max(1) };
-        let leftover = Leftover::default();
         // Without what does not divide: it would be room for a few entries too many.
         let shared_out = share.saturating_mul(number);
-        let entries = Cache::with(
-            items,
-            if shared_out == 0 { bytes.max(1) } else { shared_out },
-            weigh,
-            DefaultHashBuilder::default(),
-            Evictions { metrics, leftover: Leftover::clone(&leftover) },
-        );
-        Self { entries: Arc::new(entries), leftover }
+        let capacity = if shared_out == 0 { bytes.max(1) } else { shared_out };
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(items)
+            .weight_capacity(capacity)
+            .shards(shards(capacity))
+            .build();
+        let evictions = Evictions { metrics };
+        let hasher = DefaultHashBuilder::default();
+        let entries = match options {
+            Ok(options) => Cache::with_options(options, weigh, hasher, evictions),
+            // Never: both bounds are set.
+            Err(_) => Cache::with(items, capacity, weigh, hasher, evictions),
+        };
+        Self { entries: Arc::new(entries) }
     }
 
     /// What is kept under `key`, whatever its age.
@@ -102,7 +102,7 @@ impl MemoryTier {
     /// Keeps `entry`, unless it is heavier than the table.
     pub fn put(&self, key: CacheKey, entry: Arc<Entry>) {
         if let Some(before) = self.entries.peek(&key) {
-            keep_uses(&self.leftover, key.clone(), &before);
+            entry.add_uses(before.take_uses());
         }
         self.entries.insert(key, entry);
     }
@@ -110,11 +110,8 @@ impl MemoryTier {
     /// How often each key was answered with since this was last asked.
     #[must_use]
     pub fn take_uses(&self) -> Vec<(CacheKey, u32)> {
-        let mut uses =
-            std::mem::take(&mut *self.leftover.lock().unwrap_or_else(PoisonError::into_inner));
         let held = self.entries.iter().map(|(key, entry)| (key, entry.take_uses()));
-        uses.extend(held.filter(|(_, uses)| *uses > 0));
-        uses
+        held.filter(|(_, uses)| *uses > 0).collect()
     }
 
     /// Drops `key`; whether it was there.
@@ -148,23 +145,21 @@ impl MemoryTier {
     /// Bytes charged for them (each at least its share of the bound).
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let bytes = |entry: &Entry| entry.body.len().saturating_add(entry.room_for_packed());
-        self.entries.iter().map(|(_, e)| u64::try_from(bytes(&e)).unwrap_or(0)).sum()
+        self.entries.iter().map(|(_, entry)| u64::try_from(size(&entry)).unwrap_or(0)).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Times;
+    use crate::cache::{Representation, Times};
     use crate::clock::Timestamp;
     use crate::metrics::Metrics;
-    use bytes::Bytes;
 
     fn entry(size: usize) -> Arc<Entry> {
         let at = Timestamp::from_millis(0);
         let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
-        Arc::new(Entry::new(Bytes::from(vec![0; size]), times, false, Vec::new()))
+        Arc::new(Entry::new(Representation::json(vec![0; size].into()), times, false, Vec::new()))
     }
 
     fn filled(items: usize, bytes: u64, count: usize, size: usize) -> MemoryTier {
@@ -194,6 +189,14 @@ mod tests {
         let tier = filled(1_000, 1_000_000, 500, 10_000);
         assert!(tier.bytes() <= 1_000_000, "{}", tier.bytes());
         assert!(tier.len() >= 50, "{}", tier.len());
+    }
+
+    #[test]
+    fn the_largest_body_finds_room_in_the_usual_table() {
+        for megabytes in [24, 48, 72, 100, 120, 1_000] {
+            let tier = filled(1_000, megabytes << 20, 1, 16 << 20);
+            assert_eq!(tier.len(), 1, "{megabytes} MiB");
+        }
     }
 
     #[test]

@@ -10,4 +10,4 @@ mod warming;
 
 pub use journal::Journal;
 pub use tidy::Tidied;
-pub use warming::{PlanFor, Round, Warmer, WarmerSettings};
+pub use warming::{PAUSE, PlanFor, ROUND_EVERY, Round, Warmer, WarmerSettings};

@@ -15,9 +15,9 @@ use slog::{Logger, debug, info};
 use utoipa::ToSchema;
 
 use crate::cache::entry::Entry;
-use crate::cache::flight::take_off;
 use crate::cache::freshness::Freshness;
 use crate::cache::key::CacheKey;
+use crate::cache::load::start_one;
 use crate::cache::plan::Plan;
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
@@ -31,6 +31,10 @@ const LEAST_USES: u64 = 2;
 const RECENT: Duration = Duration::from_secs(24 * 3_600);
 /// Refusals in a row after which a round ends: clients need the pace.
 const PATIENCE: u32 = 5;
+/// Time between two loads: a round must not take the pace that clients need.
+pub const PAUSE: Duration = Duration::from_secs(1);
+/// A round begins so long after the last.
+pub const ROUND_EVERY: Duration = Duration::from_secs(300);
 /// When a round is tried again that could not be made.
 const AGAIN: Duration = Duration::from_secs(3);
 
@@ -185,10 +189,11 @@ impl Warmer {
         let (mut refused, mut tried) = (0, false);
         let mut left = wanted.len();
         for Wanted { key, plan } in wanted {
-            if refused >= PATIENCE || (tried && self.tables.throttle.is_failing()) {
+            let budget = self.tables.budgets.of(plan.origin);
+            if refused >= PATIENCE || (tried && budget.is_failing()) {
                 break;
             }
-            if self.tables.setbacks.of(&key, clock::monotonic()).is_some() {
+            if self.tables.memo.failure(&key, clock::monotonic()).is_some() {
                 continue;
             }
             tried = true;
@@ -200,13 +205,10 @@ impl Warmer {
     }
 
     /// Has one key loaded, unless Redis holds what another instance loaded; whether it is fresh then.
-    /// The soft deadline is for those who wait: the end of the flight is what counts here.
+    /// The soft time-out is for those who wait: the end of the load is what counts here.
     async fn load_one(&self, key: CacheKey, plan: &Plan, round: &mut Round) -> bool {
-        let mut ended = None;
-        if let Some(mut boarded) = take_off(&self.tables, &[(0, key.clone())], plan).pop() {
-            ended = boarded.ticket.ended().await;
-        }
-        let Some(Ok((entry, tier))) = ended else { return false };
+        let mut joined = start_one(&self.tables, &key, 0, plan);
+        let Some(Ok((entry, tier))) = joined.follower.last().await else { return false };
         if self.tables.judge(&key, &entry, clock::now()) != Freshness::Fresh {
             return false;
         }

@@ -22,9 +22,7 @@ use super::aliexpress::methods::{Request, Target};
 use super::dropped::Dropped;
 use super::last_resort::{DEGRADED_LAST_RESORT, LastResort};
 use super::{Products, ProductsSettings};
-use crate::cache::{
-    CacheKey, Lifetimes, Loaded, Loader, Plan, Question as KeptQuestion, Tag, Urgency,
-};
+use crate::cache::{CacheKey, Lifetimes, Loaded, Loader, Plan, Question as KeptQuestion, Tag};
 use crate::clock;
 use crate::config::{Cache as CacheSettings, Rollout};
 use crate::failure::{Failure, FailureKind};
@@ -42,6 +40,8 @@ const VERSION: u8 = 2;
 /// Longest question stored, in bytes: the longest search is about half of it. Longer are only links
 /// of addresses that nobody asks for twice.
 const LONGEST: usize = 4_096;
+/// All that is loaded comes from one upstream.
+const ORIGIN: &str = "aliexpress";
 /// Stands in the log for the request of a load that no client asked for.
 const WARMING: &str = "warming";
 
@@ -83,6 +83,8 @@ pub(super) trait Question: Clone + Debug + Send + Sync + 'static {
 /// A question with its keys.
 #[derive(Debug, Clone)]
 pub(super) struct Keyed<Q> {
+    /// The question alone, as loaders take it: a hit must not copy it.
+    asked: Arc<[Q]>,
     pub(super) question: Q,
     pub(super) key: CacheKey,
     /// The key of its answer without validation.
@@ -98,7 +100,7 @@ impl<Q: Question> Keyed<Q> {
         } else {
             key.clone()
         };
-        Self { question, key, unvalidated }
+        Self { asked: Arc::new([question.clone()]), question, key, unvalidated }
     }
 
     pub(super) const fn key(&self, validate: bool) -> &CacheKey {
@@ -144,7 +146,7 @@ pub(super) fn loaded(
     empty: bool,
     tags: Vec<Tag>,
 ) -> Result<Loaded, Failure> {
-    Ok(Loaded { body: serialised(data)?, empty, tags })
+    Ok(Loaded::json(serialised(data)?, empty, tags))
 }
 
 /// How a stored question of one kind is asked again.
@@ -199,16 +201,13 @@ impl Products {
         if !self.caches(&scope) {
             return self.ask_live(call, keyed.question.clone()).await;
         }
-        let plan = || {
-            let questions = Arc::new([keyed.question.clone()]);
-            let plan = self.plan(scope.clone(), questions, validate);
-            Plan { reload, ..plan }
-        };
+        let (service, asked, deadline) = (self.clone(), Arc::clone(&keyed.asked), scope.deadline);
+        let plan = move || service.plan(scope.clone(), Arc::clone(&asked), validate);
         let (label, key) = (Q::KIND.label, keyed.key(validate).clone());
         let answer = if reload {
-            call.cache().reload(label, key, scope.deadline, plan()).await?
+            call.cache().reload(label, key, deadline, plan).await?
         } else {
-            call.cache().get(label, key, scope.deadline, plan).await?
+            call.cache().get(label, key, deadline, plan).await?
         };
         Ok(marked(Served::kept(&answer), validate))
     }
@@ -238,8 +237,10 @@ impl Products {
             .iter()
             .map(|question| Keyed::new(question.clone()).key(validate).clone())
             .collect();
-        let plan = || self.plan(scope.clone(), Arc::<[Q]>::from(questions), validate);
-        let answers = call.cache().get_many(Q::KIND.label, &keys, scope.deadline, plan).await;
+        let (service, deadline) = (self.clone(), scope.deadline);
+        let questions = Arc::<[Q]>::from(questions);
+        let plan = move || service.plan(scope.clone(), Arc::clone(&questions), validate);
+        let answers = call.cache().get_many(Q::KIND.label, keys, deadline, plan).await;
         let served = |answer| marked(Served::kept(&answer), validate);
         answers.into_iter().map(|answer| answer.map(served)).collect()
     }
@@ -255,7 +256,7 @@ impl Products {
         match self.load(&scope, (Priority::Client, scope.deadline), questions, validate).await {
             Ok(loaded) => loaded
                 .into_iter()
-                .map(|one| Ok(marked(Served::live(one.body, one.empty), validate)))
+                .map(|one| Ok(marked(Served::live(one.representation.body, one.empty), validate)))
                 .collect(),
             Err(failure) => questions.iter().map(|_| Err(failure.clone())).collect(),
         }
@@ -293,7 +294,7 @@ impl Products {
         let deadline = clock::monotonic() + self.settings.within;
         let scope = Scope { request_id: WARMING.into(), deadline, client: 0 };
         let plan = self.plan(scope, Arc::new([question]), true);
-        Some(Plan { urgency: Urgency::Warming, ..plan })
+        Some(Plan { priority: Priority::Warming, ..plan })
     }
 
     /// How to load again what was stored under `key` for a question.
@@ -314,15 +315,15 @@ impl Products {
             kind: Q::KIND.label,
             fresh: (Q::KIND.fresh)(cache),
             negative: cache.negative_ttl,
-            revalidate: cache.revalidate,
             stale: cache.stale,
         };
         Plan {
             lifetimes,
             loader: self.loader(scope, Arc::clone(&questions), validate),
             question: stored_questions(questions, validate),
+            origin: ORIGIN,
             reload: false,
-            urgency: Urgency::Client,
+            priority: Priority::Client,
             within: self.settings.within,
         }
     }
@@ -330,18 +331,13 @@ impl Products {
     /// A loader outlives the request that made it, so its deadline is its own.
     fn loader<Q: Question>(&self, scope: Scope, questions: Arc<[Q]>, validate: bool) -> Loader {
         let service = self.clone();
-        Arc::new(move |places, urgency, deadline| {
+        Arc::new(move |places, priority, deadline| {
             let (service, scope) = (service.clone(), scope.clone());
             let asked = places.iter().filter_map(|place| questions.get(*place).cloned());
             let asked: Vec<_> = asked.collect();
-            Box::pin(async move {
-                let priority = match urgency {
-                    Urgency::Client => Priority::Client,
-                    Urgency::Refresh => Priority::Refresh,
-                    Urgency::Warming => Priority::Warming,
-                };
-                service.load(&scope, (priority, deadline), &asked, validate).await
-            })
+            Box::pin(
+                async move { service.load(&scope, (priority, deadline), &asked, validate).await },
+            )
         })
     }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use breakwater::cache::tiers::memory::MemoryTier;
 use breakwater::cache::{
-    CacheActor, CacheClient, CacheKey, CacheTables, Lifetimes, Loaded, Loader, Lookup, Plan,
-    Question, Tier, Urgency,
+    CacheActor, CacheClient, CacheKey, CacheTables, Get, Lifetimes, Loaded, Loader, Plan, Question,
+    Reply, Tier,
 };
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
+use breakwater::resilience::Priority;
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use breakwater::{cache, clock};
 use futures_util::future::join_all;
@@ -24,7 +25,6 @@ const LIFETIMES: Lifetimes = Lifetimes {
     kind: "search",
     fresh: Duration::from_secs(3_600),
     negative: Duration::from_secs(60),
-    revalidate: Duration::from_secs(3_600),
     stale: Duration::from_secs(3_600),
 };
 
@@ -36,15 +36,20 @@ fn key(name: &str) -> CacheKey {
 
 fn plan(loader: Loader) -> Plan {
     let question: Question = Arc::new(|_| None);
-    let urgency = Urgency::Client;
-    Plan { lifetimes: LIFETIMES, loader, question, reload: false, urgency, within: SOON }
+    let priority = Priority::Client;
+    let (lifetimes, origin) = (LIFETIMES, "test");
+    Plan { lifetimes, loader, question, origin, reload: false, priority, within: SOON }
+}
+
+fn get(name: &str) -> Get {
+    Get { kind: "search", key: key(name), reload: false, plan: Arc::new(good) }
 }
 
 /// Loads the same for every key.
 fn good() -> Plan {
     plan(Arc::new(|places, _, _| {
         Box::pin(async move {
-            let one = Loaded { body: "{}".into(), empty: false, tags: Vec::new() };
+            let one = Loaded::json("{}".into(), false, Vec::new());
             Ok(places.iter().map(|_| one.clone()).collect())
         })
     }))
@@ -54,14 +59,14 @@ fn good() -> Plan {
 fn panics_at_first(panics: usize) -> (Plan, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let (counted, then) = (Arc::clone(&calls), good());
-    let loader: Loader = Arc::new(move |places, urgency, deadline| {
+    let loader: Loader = Arc::new(move |places, priority, deadline| {
         let call = counted.fetch_add(1, Ordering::SeqCst);
         let then = Arc::clone(&then.loader);
         Box::pin(async move {
-            // As an answer over the wire does, it comes when everyone is on board.
+            // As an answer over the wire does, it comes when all callers have joined.
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert!(call >= panics, "provoked: the loader panics");
-            then(places, urgency, deadline).await
+            then(places, priority, deadline).await
         })
     });
     (plan(loader), calls)
@@ -85,11 +90,11 @@ impl Subject for Cache {
     }
 
     async fn ask(handle: &Handle<CacheActor>) -> Result<(), AskError> {
-        handle.ask(Lookup(key("absent")), SOON).await.map(drop)
+        handle.ask(get("absent"), SOON).await.map(drop)
     }
 
     fn tell(handle: &Handle<CacheActor>) -> Result<(), Undelivered> {
-        handle.tell(Lookup(key("absent")))
+        handle.tell(get("absent"))
     }
 
     async fn leave_a_mark(&self, handle: &Handle<CacheActor>) {
@@ -99,7 +104,7 @@ impl Subject for Cache {
     }
 
     async fn finds_the_mark(&self, handle: &Handle<CacheActor>) -> bool {
-        handle.ask(Lookup(key("mark")), SOON).await.unwrap().is_some()
+        matches!(handle.ask(get("mark"), SOON).await, Ok(Reply::Ready(_)))
     }
 
     async fn go_around(&self, handle: Handle<CacheActor>) {
@@ -110,10 +115,10 @@ impl Subject for Cache {
         let (plan, calls) = panics_at_first(0);
         let missed = join_all((0..50).map(|_| {
             let plan = plan.clone();
-            client.get("search", key("unknown"), deadline, move || plan)
+            client.get("search", key("unknown"), deadline, move || plan.clone())
         }));
         assert!(missed.await.iter().all(Result::is_ok));
-        assert_eq!(calls.load(Ordering::SeqCst), 1, "one flight, actor or not");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "one load, actor or not");
         let unknown = cache::Subject::pattern("*unknown").unwrap();
         let cleared = client.invalidate(unknown, cache::Mode::Hard, "test").await;
         assert!(cleared.is_ok_and(|cleared| cleared.memory == 1));
@@ -123,7 +128,7 @@ impl Subject for Cache {
 contract!(Cache);
 
 #[actix::test]
-async fn a_loader_that_panics_once_is_flown_again_by_itself() {
+async fn a_load_whose_loader_panics_is_started_again_once() {
     let stage = Stage::<Cache>::with_room_for(1_000);
     let client = CacheClient::new(stage.start(), stage.subject.0.clone());
     tokio::time::pause();
@@ -131,11 +136,11 @@ async fn a_loader_that_panics_once_is_flown_again_by_itself() {
     let deadline = clock::monotonic() + SOON;
     let callers = (0..100).map(|_| {
         let plan = plan.clone();
-        client.get("search", key("cold"), deadline, move || plan)
+        client.get("search", key("cold"), deadline, move || plan.clone())
     });
     assert!(join_all(callers).await.iter().all(Result::is_ok));
     assert_eq!(calls.load(Ordering::SeqCst), 2, "one that died and one more for all");
-    assert_eq!(stage.notes.count("task cache-flight: provoked: the loader panics"), 1);
+    assert_eq!(stage.notes.count("task cache-load: provoked: the loader panics"), 1);
     assert_eq!(stage.status().restarts, 0, "the actor knows nothing of it");
 }
 
@@ -148,12 +153,12 @@ async fn a_loader_that_always_panics_is_an_error_and_frees_the_key() {
     let deadline = clock::monotonic() + SOON;
     let callers = (0..100).map(|_| {
         let plan = plan.clone();
-        client.get("search", key("cold"), deadline, move || plan)
+        client.get("search", key("cold"), deadline, move || plan.clone())
     });
     for answer in join_all(callers).await {
         assert_eq!(answer.map(drop).map_err(|failure| failure.kind), Err(FailureKind::Internal));
     }
-    assert_eq!(calls.load(Ordering::SeqCst), 2, "one flight and one more for all");
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "one load and one more for all");
     assert_eq!(stage.subject.0.in_flight(), 0, "the key is free");
     let again = client.get("search", key("cold"), deadline, good).await;
     assert_eq!(again.map(|answer| answer.tier), Ok(Tier::Upstream));

@@ -16,10 +16,9 @@ use crate::clock::Timestamp;
 use crate::failure::StoreError;
 
 /// The inner part looks only at the index of rows with a question, the outer at the few chosen.
-const MOST_USED: &str = "SELECT CAST(e.key AS BLOB) AS key, CAST(e.kind AS BLOB) AS kind, \
+const MOST_USED: &str = "SELECT CAST(e.key AS BLOB) AS key, \
      CAST(e.question AS BLOB) AS question, CAST(e.entry AS BLOB) AS entry, \
-     CAST(asked.score AS INTEGER) AS uses, CAST(e.used_at AS INTEGER) AS used_at, \
-     CAST(e.stored_at AS INTEGER) AS stored_at, CAST(e.stale_until AS INTEGER) AS stale_until \
+     CAST(asked.score AS INTEGER) AS uses, CAST(e.used_at AS INTEGER) AS used_at \
      FROM (SELECT rowid AS id, uses >> min(max(?1 / ?2 - used_at / ?2, 0), 62) AS score, \
      used_at AS last FROM cache_entries WHERE question IS NOT NULL \
      ORDER BY score DESC, last DESC LIMIT ?3) AS asked \
@@ -28,20 +27,13 @@ const MOST_USED: &str = "SELECT CAST(e.key AS BLOB) AS key, CAST(e.kind AS BLOB)
 /// A row that can be loaded again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// Its key.
     pub key: CacheKey,
-    /// Its kind.
-    pub kind: String,
     /// What was asked (JSON).
     pub question: Arc<str>,
     /// Uses, those of earlier days halved for each midnight since.
     pub uses: u64,
     /// Last use.
     pub used_at: Timestamp,
-    /// When it was stored.
-    pub stored_at: Timestamp,
-    /// Until when it is usable.
-    pub stale_until: Timestamp,
     /// The encoded entry, as [`DatabaseTier::get`] gives it.
     pub entry: Bytes,
 }
@@ -51,8 +43,6 @@ struct Found {
     #[diesel(sql_type = Nullable<Binary>)]
     key: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<Binary>)]
-    kind: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<Binary>)]
     question: Option<Vec<u8>>,
     #[diesel(sql_type = Nullable<Binary>)]
     entry: Option<Vec<u8>>,
@@ -60,25 +50,17 @@ struct Found {
     uses: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
     used_at: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    stored_at: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    stale_until: Option<i64>,
 }
 
 impl Found {
     /// None when it is not what a writer of this service would have written.
     fn read(self) -> Option<Remembered> {
         let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
-        let time = |millis: Option<i64>| Timestamp::from_millis(millis.unwrap_or_default());
         Some(Remembered {
             key: CacheKey::new(text(self.key)?),
-            kind: text(self.kind)?,
             question: text(self.question)?.into(),
             uses: u64::try_from(self.uses.unwrap_or_default()).unwrap_or_default(),
-            used_at: time(self.used_at),
-            stored_at: time(self.stored_at),
-            stale_until: time(self.stale_until),
+            used_at: Timestamp::from_millis(self.used_at.unwrap_or_default()),
             entry: self.entry?.into(),
         })
     }

@@ -28,6 +28,9 @@ pub use journal::Page;
 pub use records::Records;
 pub use replay::{Replayed, replay};
 
+/// Largest entry that is stored here: all commands of a worker share one connection, and what is
+/// larger would delay the others beyond their deadline.
+pub(in crate::cache) const LARGEST: usize = 1 << 20;
 /// Longest time of a clean-up that walks the keys.
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keys looked at in one step of a walk.

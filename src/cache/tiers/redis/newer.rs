@@ -62,14 +62,15 @@ impl RedisTier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::entry::{Entry, Times};
+    use crate::cache::{Entry, Representation, Times};
     use crate::clock::Timestamp;
 
     #[test]
     fn the_script_finds_the_time_where_an_entry_has_it() {
         let at = Timestamp::from_millis(0x0102_0304_0506_0708);
         let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
-        let encoded = Entry::new(Bytes::new(), times, false, vec![]).encode(&CacheKey::new("k"));
+        let encoded = Entry::new(Representation::json(Bytes::new()), times, false, vec![])
+            .encode(&CacheKey::new("k"));
         assert_eq!(encoded[8..16], at.as_millis().to_le_bytes());
     }
 }

@@ -316,8 +316,10 @@ mod tests {
         let asked = ids.map(|product_id| Details { product_id, target: defaults() });
         let (found, dropped) = asked[0].read(&asked, &result, true).unwrap();
         assert_eq!(dropped.total(), 0);
-        let mut answers: Vec<_> =
-            found.into_iter().map(|one| Ok(Served::live(one.body, one.empty))).collect();
+        let mut answers: Vec<_> = found
+            .into_iter()
+            .map(|one| Ok(Served::live(one.representation.body, one.empty)))
+            .collect();
         answers.push(Err(Failure::new(crate::failure::FailureKind::CircuitOpen, "")));
         let whole = assemble(&[2, 5, 1, 7], answers).unwrap();
         assert_eq!(whole.degraded, [DEGRADED_UPSTREAM]);

@@ -33,7 +33,7 @@ fn made(sources: &[&str], result: &Value) -> FoundLinks {
     let (loaded, _) = asked[0].read(&asked, result, true).unwrap();
     let mut found = FoundLinks::default();
     for (source, one) in sources.iter().zip(loaded) {
-        found.add((*source).to_owned(), Ok(Served::live(one.body, one.empty)));
+        found.add((*source).to_owned(), Ok(Served::live(one.representation.body, one.empty)));
     }
     found
 }

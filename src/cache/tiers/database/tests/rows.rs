@@ -57,7 +57,7 @@ async fn a_corrupt_row_is_a_miss_counted_and_overwritten() {
         let answer = stage.get("a", &source).await.unwrap();
         assert_eq!(answer.tier, Tier::Upstream);
         assert_eq!(stage.metric("cache_corrupt_entries_total{tier=\"database\"}"), 1);
-        stage.until_landed().await;
+        stage.until_loaded().await;
         flush(&stage).await;
         let healed = Stage::over(&path).get("a", &source).await.unwrap();
         assert_eq!(healed.tier, Tier::Database);
@@ -74,7 +74,7 @@ async fn a_glob_clears_all_tiers_and_says_how_many() {
     for name in ["x1", "x2", "y1"] {
         stage.get(name, &source).await.unwrap();
     }
-    stage.until_landed().await;
+    stage.until_loaded().await;
     // One more that memory does not hold.
     let row = std::sync::Arc::new(fresh("behind"));
     stage.stores("x3", row.clone()).await;

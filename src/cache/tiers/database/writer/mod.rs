@@ -16,7 +16,7 @@ use bytes::Bytes;
 use diesel::result::{DatabaseErrorKind, Error};
 
 use self::notes::Notes;
-use self::queue::{Batch, Queue};
+use self::queue::Queue;
 use crate::cache::key::CacheKey;
 use crate::clock::Timestamp;
 use crate::database::Store;
@@ -150,18 +150,23 @@ impl Desk {
     fn work(&self) {
         let mut pause = FIRST_PAUSE;
         while let Some(batch) = self.queue.take() {
-            match self.store_batch(&batch) {
-                Ok(stored) => {
-                    self.refused.store(false, Ordering::Relaxed);
+            let rows = batch.latest();
+            let (stored, outcome) = (rows.len(), self.attempt(&rows, &batch.notes));
+            self.refused.store(matches!(outcome, Err(Refusal::Later(_))), Ordering::Relaxed);
+            match outcome {
+                Ok(()) => {
                     pause = FIRST_PAUSE;
                     // Before the report, which may take its time.
                     self.queue.settle(batch);
                     self.tell(Ok(stored));
                 }
-                Err(refusal) => {
-                    self.refused.store(true, Ordering::Relaxed);
+                Err(Refusal::Never(cause)) => {
+                    self.queue.settle(batch);
+                    self.tell(Err((stored, cause)));
+                }
+                Err(Refusal::Later(cause)) => {
                     let dropped = self.queue.put_back(batch);
-                    self.tell(Err((dropped, refusal)));
+                    self.tell(Err((dropped, cause)));
                     self.queue.rest(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -173,38 +178,6 @@ impl Desk {
         if !matches!(outcome, Ok(0) | Err((0, _))) {
             (self.report)(outcome);
         }
-    }
-
-    /// Stores what the database takes; the error means that all of it may be tried again.
-    fn store_batch(&self, batch: &Batch) -> Result<usize, String> {
-        let rows = batch.latest();
-        match self.attempt(&rows, &batch.notes) {
-            Ok(()) => Ok(rows.len()),
-            Err(Refusal::Later(cause)) => Err(cause),
-            Err(Refusal::Never(_)) => self.one_by_one(&rows, &batch.notes),
-        }
-    }
-
-    /// One of the rows is impossible: the others are not to suffer for it.
-    fn one_by_one(&self, rows: &[&Row], notes: &Notes) -> Result<usize, String> {
-        let mut stored = 0;
-        let mut given_up: Option<String> = None;
-        for row in rows {
-            match self.attempt(&[row], &Notes::default()) {
-                Ok(()) => stored += 1,
-                Err(Refusal::Later(cause)) => return Err(cause),
-                Err(Refusal::Never(cause)) => given_up = Some(cause),
-            }
-        }
-        match self.attempt(&[], notes) {
-            Ok(()) => {}
-            Err(Refusal::Later(cause)) => return Err(cause),
-            Err(Refusal::Never(cause)) => given_up = Some(cause),
-        }
-        if let Some(cause) = given_up {
-            self.tell(Err((rows.len() - stored, cause)));
-        }
-        Ok(stored)
     }
 
     fn attempt(&self, rows: &[&Row], notes: &Notes) -> Result<(), Refusal> {

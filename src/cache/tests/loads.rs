@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::stage::{Brings, KIND, LONG, Source, Stage, body_of, deadline, down, fresh, key};
 use crate::cache::Tier;
-use crate::cache::flight::take_off;
+use crate::cache::load::start_one;
 use crate::clock;
 use crate::failure::FailureKind;
 
-/// Waits until all callers are on board: a paused clock moves only when nobody has anything to do.
+/// Waits until all callers have joined: a paused clock moves only when nobody has anything to do.
 async fn until_all_wait() {
     tokio::time::pause();
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -60,20 +60,19 @@ async fn a_thousand_callers_of_a_cold_key_cost_one_load() {
 }
 
 #[actix::test]
-async fn who_looked_before_the_landing_and_boards_after_it_costs_no_load() {
+async fn a_caller_that_looked_before_the_end_of_a_load_and_joins_after_it_costs_no_load() {
     let stage = Stage::of_memory();
     let source = Source::open(Brings::Bodies);
     stage.get("a", &source).await.unwrap();
     let tables = stage.client.tables();
-    let boarded = take_off(tables, &[(0, key("a"))], &source.plan()).pop().unwrap();
-    let mut ticket = boarded.ticket;
-    let landed = ticket.landed().await.expect("nothing died");
-    assert_eq!(landed.unwrap().1, Tier::Memory);
+    let mut joined = start_one(tables, &key("a"), 0, &source.plan());
+    let completed = joined.follower.first().await.expect("nothing died");
+    assert_eq!(completed.unwrap().1, Tier::Memory);
     assert_eq!((source.asked().len(), tables.in_flight()), (1, 0));
 }
 
 #[actix::test]
-async fn a_failure_is_shared_by_its_flight_and_not_stored() {
+async fn a_failure_is_shared_by_all_followers_and_not_stored() {
     let stage = Stage::of_memory();
     let source = Source::held(down());
     let release = async {
@@ -88,13 +87,13 @@ async fn a_failure_is_shared_by_its_flight_and_not_stored() {
     }
     assert_eq!(source.asked().len(), 1, "one failure for all");
     assert!(stage.client.tables().memory.is_empty());
-    // Who comes a moment later is told the same, without another load.
+    // A caller that comes a moment later gets the same, without another load.
     source.now_brings(Brings::Bodies);
     source.let_go(2);
     let told = stage.get("a", &source).await.unwrap_err();
     assert_eq!((&*told.reason, source.asked().len()), ("down", 1));
     assert!(told.retry_after.is_some_and(|wait| wait <= Duration::from_millis(1_500)));
-    stage.client.tables().setbacks.clear(&key("a"));
+    stage.client.tables().memo.clear(&key("a"));
     assert_eq!(body_of(&stage.get("a", &source).await.unwrap()), "load 2 place 0");
 }
 
@@ -102,13 +101,13 @@ async fn a_failure_is_shared_by_its_flight_and_not_stored() {
 async fn a_caller_that_goes_away_cancels_nothing() {
     let stage = Stage::of_memory();
     let source = Source::held(Brings::Bodies);
-    // The caller that started the flight goes; the flight is asked for by nobody then.
+    // The caller that started the load goes; nobody waits for it then.
     tokio::select! {
         biased;
         _ = stage.get("a", &source) => panic!("nothing was let go"),
         () = source.until_asked(1) => {}
     }
-    assert_eq!(stage.client.tables().in_flight(), 1, "it flies on");
+    assert_eq!(stage.client.tables().in_flight(), 1, "it goes on");
     let late = stage.get("a", &source);
     let release = async {
         until_all_wait().await;
@@ -120,7 +119,7 @@ async fn a_caller_that_goes_away_cancels_nothing() {
 }
 
 #[actix::test]
-async fn a_flight_nobody_waits_for_still_stores() {
+async fn a_load_nobody_waits_for_still_stores() {
     let stage = Stage::of_memory();
     let source = Source::held(Brings::Bodies);
     tokio::select! {
@@ -129,20 +128,20 @@ async fn a_flight_nobody_waits_for_still_stores() {
         () = source.until_asked(1) => {}
     }
     source.let_go(1);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Memory);
 }
 
 #[actix::test]
-async fn a_deadline_ends_the_wait_and_not_the_flight() {
+async fn a_deadline_ends_the_wait_and_not_the_load() {
     let stage = Stage::of_memory();
     let source = Source::held(Brings::Bodies);
     tokio::time::pause();
     let soon = clock::monotonic() + Duration::from_millis(100);
-    let late = stage.client.get(KIND, key("a"), soon, || source.plan()).await;
+    let late = stage.client.get(KIND, key("a"), soon, source.maker()).await;
     assert_eq!(late.unwrap_err().kind, FailureKind::DeadlineExceeded);
     source.let_go(1);
-    stage.until_landed().await;
+    stage.until_loaded().await;
     assert_eq!(stage.get("a", &source).await.unwrap().tier, Tier::Memory);
 }
 
@@ -152,7 +151,7 @@ async fn a_loader_that_never_answers_frees_the_key_in_the_end() {
     let source = Source::held(Brings::Bodies);
     tokio::time::pause();
     let patient = clock::monotonic() + 2 * LONG;
-    let answer = stage.client.get(KIND, key("a"), patient, || source.plan()).await;
+    let answer = stage.client.get(KIND, key("a"), patient, source.maker()).await;
     assert_eq!(answer.unwrap_err().kind, FailureKind::DeadlineExceeded);
     assert_eq!(stage.client.tables().in_flight(), 0);
 }
@@ -185,7 +184,7 @@ async fn a_reload_passes_what_is_held_and_falls_back_on_it() {
     let stage = Stage::of_memory();
     stage.holds("a", fresh("held"));
     let source = Source::open(Brings::Bodies);
-    let reload = || stage.client.reload(KIND, key("a"), deadline(), source.plan());
+    let reload = || stage.client.reload(KIND, key("a"), deadline(), source.maker());
     let answer = reload().await.unwrap();
     assert_eq!((body_of(&answer), answer.tier), ("load 1 place 0", Tier::Upstream));
     source.now_brings(down());
@@ -202,13 +201,12 @@ async fn a_find_older_than_memory_gives_way_to_it() {
     let older = std::sync::Arc::new(super::stage::entry("older", LONG, super::stage::HOUR));
     stage.stores("a", older).await;
     tables.database.as_ref().unwrap().flush().await;
-    // Another flight landed after this caller had looked into memory.
+    // Another load completed after this caller had looked into memory.
     stage.holds("a", fresh("newer"));
     let source = Source::open(Brings::Bodies);
-    let boarded = take_off(tables, &[(0, key("a"))], &source.plan()).pop().unwrap();
-    let mut ticket = boarded.ticket;
-    let (entry, tier) = ticket.landed().await.expect("the flight brings something").unwrap();
-    assert_eq!((&entry.body[..], tier), (&b"newer"[..], Tier::Memory));
+    let mut joined = start_one(tables, &key("a"), 0, &source.plan());
+    let (entry, tier) = joined.follower.first().await.expect("it brings something").unwrap();
+    assert_eq!((&entry.representation.body[..], tier), (&b"newer"[..], Tier::Memory));
     assert!(source.asked().is_empty());
 }
 

@@ -1,16 +1,16 @@
-//! The part of a flight that asks whether another instance loads the same already.
+//! The part of a load that asks whether another instance loads the same already.
 //!
-//! Owns: taking the keys' locks in Redis, waiting a bounded time for what others load, and letting
-//! go. Best effort: a lock spares a call and promises nothing. Refuses: to wait for a renewal (what
-//! is in hand is served, and what the other instance brings is found next time), and to wait longer
-//! than [`WAIT`]. Without Redis every instance loads for itself.
+//! Owns: taking the keys' locks in Redis, waiting at most [`WAIT`] for what others load, and letting
+//! go. A lock spares a call and promises nothing. A renewal is not waited for: what is in hand is
+//! served, and the next search finds what the other instance brings. Without Redis every instance
+//! loads for itself.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Leg;
-use super::search::lands;
+use super::PendingKey;
+use super::search::completes;
 use crate::cache::key::CacheKey;
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
@@ -29,32 +29,32 @@ const LEAVE: Duration = Duration::from_secs(2);
 static PROCESS: LazyLock<u64> = LazyLock::new(|| fastrand::u64(..));
 static CLAIMS: AtomicU64 = AtomicU64::new(0);
 
-/// The locks of the keys that this flight loads.
+/// The locks of the keys that this load has claimed.
 pub(super) struct Claim {
     token: String,
     keys: Vec<CacheKey>,
 }
 
-/// Takes the locks of all legs for at most `within`; those that another instance holds move to the
+/// Takes the locks of all keys for at most `within`; those that another instance holds move to the
 /// list that is returned.
 pub(super) async fn claim(
     tables: &CacheTables,
-    legs: &mut Vec<Leg>,
+    pending: &mut Vec<PendingKey>,
     within: Duration,
     redis_answered: bool,
-) -> (Claim, Vec<Leg>) {
+) -> (Claim, Vec<PendingKey>) {
     let number = CLAIMS.fetch_add(1, Ordering::Relaxed);
     let token = format!("{:016x}-{number}", *PROCESS);
     let Some(redis) = tables.redis.as_ref().filter(|_| redis_answered) else {
         return (Claim { token, keys: Vec::new() }, Vec::new());
     };
-    let keys: Vec<CacheKey> = legs.iter().map(|leg| leg.pilot.key().clone()).collect();
+    let keys: Vec<CacheKey> = pending.iter().map(|one| one.leader.key().clone()).collect();
     let wanted: Vec<&CacheKey> = keys.iter().collect();
     // A lock whose answer was lost may be ours: it is let go of like the others.
     let held = redis.try_hold(&wanted, &token, within + GRACE).await.unwrap_or_default();
     let mut held = held.into_iter();
-    let (mine, theirs) = legs.drain(..).partition(|_| held.next().unwrap_or(true));
-    *legs = mine;
+    let (mine, theirs) = pending.drain(..).partition(|_| held.next().unwrap_or(true));
+    *pending = mine;
     (Claim { token, keys }, theirs)
 }
 
@@ -68,38 +68,40 @@ pub(super) async fn release(tables: &CacheTables, claim: Claim) {
 }
 
 /// Leaves renewals to the instance that has begun them; what is left has nothing to serve.
-pub(super) fn leave_renewals(legs: &mut Vec<Leg>) {
+pub(super) fn leave_renewals(tables: &CacheTables, pending: &mut Vec<PendingKey>) {
     let then = clock::monotonic() + LEAVE;
-    legs.retain_mut(|leg| {
-        let Some((entry, _)) = &leg.in_hand else { return true };
-        entry.hold_refresh(then);
-        leg.announce_in_hand();
+    pending.retain_mut(|one| {
+        if one.in_hand.is_none() {
+            return true;
+        }
+        tables.memo.put_off(one.leader.key(), then);
+        one.announce_in_hand();
         false
     });
 }
 
-/// Waits for what another instance loads. What it brings lands; what it gave up, or takes too long
+/// Waits for what another instance loads. What it brings completes a key; what it gave up, or takes too long
 /// for, is left in the list. What was stored before `since` is not what is waited for.
-pub(super) async fn wait(tables: &CacheTables, legs: &mut Vec<Leg>, since: Timestamp) {
+pub(super) async fn wait(tables: &CacheTables, pending: &mut Vec<PendingKey>, since: Timestamp) {
     let Some(redis) = &tables.redis else { return };
     let until = clock::monotonic() + WAIT;
-    let mut waiting = std::mem::take(legs);
+    let mut waiting = std::mem::take(pending);
     while !waiting.is_empty() && clock::monotonic() < until {
         tokio::time::sleep(LOOK_EVERY).await;
-        let keys: Vec<&CacheKey> = waiting.iter().map(|leg| leg.pilot.key()).collect();
+        let keys: Vec<&CacheKey> = waiting.iter().map(|one| one.leader.key()).collect();
         let Ok(found) = redis.peek(&keys).await else { break };
         let mut found = found.into_iter();
         let now = clock::now();
-        for mut leg in std::mem::take(&mut waiting) {
+        for mut one in std::mem::take(&mut waiting) {
             let (bytes, still_held) = found.next().unwrap_or((None, false));
-            let key = leg.pilot.key();
+            let key = one.leader.key();
             let entry = bytes.and_then(|bytes| tables.decoded(Tier::Redis, key, bytes));
             let entry = entry.filter(|entry| entry.times.stored_at >= since);
-            if entry.is_some_and(|entry| lands(tables, &mut leg, entry, Tier::Redis, now)) {
+            if entry.is_some_and(|entry| completes(tables, &mut one, entry, Tier::Redis, now)) {
                 continue;
             }
-            if still_held { waiting.push(leg) } else { legs.push(leg) }
+            if still_held { waiting.push(one) } else { pending.push(one) }
         }
     }
-    legs.append(&mut waiting);
+    pending.append(&mut waiting);
 }

@@ -1,0 +1,276 @@
+//! The whole way from a key to its answer.
+//!
+//! ```text
+//!  get: memory ─ fresh, or stale and served at once ─▶ Reply::Ready
+//!         │ else: join the load of the key, or start it (`load`)
+//!         └────────────────────────────────────────▶ Reply::Pending ─ answer(deadline)
+//! ```
+//!
+//! Owns: what is answered at once, what is waited for, and counting what callers got. Decides without
+//! waiting, so the actor calls it inside its handler; while the actor is down its client calls it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Message;
+
+use super::entry::Entry;
+use super::freshness::Freshness;
+use super::key::CacheKey;
+use super::load::{Joined, start, start_one};
+use super::pending::{Completed, Follower};
+use super::plan::Plan;
+use super::tables::CacheTables;
+use super::tiers::Tier;
+use crate::clock::{self, Timestamp};
+use crate::failure::{Failure, FailureKind};
+use crate::resilience::Priority;
+
+/// Why a question went past the tiers (RFC 9211, `fwd`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing usable was there.
+    Miss,
+    /// What was there is stale.
+    Stale,
+    /// The caller wanted it.
+    Request,
+}
+
+/// An answer and where it came from.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub entry: Arc<Entry>,
+    /// The tier that had it.
+    pub tier: Tier,
+    /// Why it was loaded, if it was.
+    pub forward: Forward,
+    /// Whether it is past its fresh time.
+    pub stale: bool,
+    /// Whether it came from a load that another caller had started.
+    pub collapsed: bool,
+    /// Whether the caller waited for a load, whatever came of that.
+    pub waited: bool,
+    pub served_at: Timestamp,
+}
+
+impl Answer {
+    /// Time since the data was loaded.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.served_at.since(self.entry.times.stored_at)
+    }
+
+    /// Fresh time left, in seconds; negative for how long it has been stale (as in RFC 9211).
+    #[must_use]
+    pub fn ttl_seconds(&self) -> i64 {
+        let left =
+            self.entry.times.fresh_until.as_millis().saturating_sub(self.served_at.as_millis());
+        left.div_euclid(1_000)
+    }
+}
+
+/// Makes the plan; asked for only when memory has nothing fresh.
+pub(super) type PlanOf = Arc<dyn Fn() -> Plan + Send + Sync>;
+
+/// Asks for one key. With `reload` it is loaded anew, and what the tiers hold only helps when that
+/// fails.
+#[derive(Clone, Message)]
+#[rtype(result = "Reply")]
+pub struct Get {
+    pub kind: &'static str,
+    pub key: CacheKey,
+    pub reload: bool,
+    pub plan: Arc<dyn Fn() -> Plan + Send + Sync>,
+}
+
+/// Asks for several keys of one kind; what is missing is loaded together.
+#[derive(Clone, Message)]
+#[rtype(result = "Vec<Reply>")]
+pub(super) struct GetMany {
+    pub(super) kind: &'static str,
+    pub(super) keys: Arc<[CacheKey]>,
+    pub(super) plan: PlanOf,
+}
+
+/// An answer, or what brings one.
+pub enum Reply {
+    Ready(Answer),
+    Pending(Box<PendingAnswer>),
+}
+
+/// A caller that waits for the load of a key.
+pub struct PendingAnswer {
+    tables: CacheTables,
+    plan: Plan,
+    place: usize,
+    key: CacheKey,
+    forward: Forward,
+    follower: Follower,
+    collapsed: bool,
+    asked_at: Timestamp,
+}
+
+impl CacheTables {
+    pub(super) fn get(&self, get: &Get) -> Reply {
+        let looked =
+            if get.reload { Err(Forward::Request) } else { self.at_once(get.kind, &get.key) };
+        match looked {
+            Ok((answer, renew)) => {
+                if renew {
+                    self.renew(&[(0, get.key.clone())], &get.plan);
+                }
+                Reply::Ready(answer)
+            }
+            Err(forward) => {
+                let plan = Plan { reload: get.reload, ..(get.plan)() };
+                let asked_at = clock::now();
+                let joined = start_one(self, &get.key, 0, &plan);
+                self.pending_answer((0, get.key.clone()), (forward, asked_at), joined, plan)
+            }
+        }
+    }
+
+    pub(super) fn get_many(&self, get: &GetMany) -> Vec<Reply> {
+        let mut replies = Vec::with_capacity(get.keys.len());
+        let (mut missing, mut forwards, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, key) in get.keys.iter().enumerate() {
+            match self.at_once(get.kind, key) {
+                Ok((answer, renew)) => {
+                    replies.push(Some(Reply::Ready(answer)));
+                    if renew {
+                        due.push((place, key.clone()));
+                    }
+                }
+                Err(forward) => {
+                    replies.push(None);
+                    missing.push((place, key.clone()));
+                    forwards.push(forward);
+                }
+            }
+        }
+        if missing.is_empty() {
+            self.renew(&due, &get.plan);
+        } else {
+            // What is to be renewed goes along: one call costs less than two. Nobody waits for it.
+            let (plan, asked_at) = ((get.plan)(), clock::now());
+            missing.extend(due);
+            let joined = start(self, &missing, &plan);
+            for ((key, forward), joined) in missing.into_iter().zip(forwards).zip(joined) {
+                if let Some(reply) = replies.get_mut(key.0) {
+                    *reply =
+                        Some(self.pending_answer(key, (forward, asked_at), joined, plan.clone()));
+                }
+            }
+        }
+        replies.into_iter().flatten().collect()
+    }
+
+    /// The answer that memory has, if it is served without waiting, and whether it is to be renewed;
+    /// else why the question goes on. What could not be renewed a moment ago is not waited for.
+    fn at_once(&self, kind: &'static str, key: &CacheKey) -> Result<(Answer, bool), Forward> {
+        let served_at = clock::now();
+        let Some((entry, freshness)) = self.look(key, served_at) else {
+            self.metrics.tier_miss(kind, Tier::Memory.label());
+            return Err(Forward::Miss);
+        };
+        let may_load = || !self.memo.is_held(key, clock::monotonic());
+        if freshness == Freshness::StaleIfError && may_load() {
+            return Err(Forward::Stale);
+        }
+        let renew = freshness.wants_refresh() && !self.pending.contains(key) && may_load();
+        let answer = Answer {
+            entry,
+            tier: Tier::Memory,
+            forward: Forward::Stale,
+            stale: !freshness.is_fresh(),
+            collapsed: false,
+            waited: false,
+            served_at,
+        };
+        Ok((self.served(kind, answer), renew))
+    }
+
+    /// Nobody waits for these loads.
+    fn renew(&self, keys: &[(usize, CacheKey)], plan: &PlanOf) {
+        if !keys.is_empty() {
+            drop(start(self, keys, &Plan { priority: Priority::Refresh, ..plan() }));
+        }
+    }
+
+    fn pending_answer(
+        &self,
+        (place, key): (usize, CacheKey),
+        (forward, asked_at): (Forward, Timestamp),
+        joined: Joined,
+        plan: Plan,
+    ) -> Reply {
+        let tables = self.clone();
+        let Joined { follower, collapsed } = joined;
+        Reply::Pending(Box::new(PendingAnswer {
+            tables,
+            plan,
+            place,
+            key,
+            forward,
+            follower,
+            collapsed,
+            asked_at,
+        }))
+    }
+
+    fn served(&self, kind: &'static str, answer: Answer) -> Answer {
+        match answer.tier {
+            Tier::Upstream => self.metrics.miss(kind),
+            Tier::Memory | Tier::Redis | Tier::Database => {
+                self.metrics.hit(kind, answer.tier.label());
+            }
+        }
+        answer.entry.add_uses(1);
+        self.metrics.served(answer.age());
+        answer
+    }
+}
+
+impl PendingAnswer {
+    /// Waits for the load. Whatever comes of it, what memory holds by then is better than nothing.
+    pub(super) async fn answer(mut self, deadline: Instant) -> Result<Answer, Failure> {
+        let completed = tokio::time::timeout_at(deadline.into(), self.completed()).await;
+        let completed = completed.unwrap_or_else(|_| {
+            Err(Failure::new(FailureKind::DeadlineExceeded, "no answer before the deadline"))
+        });
+        let Self { tables, plan, key, forward, collapsed, .. } = self;
+        let kind = plan.lifetimes.kind;
+        let completed = completed.or_else(|failure| {
+            let held = tables.look(&key, clock::now());
+            held.map(|(entry, _)| (entry, Tier::Memory)).ok_or(failure)
+        });
+        let (entry, tier) = completed.inspect_err(|_| tables.metrics.miss(kind))?;
+        let served_at = clock::now();
+        let stale = !tables.judge(&key, &entry, served_at).is_fresh();
+        let waited = true;
+        Ok(tables
+            .served(kind, Answer { entry, tier, forward, stale, collapsed, waited, served_at }))
+    }
+
+    /// What the load brings. One that died is started again, once; and so is one that answers a
+    /// question from before an invalidation that was in force when this caller asked.
+    async fn completed(&mut self) -> Completed {
+        let mut completed = self.follower.first().await;
+        if completed.as_ref().is_some_and(|completed| self.is_too_old(completed)) {
+            // It may have been announced before the origin answered, which may bring something newer.
+            completed = self.follower.last().await;
+        }
+        if let Some(completed) = completed.filter(|completed| !self.is_too_old(completed)) {
+            return completed;
+        }
+        let lost = || Failure::new(FailureKind::Internal, "the load died twice");
+        let mut again = start_one(&self.tables, &self.key, self.place, &self.plan);
+        again.follower.first().await.unwrap_or_else(|| Err(lost()))
+    }
+
+    fn is_too_old(&self, completed: &Completed) -> bool {
+        let brought = completed.as_ref().ok();
+        brought.is_some_and(|(entry, _)| self.tables.forbids(&self.key, entry, self.asked_at))
+    }
+}

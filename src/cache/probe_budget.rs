@@ -1,0 +1,247 @@
+//! How much is loaded from an origin that fails, all keys together.
+//!
+//! Owns: one budget for each origin. At most [`RENEWALS`] background loads run at once, so that an
+//! outage that nobody has noticed yet costs the origin no more than these; and while loads fail, at
+//! most [`PROBES_A_SECOND`] of any kind begin in a second. A load that a client waits for is rejected only
+//! after [`PATIENCE`] failures in a row: a key that has nothing to serve may try longer. One success
+//! ends it. What is known of each key is in `failure_memo.rs`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, FailureKind};
+use crate::resilience::Priority;
+use crate::resilience::pace::Pace;
+
+/// Background loads that run at once.
+const RENEWALS: u32 = 6;
+/// Loads a second while the origin fails, and as many at once after a pause.
+const PROBES_A_SECOND: f64 = 2.0;
+const PROBES_AT_ONCE: u32 = 2;
+/// Failures in a row after which clients' loads are rejected too.
+const PATIENCE: u32 = 5;
+/// When to ask again if too many background loads run.
+const BUSY: Duration = Duration::from_millis(100);
+
+/// Why a load does not begin, and when to ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rejected {
+    /// For the metric: `busy` or `failing`.
+    pub(super) reason: &'static str,
+    pub(super) wait: Duration,
+    last: Option<Failure>,
+}
+
+impl Rejected {
+    /// What callers that have nothing get: the last failure.
+    pub(super) fn failure(&self) -> Failure {
+        let last = self.last.clone().unwrap_or_else(|| {
+            Failure::new(FailureKind::UpstreamUnavailable, "held back while the upstream fails")
+        });
+        let wait = last.retry_after.unwrap_or_default().max(self.wait);
+        last.retry_after(Some(wait))
+    }
+}
+
+/// Whether a failure says something about its origin. An open circuit does not: the origin was not
+/// asked. The other kinds are this process's fault, or the caller's.
+const fn is_of_origin(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::UpstreamUnavailable | FailureKind::DeadlineExceeded)
+}
+
+/// The decision.
+#[derive(Debug)]
+struct State {
+    renewals: u32,
+    failures: u32,
+    last: Option<Failure>,
+    probes: Pace,
+}
+
+impl State {
+    fn admit(&mut self, priority: Priority, now: Instant) -> Result<(), Rejected> {
+        let is_awaited = priority == Priority::Client;
+        if !is_awaited && self.renewals >= RENEWALS {
+            return Err(Rejected { reason: "busy", wait: BUSY, last: None });
+        }
+        if self.failures >= if is_awaited { PATIENCE } else { 1 } {
+            let wait = self.probes.wait(now, 0);
+            if !wait.is_zero() {
+                return Err(Rejected { reason: "failing", wait, last: self.last.clone() });
+            }
+            self.probes.take(now);
+        }
+        self.renewals = self.renewals.saturating_add(u32::from(!is_awaited));
+        Ok(())
+    }
+
+    fn end(&mut self, priority: Priority, outcome: Option<Result<(), Failure>>) {
+        if priority != Priority::Client {
+            self.renewals = self.renewals.saturating_sub(1);
+        }
+        match outcome {
+            None => {}
+            Some(Ok(())) => (self.failures, self.last) = (0, None),
+            Some(Err(failure)) => {
+                let counts = is_of_origin(&failure);
+                self.failures = self.failures.saturating_add(u32::from(counts));
+                if counts || failure.kind == FailureKind::CircuitOpen {
+                    self.last = Some(failure);
+                }
+            }
+        }
+    }
+}
+
+/// The budget of one origin; clones are the same one.
+#[derive(Debug, Clone)]
+pub(super) struct ProbeBudget(Arc<Mutex<State>>);
+
+/// The right to load once. Dropped without [`Permit::record`] it says nothing about the origin.
+#[must_use = "a dropped permit is given back"]
+#[derive(Debug)]
+pub(super) struct Permit {
+    budget: ProbeBudget,
+    priority: Priority,
+    outcome: Option<Result<(), Failure>>,
+}
+
+impl ProbeBudget {
+    fn new() -> Self {
+        let probes = Pace::new(PROBES_A_SECOND, PROBES_AT_ONCE);
+        Self(Arc::new(Mutex::new(State { renewals: 0, failures: 0, last: None, probes })))
+    }
+
+    pub(super) fn admit(&self, priority: Priority, now: Instant) -> Result<Permit, Rejected> {
+        self.state().admit(priority, now)?;
+        Ok(Permit { budget: self.clone(), priority, outcome: None })
+    }
+
+    /// Whether the last load that said something about the origin failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.state().failures > 0
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    pub(super) fn record(mut self, outcome: Result<(), &Failure>) {
+        self.outcome = Some(outcome.map_err(Clone::clone));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.state().end(self.priority, self.outcome.take());
+    }
+}
+
+/// The budgets of all origins, by name.
+#[derive(Debug, Default)]
+pub(super) struct ProbeBudgets(Mutex<HashMap<&'static str, ProbeBudget>>);
+
+impl ProbeBudgets {
+    pub(super) fn of(&self, origin: &'static str) -> ProbeBudget {
+        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.entry(origin).or_insert_with(ProbeBudget::new).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use proptest::prelude::*;
+
+    fn down() -> Failure {
+        Failure::new(FailureKind::UpstreamUnavailable, "down")
+    }
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn an_unnoticed_outage_costs_no_more_than_what_runs() {
+        let start = clock::monotonic();
+        let budget = ProbeBudget::new();
+        let permits: Vec<_> =
+            (0..200).filter_map(|_| budget.admit(Priority::Refresh, start).ok()).collect();
+        assert_eq!(permits.len(), 6);
+        permits.into_iter().for_each(|permit| permit.record(Err(&down())));
+        let probes = (0..1_000)
+            .filter_map(|ms| budget.admit(Priority::Refresh, at(start, ms)).ok())
+            .map(|permit| permit.record(Err(&down())));
+        assert_eq!(probes.count(), 3, "two at once and one more within the second");
+    }
+
+    #[test]
+    fn clients_are_rejected_later_and_one_success_frees_all() {
+        let start = clock::monotonic();
+        let budget = ProbeBudget::new();
+        for _ in 0..PATIENCE {
+            budget.admit(Priority::Client, start).unwrap().record(Err(&down()));
+        }
+        budget.admit(Priority::Client, start).unwrap().record(Err(&down()));
+        let last = budget.admit(Priority::Client, start).unwrap();
+        let rejected = budget.admit(Priority::Client, start).unwrap_err();
+        let wait = Duration::from_millis(500);
+        assert_eq!(rejected, Rejected { reason: "failing", wait, last: Some(down()) });
+        assert_eq!(rejected.failure(), down().retry_after(Some(wait)));
+        assert!(budget.is_failing());
+        last.record(Ok(()));
+        let free: Vec<_> = (0..100).map(|_| budget.admit(Priority::Client, start)).collect();
+        assert!(free.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn what_says_nothing_about_the_origin_changes_nothing() {
+        let start = clock::monotonic();
+        let budget = ProbeBudget::new();
+        for _ in 0..100 {
+            let ours = Failure::new(FailureKind::CircuitOpen, "not asked");
+            budget.admit(Priority::Refresh, start).unwrap().record(Err(&ours));
+            drop(budget.admit(Priority::Refresh, start).unwrap());
+        }
+        assert!(!budget.is_failing());
+    }
+
+    #[test]
+    fn an_origin_that_fails_costs_another_nothing() {
+        let (budgets, now) = (ProbeBudgets::default(), clock::monotonic());
+        budgets.of("a").admit(Priority::Refresh, now).unwrap().record(Err(&down()));
+        assert!(budgets.of("a").is_failing() && !budgets.of("b").is_failing());
+    }
+
+    proptest! {
+        /// Whatever comes and goes: permits are given back, and while the origin fails no second
+        /// sees more than two seconds' worth of probes and what ran before.
+        #[test]
+        fn permits_come_back_and_probes_are_few(events in prop::collection::vec((0..3_u8, 0..400_u64), 1..300)) {
+            let start = clock::monotonic();
+            let budget = ProbeBudget::new();
+            budget.admit(Priority::Refresh, start).unwrap().record(Err(&down()));
+            let (mut now, mut running, mut admitted) = (0, Vec::new(), Vec::new());
+            for (event, wait) in events {
+                now += wait;
+                match event {
+                    0 | 1 => if let Ok(permit) = budget.admit(Priority::Refresh, at(start, now)) {
+                        admitted.push(now);
+                        running.push(permit);
+                    },
+                    _ => if let Some(permit) = running.pop() { permit.record(Err(&down())); },
+                }
+                prop_assert!(running.len() <= 6);
+                prop_assert_eq!(usize::try_from(budget.state().renewals), Ok(running.len()));
+            }
+            for first in &admitted {
+                let within = admitted.iter().filter(|t| (*first..first + 1_000).contains(*t)).count();
+                prop_assert!(within <= 4, "{within} probes within a second");
+            }
+        }
+    }
+}
