@@ -92,7 +92,8 @@ fn memory_tier(stream: &[u32]) -> usize {
     let tier = MemoryTier::new(ITEMS, BYTES, Metrics::new().cache().clone());
     let at = Timestamp::from_millis(0);
     let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
-    let entry = Arc::new(Entry::new(Representation::json(vec![0; BODY].into()), times, false, Vec::new()));
+    let entry =
+        Arc::new(Entry::new(Representation::json(vec![0; BODY].into()), times, false, Vec::new()));
     let is_hit = |number: &&u32| {
         let key = key(number);
         let hit = tier.get(&key).is_some();
