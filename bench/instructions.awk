@@ -3,25 +3,31 @@
 
 function rounded(n) { return sprintf("%d", n / hits + 0.5) }
 
-/^f[lie]=/ { file = substr($0, 4); next }
+/^f[lie]=/ {
+  file = substr($0, 4)
+  # Where a file of the project starts; the packages and the compiler lie elsewhere.
+  at = file ~ /registry|rustc|rust\/deps|sysdeps/ ? 0 : match(file, /(^|\/)src\//)
+  own = at && file ~ /\.rs$/ ? substr(file, at + RLENGTH) : ""
+  next
+}
 /^fn=/ { moves = $0 ~ /mem(cpy|move|set)/; next }
 # The next line is what the called function costs; that is counted there.
 /^calls=/ { getline; next }
 /^[0-9]+ [0-9]+$/ {
   total += $2
   if (moves) moved += $2
-  if (index(file, own) == 1) cost[substr(file, length(own) + 1)] += $2
-  else if (index(file, "src/") == 1) cost[substr(file, 5)] += $2
+  if (own != "") cost[own] += $2
 }
 
 END {
   printf "%s: %d instructions a hit, %d of them copy or zero memory, %d do not\n",
     name, rounded(total), rounded(moved), rounded(total - moved)
-  # What runs less than once a hit belongs to something else, such as a timer.
-  for (file in cost) if (cost[file] >= hits) files++
-  if (!files) exit
+  # What costs less belongs to something else that runs meanwhile, such as a timer.
+  least = 8 * hits
+  for (file in cost) if (cost[file] >= least) files++
+  if (!files || name == "bare") exit
   printf "  own files that a hit passes: %d (instructions of each, calls left out)\n", files
   sort = "sort -k1,1nr"
-  for (file in cost) if (cost[file] >= hits) printf "  %7d  %s\n", rounded(cost[file]), file | sort
+  for (file in cost) if (cost[file] >= least) printf "  %7d  %s\n", rounded(cost[file]), file | sort
   close(sort)
 }

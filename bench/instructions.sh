@@ -17,6 +17,11 @@ readonly hits=${BENCH_HITS:-2000}
 readonly gateway=${BENCH_GATEWAY:-$PWD/$built/breakwater}
 readonly query='/api/products/search?keywords=black&page_size=20'
 
+readonly settings=(API_PORT=0 HTTP_WORKERS=1 LOG_LEVEL=warning
+  DATABASE_URL="sqlite://$folder/gateway.db" RATE_LIMIT_ENABLED=true
+  RATE_LIMIT_SEARCH_PER_MINUTE=100000000 RATE_LIMIT_SEARCH_BURST=100000000
+  ABUSE_REPEATS_PER_MINUTE=100000000)
+
 # ask URL TIMES: one connection, and no header fields but Host.
 ask() {
   # The number after # makes one command ask again and again; it is not sent.
@@ -27,8 +32,9 @@ ask() {
 count() {
   local name=$1 url
   shift
-  start "$name" valgrind --tool=callgrind --instr-atstart=no --compress-strings=no \
-    --compress-pos=no --callgrind-out-file="$folder/$name.callgrind" "$@"
+  start "$name" env -i PATH="$PATH" "${settings[@]}" \
+    valgrind --tool=callgrind --instr-atstart=no --compress-strings=no --compress-pos=no \
+    --callgrind-out-file="$folder/$name.callgrind" "$@"
   # Under valgrind everything takes its time.
   for _ in $(seq 30); do address_of "$name" >/dev/null 2>&1 && break; done
   url="http://$(address_of "$name")$query"
@@ -40,14 +46,11 @@ count() {
   [ "$name" = bare ] || curl -sf -o "$folder/body.json" "$url"
   kill -TERM "${pid_of[$name]}"
   wait "${pid_of[$name]}" || true
-  awk -v name="$name" -v hits="$hits" -v own="$PWD/src/" -f bench/instructions.awk \
+  awk -v name="$name" -v hits="$hits" -f bench/instructions.awk \
     "$folder/$name.callgrind"
 }
 
 say "building"
 cargo build --quiet --release --locked --bin breakwater --example bare
-count gateway env -i PATH="$PATH" API_PORT=0 HTTP_WORKERS=1 LOG_LEVEL=warning \
-  DATABASE_URL="sqlite://$folder/gateway.db" RATE_LIMIT_ENABLED=true \
-  RATE_LIMIT_SEARCH_PER_MINUTE=100000000 RATE_LIMIT_SEARCH_BURST=100000000 \
-  ABUSE_REPEATS_PER_MINUTE=100000000 "$gateway" serve
+count gateway "$gateway" serve
 count bare "$PWD/$built/examples/bare" "$folder/body.json" 1

@@ -63,7 +63,7 @@ impl HttpMetrics {
             registrar.gauge("http_requests_in_flight", "Requests that wait for their answer");
         let shed = registrar.counters(
             "http_requests_shed",
-            "Requests refused at the door because there were too many, by what was too much",
+            "Requests refused because there were too many, by reason",
             ["reason"],
         );
         let loop_lag = registrar.fraction_gauge(
@@ -108,7 +108,7 @@ impl HttpMetrics {
         self.inner.in_flight.get()
     }
 
-    /// Counts a request refused at the door; it is counted as finished, too.
+    /// Counts a shed request; it is counted as finished, too.
     pub fn shed(&self, reason: &'static str) {
         self.inner.shed.at([reason]).inc();
     }
