@@ -14,7 +14,9 @@ cd "$(dirname "$0")/.."
 . bench/servers.sh
 
 readonly hits=${BENCH_HITS:-2000}
-readonly gateway=${BENCH_GATEWAY:-$PWD/$built/breakwater}
+binaries=$(realpath -m "$built")
+readonly binaries
+readonly gateway=${BENCH_GATEWAY:-$binaries/breakwater}
 readonly query='/api/products/search?keywords=black&page_size=20'
 
 readonly settings=(API_PORT=0 HTTP_WORKERS=1 LOG_LEVEL=warning
@@ -36,7 +38,10 @@ count() {
     valgrind --tool=callgrind --instr-atstart=no --compress-strings=no --compress-pos=no \
     --callgrind-out-file="$folder/$name.callgrind" "$@"
   # Under valgrind everything takes its time.
-  for _ in $(seq 30); do address_of "$name" >/dev/null 2>&1 && break; done
+  for _ in $(seq 600); do
+    grep -q http:// "$folder/$name.out" && break
+    sleep 0.1
+  done
   url="http://$(address_of "$name")$query"
   wait_for "$name" "$url"
   ask "$url" 200
@@ -53,4 +58,4 @@ count() {
 say "building"
 cargo build --quiet --release --locked --bin breakwater --example bare
 count gateway "$gateway" serve
-count bare "$PWD/$built/examples/bare" "$folder/body.json" 1
+count bare "$binaries/examples/bare" "$folder/body.json" 1
