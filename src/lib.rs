@@ -37,7 +37,7 @@
 //! | [`cli`] | the command line | config |
 //! | [`http`] | the surface: routes, envelope, errors, layers | services, access, cache, limits, metrics, origin, resilience, supervision |
 //! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, origin |
-//! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, database, supervision, metrics |
+//! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, replication, database, supervision, metrics |
 //! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |

@@ -29,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("services", &["cache", "config", "http", "limits", "metrics", "origin"]),
-    ("cache", &["database", "metrics", "redis", "resilience", "supervision"]),
+    ("cache", &["database", "metrics", "redis", "replication", "resilience", "supervision"]),
     ("redis", &["resilience"]),
     ("origin", &["config", "metrics", "resilience", "supervision"]),
     ("replication", &["database"]),

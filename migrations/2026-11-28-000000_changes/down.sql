@@ -1,3 +1,8 @@
+CREATE TABLE invalidations (
+    subject TEXT NOT NULL PRIMARY KEY,
+    soft_at BIGINT NOT NULL,
+    hard_at BIGINT NOT NULL
+);
 CREATE TABLE api_keys (
     id TEXT NOT NULL PRIMARY KEY,
     label TEXT NOT NULL,
@@ -46,5 +51,12 @@ SELECT substr(key, 1, instr(key, ':') - 1), substr(key, instr(key, ':') + 1),
 FROM changes
 WHERE topic = 'access' AND (key LIKE 'allow:%' OR key LIKE 'deny:%')
     AND (payload IS NULL OR json_valid(payload));
+
+INSERT INTO invalidations
+SELECT substr(key, 6), max(CASE substr(key, 1, 4) WHEN 'soft' THEN at ELSE 0 END),
+    max(CASE substr(key, 1, 4) WHEN 'hard' THEN at ELSE 0 END)
+FROM changes
+WHERE topic = 'invalidation'
+GROUP BY substr(key, 6);
 
 DROP TABLE changes;

@@ -42,6 +42,18 @@ WHERE gone = 0 AND typeof(list) = 'text' AND typeof(identifier) = 'text'
     AND typeof(reason) = 'text' AND typeof(created_at) = 'integer'
     AND typeof(expires_at) IN ('integer', 'null');
 
+-- Nothing that was stored three months ago is usable any more.
+INSERT INTO changes (topic, key, payload, at, instance, keep_until)
+SELECT 'invalidation', 'soft ' || subject, '{}', soft_at, 'migration', soft_at + 7776000000
+FROM invalidations
+WHERE typeof(subject) = 'text' AND typeof(soft_at) = 'integer' AND soft_at > 0;
+
+INSERT INTO changes (topic, key, payload, at, instance, keep_until)
+SELECT 'invalidation', 'hard ' || subject, '{}', hard_at, 'migration', hard_at + 7776000000
+FROM invalidations
+WHERE typeof(subject) = 'text' AND typeof(hard_at) = 'integer' AND hard_at > 0;
+
 DROP TABLE access_marks;
 DROP TABLE access_list;
 DROP TABLE api_keys;
+DROP TABLE invalidations;

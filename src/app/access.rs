@@ -34,7 +34,7 @@ impl Following {
     pub(super) async fn begin(
         settings: &Settings,
         stores: &Stores,
-        others: Vec<Arc<dyn Topic>>,
+        others: [Arc<dyn Topic>; 2],
         log: &Logger,
         supervisor: &Supervisor,
     ) -> Self {

@@ -45,11 +45,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::access::{Guesses, SecretDigest};
 use crate::cache::CacheTables;
+use crate::cache::invalidations::log::{Follower, Log as RulesLog};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::{InForce, Settings};
 use crate::console;
 use crate::database::{Event, Store, revert};
+use crate::http::breakers::Breakers;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::load_shedder::LoopLags;
 use crate::http::service::{Service, Surface};
@@ -57,6 +59,9 @@ use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
+use crate::origin::state::OriginState;
+use crate::replication::Topic;
+use crate::resilience::breaker::Breaker;
 use crate::services::products::aliexpress::AliExpressClient;
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::{self, Products, ProductsSettings};
@@ -118,22 +123,26 @@ impl Gateway {
         let upstream_state = Arc::new(state);
         let persisted =
             PersistedState::new(Arc::clone(&upstream_state), stores.database.clone(), &log);
-        upkeep::restore(&cache, &persisted).await;
+        persisted.restore().await;
         upkeep::start(&cache, &stores, &persisted, &settings, &supervisor);
-        let following = Following::begin(&settings, &stores, Vec::new(), &log, &supervisor).await;
-        stores.hear_first().await;
+        let breakers: Vec<_> = credentials(&upstream_state).chain(stores.breakers()).collect();
+        let longest = settings.cache.longest_life();
+        let topics: [Arc<dyn Topic>; 2] = [
+            Arc::new(Follower::new(&cache, longest)),
+            Arc::new(Breakers::new(breakers.clone(), Arc::clone(&upstream_state))),
+        ];
+        let following = Following::begin(&settings, &stores, topics, &log, &supervisor).await;
+        let cache = cache.with_rules_log(RulesLog::new(following.changes.clone(), longest));
         let api = upstream::start(&upstream_state, &origins, &supervisor)?;
         let services = services(&settings, api, &metrics, last_resort, &log);
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
-        let mut breakers: Vec<_> =
-            upstream_state.credentials.iter().map(|one| one.breaker.clone()).collect();
-        breakers.extend(stores.breakers());
         let pressure = Arc::new(Pressure::default());
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings, &pressure)),
             pressure,
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
+            changes: following.changes.clone(),
             access: following.access.clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: admin_key(&settings),
@@ -206,6 +215,11 @@ fn monitor(
     let build = move || MetricsActor::new(parts.clone());
     let monitor = supervisor.start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
     Ok((monitor, table))
+}
+
+/// The breakers of the upstream's credentials.
+fn credentials(state: &OriginState) -> impl Iterator<Item = Breaker> {
+    state.credentials.iter().map(|credential| credential.breaker.clone())
 }
 
 /// What is served; the one place that names a service.

@@ -11,7 +11,7 @@ use slog::{Logger, error, info, warn};
 use crate::cache::CacheTables;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
-use crate::cache::tiers::redis::{Heard, RedisTier};
+use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{Event, Store};
@@ -27,9 +27,6 @@ const STORE_FAILURES: u32 = 3;
 const STORE_REST: Duration = Duration::from_millis(500);
 /// Longest time a store is left alone: asking after it costs next to nothing.
 const LONGEST_REST: Duration = Duration::from_secs(1);
-
-/// Longest wait for a Redis at the start.
-const FIRST_HEARING: Duration = Duration::from_millis(200);
 
 /// Redis and the database, as far as they are there.
 #[derive(Clone)]
@@ -47,7 +44,6 @@ struct RedisParts {
     url: Secret,
     timeout: Duration,
     health: Arc<Health>,
-    heard: Arc<Heard>,
 }
 
 impl Stores {
@@ -64,7 +60,6 @@ impl Stores {
             url,
             timeout: settings.redis.timeout,
             health: Arc::new(Health::new(breaker())),
-            heard: Arc::new(Heard::needed()),
         });
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
@@ -93,6 +88,7 @@ impl Stores {
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
         CacheTables::new(memory, Some(self.database.clone()), counts, log.clone(), observer)
+            .awaiting_log(clock::now())
     }
 
     /// A new way to Redis, for the thread that asks.
@@ -107,16 +103,7 @@ impl Stores {
 
     /// The cache's way to Redis, for the thread that asks.
     pub(super) fn redis_tier(&self) -> Option<RedisTier> {
-        let heard = Arc::clone(&self.redis.as_ref()?.heard);
-        Some(RedisTier::new(self.redis()?, heard))
-    }
-
-    /// Gives Redis a moment to tell which of its entries are invalid: the first who ask need not go
-    /// without it then.
-    pub(super) async fn hear_first(&self) {
-        if let Some(redis) = &self.redis {
-            redis.heard.until_heard(FIRST_HEARING).await;
-        }
+        self.redis().map(RedisTier::new)
     }
 
     /// Notices what happened to the database's file and deals with it, then asks for a sign of life.

@@ -1,7 +1,7 @@
 //! What goes on beside requests, for as long as the process runs.
 //!
-//! Owns: how often the stores are asked for a sign of life, invalidations are heard of, uses are
-//! handed over, room is made, and the state of the upstream is stored. A task that panics is
+//! Owns: how often the stores are asked for a sign of life, uses are handed over, room is made, and
+//! the state of the upstream is stored. A task that panics is
 //! begun anew. Each is one call into the room that knows how.
 
 use std::time::Duration;
@@ -9,11 +9,10 @@ use std::time::Duration;
 use super::persisted_state::PersistedState;
 use super::stores::Stores;
 use crate::cache::CacheTables;
-use crate::cache::upkeep::Journal;
 use crate::config::Settings;
 use crate::supervision::{Supervisor, keep_running};
 
-/// How often the stores are asked for a sign of life, and the journal is read.
+/// How often the stores are asked for a sign of life.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// How often uses are handed over.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
@@ -21,13 +20,6 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 const COUNTS_A_SWEEP: u32 = 6;
 /// How often the upstream's state is stored; a crash loses at most that.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// Puts back what an earlier process knew; to be done before anything is served. What cannot be
-/// read now is read as soon as the database is there.
-pub(super) async fn restore(cache: &CacheTables, persisted: &PersistedState) {
-    cache.restore_rules().await;
-    persisted.restore().await;
-}
 
 /// Starts all of it on this thread.
 pub(super) fn start(
@@ -40,10 +32,8 @@ pub(super) fn start(
     let observer = || supervisor.observer();
     let tables = cache.with_redis(stores.redis_tier());
     keep_running("redis-watch", observer(), move || watch_redis(tables.clone()));
-    let (watched, tables) = (stores.clone(), cache.clone());
-    keep_running("database-watch", observer(), move || {
-        watch_database(watched.clone(), tables.clone())
-    });
+    let watched = stores.clone();
+    keep_running("database-watch", observer(), move || watch_database(watched.clone()));
     let (tables, bound) = (cache.clone(), settings.cache.database_bytes);
     let longest = settings.cache.longest_life();
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
@@ -54,26 +44,18 @@ pub(super) fn start(
 /// The breakers hear of it: that a store died, or is back, is known also while everything is
 /// answered from memory, and it is seldom a request that has to find out.
 async fn watch_redis(tables: CacheTables) {
-    let mut journal = Journal::default();
     let Some(redis) = tables.redis.clone() else { return };
     loop {
         // A store that is back proves it as often as its breaker wants, at once.
         while redis.ping().await.is_ok() && redis.is_avoided() {}
-        if !redis.is_avoided() {
-            // The breaker and the next look know of a failure.
-            drop(journal.catch_up(&tables).await);
-        }
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
-async fn watch_database(stores: Stores, tables: CacheTables) {
+async fn watch_database(stores: Stores) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         stores.look_after_database().await;
-        if tables.owes_rules() && !stores.database.is_avoided() {
-            tables.restore_rules().await;
-        }
     }
 }
 
@@ -83,7 +65,7 @@ async fn tidy(tables: CacheTables, bound: u64, longest: Duration) {
             tokio::time::sleep(COUNT_EVERY).await;
             tables.hand_over_uses();
         }
-        while tables.tidy(bound, longest).await.swept.unfinished {}
+        while tables.tidy(bound, longest).await.unfinished {}
     }
 }
 

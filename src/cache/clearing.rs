@@ -1,10 +1,10 @@
-//! Invalidating what is kept, on behalf of a person or of another process.
+//! Invalidating what is kept.
 //!
-//! Owns: the order. First the rule is in force here, so nothing it hits is served from any tier;
-//! then others are told; last, what is of no use any more makes room. An answer is given only once
-//! the rule's time is past, so what is loaded after the answer is not hit by it. A tier that cannot
-//! be reached is named; what it still holds is invalid when it is read, here and wherever the rule
-//! is known. Refuses: to walk through tiers for a tag or a soft invalidation.
+//! Owns: the order. First the rule is in force here, so nothing it hits is served from any tier; then
+//! it is written to the log for others; last, what is of no use any more makes room. An answer is
+//! given only once the rule's time is past, so what is loaded after the answer is not hit by it. A
+//! tier that cannot be reached is named; what it still holds is invalid when it is read, here and
+//! wherever the rule is known. Refuses: to walk through tiers for a tag or a soft invalidation.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
+use crate::replication::Delivery;
 
 /// The clock's step: the longest wait until a rule's time is past.
 const TICK: Duration = Duration::from_millis(1);
@@ -34,42 +35,17 @@ pub struct Cleared {
     pub database: usize,
     /// Tiers that could not be reached: they may still hold what was to be dropped.
     pub unreached: Vec<&'static str>,
-    /// Whether a tier was not told and will be when it is back.
+    /// Whether the rule is not in the log yet, and will be when the database is back.
     pub replayed_later: bool,
-}
-
-/// What became of a rule on its way to a store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Delivery {
-    /// There is no such store, or it keeps no rules.
-    #[default]
-    NotThere,
-    /// It knows.
-    Told,
-    /// It cannot be reached now and is told when it is back.
-    Later,
-    /// It cannot be reached and will not know.
-    Lost,
-}
-
-/// What became of a rule on its way to those who must know it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Announced {
-    pub(super) redis: Delivery,
-    pub(super) database: Delivery,
 }
 
 impl Cleared {
     /// Notes what became of the rule itself.
-    fn announced(&mut self, announced: Announced) {
-        for (tier, delivery) in
-            [(Tier::Redis, announced.redis), (Tier::Database, announced.database)]
-        {
-            if matches!(delivery, Delivery::Later | Delivery::Lost) {
-                self.missed(tier);
-            }
-            self.replayed_later |= delivery == Delivery::Later;
+    fn announced(&mut self, delivery: Delivery) {
+        if delivery != Delivery::Written {
+            self.missed(Tier::Database);
         }
+        self.replayed_later = delivery == Delivery::Pending;
     }
 
     fn missed(&mut self, tier: Tier) {
@@ -97,7 +73,9 @@ impl CacheTables {
         let rule = Rule { subject, mode, at: clock::now() };
         self.invalidations.apply(&rule);
         let mut cleared = Cleared { at: rule.at, ..Cleared::default() };
-        cleared.announced(self.announce(&rule).await);
+        if let Some(log) = &self.rules_log {
+            cleared.announced(log.announce(&rule).await);
+        }
         if let Some(useless) = Useless::after(&rule) {
             cleared.memory = self.drop_from_memory(&useless);
             self.drop_from_redis(&useless, &mut cleared).await;
@@ -108,50 +86,6 @@ impl CacheTables {
             tokio::time::sleep(TICK).await;
         }
         cleared
-    }
-
-    /// Puts a rule in force that another process made; false when it says nothing new. What it hits
-    /// is dropped by whoever made it, as far as it is dropped at all.
-    pub fn heard(&self, rule: Rule, now: Timestamp) -> bool {
-        let rule = rule.received(now);
-        let new = self.invalidations.apply(&rule);
-        if new {
-            let reason = match rule.subject {
-                Subject::Key(_) => "remote_key",
-                Subject::Tag(_) => "remote_tag",
-                Subject::Pattern(_) => "remote_pattern",
-                Subject::Everything => "remote_all",
-            };
-            self.metrics.invalidated("all", reason, 1);
-        }
-        new
-    }
-
-    /// Tells those who must know of a rule: other processes, and this one after a restart.
-    async fn announce(&self, rule: &Rule) -> Announced {
-        Announced { redis: self.tell_others(rule).await, database: self.remember(rule) }
-    }
-
-    /// What Redis does not take now it is told when it is back.
-    async fn tell_others(&self, rule: &Rule) -> Delivery {
-        let Some(redis) = &self.redis else { return Delivery::NotThere };
-        if redis.append(&rule.to_string()).await.is_ok() {
-            return Delivery::Told;
-        }
-        let folded = self.arrears.missed_record(rule);
-        if folded > 0 {
-            warn!(self.log, "too many invalidations wait for redis; the oldest became one of everything";
-                "count" => folded);
-        }
-        Delivery::Later
-    }
-
-    /// Keeps a rule for the next start.
-    pub(super) fn remember(&self, rule: &Rule) -> Delivery {
-        let Some(database) = &self.database else { return Delivery::NotThere };
-        let (soft_at, hard_at) = rule.times();
-        let kept = database.note_invalidation(&rule.subject_text(), soft_at, hard_at);
-        if kept { Delivery::Told } else { Delivery::Lost }
     }
 
     fn drop_from_memory(&self, useless: &Useless<'_>) -> usize {
@@ -217,23 +151,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_told_is_named_once_and_replayed_if_it_can_be() {
-        use Delivery::{Later, Lost, NotThere, Told};
-        for (redis, database, unreached, later) in [
-            (Told, Told, &[][..], false),
-            (NotThere, NotThere, &[], false),
-            (Later, Told, &["redis"], true),
-            (Told, Lost, &["database"], false),
-            (Later, Lost, &["redis", "database"], true),
+    fn a_rule_that_is_not_in_the_log_names_the_database_and_says_whether_it_will_be() {
+        for (delivery, unreached, later) in [
+            (Delivery::Written, &[][..], false),
+            (Delivery::Pending, &["database"], true),
+            (Delivery::Dropped, &["database"], false),
         ] {
             let mut cleared = Cleared::default();
-            cleared.announced(Announced { redis, database });
-            let before = cleared.unreached.len();
-            cleared.unreached.clone().iter().for_each(|tier| {
-                cleared.missed(if *tier == "redis" { Tier::Redis } else { Tier::Database });
-            });
+            cleared.announced(delivery);
+            cleared.unreached.clone().iter().for_each(|_| cleared.missed(Tier::Database));
             assert_eq!((&cleared.unreached[..], cleared.replayed_later), (unreached, later));
-            assert_eq!(cleared.unreached.len(), before);
         }
     }
 }

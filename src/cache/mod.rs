@@ -13,7 +13,6 @@
 //! that is down is a miss in it, counted, and its breaker keeps it out of the way.
 
 mod actor;
-mod arrears;
 mod clearing;
 mod client;
 mod codec;
@@ -37,7 +36,6 @@ pub mod tiers;
 pub mod upkeep;
 
 pub use actor::CacheActor;
-pub use arrears::{Arrears, Missed};
 pub use clearing::Cleared;
 pub use client::CacheClient;
 pub use codec::Malformed;

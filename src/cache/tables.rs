@@ -4,17 +4,16 @@
 //! with a count.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use slog::{Logger, debug, warn};
 
-use super::arrears::Arrears;
 use super::entry::{Entry, Verdict};
 use super::failure_memo::FailureMemo;
 use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
+use super::invalidations::log::Log;
 use super::key::CacheKey;
 use super::load::SOFT_TIMEOUT;
 use super::pending::PendingKeys;
@@ -50,10 +49,8 @@ pub struct CacheTables {
     pub(super) pending: Arc<PendingKeys>,
     pub(super) memo: Arc<FailureMemo>,
     pub(super) budgets: Arc<ProbeBudgets>,
-    /// What Redis missed while it was away.
-    pub arrears: Arc<Arrears>,
-    /// Invalidations that the database keeps could not be read: none of its rows is trusted.
-    pub(super) rules_owed: Arc<AtomicBool>,
+    /// Where invalidations are written for other instances, and for the next start.
+    pub rules_log: Option<Log>,
 }
 
 impl std::fmt::Debug for CacheTables {
@@ -93,9 +90,21 @@ impl CacheTables {
             pending: Arc::new(PendingKeys::new()),
             memo: Arc::new(FailureMemo::new()),
             budgets: Arc::default(),
-            arrears: Arc::new(Arrears::new()),
-            rules_owed: Arc::default(),
+            rules_log: None,
         }
+    }
+
+    /// The same tables, whose invalidations are still to be read from the log.
+    #[must_use]
+    pub fn awaiting_log(self, now: Timestamp) -> Self {
+        self.invalidations.await_log(now);
+        self
+    }
+
+    /// The same tables with a log to which invalidations are written.
+    #[must_use]
+    pub fn with_rules_log(self, log: Log) -> Self {
+        Self { rules_log: Some(log), ..self }
     }
 
     /// The same tables with a worker's own way to Redis.
@@ -172,28 +181,22 @@ impl CacheTables {
                 let keys: Vec<_> = too_large.map(|(one, _)| &one.key).collect();
                 drop(redis.remove_many(&keys).await);
             }
-            self.stored_in_redis(kind, entries, &encoded, (started, stored));
+            self.stored_in_redis(kind, wanted.len(), (started, stored));
         }
     }
 
-    /// What Redis did not take now it is brought when it is back.
+    /// What Redis did not take it does not have; the database has it.
     fn stored_in_redis(
         &self,
         kind: &'static str,
-        entries: &[ToStore],
-        encoded: &[Bytes],
+        entries: usize,
         (started, stored): (Instant, Result<(), StoreError>),
     ) {
         self.took(kind, "put_redis", started, &stored);
-        match stored {
-            Ok(()) => entries.iter().for_each(|one| self.arrears.forget(&one.key)),
-            Err(error) => {
-                let lost = entries.iter().zip(encoded).map(|(one, bytes)| {
-                    self.arrears.missed(&one.key, bytes.clone(), one.entry.times.stale_until)
-                });
-                self.metrics.writes_dropped(Tier::Redis.label(), lost.sum());
-                self.tier_failed(kind, Tier::Redis, &error);
-            }
+        if let Err(error) = stored {
+            let lost = u64::try_from(entries).unwrap_or(u64::MAX);
+            self.metrics.writes_dropped(Tier::Redis.label(), lost);
+            self.tier_failed(kind, Tier::Redis, &error);
         }
     }
 
@@ -236,7 +239,7 @@ impl CacheTables {
 
     /// The database, once it is known which of its rows are invalid.
     pub(super) fn trusted_database(&self) -> Option<&DatabaseTier> {
-        self.database.as_ref().filter(|_| !self.rules_owed.load(Ordering::Acquire))
+        self.database.as_ref().filter(|_| self.invalidations.is_known())
     }
 
     /// What the database holds under `keys`.

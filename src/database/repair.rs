@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_put_back() {
         mended_after("DROP TABLE cache_entries");
-        mended_after("DROP TABLE kept_state; DROP TABLE invalidations");
+        mended_after("DROP TABLE kept_state; DROP TABLE changes");
         mended_after("DROP INDEX cache_entries_uses");
         mended_after("DROP TABLE __diesel_schema_migrations");
         mended_after("DELETE FROM __diesel_schema_migrations");

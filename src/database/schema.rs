@@ -25,18 +25,6 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What has been invalidated.
-    invalidations (subject) {
-        /// A key, a tag or a pattern.
-        subject -> Text,
-        /// What was stored at or before is stale; milliseconds since the Unix epoch.
-        soft_at -> BigInt,
-        /// What was stored at or before is dead; milliseconds since the Unix epoch.
-        hard_at -> BigInt,
-    }
-}
-
-diesel::table! {
     /// What parts of the service keep over a restart.
     kept_state (name) {
         /// Whose it is.

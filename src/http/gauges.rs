@@ -43,6 +43,8 @@ fn access(shared: &Shared) {
     shared.metrics.limits().list_sizes(counts.sizes.allow, counts.sizes.deny);
     let metrics = shared.metrics.access();
     metrics.keys(counts.sizes.keys);
+    let changes = shared.changes.counts();
+    metrics.changes(changes.pending, changes.unreadable);
     metrics.audit(counts.audit_waiting, counts.audit_dropped);
 }
 

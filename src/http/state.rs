@@ -26,6 +26,7 @@ use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
 use crate::limits::{Abuse, Counter, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::origin::state::OriginState;
+use crate::replication::Changes;
 use crate::supervision::{Handle, Supervisor};
 
 /// What all workers share.
@@ -48,6 +49,8 @@ pub struct Shared {
     pub accounts: Arc<Table>,
     /// What is served beside the gateway's own endpoints.
     pub services: Vec<Arc<dyn Service>>,
+    /// The log of changes that all instances follow.
+    pub changes: Changes,
     /// Clients' keys, lists, and what admins did.
     pub access: Access,
     /// What clients asked lately, and who is throttled for it.

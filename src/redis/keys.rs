@@ -9,9 +9,3 @@ pub(super) const ALIVE: &str = "breakwater:2:alive";
 pub const ENTRY: &str = "breakwater:2:e:";
 /// Locks of keys that an instance loads.
 pub const LOCK: &str = "breakwater:2:lock:";
-/// The stream of invalidations.
-pub const JOURNAL: &str = "breakwater:2:journal";
-/// The map of records that instances share: its name and version, subjects by version, records by
-/// subject. In braces what a cluster places them by: a script needs them in one place.
-pub const RECORDS: [&str; 3] =
-    ["breakwater:2:{records}:about", "breakwater:2:{records}:order", "breakwater:2:{records}:all"];

@@ -1,34 +1,20 @@
-//! Two gateways, of which one loses the way to their Redis for a while.
-//!
-//! Owns: what has become of the same entry and of invalidations on both sides when the way is there
-//! again.
+//! A gateway that loses the way to its Redis for a while, and stores of entries that meet newer ones.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use breakwater::cache::tiers::memory::MemoryTier;
-use breakwater::cache::upkeep::Journal;
-use breakwater::cache::{CacheKey, CacheTables};
-use breakwater::clock;
+use breakwater::cache::CacheKey;
 use breakwater::failure::StoreError;
-use breakwater::metrics::Metrics;
-use breakwater::supervision::Silent;
 use bytes::Bytes;
-use serde_json::json;
-use slog::Logger;
 
 use crate::pair::{Instance, Upstream, search, until};
-use crate::redis_rig::{LIFE, Rig, eventually, key, keys_of_entries, until as until_so};
+use crate::redis_rig::{LIFE, Rig, eventually, key};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis::Redis;
 
-/// A gateway at the end of a wire that may break, and one beside the server.
+/// A gateway at the end of a wire that may break.
 struct Parted {
     redis: Redis,
     wire: FaultProxy,
     upstream: Upstream,
     far: Instance,
-    near: Instance,
 }
 
 impl Parted {
@@ -38,8 +24,7 @@ impl Parted {
         let url = format!("redis://{}/0", wire.address());
         let of_far: Vec<_> = settings.iter().copied().chain([("REDIS_URL", &*url)]).collect();
         let far = Instance::start(&upstream, Some(&redis), &of_far);
-        let near = Instance::start(&upstream, Some(&redis), settings);
-        Self { redis, wire, upstream, far, near }
+        Self { redis, wire, upstream, far }
     }
 
     /// The wire breaks; the far one has noticed when this returns.
@@ -52,119 +37,12 @@ impl Parted {
     }
 
     fn stop(self) {
-        let Self { redis, wire, upstream, far, near } = self;
+        let Self { redis, wire, upstream, far } = self;
         far.stop();
-        near.stop();
         drop(wire);
         redis.stop();
         upstream.stop();
     }
-}
-
-/// When the only entry that Redis holds was stored.
-fn stored_at(redis: &Redis) -> Vec<u8> {
-    let name = keys_of_entries(redis).remove(0);
-    redis.command(&[b"GETRANGE", name.as_bytes(), b"8", b"15"])
-}
-
-#[test]
-fn what_was_missed_does_not_take_the_place_of_what_is_newer() {
-    let parted = Parted::start(&[("CACHE_WARM_KEYS", "0")]);
-    let (path, other) = (search(1), search(2));
-    parted.part();
-    assert_eq!(parted.far.tier(&path), "none");
-    assert_eq!(parted.near.tier(&path), "none");
-    until("the newer one is stored", || keys_of_entries(&parted.redis).len() == 1);
-    let newer = stored_at(&parted.redis);
-    // Brought before what was missed first: when it is there, that was brought, too, or is next.
-    parted.far.tier(&other);
-    parted.wire.set(Fault::None);
-    until("what was missed is brought", || keys_of_entries(&parted.redis).len() == 2);
-    let name = keys_of_entries(&parted.redis);
-    let held: Vec<_> = name
-        .iter()
-        .map(|name| parted.redis.command(&[b"GETRANGE", name.as_bytes(), b"8", b"15"]))
-        .collect();
-    assert!(held.contains(&newer), "the older one was brought over it");
-    parted.stop();
-}
-
-/// Tables whose second tier is the rig's.
-fn tables(rig: &Rig) -> CacheTables {
-    let counts = Metrics::new().cache().clone();
-    let memory = MemoryTier::new(10, 10_000, counts.clone());
-    let log = Logger::root(slog::Discard, slog::o!());
-    let tables = CacheTables::new(memory, None, counts, log, Arc::new(Silent));
-    tables.with_redis(Some(rig.tier.clone()))
-}
-
-#[tokio::test]
-async fn entries_are_read_only_once_the_journal_was_and_again_when_redis_was_away() {
-    let rig = Rig::start_hearing();
-    let (tables, entry) = (tables(&rig), key("entry"));
-    let mut journal = Journal::default();
-    rig.store(&entry, "body").await;
-    let rule = r#"{"subject":"tag product:1","mode":"hard","at":7}"#;
-    eventually(async || rig.tier.append(rule).await).await;
-    assert_eq!(rig.tier.get(&[&entry]).await, Err(StoreError::Avoided));
-    assert_eq!(rig.tier.peek(&[&entry]).await, Err(StoreError::Avoided));
-
-    eventually(async || journal.catch_up(&tables).await).await;
-    assert_eq!(tables.invalidations.version(), 1, "it is known");
-    until_so("it is read", async || {
-        drop(journal.catch_up(&tables).await);
-        rig.tier.get(&[&entry]).await.is_ok_and(|found| found[0].is_some())
-    })
-    .await;
-
-    rig.proxy.set(Fault::Cut);
-    rig.until_avoided(true).await;
-    until_so("it was away for long", async || !rig.tier.is_heard()).await;
-    tables.arrears.missed(&key("missed"), "body".into(), clock::now().plus(LIFE));
-    rig.proxy.set(Fault::None);
-    rig.until_avoided(false).await;
-    assert_eq!(rig.tier.get(&[&entry]).await, Err(StoreError::Avoided), "who knows what happened");
-    eventually(async || journal.catch_up(&tables).await).await;
-    until_so("it is read again", async || {
-        drop(journal.catch_up(&tables).await);
-        rig.tier.get(&[&entry]).await.is_ok_and(|found| found[0].is_some())
-    })
-    .await;
-    rig.stop();
-}
-
-#[tokio::test]
-async fn a_redis_that_has_no_journal_for_us_is_used_all_the_same() {
-    let rig = Rig::start_hearing();
-    let (tables, mut journal) = (tables(&rig), Journal::default());
-    rig.store(&key("entry"), "body").await;
-    rig.redis().command(&[b"SET", b"breakwater:2:journal", b"no stream"]);
-    until_so("it is read", async || {
-        drop(journal.catch_up(&tables).await);
-        rig.tier.get(&[&key("entry")]).await.is_ok_and(|found| found[0].is_some())
-    })
-    .await;
-    rig.stop();
-}
-
-#[test]
-fn an_invalidation_that_was_promised_outlasts_the_process_that_promised_it() {
-    let parted = Parted::start(&[("CACHE_WARM_KEYS", "0")]);
-    let path = search(1);
-    let answer = parted.far.get(&path).json();
-    let product = answer["data"]["products"][0]["product_id"].as_str().unwrap().to_owned();
-    until("it is in memory", || parted.near.tier(&path) == "memory");
-    parted.part();
-    let told = parted.far.invalidate(&json!({"tag": format!("product:{product}")}));
-    assert_eq!(told["replayed_later"], true, "{told}");
-    let Parted { redis, wire, upstream, far, near } = parted;
-    let far = far.restarted(|_| {});
-    assert_eq!(near.tier(&path), "memory", "it cannot know");
-    wire.set(Fault::None);
-    let took = until("it is in force at the near one", || near.tier(&path) != "memory");
-    eprintln!("after a restart without redis an invalidation is told after {took:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    Parted { redis, wire, upstream, far, near }.stop();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakwater::cache::CacheKey;
-use breakwater::cache::tiers::redis::{Heard, RedisTier};
+use breakwater::cache::tiers::redis::RedisTier;
 use breakwater::clock;
 use breakwater::failure::StoreError;
 use breakwater::redis::{DEFAULT_TIMEOUT, Health, Redis as Client};
@@ -31,20 +31,10 @@ pub(crate) struct Rig {
     pub(crate) proxy: FaultProxy,
     pub(crate) tier: RedisTier,
     health: Arc<Health>,
-    heard: Arc<Heard>,
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        Self::start_as(Heard::not_needed())
-    }
-
-    /// One whose entries are read only once its journal was.
-    pub(crate) fn start_hearing() -> Self {
-        Self::start_as(Heard::needed())
-    }
-
-    fn start_as(heard: Heard) -> Self {
         let redis = Redis::start();
         let proxy = FaultProxy::before(redis.address());
         let limits = Settings {
@@ -52,9 +42,8 @@ impl Rig {
             ..Settings::new(3, Duration::from_millis(500))
         };
         let health = Arc::new(Health::new(Breaker::new("redis", limits, Arc::new(|_| {}))));
-        let heard = Arc::new(heard);
-        let tier = RedisTier::new(client(&proxy, &health), Arc::clone(&heard));
-        Self { address: redis.address(), server: Some(redis), proxy, tier, health, heard }
+        let tier = RedisTier::new(client(&proxy, &health));
+        Self { address: redis.address(), server: Some(redis), proxy, tier, health }
     }
 
     /// The server, while it is there.
@@ -79,7 +68,7 @@ impl Rig {
 
     /// Another worker's way to the same Redis.
     pub(crate) fn another_worker(&self) -> RedisTier {
-        RedisTier::new(self.client(), Arc::clone(&self.heard))
+        RedisTier::new(self.client())
     }
 
     /// How often the breaker has moved.
@@ -162,7 +151,7 @@ pub(crate) fn entry_of(key: &CacheKey) -> Vec<u8> {
     format!("breakwater:2:e:{key}").into_bytes()
 }
 
-/// The names of all entries that Redis holds; locks, journal and sign of life are none.
+/// The names of all entries that Redis holds; locks and the sign of life are none.
 pub(crate) fn keys_of_entries(redis: &Redis) -> Vec<String> {
     let told = String::from_utf8(redis.command(&[b"KEYS", b"breakwater:2:e:*"])).unwrap();
     let names = told.split("\r\n").filter(|line| line.starts_with("breakwater:"));

@@ -4,6 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use breakwater::clock;
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
 use serde_json::{Value, json};
 
 use crate::pair::{Instance, Pair, get, one_of_a_few, search, until};
@@ -122,7 +125,7 @@ fn product_in(answer: &Value) -> String {
 
 #[test]
 fn an_invalidation_is_in_force_at_the_other_within_a_second() {
-    let pair = Pair::start(&[]);
+    let pair = Pair::on_one_file(&[]);
     let path = search(1);
     let product = product_in(&pair.a.get(&path).json());
     let key = only_key(&pair.redis);
@@ -137,7 +140,7 @@ fn an_invalidation_is_in_force_at_the_other_within_a_second() {
         });
         eprintln!("{what} is in force at the other after {took:?}");
         assert!(took < SOON, "{what}: {took:?}");
-        assert_eq!(tier, "none", "{what}: what Redis holds is as invalid");
+        assert_eq!(tier, "none", "{what}: what Redis and SQL hold is as invalid");
         // A may leave its renewal to B, which has just begun one, and says that it is stale.
         let at_a = pair.a.ask(&path);
         assert!(at_a["stale"] == true || at_a["cache_tier"] != "memory", "{what}: {at_a}");
@@ -147,61 +150,60 @@ fn an_invalidation_is_in_force_at_the_other_within_a_second() {
 }
 
 #[test]
-fn an_invalidation_while_redis_is_away_is_told_when_it_is_back() {
-    let Pair { redis, upstream, a, b } = Pair::start(&[]);
-    let (hit, meanwhile) = (search(1), search(2));
-    let product = product_in(&a.get(&hit).json());
-    until("it is stored", || keys_of_entries(&redis).len() == 1);
-    until("B has it", || b.tier(&hit) == "memory");
-    let address = redis.address();
-    redis.kill();
-    let told = a.invalidate(&json!({"tag": format!("product:{product}")}));
-    assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!(["redis"]), &json!(true)));
-    assert_eq!(a.tier(&hit), "none", "in force at A at once");
-    assert_eq!(a.tier(&meanwhile), "none");
-    assert_eq!(b.tier(&hit), "memory", "B cannot know");
-    let redis = Redis::start_at(address);
-    let took = until("it is in force at B", || b.tier(&hit) != "memory");
-    eprintln!("after Redis is back an invalidation is in force at the other after {took:?}");
-    assert!(took < 2 * SOON, "{took:?}");
-    until("Redis has what A loaded meanwhile", || keys_of_entries(&redis).len() == 2);
-    let calls = upstream.calls();
-    assert_eq!((b.tier(&meanwhile).as_str(), upstream.calls()), ("redis", calls));
-    a.stop();
-    b.stop();
-    redis.stop();
-    upstream.stop();
-}
-
-#[test]
-fn a_stopped_redis_loses_no_invalidation() {
-    let pair = Pair::start(&[]);
-    let path = search(1);
-    pair.both_have(&path);
-    pair.redis.process().signal("STOP");
-    let asked = clock::monotonic();
-    let told = pair.a.invalidate(&json!({"pattern": "products:search:*"}));
-    let took = clock::monotonic() - asked;
-    assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!(["redis"]), &json!(true)));
-    assert!(took < SOON, "told after {took:?}");
-    assert_eq!(pair.a.tier(&path), "none");
-    pair.redis.process().signal("CONT");
-    let took = until("it is in force at B", || pair.b.tier(&path) != "memory");
-    assert!(took < 2 * SOON, "{took:?}");
-    pair.stop();
-}
-
-#[test]
-fn a_journal_that_is_flushed_away_is_told_again() {
-    let pair = Pair::start(&[]);
-    for round in 0..6 {
+fn a_redis_that_is_away_or_flushed_loses_no_invalidation() {
+    let pair = Pair::on_one_file(&[]);
+    for (round, stopped) in [true, false].into_iter().enumerate() {
         let path = search(round);
         let product = product_in(&pair.a.get(&path).json());
         pair.both_have(&path);
-        pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
+        if stopped {
+            pair.redis.process().signal("STOP");
+        }
+        let told = pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
+        assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!([]), &json!(false)));
+        pair.redis.process().signal("CONT");
         pair.redis.command(&[b"FLUSHALL"]);
         let took = until("it is in force at B", || pair.b.tier(&path) != "memory");
         assert!(took < 2 * SOON, "round {round}: {took:?}");
     }
+    pair.stop();
+}
+
+#[test]
+fn an_invalidation_while_the_database_is_away_is_in_force_here_and_told_when_it_is_back() {
+    let pair = Pair::on_one_file(&[]);
+    let path = search(1);
+    let product = product_in(&pair.a.get(&path).json());
+    pair.both_have(&path);
+    let file = pair.a.folder.path().join("gateway.db");
+    let mut lock = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
+    lock.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    let told = pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
+    assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!(["database"]), &json!(true)));
+    assert_eq!(pair.a.tier(&path), "none", "in force at A at once");
+    assert_eq!(pair.b.tier(&path), "memory", "B cannot know");
+    assert!(pair.a.metric("replication_pending") > 0.5);
+    lock.batch_execute("COMMIT").unwrap();
+    let took = until("it is in force at B", || pair.b.tier(&path) != "memory");
+    eprintln!("after the database is back an invalidation is in force at the other after {took:?}");
+    assert!(took < 3 * SOON, "{took:?}");
+    drop(lock);
+    pair.stop();
+}
+
+#[test]
+fn a_breaker_that_an_admin_opens_is_open_at_the_other_until_it_is_reset() {
+    let pair = Pair::on_one_file(&[]);
+    let (a, b) = (&pair.a, &pair.b);
+    let moved = |instance: &Instance, action: &str| {
+        instance.admin("POST", &format!("/admin/breakers/upstream/{action}"), "")
+    };
+    for (action, state) in [("open", "open"), ("reset", "closed"), ("open", "open")] {
+        assert_eq!(moved(a, action)["state"], state, "at once");
+        let took = until("it is moved there", || b.breaker() == state);
+        assert!(took < SOON, "{action}: {took:?}");
+    }
+    moved(b, "close");
+    until("it is closed here", || a.breaker() == "closed");
     pair.stop();
 }

@@ -3,14 +3,15 @@
 //! Owns: the rules in force, for all workers of the process. An invalidation walks through nothing:
 //! it notes a time, and an entry stored at that time or before is not valid any more, in whatever
 //! tier it is found. An entry remembers the verdict together with the [`Invalidations::version`] it
-//! was reached at, so it is asked for once for each entry and version, and a hit costs one atomic
-//! load. Refuses: to forget. Beyond its bounds the oldest rules become times for everything, which
-//! invalidates more than was asked for and never less. It does no input and output: where rules are
-//! kept, and how they reach other processes, is the business of whoever applies them.
+//! was reached at, so a hit costs one atomic load. Beyond its bounds the oldest rules become times for
+//! everything, which invalidates more than was asked for and never less. Rules of other instances come
+//! from the log of changes ([`log`]); until that was read, what was stored before the start is used
+//! only when nothing newer can be had.
 
-mod book;
-mod marks;
+mod cutoffs;
+pub mod log;
 mod rule;
+mod subjects;
 #[cfg(test)]
 mod tests;
 
@@ -22,10 +23,10 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use rule::{LONGEST, Mode, NotARule, NotASubject, Rule, SKEW, Subject};
+pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 
-use self::book::Book;
-use self::marks::Marks;
+use self::cutoffs::Cutoffs;
+use self::subjects::Subjects;
 use super::entry::Verdict;
 use super::glob::Glob;
 use super::tag::Tag;
@@ -34,9 +35,7 @@ use crate::clock::Timestamp;
 /// How many subjects of each kind are kept apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Keys.
     pub keys: usize,
-    /// Tags.
     pub tags: usize,
     /// Patterns; each is held against every entry older than it.
     pub patterns: usize,
@@ -78,14 +77,16 @@ struct Shared {
     version: AtomicU64,
     /// The latest time that any rule ever had (milliseconds).
     newest: AtomicI64,
+    /// Which rules there are about what was stored until then is not known yet (milliseconds).
+    unknown_until: AtomicI64,
 }
 
 #[derive(Debug)]
 struct Table {
-    everything: Marks,
-    keys: Book<Arc<str>, ()>,
-    tags: Book<Tag, ()>,
-    patterns: Book<Arc<str>, Glob>,
+    everything: Cutoffs,
+    keys: Subjects<Arc<str>, ()>,
+    tags: Subjects<Tag, ()>,
+    patterns: Subjects<Arc<str>, Glob>,
     folded: u64,
 }
 
@@ -100,16 +101,17 @@ impl Invalidations {
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         let table = Table {
-            everything: Marks::default(),
-            keys: Book::new(bounds.keys),
-            tags: Book::new(bounds.tags),
-            patterns: Book::new(bounds.patterns),
+            everything: Cutoffs::default(),
+            keys: Subjects::new(bounds.keys),
+            tags: Subjects::new(bounds.tags),
+            patterns: Subjects::new(bounds.patterns),
             folded: 0,
         };
         let shared = Shared {
             table: RwLock::new(table),
             version: AtomicU64::new(0),
             newest: AtomicI64::new(i64::MIN),
+            unknown_until: AtomicI64::new(i64::MIN),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -127,26 +129,26 @@ impl Invalidations {
         new
     }
 
-    /// Puts rules in force that were kept over a restart as rows (subject, soft and hard time); says
-    /// how many rows are none. Times far ahead of `now` are not believed.
-    pub fn restore(
-        &self,
-        rows: impl IntoIterator<Item = (String, Timestamp, Timestamp)>,
-        now: Timestamp,
-    ) -> usize {
-        let mut unreadable = 0_usize;
-        for (subject, soft, hard) in rows {
-            match Rule::of_times(&subject, soft, hard) {
-                Ok(rules) => rules.into_iter().for_each(|rule| {
-                    self.apply(&rule.received(now));
-                }),
-                Err(_) => unreadable = unreadable.saturating_add(1),
-            }
-        }
-        unreadable
+    /// The rules about what was stored until `now` are in a log that is still to be read.
+    pub(super) fn await_log(&self, now: Timestamp) {
+        self.shared.unknown_until.store(now.as_millis(), Ordering::Release);
+        self.shared.version.fetch_add(1, Ordering::Release);
     }
 
-    /// Grows with every new rule; 0 before the first. A verdict is good as long as this is the same.
+    /// The log was read: there are no rules but those that were applied.
+    pub(super) fn all_known(&self) {
+        if self.shared.unknown_until.swap(i64::MIN, Ordering::AcqRel) != i64::MIN {
+            self.shared.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Whether the log was read.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.shared.unknown_until.load(Ordering::Acquire) == i64::MIN
+    }
+
+    /// Grows with every new rule. A verdict is good as long as this is the same.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
@@ -164,12 +166,18 @@ impl Invalidations {
     /// version first: a verdict may know more than the version it is remembered with, never less.
     #[must_use]
     pub fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
-        self.read().verdict(key, tags, stored_at)
+        let known = self.read().verdict(key, tags, stored_at);
+        let until = self.shared.unknown_until.load(Ordering::Acquire);
+        if until != i64::MIN && stored_at.as_millis() <= until {
+            known.max(Verdict::Soft)
+        } else {
+            known
+        }
     }
 
     /// Drops rules older than `time`, once nothing stored before it can be kept any more.
     pub fn forget_before(&self, time: Timestamp) {
-        self.write().prune(|marks| marks.forget_before(time));
+        self.write().prune(|cutoffs| cutoffs.forget_before(time));
     }
 
     /// Every rule that still counts, oldest first. Applied elsewhere they say what this table says.
@@ -233,26 +241,24 @@ impl Table {
         let (new, overflow) = match what {
             Prepared::Key(key) => {
                 let text = Arc::clone(&key);
-                (self.keys.note(key, &text, (), rule), self.keys.overflow())
+                (self.keys.add(key, &text, (), rule), self.keys.overflow())
             }
-            Prepared::Tag(tag, text) => {
-                (self.tags.note(tag, &text, (), rule), self.tags.overflow())
-            }
+            Prepared::Tag(tag, text) => (self.tags.add(tag, &text, (), rule), self.tags.overflow()),
             Prepared::Pattern(pattern, glob) => {
                 let text = Arc::clone(&pattern);
-                (self.patterns.note(pattern, &text, glob, rule), self.patterns.overflow())
+                (self.patterns.add(pattern, &text, glob, rule), self.patterns.overflow())
             }
             Prepared::Everything => {
-                let mut all = Marks::default();
+                let mut all = Cutoffs::default();
                 all.raise(mode, at);
                 (true, Some((all, 0)))
             }
         };
-        if let Some((marks, subjects)) = overflow {
+        if let Some((cutoffs, subjects)) = overflow {
             self.folded = self.folded.saturating_add(u64::try_from(subjects).unwrap_or(u64::MAX));
-            self.everything.merge(marks);
+            self.everything.merge(cutoffs);
             let everything = self.everything;
-            self.prune_books(|marks| marks.drop_said_by(everything));
+            self.prune_subjects(|cutoffs| cutoffs.drop_said_by(everything));
         }
         new
     }
@@ -273,12 +279,12 @@ impl Table {
         verdict
     }
 
-    fn prune(&mut self, left: impl Fn(&mut Marks) -> bool) {
+    fn prune(&mut self, left: impl Fn(&mut Cutoffs) -> bool) {
         left(&mut self.everything);
-        self.prune_books(left);
+        self.prune_subjects(left);
     }
 
-    fn prune_books(&mut self, left: impl Fn(&mut Marks) -> bool) {
+    fn prune_subjects(&mut self, left: impl Fn(&mut Cutoffs) -> bool) {
         self.keys.prune(&left);
         self.tags.prune(&left);
         self.patterns.prune(&left);

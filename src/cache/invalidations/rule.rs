@@ -1,33 +1,23 @@
-//! What one invalidation says, and the line in which it is stored and sent.
+//! What one invalidation says: subject, mode and time, and the check of texts from outside.
 //!
-//! Owns: subject, mode and time of a rule, their forms as text, and the check of texts from outside.
-//! Refuses: lines that are no rule; they are an error of whoever reads them, never a panic. Fields it
-//! does not know are passed over, so that a later version may say more.
-//!
-//! ```text
-//!  {"subject":"tag product:1005001","mode":"soft","at":1764000000000}
-//! ```
+//! Owns: the text of a rule in the log of changes, `MODE SUBJECT`; its time is that of the change.
+//! Refuses: texts that are no rule; they are an error of whoever reads them, never a panic.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::cache::tag;
 use crate::clock::Timestamp;
 
 /// Longest key or pattern, in bytes.
 pub const LONGEST: usize = 256;
-/// Longest line that is read, in bytes: every character of the longest subject escaped, and the rest.
-const LONGEST_LINE: usize = 6 * LONGEST + 256;
 /// How far ahead of this clock another's may be: a rule from further ahead is taken as of this far
 /// ahead, or a broken clock would keep everything invalid until its time has come.
 pub const SKEW: Duration = Duration::from_secs(10);
 
 /// How thoroughly something is invalidated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// Served only when nothing newer can be had.
     Soft,
@@ -47,8 +37,7 @@ impl Mode {
 }
 
 /// What is invalidated.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// The entry under this key.
     Key(String),
@@ -121,20 +110,6 @@ impl FromStr for Subject {
     }
 }
 
-impl TryFrom<String> for Subject {
-    type Error = NotASubject;
-
-    fn try_from(text: String) -> Result<Self, NotASubject> {
-        text.parse()
-    }
-}
-
-impl From<Subject> for String {
-    fn from(subject: Subject) -> Self {
-        subject.text()
-    }
-}
-
 fn is_printable(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
@@ -188,47 +163,26 @@ impl fmt::Display for NotASubject {
 impl std::error::Error for NotASubject {}
 
 /// One invalidation: what of its subject was stored at its time or before is not valid any more.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rule {
-    /// What is invalidated.
     pub subject: Subject,
-    /// How thoroughly.
     pub mode: Mode,
-    /// When.
     pub at: Timestamp,
 }
 
 impl Rule {
-    /// The subject as text, the same for ever; see [`Rule::times`].
+    /// Its text in the log, the same for ever.
     #[must_use]
-    pub fn subject_text(&self) -> String {
-        self.subject.text()
+    pub fn text(&self) -> String {
+        format!("{} {}", self.mode.label(), self.subject.text())
     }
 
-    /// Its soft and its hard time, for a table with one row for each subject that keeps the latest
-    /// of both; a time that it does not set is 0.
+    /// The rule with this text and time, if it is one.
     #[must_use]
-    pub fn times(&self) -> (Timestamp, Timestamp) {
-        let never = Timestamp::default();
-        match self.mode {
-            Mode::Soft => (self.at, never),
-            Mode::Hard => (never, self.at),
-        }
-    }
-
-    /// The rules that such a row stands for.
-    ///
-    /// # Errors
-    /// The text is no subject.
-    pub fn of_times(
-        subject: &str,
-        soft: Timestamp,
-        hard: Timestamp,
-    ) -> Result<Vec<Self>, NotASubject> {
-        let subject: Subject = subject.parse()?;
-        let rule = |(mode, at)| Self { subject: subject.clone(), mode, at };
-        let set = [(Mode::Soft, soft), (Mode::Hard, hard)].into_iter();
-        Ok(set.filter(|(_, at)| *at > Timestamp::default()).map(rule).collect())
+    pub fn read(text: &str, at: Timestamp) -> Option<Self> {
+        let (mode, subject) = text.split_once(' ')?;
+        let mode = [Mode::Soft, Mode::Hard].into_iter().find(|known| known.label() == mode)?;
+        Some(Self { subject: subject.parse().ok()?, mode, at })
     }
 
     /// The rule as it counts here and now, when it comes from elsewhere: not further ahead than
@@ -239,54 +193,22 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = serde_json::to_string(self).map_err(|_| fmt::Error)?;
-        f.write_str(&line)
-    }
-}
-
-impl FromStr for Rule {
-    type Err = NotARule;
-
-    fn from_str(line: &str) -> Result<Self, NotARule> {
-        if line.len() > LONGEST_LINE {
-            return Err(NotARule(format!("longer than {LONGEST_LINE} bytes")));
-        }
-        serde_json::from_str(line).map_err(|error| NotARule(error.to_string()))
-    }
-}
-
-/// A line that is no rule, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotARule(String);
-
-impl fmt::Display for NotARule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not an invalidation: {}", self.0)
-    }
-}
-
-impl std::error::Error for NotARule {}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
-    fn rule(subject: Subject, at: i64) -> Rule {
-        Rule { subject, mode: Mode::Soft, at: Timestamp::from_millis(at) }
-    }
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(7);
 
     #[test]
-    fn the_line_stays_as_it_is() {
-        let line = r#"{"subject":"tag product:1","mode":"soft","at":7}"#;
-        let tagged = rule(Subject::Tag("product:1".into()), 7);
-        assert_eq!(tagged.to_string(), line);
-        assert_eq!(line.parse(), Ok(tagged));
-        let later = r#"{"by":"x","at":-7,"mode":"hard","subject":"everything"}"#;
-        let expected = Rule { mode: Mode::Hard, ..rule(Subject::Everything, -7) };
-        assert_eq!(later.parse(), Ok(expected));
+    fn the_text_stays_as_it_is() {
+        let subject = Subject::Tag("product:1".into());
+        let rule = Rule { subject, mode: Mode::Soft, at: AT };
+        assert_eq!(rule.text(), "soft tag product:1");
+        assert_eq!(Rule::read("soft tag product:1", AT), Some(rule));
+        let everything = Rule { subject: Subject::Everything, mode: Mode::Hard, at: AT };
+        assert_eq!(Rule::read("hard everything", AT), Some(everything));
     }
 
     #[test]
@@ -307,25 +229,10 @@ mod tests {
             &format!("key {long}"),
         ] {
             assert!(subject.parse::<Subject>().is_err(), "{subject:?}");
-            let line = serde_json::json!({"subject": subject, "mode": "hard", "at": 1});
-            assert!(line.to_string().parse::<Rule>().is_err(), "{line}");
+            assert_eq!(Rule::read(&format!("hard {subject}"), AT), None, "{subject:?}");
         }
-        let endless = format!("{{\"subject\":\"everything\",\"x\":\"{}\"", long.repeat(10));
-        for line in [
-            "",
-            "{}",
-            "null",
-            "[]",
-            "tag product:1",
-            r#"{"subject":"everything","mode":"hard"}"#,
-            r#"{"subject":"everything","mode":"half","at":1}"#,
-            r#"{"subject":"everything","mode":"hard","at":1.5}"#,
-            r#"{"subject":"everything","mode":"hard","at":99999999999999999999}"#,
-            r#"{"subject":7,"mode":"hard","at":1}"#,
-            r#"{"subject":"everything","mode":"hard","at":1} x"#,
-            &endless,
-        ] {
-            assert!(line.parse::<Rule>().is_err(), "{line:?}");
+        for text in ["", "hard", "half everything", "everything", "hard  everything"] {
+            assert_eq!(Rule::read(text, AT), None, "{text:?}");
         }
     }
 
@@ -336,21 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_stands_for_its_rules() {
-        let at = Timestamp::from_millis;
-        let read = |soft, hard| Rule::of_times("tag t:1", at(soft), at(hard)).unwrap();
-        for rule in read(5, 7) {
-            let (soft, hard) = rule.times();
-            assert_eq!(Rule::of_times(&rule.subject_text(), soft, hard), Ok(vec![rule]));
-        }
-        assert_eq!((read(5, 7).len(), read(0, 7).len(), read(0, 0).len()), (2, 1, 0));
-        assert!(Rule::of_times("tags t:1", at(1), at(1)).is_err());
-    }
-
-    #[test]
     fn a_clock_far_ahead_is_not_believed() {
         let now = Timestamp::from_millis(1_000_000);
-        let at = |at| rule(Subject::Everything, at).received(now).at.as_millis();
+        let at = |at| {
+            let at = Timestamp::from_millis(at);
+            let rule = Rule { subject: Subject::Everything, mode: Mode::Soft, at };
+            rule.received(now).at.as_millis()
+        };
         assert_eq!((at(5), at(1_010_000), at(i64::MAX)), (5, 1_010_000, 1_010_000));
     }
 
@@ -363,27 +262,16 @@ mod tests {
             let subjects = [Subject::key(&text), Subject::tag(&format!("product:{value}")),
                 Subject::pattern(&text), Ok(Subject::Everything)];
             for subject in subjects {
-                let subject = subject.unwrap();
-                prop_assert_eq!(subject.text().parse::<Subject>(), Ok(subject.clone()));
-                let rule = Rule { subject, mode, at: Timestamp::from_millis(at) };
-                prop_assert!(!rule.to_string().contains('\n'));
-                prop_assert_eq!(rule.to_string().parse::<Rule>(), Ok(rule));
+                let rule =
+                    Rule { subject: subject.unwrap(), mode, at: Timestamp::from_millis(at) };
+                prop_assert_eq!(Rule::read(&rule.text(), rule.at), Some(rule));
             }
         }
 
         #[test]
-        fn any_text_is_safe(text in ".{0,200}", bytes: Vec<u8>) {
-            drop(text.parse::<Rule>());
+        fn any_text_is_safe(text in ".{0,200}") {
+            drop(Rule::read(&text, AT));
             drop(text.parse::<Subject>());
-            drop(String::from_utf8_lossy(&bytes).parse::<Rule>());
-        }
-
-        #[test]
-        fn any_damage_to_a_line_is_safe(at: prop::sample::Index, with: char) {
-            let line = r#"{"subject":"tag product:1","mode":"soft","at":7}"#;
-            let at = at.index(line.len());
-            drop(format!("{}{with}{}", &line[..at], &line[at + 1..]).parse::<Rule>());
-            drop(line[..at].parse::<Rule>());
         }
     }
 }

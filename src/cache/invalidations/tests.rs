@@ -143,7 +143,7 @@ proptest! {
         let told = table.rules();
         prop_assert!(told.is_sorted_by_key(|rule| rule.at));
         let copy = table_of(&told, Bounds::default());
-        let lines: Vec<Rule> = told.iter().map(|r| r.to_string().parse().unwrap()).collect();
+        let lines: Vec<Rule> = told.iter().map(|r| Rule::read(&r.text(), r.at).unwrap()).collect();
         prop_assert_eq!(&lines, &told);
         for stored in &all {
             prop_assert_eq!(judged(&copy, stored), judged(&table, stored));
@@ -260,24 +260,17 @@ fn everything_makes_older_rules_needless() {
 }
 
 #[test]
-fn rows_make_the_same_rules_again_and_what_is_none_is_counted() {
-    let rules = [
-        rule("tag t:1", Mode::Hard, 5),
-        rule("tag t:1", Mode::Soft, 10),
-        rule("pattern s:*", Mode::Soft, 20),
-    ];
-    let row = |subject: &str, soft, hard| (subject.to_owned(), at(soft), at(hard));
-    let rows = [
-        row("tag t:1", 10, 5),
-        row("pattern s:*", 20, 0),
-        row("tags t:1", 1, 1),
-        row("key s:a:1", 0, i64::MAX),
-    ];
+fn until_the_log_is_read_what_is_older_than_the_start_is_soft_at_least() {
     let table = Invalidations::default();
-    assert_eq!(table.restore(rows, at(100)), 1);
-    let ahead = rule("key s:a:1", Mode::Hard, 10_100);
-    let expected: Vec<_> = rules.into_iter().chain([ahead]).collect();
-    assert_eq!(table.rules(), expected);
+    table.await_log(at(10));
+    let version = table.version();
+    table.apply(&rule("tag t:1", Mode::Hard, 5));
+    let verdict = |stored_at| judged(&table, &Stored::new("k", &["t:1"], stored_at));
+    assert_eq!([5, 10, 11].map(verdict), [Verdict::Hard, Verdict::Soft, Verdict::Valid]);
+    assert!(!table.is_known());
+    table.all_known();
+    assert!(table.is_known() && table.version() > version + 1, "verdicts are reached anew");
+    assert_eq!([5, 10, 11].map(verdict), [Verdict::Hard, Verdict::Valid, Verdict::Valid]);
 }
 
 #[test]

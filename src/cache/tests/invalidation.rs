@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stage::{Brings, KIND, Source, Stage, body_of, down, fresh, key};
+use crate::cache::invalidations::log::Follower;
 use crate::cache::{Answer, Cleared, Entry, Mode, Rule, Subject, Tag, Tier};
 use crate::clock;
 
@@ -23,6 +24,11 @@ async fn invalidate(stage: &Stage, text: &str, mode: Mode) -> Cleared {
 
 async fn ask(stage: &Stage, name: &str, source: &Source) -> Answer {
     stage.get(name, source).await.unwrap()
+}
+
+/// Another instance made a rule; whether it says something new.
+fn receives(stage: &Stage, rule: Rule) -> bool {
+    Follower::new(stage.client.tables(), Duration::ZERO).receive(rule, clock::now())
 }
 
 /// Until what happens next is later on a clock of milliseconds.
@@ -148,11 +154,10 @@ async fn invalidations_are_counted_by_reason() {
     assert_eq!(count("test"), 1, "one at least");
     assert_eq!(invalidate(&stage, "everything", Mode::Hard).await.memory, 2);
     assert_eq!(count("test"), 3);
-    let tables = stage.client.tables();
     let rule = Rule { subject: subject("tag t:1"), mode: Mode::Soft, at: clock::now() };
     let rule = Rule { at: rule.at.plus(Duration::from_secs(1)), ..rule };
-    assert!(tables.heard(rule.clone(), clock::now()));
-    assert!(!tables.heard(rule, clock::now()), "heard twice");
+    assert!(receives(&stage, rule.clone()));
+    assert!(!receives(&stage, rule), "received twice");
     assert_eq!(count("remote_tag"), 1);
 }
 
@@ -161,9 +166,9 @@ async fn a_rule_from_another_process_is_held_against_memory() {
     let (stage, source) = (two_entries(), Source::open(Brings::Bodies));
     let old = clock::now().minus(Duration::from_secs(60));
     let rule = Rule { subject: Subject::Everything, mode: Mode::Hard, at: old };
-    assert!(stage.client.tables().heard(rule.clone(), clock::now()));
+    assert!(receives(&stage, rule.clone()));
     assert_eq!(body_of(&ask(&stage, "hit", &source).await), "old", "stored later");
-    assert!(stage.client.tables().heard(Rule { at: clock::now(), ..rule }, clock::now()));
+    assert!(receives(&stage, Rule { at: clock::now(), ..rule }));
     assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream);
 }
 
@@ -172,7 +177,7 @@ async fn a_clock_that_is_ahead_does_not_keep_the_cache_empty() {
     let stage = Stage::of_memory();
     let end = clock::now().plus(Duration::from_secs(1_000_000));
     let rule = Rule { subject: Subject::Everything, mode: Mode::Hard, at: end };
-    stage.client.tables().heard(rule, clock::now());
+    receives(&stage, rule);
     let later = clock::now().plus(Duration::from_secs(11));
     let tables = stage.client.tables();
     let entry = fresh(KIND);
@@ -183,11 +188,11 @@ async fn a_clock_that_is_ahead_does_not_keep_the_cache_empty() {
 
 /// A rule that another's clock, or this one before it was set back, has put into the future.
 #[actix::test]
-async fn a_rule_that_lies_ahead_does_not_hit_what_is_loaded_after_it_was_heard() {
+async fn a_rule_that_lies_ahead_does_not_hit_what_is_loaded_after_it_was_received() {
     let (stage, source) = (two_entries(), Source::open(Brings::Bodies));
     let ahead = clock::now().plus(Duration::from_secs(5));
     let rule = Rule { subject: Subject::Everything, mode: Mode::Hard, at: ahead };
-    assert!(stage.client.tables().heard(rule, clock::now()));
+    assert!(receives(&stage, rule));
     assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream);
     assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Memory);
     assert_eq!(source.asked().len(), 1);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::stage::{Brings, KIND, ORIGIN, Source, Stage, key, stale};
@@ -108,14 +108,14 @@ async fn a_database_that_is_not_trusted_yet_makes_no_round_and_is_asked_again_so
     let source = Source::open(Brings::Bodies);
     tokio::time::pause();
     let warmer = warmer(&stage, &source.plan());
-    let rules_owed = &stage.client.tables().rules_owed;
-    rules_owed.store(true, Ordering::Release);
+    let invalidations = &stage.client.tables().invalidations;
+    invalidations.await_log(clock::now());
     assert_eq!(warmer.round().await, None);
     let soon = async {
         let begun = clock::monotonic();
         let warm = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            rules_owed.store(false, Ordering::Release);
+            invalidations.all_known();
             while source.asked().len() < KEYS {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -3,24 +3,14 @@
 //! Owns: handing uses to SQL, dropping what is past its time or beyond the bound, forgetting
 //! invalidations that can hit nothing any more, and the gauges of how much each tier holds.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use slog::{debug, info, warn};
+use slog::{info, warn};
 
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
 use crate::cache::tiers::database::Swept;
 use crate::clock;
-
-/// What tidying did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tidied {
-    /// Rows that left the database.
-    pub swept: Swept,
-    /// Invalidations forgotten.
-    pub forgotten: usize,
-}
 
 impl CacheTables {
     /// Hands the uses counted since the last call to SQL; they decide what stays and what is warmed.
@@ -34,12 +24,11 @@ impl CacheTables {
     }
 
     /// Drops rows past their time and beyond `max_bytes`, and invalidations older than `longest`,
-    /// the longest time an entry is usable.
-    pub async fn tidy(&self, max_bytes: u64, longest: Duration) -> Tidied {
-        let mut tidied = Tidied::default();
+    /// the longest time an entry is usable. What left the database.
+    pub async fn tidy(&self, max_bytes: u64, longest: Duration) -> Swept {
         let now = clock::now();
         self.invalidations.forget_before(now.minus(longest));
-        let Some(database) = &self.database else { return tidied };
+        let Some(database) = &self.database else { return Swept::default() };
         match database.sweep(now, max_bytes).await {
             Ok(swept) => {
                 self.metrics.size(Tier::Database.label(), swept.rows, swept.bytes);
@@ -47,39 +36,12 @@ impl CacheTables {
                     info!(self.log, "rows left the database for want of room";
                         "evicted" => swept.evicted, "expired" => swept.expired);
                 }
-                tidied.swept = swept;
+                swept
             }
-            Err(error) => warn!(self.log, "database not swept"; "error" => %error),
+            Err(error) => {
+                warn!(self.log, "database not swept"; "error" => %error);
+                Swept::default()
+            }
         }
-        match database.forget_invalidations(now.minus(longest)).await {
-            Ok(forgotten) => tidied.forgotten = forgotten,
-            Err(error) => debug!(self.log, "old invalidations kept"; "error" => %error),
-        }
-        tidied
-    }
-
-    /// Puts the invalidations that were kept in force again; to be done before anything is served,
-    /// and again while it is owed. Until it is done no row of the database is answered with.
-    pub async fn restore_rules(&self) {
-        let Some(database) = &self.database else { return };
-        let read = database.invalidations().await;
-        let owed = read.is_err();
-        match read {
-            Ok(rows) => match self.invalidations.restore(rows, clock::now()) {
-                0 => {}
-                unreadable => {
-                    warn!(self.log, "rows that are no invalidations"; "count" => unreadable);
-                }
-            },
-            Err(error) => warn!(self.log, "invalidations not restored yet"; "error" => %error),
-        }
-        // Only now: whoever trusts the database finds the rules in force.
-        self.rules_owed.store(owed, Ordering::Release);
-    }
-
-    /// Whether invalidations are still to be restored.
-    #[must_use]
-    pub fn owes_rules(&self) -> bool {
-        self.rules_owed.load(Ordering::Acquire)
     }
 }

@@ -93,9 +93,9 @@ fn a_file_that_is_replaced_is_used() {
 fn tables_that_are_dropped_come_back_and_the_others_keep_their_rows() {
     let mut bench = Bench::new();
     bench.store_rows(10);
-    beside(&bench.path()).batch_execute("DROP TABLE kept_state; DROP TABLE invalidations").unwrap();
+    beside(&bench.path()).batch_execute("DROP TABLE kept_state; DROP TABLE changes").unwrap();
     let events = bench.look();
-    assert_eq!(words(&events), "lost (no such table: invalidations), opened");
+    assert_eq!(words(&events), "lost (no such table: changes), opened");
     assert_eq!((bench.count(), bench.kept_aside()), (Ok(10), 0));
     beside(&bench.path()).batch_execute("DROP TABLE cache_entries").unwrap();
     assert!(bench.count().is_err());

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::cache::invalidations::InvalidationCounts;
+use crate::cache::invalidations::log::Log;
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::http::envelope;
@@ -143,9 +144,9 @@ pub struct CacheStats {
 /// What waits to be stored behind memory.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Waiting {
-    /// Entries and invalidations that Redis is brought when it is back.
+    /// Invalidations and other changes that are in force here and not in the database yet.
     #[schema(minimum = 0)]
-    pub redis: usize,
+    pub changes: usize,
     /// Rows that the database is yet to take.
     #[schema(minimum = 0)]
     pub database: usize,
@@ -291,7 +292,7 @@ async fn cache_stats(call: Call) -> Answer {
         },
         invalidations: tables.invalidations.counts(),
         waiting: Waiting {
-            redis: tables.arrears.len(),
+            changes: tables.rules_log.as_ref().map_or(0, Log::pending),
             database: tables.database.as_ref().map_or(0, DatabaseTier::waiting),
         },
     };

@@ -73,7 +73,7 @@ impl RedisTier {
             command.arg(names::entry(key));
         }
         name_locks(&mut command, keys);
-        let mut found: Vec<Option<Bytes>> = self.read(command).await?;
+        let mut found: Vec<Option<Bytes>> = self.redis.one(command, Effect::Reads).await?;
         let locks = found.split_off(keys.len().min(found.len()));
         Ok(found.into_iter().zip(locks.into_iter().map(|lock| lock.is_some())).collect())
     }

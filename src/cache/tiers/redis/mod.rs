@@ -5,28 +5,18 @@
 //! and refuses at once while Redis is broken: then every key is a miss here. A key that holds something
 //! else is a miss; the next store overwrites it.
 
-mod heard;
-mod journal;
 mod locks;
 mod names;
 mod newer;
-mod records;
-mod replay;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::failure::StoreError;
-use crate::redis::{self, Cmd, Effect, FromRedisValue, Pipeline, Redis};
+use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
 use bytes::Bytes;
-
-pub use heard::{HEARD_FOR, Heard};
-pub use journal::Page;
-pub use records::Records;
-pub use replay::{Replayed, replay};
 
 /// Largest entry that is stored here: all commands of a worker share one connection, and what is
 /// larger would delay the others beyond their deadline.
@@ -42,7 +32,6 @@ const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 #[derive(Clone)]
 pub struct RedisTier {
     redis: Redis,
-    heard: Arc<Heard>,
 }
 
 impl std::fmt::Debug for RedisTier {
@@ -52,17 +41,16 @@ impl std::fmt::Debug for RedisTier {
 }
 
 impl RedisTier {
-    /// Entries over `redis`, read only while `heard` permits.
+    /// Entries over `redis`.
     #[must_use]
-    pub const fn new(redis: Redis, heard: Arc<Heard>) -> Self {
-        Self { redis, heard }
+    pub const fn new(redis: Redis) -> Self {
+        Self { redis }
     }
 
     /// The stored bytes under each of `keys`, in their order, in one round trip.
     ///
     /// # Errors
-    /// Redis was avoided (also while its invalidations are not known, see
-    /// [`Heard::needed`]), too late, failed, or refused.
+    /// Redis was avoided, too late, failed, or refused.
     pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -71,26 +59,7 @@ impl RedisTier {
         for key in keys {
             command.arg(names::entry(key));
         }
-        self.read(command).await
-    }
-
-    /// Reads entries, if what they are worth is known.
-    async fn read<T: FromRedisValue>(&self, command: Cmd) -> Result<T, StoreError> {
-        if !self.is_heard() {
-            return Err(StoreError::Avoided);
-        }
         self.redis.one(command, Effect::Reads).await
-    }
-
-    /// The journal was read to its end, beginning then: entries may be read for a while.
-    pub fn heard(&self, began: Instant) {
-        self.heard.heard(began);
-    }
-
-    /// Whether the journal was read a moment ago, so that entries may be.
-    #[must_use]
-    pub fn is_heard(&self) -> bool {
-        self.heard.is_heard(clock::monotonic())
     }
 
     /// Stores `entry` until it is dead.
@@ -146,8 +115,8 @@ impl RedisTier {
         self.redis.one(command, Effect::Drops).await
     }
 
-    /// Drops every entry whose key matches the glob; says how many. Locks, the journal and the sign
-    /// of life match nothing.
+    /// Drops every entry whose key matches the glob; says how many. Locks and the sign of life
+    /// match nothing.
     ///
     /// # Errors
     /// As [`RedisTier::get`]; some may have been dropped.

@@ -25,14 +25,13 @@ pub(super) fn entries_matching(glob: &str) -> String {
 mod tests {
     use super::*;
     use crate::cache::glob::Glob;
-    use crate::redis::keys::{JOURNAL, RECORDS};
 
     #[test]
     fn a_pattern_for_everything_matches_entries_only() {
         let key = CacheKey::new("products:search:1");
         let everything = Glob::new(&entries_matching("*"));
         assert!(everything.matches(&entry(&key)));
-        for other in [&lock(&key), "breakwater:2:alive", JOURNAL].into_iter().chain(RECORDS) {
+        for other in [&lock(&key), "breakwater:2:alive"] {
             assert!(!everything.matches(other));
         }
     }

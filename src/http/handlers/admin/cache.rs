@@ -137,7 +137,7 @@ pub struct Invalidated {
     /// answered with.
     #[schema(value_type = Vec<String>)]
     pub unreached: Vec<&'static str>,
-    /// Whether a tier that could not be reached is told when it is back.
+    /// Whether other instances are told when the database is back: it is in force here already.
     pub replayed_later: bool,
     /// How thoroughly.
     pub mode: InvalidationMode,

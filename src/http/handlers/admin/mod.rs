@@ -23,6 +23,7 @@ use self::audit::Audited;
 use self::lists::ListShown;
 use crate::access::ListName;
 use crate::clock;
+use crate::http::breakers::{Action, draft};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::answers::always_true;
@@ -72,7 +73,7 @@ pub const ROUTES: &[Route] = &[
             |doc| {
                 let summary = "Opens, closes or resets a breaker.";
                 let details = "An opened one refuses every call until it is closed or reset; a reset forgets \
-                           what was counted.";
+                           what was counted. On every instance that shares the database, within a second.";
                 doc.says("Admin", "moveBreaker", summary, details)
                     .path("name", "The breaker, as `/admin/breakers` names it.", None)
                     .path_word("action", "What to do with it.", &["open", "close", "reset"])
@@ -193,25 +194,15 @@ async fn move_breaker(admin: Admin, call: Call) -> Answer {
         ApiError::with_message(ErrorCode::NotFound, message)
     })?;
     let audited = Audited::begin(&call, &admin, &format!("breaker.{action}"), &name);
-    let now = clock::monotonic();
-    match action.as_str() {
-        "open" => breaker.force_open(now),
-        "close" => breaker.force_close(now),
-        "reset" => {
-            breaker.reset(now);
-            // With the judgement of its health goes that of our configuration.
-            let upstream = &worker.shared.upstream;
-            if let Some(account) = upstream.credentials.iter().find(|account| account.name == name)
-            {
-                upstream.forgive(account);
-            }
-        }
-        _ => return audited.end(Err(ApiError::new(ErrorCode::NotFound))),
-    }
+    let Some(move_to) = Action::of(&action) else {
+        return audited.end(Err(ApiError::new(ErrorCode::NotFound)));
+    };
+    // It is moved here in any case, and elsewhere as soon as the database takes it.
+    let delivery = worker.shared.changes.announce(draft(&name, move_to, clock::now())).await;
     audited.end(Ok(()))?;
     info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
-        "request_id" => &*call.context.id);
-    call.report(&breaker.snapshot(now))
+        "others" => ?delivery, "request_id" => &*call.context.id);
+    call.report(&breaker.snapshot(clock::monotonic()))
 }
 
 /// What the limiter holds and who is exempt from it or turned away.

@@ -192,21 +192,6 @@ async fn what_is_used_most_is_counted_when_not_all_can_be() {
 }
 
 #[actix::test]
-async fn invalidations_keep_the_latest_times() {
-    let table = Table::new();
-    let tier = &table.tier;
-    assert!(tier.note_invalidation("tag:1", day(3), day(1)));
-    assert!(tier.note_invalidation("key:2", day(5), day(0)));
-    tier.flush().await;
-    assert!(tier.note_invalidation("tag:1", day(2), day(4)));
-    tier.flush().await;
-    let all = [("key:2".to_owned(), day(5), day(0)), ("tag:1".to_owned(), day(3), day(4))];
-    assert_eq!(tier.invalidations().await.unwrap(), all);
-    assert_eq!(tier.forget_invalidations(day(5)).await.unwrap(), 1);
-    assert_eq!(tier.invalidations().await.unwrap(), all[..1]);
-}
-
-#[actix::test]
 async fn what_is_kept_is_recalled_after_a_restart() {
     let table = Table::new();
     table.tier.keep("breakers", "[1]".into(), day(1));

@@ -118,12 +118,6 @@ impl Writer {
         self.0.queue.note(|notes| notes.keep(name, json, at));
     }
 
-    /// Notes an invalidation; of each time the latest stays. False when too many wait.
-    #[must_use]
-    pub fn invalidate(&self, subject: &str, soft_at: Timestamp, hard_at: Timestamp) -> bool {
-        self.0.queue.note(|notes| notes.invalidate(subject, soft_at, hard_at))
-    }
-
     /// Whether the last batch was refused.
     #[must_use]
     pub fn is_refused(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Small things for the database that are not rows: what was used, invalidated, kept, to be removed.
+//! Small things for the database that are not rows: what was used, kept, to be removed.
 //!
 //! Owns: putting together what belongs together, so that the room they take is bounded by what they
 //! are about and not by how often it is said.
@@ -24,7 +24,6 @@ pub(super) struct Notes {
     removed_bytes: usize,
     pub(super) used: HashMap<CacheKey, (u32, Timestamp)>,
     pub(super) kept: HashMap<String, (String, Timestamp)>,
-    pub(super) invalidated: HashMap<String, (Timestamp, Timestamp)>,
 }
 
 fn has_room<K: Eq + Hash, V>(map: &HashMap<K, V>, key: &K) -> bool {
@@ -33,10 +32,7 @@ fn has_room<K: Eq + Hash, V>(map: &HashMap<K, V>, key: &K) -> bool {
 
 impl Notes {
     pub(super) fn is_empty(&self) -> bool {
-        self.removed.is_empty()
-            && self.used.is_empty()
-            && self.kept.is_empty()
-            && self.invalidated.is_empty()
+        self.removed.is_empty() && self.used.is_empty() && self.kept.is_empty()
     }
 
     /// What was read last under a key is what is to go.
@@ -68,16 +64,6 @@ impl Notes {
         }
     }
 
-    pub(super) fn invalidate(&mut self, subject: &str, soft: Timestamp, hard: Timestamp) -> bool {
-        let subject = subject.to_owned();
-        let room = has_room(&self.invalidated, &subject);
-        if room {
-            let noted = self.invalidated.entry(subject).or_insert((soft, hard));
-            *noted = (noted.0.max(soft), noted.1.max(hard));
-        }
-        room
-    }
-
     /// Takes back older notes that could not be written.
     pub(super) fn take_back(&mut self, older: Self) {
         let older_only =
@@ -91,9 +77,6 @@ impl Notes {
             if self.kept.get(&name).is_none_or(|newer| newer.1 < at) {
                 self.keep(&name, json, at);
             }
-        }
-        for (subject, (soft, hard)) in older.invalidated {
-            self.invalidate(&subject, soft, hard);
         }
     }
 }
@@ -116,15 +99,12 @@ mod tests {
         older.used(vec![(key(1), 2), (key(1), 3)], at(5));
         older.keep("a", "old".into(), at(1));
         older.keep("b", "only".into(), at(1));
-        assert!(older.invalidate("s", at(1), at(9)));
         let mut notes = Notes::default();
         notes.used(vec![(key(1), 1)], at(4));
         notes.keep("a", "new".into(), at(1));
-        assert!(notes.invalidate("s", at(5), at(5)));
         notes.take_back(older);
         assert_eq!(notes.used[&key(1)], (6, at(5)));
         assert_eq!((notes.kept["a"].0.as_str(), notes.kept["b"].0.as_str()), ("new", "only"));
-        assert_eq!(notes.invalidated["s"], (at(5), at(9)));
     }
 
     #[test]
@@ -133,8 +113,6 @@ mod tests {
         notes.used((0..2 * MOST).map(|n| (key(n), 1)).collect(), at(1));
         notes.remove((0..2 * MOST).map(|n| (key(n), Bytes::from_static(b"x"))).collect());
         (0..2 * MOST).for_each(|n| notes.keep(&n.to_string(), "x".into(), at(1)));
-        let taken = (0..2 * MOST).filter(|n| notes.invalidate(&n.to_string(), at(1), at(1)));
-        assert_eq!(taken.count(), MOST);
         assert_eq!((notes.used.len(), notes.removed.len(), notes.kept.len()), (MOST, MOST, MOST));
         let large = Bytes::from(vec![0; MOST_REMOVED / 4]);
         let mut notes = Notes::default();

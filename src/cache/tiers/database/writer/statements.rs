@@ -21,9 +21,6 @@ const ADD_USES: &str = "UPDATE cache_entries SET \
 /// Compared as it was read: whatever is there as bytes.
 const REMOVE: &str =
     "DELETE FROM cache_entries WHERE key = ? AND coalesce(CAST(entry AS BLOB), x'') = ?";
-const INVALIDATE: &str = "INSERT INTO invalidations (subject, soft_at, hard_at) VALUES (?, ?, ?) \
-     ON CONFLICT (subject) DO UPDATE SET soft_at = max(soft_at, excluded.soft_at), \
-     hard_at = max(hard_at, excluded.hard_at)";
 
 /// Writes all of it or nothing.
 pub(super) fn store(connection: &mut Connection, rows: &[&Row], notes: &Notes) -> QueryResult<()> {
@@ -78,13 +75,6 @@ fn write_notes(connection: &mut Connection, notes: &Notes) -> QueryResult<()> {
             .bind::<BigInt, _>(DAY)
             .bind::<BigInt, _>(i64::from(*uses))
             .bind::<Text, _>(key.as_str())
-            .execute(connection)?;
-    }
-    for (subject, (soft_at, hard_at)) in &notes.invalidated {
-        sql_query(INVALIDATE)
-            .bind::<Text, _>(subject)
-            .bind::<BigInt, _>(soft_at.as_millis())
-            .bind::<BigInt, _>(hard_at.as_millis())
             .execute(connection)?;
     }
     for (name, (value, at)) in &notes.kept {

@@ -1,22 +1,22 @@
-//! The two times of a subject: since when it is softly and since when it is hard invalid.
+//! The two cutoffs of a subject: what was stored until then is softly, or hard, invalid.
 //!
-//! Owns: what covers what. Times only ever grow: a clock that steps back cannot make valid again
+//! Owns: what covers what. Cutoffs only ever grow: a clock that steps back cannot make valid again
 //! what was invalidated.
 
 use super::rule::Mode;
 use crate::cache::entry::Verdict;
 use crate::clock::Timestamp;
 
-/// Times of invalidation; `None` is never.
+/// `None` is never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Marks {
+pub(super) struct Cutoffs {
     soft: Option<Timestamp>,
     hard: Option<Timestamp>,
 }
 
-impl Marks {
-    /// What they say about something stored then. The time itself is hit: of what happened in the
-    /// same millisecond nobody knows which came first.
+impl Cutoffs {
+    /// The verdict on something stored then. The time itself is hit: of what happened in the same
+    /// millisecond nobody knows which came first.
     pub(super) fn judge(&self, stored_at: Timestamp) -> Verdict {
         if self.hard >= Some(stored_at) {
             Verdict::Hard

@@ -1,24 +1,24 @@
-//! All rules of one kind, up to a number.
+//! The rules about all subjects of one kind, up to a number.
 //!
-//! Owns: looking them up, and giving up the oldest when there are too many: they are handed back as
-//! one pair of times for everything, so nothing is forgotten.
+//! Owns: looking them up, and folding the oldest when there are too many: they are handed back as one
+//! pair of cutoffs for everything, so nothing is forgotten.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::marks::Marks;
+use super::cutoffs::Cutoffs;
 use super::rule::Mode;
 use crate::cache::entry::Verdict;
 use crate::clock::Timestamp;
 
-/// The share of the rules that is given up at once, so that it is seldom done.
+/// The share of the rules that is folded at once, so that it is seldom done.
 const FOLDED_SHARE: usize = 16;
 
 /// Rules by what they are looked up with.
 #[derive(Debug)]
-pub(super) struct Book<K, M> {
+pub(super) struct Subjects<K, M> {
     held: HashMap<K, Held<M>>,
     most: usize,
     /// No rule is newer; most entries are, and need no look-up.
@@ -30,16 +30,16 @@ pub(super) struct Book<K, M> {
 struct Held<M> {
     text: Arc<str>,
     matcher: M,
-    marks: Marks,
+    cutoffs: Cutoffs,
 }
 
-impl<K: Eq + Hash, M> Book<K, M> {
+impl<K: Eq + Hash, M> Subjects<K, M> {
     pub(super) fn new(most: usize) -> Self {
         Self { held: HashMap::new(), most, newest: None }
     }
 
     /// Adds a rule; false when it says nothing new.
-    pub(super) fn note(
+    pub(super) fn add(
         &mut self,
         key: K,
         text: &Arc<str>,
@@ -49,31 +49,31 @@ impl<K: Eq + Hash, M> Book<K, M> {
         let held = self.held.entry(key).or_insert_with(|| Held {
             text: Arc::clone(text),
             matcher,
-            marks: Marks::default(),
+            cutoffs: Cutoffs::default(),
         });
-        if held.marks.cover(mode, at) {
+        if held.cutoffs.cover(mode, at) {
             return false;
         }
-        held.marks.raise(mode, at);
+        held.cutoffs.raise(mode, at);
         self.newest = self.newest.max(Some(at));
         true
     }
 
-    /// Gives up the oldest rules when there are too many: times that cover all of them, and of how
-    /// many subjects they were.
-    pub(super) fn overflow(&mut self) -> Option<(Marks, usize)> {
+    /// Folds the oldest rules when there are too many: cutoffs that cover all of them, and of how many
+    /// subjects they were.
+    pub(super) fn overflow(&mut self) -> Option<(Cutoffs, usize)> {
         if self.held.len() <= self.most {
             return None;
         }
-        let mut times: Vec<_> = self.held.values().map(|held| held.marks.newest()).collect();
+        let mut times: Vec<_> = self.held.values().map(|held| held.cutoffs.newest()).collect();
         let last = self.most / FOLDED_SHARE;
         let (_, until, _) = times.select_nth_unstable(last.min(self.most));
         let until = *until;
-        let (mut folded, before) = (Marks::default(), times.len());
+        let (mut folded, before) = (Cutoffs::default(), times.len());
         self.held.retain(|_, held| {
-            let keep = held.marks.newest() > until;
+            let keep = held.cutoffs.newest() > until;
             if !keep {
-                folded.merge(held.marks);
+                folded.merge(held.cutoffs);
             }
             keep
         });
@@ -81,9 +81,9 @@ impl<K: Eq + Hash, M> Book<K, M> {
     }
 
     /// Keeps the rules of which something is left.
-    pub(super) fn prune(&mut self, left: impl Fn(&mut Marks) -> bool) {
-        self.held.retain(|_, held| left(&mut held.marks));
-        self.newest = self.held.values().filter_map(|held| held.marks.newest()).max();
+    pub(super) fn prune(&mut self, left: impl Fn(&mut Cutoffs) -> bool) {
+        self.held.retain(|_, held| left(&mut held.cutoffs));
+        self.newest = self.held.values().filter_map(|held| held.cutoffs.newest()).max();
     }
 
     /// Whether any rule could hit what was stored then.
@@ -96,7 +96,7 @@ impl<K: Eq + Hash, M> Book<K, M> {
     where
         K: Borrow<Q>,
     {
-        self.held.get(key).map_or(Verdict::Valid, |held| held.marks.judge(stored_at))
+        self.held.get(key).map_or(Verdict::Valid, |held| held.cutoffs.judge(stored_at))
     }
 
     /// What the rules of all subjects say that match; those that are older are not held against it.
@@ -107,7 +107,7 @@ impl<K: Eq + Hash, M> Book<K, M> {
     ) -> Verdict {
         let mut verdict = Verdict::Valid;
         for held in self.held.values() {
-            let this = held.marks.judge(stored_at);
+            let this = held.cutoffs.judge(stored_at);
             if this > verdict && matches(&held.matcher) {
                 verdict = this;
             }
@@ -124,6 +124,6 @@ impl<K: Eq + Hash, M> Book<K, M> {
     pub(super) fn each(&self) -> impl Iterator<Item = (&str, Mode, Timestamp)> {
         self.held
             .values()
-            .flat_map(|held| held.marks.each().map(|(mode, at)| (&*held.text, mode, at)))
+            .flat_map(|held| held.cutoffs.each().map(|(mode, at)| (&*held.text, mode, at)))
     }
 }
