@@ -11,8 +11,11 @@ use slog::{Logger, warn};
 
 use super::stores::Stores;
 use crate::access::{Access, AuditEvent, Table};
+use crate::cache::CacheTables;
+use crate::cache::invalidations::log::{Follower, Log as RulesLog};
 use crate::clock;
 use crate::config::Settings;
+use crate::http::breakers::Breakers;
 use crate::replication::{Changes, POLL, Topic};
 use crate::supervision::{Supervisor, keep_running};
 
@@ -30,20 +33,26 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// Reads the log and follows it from now on, with these topics beside keys and lists.
+    /// Reads the log and follows it from now on: keys and lists, the invalidations of these tables of
+    /// the cache, and these breakers.
     pub(super) async fn begin(
         settings: &Settings,
         stores: &Stores,
-        others: [Arc<dyn Topic>; 2],
+        cache: CacheTables,
+        breakers: Breakers,
         log: &Logger,
         supervisor: &Supervisor,
-    ) -> Self {
+    ) -> (Self, CacheTables) {
         if let Some(caution) = settings.access.caution() {
             warn!(log, "the configuration is good, but unwise"; "caution" => caution);
         }
         let table = Arc::new(Table::default());
-        let own: Arc<dyn Topic> = Arc::<Table>::clone(&table);
-        let topics = std::iter::once(own).chain(others).collect();
+        let longest = settings.cache.longest_life();
+        let topics: Vec<Arc<dyn Topic>> = vec![
+            Arc::<Table>::clone(&table),
+            Arc::new(Follower::new(&cache, longest)),
+            Arc::new(breakers),
+        ];
         let store = stores.store().clone();
         let changes = Changes::new(store.clone(), topics, log.clone());
         let access = Access::new(&settings.access, table, changes.clone(), store);
@@ -56,7 +65,8 @@ impl Following {
             );
         }
         begun.start(supervisor);
-        begun
+        let cache = cache.with_rules_log(RulesLog::new(begun.changes.clone(), longest));
+        (begun, cache)
     }
 
     async fn read_first(&self) {

@@ -45,7 +45,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::access::{Guesses, SecretDigest};
 use crate::cache::CacheTables;
-use crate::cache::invalidations::log::{Follower, Log as RulesLog};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::{InForce, Settings};
@@ -60,7 +59,6 @@ use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
 use crate::origin::state::OriginState;
-use crate::replication::Topic;
 use crate::resilience::breaker::Breaker;
 use crate::services::products::aliexpress::AliExpressClient;
 use crate::services::products::last_resort::LastResort;
@@ -126,13 +124,9 @@ impl Gateway {
         persisted.restore().await;
         upkeep::start(&cache, &stores, &persisted, &settings, &supervisor);
         let breakers: Vec<_> = credentials(&upstream_state).chain(stores.breakers()).collect();
-        let longest = settings.cache.longest_life();
-        let topics: [Arc<dyn Topic>; 2] = [
-            Arc::new(Follower::new(&cache, longest)),
-            Arc::new(Breakers::new(breakers.clone(), Arc::clone(&upstream_state))),
-        ];
-        let following = Following::begin(&settings, &stores, topics, &log, &supervisor).await;
-        let cache = cache.with_rules_log(RulesLog::new(following.changes.clone(), longest));
+        let forced = Breakers::new(breakers.clone(), Arc::clone(&upstream_state));
+        let (following, cache) =
+            Following::begin(&settings, &stores, cache, forced, &log, &supervisor).await;
         let api = upstream::start(&upstream_state, &origins, &supervisor)?;
         let services = services(&settings, api, &metrics, last_resort, &log);
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
