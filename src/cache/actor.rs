@@ -19,7 +19,6 @@ pub struct CacheActor {
 
 impl CacheActor {
     /// An incarnation over `tables`.
-    #[must_use]
     pub const fn new(tables: CacheTables) -> Self {
         Self { tables }
     }

@@ -32,25 +32,21 @@ pub struct CacheClient {
 
 impl CacheClient {
     /// A client of `actor`, which works on `tables`.
-    #[must_use]
     pub fn new(actor: Handle<CacheActor>, tables: CacheTables) -> Self {
         Self { actor, tables, waiting: Waiting::default() }
     }
 
     /// How many of the worker's requests wait, for loads or for anything else.
-    #[must_use]
     pub const fn waiting(&self) -> &Waiting {
         &self.waiting
     }
 
     /// Whether the worker's actor is down and callers work on the tables themselves.
-    #[must_use]
     pub fn is_bypassed(&self) -> bool {
         self.actor.is_down()
     }
 
     /// The tables themselves, for status pages.
-    #[must_use]
     pub const fn tables(&self) -> &CacheTables {
         &self.tables
     }

@@ -54,7 +54,6 @@ impl fmt::Display for Malformed {
 
 impl Entry {
     /// The stored form under `key`.
-    #[must_use]
     pub fn encode(&self, key: &CacheKey) -> Bytes {
         let Representation { body, content_type, fields } = &self.representation;
         let lengths = 2 * (1 + 2 * fields.len()) + 1;

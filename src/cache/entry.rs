@@ -59,7 +59,6 @@ pub struct Entry {
 
 impl Entry {
     /// An entry from its parts; of too many tags the last are not kept.
-    #[must_use]
     pub fn new(
         representation: Representation,
         times: Times,
@@ -73,7 +72,6 @@ impl Entry {
 
     /// Its body behind `before`, packed, which is done once. `None` when it is no text, or the packed
     /// form takes more memory than is set aside for it. All callers have to mean the same `before`.
-    #[must_use]
     pub fn packed(&self, before: &[u8]) -> Option<&Packed> {
         let room = self.room_for_packed();
         let pack = || {
@@ -87,7 +85,6 @@ impl Entry {
     }
 
     /// Bytes that its packed body may take. JSON packs to a quarter or less.
-    #[must_use]
     pub fn room_for_packed(&self) -> usize {
         let size = self.representation.body.len();
         let packs = (PACKED_FROM..=PACKED_TO).contains(&size) && self.representation.is_text();
@@ -100,13 +97,11 @@ impl Entry {
     }
 
     /// The answers counted since the last call.
-    #[must_use]
     pub fn take_uses(&self) -> u32 {
         self.uses.swap(0, Ordering::Relaxed)
     }
 
     /// What the invalidations of this `version` say; `judge` is asked once a version.
-    #[must_use]
     pub fn verdict(&self, version: u64, judge: impl FnOnce() -> Verdict) -> Verdict {
         let checked = self.checked.load(Ordering::Relaxed);
         if checked >> 2 == version {

@@ -32,13 +32,11 @@ pub enum Freshness {
 
 impl Freshness {
     /// Whether an answer with it is within its fresh time.
-    #[must_use]
     pub const fn is_fresh(self) -> bool {
         matches!(self, Self::Fresh | Self::Due)
     }
 
     /// Whether it is served at once and should be refreshed.
-    #[must_use]
     pub const fn wants_refresh(self) -> bool {
         matches!(self, Self::Due | Self::StaleWhileRevalidate)
     }
@@ -46,7 +44,6 @@ impl Freshness {
 
 /// Judges `entry` at `now`, in the light of what invalidations say. In the last
 /// [`EAGER_PERCENT`] of its fresh time it is due.
-#[must_use]
 pub(super) fn judge(entry: &Entry, verdict: Verdict, now: Timestamp) -> Freshness {
     let times = entry.times;
     if verdict == Verdict::Hard || now >= times.stale_until && now >= times.fresh_until {

@@ -56,13 +56,11 @@ pub struct Answer {
 
 impl Answer {
     /// Time since the data was loaded.
-    #[must_use]
     pub fn age(&self) -> Duration {
         self.served_at.since(self.entry.times.stored_at)
     }
 
     /// Fresh time left, in seconds; negative for how long it has been stale (as in RFC 9211).
-    #[must_use]
     pub fn ttl_seconds(&self) -> i64 {
         let left =
             self.entry.times.fresh_until.as_millis().saturating_sub(self.served_at.as_millis());

@@ -84,7 +84,6 @@ impl Glob {
 
 /// Whether a pattern spares hardly anything: it matches at least nine in ten of a `sample` of keys.
 /// Judged by what it does rather than by its signs, since `*`, `*:*:*` and `[a-z]*` do the same.
-#[must_use]
 pub fn sweeps(pattern: &str, sample: &[String]) -> bool {
     let glob = Glob::new(pattern);
     let matched = sample.iter().filter(|key| glob.matches(key)).count();

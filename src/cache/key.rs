@@ -17,13 +17,11 @@ pub struct CacheKey(Arc<str>);
 
 impl CacheKey {
     /// Wraps a canonical key.
-    #[must_use]
     pub fn new(key: impl Into<Arc<str>>) -> Self {
         Self(key.into())
     }
 
     /// The key of what `parts` say, in this order.
-    #[must_use]
     pub fn of<'a>(
         service: &str,
         operation: &str,
@@ -41,7 +39,6 @@ impl CacheKey {
     }
 
     /// The key as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

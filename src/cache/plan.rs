@@ -42,7 +42,6 @@ impl Lifetimes {
     /// `stored_at`, which is the same but for clocks that disagree; `chance` in 0..1 sets the jitter. The data may be as old as the question (RFC 9111, 4.2.3: the response delay is part
     /// of the age), so times are counted from there. An empty result has no stale time: what is
     /// absent now may be there when it is asked for again.
-    #[must_use]
     pub fn stamp(
         &self,
         loaded: Loaded,
@@ -79,7 +78,6 @@ pub struct Loaded {
 
 impl Loaded {
     /// Serialised JSON.
-    #[must_use]
     pub const fn json(body: Bytes, empty: bool, tags: Vec<Tag>) -> Self {
         Self { representation: Representation::json(body), empty, tags }
     }

@@ -27,13 +27,11 @@ pub struct Representation {
 
 impl Representation {
     /// Serialised JSON.
-    #[must_use]
     pub const fn json(body: Bytes) -> Self {
         Self { body, content_type: JSON, fields: Vec::new() }
     }
 
     /// Whether it may be cached; what is larger is answered with once.
-    #[must_use]
     pub fn is_cacheable(&self) -> bool {
         self.body.len() <= LARGEST_BODY
             && self.fields.len() <= MOST_FIELDS
@@ -41,13 +39,11 @@ impl Representation {
     }
 
     /// Bytes that it takes, about.
-    #[must_use]
     pub fn size(&self) -> usize {
         self.body.len().saturating_add(self.size_of_head())
     }
 
     /// Whether gzip makes it smaller: images and archives are packed already.
-    #[must_use]
     pub fn is_text(&self) -> bool {
         let kind = &*self.content_type;
         kind.starts_with("text/")

@@ -20,7 +20,6 @@ pub struct Tag(u64);
 
 impl Tag {
     /// The tag of a text such as `product:1005001`.
-    #[must_use]
     pub fn of(text: &str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         let number =
@@ -29,13 +28,11 @@ impl Tag {
     }
 
     /// From the number in a stored entry.
-    #[must_use]
     pub const fn from_number(number: u64) -> Self {
         Self(number)
     }
 
     /// The number that is stored.
-    #[must_use]
     pub const fn number(self) -> u64 {
         self.0
     }
@@ -58,7 +55,6 @@ pub struct NotATag;
 
 impl NotATag {
     /// What would be right.
-    #[must_use]
     pub fn allowed(self) -> String {
         format!("word:value, such as product:1005001, up to {LONGEST} bytes without white space")
     }

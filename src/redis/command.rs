@@ -59,9 +59,6 @@ impl Redis {
     }
 
     /// Sends several in one round trip; of several error answers the heaviest is the outcome.
-    ///
-    /// # Errors
-    /// As [`Redis::one`]; some may have been done.
     pub async fn many<T: FromRedisValue>(
         &self,
         commands: Pipeline,

@@ -41,13 +41,11 @@ pub struct Health {
 
 impl Health {
     /// Nothing bad is known yet.
-    #[must_use]
     pub const fn new(breaker: Breaker) -> Self {
         Self { breaker, refuses_writes: AtomicBool::new(false) }
     }
 
     /// Keeps a failing Redis out of the way.
-    #[must_use]
     pub const fn breaker(&self) -> &Breaker {
         &self.breaker
     }

@@ -64,7 +64,6 @@ impl Redis {
 
     /// The same, for callers to whom a lost answer costs more than waiting: an answer that is late
     /// because this thread is busy, not because of Redis, is waited for so much longer.
-    #[must_use]
     pub fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
@@ -84,13 +83,11 @@ impl Redis {
     }
 
     /// Whether the breaker is open.
-    #[must_use]
     pub fn is_avoided(&self) -> bool {
         self.health.breaker().is_open()
     }
 
     /// Whether Redis answers and takes no writes: the last one, of any thread, was refused.
-    #[must_use]
     pub fn refuses_writes(&self) -> bool {
         self.health.refuses_writes()
     }

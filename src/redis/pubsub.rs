@@ -24,9 +24,6 @@ impl Subscription {
 
 impl Redis {
     /// Sends `message` to all who listen on `channel`.
-    ///
-    /// # Errors
-    /// As [`Redis::one`].
     pub async fn publish(&self, channel: &str, message: &str) -> Result<(), StoreError> {
         let mut command = redis::cmd("PUBLISH");
         command.arg(channel).arg(message);

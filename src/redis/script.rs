@@ -23,7 +23,6 @@ pub struct Script {
 }
 
 impl Script {
-    #[must_use]
     pub const fn new(text: &'static str) -> Self {
         Self { text, hash: OnceLock::new() }
     }

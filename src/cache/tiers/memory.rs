@@ -69,7 +69,6 @@ impl Lifecycle<CacheKey, Arc<Entry>> for Evictions {
 
 impl MemoryTier {
     /// A table of at most `items` entries and `bytes` bytes; what leaves for want of room is counted.
-    #[must_use]
     pub fn new(items: usize, bytes: u64, metrics: CacheMetrics) -> Self {
         let items = items.max(1);
         let number = u64::try_from(items).unwrap_or(u64::MAX);
@@ -94,7 +93,6 @@ impl MemoryTier {
     }
 
     /// What is kept under `key`, whatever its age.
-    #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry>> {
         self.entries.get(key)
     }
@@ -108,7 +106,6 @@ impl MemoryTier {
     }
 
     /// How often each key was answered with since this was last asked.
-    #[must_use]
     pub fn take_uses(&self) -> Vec<(CacheKey, u32)> {
         let held = self.entries.iter().map(|(key, entry)| (key, entry.take_uses()));
         held.filter(|(_, uses)| *uses > 0).collect()
@@ -131,19 +128,16 @@ impl MemoryTier {
     }
 
     /// Entries kept now.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether nothing is kept.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.len() == 0
     }
 
     /// Bytes charged for them (each at least its share of the bound).
-    #[must_use]
     pub fn bytes(&self) -> u64 {
         self.entries.iter().map(|(_, entry)| u64::try_from(size(&entry)).unwrap_or(0)).sum()
     }

@@ -22,7 +22,6 @@ pub enum Tier {
 
 impl Tier {
     /// The name in answers and metrics; `none` for what was loaded.
-    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Memory => "memory",

@@ -98,7 +98,6 @@ struct Wanted {
 
 impl Warmer {
     /// A warmer over `tables`; `busy` is shared by all warmers of the process.
-    #[must_use]
     pub fn new(
         tables: CacheTables,
         plan_for: PlanFor,

@@ -57,7 +57,6 @@ impl std::fmt::Debug for DatabaseTier {
 
 impl DatabaseTier {
     /// A tier over `store`, with its writer.
-    #[must_use]
     pub fn new(store: Store, breaker: Arc<Breaker>, writer: Writer) -> Self {
         Self { store, breaker, writer, probed_at: Arc::default() }
     }
@@ -97,21 +96,16 @@ impl DatabaseTier {
     }
 
     /// Hands a row to the writer; false when its queue is full and the row is dropped.
-    #[must_use]
     pub fn put(&self, row: Row) -> bool {
         self.writer.put(row)
     }
 
     /// Rows that wait to be written.
-    #[must_use]
     pub fn waiting(&self) -> usize {
         self.writer.waiting()
     }
 
     /// Drops `key`, also if it still waits to be written.
-    ///
-    /// # Errors
-    /// As [`DatabaseTier::get`].
     pub async fn remove(&self, key: &CacheKey) -> Result<usize, StoreError> {
         self.flush_if_open().await;
         let key = key.clone();
@@ -122,9 +116,6 @@ impl DatabaseTier {
     }
 
     /// Drops every key that matches the glob; says how many.
-    ///
-    /// # Errors
-    /// As [`DatabaseTier::get`].
     pub async fn remove_matching(&self, glob: String) -> Result<usize, StoreError> {
         use diesel::dsl::sql;
         use diesel::sql_types::Bool;
@@ -149,9 +140,6 @@ impl DatabaseTier {
     /// Asks for a sign of life: whether the table can be read at all. Once a second it also lets
     /// the writer store something, so that [`DatabaseTier::refuses_writes`] is known without
     /// traffic; through the writer, so that the two never stand in each other's way.
-    ///
-    /// # Errors
-    /// As [`DatabaseTier::get`].
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.probe_writing(clock::now());
         let any = |connection: &mut Connection| {
@@ -173,19 +161,16 @@ impl DatabaseTier {
     }
 
     /// Whether the last write was refused (locked, full, read-only), although reads may go on.
-    #[must_use]
     pub fn refuses_writes(&self) -> bool {
         self.writer.is_refused()
     }
 
     /// Whether the database is being avoided, or away.
-    #[must_use]
     pub fn is_avoided(&self) -> bool {
         self.breaker.is_open() || !self.store.is_open()
     }
 
     /// Why there is no database for now, if there is none.
-    #[must_use]
     pub fn absence(&self) -> Option<String> {
         self.store.absence()
     }

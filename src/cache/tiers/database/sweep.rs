@@ -64,9 +64,6 @@ impl Weighed {
 impl DatabaseTier {
     /// Drops rows past their time; then, above `max_bytes`, the least used, of those the longest
     /// not used, until nine tenths of it are left.
-    ///
-    /// # Errors
-    /// As [`DatabaseTier::get`].
     pub async fn sweep(&self, now: Timestamp, max_bytes: u64) -> Result<Swept, StoreError> {
         self.run(SWEEP_TIMEOUT, move |connection| {
             let until = clock::monotonic() + WITHIN;

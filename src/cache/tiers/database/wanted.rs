@@ -68,9 +68,6 @@ impl Found {
 
 impl DatabaseTier {
     /// Rows with a question, the most used first; those past their time too, until they are swept.
-    ///
-    /// # Errors
-    /// As [`DatabaseTier::get`].
     pub async fn most_used(
         &self,
         limit: usize,
