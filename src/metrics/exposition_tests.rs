@@ -133,6 +133,8 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     rate_limit_local_decisions_total counter
     rate_limit_shared gauge
     rate_limit_whitelist_size gauge
+    replication_pending gauge
+    replication_unreadable gauge
     response_compressed_bytes_total counter
     upstream_background_refused_total counter priority,reason
     upstream_budget_remaining gauge

@@ -27,6 +27,7 @@ mod limits_rig;
 mod limits_script;
 mod limits_sharing;
 mod limits_two_instances;
+mod migrations;
 mod pair;
 mod quiet;
 mod redis_burst;
