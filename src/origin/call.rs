@@ -239,7 +239,8 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         let outcome = self.ask_upstream(index, question, within).await;
         let ended = clock::monotonic();
         let took = ended.saturating_duration_since(at);
-        let cut_by_caller = within < self.state.attempt_timeout && took >= within;
+        // With nearly an attempt's time it is the upstream that was late, not the caller in haste.
+        let cut_by_caller = within < self.state.attempt_timeout * 3 / 4 && took >= within;
         let health = refusal::health(&outcome, cut_by_caller);
         permit.record(health, ended);
         slot.ended(refusal::load(&outcome, health), ended);
