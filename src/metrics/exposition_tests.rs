@@ -84,10 +84,13 @@ fn label_names(sample: &str) -> String {
     names.join(",")
 }
 
+fn prometheus() -> String {
+    render(&touched(), Format::Prometheus).unwrap()
+}
+
 #[test]
 fn the_prometheus_text_has_every_name_type_and_label() {
-    let text = render(&touched(), Format::Prometheus).unwrap();
-    insta::assert_snapshot!(families(&text), @r"
+    insta::assert_snapshot!(families(&prometheus()), @r"
     actor_events_dropped_total counter actor
     actor_queue_length gauge actor
     actor_restarts_total counter actor,reason
@@ -151,7 +154,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
 
 #[test]
 fn every_name_of_the_contract_is_there() {
-    let text = render(&touched(), Format::Prometheus).unwrap();
+    let text = prometheus();
     for sample in [
         "http_requests_total{method=\"GET\",route=\"/api/products/details/{product_id}\",status=\"200\"} 1",
         "http_request_duration_seconds_count{method=\"GET\",route=\"/api/products/details/{product_id}\"} 1",
@@ -208,7 +211,7 @@ fn the_process_metrics_have_their_conventional_names() {
 
 #[test]
 fn every_sample_belongs_to_a_family_with_help_and_type() {
-    let text = render(&touched(), Format::Prometheus).unwrap();
+    let text = prometheus();
     let named = |prefix: &str| -> Vec<String> {
         text.lines()
             .filter_map(|line| line.strip_prefix(prefix))
