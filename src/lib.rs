@@ -9,7 +9,7 @@
 //! ┌──────────────────────────────────────────────────────┐
 //! │ observe ▶ cors ▶ compress ▶ limit ─ask▶ RateLimiterActor (one a worker)
 //! │                                │                      │
-//! │                             handler ▶ ProductService ─ask▶ CacheActor (one a worker)
+//! │                             handler ▶ the service  ─ask▶ CacheActor (one a worker)
 //! │                                │                      │      │ fresh, stale: from memory
 //! │                                ▼                      │      │ else, and behind: one load a key
 //! │ observe ◀ compress ◀ limit ◀ envelope                 │      ▼
@@ -35,8 +35,8 @@
 //! |---|---|---|
 //! | [`app`] | putting everything together; start and stop | all |
 //! | [`cli`] | the command line | config |
-//! | [`http`] | the surface: routes, envelope, errors, layers | services, access, cache, limits, metrics, origin, resilience, supervision |
-//! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, origin |
+//! | [`http`] | pipeline, forms, envelope, errors, OpenAPI; the trait `Service`, and no service | access, cache, limits, metrics, origin, resilience, supervision |
+//! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, limits, origin, resilience |
 //! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, replication, database, supervision, metrics |
 //! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |

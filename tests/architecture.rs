@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("services", &["cache", "config", "http", "limits", "metrics", "origin"]),
+    ("services", &["cache", "config", "http", "limits", "metrics", "origin", "resilience"]),
     ("cache", &["database", "metrics", "redis", "replication", "resilience", "supervision"]),
     ("redis", &["resilience"]),
     ("origin", &["config", "metrics", "resilience", "supervision"]),
@@ -42,6 +42,21 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("config", &["redis", "services"]),
 ];
+/// Rooms that know no service, and the words that would give one away.
+const CORE: &[&str] = &[
+    "access",
+    "cache",
+    "database",
+    "http",
+    "limits",
+    "origin",
+    "redis",
+    "replication",
+    "resilience",
+    "supervision",
+];
+const WORDS_OF_SERVICES: &[&str] = &["aliexpress", "product", "affiliate"];
+
 const EVERYONE: &[&str] = &["clock", "failure"];
 
 /// Packages that only some files may name.
@@ -118,6 +133,27 @@ fn rooms_import_only_whom_they_may() {
                 if !fine {
                     wrong.push(format!("{file}: names crate::{named}"));
                 }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_names_no_service() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let path = file.strip_prefix("src/").unwrap_or(&file);
+        let in_core = CORE.iter().any(|room| path.starts_with(&format!("{room}/")));
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
+        if !in_core || is_test {
+            continue;
+        }
+        let own = text.split_once("#[cfg(test)]\nmod tests {").map_or(&*text, |(own, _)| own);
+        for line in code(own) {
+            let line = line.to_lowercase();
+            if WORDS_OF_SERVICES.iter().any(|word| line.contains(word)) {
+                wrong.push(format!("{file}: {}", line.trim()));
             }
         }
     }

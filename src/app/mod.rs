@@ -8,7 +8,7 @@
 //! ```text
 //!  request ▶ observe ▶ cors ▶ compress ▶ limit ──ask──▶ RateLimiterActor (this worker)
 //!                                          │
-//!                                       handler ▶ ProductService ──ask──▶ CacheActor (this worker)
+//!                                       handler ▶ the service  ──ask──▶ CacheActor (this worker)
 //!                                          │                                  │ miss: one flight
 //!                                          │                            Redis ▶ SQL ▶ loader
 //!                                          ▼                                  │
@@ -32,6 +32,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
 use crate::origin::state::OriginState;
+use crate::origin::{Origin, OriginClient};
 use crate::resilience::breaker::Breaker;
 use crate::services::products::aliexpress::AliExpressClient;
 use crate::services::products::last_resort::LastResort;
@@ -109,6 +111,19 @@ impl Gateway {
     /// # Errors
     /// The address cannot be bound, a thread cannot be started, or the simulator inside cannot be.
     pub async fn start(in_force: InForce, log: Logger, losses: Losses) -> Result<Self, Failure> {
+        Self::start_with(in_force, log, losses, |_| Ok(Vec::new())).await
+    }
+
+    /// The same with more services beside those of this crate.
+    ///
+    /// # Errors
+    /// As [`Gateway::start`], or one of the services cannot be built.
+    pub async fn start_with(
+        in_force: InForce,
+        log: Logger,
+        losses: Losses,
+        more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
+    ) -> Result<Self, Failure> {
         let settings = in_force.settings();
         let metrics = Metrics::new();
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
@@ -117,20 +132,32 @@ impl Gateway {
         let last_resort = last_resort::load(&settings, &log)?;
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
-        let (state, origins) = upstream::state(&settings, &metrics, &log, &supervisor);
+        let parts = ServiceParts {
+            settings: &settings,
+            metrics: &metrics,
+            log: &log,
+            supervisor: &supervisor,
+            origins: RefCell::default(),
+        };
+        let (state, origins) = upstream::state(&parts);
         let upstream_state = Arc::new(state);
         let persisted =
             PersistedState::new(Arc::clone(&upstream_state), stores.database.clone(), &log);
         persisted.restore().await;
         upkeep::start(&cache, &stores, &persisted, &settings, &supervisor);
-        let breakers: Vec<_> = credentials(&upstream_state).chain(stores.breakers()).collect();
+        let api = upstream::start(0, &upstream_state, &origins, &supervisor)?;
+        let mut services = services(&parts, api, last_resort);
+        services.extend(more(&parts)?);
+        let more_origins = parts.origins.into_inner();
+        let of_origins = std::iter::once(&upstream_state).chain(&more_origins);
+        let of_origins = of_origins.flat_map(|state| credentials(state));
+        let breakers: Vec<_> = of_origins.chain(stores.breakers()).collect();
         let forced = Breakers::new(breakers.clone(), Arc::clone(&upstream_state));
         let (following, cache) =
             Following::begin(&settings, &stores, cache, forced, &log, &supervisor).await;
-        let api = upstream::start(&upstream_state, &origins, &supervisor)?;
-        let services = services(&settings, api, &metrics, last_resort, &log);
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
+        let surfaces: Vec<_> = services.iter().map(|service| service.surface()).collect();
         let pressure = Arc::new(Pressure::default());
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings, &pressure)),
@@ -140,8 +167,8 @@ impl Gateway {
             access: following.access.clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: admin_key(&settings),
-            openapi: openapi::complete(SURFACES).into(),
-            openapi_gpt: openapi::for_gpt(SURFACES).into(),
+            openapi: openapi::complete(&surfaces).into(),
+            openapi_gpt: openapi::for_gpt(&surfaces).into(),
             services,
             upstream: Arc::clone(&upstream_state),
             integration,
@@ -211,19 +238,49 @@ fn monitor(
     Ok((monitor, table))
 }
 
-/// The breakers of the upstream's credentials.
+/// The breakers of an upstream's credentials.
 fn credentials(state: &OriginState) -> impl Iterator<Item = Breaker> {
     state.credentials.iter().map(|credential| credential.breaker.clone())
 }
 
-/// What is served; the one place that names a service.
+/// What is served beside the gateway's own endpoints.
+pub type Services = Vec<Arc<dyn Service>>;
+
+/// What services are built from.
+pub struct ServiceParts<'a> {
+    pub settings: &'a Settings,
+    pub metrics: &'a Metrics,
+    pub log: &'a Logger,
+    supervisor: &'a Supervisor,
+    origins: RefCell<Vec<Arc<OriginState>>>,
+}
+
+impl ServiceParts<'_> {
+    /// The way to an upstream of the service's own, which is called with the bounds of the settings
+    /// under `upstream`. `name` is its label and its breaker's.
+    ///
+    /// # Errors
+    /// No thread can be started for it.
+    pub fn origin<O: Origin>(
+        &self,
+        name: &'static str,
+        origin: O,
+    ) -> std::io::Result<OriginClient<O>> {
+        let state = upstream::origin(vec![upstream::credential(name, name, self)], self);
+        let state = Arc::new(state);
+        let mut origins = self.origins.borrow_mut();
+        origins.push(Arc::clone(&state));
+        upstream::start(origins.len(), &state, &Arc::from([origin]), self.supervisor)
+    }
+}
+
+/// The services of this crate; the one place that names them.
 fn services(
-    settings: &Settings,
+    parts: &ServiceParts<'_>,
     upstream: AliExpressClient,
-    metrics: &Metrics,
     last_resort: Option<Arc<LastResort>>,
-    log: &Logger,
-) -> Vec<Arc<dyn Service>> {
+) -> Services {
+    let settings = parts.settings;
     let of_products = ProductsSettings {
         target: upstream::target(settings),
         cache: settings.cache.clone(),
@@ -231,7 +288,8 @@ fn services(
         last_resort,
         within: settings.server.request_timeout,
     };
-    vec![Arc::new(Products::new(upstream, metrics.clone(), of_products, log.clone()))]
+    let (metrics, log) = (parts.metrics.clone(), parts.log.clone());
+    vec![Arc::new(Products::new(upstream, metrics, of_products, log))]
 }
 
 fn admin_key(settings: &Settings) -> Option<SecretDigest> {

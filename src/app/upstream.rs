@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slog::{Logger, warn};
+use slog::warn;
 
+use super::ServiceParts;
 use crate::config::{self, Settings};
 use crate::http::gauges::label;
-use crate::metrics::Metrics;
 use crate::origin::actor::{ApiClientActor, NAME};
 use crate::origin::concurrency::{self, Slots};
 use crate::origin::credentials::{Credential, Credentials};
@@ -19,12 +19,13 @@ use crate::origin::pacing::{self, Pacing};
 use crate::origin::retry::Policy;
 use crate::origin::state::OriginState;
 use crate::origin::transport::Wire;
+use crate::origin::{Origin, OriginClient};
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::{self, Breaker};
 use crate::resilience::retry_budget::RetryBudget;
 use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::aliexpress::terms::{Currency, Language};
-use crate::services::products::aliexpress::{AliExpress, AliExpressClient, QUOTA_DAY_OFFSET};
+use crate::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
 use crate::supervision::Supervisor;
 
 /// Connections beyond the calls at once: those of calls that were cut are still closing.
@@ -44,27 +45,34 @@ const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 /// The names of credentials in labels, logs and paths, in the order of their settings.
 const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
 
-/// The state of the upstream, and AliExpress as each of the accounts speaks it.
-pub(super) fn state(
-    settings: &Settings,
-    metrics: &Metrics,
-    log: &Logger,
-    supervisor: &Supervisor,
-) -> (OriginState, Arc<[AliExpress]>) {
-    let upstream = &settings.upstream;
+/// The state of the products' upstream, and AliExpress as each of the accounts speaks it.
+pub(super) fn state(parts: &ServiceParts<'_>) -> (OriginState, Arc<[AliExpress]>) {
+    let upstream = &parts.settings.upstream;
     let accounts = upstream.accounts.iter().enumerate();
     let origins: Arc<[_]> =
         accounts.map(|(place, account)| aliexpress(place, account, upstream)).collect();
-    let credentials = NAMES.iter().zip(origins.iter()).map(|(name, origin)| Credential {
+    let credentials = NAMES.iter().zip(origins.iter());
+    let credentials = credentials.map(|(name, origin)| credential(name, origin.id(), parts));
+    (origin(credentials.collect(), parts), origins)
+}
+
+/// Who we are to an upstream, with the pace and the breaker of the settings.
+pub(super) fn credential(name: &'static str, id: &str, parts: &ServiceParts<'_>) -> Credential {
+    Credential {
         name,
-        id: origin.id().to_owned(),
-        breaker: guard(name, settings, metrics, log),
-        pacing: Pacing::new(pace(settings)),
+        id: id.to_owned(),
+        breaker: guard(name, parts),
+        pacing: Pacing::new(pace(parts.settings)),
         health: CredentialHealth::default(),
-    });
-    let state = OriginState {
-        credentials: Credentials::new(credentials.collect()),
-        slots: Slots::new(concurrency(settings)),
+    }
+}
+
+/// The state of an upstream with the bounds of the settings.
+pub(super) fn origin(credentials: Vec<Credential>, parts: &ServiceParts<'_>) -> OriginState {
+    let upstream = &parts.settings.upstream;
+    OriginState {
+        credentials: Credentials::new(credentials),
+        slots: Slots::new(concurrency(parts.settings)),
         budget: RetryBudget::default(),
         retry: Policy {
             max_attempts: upstream.retry_max_attempts,
@@ -75,13 +83,12 @@ pub(super) fn state(
             max_told_wait: TOLD_WAIT,
             least_attempt: LEAST_ATTEMPT,
         },
-        wire: wire(settings),
+        wire: wire(parts.settings),
         attempt_timeout: upstream.attempt_timeout,
-        metrics: metrics.upstream().clone(),
-        log: log.clone(),
-        observer: supervisor.observer(),
-    };
-    (state, origins)
+        metrics: parts.metrics.upstream().clone(),
+        log: parts.log.clone(),
+        observer: parts.supervisor.observer(),
+    }
 }
 
 fn aliexpress(place: usize, account: &config::Account, upstream: &config::Upstream) -> AliExpress {
@@ -122,9 +129,9 @@ fn pace(settings: &Settings) -> pacing::Settings {
     }
 }
 
-fn guard(name: &'static str, settings: &Settings, metrics: &Metrics, log: &Logger) -> Breaker {
-    let upstream = &settings.upstream;
-    let (metrics, log) = (metrics.clone(), log.clone());
+fn guard(name: &'static str, parts: &ServiceParts<'_>) -> Breaker {
+    let upstream = &parts.settings.upstream;
+    let (metrics, log) = (parts.metrics.clone(), parts.log.clone());
     let listener = Arc::new(move |change: &breaker::Transition| {
         metrics.upstream().breaker_moved(name, label(change.to));
         warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
@@ -143,17 +150,18 @@ fn limits(upstream: &config::Upstream) -> breaker::Settings {
     }
 }
 
-/// Starts the actor on its own thread.
-pub(super) fn start(
+/// Starts the actor on its own thread. There is one for each upstream.
+pub(super) fn start<O: Origin>(
+    instance: usize,
     state: &Arc<OriginState>,
-    origins: &Arc<[AliExpress]>,
+    origins: &Arc<[O]>,
     supervisor: &Supervisor,
-) -> std::io::Result<AliExpressClient> {
+) -> std::io::Result<OriginClient<O>> {
     let (of_actor, origins) = (Arc::clone(state), Arc::clone(origins));
-    let actor = supervisor.start_on_own_thread(super::spec(NAME, 0, INBOX), move || {
+    let actor = supervisor.start_on_own_thread(super::spec(NAME, instance, INBOX), move || {
         ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
     })?;
-    Ok(AliExpressClient::new(actor, Arc::clone(state)))
+    Ok(OriginClient::new(actor, Arc::clone(state)))
 }
 
 /// What a query that does not say gets.

@@ -56,7 +56,7 @@ pub struct NotATag;
 impl NotATag {
     /// What would be right.
     pub fn allowed(self) -> String {
-        format!("word:value, such as product:1005001, up to {LONGEST} bytes without white space")
+        format!("word:value, such as category:26, up to {LONGEST} bytes without white space")
     }
 }
 

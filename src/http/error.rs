@@ -132,12 +132,12 @@ impl ErrorCode {
             Self::AbuseThrottled => "This looks like abuse; come back later.",
             Self::Internal => "Something went wrong here; the request id tells us where to look.",
             Self::UpstreamRejected => {
-                "The product service refuses these requests; its configuration needs attention."
+                "The upstream service refuses these requests; its configuration needs attention."
             }
-            Self::UpstreamUnavailable => "The product service is unavailable; come back later.",
+            Self::UpstreamUnavailable => "The upstream service is unavailable; come back later.",
             Self::Overloaded => "Too much is waiting; come back later.",
             Self::CircuitOpen => {
-                "The product service has been failing and is given a rest; come back later."
+                "The upstream service has been failing and is given a rest; come back later."
             }
             Self::DeadlineExceeded => "No answer in time; come back later.",
         }

@@ -48,6 +48,7 @@ mod observability;
 mod pressure;
 mod process_commands;
 mod process_stop;
+mod second_service;
 mod secrets;
 mod shedding;
 mod smart_search;

@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use breakwater::app::{Gateway, Losses};
+use breakwater::app::{Gateway, Losses, ServiceParts, Services};
+use breakwater::cli::Failure;
 use breakwater::config::{Environment, InForce, resolve};
 use breakwater::services::products::simulator::{self, Credentials, SimulatorSettings};
 use serde_json::{Value, json};
@@ -136,8 +137,8 @@ pub(crate) struct Stand {
 }
 
 /// One run of the gateway.
-struct Running {
-    address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     log: Lines,
     _hosted: Hosted,
 }
@@ -226,12 +227,21 @@ impl Stand {
 }
 
 fn run(plan: &Plan) -> Running {
+    run_with(plan, |_| Ok(Vec::new()))
+}
+
+/// Runs a gateway with more services.
+pub(crate) fn run_with(
+    plan: &Plan,
+    more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure> + Send + 'static,
+) -> Running {
     let settings = resolve(None, &Environment::from_iter(plan.settings())).expect("good settings");
     let log = Lines::default();
     let logger = log.logger();
     let (address, hosted) = host(|report, stopped| async move {
         let in_force = InForce::new(None, settings, |_| ());
-        let gateway = Gateway::start(in_force, logger, Losses::default()).await.expect("it starts");
+        let gateway = Gateway::start_with(in_force, logger, Losses::default(), more);
+        let gateway = gateway.await.expect("it starts");
         report.send(gateway.address).expect("the test waits");
         drop(stopped.await);
         gateway.stop().await;

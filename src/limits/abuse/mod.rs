@@ -121,8 +121,8 @@ pub struct Page {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Named {
     #[default]
-    Products,
-    Categories,
+    Items,
+    Groups,
 }
 
 /// What a request asked for.

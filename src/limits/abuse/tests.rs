@@ -170,13 +170,13 @@ fn products_and_categories_are_two_rows() {
     let watch = TestWatch::new(AbuseMode::On);
     let ids: Vec<u64> = (1..=40).collect();
     let row = |named| ids.chunks(1).map(move |ids| Seen { query: None, page: None, ids, named });
-    let both = row(Named::Products).zip(row(Named::Categories)).take(20);
+    let both = row(Named::Items).zip(row(Named::Groups)).take(20);
     let both = both.flat_map(|(one, other)| [one, other]);
     assert_eq!(watch.first_refused(client(1), both), None);
-    assert!(!watch.serves(client(1), &row(Named::Categories).nth(20).unwrap()));
+    assert!(!watch.serves(client(1), &row(Named::Groups).nth(20).unwrap()));
     let menu = [2, 6, 9, 2, 44, 66, 6].map(|id| [id]);
     let menu = menu.iter().cycle().take(700);
-    let menu = menu.map(|ids| Seen { query: None, page: None, ids, named: Named::Categories });
+    let menu = menu.map(|ids| Seen { query: None, page: None, ids, named: Named::Groups });
     assert_eq!(watch.first_refused(client(2), menu), None, "a menu is loaded again and again");
 }
 

@@ -186,7 +186,7 @@ async fn children(call: Call) -> Answer {
     let products: &Products = call.service()?;
     let parent = read_parent(&call.path::<String>()?)?;
     let ids = [parent];
-    call.watch(|| Seen { ids: &ids, named: Named::Categories, ..Seen::default() })?;
+    call.watch(|| Seen { ids: &ids, named: Named::Groups, ..Seen::default() })?;
     let children = match products.ask(&call, Categories).await {
         Ok(all) => children_in(all, parent)?,
         // A category that the last resort does not know may exist all the same.

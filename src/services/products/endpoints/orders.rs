@@ -118,43 +118,13 @@ fn moment(
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct OrdersData {
     /// The orders, in the upstream's order.
-    orders: Vec<Order>,
+    orders: Vec<wire::Order>,
     /// Orders in all.
     total_record_count: u64,
     /// Page, from 1.
     current_page: u64,
     /// Orders a page.
     page_size: u32,
-}
-
-/// One order. Amounts and rates are as the upstream wrote them; times are in GMT+8.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(super) struct Order {
-    /// Id, digits.
-    order_id: String,
-    /// Id of the part of the order for one product.
-    sub_order_id: Option<String>,
-    order_number: Option<String>,
-    order_status: Option<String>,
-    /// Tracking id that earned it.
-    tracking_id: Option<String>,
-    /// Product bought.
-    product_id: Option<String>,
-    product_title: Option<String>,
-    product_count: Option<u64>,
-    /// Amount paid, in the upstream's unit.
-    paid_amount: Option<String>,
-    commission_rate: Option<String>,
-    /// Commission expected at payment.
-    estimated_paid_commission: Option<String>,
-    /// Commission expected at completion.
-    estimated_finished_commission: Option<String>,
-    created_time: Option<String>,
-    paid_time: Option<String>,
-    finished_time: Option<String>,
-    ship_to_country: Option<String>,
-    /// Currency of the settlement.
-    settled_currency: Option<String>,
 }
 
 /// One page of the orders of a span of time.
@@ -174,13 +144,13 @@ impl Orders {
         let page = wire::order_page(result);
         let is_empty = page.orders.is_empty();
         let mut dropped = Dropped::default();
-        let mut orders = Vec::with_capacity(page.orders.len());
-        for raw in page.orders {
-            match raw.order_id {
-                Some(id) => orders.push(order(id, raw)),
-                None => dropped.count(DropReason::Unreadable),
+        let mut orders = page.orders;
+        orders.retain(|order| {
+            if order.order_id.is_none() {
+                dropped.count(DropReason::Unreadable);
             }
-        }
+            order.order_id.is_some()
+        });
         let data = OrdersData {
             total_record_count: page.total_record_count.unwrap_or_else(|| count_of(orders.len())),
             current_page: page.current_page_no.unwrap_or_else(|| u64::from(self.page_no)),
@@ -188,28 +158,6 @@ impl Orders {
             orders,
         };
         Reading { data, dropped, is_empty }
-    }
-}
-
-fn order(order_id: u64, raw: wire::Order) -> Order {
-    Order {
-        order_id: order_id.to_string(),
-        sub_order_id: raw.sub_order_id.map(|id| id.to_string()),
-        order_number: raw.order_number,
-        order_status: raw.order_status,
-        tracking_id: raw.tracking_id,
-        product_id: raw.product_id.map(|id| id.to_string()),
-        product_title: raw.product_title,
-        product_count: raw.product_count,
-        paid_amount: raw.paid_amount,
-        commission_rate: raw.commission_rate,
-        estimated_paid_commission: raw.estimated_paid_commission,
-        estimated_finished_commission: raw.estimated_finished_commission,
-        created_time: raw.created_time,
-        paid_time: raw.paid_time,
-        finished_time: raw.finished_time,
-        ship_to_country: raw.ship_to_country,
-        settled_currency: raw.settled_currency,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Links, categories and orders as AliExpress writes them.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::read;
 
@@ -27,28 +29,34 @@ pub struct OrderPage {
     pub current_page_no: Option<u64>,
 }
 
-/// One order; every field may be missing. Amounts and rates are as written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// One order. Amounts and rates are as the upstream wrote them; times are in GMT+8.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Order {
-    pub order_id: Option<u64>,
-    pub sub_order_id: Option<u64>,
+    /// Id, digits.
+    #[schema(value_type = String)]
+    pub order_id: Option<String>,
+    /// Id of the part of the order for one product.
+    pub sub_order_id: Option<String>,
     pub order_number: Option<String>,
     pub order_status: Option<String>,
+    /// Tracking id that earned it.
     pub tracking_id: Option<String>,
-    pub product_id: Option<u64>,
+    /// Product bought.
+    pub product_id: Option<String>,
     pub product_title: Option<String>,
     pub product_count: Option<u64>,
+    /// Amount paid, in the upstream's unit.
     pub paid_amount: Option<String>,
     pub commission_rate: Option<String>,
+    /// Commission expected at payment.
     pub estimated_paid_commission: Option<String>,
+    /// Commission expected at completion.
     pub estimated_finished_commission: Option<String>,
-    /// `created_time`, GMT+8.
     pub created_time: Option<String>,
-    /// `paid_time`, GMT+8.
     pub paid_time: Option<String>,
-    /// `finished_time`, GMT+8.
     pub finished_time: Option<String>,
     pub ship_to_country: Option<String>,
+    /// Currency of the settlement.
     pub settled_currency: Option<String>,
 }
 
@@ -85,13 +93,14 @@ pub fn order_page(result: &Value) -> OrderPage {
 
 fn order(value: &Value) -> Order {
     let text = |name| read::text(value, name);
+    let id = |name| read::id(value, name).map(|id| id.to_string());
     Order {
-        order_id: read::id(value, "order_id"),
-        sub_order_id: read::id(value, "sub_order_id"),
+        order_id: id("order_id"),
+        sub_order_id: id("sub_order_id"),
         order_number: text("order_number"),
         order_status: text("order_status"),
         tracking_id: text("tracking_id"),
-        product_id: read::id(value, "product_id"),
+        product_id: id("product_id"),
         product_title: text("product_title"),
         product_count: read::count(value, "product_count"),
         paid_amount: text("paid_amount"),

@@ -86,7 +86,7 @@ fn orders_keep_ids_and_amounts_exact() {
     let page = order_page(&json!({"total_record_count": 1, "orders": {"order":
         {"order_id": 8_195_000_000_000_123_u64, "paid_amount": 12.5, "product_count": "2"}}}));
     let order = &page.orders[0];
-    assert_eq!(order.order_id, Some(8_195_000_000_000_123));
+    assert_eq!(order.order_id.as_deref(), Some("8195000000000123"));
     assert_eq!((order.paid_amount.as_deref(), order.product_count), (Some("12.5"), Some(2)));
 }
 

@@ -4,14 +4,17 @@
 //! at once, as a server does that sheds what it has no room for. Refuses: to queue; a queue would
 //! be a slow upstream, which `delay` is for. Time is an argument.
 
+use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::rule::{Fault, What};
+use crate::resilience::tick::Tick;
+use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 
 /// The bucket holds what comes in this part of a second, and at least one call: callers that meet
 /// for a moment are not over the capacity, those that stay are.
-const DEPTH: Duration = Duration::from_millis(250);
+const DEPTH: u32 = 4;
 
 /// What an upstream can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +29,8 @@ pub(crate) struct Capacity {
 #[derive(Debug)]
 pub(super) struct Bucket {
     capacity: Capacity,
-    level: Mutex<Option<Level>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Level {
-    tokens: f64,
-    at: Instant,
+    /// Since the first call.
+    level: Mutex<Option<(Instant, TokenBucket)>>,
 }
 
 impl Bucket {
@@ -51,23 +49,20 @@ impl Bucket {
     }
 
     fn take(&self, now: Instant) -> bool {
-        let per_second = f64::from(self.capacity.per_second);
-        let depth = (per_second * DEPTH.as_secs_f64()).max(1.0);
-        let mut kept = self.level.lock().unwrap_or_else(PoisonError::into_inner);
-        let level = kept.get_or_insert(Level { tokens: depth, at: now });
-        let passed = now.saturating_duration_since(level.at).as_secs_f64();
-        level.at = level.at.max(now);
-        level.tokens = (level.tokens + passed * per_second).min(depth);
-        let is_room = level.tokens >= 1.0;
-        if is_room {
-            level.tokens -= 1.0;
-        }
-        is_room
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let per_second = self.capacity.per_second;
+        let rule =
+            BucketRule::per_second(at_least_one(per_second), at_least_one(per_second / DEPTH));
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, bucket) = level.get_or_insert((now, TokenBucket::default()));
+        bucket.take(rule, Tick::between(*first, now), 1).is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock;
 

@@ -16,6 +16,7 @@ use super::answer::Answer;
 use super::parameters::Parameters;
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
+use crate::services::products::aliexpress::terms::Language;
 use crate::services::products::catalogue::Catalogue;
 
 /// A method the simulator answers.
@@ -130,11 +131,8 @@ impl Call<'_> {
 
     /// Titles stay in the catalogue's language; the language asked for is only checked.
     fn check_language(&self) -> Result<(), Refusal> {
-        const LANGUAGES: [&str; 21] = [
-            "EN", "RU", "PT", "ES", "FR", "ID", "IT", "TH", "JA", "AR", "VI", "TR", "DE", "HE",
-            "KO", "NL", "PL", "MX", "CL", "IW", "IN",
-        ];
-        self.parameters.one_of("target_language", &LANGUAGES).map(|_| ())
+        let languages = Language::ALL.map(Language::code);
+        self.parameters.one_of("target_language", &languages).map(|_| ())
     }
 }
 
