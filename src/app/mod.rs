@@ -132,13 +132,7 @@ impl Gateway {
         let last_resort = last_resort::load(&settings, &log)?;
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
-        let parts = ServiceParts {
-            settings: &settings,
-            metrics: &metrics,
-            log: &log,
-            supervisor: &supervisor,
-            origins: RefCell::default(),
-        };
+        let parts = ServiceParts::new(&settings, &metrics, &log, &supervisor);
         let (state, origins) = upstream::state(&parts);
         let upstream_state = Arc::new(state);
         let persisted =
@@ -148,10 +142,7 @@ impl Gateway {
         let api = upstream::start(0, &upstream_state, &origins, &supervisor)?;
         let mut services = services(&parts, api, last_resort);
         services.extend(more(&parts)?);
-        let more_origins = parts.origins.into_inner();
-        let of_origins = std::iter::once(&upstream_state).chain(&more_origins);
-        let of_origins = of_origins.flat_map(|state| credentials(state));
-        let breakers: Vec<_> = of_origins.chain(stores.breakers()).collect();
+        let breakers = parts.breakers(&upstream_state, &stores);
         let forced = Breakers::new(breakers.clone(), Arc::clone(&upstream_state));
         let (following, cache) =
             Following::begin(&settings, &stores, cache, forced, &log, &supervisor).await;
@@ -255,7 +246,23 @@ pub struct ServiceParts<'a> {
     origins: RefCell<Vec<Arc<OriginState>>>,
 }
 
-impl ServiceParts<'_> {
+impl<'a> ServiceParts<'a> {
+    fn new(
+        settings: &'a Settings,
+        metrics: &'a Metrics,
+        log: &'a Logger,
+        supervisor: &'a Supervisor,
+    ) -> Self {
+        Self { settings, metrics, log, supervisor, origins: RefCell::default() }
+    }
+
+    /// Every breaker that an admin may see and move.
+    fn breakers(&self, upstream: &Arc<OriginState>, stores: &Stores) -> Vec<Breaker> {
+        let more = self.origins.borrow();
+        let of_origins = std::iter::once(upstream).chain(more.iter());
+        of_origins.flat_map(|state| credentials(state)).chain(stores.breakers()).collect()
+    }
+
     /// The way to an upstream of the service's own, which is called with the bounds of the settings
     /// under `upstream`. `name` is its label and its breaker's.
     ///
