@@ -124,11 +124,10 @@ impl Gateway {
         losses: Losses,
         more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
     ) -> Result<Self, Failure> {
-        let settings = in_force.settings();
         let metrics = Metrics::new();
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
-        let (settings, simulator) = simulator::fill_in(settings, &log, &supervisor)?;
+        let (settings, simulator) = simulator::fill_in(in_force.settings(), &log, &supervisor)?;
         let last_resort = last_resort::load(&settings, &log)?;
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
@@ -149,7 +148,7 @@ impl Gateway {
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
         let surfaces: Vec<_> = services.iter().map(|service| service.surface()).collect();
-        let pressure = Arc::new(Pressure::default());
+        let pressure = Arc::<Pressure>::default();
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&settings, &pressure)),
             pressure,
