@@ -18,15 +18,12 @@ use super::connection::Requests;
 use super::context::{RequestContext, Scope};
 use super::envelope;
 use super::error::{ApiError, ErrorCode};
-use super::forms::{self, RawForm};
+use super::forms::{self, BODY_LIMIT, RawForm};
 use super::served::Served;
 use super::state::Worker;
 use super::watch;
 use crate::cache::CacheClient;
 use crate::limits::abuse::Seen;
-
-/// Largest body that is read.
-pub const BODY_LIMIT: usize = 64 * 1024;
 
 /// What a handler gives back.
 pub type Answer = Result<HttpResponse, ApiError>;

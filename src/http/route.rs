@@ -6,6 +6,15 @@
 use crate::limits::Class;
 use crate::metrics::RouteMetrics;
 
+/// A method of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Answers HEAD as well.
+    Get,
+    Post,
+    Delete,
+}
+
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthScope {

@@ -4,24 +4,17 @@
 //! hands over the list. A service whose origin is down answers from the cache or with a typed
 //! failure; nothing here depends on it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use actix_web::web::ServiceConfig;
 use serde_json::{Map, Value};
 
-use super::handlers::health::Component;
-use super::openapi::Doc;
+use super::component::Component;
+use super::openapi::doc::Doc;
 use crate::cache::{CacheKey, Plan};
 use crate::limits::Class;
 
-pub use super::watch::fingerprint;
-
-/// A method of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Answers HEAD as well.
-    Get,
-    Post,
-    Delete,
-}
+pub use super::route::Method;
 
 /// One operation: a method of a route, who handles it, and what the OpenAPI document says of it.
 #[derive(Debug, Clone, Copy)]
@@ -141,4 +134,13 @@ impl std::fmt::Debug for dyn Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.surface().name)
     }
+}
+
+/// What a request asks for as a number: the same for all that mean the same. It means nothing
+/// outside this process.
+#[must_use]
+pub fn fingerprint(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }

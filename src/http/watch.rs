@@ -6,8 +6,6 @@
 //! known lies in a table of the process. The time is that at which the request began: seconds are
 //! exact enough here.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use slog::warn;
 
 use super::context::RequestContext;
@@ -70,15 +68,6 @@ pub(super) fn observe<'a>(
         return Ok(());
     }
     Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(flagged.throttled_for))
-}
-
-/// What a request asks for as a number: the same for all that mean the same. It means nothing
-/// outside this process.
-#[must_use]
-pub fn fingerprint(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn tell(worker: &Worker, context: &RequestContext, flagged: &Flagged) {

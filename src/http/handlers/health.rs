@@ -10,9 +10,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock;
+use crate::http::component::{Component, Health, component};
 use crate::http::envelope::{self, Answered};
 use crate::http::extract::{Answer, Call};
-use crate::http::openapi::Doc;
+use crate::http::openapi::doc::Doc;
 use crate::http::service::{Operation, Route};
 use crate::http::state::Worker;
 use crate::limits::Class;
@@ -21,29 +22,6 @@ use crate::origin::credentials::Credential;
 use crate::origin::health::Problem;
 use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
-
-/// How well a part, or the whole, is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// As it should be.
-    Healthy,
-    /// Serves, but something is missing.
-    Degraded,
-    /// Does not serve.
-    Unhealthy,
-}
-
-/// One component.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Component {
-    /// Its name.
-    pub name: &'static str,
-    /// How it is.
-    pub status: Health,
-    /// In words.
-    pub detail: String,
-}
 
 /// The whole.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -172,11 +150,6 @@ fn overall(components: &[Component]) -> Health {
         })
         .max()
         .unwrap_or(Health::Healthy)
-}
-
-/// One component of the detailed health.
-pub fn component(name: &'static str, status: Health, detail: impl Into<String>) -> Component {
-    Component { name, status, detail: detail.into() }
 }
 
 fn components(worker: &Worker) -> Vec<Component> {

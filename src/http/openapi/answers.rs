@@ -6,7 +6,7 @@
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-use super::failures;
+use crate::http::error::ErrorCode;
 
 /// About an answer of the process itself.
 #[derive(Debug, ToSchema)]
@@ -89,7 +89,7 @@ pub struct Error {
     /// A sentence for a person.
     pub error: String,
     /// What kind of error, for programs.
-    #[schema(schema_with = failures::any_code)]
+    #[schema(schema_with = any_code)]
     pub code: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
@@ -124,4 +124,37 @@ fn always_false() -> Object {
 
 fn always(value: bool) -> Object {
     ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([value])).build()
+}
+
+/// Every code, in the order of the contract.
+pub(super) const ALL: [ErrorCode; 17] = [
+    ErrorCode::InvalidRequest,
+    ErrorCode::KeyRequired,
+    ErrorCode::Forbidden,
+    ErrorCode::Blocked,
+    ErrorCode::NotFound,
+    ErrorCode::MethodNotAllowed,
+    ErrorCode::RequestTimeout,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::RateLimited,
+    ErrorCode::AbuseThrottled,
+    ErrorCode::Internal,
+    ErrorCode::UpstreamRejected,
+    ErrorCode::UpstreamUnavailable,
+    ErrorCode::Overloaded,
+    ErrorCode::CircuitOpen,
+    ErrorCode::DeadlineExceeded,
+];
+
+/// The schema of `code` in any error.
+fn any_code() -> Object {
+    one_of(&ALL)
+}
+
+pub(super) fn one_of(codes: &[ErrorCode]) -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(codes.iter().map(|code| code.as_str())))
+        .build()
 }

@@ -8,35 +8,47 @@ use utoipa::ToSchema;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder, Schema};
 
 use super::answers::{FetchedMetadata, ReportedMetadata, always_true};
 use super::failures::{Failures, answer};
+use super::headers;
 use super::schemas::{Schemas, description, without_null};
-use super::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY, headers, requirement};
 use crate::http::error::ErrorCode;
-use crate::http::extract::BODY_LIMIT;
-use crate::http::route::{AuthScope, is_always_open};
-use crate::http::service::{Method, Operation as Described, Route};
+use crate::http::forms::BODY_LIMIT;
+use crate::http::route::{AuthScope, Method, is_always_open};
 use crate::limits::Class;
 
 const OK: &str = "200";
 const JSON: &str = "application/json";
 
+/// Names of the security schemes.
+pub(super) const INTERNAL_KEY: &str = "x-internal-key";
+pub(super) const AUTHORIZATION: &str = "authorization";
+pub(super) const ADMIN_KEY: &str = "x-admin-key";
+
 /// What is said of one operation.
 pub struct Doc<'a> {
     operation: Operation,
     schemas: &'a mut Schemas,
-    route: &'a Route,
+    template: &'static str,
+    class: Class,
     method: Method,
     by_body: bool,
     for_gpt: bool,
 }
 
 impl<'a> Doc<'a> {
-    pub(super) fn new(route: &'a Route, of: &Described, schemas: &'a mut Schemas) -> Self {
-        let Described { method, by_body, .. } = *of;
-        Self { operation: Operation::new(), schemas, route, method, by_body, for_gpt: false }
+    pub(super) fn new(
+        template: &'static str,
+        class: Class,
+        method: Method,
+        by_body: bool,
+        schemas: &'a mut Schemas,
+    ) -> Self {
+        let operation = Operation::new();
+        Self { operation, schemas, template, class, method, by_body, for_gpt: false }
     }
 
     /// Tag, id, summary and description. Where one description serves a GET and a POST, the POST is
@@ -244,7 +256,7 @@ impl<'a> Doc<'a> {
 
     /// The operation with all that follows from its route, and whether it is for GPT Actions.
     pub(super) fn finish(mut self) -> (Operation, bool) {
-        let (class, scope) = (self.route.class, AuthScope::of(self.route.template));
+        let (class, scope) = (self.class, AuthScope::of(self.template));
         let is_limited = class != Class::Exempt;
         self.refuses(
             &[ErrorCode::Internal],
@@ -284,7 +296,7 @@ impl<'a> Doc<'a> {
     }
 
     fn is_always_open(&self) -> bool {
-        is_always_open(self.route.template, self.route.class)
+        is_always_open(self.template, self.class)
     }
 
     /// Clients that are throttled for abuse still reach what is always open.
@@ -312,4 +324,8 @@ impl<'a> Doc<'a> {
             }
         }
     }
+}
+
+pub(super) fn requirement(name: &str) -> SecurityRequirement {
+    SecurityRequirement::new(name, Vec::<String>::new())
 }

@@ -4,33 +4,12 @@
 //! with; what the layers around them refuse is added by `layers`.
 
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{AllOfBuilder, Object, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 
-use super::answers::Error;
+use super::answers::{Error, one_of};
 use super::headers;
 use crate::http::error::ErrorCode;
-
-/// Every code, in the order of the contract.
-pub(super) const ALL: [ErrorCode; 17] = [
-    ErrorCode::InvalidRequest,
-    ErrorCode::KeyRequired,
-    ErrorCode::Forbidden,
-    ErrorCode::Blocked,
-    ErrorCode::NotFound,
-    ErrorCode::MethodNotAllowed,
-    ErrorCode::RequestTimeout,
-    ErrorCode::BodyTooLarge,
-    ErrorCode::UnsupportedMediaType,
-    ErrorCode::RateLimited,
-    ErrorCode::AbuseThrottled,
-    ErrorCode::Internal,
-    ErrorCode::UpstreamRejected,
-    ErrorCode::UpstreamUnavailable,
-    ErrorCode::Overloaded,
-    ErrorCode::CircuitOpen,
-    ErrorCode::DeadlineExceeded,
-];
 
 /// Ways to fail: codes that share a status, and when.
 pub type Failures = [(&'static [ErrorCode], &'static str)];
@@ -79,16 +58,4 @@ pub(super) fn answer(codes: &[ErrorCode], what: &str) -> (String, RefOr<Response
         response.headers.insert(name.to_owned(), headers::reference(name));
     }
     (status.to_string(), response.into())
-}
-
-/// The schema of `code` in any error.
-pub(super) fn any_code() -> Object {
-    one_of(&ALL)
-}
-
-fn one_of(codes: &[ErrorCode]) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(codes.iter().map(|code| code.as_str())))
-        .build()
 }

@@ -5,7 +5,7 @@
 //! down.
 
 pub mod answers;
-mod doc;
+pub mod doc;
 pub mod failures;
 mod headers;
 mod schemas;
@@ -28,6 +28,7 @@ use super::routes;
 use super::service::{Method, Surface};
 use answers::Error;
 pub use doc::Doc;
+use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY, requirement};
 use schemas::Schemas;
 
 const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
@@ -43,11 +44,6 @@ const TAGS: [(&str, &str); 5] = [
     ("Admin", "What an operator sees and does"),
     ("Chaos", "Faults on request; there with `CHAOS_ENABLED` only"),
 ];
-
-/// Names of the security schemes.
-const INTERNAL_KEY: &str = "x-internal-key";
-const AUTHORIZATION: &str = "authorization";
-const ADMIN_KEY: &str = "x-admin-key";
 
 /// Whom a document is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +72,13 @@ fn document(surfaces: &[&Surface], reader: Reader) -> OpenApi {
     let mut paths = Paths::new();
     for route in routes::all(surfaces.iter().copied()) {
         for operation in route.operations {
-            let mut doc = Doc::new(route, operation, &mut schemas);
+            let mut doc = Doc::new(
+                route.template,
+                route.class,
+                operation.method,
+                operation.by_body,
+                &mut schemas,
+            );
             (operation.doc)(&mut doc);
             let (mut described, for_gpt) = doc.finish();
             match reader {
@@ -152,10 +154,6 @@ fn components(schemas: Schemas, reader: Reader) -> Components {
         }
     }
     built
-}
-
-fn requirement(name: &str) -> SecurityRequirement {
-    SecurityRequirement::new(name, Vec::<String>::new())
 }
 
 /// All maps in it have texts as keys, so writing it cannot fail.

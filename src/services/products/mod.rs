@@ -38,8 +38,8 @@ use slog::Logger;
 
 use crate::cache::{CacheKey, Plan};
 use crate::config::{Cache as CacheSettings, Features};
+use crate::http::component::{Component, Health, component};
 use crate::http::forms::{Check, digits_of, shown};
-use crate::http::handlers::health::{Component, Health, component};
 use crate::http::service::{Service, Surface};
 use crate::metrics::Metrics;
 use aliexpress::AliExpressClient;

@@ -18,7 +18,7 @@ use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm};
-use crate::http::openapi::Doc;
+use crate::http::openapi::doc::Doc;
 use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
 use crate::http::service::{Operation, Route};
 use crate::http::state::Worker;
