@@ -1,4 +1,4 @@
-//! One flight for several instances: who loads a key tells so in Redis.
+//! One load for several instances: an instance that loads a key holds its lock in Redis.
 //!
 //! Owns: holding a lock for a bounded time, letting go of one's own only, and looking for what
 //! another instance loads. Best effort: a lock is a hint that saves calls, never a promise. Without
@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use crate::redis::keys::LOCK;
 use crate::redis::{self, Cmd, Effect, Pipeline};
 use bytes::Bytes;
 
-use super::{RedisTier, millis, names};
+use super::{RedisTier, entry_name, millis};
 use crate::cache::key::CacheKey;
 use crate::failure::StoreError;
 
@@ -38,7 +39,7 @@ impl RedisTier {
         let life = millis(life).unwrap_or(1);
         let mut commands = Pipeline::with_capacity(keys.len());
         for key in keys {
-            commands.cmd("SET").arg(names::lock(key)).arg(token).arg("NX").arg("PX").arg(life);
+            commands.cmd("SET").arg(name(key)).arg(token).arg("NX").arg("PX").arg(life);
         }
         let held: Vec<Option<String>> = self.redis.many(commands, Effect::Claims).await?;
         Ok(held.into_iter().map(|answer| answer.is_some()).collect())
@@ -70,7 +71,7 @@ impl RedisTier {
         }
         let mut command = redis::cmd("MGET");
         for key in keys {
-            command.arg(names::entry(key));
+            command.arg(entry_name(key));
         }
         name_locks(&mut command, keys);
         let mut found: Vec<Option<Bytes>> = self.redis.one(command, Effect::Reads).await?;
@@ -79,8 +80,13 @@ impl RedisTier {
     }
 }
 
+/// Where the lock of `key` is kept.
+pub(super) fn name(key: &CacheKey) -> String {
+    format!("{LOCK}{key}")
+}
+
 fn name_locks(command: &mut Cmd, keys: &[&CacheKey]) {
     for key in keys {
-        command.arg(names::lock(key));
+        command.arg(name(key));
     }
 }

@@ -1,13 +1,11 @@
 //! The second tier: entries in Redis, which may be absent, slow or broken at any time.
 //!
-//! Owns: what is asked of Redis for cached entries; `locks` makes one load of those of several
-//! instances, `newer` keeps a store from replacing what is newer. `crate::redis` bounds every command
-//! and refuses at once while Redis is broken: then every key is a miss here. A key that holds something
-//! else is a miss; the next store overwrites it.
+//! Owns: what is asked of Redis for cached entries, and their names; `locks` makes one load of those
+//! of several instances. `crate::redis` bounds every command and refuses at once while Redis is
+//! broken: then every key is a miss here. A key that holds something else is a miss; the next store
+//! overwrites it.
 
 mod locks;
-mod names;
-mod newer;
 
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use crate::cache::entry::Entry;
 use crate::cache::key::CacheKey;
 use crate::clock::Timestamp;
 use crate::failure::StoreError;
+use crate::redis::keys::ENTRY;
 use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
 use bytes::Bytes;
 
@@ -57,7 +56,7 @@ impl RedisTier {
         }
         let mut command = redis::cmd("MGET");
         for key in keys {
-            command.arg(names::entry(key));
+            command.arg(entry_name(key));
         }
         self.redis.one(command, Effect::Reads).await
     }
@@ -91,7 +90,7 @@ impl RedisTier {
         let mut commands = Pipeline::with_capacity(entries.len());
         for (key, encoded, life) in entries {
             if let Some(life) = millis(*life) {
-                commands.add_command(set(&names::entry(key), encoded, life)).ignore();
+                commands.add_command(set(&entry_name(key), encoded, life)).ignore();
             }
         }
         if commands.is_empty() {
@@ -110,7 +109,7 @@ impl RedisTier {
         }
         let mut command = redis::cmd("UNLINK");
         for key in keys {
-            command.arg(names::entry(key));
+            command.arg(entry_name(key));
         }
         self.redis.one(command, Effect::Drops).await
     }
@@ -121,7 +120,7 @@ impl RedisTier {
     /// # Errors
     /// As [`RedisTier::get`]; some may have been dropped.
     pub async fn remove_matching(&self, glob: &str) -> Result<u64, StoreError> {
-        let pattern = names::entries_matching(glob);
+        let pattern = entries_matching(glob);
         let walk = async {
             let (mut cursor, mut removed) = (0_u64, 0_u64);
             loop {
@@ -164,6 +163,17 @@ impl RedisTier {
     }
 }
 
+/// Where the entry of `key` is kept.
+fn entry_name(key: &CacheKey) -> String {
+    format!("{ENTRY}{key}")
+}
+
+/// The glob for the names of entries whose keys match `glob`. Behind the prefix of entries, so that a
+/// clean-up never walks over locks or what other rooms keep.
+fn entries_matching(glob: &str) -> String {
+    format!("{ENTRY}{glob}")
+}
+
 /// Milliseconds that Redis takes for a life; `None` when there is none left.
 fn millis(life: Duration) -> Option<u64> {
     u64::try_from(life.min(LONGEST_LIFE).as_millis()).ok().filter(|millis| *millis > 0)
@@ -180,6 +190,17 @@ fn set(name: &str, value: &[u8], life: u64) -> Cmd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::glob::Glob;
+
+    #[test]
+    fn a_pattern_for_everything_matches_entries_only() {
+        let key = CacheKey::new("products:search:1");
+        let everything = Glob::new(&entries_matching("*"));
+        assert!(everything.matches(&entry_name(&key)));
+        for other in [&locks::name(&key), "breakwater:2:alive"] {
+            assert!(!everything.matches(other));
+        }
+    }
 
     #[test]
     fn a_life_is_counted_in_milliseconds_that_redis_takes() {
