@@ -41,7 +41,7 @@
 //! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
-//! | [`replication`] | one log of changes that every instance follows | database |
+//! | [`replication`] | one log of changes that every instance follows | redis, database |
 //! | [`access`] | who may come in: keys, lists, what admins did | replication, database, limits, resilience |
 //! | [`limits`] | how often who may ask; RateLimiterActor | resilience |
 //! | [`metrics`] | what is counted; MetricsActor | — |

@@ -32,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cache", &["database", "metrics", "redis", "replication", "resilience", "supervision"]),
     ("redis", &["resilience"]),
     ("origin", &["config", "metrics", "resilience", "supervision"]),
-    ("replication", &["database"]),
+    ("replication", &["database", "redis"]),
     ("access", &["config", "database", "limits", "replication", "resilience"]),
     ("limits", &["config", "resilience", "supervision"]),
     ("metrics", &["supervision"]),

@@ -64,7 +64,7 @@ impl Following {
                 "serving without the keys and lists that were stored: the database cannot be read yet"
             );
         }
-        begun.start(supervisor);
+        begun.start(stores, supervisor);
         let cache = cache.with_rules_log(RulesLog::new(begun.changes.clone(), longest));
         (begun, cache)
     }
@@ -75,7 +75,16 @@ impl Following {
         }
     }
 
-    fn start(&self, supervisor: &Supervisor) {
+    fn start(&self, stores: &Stores, supervisor: &Supervisor) {
+        if let Some(redis) = stores.redis() {
+            let changes = self.changes.clone();
+            keep_running("replication-wake", supervisor.observer(), move || {
+                let (changes, redis) = (changes.clone(), redis.clone());
+                async move {
+                    futures_util::future::join(changes.tell(&redis), changes.listen(&redis)).await;
+                }
+            });
+        }
         let changes = self.changes.clone();
         keep_running("replication", supervisor.observer(), move || {
             let changes = changes.clone();

@@ -7,5 +7,7 @@
 pub(super) const ALIVE: &str = "breakwater:2:alive";
 /// Entries of the cache.
 pub const ENTRY: &str = "breakwater:2:e:";
+/// The channel on which instances say that they have written to the log of changes.
+pub const CHANGES: &str = "breakwater:2:changes";
 /// Locks of keys that an instance loads.
 pub const LOCK: &str = "breakwater:2:lock:";

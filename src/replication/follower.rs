@@ -63,7 +63,7 @@ impl Changes {
                 // What is left is swept the next time.
                 drop(self.with(WITHIN, |c, _| table::sweep(c, clock::now())).await);
             }
-            drop(tokio::time::timeout(POLL, self.0.wake.notified()).await);
+            self.until_woken(POLL).await;
         }
     }
 
@@ -153,7 +153,9 @@ impl Changes {
                 return written;
             }
         };
-        self.with(within + LEND_TIME, work).await
+        self.with(within + LEND_TIME, work).await?;
+        self.0.written.notify_one();
+        Ok(())
     }
 
     /// Works on the database on a thread that may block.

@@ -1,7 +1,7 @@
 //! Room: replication. One log of changes in SQL, which every instance follows.
 //!
 //! Owns: writing a change, and handing every change to the [`Topic`] it belongs to, in the order of
-//! their numbers, within [`POLL`] of the moment it was written. The log is the truth: a change that
+//! their numbers, within [`POLL`] of the moment it was written, and sooner where Redis says so. The log is the truth: a change that
 //! is committed is in force here when the call returns, and elsewhere within a second. While the
 //! database is away [`Changes::commit`] fails and [`Changes::announce`] puts the change in force
 //! here, and writes it when the database is back. A log that was lost (a new database file) gets what
@@ -11,6 +11,7 @@ mod follower;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -121,6 +122,8 @@ struct Shared {
     /// Held while changes are read and applied, so that they are applied in their order.
     position: tokio::sync::Mutex<Position>,
     pending: Mutex<BTreeMap<(&'static str, String), Draft>>,
+    /// This instance has written; another one says that it has.
+    written: Notify,
     wake: Notify,
     was_read: AtomicBool,
     is_away: AtomicBool,
@@ -143,6 +146,7 @@ impl Changes {
             topics,
             position: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
+            written: Notify::new(),
             wake: Notify::new(),
             was_read: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
@@ -195,11 +199,6 @@ impl Changes {
     #[must_use]
     pub fn was_read(&self) -> bool {
         self.0.was_read.load(Ordering::Acquire)
-    }
-
-    /// Has the log read at once: somebody says that there is something new.
-    pub fn wake(&self) {
-        self.0.wake.notify_one();
     }
 
     #[must_use]

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use breakwater::clock;
+use breakwater::database::Store;
 use breakwater::failure::StoreError;
+use breakwater::replication::{Changes, Draft};
+use slog::Logger;
 
 use crate::redis_rig::{Rig, eventually};
 use crate::support::fault_proxy::Fault;
@@ -28,5 +32,32 @@ async fn a_redis_that_hangs_is_not_waited_for() {
     rig.proxy.set(Fault::Hang);
     let subscribed = rig.client().subscribe("breakwater:test").await;
     assert_eq!(subscribed.err(), Some(StoreError::TooLate));
+    rig.stop();
+}
+
+#[actix_web::test]
+async fn a_change_of_the_log_wakes_other_instances_and_not_the_one_that_wrote_it() {
+    let rig = Rig::start();
+    let folder = tempfile::tempdir().unwrap();
+    let instance = || {
+        let path = folder.path().join("log.db");
+        let (store, _) = Store::open(&path, 2, clock::monotonic(), clock::now());
+        Changes::new(store, Vec::new(), Logger::root(slog::Discard, slog::o!()))
+    };
+    let (a, b) = (instance(), instance());
+    let (redis_a, redis_b) = (rig.client(), rig.client());
+    let woken = eventually(async || {
+        let draft = Draft::removal("test", "x".to_owned(), clock::now());
+        a.commit(draft).await.map_err(|away| StoreError::Failed(away.to_string()))?;
+        let woken = b.until_woken(Duration::from_millis(500)).await;
+        woken.then_some(()).ok_or_else(|| StoreError::Failed("not woken yet".to_owned()))
+    });
+    tokio::select! {
+        () = woken => {}
+        () = a.tell(&redis_a) => {}
+        () = a.listen(&redis_a) => {}
+        () = b.listen(&redis_b) => {}
+    }
+    assert!(!a.until_woken(Duration::from_millis(100)).await, "it knows");
     rig.stop();
 }
