@@ -211,10 +211,7 @@ fn cache_statistics() {
     let mut admin = stand.admin().with_header("content-type", "application/json");
     data(&admin.send("POST", "/admin/cache/invalidate", rule.as_bytes()).unwrap());
     let stats = data(&stand.get("/api/cache/stats"));
-    assert_eq!(
-        (&stats["invalidations"]["tags"], &stats["waiting"]["redis"]),
-        (&json!(1), &json!(0))
-    );
+    assert_eq!(stats["invalidations"]["tags"], 1);
     assert!(stats["waiting"]["database"].is_u64(), "{stats}");
 }
 
