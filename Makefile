@@ -10,7 +10,7 @@ help: ## show this list
 
 run: ## build and serve on 127.0.0.1:8080; without credentials the simulator inside answers
 	@tools/require.sh cargo cc
-	@$(CARGO) run --release --locked --bin breakwater -- serve
+	@$(CARGO) run --profile quick --locked --bin breakwater -- serve
 
 test: ## run every test; installs Debian's redis-server when it is missing
 	@tools/require.sh cargo cc redis-server

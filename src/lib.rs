@@ -48,7 +48,7 @@
 //! | [`supervision`] | the life of every actor and task | — |
 //! | [`database`] | connections, schema, migrations | — |
 //! | [`telemetry`] | the log | — |
-//! | [`config`] | the environment and the file | the services' lists of words, redis' default |
+//! | [`config`] | the loader of settings; each room declares its own | — |
 //!
 //! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`] and plain data of
 //! [`config`]. `tests/architecture.rs` keeps this table true.

@@ -29,8 +29,11 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("services", &["cache", "config", "http", "limits", "metrics", "origin", "resilience"]),
-    ("cache", &["database", "metrics", "redis", "replication", "resilience", "supervision"]),
-    ("redis", &["resilience"]),
+    (
+        "cache",
+        &["config", "database", "metrics", "redis", "replication", "resilience", "supervision"],
+    ),
+    ("redis", &["config", "resilience"]),
     ("origin", &["config", "metrics", "resilience", "supervision"]),
     ("replication", &["database", "redis"]),
     ("access", &["config", "database", "limits", "replication", "resilience"]),
@@ -38,9 +41,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &["supervision"]),
     ("supervision", &[]),
     ("resilience", &[]),
-    ("database", &[]),
+    ("database", &["config"]),
     ("telemetry", &["config"]),
-    ("config", &["redis", "services"]),
+    ("config", &[]),
 ];
 /// Rooms that know no service, and the words that would give one away.
 const CORE: &[&str] = &[

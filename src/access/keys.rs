@@ -8,10 +8,11 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+use super::AccessSettings;
 use super::secret::{LONGEST_KEY_BYTES, SecretDigest, id_in};
 use super::table::State;
 use crate::clock::Timestamp;
-use crate::config::{self, Secret};
+use crate::config::Secret;
 use crate::limits::KeyId;
 
 /// The headers of a request in which a key may stand.
@@ -57,7 +58,7 @@ pub(super) struct InternalKey(Option<SecretDigest>);
 
 impl InternalKey {
     /// White space around the key does not count, as in what is presented; an empty one is none.
-    pub(super) fn from_settings(access: &config::Access) -> Self {
+    pub(super) fn from_settings(access: &AccessSettings) -> Self {
         let secret = access.internal_key.as_ref().map(Secret::expose).map(str::trim_ascii);
         let secret = secret.filter(|secret| !secret.is_empty());
         Self(secret.map(|secret| SecretDigest::of(secret.as_bytes())))

@@ -15,7 +15,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 
 fn key_of(internal_key: Option<Secret>) -> InternalKey {
-    InternalKey::from_settings(&config::Access {
+    InternalKey::from_settings(&AccessSettings {
         admin_key: None,
         internal_key,
         require_key: false,

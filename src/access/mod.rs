@@ -20,6 +20,7 @@ pub mod keys;
 mod networks;
 pub mod record;
 pub mod secret;
+mod settings;
 pub mod table;
 
 use std::net::IpAddr;
@@ -35,13 +36,13 @@ pub use identifier::Identifier;
 pub use keys::{Held, PresentedKey};
 pub use record::{Entry, ListName, StoredKey};
 pub use secret::{NewKey, NoRandomness, SecretDigest};
+pub use settings::AccessSettings;
 pub use table::{Sizes, Table, Verdict};
 
 use self::audit::Audit;
 use self::keys::InternalKey;
 use self::record::Subject;
 use crate::clock::{self, Timestamp};
-use crate::config;
 use crate::database::Store;
 use crate::limits::KeyId;
 use crate::replication::{Away, Changes};
@@ -101,7 +102,7 @@ impl Access {
     /// Over a table that follows these changes.
     #[must_use]
     pub fn new(
-        settings: &config::Access,
+        settings: &AccessSettings,
         table: Arc<Table>,
         changes: Changes,
         store: Store,

@@ -43,11 +43,11 @@ impl Following {
         log: &Logger,
         supervisor: &Supervisor,
     ) -> (Self, CacheTables) {
-        if let Some(caution) = settings.access.caution() {
+        for caution in settings.cautions() {
             warn!(log, "the configuration is good, but unwise"; "caution" => caution);
         }
         let table = Arc::new(Table::default());
-        let longest = settings.cache.longest_life();
+        let longest = super::upkeep::longest_life(settings);
         let topics: Vec<Arc<dyn Topic>> = vec![
             Arc::<Table>::clone(&table),
             Arc::new(Follower::new(&cache, longest)),
@@ -55,7 +55,7 @@ impl Following {
         ];
         let store = stores.store().clone();
         let changes = Changes::new(store.clone(), topics, log.clone());
-        let access = Access::new(&settings.access, table, changes.clone(), store);
+        let access = Access::new(&settings.of(), table, changes.clone(), store);
         let begun = Self { changes, access };
         drop(tokio::time::timeout(PATIENCE, begun.read_first()).await);
         if !begun.access.is_informed() {

@@ -14,6 +14,7 @@ use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer, WarmerSettings};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
 use crate::http::load_shedder::{Bounds, LoadShedder};
+use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
 use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
@@ -87,13 +88,13 @@ impl Blueprint {
 
     fn shedder(&self, instance: usize) -> LoadShedder {
         let server = &self.shared.settings.server;
-        let bounds = Bounds { in_flight: server.max_in_flight, lag: server.shed_lag };
+        let bounds = Bounds { in_flight: server.max_in_flight, lag: SHED_LAG };
         LoadShedder::new(bounds, Arc::clone(&self.shared.lags), instance, clock::monotonic())
     }
 
     /// The way to the limits that all instances keep together.
     fn counter(&self) -> Option<Arc<dyn Counter>> {
-        if !shared_limits::are_wanted(&self.shared.settings) {
+        if !shared_limits::are_wanted(&self.stores, &self.shared.settings.limits) {
             return None;
         }
         let redis = self.stores.redis()?;

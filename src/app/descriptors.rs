@@ -8,7 +8,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slog::{Logger, info, warn};
 
-use crate::config::Server;
+use crate::http::settings::Server;
 
 /// Descriptors that are not connections of clients: upstream, Redis, database, log.
 const OTHERS: u64 = 256;

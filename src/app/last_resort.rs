@@ -8,12 +8,15 @@ use std::sync::Arc;
 use slog::{Logger, info, warn};
 
 use crate::cli::Failure;
-use crate::config::Settings;
 use crate::services::products::last_resort::LastResort;
+use crate::services::products::settings::ProductSettings;
 
 /// Reads the catalogue of the last resort, if one is set. Blocks while it reads.
-pub(super) fn load(settings: &Settings, log: &Logger) -> Result<Option<Arc<LastResort>>, Failure> {
-    let Some(path) = &settings.cache.last_resort_catalog else { return Ok(None) };
+pub(super) fn load(
+    settings: &ProductSettings,
+    log: &Logger,
+) -> Result<Option<Arc<LastResort>>, Failure> {
+    let Some(path) = &settings.last_resort_catalog else { return Ok(None) };
     let (last_resort, report) =
         LastResort::load(path).map_err(|error| format!("LAST_RESORT_CATALOG: {error}"))?;
     info!(log, "last resort is loaded"; "catalogue" => %report);

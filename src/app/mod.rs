@@ -23,6 +23,7 @@ mod last_resort;
 mod observer;
 mod persisted_state;
 mod pressure;
+mod sections;
 mod shared_limits;
 mod simulator;
 mod stores;
@@ -48,25 +49,27 @@ use crate::access::{Guesses, SecretDigest};
 use crate::cache::CacheTables;
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
-use crate::config::{InForce, Settings};
+use crate::config::{InForce, Schema, Settings};
 use crate::console;
-use crate::database::{Event, Store, revert};
+use crate::database::{DatabaseSettings, Event, Store, revert};
 use crate::http::breakers::Breakers;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::load_shedder::LoopLags;
 use crate::http::service::{Service, Surface};
+use crate::http::settings::{Features, HttpSettings, Server};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
-use crate::limits::{Abuse, Policies, Pressure, Sharing, Table};
+use crate::limits::{Abuse, Limits, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
 use crate::origin::state::OriginState;
 use crate::origin::{Origin, OriginClient};
 use crate::resilience::breaker::Breaker;
 use crate::services::products::aliexpress::AliExpressClient;
+use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::last_resort::LastResort;
-use crate::services::products::{self, Products, ProductsSettings};
+use crate::services::products::{self, Products, Setup};
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
-use crate::telemetry;
+use crate::telemetry::{self, LogSettings, Telemetry};
 use access::Following;
 use blueprint::Blueprint;
 use observer::Deaths;
@@ -75,6 +78,7 @@ use stores::Stores;
 
 /// The services, as the documents describe them.
 const SURFACES: &[&Surface] = &[&products::SURFACE];
+pub use sections::SCHEMA;
 
 /// Messages that may wait for an actor of a worker.
 const WORKER_INBOX: usize = 16_384;
@@ -127,30 +131,33 @@ impl Gateway {
         let metrics = Metrics::new();
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
-        let (settings, simulator) = simulator::fill_in(in_force.settings(), &log, &supervisor)?;
-        let last_resort = last_resort::load(&settings, &log)?;
+        let settings = in_force.settings();
+        let (aliexpress, simulator) = simulator::fill_in(settings.of(), &log, &supervisor)?;
+        let last_resort = last_resort::load(&settings.of(), &log)?;
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
-        let parts = ServiceParts::new(&settings, &metrics, &log, &supervisor);
-        let (state, origins) = upstream::state(&parts);
+        let mut parts = ServiceParts::new(&settings, &metrics, &log, &supervisor);
+        parts.is_paced = simulator.is_none();
+        let (state, origins) = upstream::state(&aliexpress, &parts);
         let upstream_state = Arc::new(state);
-        let persisted =
-            PersistedState::new(Arc::clone(&upstream_state), stores.database.clone(), &log);
+        let database = stores.database.clone();
+        let persisted = PersistedState::new(Arc::clone(&upstream_state), database, &log);
         persisted.restore().await;
         upkeep::start(&cache, &stores, &persisted, &settings, &supervisor);
         let api = upstream::start(0, &upstream_state, &origins, &supervisor)?;
-        let mut services = services(&parts, api, last_resort);
+        let target = upstream::target(&aliexpress);
+        let mut services = services(&parts, api, target, last_resort);
         services.extend(more(&parts)?);
         let breakers = parts.breakers(&upstream_state, &stores);
         let forced = Breakers::new(breakers.clone(), Arc::clone(&upstream_state));
         let (following, cache) =
             Following::begin(&settings, &stores, cache, forced, &log, &supervisor).await;
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
-        let integration = Integration { name: simulator.as_ref().map_or("live", |_| "simulator") };
         let surfaces: Vec<_> = services.iter().map(|service| service.surface()).collect();
+        let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
         let shared = Arc::new(Shared {
-            accounts: Arc::new(accounts(&settings, &pressure)),
+            accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
             changes: following.changes.clone(),
@@ -161,7 +168,7 @@ impl Gateway {
             openapi_gpt: openapi::for_gpt(&surfaces).into(),
             services,
             upstream: Arc::clone(&upstream_state),
-            integration,
+            integration: integration(simulator.is_some()),
             metrics,
             supervisor,
             breakers,
@@ -177,10 +184,7 @@ impl Gateway {
         pressure::watch(&shared, monitored);
         let stores_of = (&stores, shared_limits::script());
         let blueprint = Blueprint::new(&shared, cache.clone(), stores_of, monitor);
-        let (server, addresses) = server::bind(&shared, move || blueprint.build())?;
-        let address = addresses.first().copied().ok_or("no address was bound")?;
-        let handle = server.handle();
-        simulator::run(server, &shared.supervisor, "http-server");
+        let (address, handle) = serve(&shared, blueprint)?;
         Ok(Self { address, handle, shared, stores, cache, persisted, following, simulator, log })
     }
 
@@ -228,6 +232,23 @@ fn monitor(
     Ok((monitor, table))
 }
 
+/// What answers say of the upstream.
+const fn integration(is_simulated: bool) -> Integration {
+    Integration { name: if is_simulated { "simulator" } else { "live" } }
+}
+
+/// Binds the address and serves from now on.
+fn serve(
+    shared: &Arc<Shared>,
+    blueprint: Blueprint,
+) -> Result<(SocketAddr, ServerHandle), Failure> {
+    let (server, addresses) = server::bind(shared, move || blueprint.build())?;
+    let address = addresses.first().copied().ok_or("no address was bound")?;
+    let handle = server.handle();
+    simulator::run(server, &shared.supervisor, "http-server");
+    Ok((address, handle))
+}
+
 /// The breakers of an upstream's credentials.
 fn credentials(state: &OriginState) -> impl Iterator<Item = Breaker> {
     state.credentials.iter().map(|credential| credential.breaker.clone())
@@ -242,6 +263,8 @@ pub struct ServiceParts<'a> {
     pub metrics: &'a Metrics,
     pub log: &'a Logger,
     supervisor: &'a Supervisor,
+    /// Whether calls are paced also where no setting says so: all but those to the simulator inside.
+    is_paced: bool,
     origins: RefCell<Vec<Arc<OriginState>>>,
 }
 
@@ -252,7 +275,7 @@ impl<'a> ServiceParts<'a> {
         log: &'a Logger,
         supervisor: &'a Supervisor,
     ) -> Self {
-        Self { settings, metrics, log, supervisor, origins: RefCell::default() }
+        Self { settings, metrics, log, supervisor, is_paced: true, origins: RefCell::default() }
     }
 
     /// Every breaker that an admin may see and move.
@@ -284,25 +307,27 @@ impl<'a> ServiceParts<'a> {
 fn services(
     parts: &ServiceParts<'_>,
     upstream: AliExpressClient,
+    target: Target,
     last_resort: Option<Arc<LastResort>>,
 ) -> Services {
     let settings = parts.settings;
-    let of_products = ProductsSettings {
-        target: upstream::target(settings),
-        cache: settings.cache.clone(),
-        features: settings.features,
+    let setup = Setup {
+        target,
+        cache: settings.of(),
+        lifetimes: settings.of(),
+        features: settings.of(),
         last_resort,
-        within: settings.server.request_timeout,
+        within: settings.of::<Server>().request_timeout,
     };
     let (metrics, log) = (parts.metrics.clone(), parts.log.clone());
-    vec![Arc::new(Products::new(upstream, metrics, of_products, log))]
+    vec![Arc::new(Products::new(upstream, metrics, setup, log))]
 }
 
-fn admin_key(settings: &Settings) -> Option<SecretDigest> {
+fn admin_key(settings: &HttpSettings) -> Option<SecretDigest> {
     settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
 }
 
-fn connections(settings: &Settings, log: &Logger) -> ConnectionLimits {
+fn connections(settings: &HttpSettings, log: &Logger) -> ConnectionLimits {
     let limits = &settings.limits;
     let places = descriptors::places(&settings.server, log);
     ConnectionLimits {
@@ -313,11 +338,11 @@ fn connections(settings: &Settings, log: &Logger) -> ConnectionLimits {
     }
 }
 
-fn accounts(settings: &Settings, pressure: &Arc<Pressure>) -> Table {
-    let policies = Policies::new(&settings.limits).under(Arc::clone(pressure));
+fn accounts(stores: &Stores, limits: &Limits, pressure: &Arc<Pressure>) -> Table {
+    let policies = Policies::new(limits).under(Arc::clone(pressure));
     let table = Table::new(ACCOUNTS, policies, clock::monotonic());
-    if shared_limits::are_wanted(settings) {
-        return table.shared(Sharing::among(settings.limits.instances));
+    if shared_limits::are_wanted(stores, limits) {
+        return table.shared(Sharing::among(limits.instances));
     }
     table
 }
@@ -327,16 +352,25 @@ fn accounts(settings: &Settings, pressure: &Arc<Pressure>) -> Table {
 pub struct Breakwater;
 
 impl Commands for Breakwater {
+    fn schema(&self) -> Schema {
+        SCHEMA
+    }
+
+    fn address(&self, settings: &Settings) -> SocketAddr {
+        let server: Server = settings.of();
+        (server.host, server.port).into()
+    }
+
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
-        let telemetry = telemetry::start(&settings.log, settings.features.structured_logging)?;
+        let telemetry = start_log(&settings)?;
         let log = telemetry.logger().clone();
-        telemetry::install_panic_hook(log.clone());
         let losses = telemetry.losses();
         let level = telemetry.level();
         let outcome = actix_rt::System::new().block_on(async {
             // Before the address is told: who knows it may already ask us to stop.
             let mut signals = Signals::listen()?;
-            let take_over = move |settings: &Settings| level.set(settings.log.level);
+            let take_over =
+                move |settings: &Settings| level.set(settings.of::<LogSettings>().level);
             let in_force = InForce::new(file, settings, take_over);
             let gateway = Gateway::start(in_force, log.clone(), losses).await?;
             console::say(&format!("listening on http://{}", gateway.address))?;
@@ -352,34 +386,40 @@ impl Commands for Breakwater {
     }
 
     fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure> {
-        let telemetry = telemetry::start(&settings.log, settings.features.structured_logging)?;
+        let telemetry = start_log(&settings)?;
         let log = telemetry.logger().clone();
-        telemetry::install_panic_hook(log.clone());
         actix_rt::System::new().block_on(simulator::alone(&settings, simulation, &log))
     }
 
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
-        let path = &settings.database.path;
+        let DatabaseSettings { path, .. } = settings.of();
         if down {
-            let step = revert(path)?;
+            let step = revert(&path)?;
             let step = step.unwrap_or_else(|| "no step: there is none to take back".to_owned());
             return Ok(format!("{}: took back {step}", path.display()));
         }
-        let (store, events) = Store::open(path, 1, clock::monotonic(), clock::now());
+        let (store, events) = Store::open(&path, 1, clock::monotonic(), clock::now());
         drop(store.lend()?);
-        let moved = events.iter().find_map(|event| match event {
-            Event::MovedAside(aside) => {
-                Some(format!("; the old file was no database and is now {}", aside.display()))
+        let kept = events.iter().find_map(|event| match event {
+            Event::Quarantined(kept) => {
+                Some(format!("; the old file was no database and is now {}", kept.display()))
             }
             Event::Opened | Event::Lost(_) => None,
         });
-        let moved = moved.unwrap_or_default();
-        Ok(format!("{} is up to date{moved}", path.display()))
+        let kept = kept.unwrap_or_default();
+        Ok(format!("{} is up to date{kept}", path.display()))
     }
 
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {
         Ok(if gpt { openapi::for_gpt(SURFACES) } else { openapi::complete(SURFACES) })
     }
+}
+
+fn start_log(settings: &Settings) -> std::io::Result<Telemetry> {
+    let structured = settings.of::<Features>().structured_logging;
+    let telemetry = telemetry::start(&settings.of(), structured)?;
+    telemetry::install_panic_hook(telemetry.logger().clone());
+    Ok(telemetry)
 }
 
 /// The signals that an operator sends.

@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Settings;
+use super::stores::Stores;
 use crate::limits::shared::SCRIPT;
-use crate::limits::{Answer, Counter, Question};
+use crate::limits::{Answer, Counter, Limits, Question};
 use crate::redis::{Redis, Script};
 
 /// How much longer an answer is waited for that is late because this worker is busy: who gives up on
@@ -38,8 +38,8 @@ pub(super) fn script() -> Arc<Script> {
 }
 
 /// Whether limits are kept together with other instances.
-pub(super) const fn are_wanted(settings: &Settings) -> bool {
-    settings.redis.url.is_some() && settings.limits.enabled && settings.limits.shared
+pub(super) const fn are_wanted(stores: &Stores, limits: &Limits) -> bool {
+    limits.enabled && stores.has_redis()
 }
 
 impl Counter for RedisCounter {

@@ -9,8 +9,10 @@ use actix_web::dev::ServerHandle;
 use slog::{Logger, info, warn};
 
 use crate::cli::{Failure, Simulation};
-use crate::config::{Account, Credentials, Secret, Settings};
+use crate::config::{Secret, Settings};
 use crate::console;
+use crate::http::settings::Server;
+use crate::services::products::settings::{Account, AliExpressSettings};
 use crate::services::products::simulator::{
     self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings,
 };
@@ -29,15 +31,14 @@ impl Inside {
 
 /// Without credentials: starts the simulator and points the settings at it.
 pub(super) fn fill_in(
-    mut settings: Settings,
+    mut settings: AliExpressSettings,
     log: &Logger,
     supervisor: &Supervisor,
-) -> Result<(Settings, Option<Inside>), Failure> {
-    if !settings.upstream.accounts.is_empty() {
+) -> Result<(AliExpressSettings, Option<Inside>), Failure> {
+    if !settings.accounts().is_empty() {
         return Ok((settings, None));
     }
-    let tracking_id =
-        settings.upstream.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
+    let tracking_id = settings.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
     let account = simulator::Credentials {
         tracking_id: tracking_id.clone(),
         ..simulator::Credentials::demonstration()
@@ -49,17 +50,11 @@ pub(super) fn fill_in(
     warn!(log, "no credentials are set: answers come from the simulator inside";
         "address" => %running.address, "catalogue" => %running.report);
     run(running.server, supervisor, "simulator");
-    settings.upstream.gateway_url = format!("http://{}/sync", running.address);
-    settings.upstream.tracking_id = Some(tracking_id);
-    settings.upstream.accounts = vec![demonstration()];
+    settings.gateway_url = format!("http://{}/sync", running.address);
+    settings.tracking_id = Some(tracking_id);
+    settings.app_key = Some(DEMO_APP_KEY.to_owned());
+    settings.app_secret = Some(Secret::new(DEMO_APP_SECRET));
     Ok((settings, Some(Inside { handle: running.handle })))
-}
-
-/// The simulator's own account, as the gateway calls it.
-fn demonstration() -> Account {
-    let credentials =
-        Credentials { app_key: DEMO_APP_KEY.to_owned(), app_secret: Secret::new(DEMO_APP_SECRET) };
-    Account { credentials, tracking_id: None }
 }
 
 /// Lets a server answer in the background.
@@ -83,8 +78,8 @@ pub(super) async fn alone(
     let running = simulator::start(SimulatorSettings {
         listen: simulation.listen,
         catalog: simulation.catalog,
-        credentials: accounts(settings),
-        workers: settings.server.workers,
+        credentials: accounts(&settings.of()),
+        workers: settings.of::<Server>().workers,
     })?;
     info!(log, "catalogue is loaded"; "catalogue" => %running.report);
     for skipped in &running.report.first_skipped {
@@ -107,13 +102,13 @@ pub(super) async fn alone(
 
 /// The accounts that may call: the configured ones, which come first because one of them may bear
 /// the demonstration's key, and the demonstration's. Each knows the tracking id it is called with.
-fn accounts(settings: &Settings) -> Vec<simulator::Credentials> {
-    let upstream = &settings.upstream;
+fn accounts(settings: &AliExpressSettings) -> Vec<simulator::Credentials> {
     let sent = |account: &Account| {
-        let id = account.tracking_id.as_ref().or(upstream.tracking_id.as_ref());
+        let id = account.tracking_id.as_ref().or(settings.tracking_id.as_ref());
         id.map_or_else(|| DEMO_TRACKING_ID.to_owned(), Clone::clone)
     };
-    let configured = upstream.accounts.iter().map(|account| simulator::Credentials {
+    let accounts = settings.accounts();
+    let configured = accounts.iter().map(|account| simulator::Credentials {
         app_key: account.credentials.app_key.clone(),
         app_secret: account.credentials.app_secret.expose().to_owned(),
         tracking_id: sent(account),
@@ -124,6 +119,7 @@ fn accounts(settings: &Settings) -> Vec<simulator::Credentials> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::products::settings::Credentials;
 
     #[test]
     fn the_stack_uses_an_account_that_its_simulator_knows() {
@@ -138,12 +134,18 @@ mod tests {
         }
     }
 
+    fn demonstration() -> AliExpressSettings {
+        AliExpressSettings {
+            app_key: Some(DEMO_APP_KEY.to_owned()),
+            app_secret: Some(Secret::new(DEMO_APP_SECRET)),
+            ..AliExpressSettings::default()
+        }
+    }
+
     #[test]
     fn a_configured_tracking_id_counts_for_the_demonstrations_key() {
-        let mut settings = Settings::default();
-        settings.upstream.tracking_id = Some("mine".to_owned());
-        settings.upstream.accounts = vec![demonstration()];
-        let accounts = accounts(&settings);
+        let tracking_id = Some("mine".to_owned());
+        let accounts = accounts(&AliExpressSettings { tracking_id, ..demonstration() });
         assert_eq!(accounts[0].tracking_id, "mine");
         assert_eq!(accounts[1], simulator::Credentials::demonstration());
     }
@@ -154,11 +156,11 @@ mod tests {
             let credentials = Credentials { app_key: key.into(), app_secret: Secret::new("s") };
             Account { credentials, tracking_id: tracking_id.map(str::to_owned) }
         };
-        let mut settings = Settings::default();
-        settings.upstream.tracking_id = Some("shop".to_owned());
-        settings.upstream.accounts =
-            vec![demonstration(), further("500002", Some("two")), further("500003", None)];
-        let accounts = accounts(&settings);
+        let accounts = accounts(&AliExpressSettings {
+            tracking_id: Some("shop".to_owned()),
+            further: vec![further("500002", Some("two")), further("500003", None)],
+            ..demonstration()
+        });
         let known: Vec<_> =
             accounts.iter().map(|one| (one.app_key.as_str(), one.tracking_id.as_str())).collect();
         let expected = [

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
 
+use crate::cache::CacheSettings;
 use crate::cache::CacheTables;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::{Secret, Settings};
-use crate::database::{Event, Store};
+use crate::database::{DatabaseSettings, Event, Store};
 use crate::http::gauges::label;
 use crate::metrics::Metrics;
-use crate::redis::{Health, Redis};
+use crate::redis::{Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 use crate::telemetry;
@@ -56,11 +57,9 @@ impl Stores {
         let (store, writer) = open_database(settings, metrics, log)?;
         let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer);
         let breaker = || breaker("redis", metrics, log);
-        let redis = settings.redis.url.clone().map(|url| RedisParts {
-            url,
-            timeout: settings.redis.timeout,
-            health: Arc::new(Health::new(breaker())),
-        });
+        let RedisSettings { url, timeout } = settings.of();
+        let redis =
+            url.map(|url| RedisParts { url, timeout, health: Arc::new(Health::new(breaker())) });
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
@@ -83,12 +82,16 @@ impl Stores {
         log: &Logger,
         supervisor: &Supervisor,
     ) -> CacheTables {
-        let cache = &settings.cache;
+        let cache: CacheSettings = settings.of();
         let counts = metrics.cache().clone();
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
         CacheTables::new(memory, Some(self.database.clone()), counts, log.clone(), observer)
             .awaiting_log(clock::now())
+    }
+
+    pub(super) const fn has_redis(&self) -> bool {
+        self.redis.is_some()
     }
 
     /// A new way to Redis, for the thread that asks.
@@ -129,9 +132,8 @@ fn open_database(
     metrics: &Metrics,
     log: &Logger,
 ) -> std::io::Result<(Store, Writer)> {
-    let path = &settings.database.path;
-    let size = settings.database.pool_size;
-    let (store, events) = Store::open(path, size, clock::monotonic(), clock::now());
+    let DatabaseSettings { path, pool_size } = settings.of();
+    let (store, events) = Store::open(&path, pool_size, clock::monotonic(), clock::now());
     tell(log, &events);
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {
@@ -149,9 +151,9 @@ fn tell(log: &Logger, events: &[Event]) {
     for event in events {
         match event {
             Event::Opened => info!(log, "database is open"),
-            Event::MovedAside(aside) => {
-                error!(log, "database file was broken; moved aside and begun anew";
-                    "moved_to" => %aside.display());
+            Event::Quarantined(kept) => {
+                error!(log, "database file was broken; quarantined, and a new one is begun";
+                    "kept_as" => %kept.display());
             }
             Event::Lost(reason) => {
                 error!(log, "database cannot be used; going on without"; "error" => reason);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::persisted_state::PersistedState;
 use super::stores::Stores;
 use crate::cache::CacheTables;
+use crate::cache::settings::CacheSettings;
 use crate::config::Settings;
+use crate::services::products::settings::ProductSettings;
 use crate::supervision::{Supervisor, keep_running};
 
 /// How often the stores are asked for a sign of life.
@@ -34,11 +36,18 @@ pub(super) fn start(
     keep_running("redis-watch", observer(), move || watch_redis(tables.clone()));
     let watched = stores.clone();
     keep_running("database-watch", observer(), move || watch_database(watched.clone()));
-    let (tables, bound) = (cache.clone(), settings.cache.database_bytes);
-    let longest = settings.cache.longest_life();
+    let (tables, bound) = (cache.clone(), settings.of::<CacheSettings>().database_bytes);
+    let longest = longest_life(settings);
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
     let persisted = persisted.clone();
     keep_running("upstream-state", observer(), move || persist_state(persisted.clone()));
+}
+
+/// The longest time that anything kept is usable, jitter included.
+pub(super) fn longest_life(settings: &Settings) -> Duration {
+    let (cache, products): (CacheSettings, ProductSettings) = (settings.of(), settings.of());
+    let longest = cache.default_ttl.max(products.longest_ttl());
+    longest.saturating_mul(2).saturating_add(cache.stale)
 }
 
 /// The breakers hear of it: that a store died, or is back, is known also while everything is

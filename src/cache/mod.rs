@@ -28,6 +28,7 @@ mod pending;
 mod plan;
 mod probe_budget;
 mod representation;
+pub mod settings;
 mod tables;
 mod tag;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use invalidations::{Invalidations, Mode, Rule, Subject};
 pub use key::CacheKey;
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
 pub use representation::{JSON, Representation};
+pub use settings::CacheSettings;
 pub use tables::CacheTables;
 pub use tag::{NotATag, Tag, check as check_tag};
 pub use tiers::Tier;

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use crate::clock;
-use crate::config::Server;
 
 /// Longest time the whole probe may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -19,13 +18,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 const STATUS_LENGTH: usize = 12;
 
 /// The address at which a gateway with these settings says that it is alive.
-pub(super) fn address_of(server: &Server) -> String {
-    let host = match server.host {
+pub(super) fn address_of(listens: SocketAddr) -> String {
+    let host = match listens.ip() {
         any if !any.is_unspecified() => any,
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
-    format!("http://{}/health/live", SocketAddr::new(host, server.port))
+    format!("http://{}/health/live", SocketAddr::new(host, listens.port()))
 }
 
 /// Asks the address and gives up at the deadline.
@@ -89,7 +88,6 @@ fn left(deadline: Instant) -> std::io::Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Settings;
     use std::net::TcpListener;
 
     /// Answers one connection with the bytes, then closes; `None` never answers.
@@ -141,14 +139,12 @@ mod tests {
 
     #[test]
     fn the_address_follows_the_settings() {
-        let mut server = Settings::default().server;
         for (host, address) in [
             ("0.0.0.0", "http://127.0.0.1:8080/health/live"),
             ("::", "http://[::1]:8080/health/live"),
             ("10.1.2.3", "http://10.1.2.3:8080/health/live"),
         ] {
-            server.host = host.parse().unwrap();
-            assert_eq!(address_of(&server), address);
+            assert_eq!(address_of(SocketAddr::new(host.parse().unwrap(), 8080)), address);
         }
     }
 }

@@ -7,11 +7,9 @@
 mod arguments;
 mod health;
 
-#[cfg(test)]
-mod tests;
-
 use std::error::Error;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +18,7 @@ use clap::Parser;
 pub use arguments::Simulation;
 use arguments::{Arguments, Command};
 
-use crate::config::{self, Environment, Settings};
+use crate::config::{self, Environment, Schema, Settings};
 use crate::console;
 
 /// Why a command failed, for a person.
@@ -28,6 +26,12 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// What the commands do; each returns when it is done.
 pub trait Commands {
+    /// Every setting.
+    fn schema(&self) -> Schema;
+
+    /// Where a gateway with these settings listens.
+    fn address(&self, settings: &Settings) -> SocketAddr;
+
     /// Answers requests until told to stop. `file` is the one that `--config` named, to read the
     /// settings again.
     ///
@@ -138,11 +142,12 @@ where
         // --help and --version arrive as errors too.
         Err(error) => return Outcome::done(error.render().to_string()),
     };
-    let file = config.as_deref();
-    let with_settings = |act: &dyn Fn(Settings) -> Outcome| match config::load(file, environment) {
-        Ok(settings) => act(settings),
-        Err(mistakes) => Outcome::misused(format!("breakwater: {mistakes}")),
-    };
+    let (file, schema) = (config.as_deref(), commands.schema());
+    let with_settings =
+        |act: &dyn Fn(Settings) -> Outcome| match config::load(schema, file, environment) {
+            Ok(settings) => act(settings),
+            Err(mistakes) => Outcome::misused(format!("breakwater: {mistakes}")),
+        };
     match command.unwrap_or_default() {
         Command::Serve => {
             with_settings(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
@@ -155,11 +160,11 @@ where
         }
         Command::CheckConfig => with_settings(&|settings| Outcome::done(in_force(&settings))),
         Command::Health { url: None } => {
-            with_settings(&|settings| alive(&health::address_of(&settings.server)))
+            with_settings(&|settings| alive(&health::address_of(commands.address(&settings))))
         }
         Command::Health { url: Some(url) } => alive(&url),
         Command::Openapi { gpt } => told(commands.openapi(gpt)),
-        Command::Settings => Outcome::done(config::settings_page()),
+        Command::Settings => Outcome::done(config::settings_page(schema)),
     }
 }
 
@@ -194,9 +199,9 @@ fn in_force(settings: &Settings) -> String {
         let value = setting.value.as_deref().unwrap_or("none");
         format!("{:widest$}  {value}  ({})", setting.name, setting.source.word())
     });
-    let caution = settings.access.caution().map(|caution| format!("but: {caution}"));
+    let cautions = settings.cautions().map(|caution| format!("but: {caution}"));
     std::iter::once("the configuration is good".to_owned())
-        .chain(caution)
+        .chain(cautions)
         .chain(lines)
         .collect::<Vec<_>>()
         .join("\n")

@@ -9,10 +9,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::declared::{self, Declaration};
 use super::mistake::Place;
+use super::section::Declaration;
 use super::suggestion::nearest;
-use super::{FileText, Mistakes, removed};
+use super::{FileText, Mistakes, Schema, removed};
 
 /// One setting found in the file.
 pub(super) struct Entry {
@@ -23,9 +23,9 @@ pub(super) struct Entry {
 }
 
 /// Reads every setting in the file; what cannot be one is added to the mistakes.
-pub(super) fn entries(file: &FileText, mistakes: &mut Mistakes) -> Vec<Entry> {
+pub(super) fn entries(file: &FileText, schema: Schema, mistakes: &mut Mistakes) -> Vec<Entry> {
     let (document, errors) = DeTable::parse_recoverable(&file.text);
-    let mut reader = Reader { file, mistakes, broken: BTreeSet::new(), found: Vec::new() };
+    let mut reader = Reader { file, schema, mistakes, broken: BTreeSet::new(), found: Vec::new() };
     for error in &errors {
         reader.broken_syntax(error);
     }
@@ -37,6 +37,7 @@ pub(super) fn entries(file: &FileText, mistakes: &mut Mistakes) -> Vec<Entry> {
 
 struct Reader<'a> {
     file: &'a FileText,
+    schema: Schema,
     mistakes: &'a mut Mistakes,
     /// Lines with broken syntax: what the parser made of them is not worth a second complaint.
     broken: BTreeSet<usize>,
@@ -60,20 +61,20 @@ impl Reader<'_> {
         if self.broken.contains(&line) {
             return;
         }
+        let known = self.schema.sections();
         match value.as_table() {
-            Some(table) if declared::sections().any(|known| known == name) => {
+            Some(table) if known.contains(&name) || removed::had_section(name) => {
                 for (key, value) in table.iter() {
                     self.key(name, key, value);
                 }
             }
             Some(_) => {
-                let known: Vec<_> = declared::sections().collect();
                 let hint = did_you_mean(nearest(name, known.iter().copied()));
                 let expected = format!("one of the sections {}{hint}", known.join(", "));
                 self.unknown(line, format!("[{name}]"), expected);
             }
             None => {
-                let hint = did_you_mean(setting_like("", name).as_deref());
+                let hint = did_you_mean(setting_like(self.schema, "", name).as_deref());
                 self.unknown(line, name.to_owned(), format!("every key in a section{hint}"));
             }
         }
@@ -91,7 +92,7 @@ impl Reader<'_> {
         }
         let name = key.get_ref();
         let path = format!("{section}.{name}");
-        match (declared::by_key(section, name), removed::by_path(section, name)) {
+        match (self.schema.by_key(section, name), removed::by_path(section, name)) {
             (Some(setting), _) => self.found.push(Entry {
                 setting,
                 place: self.place(line, path),
@@ -99,7 +100,7 @@ impl Reader<'_> {
             }),
             (None, Some(removed)) => self.unknown(line, path, removed.expected()),
             (None, None) => {
-                let hint = did_you_mean(setting_like(section, name).as_deref());
+                let hint = did_you_mean(setting_like(self.schema, section, name).as_deref());
                 self.unknown(line, path, format!("a known key{hint}"));
             }
         }
@@ -126,36 +127,48 @@ fn did_you_mean(name: Option<&str>) -> String {
 
 /// The `section.key` that was probably meant: the variable's name used as a key, a near key of the
 /// same section, the same key of another section, a near one of any.
-fn setting_like(section: &str, key: &str) -> Option<String> {
-    let keys = |wanted: &str| {
-        let wanted = wanted.to_owned();
-        declared::all().filter(move |s| wanted.is_empty() || s.section == wanted).map(|s| s.key)
+fn setting_like(schema: Schema, section: &str, key: &str) -> Option<String> {
+    let near = |section: &str| {
+        let among = || schema.all().filter(|s| section.is_empty() || s.section == section);
+        let near = nearest(key, among().map(|setting| setting.key))?;
+        among().find(|setting| setting.key == near)
     };
-    declared::all()
+    schema
+        .all()
         .find(|setting| setting.variable.eq_ignore_ascii_case(key))
-        .or_else(|| nearest(key, keys(section)).and_then(|near| find(section, near)))
-        .or_else(|| nearest(key, keys("")).and_then(|near| find("", near)))
+        .or_else(|| near(section))
+        .or_else(|| near(""))
         .map(Declaration::path)
-}
-
-fn find(section: &str, key: &str) -> Option<&'static Declaration> {
-    declared::all().find(|s| s.key == key && (section.is_empty() || s.section == section))
 }
 
 /// A TOML value as the environment would spell it.
 fn text_of(value: &DeValue<'_>) -> Result<String, &'static str> {
     match value {
-        DeValue::String(text) => Ok(text.trim().to_owned()),
-        DeValue::Integer(number) => Ok(i64::from_str_radix(number.as_str(), number.radix())
-            .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())),
-        DeValue::Float(number) => Ok(number.as_str().to_owned()),
-        DeValue::Boolean(value) => Ok(value.to_string()),
         DeValue::Array(items) if items.is_empty() => Ok("none".to_owned()),
+        DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+            let items: Result<Vec<_>, _> =
+                items.iter().map(|item| json_of(item.get_ref())).collect();
+            items.map(|items| serde_json::Value::Array(items).to_string())
+        }
         DeValue::Array(items) => {
             let texts: Result<Vec<_>, _> =
                 items.iter().map(|item| text_of(item.get_ref())).collect();
             texts.map(|texts| texts.join(","))
         }
+        DeValue::String(text) => Ok(text.trim().to_owned()),
+        DeValue::Integer(number) => Ok(i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| number.as_str().to_owned(), |number| number.to_string())),
+        DeValue::Float(number) => Ok(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Ok(value.to_string()),
         DeValue::Datetime(_) | DeValue::Table(_) => Err(value.type_str()),
     }
+}
+
+/// An item of an array of tables as JSON: an object of texts.
+fn json_of(value: &DeValue<'_>) -> Result<serde_json::Value, &'static str> {
+    let Some(table) = value.as_table() else { return text_of(value).map(Into::into) };
+    let pair = |(key, value): (&Spanned<toml::de::DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        text_of(value.get_ref()).map(|text| (key.get_ref().to_string(), text.into()))
+    };
+    table.iter().map(pair).collect::<Result<serde_json::Map<_, _>, _>>().map(Into::into)
 }

@@ -12,10 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::redact::HIDDEN;
-use super::{Described, Environment, Mistakes, Settings, declared, load};
-
-/// The setting that is taken over while the process runs.
-const LIVE: &str = "LOG_LEVEL";
+use super::section::Declaration;
+use super::{Described, Environment, Mistakes, Settings, load};
 
 /// What reading again has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -74,12 +72,10 @@ impl InForce {
         self.read().clone()
     }
 
-    /// Every setting of a process that started with these, as it is in force, secrets hidden.
+    /// Every setting as it is in force, secrets hidden.
     #[must_use]
-    pub fn describe(&self, started: &Settings) -> Vec<Described> {
-        let mut in_force = started.clone();
-        take(&mut in_force, &self.read());
-        in_force.describe()
+    pub fn describe(&self) -> Vec<Described> {
+        self.read().describe()
     }
 
     /// Reads the file again, and the environment.
@@ -89,17 +85,19 @@ impl InForce {
     pub fn reload(&self, environment: &Environment) -> Result<Reloaded, Mistakes> {
         // Under the lock: of two at once the later one has read later.
         let mut settings = self.read();
-        let read = load(self.file.as_deref(), environment)?;
+        let mut read = load(settings.schema, self.file.as_deref(), environment)?;
         let mut reloaded = Reloaded::default();
-        for variable in changed(&settings, &read) {
-            let list = if variable == LIVE {
-                &mut reloaded.taken_over
+        for setting in changed(&settings, &read) {
+            if setting.live {
+                reloaded.taken_over.push(setting.variable);
+                match read.given.remove(setting.variable) {
+                    Some(given) => settings.given.insert(setting.variable, given),
+                    None => settings.given.remove(setting.variable),
+                };
             } else {
-                &mut reloaded.need_restart
-            };
-            list.push(variable);
+                reloaded.need_restart.push(setting.variable);
+            }
         }
-        take(&mut settings, &read);
         (self.take_over)(&settings);
         Ok(reloaded)
     }
@@ -109,31 +107,24 @@ impl InForce {
     }
 }
 
-/// Takes over what is [`LIVE`].
-fn take(settings: &mut Settings, from: &Settings) {
-    settings.log.level = from.log.level;
-    settings.sources.copy(LIVE, &from.sources);
-}
-
-/// The settings with another value. A secret is shown as hidden whatever it is; whether it was
-/// given another text is known from its mark.
-fn changed(before: &Settings, after: &Settings) -> Vec<&'static str> {
-    declared::all()
-        .filter(|setting| {
-            let shown = |settings: &Settings| (setting.show)(settings);
-            let hides = shown(before).is_some_and(|shown| shown.contains(HIDDEN));
-            let marks = [before, after].map(|settings| settings.sources.mark(setting.variable));
-            shown(before) != shown(after) || hides && marks[0] != marks[1]
-        })
-        .map(|setting| setting.variable)
-        .collect()
+/// The settings with another value. A secret is shown as hidden whatever it is, so its texts are
+/// compared.
+fn changed(before: &Settings, after: &Settings) -> Vec<&'static Declaration> {
+    let differs = |setting: &&Declaration| {
+        let shown = [before, after].map(|settings| settings.shown(setting));
+        let hidden = shown[0].as_deref().is_some_and(|shown| shown.contains(HIDDEN));
+        let texts = [before, after].map(|settings| settings.given.get(setting.variable));
+        shown[0] != shown[1] || hidden && texts[0].map(|g| &g.text) != texts[1].map(|g| &g.text)
+    };
+    before.schema.all().filter(differs).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicU8, Ordering};
 
+    use super::super::tests::{SCHEMA, Sample};
     use super::super::{Source, resolve};
     use super::*;
 
@@ -141,17 +132,17 @@ mod tests {
         pairs.iter().copied().collect()
     }
 
-    fn in_force(pairs: &[(&str, &str)]) -> (InForce, Arc<AtomicUsize>) {
-        let level = Arc::new(AtomicUsize::new(0));
+    fn in_force(pairs: &[(&str, &str)]) -> (InForce, Arc<AtomicU8>) {
+        let level = Arc::new(AtomicU8::new(0));
         let told = Arc::clone(&level);
-        let settings = resolve(None, &environment(pairs)).unwrap();
+        let settings = resolve(SCHEMA, None, &environment(pairs)).unwrap();
         let take_over =
-            move |settings: &Settings| told.store(settings.log.level.as_usize(), Ordering::Relaxed);
+            move |settings: &Settings| told.store(settings.of::<Sample>().level, Ordering::Relaxed);
         (InForce::new(None, settings, take_over), level)
     }
 
     fn shown(in_force: &InForce, variable: &str) -> (Option<String>, Source) {
-        let all = in_force.describe(&in_force.settings());
+        let all = in_force.describe();
         let one = all.into_iter().find(|one| one.name == variable).unwrap();
         (one.value, one.source)
     }
@@ -166,7 +157,7 @@ mod tests {
         assert_eq!(reloaded.need_restart, ["API_PORT", "ADMIN_API_KEY"]);
         let told = reloaded.to_string();
         assert_eq!(told, "taken over: LOG_LEVEL; from the next start: API_PORT, ADMIN_API_KEY");
-        assert_eq!(level.load(Ordering::Relaxed), slog::Level::Debug.as_usize());
+        assert_eq!(level.load(Ordering::Relaxed), 4);
         let debug = (Some("debug".to_owned()), Source::Environment);
         assert_eq!(shown(&in_force, "LOG_LEVEL"), debug);
         assert_eq!(shown(&in_force, "API_PORT").0.as_deref(), Some("1"));

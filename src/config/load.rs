@@ -1,32 +1,34 @@
-//! From texts to settings: reads both sources, applies them, checks what belongs together.
+//! From texts to settings: reads both sources, checks each value, then what belongs together.
 //!
-//! Owns: precedence (the environment wins over the file, the file over the default) and the rules
-//! that span several settings. Refuses: a start with any mistake, all of them named at once; a value
-//! in the file is judged even where the environment overrides it.
+//! Owns: precedence (the environment wins over the file, the file over the default). Refuses a start
+//! with any mistake and names all of them at once; a value in the file is checked even where the
+//! environment overrides it.
 
 use std::path::Path;
 
-use super::declared::{self, Declaration, Draft};
 use super::removed::REMOVED;
-use super::source::{FileText, Source};
-use super::{AbuseMode, DEFAULT_FILE, Environment, Mistakes, Pacing, Settings, accounts, file};
-
-const PACING: [&str; 3] = ["UPSTREAM_RATE_PER_SECOND", "UPSTREAM_BURST", "UPSTREAM_DAILY_BUDGET"];
+use super::section::Declaration;
+use super::settings::Given;
+use super::source::FileText;
+use super::{DEFAULT_FILE, Environment, Mistakes, Schema, Settings, Source, file};
 
 /// Reads the settings from the named file, or from `breakwater.toml` if there is one, and from the
 /// environment, which wins.
 ///
 /// # Errors
 /// Every mistake in both, and a named file that cannot be read.
-pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Settings, Mistakes> {
+pub fn load(
+    schema: Schema,
+    named: Option<&Path>,
+    environment: &Environment,
+) -> Result<Settings, Mistakes> {
     match FileText::read(named) {
-        Ok(file) => resolve(file.as_ref(), environment),
+        Ok(file) => resolve(schema, file.as_ref(), environment),
         Err(error) => {
             let mut mistakes = Mistakes::default();
             let name = named.unwrap_or(Path::new(DEFAULT_FILE)).display().to_string();
             mistakes.add(name, None, format!("a readable text file ({error})"));
-            // What the environment has wrong is told in the same breath.
-            if let Err(more) = resolve(None, environment) {
+            if let Err(more) = resolve(schema, None, environment) {
                 mistakes.0.extend(more.0);
             }
             Err(mistakes)
@@ -34,12 +36,16 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Settings,
     }
 }
 
-/// The settings that a file's text and an environment make; touches nothing outside.
+/// The settings that a file's text and an environment make.
 ///
 /// # Errors
 /// Every mistake in both.
-pub fn resolve(file: Option<&FileText>, environment: &Environment) -> Result<Settings, Mistakes> {
-    let mut loader = Loader::default();
+pub fn resolve(
+    schema: Schema,
+    file: Option<&FileText>,
+    environment: &Environment,
+) -> Result<Settings, Mistakes> {
+    let mut loader = Loader { settings: Settings::unset(schema), mistakes: Mistakes::default() };
     if let Some(file) = file {
         loader.take_file(file);
     }
@@ -47,15 +53,14 @@ pub fn resolve(file: Option<&FileText>, environment: &Environment) -> Result<Set
     loader.finish()
 }
 
-#[derive(Default)]
 struct Loader {
-    draft: Draft,
+    settings: Settings,
     mistakes: Mistakes,
 }
 
 impl Loader {
     fn take_file(&mut self, file: &FileText) {
-        for entry in file::entries(file, &mut self.mistakes) {
+        for entry in file::entries(file, self.settings.schema, &mut self.mistakes) {
             let text = match entry.value {
                 Ok(text) => text,
                 Err(kind) => {
@@ -76,7 +81,7 @@ impl Loader {
     }
 
     fn take_environment(&mut self, environment: &Environment) {
-        for setting in declared::all() {
+        for setting in self.settings.schema.all() {
             if let Some(text) = environment.get(setting.variable)
                 && let Err(expected) = self.take(setting, text, Source::Environment)
             {
@@ -88,93 +93,44 @@ impl Loader {
         }
     }
 
-    /// Puts a text's value into the draft, or says what was expected. Notes the setting as set even
-    /// then, so that the rules over several settings do not complain about the same slip again.
+    /// Keeps the text of a setting, or says what was expected. A refused text is kept too, so that the
+    /// rules over several settings do not name the same mistake again.
     fn take(
         &mut self,
         setting: &'static Declaration,
         text: &str,
         source: Source,
     ) -> Result<(), String> {
-        self.draft.settings.sources.note(setting.variable, source, text);
-        let unreadable =
-            |letter: char| letter.is_control() || letter == char::REPLACEMENT_CHARACTER;
-        let taken = if text.contains(unreadable) {
-            Err(Some("in UTF-8, without control characters"))
+        let given = Given { source, text: text.to_owned() };
+        self.settings.given.insert(setting.variable, given);
+        let unreadable = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+        let refusal = if text.contains(unreadable) {
+            Some("in UTF-8, without control characters".to_owned())
         } else {
-            (setting.set)(&mut self.draft, text)
+            match (setting.show)(text) {
+                Ok(_) => return Ok(()),
+                Err(refusal) => refusal,
+            }
         };
-        taken.map_err(|reason| match reason {
-            Some(reason) => format!("{}; {reason}", (setting.expected)()),
-            None => (setting.expected)(),
-        })
+        let expected = (setting.expected)();
+        Err(refusal.map_or_else(|| expected.clone(), |reason| format!("{expected}; {reason}")))
     }
 
     fn finish(mut self) -> Result<Settings, Mistakes> {
-        accounts::check(&self.draft, &mut self.mistakes);
-        self.check_delays();
-        if !self.mistakes.0.is_empty() {
-            return Err(self.mistakes);
+        self.follow();
+        for group in self.settings.schema.0 {
+            (group.check)(&self.settings, &mut self.mistakes);
         }
-        self.draft.settings.upstream.accounts = accounts::join(&mut self.draft);
-        self.join_pacing();
-        self.watch_where_limited();
-        self.spread_lifetime();
-        Ok(self.draft.settings)
+        if self.mistakes.0.is_empty() { Ok(self.settings) } else { Err(self.mistakes) }
     }
 
-    fn is_set(&self, variable: &str) -> bool {
-        self.draft.settings.sources.is_set(variable)
-    }
-
-    fn check_delays(&mut self) {
-        let upstream = &self.draft.settings.upstream;
-        let (base, most) = (upstream.retry_base_delay, upstream.retry_max_delay);
-        if most < base {
-            let expected = format!("at least RETRY_BASE_DELAY_MS, which is {}", base.as_millis());
-            self.mistakes.add("RETRY_MAX_DELAY_MS", Some(most.as_millis().to_string()), expected);
-        }
-    }
-
-    /// The simulator inside is not paced unless somebody asked for it.
-    fn join_pacing(&mut self) {
-        let wanted = !self.draft.settings.upstream.accounts.is_empty()
-            || PACING.iter().any(|variable| self.is_set(variable));
-        let pacing = &self.draft.pacing;
-        self.draft.settings.upstream.pacing = wanted.then_some(Pacing {
-            per_second: pacing.per_second,
-            burst: pacing.burst,
-            daily_budget: pacing.daily_budget,
-        });
-    }
-
-    /// Whoever wants no limits on clients does not want them throttled either, unless he says so.
-    fn watch_where_limited(&mut self) {
-        let limits = &mut self.draft.settings.limits;
-        if !limits.enabled && !self.draft.settings.sources.is_set("ABUSE_DETECTION") {
-            limits.abuse.mode = AbuseMode::Off;
-        }
-    }
-
-    /// Whoever sets one lifetime means all that are not set by themselves.
-    fn spread_lifetime(&mut self) {
-        let settings = &mut self.draft.settings;
-        let source = settings.sources.of("CACHE_TTL");
-        if source == Source::Default {
-            return;
-        }
-        let cache = &mut settings.cache;
-        let lifetime = cache.default_ttl;
-        for (variable, kind) in [
-            ("CACHE_TTL_PRODUCT", &mut cache.product_ttl),
-            ("CACHE_TTL_LINK", &mut cache.link_ttl),
-            ("CACHE_TTL_SEARCH", &mut cache.search_ttl),
-            ("CACHE_TTL_HOT", &mut cache.hot_ttl),
-            ("CACHE_TTL_CATEGORY", &mut cache.category_ttl),
-        ] {
-            if !settings.sources.is_set(variable) {
-                *kind = lifetime;
-                settings.sources.note(variable, source, "");
+    /// A setting that is not set takes the value of the one that it follows.
+    fn follow(&mut self) {
+        let given = &mut self.settings.given;
+        for setting in self.settings.schema.all() {
+            let followed = setting.follows.and_then(|variable| given.get(variable)).cloned();
+            if let Some(followed) = followed {
+                given.entry(setting.variable).or_insert(followed);
             }
         }
     }

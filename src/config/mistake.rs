@@ -33,12 +33,7 @@ impl fmt::Display for Mistake {
 pub struct Mistakes(pub Vec<Mistake>);
 
 impl Mistakes {
-    pub(super) fn add(
-        &mut self,
-        place: impl Into<String>,
-        value: Option<String>,
-        expected: String,
-    ) {
+    pub fn add(&mut self, place: impl Into<String>, value: Option<String>, expected: String) {
         self.0.push(Mistake { place: place.into(), value, expected, line: 0 });
     }
 

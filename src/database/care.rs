@@ -1,12 +1,13 @@
-//! What a store remembers between two looks, and what follows from it.
+//! What a store remembers between two checks of its file, and what follows from it.
 //!
-//! Owns: how often to try, when to look, whom to trust; plain decisions of state and time.
+//! Owns: how often to try, when to check, whether to believe an error; plain decisions of state and
+//! time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::aside::Identities;
 use super::error::{DatabaseError, Harm};
+use super::quarantine::Identities;
 
 /// Between two attempts to open, at first and at most.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -19,9 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
 /// Statements that began before an opening have ended.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
-/// Files moved aside within the time: more would only fill the disk.
-const MOST_ASIDE: usize = 5;
-const ASIDE_WITHIN: Duration = Duration::from_secs(600);
+/// Files quarantined within the time: more would only fill the disk.
+const MOST_QUARANTINED: usize = 5;
+const QUARANTINED_WITHIN: Duration = Duration::from_secs(600);
 
 /// What is known between two looks.
 #[derive(Default)]
@@ -35,8 +36,8 @@ pub(super) struct Care {
     tried_at: Option<Instant>,
     wait: Duration,
     looked_at: Option<Instant>,
-    /// When files were moved aside.
-    pub(super) moved_at: VecDeque<Instant>,
+    /// When files were quarantined.
+    pub(super) quarantined_at: VecDeque<Instant>,
     /// The last reason given for its absence.
     pub(super) told: Option<String>,
 }
@@ -78,10 +79,14 @@ impl Care {
         })
     }
 
-    /// Whether one more file may be moved aside.
-    pub(super) fn may_move(&mut self, at: Instant) -> Result<(), &'static str> {
-        self.moved_at.retain(|moved| at.saturating_duration_since(*moved) < ASIDE_WITHIN);
-        if self.moved_at.len() < MOST_ASIDE { Ok(()) } else { Err("moved aside too often") }
+    /// Whether one more file may be quarantined.
+    pub(super) fn may_quarantine(&mut self, at: Instant) -> Result<(), &'static str> {
+        self.quarantined_at.retain(|then| at.saturating_duration_since(*then) < QUARANTINED_WITHIN);
+        if self.quarantined_at.len() < MOST_QUARANTINED {
+            Ok(())
+        } else {
+            Err("quarantined too often")
+        }
     }
 }
 
@@ -120,8 +125,8 @@ mod tests {
     #[test]
     fn not_more_than_a_few_files_are_kept_within_ten_minutes() {
         let at = crate::clock::monotonic();
-        let mut care = Care { moved_at: [at; MOST_ASIDE].into(), ..Care::default() };
-        assert!(care.may_move(at).is_err());
-        assert!(care.may_move(at + ASIDE_WITHIN).is_ok());
+        let mut care = Care { quarantined_at: [at; MOST_QUARANTINED].into(), ..Care::default() };
+        assert!(care.may_quarantine(at).is_err());
+        assert!(care.may_quarantine(at + QUARANTINED_WITHIN).is_ok());
     }
 }

@@ -66,13 +66,6 @@ impl DatabaseError {
     pub const fn harm(&self) -> Harm {
         self.harm
     }
-
-    /// Whether somebody else is at the file, or there is no room: the same may work later.
-    pub(super) fn is_passing(&self) -> bool {
-        ["database is locked", "table is locked", "disk is full", "readonly database"]
-            .iter()
-            .any(|known| self.text.contains(known))
-    }
 }
 
 impl fmt::Display for DatabaseError {

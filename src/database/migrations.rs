@@ -9,7 +9,7 @@ use diesel::result::Error;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::error::DatabaseError;
-use super::opening::Connection;
+use super::schema::Connection;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 

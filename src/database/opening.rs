@@ -1,7 +1,7 @@
 //! Opening the database file: pragmas, pool, schema.
 //!
 //! Owns: what has to be true before a connection is lent. Refuses: a file that is no database, or
-//! whose schema cannot be mended; the store then moves it aside.
+//! that lost a part of its schema; the store then quarantines it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,15 +9,12 @@ use std::time::Duration;
 use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
 use diesel::sql_types::Text;
-use diesel::sqlite::SqliteConnection;
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::error::{DatabaseError, Harm};
 use super::migrations::migrate;
-use super::repair::{check, may_mend, repair};
+use super::schema::{Connection, check};
 
-/// A connection to the database.
-pub type Connection = SqliteConnection;
 /// A connection that goes back to the pool when it is dropped.
 pub type Lent = PooledConnection<ConnectionManager<Connection>>;
 pub(super) type Pool = diesel::r2d2::Pool<ConnectionManager<Connection>>;
@@ -107,15 +104,12 @@ fn connect(path: &Path) -> Result<Connection, DatabaseError> {
 }
 
 fn bring_up_to_date(connection: &mut Connection) -> Result<(), DatabaseError> {
-    let problem = match migrate(connection).and_then(|_| check(connection)) {
-        Ok(()) => return Ok(()),
-        Err(problem) => problem,
-    };
-    if !may_mend(&problem) {
-        return Err(problem);
-    }
-    repair(connection)
-        .map_err(|error| if error.is_passing() { error } else { error.of(Harm::File) })
+    // What the migrations made is gone, or the record of them is.
+    let clashes = |text: &str| text.contains("already exists") || text.contains("duplicate column");
+    migrate(connection).and_then(|_| check(connection)).map_err(|error| {
+        let lost = error.harm() == Harm::Schema || clashes(&error.to_string());
+        if lost { error.of(Harm::File) } else { error }
+    })
 }
 
 #[derive(QueryableByName)]

@@ -1,23 +1,42 @@
-//! The tables as diesel sees them; kept equal to `migrations/`.
+//! The tables as diesel sees them; kept equal to `migrations/`. Times are milliseconds since the Unix
+//! epoch.
+//!
+//! Owns: names and types of columns, and finding out whether a file has all of them.
+
+use diesel::sqlite::SqliteConnection;
+use diesel::{QueryDsl as _, RunQueryDsl as _};
+
+use super::error::DatabaseError;
+
+/// A connection to the database.
+pub type Connection = SqliteConnection;
+
+/// Whether every table and column is there.
+///
+/// # Errors
+/// The first that is missing.
+pub(super) fn check(connection: &mut Connection) -> Result<(), DatabaseError> {
+    macro_rules! select_from {
+        ($($table:ident),*) => {
+            $($table::table.limit(0).execute(connection).map_err(DatabaseError::new)?;)*
+        };
+    }
+    select_from!(cache_entries, kept_state, changes, audit_log);
+    Ok(())
+}
 
 diesel::table! {
     /// The third cache tier.
     cache_entries (key) {
-        /// Canonical cache key.
         key -> Text,
-        /// Kind of data, for statistics.
         kind -> Text,
-        /// Checksummed envelope.
         entry -> Binary,
-        /// When it was stored, milliseconds since the Unix epoch.
         stored_at -> BigInt,
-        /// Until when it is usable, milliseconds since the Unix epoch.
         stale_until -> BigInt,
         /// What was asked (JSON), if it can be asked again.
         question -> Nullable<Text>,
-        /// Uses, halved at each midnight since `used_at`.
+        /// Halved at each midnight since `used_at`.
         uses -> BigInt,
-        /// Last use, milliseconds since the Unix epoch.
         used_at -> BigInt,
         /// What the row takes in the file, about.
         bytes -> BigInt,
@@ -27,11 +46,8 @@ diesel::table! {
 diesel::table! {
     /// What parts of the service keep over a restart.
     kept_state (name) {
-        /// Whose it is.
         name -> Text,
-        /// JSON.
         value -> Text,
-        /// When it was kept, milliseconds since the Unix epoch.
         at -> BigInt,
     }
 }
@@ -45,11 +61,10 @@ diesel::table! {
         key -> Text,
         /// JSON; null: removed.
         payload -> Nullable<Text>,
-        /// Milliseconds since the Unix epoch.
         at -> BigInt,
         /// Who wrote it.
         instance -> Text,
-        /// When nobody needs it any more, milliseconds since the Unix epoch.
+        /// When nobody needs it any more.
         keep_until -> Nullable<BigInt>,
     }
 }
@@ -57,23 +72,14 @@ diesel::table! {
 diesel::table! {
     /// What admins did.
     audit_log (id) {
-        /// Grows.
         id -> BigInt,
-        /// Milliseconds since the Unix epoch.
         at -> BigInt,
-        /// Who.
         actor -> Text,
-        /// From which address.
         address -> Text,
-        /// What.
         action -> Text,
-        /// To what.
         subject -> Text,
-        /// What exactly.
         details -> Text,
-        /// What came of it.
         outcome -> Text,
-        /// The request's id.
         request_id -> Text,
     }
 }

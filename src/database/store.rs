@@ -3,7 +3,7 @@
 //! Owns: path, pool and the decision when to open anew. Opening never fails: absence is a state.
 //! [`Store::lend`] never waits for an opening; [`Store::look_after`] is where time is spent, and a
 //! file that turned out to be broken, replaced, deleted or without its tables is dealt with there:
-//! nothing is lent any more, the file is mended or moved aside, and a new one is begun.
+//! nothing is lent any more, the file is quarantined, and a new one is begun.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
 
-use super::aside::{Identities, move_aside, part_from};
 use super::care::Care;
 use super::error::{DatabaseError, Harm};
 use super::opening::{self, Lent, Pool};
+use super::quarantine::{Identities, part_from, quarantine};
 use crate::clock::Timestamp;
 
 /// What looking after the database did or found.
@@ -23,7 +23,7 @@ pub enum Event {
     /// It can be used.
     Opened,
     /// The file was broken and is kept under this name; a new one is begun.
-    MovedAside(PathBuf),
+    Quarantined(PathBuf),
     /// It cannot be used for now, and why.
     Lost(String),
 }
@@ -35,7 +35,7 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     size: u32,
-    place: RwLock<Place>,
+    state: RwLock<State>,
     /// Whether that is open, for those who only ask: every answer does.
     open: AtomicBool,
     openings: AtomicU64,
@@ -43,7 +43,7 @@ struct Shared {
     care: Mutex<Care>,
 }
 
-enum Place {
+enum State {
     Open(Pool),
     Away(DatabaseError),
 }
@@ -58,11 +58,11 @@ impl Store {
     /// The database at `path`, with at most `size` connections; tries to open it at once.
     #[must_use]
     pub fn open(path: &Path, size: u32, at: Instant, now: Timestamp) -> (Self, Vec<Event>) {
-        let place = Place::Away(DatabaseError::new("not opened yet"));
+        let state = State::Away(DatabaseError::new("not opened yet"));
         let store = Self(Arc::new(Shared {
             path: path.to_owned(),
             size,
-            place: RwLock::new(place),
+            state: RwLock::new(state),
             open: AtomicBool::new(false),
             openings: AtomicU64::new(0),
             blamed: Mutex::default(),
@@ -77,9 +77,9 @@ impl Store {
     /// # Errors
     /// The database is away, or all connections are lent.
     pub fn lend(&self) -> Result<Lent, DatabaseError> {
-        let pool = match &*self.0.place.read().unwrap_or_else(PoisonError::into_inner) {
-            Place::Open(pool) => pool.clone(),
-            Place::Away(reason) => return Err(reason.clone()),
+        let pool = match &*self.0.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(pool) => pool.clone(),
+            State::Away(reason) => return Err(reason.clone()),
         };
         pool.get().map_err(DatabaseError::new)
     }
@@ -87,9 +87,9 @@ impl Store {
     /// Why there is no database, if there is none.
     #[must_use]
     pub fn absence(&self) -> Option<String> {
-        match &*self.0.place.read().unwrap_or_else(PoisonError::into_inner) {
-            Place::Open(_) => None,
-            Place::Away(reason) => Some(reason.to_string()),
+        match &*self.0.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(_) => None,
+            State::Away(reason) => Some(reason.to_string()),
         }
     }
 
@@ -145,7 +145,7 @@ impl Store {
                 events.push(Event::Lost(error.to_string()));
                 care.told = Some(error.to_string());
                 care.suspect |= error.harm() == Harm::File;
-                self.place(Place::Away(error));
+                self.change(State::Away(error));
             }
             self.open_anew(&mut care, at, now, &mut events);
         }
@@ -177,7 +177,7 @@ impl Store {
                 // Before it is lent: whoever gets a connection of it knows that it is another one.
                 self.0.openings.fetch_add(1, Ordering::AcqRel);
                 (care.told, care.suspect) = (None, false);
-                self.place(Place::Open(pool));
+                self.change(State::Open(pool));
                 events.push(Event::Opened);
             }
             Err(error) => {
@@ -186,7 +186,7 @@ impl Store {
                     events.push(Event::Lost(text.clone()));
                     care.told = Some(text);
                 }
-                self.place(Place::Away(error));
+                self.change(State::Away(error));
             }
         }
     }
@@ -221,19 +221,21 @@ impl Store {
             return Err(problem);
         }
         care.suspect = true;
-        care.may_move(at).map_err(|limit| DatabaseError::new(format!("{problem}; {limit}")))?;
-        let aside = move_aside(path, now)
-            .map_err(|cause| DatabaseError::new(format!("{problem}; cannot move it: {cause}")))?;
+        care.may_quarantine(at)
+            .map_err(|limit| DatabaseError::new(format!("{problem}; {limit}")))?;
+        let kept = quarantine(path, now).map_err(|cause| {
+            DatabaseError::new(format!("{problem}; cannot quarantine it: {cause}"))
+        })?;
         (care.files, care.suspect, care.read_through_at) = (None, false, None);
-        care.moved_at.push_back(at);
-        events.push(Event::MovedAside(aside));
+        care.quarantined_at.push_back(at);
+        events.push(Event::Quarantined(kept));
         opening::open(path, *size, false)
     }
 
-    fn place(&self, place: Place) {
-        let mut now = self.0.place.write().unwrap_or_else(PoisonError::into_inner);
-        self.0.open.store(matches!(place, Place::Open(_)), Ordering::Release);
-        let before = std::mem::replace(&mut *now, place);
+    fn change(&self, state: State) {
+        let mut now = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
+        self.0.open.store(matches!(state, State::Open(_)), Ordering::Release);
+        let before = std::mem::replace(&mut *now, state);
         // To close connections may take a moment; nobody needs to wait for it.
         drop(now);
         drop(before);
@@ -254,13 +256,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
         let (store, _) = Store::open(&path, 1, clock::monotonic(), clock::now());
-        let held = store.0.place.write().unwrap();
+        let held = store.0.state.write().unwrap();
         let asked = store.clone();
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || tell.send(asked.is_open()));
         assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
         drop(held);
-        store.place(Place::Away(DatabaseError::new("gone")));
+        store.change(State::Away(DatabaseError::new("gone")));
         assert!(!store.is_open() && store.absence().is_some());
     }
 }

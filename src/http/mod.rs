@@ -25,6 +25,7 @@ pub mod routes;
 pub mod served;
 pub mod server;
 pub mod service;
+pub mod settings;
 pub mod state;
 pub mod stops;
 mod watch;

@@ -112,7 +112,10 @@ impl Stops {
     {
         let Self { worker, route } = self;
         if cors::is_preflight(&request) {
-            return cors::preflight(request.headers(), &worker.shared.settings.allowed_origins); // 3
+            return cors::preflight(
+                request.headers(),
+                &worker.shared.settings.server.allowed_origins,
+            ); // 3
         }
         let caller = Caller::find(worker, &request, context); // 4
         let is_admin = route.scope == AuthScope::Admin

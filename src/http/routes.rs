@@ -46,7 +46,7 @@ pub fn configure(config: &mut ServiceConfig, worker: &web::Data<Worker>) {
     }
     for route in all(shared.services.iter().map(|service| service.surface())) {
         let is_chaos = chaos::ROUTES.iter().any(|one| one.template == route.template);
-        if !is_chaos || shared.settings.chaos_enabled {
+        if !is_chaos || shared.settings.chaos.enabled {
             config.service(resource(route, worker));
         }
     }

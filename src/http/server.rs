@@ -24,6 +24,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::connection::{Connection, Timeouts, refusal};
 use super::extract::payload_config;
 use super::routes;
+use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
 use super::state::{REPORT_EVERY, Shared, Worker};
 use crate::clock;
 use crate::supervision::keep_running;
@@ -141,11 +142,7 @@ fn receive(
         }
     };
     let settings = &shared.settings.server;
-    let timeouts = Timeouts {
-        head: settings.head_timeout,
-        idle: settings.keep_alive,
-        send: settings.send_timeout,
-    };
+    let timeouts = Timeouts { head: HEAD_TIMEOUT, idle: settings.keep_alive, send: SEND_TIMEOUT };
     Ok((Connection::new(stream, timeouts, metrics, Some(slot)), Some(peer)))
 }
 

@@ -17,12 +17,13 @@ use super::envelope::Integration;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::LogSampler;
 use super::service::Service;
+use super::settings::HttpSettings;
 use crate::access::{Access, Guesses, SecretDigest};
 use crate::cache::CacheClient;
 use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
-use crate::config::{Environment, InForce, Mistakes, Reloaded, Settings};
+use crate::config::{Environment, InForce, Mistakes, Reloaded};
 use crate::limits::{Abuse, Counter, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::origin::state::OriginState;
@@ -32,7 +33,7 @@ use crate::supervision::{Handle, Supervisor};
 /// What all workers share.
 pub struct Shared {
     /// The settings that the process started with.
-    pub settings: Settings,
+    pub settings: HttpSettings,
     /// What was taken over of others since.
     pub in_force: InForce,
     /// Whether answers come from the live upstream or from the simulator.

@@ -28,6 +28,7 @@ pub mod policy;
 pub mod pressure;
 pub mod principal;
 pub mod quota;
+pub mod settings;
 pub mod shared;
 pub mod table;
 
@@ -39,5 +40,6 @@ pub use client::{ClientAddress, ForwardingHeaders, client_address, is_trusted};
 pub use policy::Policies;
 pub use pressure::Pressure;
 pub use principal::{KeyId, Network, NotAKeyId, Principal};
+pub use settings::{AbuseMode, AddressHeader, Limits};
 pub use shared::{Answer, Counter, Question, Sharing, SharingStatus};
 pub use table::{ClassStatus, Consultation, Table, TableStatus};

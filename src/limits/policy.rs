@@ -26,7 +26,7 @@ use super::class::{Class, PerClass};
 use super::pressure::Pressure;
 use super::principal::Principal;
 use super::quota::Rules;
-use crate::config::Limits;
+use crate::limits::Limits;
 use crate::resilience::token_bucket::BucketRule;
 use crate::resilience::window::WindowRule;
 
@@ -108,21 +108,7 @@ pub(super) mod tests {
 
     /// The documented defaults.
     pub(in super::super) fn default_limits() -> Limits {
-        Limits {
-            enabled: true,
-            per_second: 5,
-            burst: 10,
-            per_minute: 60,
-            search_per_minute: 100,
-            search_burst: 150,
-            search_per_key_per_minute: 1_000,
-            shared: true,
-            instances: NonZeroU32::MIN,
-            trusted_proxies: Vec::new(),
-            client_address_header: crate::config::AddressHeader::Both,
-            ipv6_prefix: 64,
-            abuse: crate::config::Settings::default().limits.abuse,
-        }
+        Limits { instances: NonZeroU32::MIN, ..Limits::default() }
     }
 
     fn numbers(limits: &Limits, class: Class, principal: Principal) -> (Option<u32>, Option<u32>) {

@@ -17,6 +17,7 @@ pub mod pacing;
 pub mod persisted;
 mod refusal;
 pub mod retry;
+pub mod settings;
 pub mod state;
 pub mod transport;
 

@@ -12,6 +12,7 @@ mod health;
 pub mod keys;
 mod pubsub;
 mod script;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, cmd};
 pub use health::{Effect, Health};
 pub use pubsub::Subscription;
 pub use script::Script;
+pub use settings::RedisSettings;
 
 /// Longest time of a command, connecting included, unless it is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(60);

@@ -14,13 +14,11 @@ use slog_async::{AsyncCore, AsyncGuard};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::fields;
-use super::level::{Adjustable, LevelHandle};
-use super::lines::Lines;
-use super::losses::{Counting, Loss, Losses};
+use super::drains::{Adjustable, Counting, LevelHandle, Lines, Loss, Losses, Text};
 use super::rotation::{RotatingFile, Rotation};
+use super::settings::{LogFormat, LogSettings};
 use crate::clock::{self, Timestamp};
-use crate::config::{Log, LogFormat, Rollout};
+use crate::config::kinds::Rollout;
 
 /// Lines that may wait for the writer; some megabytes at most.
 const WAITING: usize = 4_096;
@@ -78,12 +76,11 @@ impl Drop for Telemetry {
 ///
 /// # Errors
 /// When the log file cannot be opened.
-pub fn start(log: &Log, structured: Rollout) -> io::Result<Telemetry> {
+pub fn start(log: &LogSettings, structured: Rollout) -> io::Result<Telemetry> {
     let terminal = log.file.is_none() && io::stderr().is_terminal();
     let format = form(log.format, structured, terminal);
     let sink = match (&log.file, format) {
         (Some(path), format) => written(format, RotatingFile::open(path, Rotation::default())?),
-        (None, LogFormat::Text) if terminal => at_terminal(),
         (None, format) => written(format, io::stderr()),
     };
     Ok(running(sink, log.level))
@@ -91,7 +88,7 @@ pub fn start(log: &Log, structured: Rollout) -> io::Result<Telemetry> {
 
 /// A logger for one request: every line has its id.
 pub fn for_request(root: &Logger, request_id: &str) -> Logger {
-    root.new(o!(fields::REQUEST_ID => request_id.to_owned()))
+    root.new(o!("request_id" => request_id.to_owned()))
 }
 
 /// Which form lines have.
@@ -108,18 +105,8 @@ pub(super) fn form(asked: Option<LogFormat>, structured: Rollout, terminal: bool
 pub(super) fn written(format: LogFormat, writer: impl Write + Send + 'static) -> Sink {
     match format {
         LogFormat::Json => Box::new(json(Lines::new(writer))),
-        LogFormat::Text => {
-            let decorator = slog_term::PlainDecorator::new(Lines::new(writer));
-            let format = slog_term::FullFormat::new(decorator).use_custom_timestamp(stamp_now);
-            Box::new(format.use_original_order().build())
-        }
+        LogFormat::Text => Box::new(Text::new(writer)),
     }
-}
-
-fn at_terminal() -> Sink {
-    let decorator = slog_term::TermDecorator::new().stderr().build();
-    let format = slog_term::FullFormat::new(decorator).use_custom_timestamp(stamp_now);
-    Box::new(format.use_original_order().build())
 }
 
 fn json<W: Write + Send + 'static>(writer: W) -> slog_json::Json<W> {
@@ -162,10 +149,6 @@ impl<D: Drain> Drain for Stamped<D> {
     fn is_enabled(&self, level: Level) -> bool {
         self.0.is_enabled(level)
     }
-}
-
-fn stamp_now(output: &mut dyn Write) -> io::Result<()> {
-    output.write_all(rfc3339(clock::now()).as_bytes())
 }
 
 /// RFC 3339 in UTC with milliseconds.

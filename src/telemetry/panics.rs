@@ -8,7 +8,6 @@ use std::panic::PanicHookInfo;
 
 use slog::{Logger, error};
 
-use super::fields;
 use crate::config::redact;
 
 /// Longest message that is logged, in characters.
@@ -18,12 +17,11 @@ const LONGEST: usize = 500;
 /// text on standard error.
 ///
 /// ```
-/// use breakwater::config::{Rollout, Settings};
-/// use breakwater::telemetry::{install_panic_hook, start};
+/// use breakwater::config::kinds::Rollout;
+/// use breakwater::telemetry::{LogSettings, install_panic_hook, start};
 ///
 /// let file = std::env::temp_dir().join(format!("breakwater-{}.log", std::process::id()));
-/// let mut settings = Settings::default().log;
-/// settings.file = Some(file.clone());
+/// let settings = LogSettings { file: Some(file.clone()), ..LogSettings::default() };
 /// let telemetry = start(&settings, Rollout(100))?;
 /// install_panic_hook(telemetry.logger().clone());
 ///
@@ -44,9 +42,9 @@ pub fn install_panic_hook(logger: Logger) {
 fn report(logger: &Logger, info: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     error!(logger, "panic";
-        fields::PANIC => panic_message(info.payload()),
-        fields::LOCATION => info.location().map(ToString::to_string),
-        fields::THREAD => thread.name().unwrap_or("unnamed").to_owned(),
+        "panic" => panic_message(info.payload()),
+        "location" => info.location().map(ToString::to_string),
+        "thread" => thread.name().unwrap_or("unnamed").to_owned(),
     );
 }
 

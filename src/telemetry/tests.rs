@@ -8,7 +8,7 @@ use slog::{Level, Logger, debug, error, info, o, warn};
 
 use super::log::{form, running, written};
 use super::*;
-use crate::config::{Log, LogFormat, Rollout, Settings};
+use crate::config::kinds::Rollout;
 
 /// A writer whose content can be looked at from outside.
 #[derive(Clone, Default)]
@@ -48,8 +48,8 @@ fn logged(format: LogFormat, level: Level, say: impl FnOnce(&Logger, &LevelHandl
 fn a_json_line_has_time_level_message_and_fields() {
     let page = logged(LogFormat::Json, Level::Info, |log, _| {
         let log = for_request(log, "r-1");
-        warn!(log, "a \"quoted\"\nmessage"; fields::STATUS => 503, fields::DURATION_MS => 0.5,
-            fields::ERROR => %io::Error::other("broken"), fields::STALE => true);
+        warn!(log, "a \"quoted\"\nmessage"; "status" => 503, "duration_ms" => 0.5,
+            "error" => %io::Error::other("broken"), "stale" => true);
     });
     let lines = page.json();
     assert_eq!(lines.len(), 1);
@@ -72,7 +72,7 @@ fn a_json_line_has_time_level_message_and_fields() {
 fn every_line_of_a_request_has_its_id_and_no_other_line_has() {
     let page = logged(LogFormat::Json, Level::Info, |log, _| {
         let request = for_request(log, "r-2");
-        let deeper = request.new(o!(fields::ACTOR => "cache"));
+        let deeper = request.new(o!("actor" => "cache"));
         info!(log, "outside");
         info!(request, "inside");
         info!(deeper, "deeper");
@@ -85,7 +85,7 @@ fn every_line_of_a_request_has_its_id_and_no_other_line_has() {
 #[test]
 fn the_level_can_be_changed_while_it_runs() {
     let page = logged(LogFormat::Json, Level::Warning, |log, level| {
-        info!(log, "no"; fields::COUNT => slog::FnValue(|_| -> u8 { unreachable!() }));
+        info!(log, "no"; "count" => slog::FnValue(|_| -> u8 { unreachable!() }));
         level.set(Level::Debug);
         assert_eq!(level.get(), Level::Debug);
         debug!(log, "yes");
@@ -100,7 +100,7 @@ fn the_level_can_be_changed_while_it_runs() {
 #[test]
 fn text_is_for_people() {
     let page = logged(LogFormat::Text, Level::Info, |log, _| {
-        info!(log, "started"; fields::ADDRESS => "127.0.0.1:80", fields::COUNT => 2);
+        info!(log, "started"; "address" => "127.0.0.1:80", "count" => 2);
     });
     let lines = page.lines();
     assert_eq!(lines.len(), 1);
@@ -127,10 +127,10 @@ fn the_form_follows_settings_and_terminal() {
 fn a_log_file_is_written_and_what_waits_is_flushed_at_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("logs/gateway.log");
-    let log = Log { file: Some(path.clone()), ..Settings::default().log };
+    let log = LogSettings { file: Some(path.clone()), ..LogSettings::default() };
     let telemetry = start(&log, Rollout(100)).unwrap();
     for number in 0..1_000 {
-        info!(telemetry.logger(), "line"; fields::COUNT => number);
+        info!(telemetry.logger(), "line"; "count" => number);
     }
     let losses = telemetry.losses();
     drop(telemetry);
@@ -146,7 +146,7 @@ fn a_log_file_is_written_and_what_waits_is_flushed_at_the_end() {
 #[test]
 fn a_log_file_that_cannot_be_opened_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log { file: Some(directory.path().to_owned()), ..Settings::default().log };
+    let log = LogSettings { file: Some(directory.path().to_owned()), ..LogSettings::default() };
     assert!(start(&log, Rollout(100)).is_err());
 }
 
@@ -172,7 +172,7 @@ fn lines_that_come_too_fast_are_dropped_and_counted_and_nobody_waits() {
     let telemetry = running(sink, Level::Info);
     let losses = telemetry.losses();
     for number in 0..10_000_u32 {
-        info!(telemetry.logger(), "line"; fields::COUNT => number);
+        info!(telemetry.logger(), "line"; "count" => number);
     }
     assert!(losses.dropped() > 0);
     drop(go_on);

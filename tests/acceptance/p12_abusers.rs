@@ -11,9 +11,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use breakwater::clock::monotonic;
-use breakwater::config::{AbuseMode, Settings};
-use breakwater::limits::Principal;
 use breakwater::limits::abuse::{Abuse, Asking, Gate, Page, Seen};
+use breakwater::limits::{AbuseMode, Limits, Principal};
 
 use crate::figures::Table;
 use crate::flood::{address_of, client};
@@ -156,8 +155,7 @@ fn browse(connection: &mut Connection, number: u32) -> (u32, u32) {
 
 #[test]
 fn p12_what_watching_costs() {
-    let mut limits = Settings::default().limits;
-    limits.abuse.mode = AbuseMode::Shadow;
+    let limits = Limits { abuse_detection: Some(AbuseMode::Shadow), ..Limits::default() };
     let now = monotonic();
     let mut table = Table::new("P12: the watch's time a request", &["", "ns"]);
     let client = |number: u32| {

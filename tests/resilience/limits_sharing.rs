@@ -9,9 +9,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use breakwater::clock;
-use breakwater::config::{self, Environment};
 use breakwater::limits::{
-    Admission, Admit, Class, Consultation, Policies, Principal, Question, Sharing, Table,
+    Admission, Admit, Class, Consultation, Limits, Policies, Principal, Question, Sharing, Table,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -37,12 +36,8 @@ fn client() -> Admit {
 
 impl<'a> World<'a> {
     fn new(script: &'a mut Script, count: u32, limit: u32, burst: u32) -> Self {
-        let (a_minute, at_once) = (limit.to_string(), burst.to_string());
-        let environment: Environment =
-            [("RATE_LIMIT_SEARCH_PER_MINUTE", &*a_minute), ("RATE_LIMIT_SEARCH_BURST", &*at_once)]
-                .into_iter()
-                .collect();
-        let policies = Policies::new(&config::resolve(None, &environment).unwrap().limits);
+        let limits = Limits { search_per_minute: limit, search_burst: burst, ..Limits::default() };
+        let policies = Policies::new(&limits);
         let (origin, among) = (clock::monotonic(), NonZeroU32::new(count).unwrap());
         let instance =
             |_| Table::new(1_000, policies.clone(), origin).shared(Sharing::among(among));

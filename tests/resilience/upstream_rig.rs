@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use breakwater::clock;
-use breakwater::config::{Credentials, Secret};
+use breakwater::config::Secret;
 use breakwater::failure::Failure;
 use breakwater::metrics::Metrics;
 use breakwater::origin::actor::{ApiClientActor, NAME, Reply};
@@ -27,6 +27,7 @@ use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
 use breakwater::services::products::aliexpress::AliExpress;
 use breakwater::services::products::aliexpress::methods::Request;
+use breakwater::services::products::settings::Credentials;
 use breakwater::services::products::simulator::{
     self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings,
 };

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use breakwater::clock;
-use breakwater::config::{self, Secret};
+use breakwater::config::Secret;
 use breakwater::origin::{Origin, Request};
 use breakwater::services::products::aliexpress::AliExpress;
 use breakwater::services::products::aliexpress::methods::link_generate;
+use breakwater::services::products::settings;
 use breakwater::services::products::simulator::{Credentials, DEMO_APP_KEY};
 use serde_json::{Value, json};
 
@@ -17,11 +18,8 @@ use crate::support::http::Connection;
 
 const SECRET: &str = "second-secret-that-must-not-show";
 
-const SECOND: [(&str, &str); 3] = [
-    ("ALIEXPRESS_APP_KEY_2", "500002"),
-    ("ALIEXPRESS_APP_SECRET_2", SECRET),
-    ("ALIEXPRESS_TRACKING_ID_2", "shop-two"),
-];
+const ACCOUNTS: &str = "ALIEXPRESS_ACCOUNTS_JSON";
+const SECOND: &str = r#"[{"app_key":"500002","app_secret":"second-secret-that-must-not-show","tracking_id":"shop-two"}]"#;
 
 /// A simulator that knows the second account, too.
 fn upstream() -> Upstream {
@@ -44,28 +42,29 @@ fn shown(config: &Value) -> Vec<(&str, &str)> {
 #[test]
 fn every_mistake_in_the_accounts_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
-    let file = "[upstream]\napp_key = 1\napp_secret = 's'\napp_key_2 = 1\napp_secret_2 = 's'\n";
+    let file = "[upstream]\napp_key = 1\napp_secret = 's'\n\
+        [[upstream.accounts]]\napp_key = 1\napp_secret = 's'\n\
+        [[upstream.accounts]]\napp_key = 2\n";
     std::fs::write(folder.path().join("breakwater.toml"), file).unwrap();
-    let further = [("ALIEXPRESS_APP_SECRET_4", SECRET), ("ALIEXPRESS_TRACKING_ID_2", "two")];
+    let old = [("ALIEXPRESS_APP_SECRET_2", SECRET)];
     for command in ["serve", "check-config", "simulate"] {
-        let output = breakwater(folder.path()).arg(command).envs(further).output().unwrap();
+        let output = breakwater(folder.path()).arg(command).envs(old).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}");
         let complaint = String::from_utf8(output.stderr).unwrap();
         for words in [
-            "ALIEXPRESS_APP_KEY_2 = \"1\": expected another key than that of ALIEXPRESS_APP_KEY",
-            "ALIEXPRESS_APP_KEY_3: expected a value, because ALIEXPRESS_APP_SECRET_4 is set",
-            "ALIEXPRESS_APP_KEY_4: expected a value, because ALIEXPRESS_APP_SECRET_4 is set",
-            "ALIEXPRESS_TRACKING_ID: expected a value, because ALIEXPRESS_TRACKING_ID_2 is set",
+            "upstream.accounts = [hidden]: expected a JSON list of up to 3 objects",
+            "[1].app_secret is missing",
+            "ALIEXPRESS_APP_SECRET_2: expected it not to be set; this setting was removed: list",
         ] {
             assert!(complaint.contains(words), "{words}\n{complaint}");
         }
-        assert!(complaint.contains("4 mistakes") && !complaint.contains(SECRET), "{complaint}");
+        assert!(complaint.contains("2 mistakes") && !complaint.contains(SECRET), "{complaint}");
     }
 }
 
 #[test]
 fn a_further_account_is_shown_without_its_secret() {
-    let stand = Stand::before(upstream(), &SECOND);
+    let stand = Stand::before(upstream(), &[(ACCOUNTS, SECOND)]);
     for number in 0..4 {
         data(&stand.get(&format!("/api/products/search?keywords=usb&min_sale_price={number}")));
     }
@@ -74,14 +73,8 @@ fn a_further_account_is_shown_without_its_secret() {
     let config = stand.admin().get("/admin/config").unwrap();
     let settings = data(&config);
     let settings = shown(&settings);
-    for expected in [
-        SECOND[0],
-        ("ALIEXPRESS_APP_SECRET_2", "[hidden]"),
-        SECOND[2],
-        ("ALIEXPRESS_APP_KEY_3", "none"),
-    ] {
-        assert!(settings.contains(&expected), "{expected:?} in {settings:?}");
-    }
+    let hidden = SECOND.replace(SECRET, "[hidden]");
+    assert!(settings.contains(&(ACCOUNTS, hidden.as_str())), "{settings:?}");
     assert!(!config.text().contains(SECRET) && !stand.log().contains(SECRET));
 }
 
@@ -92,16 +85,15 @@ fn the_process_says_nothing_of_a_further_secret() {
         .arg("check-config")
         .envs([("ALIEXPRESS_APP_KEY", "1"), ("ALIEXPRESS_APP_SECRET", SECRET)])
         .env("ALIEXPRESS_TRACKING_ID", "shop")
-        .envs(SECOND)
+        .env(ACCOUNTS, SECOND)
         .output()
         .unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
     assert!(checked.status.success() && checked.stderr.is_empty(), "{said}");
-    assert!(said.contains("ALIEXPRESS_APP_KEY_2") && said.contains("shop-two"), "{said}");
+    assert!(said.contains(ACCOUNTS) && said.contains("shop-two"), "{said}");
     assert!(!said.contains(SECRET), "{said}");
     let plan = Plan::in_folder(folder.path()).before(upstream.address).with("LOG_LEVEL", "debug");
-    let plan = SECOND.iter().fold(plan, |plan, (name, value)| plan.with(name, *value));
-    let gateway = plan.start();
+    let gateway = plan.with(ACCOUNTS, SECOND).start();
     data(&gateway.connection().get("/api/products/search?keywords=usb").unwrap());
     gateway.stop();
     let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
@@ -125,7 +117,7 @@ fn search(stand: &Stand, number: u32) {
 
 /// Two accounts, quick enough and with a budget to count on; a question is asked twice at most.
 fn two() -> Stand {
-    let mut settings = SECOND.to_vec();
+    let mut settings = vec![(ACCOUNTS, SECOND)];
     settings.extend([("UPSTREAM_DAILY_BUDGET", "100"), ("UPSTREAM_RATE_PER_SECOND", "1000")]);
     settings.push(("RETRY_MAX_ATTEMPTS", "2"));
     Stand::before(upstream(), &settings)
@@ -165,7 +157,10 @@ fn one_whose_key_is_wrong_is_told_and_done_without() {
     let health = upstream_health(&stand);
     let detail = health["detail"].as_str().expect("detail");
     assert_eq!(health["status"], "degraded", "{health}");
-    assert!(detail.contains("upstream_2: ") && detail.contains("ALIEXPRESS_APP_KEY_2"), "{detail}");
+    assert!(
+        detail.contains("upstream_2: ") && detail.contains("ALIEXPRESS_ACCOUNTS_JSON [0].app_key"),
+        "{detail}"
+    );
     assert_eq!(data(&stand.get("/api/status"))["upstream_problems"][0]["account"], "upstream_2");
 }
 
@@ -208,7 +203,7 @@ fn the_simulator_alone_knows_every_account_with_its_tracking_id() {
     let account = |key: &str, secret: &str| {
         let app_secret = Secret::new(secret);
         AliExpress::new(
-            config::Credentials { app_key: key.to_owned(), app_secret },
+            settings::Credentials { app_key: key.to_owned(), app_secret },
             "http://unused/sync",
         )
     };

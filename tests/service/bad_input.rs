@@ -243,13 +243,9 @@ fn what_is_no_http_is_refused_at_once_and_in_the_envelope() {
 
 #[test]
 fn what_is_never_finished_is_given_up_and_no_sooner_than_said() {
-    let stand = Stand::with(&[
-        ("HEAD_TIMEOUT_MS", "700"),
-        ("REQUEST_TIMEOUT_MS", "900"),
-        ("KEEP_ALIVE_SECONDS", "1"),
-    ]);
+    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "900"), ("KEEP_ALIVE_SECONDS", "1")]);
     let ms = Duration::from_millis;
-    let patience = raw::Patience { head: ms(700), request: ms(900), idle: ms(1_000) };
+    let patience = raw::Patience { head: ms(5_000), request: ms(900), idle: ms(1_000) };
     let faults = raw::faults(stand.address(), &raw::unfinished(patience));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

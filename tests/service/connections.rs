@@ -31,7 +31,7 @@ fn unread(stand: &Stand, reason: &str) -> f64 {
 
 #[test]
 fn every_head_has_its_time_and_not_only_the_first() {
-    let stand = Stand::with(&[("HEAD_TIMEOUT_MS", "1500")]);
+    let stand = Stand::start();
     for before in [&b""[..], LIVE] {
         let mut stream = connect(&stand);
         if !before.is_empty() {
@@ -52,7 +52,7 @@ fn every_head_has_its_time_and_not_only_the_first() {
 
 #[test]
 fn what_came_behind_a_request_and_is_no_whole_head_ends_too() {
-    let stand = Stand::with(&[("HEAD_TIMEOUT_MS", "100"), ("KEEP_ALIVE_SECONDS", "1")]);
+    let stand = Stand::with(&[("KEEP_ALIVE_SECONDS", "1")]);
     let mut stream = connect(&stand);
     stream.write_all(&[LIVE, b"GET /api/status HTTP/1.1\r\nHo"].concat()).unwrap();
     let mut heard = Vec::new();
@@ -62,11 +62,7 @@ fn what_came_behind_a_request_and_is_no_whole_head_ends_too() {
 
 #[test]
 fn the_rest_of_a_refused_body_is_not_waited_for() {
-    let stand = Stand::with(&[
-        ("REQUEST_TIMEOUT_MS", "200"),
-        ("HEAD_TIMEOUT_MS", "200"),
-        ("KEEP_ALIVE_SECONDS", "1"),
-    ]);
+    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "200"), ("KEEP_ALIVE_SECONDS", "1")]);
     let mut stream = connect(&stand);
     let head =
         "POST /api/products/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{";
@@ -98,7 +94,7 @@ fn a_broken_body_is_answered_and_the_connection_ends() {
 
 #[test]
 fn who_takes_no_answers_is_not_read_from() {
-    let stand = Stand::with(&[("SEND_TIMEOUT_MS", "60000")]);
+    let stand = Stand::start();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.set_send_buffer_size(16_384).unwrap();
@@ -116,7 +112,7 @@ fn who_takes_no_answers_is_not_read_from() {
 
 #[test]
 fn an_answer_that_is_not_taken_is_given_up() {
-    let stand = Stand::with(&[("SEND_TIMEOUT_MS", "300")]);
+    let stand = Stand::start();
     let mut stream = connect(&stand);
     let ask = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
     stream.write_all(&ask).unwrap();
@@ -180,7 +176,7 @@ fn the_connections_of_a_trusted_proxy_are_those_of_many() {
 
 #[test]
 fn hundreds_that_drip_do_not_keep_out_who_asks() {
-    let stand = Stand::with(&[("HEAD_TIMEOUT_MS", "2000")]);
+    let stand = Stand::start();
     let mut slow: Vec<_> = (0..300).map(|_| connect(&stand)).collect();
     for stream in &mut slow {
         stream.write_all(b"POST /api/products/search HTTP/1.1\r\nX-").unwrap();

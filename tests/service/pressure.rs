@@ -92,7 +92,6 @@ fn what_waits_for_the_upstream_or_for_a_body_tightens_nothing() {
         ("ALIEXPRESS_GATEWAY_URL", &url),
         ("UPSTREAM_TIMEOUT_MS", "60000"),
         ("REQUEST_TIMEOUT_MS", "60000"),
-        ("UPSTREAM_QUEUE", "8"),
         ("UPSTREAM_CONCURRENCY", "2"),
     ]);
     let address = stand.address();

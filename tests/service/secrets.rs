@@ -23,13 +23,13 @@ fn redis() -> String {
 
 fn stand_with_secrets() -> Stand {
     let redis = redis();
+    let accounts = format!(r#"[{{"app_key":"12345678","app_secret":"{APP_2}"}}]"#);
     Stand::with(&[
         ("LOG_LEVEL", "trace"),
         ("CHAOS_ENABLED", "true"),
         ("INTERNAL_API_KEY", INTERNAL),
         ("ALIEXPRESS_APP_SECRET", APP),
-        ("ALIEXPRESS_APP_KEY_2", "12345678"),
-        ("ALIEXPRESS_APP_SECRET_2", APP_2),
+        ("ALIEXPRESS_ACCOUNTS_JSON", &accounts),
         ("REDIS_URL", &redis),
         ("RETRY_MAX_ATTEMPTS", "2"),
         ("RETRY_BASE_DELAY_MS", "1"),

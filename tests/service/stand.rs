@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use breakwater::app::{Gateway, Losses, ServiceParts, Services};
+use breakwater::app::{Gateway, Losses, SCHEMA, ServiceParts, Services};
 use breakwater::cli::Failure;
 use breakwater::config::{Environment, InForce, resolve};
 use breakwater::services::products::simulator::{self, Credentials, SimulatorSettings};
@@ -235,7 +235,8 @@ pub(crate) fn run_with(
     plan: &Plan,
     more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure> + Send + 'static,
 ) -> Running {
-    let settings = resolve(None, &Environment::from_iter(plan.settings())).expect("good settings");
+    let settings =
+        resolve(SCHEMA, None, &Environment::from_iter(plan.settings())).expect("good settings");
     let log = Lines::default();
     let logger = log.logger();
     let (address, hosted) = host(|report, stopped| async move {

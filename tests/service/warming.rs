@@ -26,8 +26,7 @@ fn make_popular(stand: &Stand, pages: usize) {
 /// A stand whose searches are fresh for a second, with so many popular pages that are stale; the
 /// upstream fails.
 fn aged(pages: usize) -> Stand {
-    let base = [("CACHE_TTL_SEARCH", "1"), ("BREAKER_FAILURES", "1000")];
-    let stand = Stand::with(&base);
+    let stand = Stand::with(&[("CACHE_TTL_SEARCH", "1"), ("BREAKER_FAILURES", "1000")]);
     make_popular(&stand, pages);
     stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
     for path in (0..pages).map(search) {

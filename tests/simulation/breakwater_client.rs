@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::config::{Credentials, Secret, Settings};
+use breakwater::config::Secret;
 use breakwater::failure::{Failure, FailureKind};
 use breakwater::metrics::Metrics;
 use breakwater::origin::concurrency::{self, Slots};
@@ -15,6 +15,7 @@ use breakwater::origin::credentials::{Credential, Credentials as OriginCredentia
 use breakwater::origin::health::CredentialHealth;
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::retry::Policy;
+use breakwater::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
 use breakwater::origin::{Call, Priority, call};
@@ -23,6 +24,7 @@ use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
 use breakwater::services::products::aliexpress::methods::Request;
 use breakwater::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
+use breakwater::services::products::settings::Credentials;
 use breakwater::supervision::Silent;
 use slog::Logger;
 use tokio::time::Instant;
@@ -131,19 +133,19 @@ fn is_throttled(reason: &str) -> bool {
 }
 
 fn state(credentials: OriginCredentials) -> OriginState {
-    let set = Settings::default().upstream;
+    let retry = RetrySettings::default();
     OriginState {
         credentials,
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
         retry: Policy {
-            max_attempts: set.retry_max_attempts,
-            backoff: Backoff { first: set.retry_base_delay, longest: set.retry_max_delay },
+            max_attempts: retry.max_attempts,
+            backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
             max_told_wait: Duration::from_secs(3),
             least_attempt: Duration::from_millis(50),
         },
         wire: Wire::default(),
-        attempt_timeout: set.attempt_timeout,
+        attempt_timeout: UpstreamSettings::default().attempt_timeout,
         metrics: Metrics::new().upstream().clone(),
         log: Logger::root(slog::Discard, slog::o!()),
         observer: Arc::new(Silent),
@@ -151,12 +153,13 @@ fn state(credentials: OriginCredentials) -> OriginState {
 }
 
 fn breaker_settings() -> breaker::Settings {
-    let set = Settings::default().upstream;
+    let set = BreakerSettings::default();
+    let attempt_timeout = UpstreamSettings::default().attempt_timeout;
     breaker::Settings {
-        failure_rate: f64::from(set.breaker_failure_percent) / 100.0,
+        failure_rate: f64::from(set.failure_percent) / 100.0,
         open_max: LONGEST_OPEN,
-        probe_timeout: set.attempt_timeout + Duration::from_secs(1),
+        probe_timeout: attempt_timeout + Duration::from_secs(1),
         slow_start: true,
-        ..breaker::Settings::new(set.breaker_failures, set.breaker_open)
+        ..breaker::Settings::new(set.failures, set.open)
     }
 }

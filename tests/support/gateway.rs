@@ -34,13 +34,6 @@ impl Plan {
             .with("DATABASE_URL", database)
             .with("ADMIN_API_KEY", ADMIN_KEY)
             .with("RATE_LIMIT_ENABLED", "false")
-            .late_as_it_may_be()
-    }
-
-    /// What is not optimised and shares its cores with a hundred tests is late without being
-    /// overloaded.
-    fn late_as_it_may_be(self) -> Self {
-        if cfg!(debug_assertions) { self.with("SHED_LAG_MS", "0") } else { self }
     }
 
     /// With this setting; a later one wins over an earlier one.

@@ -15,12 +15,12 @@ fn garbage_in_place_of_an_open_file_is_noticed_without_traffic() {
     garble(&bench.path(), 0);
     let events = bench.look();
     assert!(
-        matches!(&events[..], [Event::Lost(_), Event::MovedAside(_), Event::Opened]),
+        matches!(&events[..], [Event::Lost(_), Event::Quarantined(_), Event::Opened]),
         "{events:?}"
     );
     assert_eq!(bench.count(), Ok(0));
     bench.store_rows(3);
-    assert_eq!((bench.count(), bench.kept_aside()), (Ok(3), 1));
+    assert_eq!((bench.count(), bench.quarantined()), (Ok(3), 1));
     assert_eq!(bench.look(), []);
 }
 
@@ -35,7 +35,7 @@ fn garbage_in_the_middle_is_noticed_by_whoever_meets_it() {
     assert!(error.contains("malformed"), "{error}");
     let events = bench.look();
     assert!(
-        matches!(&events[..], [Event::Lost(_), Event::MovedAside(_), Event::Opened]),
+        matches!(&events[..], [Event::Lost(_), Event::Quarantined(_), Event::Opened]),
         "{events:?}"
     );
     assert_eq!(bench.count(), Ok(0));
@@ -50,7 +50,7 @@ fn a_slander_costs_one_reading_and_no_file() {
     bench.store.blame("database is locked");
     let events = bench.look();
     assert!(matches!(&events[..], [Event::Lost(_), Event::Opened]), "{events:?}");
-    assert_eq!((bench.count(), bench.kept_aside()), (Ok(10), 0));
+    assert_eq!((bench.count(), bench.quarantined()), (Ok(10), 0));
 }
 
 #[test]
@@ -85,27 +85,36 @@ fn a_file_that_is_replaced_is_used() {
     fs::write(bench.folder.path().join("new"), "garbage ".repeat(1_000)).unwrap();
     fs::rename(bench.folder.path().join("new"), bench.path()).unwrap();
     let events = bench.look();
-    assert_eq!(words(&events), "lost (the file was replaced), moved, opened");
+    assert_eq!(words(&events), "lost (the file was replaced), quarantined, opened");
     assert_eq!(bench.count(), Ok(0));
 }
 
 #[test]
-fn tables_that_are_dropped_come_back_and_the_others_keep_their_rows() {
-    let mut bench = Bench::new();
-    bench.store_rows(10);
-    beside(&bench.path()).batch_execute("DROP TABLE kept_state; DROP TABLE changes").unwrap();
-    let events = bench.look();
-    assert_eq!(words(&events), "lost (no such table: changes), opened");
-    assert_eq!((bench.count(), bench.kept_aside()), (Ok(10), 0));
-    beside(&bench.path()).batch_execute("DROP TABLE cache_entries").unwrap();
-    assert!(bench.count().is_err());
-    bench.look();
-    assert_eq!((bench.count(), bench.kept_aside()), (Ok(0), 0));
-    let mut other = beside(&bench.path());
-    other.batch_execute("DROP INDEX cache_entries_uses").unwrap();
-    other.batch_execute("ALTER TABLE cache_entries DROP COLUMN bytes").unwrap();
-    assert!(words(&bench.look()).ends_with("moved, opened"), "that cannot be mended");
-    assert_eq!(bench.kept_aside(), 1);
+fn a_file_without_a_table_or_a_column_is_quarantined() {
+    for (lost, what) in [
+        ("DROP TABLE kept_state", "no such table: kept_state"),
+        ("DROP TABLE __diesel_schema_migrations; DROP TABLE audit_log", "no such table: audit_log"),
+        (
+            "DROP INDEX cache_entries_uses; ALTER TABLE cache_entries DROP COLUMN bytes",
+            "no such column: cache_entries.bytes",
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.store_rows(10);
+        beside(&bench.path()).batch_execute(lost).unwrap();
+        assert_eq!(words(&bench.look()), format!("lost ({what}), quarantined, opened"));
+        assert_eq!((bench.count(), bench.quarantined()), (Ok(0), 1));
+        assert_eq!(bench.look(), []);
+    }
+}
+
+#[test]
+fn a_file_without_the_record_of_its_migrations_is_quarantined_when_it_is_opened() {
+    let bench = Bench::new();
+    bench.run("DELETE FROM __diesel_schema_migrations").unwrap();
+    let (store, events) = Store::open(&bench.path(), 1, bench.at, NOW);
+    assert_eq!(words(&events), "quarantined, opened");
+    assert!(store.lend().is_ok());
 }
 
 #[test]
@@ -116,9 +125,9 @@ fn two_that_share_a_file_share_the_new_one() {
     let mut other = Bench { folder: tempfile::tempdir().unwrap(), store: other, at: bench.at };
     bench.run("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     garble(&bench.path(), 0);
-    assert!(words(&bench.look()).ends_with("moved, opened"));
+    assert!(words(&bench.look()).ends_with("quarantined, opened"));
     assert_eq!(words(&other.look()), "lost (the file was replaced), opened");
     bench.store_rows(3);
-    assert_eq!((other.count(), bench.kept_aside()), (Ok(3), 1));
+    assert_eq!((other.count(), bench.quarantined()), (Ok(3), 1));
     assert_eq!((other.look(), bench.look()), (Vec::new(), Vec::new()));
 }

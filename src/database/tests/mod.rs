@@ -79,7 +79,7 @@ impl Bench {
         })
     }
 
-    fn kept_aside(&self) -> usize {
+    fn quarantined(&self) -> usize {
         let files = fs::read_dir(self.folder.path()).unwrap().filter_map(Result::ok);
         let name = |file: fs::DirEntry| file.file_name().to_string_lossy().into_owned();
         files.map(name).filter(|name| name.contains(".corrupt-") && !name.ends_with("-wal")).count()
@@ -100,7 +100,7 @@ fn garble(path: &Path, from: usize) {
 fn words(events: &[Event]) -> String {
     let word = |event: &Event| match event {
         Event::Opened => "opened".to_owned(),
-        Event::MovedAside(_) => "moved".to_owned(),
+        Event::Quarantined(_) => "quarantined".to_owned(),
         Event::Lost(why) => format!("lost ({why})"),
     };
     events.iter().map(word).collect::<Vec<_>>().join(", ")

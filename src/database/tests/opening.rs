@@ -36,7 +36,7 @@ fn several_stores_open_a_new_file_together() {
                     events = store.look_after(at, NOW);
                 }
                 assert!(store.lend().is_ok(), "{}", words(&events));
-                assert!(!words(&events).contains("moved"));
+                assert!(!words(&events).contains("quarantined"));
             })
         });
         openers.into_iter().for_each(|opener| opener.join().unwrap());
@@ -44,12 +44,12 @@ fn several_stores_open_a_new_file_together() {
 }
 
 #[test]
-fn garbage_at_the_start_is_moved_aside_and_kept() {
+fn garbage_at_the_start_is_quarantined() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.db");
     fs::write(&path, "not a database at all, sorry. ".repeat(300)).unwrap();
     let (store, events) = Store::open(&path, 2, clock::monotonic(), NOW);
-    let [Event::MovedAside(aside), Event::Opened] = &events[..] else { panic!("{events:?}") };
+    let [Event::Quarantined(aside), Event::Opened] = &events[..] else { panic!("{events:?}") };
     assert!(fs::read_to_string(aside).unwrap().starts_with("not a database"));
     assert!(store.lend().is_ok());
 }
@@ -83,7 +83,7 @@ fn a_lock_is_no_reason_to_give_the_file_up() {
 
 /// What a kill or a torn copy leaves: any length of the file, any length of its log.
 #[test]
-fn any_cut_of_file_and_log_is_used_or_moved_aside() {
+fn any_cut_of_file_and_log_is_used_or_quarantined() {
     let bench = Bench::new();
     bench.store_rows(30);
     bench.run("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();

@@ -274,7 +274,7 @@ fn memory() -> Component {
 const SCARCE: u64 = 256 << 20;
 
 fn disk(worker: &Worker) -> Component {
-    let path = &worker.shared.settings.database.path;
+    let path = &worker.shared.settings.database;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| std::path::Path::new("."));
     match rustix::fs::statvfs(folder) {

@@ -68,7 +68,7 @@ pub(in crate::http) fn write_headers(
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         headers.insert(REQUEST_ID, id);
     }
-    cors::expose(headers, request.headers(), &worker.shared.settings.allowed_origins);
+    cors::expose(headers, request.headers(), &worker.shared.settings.server.allowed_origins);
     if failure.is_some_and(|failure| failure.code == ErrorCode::MethodNotAllowed) {
         headers.insert(header::ALLOW, HeaderValue::from_static(route.allow));
     }

@@ -12,13 +12,13 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use slog::warn;
 
 use crate::access::{Held, PresentedKey, Verdict};
-use crate::config::AddressHeader;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::{FORWARDED_FOR, INTERNAL_KEY};
 use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
 use crate::http::watch;
+use crate::limits::AddressHeader;
 use crate::limits::abuse::Asking;
 use crate::limits::{
     Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,

@@ -32,7 +32,7 @@ pub use self::status::{AbuseStatus, Flags, Offender};
 use self::penalty::Penalties;
 use self::sequence::{Minute, Sequence, Visit};
 use super::principal::Principal;
-use crate::config::{AbuseMode, Limits};
+use crate::limits::{AbuseMode, Limits};
 use crate::resilience::sharded_map::{ShardedMap, secret_hasher};
 use crate::resilience::tick::Tick;
 
@@ -184,8 +184,8 @@ impl Abuse {
     /// The same with a fraction of the room.
     fn sized(limits: &Limits, origin: Instant, fraction: usize) -> Self {
         Self {
-            mode: limits.abuse.mode,
-            repeats_per_minute: limits.abuse.repeats_per_minute,
+            mode: limits.abuse_mode(),
+            repeats_per_minute: limits.abuse_repeats_per_minute,
             per_key: NonZeroU32::new(limits.search_per_key_per_minute),
             origin,
             hasher: secret_hasher(),

@@ -9,10 +9,7 @@ use crate::limits::principal::KeyId;
 
 /// Keys may ask a hundred times a minute.
 fn limits(mode: AbuseMode) -> Limits {
-    let mut limits = crate::config::Settings::default().limits;
-    (limits.search_per_key_per_minute, limits.abuse.mode) = (100, mode);
-    limits.abuse.repeats_per_minute = 20;
-    limits
+    Limits { search_per_key_per_minute: 100, abuse_detection: Some(mode), ..Limits::default() }
 }
 
 /// The watch and its time.
@@ -287,7 +284,7 @@ fn the_exempt_are_not_watched_and_off_is_off() {
 #[test]
 fn where_repeats_are_not_looked_for_sequences_still_are() {
     let mut limits = limits(AbuseMode::On);
-    limits.abuse.repeats_per_minute = 0;
+    limits.abuse_repeats_per_minute = 0;
     let watch = TestWatch::of(&limits);
     assert_eq!(watch.first_refused(client(1), std::iter::repeat_n(query(5), 100)), None);
     assert_eq!(watch.first_refused(client(1), (1..40).map(page)), Some(22));

@@ -21,10 +21,10 @@ use slog::{debug, warn};
 use super::aliexpress::methods::{Request, Target};
 use super::dropped::Dropped;
 use super::last_resort::{DEGRADED_LAST_RESORT, LastResort};
-use super::{Products, ProductsSettings};
+use super::{Products, Setup};
 use crate::cache::{CacheKey, Lifetimes, Loaded, Loader, Plan, Question as KeptQuestion, Tag};
 use crate::clock;
-use crate::config::{Cache as CacheSettings, Rollout};
+use crate::config::kinds::Rollout;
 use crate::failure::{Failure, FailureKind};
 use crate::http::context::Scope;
 use crate::http::extract::Call;
@@ -53,7 +53,7 @@ pub(super) struct Kind {
     /// In metrics.
     pub(super) label: &'static str,
     /// How long an answer is fresh.
-    pub(super) fresh: fn(&CacheSettings) -> Duration,
+    pub(super) fresh: fn(&Setup) -> Duration,
     /// Whether validation makes a difference.
     pub(super) is_validated: bool,
     /// Most questions that one upstream call answers.
@@ -313,7 +313,7 @@ impl Products {
         let cache = &self.settings.cache;
         let lifetimes = Lifetimes {
             kind: Q::KIND.label,
-            fresh: (Q::KIND.fresh)(cache),
+            fresh: (Q::KIND.fresh)(&self.settings),
             negative: cache.negative_ttl,
             stale: cache.stale,
         };
@@ -401,11 +401,7 @@ impl Products {
 }
 
 /// What a client would ask with a stored form now, if it is answered from `key`.
-pub(super) fn asked_again<Q: Question>(
-    settings: &ProductsSettings,
-    form: Value,
-    key: &CacheKey,
-) -> Option<Q> {
+pub(super) fn asked_again<Q: Question>(settings: &Setup, form: Value, key: &CacheKey) -> Option<Q> {
     let features = &settings.features;
     let is_asked = features.enhanced_caching.0 > 0
         && (!Q::KIND.is_validated || features.data_validation.0 > 0);

@@ -23,6 +23,7 @@ pub mod last_resort;
 pub mod product;
 mod quality;
 mod ranking;
+pub mod settings;
 pub mod simulator;
 mod tags;
 mod target;
@@ -36,15 +37,17 @@ use actix_web::web::ServiceConfig;
 use serde_json::{Map, Value};
 use slog::Logger;
 
+use crate::cache::CacheSettings;
 use crate::cache::{CacheKey, Plan};
-use crate::config::{Cache as CacheSettings, Features};
 use crate::http::component::{Component, Health, component};
 use crate::http::forms::{Check, digits_of, shown};
 use crate::http::service::{Service, Surface};
+use crate::http::settings::Features;
 use crate::metrics::Metrics;
 use aliexpress::AliExpressClient;
 use aliexpress::methods::Target;
 use last_resort::LastResort;
+use settings::ProductSettings;
 
 const NAME: &str = "products";
 
@@ -62,10 +65,12 @@ pub const SURFACE: Surface = Surface {
 
 /// How the service is set up.
 #[derive(Debug, Clone)]
-pub struct ProductsSettings {
+pub struct Setup {
     /// What a query that does not say gets.
     pub target: Target,
     pub cache: CacheSettings,
+    /// Lifetimes by kind.
+    pub lifetimes: ProductSettings,
     pub features: Features,
     /// What to answer from when everything else has failed.
     pub last_resort: Option<Arc<LastResort>>,
@@ -78,18 +83,13 @@ pub struct ProductsSettings {
 pub struct Products {
     upstream: AliExpressClient,
     metrics: Metrics,
-    settings: Arc<ProductsSettings>,
+    settings: Arc<Setup>,
     log: Logger,
 }
 
 impl Products {
     #[must_use]
-    pub fn new(
-        upstream: AliExpressClient,
-        metrics: Metrics,
-        settings: ProductsSettings,
-        log: Logger,
-    ) -> Self {
+    pub fn new(upstream: AliExpressClient, metrics: Metrics, settings: Setup, log: Logger) -> Self {
         Self { upstream, metrics, settings: Arc::new(settings), log }
     }
 

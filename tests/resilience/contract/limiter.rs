@@ -5,9 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use breakwater::clock;
-use breakwater::config::{self, Environment};
 use breakwater::limits::{
-    Admit, Class, KeyId, Policies, Principal, RateLimiterActor, RateLimiterParts, Table,
+    Admit, Class, KeyId, Limits, Policies, Principal, RateLimiterActor, RateLimiterParts, Table,
 };
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
@@ -33,8 +32,7 @@ impl Subject for Limiter {
     const OWN_THREAD: bool = false;
 
     fn new(_: &Supervisor) -> Self {
-        let settings = config::resolve(None, &Environment::default()).unwrap();
-        let policies = Policies::new(&settings.limits);
+        let policies = Policies::new(&Limits::default());
         Self(Arc::new(Table::new(1_000, policies, clock::monotonic())))
     }
 

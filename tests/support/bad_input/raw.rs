@@ -29,7 +29,7 @@ pub(crate) enum Expected {
 /// How patient the gateway is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// With a head (`HEAD_TIMEOUT_MS`).
+    /// With a head (a constant).
     pub(crate) head: Duration,
     /// With a request (`REQUEST_TIMEOUT_MS`).
     pub(crate) request: Duration,

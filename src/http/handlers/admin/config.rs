@@ -44,8 +44,7 @@ pub const RELOAD: Route = Route::new(
 );
 
 async fn show(_: Admin, call: Call) -> Answer {
-    let shared = &call.worker.shared;
-    call.report(&shared.in_force.describe(&shared.settings))
+    call.report(&call.worker.shared.in_force.describe())
 }
 
 async fn reload(admin: Admin, call: Call) -> Answer {

@@ -21,21 +21,21 @@ pub const PERMISSION: Misconfiguration = Misconfiguration::of_operation("permiss
 
 /// What to do about a fault of the account at `place`, the first being 0.
 pub(super) fn advice(fault: Misconfiguration, place: usize) -> String {
-    let setting = |name: &str| match place {
-        0 => name.to_owned(),
-        _ => format!("{name}_{}", place.saturating_add(1)),
+    let setting = |name: &str| match place.checked_sub(1) {
+        None => format!("ALIEXPRESS_{}", name.to_uppercase()),
+        Some(further) => format!("ALIEXPRESS_ACCOUNTS_JSON [{further}].{name}"),
     };
-    let key = setting("ALIEXPRESS_APP_KEY");
+    let key = setting("app_key");
     match fault {
         APP_KEY => format!("AliExpress does not know the application key; check {key}"),
         SIGNATURE => format!(
             "AliExpress computes another signature; check {}, and that it belongs to {key}",
-            setting("ALIEXPRESS_APP_SECRET")
+            setting("app_secret")
         ),
         TRACKING_ID => format!(
             "AliExpress does not know the tracking id: searches find nothing and links earn \
              nothing; check {}",
-            setting("ALIEXPRESS_TRACKING_ID")
+            setting("tracking_id")
         ),
         CLOCK => {
             "AliExpress refuses the time of our requests; check this machine's clock".to_owned()
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn advice_names_the_settings_of_the_account() {
         for what in [APP_KEY, SIGNATURE, TRACKING_ID, ACCOUNT, PERMISSION] {
-            let (first, second) = (advice(what, 0), advice(what, 1));
-            assert!(first.contains("ALIEXPRESS_") && second.contains("_2"), "{second}");
-            assert_eq!(second.replace("_2", ""), first);
+            let (first, third) = (advice(what, 0), advice(what, 2));
+            assert!(first.contains("ALIEXPRESS_") && !first.contains("ACCOUNTS_JSON"), "{first}");
+            assert!(third.contains("ALIEXPRESS_ACCOUNTS_JSON [1]."), "{third}");
         }
         assert_eq!(advice(GATEWAY, 1), advice(GATEWAY, 0));
         assert!(advice(CLOCK, 0).contains("clock"));

@@ -21,8 +21,9 @@ use super::methods::Request;
 use super::signature::{self, SignMethod};
 use super::tracking::{self, Tracking};
 use crate::clock::Timestamp;
-use crate::config::{Credentials, Secret};
+use crate::config::Secret;
 use crate::origin::{self, Answer, Blame, Misconfiguration, Origin, Outcome};
+use crate::services::products::settings::Credentials;
 
 const FORM: &str = "application/x-www-form-urlencoded;charset=utf-8";
 

@@ -102,7 +102,7 @@ impl Question for Categories {
     const KIND: Kind = Kind {
         operation: "categories",
         label: "category",
-        fresh: |cache| cache.category_ttl,
+        fresh: |setup| setup.lifetimes.category_ttl,
         is_validated: false,
         at_once: 1,
     };

@@ -145,7 +145,7 @@ impl Question for Details {
     const KIND: Kind = Kind {
         operation: "details",
         label: "product",
-        fresh: |cache| cache.product_ttl,
+        fresh: |setup| setup.lifetimes.product_ttl,
         is_validated: true,
         at_once: MAX_PRODUCTS,
     };

@@ -34,7 +34,7 @@ impl Among for Hot {
     const KIND: Kind = Kind {
         operation: "hot",
         label: "hot",
-        fresh: |cache| cache.hot_ttl,
+        fresh: |setup| setup.lifetimes.hot_ttl,
         is_validated: true,
         at_once: 1,
     };

@@ -196,7 +196,7 @@ impl Question for Link {
     const KIND: Kind = Kind {
         operation: "link",
         label: "link",
-        fresh: |cache| cache.link_ttl,
+        fresh: |setup| setup.lifetimes.link_ttl,
         is_validated: false,
         at_once: MAX_LINKS,
     };

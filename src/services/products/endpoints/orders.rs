@@ -165,7 +165,7 @@ impl Question for Orders {
     const KIND: Kind = Kind {
         operation: "orders",
         label: "orders",
-        fresh: |cache| cache.default_ttl,
+        fresh: |setup| setup.cache.default_ttl,
         is_validated: true,
         at_once: 1,
     };

@@ -277,7 +277,7 @@ impl Among for All {
     const KIND: Kind = Kind {
         operation: "search",
         label: "search",
-        fresh: |cache| cache.search_ttl,
+        fresh: |setup| setup.lifetimes.search_ttl,
         is_validated: true,
         at_once: 1,
     };

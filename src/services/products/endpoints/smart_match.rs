@@ -141,7 +141,7 @@ impl Question for SmartMatch {
     const KIND: Kind = Kind {
         operation: "smart-match",
         label: "smart_match",
-        fresh: |cache| cache.default_ttl,
+        fresh: |setup| setup.cache.default_ttl,
         is_validated: true,
         at_once: 1,
     };

@@ -10,18 +10,21 @@ use super::hot::Hot;
 use super::links::Link;
 use super::search::{All, Search};
 use super::smart_match::SmartMatch;
+use crate::cache::CacheSettings;
 use crate::cache::Tag;
-use crate::config::{Rollout, Settings};
-use crate::services::products::ProductsSettings;
+use crate::config::kinds::Rollout;
+use crate::http::settings::Features;
+use crate::services::products::Setup;
 use crate::services::products::ask::{Keyed, Question, Stored, asked_again, of_operation, stored};
 use crate::services::products::fixtures::{defaults, search_query, wire_product};
+use crate::services::products::settings::ProductSettings;
 
-fn settings() -> ProductsSettings {
-    let set = Settings::default();
-    ProductsSettings {
+fn settings() -> Setup {
+    Setup {
         target: defaults(),
-        cache: set.cache,
-        features: set.features,
+        cache: CacheSettings::default(),
+        lifetimes: ProductSettings::default(),
+        features: Features::default(),
         last_resort: None,
         within: Duration::from_secs(10),
     }
@@ -86,7 +89,7 @@ fn every_answer_says_what_it_is_about() {
     }
 }
 
-fn is_asked_again<Q: Question>(question: Q, settings: &ProductsSettings) -> bool {
+fn is_asked_again<Q: Question>(question: Q, settings: &Setup) -> bool {
     let keyed = Keyed::new(question);
     let stored = stored(&keyed.question).unwrap();
     let stored: Stored<'_> = serde_json::from_str(&stored).unwrap();
@@ -96,7 +99,7 @@ fn is_asked_again<Q: Question>(question: Q, settings: &ProductsSettings) -> bool
 
 #[test]
 fn a_stored_question_is_asked_again_only_if_a_client_could_ask_it() {
-    let asked = |settings: &ProductsSettings| {
+    let asked = |settings: &Setup| {
         [
             is_asked_again(Search::<All>::new(search_query()), settings),
             is_asked_again(details(), settings),

@@ -4,20 +4,18 @@
 //! a sentence that says why. Opens nothing: whether an address answers is found out elsewhere.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use url::Url;
 
-use super::kinds::{Kind, Refusal, quoted};
-use super::redact::HIDDEN;
-use super::{Secret, redact};
+use super::{Kind, Refusal, quoted};
+use crate::config::redact::HIDDEN;
 
 /// Bits before an IPv4 address in IPv6.
 const MAPPED_BITS: u8 = 96;
 
 /// The address of a network interface.
-pub(super) struct Interface;
+pub struct Interface;
 
 impl Kind for Interface {
     type Value = IpAddr;
@@ -39,7 +37,7 @@ impl Kind for Interface {
 }
 
 /// A network, or one address.
-pub(super) struct Network;
+pub struct Network;
 
 impl Kind for Network {
     type Value = IpNet;
@@ -69,15 +67,16 @@ fn canonical(network: IpNet) -> Result<IpNet, Refusal> {
     };
     let Some((address, length)) = mapped else { return Ok(network.trunc()) };
     let network = length.checked_sub(MAPPED_BITS).and_then(|bits| Ipv4Net::new(address, bits).ok());
-    let network =
-        network.ok_or(Some("an IPv4 network written as IPv6 has a prefix of 96 bits at least"))?;
+    let network = network.ok_or_else(|| {
+        Some("an IPv4 network written as IPv6 has a prefix of 96 bits at least".to_owned())
+    })?;
     Ok(IpNet::V4(network.trunc()))
 }
 
 /// A web origin, as a browser sends it: scheme, host and port, nothing else.
-pub(super) struct Origin;
+pub struct WebOrigin;
 
-impl Kind for Origin {
+impl Kind for WebOrigin {
     type Value = String;
 
     fn expected(&self) -> String {
@@ -86,7 +85,7 @@ impl Kind for Origin {
 
     fn read(&self, text: &str) -> Result<String, Refusal> {
         if text == "*" {
-            return Err(Some("origins are compared exactly, so * would match none"));
+            return Err(Some("origins are compared exactly, so * would match none".to_owned()));
         }
         let text = text.to_ascii_lowercase();
         let url = Url::parse(&text).map_err(|_| None)?;
@@ -94,7 +93,7 @@ impl Kind for Origin {
         if url.has_host() && origin == text {
             Ok(origin)
         } else {
-            Err(Some("no path, no slash at the end, no standard port"))
+            Err(Some("no path, no slash at the end, no standard port".to_owned()))
         }
     }
 
@@ -103,8 +102,8 @@ impl Kind for Origin {
     }
 }
 
-/// The upstream's address.
-pub(super) struct WebAddress;
+/// The address of a server that is called.
+pub struct WebAddress;
 
 impl Kind for WebAddress {
     type Value = String;
@@ -119,10 +118,10 @@ impl Kind for WebAddress {
             return Err(None);
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(Some("without user name and password"));
+            return Err(Some("without user name and password".to_owned()));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(Some("without ? and #"));
+            return Err(Some("without ? and #".to_owned()));
         }
         Ok(text.to_owned())
     }
@@ -136,82 +135,9 @@ impl Kind for WebAddress {
     }
 }
 
-/// The address of a Redis server; hidden as a whole in `Debug`, without its password elsewhere.
-pub(super) struct RedisAddress;
-
-impl Kind for RedisAddress {
-    type Value = Secret;
-
-    fn expected(&self) -> String {
-        "redis://[[user]:password@]host[:port][/database] or unix:///path".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<Secret, Refusal> {
-        let url = Url::parse(text).map_err(|_| None)?;
-        let database = url.path().trim_start_matches('/');
-        match url.scheme() {
-            "unix" | "redis+unix" if !url.path().is_empty() => Ok(Secret::new(text)),
-            "redis" if url.has_host() && database.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Secret::new(text))
-            }
-            "redis" if url.has_host() => Err(Some("the database is a number")),
-            "rediss" => Err(Some("this build speaks to redis without TLS only")),
-            _ => Err(None),
-        }
-    }
-
-    fn show(&self, value: &Secret) -> Option<String> {
-        Some(redact(value.expose()).into_owned())
-    }
-
-    fn quote(&self, text: &str) -> String {
-        quoted_address(text)
-    }
-}
-
-/// The file of the database, as `sqlite://PATH` or `sqlite:PATH`.
-pub(super) struct DatabaseAddress;
-
-impl Kind for DatabaseAddress {
-    type Value = PathBuf;
-
-    fn expected(&self) -> String {
-        "sqlite://PATH".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<PathBuf, Refusal> {
-        let (scheme, rest) = text.split_once(':').ok_or(None)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "sqlite" => sqlite_path(rest.strip_prefix("//").unwrap_or(rest)),
-            "postgres" | "postgresql" => Err(Some("this build serves SQLite only")),
-            _ => Err(None),
-        }
-    }
-
-    fn show(&self, value: &PathBuf) -> Option<String> {
-        Some(format!("sqlite://{}", value.display()))
-    }
-
-    fn quote(&self, text: &str) -> String {
-        quoted_address(text)
-    }
-}
-
-fn sqlite_path(path: &str) -> Result<PathBuf, Refusal> {
-    if path.is_empty() || path.ends_with('/') {
-        return Err(Some("the path of a file is missing"));
-    }
-    if path.contains(":memory:") {
-        return Err(Some("what is in memory only would not survive a restart"));
-    }
-    if path.contains(['?', '#']) {
-        return Err(Some("without options"));
-    }
-    Ok(path.into())
-}
-
 /// An address that could not be read may hold a password anywhere before its last `@`, and in its
 /// parameters.
-fn quoted_address(text: &str) -> String {
+#[must_use]
+pub fn quoted_address(text: &str) -> String {
     if text.contains(['@', '?']) { HIDDEN.to_owned() } else { quoted(text) }
 }

@@ -1,18 +1,23 @@
 //! The settings seen from outside: good and bad values, precedence, and that nothing secret shows.
 
-mod values;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::*;
+use crate::app::sections::SCHEMA;
+use crate::cache::CacheSettings;
+use crate::config::kinds::Rollout;
+use crate::config::{self, Environment, FileText, Mistakes, Settings, load, redact, settings_page};
+use crate::http::settings::{Features, Server};
+use crate::limits::{AbuseMode, Limits};
+use crate::origin::settings::{Pace, UpstreamSettings};
+use crate::services::products::settings::{AliExpressSettings, ProductSettings};
 
-fn from(environment: &[(&str, &str)]) -> Result<Settings, Mistakes> {
-    resolve(None, &environment.iter().copied().collect())
+pub(super) fn from(environment: &[(&str, &str)]) -> Result<Settings, Mistakes> {
+    config::resolve(SCHEMA, None, &environment.iter().copied().collect())
 }
 
-fn from_file(text: &str) -> Result<Settings, Mistakes> {
-    resolve(Some(&file(text)), &Environment::default())
+pub(super) fn from_file(text: &str) -> Result<Settings, Mistakes> {
+    config::resolve(SCHEMA, Some(&file(text)), &Environment::default())
 }
 
 fn file(text: &str) -> FileText {
@@ -20,36 +25,29 @@ fn file(text: &str) -> FileText {
 }
 
 /// The value shown for a variable, and its source's word.
-fn shown(settings: &Settings, variable: &str) -> String {
+pub(super) fn shown(settings: &Settings, variable: &str) -> String {
     let described = settings.describe();
     let setting = described.iter().find(|setting| setting.name == variable).unwrap();
     format!("{} {}", setting.value.as_deref().unwrap_or("none"), setting.source.word())
 }
 
-fn told(result: Result<Settings, Mistakes>) -> Vec<String> {
+pub(super) fn told(result: Result<Settings, Mistakes>) -> Vec<String> {
     result.unwrap_err().0.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a row for each setting")]
 fn nothing_set_gives_the_contract_s_defaults() {
     let settings = from(&[]).unwrap();
-    assert_eq!(settings, Settings::default());
+    assert_eq!(settings.describe(), Settings::unset(SCHEMA).describe());
     for (variable, value) in [
         ("API_HOST", "127.0.0.1"),
         ("API_PORT", "8080"),
-        ("SHED_LAG_MS", "100"),
         ("ALIEXPRESS_APP_KEY", "none"),
         ("ALIEXPRESS_GATEWAY_URL", "https://api-sg.aliexpress.com/sync"),
         ("ALIEXPRESS_LANGUAGE", "EN"),
         ("ALIEXPRESS_CURRENCY", "USD"),
         ("UPSTREAM_TIMEOUT_MS", "2000"),
-        ("UPSTREAM_DNS_TIMEOUT_MS", "1000"),
-        ("UPSTREAM_CONNECT_TIMEOUT_MS", "1000"),
-        ("UPSTREAM_MAX_BODY_BYTES", "4194304"),
         ("UPSTREAM_CONCURRENCY", "64"),
-        ("UPSTREAM_QUEUE", "256"),
-        ("UPSTREAM_HEDGING", "false"),
         ("RETRY_MAX_ATTEMPTS", "3"),
         ("RETRY_BASE_DELAY_MS", "1000"),
         ("RETRY_MAX_DELAY_MS", "10000"),
@@ -78,12 +76,11 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("RATE_LIMIT_SEARCH_PER_MINUTE", "100"),
         ("RATE_LIMIT_SEARCH_BURST", "150"),
         ("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "1000"),
-        ("RATE_LIMIT_SHARED", "true"),
         ("RATE_LIMIT_INSTANCES", "2"),
         ("TRUSTED_PROXIES", "none"),
         ("CLIENT_ADDRESS_HEADER", "both"),
         ("IPV6_PREFIX", "64"),
-        ("ABUSE_DETECTION", "on"),
+        ("ABUSE_DETECTION", "on, or off with RATE_LIMIT_ENABLED=false"),
         ("ABUSE_REPEATS_PER_MINUTE", "20"),
         ("ALLOWED_ORIGINS", "https://chat.openai.com, https://chatgpt.com"),
         ("LOG_LEVEL", "info"),
@@ -94,7 +91,7 @@ fn nothing_set_gives_the_contract_s_defaults() {
     ] {
         assert_eq!(shown(&settings, variable), format!("{value} default"), "{variable}");
     }
-    assert!(settings.server.workers >= 1);
+    assert!(settings.of::<Server>().workers >= 1);
 }
 
 #[test]
@@ -112,18 +109,19 @@ fn toml_s_own_types_are_taken() {
          [upstream]\nrate_per_second = 2.5\n[features]\nretry_logic = 25\n",
     )
     .unwrap();
-    assert_eq!(settings.server.port, 8081);
-    assert!(settings.allowed_origins.is_empty() && !settings.limits.enabled);
-    assert_eq!(settings.limits.trusted_proxies.len(), 2);
-    assert_eq!(settings.upstream.pacing.unwrap().per_second, 2.5);
-    assert_eq!(settings.features.retry_logic, Rollout(25));
+    let (server, limits): (Server, Limits) = (settings.of(), settings.of());
+    assert_eq!(server.port, 8081);
+    assert!(server.allowed_origins.is_empty() && !limits.enabled);
+    assert_eq!(limits.trusted_proxies.len(), 2);
+    assert_eq!(settings.of::<UpstreamSettings>().per_second, Some(2.5));
+    assert_eq!(settings.of::<Features>().retry_logic, Rollout(25));
 }
 
 #[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
     let file = file("[server]\nport = 9001\nworkers = 3\n");
     let environment = [("API_PORT", "9002"), ("HTTP_WORKERS", "  ")].into_iter().collect();
-    let settings = resolve(Some(&file), &environment).unwrap();
+    let settings = config::resolve(SCHEMA, Some(&file), &environment).unwrap();
     assert_eq!(shown(&settings, "API_PORT"), "9002 environment");
     assert_eq!(shown(&settings, "HTTP_WORKERS"), "3 file");
     assert_eq!(shown(&settings, "API_HOST"), "127.0.0.1 default");
@@ -132,8 +130,9 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
 #[test]
 fn a_blank_value_is_not_set() {
     let blank = [("API_PORT", ""), ("REDIS_URL", " \t"), ("ALIEXPRESS_APP_KEY", "\n")];
-    assert_eq!(from(&blank).unwrap(), Settings::default());
-    assert_eq!(from_file("[redis]\nurl = ''\n").unwrap(), Settings::default());
+    let unset = Settings::unset(SCHEMA).describe();
+    assert_eq!(from(&blank).unwrap().describe(), unset);
+    assert_eq!(from_file("[redis]\nurl = ''\n").unwrap().describe(), unset);
 }
 
 #[test]
@@ -143,7 +142,7 @@ fn every_mistake_is_named_at_once() {
          [servr]\nhost = 1\n[limits]\nper_minute = -5\nadmin_key = 'k'\nsince = 2026-01-01\n",
     );
     let environment = [("API_PORT", "8o8o"), ("LOG_LEVEL", "loud"), ("ALIEXPRESS_APP_KEY", "1")];
-    let told = told(resolve(Some(&file), &environment.into_iter().collect()));
+    let told = told(config::resolve(SCHEMA, Some(&file), &environment.into_iter().collect()));
     let expected = [
         "test.toml line 1, port: expected every key in a section; did you mean server.port?",
         "test.toml line 2, API_HOST: expected every key in a section; did you mean server.host?",
@@ -183,12 +182,12 @@ fn a_file_that_cannot_be_read_is_a_mistake_beside_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.toml");
     let environment = [("API_PORT", "x")].into_iter().collect();
-    let told = told(load(Some(&missing), &environment));
+    let told = told(load(SCHEMA, Some(&missing), &environment));
     assert_eq!(told.len(), 2);
     assert!(told[0].contains("missing.toml: expected a readable text file"), "{told:?}");
     let binary = directory.path().join("binary.toml");
     std::fs::write(&binary, [0xff, 0xfe]).unwrap();
-    assert!(load(Some(&binary), &Environment::default()).is_err());
+    assert!(load(SCHEMA, Some(&binary), &Environment::default()).is_err());
 }
 
 #[test]
@@ -196,14 +195,20 @@ fn a_named_file_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("good.toml");
     std::fs::write(&path, "[cache]\nmemory_items = 7\n").unwrap();
-    assert_eq!(load(Some(&path), &Environment::default()).unwrap().cache.memory_items, 7);
+    assert_eq!(
+        load(SCHEMA, Some(&path), &Environment::default())
+            .unwrap()
+            .of::<CacheSettings>()
+            .memory_items,
+        7
+    );
 }
 
 #[test]
 fn credentials_come_in_pairs_and_are_stripped() {
     let pair = [("ALIEXPRESS_APP_KEY", " 512345\n"), ("ALIEXPRESS_APP_SECRET", "\thunter2 ")];
     let settings = from(&pair).unwrap();
-    let accounts = settings.upstream.accounts.clone();
+    let accounts = settings.of::<AliExpressSettings>().accounts();
     let credentials = &accounts[0].credentials;
     assert_eq!(credentials.app_key, "512345");
     assert_eq!(credentials.app_secret.expose(), "hunter2");
@@ -214,36 +219,44 @@ fn credentials_come_in_pairs_and_are_stripped() {
     }
     // One from each source is a pair, too.
     let file = file("[upstream]\napp_key = 512345\n");
-    let settings = resolve(Some(&file), &[pair[1]].into_iter().collect()).unwrap();
-    assert_eq!(settings.upstream.accounts, accounts);
+    let settings = config::resolve(SCHEMA, Some(&file), &[pair[1]].into_iter().collect()).unwrap();
+    assert_eq!(settings.of::<AliExpressSettings>().accounts(), accounts);
 }
 
 #[test]
-fn only_real_accounts_and_explicit_wishes_are_paced() {
-    assert_eq!(from(&[]).unwrap().upstream.pacing, None);
-    let account = from(&[("ALIEXPRESS_APP_KEY", "1"), ("ALIEXPRESS_APP_SECRET", "s")]).unwrap();
-    assert_eq!(
-        account.upstream.pacing,
-        Some(Pacing { per_second: 5.0, burst: 10, daily_budget: 5_000 })
-    );
-    let wished = from(&[("UPSTREAM_BURST", "3")]).unwrap();
-    assert_eq!(
-        wished.upstream.pacing,
-        Some(Pacing { per_second: 5.0, burst: 3, daily_budget: 5_000 })
-    );
-    assert_eq!(shown(&wished, "UPSTREAM_RATE_PER_SECOND"), "5 default");
+fn the_simulator_inside_is_paced_only_when_that_is_set() {
+    let pace = |set: &[(&str, &str)], simulated| {
+        from(set).unwrap().of::<UpstreamSettings>().pace(simulated)
+    };
+    let default = Pace { per_second: 5.0, burst: 10, daily_budget: 5_000 };
+    assert_eq!(pace(&[], true), None);
+    assert_eq!(pace(&[], false), Some(default));
+    let set = [("UPSTREAM_BURST", "3")];
+    assert_eq!(pace(&set, true), Some(Pace { burst: 3, ..default }));
+    assert_eq!(shown(&from(&set).unwrap(), "UPSTREAM_RATE_PER_SECOND"), "5 default");
 }
 
 #[test]
 fn one_lifetime_is_for_every_kind_that_has_none_of_its_own() {
-    let cache = from(&[("CACHE_TTL", "60"), ("CACHE_TTL_HOT", "5")]).unwrap().cache;
+    let settings = from(&[("CACHE_TTL", "60"), ("CACHE_TTL_HOT", "5")]).unwrap();
+    let (cache, own): (CacheSettings, ProductSettings) = (settings.of(), settings.of());
     let minute = Duration::from_secs(60);
     for lifetime in
-        [cache.default_ttl, cache.product_ttl, cache.link_ttl, cache.search_ttl, cache.category_ttl]
+        [cache.default_ttl, own.product_ttl, own.link_ttl, own.search_ttl, own.category_ttl]
     {
         assert_eq!(lifetime, minute);
     }
-    assert_eq!(cache.hot_ttl, Duration::from_secs(5));
+    assert_eq!(own.hot_ttl, Duration::from_secs(5));
+    assert_eq!(shown(&settings, "CACHE_TTL_LINK"), "60 environment");
+}
+
+#[test]
+fn without_limits_abuse_is_watched_only_when_that_is_set() {
+    let mode = |set: &[(&str, &str)]| from(set).unwrap().of::<Limits>().abuse_mode();
+    assert_eq!(mode(&[]), AbuseMode::On);
+    assert_eq!(mode(&[("RATE_LIMIT_ENABLED", "false")]), AbuseMode::Off);
+    let both = [("RATE_LIMIT_ENABLED", "false"), ("ABUSE_DETECTION", "shadow")];
+    assert_eq!(mode(&both), AbuseMode::Shadow);
 }
 
 #[test]
@@ -304,9 +317,9 @@ fn a_long_value_is_cut_in_the_message() {
 #[test]
 fn names_and_keys_are_unique_and_every_default_is_accepted() {
     let mut seen = BTreeSet::new();
-    for setting in Settings::default().describe() {
+    for setting in Settings::unset(SCHEMA).describe() {
         assert!(seen.insert(setting.name.to_owned()) && seen.insert(setting.key.clone()));
-        if let Some(value) = setting.value {
+        if let Some(value) = setting.value.filter(|value| !value.contains(", or off")) {
             from(&[(setting.name, &value)]).unwrap();
         }
     }
@@ -317,7 +330,7 @@ proptest::proptest! {
     fn no_file_and_no_value_makes_it_panic(text in "\\PC*|[\\[\\]a-z.='\"#\n 0-9-]*", value in "\\PC*") {
         let _either = from_file(&text);
         let _either = from_file(&format!("[server]\n{text}"));
-        for setting in Settings::default().describe() {
+        for setting in Settings::unset(SCHEMA).describe() {
             let _either = from(&[(setting.name, &value)]);
         }
         let clean = redact(&value);
@@ -329,15 +342,14 @@ proptest::proptest! {
 fn the_container_files_set_what_exists_and_publish_on_this_machine_only() {
     let compose = include_str!("../../../docker-compose.yml");
     let known: BTreeSet<_> =
-        Settings::default().describe().iter().map(|setting| setting.name).collect();
+        Settings::unset(SCHEMA).describe().iter().map(|setting| setting.name).collect();
     let set: Vec<_> = [compose, include_str!("../../../Dockerfile")]
         .into_iter()
         .flat_map(str::lines)
         .filter_map(|line| line.trim().trim_start_matches("ENV ").split_once([':', '=']))
         .map(|(name, _)| name)
         .filter(|name| {
-            name.contains('_')
-                && !name.contains(|l: char| !matches!(l, 'A'..='Z' | '2'..='4' | '_'))
+            name.contains('_') && !name.contains(|l: char| !matches!(l, 'A'..='Z' | '_' | '6'))
         })
         .collect();
     assert!(set.len() >= 10, "{set:?}");
@@ -352,7 +364,7 @@ fn the_container_files_set_what_exists_and_publish_on_this_machine_only() {
 #[test]
 fn the_settings_page_is_current() {
     assert!(
-        settings_page() == include_str!("../../../docs/settings.md"),
+        settings_page(SCHEMA) == include_str!("../../../docs/settings.md"),
         "docs/settings.md is out of date: run `cargo run -- settings > docs/settings.md`"
     );
 }

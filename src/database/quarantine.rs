@@ -1,4 +1,4 @@
-//! Which file is open, and moving a broken one out of the way.
+//! Which file is open, and the quarantine of a broken one.
 //!
 //! Owns: names and identities of the file and of what belongs to it (the write-ahead log and its
 //! index). Never opens them: to close a file drops all locks this process has on it, SQLite's too.
@@ -47,10 +47,10 @@ fn named(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn aside_of(path: &Path, now: Timestamp) -> PathBuf {
+fn free_name(path: &Path, now: Timestamp) -> PathBuf {
     let first = named(path, &format!(".corrupt-{}", now.as_millis()));
     let more = (1..100).map(|n| named(path, &format!(".corrupt-{}-{n}", now.as_millis())));
-    // Nothing that was moved aside before is overwritten.
+    // Nothing that was quarantined before is overwritten.
     let is_free = |name: &PathBuf| !name.exists() && !named(name, LOG).exists();
     std::iter::once(first.clone()).chain(more).find(is_free).unwrap_or(first)
 }
@@ -59,8 +59,8 @@ fn aside_of(path: &Path, now: Timestamp) -> PathBuf {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub(super) fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let aside = aside_of(path, now);
+pub(super) fn quarantine(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let aside = free_name(path, now);
     // First the file: from then on no connection that is still open touches what is beside it.
     std::fs::rename(path, &aside)?;
     keep_log(path, &aside)?;
@@ -68,7 +68,7 @@ pub(super) fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// After the file was replaced or deleted: moves aside what belonged to the old one. A log would
+/// After the file was replaced or deleted: quarantines what belonged to the old one. A log would
 /// be replayed into whatever file is there now.
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub(super) fn part_from(path: &Path, old: Identities, now: Timestamp) -> io::Res
         found.is_some() && (found == old || identity(path).is_none())
     };
     if mine(LOG, old.log) {
-        keep_log(path, &aside_of(path, now))?;
+        keep_log(path, &free_name(path, now))?;
     }
     if mine(INDEX, old.index) { drop_index(path) } else { Ok(()) }
 }
@@ -114,12 +114,12 @@ mod tests {
         for (name, body) in [("x.db", "a"), ("x.db-wal", "b"), ("x.db-shm", "c")] {
             fs::write(folder.path().join(name), body).unwrap();
         }
-        let aside = move_aside(&path, NOW).unwrap();
+        let aside = quarantine(&path, NOW).unwrap();
         assert_eq!(fs::read_to_string(&aside).unwrap(), "a");
         assert_eq!(fs::read_to_string(named(&aside, LOG)).unwrap(), "b");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         fs::write(&path, "again").unwrap();
-        assert_ne!(move_aside(&path, NOW).unwrap(), aside, "nothing is overwritten");
+        assert_ne!(quarantine(&path, NOW).unwrap(), aside, "nothing is overwritten");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns: keeping it out of everything that is formatted. Refuses to be shown. No neighbours.
 
-use crate::config::redact::HIDDEN;
+use super::redact::HIDDEN;
 
 /// A value that never shows itself: `Debug` prints a constant.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! The command line seen from outside: status, output and complaint of every command.
 
-use super::*;
 use std::sync::Mutex;
+
+use super::super::*;
+use crate::cli::{Outcome, Status, execute};
 
 /// Notes what it was asked to do; fails when told so.
 #[derive(Default)]
@@ -22,14 +24,20 @@ impl Recorder {
 }
 
 impl Commands for Recorder {
+    fn schema(&self) -> Schema {
+        sections::SCHEMA
+    }
+    fn address(&self, settings: &Settings) -> SocketAddr {
+        Breakwater.address(settings)
+    }
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
-        self.note(format!("serve on {} from {file:?}", settings.server.port), ())
+        self.note(format!("serve on {} from {file:?}", self.address(&settings).port()), ())
     }
     fn simulate(&self, _: Settings, simulation: Simulation) -> Result<(), Failure> {
         self.note(format!("simulate {} {:?}", simulation.listen, simulation.catalog), ())
     }
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
-        let path = settings.database.path.display().to_string();
+        let path = settings.of::<DatabaseSettings>().path.display().to_string();
         self.note(
             format!("migrate {path}{}", if down { " down" } else { "" }),
             "2 migrations applied".to_owned(),

@@ -1,6 +1,8 @@
 //! Good values and bad ones, of every variable, from the environment and from the file.
 
-use super::*;
+use super::settings::{from, from_file, shown, told};
+use crate::app::sections::SCHEMA;
+use crate::config::Settings;
 
 /// Variable, what is set, what is in force.
 const GOOD: &[(&str, &str, &str)] = &[
@@ -12,7 +14,6 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("HTTP_WORKERS", "512", "512"),
     ("MAX_CONNECTIONS_PER_ADDRESS", "0", "0"),
     ("MAX_REQUESTS_IN_FLIGHT", "1", "1"),
-    ("SHED_LAG_MS", "0", "0"),
     ("ALIEXPRESS_TRACKING_ID", "\tshop-1\n", "shop-1"),
     ("ALIEXPRESS_GATEWAY_URL", "http://sim:9090/sync", "http://sim:9090/sync"),
     ("ALIEXPRESS_LANGUAGE", "fr", "FR"),
@@ -20,8 +21,6 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("UPSTREAM_RATE_PER_SECOND", "0.5", "0.5"),
     ("UPSTREAM_DAILY_BUDGET", "0", "0"),
     ("UPSTREAM_CONCURRENCY", "1024", "1024"),
-    ("UPSTREAM_QUEUE", "0", "0"),
-    ("UPSTREAM_HEDGING", "on", "true"),
     ("REDIS_URL", "redis://cache", "redis://cache"),
     ("REDIS_URL", "redis://:pw@[::1]:6380/2", "redis://:[hidden]@[::1]:6380/2"),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
@@ -79,9 +78,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("HTTP_WORKERS", &["0", "513", "many"]),
     ("REQUEST_TIMEOUT_MS", &["0", "99999999999999999999"]),
     ("MAX_CONNECTIONS", &["0", "1000001"]),
-    ("HEAD_TIMEOUT_MS", &["9", "soon"]),
     ("MAX_REQUESTS_IN_FLIGHT", &["0", "1000001", "many"]),
-    ("SHED_LAG_MS", &["-1", "10001"]),
     ("SHUTDOWN_TIMEOUT_SECONDS", &["0"]),
     ("ALIEXPRESS_TRACKING_ID", &["two words", "ümlaut", "a\u{0}b"]),
     (
@@ -93,12 +90,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("UPSTREAM_RATE_PER_SECOND", &["0", "-1", "NaN", "inf", "10001", "1e-9", "five"]),
     ("UPSTREAM_BURST", &["0"]),
     ("UPSTREAM_TIMEOUT_MS", &["0", "120001"]),
-    ("UPSTREAM_DNS_TIMEOUT_MS", &["0", "60001"]),
-    ("UPSTREAM_CONNECT_TIMEOUT_MS", &["0", "1.5"]),
-    ("UPSTREAM_MAX_BODY_BYTES", &["65535", "67108865", "4MB"]),
     ("UPSTREAM_CONCURRENCY", &["0", "1025", "-1"]),
-    ("UPSTREAM_QUEUE", &["10001", "many"]),
-    ("UPSTREAM_HEDGING", &["50", "perhaps"]),
     ("RETRY_MAX_ATTEMPTS", &["0", "11"]),
     ("BREAKER_FAILURES", &["0"]),
     ("BREAKER_FAILURE_PERCENT", &["0", "101", "50%"]),
@@ -159,7 +151,7 @@ fn bad_values_are_refused_with_place_and_expectation() {
 #[test]
 fn the_same_values_are_judged_alike_in_the_file() {
     let path = |variable: &str| {
-        let described = Settings::default().describe();
+        let described = Settings::unset(SCHEMA).describe();
         described.into_iter().find(|setting| setting.name == variable).unwrap().key
     };
     let toml = |variable: &str, value: &str| {

@@ -3,6 +3,10 @@
 //! The route that panics exists in unit tests only, so this stands here and not with the tests of
 //! the running service.
 
+mod cli;
+mod settings;
+mod settings_values;
+
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -16,7 +20,7 @@ use crate::config::{Environment, InForce, resolve};
 fn settings(folder: &std::path::Path) -> Settings {
     let database = format!("sqlite://{}", folder.join("app.db").display());
     let set = [("API_PORT", "0"), ("HTTP_WORKERS", "1"), ("DATABASE_URL", &database)];
-    resolve(None, &set.into_iter().collect::<Environment>()).unwrap()
+    resolve(sections::SCHEMA, None, &set.into_iter().collect::<Environment>()).unwrap()
 }
 
 /// Status, head and body of an answer.

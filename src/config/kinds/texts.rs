@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 
-use super::Secret;
-use super::kinds::{Kind, Refusal};
-use super::redact::HIDDEN;
+use super::{Kind, Refusal};
+use crate::config::Secret;
+use crate::config::redact::HIDDEN;
 
 /// Any kind that may be left out.
-pub(super) struct Optional<K>(pub(super) K);
+pub struct Optional<K>(pub K);
 
 impl<K: Kind> Kind for Optional<K> {
     type Value = Option<K::Value>;
@@ -33,7 +33,7 @@ impl<K: Kind> Kind for Optional<K> {
 }
 
 /// Several of a kind, separated by commas or white space; `none` for an empty list.
-pub(super) struct List<K>(pub(super) K);
+pub struct List<K>(pub K);
 
 impl<K: Kind> Kind for List<K> {
     type Value = Vec<K::Value>;
@@ -59,7 +59,7 @@ impl<K: Kind> Kind for List<K> {
 }
 
 /// A code of a list that the upstream knows, kept in upper case.
-pub(super) struct Code(pub(super) fn() -> Vec<&'static str>);
+pub struct Code(pub fn() -> Vec<&'static str>);
 
 impl Kind for Code {
     type Value = String;
@@ -79,7 +79,7 @@ impl Kind for Code {
 }
 
 /// A name that travels in requests.
-pub(super) struct Word;
+pub struct Word;
 
 impl Kind for Word {
     type Value = String;
@@ -99,7 +99,7 @@ impl Kind for Word {
 }
 
 /// A word nobody may see.
-pub(super) struct SecretWord;
+pub struct SecretWord;
 
 impl Kind for SecretWord {
     type Value = Secret;
@@ -122,7 +122,7 @@ impl Kind for SecretWord {
 }
 
 /// A path of the file system.
-pub(super) struct FilePath;
+pub struct FilePath;
 
 impl Kind for FilePath {
     type Value = PathBuf;
@@ -132,7 +132,11 @@ impl Kind for FilePath {
     }
 
     fn read(&self, text: &str) -> Result<PathBuf, Refusal> {
-        if text.ends_with('/') { Err(Some("this is a directory")) } else { Ok(text.into()) }
+        if text.ends_with('/') {
+            Err(Some("this is a directory".to_owned()))
+        } else {
+            Ok(text.into())
+        }
     }
 
     fn show(&self, value: &PathBuf) -> Option<String> {

@@ -1,0 +1,129 @@
+//! The settings of the surface: where it listens, what it takes at once, features, fault endpoints.
+//!
+//! Owns: their declaration, and [`HttpSettings`], which is all that handlers and middleware read.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::access::AccessSettings;
+use crate::cache::CacheSettings;
+use crate::config::kinds::{
+    Interface, List, Rollout, Share, Switch, WebOrigin, Whole, millis, seconds,
+};
+use crate::config::{Section, Settings};
+use crate::limits::Limits;
+use crate::settings;
+
+/// A request's head has so long to arrive, and a new connection to begin one.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client may take nothing of its answer for so long.
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// A worker whose event loop is late by more refuses a share of the requests. A debug build is late
+/// without being overloaded.
+pub const SHED_LAG: Duration = Duration::from_millis(if cfg!(debug_assertions) { 0 } else { 100 });
+
+/// Where GPT Actions call from.
+const GPT_ORIGINS: [&str; 2] = ["https://chat.openai.com", "https://chatgpt.com"];
+
+/// A container's processor share counts, not the machine's cores.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(512)
+}
+
+settings! {
+    pub struct Server in "server" {
+        host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), "API_HOST", "host", Interface,
+            "address to listen on";
+        port: u16 = 8080, "API_PORT", "port", Whole(0, 65_535),
+            "port to listen on; 0 takes any free port and prints it";
+        workers: usize = cores(), "HTTP_WORKERS", "workers", Whole(1, 512),
+            "threads that serve requests", words("number of cores");
+        request_timeout: Duration = Duration::from_secs(8), "REQUEST_TIMEOUT_MS",
+            "request_timeout_ms", millis(1, 600_000), "longest time a request may take in all";
+        max_connections: u32 = 20_000, "MAX_CONNECTIONS", "max_connections", Whole(1, 1_000_000),
+            "connections in all; one more is refused; fewer where there are too few descriptors";
+        max_connections_per_address: u32 = 1_000, "MAX_CONNECTIONS_PER_ADDRESS",
+            "max_connections_per_address", Whole(0, 1_000_000),
+            "connections of one address, while clients are limited at all; those of trusted proxies are not counted; 0: any";
+        // Longer than proxies keep theirs: who closes first is not to lose a request of the other.
+        keep_alive: Duration = Duration::from_secs(75), "KEEP_ALIVE_SECONDS", "keep_alive_seconds",
+            seconds(1, 3_600), "longest time between two requests of a connection";
+        max_in_flight: u32 = 4_096, "MAX_REQUESTS_IN_FLIGHT", "max_requests_in_flight",
+            Whole(1, 1_000_000),
+            "requests that one worker serves at once; more are refused, and of those with a body half as many";
+        shutdown_timeout: Duration = Duration::from_secs(10), "SHUTDOWN_TIMEOUT_SECONDS",
+            "shutdown_timeout_seconds", seconds(1, 3_600),
+            "longest time to finish what is in flight when stopping";
+        allowed_origins: Vec<String> = GPT_ORIGINS.map(String::from).to_vec(), "ALLOWED_ORIGINS",
+            "allowed_origins", List(WebOrigin),
+            "web origins that may call from a browser, compared exactly";
+    }
+}
+
+impl Section for Server {}
+
+settings! {
+    #[derive(Copy, Eq)]
+    pub struct Features in "features" {
+        enhanced_caching: Rollout = Rollout(100), "ENABLE_ENHANCED_CACHING", "enhanced_caching", Share,
+            "caching in three tiers";
+        retry_logic: Rollout = Rollout(100), "ENABLE_RETRY_LOGIC", "retry_logic", Share,
+            "retries of failed upstream calls";
+        data_validation: Rollout = Rollout(100), "ENABLE_DATA_VALIDATION", "data_validation", Share,
+            "dropping of products that make no sense";
+        structured_logging: Rollout = Rollout(100), "ENABLE_STRUCTURED_LOGGING", "structured_logging",
+            Share, "log lines as JSON; off means text whatever the format says";
+    }
+}
+
+impl Section for Features {}
+
+impl Features {
+    /// Whether any of them is on for some clients only, so that answers depend on the client.
+    #[must_use]
+    pub fn depend_on_clients(&self) -> bool {
+        let Self { enhanced_caching, retry_logic, data_validation, structured_logging } = self;
+        [enhanced_caching, retry_logic, data_validation, structured_logging]
+            .into_iter()
+            .any(|rollout| (1..100).contains(&rollout.0))
+    }
+}
+
+settings! {
+    pub struct Chaos in "chaos" {
+        enabled: bool = false, "CHAOS_ENABLED", "enabled", Switch,
+            "opens the fault endpoints under /admin/chaos; for tests only";
+    }
+}
+
+impl Section for Chaos {}
+
+/// The values that the surface works with; those of other rooms are shown or enforced by it.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    pub server: Server,
+    pub features: Features,
+    pub chaos: Chaos,
+    pub access: AccessSettings,
+    pub limits: Limits,
+    pub cache: CacheSettings,
+    /// The database's file, for its place on the disk.
+    pub database: PathBuf,
+}
+
+impl HttpSettings {
+    #[must_use]
+    pub fn of(settings: &Settings, database: PathBuf) -> Self {
+        Self {
+            server: settings.of(),
+            features: settings.of(),
+            chaos: settings.of(),
+            access: settings.of(),
+            limits: settings.of(),
+            cache: settings.of(),
+            database,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The settings of calls to an upstream: pace, time-out, concurrency, retry, breaker.
+//!
+//! Owns: their declaration.
+
+use std::time::Duration;
+
+use crate::config::kinds::{Limit, Optional, Positive, Whole, millis, seconds};
+use crate::config::{Mistakes, Section, Settings};
+use crate::settings;
+
+settings! {
+    pub struct UpstreamSettings in "upstream" {
+        per_second: Option<f64> = None, "UPSTREAM_RATE_PER_SECOND", "rate_per_second",
+            Optional(Positive(10_000.0)),
+            "calls a second, for each account; the simulator inside is paced only when one of the three is set",
+            words("5");
+        burst: Option<u32> = None, "UPSTREAM_BURST", "burst", Optional(Whole(1, 10_000)),
+            "calls that may go at once, for each account", words("10");
+        daily_budget: Option<u64> = None, "UPSTREAM_DAILY_BUDGET", "daily_budget",
+            Optional(Limit(1_000_000_000)), "calls a day, for each account", words("5000");
+        attempt_timeout: Duration = Duration::from_secs(2), "UPSTREAM_TIMEOUT_MS", "timeout_ms",
+            millis(1, 120_000), "longest time of one attempt";
+        concurrency: u32 = 64, "UPSTREAM_CONCURRENCY", "concurrency", Whole(1, 1_024),
+            "calls under way at once, at most; an upstream that slows down gets less";
+    }
+}
+
+impl Section for UpstreamSettings {}
+
+/// Outbound pacing of each account.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    pub per_second: f64,
+    /// Calls that may go at once.
+    pub burst: u32,
+    /// Calls a day; 0 means no bound.
+    pub daily_budget: u64,
+}
+
+impl UpstreamSettings {
+    /// The pace; `None` for an upstream that is our own simulator, when nothing is set.
+    #[must_use]
+    pub fn pace(&self, own_simulator: bool) -> Option<Pace> {
+        let set = self.per_second.is_some() || self.burst.is_some() || self.daily_budget.is_some();
+        (set || !own_simulator).then(|| Pace {
+            per_second: self.per_second.unwrap_or(5.0),
+            burst: self.burst.unwrap_or(10),
+            daily_budget: self.daily_budget.unwrap_or(5_000),
+        })
+    }
+}
+
+settings! {
+    pub struct RetrySettings in "retry" {
+        max_attempts: u32 = 3, "RETRY_MAX_ATTEMPTS", "max_attempts", Whole(1, 10),
+            "attempts in all, the first one included";
+        base_delay: Duration = Duration::from_secs(1), "RETRY_BASE_DELAY_MS", "base_delay_ms",
+            millis(1, 60_000), "wait before the second attempt; it doubles from there";
+        max_delay: Duration = Duration::from_secs(10), "RETRY_MAX_DELAY_MS", "max_delay_ms",
+            millis(1, 600_000), "longest wait before an attempt";
+    }
+}
+
+impl Section for RetrySettings {
+    fn check(&self, _: &Settings, mistakes: &mut Mistakes) {
+        let (base, most) = (self.base_delay.as_millis(), self.max_delay.as_millis());
+        if most < base {
+            let expected = format!("at least RETRY_BASE_DELAY_MS, which is {base}");
+            mistakes.add("RETRY_MAX_DELAY_MS", Some(most.to_string()), expected);
+        }
+    }
+}
+
+settings! {
+    pub struct BreakerSettings in "breaker" {
+        failures: u32 = 5, "BREAKER_FAILURES", "failures", Whole(1, 1_000),
+            "failures in a row that open the breaker";
+        open: Duration = Duration::from_secs(30), "BREAKER_OPEN_SECONDS", "open_seconds",
+            seconds(1, 3_600), "time it stays open before the first probe";
+        failure_percent: u8 = 50, "BREAKER_FAILURE_PERCENT", "failure_percent", Whole(1, 100),
+            "share of failed calls that opens the breaker; 100 leaves that to failures in a row";
+    }
+}
+
+impl Section for BreakerSettings {}

@@ -1,0 +1,333 @@
+//! The settings of products: the AliExpress accounts, lifetimes by kind, the last resort.
+//!
+//! Owns: their declaration, and the form of the list of further accounts. Refuses: half of an account,
+//! an account named twice, and tracking ids that nothing would send.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::aliexpress::terms::{Currency, Language};
+use crate::cache::settings::LIFETIME;
+use crate::config::kinds::{Code, FilePath, Kind, Optional, Refusal, SecretWord, WebAddress, Word};
+use crate::config::{Mistakes, Secret, Section, Settings};
+use crate::settings;
+
+/// Key and secret of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub app_key: String,
+    pub app_secret: Secret,
+}
+
+/// An account at the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub credentials: Credentials,
+    /// What it sends in place of the shop's own tracking id; `None`: the shop's own.
+    pub tracking_id: Option<String>,
+}
+
+settings! {
+    pub struct AliExpressSettings in "upstream" {
+        app_key: Option<String> = None, "ALIEXPRESS_APP_KEY", "app_key", Optional(Word),
+            "key of the AliExpress account; without any account the simulator inside answers";
+        app_secret: Option<Secret> = None, "ALIEXPRESS_APP_SECRET", "app_secret",
+            Optional(SecretWord), "secret of the AliExpress account";
+        tracking_id: Option<String> = None, "ALIEXPRESS_TRACKING_ID", "tracking_id",
+            Optional(Word), "tracking id of affiliate links";
+        further: Vec<Account> = Vec::new(), "ALIEXPRESS_ACCOUNTS_JSON", "accounts", AccountList,
+            "further accounts; all are used in turn. In the file a table [[upstream.accounts]] each";
+        gateway_url: String = "https://api-sg.aliexpress.com/sync".to_owned(),
+            "ALIEXPRESS_GATEWAY_URL", "gateway_url", WebAddress, "address of the AliExpress gateway";
+        language: String = "EN".to_owned(), "ALIEXPRESS_LANGUAGE", "language",
+            Code(|| Language::ALL.map(Language::code).to_vec()),
+            "language of answers where a request names none";
+        currency: String = "USD".to_owned(), "ALIEXPRESS_CURRENCY", "currency",
+            Code(|| Currency::REQUESTABLE.map(Currency::code).to_vec()),
+            "currency of prices where a request names none";
+    }
+}
+
+impl AliExpressSettings {
+    /// All accounts, in the order of their use; none means: start the simulator inside.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<Account> {
+        let first = self.app_key.clone().zip(self.app_secret.clone());
+        let first = first.map(|(app_key, app_secret)| Account {
+            credentials: Credentials { app_key, app_secret },
+            tracking_id: None,
+        });
+        first.into_iter().chain(self.further.iter().cloned()).collect()
+    }
+}
+
+impl Section for AliExpressSettings {
+    fn check(&self, settings: &Settings, mistakes: &mut Mistakes) {
+        let mut want = |missing: &str, present: &str, rule: &str| {
+            mistakes.add(missing, None, format!("a value, because {present} is set; {rule}"));
+        };
+        let is_set = |variable| settings.is_set(variable);
+        const LIST: &str = "ALIEXPRESS_ACCOUNTS_JSON";
+        match (is_set("ALIEXPRESS_APP_KEY"), is_set("ALIEXPRESS_APP_SECRET")) {
+            (true, false) => want("ALIEXPRESS_APP_SECRET", "ALIEXPRESS_APP_KEY", "both or neither"),
+            (false, true) => want("ALIEXPRESS_APP_KEY", "ALIEXPRESS_APP_SECRET", "both or neither"),
+            (false, false) if !self.further.is_empty() => {
+                want("ALIEXPRESS_APP_KEY", LIST, "the list holds further accounts");
+            }
+            (true, true) | (false, false) => {}
+        }
+        // Requests carry the shop's own tracking id, and an account only puts its own in that place.
+        let own = self.further.iter().position(|account| account.tracking_id.is_some());
+        if let Some(index) = own.filter(|_| !is_set("ALIEXPRESS_TRACKING_ID")) {
+            let present = format!("{LIST} [{index}].tracking_id");
+            want("ALIEXPRESS_TRACKING_ID", &present, "it is sent in place of this one");
+        }
+        // One account listed twice would be called at twice its pace.
+        let is_first =
+            |account: &Account| Some(&account.credentials.app_key) == self.app_key.as_ref();
+        if let Some(index) = self.further.iter().position(is_first) {
+            let expected = format!("[{index}].app_key to differ from ALIEXPRESS_APP_KEY");
+            mistakes.add(LIST, None, expected);
+        }
+    }
+}
+
+/// Accounts as a JSON list of objects.
+struct AccountList;
+
+/// One account for each name that metrics and the admin's breakers know.
+const MOST_FURTHER: usize = 3;
+const FIELDS: [&str; 3] = ["app_key", "app_secret", "tracking_id"];
+
+impl Kind for AccountList {
+    type Value = Vec<Account>;
+
+    fn expected(&self) -> String {
+        format!(
+            "a JSON list of up to {MOST_FURTHER} objects with app_key, app_secret and, if wanted, tracking_id"
+        )
+    }
+
+    fn read(&self, text: &str) -> Result<Vec<Account>, Refusal> {
+        if text == "none" {
+            return Ok(Vec::new());
+        }
+        let Ok(Value::Array(items)) = serde_json::from_str(text) else { return Err(None) };
+        if items.len() > MOST_FURTHER {
+            return Err(None);
+        }
+        let mut accounts: Vec<Account> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let Value::Object(fields) = item else {
+                return Err(Some(format!("[{index}] is no object")));
+            };
+            let account = account(fields).map_err(|wrong| Some(format!("[{index}].{wrong}")))?;
+            let key = &account.credentials.app_key;
+            if accounts.iter().any(|other| other.credentials.app_key == *key) {
+                return Err(Some(format!("[{index}].app_key is that of another account")));
+            }
+            accounts.push(account);
+        }
+        Ok(accounts)
+    }
+
+    fn show(&self, accounts: &Vec<Account>) -> Option<String> {
+        let shown = |account: &Account| {
+            let mut fields = Map::new();
+            fields.insert("app_key".into(), account.credentials.app_key.clone().into());
+            fields.insert(
+                "app_secret".into(),
+                SecretWord.show(&account.credentials.app_secret).into(),
+            );
+            if let Some(id) = &account.tracking_id {
+                fields.insert("tracking_id".into(), id.clone().into());
+            }
+            Value::Object(fields)
+        };
+        let shown: Vec<_> = accounts.iter().map(shown).collect();
+        (!shown.is_empty()).then(|| Value::Array(shown).to_string())
+    }
+
+    fn quote(&self, text: &str) -> String {
+        SecretWord.quote(text)
+    }
+}
+
+/// One account; else the field and what is wrong with it.
+fn account(fields: &Map<String, Value>) -> Result<Account, String> {
+    if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(format!("{unknown} is no field of an account"));
+    }
+    let word = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
+        Some(Value::String(text)) => match Word.read(text.trim()) {
+            Ok(word) => Ok(Some(word)),
+            Err(_) => Err(format!("{name} is not {}", Word.expected())),
+        },
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(format!("{name} is no text")),
+    };
+    let needed = |name: &str| word(name)?.ok_or_else(|| format!("{name} is missing"));
+    let app_key = needed("app_key")?;
+    let app_secret = Secret::new(needed("app_secret")?);
+    let credentials = Credentials { app_key, app_secret };
+    Ok(Account { credentials, tracking_id: word("tracking_id")? })
+}
+
+settings! {
+    #[derive(Eq)]
+    pub struct ProductSettings in "cache" {
+        product_ttl: Duration = Duration::from_secs(86_400), "CACHE_TTL_PRODUCT", "ttl_product",
+            LIFETIME, "seconds fresh: product details", follows("CACHE_TTL");
+        link_ttl: Duration = Duration::from_secs(2_592_000), "CACHE_TTL_LINK", "ttl_link", LIFETIME,
+            "seconds fresh: affiliate links", follows("CACHE_TTL");
+        search_ttl: Duration = Duration::from_secs(3_600), "CACHE_TTL_SEARCH", "ttl_search",
+            LIFETIME, "seconds fresh: search results", follows("CACHE_TTL");
+        hot_ttl: Duration = Duration::from_secs(1_800), "CACHE_TTL_HOT", "ttl_hot", LIFETIME,
+            "seconds fresh: hot products", follows("CACHE_TTL");
+        category_ttl: Duration = Duration::from_secs(604_800), "CACHE_TTL_CATEGORY", "ttl_category",
+            LIFETIME, "seconds fresh: categories", follows("CACHE_TTL");
+        last_resort_catalog: Option<PathBuf> = None, "LAST_RESORT_CATALOG", "last_resort_catalog",
+            Optional(FilePath),
+            "a catalogue (.jsonl or .jsonl.gz) to answer from, marked as such and never stored, when every tier and the upstream have failed";
+    }
+}
+
+impl Section for ProductSettings {}
+
+impl ProductSettings {
+    /// The longest fresh time of anything kept.
+    #[must_use]
+    pub fn longest_ttl(&self) -> Duration {
+        let kinds =
+            [self.product_ttl, self.link_ttl, self.search_ttl, self.hot_ttl, self.category_ttl];
+        kinds.into_iter().max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Group, Schema, resolve};
+
+    const SCHEMA: Schema = Schema(&[Group::of::<AliExpressSettings>()]);
+    const FIRST: [(&str, &str); 3] = [
+        ("ALIEXPRESS_APP_KEY", "500001"),
+        ("ALIEXPRESS_APP_SECRET", "hunter2"),
+        ("ALIEXPRESS_TRACKING_ID", "shop"),
+    ];
+    const LIST: &str = "ALIEXPRESS_ACCOUNTS_JSON";
+    const FURTHER: &str = r#"[
+        {"app_key": "500002", "app_secret": "hunter3", "tracking_id": "shop-two"},
+        {"app_key": 500003, "app_secret": "hunter4"}
+    ]"#;
+
+    fn from(first: &[(&str, &str)], list: &str) -> Result<Settings, Vec<String>> {
+        let environment = first.iter().copied().chain([(LIST, list)]).collect();
+        resolve(SCHEMA, None, &environment)
+            .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
+    }
+
+    fn account(key: &str, secret: &str, tracking_id: Option<&str>) -> Account {
+        let credentials = Credentials { app_key: key.into(), app_secret: Secret::new(secret) };
+        Account { credentials, tracking_id: tracking_id.map(str::to_owned) }
+    }
+
+    #[test]
+    fn further_accounts_come_from_the_environment_or_from_the_file() {
+        let settings = from(&FIRST, &FURTHER.replace('\n', " ")).unwrap();
+        let set: AliExpressSettings = settings.of();
+        let expected = [
+            account("500001", "hunter2", None),
+            account("500002", "hunter3", Some("shop-two")),
+            account("500003", "hunter4", None),
+        ];
+        assert_eq!(set.accounts(), expected);
+        let text = "[upstream]\napp_key = 500001\napp_secret = 'hunter2'\ntracking_id = 'shop'\n\
+            [[upstream.accounts]]\napp_key = 500002\napp_secret = 'hunter3'\n\
+            tracking_id = 'shop-two'\n[[upstream.accounts]]\napp_key = '500003'\n\
+            app_secret = 'hunter4'\n";
+        let file = crate::config::FileText { name: "test.toml".into(), text: text.into() };
+        let of_file = resolve(SCHEMA, Some(&file), &[("", ""); 0].into_iter().collect()).unwrap();
+        assert_eq!(of_file.of::<AliExpressSettings>(), set);
+        assert!(from(&[], " ").unwrap().of::<AliExpressSettings>().accounts().is_empty());
+        assert_eq!(from(&FIRST, "[]").unwrap().of::<AliExpressSettings>().accounts().len(), 1);
+    }
+
+    #[test]
+    fn no_secret_of_a_list_is_shown() {
+        let settings = from(&FIRST, &FURTHER.replace('\n', " ")).unwrap();
+        let described = settings.describe();
+        let shown = described.iter().find(|one| one.name == LIST).unwrap();
+        assert_eq!(
+            shown.value.as_deref(),
+            Some(
+                r#"[{"app_key":"500002","app_secret":"[hidden]","tracking_id":"shop-two"},{"app_key":"500003","app_secret":"[hidden]"}]"#
+            )
+        );
+        assert!(!format!("{settings:?} {described:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn a_mistake_names_the_account_and_the_field() {
+        let list =
+            "a JSON list of up to 3 objects with app_key, app_secret and, if wanted, tracking_id";
+        for (text, wrong) in [
+            ("hunter2", ""),
+            ("{}", ""),
+            ("[{},{},{},{}]", ""),
+            ("[1]", "; [0] is no object"),
+            (r#"[{"app_key": "2"}]"#, "; [0].app_secret is missing"),
+            (r#"[{"app_secret": "hunter2"}]"#, "; [0].app_key is missing"),
+            (
+                r#"[{"app_key": "2", "app_secret": "s"}, {"app_key": "3", "app_secret": []}]"#,
+                "; [1].app_secret is no text",
+            ),
+            (r#"[{"app_key": "2", "secret": "s"}]"#, "; [0].secret is no field of an account"),
+            (
+                r#"[{"app_key": "2", "app_secret": "hunter2 x"}]"#,
+                "; [0].app_secret is not up to 256 visible ASCII characters without white space",
+            ),
+            (
+                r#"[{"app_key": "2", "app_secret": "s"}, {"app_key": "2", "app_secret": "t"}]"#,
+                "; [1].app_key is that of another account",
+            ),
+        ] {
+            let expected = format!("{LIST} = [hidden]: expected {list}{wrong}");
+            assert_eq!(from(&FIRST, text).unwrap_err(), [expected]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_named() {
+        let two = r#"[{"app_key": "2", "app_secret": "s", "tracking_id": "two"}]"#;
+        let same = r#"[{"app_key": "500001", "app_secret": "s"}]"#;
+        for (first, list, expected) in [
+            (
+                &FIRST[..1],
+                "",
+                "ALIEXPRESS_APP_SECRET: expected a value, because ALIEXPRESS_APP_KEY is set; both or neither",
+            ),
+            (
+                &FIRST[2..],
+                two,
+                "ALIEXPRESS_APP_KEY: expected a value, because ALIEXPRESS_ACCOUNTS_JSON is set; the list holds further accounts",
+            ),
+            (
+                &FIRST[..2],
+                two,
+                "ALIEXPRESS_TRACKING_ID: expected a value, because ALIEXPRESS_ACCOUNTS_JSON [0].tracking_id is set; it is sent in place of this one",
+            ),
+            (
+                &FIRST,
+                same,
+                "ALIEXPRESS_ACCOUNTS_JSON: expected [0].app_key to differ from ALIEXPRESS_APP_KEY",
+            ),
+        ] {
+            assert_eq!(from(first, list).unwrap_err(), [expected]);
+        }
+    }
+}

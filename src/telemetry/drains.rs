@@ -1,0 +1,178 @@
+//! What stands between a logger and the file: the level, whole lines, text for people, counts of loss.
+//!
+//! Owns: the level of a running log, changed while the process runs, and how many lines never arrived.
+//! When what is behind it fails, the line is counted and given up: the log is the last place to
+//! complain about the log.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
+
+/// The level of a running log. Copies of a handle share it.
+#[derive(Debug, Clone)]
+pub struct LevelHandle(Arc<AtomicUsize>);
+
+impl LevelHandle {
+    pub(super) fn new(level: Level) -> Self {
+        Self(Arc::new(AtomicUsize::new(level.as_usize())))
+    }
+
+    /// The least severe level that is logged.
+    #[must_use]
+    pub fn get(&self) -> Level {
+        Level::from_usize(self.0.load(Ordering::Relaxed)).unwrap_or(Level::Info)
+    }
+
+    /// Takes effect with the next line of any thread.
+    pub fn set(&self, level: Level) {
+        self.0.store(level.as_usize(), Ordering::Relaxed);
+    }
+
+    fn passes(&self, level: Level) -> bool {
+        level.as_usize() <= self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Passes only lines of the handle's level, before anything about others is formatted.
+pub(super) struct Adjustable<D> {
+    pub(super) drain: D,
+    pub(super) level: LevelHandle,
+}
+
+impl<D: Drain<Ok = ()>> Drain for Adjustable<D> {
+    type Ok = ();
+    type Err = D::Err;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), D::Err> {
+        if self.level.passes(record.level()) { self.drain.log(record, values) } else { Ok(()) }
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        self.level.passes(level) && self.drain.is_enabled(level)
+    }
+}
+
+/// Counts of lost lines since the start. Copies share them.
+#[derive(Debug, Clone, Default)]
+pub struct Losses(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    dropped: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Losses {
+    /// Lines dropped because the writer was behind.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Lines that could not be written.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+}
+
+/// Which count a drain's errors go to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Loss {
+    Dropped,
+    Failed,
+}
+
+/// Turns a drain's errors into counts.
+pub(super) struct Counting<D> {
+    pub(super) drain: D,
+    pub(super) losses: Losses,
+    pub(super) loss: Loss,
+}
+
+impl<D: Drain<Ok = ()>> Drain for Counting<D> {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
+        if self.drain.log(record, values).is_err() {
+            let count = match self.loss {
+                Loss::Dropped => &self.losses.0.dropped,
+                Loss::Failed => &self.losses.0.failed,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        self.drain.is_enabled(level)
+    }
+}
+
+/// Passes on whole lines. Formatters write a line in dozens of pieces; passed on as they come they
+/// would be as many system calls, and a file could be rotated in mid-line.
+pub(super) struct Lines<W> {
+    inner: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Lines<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, line: Vec::with_capacity(1_024) }
+    }
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.inner.write_all(&self.line).and_then(|()| self.inner.flush());
+        self.line.clear();
+        written
+    }
+}
+
+/// Lines for a person: time, level, message, then the values in the order in which they were given.
+/// The record's tag is the time.
+pub(super) struct Text<W>(RefCell<W>);
+
+impl<W: Write> Text<W> {
+    pub(super) const fn new(writer: W) -> Self {
+        Self(RefCell::new(writer))
+    }
+}
+
+impl<W: Write> Drain for Text<W> {
+    type Ok = ();
+    type Err = io::Error;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> io::Result<()> {
+        let mut pairs = Pairs::default();
+        record.kv().serialize(record, &mut pairs)?;
+        values.serialize(record, &mut pairs)?;
+        pairs.0.reverse();
+        let (time, level) = (record.tag(), record.level().as_short_str());
+        let line = format!("{time} {level} {}{}\n", record.msg(), pairs.0.concat());
+        let mut writer = self.0.borrow_mut();
+        writer.write_all(line.as_bytes())?;
+        writer.flush()
+    }
+}
+
+#[derive(Default)]
+struct Pairs(Vec<String>);
+
+impl Serializer for Pairs {
+    fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
+        self.0.push(format!(", {key}: {value}"));
+        Ok(())
+    }
+}
