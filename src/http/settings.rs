@@ -72,7 +72,7 @@ settings! {
         retry_logic: Rollout = Rollout(100), "ENABLE_RETRY_LOGIC", "retry_logic", Share,
             "retries of failed upstream calls";
         data_validation: Rollout = Rollout(100), "ENABLE_DATA_VALIDATION", "data_validation", Share,
-            "dropping of products that make no sense";
+            "dropping of records that make no sense";
         structured_logging: Rollout = Rollout(100), "ENABLE_STRUCTURED_LOGGING", "structured_logging",
             Share, "log lines as JSON; off means text whatever the format says";
     }
