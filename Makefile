@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulation lint bench bench-instructions bench-outage acceptance
+.PHONY: help run test simulation lint count bench bench-instructions bench-outage acceptance
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,10 @@ lint: ## check format, lints and documentation; all must be without a warning
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
 	@$(CARGO) clippy --locked --test acceptance -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+count: ## count the house: code, mechanisms, settings, import circles
+	@tools/require.sh cargo cc
+	@$(CARGO) run --quiet --locked --example count
 
 acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products, BAD_INPUT=FOLDER for more bad input
 	@tools/require.sh cargo cc redis-server

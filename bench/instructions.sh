@@ -52,10 +52,15 @@ count() {
   kill -TERM "${pid_of[$name]}"
   wait "${pid_of[$name]}" || true
   awk -v name="$name" -v hits="$hits" -f bench/instructions.awk \
-    "$folder/$name.callgrind"
+    "$folder/$name.callgrind" | tee -a "$folder/counted"
 }
 
 say "building"
 cargo build --quiet --release --locked --bin breakwater --example bare
 count gateway "$gateway" serve
 count bare "$binaries/examples/bare" "$folder/body.json" 1
+
+# For `make count`.
+mkdir -p target/bench
+sed -n -e 's/^gateway: .*memory, \([0-9]*\) do not$/instructions \1/p' \
+  -e 's/^ *own files that a hit passes: \([0-9]*\).*/files \1/p' "$folder/counted" >target/bench/instructions

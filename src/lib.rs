@@ -5,25 +5,21 @@
 //! # The way of a request, and of a failure
 //!
 //! ```text
-//!  HTTP worker thread 1..N                                      threads of their own
-//! ┌──────────────────────────────────────────────────────┐
-//! │ observe ▶ cors ▶ compress ▶ limit ─ask▶ RateLimiterActor (one a worker)
-//! │                                │                      │
-//! │                             handler ▶ the service  ─ask▶ CacheActor (one a worker)
-//! │                                │                      │      │ fresh, stale: from memory
-//! │                                ▼                      │      │ else, and behind: one load a key
-//! │ observe ◀ compress ◀ limit ◀ envelope                 │      ▼
-//! └───┬──────────────────────────────────────────────────┘   Redis ▶ SQL ▶ budget ▶ lock ▶ loader
-//!     │ batched, droppable                                                               │ ask
-//!     ▼                                                                                  ▼
-//!  MetricsActor    upkeep: watch, replay, sweep, warm             door ─▶ ApiClientActor
-//!                    account in turn ▶ its pace ▶ crowd ▶ breaker ▶ budget ▶ attempt ▶ upstream
-//!                           └──────────── retry, another account first ◀──────┘
+//!  client ▶ http::pipeline ▶ limits ────────▶ service ───────▶ cache ───────────────▶ origin ─────────▶ upstream
+//!           stops in order   RateLimiterActor  what is asked:   CacheActor             ApiClientActor
+//!           in one file      (one a worker)    key, lifetime,   (one a worker)         (own thread)
+//!                                              request,         memory ▶ one load      credential ▶ pace ▶
+//!                                              reading          per key ▶ Redis ▶ SQL  concurrency ▶ breaker ▶
+//!                                                               ▶ lock ▶ origin        attempt ▶ retry
+//!           beside it: MetricsActor (batched events, may be dropped) · log · upkeep (sweep, warm, follow the log)
 //! ```
 //!
+//! The two actors of a worker live on the worker's thread; a message to an idle one is handled in
+//! place. ApiClientActor and MetricsActor have threads of their own.
+//!
 //! Data flows one way. A failure comes back as a typed [`failure::Failure`] through the same rooms:
-//! the load shares it with its callers, and the key is left alone for a while; what is stale is served; only
-//! when nothing is left does it reach [`http`], the one place that knows statuses.
+//! the load shares it with its callers, and the key is left alone for a while; what is stale is served;
+//! only when nothing is left does it reach [`http`], the one place that knows statuses.
 //!
 //! What must survive an actor's death lies in tables that are older than any actor: the memory tier,
 //! pending keys, accounts of the limiter, breakers, pacing, the metric registry. An actor that dies costs
@@ -38,7 +34,7 @@
 //! | [`http`] | pipeline, forms, envelope, errors, OpenAPI; the trait `Service`, and no service | access, cache, limits, metrics, origin, resilience, supervision |
 //! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, limits, origin, resilience |
 //! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, replication, database, supervision, metrics |
-//! | [`origin`] | calling anything: outcomes, accounts, pacing, retry; ApiClientActor | resilience, supervision, metrics |
+//! | [`origin`] | calling anything: outcomes, credentials, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
 //! | [`replication`] | one log of changes that every instance follows | redis, database |
