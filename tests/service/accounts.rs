@@ -192,8 +192,9 @@ fn the_simulator_alone_knows_every_account_with_its_tracking_id() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!(
         "[upstream]\napp_key = 500001\napp_secret = 'first'\ntracking_id = 'shop'\n\
-         app_key_2 = 500002\napp_secret_2 = '{SECRET}'\ntracking_id_2 = 'shop-two'\n\
-         app_key_3 = 500003\napp_secret_3 = 'third'\n"
+         [[upstream.accounts]]\napp_key = '500002'\napp_secret = '{SECRET}'\n\
+         tracking_id = 'shop-two'\n\
+         [[upstream.accounts]]\napp_key = '500003'\napp_secret = 'third'\n"
     );
     std::fs::write(folder.path().join("breakwater.toml"), file).unwrap();
     let simulator = simulate(folder.path(), None);
