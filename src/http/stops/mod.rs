@@ -1,4 +1,4 @@
-//! The stops of a request; [`super::pipeline`] lists them in order.
+//! The stops of a request; `pipeline.rs` lists them in order.
 
 pub mod admin_key;
 pub(super) mod answer;
