@@ -141,9 +141,10 @@ async fn odd_rows_do_not_spoil_the_others() {
     let found = table.tier.get(&keys.each_ref()).await.unwrap();
     let lengths: Vec<_> = found.iter().map(|found| found.as_ref().map(bytes::Bytes::len)).collect();
     assert_eq!(lengths, [Some(4), Some(2), Some(10), None, Some(10)]);
-    let most = table.most_used(day(2)).await;
+    let mut most = table.most_used(day(2)).await;
+    most.sort_unstable();
     // What is wrong with an entry shows when it is read: its question can still be asked.
-    assert_eq!(most, [named("a", 0), named("e", 0), named("b", 0)]);
+    assert_eq!(most, [named("a", 0), named("b", 0), named("e", 0)]);
     table.tier.used(keys.iter().map(|key| (key.clone(), 1)).collect(), day(2));
     table.tier.flush().await;
     assert!(table.tier.sweep(day(2), 1).await.unwrap().evicted > 0);
