@@ -35,7 +35,7 @@ start_gateway() {
     DATABASE_URL="sqlite://$folder/$name/gateway.db" RATE_LIMIT_ENABLED=true \
     RATE_LIMIT_SEARCH_PER_MINUTE=100000000 RATE_LIMIT_SEARCH_BURST=100000000 \
     ABUSE_DETECTION=off "$@" \
-    "$PWD/$built/breakwater" serve
+    "$built/breakwater" serve
 }
 
 start_nginx() {

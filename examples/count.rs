@@ -167,7 +167,7 @@ fn circles(sources: &[Source], measured: &Measured) {
     row("import circles between rooms", "1", &imports.room_circles().len().to_string(), "0");
     row(
         "instructions of a hit that copy nothing, whole process",
-        "73,071",
+        "51,743",
         measured.get("instructions"),
         "≤ 22,000 of the connection",
     );

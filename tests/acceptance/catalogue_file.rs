@@ -48,7 +48,7 @@ pub(crate) fn named() -> Option<PathBuf> {
 impl Catalogue {
     /// Reads the named file, or the built-in one.
     pub(crate) fn read() -> Self {
-        let built_in = "src/catalogue/builtin.jsonl";
+        let built_in = "src/services/products/catalogue/builtin.jsonl";
         let path =
             named().unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(built_in));
         let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
