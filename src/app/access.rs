@@ -37,6 +37,7 @@ impl Following {
     /// the cache, and these breakers.
     pub(super) async fn begin(
         settings: &Settings,
+        longest: Duration,
         stores: &Stores,
         cache: CacheTables,
         breakers: Breakers,
@@ -47,7 +48,6 @@ impl Following {
             warn!(log, "the configuration is good, but unwise"; "caution" => caution);
         }
         let table = Arc::new(Table::default());
-        let longest = super::upkeep::longest_life(settings);
         let topics: Vec<Arc<dyn Topic>> = vec![
             Arc::<Table>::clone(&table),
             Arc::new(Follower::new(&cache, longest)),

@@ -19,7 +19,6 @@
 mod access;
 mod blueprint;
 mod descriptors;
-mod last_resort;
 mod observer;
 mod persisted_state;
 mod pressure;
@@ -28,12 +27,10 @@ mod shared_limits;
 mod simulator;
 mod stores;
 mod upkeep;
-mod upstream;
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -46,7 +43,7 @@ use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::access::{Guesses, SecretDigest};
-use crate::cache::CacheTables;
+use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
 use crate::config::{InForce, Schema, Settings};
@@ -55,20 +52,18 @@ use crate::database::{DatabaseSettings, Event, Store, revert};
 use crate::http::breakers::Breakers;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::load_shedder::LoopLags;
+pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface};
 use crate::http::settings::{Features, HttpSettings, Server};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Limits, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
+use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
-use crate::origin::{Origin, OriginClient};
 use crate::resilience::breaker::Breaker;
-use crate::services::products::aliexpress::AliExpressClient;
-use crate::services::products::aliexpress::methods::Target;
-use crate::services::products::last_resort::LastResort;
-use crate::services::products::{self, Products, Setup};
-use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor};
+use crate::services::products;
+use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor, spawn_watched};
 use crate::telemetry::{self, LogSettings, Telemetry};
 use access::Following;
 use blueprint::Blueprint;
@@ -76,8 +71,8 @@ use observer::Deaths;
 use persisted_state::PersistedState;
 use stores::Stores;
 
-/// The services, as the documents describe them.
-const SURFACES: &[&Surface] = &[&products::SURFACE];
+/// The services: what the documents say of each, and how it is built.
+const SERVICES: &[(&Surface, Start)] = &[(&products::SURFACE, products::start::start)];
 pub use sections::SCHEMA;
 
 /// Messages that may wait for an actor of a worker.
@@ -103,9 +98,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     stores: Stores,
     cache: CacheTables,
-    persisted: PersistedState,
+    persisted: Arc<[PersistedState]>,
     following: Following,
-    simulator: Option<simulator::Inside>,
     log: Logger,
 }
 
@@ -132,28 +126,25 @@ impl Gateway {
         let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
         let supervisor = Supervisor::new(observer)?;
         let settings = in_force.settings();
-        let (aliexpress, simulator) = simulator::fill_in(settings.of(), &log, &supervisor)?;
-        let last_resort = last_resort::load(&settings.of(), &log)?;
+        let parts = ServiceParts::new(Environment {
+            settings: &settings,
+            request_timeout: settings.of::<Server>().request_timeout,
+            metrics: &metrics,
+            log: &log,
+            supervisor: &supervisor,
+        });
+        let services = start_services(&parts, more)?;
+        let origins = parts.origins();
         let stores = Stores::open(&settings, &metrics, &log)?;
         let cache = stores.tables(&settings, &metrics, &log, &supervisor);
-        let mut parts = ServiceParts::new(&settings, &metrics, &log, &supervisor);
-        parts.is_paced = simulator.is_none();
-        let (state, origins) = upstream::state(&aliexpress, &parts);
-        let upstream_state = Arc::new(state);
-        let database = stores.database.clone();
-        let persisted = PersistedState::new(Arc::clone(&upstream_state), database, &log);
-        persisted.restore().await;
-        upkeep::start(&cache, &stores, &persisted, &settings, &supervisor);
-        let api = upstream::start(0, &upstream_state, &origins, &supervisor)?;
-        let target = upstream::target(&aliexpress);
-        let mut services = services(&parts, api, target, last_resort);
-        services.extend(more(&parts)?);
-        let breakers = parts.breakers(&upstream_state, &stores);
-        let forced = Breakers::new(breakers.clone(), Arc::clone(&upstream_state));
+        let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
+        let longest = longest_life(&settings.of(), &services);
+        upkeep::start(&cache, &stores, &persisted, longest, &settings, &supervisor);
+        let breakers = breakers(&origins, &stores);
+        let forced = Breakers::new(breakers.clone(), origins.clone());
         let (following, cache) =
-            Following::begin(&settings, &stores, cache, forced, &log, &supervisor).await;
+            Following::begin(&settings, longest, &stores, cache, forced, &log, &supervisor).await;
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
-        let surfaces: Vec<_> = services.iter().map(|service| service.surface()).collect();
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
         let shared = Arc::new(Shared {
@@ -164,11 +155,11 @@ impl Gateway {
             access: following.access.clone(),
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: admin_key(&settings),
-            openapi: openapi::complete(&surfaces).into(),
-            openapi_gpt: openapi::for_gpt(&surfaces).into(),
+            openapi: openapi::complete(&surfaces(&services)).into(),
+            openapi_gpt: openapi::for_gpt(&surfaces(&services)).into(),
             services,
-            upstream: Arc::clone(&upstream_state),
-            integration: integration(simulator.is_some()),
+            integration: integration(origins.iter().any(|origin| origin.is_simulated)),
+            origins,
             metrics,
             supervisor,
             breakers,
@@ -185,7 +176,7 @@ impl Gateway {
         let stores_of = (&stores, shared_limits::script());
         let blueprint = Blueprint::new(&shared, cache.clone(), stores_of, monitor);
         let (address, handle) = serve(&shared, blueprint)?;
-        Ok(Self { address, handle, shared, stores, cache, persisted, following, simulator, log })
+        Ok(Self { address, handle, shared, stores, cache, persisted, following, log })
     }
 
     /// Reads the configuration again, as a signal asked, and notes that in the audit table.
@@ -207,13 +198,13 @@ impl Gateway {
         tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
         self.cache.hand_over_uses();
-        self.persisted.restore().await;
-        self.persisted.store_changes();
+        for persisted in &*self.persisted {
+            persisted.restore().await;
+            persisted.store_changes();
+        }
         self.following.flush().await;
         self.stores.flush().await;
-        if let Some(simulator) = self.simulator {
-            simulator.stop().await;
-        }
+        self.shared.services.iter().for_each(|service| service.stop());
         info!(self.log, "stopped");
     }
 }
@@ -245,82 +236,44 @@ fn serve(
     let (server, addresses) = server::bind(shared, move || blueprint.build())?;
     let address = addresses.first().copied().ok_or("no address was bound")?;
     let handle = server.handle();
-    simulator::run(server, &shared.supervisor, "http-server");
+    spawn_watched("http-server", shared.supervisor.observer(), async move {
+        // A server that ends by itself was told to stop.
+        drop(server.await);
+    });
     Ok((address, handle))
-}
-
-/// The breakers of an upstream's credentials.
-fn credentials(state: &OriginState) -> impl Iterator<Item = Breaker> {
-    state.credentials.iter().map(|credential| credential.breaker.clone())
 }
 
 /// What is served beside the gateway's own endpoints.
 pub type Services = Vec<Arc<dyn Service>>;
 
-/// What services are built from.
-pub struct ServiceParts<'a> {
-    pub settings: &'a Settings,
-    pub metrics: &'a Metrics,
-    pub log: &'a Logger,
-    supervisor: &'a Supervisor,
-    /// Whether calls are paced also where no setting says so: all but those to the simulator inside.
-    is_paced: bool,
-    origins: RefCell<Vec<Arc<OriginState>>>,
+type Start = fn(&ServiceParts<'_>) -> Result<Arc<dyn Service>, Failure>;
+
+fn surfaces(services: &Services) -> Vec<&'static Surface> {
+    services.iter().map(|service| service.surface()).collect()
 }
 
-impl<'a> ServiceParts<'a> {
-    fn new(
-        settings: &'a Settings,
-        metrics: &'a Metrics,
-        log: &'a Logger,
-        supervisor: &'a Supervisor,
-    ) -> Self {
-        Self { settings, metrics, log, supervisor, is_paced: true, origins: RefCell::default() }
-    }
-
-    /// Every breaker that an admin may see and move.
-    fn breakers(&self, upstream: &Arc<OriginState>, stores: &Stores) -> Vec<Breaker> {
-        let more = self.origins.borrow();
-        let of_origins = std::iter::once(upstream).chain(more.iter());
-        of_origins.flat_map(|state| credentials(state)).chain(stores.breakers()).collect()
-    }
-
-    /// The way to an upstream of the service's own, which is called with the bounds of the settings
-    /// under `upstream`. `name` is its label and its breaker's.
-    ///
-    /// # Errors
-    /// No thread can be started for it.
-    pub fn origin<O: Origin>(
-        &self,
-        name: &'static str,
-        origin: O,
-    ) -> std::io::Result<OriginClient<O>> {
-        let state = upstream::origin(vec![upstream::credential(name, name, self)], self);
-        let state = Arc::new(state);
-        let mut origins = self.origins.borrow_mut();
-        origins.push(Arc::clone(&state));
-        upstream::start(origins.len(), &state, &Arc::from([origin]), self.supervisor)
-    }
-}
-
-/// The services of this crate; the one place that names them.
-fn services(
+fn start_services(
     parts: &ServiceParts<'_>,
-    upstream: AliExpressClient,
-    target: Target,
-    last_resort: Option<Arc<LastResort>>,
-) -> Services {
-    let settings = parts.settings;
-    let setup = Setup {
-        target,
-        cache: settings.of(),
-        lifetimes: settings.of(),
-        features: settings.of(),
-        last_resort,
-        within: settings.of::<Server>().request_timeout,
-    };
-    let (metrics, log) = (parts.metrics.clone(), parts.log.clone());
-    vec![Arc::new(Products::new(upstream, metrics, setup, log))]
+    more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
+) -> Result<Services, Failure> {
+    let services = SERVICES.iter().map(|(_, start)| start(parts));
+    let mut services = services.collect::<Result<Services, Failure>>()?;
+    services.extend(more(parts)?);
+    Ok(services)
+}
+
+/// Every breaker that an admin may see and move.
+fn breakers(origins: &[Arc<OriginState>], stores: &Stores) -> Vec<Breaker> {
+    let of_origins = origins.iter().flat_map(|origin| origin.credentials.iter());
+    let of_origins = of_origins.map(|credential| credential.breaker.clone());
+    of_origins.chain(stores.breakers()).collect()
+}
+
+/// The longest time that anything in the cache is usable, jitter included.
+fn longest_life(cache: &CacheSettings, services: &Services) -> Duration {
+    let longest = services.iter().map(|service| service.longest_ttl());
+    let longest = longest.fold(cache.default_ttl, Duration::max);
+    longest.saturating_mul(2).saturating_add(cache.stale)
 }
 
 fn admin_key(settings: &HttpSettings) -> Option<SecretDigest> {
@@ -411,7 +364,8 @@ impl Commands for Breakwater {
     }
 
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {
-        Ok(if gpt { openapi::for_gpt(SURFACES) } else { openapi::complete(SURFACES) })
+        let surfaces: Vec<_> = SERVICES.iter().map(|(surface, _)| *surface).collect();
+        Ok(if gpt { openapi::for_gpt(&surfaces) } else { openapi::complete(&surfaces) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The state of the upstream over restarts: breakers, bans, the day's budgets.
+//! The state of an upstream over restarts: breakers, bans, the day's budgets.
 //!
 //! Owns: restoring what an earlier process stored, once, and storing what changed since. As long as
 //! the database is away that is pending: nothing is stored that would replace what it holds, and what
@@ -14,15 +14,11 @@ use crate::origin::credentials::Credential;
 use crate::origin::persisted::Persisted;
 use crate::origin::state::OriginState;
 
-/// The name under which it is stored.
-const NAME: &str = "upstream";
-
-/// Restores and stores. Clones are the same one.
-#[derive(Clone)]
+/// Restores and stores the state of one upstream, under its name.
 pub(super) struct PersistedState {
     upstream: Arc<OriginState>,
     database: DatabaseTier,
-    progress: Arc<Mutex<Progress>>,
+    progress: Mutex<Progress>,
     log: Logger,
 }
 
@@ -34,9 +30,23 @@ enum Progress {
 }
 
 impl PersistedState {
-    pub(super) fn new(upstream: Arc<OriginState>, database: DatabaseTier, log: &Logger) -> Self {
-        let progress = Arc::new(Mutex::new(Progress::Pending { logged: false }));
-        Self { upstream, database, progress, log: log.clone() }
+    /// One for each upstream, restored if the database answers.
+    pub(super) async fn restored(
+        origins: &[Arc<OriginState>],
+        database: &DatabaseTier,
+        log: &Logger,
+    ) -> Arc<[Self]> {
+        let of = |origin: &Arc<OriginState>| Self {
+            upstream: Arc::clone(origin),
+            database: database.clone(),
+            progress: Mutex::new(Progress::Pending { logged: false }),
+            log: log.clone(),
+        };
+        let all: Arc<[Self]> = origins.iter().map(of).collect();
+        for one in &*all {
+            one.restore().await;
+        }
+        all
     }
 
     /// Whether it is still to be restored.
@@ -50,7 +60,7 @@ impl PersistedState {
         if !self.is_pending() {
             return;
         }
-        let stored = self.database.recall(NAME).await;
+        let stored = self.database.recall(self.upstream.name()).await;
         let mut progress = self.progress();
         // Another may have been faster: what was spent is to be added once.
         let Progress::Pending { logged } = &mut *progress else { return };
@@ -92,7 +102,7 @@ impl PersistedState {
             let wall = clock::now();
             let state = self.upstream.persist(clock::monotonic(), wall);
             if last.as_ref().is_none_or(|last| state.changed_since(last)) {
-                self.database.keep(NAME, state.to_json(), wall);
+                self.database.keep(self.upstream.name(), state.to_json(), wall);
                 *last = Some(state);
             }
         }

@@ -1,73 +1,16 @@
-//! The simulator inside the gateway, and alone.
+//! The simulator alone: `breakwater simulate`.
 //!
-//! Owns: filling in what is missing when no credentials are set: a simulator on a port of its own
-//! and its demonstration account. It says so in the log and in every answer.
+//! Owns: which accounts may call it, and its end at a signal.
 
-use std::future::Future;
-
-use actix_web::dev::ServerHandle;
-use slog::{Logger, info, warn};
+use slog::{Logger, info};
 
 use crate::cli::{Failure, Simulation};
-use crate::config::{Secret, Settings};
+use crate::config::Settings;
 use crate::console;
 use crate::http::settings::Server;
 use crate::services::products::settings::{Account, AliExpressSettings};
-use crate::services::products::simulator::{
-    self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings,
-};
-use crate::supervision::{Supervisor, spawn_watched};
-
-/// The running simulator inside.
-pub(super) struct Inside {
-    handle: ServerHandle,
-}
-
-impl Inside {
-    pub(super) async fn stop(self) {
-        self.handle.stop(false).await;
-    }
-}
-
-/// Without credentials: starts the simulator and points the settings at it.
-pub(super) fn fill_in(
-    mut settings: AliExpressSettings,
-    log: &Logger,
-    supervisor: &Supervisor,
-) -> Result<(AliExpressSettings, Option<Inside>), Failure> {
-    if !settings.accounts().is_empty() {
-        return Ok((settings, None));
-    }
-    let tracking_id = settings.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
-    let account = simulator::Credentials {
-        tracking_id: tracking_id.clone(),
-        ..simulator::Credentials::demonstration()
-    };
-    let running = simulator::start(SimulatorSettings {
-        credentials: vec![account],
-        ..SimulatorSettings::default()
-    })?;
-    warn!(log, "no credentials are set: answers come from the simulator inside";
-        "address" => %running.address, "catalogue" => %running.report);
-    run(running.server, supervisor, "simulator");
-    settings.gateway_url = format!("http://{}/sync", running.address);
-    settings.tracking_id = Some(tracking_id);
-    settings.app_key = Some(DEMO_APP_KEY.to_owned());
-    settings.app_secret = Some(Secret::new(DEMO_APP_SECRET));
-    Ok((settings, Some(Inside { handle: running.handle })))
-}
-
-/// Lets a server answer in the background.
-pub(super) fn run(
-    server: impl Future<Output = std::io::Result<()>> + 'static,
-    supervisor: &Supervisor,
-    name: &'static str,
-) {
-    spawn_watched(name, supervisor.observer(), async move {
-        // A server that ends by itself has been told to.
-        drop(server.await);
-    });
-}
+use crate::services::products::simulator::{self, DEMO_TRACKING_ID, SimulatorSettings};
+use crate::services::products::start::log_skipped;
 
 /// The simulator alone, until a signal.
 pub(super) async fn alone(
@@ -82,10 +25,7 @@ pub(super) async fn alone(
         workers: settings.of::<Server>().workers,
     })?;
     info!(log, "catalogue is loaded"; "catalogue" => %running.report);
-    for skipped in &running.report.first_skipped {
-        warn!(log, "catalogue line skipped"; "line" => skipped.number,
-            "reason" => skipped.reason, "detail" => &skipped.detail);
-    }
+    log_skipped(&running.report, log);
     let mut signals = super::Signals::listen()?;
     console::say(&format!("simulator listening on http://{}", running.address))?;
     let handle = running.handle;
@@ -119,7 +59,9 @@ fn accounts(settings: &AliExpressSettings) -> Vec<simulator::Credentials> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
     use crate::services::products::settings::Credentials;
+    use crate::services::products::simulator::{DEMO_APP_KEY, DEMO_APP_SECRET};
 
     #[test]
     fn the_stack_uses_an_account_that_its_simulator_knows() {

@@ -16,7 +16,6 @@ use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{DatabaseSettings, Event, Store};
-use crate::http::gauges::label;
 use crate::metrics::Metrics;
 use crate::redis::{Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
@@ -165,7 +164,7 @@ fn tell(log: &Logger, events: &[Event]) {
 fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {
     let (metrics, log) = (metrics.clone(), log.clone());
     let listener = Arc::new(move |change: &breaker::Transition| {
-        metrics.upstream().cache_breaker_moved(name, label(change.to));
+        metrics.upstream().cache_breaker_moved(name, change.to.into());
         warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });

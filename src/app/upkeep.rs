@@ -4,6 +4,7 @@
 //! the state of the upstream is stored. A task that panics is
 //! begun anew. Each is one call into the room that knows how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::persisted_state::PersistedState;
@@ -11,7 +12,6 @@ use super::stores::Stores;
 use crate::cache::CacheTables;
 use crate::cache::settings::CacheSettings;
 use crate::config::Settings;
-use crate::services::products::settings::ProductSettings;
 use crate::supervision::{Supervisor, keep_running};
 
 /// How often the stores are asked for a sign of life.
@@ -27,7 +27,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 pub(super) fn start(
     cache: &CacheTables,
     stores: &Stores,
-    persisted: &PersistedState,
+    persisted: &Arc<[PersistedState]>,
+    longest: Duration,
     settings: &Settings,
     supervisor: &Supervisor,
 ) {
@@ -37,17 +38,9 @@ pub(super) fn start(
     let watched = stores.clone();
     keep_running("database-watch", observer(), move || watch_database(watched.clone()));
     let (tables, bound) = (cache.clone(), settings.of::<CacheSettings>().database_bytes);
-    let longest = longest_life(settings);
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
-    let persisted = persisted.clone();
-    keep_running("upstream-state", observer(), move || persist_state(persisted.clone()));
-}
-
-/// The longest time that anything kept is usable, jitter included.
-pub(super) fn longest_life(settings: &Settings) -> Duration {
-    let (cache, products): (CacheSettings, ProductSettings) = (settings.of(), settings.of());
-    let longest = cache.default_ttl.max(products.longest_ttl());
-    longest.saturating_mul(2).saturating_add(cache.stale)
+    let persisted = Arc::clone(persisted);
+    keep_running("upstream-state", observer(), move || persist_state(Arc::clone(&persisted)));
 }
 
 /// The breakers hear of it: that a store died, or is back, is known also while everything is
@@ -78,10 +71,13 @@ async fn tidy(tables: CacheTables, bound: u64, longest: Duration) {
     }
 }
 
-async fn persist_state(persisted: PersistedState) {
+async fn persist_state(all: Arc<[PersistedState]>) {
     loop {
-        tokio::time::sleep(if persisted.is_pending() { ASK_EVERY } else { KEEP_EVERY }).await;
-        persisted.restore().await;
-        persisted.store_changes();
+        let is_pending = all.iter().any(PersistedState::is_pending);
+        tokio::time::sleep(if is_pending { ASK_EVERY } else { KEEP_EVERY }).await;
+        for persisted in &*all {
+            persisted.restore().await;
+            persisted.store_changes();
+        }
     }
 }

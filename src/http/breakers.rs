@@ -41,13 +41,13 @@ pub(super) fn draft(name: &str, action: Action, at: Timestamp) -> Draft {
 /// The breakers of this instance.
 pub struct Breakers {
     all: Vec<Breaker>,
-    upstream: Arc<OriginState>,
+    origins: Vec<Arc<OriginState>>,
 }
 
 impl Breakers {
     #[must_use]
-    pub const fn new(all: Vec<Breaker>, upstream: Arc<OriginState>) -> Self {
-        Self { all, upstream }
+    pub const fn new(all: Vec<Breaker>, origins: Vec<Arc<OriginState>>) -> Self {
+        Self { all, origins }
     }
 
     fn move_one(&self, breaker: &Breaker, action: Action) {
@@ -58,9 +58,11 @@ impl Breakers {
             Action::Reset => {
                 breaker.reset(now);
                 // With the judgement of its health goes that of our configuration.
-                let mut credentials = self.upstream.credentials.iter();
-                if let Some(one) = credentials.find(|one| one.name == breaker.name()) {
-                    self.upstream.forgive(one);
+                for origin in &self.origins {
+                    let mut credentials = origin.credentials.iter();
+                    if let Some(one) = credentials.find(|one| one.name == breaker.name()) {
+                        origin.forgive(one);
+                    }
                 }
             }
         }

@@ -5,9 +5,7 @@
 
 use super::state::Shared;
 use crate::clock;
-use crate::metrics::BreakerState;
 use crate::origin::state::OriginStatus;
-use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
 
 /// Breakers of the tiers, which have a metric of their own.
@@ -28,13 +26,14 @@ pub(super) fn refresh(shared: &Shared) {
     for breaker in &shared.breakers {
         let state = breaker.snapshot(now).state;
         if let Some(tier) = CACHE_TIERS.into_iter().find(|tier| *tier == breaker.name()) {
-            shared.metrics.upstream().cache_breaker_state(tier, label(state));
+            shared.metrics.upstream().cache_breaker_state(tier, state.into());
         }
     }
     shared.metrics.limits().abuse_throttled(shared.abuse.throttled_now(now));
     shared.metrics.http().connections(shared.connections.len());
     shared.metrics.http().loop_lag(shared.lags.worst(now));
-    upstream(shared, &shared.upstream.status(now, clock::now()));
+    let origins = shared.origins.iter().map(|origin| origin.status(now, clock::now()));
+    upstreams(shared, &origins.collect::<Vec<_>>());
     access(shared);
 }
 
@@ -48,29 +47,25 @@ fn access(shared: &Shared) {
     metrics.audit(counts.audit_waiting, counts.audit_dropped);
 }
 
-fn upstream(shared: &Shared, upstream: &OriginStatus) {
+/// Gauges without a label are of all upstreams together.
+fn upstreams(shared: &Shared, origins: &[OriginStatus]) {
     let metrics = shared.metrics.upstream();
-    for account in &upstream.credentials {
-        metrics.breaker_state(account.name, label(account.breaker.state));
+    for account in origins.iter().flat_map(|origin| &origin.credentials) {
+        metrics.breaker_state(account.name, account.breaker.state.into());
         metrics.breaker_slow_start(account.name, account.breaker.slow_start_per_second);
         if let Some(left) = account.pacing.budget_remaining {
             metrics.account_budget_remaining(account.name, left);
         }
     }
-    let load = upstream.load;
-    let paced: usize = upstream.credentials.iter().map(|account| account.pacing.queue).sum();
-    metrics.load(load.limit, load.in_flight, load.waiting.saturating_add(paced));
-    if let Some(left) = upstream.budget_remaining() {
+    let sum = |of: fn(&OriginStatus) -> u32| origins.iter().map(of).sum();
+    let paced = |origin: &OriginStatus| {
+        origin.credentials.iter().map(|account| account.pacing.queue).sum::<usize>()
+    };
+    let waiting = origins.iter().map(|origin| origin.load.waiting.saturating_add(paced(origin)));
+    metrics.load(sum(|of| of.load.limit), sum(|of| of.load.in_flight), waiting.sum());
+    if let Some(left) =
+        origins.iter().filter_map(OriginStatus::budget_remaining).reduce(u64::saturating_add)
+    {
         metrics.budget_remaining(left);
-    }
-}
-
-/// The metric's word for a state.
-#[must_use]
-pub(crate) const fn label(state: State) -> BreakerState {
-    match state {
-        State::Closed => BreakerState::Closed,
-        State::Open => BreakerState::Open,
-        State::HalfOpen => BreakerState::HalfOpen,
     }
 }

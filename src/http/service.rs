@@ -4,7 +4,12 @@
 //! hands over the list. A service whose origin is down answers from the cache or with a typed
 //! failure; nothing here depends on it.
 
+use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::ServiceConfig;
 use serde_json::{Map, Value};
@@ -13,6 +18,9 @@ use super::component::Component;
 use super::openapi::doc::Doc;
 use crate::cache::{CacheKey, Plan};
 use crate::limits::Class;
+use crate::origin::start::Environment;
+use crate::origin::state::OriginState;
+use crate::origin::{Identity, Origin, OriginClient};
 
 pub use super::route::Method;
 
@@ -114,6 +122,9 @@ pub trait Service: Send + Sync {
     /// any more.
     fn plan_for(&self, key: &CacheKey, question: &str) -> Option<Plan>;
 
+    /// The longest time that it lets something be fresh.
+    fn longest_ttl(&self) -> Duration;
+
     /// Whether what makes its calls is down, so that only the cache answers.
     fn is_cut_off(&self) -> bool {
         false
@@ -127,6 +138,67 @@ pub trait Service: Send + Sync {
     /// What it adds to the status.
     fn status(&self) -> Map<String, Value> {
         Map::new()
+    }
+
+    /// Ends what it started beside its upstreams' actors; no request comes any more.
+    fn stop(&self) {}
+}
+
+/// What a service is built from.
+pub struct ServiceParts<'a> {
+    environment: Environment<'a>,
+    origins: RefCell<Vec<Arc<OriginState>>>,
+}
+
+impl<'a> ServiceParts<'a> {
+    pub(crate) const fn new(environment: Environment<'a>) -> Self {
+        Self { environment, origins: RefCell::new(Vec::new()) }
+    }
+
+    /// The way to an upstream of the service's own, called with the bounds of the settings under
+    /// `upstream`. Its breakers, health and counts are shown with those of all others, and what must
+    /// survive a restart is stored.
+    ///
+    /// # Errors
+    /// No thread can be started for it.
+    pub fn origin<O: Origin>(&self, identities: Vec<Identity<O>>) -> io::Result<OriginClient<O>> {
+        self.start(identities, false)
+    }
+
+    /// The same to a simulator of our own: its answers are not live, and it is paced only where a
+    /// setting asks for it.
+    ///
+    /// # Errors
+    /// No thread can be started for it.
+    pub fn simulated_origin<O: Origin>(
+        &self,
+        identities: Vec<Identity<O>>,
+    ) -> io::Result<OriginClient<O>> {
+        self.start(identities, true)
+    }
+
+    fn start<O: Origin>(
+        &self,
+        identities: Vec<Identity<O>>,
+        is_simulated: bool,
+    ) -> io::Result<OriginClient<O>> {
+        let mut origins = self.origins.borrow_mut();
+        let client = self.environment.start(origins.len(), identities, is_simulated)?;
+        origins.push(Arc::clone(client.state()));
+        Ok(client)
+    }
+
+    /// The upstreams of all services that were built.
+    pub(crate) fn origins(self) -> Vec<Arc<OriginState>> {
+        self.origins.into_inner()
+    }
+}
+
+impl<'a> Deref for ServiceParts<'a> {
+    type Target = Environment<'a>;
+
+    fn deref(&self) -> &Environment<'a> {
+        &self.environment
     }
 }
 

@@ -42,8 +42,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// All actors.
     pub supervisor: Supervisor,
-    /// The state of the upstream.
-    pub upstream: Arc<OriginState>,
+    /// The upstreams of all services.
+    pub origins: Vec<Arc<OriginState>>,
     /// The breakers an admin may see and move, by name.
     pub breakers: Vec<crate::resilience::breaker::Breaker>,
     /// The accounts of the limiter.
@@ -158,7 +158,10 @@ impl Worker {
             ("rate_limiter", self.limiter.is_down()),
             ("api_client", self.shared.services.iter().any(|service| service.is_cut_off())),
             ("shared_limits", self.counter.is_some() && !self.shares_limits()),
-            ("upstream_configuration", self.shared.upstream.faults() > 0),
+            (
+                "upstream_configuration",
+                self.shared.origins.iter().any(|origin| origin.faults() > 0),
+            ),
             ("access_lists", !self.shared.access.is_informed()),
         ];
         degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));

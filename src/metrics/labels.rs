@@ -7,6 +7,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::resilience::breaker::State;
+
 /// What any value outside a closed set is counted as.
 pub(super) const OTHER: &str = "other";
 
@@ -190,6 +192,16 @@ pub enum BreakerState {
     Open,
     /// Probes are admitted.
     HalfOpen,
+}
+
+impl From<State> for BreakerState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Closed => Self::Closed,
+            State::Open => Self::Open,
+            State::HalfOpen => Self::HalfOpen,
+        }
+    }
 }
 
 impl BreakerState {

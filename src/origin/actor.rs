@@ -140,6 +140,11 @@ impl<O: Origin> OriginClient<O> {
         Self { actor, state }
     }
 
+    #[must_use]
+    pub const fn state(&self) -> &Arc<OriginState> {
+        &self.state
+    }
+
     /// Whether the actor is down: only the cache answers.
     pub fn is_down(&self) -> bool {
         self.actor.is_down()

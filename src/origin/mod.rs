@@ -18,16 +18,19 @@ pub mod persisted;
 mod refusal;
 pub mod retry;
 pub mod settings;
+pub mod start;
 pub mod state;
 pub mod transport;
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 pub use crate::resilience::Priority;
 pub use actor::{Call, OriginClient};
 pub use http::{Answer, Request};
 pub use outcome::{Blame, Misconfiguration, Outcome};
+pub use start::Identity;
 
 /// The language of one upstream, spoken with one credential: how a question becomes a request, and
 /// what the answer means. There is one of these for each credential.
@@ -36,6 +39,9 @@ pub trait Origin: Send + Sync + 'static {
     type Question: fmt::Debug + Clone + Send + Sync + 'static;
     /// What an answer of use holds.
     type Payload: fmt::Debug + Send + 'static;
+
+    /// Where its day begins, for daily budgets: added to UTC before cutting into days.
+    const QUOTA_DAY_OFFSET: Duration = Duration::ZERO;
 
     /// The label of what is asked, for metrics, logs and the health of a credential.
     fn operation(question: &Self::Question) -> &'static str;

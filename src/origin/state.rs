@@ -27,6 +27,8 @@ use crate::supervision::Observer;
 const FIRST: u32 = 1;
 
 pub struct OriginState {
+    /// Whether it is a simulator of our own, and answers are not live.
+    pub is_simulated: bool,
     /// Who we are to it.
     pub credentials: Credentials,
     /// How many calls may be under way at once, of all credentials together, and who waits.
@@ -101,6 +103,11 @@ impl OriginState {
         let usual = self.slots.mean_hold();
         let usual = usual.max(self.retry.least_attempt).min(self.attempt_timeout);
         deadline.checked_sub(usual).map_or(now, |latest| latest.max(now))
+    }
+
+    /// The upstream's name in health and in what is persisted of it: that of its first credential.
+    pub fn name(&self) -> &'static str {
+        self.credentials.iter().next().map_or("upstream", |first| first.name)
     }
 
     pub fn status(&self, now: Instant, wall: Timestamp) -> OriginStatus {

@@ -74,6 +74,7 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
         health: CredentialHealth::default(),
     });
     OriginState {
+        is_simulated: false,
         credentials: OriginCredentials::new(credentials.collect()),
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),

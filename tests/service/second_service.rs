@@ -22,7 +22,7 @@ use breakwater::http::served::Served;
 use breakwater::http::service::{Operation, Route, Service, Surface, fingerprint};
 use breakwater::limits::Class;
 use breakwater::limits::abuse::Seen;
-use breakwater::origin::{self, Origin, OriginClient, Outcome, Priority};
+use breakwater::origin::{self, Identity, Origin, OriginClient, Outcome, Priority};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -139,6 +139,10 @@ impl Service for Rates {
         config.app_data(self.clone());
     }
 
+    fn longest_ttl(&self) -> Duration {
+        DAY
+    }
+
     fn operations(&self) -> Vec<&'static str> {
         vec!["latest"]
     }
@@ -174,7 +178,7 @@ fn start_bank() -> SocketAddr {
 
 fn with_gateway(plan: &Plan, bank: SocketAddr, test: impl FnOnce(SocketAddr)) {
     let rates = move |parts: &ServiceParts<'_>| -> Result<Services, Failure> {
-        Ok(vec![Arc::new(Rates(parts.origin("bank", Bank(bank))?))])
+        Ok(vec![Arc::new(Rates(parts.origin(vec![Identity::only("bank", Bank(bank))])?))])
     };
     test(run_with(plan, rates).address);
 }

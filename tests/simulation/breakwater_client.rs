@@ -18,12 +18,12 @@ use breakwater::origin::retry::Policy;
 use breakwater::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
-use breakwater::origin::{Call, Priority, call};
+use breakwater::origin::{Call, Origin, Priority, call};
 use breakwater::resilience::backoff::Backoff;
 use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
 use breakwater::services::products::aliexpress::methods::Request;
-use breakwater::services::products::aliexpress::{AliExpress, QUOTA_DAY_OFFSET};
+use breakwater::services::products::aliexpress::AliExpress;
 use breakwater::services::products::settings::Credentials;
 use breakwater::supervision::Silent;
 use slog::Logger;
@@ -73,7 +73,7 @@ impl BreakwaterClient {
             pacing: Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: PER_SECOND, burst: BURST }),
                 daily_budget: Some(daily_budget),
-                day_offset: QUOTA_DAY_OFFSET,
+                day_offset: AliExpress::QUOTA_DAY_OFFSET,
                 ..pacing::Settings::default()
             }),
             health: CredentialHealth::default(),
@@ -135,6 +135,7 @@ fn is_throttled(reason: &str) -> bool {
 fn state(credentials: OriginCredentials) -> OriginState {
     let retry = RetrySettings::default();
     OriginState {
+        is_simulated: false,
         credentials,
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),

@@ -20,6 +20,7 @@ use crate::limits::Class;
 use crate::metrics::resident_bytes;
 use crate::origin::credentials::Credential;
 use crate::origin::health::Problem;
+use crate::origin::state::OriginState;
 use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
 
@@ -153,22 +154,22 @@ fn overall(components: &[Component]) -> Health {
 }
 
 fn components(worker: &Worker) -> Vec<Component> {
-    let mut all = vec![
-        upstream(worker),
+    let mut all: Vec<_> = worker.shared.origins.iter().map(|origin| upstream(origin)).collect();
+    all.extend([
         redis(worker),
         database(worker),
         memory(),
         disk(worker),
         cache(worker),
         actors(worker),
-    ];
+    ]);
     all.extend(worker.shared.services.iter().flat_map(|service| service.health()));
     all
 }
 
-fn upstream(worker: &Worker) -> Component {
-    let accounts = &worker.shared.upstream.credentials;
-    let mut detail = worker.shared.integration.name.to_owned();
+fn upstream(origin: &OriginState) -> Component {
+    let accounts = &origin.credentials;
+    let mut detail = if origin.is_simulated { "simulator" } else { "live" }.to_owned();
     let mut all = Vec::new();
     for account in accounts.iter() {
         let (status, words) = of_account(account);
@@ -187,7 +188,7 @@ fn upstream(worker: &Worker) -> Component {
         (_, Health::Healthy) => Health::Healthy,
         (_, Health::Degraded | Health::Unhealthy) => Health::Degraded,
     };
-    component("upstream", status, detail)
+    component(origin.name(), status, detail)
 }
 
 fn of_account(account: &Credential) -> (Health, String) {

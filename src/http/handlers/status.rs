@@ -23,7 +23,8 @@ use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
 use crate::metrics::{CacheTotals, Format, render};
 use crate::origin::health::Problem;
-use crate::origin::state::CredentialStatus;
+use crate::origin::state::{CredentialStatus, OriginStatus};
+use crate::resilience::breaker::State;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,7 +39,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// HTTP worker threads.
     pub workers: usize,
-    /// What a call meets: `closed`, `open` or `half_open`; with several accounts the best of theirs.
+    /// What a call meets: `closed`, `open` or `half_open`; of several accounts the best, of several
+    /// upstreams the worst.
     pub circuit_breaker: &'static str,
     /// Upstream calls left today, of all accounts; absent without a daily budget.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,7 +245,9 @@ pub const ROUTES: &[Route] = &[
 async fn status(call: Call) -> Answer {
     let (worker, shared) = (&call.worker, &call.worker.shared);
     let (now, wall) = (clock::monotonic(), clock::now());
-    let upstream = shared.upstream.status(now, wall);
+    let origins: Vec<_> = shared.origins.iter().map(|origin| origin.status(now, wall)).collect();
+    let budgets = origins.iter().filter_map(OriginStatus::budget_remaining);
+    let problems = shared.origins.iter().flat_map(|origin| origin.problems());
     let mut degraded = worker.degraded();
     degraded.extend(shared.lags.any_refuses().then_some("overload"));
     degraded.extend(shared.pressure.is_high().then_some("pressure"));
@@ -253,10 +257,14 @@ async fn status(call: Call) -> Answer {
         api_integration: shared.integration.name,
         uptime_seconds: wall.since(shared.started).as_secs(),
         workers: shared.settings.server.workers,
-        circuit_breaker: upstream.breaker().as_str(),
-        upstream_budget_remaining: upstream.budget_remaining(),
-        upstream_accounts: upstream.credentials.into_iter().map(Into::into).collect(),
-        upstream_problems: shared.upstream.problems().into_iter().map(Into::into).collect(),
+        circuit_breaker: worst_breaker(&origins).as_str(),
+        upstream_budget_remaining: budgets.reduce(u64::saturating_add),
+        upstream_problems: problems.map(Into::into).collect(),
+        upstream_accounts: origins
+            .into_iter()
+            .flat_map(|origin| origin.credentials)
+            .map(Into::into)
+            .collect(),
         degraded,
         pressure: shared.pressure.status(),
         requests_in_flight: shared.metrics.http().in_flight(),
@@ -264,6 +272,14 @@ async fn status(call: Call) -> Answer {
         services: shared.services.iter().flat_map(|service| service.status()).collect(),
     };
     call.report(&status)
+}
+
+/// What a call to the upstream that is worst off meets.
+fn worst_breaker(origins: &[OriginStatus]) -> State {
+    let all: Vec<_> = origins.iter().map(OriginStatus::breaker).collect();
+    let from_worst = [State::Open, State::HalfOpen].into_iter();
+    let mut met = from_worst.filter(|state| all.contains(state));
+    met.next().unwrap_or(State::Closed)
 }
 
 async fn cache_stats(call: Call) -> Answer {

@@ -25,6 +25,7 @@ mod quality;
 mod ranking;
 pub mod settings;
 pub mod simulator;
+pub mod start;
 mod tags;
 mod target;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 use serde_json::{Map, Value};
 use slog::Logger;
@@ -85,14 +87,11 @@ pub struct Products {
     metrics: Metrics,
     settings: Arc<Setup>,
     log: Logger,
+    /// The simulator inside, where there is one.
+    simulator: Option<ServerHandle>,
 }
 
 impl Products {
-    #[must_use]
-    pub fn new(upstream: AliExpressClient, metrics: Metrics, settings: Setup, log: Logger) -> Self {
-        Self { upstream, metrics, settings: Arc::new(settings), log }
-    }
-
     fn defaults(&self) -> &Target {
         &self.settings.target
     }
@@ -116,6 +115,10 @@ impl Service for Products {
         self.restore(endpoints::RESTORABLE, key, question)
     }
 
+    fn longest_ttl(&self) -> Duration {
+        self.settings.lifetimes.longest_ttl()
+    }
+
     fn is_cut_off(&self) -> bool {
         self.upstream.is_down()
     }
@@ -131,6 +134,13 @@ impl Service for Products {
     fn status(&self) -> Map<String, Value> {
         let products = self.settings.last_resort.as_ref().map(|last| last.products().into());
         products.map(|products| ("last_resort_products".to_owned(), products)).into_iter().collect()
+    }
+
+    fn stop(&self) {
+        if let Some(simulator) = &self.simulator {
+            // The server hears of it by this call; nobody has to wait for its end.
+            drop(simulator.stop(false));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub mod terms;
 pub mod tracking;
 pub mod wire;
 
-pub use protocol::{AliExpress, QUOTA_DAY_OFFSET};
+pub use protocol::AliExpress;
 
 /// The way to AliExpress.
 pub type AliExpressClient = crate::origin::OriginClient<AliExpress>;

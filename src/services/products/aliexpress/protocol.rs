@@ -27,9 +27,6 @@ use crate::services::products::settings::Credentials;
 
 const FORM: &str = "application/x-www-form-urlencoded;charset=utf-8";
 
-/// The gateway counts its days in GMT+8: add this to UTC before cutting a timestamp into days.
-pub const QUOTA_DAY_OFFSET: Duration = Duration::from_secs(8 * 60 * 60);
-
 /// The gateway's current default.
 const SIGN_METHOD: SignMethod = SignMethod::Sha256;
 
@@ -102,6 +99,9 @@ impl AliExpress {
 impl Origin for AliExpress {
     type Question = Request;
     type Payload = Value;
+
+    /// The gateway counts its days in GMT+8.
+    const QUOTA_DAY_OFFSET: Duration = Duration::from_secs(8 * 60 * 60);
 
     fn operation(question: &Request) -> &'static str {
         question.method

@@ -1,0 +1,175 @@
+//! An upstream from its settings: credentials, bounds, and the actor that calls it.
+//!
+//! Owns: turning settings into pacing, retry, breaker and concurrency. Fails only when the actor's
+//! thread cannot be started; whether the upstream answers is found out by its breakers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::{Logger, warn};
+
+use super::actor::{ApiClientActor, NAME};
+use super::concurrency::{self, Slots};
+use super::credentials::{Credential, Credentials};
+use super::dns_cache::DnsCache;
+use super::health::CredentialHealth;
+use super::pacing::{self, Pacing};
+use super::retry::Policy;
+use super::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
+use super::state::OriginState;
+use super::transport::Wire;
+use super::{Origin, OriginClient};
+use crate::config::Settings;
+use crate::metrics::Metrics;
+use crate::resilience::backoff::Backoff;
+use crate::resilience::breaker::{self, Breaker};
+use crate::resilience::retry_budget::RetryBudget;
+use crate::supervision::{RestartPolicy, Spec, Supervisor};
+
+/// Longest look-up of the gateway's name; then its last address is used, if there is one.
+const DNS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections beyond the calls at once: those of calls that were cut are still closing.
+const CONNECTIONS_MORE: usize = 8;
+/// Messages that may wait for the actor.
+const INBOX: usize = 1_024;
+/// Longest wait told by the upstream that a caller is held for.
+const TOLD_WAIT: Duration = Duration::from_secs(3);
+/// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
+/// but should not do so long after it is well.
+const LONGEST_OPEN: Duration = Duration::from_secs(60);
+/// A probe of which nothing is heard for so long beyond its time is lost.
+const PROBE_GRACE: Duration = Duration::from_secs(1);
+/// Least time worth starting another attempt for.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
+
+/// One credential that an upstream knows us by, and the upstream's language as spoken with it.
+#[derive(Debug)]
+pub struct Identity<O> {
+    /// Its name in labels, logs and paths; also its breaker's. The first one names the upstream.
+    pub name: &'static str,
+    /// See [`Credential::id`].
+    pub id: String,
+    pub origin: O,
+}
+
+impl<O> Identity<O> {
+    /// The only one of an upstream.
+    #[must_use]
+    pub fn only(name: &'static str, origin: O) -> Self {
+        Self { name, id: name.to_owned(), origin }
+    }
+}
+
+/// What the settings and the process give to every upstream.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    pub settings: &'a Settings,
+    /// Longest time of a client's request.
+    pub request_timeout: Duration,
+    pub metrics: &'a Metrics,
+    pub log: &'a Logger,
+    pub supervisor: &'a Supervisor,
+}
+
+impl Environment<'_> {
+    /// Starts the actor of the `instance`-th upstream on a thread of its own. A simulated upstream is
+    /// paced only where a setting asks for it.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start<O: Origin>(
+        &self,
+        instance: usize,
+        identities: Vec<Identity<O>>,
+        is_simulated: bool,
+    ) -> std::io::Result<OriginClient<O>> {
+        let (credentials, origins): (Vec<_>, Vec<_>) = identities
+            .into_iter()
+            .map(|Identity { name, id, origin }| {
+                let pacing = pace(&self.settings.of(), is_simulated, O::QUOTA_DAY_OFFSET);
+                let (breaker, pacing) = (self.breaker(name), Pacing::new(pacing));
+                let health = CredentialHealth::default();
+                (Credential { name, id, breaker, pacing, health }, origin)
+            })
+            .unzip();
+        let state = Arc::new(self.state(credentials, is_simulated));
+        let (of_actor, origins): (_, Arc<[O]>) = (Arc::clone(&state), origins.into());
+        let policy = RestartPolicy::default();
+        let spec = Spec { name: NAME, instance, capacity: INBOX, policy };
+        let actor = self.supervisor.start_on_own_thread(spec, move || {
+            ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
+        })?;
+        Ok(OriginClient::new(actor, state))
+    }
+
+    fn state(&self, credentials: Vec<Credential>, is_simulated: bool) -> OriginState {
+        let (upstream, retry): (UpstreamSettings, RetrySettings) =
+            (self.settings.of(), self.settings.of());
+        OriginState {
+            is_simulated,
+            credentials: Credentials::new(credentials),
+            slots: Slots::new(concurrency(&upstream, self.request_timeout)),
+            budget: RetryBudget::default(),
+            retry: Policy {
+                max_attempts: retry.max_attempts,
+                backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
+                max_told_wait: TOLD_WAIT,
+                least_attempt: LEAST_ATTEMPT,
+            },
+            wire: wire(&upstream),
+            attempt_timeout: upstream.attempt_timeout,
+            metrics: self.metrics.upstream().clone(),
+            log: self.log.clone(),
+            observer: self.supervisor.observer(),
+        }
+    }
+
+    fn breaker(&self, name: &'static str) -> Breaker {
+        let limits = limits(&self.settings.of(), &self.settings.of());
+        let (metrics, log) = (self.metrics.clone(), self.log.clone());
+        let listener = Arc::new(move |change: &breaker::Transition| {
+            metrics.upstream().breaker_moved(name, change.to.into());
+            warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
+                "to" => change.to.as_str(), "reason" => change.reason.as_str());
+        });
+        Breaker::new(name, limits, listener)
+    }
+}
+
+fn wire(upstream: &UpstreamSettings) -> Wire {
+    Wire {
+        connections: usize::try_from(upstream.concurrency)
+            .unwrap_or(usize::MAX)
+            .saturating_add(CONNECTIONS_MORE),
+        dns: DnsCache::of_the_system(DNS_TIMEOUT),
+        ..Wire::default()
+    }
+}
+
+fn concurrency(upstream: &UpstreamSettings, request_timeout: Duration) -> concurrency::Settings {
+    concurrency::Settings {
+        most: upstream.concurrency,
+        longest: upstream.attempt_timeout.saturating_add(request_timeout),
+        ..concurrency::Settings::default()
+    }
+}
+
+fn pace(upstream: &UpstreamSettings, is_simulated: bool, day_offset: Duration) -> pacing::Settings {
+    let set = upstream.pace(is_simulated);
+    pacing::Settings {
+        rate: set.map(|pacing| pacing::Rate { per_second: pacing.per_second, burst: pacing.burst }),
+        daily_budget: set.map(|pacing| pacing.daily_budget).filter(|budget| *budget > 0),
+        day_offset,
+        ..pacing::Settings::default()
+    }
+}
+
+fn limits(set: &BreakerSettings, upstream: &UpstreamSettings) -> breaker::Settings {
+    breaker::Settings {
+        failure_rate: f64::from(set.failure_percent) / 100.0,
+        open_max: set.open.max(LONGEST_OPEN),
+        probe_timeout: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
+        slow_start: true,
+        ..breaker::Settings::new(set.failures, set.open)
+    }
+}

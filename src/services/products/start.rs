@@ -1,0 +1,126 @@
+//! The products' service from its settings: accounts, simulator inside, last resort.
+//!
+//! Owns: what stands behind the service. Without credentials it starts a simulator on a port of its
+//! own and calls that with the demonstration account; the log and every answer say so. Refuses: a
+//! catalogue of the last resort that cannot be read or has no good line; an operator who asked for
+//! one must not believe that there is one.
+
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use slog::{Logger, info, warn};
+
+use super::aliexpress::methods::Target;
+use super::aliexpress::terms::{Currency, Language};
+use super::aliexpress::{AliExpress, AliExpressClient};
+use super::catalogue::LoadReport;
+use super::last_resort::LastResort;
+use super::settings::{AliExpressSettings, ProductSettings};
+use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
+use super::{Products, Setup};
+use crate::cli::Failure;
+use crate::config::Secret;
+use crate::http::service::{Service, ServiceParts};
+use crate::origin::Identity;
+use crate::supervision::spawn_watched;
+
+/// The names of the accounts in labels, logs and paths, in the order of their settings.
+const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
+
+/// Builds the service. Blocks while it reads the catalogue of the last resort.
+///
+/// # Errors
+/// The simulator inside cannot be started, the catalogue cannot be read, or no thread can be started.
+pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, Failure> {
+    let mut account: AliExpressSettings = parts.settings.of();
+    let lifetimes: ProductSettings = parts.settings.of();
+    let last_resort = last_resort(&lifetimes, parts.log)?;
+    let simulator = account.accounts().is_empty();
+    let simulator = simulator.then(|| start_simulator(&mut account, parts)).transpose()?;
+    let setup = Setup {
+        target: target(&account),
+        cache: parts.settings.of(),
+        lifetimes,
+        features: parts.settings.of(),
+        last_resort,
+        within: parts.request_timeout,
+    };
+    let upstream = upstream(&account, parts, simulator.is_some())?;
+    let (metrics, log) = (parts.metrics.clone(), parts.log.clone());
+    Ok(Arc::new(Products { upstream, metrics, settings: Arc::new(setup), log, simulator }))
+}
+
+fn upstream(
+    of: &AliExpressSettings,
+    parts: &ServiceParts<'_>,
+    is_simulated: bool,
+) -> std::io::Result<AliExpressClient> {
+    let accounts = of.accounts();
+    let identity = |(index, name): (usize, &'static str)| {
+        let account = accounts.get(index)?;
+        let origin = AliExpress::new(account.credentials.clone(), of.gateway_url.clone())
+            .with_tracking_id(account.tracking_id.clone())
+            .at(index);
+        Some(Identity { name, id: origin.id().to_owned(), origin })
+    };
+    let identities = NAMES.into_iter().enumerate().filter_map(identity).collect();
+    if is_simulated { parts.simulated_origin(identities) } else { parts.origin(identities) }
+}
+
+/// Starts the simulator inside and points the settings at it.
+fn start_simulator(
+    settings: &mut AliExpressSettings,
+    parts: &ServiceParts<'_>,
+) -> Result<ServerHandle, Failure> {
+    let tracking_id = settings.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
+    let account = simulator::Credentials {
+        tracking_id: tracking_id.clone(),
+        ..simulator::Credentials::demonstration()
+    };
+    let running = simulator::start(SimulatorSettings {
+        credentials: vec![account],
+        ..SimulatorSettings::default()
+    })?;
+    warn!(parts.log, "no credentials are set: answers come from the simulator inside";
+        "address" => %running.address, "catalogue" => %running.report);
+    let server = running.server;
+    spawn_watched("simulator", parts.supervisor.observer(), async move {
+        // A server that ends by itself was told to stop.
+        drop(server.await);
+    });
+    settings.gateway_url = format!("http://{}/sync", running.address);
+    settings.tracking_id = Some(tracking_id);
+    settings.app_key = Some(DEMO_APP_KEY.to_owned());
+    settings.app_secret = Some(Secret::new(DEMO_APP_SECRET));
+    Ok(running.handle)
+}
+
+/// What a query that does not say gets.
+fn target(of: &AliExpressSettings) -> Target {
+    Target {
+        currency: Currency::requestable(&of.currency).unwrap_or(Currency::USD),
+        language: Language::parse(&of.language).unwrap_or(Language::EN),
+        ship_to: None,
+        tracking_id: of.tracking_id.clone(),
+    }
+}
+
+fn last_resort(
+    settings: &ProductSettings,
+    log: &Logger,
+) -> Result<Option<Arc<LastResort>>, Failure> {
+    let Some(path) = &settings.last_resort_catalog else { return Ok(None) };
+    let (last_resort, report) =
+        LastResort::load(path).map_err(|error| format!("LAST_RESORT_CATALOG: {error}"))?;
+    info!(log, "last resort is loaded"; "catalogue" => %report);
+    log_skipped(&report, log);
+    Ok(Some(Arc::new(last_resort)))
+}
+
+/// Names the first bad lines of a catalogue in the log.
+pub(crate) fn log_skipped(report: &LoadReport, log: &Logger) {
+    for skipped in &report.first_skipped {
+        warn!(log, "catalogue line skipped"; "line" => skipped.number,
+            "reason" => skipped.reason, "detail" => &skipped.detail);
+    }
+}
