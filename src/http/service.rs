@@ -5,6 +5,7 @@
 //! failure; nothing here depends on it.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::Deref;
@@ -21,6 +22,7 @@ use crate::limits::Class;
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
 use crate::origin::{Identity, Origin, OriginClient};
+use crate::supervision::spawn_watched;
 
 pub use super::route::Method;
 
@@ -144,6 +146,9 @@ pub trait Service: Send + Sync {
     fn stop(&self) {}
 }
 
+/// Why a service cannot be built, in words for the operator.
+pub type StartFailure = Box<dyn Error + Send + Sync>;
+
 /// What a service is built from.
 pub struct ServiceParts<'a> {
     environment: Environment<'a>,
@@ -186,6 +191,11 @@ impl<'a> ServiceParts<'a> {
         let client = self.environment.start(origins.len(), identities, is_simulated)?;
         origins.push(Arc::clone(client.state()));
         Ok(client)
+    }
+
+    /// Runs a task on this thread beside the requests; a panic in it is counted and logged.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
+        spawn_watched(name, self.environment.supervisor.observer(), task);
     }
 
     /// The upstreams of all services that were built.

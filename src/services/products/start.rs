@@ -18,11 +18,9 @@ use super::last_resort::LastResort;
 use super::settings::{AliExpressSettings, ProductSettings};
 use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
 use super::{Products, Setup};
-use crate::cli::Failure;
 use crate::config::Secret;
-use crate::http::service::{Service, ServiceParts};
+use crate::http::service::{Service, ServiceParts, StartFailure};
 use crate::origin::Identity;
-use crate::supervision::spawn_watched;
 
 /// The names of the accounts in labels, logs and paths, in the order of their settings.
 const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
@@ -31,7 +29,7 @@ const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
 ///
 /// # Errors
 /// The simulator inside cannot be started, the catalogue cannot be read, or no thread can be started.
-pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, Failure> {
+pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure> {
     let mut account: AliExpressSettings = parts.settings.of();
     let lifetimes: ProductSettings = parts.settings.of();
     let last_resort = last_resort(&lifetimes, parts.log)?;
@@ -71,7 +69,7 @@ fn upstream(
 fn start_simulator(
     settings: &mut AliExpressSettings,
     parts: &ServiceParts<'_>,
-) -> Result<ServerHandle, Failure> {
+) -> Result<ServerHandle, StartFailure> {
     let tracking_id = settings.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
     let account = simulator::Credentials {
         tracking_id: tracking_id.clone(),
@@ -84,7 +82,7 @@ fn start_simulator(
     warn!(parts.log, "no credentials are set: answers come from the simulator inside";
         "address" => %running.address, "catalogue" => %running.report);
     let server = running.server;
-    spawn_watched("simulator", parts.supervisor.observer(), async move {
+    parts.spawn("simulator", async move {
         // A server that ends by itself was told to stop.
         drop(server.await);
     });
@@ -108,7 +106,7 @@ fn target(of: &AliExpressSettings) -> Target {
 fn last_resort(
     settings: &ProductSettings,
     log: &Logger,
-) -> Result<Option<Arc<LastResort>>, Failure> {
+) -> Result<Option<Arc<LastResort>>, StartFailure> {
     let Some(path) = &settings.last_resort_catalog else { return Ok(None) };
     let (last_resort, report) =
         LastResort::load(path).map_err(|error| format!("LAST_RESORT_CATALOG: {error}"))?;
