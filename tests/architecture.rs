@@ -38,7 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replication", &["database", "redis"]),
     ("access", &["config", "database", "limits", "replication", "resilience"]),
     ("limits", &["config", "resilience", "supervision"]),
-    ("metrics", &["supervision"]),
+    ("metrics", &["resilience", "supervision"]),
     ("supervision", &[]),
     ("resilience", &[]),
     ("database", &["config"]),
