@@ -22,7 +22,6 @@ mod descriptors;
 mod observer;
 mod persisted_state;
 mod pressure;
-mod sections;
 mod shared_limits;
 mod simulator;
 mod stores;
@@ -42,11 +41,11 @@ use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::access::{Guesses, SecretDigest};
+use crate::access::{AccessSettings, Guesses, SecretDigest};
 use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
-use crate::config::{InForce, Schema, Settings};
+use crate::config::{Group, InForce, Schema, Settings};
 use crate::console;
 use crate::database::{DatabaseSettings, Event, Store, revert};
 use crate::http::breakers::Breakers;
@@ -54,13 +53,15 @@ use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface};
-use crate::http::settings::{Features, HttpSettings, Server};
+use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Limits, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
+use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
+use crate::redis::RedisSettings;
 use crate::resilience::breaker::Breaker;
 use crate::services::products;
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor, spawn_watched};
@@ -73,7 +74,27 @@ use stores::Stores;
 
 /// The services: what the documents say of each, and how it is built.
 const SERVICES: &[(&Surface, Start)] = &[(&products::SURFACE, products::start::start)];
-pub use sections::SCHEMA;
+
+/// Every section of settings, in the order of the settings page.
+pub const SCHEMA: Schema = Schema(&[
+    &[
+        Group::of::<Server>(),
+        Group::of::<UpstreamSettings>(),
+        Group::of::<RetrySettings>(),
+        Group::of::<BreakerSettings>(),
+        Group::of::<RedisSettings>(),
+        Group::of::<DatabaseSettings>(),
+        Group::of::<CacheSettings>(),
+    ],
+    products::SURFACE.settings,
+    &[
+        Group::of::<AccessSettings>(),
+        Group::of::<Limits>(),
+        Group::of::<LogSettings>(),
+        Group::of::<Features>(),
+        Group::of::<Chaos>(),
+    ],
+]);
 
 /// Messages that may wait for an actor of a worker.
 const WORKER_INBOX: usize = 16_384;

@@ -118,7 +118,7 @@ impl Loader {
 
     fn finish(mut self) -> Result<Settings, Mistakes> {
         self.follow();
-        for group in self.settings.schema.0 {
+        for group in self.settings.schema.groups() {
             (group.check)(&self.settings, &mut self.mistakes);
         }
         if self.mistakes.0.is_empty() { Ok(self.settings) } else { Err(self.mistakes) }

@@ -96,13 +96,18 @@ impl Group {
     }
 }
 
-/// Every setting of the process, in the order of the page.
+/// Every setting of the process, in the order of the page: the sections of the core and of each
+/// service.
 #[derive(Debug, Clone, Copy)]
-pub struct Schema(pub &'static [Group]);
+pub struct Schema(pub &'static [&'static [Group]]);
 
 impl Schema {
+    pub(super) fn groups(self) -> impl Iterator<Item = &'static Group> {
+        self.0.iter().copied().flatten()
+    }
+
     pub(super) fn all(self) -> impl Iterator<Item = &'static Declaration> {
-        self.0.iter().flat_map(|group| group.declarations)
+        self.groups().flat_map(|group| group.declarations)
     }
 
     /// The setting with this key in this section.

@@ -98,7 +98,7 @@ impl Settings {
 
     /// What is allowed and unwise, in sentences.
     pub fn cautions(&self) -> impl Iterator<Item = String> {
-        self.schema.0.iter().filter_map(|group| (group.caution)(self))
+        self.schema.groups().filter_map(|group| (group.caution)(self))
     }
 
     /// Every setting with its value and its source, secrets hidden, in the order of the page.

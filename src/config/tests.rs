@@ -14,4 +14,4 @@ settings! {
 
 impl Section for Sample {}
 
-pub(super) const SCHEMA: Schema = Schema(&[Group::of::<Sample>()]);
+pub(super) const SCHEMA: Schema = Schema(&[&[Group::of::<Sample>()]]);

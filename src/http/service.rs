@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::component::Component;
 use super::openapi::doc::Doc;
 use crate::cache::{CacheKey, Plan};
+use crate::config::Group;
 use crate::limits::Class;
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
@@ -105,6 +106,8 @@ pub struct Surface {
     pub name: &'static str,
     /// Its routes, one list an endpoint.
     pub routes: &'static [&'static [Route]],
+    /// Its sections of settings.
+    pub settings: &'static [Group],
     /// Its tags in the OpenAPI document, each with a description.
     pub tags: &'static [(&'static str, &'static str)],
 }

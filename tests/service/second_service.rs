@@ -72,6 +72,7 @@ struct Rates(OriginClient<Bank>);
 const SURFACE: Surface = Surface {
     name: "rates",
     routes: &[&[Route::new("/api/rates/{base}", Class::General, &[RATES])]],
+    settings: &[],
     tags: &[("Rates", "Exchange rates")],
 };
 

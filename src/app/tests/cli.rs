@@ -25,7 +25,7 @@ impl Recorder {
 
 impl Commands for Recorder {
     fn schema(&self) -> Schema {
-        sections::SCHEMA
+        SCHEMA
     }
     fn address(&self, settings: &Settings) -> SocketAddr {
         Breakwater.address(settings)

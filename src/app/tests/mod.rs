@@ -20,7 +20,7 @@ use crate::config::{Environment, InForce, resolve};
 fn settings(folder: &std::path::Path) -> Settings {
     let database = format!("sqlite://{}", folder.join("app.db").display());
     let set = [("API_PORT", "0"), ("HTTP_WORKERS", "1"), ("DATABASE_URL", &database)];
-    resolve(sections::SCHEMA, None, &set.into_iter().collect::<Environment>()).unwrap()
+    resolve(SCHEMA, None, &set.into_iter().collect::<Environment>()).unwrap()
 }
 
 /// Status, head and body of an answer.

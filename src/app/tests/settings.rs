@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::app::sections::SCHEMA;
+use crate::app::SCHEMA;
 use crate::cache::CacheSettings;
 use crate::config::kinds::Rollout;
 use crate::config::{self, Environment, FileText, Mistakes, Settings, load, redact, settings_page};

@@ -1,7 +1,7 @@
 //! Good values and bad ones, of every variable, from the environment and from the file.
 
 use super::settings::{from, from_file, shown, told};
-use crate::app::sections::SCHEMA;
+use crate::app::SCHEMA;
 use crate::config::Settings;
 
 /// Variable, what is set, what is in force.

@@ -41,6 +41,7 @@ use slog::Logger;
 
 use crate::cache::CacheSettings;
 use crate::cache::{CacheKey, Plan};
+use crate::config::Group;
 use crate::http::component::{Component, Health, component};
 use crate::http::forms::{Check, digits_of, shown};
 use crate::http::service::{Service, Surface};
@@ -49,7 +50,7 @@ use crate::metrics::Metrics;
 use aliexpress::AliExpressClient;
 use aliexpress::methods::Target;
 use last_resort::LastResort;
-use settings::ProductSettings;
+use settings::{AliExpressSettings, ProductSettings};
 
 const NAME: &str = "products";
 
@@ -57,6 +58,7 @@ const NAME: &str = "products";
 pub const SURFACE: Surface = Surface {
     name: NAME,
     routes: endpoints::ROUTES,
+    settings: &[Group::of::<AliExpressSettings>(), Group::of::<ProductSettings>()],
     tags: &[
         ("Products", "Search and details"),
         ("Categories", "What products are sorted under"),

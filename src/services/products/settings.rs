@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::config::{Group, Schema, resolve};
 
-    const SCHEMA: Schema = Schema(&[Group::of::<AliExpressSettings>()]);
+    const SCHEMA: Schema = Schema(&[&[Group::of::<AliExpressSettings>()]]);
     const FIRST: [(&str, &str); 3] = [
         ("ALIEXPRESS_APP_KEY", "500001"),
         ("ALIEXPRESS_APP_SECRET", "hunter2"),
