@@ -12,6 +12,7 @@
 //! - Products are validated and scored like any other.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 
 use super::ask::Reading;
@@ -23,9 +24,7 @@ use super::product::{self, Product};
 use crate::services::products::aliexpress::methods::Target;
 use crate::services::products::aliexpress::{terms, wire};
 use crate::services::products::catalogue::money::Currency;
-use crate::services::products::catalogue::{
-    self, Bounds, Catalogue, LoadError, LoadReport, Price, Query,
-};
+use crate::services::products::catalogue::{self, Bounds, Catalogue, LoadReport, Price, Query};
 
 /// In `degraded`: the answer, or a part of it, was made from the catalogue file.
 pub(super) const DEGRADED_LAST_RESORT: &str = "last_resort";
@@ -54,7 +53,7 @@ impl LastResort {
     ///
     /// # Errors
     /// The file cannot be read to its end, or has no good line.
-    pub fn load(path: &Path) -> Result<(Self, LoadReport), LoadError> {
+    pub fn load(path: &Path) -> io::Result<(Self, LoadReport)> {
         let (catalogue, report) = Catalogue::load(Some(path))?;
         Ok((Self { catalogue, source: report.source.clone() }, report))
     }

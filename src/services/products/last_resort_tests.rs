@@ -91,6 +91,6 @@ fn every_currency_that_can_be_asked_for_has_bounds_in_the_same_unit() {
     for asked in Asked::REQUESTABLE {
         let known = Currency::named(asked.code()).unwrap();
         let one = catalogue::money::Money::parse("1", known).unwrap();
-        assert_eq!(Some(one.minor), asked.lower_bound(1.into()), "{}", asked.code());
+        assert_eq!(Some(one.minor()), asked.lower_bound(1.into()), "{}", asked.code());
     }
 }

@@ -1,18 +1,17 @@
 //! The tree of categories, made of the paths that products name.
 //!
-//! Owns: names, parents and numbers. A category's number is a checksum of its path, so it stays the
-//! same however the catalogue around it changes. Refuses: nothing. Has no neighbour.
+//! Owns: names, parents and ids. The id of a category is a checksum of its path, so it stays the same
+//! when the catalogue around it changes. Has no neighbour.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 /// One category of any level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Category {
-    /// Stable number.
     pub(crate) id: u64,
     /// Name without those above it.
     pub(crate) name: String,
-    /// The one above; none for a top category.
+    /// The category above; none for a top one.
     pub(crate) parent: Option<u64>,
 }
 
@@ -21,35 +20,35 @@ pub(crate) struct Category {
 pub(crate) struct Categories {
     flat: Vec<Category>,
     by_id: HashMap<u64, usize>,
-    by_path: HashMap<Vec<String>, u64>,
 }
 
 impl Categories {
-    /// Builds the tree of these paths and everything above them.
-    pub(crate) fn of<'a>(paths: impl Iterator<Item = &'a [String]>) -> Self {
-        let mut every = BTreeSet::new();
-        for path in paths {
-            every.extend((1..=path.len()).filter_map(|depth| path.get(..depth)));
+    /// The ids along a path from the top down. A category that is not known yet is added.
+    pub(super) fn along(&mut self, path: &[String]) -> Vec<u64> {
+        let mut ids: Vec<u64> = Vec::with_capacity(path.len());
+        for (depth, name) in path.iter().enumerate() {
+            let above = path.get(..=depth).unwrap_or(path).join("\u{1f}");
+            let checksum = u64::from(crc32fast::hash(above.as_bytes()));
+            ids.push(self.id(checksum % 900_000_000 + 100_000_000, name, ids.last().copied()));
         }
-        let mut tree = Self::default();
-        // In sorted order a path comes after the one above it, and colliding numbers are
-        // resolved the same way in every run.
-        for path in every {
-            tree.add(path);
-        }
-        tree
+        ids
     }
 
-    fn add(&mut self, path: &[String]) {
-        let Some((name, above)) = path.split_last() else { return };
-        let mut id = number(path);
-        while self.by_id.contains_key(&id) {
+    /// The first id from `id` on that is this category's, or nobody's.
+    fn id(&mut self, mut id: u64, name: &str, parent: Option<u64>) -> u64 {
+        while let Some(known) = self.get(id) {
+            if known.name == name && known.parent == parent {
+                return id;
+            }
             id += 1;
         }
-        let parent = self.by_path.get(above).copied();
         self.by_id.insert(id, self.flat.len());
-        self.by_path.insert(path.to_vec(), id);
-        self.flat.push(Category { id, name: name.clone(), parent });
+        self.flat.push(Category { id, name: name.to_owned(), parent });
+        id
+    }
+
+    fn get(&self, id: u64) -> Option<&Category> {
+        self.flat.get(*self.by_id.get(&id)?)
     }
 
     /// All of them, every level.
@@ -57,22 +56,9 @@ impl Categories {
         &self.flat
     }
 
-    /// The numbers along a path from the top down.
-    pub(crate) fn ids(&self, path: &[String]) -> Vec<u64> {
-        let above = (1..=path.len()).filter_map(|depth| path.get(..depth));
-        above.filter_map(|path| self.by_path.get(path).copied()).collect()
-    }
-
-    /// The name of a category.
     pub(crate) fn name(&self, id: u64) -> Option<&str> {
-        let category = self.flat.get(*self.by_id.get(&id)?)?;
-        Some(&category.name)
+        self.get(id).map(|category| category.name.as_str())
     }
-}
-
-/// Nine digits from the path's checksum.
-fn number(path: &[String]) -> u64 {
-    u64::from(crc32fast::hash(path.join("\u{1f}").as_bytes())) % 900_000_000 + 100_000_000
 }
 
 #[cfg(test)]
@@ -84,20 +70,24 @@ mod tests {
     }
 
     #[test]
-    fn paths_become_a_tree_with_stable_numbers() {
-        let paths =
-            [path(&["Home", "Kitchen", "Knives"]), path(&["Home"]), path(&["Toys", "Kitchen"])];
-        let tree = Categories::of(paths.iter().map(Vec::as_slice));
-        assert_eq!(tree.flat().len(), 5);
-        let ids = tree.ids(&paths[0]);
-        assert_eq!(ids.len(), 3);
-        let knives = tree.flat().iter().find(|category| category.name == "Knives").unwrap();
-        assert_eq!((knives.id, knives.parent), (ids[2], Some(ids[1])));
-        assert_eq!(tree.name(ids[0]), Some("Home"));
-        assert_ne!(tree.ids(&paths[2])[1], ids[1], "the same name elsewhere is another category");
+    fn paths_become_a_tree_with_stable_ids() {
+        let mut tree = Categories::default();
+        let knives = tree.along(&path(&["Home", "Kitchen", "Knives"]));
+        assert_eq!(tree.along(&path(&["Home"])), knives[..1]);
+        let toys = tree.along(&path(&["Toys", "Kitchen"]));
+        assert_eq!((tree.flat().len(), knives.len()), (5, 3));
+        let last = tree.flat().iter().find(|category| category.name == "Knives").unwrap();
+        assert_eq!((last.id, last.parent), (knives[2], Some(knives[1])));
+        assert_eq!(tree.name(knives[0]), Some("Home"));
+        assert_ne!(toys[1], knives[1], "the same name elsewhere is another category");
+        assert_eq!(Categories::default().along(&path(&["Home", "Kitchen", "Knives"])), knives);
+        assert!(tree.along(&[]).is_empty());
+    }
 
-        let smaller = Categories::of(std::iter::once(paths[0].as_slice()));
-        assert_eq!(smaller.ids(&paths[0]), ids);
-        assert!(tree.ids(&[]).is_empty());
+    #[test]
+    fn two_paths_with_one_checksum_are_two_categories() {
+        let mut tree = Categories::default();
+        let ids = [tree.id(7, "a", None), tree.id(7, "b", None), tree.id(7, "b", None)];
+        assert_eq!(ids, [7, 8, 8]);
     }
 }

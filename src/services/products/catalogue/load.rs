@@ -3,53 +3,109 @@
 //! Owns: walking over lines and the report of what was skipped. Refuses: a file that cannot be
 //! read to its end, and one without a single good line. A bad line costs only itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::line::{BadLine, Line};
-use super::report::{LoadError, LoadReport};
+use super::categories::Categories;
+use super::product::{BadLine, Product};
 
 /// The catalogue written for this project.
-pub(crate) const BUILTIN: &str = include_str!("builtin.jsonl");
+const BUILTIN: &str = include_str!("builtin.jsonl");
 
 /// A line longer than this is bad; nothing is read into memory without a bound.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// Reads the file at `path`, or the built-in catalogue.
-pub(crate) fn read(path: Option<&Path>) -> Result<(Vec<Line>, LoadReport), LoadError> {
-    let Some(path) = path else {
-        return finished(read_lines(BUILTIN.as_bytes()), "built-in", path);
-    };
-    let source = path.display().to_string();
-    let read = open(path).map_err(|cause| Interrupted { lines: 0, cause }).and_then(read_lines);
-    finished(read, &source, Some(path))
+/// How many skipped lines are described one by one.
+const DESCRIBED: usize = 20;
+
+/// What became of the lines of a catalogue.
+#[derive(Debug, Clone, Default)]
+pub struct LoadReport {
+    /// Where the lines came from: a path, or `built-in`.
+    pub source: String,
+    pub products: usize,
+    pub categories: usize,
+    /// Lines skipped, by reason.
+    pub skipped: BTreeMap<&'static str, usize>,
+    /// The first twenty skipped lines.
+    pub first_skipped: Vec<SkippedLine>,
 }
 
-/// Reading ended before the file did.
-#[derive(Debug)]
-struct Interrupted {
-    lines: usize,
-    cause: io::Error,
+/// A line that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedLine {
+    /// Line number, counted from 1.
+    pub number: usize,
+    /// Short name of the reason.
+    pub reason: &'static str,
+    /// What exactly was found.
+    pub detail: String,
 }
 
-fn finished(
-    read: Result<(Vec<Line>, LoadReport), Interrupted>,
-    source: &str,
-    path: Option<&Path>,
-) -> Result<(Vec<Line>, LoadReport), LoadError> {
-    let (lines, mut report) = read.map_err(|Interrupted { lines, cause }| {
-        let path = path.unwrap_or_else(|| Path::new(source)).to_owned();
-        LoadError::Read { path, lines, cause }
-    })?;
-    source.clone_into(&mut report.source);
-    if lines.is_empty() {
-        return Err(LoadError::NoGoodLine(Box::new(report)));
+impl LoadReport {
+    /// How many lines were skipped for any reason.
+    #[must_use]
+    pub fn skipped_lines(&self) -> usize {
+        self.skipped.values().sum()
     }
-    Ok((lines, report))
+
+    fn skip(&mut self, number: usize, (reason, detail): BadLine) {
+        *self.skipped.entry(reason).or_default() += 1;
+        if self.first_skipped.len() < DESCRIBED {
+            self.first_skipped.push(SkippedLine { number, reason, detail });
+        }
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, products, categories, .. } = self;
+        write!(out, "{source}: {products} products in {categories} categories")?;
+        if !self.skipped.is_empty() {
+            write!(out, ", {} lines skipped", self.skipped_lines())?;
+        }
+        self.skipped.iter().try_for_each(|(reason, count)| write!(out, ", {reason} {count}"))
+    }
+}
+
+/// The good lines of a file, and what became of the others.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) products: Vec<Product>,
+    pub(super) categories: Categories,
+    pub(super) report: LoadReport,
+}
+
+/// Reads the file at `path`, or the built-in catalogue.
+pub(super) fn read(path: Option<&Path>) -> io::Result<Lines> {
+    let mut lines = Lines::default();
+    lines.report.source = path.map_or("built-in".to_owned(), |path| path.display().to_string());
+    let source = lines.report.source.clone();
+    let mut last = 0;
+    let read = match path {
+        Some(path) => open(path).and_then(|from| lines.read(from, &mut last)),
+        None => lines.read(BUILTIN.as_bytes(), &mut last),
+    };
+    read.map_err(|cause| {
+        let place = if last == 0 { String::new() } else { format!(" beyond line {last}") };
+        let text = format!("catalogue {source} cannot be read{place}: {cause}");
+        io::Error::new(cause.kind(), text)
+    })?;
+    if lines.products.is_empty() {
+        let skipped = lines.report.first_skipped.iter();
+        let skipped =
+            skipped.map(|line| format!("; line {}: {}: {}", line.number, line.reason, line.detail));
+        let text = format!("catalogue {source} has no good line{}", skipped.collect::<String>());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    lines.report.products = lines.products.len();
+    lines.report.categories = lines.categories.flat().len();
+    Ok(lines)
 }
 
 /// Opens a file, unpacking it when its first two bytes say gzip, whatever its name says.
@@ -61,51 +117,43 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(Box::new(file))
 }
 
-fn read_lines(mut from: impl BufRead) -> Result<(Vec<Line>, LoadReport), Interrupted> {
-    let (mut lines, mut report, mut seen) = (Vec::new(), LoadReport::default(), HashSet::new());
-    let mut buffer = Vec::new();
-    for number in 1.. {
-        buffer.clear();
-        let interrupted = |cause| Interrupted { lines: number - 1, cause };
-        let mut limited = from.by_ref().take(LONGEST_LINE + 1);
-        if limited.read_until(b'\n', &mut buffer).map_err(interrupted)? == 0 {
-            break;
-        }
-        let read = match bounded(&mut from, &buffer).map_err(interrupted)? {
-            true => read_line(&buffer, number),
-            false => Err(BadLine::new("too_long", "the line is longer than 1 MiB")),
-        };
-        match read {
-            Ok(Some(line)) if seen.insert(line.id) => lines.push(line),
-            Ok(Some(line)) => {
-                let detail = format!("id {} was on an earlier line", line.id);
-                report.skip(number, BadLine::new("id_repeated", detail));
+impl Lines {
+    /// Reads to the end; `last` is the number of the last line that was read.
+    fn read(&mut self, mut from: impl BufRead, last: &mut usize) -> io::Result<()> {
+        let (mut seen, mut buffer) = (HashSet::new(), Vec::new());
+        loop {
+            buffer.clear();
+            let mut limited = from.by_ref().take(LONGEST_LINE + 1);
+            if limited.read_until(b'\n', &mut buffer)? == 0 {
+                return Ok(());
             }
-            Ok(None) => {}
-            Err(bad) => report.skip(number, bad),
+            let is_whole = buffer.ends_with(b"\n") || limited.limit() > 0;
+            if !is_whole {
+                from.skip_until(b'\n')?;
+            }
+            *last += 1;
+            let line = if *last == 1 { without_bom(&buffer) } else { &buffer }.trim_ascii();
+            let read = if is_whole {
+                Product::read(line, &mut self.categories)
+            } else {
+                Err(("too_long", "the line is longer than 1 MiB".to_owned()))
+            };
+            match read {
+                // Blank lines are nothing, not bad.
+                _ if line.is_empty() => {}
+                Ok(product) if seen.insert(product.id) => self.products.push(product),
+                Ok(product) => {
+                    let detail = format!("id {} was on an earlier line", product.id);
+                    self.report.skip(*last, ("id_repeated", detail));
+                }
+                Err(bad) => self.report.skip(*last, bad),
+            }
         }
     }
-    report.products = lines.len();
-    Ok((lines, report))
 }
 
-/// Whether `buffer` holds a whole line; the rest of an overlong one is passed over.
-fn bounded(from: &mut impl BufRead, buffer: &[u8]) -> io::Result<bool> {
-    if buffer.ends_with(b"\n") || u64::try_from(buffer.len()).unwrap_or(u64::MAX) <= LONGEST_LINE {
-        return Ok(true);
-    }
-    from.skip_until(b'\n')?;
-    Ok(false)
-}
-
-/// Reads one line; blank ones are nothing, not bad.
-fn read_line(line: &[u8], number: usize) -> Result<Option<Line>, BadLine> {
-    let line = match line.strip_prefix(b"\xef\xbb\xbf") {
-        Some(rest) if number == 1 => rest,
-        _ => line,
-    };
-    let line = line.trim_ascii();
-    if line.is_empty() { Ok(None) } else { Line::read(line).map(Some) }
+fn without_bom(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -114,13 +162,19 @@ mod tests {
 
     use super::*;
 
+    fn lines(text: &[u8]) -> Lines {
+        let mut lines = Lines::default();
+        lines.read(text, &mut 0).unwrap();
+        lines
+    }
+
     #[test]
     fn bad_lines_cost_only_themselves() {
         let mut text = b"\xef\xbb\xbf{\"id\":1,\"title\":\"a\"}\r\n\nnonsense\n{\"id\":1,\"title\":\"again\"}\n".to_vec();
         text.extend(vec![b'x'; usize::try_from(LONGEST_LINE).unwrap() + 10]);
         text.extend(b"\n{\"id\":2,\"title\":\"last, without a line end\"}");
-        let (lines, report) = read_lines(&text[..]).unwrap();
-        assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), [1, 2]);
+        let Lines { products, report, .. } = lines(&text);
+        assert_eq!(products.iter().map(|line| line.id).collect::<Vec<_>>(), [1, 2]);
         let found: Vec<_> = report.first_skipped.iter().map(|l| (l.number, l.reason)).collect();
         assert_eq!(found, [(3, "not_json"), (4, "id_repeated"), (5, "too_long")]);
         assert_eq!(report.skipped_lines(), 3);
@@ -128,7 +182,7 @@ mod tests {
 
     #[test]
     fn only_the_first_twenty_are_described() {
-        let (_, report) = read_lines("x\n".repeat(50).as_bytes()).unwrap();
+        let Lines { report, .. } = lines("x\n".repeat(50).as_bytes());
         assert_eq!((report.first_skipped.len(), report.skipped_lines()), (20, 50));
     }
 
@@ -146,7 +200,7 @@ mod tests {
         encoder.write_all(line).unwrap();
         encoder.finish().unwrap();
         for path in [&plain, &packed] {
-            assert_eq!(read(Some(path)).unwrap().0.len(), 1);
+            assert_eq!(read(Some(path)).unwrap().products.len(), 1);
         }
         let whole = std::fs::read(&packed).unwrap();
         std::fs::write(&packed, &whole[..whole.len() - 9]).unwrap();
@@ -161,15 +215,16 @@ mod tests {
         std::fs::write(&path, "nonsense\n").unwrap();
         let refused = read(Some(&path)).unwrap_err().to_string();
         assert!(refused.contains("has no good line; line 1: not_json"), "{refused}");
-        assert!(matches!(read(Some(&folder.path().join("none"))), Err(LoadError::Read { .. })));
+        let none = read(Some(&folder.path().join("none"))).unwrap_err();
+        assert!(none.to_string().contains("none cannot be read: "), "{none}");
     }
 
     #[test]
     fn the_built_in_catalogue_is_clean() {
-        let (lines, report) = read(None).unwrap();
-        assert!(lines.len() >= 300, "{}", lines.len());
+        let Lines { products, categories, report } = read(None).unwrap();
+        assert!(products.len() >= 300, "{}", products.len());
         assert_eq!(report.skipped_lines(), 0, "{:?}", report.first_skipped);
-        let tops: HashSet<_> = lines.iter().filter_map(|line| line.category_path.first()).collect();
-        assert!(tops.len() >= 8, "{tops:?}");
+        let tops = categories.flat().iter().filter(|category| category.parent.is_none());
+        assert!(tops.count() >= 8);
     }
 }

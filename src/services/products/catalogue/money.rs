@@ -1,28 +1,30 @@
 //! Currencies and exact conversion between them.
 //!
-//! Owns: which currencies the gateway knows, how many decimals each has, and one fixed rate table
-//! (invented once and never updated, so that two runs give equal prices). Refuses: floating point;
-//! amounts are integers of the currency's smallest unit. Has no neighbour.
+//! Owns: which currencies the gateway knows, how many decimals each has, and one fixed table of rates
+//! (invented once and never updated, so that two runs give equal prices). Has no neighbour.
+
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+
+/// Most digits before or after the point of an amount.
+const MOST_DIGITS: usize = 12;
 
 /// A currency of the fixed table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Currency {
     /// ISO 4217 code.
     pub(crate) code: &'static str,
-    /// Digits after the decimal point; also the exponent of the smallest unit.
     decimals: u32,
     /// Units for one US dollar, in millionths.
-    per_dollar_micro: u64,
-    /// Whether `target_currency` may name it; CNY only appears in answers and catalogues.
-    target: bool,
+    per_dollar_micro: i64,
 }
 
-const fn currency(code: &'static str, decimals: u32, per_dollar_micro: u64) -> Currency {
-    Currency { code, decimals, per_dollar_micro, target: true }
+const fn currency(code: &'static str, decimals: u32, per_dollar_micro: i64) -> Currency {
+    Currency { code, decimals, per_dollar_micro }
 }
 
 const TABLE: [Currency; 20] = [
-    currency("USD", 2, 1_000_000),
+    Currency::DOLLAR,
     currency("GBP", 2, 790_000),
     currency("CAD", 2, 1_360_000),
     currency("EUR", 2, 920_000),
@@ -41,43 +43,34 @@ const TABLE: [Currency; 20] = [
     currency("THB", 2, 35_300_000),
     currency("CLP", 0, 945_000_000),
     currency("VND", 0, 25_300_000_000),
-    Currency { code: "CNY", decimals: 2, per_dollar_micro: 7_100_000, target: false },
+    Currency::YUAN,
 ];
 
 impl Currency {
+    /// What is assumed where nothing is said.
+    pub(crate) const DOLLAR: Self = currency("USD", 2, 1_000_000);
+    /// What the plain price fields of an answer are in; nobody may ask for it.
+    pub(crate) const YUAN: Self = currency("CNY", 2, 7_100_000);
+
     /// The currency with this code, whatever its case.
     pub(crate) fn named(code: &str) -> Option<Self> {
         TABLE.into_iter().find(|known| known.code.eq_ignore_ascii_case(code.trim()))
     }
 
-    /// The currency with this code if answers can be asked for in it.
-    pub(crate) fn target(code: &str) -> Option<Self> {
-        TABLE.into_iter().find(|known| known.target && known.code == code)
+    /// The codes that `target_currency` may name.
+    pub(crate) fn target_codes() -> Vec<&'static str> {
+        TABLE.iter().filter(|known| **known != Self::YUAN).map(|known| known.code).collect()
     }
 
-    /// Codes that may be asked for, for error texts.
-    pub(crate) fn target_codes() -> String {
-        let codes: Vec<&str> = TABLE.iter().filter(|known| known.target).map(|c| c.code).collect();
-        codes.join(", ")
-    }
-
-    /// US dollars: what is assumed where nothing is said.
-    pub(crate) const fn dollar() -> Self {
-        currency("USD", 2, 1_000_000)
-    }
-
-    /// Chinese yuan: what the plain price fields of an answer are in.
-    pub(crate) const fn yuan() -> Self {
-        Self { code: "CNY", decimals: 2, per_dollar_micro: 7_100_000, target: false }
+    fn per_dollar(self) -> Decimal {
+        Decimal::new(self.per_dollar_micro, 6)
     }
 }
 
-/// An amount in the smallest unit of its currency.
+/// An amount with exactly the decimals of its currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Money {
-    /// Smallest units: cents for dollars, whole yen for yen.
-    pub(crate) minor: u64,
-    /// In which currency.
+    amount: Decimal,
     pub(crate) currency: Currency,
 }
 
@@ -86,57 +79,49 @@ impl Money {
     /// than twelve digits before or after the point). Digits beyond the currency's are rounded.
     pub(crate) fn parse(text: &str, currency: Currency) -> Option<Self> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-        let plain = |digits: &str| {
-            (1..=12).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+        let is_plain = |digits: &str| {
+            (1..=MOST_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
         };
-        if !plain(whole) || !plain(part) {
-            return None;
-        }
-        let scaled: u128 = format!("{whole}{part:0<12}").parse().ok()?;
-        let unit = 10_u128.pow(12 - currency.decimals);
-        let minor = u64::try_from((scaled + unit / 2) / unit).ok()?;
-        Some(Self { minor, currency })
+        let amount = Decimal::from_str_exact(text).ok()?;
+        (is_plain(whole) && is_plain(part)).then(|| Self::of(amount, currency))
+    }
+
+    fn of(amount: Decimal, currency: Currency) -> Self {
+        let strategy = RoundingStrategy::MidpointAwayFromZero;
+        let mut amount = amount.round_dp_with_strategy(currency.decimals, strategy);
+        amount.rescale(currency.decimals);
+        Self { amount, currency }
     }
 
     /// The same value in another currency, rounded half up; unchanged in its own.
     pub(crate) fn to(self, target: Currency) -> Self {
         if self.currency == target {
-            return self;
+            self
+        } else {
+            Self::of(self.dollars() * target.per_dollar(), target)
         }
-        let (more, scale) = (target.per_dollar_micro, 10_u64.pow(target.decimals));
-        let below = self.currency.per_dollar_micro * 10_u64.pow(self.currency.decimals);
-        let short = self.minor.checked_mul(more).and_then(|above| above.checked_mul(scale));
-        // A search by price converts every product it looks at; nearly all fit in 64 bits.
-        if let Some(above) = short.and_then(|above| above.checked_add(below / 2)) {
-            return Self { minor: above / below, currency: target };
-        }
-        let above = u128::from(self.minor) * u128::from(more) * u128::from(scale);
-        let minor = (above + u128::from(below / 2)) / u128::from(below);
-        Self { minor: u64::try_from(minor).unwrap_or(u64::MAX), currency: target }
     }
 
     /// The list price of which this is left after `percent` off.
     pub(crate) fn before_discount(self, percent: u64) -> Self {
         let left = 100_u64.saturating_sub(percent).max(1);
-        Self { minor: (self.minor.saturating_mul(100) + left / 2) / left, ..self }
+        Self::of(self.amount * Decimal::ONE_HUNDRED / Decimal::from(left), self.currency)
     }
 
-    /// Millionths of a US dollar: comparable across currencies.
-    pub(crate) fn micro_dollars(self) -> u128 {
-        u128::from(self.minor) * 1_000_000_000_000
-            / (u128::from(self.currency.per_dollar_micro) * 10_u128.pow(self.currency.decimals))
+    /// Comparable across currencies.
+    pub(crate) fn dollars(self) -> Decimal {
+        self.amount / self.currency.per_dollar()
     }
 
-    /// Decimal text in major units with the currency's own number of decimals.
+    /// In the smallest unit of the currency: cents for dollars, whole yen for yen.
+    pub(crate) fn minor(self) -> u64 {
+        let unit = Decimal::from(10_u64.pow(self.currency.decimals));
+        (self.amount * unit).to_u64().unwrap_or(u64::MAX)
+    }
+
+    /// Decimal text in major units.
     pub(crate) fn text(self) -> String {
-        let unit = 10_u64.pow(self.currency.decimals);
-        let (whole, part) = (self.minor / unit, self.minor % unit);
-        match self.currency.decimals {
-            0 => whole.to_string(),
-            decimals => {
-                format!("{whole}.{part:0width$}", width = usize::try_from(decimals).unwrap_or(2))
-            }
-        }
+        self.amount.to_string()
     }
 }
 
@@ -145,7 +130,7 @@ mod tests {
     use super::*;
 
     fn dollars(text: &str) -> Money {
-        Money::parse(text, Currency::dollar()).expect(text)
+        Money::parse(text, Currency::DOLLAR).expect(text)
     }
 
     #[test]
@@ -160,19 +145,19 @@ mod tests {
     #[test]
     fn anything_but_a_plain_decimal_is_refused() {
         for text in ["", ".", "-1", "+1", "1e3", "NaN", "1.", ".5", "1,0", "9999999999999", " 1"] {
-            assert_eq!(Money::parse(text, Currency::dollar()), None, "{text:?}");
+            assert_eq!(Money::parse(text, Currency::DOLLAR), None, "{text:?}");
         }
     }
 
     #[test]
     fn conversion_knows_currencies_without_decimals() {
         let yen = dollars("10.00").to(Currency::named("JPY").unwrap());
-        assert_eq!((yen.minor, yen.text().as_str()), (1490, "1490"));
-        assert_eq!(yen.to(Currency::dollar()).text(), "10.00");
-        assert_eq!(dollars("4.41").to(Currency::yuan()).text(), "31.31");
-        assert_eq!(dollars("4.41").to(Currency::dollar()), dollars("4.41"));
+        assert_eq!((yen.minor(), yen.text().as_str()), (1490, "1490"));
+        assert_eq!(yen.to(Currency::DOLLAR).text(), "10.00");
+        assert_eq!(dollars("4.41").to(Currency::YUAN).text(), "31.31");
+        assert_eq!(dollars("4.41").to(Currency::DOLLAR), dollars("4.41"));
         let rupiah = dollars("999999999999").to(Currency::named("IDR").unwrap());
-        assert_eq!(rupiah.text(), "15799999999984200.00", "too large for the short division");
+        assert_eq!(rupiah.text(), "15799999999984200.00");
     }
 
     #[test]
@@ -183,8 +168,7 @@ mod tests {
 
     #[test]
     fn only_published_targets_may_be_asked_for() {
-        assert!(Currency::target("KRW").is_some());
-        assert_eq!(Currency::target("CNY"), None);
-        assert_eq!(Currency::target("usd"), None);
+        let codes = Currency::target_codes();
+        assert!(codes.contains(&"KRW") && !codes.contains(&"CNY") && codes.len() == 19);
     }
 }

@@ -1,5 +1,6 @@
 //! What is found, in which order, on which page.
 
+use super::categories::Categories;
 use super::money::Currency;
 use super::*;
 
@@ -13,8 +14,11 @@ const LINES: &str = r#"
 "#;
 
 fn catalogue() -> Catalogue {
+    let mut categories = Categories::default();
     let lines = LINES.lines().filter(|line| !line.is_empty());
-    Catalogue::of(lines.map(|line| Line::read(line.as_bytes()).expect(line)).collect())
+    let read = |line: &str| Product::read(line.as_bytes(), &mut categories).expect(line);
+    let products = lines.map(read).collect();
+    Catalogue::of(products, categories)
 }
 
 fn everything() -> Query {
@@ -70,10 +74,10 @@ fn bounds_are_inclusive_and_follow_the_currency() {
         let bounds = Some(Bounds { min, max, currency });
         ids(&Query { bounds, ..everything() })
     };
-    assert_eq!(within(300, 500, Currency::dollar()), [1, 2]);
+    assert_eq!(within(300, 500, Currency::DOLLAR), [1, 2]);
     assert_eq!(within(1000, 1000, Currency::named("JPY").unwrap()), [4]);
-    assert_eq!(within(0, u64::MAX, Currency::dollar()), [1, 2, 3, 4], "no price, no bounds");
-    assert!(within(500, 300, Currency::dollar()).is_empty());
+    assert_eq!(within(0, u64::MAX, Currency::DOLLAR), [1, 2, 3, 4], "no price, no bounds");
+    assert!(within(500, 300, Currency::DOLLAR).is_empty());
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! A simulator of AliExpress's affiliate gateway, as far as that is known, with faults on request.
 //!
 //! Owns: a service that speaks the gateway's protocol, checks signatures and timestamps, serves a
-//! catalogue and can be told to misbehave. It is a stand-in for a stranger: it shares no code with
-//! the rooms that call it and imports only the clock and the catalogue, which knows nothing of the
-//! protocol, so that a misreading on one side shows.
-//! Refuses: to start on an address that is taken or with a catalogue without a good line; calls
-//! are refused in the gateway's own words. It has no neighbour that could be down.
+//! catalogue and can be told to misbehave. It shares no code with the rooms that call it, so that a
+//! misreading on one side shows; it imports only the clock, the token bucket and the catalogue, which
+//! knows nothing of the protocol. Refuses: to start on an address that is taken or with a catalogue
+//! without a good line; calls are refused in the gateway's own words. It has no neighbour that could
+//! be down.
 //!
-//! Where things are: `gateway` the order in which a call is handled, `verify` who is calling,
-//! `methods` what is answered, `faults` what goes wrong, `control` how to steer it.
+//! `gateway` is the order in which a call is handled and the control, `verify` who is calling,
+//! `methods` what is answered, `faults` what goes wrong.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,35 +20,27 @@
 //! # }
 //! ```
 
-mod answer;
-mod control;
 mod faults;
 mod gateway;
 mod methods;
 mod parameters;
 mod refusal;
-mod settings;
-mod stats;
 mod verify;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpResponse, HttpServer, web};
-use serde_json::json;
+use actix_web::{App, HttpServer, web};
 
 use crate::services::products::catalogue::Catalogue;
-pub use crate::services::products::catalogue::{LoadError, LoadReport, SkippedLine};
-use faults::{Connection, Faults};
+pub use crate::services::products::catalogue::{LoadReport, SkippedLine};
+use faults::Connection;
 use gateway::Gateway;
-pub use settings::{
-    Credentials, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings,
-};
-use stats::Stats;
+pub use verify::{Credentials, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID};
 
 /// Larger bodies are refused unread.
 const LARGEST_BODY: usize = 256 * 1024;
@@ -56,6 +48,30 @@ const LARGEST_BODY: usize = 256 * 1024;
 const STOP_SECONDS: u64 = 2;
 /// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How to start a simulator.
+#[derive(Debug, Clone)]
+pub struct SimulatorSettings {
+    /// Address to listen on; port 0 for any free one.
+    pub listen: SocketAddr,
+    /// A catalogue of one JSON object a line, plain or gzip; `None` for the built-in one.
+    pub catalog: Option<PathBuf>,
+    /// Every account that may call; the first that has the sent key counts.
+    pub credentials: Vec<Credentials>,
+    /// Threads that answer; at least one is started.
+    pub workers: usize,
+}
+
+impl Default for SimulatorSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            catalog: None,
+            credentials: vec![Credentials::demonstration()],
+            workers: 1,
+        }
+    }
+}
 
 /// A simulator that has its address.
 pub struct Running {
@@ -78,56 +94,22 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Why a simulator did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The catalogue cannot be served.
-    Catalogue(LoadError),
-    /// The address cannot be listened on.
-    Bind {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system said.
-        cause: io::Error,
-    },
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Catalogue(error) => error.fmt(out),
-            Self::Bind { address, cause } => write!(out, "cannot listen on {address}: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Catalogue(error) => Some(error),
-            Self::Bind { cause, .. } => Some(cause),
-        }
-    }
-}
-
 /// Reads the catalogue and takes the address. Call it inside the runtime that will await
 /// [`Running::server`]; nothing is answered before that. Reading a large catalogue blocks.
 ///
 /// # Errors
 /// The catalogue cannot be read or has no good line; the address cannot be listened on.
-pub fn start(settings: SimulatorSettings) -> Result<Running, StartError> {
-    let (catalogue, report) =
-        Catalogue::load(settings.catalog.as_deref()).map_err(StartError::Catalogue)?;
-    let stats = Stats::new(settings.credentials.iter().map(|one| one.app_key.as_str()));
-    let gateway = web::Data::new(Gateway {
-        catalogue,
-        credentials: settings.credentials,
-        faults: Faults::default(),
-        stats,
-        answers: AtomicU64::new(0),
-    });
-    let bind = |cause| StartError::Bind { address: settings.listen, cause };
-    let http = HttpServer::new(move || App::new().app_data(gateway.clone()).configure(routes))
+pub fn start(settings: SimulatorSettings) -> io::Result<Running> {
+    let (catalogue, report) = Catalogue::load(settings.catalog.as_deref())?;
+    let gateway = web::Data::new(Gateway::new(catalogue, settings.credentials));
+    let app = move || {
+        App::new()
+            .app_data(gateway.clone())
+            .app_data(web::PayloadConfig::new(LARGEST_BODY))
+            .configure(gateway::routes)
+    };
+    let listen = settings.listen;
+    let http = HttpServer::new(app)
         .workers(settings.workers.max(1))
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS)
@@ -136,29 +118,13 @@ pub fn start(settings: SimulatorSettings) -> Result<Running, StartError> {
         // Callers pool their connections; one that is let go early costs them a failed call.
         .keep_alive(KEEP_ALIVE)
         .on_connect(Connection::remember)
-        .bind(settings.listen)
-        .map_err(bind)?;
-    let address = http.addrs().first().copied().unwrap_or(settings.listen);
+        .bind(listen)
+        .map_err(|cause| {
+            io::Error::new(cause.kind(), format!("cannot listen on {listen}: {cause}"))
+        })?;
+    let address = http.addrs().first().copied().unwrap_or(listen);
     let server = http.run();
     Ok(Running { address, handle: server.handle(), server, report })
-}
-
-fn routes(config: &mut web::ServiceConfig) {
-    config
-        .app_data(web::PayloadConfig::new(LARGEST_BODY))
-        .service(
-            web::resource("/sync")
-                .get(Gateway::sync)
-                .post(Gateway::sync)
-                .default_service(web::to(HttpResponse::MethodNotAllowed)),
-        )
-        .configure(control::routes)
-        .default_service(web::to(unknown_path));
-}
-
-async fn unknown_path() -> HttpResponse {
-    let known = ["/sync", "/__simulator/stats", "/__simulator/reset", "/__simulator/faults"];
-    HttpResponse::NotFound().json(json!({ "error": "there is nothing here", "known": known }))
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use crate::services::products::catalogue::money::Currency;
 
 /// The sent set: every parameter with a value, sorted by name.
 #[derive(Debug, Default)]
-pub(crate) struct Parameters {
+pub(super) struct Parameters {
     sent: BTreeMap<String, String>,
     repeated: Option<String>,
 }
 
 impl Parameters {
     /// Reads both places; anything unreadable becomes a value that no signature fits.
-    pub(crate) fn read(query: &str, body: &[u8]) -> Self {
+    pub(super) fn read(query: &str, body: &[u8]) -> Self {
         let mut read = Self::default();
         let pairs = form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body));
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
@@ -39,28 +39,28 @@ impl Parameters {
     }
 
     /// The first name that was sent more than once.
-    pub(crate) fn repeated(&self) -> Option<&str> {
+    pub(super) fn repeated(&self) -> Option<&str> {
         self.repeated.as_deref()
     }
 
     /// The value sent under `name`.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.sent.get(name).map(String::as_str)
     }
 
     /// Every pair but the signature itself, sorted by name.
-    pub(crate) fn signed(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn signed(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.sent.iter().filter(|(name, _)| *name != "sign");
         pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A value that must be there.
-    pub(crate) fn required(&self, name: &str) -> Result<&str, Refusal> {
+    pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name).ok_or_else(|| Refusal::missing(name))
     }
 
     /// A whole number in a range, or the default.
-    pub(crate) fn integer(
+    pub(super) fn integer(
         &self,
         name: &str,
         default: usize,
@@ -75,14 +75,14 @@ impl Parameters {
     }
 
     /// A price bound: a whole number of the currency's smallest unit.
-    pub(crate) fn smallest_units(&self, name: &str) -> Result<Option<u64>, Refusal> {
+    pub(super) fn smallest_units(&self, name: &str) -> Result<Option<u64>, Refusal> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let expected = "a whole number of the currency's smallest unit";
         text.parse().map(Some).map_err(|_| Refusal::invalid(name, expected))
     }
 
     /// One of a list of words, or nothing.
-    pub(crate) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Refusal> {
+    pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Refusal> {
         match self.get(name) {
             Some(value) if !allowed.contains(&value) => {
                 Err(Refusal::invalid(name, &format!("one of {}", allowed.join(", "))))
@@ -92,23 +92,21 @@ impl Parameters {
     }
 
     /// A list separated by commas, blanks around its members dropped.
-    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
+    pub(super) fn list(&self, name: &str) -> Vec<&str> {
         let whole = self.get(name).unwrap_or_default();
         whole.split(',').map(str::trim).filter(|member| !member.is_empty()).collect()
     }
 
     /// A list of identifiers, every one a whole number.
-    pub(crate) fn identifiers(&self, name: &str) -> Result<Vec<u64>, Refusal> {
+    pub(super) fn identifiers(&self, name: &str) -> Result<Vec<u64>, Refusal> {
         let read = self.list(name).into_iter().map(str::parse).collect::<Result<_, _>>();
         read.map_err(|_| Refusal::invalid(name, "whole numbers separated by commas"))
     }
 
     /// `target_currency`, US dollars where nothing is said.
-    pub(crate) fn currency(&self) -> Result<Currency, Refusal> {
-        let Some(code) = self.get("target_currency") else { return Ok(Currency::dollar()) };
-        Currency::target(code).ok_or_else(|| {
-            Refusal::invalid("target_currency", &format!("one of {}", Currency::target_codes()))
-        })
+    pub(super) fn currency(&self) -> Result<Currency, Refusal> {
+        let code = self.one_of("target_currency", &Currency::target_codes())?;
+        Ok(code.and_then(Currency::named).unwrap_or(Currency::DOLLAR))
     }
 }
 

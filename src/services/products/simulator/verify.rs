@@ -4,6 +4,9 @@
 //! shares no code with it: two readings of the same page check each other, where a shared function
 //! would agree with itself however wrong. Refuses: with the gateway's own codes. Has no neighbour.
 
+use std::fmt;
+
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -12,14 +15,52 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::parameters::Parameters;
 use super::refusal::Refusal;
-use super::settings::Credentials;
 use crate::clock::Timestamp;
+
+/// Application key of the demonstration account.
+pub const DEMO_APP_KEY: &str = "500001";
+/// Secret of the demonstration account; it guards nothing.
+pub const DEMO_APP_SECRET: &str = "breakwater-demonstration-secret";
+/// Tracking id of the demonstration account.
+pub const DEMO_TRACKING_ID: &str = "breakwater";
+
+/// An account the simulator knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub app_key: String,
+    /// Secret that calls are signed with.
+    pub app_secret: String,
+    /// The one tracking id of the account; any other gives empty lists.
+    pub tracking_id: String,
+}
+
+impl Credentials {
+    /// The account a gateway uses when it starts the simulator inside itself.
+    #[must_use]
+    pub fn demonstration() -> Self {
+        Self {
+            app_key: DEMO_APP_KEY.to_owned(),
+            app_secret: DEMO_APP_SECRET.to_owned(),
+            tracking_id: DEMO_TRACKING_ID.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    /// Without the secret: a configured account may be a real one.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Credentials")
+            .field("app_key", &self.app_key)
+            .field("tracking_id", &self.tracking_id)
+            .finish_non_exhaustive()
+    }
+}
 
 /// How far a caller's clock may be off, in milliseconds, either way.
 const DRIFT_MS: u64 = 7_200_000;
 
 /// Checks the system parameters in the order of the gateway and says whose call it is.
-pub(crate) fn caller<'a>(
+pub(super) fn caller<'a>(
     parameters: &Parameters,
     known: &'a [Credentials],
     now: Timestamp,
@@ -67,12 +108,7 @@ fn keyed(secret: &str, message: &str) -> String {
 }
 
 fn upper_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        for digit in [byte >> 4, byte & 0x0f] {
-            text.extend(char::from_digit(digit.into(), 16).map(|hex| hex.to_ascii_uppercase()));
-        }
-        text
-    })
+    format!("{:X}", Bytes::copy_from_slice(bytes))
 }
 
 fn check_timestamp(text: &str, now: Timestamp) -> Result<(), Refusal> {
@@ -92,7 +128,7 @@ fn read_timestamp(text: &str) -> Option<i64> {
 }
 
 /// Reads `yyyy-MM-dd HH:mm:ss` as the gateway means it: GMT+8.
-pub(crate) fn read_gateway_time(text: &str) -> Option<Timestamp> {
+pub(super) fn read_gateway_time(text: &str) -> Option<Timestamp> {
     let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let local = PrimitiveDateTime::parse(text, form).ok()?;
     let seconds = local.assume_offset(offset!(+8)).unix_timestamp();
@@ -100,7 +136,7 @@ pub(crate) fn read_gateway_time(text: &str) -> Option<Timestamp> {
 }
 
 /// Writes a time as the gateway does: `yyyy-MM-dd HH:mm:ss` in GMT+8.
-pub(crate) fn write_gateway_time(at: Timestamp) -> String {
+pub(super) fn write_gateway_time(at: Timestamp) -> String {
     let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     OffsetDateTime::from_unix_timestamp(at.as_millis().div_euclid(1000))
         .ok()

@@ -3,93 +3,107 @@
 //! Owns: the rules in force and which of them a call meets. Rules are replaced as a whole and read
 //! without a lock; a rule's chance depends only on its seed and on how many calls it has seen, so
 //! the same calls meet the same faults in every run. Refuses: rules with any mistake, all mistakes
-//! named (`read`). How a fault looks on the wire is in `wire`, odd shapes of answers in `variant`, how
-//! much an upstream can do in `capacity`.
+//! named (`rule`). How a fault looks on the wire is in `wire`, odd shapes of answers in `variant`.
 
-mod capacity;
-mod read;
 mod rule;
 mod variant;
-mod walk;
 mod wire;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
 
-use capacity::Bucket;
-pub(crate) use read::Mistake;
-pub(crate) use rule::{Fault, Rule};
-pub(crate) use variant::flatten_lists;
-pub(crate) use wire::{Connection, Exchange};
+use crate::resilience::tick::Tick;
+use crate::resilience::token_bucket::{BucketRule, TokenBucket};
+use rule::{Fault, Kind, Mistake, Rule};
+pub(super) use variant::flatten_lists;
+pub(super) use wire::{Connection, Exchange};
+
+/// A capacity lets through what comes in this part of a second, and at least one call: callers that
+/// meet for a moment are not over it, those that stay are.
+const DEPTH: u32 = 4;
 
 /// The rules in force.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
-    plan: ArcSwap<Plan>,
-}
-
-#[derive(Debug, Default)]
-struct Plan {
-    rules: Vec<CountedRule>,
-}
+pub(super) struct Faults(ArcSwap<Vec<RuleInForce>>);
 
 #[derive(Debug)]
-struct CountedRule {
+struct RuleInForce {
     rule: Rule,
-    room: Option<Bucket>,
+    /// As it was sent.
+    sent: Value,
     seen: AtomicU64,
     fired: AtomicU64,
+    /// What is left of the capacity, since the first call.
+    room: Mutex<Option<(Instant, TokenBucket)>>,
 }
 
 impl Faults {
     /// Replaces all rules by those in `list`, or none of them if there is a mistake.
-    pub(crate) fn replace(&self, list: &Value) -> Result<(), Vec<Mistake>> {
-        let rules = read::read_all(list)?;
-        let plan = Plan { rules: rules.into_iter().map(CountedRule::new).collect() };
-        self.plan.store(plan.into());
+    pub(super) fn replace(&self, list: &Value) -> Result<(), Vec<Mistake>> {
+        let rules = Rule::read_all(list)?.into_iter().zip(list.as_array().into_iter().flatten());
+        let in_force = |(rule, sent): (Rule, &Value)| RuleInForce {
+            rule,
+            sent: sent.clone(),
+            seen: AtomicU64::new(0),
+            fired: AtomicU64::new(0),
+            room: Mutex::new(None),
+        };
+        self.0.store(rules.map(in_force).collect::<Vec<_>>().into());
         Ok(())
     }
 
     /// Drops all rules.
-    pub(crate) fn clear(&self) {
-        self.plan.store(Plan::default().into());
+    pub(super) fn clear(&self) {
+        self.0.store(Vec::new().into());
     }
 
     /// The rules as they were sent.
-    pub(crate) fn show(&self) -> Value {
-        self.plan.load().rules.iter().map(|counted| counted.rule.sent.clone()).collect()
+    pub(super) fn show(&self) -> Value {
+        self.0.load().iter().map(|one| one.sent.clone()).collect()
     }
 
     /// The fault that a call of `method` with this application key meets: that of the first rule
     /// that matches.
-    pub(crate) fn meet(&self, method: &str, app_key: &str, now: Instant) -> Option<Fault> {
-        let plan = self.plan.load();
-        let met = plan.rules.iter().find(|rule| rule.fires(method, app_key))?;
-        let fault = &met.rule.fault;
-        Some(met.room.as_ref().map_or_else(|| fault.clone(), |room| room.meet(fault, now)))
+    pub(super) fn meet(&self, method: &str, app_key: &str, now: Instant) -> Option<Fault> {
+        let rules = self.0.load();
+        let met = rules.iter().find(|one| one.fires(method, app_key))?;
+        let fault = met.rule.fault.clone();
+        Some(match met.rule.per_second {
+            Some(per_second) if !met.has_room(per_second, now) => {
+                Fault { kind: Kind::Status, ms: 0, ..fault }
+            }
+            Some(_) | None => fault,
+        })
     }
 }
 
-impl CountedRule {
-    fn new(rule: Rule) -> Self {
-        let room = rule.capacity.map(Bucket::of);
-        Self { rule, room, seen: AtomicU64::new(0), fired: AtomicU64::new(0) }
-    }
-
+impl RuleInForce {
     fn fires(&self, method: &str, app_key: &str) -> bool {
-        if !self.rule.concerns(method, app_key) {
+        let rule = &self.rule;
+        let concerns = rule.method.as_deref().is_none_or(|own| own == "*" || own == method)
+            && rule.app_key.as_deref().is_none_or(|own| own == app_key);
+        if !concerns {
             return false;
         }
         let number = self.seen.fetch_add(1, Ordering::Relaxed);
-        let fires = self.rule.share > chance(self.rule.seed, number);
-        fires
-            && self
-                .rule
-                .times
-                .is_none_or(|times| self.fired.fetch_add(1, Ordering::Relaxed) < times)
+        let fires = rule.share > chance(rule.fault.seed, number);
+        fires && rule.times.is_none_or(|times| self.fired.fetch_add(1, Ordering::Relaxed) < times)
+    }
+
+    /// Whether one more call is within the capacity. What is over it fails at once, as a server does
+    /// that sheds load; a queue would be a slow upstream, which `delay` is for.
+    fn has_room(&self, per_second: u32, now: Instant) -> bool {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let depth = at_least_one(per_second / DEPTH);
+        let rule = BucketRule::per_second(at_least_one(per_second), depth);
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, bucket) = room.get_or_insert((now, TokenBucket::default()));
+        bucket.take(rule, Tick::between(*first, now), 1).is_ok()
     }
 }
 
@@ -101,6 +115,8 @@ fn chance(seed: u64, number: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -125,8 +141,8 @@ mod tests {
             {"method": LINKS, "fault": "hang"},
             {"method": "*", "fault": "reset"},
         ]));
-        assert!(matches!(meet(&faults, LINKS), Some(Fault { what: rule::What::Hang, .. })));
-        assert!(matches!(meet(&faults, SEARCH), Some(Fault { what: rule::What::Reset, .. })));
+        assert!(matches!(meet(&faults, LINKS), Some(Fault { kind: Kind::Hang, .. })));
+        assert!(matches!(meet(&faults, SEARCH), Some(Fault { kind: Kind::Reset, .. })));
         faults.replace(&json!([])).unwrap();
         assert!(meet(&faults, LINKS).is_none());
     }
@@ -177,10 +193,43 @@ mod tests {
         ]));
         let now = clock::monotonic();
         let met: Vec<_> = (0..3).filter_map(|_| faults.meet(SEARCH, "", now)).collect();
-        let kinds: Vec<_> = met.iter().map(|fault| (fault.ms, &fault.what)).collect();
-        let (late, over) = (rule::What::Delay, rule::What::Status(429));
-        assert_eq!(kinds, [(5, &late), (5, &late), (0, &over)]);
+        let kinds: Vec<_> = met.iter().map(|fault| (fault.ms, fault.kind)).collect();
+        assert_eq!(kinds, [(5, Kind::Capacity), (5, Kind::Capacity), (0, Kind::Status)]);
+        assert_eq!(met[2].status, Some(429));
         assert!(faults.meet(LINKS, "", now).is_none());
+    }
+
+    /// How many of `rate` calls a second, evenly for so long, are answered.
+    fn answered(faults: &Faults, from: Instant, rate: u32, seconds: u32) -> usize {
+        let calls = (0..rate * seconds).map(|n| from + Duration::from_secs(1) * n / rate);
+        calls.filter(|at| is_answered(faults, *at)).count()
+    }
+
+    fn is_answered(faults: &Faults, at: Instant) -> bool {
+        faults.meet(SEARCH, "", at).unwrap().kind == Kind::Capacity
+    }
+
+    #[test]
+    fn what_is_within_the_capacity_is_answered_and_the_rest_fails_at_once() {
+        let faults = faults(&json!([{"fault": "capacity", "per_second": 40}]));
+        let start = clock::monotonic();
+        assert_eq!(answered(&faults, start, 39, 10), 390);
+        let later = start + Duration::from_secs(20);
+        let three_times = answered(&faults, later, 120, 10);
+        assert!((400..=410).contains(&three_times), "{three_times} of 1,200");
+        let at = later + Duration::from_secs(10);
+        assert!((0..12).any(|_| !is_answered(&faults, at)));
+    }
+
+    #[test]
+    fn a_small_capacity_lets_one_through_and_a_clock_that_steps_back_gives_nothing() {
+        let faults = faults(&json!([{"fault": "capacity", "per_second": 1}]));
+        let start = clock::monotonic() + Duration::from_secs(10);
+        assert!(is_answered(&faults, start));
+        assert!(!is_answered(&faults, start));
+        assert!(!is_answered(&faults, start - Duration::from_secs(5)));
+        assert!(!is_answered(&faults, start + Duration::from_millis(900)));
+        assert!(is_answered(&faults, start + Duration::from_millis(1_001)));
     }
 
     #[test]

@@ -4,141 +4,183 @@
 //! finished answer, so that every method has every variant. Refuses: nothing; an answer without
 //! the part concerned stays as it is.
 
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 
-use super::walk::{
-    LIST_KEYS, each_list, each_record, each_scalar, flatten, number_to_text, strip_root,
-    text_to_number, with_resp_result,
-};
+/// Not in the table: it replaces the answer instead of changing its shape.
+pub(super) const BUSINESS_CODE: &str = "business_code";
 
-/// A shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Variant {
-    /// `resp_code` as a text.
-    RespCodeString,
-    /// `"code": "0"` beside the root key.
-    CodeBesideRoot,
-    /// The root key missing: bare `resp_result`.
-    NoRootKey,
-    /// Every list directly under its plural.
-    BareLists,
-    /// Only the list of small images directly under its name.
-    BareImageList,
-    /// One object in place of a list of one.
-    SingleObject,
-    /// All numbers as texts.
-    NumbersAsStrings,
-    /// All texts that are numbers as numbers.
-    StringsAsNumbers,
-    /// No `target_sale_price`: only the one in yuan.
-    NoTargetSalePrice,
-    /// About a quarter of the fields of every record missing, ids included.
-    MissingFields,
-    /// Links without `promotion_link`.
-    NoPromotionLink,
-    /// An empty list with `resp_code` 200, as a wrong tracking id gives.
-    EmptyList,
-    /// `resp_code` 200 without `result`.
-    NoResult,
-    /// `result` is `null`.
-    NullResult,
-    /// A `total_record_count` beyond 32 bits.
-    HugeTotal,
-    /// Every record twice.
-    RepeatedRecords,
-}
+/// Names of the lists that stand alone in an object of their own.
+const LISTS: [&str; 6] = ["product", "string", "promotion_link", "category", "order", "promo"];
 
-const NAMES: [(&str, Variant); 16] = [
-    ("resp_code_string", Variant::RespCodeString),
-    ("code_beside_root", Variant::CodeBesideRoot),
-    ("no_root_key", Variant::NoRootKey),
-    ("bare_lists", Variant::BareLists),
-    ("bare_image_list", Variant::BareImageList),
-    ("single_object", Variant::SingleObject),
-    ("numbers_as_strings", Variant::NumbersAsStrings),
-    ("strings_as_numbers", Variant::StringsAsNumbers),
-    ("no_target_sale_price", Variant::NoTargetSalePrice),
-    ("missing_fields", Variant::MissingFields),
-    ("no_promotion_link", Variant::NoPromotionLink),
-    ("empty_list", Variant::EmptyList),
-    ("no_result", Variant::NoResult),
-    ("null_result", Variant::NullResult),
-    ("huge_total", Variant::HugeTotal),
-    ("repeated_records", Variant::RepeatedRecords),
+/// Changes an answer; the seed decides which fields go missing.
+type Change = fn(&mut Value, u64);
+
+const VARIANTS: [(&str, Change); 16] = [
+    ("resp_code_string", |answer, _| {
+        with_resp_result(answer, |resp| {
+            resp.entry("resp_code").and_modify(|code| *code = code.to_string().into());
+        });
+    }),
+    ("code_beside_root", |answer, _| {
+        if let Some(root) = answer.as_object_mut() {
+            root.insert("code".to_owned(), "0".into());
+        }
+    }),
+    // Bare `resp_result`.
+    ("no_root_key", |answer, _| {
+        let root = answer.as_object_mut().and_then(|outer| outer.values_mut().next());
+        if let Some(root) = root.filter(|root| root.get("resp_result").is_some()) {
+            *answer = root.take();
+        }
+    }),
+    // Every list directly under its plural.
+    ("bare_lists", |answer, _| flatten_lists(answer)),
+    ("bare_image_list", |answer, _| flatten(answer, &["string"])),
+    // One object in place of a list of one.
+    ("single_object", |answer, _| {
+        each_list(
+            answer,
+            |list| if let [one] = list.as_slice() { one.clone() } else { list.into() },
+        );
+    }),
+    ("numbers_as_strings", |answer, _| {
+        each(answer, &mut |_, value| {
+            if value.is_number() {
+                *value = value.to_string().into();
+            }
+        });
+    }),
+    ("strings_as_numbers", |answer, _| {
+        each(answer, &mut |_, value| {
+            let number = value.as_str().and_then(|text| serde_json::from_str::<Number>(text).ok());
+            if let Some(number) = number {
+                *value = number.into();
+            }
+        });
+    }),
+    // Only the price in yuan.
+    ("no_target_sale_price", |answer, _| {
+        each_record(answer, |record| {
+            record.remove("target_sale_price");
+            record.remove("target_sale_price_currency");
+        });
+    }),
+    // About a quarter of the fields of every record, ids included.
+    ("missing_fields", |answer, seed| {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        each_record(answer, |record| record.retain(|_, _| chance.u8(..4) > 0));
+    }),
+    ("no_promotion_link", |answer, _| {
+        each_record(answer, |record| {
+            record.remove("promotion_link");
+        });
+    }),
+    // With `resp_code` 200, as a wrong tracking id gives.
+    ("empty_list", |answer, _| each_list(answer, |_| Value::Array(Vec::new()))),
+    ("no_result", |answer, _| {
+        with_resp_result(answer, |resp| {
+            resp.remove("result");
+        });
+    }),
+    ("null_result", |answer, _| {
+        with_resp_result(answer, |resp| {
+            resp.insert("result".to_owned(), Value::Null);
+        });
+    }),
+    // Beyond 32 bits.
+    ("huge_total", |answer, _| {
+        each(answer, &mut |name, value| {
+            if name == Some("total_record_count") {
+                *value = 4_294_967_296_123_u64.into();
+            }
+        });
+    }),
+    ("repeated_records", |answer, _| {
+        each_list(answer, |list| list.into_iter().flat_map(|one| [one.clone(), one]).collect());
+    }),
 ];
 
-impl Variant {
-    /// The variant of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, variant)| variant)
-    }
+pub(super) fn is_known(name: &str) -> bool {
+    named(name).is_some() || name == BUSINESS_CODE
+}
 
-    /// All names.
-    pub(crate) fn names() -> Vec<&'static str> {
-        NAMES.iter().map(|(name, _)| *name).collect()
-    }
+pub(super) fn names() -> Vec<&'static str> {
+    VARIANTS.iter().map(|(name, _)| *name).chain([BUSINESS_CODE]).collect()
+}
 
-    /// An answer's body in this shape; `seed` decides which fields go missing.
-    pub(crate) fn reshape(self, body: Vec<u8>, seed: u64) -> Vec<u8> {
-        let Ok(mut answer) = serde_json::from_slice::<Value>(&body) else { return body };
-        self.change(&mut answer, seed);
-        answer.to_string().into_bytes()
-    }
+fn named(name: &str) -> Option<Change> {
+    VARIANTS.into_iter().find(|(known, _)| *known == name).map(|(_, change)| change)
+}
 
-    fn change(self, answer: &mut Value, seed: u64) {
-        match self {
-            Self::RespCodeString => with_resp_result(answer, |resp| {
-                resp.entry("resp_code").and_modify(|code| *code = code.to_string().into());
-            }),
-            Self::CodeBesideRoot => {
-                if let Some(root) = answer.as_object_mut() {
-                    root.insert("code".to_owned(), "0".into());
-                }
-            }
-            Self::NoRootKey => strip_root(answer),
-            Self::BareLists => flatten(answer, &LIST_KEYS),
-            Self::BareImageList => flatten(answer, &["string"]),
-            Self::SingleObject => each_list(answer, &mut |list| match list.as_slice() {
-                [one] => Some(one.clone()),
-                _ => None,
-            }),
-            Self::NumbersAsStrings => each_scalar(answer, &mut number_to_text),
-            Self::StringsAsNumbers => each_scalar(answer, &mut text_to_number),
-            Self::NoTargetSalePrice => each_record(answer, &mut |record| {
-                record.remove("target_sale_price");
-                record.remove("target_sale_price_currency");
-            }),
-            Self::MissingFields => {
-                let mut chance = fastrand::Rng::with_seed(seed);
-                each_record(answer, &mut |record| record.retain(|_, _| chance.u8(..4) > 0));
-            }
-            Self::NoPromotionLink => each_record(answer, &mut |record| {
-                record.remove("promotion_link");
-            }),
-            Self::EmptyList => each_list(answer, &mut |_| Some(Value::Array(Vec::new()))),
-            Self::NoResult => with_resp_result(answer, |resp| {
-                resp.remove("result");
-            }),
-            Self::NullResult => with_resp_result(answer, |resp| {
-                resp.insert("result".to_owned(), Value::Null);
-            }),
-            Self::HugeTotal => with_resp_result(answer, |resp| {
-                let result = resp.get_mut("result").and_then(Value::as_object_mut);
-                if let Some(total) = result.and_then(|result| result.get_mut("total_record_count"))
-                {
-                    *total = 4_294_967_296_123_u64.into();
-                }
-            }),
-            Self::RepeatedRecords => each_list(answer, &mut |list| {
-                Some(list.iter().flat_map(|record| [record.clone(), record.clone()]).collect())
-            }),
-        }
+/// Gives an answer this shape.
+pub(super) fn reshape(answer: &mut Value, name: &str, seed: u64) {
+    if let Some(change) = named(name) {
+        change(answer, seed);
     }
 }
 
 /// What `simplify` asks for, too: `{"products": {"product": []}}` becomes `{"products": []}`.
-pub(crate) fn flatten_lists(body: Vec<u8>) -> Vec<u8> {
-    Variant::BareLists.reshape(body, 0)
+pub(in super::super) fn flatten_lists(answer: &mut Value) {
+    flatten(answer, &LISTS);
+}
+
+/// Replaces every object that holds nothing but a list of one of these names by the list.
+fn flatten(answer: &mut Value, names: &[&str]) {
+    each(answer, &mut |_, value| {
+        let fields = value.as_object_mut().filter(|fields| fields.len() == 1);
+        let list = fields.and_then(|fields| fields.iter_mut().next());
+        let list = list.filter(|(name, list)| names.contains(&name.as_str()) && list.is_array());
+        if let Some((_, list)) = list {
+            *value = list.take();
+        }
+    });
+}
+
+/// Changes `resp_result`, if there is one under a root key.
+fn with_resp_result(answer: &mut Value, change: impl FnOnce(&mut Map<String, Value>)) {
+    let root = answer.as_object_mut().and_then(|outer| outer.values_mut().next());
+    let resp = root.and_then(|root| root.get_mut("resp_result")).and_then(Value::as_object_mut);
+    if let Some(resp) = resp {
+        change(resp);
+    }
+}
+
+/// Replaces every list of records.
+fn each_list(answer: &mut Value, mut change: impl FnMut(Vec<Value>) -> Value) {
+    each(answer, &mut |name, value| {
+        let is_records = name.is_some_and(|name| name != "string" && LISTS.contains(&name));
+        if let Some(list) = value.as_array_mut().filter(|_| is_records) {
+            *value = change(std::mem::take(list));
+        }
+    });
+}
+
+/// Changes every record: the objects that stand in a list.
+fn each_record(answer: &mut Value, mut change: impl FnMut(&mut Map<String, Value>)) {
+    each(answer, &mut |name, value| {
+        if let (None, Some(record)) = (name, value.as_object_mut()) {
+            change(record);
+        }
+    });
+}
+
+/// Visits every value below, inner ones first, with the name of its field; items of a list have none.
+fn each(value: &mut Value, visit: &mut impl FnMut(Option<&str>, &mut Value)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                each(inner, visit);
+                visit(Some(name), inner);
+            }
+        }
+        Value::Array(list) => {
+            for inner in list {
+                each(inner, visit);
+                visit(None, inner);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -156,9 +198,9 @@ mod tests {
     }
 
     fn reshaped(name: &str) -> Value {
-        let body = answer().to_string().into_bytes();
-        let variant = Variant::named(name).expect(name);
-        serde_json::from_slice(&variant.reshape(body, 1)).unwrap()
+        let mut answer = answer();
+        reshape(&mut answer, name, 1);
+        answer
     }
 
     fn result(answer: &Value) -> &Value {
@@ -167,10 +209,10 @@ mod tests {
 
     #[test]
     fn every_name_changes_the_answer() {
-        for name in Variant::names() {
+        for (name, _) in VARIANTS {
             assert_ne!(reshaped(name), answer(), "{name}");
         }
-        assert_eq!(Variant::named("nonsense"), None);
+        assert!(is_known(BUSINESS_CODE) && !is_known("nonsense"));
     }
 
     #[test]
@@ -207,13 +249,10 @@ mod tests {
 
     #[test]
     fn a_refusal_survives_every_variant() {
-        for name in Variant::names() {
-            let refusal = json!({"error_response": {"code": "InvalidAppKey"}});
-            let variant = Variant::named(name).unwrap();
-            let body = variant.reshape(refusal.to_string().into_bytes(), 1);
-            let read: Value = serde_json::from_slice(&body).unwrap();
-            assert_eq!(read["error_response"]["code"], "InvalidAppKey", "{name}");
+        for name in names() {
+            let mut refusal = json!({"error_response": {"code": "InvalidAppKey"}});
+            reshape(&mut refusal, name, 1);
+            assert_eq!(refusal["error_response"]["code"], "InvalidAppKey", "{name}");
         }
-        assert_eq!(Variant::BareLists.reshape(b"no json".to_vec(), 0), b"no json");
     }
 }

@@ -16,19 +16,22 @@ use actix_web::http::header::ContentType;
 use actix_web::{HttpRequest, HttpResponse, dev::Extensions};
 use bytes::Bytes;
 use futures_util::stream;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::super::answer::Answer;
-use super::super::methods::Method;
+use super::super::methods::{Answer, Method};
 use super::super::refusal::Refusal;
-use super::rule::{Fault, What};
+use super::rule::{Fault, Kind};
+use super::variant;
+
+const JSON: &str = "application/json;charset=UTF-8";
 
 /// A second handle on the socket of a connection, kept so that a fault can cut it.
-pub(crate) struct Connection(RefCell<Option<std::net::TcpStream>>);
+pub(in super::super) struct Connection(RefCell<Option<std::net::TcpStream>>);
 
 impl Connection {
     /// Remembers a new connection's socket.
-    pub(crate) fn remember(socket: &dyn Any, kept: &mut Extensions) {
+    pub(in super::super) fn remember(socket: &dyn Any, kept: &mut Extensions) {
         let handle = socket.downcast_ref::<TcpStream>().map(|tcp| tcp.as_fd().try_clone_to_owned());
         if let Some(Ok(handle)) = handle {
             kept.insert(Self(RefCell::new(Some(handle.into()))));
@@ -43,59 +46,74 @@ impl Connection {
     }
 }
 
+/// The variant of a refusal whose fields are at the root instead of under `error_response`.
+const ERROR_AT_ROOT: &str = "error_at_root";
+
 /// One call and its ordinary answer.
 #[derive(Debug)]
-pub(crate) struct Exchange<'a> {
-    /// The request.
-    pub(crate) request: &'a HttpRequest,
-    /// What was called; none for an unknown method.
-    pub(crate) method: Option<Method>,
-    /// The answer's number.
-    pub(crate) request_id: &'a str,
+pub(in super::super) struct Exchange<'a> {
+    pub(in super::super) request: &'a HttpRequest,
+    /// `None` for an unknown method.
+    pub(in super::super) method: Option<&'static Method>,
+    pub(in super::super) request_id: &'a str,
     /// What would be answered without a fault.
-    pub(crate) body: Vec<u8>,
+    pub(in super::super) body: Value,
 }
 
-/// An ordinary answer.
-pub(crate) fn json(body: Vec<u8>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(("content-type", "application/json;charset=UTF-8")).body(body)
+fn json(body: &Value) -> HttpResponse {
+    json_bytes(body.to_string())
+}
+
+fn json_bytes(body: impl Into<Bytes>) -> HttpResponse {
+    HttpResponse::Ok().insert_header(("content-type", JSON)).body(body.into())
 }
 
 impl Exchange<'_> {
     /// The answer the caller gets.
-    pub(crate) async fn under(self, fault: Option<Fault>) -> HttpResponse {
-        let Some(Fault { ms, what, seed }) = fault else { return json(self.body) };
-        if ms > 0 && what != What::SlowBody {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+    pub(in super::super) async fn under(self, fault: Option<Fault>) -> HttpResponse {
+        let Some(fault) = fault else { return json(&self.body) };
+        let pause = Duration::from_millis(fault.ms);
+        if fault.ms > 0 && fault.kind != Kind::SlowBody {
+            tokio::time::sleep(pause).await;
         }
-        match what {
-            What::Delay => json(self.body),
-            What::Hang => std::future::pending().await,
-            What::Status(status) => plain(
-                status,
-                "text/plain",
-                format!("status {status} was asked for by a fault rule"),
-            ),
-            What::Reset => self.reset(),
-            What::Garbage => json(garbage(seed)),
-            What::Html { status, moved } => page(status, moved),
-            What::Truncate => broken_off(self.body),
-            What::SlowBody => byte_by_byte(self.body, Duration::from_millis(ms)),
-            What::Throttle { legacy, seconds, at_root } => {
-                let limit = if legacy { Refusal::legacy_call_limit } else { Refusal::call_limit };
-                json(limit(seconds).body(self.request_id, at_root))
+        let code = fault.code.as_deref();
+        let status = |default: u16| fault.status.unwrap_or(default);
+        match fault.kind {
+            Kind::Delay | Kind::Capacity => json(&self.body),
+            Kind::Hang => std::future::pending().await,
+            Kind::Status => {
+                let text = format!("status {} was asked for by a fault rule", status(503));
+                plain(status(503), "text/plain", text)
             }
-            What::Error { code, sub_code, at_root } => {
-                let refusal = Refusal::on_request(&code, sub_code.as_deref());
-                json(refusal.body(self.request_id, at_root))
+            Kind::Reset => self.reset(),
+            Kind::Garbage => json_bytes(garbage(fault.seed)),
+            Kind::Html => page(status(200), code == Some("moved")),
+            Kind::Truncate => broken_off(self.body.to_string().into()),
+            Kind::SlowBody => byte_by_byte(self.body.to_string().into(), pause),
+            Kind::Throttle => self.refused(&fault, &Refusal::call_limit(code, fault.seconds)),
+            Kind::Error => {
+                let refusal =
+                    Refusal::on_request(code.unwrap_or_default(), fault.sub_code.as_deref());
+                self.refused(&fault, &refusal)
             }
-            What::Business(code) => {
-                json(self.method.map_or(self.body, |method| {
-                    Answer::Business(code).body(method, self.request_id)
-                }))
-            }
-            What::Variant(variant) => json(variant.reshape(self.body, seed)),
+            Kind::Variant => json(&self.reshaped(&fault)),
         }
+    }
+
+    fn refused(&self, fault: &Fault, refusal: &Refusal) -> HttpResponse {
+        let at_root = fault.variant.as_deref() == Some(ERROR_AT_ROOT);
+        json(&refusal.body(self.request_id, at_root))
+    }
+
+    fn reshaped(self, fault: &Fault) -> Value {
+        let Self { method, request_id, mut body, .. } = self;
+        let name = fault.variant.as_deref().unwrap_or_default();
+        let code = fault.code.as_deref().and_then(|code| code.parse().ok()).unwrap_or(404);
+        if let Some(method) = method.filter(|_| name == variant::BUSINESS_CODE) {
+            return Answer::Business(code).body(method, request_id);
+        }
+        variant::reshape(&mut body, name, fault.seed);
+        body
     }
 
     fn reset(&self) -> HttpResponse {
@@ -135,9 +153,9 @@ fn garbage(seed: u64) -> Vec<u8> {
 }
 
 /// Announces the whole body, sends half of it and ends the connection.
-fn broken_off(body: Vec<u8>) -> HttpResponse {
+fn broken_off(body: Bytes) -> HttpResponse {
     let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    let mut half = Bytes::from(body);
+    let mut half = body;
     half.truncate(half.len() / 2);
     let pieces = stream::unfold(Some(half), |left| async move {
         match left {
@@ -152,9 +170,9 @@ fn broken_off(body: Vec<u8>) -> HttpResponse {
     sized(size, pieces)
 }
 
-fn byte_by_byte(body: Vec<u8>, pause: Duration) -> HttpResponse {
+fn byte_by_byte(body: Bytes, pause: Duration) -> HttpResponse {
     let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    let pieces = stream::unfold(Bytes::from(body), move |mut left| async move {
+    let pieces = stream::unfold(body, move |mut left| async move {
         if left.is_empty() {
             return None;
         }
@@ -170,5 +188,5 @@ fn sized(
     pieces: impl futures_util::Stream<Item = io::Result<Bytes>> + 'static,
 ) -> HttpResponse {
     let body = BoxBody::new(SizedStream::new(size, Box::pin(pieces)));
-    HttpResponse::Ok().insert_header(("content-type", "application/json;charset=UTF-8")).body(body)
+    HttpResponse::Ok().insert_header(("content-type", JSON)).body(body)
 }

@@ -3,45 +3,27 @@
 //! Owns: the shape of the list. Some top categories have a parent 0, the others none at all; both
 //! are seen upstream. Refuses: nothing.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use serde::Serialize;
-
-use super::super::answer::Answer;
-use super::Call;
+use super::{Answer, Call, Method};
 use crate::services::products::catalogue::Category;
 
-#[derive(Serialize)]
-struct CategoryView<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_category_id: Option<u64>,
-    category_id: u64,
-    category_name: &'a str,
+pub(super) const METHODS: &[Method] =
+    &[Method { name: "aliexpress.affiliate.category.get", answer: |call| Ok(all(call)) }];
+
+fn all(call: &Call<'_>) -> Answer {
+    let shown: Vec<Value> = call.catalogue.categories().flat().iter().map(show).collect();
+    if shown.is_empty() {
+        return Answer::EMPTY;
+    }
+    Answer::Result(json!({"total_result_count": shown.len(), "categories": {"category": shown}}))
 }
 
-impl<'a> CategoryView<'a> {
-    fn of(category: &'a Category) -> Self {
-        let top = category.id.is_multiple_of(2).then_some(0);
-        Self {
-            parent_category_id: category.parent.or(top),
-            category_id: category.id,
-            category_name: &category.name,
-        }
+fn show(category: &Category) -> Value {
+    let mut shown = json!({"category_id": category.id, "category_name": category.name});
+    let top = category.id.is_multiple_of(2).then_some(0);
+    if let (Some(parent), Some(fields)) = (category.parent.or(top), shown.as_object_mut()) {
+        fields.insert("parent_category_id".to_owned(), parent.into());
     }
-}
-
-/// All of them.
-pub(crate) fn all(call: &Call<'_>) -> Answer {
-    #[derive(Serialize)]
-    struct List<'a> {
-        total_result_count: usize,
-        categories: BTreeMap<&'static str, Vec<CategoryView<'a>>>,
-    }
-    let flat = call.catalogue.categories().flat();
-    if flat.is_empty() {
-        return Answer::empty();
-    }
-    let views = flat.iter().map(CategoryView::of).collect();
-    let categories = BTreeMap::from([("category", views)]);
-    Answer::of(&List { total_result_count: flat.len(), categories })
+    shown
 }

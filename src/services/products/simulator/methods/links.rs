@@ -4,34 +4,19 @@
 //! with its `source_value` without the query string. A product without commission and an address
 //! outside the shop come without `promotion_link`. Refuses: more than 50 at once.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use serde_json::{Value, json};
 use url::Url;
 
-use super::super::answer::Answer;
 use super::super::refusal::Refusal;
-use super::Call;
+use super::{Answer, Call, Method};
 
 /// How many links one call may ask for.
 const MOST_LINKS: usize = 50;
 
-#[derive(Serialize)]
-struct Link {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    promotion_link: Option<String>,
-    source_value: String,
-}
+pub(super) const METHODS: &[Method] =
+    &[Method { name: "aliexpress.affiliate.link.generate", answer: generate }];
 
-#[derive(Serialize)]
-struct Links<'a> {
-    total_result_count: usize,
-    tracking_id: &'a str,
-    promotion_links: BTreeMap<&'static str, Vec<Link>>,
-}
-
-/// Links for `source_values`.
-pub(crate) fn generate(call: &Call<'_>) -> Result<Answer, Refusal> {
+fn generate(call: &Call<'_>) -> Result<Answer, Refusal> {
     let parameters = call.parameters;
     let tracking_id = parameters.required("tracking_id")?;
     parameters.required("source_values")?;
@@ -40,20 +25,20 @@ pub(crate) fn generate(call: &Call<'_>) -> Result<Answer, Refusal> {
     if asked.len() > MOST_LINKS {
         return Err(Refusal::invalid("source_values", "at most 50 addresses"));
     }
-    let mut links: Vec<Link> = if call.wrong_tracking_id() {
-        Vec::new()
-    } else {
-        in_another_order(&asked).into_iter().map(|source| link(call, source, kind)).collect()
-    };
-    links.dedup_by(|one, other| one.source_value == other.source_value);
-    Ok(Answer::of(&Links {
-        total_result_count: links.len(),
-        tracking_id,
-        promotion_links: BTreeMap::from([("promotion_link", links)]),
-    }))
+    let mut sources = in_another_order(&asked);
+    sources.dedup_by_key(|source| without_query(source));
+    if call.has_wrong_tracking_id() {
+        sources.clear();
+    }
+    let links: Vec<Value> = sources.into_iter().map(|source| link(call, source, kind)).collect();
+    Ok(Answer::Result(json!({
+        "total_result_count": links.len(),
+        "tracking_id": tracking_id,
+        "promotion_links": {"promotion_link": links},
+    })))
 }
 
-/// Sorted by checksum, and turned round if that happens to be the order asked.
+/// Sorted by checksum, and reversed if that happens to be the order asked.
 fn in_another_order<'a>(asked: &[&'a str]) -> Vec<&'a str> {
     let mut order: Vec<&str> = asked.to_vec();
     order.sort_by_key(|source| (crc32fast::hash(without_query(source).as_bytes()), *source));
@@ -64,11 +49,14 @@ fn in_another_order<'a>(asked: &[&'a str]) -> Vec<&'a str> {
     order
 }
 
-fn link(call: &Call<'_>, source: &str, kind: &str) -> Link {
-    let source_value = without_query(source).to_owned();
-    let promotion_link =
-        earns(call, source).then(|| short_link('e', &format!("{kind}:{source}"), call.tracking_id));
-    Link { promotion_link, source_value }
+fn link(call: &Call<'_>, source: &str, kind: &str) -> Value {
+    let source_value = without_query(source);
+    if earns(call, source) {
+        let link = short_link('e', &format!("{kind}:{source}"), call.tracking_id);
+        json!({"source_value": source_value, "promotion_link": link})
+    } else {
+        json!({"source_value": source_value})
+    }
 }
 
 fn without_query(source: &str) -> &str {
@@ -78,12 +66,12 @@ fn without_query(source: &str) -> &str {
 /// Whether anything is paid for this address.
 fn earns(call: &Call<'_>, source: &str) -> bool {
     let Ok(url) = Url::parse(source) else { return false };
-    let shop = url.host_str().is_some_and(|host| {
+    let is_shop = url.host_str().is_some_and(|host| {
         host == "aliexpress.com"
             || [".aliexpress.com", ".aliexpress.us"].iter().any(|end| host.ends_with(end))
     });
     let product = item_id(&url).and_then(|id| call.catalogue.product(id));
-    shop && product.is_none_or(|product| product.commission_permille.is_some())
+    is_shop && product.is_none_or(|product| product.commission_permille.is_some())
 }
 
 fn item_id(url: &Url) -> Option<u64> {
@@ -91,12 +79,11 @@ fn item_id(url: &Url) -> Option<u64> {
 }
 
 /// A short link of the kind `e` (one address) or `s` (shared), the same in every run.
-pub(crate) fn short_link(kind: char, what: &str, tracking_id: &str) -> String {
+pub(super) fn short_link(kind: char, what: &str, tracking_id: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let seed = format!("{kind}{tracking_id}:{what}");
-    let (ahead, behind) = seed.split_at(1);
-    let left = u64::from(crc32fast::hash(seed.as_bytes()));
-    let right = u64::from(crc32fast::hash(format!("{behind}{ahead}").as_bytes()));
+    let hash = |text: String| u64::from(crc32fast::hash(text.as_bytes()));
+    let (left, right) =
+        (hash(format!("{kind}{tracking_id}:{what}")), hash(format!("{what}{kind}")));
     let mut chance = fastrand::Rng::with_seed(left << 32 | right);
     let code: String =
         (0..8).filter_map(|_| chance.choice(DIGITS)).map(|byte| char::from(*byte)).collect();

@@ -1,8 +1,8 @@
-//! The methods of the gateway: their names and who answers each.
+//! The methods of the gateway.
 //!
-//! Owns: the list of methods. A method reads its parameters, complains in the gateway's words or
-//! answers; it does no I/O, reads no clock and cannot fail otherwise. `image.search` is not among
-//! them: looking at pictures is beyond a simulator.
+//! Owns: the list of methods, what a method is given, and the envelope of its answer. A method reads
+//! its parameters, refuses in the gateway's words or answers; it does no I/O, reads no clock and cannot
+//! fail otherwise. `image.search` is not among them: looking at pictures is beyond a simulator.
 
 mod categories;
 mod links;
@@ -10,129 +10,87 @@ mod orders;
 mod product_view;
 mod products;
 mod promotions;
-mod smart_match;
 
-use super::answer::Answer;
+use serde_json::{Value, json};
+
 use super::parameters::Parameters;
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
-use crate::services::products::aliexpress::terms::Language;
 use crate::services::products::catalogue::Catalogue;
 
 /// A method the simulator answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// Search.
-    ProductQuery,
-    /// Search among what sells best.
-    HotProductQuery,
-    /// Products by id.
-    ProductDetail,
-    /// All categories.
-    Categories,
-    /// Affiliate links.
-    Links,
-    /// Products like another.
-    SmartMatch,
-    /// Names of promotions.
-    Promotions,
-    /// Products of a promotion.
-    PromotionProducts,
-    /// Orders by time, page by page.
-    OrderList,
-    /// Orders by time, with a cursor.
-    OrderListByIndex,
-    /// Orders by id.
-    OrderGet,
+#[derive(Debug)]
+pub(super) struct Method {
+    /// The full name, as sent in `method`.
+    pub(super) name: &'static str,
+    pub(super) answer: fn(&Call<'_>) -> Result<Answer, Refusal>,
 }
 
-impl Method {
-    /// Every method, in the order of the protocol page.
-    pub(crate) const ALL: [Self; 11] = [
-        Self::ProductQuery,
-        Self::HotProductQuery,
-        Self::ProductDetail,
-        Self::Categories,
-        Self::Links,
-        Self::SmartMatch,
-        Self::Promotions,
-        Self::PromotionProducts,
-        Self::OrderList,
-        Self::OrderListByIndex,
-        Self::OrderGet,
-    ];
+/// Every method; each file lists its own.
+const METHODS: [&[Method]; 5] =
+    [products::METHODS, categories::METHODS, links::METHODS, promotions::METHODS, orders::METHODS];
 
-    /// The full name, as sent in `method`.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::ProductQuery => "aliexpress.affiliate.product.query",
-            Self::HotProductQuery => "aliexpress.affiliate.hotproduct.query",
-            Self::ProductDetail => "aliexpress.affiliate.productdetail.get",
-            Self::Categories => "aliexpress.affiliate.category.get",
-            Self::Links => "aliexpress.affiliate.link.generate",
-            Self::SmartMatch => "aliexpress.affiliate.product.smartmatch",
-            Self::Promotions => "aliexpress.affiliate.featuredpromo.get",
-            Self::PromotionProducts => "aliexpress.affiliate.featuredpromo.products.get",
-            Self::OrderList => "aliexpress.affiliate.order.list",
-            Self::OrderListByIndex => "aliexpress.affiliate.order.listbyindex",
-            Self::OrderGet => "aliexpress.affiliate.order.get",
-        }
+impl Method {
+    pub(super) fn all() -> impl Iterator<Item = &'static Self> {
+        METHODS.into_iter().flatten()
     }
 
-    /// The method of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        Self::all().find(|method| method.name == name)
     }
 }
 
 /// One call whose caller is known.
 #[derive(Debug)]
-pub(crate) struct Call<'a> {
-    /// Everything that was sent.
-    pub(crate) parameters: &'a Parameters,
-    /// Everything there is.
-    pub(crate) catalogue: &'a Catalogue,
-    /// The caller's one valid tracking id.
-    pub(crate) tracking_id: &'a str,
-    /// When.
-    pub(crate) now: Timestamp,
+pub(super) struct Call<'a> {
+    pub(super) parameters: &'a Parameters,
+    pub(super) catalogue: &'a Catalogue,
+    /// The one tracking id of the caller.
+    pub(super) tracking_id: &'a str,
+    pub(super) now: Timestamp,
 }
 
 impl Call<'_> {
-    /// Answers, or complains.
-    pub(crate) fn answer(&self, method: Method) -> Result<Answer, Refusal> {
-        match method {
-            Method::ProductQuery => products::query(self, None),
-            Method::HotProductQuery => products::hot(self),
-            Method::ProductDetail => products::detail(self),
-            Method::Categories => Ok(categories::all(self)),
-            Method::Links => links::generate(self),
-            Method::SmartMatch => smart_match::like(self),
-            Method::Promotions => Ok(promotions::names(self)),
-            Method::PromotionProducts => promotions::products(self),
-            Method::OrderList => orders::by_page(self),
-            Method::OrderListByIndex => orders::by_cursor(self),
-            Method::OrderGet => orders::by_id(self),
-        }
-    }
-
     /// Whether a tracking id was sent that the caller does not have. Upstream says nothing about
     /// it and answers with an empty list.
-    fn wrong_tracking_id(&self) -> bool {
+    fn has_wrong_tracking_id(&self) -> bool {
         self.parameters.get("tracking_id").is_some_and(|sent| sent != self.tracking_id)
     }
+}
 
-    /// The country parcels go to, under either of its two names.
-    fn country(&self, name: &str) -> Result<&str, Refusal> {
-        let country = self.parameters.get(name).unwrap_or("US");
-        let known = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-        known.then_some(country).ok_or_else(|| Refusal::invalid(name, "two capital letters"))
+/// What a method has to say.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// `resp_code` 200 with this `result`.
+    Result(Value),
+    /// Another `resp_code`, without `result`.
+    Business(u64),
+}
+
+impl Answer {
+    /// "The result is empty": no match is not an error.
+    const EMPTY: Self = Self::Business(405);
+
+    /// The whole body.
+    pub(super) fn body(self, method: &Method, request_id: &str) -> Value {
+        let resp = match self {
+            Self::Result(result) => {
+                json!({"resp_code": 200, "resp_msg": "Call succeeds", "result": result})
+            }
+            Self::Business(code) => json!({"resp_code": code, "resp_msg": business_text(code)}),
+        };
+        let root = method.name.replace('.', "_") + "_response";
+        json!({ root: {"resp_result": resp, "request_id": request_id} })
     }
+}
 
-    /// Titles stay in the catalogue's language; the language asked for is only checked.
-    fn check_language(&self) -> Result<(), Refusal> {
-        let languages = Language::ALL.map(Language::code);
-        self.parameters.one_of("target_language", &languages).map(|_| ())
+const fn business_text(code: u64) -> &'static str {
+    match code {
+        401 => "This publisher is not registered",
+        404 => "System Error",
+        405 => "The result is empty",
+        4001 => "The tracking id is unknown",
+        _ => "Unknown code",
     }
 }
 

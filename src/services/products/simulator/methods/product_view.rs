@@ -5,172 +5,139 @@
 //! the plain ones are in yuan, the main image is often repeated among the small ones, and the
 //! promotion link is one for the whole answer. Refuses: nothing; what is unknown is left out.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
 
+use super::super::parameters::Parameters;
 use super::super::refusal::Refusal;
 use super::{Call, links};
 use crate::services::products::catalogue::money::{Currency, Money};
 use crate::services::products::catalogue::{Categories, Price, Product};
 
+const LANGUAGES: [&str; 21] = [
+    "EN", "RU", "PT", "ES", "FR", "ID", "IT", "TH", "JA", "AR", "VI", "TR", "DE", "HE", "KO", "NL",
+    "PL", "MX", "CL", "IW", "IN",
+];
+
 /// What is the same for every product of an answer.
 #[derive(Debug)]
-pub(crate) struct Presentation<'a> {
+pub(super) struct Presentation<'a> {
     categories: &'a Categories,
     currency: Currency,
     country: &'a str,
-    fields: Option<Vec<&'a str>>,
+    /// Names of the fields that are asked for; none: all.
+    fields: Vec<&'a str>,
     promotion_link: Option<String>,
 }
 
 impl<'a> Presentation<'a> {
-    /// Reads currency, country and fields; the link is shared by all `products` of the answer.
-    pub(crate) fn of(
+    /// Reads currency, country (sent as `country`) and fields. Titles stay in the catalogue's
+    /// language; the language asked for is only checked.
+    pub(super) fn of(
         call: &'a Call<'_>,
         country: &str,
         products: &[&Product],
     ) -> Result<Self, Refusal> {
-        call.check_language()?;
-        let fields = call.parameters.list("fields");
+        let parameters = call.parameters;
+        parameters.one_of("target_language", &LANGUAGES)?;
         let shared = products.first().map(|first| format!("shared:{}", first.id));
         Ok(Self {
             categories: call.catalogue.categories(),
-            currency: call.parameters.currency()?,
-            country: call.country(country)?,
-            fields: (!fields.is_empty()).then_some(fields),
+            currency: parameters.currency()?,
+            country: destination(parameters, country)?,
+            fields: parameters.list("fields"),
             promotion_link: shared
-                .filter(|_| call.parameters.get("tracking_id").is_some())
+                .filter(|_| parameters.get("tracking_id").is_some())
                 .map(|shared| links::short_link('s', &shared, call.tracking_id)),
         })
     }
 
-    /// One product, presented so.
-    pub(crate) const fn show(&'a self, product: &'a Product) -> ProductView<'a> {
-        ProductView { product, with: self }
-    }
-}
-
-/// A product and how to present it; writes itself as JSON.
-#[derive(Debug)]
-pub(crate) struct ProductView<'a> {
-    product: &'a Product,
-    with: &'a Presentation<'a>,
-}
-
-/// Writes the fields that are asked for and known.
-struct Fields<'a, M> {
-    map: M,
-    wanted: Option<&'a [&'a str]>,
-}
-
-impl<M: SerializeMap> Fields<'_, M> {
-    fn put(&mut self, name: &'static str, value: &impl Serialize) -> Result<(), M::Error> {
-        // The id is sent whether asked for or not: without it nothing could be joined.
-        let wanted = self.wanted.is_none_or(|names| name == "product_id" || names.contains(&name));
-        if wanted { self.map.serialize_entry(name, value) } else { Ok(()) }
+    /// The fields that are asked for and known.
+    pub(super) fn show(&self, product: &Product) -> Value {
+        let fields = [self.identity(product), self.rates(product), self.prices(product)];
+        fields
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| self.wants(name) && !value.is_null())
+            .collect()
     }
 
-    fn put_known(
-        &mut self,
-        name: &'static str,
-        value: Option<&impl Serialize>,
-    ) -> Result<(), M::Error> {
-        value.map_or(Ok(()), |value| self.put(name, value))
-    }
-}
-
-impl Serialize for ProductView<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let map = serializer.serialize_map(None)?;
-        let mut fields = Fields { map, wanted: self.with.fields.as_deref() };
-        self.put_identity(&mut fields)?;
-        self.put_images(&mut fields)?;
-        self.put_prices(&mut fields)?;
-        self.put_rates(&mut fields)?;
-        self.put_categories(&mut fields)?;
-        self.put_shop(&mut fields)?;
-        fields.map.end()
-    }
-}
-
-impl ProductView<'_> {
-    fn put_identity<M: SerializeMap>(&self, fields: &mut Fields<'_, M>) -> Result<(), M::Error> {
-        let id = self.product.id;
-        fields.put("product_id", &id)?;
-        fields.put("product_title", &self.product.title)?;
-        let url = format!("https://www.aliexpress.com/item/{id}.html?pdp_npi=4%40dis%21simulated");
-        fields.put("product_detail_url", &url)?;
-        fields.put_known("promotion_link", self.with.promotion_link.as_ref())
+    /// The id is sent whether asked for or not: without it nothing could be joined.
+    fn wants(&self, name: &str) -> bool {
+        self.fields.is_empty() || name == "product_id" || self.fields.contains(&name)
     }
 
-    fn put_images<M: SerializeMap>(&self, fields: &mut Fields<'_, M>) -> Result<(), M::Error> {
-        let Product { id, image_url, images, .. } = self.product;
+    fn identity(&self, product: &Product) -> Vec<(&'static str, Value)> {
+        let Product { id, shop_id, image_url, .. } = product;
         let repeated = image_url.iter().filter(|_| !id.is_multiple_of(3));
-        let small: Vec<&String> = repeated.chain(images).collect();
-        fields.put_known("product_main_image_url", image_url.as_ref())?;
-        fields.put(
-            "product_small_image_urls",
-            &std::collections::BTreeMap::from([("string", small)]),
-        )?;
-        fields.put("product_video_url", &"")
+        let small: Vec<&String> = repeated.chain(&product.images).collect();
+        let category = |level: usize| product.categories.get(level);
+        let name = |level| category(level).and_then(|id| self.categories.name(*id));
+        let page = format!("https://www.aliexpress.com/item/{id}.html?pdp_npi=4%40dis%21simulated");
+        vec![
+            ("product_id", json!(id)),
+            ("product_title", json!(product.title)),
+            ("product_detail_url", json!(page)),
+            ("promotion_link", json!(self.promotion_link)),
+            ("product_main_image_url", json!(image_url)),
+            ("product_small_image_urls", json!({"string": small})),
+            ("product_video_url", json!("")),
+            ("first_level_category_id", json!(category(0))),
+            ("first_level_category_name", json!(name(0))),
+            ("second_level_category_id", json!(category(1))),
+            ("second_level_category_name", json!(name(1))),
+            ("shop_id", json!(shop_id)),
+            ("shop_url", json!(format!("https://www.aliexpress.com/store/{shop_id}"))),
+            ("sku_id", json!(product.sku_id)),
+        ]
     }
 
-    fn put_prices<M: SerializeMap>(&self, fields: &mut Fields<'_, M>) -> Result<(), M::Error> {
-        match &self.product.price {
-            Price::Missing => Ok(()),
+    fn rates(&self, product: &Product) -> Vec<(&'static str, Value)> {
+        let Product { volume, delivery_days, .. } = product;
+        let is_number = product.id.is_multiple_of(2);
+        let volume = if is_number { json!(volume) } else { json!(volume.to_string()) };
+        vec![
+            ("discount", json!(format!("{}%", product.discount_percent))),
+            ("commission_rate", json!(product.commission_permille.map(percent))),
+            ("evaluate_rate", json!(percent(product.evaluate_permille))),
+            ("lastest_volume", volume),
+            ("ship_to_days", json!(format!("ship to {} in {delivery_days} days", self.country))),
+        ]
+    }
+
+    fn prices(&self, product: &Product) -> Vec<(&'static str, Value)> {
+        let price = match &product.price {
+            Price::Missing => return Vec::new(),
             Price::Odd { amount, currency } => {
-                fields.put("target_sale_price", amount)?;
-                fields.put("target_sale_price_currency", currency)
+                return vec![
+                    ("target_sale_price", json!(amount)),
+                    ("target_sale_price_currency", json!(currency)),
+                ];
             }
-            Price::Known(price) => {
-                let list = price.before_discount(self.product.discount_percent);
-                let (target, yuan) = (self.with.currency, Currency::yuan());
-                let mut put = |amount, currency, money: Money| {
-                    fields.put(amount, &money.text())?;
-                    fields.put(currency, &money.currency.code)
-                };
-                put("target_sale_price", "target_sale_price_currency", price.to(target))?;
-                put("target_original_price", "target_original_price_currency", list.to(target))?;
-                put("sale_price", "sale_price_currency", price.to(yuan))?;
-                put("original_price", "original_price_currency", list.to(yuan))
-            }
-        }
-    }
-
-    fn put_rates<M: SerializeMap>(&self, fields: &mut Fields<'_, M>) -> Result<(), M::Error> {
-        let product = self.product;
-        fields.put("discount", &format!("{}%", product.discount_percent))?;
-        let commission = product.commission_permille.map(percent);
-        fields.put_known("commission_rate", commission.as_ref())?;
-        fields.put("evaluate_rate", &percent(product.evaluate_permille))?;
-        if product.id.is_multiple_of(2) {
-            fields.put("lastest_volume", &product.volume)
-        } else {
-            fields.put("lastest_volume", &product.volume.to_string())
-        }
-    }
-
-    fn put_categories<M: SerializeMap>(&self, fields: &mut Fields<'_, M>) -> Result<(), M::Error> {
-        const LEVELS: [(&str, &str); 2] = [
-            ("first_level_category_id", "first_level_category_name"),
-            ("second_level_category_id", "second_level_category_name"),
-        ];
-        for (id, (id_field, name_field)) in self.product.categories.iter().zip(LEVELS) {
-            fields.put(id_field, id)?;
-            fields.put_known(name_field, self.with.categories.name(*id).as_ref())?;
-        }
-        Ok(())
-    }
-
-    fn put_shop<M: SerializeMap>(&self, fields: &mut Fields<'_, M>) -> Result<(), M::Error> {
-        let Product { shop_id, sku_id, delivery_days, .. } = self.product;
-        fields.put("shop_id", shop_id)?;
-        fields.put("shop_url", &format!("https://www.aliexpress.com/store/{shop_id}"))?;
-        fields.put("sku_id", sku_id)?;
-        let parcel = format!("ship to {} in {delivery_days} days", self.with.country);
-        fields.put("ship_to_days", &parcel)
+            Price::Known(price) => price,
+        };
+        let text = |money: Money| json!(money.text());
+        let list = price.before_discount(product.discount_percent);
+        let (target, yuan) = (self.currency, Currency::YUAN);
+        vec![
+            ("target_sale_price", text(price.to(target))),
+            ("target_sale_price_currency", json!(target.code)),
+            ("target_original_price", text(list.to(target))),
+            ("target_original_price_currency", json!(target.code)),
+            ("sale_price", text(price.to(yuan))),
+            ("sale_price_currency", json!(yuan.code)),
+            ("original_price", text(list.to(yuan))),
+            ("original_price_currency", json!(yuan.code)),
+        ]
     }
 }
 
-fn percent(permille: u64) -> String {
+/// The country parcels go to, under either of its two names.
+fn destination<'a>(parameters: &'a Parameters, name: &str) -> Result<&'a str, Refusal> {
+    let country = parameters.get(name).unwrap_or("US");
+    let is_known = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_known.then_some(country).ok_or_else(|| Refusal::invalid(name, "two capital letters"))
+}
+
+pub(super) fn percent(permille: u64) -> String {
     format!("{}.{}%", permille / 10, permille % 10)
 }

@@ -1,43 +1,43 @@
-//! Search, hot products and details.
+//! Search, hot products, details, and products like another.
 //!
 //! Owns: reading a search's parameters and the shape of a page of products. Refuses: page sizes
 //! beyond 50, bounds that are no whole numbers, unknown orders. Products without commission are
 //! found by a search and missing from the details, as upstream.
 
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use super::super::answer::Answer;
 use super::super::parameters::Parameters;
 use super::super::refusal::Refusal;
-use super::Call;
-use super::product_view::{Presentation, ProductView};
+use super::product_view::Presentation;
+use super::{Answer, Call, Method};
 use crate::services::products::catalogue::{Bounds, Product, Query, Sort};
 
 /// How many ids one call for details may name.
 const MOST_IDS: usize = 50;
+/// Products on a page of the match, which has no parameter for it.
+const MATCH_PAGE: usize = 20;
 
-#[derive(Serialize)]
-struct ProductPage<'a> {
-    current_page_no: usize,
-    current_record_count: usize,
-    total_page_no: usize,
-    total_record_count: usize,
-    products: BTreeMap<&'static str, Vec<ProductView<'a>>>,
-}
+pub(super) const METHODS: &[Method] = &[
+    Method { name: "aliexpress.affiliate.product.query", answer: |call| search(call, None) },
+    Method {
+        name: "aliexpress.affiliate.hotproduct.query",
+        // Among the fifth that sells best.
+        answer: |call| search(call, Some((call.catalogue.products().len() / 5).max(100))),
+    },
+    Method { name: "aliexpress.affiliate.productdetail.get", answer: details },
+    Method { name: "aliexpress.affiliate.product.smartmatch", answer: like },
+];
 
 /// Where in the pages a call is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Paging {
-    /// Page number, from 1.
-    pub(crate) page_no: usize,
-    /// Products on a page.
-    pub(crate) page_size: usize,
+pub(super) struct Paging {
+    /// From 1.
+    pub(super) page_no: usize,
+    pub(super) page_size: usize,
 }
 
 impl Paging {
-    /// Reads `page_no` and `page_size`.
-    pub(crate) fn read(parameters: &Parameters) -> Result<Self, Refusal> {
+    pub(super) fn read(parameters: &Parameters) -> Result<Self, Refusal> {
         Ok(Self {
             page_no: parameters.integer("page_no", 1, 1..=1_000_000)?,
             page_size: parameters.integer("page_size", 20, 1..=50)?,
@@ -45,77 +45,70 @@ impl Paging {
     }
 
     /// How many records come before this page.
-    pub(crate) const fn skip(self) -> usize {
+    pub(super) const fn skip(self) -> usize {
         (self.page_no - 1) * self.page_size
     }
 }
 
-/// `product.query`, or any other search `among` fewer products.
-pub(crate) fn query(call: &Call<'_>, among: Option<usize>) -> Result<Answer, Refusal> {
-    let paging = Paging::read(call.parameters)?;
-    let query = Query { among_first: among, ..read_query(call.parameters, paging)? };
-    search(call, &query, paging, "ship_to_country")
-}
-
-/// `hotproduct.query`: the same among the fifth that sells best.
-pub(crate) fn hot(call: &Call<'_>) -> Result<Answer, Refusal> {
-    query(call, Some((call.catalogue.products().len() / 5).max(100)))
+fn search(call: &Call<'_>, among_first: Option<usize>) -> Result<Answer, Refusal> {
+    let parameters = call.parameters;
+    let paging = Paging::read(parameters)?;
+    parameters.one_of("platform_product_type", &["ALL", "PLAZA", "TMALL"])?;
+    let days = parameters.one_of("delivery_days", &["3", "5", "7", "10"])?;
+    let query = Query {
+        keywords: keywords(parameters),
+        categories: parameters.identifiers("category_ids")?,
+        bounds: read_bounds(parameters)?,
+        delivery_days: days.and_then(|days| days.parse().ok()),
+        among_first,
+        sort: read_sort(parameters)?,
+        ..Query::default()
+    };
+    page_of(call, query, paging, "ship_to_country")
 }
 
 /// Answers with one page of what fits `query`.
-pub(crate) fn search(
+pub(super) fn page_of(
     call: &Call<'_>,
-    query: &Query,
+    query: Query,
     paging: Paging,
     country: &str,
 ) -> Result<Answer, Refusal> {
-    let found = call.catalogue.search(query);
+    let found =
+        call.catalogue.search(&Query { skip: paging.skip(), take: paging.page_size, ..query });
     page(call, &found.products, found.total, paging, country)
 }
 
 /// One page of products, empty in the two ways of the upstream.
-pub(crate) fn page(
+pub(super) fn page(
     call: &Call<'_>,
     products: &[&Product],
     total: usize,
     paging: Paging,
     country: &str,
 ) -> Result<Answer, Refusal> {
-    let unknown = call.wrong_tracking_id();
-    let (products, total) = if unknown { (&[][..], 0) } else { (products, total) };
-    let with = Presentation::of(call, country, products)?;
-    if products.is_empty() && !unknown {
-        return Ok(Answer::empty());
+    let is_unknown = call.has_wrong_tracking_id();
+    let (products, total) = if is_unknown { (&[][..], 0) } else { (products, total) };
+    let shown = shown(call, products, country)?;
+    if products.is_empty() && !is_unknown {
+        return Ok(Answer::EMPTY);
     }
-    Ok(Answer::of(&ProductPage {
-        current_page_no: paging.page_no,
-        current_record_count: products.len(),
-        total_page_no: total.div_ceil(paging.page_size),
-        total_record_count: total,
-        products: shown(&with, products),
-    }))
+    Ok(Answer::Result(json!({
+        "current_page_no": paging.page_no,
+        "current_record_count": products.len(),
+        "total_page_no": total.div_ceil(paging.page_size),
+        "total_record_count": total,
+        "products": {"product": shown},
+    })))
 }
 
-fn shown<'a>(
-    with: &'a Presentation<'a>,
-    products: &[&'a Product],
-) -> BTreeMap<&'static str, Vec<ProductView<'a>>> {
-    BTreeMap::from([("product", products.iter().map(|product| with.show(product)).collect())])
+fn shown(call: &Call<'_>, products: &[&Product], country: &str) -> Result<Vec<Value>, Refusal> {
+    let with = Presentation::of(call, country, products)?;
+    Ok(products.iter().map(|product| with.show(product)).collect())
 }
 
-fn read_query(parameters: &Parameters, paging: Paging) -> Result<Query, Refusal> {
-    parameters.one_of("platform_product_type", &["ALL", "PLAZA", "TMALL"])?;
-    let days = parameters.one_of("delivery_days", &["3", "5", "7", "10"])?;
-    Ok(Query {
-        keywords: parameters.get("keywords").unwrap_or_default().to_owned(),
-        categories: parameters.identifiers("category_ids")?,
-        bounds: read_bounds(parameters)?,
-        delivery_days: days.and_then(|days| days.parse().ok()),
-        sort: read_sort(parameters)?,
-        skip: paging.skip(),
-        take: paging.page_size,
-        ..Query::default()
-    })
+fn keywords(parameters: &Parameters) -> String {
+    parameters.get("keywords").unwrap_or_default().to_owned()
 }
 
 fn read_bounds(parameters: &Parameters) -> Result<Option<Bounds>, Refusal> {
@@ -128,8 +121,7 @@ fn read_bounds(parameters: &Parameters) -> Result<Option<Bounds>, Refusal> {
     Ok(Some(Bounds { min: min.unwrap_or(0), max: max.unwrap_or(u64::MAX), currency }))
 }
 
-/// Reads `sort`.
-pub(crate) fn read_sort(parameters: &Parameters) -> Result<Sort, Refusal> {
+pub(super) fn read_sort(parameters: &Parameters) -> Result<Sort, Refusal> {
     const WORDS: [(&str, Sort); 4] = [
         ("SALE_PRICE_ASC", Sort::PriceUp),
         ("SALE_PRICE_DESC", Sort::PriceDown),
@@ -141,14 +133,9 @@ pub(crate) fn read_sort(parameters: &Parameters) -> Result<Sort, Refusal> {
     Ok(sort.map_or(Sort::Shop, |(_, sort)| sort))
 }
 
-/// `productdetail.get`: unknown ids and products without commission are left out, and the order
-/// is the shop's, not the caller's.
-pub(crate) fn detail(call: &Call<'_>) -> Result<Answer, Refusal> {
-    #[derive(Serialize)]
-    struct Details<'a> {
-        current_record_count: usize,
-        products: BTreeMap<&'static str, Vec<ProductView<'a>>>,
-    }
+/// Unknown ids and products without commission are left out, and the order is the shop's, not the
+/// caller's.
+fn details(call: &Call<'_>) -> Result<Answer, Refusal> {
     call.parameters.required("product_ids")?;
     let mut ids = call.parameters.identifiers("product_ids")?;
     if ids.len() > MOST_IDS {
@@ -156,15 +143,33 @@ pub(crate) fn detail(call: &Call<'_>) -> Result<Answer, Refusal> {
     }
     ids.sort_unstable();
     ids.dedup();
-    let unknown = call.wrong_tracking_id();
+    let is_unknown = call.has_wrong_tracking_id();
     let known = ids.iter().filter_map(|id| call.catalogue.product(*id));
     let products: Vec<&Product> =
-        known.filter(|product| !unknown && product.commission_permille.is_some()).collect();
-    let with = Presentation::of(call, "country", &products)?;
-    if products.is_empty() && !unknown {
-        return Ok(Answer::empty());
+        known.filter(|product| !is_unknown && product.commission_permille.is_some()).collect();
+    let shown = shown(call, &products, "country")?;
+    if products.is_empty() && !is_unknown {
+        return Ok(Answer::EMPTY);
     }
-    let products = shown(&with, &products);
-    let current_record_count = products.values().map(Vec::len).sum();
-    Ok(Answer::of(&Details { current_record_count, products }))
+    Ok(Answer::Result(
+        json!({"current_record_count": products.len(), "products": {"product": shown}}),
+    ))
+}
+
+/// "Like" means sharing telling words of the title. Without a known product the keywords decide, and
+/// without those what sells best.
+fn like(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let parameters = call.parameters;
+    parameters.required("device_id")?;
+    let page_no = parameters.integer("page_no", 1, 1..=1_000_000)?;
+    let paging = Paging { page_no, page_size: MATCH_PAGE };
+    let id = parameters.get("product_id").map(str::parse::<u64>).transpose();
+    let id = id.map_err(|_| Refusal::invalid("product_id", "a whole number"))?;
+    let Some(id) = id.filter(|id| call.catalogue.product(*id).is_some()) else {
+        let query = Query { keywords: keywords(parameters), ..Query::default() };
+        return page_of(call, query, paging, "country");
+    };
+    let similar = call.catalogue.similar_to(id);
+    let shown: Vec<_> = similar.iter().skip(paging.skip()).take(MATCH_PAGE).copied().collect();
+    page(call, &shown, similar.len(), paging, "country")
 }

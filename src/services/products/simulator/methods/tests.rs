@@ -9,30 +9,41 @@ use super::*;
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::load(None).unwrap().0);
 
-fn call(method: Method, form: &str) -> Result<Value, String> {
+const SEARCH: &str = "product.query";
+const HOT: &str = "hotproduct.query";
+const DETAILS: &str = "productdetail.get";
+const LINKS: &str = "link.generate";
+const LIKE: &str = "product.smartmatch";
+const PROMOTION_PRODUCTS: &str = "featuredpromo.products.get";
+const ORDERS: &str = "order.list";
+
+/// The `resp_result` of a call, or the code of its refusal.
+fn call(method: &str, form: &str) -> Result<Value, String> {
     let parameters = Parameters::read(form, b"");
     let now = read_gateway_time("2026-01-01 00:00:00").unwrap();
     let call = Call { parameters: &parameters, catalogue: &CATALOGUE, tracking_id: "t", now };
-    let read = |body: Vec<u8>| serde_json::from_slice::<Value>(&body).unwrap();
-    match call.answer(method) {
+    let method = Method::named(&format!("aliexpress.affiliate.{method}")).expect(method);
+    match (method.answer)(&call) {
         Ok(answer) => {
-            let root = super::super::answer::root_key(method.name());
-            Ok(read(answer.body(method, "r"))[root.as_str()]["resp_result"].clone())
+            let root = format!("{}_response", method.name.replace('.', "_"));
+            let body = answer.body(method, "r");
+            assert_eq!(body[&root]["request_id"], "r");
+            Ok(body[&root]["resp_result"].clone())
         }
-        Err(refusal) => Err(read(refusal.body("r", false))["error_response"]["code"]
-            .as_str()
-            .unwrap()
-            .to_owned()),
+        Err(refusal) => {
+            let body = refusal.body("r", false);
+            Err(body["error_response"]["code"].as_str().unwrap().to_owned())
+        }
     }
 }
 
-fn result(method: Method, form: &str) -> Value {
+fn result(method: &str, form: &str) -> Value {
     let resp = call(method, form).expect(form);
     assert_eq!(resp["resp_code"], 200, "{form}: {resp}");
     resp["result"].clone()
 }
 
-fn products(method: Method, form: &str) -> Vec<Value> {
+fn products(method: &str, form: &str) -> Vec<Value> {
     result(method, form)["products"]["product"].as_array().expect(form).clone()
 }
 
@@ -41,25 +52,25 @@ fn ids(products: &[Value]) -> Vec<u64> {
 }
 
 fn first_id() -> u64 {
-    ids(&products(Method::ProductQuery, "page_size=1"))[0]
+    ids(&products(SEARCH, "page_size=1"))[0]
 }
 
 #[test]
 fn a_search_answers_one_page() {
-    let page = result(Method::ProductQuery, "keywords=usb&page_no=2&page_size=5");
+    let page = result(SEARCH, "keywords=usb&page_no=2&page_size=5");
     let total = page["total_record_count"].as_u64().unwrap();
     assert!(total > 10, "{total}");
     assert_eq!(page["current_page_no"], 2);
     assert_eq!(page["current_record_count"], 5);
     assert_eq!(page["total_page_no"], total.div_ceil(5));
-    let beyond = call(Method::ProductQuery, "keywords=usb&page_no=1000").unwrap();
+    let beyond = call(SEARCH, "keywords=usb&page_no=1000").unwrap();
     assert_eq!((&beyond["resp_code"], beyond.get("result")), (&405.into(), None));
 }
 
 #[test]
 fn prices_come_in_the_target_and_in_yuan() {
     let form = "page_size=50&target_currency=JPY&ship_to_country=FR";
-    for product in products(Method::ProductQuery, form) {
+    for product in products(SEARCH, form) {
         assert_eq!(product["target_sale_price_currency"], "JPY");
         assert!(product["target_sale_price"].as_str().unwrap().parse::<u64>().is_ok());
         assert_eq!(product["sale_price_currency"], "CNY");
@@ -73,7 +84,7 @@ fn prices_come_in_the_target_and_in_yuan() {
 
 #[test]
 fn volumes_are_spelled_and_typed_oddly() {
-    let shown = products(Method::ProductQuery, "page_size=50");
+    let shown = products(SEARCH, "page_size=50");
     let texts = shown.iter().filter(|product| product["lastest_volume"].is_string()).count();
     let numbers = shown.iter().filter(|product| product["lastest_volume"].is_u64()).count();
     assert!(texts > 0 && numbers > 0 && texts + numbers == 50, "{texts} {numbers}");
@@ -81,14 +92,12 @@ fn volumes_are_spelled_and_typed_oddly() {
 
 #[test]
 fn bounds_are_in_the_smallest_unit() {
-    for product in
-        products(Method::ProductQuery, "min_sale_price=1000&max_sale_price=2000&page_size=50")
-    {
+    for product in products(SEARCH, "min_sale_price=1000&max_sale_price=2000&page_size=50") {
         let price: f64 = product["target_sale_price"].as_str().unwrap().parse().unwrap();
         assert!((10.0..=20.0).contains(&price), "{price}");
     }
     let form = "max_sale_price=9000&target_currency=KRW&page_size=50";
-    for product in products(Method::ProductQuery, form) {
+    for product in products(SEARCH, form) {
         let won: u64 = product["target_sale_price"].as_str().unwrap().parse().unwrap();
         assert!(won <= 9000, "{won}");
     }
@@ -96,40 +105,40 @@ fn bounds_are_in_the_smallest_unit() {
 
 #[test]
 fn one_link_is_shared_by_a_whole_answer() {
-    let with = products(Method::ProductQuery, "tracking_id=t&page_size=10");
+    let with = products(SEARCH, "tracking_id=t&page_size=10");
     let links: std::collections::BTreeSet<&str> =
         with.iter().map(|product| product["promotion_link"].as_str().unwrap()).collect();
     assert_eq!(links.len(), 1);
-    let without = products(Method::ProductQuery, "page_size=10");
+    let without = products(SEARCH, "page_size=10");
     assert!(without.iter().all(|product| product.get("promotion_link").is_none()));
 }
 
 #[test]
 fn a_wrong_tracking_id_is_an_empty_list_and_no_error() {
-    for method in [Method::ProductQuery, Method::HotProductQuery] {
+    for method in [SEARCH, HOT] {
         let page = result(method, "tracking_id=wrong");
         assert_eq!(page["products"]["product"], Value::Array(vec![]));
         assert_eq!(page["total_record_count"], 0);
     }
     let form = format!("tracking_id=wrong&product_ids={}", first_id());
-    assert_eq!(result(Method::ProductDetail, &form)["current_record_count"], 0);
+    assert_eq!(result(DETAILS, &form)["current_record_count"], 0);
     let form = "tracking_id=wrong&source_values=https://www.aliexpress.com/item/1.html";
-    assert_eq!(result(Method::Links, form)["total_result_count"], 0);
+    assert_eq!(result(LINKS, form)["total_result_count"], 0);
 }
 
 #[test]
 fn only_the_asked_fields_are_sent() {
-    let shown = products(Method::ProductQuery, "fields=product_title,%20sale_price&page_size=1");
+    let shown = products(SEARCH, "fields=product_title,%20sale_price&page_size=1");
     let names: Vec<&String> = shown[0].as_object().unwrap().keys().collect();
     assert_eq!(names, ["product_id", "product_title", "sale_price"]);
 }
 
 #[test]
 fn hot_products_are_the_ones_that_sell() {
-    let all = ids(&products(Method::ProductQuery, "page_size=50&sort=LAST_VOLUME_DESC"));
-    assert_eq!(ids(&products(Method::HotProductQuery, "page_size=50")), all);
-    let total = |method| result(method, "")["total_record_count"].as_u64().unwrap();
-    assert!(total(Method::HotProductQuery) < total(Method::ProductQuery));
+    let all = ids(&products(SEARCH, "page_size=50&sort=LAST_VOLUME_DESC"));
+    assert_eq!(ids(&products(HOT, "page_size=50")), all);
+    let total = |method: &str| result(method, "")["total_record_count"].as_u64().unwrap();
+    assert!(total(HOT) < total(SEARCH));
 }
 
 #[test]
@@ -137,15 +146,15 @@ fn details_leave_out_what_is_unknown_or_pays_nothing() {
     let unpaid = CATALOGUE.products().iter().find(|p| p.commission_permille.is_none()).unwrap().id;
     let first = first_id();
     let form = format!("product_ids={unpaid},1,{first},{first}");
-    let details = result(Method::ProductDetail, &form);
+    let details = result(DETAILS, &form);
     assert_eq!(details["current_record_count"], 1);
     assert_eq!(details["products"]["product"][0]["product_id"], first);
-    assert_eq!(call(Method::ProductDetail, "product_ids=1").unwrap()["resp_code"], 405);
+    assert_eq!(call(DETAILS, "product_ids=1").unwrap()["resp_code"], 405);
 }
 
 #[test]
 fn categories_are_one_flat_list() {
-    let list = result(Method::Categories, "");
+    let list = result("category.get", "");
     let flat = list["categories"]["category"].as_array().unwrap();
     assert_eq!(list["total_result_count"], flat.len());
     let known: Vec<u64> = flat.iter().map(|one| one["category_id"].as_u64().unwrap()).collect();
@@ -160,7 +169,7 @@ fn links_come_in_another_order_without_query_strings() {
     let asked: Vec<String> =
         (1..=5).map(|n| format!("https://www.aliexpress.com/item/{n}.html")).collect();
     let form = format!("tracking_id=t&source_values={}%3Fx%3D1", asked.join("%3Fx%3D1,"));
-    let answer = result(Method::Links, &form);
+    let answer = result(LINKS, &form);
     assert_eq!(answer["tracking_id"], "t");
     let links = answer["promotion_links"]["promotion_link"].as_array().unwrap();
     let mut sources: Vec<&str> =
@@ -179,7 +188,7 @@ fn some_sources_earn_no_link() {
     let form = format!(
         "tracking_id=t&source_values=https://elsewhere.example/1,nonsense,https://www.aliexpress.com/item/{unpaid}.html"
     );
-    let links = result(Method::Links, &form)["promotion_links"]["promotion_link"].clone();
+    let links = result(LINKS, &form)["promotion_links"]["promotion_link"].clone();
     let links = links.as_array().unwrap();
     assert_eq!(links.len(), 3);
     assert!(links.iter().all(|link| link.get("promotion_link").is_none()));
@@ -188,65 +197,60 @@ fn some_sources_earn_no_link() {
 #[test]
 fn smart_match_finds_likeness() {
     let first = first_id();
-    let similar = products(Method::SmartMatch, &format!("device_id=d&product_id={first}"));
+    let similar = products(LIKE, &format!("device_id=d&product_id={first}"));
     assert!(!similar.is_empty() && !ids(&similar).contains(&first));
-    assert!(!products(Method::SmartMatch, "device_id=d&keywords=lamp").is_empty());
-    assert_eq!(products(Method::SmartMatch, "device_id=d").len(), 20);
+    assert!(!products(LIKE, "device_id=d&keywords=lamp").is_empty());
+    assert_eq!(products(LIKE, "device_id=d").len(), 20);
 }
 
 #[test]
 fn promotions_have_the_products_they_promise() {
-    let list = result(Method::Promotions, "");
+    let list = result("featuredpromo.get", "");
     for promotion in list["promos"]["promo"].as_array().unwrap() {
         let name = promotion["promo_name"].as_str().unwrap().replace(' ', "+");
-        let page = result(Method::PromotionProducts, &format!("promotion_name={name}"));
+        let page = result(PROMOTION_PRODUCTS, &format!("promotion_name={name}"));
         assert_eq!(page["total_record_count"], promotion["product_num"], "{name}");
     }
-    let none = call(Method::PromotionProducts, "promotion_name=none").unwrap();
+    let none = call(PROMOTION_PRODUCTS, "promotion_name=none").unwrap();
     assert_eq!(none["resp_code"], 405);
 }
 
 #[test]
 fn complaints() {
-    use Method::{Links, OrderGet, OrderList, ProductDetail, ProductQuery, SmartMatch};
     let many = vec!["1"; 51].join(",");
     let cases = [
-        (ProductQuery, "page_size=51".to_owned(), "InvalidParameter"),
-        (ProductQuery, "page_no=0".to_owned(), "InvalidParameter"),
-        (ProductQuery, "sort=CHEAP".to_owned(), "InvalidParameter"),
-        (ProductQuery, "min_sale_price=3.14".to_owned(), "InvalidParameter"),
-        (ProductQuery, "target_currency=CNY".to_owned(), "InvalidParameter"),
-        (ProductQuery, "target_language=XX".to_owned(), "InvalidParameter"),
-        (ProductQuery, "category_ids=a".to_owned(), "InvalidParameter"),
-        (ProductQuery, "delivery_days=4".to_owned(), "InvalidParameter"),
-        (ProductQuery, "platform_product_type=X".to_owned(), "InvalidParameter"),
-        (ProductQuery, "ship_to_country=France".to_owned(), "InvalidParameter"),
-        (ProductDetail, String::new(), "MissingParameter"),
-        (ProductDetail, "product_ids=x".to_owned(), "InvalidParameter"),
-        (ProductDetail, format!("product_ids={many}"), "InvalidParameter"),
-        (Links, "source_values=x".to_owned(), "MissingParameter"),
-        (Links, "tracking_id=t".to_owned(), "MissingParameter"),
-        (Links, format!("tracking_id=t&source_values={many}"), "InvalidParameter"),
+        (SEARCH, "page_size=51".to_owned(), "InvalidParameter"),
+        (SEARCH, "page_no=0".to_owned(), "InvalidParameter"),
+        (SEARCH, "sort=CHEAP".to_owned(), "InvalidParameter"),
+        (SEARCH, "min_sale_price=3.14".to_owned(), "InvalidParameter"),
+        (SEARCH, "target_currency=CNY".to_owned(), "InvalidParameter"),
+        (SEARCH, "target_language=XX".to_owned(), "InvalidParameter"),
+        (SEARCH, "category_ids=a".to_owned(), "InvalidParameter"),
+        (SEARCH, "delivery_days=4".to_owned(), "InvalidParameter"),
+        (SEARCH, "platform_product_type=X".to_owned(), "InvalidParameter"),
+        (SEARCH, "ship_to_country=France".to_owned(), "InvalidParameter"),
+        (DETAILS, String::new(), "MissingParameter"),
+        (DETAILS, "product_ids=x".to_owned(), "InvalidParameter"),
+        (DETAILS, format!("product_ids={many}"), "InvalidParameter"),
+        (LINKS, "source_values=x".to_owned(), "MissingParameter"),
+        (LINKS, "tracking_id=t".to_owned(), "MissingParameter"),
+        (LINKS, format!("tracking_id=t&source_values={many}"), "InvalidParameter"),
         (
-            Links,
+            LINKS,
             "tracking_id=t&source_values=x&promotion_link_type=1".to_owned(),
             "InvalidParameter",
         ),
-        (SmartMatch, String::new(), "MissingParameter"),
-        (Method::PromotionProducts, String::new(), "MissingParameter"),
-        (OrderGet, String::new(), "MissingParameter"),
-        (OrderList, "start_time=2025-12-01+00:00:00".to_owned(), "MissingParameter"),
-        (OrderList, window("yesterday", "2025-12-02 00:00:00", "Completed"), "InvalidParameter"),
+        (LIKE, String::new(), "MissingParameter"),
+        (PROMOTION_PRODUCTS, String::new(), "MissingParameter"),
+        ("order.get", String::new(), "MissingParameter"),
+        (ORDERS, "start_time=2025-12-01+00:00:00".to_owned(), "MissingParameter"),
+        (ORDERS, window("yesterday", "2025-12-02 00:00:00", "Completed"), "InvalidParameter"),
         (
-            OrderList,
+            ORDERS,
             window("2025-12-02 00:00:00", "2025-12-01 00:00:00", "Completed"),
             "InvalidParameter",
         ),
-        (
-            OrderList,
-            window("2025-12-01 00:00:00", "2025-12-02 00:00:00", "Lost"),
-            "InvalidParameter",
-        ),
+        (ORDERS, window("2025-12-01 00:00:00", "2025-12-02 00:00:00", "Lost"), "InvalidParameter"),
     ];
     for (method, form, code) in cases {
         assert_eq!(call(method, &form), Err(code.to_owned()), "{form}");
@@ -265,17 +269,17 @@ fn orders(answer: &Value) -> Vec<u64> {
 #[test]
 fn order_pages_and_cursor_walk_over_the_same_orders() {
     let week = window("2025-12-01 00:00:00", "2025-12-08 00:00:00", "Completed");
-    let first = result(Method::OrderList, &week);
+    let first = result(ORDERS, &week);
     let total = first["total_record_count"].as_u64().unwrap();
     assert!(total > 40, "{total}");
     let mut by_page = Vec::new();
     for page_no in 1..=first["total_page_no"].as_u64().unwrap() {
-        by_page.extend(orders(&result(Method::OrderList, &format!("{week}&page_no={page_no}"))));
+        by_page.extend(orders(&result(ORDERS, &format!("{week}&page_no={page_no}"))));
     }
     let (mut by_cursor, mut cursor) = (Vec::new(), String::new());
     loop {
         let form = format!("{week}&start_query_index_id={cursor}");
-        let resp = call(Method::OrderListByIndex, &form).unwrap();
+        let resp = call("order.listbyindex", &form).unwrap();
         if resp["resp_code"] == 405 {
             break;
         }
@@ -286,19 +290,19 @@ fn order_pages_and_cursor_walk_over_the_same_orders() {
     assert_eq!(u64::try_from(by_page.len()).unwrap(), total);
 
     let form = format!("order_ids={},1,{}", by_page[0], by_page[1]);
-    assert_eq!(orders(&result(Method::OrderGet, &form)), by_page[..2]);
+    assert_eq!(orders(&result("order.get", &form)), by_page[..2]);
 }
 
 #[test]
 fn orders_lie_in_their_window_and_never_in_the_future() {
     let form = window("2025-12-31 20:00:00", "2030-01-01 00:00:00", "Payment Completed");
-    let answer = result(Method::OrderList, &format!("{form}&page_size=50"));
+    let answer = result(ORDERS, &format!("{form}&page_size=50"));
     for order in answer["orders"]["order"].as_array().unwrap() {
         let created = order["created_time"].as_str().unwrap();
         assert!(("2025-12-31 20:00:00"..="2026-01-01 00:00:00").contains(&created), "{created}");
         assert_eq!(order["order_status"], "Payment Completed");
     }
     let future = window("2026-06-01 00:00:00", "2030-01-01 00:00:00", "Completed");
-    assert_eq!(call(Method::OrderList, &future).unwrap()["resp_code"], 405);
-    assert_eq!(call(Method::OrderGet, "order_ids=18446744073709551615").unwrap()["resp_code"], 405);
+    assert_eq!(call(ORDERS, &future).unwrap()["resp_code"], 405);
+    assert_eq!(call("order.get", "order_ids=18446744073709551615").unwrap()["resp_code"], 405);
 }
