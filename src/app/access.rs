@@ -12,7 +12,7 @@ use slog::{Logger, warn};
 use super::stores::Stores;
 use crate::access::{Access, AuditEvent, Table};
 use crate::cache::CacheTables;
-use crate::cache::invalidations::log::{Follower, Log as RulesLog};
+use crate::cache::invalidations::log::{Follower, RulesLog};
 use crate::clock;
 use crate::config::Settings;
 use crate::http::breakers::Breakers;
@@ -39,7 +39,7 @@ impl Following {
         settings: &Settings,
         longest: Duration,
         stores: &Stores,
-        cache: CacheTables,
+        mut cache: CacheTables,
         breakers: Breakers,
         log: &Logger,
         supervisor: &Supervisor,
@@ -50,7 +50,11 @@ impl Following {
         let table = Arc::new(Table::default());
         let topics: Vec<Arc<dyn Topic>> = vec![
             Arc::<Table>::clone(&table),
-            Arc::new(Follower::new(&cache, longest)),
+            Arc::new(Follower {
+                invalidations: cache.invalidations.clone(),
+                metrics: cache.metrics.clone(),
+                longest,
+            }),
             Arc::new(breakers),
         ];
         let store = stores.store().clone();
@@ -65,7 +69,7 @@ impl Following {
             );
         }
         begun.start(stores, supervisor);
-        let cache = cache.with_rules_log(RulesLog::new(begun.changes.clone(), longest));
+        cache.rules_log = Some(RulesLog { changes: begun.changes.clone(), longest });
         (begun, cache)
     }
 

@@ -85,8 +85,10 @@ impl Stores {
         let counts = metrics.cache().clone();
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
-        CacheTables::new(memory, Some(self.database.clone()), counts, log.clone(), observer)
-            .awaiting_log(clock::now())
+        let database = Some(self.database.clone());
+        let tables = CacheTables::new(memory, database, counts, log.clone(), observer);
+        tables.invalidations.await_log(clock::now());
+        tables
     }
 
     pub(super) const fn has_redis(&self) -> bool {

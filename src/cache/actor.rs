@@ -6,9 +6,8 @@
 
 use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
 
-use super::clearing::Cleared;
 use super::get::{Get, GetMany};
-use super::invalidations::{Mode, Subject};
+use super::invalidations::{Cleared, Mode, Subject};
 use super::tables::CacheTables;
 
 /// The actor.

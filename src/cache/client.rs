@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::actor::{CacheActor, Invalidate};
-use super::clearing::Cleared;
 use super::get::{Answer, Get, GetMany, Reply};
-use super::invalidations::{Mode, Subject};
+use super::invalidations::{Cleared, Mode, Subject};
 use super::key::CacheKey;
 use super::plan::Plan;
 use super::tables::CacheTables;

@@ -13,7 +13,6 @@
 //! that is down is a miss in it, counted, and its breaker keeps it out of the way.
 
 mod actor;
-mod clearing;
 mod client;
 mod codec;
 mod entry;
@@ -37,18 +36,17 @@ pub mod tiers;
 pub mod upkeep;
 
 pub use actor::CacheActor;
-pub use clearing::Cleared;
 pub use client::CacheClient;
 pub use codec::Malformed;
 pub use entry::{Entry, Times, Verdict};
 pub use freshness::Freshness;
 pub use get::{Answer, Forward, Get, Reply};
 pub use glob::sweeps;
-pub use invalidations::{Invalidations, Mode, Rule, Subject};
+pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};
 pub use key::CacheKey;
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
 pub use representation::{JSON, Representation};
 pub use settings::CacheSettings;
 pub use tables::CacheTables;
-pub use tag::{NotATag, Tag, check as check_tag};
+pub use tag::Tag;
 pub use tiers::Tier;

@@ -13,9 +13,8 @@ use super::entry::{Entry, Verdict};
 use super::failure_memo::FailureMemo;
 use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
-use super::invalidations::log::Log;
+use super::invalidations::log::RulesLog;
 use super::key::CacheKey;
-use super::load::SOFT_TIMEOUT;
 use super::pending::PendingKeys;
 use super::probe_budget::ProbeBudgets;
 use super::tiers::Tier;
@@ -26,6 +25,10 @@ use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
 use crate::supervision::Observer;
+
+/// How long a caller waits for something newer before it takes what is stale-if-error. Most answers
+/// of an origin come within it, and a person hardly notices it.
+pub(super) const SOFT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The tables behind the cache. Cheap to clone; one for each worker, differing in the way to Redis.
 #[derive(Clone)]
@@ -50,7 +53,7 @@ pub struct CacheTables {
     pub(super) memo: Arc<FailureMemo>,
     pub(super) budgets: Arc<ProbeBudgets>,
     /// Where invalidations are written for other instances, and for the next start.
-    pub rules_log: Option<Log>,
+    pub rules_log: Option<RulesLog>,
 }
 
 impl std::fmt::Debug for CacheTables {
@@ -92,19 +95,6 @@ impl CacheTables {
             budgets: Arc::default(),
             rules_log: None,
         }
-    }
-
-    /// The same tables, whose invalidations are still to be read from the log.
-    #[must_use]
-    pub fn awaiting_log(self, now: Timestamp) -> Self {
-        self.invalidations.await_log(now);
-        self
-    }
-
-    /// The same tables with a log to which invalidations are written.
-    #[must_use]
-    pub fn with_rules_log(self, log: Log) -> Self {
-        Self { rules_log: Some(log), ..self }
     }
 
     /// The same tables with a worker's own way to Redis.

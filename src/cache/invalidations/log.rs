@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use super::{Invalidations, Rule, Subject};
-use crate::cache::tables::CacheTables;
 use crate::clock::{self, Timestamp};
 use crate::metrics::CacheMetrics;
 use crate::replication::{Change, Changes, Delivery, Draft, Topic};
@@ -16,19 +15,13 @@ const TOPIC: &str = "invalidation";
 /// Takes over the rules of other instances.
 #[derive(Debug)]
 pub struct Follower {
-    invalidations: Invalidations,
-    metrics: CacheMetrics,
+    pub invalidations: Invalidations,
+    pub metrics: CacheMetrics,
     /// The longest time that an entry is usable: a rule that is older can hit nothing.
-    longest: Duration,
+    pub longest: Duration,
 }
 
 impl Follower {
-    #[must_use]
-    pub fn new(tables: &CacheTables, longest: Duration) -> Self {
-        let (invalidations, metrics) = (tables.invalidations.clone(), tables.metrics.clone());
-        Self { invalidations, metrics, longest }
-    }
-
     /// Puts a rule in force that another process made; false when it says nothing new. What it hits
     /// was dropped by that process, as far as it is dropped at all.
     pub fn receive(&self, rule: Rule, now: Timestamp) -> bool {
@@ -74,27 +67,17 @@ impl Topic for Follower {
     }
 }
 
-/// Tells other instances of rules.
+/// Writes rules to the log.
 #[derive(Debug, Clone)]
-pub struct Log {
-    changes: Changes,
-    longest: Duration,
+pub struct RulesLog {
+    pub changes: Changes,
+    /// As of [`Follower`].
+    pub longest: Duration,
 }
 
-impl Log {
-    #[must_use]
-    pub const fn new(changes: Changes, longest: Duration) -> Self {
-        Self { changes, longest }
-    }
-
-    pub(in crate::cache) async fn announce(&self, rule: &Rule) -> Delivery {
+impl RulesLog {
+    pub(super) async fn announce(&self, rule: &Rule) -> Delivery {
         self.changes.announce(draft(rule, self.longest)).await
-    }
-
-    /// Rules and other changes that wait for the database.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.changes.counts().pending
     }
 }
 

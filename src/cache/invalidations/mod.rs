@@ -8,42 +8,44 @@
 //! from the log of changes ([`log`]); until that was read, what was stored before the start is used
 //! only when nothing newer can be had.
 
-mod cutoffs;
+mod clear;
 pub mod log;
 mod rule;
-mod subjects;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-
 use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use clear::Cleared;
 pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 
-use self::cutoffs::Cutoffs;
-use self::subjects::Subjects;
+use self::rule::Cutoffs;
 use super::entry::Verdict;
-use super::glob::Glob;
+use super::glob;
 use super::tag::Tag;
 use crate::clock::Timestamp;
 
-/// How many subjects of each kind are kept apart.
+/// The share of the rules that is folded at once, so that it is seldom done.
+const FOLDED_SHARE: usize = 16;
+
+/// How many subjects are kept apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    pub keys: usize,
-    pub tags: usize,
-    /// Patterns; each is held against every entry older than it.
+    /// Keys and tags.
+    pub named: usize,
+    /// Each is held against every entry older than it.
     pub patterns: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { keys: 50_000, tags: 50_000, patterns: 256 }
+        Self { named: 100_000, patterns: 256 }
     }
 }
 
@@ -67,27 +69,28 @@ pub struct InvalidationCounts {
 
 /// The rules in force. Cheap to clone; all clones are the same table.
 #[derive(Debug, Clone)]
-pub struct Invalidations {
-    shared: Arc<Shared>,
-}
+pub struct Invalidations(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     table: RwLock<Table>,
     version: AtomicU64,
-    /// The latest time that any rule ever had (milliseconds).
-    newest: AtomicI64,
-    /// Which rules there are about what was stored until then is not known yet (milliseconds).
-    unknown_until: AtomicI64,
 }
 
-#[derive(Debug)]
+/// Subjects by their number, each with the times of its rules.
+type Subjects = HashMap<Tag, (Subject, Cutoffs)>;
+
+#[derive(Debug, Default)]
 struct Table {
+    bounds: Bounds,
     everything: Cutoffs,
-    keys: Subjects<Arc<str>, ()>,
-    tags: Subjects<Tag, ()>,
-    patterns: Subjects<Arc<str>, Glob>,
+    named: Subjects,
+    patterns: Subjects,
     folded: u64,
+    /// The latest time that any rule ever had. Most entries are newer and need no look-up.
+    newest: Option<Timestamp>,
+    /// Which rules there are about what was stored until then is not known yet.
+    unknown_until: Option<Timestamp>,
 }
 
 impl Default for Invalidations {
@@ -100,90 +103,69 @@ impl Invalidations {
     /// No rules, and room for so many.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        let table = Table {
-            everything: Cutoffs::default(),
-            keys: Subjects::new(bounds.keys),
-            tags: Subjects::new(bounds.tags),
-            patterns: Subjects::new(bounds.patterns),
-            folded: 0,
-        };
-        let shared = Shared {
-            table: RwLock::new(table),
-            version: AtomicU64::new(0),
-            newest: AtomicI64::new(i64::MIN),
-            unknown_until: AtomicI64::new(i64::MIN),
-        };
-        Self { shared: Arc::new(shared) }
+        let table = RwLock::new(Table { bounds, ..Table::default() });
+        Self(Arc::new(Shared { table, version: AtomicU64::new(0) }))
     }
 
     /// Puts a rule in force; false when it says nothing new. It is in force when this returns.
     pub fn apply(&self, rule: &Rule) -> bool {
-        let what = Prepared::of(&rule.subject);
-        let mut table = self.write();
-        let new = table.apply(what, rule.mode, rule.at);
-        if new {
-            self.shared.newest.fetch_max(rule.at.as_millis(), Ordering::Release);
-            // Whoever sees this version finds the rule in the table.
-            self.shared.version.fetch_add(1, Ordering::Release);
-        }
-        new
+        self.change(|table| table.apply(rule))
     }
 
     /// The rules about what was stored until `now` are in a log that is still to be read.
-    pub(super) fn await_log(&self, now: Timestamp) {
-        self.shared.unknown_until.store(now.as_millis(), Ordering::Release);
-        self.shared.version.fetch_add(1, Ordering::Release);
+    pub fn await_log(&self, now: Timestamp) {
+        self.change(|table| table.unknown_until.replace(now).is_none());
     }
 
     /// The log was read: there are no rules but those that were applied.
     pub(super) fn all_known(&self) {
-        if self.shared.unknown_until.swap(i64::MIN, Ordering::AcqRel) != i64::MIN {
-            self.shared.version.fetch_add(1, Ordering::Release);
-        }
+        self.change(|table| table.unknown_until.take().is_some());
     }
 
     /// Whether the log was read.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.shared.unknown_until.load(Ordering::Acquire) == i64::MIN
+        self.read().unknown_until.is_none()
     }
 
     /// Grows with every new rule. A verdict is good as long as this is the same.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.shared.version.load(Ordering::Acquire)
+        self.0.version.load(Ordering::Acquire)
     }
 
     /// The time under which what is asked for `now` is stored so that no rule hits it that is in force
     /// already: `now`, unless a rule came from a clock that is ahead, or this one was set back.
     #[must_use]
     pub fn after_all(&self, now: Timestamp) -> Timestamp {
-        let newest = Timestamp::from_millis(self.shared.newest.load(Ordering::Acquire));
-        now.max(newest.plus(Duration::from_millis(1)))
+        self.read().newest.map_or(now, |newest| now.max(newest.plus(Duration::from_millis(1))))
     }
 
     /// What the rules say about what was stored then under `key`, with these tags. Ask for the
     /// version first: a verdict may know more than the version it is remembered with, never less.
     #[must_use]
     pub fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
-        let known = self.read().verdict(key, tags, stored_at);
-        let until = self.shared.unknown_until.load(Ordering::Acquire);
-        if until != i64::MIN && stored_at.as_millis() <= until {
-            known.max(Verdict::Soft)
-        } else {
-            known
-        }
+        self.read().verdict(key, tags, stored_at)
     }
 
     /// Drops rules older than `time`, once nothing stored before it can be kept any more.
     pub fn forget_before(&self, time: Timestamp) {
-        self.write().prune(|cutoffs| cutoffs.forget_before(time));
+        let mut table = self.write();
+        table.everything.retain(|_, at| at >= time);
+        table.retain(|_, at| at >= time);
     }
 
     /// Every rule that still counts, oldest first. Applied elsewhere they say what this table says.
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
-        let mut rules = self.read().rules();
+        let table = self.read();
+        let everything = (Subject::Everything, table.everything);
+        let subjects = table.named.values().chain(table.patterns.values()).chain([&everything]);
+        let mut rules: Vec<Rule> = subjects
+            .flat_map(|(subject, cutoffs)| {
+                cutoffs.each().map(|(mode, at)| Rule { subject: subject.clone(), mode, at })
+            })
+            .collect();
         rules.sort_unstable_by(|a, b| (a.at, a).cmp(&(b.at, b)));
         rules
     }
@@ -193,116 +175,109 @@ impl Invalidations {
     pub fn counts(&self) -> InvalidationCounts {
         let version = self.version();
         let table = self.read();
+        let is_key = |(subject, _): &&(Subject, Cutoffs)| matches!(subject, Subject::Key(_));
+        let keys = table.named.values().filter(is_key).count();
         InvalidationCounts {
             version,
-            keys: table.keys.len(),
-            tags: table.tags.len(),
+            keys,
+            tags: table.named.len().saturating_sub(keys),
             patterns: table.patterns.len(),
             everything_until: table.everything.newest(),
             folded: table.folded,
         }
     }
 
+    /// Whoever sees the version after a change finds the change in the table.
+    fn change(&self, change: impl FnOnce(&mut Table) -> bool) -> bool {
+        let mut table = self.write();
+        let changed = change(&mut table);
+        self.0.version.fetch_add(u64::from(changed), Ordering::Release);
+        changed
+    }
+
     // Nothing panics while it holds the lock; were it to, the times noted so far would be right.
     fn read(&self) -> RwLockReadGuard<'_, Table> {
-        self.shared.table.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
-        self.shared.table.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A subject ready to be noted: what takes time is done before the table is locked.
-enum Prepared {
-    Key(Arc<str>),
-    Tag(Tag, Arc<str>),
-    Pattern(Arc<str>, Glob),
-    Everything,
-}
-
-impl Prepared {
-    fn of(subject: &Subject) -> Self {
-        match subject {
-            Subject::Key(key) => Self::Key(key.as_str().into()),
-            Subject::Tag(tag) => Self::Tag(Tag::of(tag), tag.as_str().into()),
-            Subject::Pattern(pattern) => Self::Pattern(pattern.as_str().into(), Glob::new(pattern)),
-            Subject::Everything => Self::Everything,
-        }
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Table {
-    fn apply(&mut self, what: Prepared, mode: Mode, at: Timestamp) -> bool {
-        if self.everything.cover(mode, at) {
+    fn apply(&mut self, rule: &Rule) -> bool {
+        let Rule { ref subject, mode, at } = *rule;
+        if self.everything.covers(mode, at) {
             return false;
         }
-        let rule = (mode, at);
-        let (new, overflow) = match what {
-            Prepared::Key(key) => {
-                let text = Arc::clone(&key);
-                (self.keys.add(key, &text, (), rule), self.keys.overflow())
-            }
-            Prepared::Tag(tag, text) => (self.tags.add(tag, &text, (), rule), self.tags.overflow()),
-            Prepared::Pattern(pattern, glob) => {
-                let text = Arc::clone(&pattern);
-                (self.patterns.add(pattern, &text, glob, rule), self.patterns.overflow())
-            }
-            Prepared::Everything => {
-                let mut all = Cutoffs::default();
-                all.raise(mode, at);
-                (true, Some((all, 0)))
+        let (subjects, most) = match subject {
+            Subject::Key(_) | Subject::Tag(_) => (&mut self.named, self.bounds.named),
+            Subject::Pattern(_) => (&mut self.patterns, self.bounds.patterns),
+            Subject::Everything => {
+                self.newest = self.newest.max(Some(at));
+                self.everything.add(mode, at);
+                self.drop_needless();
+                return true;
             }
         };
-        if let Some((cutoffs, subjects)) = overflow {
-            self.folded = self.folded.saturating_add(u64::try_from(subjects).unwrap_or(u64::MAX));
-            self.everything.merge(cutoffs);
-            let everything = self.everything;
-            self.prune_subjects(|cutoffs| cutoffs.drop_said_by(everything));
+        let noted = subjects.entry(subject.number());
+        let (_, cutoffs) = noted.or_insert_with(|| (subject.clone(), Cutoffs::default()));
+        if !cutoffs.add(mode, at) {
+            return false;
         }
-        new
+        self.newest = self.newest.max(Some(at));
+        if subjects.len() > most {
+            for (mode, at) in take_oldest(subjects, &mut self.folded) {
+                self.everything.add(mode, at);
+            }
+            self.drop_needless();
+        }
+        true
     }
 
     fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
         let mut verdict = self.everything.judge(stored_at);
-        if verdict < Verdict::Hard && self.keys.may_hit(stored_at) {
-            verdict = verdict.max(self.keys.judge(key, stored_at));
+        if self.unknown_until >= Some(stored_at) {
+            verdict = verdict.max(Verdict::Soft);
         }
-        if verdict < Verdict::Hard && self.tags.may_hit(stored_at) {
-            let tagged = tags.iter().map(|tag| self.tags.judge(tag, stored_at)).max();
-            verdict = verdict.max(tagged.unwrap_or(Verdict::Valid));
+        if verdict == Verdict::Hard || self.newest < Some(stored_at) {
+            return verdict;
         }
-        if verdict < Verdict::Hard && self.patterns.may_hit(stored_at) {
-            let matching = |glob: &Glob| glob.matches(key);
-            verdict = verdict.max(self.patterns.judge_matching(stored_at, matching));
+        let numbers = tags.iter().copied().chain([Subject::Key(key.to_owned()).number()]);
+        for (_, cutoffs) in numbers.filter_map(|number| self.named.get(&number)) {
+            verdict = verdict.max(cutoffs.judge(stored_at));
+        }
+        for (subject, cutoffs) in self.patterns.values() {
+            let judged = cutoffs.judge(stored_at);
+            if judged > verdict
+                && let Subject::Pattern(pattern) = subject
+                && glob::matches(pattern, key)
+            {
+                verdict = judged;
+            }
         }
         verdict
     }
 
-    fn prune(&mut self, left: impl Fn(&mut Cutoffs) -> bool) {
-        left(&mut self.everything);
-        self.prune_subjects(left);
+    /// Drops rules that those for everything say already.
+    fn drop_needless(&mut self) {
+        let everything = self.everything;
+        self.retain(|mode, at| !everything.covers(mode, at));
     }
 
-    fn prune_subjects(&mut self, left: impl Fn(&mut Cutoffs) -> bool) {
-        self.keys.prune(&left);
-        self.tags.prune(&left);
-        self.patterns.prune(&left);
+    fn retain(&mut self, keep: impl Fn(Mode, Timestamp) -> bool) {
+        self.named.retain(|_, (_, cutoffs)| cutoffs.retain(&keep));
+        self.patterns.retain(|_, (_, cutoffs)| cutoffs.retain(&keep));
     }
+}
 
-    fn rules(&self) -> Vec<Rule> {
-        let rule = |subject, mode, at| Rule { subject, mode, at };
-        let everything = self.everything.each();
-        let keys = self.keys.each();
-        let tags = self.tags.each();
-        let patterns = self.patterns.each();
-        everything
-            .map(|(mode, at)| rule(Subject::Everything, mode, at))
-            .chain(keys.map(|(key, mode, at)| rule(Subject::Key(key.to_owned()), mode, at)))
-            .chain(tags.map(|(tag, mode, at)| rule(Subject::Tag(tag.to_owned()), mode, at)))
-            .chain(
-                patterns.map(|(text, mode, at)| rule(Subject::Pattern(text.to_owned()), mode, at)),
-            )
-            .collect()
-    }
+/// Takes the subjects out whose rules are the oldest, counts them, and says what their rules were.
+fn take_oldest(subjects: &mut Subjects, folded: &mut u64) -> Vec<(Mode, Timestamp)> {
+    let mut times: Vec<_> = subjects.values().map(|(_, cutoffs)| cutoffs.newest()).collect();
+    let place = times.len().saturating_sub(1) / FOLDED_SHARE;
+    let (_, until, _) = times.select_nth_unstable(place);
+    let oldest = subjects.extract_if(|_, (_, cutoffs)| cutoffs.newest() <= *until);
+    let counted = oldest.inspect(|_| *folded += 1);
+    counted.flat_map(|(_, (_, cutoffs))| cutoffs.each()).collect()
 }

@@ -1,13 +1,13 @@
 //! What one invalidation says: subject, mode and time, and the check of texts from outside.
 //!
-//! Owns: the text of a rule in the log of changes, `MODE SUBJECT`; its time is that of the change.
-//! Refuses: texts that are no rule; they are an error of whoever reads them, never a panic.
+//! Owns: the text of a rule in the log of changes, `MODE SUBJECT`; its time is that of the change. A
+//! text that is no rule is an error of whoever reads it, never a panic.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::cache::tag;
+use crate::cache::entry::Verdict;
+use crate::cache::tag::{self, Tag};
 use crate::clock::Timestamp;
 
 /// Longest key or pattern, in bytes.
@@ -36,40 +36,31 @@ impl Mode {
     }
 }
 
-/// What is invalidated.
+/// What is invalidated: the entry under a key, or every entry with a tag, or whose key matches a glob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// The entry under this key.
     Key(String),
-    /// Every entry with this tag.
     Tag(String),
-    /// Every entry whose key matches this glob.
     Pattern(String),
-    /// Every entry.
     Everything,
 }
 
 const EVERYTHING: &str = "everything";
 
 impl Subject {
-    /// The entry under a key.
-    ///
     /// # Errors
     /// It cannot be a key.
     pub fn key(text: &str) -> Result<Self, NotASubject> {
         if is_printable(text) { Ok(Self::Key(text.to_owned())) } else { Err(NotASubject::Key) }
     }
 
-    /// Every entry with a tag.
-    ///
     /// # Errors
     /// It is no tag.
     pub fn tag(text: &str) -> Result<Self, NotASubject> {
-        tag::check(text).map_err(NotASubject::Tag)?;
-        Ok(Self::Tag(text.to_owned()))
+        if tag::is_tag(text) { Ok(Self::Tag(text.to_owned())) } else { Err(NotASubject::Tag) }
     }
 
-    /// Every entry whose key matches a glob. Only stars are [`Subject::Everything`].
+    /// A glob of stars only is [`Subject::Everything`].
     ///
     /// # Errors
     /// It cannot be a pattern.
@@ -94,6 +85,15 @@ impl Subject {
             Self::Everything => EVERYTHING.to_owned(),
         }
     }
+
+    /// The number that rules about it are found by: of a tag the one that entries carry, of all else
+    /// that of its text, which is no tag.
+    pub(super) fn number(&self) -> Tag {
+        match self {
+            Self::Tag(tag) => Tag::of(tag),
+            Self::Key(_) | Self::Pattern(_) | Self::Everything => Tag::of(&self.text()),
+        }
+    }
 }
 
 impl FromStr for Subject {
@@ -114,26 +114,23 @@ fn is_printable(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
-/// A text that names nothing that could be invalidated; to be read after the name of its field.
+/// A text that names nothing that could be invalidated; what it should have been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotASubject {
-    /// It cannot be a key.
     Key,
-    /// It is no tag.
-    Tag(tag::NotATag),
-    /// It cannot be a pattern.
+    Tag,
     Pattern,
     /// It says neither key, tag, pattern nor everything.
     Unknown,
 }
 
 impl NotASubject {
-    /// What is wrong.
+    /// To be read after the name of the field.
     #[must_use]
     pub const fn problem(self) -> &'static str {
         match self {
             Self::Key => "is no key",
-            Self::Tag(_) => "is no tag",
+            Self::Tag => "is no tag",
             Self::Pattern => "is no pattern",
             Self::Unknown => "is no subject",
         }
@@ -144,7 +141,10 @@ impl NotASubject {
     pub fn allowed(self) -> String {
         match self {
             Self::Key => format!("1 to {LONGEST} bytes without control characters"),
-            Self::Tag(problem) => problem.allowed(),
+            Self::Tag => format!(
+                "word:value, such as category:26, up to {} bytes without white space",
+                tag::LONGEST
+            ),
             Self::Pattern => format!(
                 "1 to {LONGEST} bytes with *, ? and [a-z], without backslashes and control \
                  characters"
@@ -153,14 +153,6 @@ impl NotASubject {
         }
     }
 }
-
-impl fmt::Display for NotASubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; allowed: {}", self.problem(), self.allowed())
-    }
-}
-
-impl std::error::Error for NotASubject {}
 
 /// One invalidation: what of its subject was stored at its time or before is not valid any more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -190,6 +182,66 @@ impl Rule {
     #[must_use]
     pub fn received(self, now: Timestamp) -> Self {
         Self { at: self.at.min(now.plus(SKEW)), ..self }
+    }
+}
+
+/// The two times of a subject: what was stored until then is softly, or hard, invalid; `None` is never.
+/// They only ever grow: a clock that steps back cannot make valid again what was invalidated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cutoffs {
+    soft: Option<Timestamp>,
+    hard: Option<Timestamp>,
+}
+
+impl Cutoffs {
+    /// Whether a rule would say nothing new.
+    pub(super) fn covers(&self, mode: Mode, at: Timestamp) -> bool {
+        match mode {
+            Mode::Soft => self.newest() >= Some(at),
+            Mode::Hard => self.hard >= Some(at),
+        }
+    }
+
+    /// The verdict on something stored then. The time itself is hit: of what happened in the same
+    /// millisecond nobody knows which came first.
+    pub(super) fn judge(&self, stored_at: Timestamp) -> Verdict {
+        if self.covers(Mode::Hard, stored_at) {
+            Verdict::Hard
+        } else if self.covers(Mode::Soft, stored_at) {
+            Verdict::Soft
+        } else {
+            Verdict::Valid
+        }
+    }
+
+    /// Adds a rule; false when it says nothing new.
+    pub(super) fn add(&mut self, mode: Mode, at: Timestamp) -> bool {
+        if self.covers(mode, at) {
+            return false;
+        }
+        match mode {
+            Mode::Soft => self.soft = Some(at),
+            Mode::Hard => self.hard = Some(at),
+        }
+        self.soft = self.soft.filter(|_| self.soft > self.hard);
+        true
+    }
+
+    /// Drops what is not to be kept; whether anything is left.
+    pub(super) fn retain(&mut self, keep: impl Fn(Mode, Timestamp) -> bool) -> bool {
+        self.soft = self.soft.filter(|at| keep(Mode::Soft, *at));
+        self.hard = self.hard.filter(|at| keep(Mode::Hard, *at));
+        self.newest().is_some()
+    }
+
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.soft.max(self.hard)
+    }
+
+    /// The rules they came from, as far as they still count.
+    pub(super) fn each(self) -> impl Iterator<Item = (Mode, Timestamp)> {
+        let soft = self.soft.map(|at| (Mode::Soft, at));
+        soft.into_iter().chain(self.hard.map(|at| (Mode::Hard, at)))
     }
 }
 

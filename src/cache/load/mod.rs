@@ -32,9 +32,6 @@ use crate::failure::{Failure, FailureKind};
 use crate::resilience::Priority;
 use crate::supervision::spawn_watched;
 
-/// How long a caller waits for something newer before it takes what is stale-if-error. Most answers
-/// of an origin come within it, and a person hardly notices it.
-pub(super) const SOFT_TIMEOUT: Duration = Duration::from_millis(250);
 /// What a load may take after its deadline to store what it brought.
 const STORING: Duration = Duration::from_secs(2);
 

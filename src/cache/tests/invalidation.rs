@@ -28,7 +28,9 @@ async fn ask(stage: &Stage, name: &str, source: &Source) -> Answer {
 
 /// Another instance made a rule; whether it says something new.
 fn receives(stage: &Stage, rule: Rule) -> bool {
-    Follower::new(stage.client.tables(), Duration::ZERO).receive(rule, clock::now())
+    let tables = stage.client.tables();
+    let (invalidations, metrics) = (tables.invalidations.clone(), tables.metrics.clone());
+    Follower { invalidations, metrics, longest: Duration::ZERO }.receive(rule, clock::now())
 }
 
 /// Until what happens next is later on a clock of milliseconds.
@@ -198,29 +200,29 @@ async fn a_rule_that_lies_ahead_does_not_hit_what_is_loaded_after_it_was_receive
     assert_eq!(source.asked().len(), 1);
 }
 
-/// Those on board before it may have that answer; who comes after it may not.
+/// Callers that followed the load before it may have that answer; a caller that comes after it may not.
 #[actix::test]
-async fn who_boards_after_an_invalidation_does_not_get_the_answer_to_an_earlier_question() {
+async fn a_caller_after_an_invalidation_does_not_get_the_answer_to_an_earlier_question() {
     let (stage, source) = (Stage::of_memory(), Source::held(Brings::Bodies));
     let late = async {
         source.until_asked(1).await;
         a_moment().await;
         invalidate(&stage, "key test:search:hit", Mode::Hard).await;
         a_moment().await;
-        let landing = async {
+        let completed = async {
             while stage.client.tables().memory.get(&key("hit")).is_none() {
                 source.let_go(1);
                 tokio::task::yield_now().await;
             }
             source.let_go(10);
         };
-        futures_util::future::join(ask(&stage, "hit", &source), landing).await.0
+        futures_util::future::join(ask(&stage, "hit", &source), completed).await.0
     };
     let (early, late) = futures_util::future::join(ask(&stage, "hit", &source), late).await;
     assert_eq!((body_of(&early), body_of(&late)), ("load 1 place 0", "load 2 place 0"));
 }
 
-/// At the soft deadline a stale answer is pinned up for all who come; not after it is invalidated.
+/// At the soft time-out a stale answer is announced to all callers; not after it is invalidated.
 #[actix::test]
 async fn what_was_announced_before_an_invalidation_is_not_given_after_it() {
     let stage = Stage::with_soft_time_out(Duration::from_millis(5));

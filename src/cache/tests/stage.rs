@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use slog::Logger;
 use tokio::sync::Semaphore;
 
-use crate::cache::load::SOFT_TIMEOUT;
-use crate::cache::tables::ToStore;
+use crate::cache::tables::{SOFT_TIMEOUT, ToStore};
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::{

@@ -1,20 +1,20 @@
-//! Invalidating what is kept.
+//! Carrying an invalidation out.
 //!
 //! Owns: the order. First the rule is in force here, so nothing it hits is served from any tier; then
 //! it is written to the log for others; last, what is of no use any more makes room. An answer is
 //! given only once the rule's time is past, so what is loaded after the answer is not hit by it. A
 //! tier that cannot be reached is named; what it still holds is invalid when it is read, here and
-//! wherever the rule is known. Refuses: to walk through tiers for a tag or a soft invalidation.
+//! wherever the rule is known. No tier is walked through for a tag or a soft invalidation.
 
 use std::time::Duration;
 
 use slog::warn;
 
-use super::glob::Glob;
-use super::invalidations::{Mode, Rule, Subject};
-use super::key::CacheKey;
-use super::tables::CacheTables;
-use super::tiers::Tier;
+use super::{Mode, Rule, Subject};
+use crate::cache::glob;
+use crate::cache::key::CacheKey;
+use crate::cache::tables::CacheTables;
+use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
 use crate::replication::Delivery;
@@ -27,11 +27,9 @@ const TICK: Duration = Duration::from_millis(1);
 pub struct Cleared {
     /// When: what was stored then or before is invalid.
     pub at: Timestamp,
-    /// Entries dropped from memory. A tag and a soft invalidation drop nothing, here and elsewhere.
+    /// Entries dropped. A tag and a soft invalidation drop nothing.
     pub memory: usize,
-    /// Entries dropped from Redis.
     pub redis: u64,
-    /// Rows dropped from the database.
     pub database: usize,
     /// Tiers that could not be reached: they may still hold what was to be dropped.
     pub unreached: Vec<&'static str>,
@@ -40,7 +38,6 @@ pub struct Cleared {
 }
 
 impl Cleared {
-    /// Notes what became of the rule itself.
     fn announced(&mut self, delivery: Delivery) {
         if delivery != Delivery::Written {
             self.missed(Tier::Database);
@@ -64,7 +61,7 @@ impl Cleared {
 impl CacheTables {
     /// Invalidates what was stored until now; `reason` is counted. An invalidation counts as many
     /// entries as were dropped, and at least as one.
-    pub(super) async fn invalidate(
+    pub(in crate::cache) async fn invalidate(
         &self,
         subject: Subject,
         mode: Mode,
@@ -76,10 +73,8 @@ impl CacheTables {
         if let Some(log) = &self.rules_log {
             cleared.announced(log.announce(&rule).await);
         }
-        if let Some(useless) = Useless::after(&rule) {
-            cleared.memory = self.drop_from_memory(&useless);
-            self.drop_from_redis(&useless, &mut cleared).await;
-            self.drop_from_database(&useless, &mut cleared).await;
+        if mode == Mode::Hard {
+            self.drop_useless(&rule.subject, &mut cleared).await;
         }
         self.metrics.invalidated("all", reason, cleared.entries().max(1));
         if clock::now() <= rule.at {
@@ -88,61 +83,45 @@ impl CacheTables {
         cleared
     }
 
-    fn drop_from_memory(&self, useless: &Useless<'_>) -> usize {
-        match useless {
-            Useless::One(key) => usize::from(self.memory.remove(key)),
-            Useless::Matching(pattern) => {
-                let glob = Glob::new(pattern);
-                self.memory.remove_matching(|key| glob.matches(key))
-            }
-        }
-    }
-
-    async fn drop_from_redis(&self, useless: &Useless<'_>, cleared: &mut Cleared) {
-        let Some(redis) = &self.redis else { return };
-        let dropped = match useless {
-            Useless::One(key) => redis.remove_many(&[key]).await,
-            Useless::Matching(pattern) => redis.remove_matching(pattern).await,
+    /// Drops what can be found: a tag would need a walk through all entries.
+    async fn drop_useless(&self, subject: &Subject, cleared: &mut Cleared) {
+        let (key, pattern) = match subject {
+            Subject::Tag(_) => return,
+            Subject::Key(key) => (Some(CacheKey::new(key.as_str())), ""),
+            Subject::Pattern(pattern) => (None, pattern.as_str()),
+            Subject::Everything => (None, "*"),
         };
-        match dropped {
-            Ok(count) => cleared.redis = count,
-            Err(error) => self.not_dropped(Tier::Redis, &error, cleared),
-        }
-    }
-
-    async fn drop_from_database(&self, useless: &Useless<'_>, cleared: &mut Cleared) {
-        let Some(database) = &self.database else { return };
-        let dropped = match useless {
-            Useless::One(key) => database.remove(key).await,
-            Useless::Matching(pattern) => database.remove_matching((*pattern).to_owned()).await,
+        cleared.memory = match &key {
+            Some(key) => usize::from(self.memory.remove(key)),
+            None => self.memory.remove_matching(|key| glob::matches(pattern, key)),
         };
-        match dropped {
-            Ok(count) => cleared.database = count,
-            Err(error) => self.not_dropped(Tier::Database, &error, cleared),
+        if let Some(redis) = &self.redis {
+            let dropped = match &key {
+                Some(key) => redis.remove_many(&[key]).await,
+                None => redis.remove_matching(pattern).await,
+            };
+            cleared.redis = self.dropped(Tier::Redis, dropped, cleared);
+        }
+        if let Some(database) = &self.database {
+            let dropped = match &key {
+                Some(key) => database.remove(key).await,
+                None => database.remove_matching(pattern.to_owned()).await,
+            };
+            cleared.database = self.dropped(Tier::Database, dropped, cleared);
         }
     }
 
-    fn not_dropped(&self, tier: Tier, error: &StoreError, cleared: &mut Cleared) {
-        warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
-        cleared.missed(tier);
-    }
-}
-
-/// What is of no use after a rule, and can be found: a tag would need a walk through all entries, and
-/// what is softly invalidated is kept for an emergency.
-enum Useless<'a> {
-    One(CacheKey),
-    Matching(&'a str),
-}
-
-impl<'a> Useless<'a> {
-    fn after(rule: &'a Rule) -> Option<Self> {
-        match (rule.mode, &rule.subject) {
-            (Mode::Soft, _) | (Mode::Hard, Subject::Tag(_)) => None,
-            (Mode::Hard, Subject::Key(key)) => Some(Self::One(CacheKey::new(key.as_str()))),
-            (Mode::Hard, Subject::Pattern(pattern)) => Some(Self::Matching(pattern)),
-            (Mode::Hard, Subject::Everything) => Some(Self::Matching("*")),
-        }
+    fn dropped<T: Default>(
+        &self,
+        tier: Tier,
+        dropped: Result<T, StoreError>,
+        cleared: &mut Cleared,
+    ) -> T {
+        dropped.unwrap_or_else(|error| {
+            warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
+            cleared.missed(tier);
+            T::default()
+        })
     }
 }
 
