@@ -102,7 +102,7 @@ impl PersistedState {
             let wall = clock::now();
             let state = self.upstream.persist(clock::monotonic(), wall);
             if last.as_ref().is_none_or(|last| state.changed_since(last)) {
-                self.database.keep(self.upstream.name(), state.to_json(), wall);
+                self.database.writer.keep(self.upstream.name(), state.to_json(), wall);
                 *last = Some(state);
             }
         }

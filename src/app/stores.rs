@@ -124,7 +124,7 @@ impl Stores {
 
     /// Waits until what was handed to the database is stored.
     pub(super) async fn flush(&self) {
-        self.database.flush().await;
+        self.database.writer.flush().await;
     }
 }
 

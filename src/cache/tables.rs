@@ -107,7 +107,8 @@ impl CacheTables {
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
         let redis = self.redis.as_ref().is_some_and(|r| r.is_avoided() || r.refuses_writes());
-        let database = self.database.as_ref().is_none_or(|d| d.is_avoided() || d.refuses_writes());
+        let database =
+            self.database.as_ref().is_none_or(|d| d.is_avoided() || d.writer.is_refused());
         let tiers = [(Tier::Redis, redis), (Tier::Database, database)];
         tiers.iter().filter(|(_, down)| *down).map(|(tier, _)| tier.label()).collect()
     }
@@ -156,7 +157,7 @@ impl CacheTables {
                     stored_at: entry.times.stored_at,
                     stale_until: entry.times.stale_until,
                 };
-                if !database.put(row) {
+                if !database.writer.put(row) {
                     self.metrics.writes_dropped(Tier::Database.label(), 1);
                 }
             }
@@ -246,7 +247,7 @@ impl CacheTables {
         self.took(kind, "get_database", started, &found);
         let (usable, corrupt) = self.understood(kind, Tier::Database, keys, found);
         if !corrupt.is_empty() {
-            database.drop_rows(corrupt);
+            database.writer.remove(corrupt);
         }
         usable
     }

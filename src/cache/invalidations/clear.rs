@@ -105,7 +105,7 @@ impl CacheTables {
         if let Some(database) = &self.database {
             let dropped = match &key {
                 Some(key) => database.remove(key).await,
-                None => database.remove_matching(pattern.to_owned()).await,
+                None => database.remove_matching(pattern).await,
             };
             cleared.database = self.dropped(Tier::Database, dropped, cleared);
         }

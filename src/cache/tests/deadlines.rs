@@ -79,7 +79,7 @@ async fn what_another_left_behind_memory_spares_the_renewal() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::over(&folder.path().join("cache.db"));
     stage.stores("a", std::sync::Arc::new(entry("newer", SOON, HOUR))).await;
-    stage.client.tables().database.as_ref().unwrap().flush().await;
+    stage.client.tables().database.as_ref().unwrap().writer.flush().await;
     let source = Source::open(Brings::Bodies);
     let plan = Plan { priority: Priority::Refresh, ..source.plan() };
     let mut joined = start_one(stage.client.tables(), &key("a"), 0, &plan);

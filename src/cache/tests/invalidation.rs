@@ -125,7 +125,7 @@ async fn rows_are_hit_where_they_lie() {
         let source = Source::open(Brings::Bodies);
         stage.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
         stage.stores("spared", Arc::new(tagged("old", &["product:2"]))).await;
-        stage.client.tables().database.as_ref().unwrap().flush().await;
+        stage.client.tables().database.as_ref().unwrap().writer.flush().await;
         let cleared = invalidate(&stage, text, Mode::Hard).await;
         assert_eq!((cleared.memory, cleared.database), (0, rows), "{text}");
         assert_eq!(ask(&stage, "hit", &source).await.tier, Tier::Upstream, "{text}");
@@ -139,7 +139,7 @@ async fn a_soft_row_is_served_when_the_source_is_down() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::over(&folder.path().join("cache.db"));
     stage.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
-    stage.client.tables().database.as_ref().unwrap().flush().await;
+    stage.client.tables().database.as_ref().unwrap().writer.flush().await;
     invalidate(&stage, "tag product:1", Mode::Soft).await;
     let answer = ask(&stage, "hit", &Source::open(down())).await;
     assert_eq!((body_of(&answer), answer.tier, answer.stale), ("old", Tier::Database, true));

@@ -200,7 +200,7 @@ async fn a_find_older_than_memory_gives_way_to_it() {
     let tables = stage.client.tables();
     let older = std::sync::Arc::new(super::stage::entry("older", LONG, super::stage::HOUR));
     stage.stores("a", older).await;
-    tables.database.as_ref().unwrap().flush().await;
+    tables.database.as_ref().unwrap().writer.flush().await;
     // Another load completed after this caller had looked into memory.
     stage.holds("a", fresh("newer"));
     let source = Source::open(Brings::Bodies);

@@ -31,9 +31,9 @@ async fn popular(path: &Path) -> Stage {
         .collect();
     tables.store(KIND, &rows).await;
     let database = tables.database.as_ref().unwrap();
-    database.flush().await;
-    database.used(rows.iter().map(|row| (row.key.clone(), 5)).collect(), clock::now());
-    database.flush().await;
+    database.writer.flush().await;
+    database.writer.used(rows.iter().map(|row| (row.key.clone(), 5)).collect(), clock::now());
+    database.writer.flush().await;
     stage
 }
 

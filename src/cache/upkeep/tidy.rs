@@ -17,7 +17,7 @@ impl CacheTables {
     pub fn hand_over_uses(&self) {
         let uses = self.memory.take_uses();
         if let Some(database) = self.database.as_ref().filter(|_| !uses.is_empty()) {
-            database.used(uses, clock::now());
+            database.writer.used(uses, clock::now());
         }
         let entries = u64::try_from(self.memory.len()).unwrap_or(u64::MAX);
         self.metrics.size(Tier::Memory.label(), entries, self.memory.bytes());

@@ -255,7 +255,7 @@ fn database(worker: &Worker) -> Component {
             );
             component("database", Health::Unhealthy, why)
         }
-        Some(database) if database.refuses_writes() => {
+        Some(database) if database.writer.is_refused() => {
             component("database", Health::Degraded, "readable, but refuses writes")
         }
         Some(_) => component("database", Health::Healthy, "answering"),

@@ -12,7 +12,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::cache::invalidations::InvalidationCounts;
-use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
@@ -308,7 +307,7 @@ async fn cache_stats(call: Call) -> Answer {
         invalidations: tables.invalidations.counts(),
         waiting: Waiting {
             changes: tables.rules_log.as_ref().map_or(0, |log| log.changes.counts().pending),
-            database: tables.database.as_ref().map_or(0, DatabaseTier::waiting),
+            database: tables.database.as_ref().map_or(0, |database| database.writer.waiting()),
         },
     };
     call.report(&stats)

@@ -1,52 +1,50 @@
 //! The third tier: a table in the SQL database, which survives restarts.
 //!
-//! Owns: reading rows (on the blocking pool, within [`READ_TIMEOUT`]) and writing them behind: a
-//! thread of its own takes rows from a bounded queue and stores them in batches, one transaction
-//! each. Refuses: rows beyond the queue, which are dropped and counted; a reader never waits for a
-//! writer. A file that fails is kept out of the way by a breaker; one that is away is not asked.
+//! Owns: reading rows and named values, on the blocking pool and within [`READ_TIMEOUT`]; what is
+//! written goes to the [`Writer`] and is stored behind. A reader never waits for a writer. A file that
+//! fails is kept out of the way by a breaker; one that is away is not asked.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Nullable, Text};
+use diesel::sql_types::{Binary, Bool, Nullable, Text};
 
 use crate::cache::key::CacheKey;
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::database::schema::cache_entries::dsl;
+use crate::database::schema::kept_state;
 use crate::database::{Connection, Store};
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
-pub use sweep::Swept;
-pub use wanted::Remembered;
+pub use usage::{Remembered, Swept};
 pub use writer::{Report, Row, Writer};
 
-mod state;
-mod sweep;
+mod statements;
 #[cfg(test)]
 mod tests;
-mod wanted;
+mod usage;
 mod writer;
 
 /// Longest wait of a reader.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest time of a statement that touches many rows.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Uses are halved at each midnight (UTC); milliseconds.
-const DAY: i64 = 86_400_000;
-/// Between two probes of writing.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// The way to the table. Cheap to clone.
 #[derive(Clone)]
 pub struct DatabaseTier {
+    /// What is to be stored goes here.
+    pub writer: Writer,
     store: Store,
     breaker: Arc<Breaker>,
-    writer: Writer,
-    probed_at: Arc<Mutex<Option<Timestamp>>>,
+    /// The second of the clock in which it was last tried to write.
+    probed_in: Arc<AtomicI64>,
 }
 
 impl std::fmt::Debug for DatabaseTier {
@@ -56,9 +54,8 @@ impl std::fmt::Debug for DatabaseTier {
 }
 
 impl DatabaseTier {
-    /// A tier over `store`, with its writer.
     pub fn new(store: Store, breaker: Arc<Breaker>, writer: Writer) -> Self {
-        Self { store, breaker, writer, probed_at: Arc::default() }
+        Self { writer, store, breaker, probed_in: Arc::default() }
     }
 
     /// The stored bytes under each of `keys`, in their order.
@@ -69,7 +66,6 @@ impl DatabaseTier {
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let rows: Vec<(Option<String>, Option<Vec<u8>>)> = self
             .run(READ_TIMEOUT, move |connection| {
-                use diesel::dsl::sql;
                 // Whatever is there is read as bytes: one odd row is not to spoil the others.
                 let key = sql::<Nullable<Text>>("CAST(key AS TEXT)");
                 let entry = sql::<Nullable<Binary>>("CAST(entry AS BLOB)");
@@ -83,86 +79,62 @@ impl DatabaseTier {
         Ok(keys.iter().map(|key| rows.remove(key.as_str()).map(Bytes::from)).collect())
     }
 
-    /// Waits until the writer has stored what it was handed before, 5 s at most.
-    pub async fn flush(&self) {
-        self.writer.flush().await;
-    }
-
-    /// The same before something is dropped; not while the database is away and nothing can be.
-    async fn flush_if_open(&self) {
-        if self.store.is_open() {
-            self.writer.flush().await;
-        }
-    }
-
-    /// Hands a row to the writer; false when its queue is full and the row is dropped.
-    pub fn put(&self, row: Row) -> bool {
-        self.writer.put(row)
-    }
-
-    /// Rows that wait to be written.
-    pub fn waiting(&self) -> usize {
-        self.writer.waiting()
+    /// The value that was kept under a name.
+    ///
+    /// # Errors
+    /// As [`DatabaseTier::get`].
+    pub async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = name.to_owned();
+        let value = self.run(READ_TIMEOUT, move |connection| {
+            let bytes = sql::<Nullable<Binary>>("CAST(value AS BLOB)");
+            let found = kept_state::table.find(name).select(bytes);
+            found.first::<Option<Vec<u8>>>(connection).optional()
+        });
+        Ok(value.await?.flatten().and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
     /// Drops `key`, also if it still waits to be written.
     pub async fn remove(&self, key: &CacheKey) -> Result<usize, StoreError> {
-        self.flush_if_open().await;
-        let key = key.clone();
-        self.run(READ_TIMEOUT, move |connection| {
-            diesel::delete(dsl::cache_entries.find(key.as_str())).execute(connection)
-        })
-        .await
+        self.delete("key = ", key.as_str().to_owned(), READ_TIMEOUT).await
     }
 
     /// Drops every key that matches the glob; says how many.
-    pub async fn remove_matching(&self, glob: String) -> Result<usize, StoreError> {
-        use diesel::dsl::sql;
-        use diesel::sql_types::Bool;
-        self.flush_if_open().await;
-        self.run(SWEEP_TIMEOUT, move |connection| {
-            let matching = sql::<Bool>("key GLOB ").bind::<Text, _>(glob);
-            diesel::delete(dsl::cache_entries.filter(matching)).execute(connection)
+    pub async fn remove_matching(&self, glob: &str) -> Result<usize, StoreError> {
+        self.delete("key GLOB ", glob.to_owned(), SWEEP_TIMEOUT).await
+    }
+
+    async fn delete(
+        &self,
+        condition: &'static str,
+        text: String,
+        within: Duration,
+    ) -> Result<usize, StoreError> {
+        // Not while the database is away and nothing can be stored.
+        if self.store.is_open() {
+            self.writer.flush().await;
+        }
+        self.run(within, move |connection| {
+            let hit = sql::<Bool>(condition).bind::<Text, _>(text);
+            diesel::delete(dsl::cache_entries.filter(hit)).execute(connection)
         })
         .await
     }
 
-    /// Drops rows that turned out to be unreadable, behind: those that still hold what was read.
-    pub fn drop_rows(&self, rows: Vec<(CacheKey, Bytes)>) {
-        self.writer.remove(rows);
-    }
-
-    /// Adds to the access counts, behind.
-    pub fn used(&self, keys: Vec<(CacheKey, u32)>, at: Timestamp) {
-        self.writer.used(keys, at);
-    }
-
     /// Asks for a sign of life: whether the table can be read at all. Once a second it also lets
-    /// the writer store something, so that [`DatabaseTier::refuses_writes`] is known without
-    /// traffic; through the writer, so that the two never stand in each other's way.
+    /// the writer store something, so that [`Writer::is_refused`] is known without traffic.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.probe_writing(clock::now());
-        let any = |connection: &mut Connection| {
-            dsl::cache_entries.select(dsl::stored_at).first::<i64>(connection).optional()
-        };
+        let now = clock::now();
+        let second = now.as_millis() / 1_000;
+        if self.probed_in.swap(second, Ordering::Relaxed) != second {
+            self.writer.keep("write_probe", "true".to_owned(), now);
+        }
         if !self.store.is_open() {
             return Err(StoreError::Avoided);
         }
-        self.try_run(READ_TIMEOUT, any).await.map(drop)
-    }
-
-    fn probe_writing(&self, now: Timestamp) {
-        let mut probed_at = self.probed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back is no reason to wait.
-        if probed_at.is_none_or(|at| at > now || now.since(at) >= PROBE_EVERY) {
-            *probed_at = Some(now);
-            self.writer.keep("write_probe", "true".to_owned(), now);
-        }
-    }
-
-    /// Whether the last write was refused (locked, full, read-only), although reads may go on.
-    pub fn refuses_writes(&self) -> bool {
-        self.writer.is_refused()
+        let any = |connection: &mut Connection| {
+            dsl::cache_entries.select(dsl::stored_at).first::<i64>(connection).optional()
+        };
+        self.attempt(READ_TIMEOUT, any).await.map(drop)
     }
 
     /// Whether the database is being avoided, or away.
@@ -175,22 +147,19 @@ impl DatabaseTier {
         self.store.absence()
     }
 
+    /// Whether the file is well again is found out by the sign of life, not at a caller's expense.
     async fn run<T: Send + 'static>(
         &self,
         within: Duration,
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if !self.store.is_open() {
+        if self.is_avoided() {
             return Err(StoreError::Avoided);
         }
-        // Whether the file is well again is found out by the sign of life, not at a caller's expense.
-        if self.breaker.is_open() {
-            return Err(StoreError::Avoided);
-        }
-        self.try_run(within, query).await
+        self.attempt(within, query).await
     }
 
-    async fn try_run<T: Send + 'static>(
+    async fn attempt<T: Send + 'static>(
         &self,
         within: Duration,
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,

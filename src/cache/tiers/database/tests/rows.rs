@@ -10,7 +10,7 @@ use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 
 async fn flush(stage: &Stage) {
-    stage.client.tables().database.as_ref().unwrap().flush().await;
+    stage.client.tables().database.as_ref().unwrap().writer.flush().await;
 }
 
 /// A connection beside those of the tier.

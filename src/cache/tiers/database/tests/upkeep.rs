@@ -8,7 +8,8 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::cache::tests::stage::{key, open};
-use crate::cache::tiers::database::{DAY, DatabaseTier, Row};
+use crate::cache::tiers::database::usage::DAY;
+use crate::cache::tiers::database::{DatabaseTier, Row};
 use crate::clock::{self, Timestamp};
 use crate::database::schema::cache_entries::dsl;
 
@@ -30,7 +31,7 @@ impl Table {
     }
 
     fn put(&self, name: &str, bytes: usize, stale_until: Timestamp) {
-        assert!(self.tier.put(Row {
+        assert!(self.tier.writer.put(Row {
             key: key(name),
             kind: "search",
             entry: vec![1; bytes].into(),
@@ -61,12 +62,12 @@ async fn uses_are_added_survive_a_new_entry_and_fade() {
     for name in ["a", "b", "-without question"] {
         table.put(name, 10, day(100));
     }
-    table.tier.flush().await;
-    table.tier.used(vec![(key("a"), 5), (key("b"), 8), (key("unknown"), 1)], day(1));
-    table.tier.used(vec![(key("a"), 5)], day(1));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
+    table.tier.writer.used(vec![(key("a"), 5), (key("b"), 8), (key("unknown"), 1)], day(1));
+    table.tier.writer.used(vec![(key("a"), 5)], day(1));
+    table.tier.writer.flush().await;
     table.put("a", 20, day(100));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     // By somebody who does not know the question.
     let unasked = Row {
         key: key("b"),
@@ -76,11 +77,11 @@ async fn uses_are_added_survive_a_new_entry_and_fade() {
         stale_until: day(100),
         question: None,
     };
-    assert!(table.tier.put(unasked));
-    table.tier.flush().await;
+    assert!(table.tier.writer.put(unasked));
+    table.tier.writer.flush().await;
     assert_eq!(table.most_used(day(1)).await, [named("a", 10), named("b", 8)]);
-    table.tier.used(vec![(key("b"), 1)], day(2));
-    table.tier.flush().await;
+    table.tier.writer.used(vec![(key("b"), 1)], day(2));
+    table.tier.writer.flush().await;
     // Used yesterday only: half. Used today as well: half and what came.
     assert_eq!(table.most_used(day(2)).await, [named("b", 5), named("a", 5)]);
     assert_eq!(table.most_used(day(90)).await, [named("b", 0), named("a", 0)]);
@@ -93,7 +94,7 @@ async fn uses_are_added_survive_a_new_entry_and_fade() {
 async fn a_sweep_takes_what_is_past_its_time() {
     let table = Table::new();
     (0..1_200).for_each(|n| table.put(&n.to_string(), 10, day(if n < 1_100 { 2 } else { 9 })));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     let swept = table.tier.sweep(day(3), u64::MAX).await.unwrap();
     assert_eq!((swept.expired, swept.evicted, swept.rows), (1_100, 0, 100));
     assert!(swept.bytes > 100 * 10 && !swept.unfinished);
@@ -103,13 +104,13 @@ async fn a_sweep_takes_what_is_past_its_time() {
 async fn a_sweep_for_room_keeps_the_most_used() {
     let table = Table::new();
     (0..1_000).for_each(|n| table.put(&n.to_string(), 10_000, day(9)));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     let wanted: Vec<_> = (0..300).map(|n| (key(&n.to_string()), 3)).collect();
     // Many uses, but long ago.
     let faded = (300..400).map(|n| (key(&n.to_string()), 20)).collect();
-    table.tier.used(faded, day(-9));
-    table.tier.used(wanted, day(2));
-    table.tier.flush().await;
+    table.tier.writer.used(faded, day(-9));
+    table.tier.writer.used(wanted, day(2));
+    table.tier.writer.flush().await;
     table.beside("UPDATE cache_entries SET used_at = -9 * 86400000 WHERE uses = 20");
     let size = || std::fs::metadata(&table.path).unwrap().len();
     table.beside("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -129,7 +130,7 @@ async fn a_sweep_for_room_keeps_the_most_used() {
 async fn odd_rows_do_not_spoil_the_others() {
     let table = Table::new();
     ["a", "b", "c", "d", "e"].iter().for_each(|name| table.put(name, 10, day(9)));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     table.beside(
         "PRAGMA ignore_check_constraints = 1; \
          UPDATE cache_entries SET entry = 'text', uses = 'many', used_at = x'00' WHERE key LIKE '%a'; \
@@ -145,8 +146,8 @@ async fn odd_rows_do_not_spoil_the_others() {
     most.sort_unstable();
     // What is wrong with an entry shows when it is read: its question can still be asked.
     assert_eq!(most, [named("a", 0), named("b", 0), named("e", 0)]);
-    table.tier.used(keys.iter().map(|key| (key.clone(), 1)).collect(), day(2));
-    table.tier.flush().await;
+    table.tier.writer.used(keys.iter().map(|key| (key.clone(), 1)).collect(), day(2));
+    table.tier.writer.flush().await;
     assert!(table.tier.sweep(day(2), 1).await.unwrap().evicted > 0);
 }
 
@@ -154,15 +155,15 @@ async fn odd_rows_do_not_spoil_the_others() {
 async fn broken_rows_are_removed_and_new_ones_in_the_queue_stay() {
     let table = Table::new();
     ["a", "b"].iter().for_each(|name| table.put(name, 10, day(9)));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     let read = || bytes::Bytes::from(vec![1; 10]);
     let broken = || ["a", "b", "c"].iter().map(|name| (key(name), read())).collect();
     table.put("a", 20, day(9));
-    table.tier.drop_rows(broken());
-    table.tier.flush().await;
+    table.tier.writer.remove(broken());
+    table.tier.writer.flush().await;
     // Once more, when the new row is stored for sure.
-    table.tier.drop_rows(broken());
-    table.tier.flush().await;
+    table.tier.writer.remove(broken());
+    table.tier.writer.flush().await;
     let found = table.tier.get(&[&key("a"), &key("b")]).await.unwrap();
     assert_eq!((found[0].as_ref().map(bytes::Bytes::len), found[1].is_none()), (Some(20), true));
 }
@@ -172,11 +173,11 @@ async fn rows_of_any_type_are_removed_as_they_were_read() {
     for spoilt in ["x''", "'text'", "42", "4.25", "zeroblob(5000)"] {
         let table = Table::new();
         table.put("a", 10, day(9));
-        table.tier.flush().await;
+        table.tier.writer.flush().await;
         table.beside(&format!("UPDATE cache_entries SET entry = {spoilt}"));
         let read = table.tier.get(&[&key("a")]).await.unwrap().remove(0).unwrap();
-        table.tier.drop_rows(vec![(key("a"), read)]);
-        table.tier.flush().await;
+        table.tier.writer.remove(vec![(key("a"), read)]);
+        table.tier.writer.flush().await;
         assert_eq!(table.tier.get(&[&key("a")]).await.unwrap(), [None], "{spoilt}");
     }
 }
@@ -185,20 +186,20 @@ async fn rows_of_any_type_are_removed_as_they_were_read() {
 async fn what_is_used_most_is_counted_when_not_all_can_be() {
     let table = Table::new();
     table.put("popular", 10, day(9));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     let mut uses: Vec<_> = (0..10_000).map(|n| (key(&n.to_string()), 1)).collect();
     uses.push((key("popular"), 7));
-    table.tier.used(uses, day(1));
-    table.tier.flush().await;
+    table.tier.writer.used(uses, day(1));
+    table.tier.writer.flush().await;
     assert_eq!(table.most_used(day(1)).await, [named("popular", 7)]);
 }
 
 #[actix::test]
 async fn what_is_kept_is_recalled_after_a_restart() {
     let table = Table::new();
-    table.tier.keep("breakers", "[1]".into(), day(1));
-    table.tier.keep("breakers", "[2]".into(), day(1));
-    table.tier.flush().await;
+    table.tier.writer.keep("breakers", "[1]".into(), day(1));
+    table.tier.writer.keep("breakers", "[2]".into(), day(1));
+    table.tier.writer.flush().await;
     let again = open(&table.path);
     assert_eq!(again.recall("breakers").await.unwrap().as_deref(), Some("[2]"));
     assert_eq!(again.recall("nothing").await, Ok(None));
@@ -208,18 +209,18 @@ async fn what_is_kept_is_recalled_after_a_restart() {
 async fn that_writes_are_refused_is_known_while_reads_go_on() {
     let table = Table::new();
     table.put("a", 10, day(9));
-    table.tier.flush().await;
+    table.tier.writer.flush().await;
     let mut lock = SqliteConnection::establish(&table.path.to_string_lossy()).unwrap();
     lock.batch_execute("BEGIN EXCLUSIVE").unwrap();
-    while !table.tier.refuses_writes() {
+    while !table.tier.writer.is_refused() {
         table.tier.ping().await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(table.tier.get(&[&key("a")]).await.unwrap()[0].is_some());
     assert!(!table.tier.is_avoided());
     lock.batch_execute("ROLLBACK").unwrap();
-    table.tier.flush().await;
-    assert!(!table.tier.refuses_writes());
+    table.tier.writer.flush().await;
+    assert!(!table.tier.writer.is_refused());
     assert!(table.tier.recall("write_probe").await.unwrap().is_some());
     assert!(clock::now() > day(0));
     let rows = dsl::cache_entries.count().get_result(&mut lock);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use diesel::prelude::*;
 
@@ -10,6 +11,7 @@ use crate::cache::tests::stage::{fresh, key};
 use crate::cache::tiers::database::{Row, Writer};
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
+use crate::database::schema::kept_state;
 use crate::database::{Connection, Store};
 
 type Told = Result<usize, (usize, String)>;
@@ -116,13 +118,25 @@ fn a_full_queue_drops_and_says_so() {
 }
 
 #[test]
+fn bytes_have_their_bound_too() {
+    let stage = Stage::new();
+    assert!(stage.put("first", ""));
+    assert_eq!(stage.told.recv(), Ok(Ok(1)));
+    let body = "x".repeat(64 << 17);
+    assert_eq!((0..20).filter(|n| stage.put(&n.to_string(), &body)).count(), 7);
+    stage.let_go(2);
+    assert_eq!(stage.told.recv(), Ok(Ok(7)));
+    assert!(stage.put("later", &body), "there is room again");
+}
+
+#[test]
 fn of_several_rows_of_a_key_the_last_wins() {
     let stage = Stage::new();
     assert!(stage.put("first", ""));
     assert_eq!(stage.told.recv(), Ok(Ok(1)));
     (0..10).for_each(|n| assert!(stage.put("same", &n.to_string())));
     stage.let_go(2);
-    assert_eq!(stage.told.recv(), Ok(Ok(1)), "one row is written");
+    assert_eq!(stage.told.recv(), Ok(Ok(10)));
     let found: Vec<u8> = dsl::cache_entries
         .find(key("same").as_str())
         .select(dsl::entry)
@@ -152,6 +166,8 @@ async fn beyond_half_of_the_room_the_oldest_are_dropped_with_their_count() {
     let stage = Stage::new();
     stage.let_go(100);
     let lock = stage.locked();
+    stage.writer.keep("name", "new".into(), clock::now());
+    stage.writer.keep("name", "old".into(), clock::now().minus(Duration::from_secs(1)));
     let accepted = (0..4_000).filter(|n| stage.put(&n.to_string(), "")).count();
     stage.until_refused(true);
     // The batch in hand went back first, so the drop is known when the report is.
@@ -165,6 +181,22 @@ async fn beyond_half_of_the_room_the_oldest_are_dropped_with_their_count() {
     let first = key("0");
     let oldest = dsl::cache_entries.find(first.as_str()).count();
     assert_eq!(oldest.get_result(&mut stage.store.lend().unwrap()), Ok(0_i64));
+    let value = kept_state::table.find("name").select(kept_state::value);
+    assert_eq!(value.get_result(&mut stage.store.lend().unwrap()), Ok("new".to_owned()));
+}
+
+#[actix::test]
+async fn at_the_end_nothing_is_tried_for_ever() {
+    let stage = Stage::new();
+    stage.let_go(100);
+    let lock = stage.locked();
+    (0..300).for_each(|n| assert!(stage.put(&n.to_string(), "")));
+    stage.writer.keep("name", "1".into(), clock::now());
+    let Stage { writer, store, told, folder, go } = stage;
+    drop(writer);
+    let lost = told.iter().filter_map(Result::err).map(|told| told.0);
+    assert_eq!(lost.sum::<usize>(), 300);
+    drop((lock, store, folder, go));
 }
 
 #[actix::test]
@@ -176,7 +208,7 @@ async fn a_table_that_is_gone_is_waited_for() {
         .unwrap();
     assert!(stage.put("a", ""));
     stage.until_refused(true);
-    let later = clock::monotonic() + std::time::Duration::from_secs(60);
+    let later = clock::monotonic() + Duration::from_secs(60);
     assert!(!stage.store.look_after(later, clock::now()).is_empty());
     stage.writer.flush().await;
     assert_eq!(stage.rows(), 1);

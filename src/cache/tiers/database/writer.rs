@@ -1,0 +1,365 @@
+//! What is on its way to the database.
+//!
+//! Owns: the thread that stores what it is sent, in batches of one transaction each. What the database
+//! refuses is tried again after a pause, for as long as no more than half of the room is taken; beyond
+//! that the oldest is dropped, rows with a count: the cache would rather lose rows than hold memory for
+//! a database that is not there. A named value is never dropped; the latest of a name is stored. Nobody
+//! waits for the thread, except for a bounded time those who ask for a flush.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use bytes::Bytes;
+use diesel::result::{DatabaseErrorKind, Error};
+use tokio::sync::oneshot;
+
+use super::statements;
+use crate::cache::key::CacheKey;
+use crate::clock::{self, Timestamp};
+use crate::database::Store;
+use crate::resilience::backoff::Backoff;
+
+/// Rows, and bytes of all that waits.
+const ROWS: usize = 4_096;
+const BYTES: usize = 64 << 20;
+/// What is stored in one transaction.
+const BATCH: usize = 256;
+/// Keys whose uses are counted at a time.
+const MOST_USED: usize = 8_192;
+/// Longest wait for a flush.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+const PAUSES: Backoff =
+    Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
+
+/// One row to store.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub key: CacheKey,
+    pub kind: &'static str,
+    /// The encoded entry.
+    pub entry: Bytes,
+    pub stored_at: Timestamp,
+    /// Until when it is usable.
+    pub stale_until: Timestamp,
+    /// What was asked (JSON), if the entry can be loaded again from it.
+    pub question: Option<Arc<str>>,
+}
+
+impl Row {
+    /// What it takes in memory and in the file, about.
+    pub(super) fn weight(&self) -> usize {
+        let question = self.question.as_ref().map_or(0, |question| question.len());
+        self.entry.len() + self.key.as_str().len() + question + BESIDE
+    }
+}
+
+/// Bytes of times, counts, and the key once more in its index.
+const BESIDE: usize = 128;
+
+/// JSON, and when it was so.
+pub(super) type Value = (String, Timestamp);
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Write {
+    Row(Row),
+    /// A row that cannot be read goes, as long as it holds these bytes.
+    Remove(CacheKey, Bytes),
+    /// Answers given with entries.
+    Uses(Vec<(CacheKey, u32)>, Timestamp),
+    /// A value under a name.
+    Value(String, Value),
+    /// Answered when all that was sent before is stored or given up.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Write {
+    /// The room it takes: rows and bytes.
+    fn room(&self) -> (usize, usize) {
+        match self {
+            Self::Row(row) => (1, row.weight()),
+            Self::Remove(_, entry) => (0, entry.len() + BESIDE),
+            Self::Uses(uses, _) => (0, uses.len() * BESIDE),
+            Self::Value(..) | Self::Flush(_) => (0, 0),
+        }
+    }
+}
+
+/// Receives how many rows were stored, or how many were dropped and why.
+pub type Report = Arc<dyn Fn(Result<usize, (usize, String)>) + Send + Sync>;
+
+/// The way to the thread, which ends with the last clone. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    sender: Sender<Write>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: AtomicUsize,
+    bytes: AtomicUsize,
+    refused: AtomicBool,
+}
+
+impl Waiting {
+    fn is_beyond(&self, rows: usize, bytes: usize) -> bool {
+        self.rows.load(Ordering::Relaxed) > rows || self.bytes.load(Ordering::Relaxed) > bytes
+    }
+
+    fn add(&self, (rows, bytes): (usize, usize)) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&self, (rows, bytes): (usize, usize)) {
+        self.rows.fetch_sub(rows, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn start(store: Store, report: Report) -> std::io::Result<Self> {
+        let (sender, received) = mpsc::channel();
+        let waiting = Arc::<Waiting>::default();
+        let mut thread = Thread {
+            store,
+            received,
+            backlog: VecDeque::new(),
+            values: HashMap::new(),
+            waiting: Arc::clone(&waiting),
+            is_last: false,
+            report,
+        };
+        std::thread::Builder::new().name("database-writer".into()).spawn(move || thread.work())?;
+        Ok(Self { sender, waiting })
+    }
+
+    /// Has a row stored; false when there is no room for it.
+    #[must_use]
+    pub fn put(&self, row: Row) -> bool {
+        self.send(Write::Row(row))
+    }
+
+    /// Has rows that cannot be read removed, as long as they hold these bytes. What finds no room is
+    /// found again by the next who reads it.
+    pub fn remove(&self, rows: Vec<(CacheKey, Bytes)>) {
+        for (key, entry) in rows {
+            self.send(Write::Remove(key, entry));
+        }
+    }
+
+    /// Adds to the counts of uses; beyond a few thousand keys at a time what was used least is not
+    /// counted.
+    pub fn used(&self, mut keys: Vec<(CacheKey, u32)>, at: Timestamp) {
+        keys.sort_unstable_by_key(|(_, uses)| Reverse(*uses));
+        keys.truncate(MOST_USED);
+        self.send(Write::Uses(keys, at));
+    }
+
+    /// Keeps a value (JSON) under a name.
+    pub fn keep(&self, name: &str, json: String, at: Timestamp) {
+        self.send(Write::Value(name.to_owned(), (json, at)));
+    }
+
+    /// Rows that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.rows.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last batch was refused: the database is locked, full or read-only, though reads
+    /// may go on.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.waiting.refused.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything that was sent before is stored or given up, 5 s at most.
+    pub async fn flush(&self) {
+        let (done, finished) = oneshot::channel();
+        self.send(Write::Flush(done));
+        // Too late is as good as can be: the caller goes on without.
+        drop(tokio::time::timeout(FLUSH_TIMEOUT, finished).await);
+    }
+
+    fn send(&self, write: Write) -> bool {
+        let (rows, bytes) = write.room();
+        let is_free = rows + bytes == 0;
+        if !is_free && self.waiting.is_beyond(ROWS - rows, BYTES.saturating_sub(bytes)) {
+            return false;
+        }
+        self.waiting.add((rows, bytes));
+        self.sender.send(write).is_ok()
+    }
+}
+
+struct Thread {
+    store: Store,
+    received: Receiver<Write>,
+    /// In the order in which it was sent.
+    backlog: VecDeque<Write>,
+    values: HashMap<String, Value>,
+    waiting: Arc<Waiting>,
+    /// Nobody sends any more.
+    is_last: bool,
+    report: Report,
+}
+
+impl Thread {
+    fn work(&mut self) {
+        let mut failures = 0;
+        while !(self.is_last && self.is_idle()) {
+            self.receive(PAUSES.wait(failures));
+            if self.is_idle() {
+                continue;
+            }
+            let batch = self.backlog.len().min(BATCH);
+            let outcome = self.attempt(batch);
+            let is_refused = matches!(outcome, Err(Rejected::Later(_)));
+            self.waiting.refused.store(is_refused, Ordering::Relaxed);
+            failures = if is_refused { failures.saturating_add(1) } else { 0 };
+            match outcome {
+                Ok(()) => {
+                    // Before the report, which may take its time.
+                    self.values.clear();
+                    let stored = self.settle(batch);
+                    self.tell(Ok(stored));
+                }
+                Err(Rejected::Never(cause)) => {
+                    if batch == 0 {
+                        self.values.clear();
+                    }
+                    let lost = self.settle(batch);
+                    self.tell(Err((lost, cause)));
+                }
+                Err(Rejected::Later(cause)) => {
+                    let dropped = self.make_room();
+                    self.tell(Err((dropped, cause)));
+                }
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.backlog.is_empty() && self.values.is_empty()
+    }
+
+    /// Takes in what was sent: until the pause is over, and until there is something to do.
+    fn receive(&mut self, pause: Duration) {
+        let until = clock::monotonic() + pause;
+        loop {
+            let left = until.saturating_duration_since(clock::monotonic());
+            let received = if self.is_idle() {
+                self.received.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.received.recv_timeout(left)
+            };
+            match received {
+                Ok(Write::Value(name, value)) => {
+                    let before = self.values.get(&name);
+                    if before.is_none_or(|before| before.1 <= value.1) {
+                        self.values.insert(name, value);
+                    }
+                }
+                Ok(Write::Flush(done)) if self.is_idle() => done.send(()).unwrap_or_default(),
+                Ok(write) => self.backlog.push_back(write),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.is_last = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn attempt(&self, batch: usize) -> Result<(), Rejected> {
+        let work = || {
+            let mut connection =
+                self.store.lend().map_err(|error| Rejected::Later(error.to_string()))?;
+            let writes = self.backlog.iter().take(batch);
+            statements::store(&mut connection, writes, &self.values).map_err(|error| {
+                self.store.blame(&error.to_string());
+                Rejected::of(&error)
+            })
+        };
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Rejected::Never("the writer panicked".to_owned())))
+    }
+
+    /// A batch is stored or given up; says how many rows it had.
+    fn settle(&mut self, batch: usize) -> usize {
+        (0..batch).map(|_| self.take_oldest()).sum()
+    }
+
+    /// Drops the oldest beyond half of the room, everything if nobody can come any more; says how many
+    /// rows that were.
+    fn make_room(&mut self) -> usize {
+        if self.is_last {
+            self.values.clear();
+            return self.settle(self.backlog.len());
+        }
+        let mut dropped = 0;
+        while self.waiting.is_beyond(ROWS / 2, BYTES / 2) && !self.backlog.is_empty() {
+            dropped += self.take_oldest();
+        }
+        dropped
+    }
+
+    /// Takes the oldest away, done or given up; how many rows it was.
+    fn take_oldest(&mut self) -> usize {
+        let Some(write) = self.backlog.pop_front() else { return 0 };
+        let room = write.room();
+        self.waiting.remove(room);
+        if let Write::Flush(done) = write {
+            // Whoever asked may have gone.
+            done.send(()).unwrap_or_default();
+        }
+        room.0
+    }
+
+    fn tell(&self, outcome: Result<usize, (usize, String)>) {
+        if !matches!(outcome, Ok(0) | Err((0, _))) {
+            (self.report)(outcome);
+        }
+    }
+}
+
+/// Why something was not stored.
+enum Rejected {
+    /// The database is locked, full, broken or away.
+    Later(String),
+    /// It would be rejected every time.
+    Never(String),
+}
+
+impl Rejected {
+    fn of(error: &Error) -> Self {
+        let text = error.to_string();
+        let never = matches!(
+            error,
+            Error::DatabaseError(
+                DatabaseErrorKind::CheckViolation
+                    | DatabaseErrorKind::NotNullViolation
+                    | DatabaseErrorKind::UniqueViolation
+                    | DatabaseErrorKind::ForeignKeyViolation,
+                _
+            ) | Error::SerializationError(_)
+                | Error::InvalidCString(_)
+        );
+        if never || text.contains("too big") || text.contains("datatype mismatch") {
+            Self::Never(text)
+        } else {
+            Self::Later(text)
+        }
+    }
+}
