@@ -89,7 +89,7 @@ fn key(number: &u32) -> CacheKey {
 }
 
 fn memory_tier(stream: &[u32]) -> usize {
-    let tier = MemoryTier::new(ITEMS, BYTES, Metrics::new().cache().clone());
+    let tier = MemoryTier::new(ITEMS, BYTES, Metrics::new().cache.clone());
     let at = Timestamp::from_millis(0);
     let times = Times { stored_at: at, fresh_until: at, revalidate_until: at, stale_until: at };
     let entry =

@@ -52,6 +52,7 @@ const CORE: &[&str] = &[
     "database",
     "http",
     "limits",
+    "metrics",
     "origin",
     "redis",
     "replication",

@@ -30,7 +30,7 @@ impl Observer for Deaths {
         panic: Option<&str>,
         wait: Duration,
     ) {
-        self.metrics.actors().of(actor).restarted(reason.label());
+        self.metrics.actors.restarts.at([actor, reason.label()]).inc();
         warn!(self.log, "actor restarted"; "actor" => actor, "instance" => instance,
             "reason" => reason.label(), "panic" => panic,
             "wait_ms" => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -46,7 +46,7 @@ impl Observer for Deaths {
     }
 
     fn task_panicked(&self, owner: &'static str, panic: &str) {
-        self.metrics.actors().of(owner).task_panicked();
+        self.metrics.actors.task_panics.at([owner]).inc();
         error!(self.log, "task panicked"; "owner" => owner, "panic" => panic);
     }
 }

@@ -56,7 +56,7 @@ fn tell(shared: &Shared, bound: Option<u64>) {
 
 fn look(shared: &Shared, readings: &Readings) {
     let Some(changed) = shared.pressure.evaluate(readings, clock::monotonic()) else { return };
-    shared.metrics.limits().pressure(shared.pressure.is_high());
+    shared.metrics.limits.pressure.set(shared.pressure.is_high());
     if changed.level == Level::Normal {
         return info!(shared.log, "pressure is over, limits are whole");
     }

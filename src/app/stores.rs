@@ -82,7 +82,7 @@ impl Stores {
         supervisor: &Supervisor,
     ) -> CacheTables {
         let cache: CacheSettings = settings.of();
-        let counts = metrics.cache().clone();
+        let counts = metrics.cache.clone();
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
         let database = Some(self.database.clone());
@@ -140,7 +140,7 @@ fn open_database(
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {
         if let Err((rows, problem)) = outcome {
             let dropped = u64::try_from(rows).unwrap_or(u64::MAX);
-            metrics.cache().writes_dropped("database", dropped);
+            metrics.cache.writes_dropped.at(["database"]).inc_by(dropped);
             warn!(log, "rows could not be stored"; "count" => rows, "error" => problem);
         }
     });
@@ -166,7 +166,8 @@ fn tell(log: &Logger, events: &[Event]) {
 fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {
     let (metrics, log) = (metrics.clone(), log.clone());
     let listener = Arc::new(move |change: &breaker::Transition| {
-        metrics.upstream().cache_breaker_moved(name, change.to.into());
+        metrics.upstream.breakers.moved(name, change.to);
+        metrics.upstream.breakers.tier_state.at([name]).set(change.to.gauge());
         warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
     });

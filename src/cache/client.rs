@@ -13,7 +13,7 @@ use super::key::CacheKey;
 use super::plan::Plan;
 use super::tables::CacheTables;
 use crate::failure::{Failure, FailureKind};
-use crate::metrics::Waiting;
+use crate::metrics::Gauge;
 use crate::supervision::{AskError, Handle};
 
 /// Longest wait for the actor itself; its handlers take microseconds.
@@ -26,17 +26,17 @@ const INVALIDATE_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct CacheClient {
     actor: Handle<CacheActor>,
     tables: CacheTables,
-    waiting: Waiting,
+    waiting: Gauge,
 }
 
 impl CacheClient {
     /// A client of `actor`, which works on `tables`.
     pub fn new(actor: Handle<CacheActor>, tables: CacheTables) -> Self {
-        Self { actor, tables, waiting: Waiting::default() }
+        Self { actor, tables, waiting: Gauge::default() }
     }
 
     /// How many of the worker's requests wait, for loads or for anything else.
-    pub const fn waiting(&self) -> &Waiting {
+    pub const fn waiting(&self) -> &Gauge {
         &self.waiting
     }
 

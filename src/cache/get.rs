@@ -225,7 +225,7 @@ impl CacheTables {
             }
         }
         answer.entry.add_uses(1);
-        self.metrics.served(answer.age());
+        self.metrics.served_age.observe(answer.age());
         answer
     }
 }

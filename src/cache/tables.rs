@@ -158,7 +158,7 @@ impl CacheTables {
                     stale_until: entry.times.stale_until,
                 };
                 if !database.writer.put(row) {
-                    self.metrics.writes_dropped(Tier::Database.label(), 1);
+                    self.metrics.writes_dropped.at([Tier::Database.label()]).inc();
                 }
             }
         }
@@ -186,7 +186,7 @@ impl CacheTables {
         self.took(kind, "put_redis", started, &stored);
         if let Err(error) = stored {
             let lost = u64::try_from(entries).unwrap_or(u64::MAX);
-            self.metrics.writes_dropped(Tier::Redis.label(), lost);
+            self.metrics.writes_dropped.at([Tier::Redis.label()]).inc_by(lost);
             self.tier_failed(kind, Tier::Redis, &error);
         }
     }
@@ -204,7 +204,7 @@ impl CacheTables {
             return;
         }
         let duration = clock::monotonic().saturating_duration_since(started);
-        self.metrics.latency(kind, operation).observe(duration);
+        self.metrics.latency.at([kind, operation]).observe(duration);
     }
 
     /// What Redis holds under `keys`; `None` when it does not answer.
@@ -286,7 +286,7 @@ impl CacheTables {
     pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
         Entry::decode(bytes, key)
             .map_err(|problem| {
-                self.metrics.corrupt_entry(tier.label());
+                self.metrics.corrupt_entries.at([tier.label()]).inc();
                 warn!(self.log, "corrupt cache entry dropped"; "tier" => tier.label(),
                     "key" => %key, "problem" => %problem);
             })

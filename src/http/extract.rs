@@ -137,7 +137,7 @@ impl Call {
     pub fn answer(&self, served: Served) -> HttpResponse {
         let shared = &self.worker.shared;
         if served.last_resort {
-            shared.metrics.cache().answered_last_resort();
+            shared.metrics.cache.last_resort.inc();
         }
         envelope::answer(&self.context, served, shared.integration, &self.worker.degraded())
     }

@@ -20,18 +20,19 @@ pub(super) fn refresh(shared: &Shared) {
         *queue = queue.saturating_add(i64::try_from(actor.queue).unwrap_or(i64::MAX));
     }
     for (name, (up, queue)) in actors {
-        shared.metrics.actors().of(name).observe(up, queue);
+        shared.metrics.actors.up.at([name]).set(up);
+        shared.metrics.actors.queue_length.at([name]).set(queue);
     }
     let now = clock::monotonic();
     for breaker in &shared.breakers {
         let state = breaker.snapshot(now).state;
         if let Some(tier) = CACHE_TIERS.into_iter().find(|tier| *tier == breaker.name()) {
-            shared.metrics.upstream().cache_breaker_state(tier, state.into());
+            shared.metrics.upstream.breakers.tier_state.at([tier]).set(state.gauge());
         }
     }
-    shared.metrics.limits().abuse_throttled(shared.abuse.throttled_now(now));
-    shared.metrics.http().connections(shared.connections.len());
-    shared.metrics.http().loop_lag(shared.lags.worst(now));
+    shared.metrics.limits.abuse_throttled.set(shared.abuse.throttled_now(now));
+    shared.metrics.http.connections.set(shared.connections.len());
+    shared.metrics.http.loop_lag.set(shared.lags.worst(now).as_secs_f64());
     let origins = shared.origins.iter().map(|origin| origin.status(now, clock::now()));
     upstreams(shared, &origins.collect::<Vec<_>>());
     access(shared);
@@ -39,33 +40,40 @@ pub(super) fn refresh(shared: &Shared) {
 
 fn access(shared: &Shared) {
     let counts = shared.access.counts();
-    shared.metrics.limits().list_sizes(counts.sizes.allow, counts.sizes.deny);
-    let metrics = shared.metrics.access();
-    metrics.keys(counts.sizes.keys);
+    shared.metrics.limits.whitelist_size.set(counts.sizes.allow);
+    shared.metrics.limits.blacklist_size.set(counts.sizes.deny);
+    let metrics = &shared.metrics.access;
+    metrics.keys.set(counts.sizes.keys);
     let changes = shared.changes.counts();
-    metrics.changes(changes.pending, changes.unreadable);
-    metrics.audit(counts.audit_waiting, counts.audit_dropped);
+    metrics.pending.set(changes.pending);
+    metrics.unreadable.set(changes.unreadable);
+    metrics.audit_waiting.set(counts.audit_waiting);
+    metrics.audit_dropped.set(counts.audit_dropped);
 }
 
 /// Gauges without a label are of all upstreams together.
 fn upstreams(shared: &Shared, origins: &[OriginStatus]) {
-    let metrics = shared.metrics.upstream();
+    let metrics = &shared.metrics.upstream;
     for account in origins.iter().flat_map(|origin| &origin.credentials) {
-        metrics.breaker_state(account.name, account.breaker.state.into());
-        metrics.breaker_slow_start(account.name, account.breaker.slow_start_per_second);
+        let name = [account.name];
+        metrics.breakers.state.at(name).set(account.breaker.state.gauge());
+        let slow_start = account.breaker.slow_start_per_second.unwrap_or_default();
+        metrics.breakers.slow_start.at(name).set(slow_start);
         if let Some(left) = account.pacing.budget_remaining {
-            metrics.account_budget_remaining(account.name, left);
+            metrics.account_budget_remaining.at(name).set(left);
         }
     }
-    let sum = |of: fn(&OriginStatus) -> u32| origins.iter().map(of).sum();
+    let sum = |of: fn(&OriginStatus) -> u32| origins.iter().map(of).sum::<u32>();
     let paced = |origin: &OriginStatus| {
         origin.credentials.iter().map(|account| account.pacing.queue).sum::<usize>()
     };
     let waiting = origins.iter().map(|origin| origin.load.waiting.saturating_add(paced(origin)));
-    metrics.load(sum(|of| of.load.limit), sum(|of| of.load.in_flight), waiting.sum());
+    metrics.concurrency_limit.set(sum(|of| of.load.limit));
+    metrics.in_flight.set(sum(|of| of.load.in_flight));
+    metrics.waiting.set(waiting.sum::<usize>());
     if let Some(left) =
         origins.iter().filter_map(OriginStatus::budget_remaining).reduce(u64::saturating_add)
     {
-        metrics.budget_remaining(left);
+        metrics.budget_remaining.set(left);
     }
 }

@@ -74,7 +74,7 @@ impl Stops {
         let (mut limits, mut shed) = (None, None);
         let outcome = match slot {
             Ok(_slot) => {
-                let _in_flight = worker.shared.metrics.http().begin();
+                let _in_flight = worker.shared.metrics.http.in_flight.begin();
                 self.respond(handler, &context, &mut limits, request).await // 3 to 8
             }
             Err(reason) => {

@@ -86,7 +86,7 @@ fn pipeline(route: &Route, worker: &web::Data<Worker>) -> Pipeline {
             scope: AuthScope::of(template),
             always_open: is_always_open(template, class),
             allow: route.allow(),
-            metrics: worker.shared.metrics.http().route(template),
+            metrics: worker.shared.metrics.http.route(template),
         },
     )
 }

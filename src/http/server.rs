@@ -131,13 +131,13 @@ fn receive(
     shared: &Shared,
     stream: TcpStream,
 ) -> Result<(Connection<TcpStream>, Option<SocketAddr>), DispatchError> {
-    let metrics = shared.metrics.http().clone();
+    let metrics = shared.metrics.http.clone();
     let peer = stream.peer_addr()?;
     let slot = match shared.connections.admit(peer.ip()) {
         Ok(slot) => slot,
         Err(exceeded) => {
-            metrics.cut(exceeded.as_str());
-            metrics.unread("crowded");
+            metrics.cut.at([exceeded.as_str()]).inc();
+            metrics.unread.at(["crowded"]).inc();
             return Err(reject(stream).into());
         }
     };
@@ -173,7 +173,7 @@ fn tick(worker: &web::Data<Worker>) {
             while let Some(due) = worker.upgrade().map(|worker| worker.shedder.due()) {
                 tokio::time::sleep_until(due.into()).await;
                 let Some(worker) = worker.upgrade() else { return };
-                let waiting = worker.cache.waiting().now();
+                let waiting = u32::try_from(worker.cache.waiting().get()).unwrap_or(0);
                 if let Some(refused) = worker.shedder.ticked(clock::monotonic(), waiting) {
                     info!(worker.shared.log, "requests are no longer refused";
                         "refused" => refused);

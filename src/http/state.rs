@@ -184,7 +184,12 @@ impl Worker {
         let Some(batch) = batch else { return };
         let entries = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         if self.monitor.tell(Observed(batch)).is_err() {
-            self.shared.metrics.actors().of(crate::metrics::ACTOR_NAME).events_dropped(entries);
+            self.shared
+                .metrics
+                .actors
+                .events_dropped
+                .at([crate::metrics::ACTOR_NAME])
+                .inc_by(entries);
         }
     }
 }

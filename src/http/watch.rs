@@ -26,7 +26,7 @@ pub(super) fn gate(
     suspects: impl Iterator<Item = Principal>,
 ) -> Result<(), ApiError> {
     let (shared, now) = (&worker.shared, context.started);
-    let metrics = shared.metrics.limits();
+    let metrics = &shared.metrics.limits;
     let wait = match shared.abuse.gate(asking, now) {
         Gate::Unwatched => return Ok(()),
         Gate::Watched(watched) => {
@@ -38,13 +38,13 @@ pub(super) fn gate(
             wait
         }
         Gate::Shadowed => {
-            metrics.abuse_refused(SHADOWED);
+            metrics.abuse_refused.at([SHADOWED]).inc();
             None
         }
         Gate::Throttled(wait) => Some(wait),
     };
     let Some(wait) = wait else { return Ok(()) };
-    metrics.abuse_refused(REFUSED);
+    metrics.abuse_refused.at([REFUSED]).inc();
     Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(wait))
 }
 
@@ -58,10 +58,10 @@ pub(super) fn observe<'a>(
     let Some(flagged) = worker.shared.abuse.observe(watched, &what(), context.started) else {
         return Ok(());
     };
-    let metrics = worker.shared.metrics.limits();
-    metrics.abuse_refused(if flagged.refused { REFUSED } else { SHADOWED });
+    let metrics = &worker.shared.metrics.limits;
+    metrics.abuse_refused.at([if flagged.refused { REFUSED } else { SHADOWED }]).inc();
     if flagged.fresh {
-        metrics.abuse_detected(flagged.pattern.as_str());
+        metrics.abuse_detected.at([flagged.pattern.as_str()]).inc();
         tell(worker, context, &flagged);
     }
     if !flagged.refused {

@@ -1,8 +1,8 @@
 //! `MetricsActor`: takes in what the workers saw, answers questions about the recent past.
 //!
 //! Owns: nothing but its parts; the windows and lists are a table older than the actor, the counts
-//! are in the registry. Accepts: [`Observed`] in batches, [`Report`], [`RecentRequests`],
-//! [`SlowRequests`], [`Reset`]. Sends: nothing. When overloaded: its handle drops batches and
+//! are in the registry. Accepts: [`Observed`] in batches, [`Report`], [`RecentRequests`] and
+//! [`Reset`]. Sends: nothing. When overloaded: its handle drops batches and
 //! counts them under `actor_events_dropped_total`; exact counts do not come through here and do
 //! not suffer. When dead: the same, and reports are answered again after the restart with
 //! everything the table held.
@@ -11,11 +11,9 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
-use super::actors::OneActorMetrics;
-use super::catalogue::Metrics;
-use super::recent::{RecentRequest, RequestSeen};
+use super::families::Metrics;
+use super::observations::{MonitoringTable, RecentRequest, RequestSeen};
 use super::report::MonitoringReport;
-use super::table::MonitoringTable;
 use crate::clock;
 
 /// The name of this actor in labels, status and logs.
@@ -46,15 +44,13 @@ impl Parts {
 #[derive(Debug)]
 pub struct MetricsActor {
     parts: Parts,
-    own: OneActorMetrics,
 }
 
 impl MetricsActor {
     /// An actor over these parts; any number of incarnations may follow one another.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let own = parts.metrics.actors().of(NAME);
-        Self { parts, own }
+    pub const fn new(parts: Parts) -> Self {
+        Self { parts }
     }
 }
 
@@ -74,7 +70,7 @@ impl Handler<Observed> for MetricsActor {
         let (now, wall) = (clock::monotonic(), clock::now());
         let mut table = self.parts.table.lock();
         for seen in batch {
-            table.observe(seen, now, wall);
+            table.observe(&seen, now, wall);
         }
     }
 }
@@ -89,16 +85,17 @@ impl Handler<Report> for MetricsActor {
 
     fn handle(&mut self, _: Report, _: &mut Context<Self>) -> Self::Result {
         let Parts { metrics, table } = &self.parts;
-        let dropped = self.own.dropped_so_far();
+        let dropped = metrics.actors.events_dropped.at([NAME]).get();
         let (now, wall) = (clock::monotonic(), clock::now());
         MessageResult(MonitoringReport::new(metrics, table, dropped, now, wall))
     }
 }
 
-/// Asks for the last requests, newest first.
+/// Asks for the last requests, or the last slow ones, newest first.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<RecentRequest>")]
 pub struct RecentRequests {
+    pub only_slow: bool,
     /// At most so many.
     pub limit: usize,
 }
@@ -107,23 +104,7 @@ impl Handler<RecentRequests> for MetricsActor {
     type Result = MessageResult<RecentRequests>;
 
     fn handle(&mut self, asked: RecentRequests, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.parts.table.lock().recent(asked.limit))
-    }
-}
-
-/// Asks for the last slow requests, newest first.
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<RecentRequest>")]
-pub struct SlowRequests {
-    /// At most so many.
-    pub limit: usize,
-}
-
-impl Handler<SlowRequests> for MetricsActor {
-    type Result = MessageResult<SlowRequests>;
-
-    fn handle(&mut self, asked: SlowRequests, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.parts.table.lock().slow(asked.limit))
+        MessageResult(self.parts.table.lock().recent(asked.only_slow, asked.limit))
     }
 }
 

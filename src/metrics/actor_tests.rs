@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::metrics::labels::Method;
-use crate::metrics::recent::tests::seen;
+use crate::metrics::observations::tests::seen;
 use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor};
 
 /// Stops the actor from within.
@@ -45,26 +44,27 @@ fn slow_failure() -> RequestSeen {
 #[actix::test]
 async fn a_report_holds_exact_counts_and_windows() {
     let (actor, metrics) = started();
-    let route = metrics.http().route("/a");
-    route.finished(Method::Get, 200, Duration::from_millis(1));
-    route.finished(Method::Get, 503, Duration::from_secs(2));
-    metrics.http().route("/b").finished(Method::Post, 400, Duration::from_millis(1));
-    metrics.cache().hit("search", "memory");
-    metrics.actors().of(NAME).events_dropped(3);
+    let route = metrics.http.route("/a");
+    route.finished("GET", 200, Duration::from_millis(1));
+    route.finished("GET", 503, Duration::from_secs(2));
+    metrics.http.route("/b").finished("POST", 400, Duration::from_millis(1));
+    metrics.cache.hit("search", "memory");
+    metrics.actors.events_dropped.at([NAME]).inc_by(3);
     let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
     actor.ask(Observed(batch)).await;
 
     let report = actor.ask(Report).await;
-    assert_eq!((report.totals.requests, report.totals.client_errors), (3, 1));
-    assert_eq!((report.totals.server_errors, report.events_dropped), (1, 3));
+    assert_eq!((report.totals.counts.requests, report.totals.counts.client_errors), (3, 1));
+    assert_eq!((report.totals.counts.server_errors, report.events_dropped), (1, 3));
     assert_eq!(report.cache.hits, 1);
-    let spans: Vec<_> = report.windows.iter().map(|w| (w.window_seconds, w.requests)).collect();
+    let spans: Vec<_> =
+        report.windows.iter().map(|w| (w.window_seconds, w.counts.requests)).collect();
     assert_eq!(spans, [(60, 2), (300, 2)]);
     assert!((report.windows[0].error_rate_percent - 50.0).abs() < 1e-9);
     let [a, b] = report.endpoints.as_slice() else { panic!("two endpoints: {report:?}") };
-    assert_eq!((a.route, a.requests, a.server_errors), ("/a", 2, 1));
-    assert_eq!(a.window.as_ref().map(|window| window.requests), Some(2));
-    assert_eq!((b.route, b.client_errors, &b.window), ("/b", 1, &None));
+    assert_eq!((a.route, a.counts.requests, a.counts.server_errors), ("/a", 2, 1));
+    assert_eq!(a.window.as_ref().map(|window| window.counts.requests), Some(2));
+    assert_eq!((b.route, b.counts.client_errors, &b.window), ("/b", 1, &None));
     assert!(!report.minutes.is_empty());
 }
 
@@ -73,16 +73,16 @@ async fn the_lists_hold_recent_and_slow_requests_until_a_reset() {
     let (actor, _) = started();
     let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
     actor.ask(Observed(batch)).await;
-    let recent = actor.ask(RecentRequests { limit: 10 }).await;
-    let ids: Vec<_> = recent.iter().map(|request| request.request_id.as_str()).collect();
+    let recent = actor.ask(RecentRequests { only_slow: false, limit: 10 }).await;
+    let ids: Vec<_> = recent.iter().map(|request| &*request.request_id).collect();
     assert_eq!(ids, ["slow", "quick"]);
-    let slow = actor.ask(SlowRequests { limit: 10 }).await;
+    let slow = actor.ask(RecentRequests { only_slow: true, limit: 10 }).await;
     assert_eq!(slow.len(), 1);
 
     actor.ask(Reset).await;
-    assert!(actor.ask(RecentRequests { limit: 10 }).await.is_empty());
-    assert!(actor.ask(SlowRequests { limit: 10 }).await.is_empty());
-    assert_eq!(actor.ask(Report).await.windows[1].requests, 0);
+    assert!(actor.ask(RecentRequests { only_slow: false, limit: 10 }).await.is_empty());
+    assert!(actor.ask(RecentRequests { only_slow: true, limit: 10 }).await.is_empty());
+    assert_eq!(actor.ask(Report).await.windows[1].counts.requests, 0);
 }
 
 #[actix::test]
@@ -91,14 +91,14 @@ async fn a_restarted_actor_remembers_everything() {
     actor.ask(Observed(vec![seen("before", clock::monotonic())])).await;
     assert_eq!(actor.supervisor.strike(NAME, Chaos::Stop), 1);
     actor.ask(Observed(vec![seen("after", clock::monotonic())])).await;
-    assert_eq!(actor.ask(RecentRequests { limit: 10 }).await.len(), 2);
-    assert_eq!(actor.ask(Report).await.windows[0].requests, 2);
+    assert_eq!(actor.ask(RecentRequests { only_slow: false, limit: 10 }).await.len(), 2);
+    assert_eq!(actor.ask(Report).await.windows[0].counts.requests, 2);
 }
 
 #[actix::test]
 async fn a_report_serialises_with_the_fields_it_promises() {
     let (actor, metrics) = started();
-    metrics.http().route("/a").finished(Method::Get, 200, Duration::from_millis(1));
+    metrics.http.route("/a").finished("GET", 200, Duration::from_millis(1));
     actor.ask(Observed(vec![seen("x", clock::monotonic())])).await;
     let json = serde_json::to_value(actor.ask(Report).await).unwrap();
     for pointer in [
@@ -119,11 +119,14 @@ async fn a_report_serialises_with_the_fields_it_promises() {
 #[test]
 fn the_schemas_say_what_the_json_is() {
     use utoipa::PartialSchema;
-    let schema = |schema| serde_json::to_value::<utoipa::openapi::RefOr<_>>(schema).unwrap();
-    let endpoint = schema(crate::metrics::EndpointReport::schema());
-    let tier = schema(crate::metrics::TierTotals::schema());
-    let minute = schema(crate::metrics::MinuteTotals::schema());
-    assert_eq!(endpoint.pointer("/properties/route/type").unwrap(), "string", "{endpoint}");
-    assert_eq!(tier.pointer("/properties/tier/type").unwrap(), "string", "{tier}");
-    assert_eq!(minute.pointer("/properties/start_ms/type").unwrap(), "integer", "{minute}");
+    // The counts that several of them share are a schema of their own beside their properties.
+    let kind = |schema, name: &str| {
+        let schema = serde_json::to_value::<utoipa::openapi::RefOr<_>>(schema).unwrap();
+        let parts = schema["allOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+        parts.iter().find_map(|part| part["properties"][name]["type"].as_str().map(str::to_owned))
+    };
+    assert_eq!(kind(crate::metrics::EndpointReport::schema(), "route").unwrap(), "string");
+    assert_eq!(kind(crate::metrics::TierTotals::schema(), "tier").unwrap(), "string");
+    assert_eq!(kind(crate::metrics::MinuteTotals::schema(), "start_ms").unwrap(), "integer");
+    assert_eq!(kind(crate::metrics::RequestCounts::schema(), "requests").unwrap(), "integer");
 }

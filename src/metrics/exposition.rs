@@ -11,7 +11,7 @@ use std::fmt;
 
 use prometheus_client::encoding::text::encode;
 
-use super::catalogue::Metrics;
+use super::families::Metrics;
 
 /// A format of the exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn refuses(parameter: &str) -> bool {
 /// None in practice: writing to a string does not fail; the package's signature has the error.
 pub fn render(metrics: &Metrics, format: Format) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(16 * 1024);
-    encode(&mut text, metrics.registry())?;
+    metrics.with_registry(|registry| encode(&mut text, registry))?;
     Ok(match format {
         Format::OpenMetrics => text,
         Format::Prometheus => to_prometheus(&text),

@@ -4,58 +4,61 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::metrics::labels::{BreakerState, Method};
+use crate::resilience::breaker::State;
 
 /// Every metric touched once; an untouched family has no samples and is not exposed.
 fn touched() -> Metrics {
     let metrics = Metrics::new();
     let ms = Duration::from_millis(1);
-    metrics.http().route("/api/products/details/{product_id}").finished(Method::Get, 200, ms);
-    drop(metrics.http().begin());
-    metrics.http().shed("lag");
-    metrics.http().loop_lag(ms * 12);
-    metrics.http().unread("malformed");
-    metrics.http().cut("answer_not_taken");
+    let http = &metrics.http;
+    http.route("/api/products/details/{product_id}").finished("GET", 200, ms);
+    drop(http.in_flight.begin());
+    http.shed.at(["lag"]).inc();
+    http.loop_lag.set(0.012);
+    http.unread.at(["malformed"]).inc();
+    http.cut.at(["answer_not_taken"]).inc();
+    http.compressed_bytes.inc_by(1_234);
     touch_cache(&metrics);
-    let upstream = metrics.upstream();
-    upstream.called("aliexpress.affiliate.product.query", "ok", ms);
-    upstream.retried();
-    upstream.background_refused("refresh", "kept_for_clients");
-    upstream.shed("standing");
-    upstream.budget_remaining(4_999);
-    upstream.breaker_moved("aliexpress", BreakerState::Open);
-    upstream.breaker_slow_start("aliexpress", Some(4.5));
-    upstream.cache_breaker_state("redis", BreakerState::HalfOpen);
-    metrics.limits().refused("/api/products/search", "ip");
-    metrics.limits().abuse_detected("repeated_query");
-    metrics.limits().abuse_refused("on");
-    metrics.limits().abuse_throttled(3);
-    metrics.limits().list_sizes(1, 2);
-    let actor = metrics.actors().of("cache");
-    actor.observe(1, 0);
-    actor.restarted("panic");
-    actor.task_panicked();
-    metrics.products_dropped("title_too_short", 1);
-    metrics.response_compressed(1_234);
-    metrics.log_lines_dropped(1);
-    metrics.database_query("load_entry", ms);
+    let upstream = &metrics.upstream;
+    upstream.calls.at(["aliexpress.affiliate.product.query", "ok"]).inc();
+    upstream.duration.observe(ms);
+    upstream.retries.inc();
+    upstream.background_refused.at(["refresh", "kept_for_clients"]).inc();
+    upstream.shed.at(["standing"]).inc();
+    upstream.budget_remaining.set(4_999);
+    upstream.breakers.moved("aliexpress", State::Open);
+    upstream.breakers.slow_start.at(["aliexpress"]).set(4.5);
+    upstream.breakers.tier_state.at(["redis"]).set(State::HalfOpen.gauge());
+    metrics.limits.refused.at(["/api/products/search", "ip"]).inc();
+    metrics.limits.abuse_detected.at(["repeated_query"]).inc();
+    metrics.limits.abuse_refused.at(["on"]).inc();
+    metrics.limits.abuse_throttled.set(3);
+    metrics.limits.whitelist_size.set(1);
+    metrics.limits.blacklist_size.set(2);
+    metrics.actors.up.at(["cache"]).set(1);
+    metrics.actors.queue_length.at(["cache"]).set(0);
+    metrics.actors.events_dropped.at(["cache"]);
+    metrics.actors.restarts.at(["cache", "panic"]).inc();
+    metrics.actors.task_panics.at(["cache"]).inc();
+    let dropped = metrics.service_counter("products_dropped", "reason", "Products dropped");
+    dropped.at(["title_too_short"]).inc();
     metrics
 }
 
 fn touch_cache(metrics: &Metrics) {
-    let cache = metrics.cache();
+    let cache = &metrics.cache;
     cache.hit("search", "memory");
     cache.tier_miss("search", "redis");
     cache.miss("search");
     cache.error("search", "redis");
-    cache.latency("search", "get").observe(Duration::from_micros(3));
-    cache.invalidated("search", "admin", 2);
-    cache.evicted(1);
-    cache.warmed(1);
-    cache.served(Duration::from_secs(12));
+    cache.latency.at(["search", "get"]).observe(Duration::from_micros(3));
+    cache.invalidations.at(["search", "admin"]).inc_by(2);
+    cache.evictions.inc();
+    cache.warmed.inc();
+    cache.served_age.observe(Duration::from_secs(12));
     cache.size("memory", 10, 2_048);
-    cache.corrupt_entry("database");
-    cache.writes_dropped("database", 1);
+    cache.corrupt_entries.at(["database"]).inc();
+    cache.writes_dropped.at(["database"]).inc();
 }
 
 /// Name, type and label names of every family, in a line each, sorted. Process metrics depend on
@@ -115,7 +118,6 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     circuit_breaker_slow_start_per_second gauge name
     circuit_breaker_state gauge name
     circuit_breaker_transitions_total counter name,to
-    database_query_duration_seconds histogram operation
     event_loop_lag_seconds gauge
     http_connections gauge
     http_connections_cut_total counter reason
@@ -125,7 +127,6 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     http_requests_total counter method,route,status
     http_unread_requests_total counter reason
     last_resort_answers_total counter
-    log_lines_dropped_total counter
     pressure_level gauge
     products_dropped_total counter reason
     rate_limit_abuse_detected_total counter pattern
@@ -238,7 +239,6 @@ fn open_metrics_names_the_family_and_ends() {
     let text = render(&touched(), Format::OpenMetrics).unwrap();
     assert!(text.contains("# TYPE http_requests counter\n"));
     assert!(text.contains("\nhttp_requests_total{"));
-    assert!(text.contains("# UNIT process_resident_memory_bytes bytes\n"));
     assert!(text.ends_with("# EOF\n"));
 }
 
@@ -261,14 +261,14 @@ fn scraping_while_counting_is_safe() {
     let metrics = touched();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let route = metrics.http().route("/a");
+            let route = metrics.http.route("/a");
             for _ in 0..20_000 {
-                route.finished(Method::Get, 200, Duration::from_micros(80));
+                route.finished("GET", 200, Duration::from_micros(80));
             }
         });
         for _ in 0..20 {
             assert!(render(&metrics, Format::Prometheus).is_ok());
         }
     });
-    assert_eq!(metrics.http().totals().requests, 20_001);
+    assert_eq!(metrics.http.totals().requests, 20_001);
 }

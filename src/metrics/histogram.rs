@@ -1,7 +1,7 @@
 //! A histogram of durations that is observed without a lock.
 //!
 //! Owns: bucket counts and the sum as atomics. The package's own histogram takes a mutex on every
-//! observation, which all HTTP workers would share; here an observation is two relaxed additions.
+//! observation, which all HTTP workers would share; here an observation is two atomic additions.
 //! Refuses: values other than durations. A scrape between the two additions sees the count one
 //! ahead of the sum, never a torn value, and the count always equals the last bucket.
 
@@ -10,62 +10,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
-/// Upper bounds for request and call latencies: a memory hit is near 100 µs, a deadline near 10 s.
-const LATENCY: [Duration; 16] = [
-    Duration::from_micros(100),
-    Duration::from_micros(250),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_micros(2_500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_millis(2_500),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
+/// Upper bounds, in seconds, for requests and calls: a memory hit is near 100 µs, a deadline near 10 s.
+const LATENCY: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 
 /// Upper bounds for operations inside the process or on its own disk and Redis.
-const OPERATION: [Duration; 16] = [
-    Duration::from_micros(1),
-    Duration::from_micros(5),
-    Duration::from_micros(10),
-    Duration::from_micros(50),
-    Duration::from_micros(100),
-    Duration::from_micros(250),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_micros(2_500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
+const OPERATION: [f64; 16] = [
+    0.000001, 0.000005, 0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01,
+    0.025, 0.05, 0.1, 0.5, 1.0,
 ];
 
 /// Upper bounds for the age of a cached answer: one second to thirty days.
-const AGE: [Duration; 11] = [
-    Duration::from_secs(1),
-    Duration::from_secs(10),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-    Duration::from_secs(900),
-    Duration::from_secs(3_600),
-    Duration::from_secs(6 * 3_600),
-    Duration::from_secs(86_400),
-    Duration::from_secs(3 * 86_400),
-    Duration::from_secs(7 * 86_400),
-    Duration::from_secs(30 * 86_400),
-];
+const AGE: [f64; 11] =
+    [1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0];
 
 /// Durations sorted into fixed buckets; clones share the counts.
 #[derive(Debug, Clone)]
@@ -75,82 +37,48 @@ pub struct DurationHistogram {
 
 #[derive(Debug)]
 struct Inner {
-    bounds: &'static [Duration],
+    bounds: &'static [f64],
     /// One more than there are bounds; the last takes what is above all of them.
     buckets: Box<[AtomicU64]>,
-    tick: Tick,
-    /// Sum of all observations in ticks.
-    sum: AtomicU64,
-}
-
-/// In what the sum is kept. Latencies add up to 584 years before nanoseconds wrap; ages do not
-/// have that long: five million answers an hour old are as much.
-#[derive(Debug, Clone, Copy)]
-enum Tick {
-    Nanosecond,
-    Millisecond,
-}
-
-impl Tick {
-    fn count(self, duration: Duration) -> u64 {
-        let ticks = match self {
-            Self::Nanosecond => duration.as_nanos(),
-            Self::Millisecond => duration.as_millis(),
-        };
-        u64::try_from(ticks).unwrap_or(u64::MAX)
-    }
-
-    const fn duration(self, ticks: u64) -> Duration {
-        match self {
-            Self::Nanosecond => Duration::from_nanos(ticks),
-            Self::Millisecond => Duration::from_millis(ticks),
-        }
-    }
+    /// Sum of all observations in seconds.
+    sum: Counter<f64, AtomicU64>,
 }
 
 impl DurationHistogram {
     /// For whole requests and upstream calls: 100 µs to 10 s.
-    #[must_use]
-    pub fn latency() -> Self {
-        Self::with_bounds(&LATENCY, Tick::Nanosecond)
+    pub(super) fn latency() -> Self {
+        Self::with_bounds(&LATENCY)
     }
 
-    /// For single operations on a tier or the database: 1 µs to 1 s.
-    #[must_use]
-    pub fn operation() -> Self {
-        Self::with_bounds(&OPERATION, Tick::Nanosecond)
+    /// For single operations on a tier: 1 µs to 1 s.
+    pub(super) fn operation() -> Self {
+        Self::with_bounds(&OPERATION)
     }
 
     /// For ages of cached answers: 1 s to 30 days.
-    #[must_use]
-    pub fn age() -> Self {
-        Self::with_bounds(&AGE, Tick::Millisecond)
+    pub(super) fn age() -> Self {
+        Self::with_bounds(&AGE)
     }
 
-    fn with_bounds(bounds: &'static [Duration], tick: Tick) -> Self {
+    fn with_bounds(bounds: &'static [f64]) -> Self {
         let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { inner: Arc::new(Inner { bounds, buckets, tick, sum: AtomicU64::new(0) }) }
+        Self { inner: Arc::new(Inner { bounds, buckets, sum: Counter::default() }) }
     }
 
     /// Counts one duration. A bound belongs to the bucket below it, as Prometheus has it (`le`).
     pub fn observe(&self, duration: Duration) {
-        let at = self.inner.bounds.partition_point(|bound| *bound < duration);
+        let seconds = duration.as_secs_f64();
+        let at = self.inner.bounds.partition_point(|bound| *bound < seconds);
         if let Some(bucket) = self.inner.buckets.get(at) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
-        self.inner.sum.fetch_add(self.inner.tick.count(duration), Ordering::Relaxed);
+        self.inner.sum.inc_by(seconds);
     }
 
     /// How many durations were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.inner.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
-    }
-
-    /// The sum of all durations counted.
-    #[must_use]
-    pub fn sum(&self) -> Duration {
-        self.inner.tick.duration(self.inner.sum.load(Ordering::Relaxed))
     }
 }
 
@@ -160,11 +88,11 @@ impl TypedMetric for DurationHistogram {
 
 impl EncodeMetric for DurationHistogram {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
-        let bounds = self.inner.bounds.iter().map(Duration::as_secs_f64).chain([f64::INFINITY]);
+        let bounds = self.inner.bounds.iter().copied().chain([f64::INFINITY]);
         let counts = self.inner.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<NoLabelSet>(self.sum().as_secs_f64(), count, &buckets, None)
+        encoder.encode_histogram::<NoLabelSet>(self.inner.sum.get(), count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -208,17 +136,6 @@ mod tests {
         assert!(text.contains("h_bucket{le=\"+Inf\"} 3\n"), "{text}");
         assert!(text.contains("h_count 3\n"), "{text}");
         assert!(text.contains("h_sum 4011.0\n"), "{text}");
-        assert_eq!(histogram.sum(), Duration::from_secs(4_011));
-    }
-
-    #[test]
-    fn ages_add_up_far_beyond_what_nanoseconds_could_hold() {
-        let (histogram, month) = (DurationHistogram::age(), Duration::from_secs(30 * 86_400));
-        for _ in 0..10_000 {
-            histogram.observe(month);
-        }
-        assert_eq!(histogram.sum(), month * 10_000);
-        assert!(histogram.sum().as_nanos() > u128::from(u64::MAX));
     }
 
     #[test]
@@ -241,6 +158,6 @@ mod tests {
             }
         });
         assert_eq!(histogram.count(), 40_000);
-        assert_eq!(histogram.sum(), Duration::from_micros(120_000));
+        assert!((histogram.inner.sum.get() - 0.12).abs() < 1e-9);
     }
 }

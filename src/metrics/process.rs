@@ -12,34 +12,14 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Unit;
 
 /// Clock ticks a second in `/proc/self/stat` (`USER_HZ`). Linux fixes it at 100 on every platform
 /// this is built for; asking `sysconf` would need unsafe code.
 const TICKS_PER_SECOND: u64 = 100;
 
 /// Reads the process' own figures at every scrape.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ProcessCollector;
-
-/// What is known about the process; `None` where it could not be read.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ProcessFigures {
-    /// Processor time used so far, user and system.
-    pub cpu: Option<Duration>,
-    /// When the process started, as time since the Unix epoch.
-    pub start: Option<Duration>,
-    /// Memory in use that is not swapped out, in bytes.
-    pub resident_bytes: Option<u64>,
-    /// Address space in use, in bytes.
-    pub virtual_bytes: Option<u64>,
-    /// Threads.
-    pub threads: Option<u64>,
-    /// Open file descriptors.
-    pub open_fds: Option<u64>,
-    /// How many file descriptors may be open.
-    pub max_fds: Option<u64>,
-}
 
 /// Memory of this process that is not swapped out, in bytes; `None` where there is no `/proc`.
 #[must_use]
@@ -82,26 +62,6 @@ fn memory_files(group: &str) -> Vec<PathBuf> {
     around
         .flat_map(|path| mounts.iter().map(move |at| Path::new(at).join(path).join(file)))
         .collect()
-}
-
-impl ProcessFigures {
-    /// Reads everything anew.
-    #[must_use]
-    pub fn read() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        let system = fs::read_to_string("/proc/stat").unwrap_or_default();
-        Self {
-            cpu: cpu_time(&stat),
-            start: start_time(&stat, &system),
-            resident_bytes: status_value(&status, "VmRSS:").map(from_kib),
-            virtual_bytes: status_value(&status, "VmSize:").map(from_kib),
-            threads: status_value(&status, "Threads:"),
-            open_fds: open_fds(),
-            max_fds: max_fds(&limits),
-        }
-    }
 }
 
 /// The number after `key` in `/proc/self/status`.
@@ -148,46 +108,49 @@ fn open_fds() -> Option<u64> {
 
 impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let figures = ProcessFigures::read();
-        if let Some(cpu) = figures.cpu {
-            let counter = ConstCounter::new(cpu.as_secs_f64());
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        let (status, stat) = (read("/proc/self/status"), read("/proc/self/stat"));
+        if let Some(cpu) = cpu_time(&stat) {
             let help = "Processor time used, user and system.";
-            let unit = Some(&Unit::Seconds);
-            let sample =
-                encoder.encode_descriptor("process_cpu", help, unit, counter.metric_type())?;
-            counter.encode(sample)?;
+            let counter = ConstCounter::new(cpu.as_secs_f64());
+            let kind = counter.metric_type();
+            counter.encode(encoder.encode_descriptor(
+                "process_cpu_seconds",
+                help,
+                None,
+                kind,
+            )?)?;
         }
-        if let Some(start) = figures.start {
-            let gauge = ConstGauge::new(start.as_secs_f64());
-            let help = "When the process started, in seconds since the Unix epoch.";
-            let unit = Some(&Unit::Seconds);
-            let sample =
-                encoder.encode_descriptor("process_start_time", help, unit, gauge.metric_type())?;
-            gauge.encode(sample)?;
+        let started = start_time(&stat, &read("/proc/stat")).map(|start| start.as_secs_f64());
+        let help = "When the process started, in seconds since the Unix epoch.";
+        encode_gauge(&mut encoder, "process_start_time_seconds", help, started)?;
+        let size = |key| status_value(&status, key).map(from_kib);
+        let max_fds = max_fds(&read("/proc/self/limits"));
+        for (name, help, value) in [
+            ("process_resident_memory_bytes", "Memory in use.", size("VmRSS:")),
+            ("process_virtual_memory_bytes", "Address space in use.", size("VmSize:")),
+            ("process_open_fds", "Open file descriptors.", open_fds()),
+            ("process_max_fds", "File descriptors that may be open.", max_fds),
+            ("process_threads", "Threads of the process.", status_value(&status, "Threads:")),
+        ] {
+            encode_gauge(&mut encoder, name, help, value)?;
         }
-        encode_sizes(&mut encoder, &figures)
+        Ok(())
     }
 }
 
-fn encode_sizes(
+fn encode_gauge<N>(
     encoder: &mut DescriptorEncoder,
-    figures: &ProcessFigures,
-) -> Result<(), std::fmt::Error> {
-    let bytes = Some(Unit::Bytes);
-    let sizes = [
-        ("process_resident_memory", "Memory in use.", &bytes, figures.resident_bytes),
-        ("process_virtual_memory", "Address space in use.", &bytes, figures.virtual_bytes),
-        ("process_open_fds", "Open file descriptors.", &None, figures.open_fds),
-        ("process_max_fds", "File descriptors that may be open.", &None, figures.max_fds),
-        ("process_threads", "Threads of the process.", &None, figures.threads),
-    ];
-    for (name, help, unit, value) in sizes {
-        let Some(value) = value else { continue };
-        let gauge = ConstGauge::new(value);
-        let sample = encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?;
-        gauge.encode(sample)?;
-    }
-    Ok(())
+    name: &str,
+    help: &str,
+    value: Option<N>,
+) -> Result<(), std::fmt::Error>
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let Some(value) = value else { return Ok(()) };
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
 #[cfg(test)]
@@ -268,13 +231,11 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn this_process_has_figures() {
-        let figures = ProcessFigures::read();
-        assert!(figures.resident_bytes.is_some_and(|bytes| bytes > 100_000));
-        assert!(figures.virtual_bytes >= figures.resident_bytes);
-        assert!(figures.open_fds.is_some_and(|fds| fds >= 3));
-        assert!(figures.threads.is_some_and(|threads| threads >= 1));
-        assert!(figures.start.is_some_and(|start| start > Duration::from_secs(1_000_000_000)));
-        assert!(figures.cpu.is_some());
-        assert!(resident_bytes().is_some());
+        assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        assert!(open_fds().is_some_and(|fds| fds >= 3));
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(cpu_time(&stat).is_some());
+        let started = start_time(&stat, &fs::read_to_string("/proc/stat").unwrap());
+        assert!(started.is_some_and(|start| start > Duration::from_secs(1_000_000_000)));
     }
 }

@@ -1,23 +1,19 @@
 //! The shape of `GET /api/monitoring/metrics`.
 //!
 //! Owns: what the report says and how it is put together from exact counts and sliding windows.
-//! Counts come from the registry table and are exact since the process started; windows, minutes
-//! and percentiles come from events that may have been dropped, and start anew at a reset.
+//! Counts come from the registry and are exact since the process started; windows, minutes and
+//! percentiles come from events that may have been dropped, and start anew at a reset.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::cache_totals::CacheTotals;
-use super::catalogue::Metrics;
-use super::http::RouteTotals;
-use super::labels::Method;
-use super::minutes::MinuteTotals;
+use super::families::{CacheTotals, Metrics};
+use super::observations::{LONGEST_SPAN, MonitoringTable};
 use super::process;
-use super::table::{LONGEST_SPAN, MonitoringTable, Summary};
-use super::windows::WindowStats;
+use super::requests::RequestCounts;
+use super::window::{MinuteTotals, WindowStats};
 use crate::clock::Timestamp;
 
 /// Windows reported for all requests together.
@@ -51,82 +47,56 @@ pub struct MonitoringReport {
 /// Exact counts since the process started.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct MonitoringTotals {
-    /// Requests answered.
-    pub requests: u64,
-    /// Of these, answered with 4xx.
-    pub client_errors: u64,
-    /// Of these, answered with 5xx.
-    pub server_errors: u64,
+    #[serde(flatten)]
+    pub counts: RequestCounts,
     /// Calls to the upstream, every attempt counted.
     pub upstream_calls: u64,
 }
 
-/// One route template and method.
+/// One route template and method, counted since the process started.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EndpointReport {
-    /// Method.
-    pub method: Method,
+    #[schema(value_type = String)]
+    pub method: &'static str,
     /// Route template.
     #[schema(value_type = String)]
     pub route: &'static str,
-    /// Requests answered since the process started.
-    pub requests: u64,
-    /// Of these, answered with 4xx.
-    pub client_errors: u64,
-    /// Of these, answered with 5xx.
-    pub server_errors: u64,
+    #[serde(flatten)]
+    pub counts: RequestCounts,
     /// The last five minutes; `null` when nothing was seen since the last reset.
     pub window: Option<WindowStats>,
 }
 
 impl MonitoringReport {
-    /// Puts the report together. `dropped` counts events that never arrived.
+    /// Puts the report together. `events_dropped` counts events that never arrived.
     pub(super) fn new(
         metrics: &Metrics,
         table: &MonitoringTable,
-        dropped: u64,
+        events_dropped: u64,
         now: Instant,
         generated: Timestamp,
     ) -> Self {
-        let Summary { since, windows, endpoints, minutes } =
-            table.lock().summary(now, generated, &SPANS);
-        let totals = metrics.http().totals();
+        let mut summary = table.lock().summary(now, generated, &SPANS);
+        let endpoints = metrics.http.by_route().map(|(route, method, counts)| EndpointReport {
+            method,
+            route,
+            counts,
+            window: summary.endpoints.remove(&(route, method)),
+        });
+        let mut endpoints: Vec<_> = endpoints.collect();
+        endpoints.sort_by_key(|endpoint| (endpoint.route, endpoint.method));
+        let upstream_calls = metrics.upstream.duration.count();
         Self {
             generated_ms: generated.as_millis(),
-            windows_since_ms: since.as_millis(),
-            requests_in_flight: metrics.http().in_flight(),
-            totals: MonitoringTotals {
-                requests: totals.requests,
-                client_errors: totals.client_errors,
-                server_errors: totals.server_errors,
-                upstream_calls: metrics.upstream().all_calls(),
-            },
-            windows,
-            endpoints: with_counts(&metrics.http().by_route(), endpoints),
-            minutes,
-            cache: metrics.cache().totals(),
+            windows_since_ms: summary.since.as_millis(),
+            requests_in_flight: metrics.http.in_flight.get(),
+            totals: MonitoringTotals { counts: metrics.http.totals(), upstream_calls },
+            windows: summary.windows,
+            endpoints,
+            minutes: summary.minutes,
+            cache: metrics.cache.totals(),
             resident_bytes: process::resident_bytes(),
-            events_dropped: dropped,
+            events_dropped,
         }
     }
-}
-
-/// Exact counts with the window of the same endpoint beside them, sorted by route and method.
-fn with_counts(
-    counted: &[RouteTotals],
-    mut windows: BTreeMap<(&'static str, Method), WindowStats>,
-) -> Vec<EndpointReport> {
-    let mut endpoints: Vec<_> = counted
-        .iter()
-        .map(|RouteTotals { method, route, totals }| EndpointReport {
-            method: *method,
-            route,
-            requests: totals.requests,
-            client_errors: totals.client_errors,
-            server_errors: totals.server_errors,
-            window: windows.remove(&(*route, *method)),
-        })
-        .collect();
-    endpoints.sort_by_key(|endpoint| (endpoint.route, endpoint.method));
-    endpoints
 }

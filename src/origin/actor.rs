@@ -77,7 +77,7 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
 
     fn handle(&mut self, message: Call<O>, _: &mut Self::Context) -> Self::Result {
         let Some(in_hand) = InHand::take(&self.in_hand, message.priority) else {
-            self.state.metrics.shed("in_hand");
+            self.state.metrics.shed.at(["in_hand"]).inc();
             let busy = Failure::new(FailureKind::Overloaded, "too many upstream calls in hand");
             return Box::pin(std::future::ready(Err(busy.retry_after(Some(BUSY)))));
         };

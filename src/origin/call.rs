@@ -224,7 +224,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         let grant = self.state.budget.try_retry(at).ok_or(NotMade::NoBudget)?;
         booking.start(at).map_err(banned)?;
         grant.made();
-        self.state.metrics.retried();
+        self.state.metrics.retries.inc();
         Ok(())
     }
 
@@ -392,8 +392,9 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         outcome: &Outcome<O::Payload>,
         took: Duration,
     ) {
-        self.state.metrics.called(operation, outcome.label(), took);
-        self.state.metrics.called_by(credential.name, outcome.label());
+        self.state.metrics.calls.at([operation, outcome.label()]).inc();
+        self.state.metrics.duration.observe(took);
+        self.state.metrics.calls_by_account.at([credential.name, outcome.label()]).inc();
         match outcome {
             Outcome::Ok(_) | Outcome::Empty => debug!(self.log, "upstream answered";
                 "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,

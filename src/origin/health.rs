@@ -211,7 +211,7 @@ impl OriginState {
             info!(self.log, "upstream accepts the configuration again";
                 "account" => credential.name, "fault" => what.name);
         }
-        self.metrics.misconfigured(self.faults());
+        self.metrics.misconfigured.set(self.faults());
     }
 }
 

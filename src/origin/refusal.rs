@@ -154,9 +154,11 @@ impl OriginState {
     fn shed(&self, reason: &'static str, priority: Priority, number: u32) {
         match priority {
             Priority::Client if number > 1 => {}
-            Priority::Client => self.metrics.shed(reason),
+            Priority::Client => {
+                self.metrics.shed.at([reason]).inc();
+            }
             background @ (Priority::Refresh | Priority::Warming) => {
-                self.metrics.background_refused(background.label(), reason);
+                self.metrics.background_refused.at([background.label(), reason]).inc();
             }
         }
     }

@@ -118,7 +118,7 @@ impl Environment<'_> {
             },
             wire: wire(&upstream),
             attempt_timeout: upstream.attempt_timeout,
-            metrics: self.metrics.upstream().clone(),
+            metrics: self.metrics.upstream.clone(),
             log: self.log.clone(),
             observer: self.supervisor.observer(),
         }
@@ -128,7 +128,7 @@ impl Environment<'_> {
         let limits = limits(&self.settings.of(), &self.settings.of());
         let (metrics, log) = (self.metrics.clone(), self.log.clone());
         let listener = Arc::new(move |change: &breaker::Transition| {
-            metrics.upstream().breaker_moved(name, change.to.into());
+            metrics.upstream.breakers.moved(name, change.to);
             warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
                 "to" => change.to.as_str(), "reason" => change.reason.as_str());
         });

@@ -2,7 +2,7 @@
 //!
 //! Owns: one value for each of the last `N` slots; a slot that is over makes room when time moves on,
 //! so memory is bounded whatever the load. Whoever uses it numbers the slots: time divided by their
-//! length. What comes late counts in the newest slot.
+//! length. What comes late counts in its own slot while that is kept, and is left out later.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ impl<T: Default, const N: usize> Default for Slots<T, N> {
 }
 
 impl<T: Default, const N: usize> Slots<T, N> {
-    /// Works on the value of the slot with this number, now the newest one.
+    /// Works on the value of the slot with this number, if the ring reaches back to it.
     pub fn update(&mut self, number: u64, work: impl FnOnce(&mut T)) {
         let passed = number.saturating_sub(self.newest);
         for ahead in 1..=passed.min(Self::size()) {
@@ -37,7 +37,9 @@ impl<T: Default, const N: usize> Slots<T, N> {
         }
         // After a long pause the numbers in between were skipped: the whole ring is empty then.
         self.newest = self.newest.max(number);
-        if let Some(value) = self.ring.get_mut(Self::place(self.newest)) {
+        if self.newest.saturating_sub(number) < Self::size()
+            && let Some(value) = self.ring.get_mut(Self::place(number))
+        {
             work(value);
         }
     }
@@ -82,9 +84,15 @@ mod tests {
             let living = all.iter().filter(|at| **at + count > asked).count();
             let counted: u32 = slots.last(count, asked).map(|(_, value)| value).sum();
             prop_assert_eq!(usize::try_from(counted).unwrap(), living);
-            slots.update(now.saturating_sub(1), |value| *value += 1);
-            let newest = slots.last(1, now).next().unwrap();
-            prop_assert!(newest.0 == now && *newest.1 >= 2, "late counts in the newest");
+            let count_at = |slots: &Slots<u32, 6>, number| {
+                slots.last(6, now).find(|(at, _)| *at == number).map(|(_, value)| *value)
+            };
+            let (late, before) = (now.saturating_sub(1), count_at(&slots, now.saturating_sub(1)));
+            slots.update(late, |value| *value += 1);
+            prop_assert_eq!(count_at(&slots, late), before.map(|count| count + 1));
+            if let Some(gone) = now.checked_sub(6) {
+                slots.update(gone, |_| panic!("the ring does not reach back so far"));
+            }
         }
     }
 }

@@ -39,7 +39,8 @@ async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
     }
     assert!(clock::monotonic() - started < Duration::from_secs(1), "their places were kept");
     assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (2, 2));
-    let refusals = |priority| rig.tables.metrics.background_refusals(priority, "kept_for_clients");
+    let refusals =
+        |priority| rig.tables.metrics.background_refused.at([priority, "kept_for_clients"]).get();
     assert_eq!((refusals("refresh"), refusals("warming")), (1, 1));
     rig.stop().await;
 }

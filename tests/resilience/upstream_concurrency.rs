@@ -56,7 +56,7 @@ async fn a_full_queue_refuses_at_once() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3);
     let told = answers.into_iter().find_map(Result::err).unwrap();
     assert!(told.retry_after.is_some(), "{told}");
-    assert_eq!((rig.calls_of(SEARCH).await, rig.tables.metrics.sheds("queue")), (3, 5));
+    assert_eq!((rig.calls_of(SEARCH).await, rig.tables.metrics.shed.at(["queue"]).get()), (3, 5));
     rig.stop().await;
 }
 
@@ -72,7 +72,7 @@ async fn a_background_call_takes_no_slot_of_a_client() {
     let (client, refresh) = join(client, background).await;
     assert!(client.is_ok(), "{client:?}");
     assert_eq!(refresh.unwrap_err().kind, FailureKind::Overloaded);
-    assert_eq!(rig.tables.metrics.background_refusals("refresh", "kept_for_clients"), 1);
+    assert_eq!(rig.tables.metrics.background_refused.at(["refresh", "kept_for_clients"]).get(), 1);
     assert!(rig.call_for(Priority::Refresh, SEARCH, PATIENCE).await.is_ok());
     rig.stop().await;
 }

@@ -89,7 +89,7 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
         },
         wire: Wire::default(),
         attempt_timeout: Duration::from_secs(5),
-        metrics: Metrics::new().upstream().clone(),
+        metrics: Metrics::new().upstream.clone(),
         log: Logger::root(slog::Discard, slog::o!()),
         observer,
     }

@@ -147,7 +147,7 @@ fn state(credentials: OriginCredentials) -> OriginState {
         },
         wire: Wire::default(),
         attempt_timeout: UpstreamSettings::default().attempt_timeout,
-        metrics: Metrics::new().upstream().clone(),
+        metrics: Metrics::new().upstream.clone(),
         log: Logger::root(slog::Discard, slog::o!()),
         observer: Arc::new(Silent),
     }

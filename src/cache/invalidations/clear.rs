@@ -76,7 +76,7 @@ impl CacheTables {
         if mode == Mode::Hard {
             self.drop_useless(&rule.subject, &mut cleared).await;
         }
-        self.metrics.invalidated("all", reason, cleared.entries().max(1));
+        self.metrics.invalidations.at(["all", reason]).inc_by(cleared.entries().max(1));
         if clock::now() <= rule.at {
             tokio::time::sleep(TICK).await;
         }

@@ -34,7 +34,7 @@ impl Follower {
                 Subject::Pattern(_) => "remote_pattern",
                 Subject::Everything => "remote_all",
             };
-            self.metrics.invalidated("all", reason, 1);
+            self.metrics.invalidations.at(["all", reason]).inc_by(1);
         }
         new
     }

@@ -125,7 +125,7 @@ fn before_start(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Start {
     let now = clock::monotonic();
     let failure = tables.memo.failure(key, now);
     if failure.is_some() {
-        tables.metrics.load_held("recent_failure");
+        tables.metrics.loads_held.at(["recent_failure"]).inc();
     }
     match (held, failure) {
         (Some((entry, _)), Some(_)) => Start::Needless(Ok((entry, Tier::Memory))),

@@ -201,7 +201,7 @@ async fn hold_back(
     rejected: &Rejected,
     plan: &Plan,
 ) {
-    tables.metrics.load_held(rejected.reason);
+    tables.metrics.loads_held.at([rejected.reason]).inc();
     fall_back(tables, pending, plan).await;
     let failure = (plan.priority == Priority::Client).then(|| rejected.failure());
     put_off(tables, pending, rejected.wait.mul_f64(1.0 + fastrand::f64()), failure.as_ref());

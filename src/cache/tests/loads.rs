@@ -35,7 +35,7 @@ async fn a_miss_is_loaded_once_and_then_held() {
     assert_eq!((first.tier, second.tier), (Tier::Upstream, Tier::Memory));
     assert_eq!(body_of(&first), body_of(&second));
     assert_eq!(source.asked(), [[0]]);
-    let totals = stage.metrics.cache().totals();
+    let totals = stage.metrics.cache.totals();
     assert_eq!((totals.hits, totals.misses), (1, 1));
 }
 

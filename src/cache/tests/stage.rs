@@ -206,7 +206,7 @@ impl Stage {
 
     fn build(path: Option<&Path>, items: usize, bytes: u64, soft: Duration) -> Self {
         let metrics = Metrics::new();
-        let counts = metrics.cache().clone();
+        let counts = metrics.cache.clone();
         let memory = MemoryTier::new(items, bytes, counts.clone());
         let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
         let log = Logger::root(slog::Discard, slog::o!());

@@ -63,7 +63,7 @@ impl Lifecycle<CacheKey, Arc<Entry>> for Evictions {
     /// Uses that were not handed over yet go with it: less than ten seconds of a key that is not
     /// among the most used.
     fn on_evict(&self, (): &mut (), _: CacheKey, _: Arc<Entry>) {
-        self.metrics.evicted(1);
+        self.metrics.evictions.inc();
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn filled(items: usize, bytes: u64, count: usize, size: usize) -> MemoryTier {
-        let tier = MemoryTier::new(items, bytes, Metrics::new().cache().clone());
+        let tier = MemoryTier::new(items, bytes, Metrics::new().cache.clone());
         for n in 0..count {
             tier.put(CacheKey::new(format!("s:o:{n}")), entry(size));
         }

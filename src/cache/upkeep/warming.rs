@@ -178,7 +178,7 @@ impl Warmer {
         let freshness = self.tables.judge(&row.key, &entry, now);
         if freshness != Freshness::Dead {
             self.tables.memory.put(row.key.clone(), Arc::new(entry));
-            self.tables.metrics.warmed(1);
+            self.tables.metrics.warmed.inc();
             round.lifted += 1;
         }
         freshness
@@ -217,7 +217,7 @@ impl Warmer {
             // A client was faster.
             Tier::Memory => return true,
         }
-        self.tables.metrics.warmed(1);
+        self.tables.metrics.warmed.inc();
         true
     }
 }

@@ -112,9 +112,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn end(&mut self, what: Overdue, cx: &mut Context<'_>) {
         self.ended = true;
         match what {
-            Overdue::Head if self.requests.has_open_body() => self.metrics.cut("body_not_ended"),
+            Overdue::Head if self.requests.has_open_body() => {
+                self.metrics.cut.at(["body_not_ended"]).inc();
+            }
             Overdue::Head => {
-                self.metrics.unread("too_slow");
+                self.metrics.unread.at(["too_slow"]).inc();
                 let _fits = Pin::new(&mut self.stream).poll_write(cx, &refusal::too_slow());
             }
             Overdue::Idle | Overdue::Send => {}
@@ -123,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn cut(&mut self, why: &'static str) -> io::Error {
         self.failed = true;
-        self.metrics.cut(why);
+        self.metrics.cut.at([why]).inc();
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
 

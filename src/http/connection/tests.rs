@@ -27,7 +27,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 fn pipe(room: usize) -> (Connection<DuplexStream>, DuplexStream) {
     let (ours, theirs) = duplex(room);
-    let metrics = Metrics::new().http().clone();
+    let metrics = Metrics::new().http.clone();
     (Connection::new(ours, TIMEOUTS, metrics, None), theirs)
 }
 
@@ -168,7 +168,7 @@ const ASK: &[u8] = b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: http://a.example\r
 fn serve(local: &LocalSet, length: usize) -> (DuplexStream, Rc<Cell<usize>>, Metrics) {
     let (ours, theirs) = duplex(8_192);
     let (served, metrics) = (Rc::new(Cell::new(0)), Metrics::new());
-    let connection = Connection::new(ours, TIMEOUTS, metrics.http().clone(), None);
+    let connection = Connection::new(ours, TIMEOUTS, metrics.http.clone(), None);
     let counted = Rc::clone(&served);
     local.spawn_local(async move {
         let requests = Rc::clone(connection.requests());

@@ -265,7 +265,7 @@ async fn status(call: Call) -> Answer {
             .collect(),
         degraded,
         pressure: shared.pressure.status(),
-        requests_in_flight: shared.metrics.http().in_flight(),
+        requests_in_flight: shared.metrics.http.in_flight.get(),
         rate_limit_enabled: shared.settings.limits.enabled,
         services: shared.services.iter().flat_map(|service| service.status()).collect(),
     };
@@ -282,7 +282,7 @@ fn worst_breaker(origins: &[OriginStatus]) -> State {
 
 async fn cache_stats(call: Call) -> Answer {
     let worker = &call.worker;
-    let totals = worker.shared.metrics.cache().totals();
+    let totals = worker.shared.metrics.cache.totals();
     let tables = worker.cache.tables();
     let settings = &worker.shared.settings.cache;
     let stats = CacheStats {
@@ -334,9 +334,9 @@ async fn metrics(call: Call, request: HttpRequest) -> Answer {
     let (worker, shared) = (&call.worker, &call.worker.shared);
     let tables = worker.cache.tables();
     let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
-    shared.metrics.cache().size("memory", entries, tables.memory.bytes());
+    shared.metrics.cache.size("memory", entries, tables.memory.bytes());
     crate::http::gauges::refresh(shared);
-    shared.metrics.limits().shared(worker.shares_limits());
+    shared.metrics.limits.shared.set(worker.shares_limits());
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = Format::negotiate(accept);
     let text = render(&shared.metrics, format)

@@ -95,7 +95,7 @@ fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
         Err(refusal) => refusal,
     };
     let shared = &worker.shared;
-    shared.metrics.access().admin_refused(refusal.label());
+    shared.metrics.access.admin_refused.at([refusal.label()]).inc();
     warn!(shared.log, "admin request refused"; "path" => request.path(),
         "client" => %context.address.get(), "reason" => refusal.label(),
         "request_id" => &*context.id);

@@ -77,7 +77,7 @@ impl Caller {
         if route.scope == AuthScope::Clients
             && let Verdict::Denied(by) = self.verdict
         {
-            worker.shared.metrics.access().blocked(by.label());
+            worker.shared.metrics.access.blocked.at([by.label()]).inc();
             let cause = format!("denied by {}", by.label());
             return Err(ApiError::new(ErrorCode::Blocked).because(cause));
         }

@@ -45,7 +45,7 @@ pub(in crate::http) async fn compress(
         }
     }
     if let (true, BodySize::Sized(bytes)) = (packed, response.body().size()) {
-        worker.shared.metrics.response_compressed(bytes);
+        worker.shared.metrics.http.compressed_bytes.inc_by(bytes);
     }
     Ok(response)
 }

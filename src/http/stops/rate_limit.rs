@@ -44,14 +44,14 @@ pub(in crate::http) async fn charge(
         context.waited.set(true);
     }
     if admission.alone {
-        shared.metrics.limits().decided_alone();
+        shared.metrics.limits.local_decisions.inc();
     }
     Some(admission)
 }
 
 pub(in crate::http) fn check(worker: &Worker, admission: &Admission) -> Result<(), ApiError> {
     let Decision::Refused { retry_after, rule } = admission.verdict.decision else { return Ok(()) };
-    worker.shared.metrics.limits().refused(admission.class.as_str(), rule.as_str());
+    worker.shared.metrics.limits.refused.at([admission.class.as_str(), rule.as_str()]).inc();
     Err(ApiError::new(ErrorCode::RateLimited).retry_after(retry_after))
 }
 

@@ -18,7 +18,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::load_shedder::Reason;
 use crate::http::route::Route;
 use crate::http::state::Worker;
-use crate::metrics::{Method, RequestSeen};
+use crate::metrics::RequestSeen;
 
 /// Longest name of a method in a log line; an unknown one may be as long as a head.
 const LONGEST_METHOD: usize = 24;
@@ -33,11 +33,11 @@ pub(in crate::http) struct Done<'a> {
 }
 
 impl Done<'_> {
-    fn count(&self, route: &Route) -> (Method, Instant, Duration) {
-        let method = Method::parse(self.request.method().as_str());
+    fn count(&self, route: &Route) -> (&'static str, Instant, Duration) {
         let now = clock::monotonic();
         let took = now.saturating_duration_since(self.context.started);
-        route.metrics.finished(method, self.status.as_u16(), took);
+        let method = self.request.method().as_str();
+        let method = route.metrics.finished(method, self.status.as_u16(), took);
         (method, now, took)
     }
 }
@@ -99,7 +99,7 @@ fn refused(log: &Logger, failure: &ApiError, left_out: Option<u64>, line: impl s
 /// A shed request must cost much less than an answered one: counters, and a line a second.
 pub(in crate::http) fn shed(worker: &Worker, route: &Route, done: &Done<'_>, reason: Reason) {
     let (_, now, _) = done.count(route);
-    worker.shared.metrics.http().shed(reason.as_str());
+    worker.shared.metrics.http.shed.at([reason.as_str()]).inc();
     if let Some(refused) = worker.shedder.refused(now) {
         warn!(worker.shared.log, "requests refused because there are too many";
             "reason" => reason.as_str(), "refused" => refused,

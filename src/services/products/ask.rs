@@ -387,7 +387,7 @@ impl Products {
 
     pub(super) fn count(&self, dropped: &Dropped) {
         for (reason, products) in dropped.iter() {
-            self.metrics.products_dropped(reason.label(), products);
+            self.dropped.at([reason.label()]).inc_by(products);
         }
     }
 

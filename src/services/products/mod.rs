@@ -46,7 +46,7 @@ use crate::http::component::{Component, Health, component};
 use crate::http::forms::{Check, digits_of, shown};
 use crate::http::service::{Service, Surface};
 use crate::http::settings::Features;
-use crate::metrics::Metrics;
+use crate::metrics::Counters;
 use aliexpress::AliExpressClient;
 use aliexpress::methods::Target;
 use last_resort::LastResort;
@@ -86,7 +86,8 @@ pub struct Setup {
 #[derive(Debug, Clone)]
 pub struct Products {
     upstream: AliExpressClient,
-    metrics: Metrics,
+    /// Products of the upstream that failed validation, by reason.
+    dropped: Counters<1>,
     settings: Arc<Setup>,
     log: Logger,
     /// The simulator inside, where there is one.

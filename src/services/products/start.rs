@@ -44,8 +44,10 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
         within: parts.request_timeout,
     };
     let upstream = upstream(&account, parts, simulator.is_some())?;
-    let (metrics, log) = (parts.metrics.clone(), parts.log.clone());
-    Ok(Arc::new(Products { upstream, metrics, settings: Arc::new(setup), log, simulator }))
+    let help = "Products of the upstream that failed validation";
+    let dropped = parts.metrics.service_counter("products_dropped", "reason", help);
+    let (settings, log) = (Arc::new(setup), parts.log.clone());
+    Ok(Arc::new(Products { upstream, dropped, settings, log, simulator }))
 }
 
 fn upstream(

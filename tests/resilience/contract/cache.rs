@@ -78,7 +78,7 @@ impl Subject for Cache {
     const OWN_THREAD: bool = false;
 
     fn new(supervisor: &Supervisor) -> Self {
-        let counts = Metrics::new().cache().clone();
+        let counts = Metrics::new().cache.clone();
         let memory = MemoryTier::new(100, 1_000_000, counts.clone());
         let log = Logger::root(slog::Discard, slog::o!());
         Self(CacheTables::new(memory, None, counts, log, supervisor.observer()))

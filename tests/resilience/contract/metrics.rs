@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::metrics::{
-    ACTOR_NAME, Method, Metrics, MetricsActor, Observed, Parts, RecentRequests, RequestSeen,
-    SLOW_THRESHOLD,
+    ACTOR_NAME, Metrics, MetricsActor, Observed, Parts, RecentRequests, RequestSeen, SLOW_THRESHOLD,
 };
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
@@ -18,7 +17,7 @@ struct Monitor(Parts);
 fn seen(route: &'static str) -> Observed {
     Observed(vec![RequestSeen {
         request_id: "a-request".into(),
-        method: Method::Get,
+        method: "GET",
         route,
         status: 200,
         duration: Duration::from_millis(1),
@@ -43,7 +42,7 @@ impl Subject for Monitor {
     }
 
     async fn ask(handle: &Handle<MetricsActor>) -> Result<(), AskError> {
-        handle.ask(RecentRequests { limit: 1 }, SOON).await.map(drop)
+        handle.ask(RecentRequests { only_slow: false, limit: 1 }, SOON).await.map(drop)
     }
 
     fn tell(handle: &Handle<MetricsActor>) -> Result<(), Undelivered> {
@@ -55,17 +54,18 @@ impl Subject for Monitor {
     }
 
     async fn finds_the_mark(&self, handle: &Handle<MetricsActor>) -> bool {
-        let recent = handle.ask(RecentRequests { limit: 100 }, SOON).await.unwrap();
+        let recent =
+            handle.ask(RecentRequests { only_slow: false, limit: 100 }, SOON).await.unwrap();
         recent.iter().any(|request| request.route == "/mark")
     }
 
     /// Whoever tells it drops the batch and counts: a tell comes back at once, nothing waits.
     async fn go_around(&self, handle: Handle<MetricsActor>) {
-        let of_actor = self.0.metrics.actors().of(ACTOR_NAME);
-        let before = of_actor.dropped_so_far();
+        let dropped = self.0.metrics.actors.events_dropped.at([ACTOR_NAME]);
+        let before = dropped.get();
         if handle.tell(seen("/dropped")) == Err(Undelivered::Down) {
-            of_actor.events_dropped(1);
-            assert_eq!(of_actor.dropped_so_far(), before + 1);
+            dropped.inc();
+            assert_eq!(dropped.get(), before + 1);
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::http::service::{Operation, Route};
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
 use crate::metrics::{
-    MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, SlowRequests,
+    MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset,
 };
 use crate::replication::Away;
 use crate::resilience::breaker::Snapshot;
@@ -264,11 +264,11 @@ async fn monitoring(_: Admin, call: Call) -> Answer {
 }
 
 async fn recent_requests(_: Admin, call: Call) -> Answer {
-    call.report(&ask(&call, RecentRequests { limit: LISTED }).await?)
+    call.report(&ask(&call, RecentRequests { only_slow: false, limit: LISTED }).await?)
 }
 
 async fn slow_requests(_: Admin, call: Call) -> Answer {
-    call.report(&ask(&call, SlowRequests { limit: LISTED }).await?)
+    call.report(&ask(&call, RecentRequests { only_slow: true, limit: LISTED }).await?)
 }
 
 async fn reset_monitoring(admin: Admin, call: Call) -> Answer {

@@ -9,20 +9,24 @@ const SUB: Duration = Duration::from_secs(5);
 const MINUTE: Duration = Duration::from_secs(60);
 const FIVE: Duration = Duration::from_secs(300);
 
-fn window() -> (SlidingWindow, Instant) {
+fn window() -> (Window<60>, Instant) {
     let origin = monotonic();
-    (SlidingWindow::new(origin, SUB, 60), origin)
+    (Window::new(origin, SUB), origin)
 }
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+fn millis(micros: u64) -> f64 {
+    float(micros) / 1_000.0
+}
+
 #[test]
-fn an_empty_window_is_all_noughts() {
+fn an_empty_window_is_all_zeros() {
     let (window, origin) = window();
     let stats = window.stats(origin + ms(1), MINUTE);
-    assert_eq!((stats.requests, stats.latency_ms), (0, LatencyStats::default()));
+    assert_eq!((stats.counts.requests, stats.latency_ms), (0, LatencyStats::default()));
     assert!(stats.requests_per_second.abs() < f64::EPSILON);
     assert!(stats.error_rate_percent.abs() < f64::EPSILON);
 }
@@ -34,11 +38,11 @@ fn a_minute_forgets_what_five_minutes_remember() {
     window.observe(origin + Duration::from_secs(100), 500, ms(1));
     let now = origin + Duration::from_secs(120);
     let (one, five) = (window.stats(now, MINUTE), window.stats(now, FIVE));
-    assert_eq!((one.requests, one.server_errors), (1, 1));
-    assert_eq!((five.requests, five.server_errors), (2, 1));
+    assert_eq!((one.counts.requests, one.counts.server_errors), (1, 1));
+    assert_eq!((five.counts.requests, five.counts.server_errors), (2, 1));
     assert!((five.error_rate_percent - 50.0).abs() < 1e-9);
     let later = origin + Duration::from_secs(700);
-    assert_eq!(window.stats(later, FIVE).requests, 0);
+    assert_eq!(window.stats(later, FIVE).counts.requests, 0);
 }
 
 #[test]
@@ -49,13 +53,13 @@ fn throughput_is_over_the_time_covered() {
             window.observe(origin + Duration::from_secs(second), 200, ms(2));
         }
     }
-    // One nanosecond before sub-window 120 begins: the last twelve are full.
+    // One nanosecond before slot 120 begins: the last twelve are full.
     let now = origin + Duration::from_secs(600) - Duration::from_nanos(1);
     let stats = window.stats(now, MINUTE);
-    assert_eq!(stats.requests, 600);
+    assert_eq!(stats.counts.requests, 600);
     assert!((stats.requests_per_second - 10.0).abs() < 0.01, "{stats:?}");
     assert!((stats.covered_seconds - 60.0).abs() < 0.01, "{stats:?}");
-    assert_eq!(window.stats(now, FIVE).requests, 3_000);
+    assert_eq!(window.stats(now, FIVE).counts.requests, 3_000);
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn client_errors_are_no_errors_of_ours() {
         window.observe(origin, status, ms(1));
     }
     let stats = window.stats(origin, MINUTE);
-    assert_eq!((stats.client_errors, stats.server_errors), (2, 1));
+    assert_eq!((stats.counts.client_errors, stats.counts.server_errors), (2, 1));
     assert!((stats.error_rate_percent - 20.0).abs() < 1e-9);
 }
 
@@ -84,24 +88,24 @@ fn late_arrivals_count_where_they_belong_unless_they_are_too_late() {
     window.observe(now, 200, ms(1));
     window.observe(now - Duration::from_secs(70), 200, ms(1));
     window.observe(origin, 200, ms(1));
-    assert_eq!(window.stats(now, MINUTE).requests, 1);
-    assert_eq!(window.stats(now, FIVE).requests, 2);
+    assert_eq!(window.stats(now, MINUTE).counts.requests, 1);
+    assert_eq!(window.stats(now, FIVE).counts.requests, 2);
 }
 
 #[test]
-fn a_time_before_the_origin_belongs_to_the_first_sub_window() {
+fn a_time_before_the_origin_belongs_to_the_first_slot() {
     let (mut window, origin) = window();
     window.observe(origin.checked_sub(ms(5)).unwrap_or(origin), 200, ms(1));
-    assert_eq!(window.stats(origin, MINUTE).requests, 1);
+    assert_eq!(window.stats(origin, MINUTE).counts.requests, 1);
 }
 
 #[test]
-fn latencies_beyond_a_minute_are_capped_and_nought_is_one_microsecond() {
+fn latencies_beyond_a_minute_are_capped_and_zero_is_one_microsecond() {
     let (mut window, origin) = window();
     window.observe(origin, 200, Duration::from_secs(86_400));
     let stats = window.stats(origin, MINUTE);
     assert!((59_000.0..=61_000.0).contains(&stats.latency_ms.max), "{stats:?}");
-    window.reset(origin);
+    let mut window = self::window().0;
     window.observe(origin, 200, Duration::ZERO);
     assert!((window.stats(origin, MINUTE).latency_ms.p50 - 0.001).abs() < 1e-9);
 }
@@ -112,18 +116,18 @@ fn memory_is_bounded_by_the_ring() {
     for second in 0..100_000 {
         window.observe(origin + Duration::from_secs(second), 200, ms(second % 60_000));
     }
-    assert_eq!(window.ring.len(), 60);
-    let cells: usize =
-        window.ring.iter().filter_map(|s| s.latency.as_ref()).map(Histogram::distinct_values).sum();
-    assert!(cells * size_of::<u32>() < 1_000_000, "{cells} cells");
+    let kept =
+        window.slots.last(u64::MAX, u64::MAX - 1).filter_map(|(_, slot)| slot.latency.as_ref());
+    let counters: usize = kept.map(Histogram::distinct_values).sum();
+    assert!(counters * size_of::<u32>() < 1_000_000, "{counters} counters");
 }
 
 #[test]
 fn degenerate_sizes_still_count() {
     let origin = monotonic();
-    let mut window = SlidingWindow::new(origin, Duration::ZERO, 0);
+    let mut window = Window::<1>::new(origin, Duration::ZERO);
     window.observe(origin, 200, ms(1));
-    assert_eq!(window.stats(origin, Duration::ZERO).requests, 1);
+    assert_eq!(window.stats(origin, Duration::ZERO).counts.requests, 1);
 }
 
 proptest! {
@@ -143,8 +147,8 @@ proptest! {
         for (percent, got) in [(50, stats.p50), (90, stats.p90), (95, stats.p95), (99, stats.p99), (100, stats.max)] {
             // The histogram multiplies by a float: it may round up to the rank above.
             let rank = (sorted.len() * percent).div_ceil(100);
-            let exact = ratio::millis_from_micros(sorted[rank - 1]);
-            let above = ratio::millis_from_micros(sorted[rank.min(sorted.len() - 1)]);
+            let exact = millis(sorted[rank - 1]);
+            let above = millis(sorted[rank.min(sorted.len() - 1)]);
             prop_assert!(got >= exact * 0.999_999, "p{percent}: {got} < {exact}");
             prop_assert!(got <= above * 1.01 + 0.001, "p{percent}: {got} > {above} + 1 %");
         }
@@ -168,9 +172,76 @@ proptest! {
             let first = origin + SUB * current.saturating_sub(subs - 1);
             let inside: Vec<_> = all.iter().filter(|(at, _)| *at >= first).collect();
             let stats = window.stats(now, span);
-            prop_assert_eq!(stats.requests, u64::try_from(inside.len()).unwrap());
+            prop_assert_eq!(stats.counts.requests, u64::try_from(inside.len()).unwrap());
             let failed = inside.iter().filter(|(_, status)| *status == 500).count();
-            prop_assert_eq!(stats.server_errors, u64::try_from(failed).unwrap());
+            prop_assert_eq!(stats.counts.server_errors, u64::try_from(failed).unwrap());
         }
     }
+}
+
+/// Minutes that begin when the clock on the wall shows ten minutes and twenty seconds.
+fn minutes() -> (Minutes, Instant, Timestamp) {
+    let (now, wall) = (monotonic(), Timestamp::from_millis(10 * MINUTE_MS + 20_000));
+    (Minutes::aligned(now, wall), now, wall)
+}
+
+fn shown(minutes: &Minutes, now: Instant, wall: Timestamp) -> Vec<(i64, u64)> {
+    let totals = minutes.totals(now, wall);
+    totals.iter().map(|minute| (minute.start_ms / MINUTE_MS, minute.counts.requests)).collect()
+}
+
+#[test]
+fn requests_fall_into_the_minute_of_the_wall_they_were_answered_in() {
+    let (mut minutes, start, wall) = minutes();
+    minutes.observe(start, 200, ms(1));
+    minutes.observe(start + Duration::from_secs(39), 404, ms(3));
+    minutes.observe(start + Duration::from_secs(40), 503, ms(1));
+    let later = Duration::from_secs(45);
+    let totals = minutes.totals(start + later, wall.plus(later));
+    assert_eq!(totals.len(), 2);
+    assert_eq!(totals[0].start_ms, 10 * MINUTE_MS);
+    assert_eq!((totals[0].counts.requests, totals[0].counts.client_errors), (2, 1));
+    assert!((totals[0].mean_latency_ms - 2.0).abs() < 1e-9);
+    assert_eq!((totals[1].counts.requests, totals[1].counts.server_errors), (1, 1));
+}
+
+#[test]
+fn late_requests_find_their_minute_and_empty_ones_are_left_out() {
+    let (mut minutes, start, wall) = minutes();
+    for minute in [0, 3, 1, 0, 3] {
+        minutes.observe(start + MINUTE * minute, 200, ms(1));
+    }
+    let later = MINUTE * 3;
+    assert_eq!(shown(&minutes, start + later, wall.plus(later)), [(10, 2), (11, 1), (13, 2)]);
+}
+
+#[test]
+fn an_hour_is_kept_and_no_more() {
+    let (mut minutes, start, wall) = minutes();
+    for minute in 0..200 {
+        minutes.observe(start + MINUTE * minute, 200, ms(1));
+    }
+    minutes.observe(start, 200, ms(1));
+    let later = MINUTE * 199;
+    let all = shown(&minutes, start + later, wall.plus(later));
+    assert_eq!((all.len(), all[0], all[59]), (60, (150, 1), (209, 1)));
+    let later = MINUTE * 500;
+    assert!(minutes.totals(start + later, wall.plus(later)).is_empty());
+}
+
+#[test]
+fn a_clock_that_was_set_moves_minutes_by_whole_ones() {
+    let (mut minutes, start, wall) = minutes();
+    minutes.observe(start, 200, ms(1));
+    let set = wall.plus(Duration::from_secs(3_600) + ms(1_500));
+    assert_eq!(shown(&minutes, start, set), [(70, 1)]);
+}
+
+#[test]
+fn shares_and_rates() {
+    let same = |left: f64, right: f64| (left - right).abs() < 1e-9;
+    assert!(same(percent(0, 0), 0.0));
+    assert!(same(percent(1, 4), 25.0));
+    assert!(same(per_second(30, MINUTE), 0.5));
+    assert!(same(per_second(3, ms(1)), 3.0));
 }
