@@ -114,6 +114,30 @@ pub struct Plan {
     pub within: Duration,
 }
 
+/// Longest time of a load, where a service has no reason for another.
+const WITHIN: Duration = Duration::from_secs(8);
+
+impl Plan {
+    /// How to get one key for a client: `load` gets its priority and its deadline.
+    pub fn for_one<F>(
+        lifetimes: Lifetimes,
+        origin: &'static str,
+        question: String,
+        load: impl Fn(Priority, Instant) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Loaded, Failure>> + Send + 'static,
+    {
+        let loader: Loader = Arc::new(move |_, priority, deadline| {
+            let loaded = load(priority, deadline);
+            Box::pin(async move { Ok(vec![loaded.await?]) })
+        });
+        let (reload, priority, within) = (false, Priority::Client, WITHIN);
+        let question: Question = Arc::new(move |_| Some(question.clone()));
+        Self { lifetimes, loader, question, origin, reload, priority, within }
+    }
+}
+
 impl std::fmt::Debug for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Plan").field("lifetimes", &self.lifetimes).finish_non_exhaustive()

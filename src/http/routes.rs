@@ -21,8 +21,7 @@ const CORE: &[&[Route]] = &[health::ROUTES, status::ROUTES, documents::ROUTES, a
 
 /// A route with a fault, for the test that sees what a client gets then; in no binary.
 #[cfg(test)]
-const FAULTY: Route =
-    Route::new("/panics", Class::General, &[Operation::get(|| web::to(panics), |_| {})]);
+const FAULTY: Route = Route::at("/panics", Class::General).get(|| web::to(panics));
 
 #[cfg(test)]
 async fn panics() -> actix_web::HttpResponse {
@@ -52,7 +51,7 @@ pub fn configure(config: &mut ServiceConfig, worker: &web::Data<Worker>) {
     }
     #[cfg(test)]
     config.service(resource(&FAULTY, worker));
-    let unmatched = pipeline(&Route::new("unmatched", Class::General, &[]), worker);
+    let unmatched = pipeline(&Route::at("unmatched", Class::General), worker);
     config.default_service(web::route().to(not_found).wrap(unmatched));
 }
 
@@ -68,8 +67,7 @@ fn resource(route: &Route, worker: &web::Data<Worker>) -> impl HttpServiceFactor
     };
     let resource = web::resource(route.template);
     route
-        .operations
-        .iter()
+        .operations()
         .fold(resource, |resource, operation| resource.route(handled(operation)))
         .default_service(web::to(method_not_allowed))
         .wrap(CatchPanic::default())

@@ -19,57 +19,50 @@ use super::component::Component;
 use super::openapi::doc::Doc;
 use crate::cache::{CacheKey, Plan};
 use crate::config::Group;
-use crate::limits::Class;
+pub use crate::limits::Class;
+pub use crate::limits::abuse::Seen;
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
 use crate::origin::{Identity, Origin, OriginClient};
 use crate::supervision::spawn_watched;
 
+pub use super::extract::{Answer, Call};
+pub use super::forms::Check;
 pub use super::route::Method;
+pub use super::served::Served;
 
-/// One operation: a method of a route, who handles it, and what the OpenAPI document says of it.
+/// Says in the OpenAPI document what an operation takes and answers.
+pub type Describe = fn(&mut Doc<'_>);
+
+/// One operation: a method of a route, its handler, and what the OpenAPI document says of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Operation {
     pub method: Method,
     /// The POST of an operation that is described with its GET: the form comes in the body.
     pub by_body: bool,
     pub handler: fn() -> actix_web::Route,
-    pub doc: fn(&mut Doc<'_>),
+    describe: Option<Describe>,
 }
 
+/// The former way to declare a route; goes when the last table is converted.
 impl Operation {
     #[must_use]
-    pub const fn get(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
-        Self { method: Method::Get, by_body: false, handler, doc }
+    pub const fn get(handler: fn() -> actix_web::Route, describe: Describe) -> Self {
+        Self { method: Method::Get, by_body: false, handler, describe: Some(describe) }
     }
 
     #[must_use]
-    pub const fn post(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
-        Self { method: Method::Post, by_body: false, handler, doc }
-    }
-
-    /// The POST that means the same as the GET of its route.
-    #[must_use]
-    pub const fn same_by_post(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
-        Self { method: Method::Post, by_body: true, handler, doc }
+    pub const fn post(handler: fn() -> actix_web::Route, describe: Describe) -> Self {
+        Self { method: Method::Post, by_body: false, handler, describe: Some(describe) }
     }
 
     #[must_use]
-    pub const fn delete(handler: fn() -> actix_web::Route, doc: fn(&mut Doc<'_>)) -> Self {
-        Self { method: Method::Delete, by_body: false, handler, doc }
+    pub const fn same_by_post(handler: fn() -> actix_web::Route, describe: Describe) -> Self {
+        Self { method: Method::Post, by_body: true, handler, describe: Some(describe) }
     }
 }
 
-/// One address of the surface.
-#[derive(Debug, Clone, Copy)]
-pub struct Route {
-    /// The path template: the label in metrics and logs.
-    pub template: &'static str,
-    /// The class its requests are limited in.
-    pub class: Class,
-    pub operations: &'static [Operation],
-}
-
+/// The former way to declare a route; goes when the last table is converted.
 impl Route {
     #[must_use]
     pub const fn new(
@@ -77,11 +70,99 @@ impl Route {
         class: Class,
         operations: &'static [Operation],
     ) -> Self {
-        Self { template, class, operations }
+        let mut route = Self::at(template, class);
+        let mut left = operations;
+        while let [first, rest @ ..] = left {
+            route = route.adding(*first);
+            left = rest;
+        }
+        route
+    }
+}
+
+impl Operation {
+    pub(super) fn describe(&self, doc: &mut Doc<'_>) {
+        if let Some(describe) = self.describe {
+            describe(doc);
+        }
+    }
+}
+
+/// Methods of one address, at most.
+const METHODS: usize = 3;
+
+/// One address of the surface: `Route::at(template, class).get(handler).says(description)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// The path template: the label in metrics and logs.
+    pub template: &'static str,
+    /// The class its requests are limited in.
+    pub class: Class,
+    operations: [Option<Operation>; METHODS],
+}
+
+impl Route {
+    #[must_use]
+    pub const fn at(template: &'static str, class: Class) -> Self {
+        Self { template, class, operations: [None; METHODS] }
+    }
+
+    #[must_use]
+    pub const fn get(self, handler: fn() -> actix_web::Route) -> Self {
+        self.with(Method::Get, false, handler)
+    }
+
+    #[must_use]
+    pub const fn post(self, handler: fn() -> actix_web::Route) -> Self {
+        self.with(Method::Post, false, handler)
+    }
+
+    /// The POST that means the same as the GET.
+    #[must_use]
+    pub const fn same_by_post(self, handler: fn() -> actix_web::Route) -> Self {
+        self.with(Method::Post, true, handler)
+    }
+
+    #[must_use]
+    pub const fn delete(self, handler: fn() -> actix_web::Route) -> Self {
+        self.with(Method::Delete, false, handler)
+    }
+
+    /// Describes every operation so far that has no description.
+    #[must_use]
+    pub const fn says(mut self, describe: Describe) -> Self {
+        let mut left = self.operations.as_mut_slice();
+        while let [first, rest @ ..] = left {
+            if let Some(Operation { describe: none @ None, .. }) = first {
+                *none = Some(describe);
+            }
+            left = rest;
+        }
+        self
+    }
+
+    const fn with(self, method: Method, by_body: bool, handler: fn() -> actix_web::Route) -> Self {
+        self.adding(Operation { method, by_body, handler, describe: None })
+    }
+
+    const fn adding(mut self, operation: Operation) -> Self {
+        let mut left = self.operations.as_mut_slice();
+        while let [first, rest @ ..] = left {
+            if first.is_none() {
+                *first = Some(operation);
+                break;
+            }
+            left = rest;
+        }
+        self
+    }
+
+    pub(super) fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.iter().flatten()
     }
 
     pub(super) fn takes(&self, method: Method) -> bool {
-        self.operations.iter().any(|operation| operation.method == method)
+        self.operations().any(|operation| operation.method == method)
     }
 
     /// The methods it takes, as in `Allow`.

@@ -68,6 +68,13 @@ pub struct Call<O: Origin> {
     pub request_id: Arc<str>,
 }
 
+impl<O: Origin> Call<O> {
+    /// A call that may be repeated and that no request is named for.
+    pub fn new(question: O::Question, priority: Priority, deadline: Instant) -> Self {
+        Self { question, deadline, retry: true, priority, request_id: "".into() }
+    }
+}
+
 impl<O: Origin> Message for Call<O> {
     type Result = Result<Reply<O>, Failure>;
 }

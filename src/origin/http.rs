@@ -22,6 +22,13 @@ pub struct Request {
     pub body: Bytes,
 }
 
+impl Request {
+    /// A GET of an absolute address.
+    pub const fn get(url: String) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new() }
+    }
+}
+
 /// One answer: the whole of it, its body bounded in size.
 #[derive(Clone)]
 pub struct Answer {

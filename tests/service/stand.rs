@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -138,7 +139,7 @@ pub(crate) struct Stand {
 
 /// One run of the gateway.
 pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     log: Lines,
     _hosted: Hosted,
 }
@@ -178,15 +179,25 @@ impl Stand {
         meanwhile(&upstream);
         Self { gateway: run(&plan), upstream, plan, folder }
     }
+}
 
+impl Deref for Stand {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.gateway
+    }
+}
+
+impl Running {
     /// Where the gateway answers.
     pub(crate) const fn address(&self) -> SocketAddr {
-        self.gateway.address
+        self.address
     }
 
     /// A new connection to the gateway.
     pub(crate) const fn connection(&self) -> Connection {
-        Connection::to(self.gateway.address)
+        Connection::to(self.address)
     }
 
     /// A new connection with the admin's key.
@@ -222,7 +233,7 @@ impl Stand {
 
     /// The log so far, one JSON object a line.
     pub(crate) fn log(&self) -> String {
-        self.gateway.log.text()
+        self.log.text()
     }
 }
 

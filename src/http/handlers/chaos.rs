@@ -16,7 +16,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::RawForm;
 use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 use crate::supervision::Chaos;
@@ -43,23 +43,18 @@ struct Struck {
     struck: usize,
 }
 
-pub const ROUTES: &[Route] = &[Route::new(
-    "/admin/chaos/actors/{name}/{fault}",
-    Class::General,
-    &[Operation::post(
-        || to(strike),
-        |doc| {
-            let summary = "Has every actor of a name panic, stop or hang once.";
-            doc.says("Chaos", "strikeActors", summary, "There with `CHAOS_ENABLED` only.")
-                .path("name", "The actors' name, as `/admin/actors` lists it.", None)
-                .path_word("fault", "What befalls them.", &["panic", "stop", "hang"])
-                .query::<HangForm>()
-                .reports::<Struck>("How many actors were struck.")
-                .fails(BAD_INPUT)
-                .fails(NOT_FOUND);
-        },
-    )],
-)];
+pub const ROUTES: &[Route] = &[Route::at("/admin/chaos/actors/{name}/{fault}", Class::General)
+    .post(|| to(strike))
+    .says(|doc| {
+        let summary = "Has every actor of a name panic, stop or hang once.";
+        doc.says("Chaos", "strikeActors", summary, "There with `CHAOS_ENABLED` only.")
+            .path("name", "The actors' name, as `/admin/actors` lists it.", None)
+            .path_word("fault", "What befalls them.", &["panic", "stop", "hang"])
+            .query::<HangForm>()
+            .reports::<Struck>("How many actors were struck.")
+            .fails(BAD_INPUT)
+            .fails(NOT_FOUND);
+    })];
 
 async fn strike(admin: Admin, call: Call) -> Answer {
     let (actor, fault) = call.path::<(String, String)>()?;

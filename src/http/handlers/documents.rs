@@ -7,7 +7,7 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::to;
 
 use crate::http::extract::Call;
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::limits::Class;
 
 const JSON: &str = "application/json";
@@ -20,41 +20,20 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 pub const ROUTES: &[Route] = &[
-    Route::new(
-        "/openapi.json",
-        Class::General,
-        &[Operation::get(
-            || to(openapi),
-            |doc| {
-                doc.says("Documents", "getOpenApi", "Shows this document.", "")
-                    .answers(&[JSON], "An OpenAPI 3.1 document.");
-            },
-        )],
-    ),
-    Route::new(
-        "/openapi-gpt.json",
-        Class::General,
-        &[Operation::get(
-            || to(openapi_gpt),
-            |doc| {
-                let summary = "Shows the document for GPT Actions: the public operations only.";
-                doc.says("Documents", "getOpenApiForGpt", summary, "")
-                    .answers(&[JSON], "An OpenAPI 3.1 document.");
-            },
-        )],
-    ),
-    Route::new(
-        "/docs",
-        Class::General,
-        &[Operation::get(
-            || to(page),
-            |doc| {
-                let details = "With a form to try every operation; needs no other file.";
-                doc.says("Documents", "getDocs", "Shows this document as a page.", details)
-                    .answers(&["text/html"], "The page.");
-            },
-        )],
-    ),
+    Route::at("/openapi.json", Class::General).get(|| to(openapi)).says(|doc| {
+        doc.says("Documents", "getOpenApi", "Shows this document.", "")
+            .answers(&[JSON], "An OpenAPI 3.1 document.");
+    }),
+    Route::at("/openapi-gpt.json", Class::General).get(|| to(openapi_gpt)).says(|doc| {
+        let summary = "Shows the document for GPT Actions: the public operations only.";
+        doc.says("Documents", "getOpenApiForGpt", summary, "")
+            .answers(&[JSON], "An OpenAPI 3.1 document.");
+    }),
+    Route::at("/docs", Class::General).get(|| to(page)).says(|doc| {
+        let details = "With a form to try every operation; needs no other file.";
+        doc.says("Documents", "getDocs", "Shows this document as a page.", details)
+            .answers(&["text/html"], "The page.");
+    }),
 ];
 
 async fn openapi(call: Call) -> HttpResponse {

@@ -14,7 +14,7 @@ use crate::http::component::{Component, Health, component};
 use crate::http::envelope::{self, Answered};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::doc::Doc;
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::state::Worker;
 use crate::limits::Class;
 use crate::metrics::resident_bytes;
@@ -40,33 +40,20 @@ pub struct Report {
 }
 
 pub const ROUTES: &[Route] = &[
-    Route::new(
-        "/health",
-        Class::Exempt,
-        &[Operation::get(
-            || to(live),
-            |doc| {
+    Route::at("/health", Class::Exempt)
+.get(|| to(live))
+.says(|doc| {
                 let what = "Tells whether the process runs; the short address for `/health/live`.";
                 live_doc(doc.says("Health", "health", what, ""));
-            },
-        )],
-    ),
-    Route::new(
-        "/health/live",
-        Class::Exempt,
-        &[Operation::get(
-            || to(live),
-            |doc| {
+            }),
+    Route::at("/health/live", Class::Exempt)
+.get(|| to(live))
+.says(|doc| {
                 live_doc(doc.says("Health", "healthLive", "Tells whether the process runs.", ""));
-            },
-        )],
-    ),
-    Route::new(
-        "/health/ready",
-        Class::Exempt,
-        &[Operation::get(
-            || to(ready),
-            |doc| {
+            }),
+    Route::at("/health/ready", Class::Exempt)
+.get(|| to(ready))
+.says(|doc| {
                 let details =
                     "From what was recorded while working; no upstream call is spent on it.";
                 report_doc(doc.says(
@@ -75,15 +62,10 @@ pub const ROUTES: &[Route] = &[
                     "Tells whether the process can serve.",
                     details,
                 ));
-            },
-        )],
-    ),
-    Route::new(
-        "/health/detailed",
-        Class::Exempt,
-        &[Operation::get(
-            || to(detailed),
-            |doc| {
+            }),
+    Route::at("/health/detailed", Class::Exempt)
+.get(|| to(detailed))
+.says(|doc| {
                 let details = "Upstream, Redis, database, memory, disk, cache, actors and what services add, \
                        from what was recorded while working.";
                 report_doc(doc.says(
@@ -92,9 +74,7 @@ pub const ROUTES: &[Route] = &[
                     "Tells how every component is.",
                     details,
                 ));
-            },
-        )],
-    ),
+            }),
 ];
 
 fn live_doc(doc: &mut Doc<'_>) {

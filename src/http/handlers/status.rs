@@ -16,7 +16,7 @@ use crate::clock;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
 use crate::metrics::{CacheTotals, Format, render};
@@ -203,41 +203,20 @@ pub struct Impact {
 }
 
 pub const ROUTES: &[Route] = &[
-    Route::new(
-        "/metrics",
-        Class::Exempt,
-        &[Operation::get(
-            || to(metrics),
-            |doc| {
-                let details = "In the OpenMetrics format where `Accept` asks for it.";
-                doc.says("Status", "getMetrics", "Shows every metric for Prometheus.", details)
-                    .answers(&["text/plain", "application/openmetrics-text"], "Every metric.");
-            },
-        )],
-    ),
-    Route::new(
-        "/api/status",
-        Class::General,
-        &[Operation::get(
-            || to(status),
-            |doc| {
-                doc.says("Status", "getStatus", "Tells how the service is.", "")
-                    .reports::<Status>("The status.");
-            },
-        )],
-    ),
-    Route::new(
-        "/api/cache/stats",
-        Class::General,
-        &[Operation::get(
-            || to(cache_stats),
-            |doc| {
-                let details = "Counts are exact and begin with the process.";
-                doc.says("Status", "getCacheStats", "Tells how the cache does.", details)
-                    .reports::<CacheStats>("Counts by tier.");
-            },
-        )],
-    ),
+    Route::at("/metrics", Class::Exempt).get(|| to(metrics)).says(|doc| {
+        let details = "In the OpenMetrics format where `Accept` asks for it.";
+        doc.says("Status", "getMetrics", "Shows every metric for Prometheus.", details)
+            .answers(&["text/plain", "application/openmetrics-text"], "Every metric.");
+    }),
+    Route::at("/api/status", Class::General).get(|| to(status)).says(|doc| {
+        doc.says("Status", "getStatus", "Tells how the service is.", "")
+            .reports::<Status>("The status.");
+    }),
+    Route::at("/api/cache/stats", Class::General).get(|| to(cache_stats)).says(|doc| {
+        let details = "Counts are exact and begin with the process.";
+        doc.says("Status", "getCacheStats", "Tells how the cache does.", details)
+            .reports::<CacheStats>("Counts by tier.");
+    }),
 ];
 
 async fn status(call: Call) -> Answer {

@@ -71,7 +71,7 @@ fn document(surfaces: &[&Surface], reader: Reader) -> OpenApi {
     schemas.register::<Error>();
     let mut paths = Paths::new();
     for route in routes::all(surfaces.iter().copied()) {
-        for operation in route.operations {
+        for operation in route.operations() {
             let mut doc = Doc::new(
                 route.template,
                 route.class,
@@ -79,7 +79,7 @@ fn document(surfaces: &[&Surface], reader: Reader) -> OpenApi {
                 operation.by_body,
                 &mut schemas,
             );
-            (operation.doc)(&mut doc);
+            operation.describe(&mut doc);
             let (mut described, for_gpt) = doc.finish();
             match reader {
                 Reader::Gpt if !for_gpt => continue,

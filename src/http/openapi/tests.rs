@@ -22,21 +22,17 @@ use crate::http::forms::RawForm;
 use crate::http::route::{AuthScope, is_always_open};
 use crate::http::routes;
 use crate::http::served::Served;
-use crate::http::service::{Operation, Route, Surface};
+use crate::http::service::{Route, Surface};
 use crate::limits::Class;
 
 /// What a service could bring: a form by query string and by body, and an answer.
 const SURFACE: Surface = Surface {
     settings: &[],
     name: "things",
-    routes: &[&[Route::new(
-        "/things/{id}",
-        Class::Search,
-        &[
-            Operation::get(|| actix_web::web::to(thing), describe),
-            Operation::same_by_post(|| actix_web::web::to(thing), describe),
-        ],
-    )]],
+    routes: &[&[Route::at("/things/{id}", Class::Search)
+        .get(|| actix_web::web::to(thing))
+        .same_by_post(|| actix_web::web::to(thing))
+        .says(describe)]],
     tags: &[("Things", "What there is")],
 };
 

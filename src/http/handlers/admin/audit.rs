@@ -17,7 +17,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, RawForm};
 use crate::http::openapi::failures::BAD_INPUT;
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 
@@ -137,12 +137,9 @@ pub struct AuditPage {
     pub complete: bool,
 }
 
-pub const ROUTE: Route = Route::new(
-    "/admin/audit",
-    Class::General,
-    &[Operation::get(
-        || to(audit),
-        |doc| {
+pub const ROUTE: Route = Route::at("/admin/audit", Class::General)
+.get(|| to(audit))
+.says(|doc| {
             let details = "Every change of keys, lists, breakers, cache, monitoring and configuration, and \
                        chaos that was asked for, on any process that shares this one's database; the \
                        last 100,000.";
@@ -150,9 +147,7 @@ pub const ROUTE: Route = Route::new(
                 .query::<AuditForm>()
                 .reports::<AuditPage>("A page of the table.")
                 .fails(BAD_INPUT);
-        },
-    )],
-);
+        });
 
 async fn audit(_: Admin, call: Call) -> Answer {
     let (limit, before) = read(&call.query_form()?)?;

@@ -19,32 +19,23 @@ use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm, shown};
 use crate::http::openapi::failures::{BAD_INPUT, NOT_IN_TIME};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 
-pub const CLEAR: Route = Route::new(
-    "/api/cache/clear",
-    Class::General,
-    &[Operation::post(
-        || to(clear),
-        |doc| {
-            let details = "All of them, or those whose key matches a pattern.";
-            doc.says("Admin", "clearCache", "Drops entries from every tier.", details)
-                .query::<ClearForm>()
-                .reports::<Invalidated>("How many entries went from each tier.")
-                .fails(BAD_INPUT)
-                .fails(NOT_IN_TIME);
-        },
-    )],
-);
+pub const CLEAR: Route =
+    Route::at("/api/cache/clear", Class::General).post(|| to(clear)).says(|doc| {
+        let details = "All of them, or those whose key matches a pattern.";
+        doc.says("Admin", "clearCache", "Drops entries from every tier.", details)
+            .query::<ClearForm>()
+            .reports::<Invalidated>("How many entries went from each tier.")
+            .fails(BAD_INPUT)
+            .fails(NOT_IN_TIME);
+    });
 
-pub const INVALIDATE: Route = Route::new(
-    "/admin/cache/invalidate",
-    Class::General,
-    &[Operation::post(
-        || to(invalidate),
-        |doc| {
+pub const INVALIDATE: Route = Route::at("/admin/cache/invalidate", Class::General)
+.post(|| to(invalidate))
+.says(|doc| {
             let summary = "Invalidates a key, a tag, a pattern or everything.";
             let details = "In every tier and every instance: what was stored until now is not answered \
                            with any more (hard), or only when nothing newer can be had (soft). Needs \
@@ -55,24 +46,17 @@ pub const INVALIDATE: Route = Route::new(
                 .reports::<Invalidated>("It is in force; how many entries went from each tier.")
                 .fails(BAD_INPUT)
                 .fails(NOT_IN_TIME);
-        },
-    )],
-);
+        });
 
-pub const WARM: Route = Route::new(
-    "/admin/cache/warm",
-    Class::General,
-    &[Operation::post(
-        || to(warm),
-        |doc| {
+pub const WARM: Route = Route::at("/admin/cache/warm", Class::General)
+.post(|| to(warm))
+.says(|doc| {
             let details = "Keys asked for most are lifted from the database into memory; those that are \
                        stale are loaded behind this answer, slowly and only while clients leave room \
                        for it.";
             doc.says("Admin", "warmCache", "Warms the cache.", details)
                 .reports::<Warming>("What is being done.");
-        },
-    )],
-);
+        });
 
 /// Which keys to drop.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]

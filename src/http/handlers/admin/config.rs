@@ -11,37 +11,25 @@ use crate::config::{Described, Reloaded};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::failures::BAD_INPUT;
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 
-pub const SHOW: Route = Route::new(
-    "/admin/config",
-    Class::General,
-    &[Operation::get(
-        || to(show),
-        |doc| {
-            doc.says("Admin", "getConfig", "Lists the settings in force, secrets hidden.", "")
-                .reports_list::<Described>("Every setting, its value and what gave it.");
-        },
-    )],
-);
+pub const SHOW: Route = Route::at("/admin/config", Class::General).get(|| to(show)).says(|doc| {
+    doc.says("Admin", "getConfig", "Lists the settings in force, secrets hidden.", "")
+        .reports_list::<Described>("Every setting, its value and what gave it.");
+});
 
-pub const RELOAD: Route = Route::new(
-    "/admin/config/reload",
-    Class::General,
-    &[Operation::post(
-        || to(reload),
-        |doc| {
+pub const RELOAD: Route = Route::at("/admin/config/reload", Class::General)
+.post(|| to(reload))
+.says(|doc| {
             let details = "The file and the environment of the process, as SIGHUP does. What cannot change \
                        while running is named; it counts from the next start. With a mistake anywhere \
                        nothing changes.";
             doc.says("Admin", "reloadConfig", "Reads the configuration again.", details)
                 .reports::<Reloaded>("What has changed.")
                 .fails(BAD_INPUT);
-        },
-    )],
-);
+        });
 
 async fn show(_: Admin, call: Call) -> Answer {
     call.report(&call.worker.shared.in_force.describe())

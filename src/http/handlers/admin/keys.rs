@@ -21,7 +21,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm};
 use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{Class, KeyId};
 
@@ -121,24 +121,18 @@ pub struct KeyRevoked {
     pub revoked: String,
 }
 
-pub const ROUTE: Route = Route::new(
-    "/admin/keys",
-    Class::General,
-    &[
-        Operation::get(
-            || to(list),
-            |doc| {
+pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
+.get(|| to(list))
+.says(|doc| {
                 let details = "Without their secrets, which are stored nowhere. The one of the settings is not \
                        among them.";
                 doc.says("Admin", "listKeys", "Lists clients' keys.", details)
                     .query::<PageForm>()
                     .reports::<KeysShown>("A page of the keys.")
                     .fails(BAD_INPUT);
-            },
-        ),
-        Operation::post(
-            || to(create),
-            |doc| {
+            })
+.post(|| to(create))
+.says(|doc| {
                 let details = "Its text is in this answer and nowhere else. It is known at once here, and within \
                        a second on every instance that shares the database with this one.";
                 doc.says("Admin", "createKey", "Makes a key for a client.", details)
@@ -146,11 +140,9 @@ pub const ROUTE: Route = Route::new(
                     .reports::<KeyMade>("The key.")
                     .fails(BAD_INPUT)
                     .fails(DATABASE_AWAY);
-            },
-        ),
-        Operation::delete(
-            || to(revoke),
-            |doc| {
+            })
+.delete(|| to(revoke))
+.says(|doc| {
                 let details = "It is unknown at once here, and within a second on every instance that shares \
                        the database with this one. The id stands in the query or in the body.";
                 doc.says("Admin", "revokeKey", "Revokes a client's key.", details)
@@ -159,10 +151,7 @@ pub const ROUTE: Route = Route::new(
                     .fails(BAD_INPUT)
                     .fails(DATABASE_AWAY)
                     .fails(NOT_FOUND);
-            },
-        ),
-    ],
-);
+            });
 
 async fn list(_: Admin, call: Call) -> Answer {
     let mut check = Check::default();

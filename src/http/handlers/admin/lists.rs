@@ -20,67 +20,45 @@ use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm};
 use crate::http::openapi::doc::Doc;
 use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::state::Worker;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 
-pub const ALLOWED: Route = Route::new(
-    "/admin/rate-limit/whitelist",
-    Class::General,
-    &[
-        Operation::get(
-            || to(|admin, call| show(admin, call, ListName::Allow)),
-            |doc| {
+pub const ALLOWED: Route = Route::at("/admin/rate-limit/whitelist", Class::General)
+.get(|| to(|admin, call| show(admin, call, ListName::Allow)))
+.says(|doc| {
                 show_doc(doc, "listAllowed", "Lists who is let past the limits.");
-            },
-        ),
-        Operation::post(
-            || to(|admin, call| put(admin, call, ListName::Allow)),
-            |doc| {
+            })
+.post(|| to(|admin, call| put(admin, call, ListName::Allow)))
+.says(|doc| {
                 let details = "No limit applies to an address or key on this list, unless it is on the other \
                        one. An entry that is there already gets the reason and end given now.";
                 put_doc(doc, "allow", "Lets somebody past the limits.", details);
-            },
-        ),
-        Operation::delete(
-            || to(|admin, call| remove(admin, call, ListName::Allow)),
-            |doc| {
+            })
+.delete(|| to(|admin, call| remove(admin, call, ListName::Allow)))
+.says(|doc| {
                 let summary = "Takes somebody from the list of who is let past the limits.";
                 remove_doc(doc, "removeAllowed", summary);
-            },
-        ),
-    ],
-);
+            });
 
-pub const DENIED: Route = Route::new(
-    "/admin/rate-limit/blacklist",
-    Class::General,
-    &[
-        Operation::get(
-            || to(|admin, call| show(admin, call, ListName::Deny)),
-            |doc| {
+pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::General)
+.get(|| to(|admin, call| show(admin, call, ListName::Deny)))
+.says(|doc| {
                 show_doc(doc, "listDenied", "Lists who is turned away.");
-            },
-        ),
-        Operation::post(
-            || to(|admin, call| put(admin, call, ListName::Deny)),
-            |doc| {
+            })
+.post(|| to(|admin, call| put(admin, call, ListName::Deny)))
+.says(|doc| {
                 let details = "Every request from an address, or with a key, on this list is answered 403 \
                        `blocked`, but for health and admin addresses; no key and no other list helps \
                        against it. An entry that is there already gets the reason and end given now.";
                 put_doc(doc, "deny", "Turns somebody away.", details);
-            },
-        ),
-        Operation::delete(
-            || to(|admin, call| remove(admin, call, ListName::Deny)),
-            |doc| {
+            })
+.delete(|| to(|admin, call| remove(admin, call, ListName::Deny)))
+.says(|doc| {
                 let summary = "Takes somebody from the list of who is turned away.";
                 remove_doc(doc, "removeDenied", summary);
-            },
-        ),
-    ],
-);
+            });
 
 fn show_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
     doc.says("Admin", id, summary, "")

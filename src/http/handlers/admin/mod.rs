@@ -28,7 +28,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::answers::always_true;
 use crate::http::openapi::failures::{NOT_FOUND, RESTARTING};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
 use crate::metrics::{
@@ -42,35 +42,22 @@ pub const ROUTES: &[Route] = &[
     cache::CLEAR,
     cache::INVALIDATE,
     cache::WARM,
-    Route::new(
-        "/admin/actors",
-        Class::General,
-        &[Operation::get(
-            || to(actors),
-            |doc| {
+    Route::at("/admin/actors", Class::General)
+.get(|| to(actors))
+.says(|doc| {
                 let details = "Its state, restarts, last panic and queue.";
                 doc.says("Admin", "listActors", "Lists every actor.", details)
                     .reports_list::<ActorStatus>("The actors.");
-            },
-        )],
-    ),
-    Route::new(
-        "/admin/breakers",
-        Class::General,
-        &[Operation::get(
-            || to(breakers),
-            |doc| {
+            }),
+    Route::at("/admin/breakers", Class::General)
+.get(|| to(breakers))
+.says(|doc| {
                 doc.says("Admin", "listBreakers", "Lists every circuit breaker.", "")
                     .reports_list::<Snapshot>("The breakers.");
-            },
-        )],
-    ),
-    Route::new(
-        "/admin/breakers/{name}/{action}",
-        Class::General,
-        &[Operation::post(
-            || to(move_breaker),
-            |doc| {
+            }),
+    Route::at("/admin/breakers/{name}/{action}", Class::General)
+.post(|| to(move_breaker))
+.says(|doc| {
                 let summary = "Opens, closes or resets a breaker.";
                 let details = "An opened one refuses every call until it is closed or reset; a reset forgets \
                            what was counted. On every instance that shares the database, within a second.";
@@ -79,47 +66,32 @@ pub const ROUTES: &[Route] = &[
                     .path_word("action", "What to do with it.", &["open", "close", "reset"])
                     .reports::<Snapshot>("The breaker as it is now.")
                     .fails(NOT_FOUND);
-            },
-        )],
-    ),
-    Route::new(
-        "/admin/rate-limit/status",
-        Class::General,
-        &[Operation::get(
-            || to(limits),
-            |doc| {
+            }),
+    Route::at("/admin/rate-limit/status", Class::General)
+.get(|| to(limits))
+.says(|doc| {
                 let summary =
                     "Shows the accounts of the rate limiter, the lists, and who was found abusive.";
                 doc.says("Admin", "getRateLimitStatus", summary, "").reports::<LimitStatus>(
                     "The accounts, by class of route, the lists, and abuse.",
                 );
-            },
-        )],
-    ),
+            }),
     lists::ALLOWED,
     lists::DENIED,
     keys::ROUTE,
     audit::ROUTE,
     config::SHOW,
     config::RELOAD,
-    Route::new(
-        "/api/monitoring/metrics",
-        Class::General,
-        &[Operation::get(
-            || to(monitoring),
-            |doc| {
+    Route::at("/api/monitoring/metrics", Class::General)
+.get(|| to(monitoring))
+.says(|doc| {
                 doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", "")
                     .reports::<MonitoringReport>("The report.")
                     .fails(RESTARTING);
-            },
-        )],
-    ),
-    Route::new(
-        "/admin/monitoring/recent-requests",
-        Class::General,
-        &[Operation::get(
-            || to(recent_requests),
-            |doc| {
+            }),
+    Route::at("/admin/monitoring/recent-requests", Class::General)
+.get(|| to(recent_requests))
+.says(|doc| {
                 doc.says(
                     "Admin",
                     "listRecentRequests",
@@ -128,35 +100,23 @@ pub const ROUTES: &[Route] = &[
                 )
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
-            },
-        )],
-    ),
-    Route::new(
-        "/admin/monitoring/slow-requests",
-        Class::General,
-        &[Operation::get(
-            || to(slow_requests),
-            |doc| {
+            }),
+    Route::at("/admin/monitoring/slow-requests", Class::General)
+.get(|| to(slow_requests))
+.says(|doc| {
                 let summary = "Lists the last slow requests, newest first.";
                 doc.says("Admin", "listSlowRequests", summary, "")
                     .reports_list::<RecentRequest>("At most 100 requests.")
                     .fails(RESTARTING);
-            },
-        )],
-    ),
-    Route::new(
-        "/admin/monitoring/reset",
-        Class::General,
-        &[Operation::post(
-            || to(reset_monitoring),
-            |doc| {
+            }),
+    Route::at("/admin/monitoring/reset", Class::General)
+.post(|| to(reset_monitoring))
+.says(|doc| {
                 let summary = "Begins windows and lists anew; counters stay.";
                 doc.says("Admin", "resetMonitoring", summary, "")
                     .reports::<ResetDone>("It is done.")
                     .fails(RESTARTING);
-            },
-        )],
-    ),
+            }),
 ];
 
 /// Longest wait for a report.
