@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["config", "database", "limits", "replication", "resilience"]),
     ("limits", &["config", "resilience", "supervision"]),
     ("metrics", &["resilience", "supervision"]),
-    ("supervision", &[]),
+    ("supervision", &["resilience"]),
     ("resilience", &[]),
     ("database", &["config"]),
     ("telemetry", &["config"]),

@@ -1,4 +1,4 @@
-//! How the rest of a worker uses its CacheActor.
+//! CacheActor, and how the rest of a worker uses it.
 //!
 //! Owns: asking the actor, doing the same on the tables when the actor is down, and waiting for what
 //! is loaded.
@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::actor::{CacheActor, Invalidate};
+use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
+
 use super::get::{Answer, Get, GetMany, Reply};
 use super::invalidations::{Cleared, Mode, Subject};
 use super::key::CacheKey;
@@ -20,6 +21,59 @@ use crate::supervision::{AskError, Handle};
 const ACTOR_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for an invalidation, with which goes a walk through all tiers.
 const INVALIDATE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// One for each HTTP worker, over tables that all share. It owns nothing but its way to them, so a new
+/// incarnation is as good as the old one. Every handler decides at once; loads run as watched tasks.
+#[derive(Debug)]
+pub struct CacheActor {
+    tables: CacheTables,
+}
+
+impl CacheActor {
+    /// An incarnation over `tables`.
+    pub const fn new(tables: CacheTables) -> Self {
+        Self { tables }
+    }
+}
+
+impl Actor for CacheActor {
+    type Context = Context<Self>;
+}
+
+/// Invalidates what was stored until now.
+#[derive(Debug, Message)]
+#[rtype(result = "Cleared")]
+struct Invalidate {
+    subject: Subject,
+    mode: Mode,
+    reason: &'static str,
+}
+
+impl Handler<Get> for CacheActor {
+    type Result = MessageResult<Get>;
+
+    fn handle(&mut self, message: Get, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tables.get(&message))
+    }
+}
+
+impl Handler<GetMany> for CacheActor {
+    type Result = MessageResult<GetMany>;
+
+    fn handle(&mut self, message: GetMany, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tables.get_many(&message))
+    }
+}
+
+impl Handler<Invalidate> for CacheActor {
+    type Result = ResponseFuture<Cleared>;
+
+    fn handle(&mut self, message: Invalidate, _: &mut Self::Context) -> Self::Result {
+        let tables = self.tables.clone();
+        let Invalidate { subject, mode, reason } = message;
+        Box::pin(async move { tables.invalidate(subject, mode, reason).await })
+    }
+}
 
 /// A worker's way to the cache. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -107,7 +161,8 @@ impl CacheClient {
             Reply::Ready(answer) => Ok(answer),
             Reply::Pending(pending) => {
                 let _waits = self.waiting.begin();
-                pending.answer(deadline).await
+                // In a box: a hit's future stays small.
+                Box::pin(pending.answer(deadline)).await
             }
         }
     }

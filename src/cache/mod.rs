@@ -12,7 +12,6 @@
 //! Knows no service: a plan brings the loader and the lifetimes. Failures are never stored. A tier
 //! that is down is a miss in it, counted, and its breaker keeps it out of the way.
 
-mod actor;
 mod client;
 mod codec;
 mod entry;
@@ -35,8 +34,7 @@ mod tests;
 pub mod tiers;
 pub mod upkeep;
 
-pub use actor::CacheActor;
-pub use client::CacheClient;
+pub use client::{CacheActor, CacheClient};
 pub use codec::Malformed;
 pub use entry::{Entry, Times, Verdict};
 pub use freshness::Freshness;

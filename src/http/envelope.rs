@@ -18,12 +18,11 @@ use time::macros::format_description;
 
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
-use super::headers::{CACHE_STATUS, GZIP, JSON};
-use super::parts::Parts;
-use super::served::{Body, Served, Source};
+use super::headers::{self, CACHE_STATUS, GZIP, JSON};
+use super::served::{Body, Parts, Served, Source};
 use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
-use crate::limits::headers::retry_after_seconds;
+use crate::limits::retry_after_seconds;
 
 /// Version of the envelope and of everything in it.
 pub const API_VERSION: &str = "1";
@@ -68,22 +67,22 @@ pub fn answer(
         Parts::new(before, served.body.bytes().clone(), after.into())
     });
     let mut response = json(StatusCode::OK, body);
-    let headers = response.headers_mut();
+    let fields = response.headers_mut();
     if is_packed {
-        headers.insert(header::CONTENT_ENCODING, GZIP);
+        fields.insert(header::CONTENT_ENCODING, GZIP);
     }
     if let Some(source) = served.source {
         context.tier.set(Some(source.tier));
         context.waited.set(context.waited.get() || source.waited);
         if let Ok(value) = HeaderValue::try_from(cache_status(&source, last_resort)) {
-            headers.insert(CACHE_STATUS, value);
+            fields.append(CACHE_STATUS, value);
         }
         if source.tier != Tier::Upstream {
-            headers.insert(header::AGE, HeaderValue::from(source.age.as_secs()));
+            fields.append(header::AGE, headers::number(source.age.as_secs()));
         }
     } else {
         let status = if last_resort { BYPASSED_LAST_RESORT } else { BYPASSED };
-        headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
+        fields.insert(CACHE_STATUS, HeaderValue::from_static(status));
     }
     response
 }
@@ -140,7 +139,7 @@ pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
     if let Some(wait) = error.retry_after {
-        let seconds = HeaderValue::from(retry_after_seconds(wait));
+        let seconds = headers::number(retry_after_seconds(wait));
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
@@ -168,7 +167,7 @@ pub(super) fn error_text(id: &str, error: &ApiError) -> String {
 fn json(status: StatusCode, body: impl MessageBody + 'static) -> HttpResponse {
     let mut response = HttpResponse::with_body(status, BoxBody::new(body));
     response.headers_mut().reserve(HEADERS);
-    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response.headers_mut().append(header::CONTENT_TYPE, JSON);
     response
 }
 
@@ -190,20 +189,24 @@ fn metadata(body: &mut String, context: &RequestContext, now: Instant) {
 }
 
 fn cache_facts(body: &mut String, served: &Served, integration: Integration) {
-    let source = served.source;
-    let tier = source.map_or(Tier::Upstream, |source| source.tier);
-    for part in [",\"api_integration\":\"", integration.name, "\",\"cache_enabled\":"] {
+    let tier = served.source.map(|source| source.tier);
+    let asked = match tier {
+        Some(Tier::Memory | Tier::Redis | Tier::Database) => {
+            "\",\"cache_enabled\":true,\"cache_hit\":true,\"cache_tier\":\""
+        }
+        Some(Tier::Upstream) => "\",\"cache_enabled\":true,\"cache_hit\":false,\"cache_tier\":\"",
+        None => "\",\"cache_enabled\":false,\"cache_hit\":false,\"cache_tier\":\"",
+    };
+    let stale = if served.source.is_some_and(|source| source.stale) {
+        "\",\"stale\":true,\"age_seconds\":"
+    } else {
+        "\",\"stale\":false,\"age_seconds\":"
+    };
+    let tier = tier.unwrap_or(Tier::Upstream).label();
+    for part in [",\"api_integration\":\"", integration.name, asked, tier, stale] {
         body.push_str(part);
     }
-    boolean(body, source.is_some());
-    body.push_str(",\"cache_hit\":");
-    boolean(body, tier != Tier::Upstream);
-    for part in [",\"cache_tier\":\"", tier.label(), "\",\"stale\":"] {
-        body.push_str(part);
-    }
-    boolean(body, source.is_some_and(|source| source.stale));
-    body.push_str(",\"age_seconds\":");
-    number(body, source.map_or(0, |source| source.age.as_secs()));
+    number(body, served.source.map_or(0, |source| source.age.as_secs()));
     body.push_str(",\"degraded\":");
 }
 

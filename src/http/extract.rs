@@ -21,7 +21,7 @@ use super::error::{ApiError, ErrorCode};
 use super::forms::{self, BODY_LIMIT, RawForm};
 use super::served::Served;
 use super::state::Worker;
-use super::watch;
+use super::stops::caller;
 use crate::cache::CacheClient;
 use crate::limits::abuse::Seen;
 
@@ -42,7 +42,7 @@ impl FromRequest for Call {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let worker = request.app_data::<web::Data<Worker>>().cloned();
-        let call = worker.zip(RequestContext::of(request)).map(|(worker, context)| {
+        let call = worker.zip(context_of(request)).map(|(worker, context)| {
             let payload = RefCell::new(payload.take());
             Self { worker, context, request: request.clone(), payload }
         });
@@ -116,7 +116,8 @@ impl Call {
         if self.query().is_some() {
             return self.query_form();
         }
-        let body = self.body().await?;
+        // In a box: the future of a request without a body stays small.
+        let body = Box::pin(self.body()).await?;
         if body.is_empty() && self.request.method() == Method::DELETE {
             return self.query_form();
         }
@@ -129,7 +130,7 @@ impl Call {
     /// # Errors
     /// The client is throttled from now on.
     pub fn watch<'a>(&self, what: impl FnOnce() -> Seen<'a>) -> Result<(), ApiError> {
-        watch::observe(&self.worker, &self.context, what)
+        caller::observe(&self.worker, &self.context, what)
     }
 
     /// The answer of a service.
@@ -177,6 +178,11 @@ impl Call {
         }
         Ok(body)
     }
+}
+
+/// The context of a request that is being served.
+pub(super) fn context_of(request: &HttpRequest) -> Option<Rc<RequestContext>> {
+    request.conn_data::<Rc<Requests>>()?.context()
 }
 
 /// Whether the body says that it is JSON (`application/json` or `application/*+json`).

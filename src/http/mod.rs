@@ -18,7 +18,6 @@ mod headers;
 pub mod load_shedder;
 pub mod log_sampler;
 pub mod openapi;
-pub mod parts;
 mod pipeline;
 pub mod route;
 pub mod routes;
@@ -28,7 +27,6 @@ pub mod service;
 pub mod settings;
 pub mod state;
 pub mod stops;
-mod watch;
 
 pub use envelope::Integration;
 pub use error::{ApiError, ErrorCode};

@@ -7,11 +7,11 @@
 //! | 3 | CORS | answers preflights | [`cors`] |
 //! | 4 | client address and key | who the client is | [`Caller`], [`admin_key`] |
 //! | 5 | access lists | 403 `blocked` | [`Caller`] |
-//! | 6 | abuse watch | 429 `abuse_throttled` | [`super::watch`] |
+//! | 6 | abuse watch | 429 `abuse_throttled` | [`Caller`] |
 //! | 7 | rate limit | 429 `rate_limited`, then 401 `key_required` | [`rate_limit`] |
 //! | 8 | handler | the answer; its panic is a 500 | [`super::routes`] |
 //! | 9 | envelope and headers | one shape for every error | [`answer`] |
-//! | 10 | compression | gzip | [`compression`] |
+//! | 10 | compression | gzip | [`answer`] |
 //! | 11 | metrics and log | counts exactly, logs what matters | [`record`] |
 //!
 //! A stop refuses with an [`ApiError`]; stops 9 to 11 see every answer, refusals included.
@@ -24,7 +24,7 @@ use std::task::{Context as TaskContext, Poll};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::{ConnectionType, Method, header};
-use actix_web::{Error, HttpMessage, HttpResponse, web};
+use actix_web::{Error, HttpResponse, web};
 
 use super::connection::Requests;
 use super::context::RequestContext;
@@ -32,7 +32,7 @@ use super::error::{ApiError, ErrorCode};
 use super::route::{AuthScope, Route};
 use super::state::Worker;
 use super::stops::caller::Caller;
-use super::stops::{admin_key, answer, compression, cors, rate_limit, record};
+use super::stops::{admin_key, answer, cors, rate_limit, record};
 use crate::clock;
 use crate::limits::Admission;
 
@@ -61,9 +61,10 @@ impl Stops {
         B: MessageBody + 'static,
     {
         let Self { worker, route } = self;
-        let (asked, connection) = (request.request().clone(), underway(&request));
+        let asked = request.request().clone();
         let timeout = worker.shared.settings.server.request_timeout;
         let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout); // 1
+        let connection = underway(&request, &context);
         let with_body = request.method() == Method::POST;
         let shedder = &worker.shedder;
         let slot = if route.always_open || cors::is_preflight(&request) {
@@ -89,7 +90,7 @@ impl Stops {
         if is_last || worker.shared.is_draining() {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
-        let response = compression::compress(worker, &asked, response).await?; // 10
+        let response = answer::compress(worker, &context, response).await?; // 10
         let done = record::Done { context: &context, request: &asked, status: response.status() };
         match shed {
             None => record::request(worker, route, &done, failure.as_ref()), // 11
@@ -130,7 +131,6 @@ impl Stops {
             // Only now: a request without the key it needs is charged like any other.
             caller.check_key(worker, route)?;
         }
-        request.extensions_mut().insert(Rc::clone(context));
         match handler.call(request).await {
             Ok(response) => Ok(response.into_parts().1.map_into_boxed_body()), // 8
             Err(error) => Ok(HttpResponse::from_error(error)),
@@ -138,12 +138,15 @@ impl Stops {
     }
 }
 
-/// Notes on the connection that a request is being served.
-fn underway(request: &ServiceRequest) -> Option<super::connection::Serving> {
+/// Notes on the connection that a request is being served; the handler finds the context there.
+fn underway(
+    request: &ServiceRequest,
+    context: &Rc<RequestContext>,
+) -> Option<super::connection::Serving> {
     // A body of a known length ends where it ends. Only reading finds the end of one in chunks.
     let in_chunks = !matches!(request.parts().1, Payload::None)
         && request.headers().contains_key(header::TRANSFER_ENCODING);
-    request.conn_data::<Rc<Requests>>().map(|requests| requests.begin(in_chunks))
+    request.conn_data::<Rc<Requests>>().map(|requests| requests.begin(in_chunks, context))
 }
 
 impl<S, B> Transform<S, ServiceRequest> for Pipeline

@@ -5,7 +5,8 @@
 //! documents are made of the same tables.
 
 use actix_web::dev::HttpServiceFactory;
-use actix_web::guard;
+use actix_web::guard::{self, GuardContext};
+use actix_web::http::Method as HttpMethod;
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 
@@ -60,7 +61,7 @@ fn resource(route: &Route, worker: &web::Data<Worker>) -> impl HttpServiceFactor
     let handled = |operation: &Operation| {
         let handled = (operation.handler)();
         match operation.method {
-            Method::Get => handled.guard(guard::Any(guard::Get()).or(guard::Head())),
+            Method::Get => handled.guard(guard::fn_guard(is_read)),
             Method::Post => handled.guard(guard::Post()),
             Method::Delete => handled.guard(guard::Delete()),
         }
@@ -72,6 +73,10 @@ fn resource(route: &Route, worker: &web::Data<Worker>) -> impl HttpServiceFactor
         .default_service(web::to(method_not_allowed))
         .wrap(CatchPanic::default())
         .wrap(pipeline(route, worker))
+}
+
+fn is_read(request: &GuardContext<'_>) -> bool {
+    [HttpMethod::GET, HttpMethod::HEAD].contains(&request.head().method)
 }
 
 fn pipeline(route: &Route, worker: &web::Data<Worker>) -> Pipeline {

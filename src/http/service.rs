@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -30,6 +29,7 @@ pub use super::extract::{Answer, Call};
 pub use super::forms::Check;
 pub use super::route::Method;
 pub use super::served::Served;
+pub use crate::limits::abuse::fingerprint;
 
 /// Says in the OpenAPI document what an operation takes and answers.
 pub type Describe = fn(&mut Doc<'_>);
@@ -300,13 +300,4 @@ impl std::fmt::Debug for dyn Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.surface().name)
     }
-}
-
-/// What a request asks for as a number: the same for all that mean the same. It means nothing
-/// outside this process.
-#[must_use]
-pub fn fingerprint(what: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    what.hash(&mut hasher);
-    hasher.finish()
 }

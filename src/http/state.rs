@@ -5,6 +5,7 @@
 //! does not take a batch, that is dropped and counted.
 
 use std::cell::RefCell;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -127,14 +128,14 @@ pub struct Worker {
 impl Worker {
     /// For its [`Worker::refusals`]: ten lines a second.
     #[must_use]
-    pub const fn refusal_lines() -> RefCell<LogSampler> {
-        RefCell::new(LogSampler::new(10, Duration::from_secs(1)))
+    pub fn refusal_lines() -> RefCell<LogSampler> {
+        RefCell::new(LogSampler::per_second(const { NonZeroU32::new(10).unwrap() }))
     }
 
     /// For its [`Worker::doubts`]: a line a minute.
     #[must_use]
-    pub const fn doubt_lines() -> RefCell<LogSampler> {
-        RefCell::new(LogSampler::new(1, Duration::from_secs(60)))
+    pub fn doubt_lines() -> RefCell<LogSampler> {
+        RefCell::new(LogSampler::one_a_minute())
     }
 }
 
@@ -144,7 +145,8 @@ pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(250);
 impl Worker {
     /// Reports a request to MetricsActor, with others.
     pub(super) fn saw(&self, request: RequestSeen) {
-        let batch = self.seen.borrow_mut().push(request, clock::monotonic());
+        let now = request.finished;
+        let batch = self.seen.borrow_mut().push(request, now);
         self.report(batch);
     }
 

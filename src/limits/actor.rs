@@ -69,11 +69,11 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
 
+    use super::super::admission::Class;
     use super::super::admission::QuotaState;
-    use super::super::class::Class;
+    use super::super::client::Principal;
     use super::super::policy::Policies;
     use super::super::policy::tests::default_limits;
-    use super::super::principal::Principal;
     use super::super::shared::{Answer, Sharing};
     use super::*;
     use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor};

@@ -1,16 +1,73 @@
 //! A request for admission, and the answer of the limits to it.
 //!
-//! Owns: what is asked ([`Admit`]), and the decision with what it says about each rule, in numbers;
-//! [`super::headers`] writes them down. Refuses nothing and has no neighbours.
+//! Owns: what is asked ([`Admit`]) and in which class of routes, and the decision with what it says
+//! about each rule, in numbers. Has no neighbours.
 
 use std::cmp::Reverse;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use actix::Message;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::class::Class;
-use super::principal::Principal;
+use super::client::Principal;
+
+/// What kind of route a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Everything without limits of its own.
+    General,
+    Search,
+    Recommendations,
+    /// Never limited: health and metrics.
+    Exempt,
+}
+
+impl Class {
+    /// The word in metrics, logs and header fields.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::Search => "search",
+            Self::Recommendations => "recommendations",
+            Self::Exempt => "exempt",
+        }
+    }
+}
+
+/// One value for every class that is limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PerClass<T> {
+    pub general: T,
+    pub search: T,
+    pub recommendations: T,
+}
+
+impl<T> PerClass<T> {
+    /// The value of `class`; `None` for the class that has no limits.
+    #[must_use]
+    pub const fn get(&self, class: Class) -> Option<&T> {
+        match class {
+            Class::General => Some(&self.general),
+            Class::Search => Some(&self.search),
+            Class::Recommendations => Some(&self.recommendations),
+            Class::Exempt => None,
+        }
+    }
+
+    /// The same shape with other values.
+    #[must_use]
+    pub fn map<U>(&self, change: impl Fn(&T) -> U) -> PerClass<U> {
+        PerClass {
+            general: change(&self.general),
+            search: change(&self.search),
+            recommendations: change(&self.recommendations),
+        }
+    }
+}
 
 /// Asks whether a request may go on; admitted requests are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
@@ -148,9 +205,29 @@ impl Admission {
     }
 }
 
+/// The value of `Retry-After`: at least one, since zero invites a client to spin.
+#[must_use]
+pub fn retry_after_seconds(wait: Duration) -> u64 {
+    seconds_up(wait).max(1)
+}
+
+/// Whole seconds, rounded up: a client that waits so long is not early.
+#[must_use]
+pub fn seconds_up(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        assert_eq!(retry_after_seconds(Duration::ZERO), 1);
+        assert_eq!(retry_after_seconds(Duration::from_nanos(1)), 1);
+        assert_eq!(retry_after_seconds(Duration::from_nanos(1_000_000_001)), 2);
+        assert_eq!(seconds_up(Duration::MAX), u64::MAX);
+    }
 
     fn state(rule: RuleKind, remaining: u32, reset_seconds: u64) -> Option<QuotaState> {
         let period = Duration::from_secs(60);

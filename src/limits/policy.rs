@@ -22,9 +22,9 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::class::{Class, PerClass};
+use super::admission::{Class, PerClass};
+use super::client::Principal;
 use super::pressure::Pressure;
-use super::principal::Principal;
 use super::quota::Rules;
 use crate::limits::Limits;
 use crate::resilience::token_bucket::BucketRule;
@@ -103,7 +103,7 @@ fn search(limits: &Limits) -> ClassRules {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::principal::KeyId;
+    use super::super::client::KeyId;
     use super::*;
 
     /// The documented defaults.

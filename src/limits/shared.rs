@@ -202,8 +202,8 @@ fn count(number: i64) -> Option<u32> {
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::class::Class;
-    use super::super::principal::Principal;
+    use super::super::admission::Class;
+    use super::super::client::Principal;
     use super::*;
     use crate::resilience::window::WindowRule;
 

@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 
 use super::account::Account;
 use super::admission::{Admission, Admit, Decision, RuleKind, Verdict};
-use super::class::{Class, PerClass};
+use super::admission::{Class, PerClass};
+use super::client::Principal;
 use super::policy::Policies;
-use super::principal::Principal;
 use super::quota::Rules;
 use super::shared::{Answer, Question, Sharing, SharingStatus};
 use crate::resilience::sharded_map::ShardedMap;
@@ -196,8 +196,8 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::AtomicUsize;
 
+    use super::super::client::KeyId;
     use super::super::policy::tests::default_limits;
-    use super::super::principal::KeyId;
     use super::*;
 
     fn table(capacity: usize) -> (Table, Instant) {

@@ -12,12 +12,10 @@ use std::time::Duration;
 use actix::dev::channel;
 use actix::{Actor, ActorContext, AsyncContext, Context};
 
-use super::dispatcher::Dispatcher;
 use super::in_place::{Slot, forget};
-use super::inbox::Inbox;
+use super::inbox::{Dispatcher, Inbox};
 use super::policy::RestartPolicy;
-use super::record::{ActorState, Record, RestartReason};
-use super::supervisor::Observer;
+use super::record::{ActorState, Observer, Record, RestartReason, panic_text};
 use crate::clock;
 
 /// Through a wait shorter than this messages are still accepted: their senders wait.
@@ -118,13 +116,4 @@ where
         Ok(()) if finished.load(Ordering::Acquire) => Ended::Finished,
         Ok(()) => Ended::Stopped,
     }
-}
-
-/// The text of a panic, as far as it has one.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&'static str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic without a text".to_owned())
 }

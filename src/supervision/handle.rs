@@ -93,17 +93,25 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
             next_turn().await;
         }
         match answered.try_recv() {
-            Ok(result) => return Ok(result),
-            Err(TryRecvError::Closed) => return Err(AskError::Died),
-            Err(TryRecvError::Empty) => {}
+            Ok(result) => Ok(result),
+            Err(TryRecvError::Closed) => Err(AskError::Died),
+            // In a box: most callers have their answer by now, and their futures stay small.
+            Err(TryRecvError::Empty) => Box::pin(self.wait(answered, within)).await,
         }
+    }
+
+    async fn wait<T>(
+        &self,
+        answered: oneshot::Receiver<T>,
+        within: Duration,
+    ) -> Result<T, AskError> {
         let down = self.record.down.notified();
         if self.record.state() == ActorState::BackingOff {
             return Err(AskError::NotDelivered(Undelivered::Down));
         }
         tokio::select! {
             biased;
-            answer = &mut answered => answer.map_err(|_| AskError::Died),
+            answer = answered => answer.map_err(|_| AskError::Died),
             () = down => Err(AskError::NotDelivered(Undelivered::Down)),
             () = tokio::time::sleep(within) => Err(AskError::TooLate),
         }

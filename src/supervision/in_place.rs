@@ -17,7 +17,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use actix::dev::{ContextFut, Envelope};
 use actix::{Actor, Context};
 
-use super::dispatcher::Direct;
+use super::inbox::Direct;
 use super::record::Record;
 
 pub(super) type Incarnation<A> = ContextFut<A, Context<A>>;

@@ -16,7 +16,6 @@
 //! An inbox refuses messages beyond its bound, and messages to an actor that is backing off. This
 //! room knows nothing about what actors do.
 
-mod dispatcher;
 mod guard;
 mod handle;
 mod in_place;
@@ -25,7 +24,6 @@ mod policy;
 mod record;
 mod supervisor;
 mod tasks;
-mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +31,6 @@ mod tests;
 pub use handle::{AskError, Handle, Undelivered};
 pub use inbox::Chaos;
 pub use policy::RestartPolicy;
-pub use record::{ActorState, ActorStatus, RestartReason};
-pub use supervisor::{Observer, Silent, Spec, Supervisor};
+pub use record::{ActorState, ActorStatus, Observer, RestartReason, Silent};
+pub use supervisor::{Spec, Supervisor};
 pub use tasks::{TaskDied, keep_running, run_watched, spawn_watched};

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::resilience::backoff::Backoff;
+
 /// How many restarts in a window are immediate, and how long to wait beyond that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartPolicy {
@@ -13,10 +15,8 @@ pub struct RestartPolicy {
     pub intensity: usize,
     /// The window restarts are counted in.
     pub window: Duration,
-    /// First wait once the intensity is exceeded; doubles with each further restart.
-    pub first_backoff: Duration,
-    /// Longest wait.
-    pub longest_backoff: Duration,
+    /// The waits once the intensity is exceeded.
+    pub backoff: Backoff,
 }
 
 impl Default for RestartPolicy {
@@ -25,8 +25,10 @@ impl Default for RestartPolicy {
             // A restart costs microseconds; a burst of poison must not cost an outage.
             intensity: 100,
             window: Duration::from_secs(10),
-            first_backoff: Duration::from_millis(100),
-            longest_backoff: Duration::from_secs(10),
+            backoff: Backoff {
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(10),
+            },
         }
     }
 }
@@ -57,9 +59,8 @@ impl RestartHistory {
             return Duration::ZERO;
         }
         self.recent.clear();
-        let wait = policy.first_backoff.saturating_mul(2_u32.saturating_pow(self.waits));
-        let wait = wait.min(policy.longest_backoff);
         self.waits = self.waits.saturating_add(1);
+        let wait = policy.backoff.wait(self.waits);
         self.waited_until = now.checked_add(wait);
         wait
     }

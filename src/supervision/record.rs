@@ -1,10 +1,12 @@
-//! The record of one actor, whichever incarnation is alive: state, counts, last panic.
+//! The record of one actor, whichever incarnation is alive: state, counts, last panic; and who is told
+//! of its deaths.
 //!
 //! Handle, guard, watchdog and status page share it. It is made before the first incarnation and
 //! read without locks on the way of a message.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -67,6 +69,41 @@ impl RestartReason {
             Self::Hang => "hang",
         }
     }
+}
+
+/// Receives reports of deaths and hangs, for log and metrics. Called without any lock held.
+pub trait Observer: Send + Sync + 'static {
+    /// An incarnation ended; the next starts after `wait`.
+    fn restarted(
+        &self,
+        _actor: &'static str,
+        _instance: usize,
+        _reason: RestartReason,
+        _panic: Option<&str>,
+        _wait: Duration,
+    ) {
+    }
+    /// An actor makes no progress.
+    fn hung(&self, _actor: &'static str, _instance: usize, _for_how_long: Duration) {}
+    /// A hung actor makes progress again.
+    fn recovered(&self, _actor: &'static str, _instance: usize) {}
+    /// A task beside an actor panicked.
+    fn task_panicked(&self, _owner: &'static str, _panic: &str) {}
+}
+
+/// An observer that does nothing, for tests and tools.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// The text of a panic, as far as it has one.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&'static str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic without a text".to_owned())
 }
 
 /// What status pages show of one actor.

@@ -1,8 +1,10 @@
 //! The table of all actors: starts them, reports their status, moves the stuck ones.
 //!
+//! The watchdog looks over the table from a thread of its own, because an actor may block any other.
 //! An actor that hangs on a worker's thread cannot be moved, because the thread hangs with it; it is
 //! reported. An actor with a thread of its own is given a new one.
 
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,34 +15,7 @@ use super::guard::{Watch, guard};
 use super::handle::Handle;
 use super::inbox::{Chaos, Inbox, Item};
 use super::policy::RestartPolicy;
-use super::record::{ActorState, ActorStatus, Record, RestartReason};
-use super::watchdog::{self, Heartbeat};
-
-/// Receives reports of deaths and hangs, for log and metrics. Called without any lock held.
-pub trait Observer: Send + Sync + 'static {
-    /// An incarnation ended; the next starts after `wait`.
-    fn restarted(
-        &self,
-        _actor: &'static str,
-        _instance: usize,
-        _reason: RestartReason,
-        _panic: Option<&str>,
-        _wait: Duration,
-    ) {
-    }
-    /// An actor makes no progress.
-    fn hung(&self, _actor: &'static str, _instance: usize, _for_how_long: Duration) {}
-    /// A hung actor makes progress again.
-    fn recovered(&self, _actor: &'static str, _instance: usize) {}
-    /// A task beside an actor panicked.
-    fn task_panicked(&self, _owner: &'static str, _panic: &str) {}
-}
-
-/// An observer that does nothing, for tests and tools.
-#[derive(Debug, Clone, Copy)]
-pub struct Silent;
-
-impl Observer for Silent {}
+use super::record::{ActorState, ActorStatus, Observer, Record, RestartReason};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
@@ -122,7 +97,9 @@ impl Supervisor {
         let (stop, stopped) = std::sync::mpsc::channel();
         let watched = Arc::clone(&table);
         std::thread::Builder::new().name("watchdog".into()).spawn(move || {
-            watchdog::run(LOOK_EVERY, &stopped, |now| watched.look(now));
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK_EVERY) {
+                watched.look(crate::clock::monotonic());
+            }
         })?;
         Ok(Self { table, _watchdog: Arc::new(stop) })
     }
@@ -267,6 +244,38 @@ impl Table {
     }
 }
 
+/// What the watchdog knows about one actor between looks.
+#[derive(Debug, Clone, Copy)]
+struct Heartbeat {
+    handled: u64,
+    since: Instant,
+}
+
+impl Heartbeat {
+    fn new(now: Instant) -> Self {
+        Self { handled: 0, since: now }
+    }
+
+    /// How long the actor has made no progress although something waits for it.
+    fn look(&mut self, handled: u64, waiting: bool, now: Instant) -> Duration {
+        if handled != self.handled || !waiting {
+            self.handled = handled;
+            self.since = now;
+        }
+        now.saturating_duration_since(self.since)
+    }
+
+    /// Counts the time without progress from `now` on; what was handled is remembered.
+    fn renew(&mut self, now: Instant) {
+        self.since = now;
+    }
+
+    /// Whether anything was handled since the last look.
+    fn progressed(&self, handled: u64) -> bool {
+        handled != self.handled
+    }
+}
+
 enum Finding {
     Healthy,
     Stuck(Duration),
@@ -293,5 +302,33 @@ fn inspect(member: &dyn Member, heartbeat: &mut Heartbeat, now: Instant) -> Find
             Finding::Recovered
         }
         _ => Finding::Healthy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stuck_means_no_progress_while_something_waits() {
+        let start = crate::clock::monotonic();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut heartbeat = Heartbeat::new(start);
+        assert_eq!(heartbeat.look(0, true, at(100)), Duration::from_millis(100));
+        assert_eq!(heartbeat.look(1, true, at(200)), Duration::ZERO, "progress resets");
+        assert_eq!(heartbeat.look(1, true, at(500)), Duration::from_millis(300));
+        assert_eq!(heartbeat.look(1, false, at(900)), Duration::ZERO, "idle is not stuck");
+        assert_eq!(heartbeat.look(1, true, at(950)), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_renewed_heartbeat_forgets_the_time_and_not_the_progress() {
+        let start = crate::clock::monotonic();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.look(7, true, at(0));
+        heartbeat.renew(at(500));
+        assert!(!heartbeat.progressed(7) && heartbeat.progressed(8));
+        assert_eq!(heartbeat.look(7, true, at(600)), Duration::from_millis(100));
     }
 }

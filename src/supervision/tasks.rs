@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::guard::panic_text;
-use super::supervisor::Observer;
+use super::record::{Observer, panic_text};
 
 /// A watched task panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, Context, Handler, Message, ResponseFuture};
 
 use super::*;
+use crate::resilience::backoff::Backoff;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -226,8 +227,8 @@ async fn an_actor_of_another_thread_answers_through_its_inbox() {
 async fn a_panic_in_place_loses_only_its_message_and_a_storm_of_them_backs_off() {
     let stage = Stage::new();
     let minute = Duration::from_secs(60);
-    let policy = RestartPolicy { intensity: 3, first_backoff: minute, ..RestartPolicy::default() };
-    let policy = RestartPolicy { longest_backoff: minute, ..policy };
+    let backoff = Backoff { first: minute, longest: minute };
+    let policy = RestartPolicy { intensity: 3, backoff, ..RestartPolicy::default() };
     let counter = stage.here(Spec { policy, ..spec(100) });
     assert_eq!(counter.ask(Count, SOON).await, Ok(1));
     for restarts in 1..=4 {
@@ -339,8 +340,8 @@ async fn the_bound_is_a_bound_from_any_number_of_handles() {
 async fn a_storm_backs_off_and_callers_are_told_at_once() {
     let stage = Stage::new();
     let minute = Duration::from_secs(60);
-    let policy = RestartPolicy { intensity: 3, first_backoff: minute, ..RestartPolicy::default() };
-    let policy = RestartPolicy { longest_backoff: minute, ..policy };
+    let backoff = Backoff { first: minute, longest: minute };
+    let policy = RestartPolicy { intensity: 3, backoff, ..RestartPolicy::default() };
     let counter = stage.here(Spec { policy, ..spec(100) });
     for _ in 0..4 {
         counter.tell(Poison).unwrap();
@@ -421,12 +422,8 @@ async fn a_hang_on_a_worker_is_over_when_a_message_is_taken_and_not_before() {
 async fn how_a_replaced_incarnation_ends_is_nobodys_business() {
     let stage = Stage::new();
     let minute = Duration::from_secs(60);
-    let policy = RestartPolicy {
-        intensity: 0,
-        first_backoff: minute,
-        longest_backoff: minute,
-        ..RestartPolicy::default()
-    };
+    let backoff = Backoff { first: minute, longest: minute };
+    let policy = RestartPolicy { intensity: 0, backoff, ..RestartPolicy::default() };
     let spec = Spec { policy, ..spec(100) };
     let counter = stage.supervisor.start_on_own_thread(spec, stage.factory()).unwrap();
     let (release, stalled) = std::sync::mpsc::channel();

@@ -6,8 +6,8 @@
 //! not take what it was answered, nothing more is read from it. Costs a comparison or two a read, and
 //! one timer a connection, which is set anew only when it fires.
 
+mod deadlines;
 mod limiter;
-mod pace;
 pub mod refusal;
 mod requests;
 
@@ -23,8 +23,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+pub use deadlines::{Deadlines, Overdue, Timeouts};
 pub use limiter::{ConnectionLimiter, ConnectionLimits, ConnectionSlot, LimitExceeded};
-pub use pace::{Overdue, Pace, Timeouts};
 pub use requests::{Requests, Serving};
 
 use crate::clock;
@@ -39,7 +39,7 @@ const MOST_IGNORED: usize = 1 << 20;
 /// A connection.
 pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     stream: S,
-    pace: Pace,
+    deadlines: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
     requests: Rc<Requests>,
     /// Nothing more is read.
@@ -63,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Self {
         Self {
             stream,
-            pace: Pace::new(timeouts, clock::monotonic()),
+            deadlines: Deadlines::new(timeouts, clock::monotonic()),
             timer: None,
             requests: Rc::default(),
             ended: false,
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             let now = clock::monotonic();
             let (begun, serving) = (self.requests.begun(), self.requests.is_serving());
-            let (due, what) = self.pace.due(begun, serving, now)?;
+            let (due, what) = self.deadlines.due(begun, serving, now)?;
             if due <= now {
                 return Some(what);
             }
@@ -146,10 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn wrote(&mut self, all: bool, cx: &Context<'_>) {
         self.turns = 0;
         if !all {
-            return self.pace.blocked(true, clock::monotonic());
+            return self.deadlines.blocked(true, clock::monotonic());
         }
-        if self.pace.is_blocked() {
-            self.pace.written(clock::monotonic());
+        if self.deadlines.is_blocked() {
+            self.deadlines.written(clock::monotonic());
         }
         if std::mem::take(&mut self.read_put_off) {
             // The server reads before it writes: it would not come back by itself.
@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// answer unless it was there already. In the middle of an earlier answer nothing can be said.
     fn answer_abandoned(&mut self, cx: &mut Context<'_>) {
         let is_open = self.requests.has_abandoned() && self.requests.has_open_body();
-        if is_open && !self.failed && !self.ended && !self.pace.is_blocked() {
+        if is_open && !self.failed && !self.ended && !self.deadlines.is_blocked() {
             self.ended = true;
             let _fits = Pin::new(&mut self.stream).poll_write(cx, refusal::BAD_REQUEST);
         }
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         if this.ended {
             return Poll::Ready(Ok(()));
         }
-        if this.pace.is_blocked() {
+        if this.deadlines.is_blocked() {
             this.read_put_off = true;
             return this.wait_for_client(cx);
         }
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before && !this.requests.is_serving() {
-                    this.pace.received(this.requests.begun(), clock::monotonic());
+                    this.deadlines.received(this.requests.begun(), clock::monotonic());
                 }
                 Poll::Ready(Ok(()))
             }
@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
-                this.pace.blocked(false, clock::monotonic());
+                this.deadlines.blocked(false, clock::monotonic());
                 this.turn()?;
                 this.wait_for_client(cx)
             }

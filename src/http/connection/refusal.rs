@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use actix_web::http::header;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -14,8 +15,8 @@ use crate::clock::{self, Timestamp};
 use crate::http::context::new_id;
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::headers::SECURITY;
-use crate::limits::headers::retry_after_seconds;
+use crate::http::headers::{POLICY, SECURITY};
+use crate::limits::retry_after_seconds;
 
 /// The answer to chunks that cannot be read, where the server leaves without one.
 pub(super) const BAD_REQUEST: &[u8] =
@@ -48,7 +49,8 @@ fn answer(error: &ApiError) -> Vec<u8> {
         body.len(),
         date(clock::now()),
     );
-    for (name, value) in &SECURITY {
+    let policy = (header::CONTENT_SECURITY_POLICY, POLICY);
+    for (name, value) in SECURITY.iter().chain([&policy]) {
         // Writing to a String cannot fail.
         let _fine = write!(text, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }

@@ -1,15 +1,18 @@
 //! The requests of one connection.
 //!
-//! How many have begun, whether one is being served, and whether its body is at its end. The stream
-//! and the requests that are read from it share this on one thread; neither sees it otherwise.
+//! How many have begun, the context of the one that is being served (HTTP/1.1 serves them one by one),
+//! and whether its body is at its end. The stream and the requests that are read from it share this on
+//! one thread; neither sees it otherwise.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+
+use crate::http::context::RequestContext;
 
 #[derive(Debug, Default)]
 pub struct Requests {
     begun: Cell<u64>,
-    serving: Cell<u32>,
+    serving: RefCell<Option<Rc<RequestContext>>>,
     /// The body of the last one comes in chunks and was not read to its end.
     open_body: Cell<bool>,
     /// The server gave one up before there was an answer.
@@ -19,11 +22,17 @@ pub struct Requests {
 impl Requests {
     /// A request is being served until what this gives is dropped.
     #[must_use]
-    pub fn begin(self: &Rc<Self>, in_chunks: bool) -> Serving {
+    pub fn begin(self: &Rc<Self>, in_chunks: bool, context: &Rc<RequestContext>) -> Serving {
         self.open_body.set(in_chunks);
         self.begun.set(self.begun.get().wrapping_add(1));
-        self.serving.set(self.serving.get().saturating_add(1));
+        self.serving.replace(Some(Rc::clone(context)));
         Serving { requests: Rc::clone(self), answered: false }
+    }
+
+    /// The context of the request that is being served.
+    #[must_use]
+    pub fn context(&self) -> Option<Rc<RequestContext>> {
+        self.serving.borrow().clone()
     }
 
     /// The body of the request that is being served was read to its end.
@@ -46,7 +55,7 @@ impl Requests {
     }
 
     pub(super) fn is_serving(&self) -> bool {
-        self.serving.get() > 0
+        self.serving.borrow().is_some()
     }
 }
 
@@ -68,7 +77,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.requests.serving.set(self.requests.serving.get().saturating_sub(1));
+        self.requests.serving.take();
         if !self.answered {
             self.requests.abandoned.set(true);
         }

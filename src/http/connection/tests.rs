@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use actix_http::{HttpService, Request, Response};
 use actix_service::{Service as _, ServiceFactory as _, fn_service};
+use actix_web::http::header::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, split};
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::http::context::RequestContext;
 use crate::metrics::{Format, Metrics, render};
 
 const TIMEOUTS: Timeouts = Timeouts {
@@ -24,6 +26,10 @@ const TIMEOUTS: Timeouts = Timeouts {
     idle: Duration::from_secs(30),
     send: Duration::from_secs(10),
 };
+
+fn context() -> Rc<RequestContext> {
+    RequestContext::begin(&HeaderMap::new(), clock::monotonic(), TIMEOUTS.head)
+}
 
 fn pipe(room: usize) -> (Connection<DuplexStream>, DuplexStream) {
     let (ours, theirs) = duplex(room);
@@ -52,7 +58,7 @@ async fn a_head_that_drips_ends_with_an_answer() {
 #[tokio::test(start_paused = true)]
 async fn while_a_request_is_served_nothing_is_late() {
     let (mut connection, mut client) = pipe(4_096);
-    let serving = connection.requests().begin(false);
+    let serving = connection.requests().begin(false, &context());
     let mut byte = [0];
     let waits = tokio::time::timeout(Duration::from_secs(600), connection.read(&mut byte)).await;
     assert!(waits.is_err());
@@ -120,7 +126,7 @@ impl Wake for Woken {
 async fn nothing_follows_the_answer_to_a_body_that_is_not_at_its_end() {
     let answer = b"HTTP/1.1 413 Payload Too Large\r\nx-request-id: a\r\n\r\n";
     let (mut connection, mut client) = pipe(4_096);
-    assert!(connection.requests().begin(true).answered(), "the last of the connection");
+    assert!(connection.requests().begin(true, &context()).answered(), "the last of the connection");
     connection.write_all(answer).await.unwrap();
     client.write_all(b"5\r\n{").await.unwrap();
     assert_eq!(connection.read_to_end(&mut Vec::new()).await.unwrap(), 4);
@@ -137,7 +143,7 @@ async fn a_request_that_the_server_gives_up_because_of_its_body_is_answered() {
         [(true, false, "HTTP/1.1 400"), (true, true, ""), (false, false, "")]
     {
         let (connection, mut client) = pipe(4_096);
-        let serving = connection.requests().begin(with_body);
+        let serving = connection.requests().begin(with_body, &context());
         if is_answered {
             serving.answered();
         } else {
@@ -176,7 +182,7 @@ fn serve(local: &LocalSet, length: usize) -> (DuplexStream, Rc<Cell<usize>>, Met
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_secs(2))
             .h1(fn_service(move |_: Request| {
-                let serving = requests.begin(false);
+                let serving = requests.begin(false, &context());
                 counted.set(counted.get() + 1);
                 async move {
                     serving.answered();

@@ -12,6 +12,7 @@ mod queue;
 mod tests;
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,7 @@ pub struct Bounds {
     pub lag: Duration,
 }
 
-/// Between two log lines, and from the last refusal to the end of an overload.
+/// From the last refusal to the end of an overload.
 const A_SECOND: Duration = Duration::from_secs(1);
 
 /// The refusals of one overload, so that it is a few lines of the log.
@@ -63,7 +64,9 @@ struct Overload {
 }
 
 impl Overload {
-    const NONE: Self = Self { refused: 0, last: None, lines: LogSampler::new(1, A_SECOND) };
+    fn none() -> Self {
+        Self { refused: 0, last: None, lines: LogSampler::per_second(NonZeroU32::MIN) }
+    }
 }
 
 #[derive(Debug)]
@@ -101,7 +104,7 @@ impl LoadShedder {
             in_flight: Cell::default(),
             with_body: Cell::default(),
             queue: Cell::new(Queue::new(bounds.lag, now)),
-            overload: Cell::new(Overload::NONE),
+            overload: Cell::new(Overload::none()),
             lags,
             worker,
         }
@@ -159,7 +162,7 @@ impl LoadShedder {
         if now.saturating_duration_since(last) < A_SECOND {
             return None;
         }
-        self.overload.set(Overload::NONE);
+        self.overload.set(Overload::none());
         self.lags.refuses(self.worker, false);
         Some(overload.refused)
     }

@@ -13,8 +13,8 @@ use slog::warn;
 
 use crate::access::guesses::Guessed;
 use crate::clock;
-use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::extract::context_of;
 use crate::http::headers::ADMIN_KEY;
 use crate::http::state::{Shared, Worker};
 
@@ -87,7 +87,7 @@ fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
         ApiError::with_message(ErrorCode::Forbidden, message)
     };
     let worker = request.app_data::<web::Data<Worker>>().ok_or_else(closed)?;
-    let context = RequestContext::of(request).ok_or_else(closed)?;
+    let context = context_of(request).ok_or_else(closed)?;
     // A route that is not the admin's has no admin.
     let AdminCheck(outcome) = request.extensions().get().copied().ok_or_else(closed)?;
     let refusal = match outcome {

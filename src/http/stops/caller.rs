@@ -1,11 +1,15 @@
 //! The client of a request: its address, its key, and what the access lists and the abuse watch say.
 //!
+//! A client is judged for abuse twice: before anything is read of its request, and when it is known what
+//! it asks for. What is known lies in a table of the process.
+//!
 //! Refuses clients on the deny list (403), throttled ones (429), and those without a key where one is
 //! needed (401). Where forwarding headers leave in doubt who the client is, it is counted under the
 //! proxy, and no list and no key may conclude anything good from that: if any of the addresses that
 //! it may have is denied, it is denied.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -17,13 +21,14 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::{FORWARDED_FOR, INTERNAL_KEY};
 use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
-use crate::http::watch;
-use crate::limits::AddressHeader;
-use crate::limits::abuse::Asking;
+use crate::limits::abuse::{Asking, Flagged, Gate, Seen};
 use crate::limits::{
-    Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
+    AddressHeader, Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
 };
 
+/// In metrics: what was refused for abuse, and what would have been but for shadow mode.
+const REFUSED: &str = "on";
+const SHADOWED: &str = "shadow";
 /// The address of no client: no list and no key knows it.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -95,9 +100,36 @@ impl Caller {
         }
         let own = self.held.and_then(|held| held.per_minute);
         let asking = Asking { principal: self.principal, own, exempt: self.is_exempt() };
-        // A client with a key is judged by its key, wherever it is.
+        let (abuse, metrics) = (&worker.shared.abuse, &worker.shared.metrics.limits);
+        let wait = match abuse.gate(asking, context.started) {
+            Gate::Unwatched => None,
+            Gate::Watched(watched) => {
+                context.watched.set(Some(watched));
+                self.wait_of_suspects(worker, context)
+            }
+            Gate::Shadowed => {
+                metrics.abuse_refused.at([SHADOWED]).inc();
+                None
+            }
+            Gate::Throttled(wait) => Some(wait),
+        };
+        let Some(wait) = wait else { return Ok(()) };
+        metrics.abuse_refused.at([REFUSED]).inc();
+        Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(wait))
+    }
+
+    /// Where its address is in doubt, none that it may have may be throttled. A client with a key is
+    /// judged by its key, wherever it is.
+    fn wait_of_suspects(&self, worker: &Worker, context: &RequestContext) -> Option<Duration> {
+        let abuse = &worker.shared.abuse;
         let suspects = self.address.suspects().filter(|_| self.held.is_none());
-        watch::gate(worker, context, asking, suspects.map(|one| principal_at(worker, one)))
+        let waits =
+            suspects.filter_map(|one| abuse.wait_of(principal_at(worker, one), context.started));
+        let longest = waits.max();
+        if longest.is_some() {
+            abuse.count_refused();
+        }
+        longest
     }
 
     pub(in crate::http) fn check_key(
@@ -161,4 +193,33 @@ fn address(worker: &Worker, request: &ServiceRequest) -> ClientAddress {
         x_forwarded_for: all(FORWARDED_FOR, AddressHeader::Forwarded),
     };
     client_address(peer, &headers, trusted)
+}
+
+/// Looks at what a request asks for; `what` is called only where its client is watched.
+pub(in crate::http) fn observe<'a>(
+    worker: &Worker,
+    context: &RequestContext,
+    what: impl FnOnce() -> Seen<'a>,
+) -> Result<(), ApiError> {
+    let Some(watched) = context.watched.get() else { return Ok(()) };
+    let Some(flagged) = worker.shared.abuse.observe(watched, &what(), context.started) else {
+        return Ok(());
+    };
+    let metrics = &worker.shared.metrics.limits;
+    metrics.abuse_refused.at([if flagged.refused { REFUSED } else { SHADOWED }]).inc();
+    if flagged.fresh {
+        metrics.abuse_detected.at([flagged.pattern.as_str()]).inc();
+        log_abuse(worker, context, &flagged);
+    }
+    if !flagged.refused {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(flagged.throttled_for))
+}
+
+fn log_abuse(worker: &Worker, context: &RequestContext, flagged: &Flagged) {
+    warn!(worker.shared.log, "client found abusive"; "principal" => %flagged.principal,
+        "pattern" => flagged.pattern.as_str(), "seen" => flagged.seen, "flags" => flagged.flags,
+        "throttled_for_s" => flagged.throttled_for.as_secs(), "refused" => flagged.refused,
+        "request_id" => &*context.id);
 }

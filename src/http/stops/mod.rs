@@ -3,7 +3,6 @@
 pub mod admin_key;
 pub(super) mod answer;
 pub(super) mod caller;
-pub(super) mod compression;
 pub(super) mod cors;
 pub(super) mod rate_limit;
 pub(super) mod record;

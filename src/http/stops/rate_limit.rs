@@ -1,7 +1,13 @@
-//! Charges a request to its client, and tells the client in header fields how it stands.
+//! Charges a request to its client, and tells the client in header fields what it has left.
 //!
 //! RateLimiterActor decides. When the worker's limiter is down, the same decision is made on its
 //! table directly: no request is let through because an actor died.
+//!
+//! The fields are `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11) and the
+//! older `X-RateLimit-*`. Nothing is said where no limit applies. Times are whole seconds, rounded up,
+//! so a client that waits as it is told is never early. The older fields name the one rule that binds;
+//! their `Reset` is the number of seconds until the whole limit is available again. `RateLimit` lists
+//! every rule; on a refusal its `t` does not reach beyond `Retry-After`, as the draft asks.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -12,11 +18,18 @@ use super::caller::Caller;
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::headers::number;
 use crate::http::route::Route;
 use crate::http::state::Worker;
-use crate::limits::headers::{Field, retry_after_seconds, write};
-use crate::limits::{Admission, Admit, Class, Decision};
+use crate::limits::{
+    Admission, Admit, Class, Decision, QuotaState, retry_after_seconds, seconds_up,
+};
 
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Longest wait for the limiter; its handler takes a microsecond.
 const LIMITER_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -55,16 +68,38 @@ pub(in crate::http) fn check(worker: &Worker, admission: &Admission) -> Result<(
     Err(ApiError::new(ErrorCode::RateLimited).retry_after(retry_after))
 }
 
-/// The values written last by this thread, and room for the next: most fields repeat, and a shared
-/// value costs less than one that is made and checked anew.
+/// A value that was written before, and what it was written from.
+struct Kept<T>(Option<(T, HeaderValue)>);
+
+impl<T: PartialEq> Kept<T> {
+    fn get(&mut self, from: T, write: impl FnOnce(&T) -> HeaderValue) -> HeaderValue {
+        match &self.0 {
+            Some((before, value)) if *before == from => value.clone(),
+            Some(_) | None => {
+                let value = write(&from);
+                self.0 = Some((from, value.clone()));
+                value
+            }
+        }
+    }
+}
+
+/// Limit and period of the two rules.
+type Rules = [Option<(u32, Duration)>; 2];
+
+/// What this thread wrote last and is likely to write again, and room for a text. A shared value costs
+/// less than one that is written and checked anew.
 struct Written {
-    values: [Option<HeaderValue>; Field::ALL.len()],
+    limit: Kept<u32>,
+    reset: Kept<u64>,
+    policy: Kept<(Class, Rules)>,
     text: String,
 }
 
 thread_local! {
     static WRITTEN: RefCell<Written> = const {
-        RefCell::new(Written { values: [const { None }; Field::ALL.len()], text: String::new() })
+        let (limit, reset, policy) = (Kept(None), Kept(None), Kept(None));
+        RefCell::new(Written { limit, reset, policy, text: String::new() })
     };
 }
 
@@ -76,48 +111,154 @@ pub(in crate::http) fn write_headers(
 ) {
     let throttled = failure.filter(|failure| failure.code == ErrorCode::AbuseThrottled);
     if let Some(wait) = throttled.and_then(|failure| failure.retry_after) {
-        return write_throttled(headers, wait);
+        write_throttled(headers, retry_after_seconds(wait));
+    } else if let Some(admission) = admission {
+        WRITTEN.with_borrow_mut(|written| write_admission(headers, admission, written));
     }
-    let Some(admission) = admission else { return };
-    WRITTEN.with_borrow_mut(|Written { values, text }| {
-        for (field, value) in Field::ALL.into_iter().zip(values) {
-            text.clear();
-            if !write(admission, field, text) {
-                continue;
-            }
-            if value.as_ref().is_none_or(|value| value.as_bytes() != text.as_bytes()) {
-                *value = HeaderValue::from_str(text).ok();
-            }
-            if let Some(value) = value {
-                headers.insert(name(field), value.clone());
-            }
-        }
-    });
 }
 
-fn write_throttled(headers: &mut HeaderMap, wait: Duration) {
-    let seconds = retry_after_seconds(wait);
-    for (field, value) in [
-        (Field::Limit, "0".to_owned()),
-        (Field::Remaining, "0".to_owned()),
-        (Field::Reset, seconds.to_string()),
-        (Field::RateLimit, format!("\"abuse\";r=0;t={seconds}")),
-        (Field::Policy, format!("\"abuse\";q=0;w={seconds}")),
+/// No handler writes these fields: to append costs less than to look for one to replace.
+fn write_admission(headers: &mut HeaderMap, admission: &Admission, written: &mut Written) {
+    let Admission { class, verdict, .. } = admission;
+    let Some(binding) = verdict.binding() else { return };
+    let Written { limit, reset, policy, text } = written;
+    headers.append(LIMIT, limit.get(binding.limit, |limit| number(*limit)));
+    headers.append(REMAINING, number(binding.remaining));
+    headers.append(RESET, reset.get(seconds_up(binding.reset_after), |reset| number(*reset)));
+    let longest = verdict.retry_after().map_or(u64::MAX, retry_after_seconds);
+    let left = list(text, admission, [";r=", ";t="], |state| {
+        (state.remaining, seconds_up(state.reset_after).min(longest))
+    });
+    headers.append(RATE_LIMIT, left);
+    let rule = |state: QuotaState| (state.limit, state.period);
+    let rules = [verdict.burst.map(rule), verdict.minute.map(rule)];
+    let policy = policy.get((*class, rules), |_| {
+        list(text, admission, [";q=", ";w="], |state| {
+            (state.limit, seconds_up(state.period).max(1))
+        })
+    });
+    headers.append(POLICY, policy);
+}
+
+/// `"search-minute";r=99;t=60` for every rule, with these names and numbers.
+fn list(
+    text: &mut String,
+    admission: &Admission,
+    [first, second]: [&str; 2],
+    numbers: impl Fn(&QuotaState) -> (u32, u64),
+) -> HeaderValue {
+    text.clear();
+    for state in admission.verdict.states() {
+        let separator = if text.is_empty() { "\"" } else { ", \"" };
+        let (one, other) = numbers(state);
+        for part in [separator, admission.class.as_str(), "-", state.rule.as_str(), "\"", first] {
+            text.push_str(part);
+        }
+        let mut digits = itoa::Buffer::new();
+        text.push_str(digits.format(one));
+        text.push_str(second);
+        text.push_str(digits.format(other));
+    }
+    // Words and digits are always a valid value.
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn write_throttled(headers: &mut HeaderMap, seconds: u64) {
+    headers.append(LIMIT, number(0));
+    headers.append(REMAINING, number(0));
+    headers.append(RESET, number(seconds));
+    for (name, value) in [
+        (RATE_LIMIT, format!("\"abuse\";r=0;t={seconds}")),
+        (POLICY, format!("\"abuse\";q=0;w={seconds}")),
     ] {
         if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name(field), value);
+            headers.append(name, value);
         }
     }
 }
 
-/// Made at compile time: checking a name costs more than writing its value.
-const fn name(field: Field) -> HeaderName {
-    match field {
-        Field::Limit => const { HeaderName::from_static(Field::Limit.name()) },
-        Field::Remaining => const { HeaderName::from_static(Field::Remaining.name()) },
-        Field::Reset => const { HeaderName::from_static(Field::Reset.name()) },
-        Field::RateLimit => const { HeaderName::from_static(Field::RateLimit.name()) },
-        Field::Policy => const { HeaderName::from_static(Field::Policy.name()) },
-        Field::RetryAfter => const { HeaderName::from_static(Field::RetryAfter.name()) },
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::limits::{KeyId, Limits, Policies, Principal, RuleKind, Table, Verdict};
+
+    /// The values of the fields: limit, remaining, reset, `RateLimit`, and its policy.
+    fn written(admission: &Admission) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        write_headers(&mut headers, Some(admission), None);
+        let value = |name| Some(headers.get(name)?.to_str().unwrap().to_owned());
+        [LIMIT, REMAINING, RESET, RATE_LIMIT, POLICY].into_iter().filter_map(value).collect()
+    }
+
+    /// The answer to the last of so many requests.
+    fn admission(class: Class, principal: Principal, requests: u32) -> Admission {
+        let now = clock::monotonic();
+        let table = Table::new(1_000, Policies::new(&Limits::default()), now);
+        let all = (0..requests).map(|_| table.decide(Admit::new(class, principal), now));
+        all.last().unwrap()
+    }
+
+    fn address() -> Principal {
+        Principal::of_address([203, 0, 113, 7].into(), 64)
+    }
+
+    #[test]
+    fn an_admitted_search_says_what_is_left() {
+        let first =
+            ["100", "99", "60", r#""search-minute";r=99;t=60"#, r#""search-minute";q=100;w=60"#];
+        assert_eq!(written(&admission(Class::Search, address(), 1)), first);
+        let key = written(&admission(Class::Search, Principal::Key(KeyId::INTERNAL), 1));
+        assert_eq!(key[3..], [r#""search-minute";r=999;t=60"#, r#""search-minute";q=1000;w=60"#]);
+        assert_eq!(written(&admission(Class::Search, address(), 1)), first, "after another");
+    }
+
+    #[test]
+    fn a_refusal_lists_both_rules_and_no_wait_beyond_its_own() {
+        let refused = admission(Class::General, address(), 11);
+        assert_eq!(refused.verdict.retry_after().map(retry_after_seconds), Some(1));
+        assert_eq!(
+            written(&refused),
+            [
+                "10",
+                "0",
+                "2",
+                r#""general-burst";r=0;t=1, "general-minute";r=50;t=1"#,
+                r#""general-burst";q=10;w=2, "general-minute";q=60;w=60"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn where_nothing_is_limited_nothing_is_said() {
+        let unlimited = admission(Class::Exempt, address(), 1);
+        assert_eq!((unlimited.verdict, written(&unlimited).len()), (Verdict::UNLIMITED, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_valid_and_no_window_is_zero(
+            limit: u32, remaining: u32, reset: u64, period: u64, wait: Option<u64>,
+        ) {
+            let state = |rule| Some(QuotaState {
+                rule,
+                limit,
+                period: Duration::from_nanos(period),
+                remaining,
+                reset_after: Duration::from_nanos(reset),
+            });
+            let decision = wait.map_or(Decision::Admitted, |wait| Decision::Refused {
+                retry_after: Duration::from_nanos(wait),
+                rule: RuleKind::Burst,
+            });
+            let (burst, minute) = (state(RuleKind::Burst), state(RuleKind::Minute));
+            let verdict = Verdict { decision, burst, minute };
+            let class = Class::Recommendations;
+            let written = written(&Admission { class, verdict, alone: false, asked: false });
+            prop_assert_eq!(written.len(), 5);
+            prop_assert!(written.iter().all(|value| !value.is_empty()));
+            prop_assert!(!written[4].contains("w=0"), "{}", written[4]);
+        }
     }
 }

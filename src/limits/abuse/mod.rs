@@ -23,15 +23,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use foldhash::quality::SeedableRandomState;
-use serde::Serialize;
-use utoipa::ToSchema;
-
-pub use self::status::{AbuseStatus, Flags, Offender};
+pub use self::penalty::Pattern;
+use foldhash::quality::{FixedState, SeedableRandomState};
 
 use self::penalty::Penalties;
 use self::sequence::{Minute, Sequence, Visit};
-use super::principal::Principal;
+use super::client::Principal;
 use crate::limits::{AbuseMode, Limits};
 use crate::resilience::sharded_map::{ShardedMap, secret_hasher};
 use crate::resilience::tick::Tick;
@@ -48,31 +45,6 @@ const IN_SEQUENCE: u32 = 20;
 const LASTING: u32 = 10;
 /// A key may stand for all visitors of a shop, so it may spend this share of its limit on one pattern.
 const KEY_SHARE: u32 = 2;
-
-/// A pattern of abuse.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Pattern {
-    /// The same query again and again.
-    #[default]
-    RepeatedQuery,
-    /// Ids of products or categories one after the other.
-    SequentialIds,
-    /// Page after page of one search.
-    PageScan,
-}
-
-impl Pattern {
-    /// The word in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RepeatedQuery => "repeated_query",
-            Self::SequentialIds => "sequential_ids",
-            Self::PageScan => "page_scan",
-        }
-    }
-}
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -326,4 +298,11 @@ impl Abuse {
     fn key(&self, who: &Watched, what: impl Hash) -> u64 {
         self.hasher.hash_one((who.principal, who.flags, what))
     }
+}
+
+/// What a request asks for as a number: the same for all that mean the same. It means nothing
+/// outside this process, and is hashed again with a secret.
+#[must_use]
+pub fn fingerprint(what: &impl Hash) -> u64 {
+    FixedState::default().hash_one(what)
 }

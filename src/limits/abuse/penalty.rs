@@ -8,8 +8,10 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::Pattern;
-use crate::limits::principal::Principal;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::limits::client::Principal;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
@@ -18,6 +20,31 @@ const LENGTHS: Backoff =
     Backoff { first: Duration::from_secs(30), longest: Duration::from_secs(3_600) };
 /// Time after the end of a penalty until it is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
+
+/// A pattern of abuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// The same query again and again.
+    #[default]
+    RepeatedQuery,
+    /// Ids of products or categories one after the other.
+    SequentialIds,
+    /// Page after page of one search.
+    PageScan,
+}
+
+impl Pattern {
+    /// The word in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RepeatedQuery => "repeated_query",
+            Self::SequentialIds => "sequential_ids",
+            Self::PageScan => "page_scan",
+        }
+    }
+}
 
 /// What is known of a client that was found abusive; the default is one that never was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

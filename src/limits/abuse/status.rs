@@ -9,8 +9,9 @@ use std::time::Instant;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Abuse, Pattern};
-use crate::limits::headers::retry_after_seconds;
+use super::Abuse;
+use super::penalty::Pattern;
+use crate::limits::retry_after_seconds;
 
 /// Most offenders shown.
 const LISTED: usize = 20;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::principal::KeyId;
+use crate::limits::client::KeyId;
 
 /// Keys may ask a hundred times a minute.
 fn limits(mode: AbuseMode) -> Limits {

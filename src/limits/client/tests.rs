@@ -1,4 +1,4 @@
-//! The walk: what is believed, where it stops, and what cannot be forged.
+//! The walk: what is believed, where it stops, and what cannot be forged; and principals.
 
 use proptest::prelude::*;
 
@@ -193,5 +193,73 @@ proptest! {
         let mixed = client_address(peer, &headers(&forged, &plain), &trusted());
         prop_assert!(mixed == ClientAddress::sure(real)
             || mixed.counted == peer && mixed.suspects().any(|one| one == real), "{:?}", mixed);
+    }
+}
+
+fn of(address: &str, prefix: u8) -> String {
+    Principal::of_address(address.parse().unwrap(), prefix).to_string()
+}
+
+#[test]
+fn ipv6_is_cut_to_its_prefix_and_ipv4_is_not() {
+    assert_eq!(of("2001:db8:1:2:3:4:5:6", 64), "2001:db8:1:2::/64");
+    assert_eq!(of("2001:db8:1:2:3:4:5:6", 56), "2001:db8:1::/56");
+    assert_eq!(of("2001:db8::1", 128), "2001:db8::1/128");
+    assert_eq!(of("2001:db8::1", 0), "::/0");
+    assert_eq!(of("2001:db8::1", 200), "2001:db8::1/128");
+    assert_eq!(of("203.0.113.7", 1), "203.0.113.7");
+    assert_eq!(of("::ffff:203.0.113.7", 64), "203.0.113.7");
+}
+
+#[test]
+fn names_are_fit_for_logs() {
+    assert_eq!(Principal::Key(KeyId::INTERNAL).to_string(), "key:internal");
+    assert_eq!(Principal::Key(KeyId::new(17)).to_string(), "key:000000000011");
+}
+
+#[test]
+fn a_keys_id_is_read_back_and_nothing_else_is_one() {
+    for id in [KeyId::INTERNAL, KeyId::new(1), KeyId::new(u64::MAX)] {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+    for text in ["", "1", "000000000000", "0000000000G1", "0000000000A1", "+00000000001"] {
+        assert_eq!(text.parse::<KeyId>(), Err(NotAKeyId), "{text}");
+    }
+}
+
+#[test]
+fn a_stable_number_never_changes() {
+    let numbers = [Principal::Key(KeyId::new(17)), at([203, 0, 113, 7])];
+    assert_eq!(numbers.map(|one| one.stable_number()), [420_231_896, 675_834_639]);
+}
+
+#[test]
+fn neighbours_are_spread_evenly_over_a_rollout() {
+    let all = (0..10_000_u16).map(|n| at([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]));
+    let mut places = [0; 100];
+    all.for_each(|one| places[usize::try_from(one.stable_number() % 100).unwrap()] += 1);
+    assert!(places.iter().all(|count| (50..=150).contains(count)), "{places:?}");
+}
+
+fn at(octets: [u8; 4]) -> Principal {
+    Principal::of_address(Ipv4Addr::from(octets).into(), 64)
+}
+
+#[test]
+fn a_principal_is_small() {
+    assert!(size_of::<Principal>() <= 24);
+}
+
+proptest! {
+    #[test]
+    fn all_addresses_of_a_prefix_are_one(bits: u128, other: u128, prefix in 1..=128_u8) {
+        let mask = u128::MAX << (128 - u32::from(prefix));
+        let first = Ipv6Addr::from_bits(bits);
+        let second = Ipv6Addr::from_bits((bits & mask) | (other & !mask));
+        prop_assume!(first.to_ipv4_mapped().is_none() && second.to_ipv4_mapped().is_none());
+        prop_assert_eq!(
+            Network::of(IpAddr::V6(first), prefix),
+            Network::of(IpAddr::V6(second), prefix)
+        );
     }
 }

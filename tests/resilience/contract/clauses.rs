@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use breakwater::clock;
+use breakwater::resilience::backoff::Backoff;
 use breakwater::supervision::{ActorState, AskError, Chaos, RestartPolicy, Undelivered};
 use futures_util::future::{LocalBoxFuture, join_all};
 
@@ -144,8 +145,8 @@ pub(crate) async fn storm<S: Subject>() {
     let back_off = Duration::from_secs(1);
     for _ in 0..LOOKS {
         let mut stage = Stage::<S>::with_room_for(ROOM);
-        stage.spec.policy =
-            RestartPolicy { intensity: 3, first_backoff: back_off, ..RestartPolicy::default() };
+        let backoff = Backoff { first: back_off, longest: back_off };
+        stage.spec.policy = RestartPolicy { intensity: 3, backoff, ..RestartPolicy::default() };
         let handle = stage.start();
         stage.subject.leave_a_mark(&handle).await;
         let before = clock::monotonic();

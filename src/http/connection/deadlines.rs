@@ -46,7 +46,7 @@ struct Blocked {
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Deadlines {
     timeouts: Timeouts,
     /// Requests begun when this was looked at last.
     begun: u64,
@@ -57,7 +57,7 @@ pub struct Pace {
     blocked: Option<Blocked>,
 }
 
-impl Pace {
+impl Deadlines {
     #[must_use]
     pub const fn new(timeouts: Timeouts, now: Instant) -> Self {
         Self { timeouts, begun: 0, quiet: now, received: None, blocked: None }
@@ -141,50 +141,50 @@ mod tests {
     #[test]
     fn a_head_has_its_time_from_its_first_byte_on_whatever_trickles_in() {
         let start = monotonic();
-        let mut pace = Pace::new(TIMEOUTS, start);
-        assert_eq!(pace.due(0, false, start), Some((start + seconds(5), Overdue::Idle)));
+        let mut deadlines = Deadlines::new(TIMEOUTS, start);
+        assert_eq!(deadlines.due(0, false, start), Some((start + seconds(5), Overdue::Idle)));
         for second in 1..5 {
-            pace.received(0, start + seconds(second));
+            deadlines.received(0, start + seconds(second));
         }
-        let due = pace.due(0, false, start + seconds(4));
+        let due = deadlines.due(0, false, start + seconds(4));
         assert_eq!(due, Some((start + seconds(6), Overdue::Head)));
     }
 
     #[test]
     fn every_head_is_watched_and_a_request_that_is_served_is_not() {
         let start = monotonic();
-        let mut pace = Pace::new(TIMEOUTS, start);
-        pace.received(0, start);
-        assert_eq!(pace.due(1, true, start + seconds(60)), None);
-        pace.received(1, start + seconds(70));
-        let due = pace.due(1, false, start + seconds(70));
+        let mut deadlines = Deadlines::new(TIMEOUTS, start);
+        deadlines.received(0, start);
+        assert_eq!(deadlines.due(1, true, start + seconds(60)), None);
+        deadlines.received(1, start + seconds(70));
+        let due = deadlines.due(1, false, start + seconds(70));
         assert_eq!(due, Some((start + seconds(75), Overdue::Head)));
     }
 
     #[test]
     fn what_came_with_the_request_before_is_bounded_too() {
         let start = monotonic();
-        let mut pace = Pace::new(TIMEOUTS, start);
-        pace.received(0, start);
-        assert_eq!(pace.due(1, true, start + seconds(1)), None);
-        let due = pace.due(1, false, start + seconds(2));
+        let mut deadlines = Deadlines::new(TIMEOUTS, start);
+        deadlines.received(0, start);
+        assert_eq!(deadlines.due(1, true, start + seconds(1)), None);
+        let due = deadlines.due(1, false, start + seconds(2));
         assert_eq!(due, Some((start + seconds(36), Overdue::Idle)));
     }
 
     #[test]
     fn an_answer_that_is_not_taken_is_given_up_and_one_that_is_taken_slowly_later() {
         let start = monotonic();
-        let mut pace = Pace::new(TIMEOUTS, start);
-        pace.blocked(false, start);
-        assert_eq!(pace.due(1, false, start), Some((start + seconds(10), Overdue::Send)));
+        let mut deadlines = Deadlines::new(TIMEOUTS, start);
+        deadlines.blocked(false, start);
+        assert_eq!(deadlines.due(1, false, start), Some((start + seconds(10), Overdue::Send)));
         for second in 1..25 {
-            pace.blocked(true, start + seconds(second));
+            deadlines.blocked(true, start + seconds(second));
         }
-        let due = pace.due(1, false, start + seconds(24));
+        let due = deadlines.due(1, false, start + seconds(24));
         assert_eq!(due, Some((start + seconds(30), Overdue::Send)));
-        assert!(pace.is_blocked());
-        pace.written(start + seconds(25));
-        let due = pace.due(1, false, start + seconds(25));
+        assert!(deadlines.is_blocked());
+        deadlines.written(start + seconds(25));
+        let due = deadlines.due(1, false, start + seconds(25));
         assert_eq!(due, Some((start + seconds(60), Overdue::Idle)));
     }
 }
