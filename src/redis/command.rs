@@ -1,21 +1,25 @@
-//! Sends a command, or several in one round trip, and reports how it went.
+//! Sends a command, several in one round trip, or a script, and reports how it went.
 //!
 //! Owns: the bound on every command, one repetition when a connection had died unnoticed, and the
 //! report to the shared health. Only Redis is blamed for its own lateness: waiting for a slot, or
 //! behind other answers, or on a thread that was busy with something else, says nothing about Redis.
 //! Without Redis every command ends within the deadline, or at once when the breaker is open.
+//!
+//! A script is sent once, then run by the hash that Redis gave it; a Redis that does not know it, because
+//! it was started again, is sent it again. No script runs twice: when the answer is lost, so is the
+//! outcome, and the caller has to do without.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, RedisResult};
+use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline, RedisResult};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Redis;
 use super::connection::Lent;
-use super::error::Fault;
-use super::health::Effect;
+use super::health::{Effect, Fault};
 use crate::clock;
 use crate::failure::StoreError;
 
@@ -25,6 +29,9 @@ const LOOK_UP: Duration = Duration::from_millis(10);
 const HELD_UP: Duration = Duration::from_millis(15);
 /// How often a thread looks once more when the time is up: the answer may lie in the socket, unread.
 const LAST_LOOKS: u32 = 3;
+
+/// How the error begins when Redis does not know a hash.
+const UNKNOWN: &str = "NOSCRIPT";
 
 /// What is sent in one go.
 enum Request {
@@ -192,6 +199,52 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>, time: Time) -
     }
     let fair = time.until.saturating_duration_since(time.since) >= time.fair();
     Err(if fair && held_up < HELD_UP { Fault::TooLate } else { Fault::OwnDelay })
+}
+
+/// A script that works on one key, for all workers.
+#[derive(Debug)]
+pub struct Script {
+    text: &'static str,
+    /// As Redis named it when it was first sent.
+    hash: OnceLock<String>,
+}
+
+impl Script {
+    pub const fn new(text: &'static str) -> Self {
+        Self { text, hash: OnceLock::new() }
+    }
+
+    fn run(hash: &str, key: &str, arguments: &[u64]) -> Cmd {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(hash).arg(1).arg(key).arg(arguments);
+        command
+    }
+}
+
+impl Redis {
+    /// Runs `script` on `key`; its answer has to be a list of whole numbers.
+    ///
+    /// # Errors
+    /// Redis was avoided, too late, failed, or refused; what the script does may be done all the
+    /// same, but not twice.
+    pub async fn run(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[u64],
+    ) -> Result<Vec<i64>, StoreError> {
+        if let Some(hash) = script.hash.get() {
+            match self.one(Script::run(hash, key, arguments), Effect::Counts).await {
+                Err(StoreError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
+                answer => return answer,
+            }
+        }
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(script.text);
+        let hash = self.one(load, Effect::Reads).await?;
+        let hash = script.hash.get_or_init(|| hash);
+        self.one(Script::run(hash, key, arguments), Effect::Counts).await
+    }
 }
 
 #[cfg(test)]

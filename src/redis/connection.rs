@@ -1,20 +1,24 @@
-//! The one connection of a thread, which all its commands share.
+//! The one connection of a thread, which all its commands share, and those that receive messages.
 //!
 //! Owns: lending it, making it when there is none, and throwing it away. Answers come in the order
 //! of the commands, so any number of commands are under way at once and none waits for another; a
 //! pool that lends a connection to one command at a time would queue them. The pool makes, times and
-//! replaces the connection. Never two are made at once: later callers wait for the first.
+//! replaces the connection. Never two are made at once: later callers wait for the first. A subscription
+//! has a connection of its own; nothing may depend on a message to arrive: a connection can hang
+//! unnoticed, and without Redis there are none.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::AsyncConnectionConfig;
-use deadpool_redis::redis::Client;
 use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{self, AsyncConnectionConfig, Client, Msg};
 use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
+use futures_util::{Stream, StreamExt};
 
-use super::error::Fault;
+use super::Redis;
+use super::health::{Effect, Fault};
 use crate::failure::StoreError;
 
 /// When the last answer came on a connection, as far as a command was there to take it.
@@ -127,5 +131,40 @@ impl Shared {
 
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The messages of a channel.
+pub struct Subscription(Pin<Box<dyn Stream<Item = Msg> + Send>>);
+
+impl Subscription {
+    /// The next message; `None` when the connection has ended. What is no text is empty.
+    pub async fn next(&mut self) -> Option<String> {
+        self.0.next().await.map(|message| message.get_payload().unwrap_or_default())
+    }
+}
+
+impl Redis {
+    /// Sends `message` to all who listen on `channel`.
+    pub async fn publish(&self, channel: &str, message: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(channel).arg(message);
+        self.one::<u64>(command, Effect::Reads).await.map(drop)
+    }
+
+    /// Listens on `channel`. The deadline of a command bounds connecting and subscribing.
+    ///
+    /// # Errors
+    /// Redis is avoided, or did not take the subscription in time.
+    pub async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
+        if self.is_avoided() {
+            return Err(StoreError::Avoided);
+        }
+        let subscribed = async {
+            let mut connection = self.connection.client()?.get_async_pubsub().await?;
+            connection.subscribe(channel).await?;
+            Ok::<_, Fault>(Subscription(Box::pin(connection.into_on_message())))
+        };
+        Ok(tokio::time::timeout(self.timeout, subscribed).await.unwrap_or(Err(Fault::TooLate))?)
     }
 }

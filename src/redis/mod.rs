@@ -7,11 +7,7 @@
 
 mod command;
 mod connection;
-mod error;
 mod health;
-pub mod keys;
-mod pubsub;
-mod script;
 mod settings;
 
 use std::sync::Arc;
@@ -23,10 +19,10 @@ use connection::Shared;
 
 use crate::failure::StoreError;
 
+pub use command::Script;
+pub use connection::Subscription;
 pub use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, cmd};
 pub use health::{Effect, Health};
-pub use pubsub::Subscription;
-pub use script::Script;
 pub use settings::RedisSettings;
 
 /// Longest time of a command, connecting included, unless it is set.
@@ -35,6 +31,20 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(60);
 const SLOTS: usize = 1_024;
 /// How long the key that a ping writes lives, in milliseconds.
 const ALIVE_MS: u64 = 5_000;
+
+/// What the keys of Breakwater in Redis begin with, all in one table, so that no room walks over
+/// another's keys: cleaning entries by pattern touches entries only. The number is that of the form of
+/// what is stored.
+pub mod keys {
+    /// Written now and then to learn whether Redis takes writes.
+    pub(super) const ALIVE: &str = "breakwater:2:alive";
+    /// Entries of the cache.
+    pub const ENTRY: &str = "breakwater:2:e:";
+    /// The channel on which instances say that they have written to the log of changes.
+    pub const CHANGES: &str = "breakwater:2:changes";
+    /// Locks of keys that an instance loads.
+    pub const LOCK: &str = "breakwater:2:lock:";
+}
 
 /// One thread's way to Redis: a connection lives on the runtime that made it. Clones share it.
 #[derive(Clone)]

@@ -1,47 +1,29 @@
-//! Following the log: reading on from the last number, and writing what waits.
+//! Following the log: reading on from the last number, writing what waits, and waking others.
 //!
-//! Owns: the position, the decision when the whole log is to be read, and the loop. A database that
-//! is away leaves the position where it is; the next round goes on from there.
+//! Owns: the decision when the whole log is to be read, and the loop. A database that is away leaves the
+//! position where it is; the next round goes on from there. Through Redis other instances read earlier
+//! than at their next poll; nothing depends on a message: without Redis, or when one is lost, the poll
+//! finds the change.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use slog::{info, warn};
 
-use super::table::{self, Outcome, Page};
-use super::{Away, Change, Changes, Draft, POLL, REMOVAL_KEPT, Topic};
+use super::table::{self, Change, Draft, Outcome, Page, Position, SWEEP_EVERY};
+use super::{Away, Changes, POLL, Topic};
 use crate::clock;
 use crate::database::{Connection, Store};
+use crate::redis::Redis;
+use crate::redis::keys::CHANGES;
 
+/// Between two attempts to subscribe.
+const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 /// Longest wait for a reading, and for a pending change to be written.
 const WITHIN: Duration = Duration::from_secs(2);
 /// Pending changes written in one transaction.
 const BATCH: usize = 500;
-/// How often changes that nobody needs any more are dropped.
-const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
-
-/// How far the log was read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Position {
-    last: i64,
-    /// What told the log from others.
-    identity: Option<String>,
-    /// How often the database had been opened then: another file may be at its place since.
-    openings: u64,
-    read_at: Option<Instant>,
-}
-
-impl Position {
-    /// Whether it is not enough to read on: the log may be another one, or so much time has passed
-    /// that removals were dropped from it.
-    fn needs_whole(&self, openings: u64, now: Instant) -> bool {
-        let Some(read_at) = self.read_at else { return true };
-        self.openings != openings
-            || now.saturating_duration_since(read_at) >= REMOVAL_KEPT - SWEEP_EVERY
-    }
-}
-
 /// What was read of the log.
 struct Reading {
     page: Page,
@@ -178,6 +160,34 @@ impl Changes {
             Ok(Err(died)) => Err(Away(died.to_string())),
             Err(_) => Err(Away("the database took too long".to_owned())),
         }
+    }
+
+    /// Tells other instances whenever this one has written.
+    pub async fn tell(&self, redis: &Redis) {
+        loop {
+            self.0.written.notified().await;
+            // A message that is lost costs the others the time until their next poll.
+            drop(redis.publish(CHANGES, &self.0.instance).await);
+        }
+    }
+
+    /// Has the log read as soon as another instance says that it has written.
+    pub async fn listen(&self, redis: &Redis) {
+        loop {
+            if let Ok(mut messages) = redis.subscribe(CHANGES).await {
+                while let Some(instance) = messages.next().await {
+                    if instance != self.0.instance {
+                        self.0.wake.notify_one();
+                    }
+                }
+            }
+            tokio::time::sleep(SUBSCRIBE_AGAIN).await;
+        }
+    }
+
+    /// Waits until another instance has written, for `limit` at most; whether it has.
+    pub async fn until_woken(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.0.wake.notified()).await.is_ok()
     }
 
     fn say(&self, outcome: Result<(), Away>) {

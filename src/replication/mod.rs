@@ -11,7 +11,6 @@ mod follower;
 mod table;
 #[cfg(test)]
 mod tests;
-mod wake;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,8 +21,8 @@ use std::time::Duration;
 use slog::Logger;
 use tokio::sync::Notify;
 
-use self::follower::Position;
-use crate::clock::Timestamp;
+use self::table::Position;
+pub use self::table::{Change, Draft, REMOVAL_KEPT};
 use crate::database::Store;
 
 /// How often the log is read.
@@ -34,39 +33,6 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(1);
 const ANNOUNCE_WITHIN: Duration = Duration::from_millis(500);
 /// Changes that may wait for the database.
 const MOST_PENDING: usize = 10_000;
-/// How long a removal is kept. Who was away for longer reads the whole log.
-pub const REMOVAL_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// A change as it is read from the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    pub topic: String,
-    pub key: String,
-    /// JSON; `None`: removed.
-    pub payload: Option<String>,
-    pub at: Timestamp,
-}
-
-/// A change that is to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    pub topic: &'static str,
-    pub key: String,
-    /// JSON; `None`: removed.
-    pub payload: Option<String>,
-    pub at: Timestamp,
-    /// Nobody needs the change after this time; `None`: for ever.
-    pub keep_until: Option<Timestamp>,
-}
-
-impl Draft {
-    /// The removal of a subject.
-    #[must_use]
-    pub fn removal(topic: &'static str, key: String, at: Timestamp) -> Self {
-        Self { topic, key, payload: None, at, keep_until: Some(at.plus(REMOVAL_KEPT)) }
-    }
-}
-
 /// What follows the log: one kind of state, kept by another room.
 pub trait Topic: Send + Sync {
     /// The name under which its changes are written.

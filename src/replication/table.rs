@@ -1,14 +1,15 @@
-//! The statements on `changes`.
+//! Changes as rows of the log: their form, the statements on `changes`, and how far it was read.
 //!
 //! Owns: drawing the number of a change under the write lock, so that numbers are seen in their order.
 //! Refuses: rows that cannot be read; they are passed over and counted.
+
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable};
 
-use super::{Change, Draft};
 use crate::clock::Timestamp;
 use crate::database::Connection;
 use crate::database::schema::changes::{dsl, table};
@@ -17,6 +18,63 @@ use crate::database::schema::changes::{dsl, table};
 const OWN_TOPIC: &str = "log";
 /// Rows read at once.
 const PAGE: i64 = 1_000;
+
+/// How long a removal is kept. Who was away for longer reads the whole log.
+pub const REMOVAL_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How often changes that nobody needs any more are dropped.
+pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+
+/// A change as it is read from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub topic: String,
+    pub key: String,
+    /// JSON; `None`: removed.
+    pub payload: Option<String>,
+    pub at: Timestamp,
+}
+
+/// A change that is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    pub topic: &'static str,
+    pub key: String,
+    /// JSON; `None`: removed.
+    pub payload: Option<String>,
+    pub at: Timestamp,
+    /// Nobody needs the change after this time; `None`: for ever.
+    pub keep_until: Option<Timestamp>,
+}
+
+impl Draft {
+    /// The removal of a subject.
+    #[must_use]
+    pub fn removal(topic: &'static str, key: String, at: Timestamp) -> Self {
+        Self { topic, key, payload: None, at, keep_until: Some(at.plus(REMOVAL_KEPT)) }
+    }
+}
+
+/// How far the log was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position {
+    pub(super) last: i64,
+    /// What told the log from others.
+    pub(super) identity: Option<String>,
+    /// How often the database had been opened then: another file may be at its place since.
+    pub(super) openings: u64,
+    pub(super) read_at: Option<Instant>,
+}
+
+impl Position {
+    /// Whether it is not enough to read on: the log may be another one, or so much time has passed
+    /// that removals were dropped from it.
+    pub(super) fn needs_whole(&self, openings: u64, now: Instant) -> bool {
+        let Some(read_at) = self.read_at else { return true };
+        self.openings != openings
+            || now.saturating_duration_since(read_at) >= REMOVAL_KEPT - SWEEP_EVERY
+    }
+}
 
 /// What was read.
 #[derive(Debug, Default)]
