@@ -67,12 +67,7 @@ const EVERYONE: &[&str] = &["clock", "failure"];
 const PACKAGES: &[(&str, &[&str])] = &[
     (
         "diesel",
-        &[
-            "src/database/",
-            "src/cache/tiers/database/",
-            "src/replication/",
-            "src/access/audit_rows.rs",
-        ],
+        &["src/database/", "src/cache/tiers/database/", "src/replication/", "src/access/audit.rs"],
     ),
     ("deadpool_redis", &["src/redis/"]),
     ("failsafe", &["src/resilience/breaker/"]),

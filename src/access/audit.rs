@@ -1,6 +1,6 @@
 //! What admins did: who, when, what, to what, and what came of it.
 //!
-//! Owns: the events that wait for the database, and the pages of those it holds. Refuses: secrets
+//! Owns: the events that wait for the database, their rows, and the pages of those it holds. Refuses: secrets
 //! (keys are named by id, the admin by a fingerprint), texts of any length, and more waiting events
 //! than a bound: the oldest are dropped then and counted; each is in the log as well. While the
 //! database is away events wait, and a page says that it is not complete.
@@ -10,16 +10,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use diesel::dsl::{max, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{Binary, Nullable};
 use tokio::sync::Notify;
 
-use super::audit_rows;
 use crate::clock::Timestamp;
+use crate::database::schema::audit_log::{dsl, table};
 use crate::database::{Connection, Store};
 
 /// Events that may wait for the database.
 const WAITING: usize = 10_000;
 /// Events written in one transaction.
 const BATCH: usize = 500;
+/// Events that the database keeps; the oldest leave.
+const KEPT: i64 = 100_000;
 /// Longest texts, in characters: a key may have 64 networks in its details.
 const LONGEST: usize = 300;
 const LONGEST_DETAILS: usize = 4_000;
@@ -75,7 +80,7 @@ pub struct AuditPage {
 
 /// The audit table. Clones are the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Audit(Arc<Shared>);
+pub struct Audit(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -99,18 +104,22 @@ impl Audit {
         }))
     }
 
-    pub(super) fn note(&self, event: AuditEvent) {
+    /// Notes what an admin did.
+    pub fn note(&self, event: AuditEvent) {
         self.waiting().push_back(event.bounded());
         self.0.news.notify_one();
     }
 
     /// Waits until there is an event, for `limit` at most.
-    pub(super) async fn until_news(&self, limit: Duration) {
+    pub async fn until_news(&self, limit: Duration) {
         drop(tokio::time::timeout(limit, self.0.news.notified()).await);
     }
 
     /// Writes what waits, in its order.
-    pub(super) async fn store(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// The database is away; the events still wait.
+    pub async fn store(&self) -> Result<(), String> {
         let _turn = self.0.turn.lock().await;
         loop {
             let batch: Vec<AuditEvent> = self.waiting().iter().take(BATCH).cloned().collect();
@@ -118,7 +127,7 @@ impl Audit {
             if count == 0 {
                 return Ok(());
             }
-            let written = self.with(move |connection| audit_rows::write(connection, &batch)).await;
+            let written = self.with(move |connection| write(connection, &batch)).await;
             let mut waiting = self.waiting();
             if written.is_ok() {
                 waiting.drain(..count);
@@ -134,9 +143,9 @@ impl Audit {
 
     /// The events before a number (or the newest), at most `most` of those that are stored. On the
     /// first page those that wait come first.
-    pub(super) async fn page(&self, before: Option<i64>, most: usize) -> AuditPage {
+    pub async fn page(&self, before: Option<i64>, most: usize) -> AuditPage {
         let _turn = self.0.turn.lock().await;
-        let read = self.with(move |connection| audit_rows::before(connection, before, most)).await;
+        let read = self.with(move |connection| self::before(connection, before, most)).await;
         let complete = read.is_ok();
         let stored = read.unwrap_or_default();
         // A full page may have another behind it.
@@ -150,13 +159,14 @@ impl Audit {
     }
 
     /// How many events wait, and how many were never stored since the start.
-    pub(super) fn counts(&self) -> (usize, u64) {
+    #[must_use]
+    pub fn counts(&self) -> (usize, u64) {
         (self.waiting().len(), self.0.dropped.load(Ordering::Relaxed))
     }
 
     async fn with<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> audit_rows::Outcome<T> + Send + 'static,
+        work: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, String> {
         let store = self.0.store.clone();
         let work = tokio::task::spawn_blocking(move || {
@@ -173,6 +183,75 @@ impl Audit {
     fn waiting(&self) -> MutexGuard<'_, VecDeque<AuditEvent>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+type Bytes = Option<Vec<u8>>;
+type Row = (i64, i64, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes);
+
+/// Stores events in their order.
+fn write(connection: &mut Connection, events: &[AuditEvent]) -> QueryResult<()> {
+    connection.immediate_transaction(|connection| {
+        for event in events {
+            diesel::insert_into(table)
+                .values((
+                    dsl::at.eq(event.at.as_millis()),
+                    dsl::actor.eq(&event.actor),
+                    dsl::address.eq(&event.address),
+                    dsl::action.eq(&event.action),
+                    dsl::subject.eq(&event.subject),
+                    dsl::details.eq(&event.details),
+                    dsl::outcome.eq(&event.outcome),
+                    dsl::request_id.eq(&event.request_id),
+                ))
+                .execute(connection)?;
+        }
+        let last: Option<i64> = table.select(max(dsl::id)).first(connection)?;
+        let old = dsl::id.le(last.unwrap_or_default().saturating_sub(KEPT));
+        diesel::delete(table.filter(old)).execute(connection).map(drop)
+    })
+}
+
+/// The events before a number, the newest first.
+fn before(
+    connection: &mut Connection,
+    before: Option<i64>,
+    most: usize,
+) -> QueryResult<Vec<(i64, AuditEvent)>> {
+    // Read as bytes: one odd row must not spoil the others.
+    let text = |column: &str| sql::<Nullable<Binary>>(&format!("CAST({column} AS BLOB)"));
+    let rows: Vec<Row> = table
+        .filter(dsl::id.lt(before.unwrap_or(i64::MAX)))
+        .order(dsl::id.desc())
+        .limit(i64::try_from(most).unwrap_or(i64::MAX))
+        .select((
+            dsl::id,
+            dsl::at,
+            text("actor"),
+            text("address"),
+            text("action"),
+            text("subject"),
+            text("details"),
+            text("outcome"),
+            text("request_id"),
+        ))
+        .load(connection)?;
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+fn read(row: Row) -> Option<(i64, AuditEvent)> {
+    let (id, at, actor, address, action, subject, details, outcome, request_id) = row;
+    let text = |bytes: Bytes| String::from_utf8(bytes?).ok();
+    let event = AuditEvent {
+        at: Timestamp::from_millis(at),
+        actor: text(actor)?,
+        address: text(address)?,
+        action: text(action)?,
+        subject: text(subject)?,
+        details: text(details)?,
+        outcome: text(outcome)?,
+        request_id: text(request_id)?,
+    };
+    Some((id, event))
 }
 
 #[cfg(test)]

@@ -2,31 +2,30 @@
 //!
 //! Owns: a token bucket of wrong keys for each address (IPv6 by prefix): ten at once, and one more
 //! every six seconds. When it is empty no key from there is compared, also not the right one: a client
-//! that guesses would only have to look for the answer that differs. A right key costs nothing.
-//! Refuses: to remember more than a bounded number of addresses. Beyond it new addresses share a bucket
-//! with the network around them (IPv4 by 24 bits, IPv6 by 48), and beyond as many networks one bucket
-//! together. So a flood locks out an admin only from his own network, or from 10,000 networks at once.
+//! that guesses would only have to look for the answer that differs. A right key costs nothing. The
+//! network around an address (IPv4 by 24 bits, IPv6 by 48) has a bucket of a hundred, so a client that
+//! has many addresses gains little by changing them. Refuses: to remember more than a bounded number of
+//! buckets; the one used longest ago makes room.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
 use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 
-/// Wrong keys that may come at once, and in a minute.
-const AT_ONCE: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// Addresses remembered, and as many networks.
-const REMEMBERED: usize = 10_000;
-/// Bits by which addresses are counted together when there is no room for each.
+/// Wrong keys of an address that may come at once, and in a minute.
+const OF_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// The same of the network around it.
+const OF_NETWORK: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Addresses and networks remembered.
+const REMEMBERED: usize = 20_000;
+/// Bits by which addresses are counted together.
 const WIDE_IPV4: u8 = 24;
 const WIDE_IPV6: u8 = 48;
-/// Least time between two searches for full buckets: a flood must not keep the table busy.
-const PURGE_EVERY: Duration = Duration::from_secs(1);
 
 /// What came of a key that was presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,81 +40,55 @@ pub enum Guessed {
 #[derive(Debug)]
 pub struct Guesses {
     ipv6_prefix: u8,
-    rule: BucketRule,
     origin: Instant,
-    known: Mutex<Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    buckets: HashMap<IpNet, TokenBucket>,
-    purged: Option<Instant>,
+    buckets: ShardedMap<IpNet, TokenBucket>,
 }
 
 impl Guesses {
     #[must_use]
     pub fn new(ipv6_prefix: u8, origin: Instant) -> Self {
-        let rule = BucketRule::per_minute(AT_ONCE, AT_ONCE);
-        Self { ipv6_prefix, rule, origin, known: Mutex::default() }
+        Self { ipv6_prefix, origin, buckets: ShardedMap::new(REMEMBERED) }
     }
 
     /// Compares a key from an address, if one may come from there.
     pub fn guess(&self, from: IpAddr, now: Instant, is_right: impl FnOnce() -> bool) -> Guessed {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let tick = Tick::between(self.origin, now);
-        let is_full = |bucket: &TokenBucket| bucket.full_after(tick).is_zero();
-        let network = known.counted_by(from, self.ipv6_prefix, now, is_full);
-        let bucket = known.buckets.get(&network).copied().unwrap_or_default();
-        match bucket.after(self.rule, tick, 1) {
+        let (own, wide) = self.counted_by(from.to_canonical());
+        let of_own = BucketRule::per_minute(OF_ADDRESS, OF_ADDRESS);
+        let of_wide = BucketRule::per_minute(OF_NETWORK, OF_NETWORK);
+        if let Err(wait) = self.buckets.update(&wide, |bucket| bucket.take(of_wide, tick, 1)) {
+            return Guessed::Locked(wait);
+        }
+        // Under the lock: of many keys that come at once each finds what those before have left.
+        let guessed = self.buckets.update(&own, |bucket| match bucket.after(of_own, tick, 1) {
             Err(wait) => Guessed::Locked(wait),
-            // Under the lock: of many keys that come at once each finds what those before have left.
             Ok(_) if is_right() => Guessed::Right,
             Ok(left) => {
-                known.buckets.insert(network, left);
+                *bucket = left;
                 Guessed::Wrong
             }
+        });
+        if guessed != Guessed::Wrong {
+            self.buckets.update(&wide, |bucket| bucket.give_back(of_wide, tick, 1));
         }
+        guessed
     }
-}
 
-impl Known {
-    /// The network whose bucket counts for an address: its own, the one around it, or all.
-    fn counted_by(
-        &mut self,
-        address: IpAddr,
-        ipv6_prefix: u8,
-        now: Instant,
-        is_full: impl Fn(&TokenBucket) -> bool,
-    ) -> IpNet {
-        let address = address.to_canonical();
-        let (own, wide) =
-            if address.is_ipv4() { (32, WIDE_IPV4) } else { (ipv6_prefix.min(128), WIDE_IPV6) };
+    /// The address or its prefix, and the network around it. They differ also where both are as long.
+    fn counted_by(&self, address: IpAddr) -> (IpNet, IpNet) {
+        let (own, wide) = match address {
+            IpAddr::V4(_) => (32, WIDE_IPV4),
+            IpAddr::V6(_) => (self.ipv6_prefix.clamp(WIDE_IPV6 + 1, 128), WIDE_IPV6),
+        };
         let around =
             |bits| IpNet::new(address, bits).map_or(IpNet::from(address), |net| net.trunc());
-        if self.buckets.len() >= REMEMBERED {
-            let lately = |at: Instant| now.saturating_duration_since(at) < PURGE_EVERY;
-            if !self.purged.is_some_and(lately) {
-                self.purged = Some(now);
-                self.buckets.retain(|_, bucket| !is_full(bucket));
-            }
-        }
-        let fits = |network: &IpNet, most: usize| {
-            self.buckets.len() < most || self.buckets.contains_key(network)
-        };
-        let (own, wide) = (around(own), around(wide));
-        if fits(&own, REMEMBERED) {
-            own
-        } else if fits(&wide, 2 * REMEMBERED) {
-            wide
-        } else {
-            IpNet::from(IpAddr::from(Ipv6Addr::UNSPECIFIED))
-        }
+        (around(own), around(wide))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
     use crate::clock;
@@ -166,38 +139,28 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_addresses_is_counted_by_networks_and_then_together() {
+    fn a_client_with_many_addresses_is_counted_by_its_network() {
         let (guesses, now) = new();
-        // From one network of IPv6.
         let flood = |number: u128| Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << 64).into();
         let compared = (0..20_000).filter(|number| wrong(&guesses, flood(*number), now)).count();
-        assert_eq!(compared, REMEMBERED + 10);
-        assert!(wrong(&guesses, flood(5), now), "who is known is counted alone");
-        let admin = "2001:db8:1::7".parse().unwrap();
-        assert!(wrong(&guesses, admin, now) && wrong(&guesses, address(7), now), "from elsewhere");
-        assert_eq!((0..20).filter(|number| wrong(&guesses, address(*number), now)).count(), 9);
-        // From as many networks of IPv4.
-        (0..20_000).for_each(|number| {
-            wrong(&guesses, address(number << 8), now);
-        });
-        let elsewhere = "192.0.2.7".parse().unwrap();
-        assert!(!wrong(&guesses, elsewhere, now) && wrong(&guesses, admin, now));
-        let known = guesses.known.lock().unwrap().buckets.len();
-        assert_eq!(known, 2 * REMEMBERED + 1);
+        assert_eq!(compared, 100);
+        let once_more = (0..20_000).filter(|number| wrong(&guesses, flood(*number), now + EACH));
+        assert_eq!(once_more.count(), 10);
+        let elsewhere = "2001:db8:1::7".parse().unwrap();
+        assert!(wrong(&guesses, elsewhere, now) && wrong(&guesses, address(7), now));
     }
 
     #[test]
-    fn full_buckets_make_room_and_are_looked_for_once_a_second() {
+    fn right_keys_leave_the_network_its_guesses() {
         let (guesses, now) = new();
-        let network = |number: u32| address(number << 8);
-        let full = u32::try_from(REMEMBERED).unwrap();
-        (0..full).for_each(|number| assert!(wrong(&guesses, network(number), now)));
-        let known = || guesses.known.lock().unwrap().buckets.len();
-        let in_time = now + EACH - PURGE_EVERY / 2;
-        assert!(wrong(&guesses, network(full), in_time));
-        assert!(wrong(&guesses, network(full + 1), now + EACH));
-        assert_eq!(known(), REMEMBERED + 2, "it was looked for a moment ago");
-        assert!(wrong(&guesses, network(full + 2), in_time + PURGE_EVERY));
-        assert_eq!(known(), 3, "those that came last have still to be forgiven");
+        assert!((0..500).all(|_| guesses.guess(address(1), now, || true) == Guessed::Right));
+        assert!((0..10).all(|last| wrong(&guesses, address(2 + last), now)));
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_is_bounded() {
+        let (guesses, now) = new();
+        (0..50_000).for_each(|number| assert!(wrong(&guesses, address(number << 8), now)));
+        assert!(guesses.buckets.len() <= REMEMBERED);
     }
 }

@@ -13,7 +13,6 @@
 //! | who guesses the admin's key, what did admins do | [`guesses`], [`audit`] |
 
 pub mod audit;
-mod audit_rows;
 pub mod guesses;
 pub mod identifier;
 pub mod keys;
@@ -26,11 +25,10 @@ pub mod table;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use audit::{AuditEvent, AuditPage};
+pub use audit::{Audit, AuditEvent, AuditPage};
 pub use guesses::Guesses;
 pub use identifier::Identifier;
 pub use keys::{Held, PresentedKey};
@@ -39,7 +37,6 @@ pub use secret::{NewKey, NoRandomness, SecretDigest};
 pub use settings::AccessSettings;
 pub use table::{Sizes, Table, Verdict};
 
-use self::audit::Audit;
 use self::keys::InternalKey;
 use self::record::Subject;
 use crate::clock::{self, Timestamp};
@@ -95,7 +92,8 @@ pub struct Access {
     table: Arc<Table>,
     internal: Arc<InternalKey>,
     changes: Changes,
-    audit: Audit,
+    /// What admins did.
+    pub audit: Audit,
 }
 
 impl Access {
@@ -227,29 +225,6 @@ impl Access {
         let state = self.table.read();
         let in_force = state.entries(list, after).filter(|(_, entry)| entry.is_in_force(|| now));
         in_force.take(most).map(|(who, entry)| (who, entry.clone())).collect()
-    }
-
-    /// Notes what an admin did.
-    pub fn note(&self, event: AuditEvent) {
-        self.audit.note(event);
-    }
-
-    /// What admins did before a number, the newest first; at most `most` of what is stored.
-    pub async fn audit_page(&self, before: Option<i64>, most: usize) -> AuditPage {
-        self.audit.page(before, most).await
-    }
-
-    /// Stores audit events that wait.
-    ///
-    /// # Errors
-    /// The database is away; they still wait.
-    pub async fn store_audit(&self) -> Result<(), String> {
-        self.audit.store().await
-    }
-
-    /// Waits until there is an audit event to store, for `limit` at most.
-    pub async fn until_noted(&self, limit: Duration) {
-        self.audit.until_news(limit).await;
     }
 
     /// Takes out of force what has expired.

@@ -100,7 +100,7 @@ impl Following {
 
     /// Notes in the audit table that a signal had the configuration read again, and what came of it.
     pub(super) fn note(&self, outcome: &str, details: String) {
-        self.access.note(AuditEvent {
+        self.access.audit.note(AuditEvent {
             at: clock::now(),
             actor: "signal".to_owned(),
             address: String::new(),
@@ -115,7 +115,7 @@ impl Following {
     /// Writes what still waits for the database, for a bounded time.
     pub(super) async fn flush(&self) {
         let flushed = async {
-            while self.access.store_audit().await.is_err() {
+            while self.access.audit.store().await.is_err() {
                 tokio::time::sleep(POLL).await;
             }
         };
@@ -131,11 +131,11 @@ async fn keep(access: Access) {
             looked = now;
             access.drop_expired(clock::now());
         }
-        if access.store_audit().await.is_err() {
+        if access.audit.store().await.is_err() {
             // It is away: news do not bring it back.
             tokio::time::sleep(POLL).await;
         } else {
-            access.until_noted(POLL).await;
+            access.audit.until_news(POLL).await;
         }
     }
 }

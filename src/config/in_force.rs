@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::redact::HIDDEN;
-use super::section::Declaration;
+use super::settings::Declaration;
 use super::{Described, Environment, Mistakes, Settings, load};
 
 /// What reading again has changed.

@@ -12,21 +12,14 @@ mod mistake;
 mod page;
 mod redact;
 mod removed;
-mod secret;
-mod section;
 mod settings;
-mod source;
-mod suggestion;
 
 #[cfg(test)]
 mod tests;
 
 pub use in_force::{InForce, Reloaded};
-pub use load::{load, resolve};
+pub use load::{DEFAULT_FILE, Environment, FileText, load, resolve};
 pub use mistake::{Mistake, Mistakes};
 pub use page::settings_page;
-pub use redact::redact;
-pub use secret::Secret;
-pub use section::{Declaration, Declared, Group, Schema, Section};
-pub use settings::{Described, Settings, Source};
-pub use source::{DEFAULT_FILE, Environment, FileText};
+pub use redact::{Secret, redact};
+pub use settings::{Declaration, Declared, Described, Group, Schema, Section, Settings, Source};

@@ -3,7 +3,7 @@
 //! Owns: the text of `docs/settings.md`, which comes from the declarations. No neighbours.
 
 use super::Schema;
-use super::section::Declaration;
+use super::settings::Declaration;
 
 /// The content of `docs/settings.md`.
 #[must_use]

@@ -1,7 +1,6 @@
-//! Taking passwords out of texts before anybody sees them.
+//! Secrets that are never shown: a value of its own type, and passwords inside other texts.
 //!
-//! Owns: what counts as a password inside an address. Refuses nothing: a text without one comes
-//! back as it was. No neighbours.
+//! Owns: what counts as a password inside an address; a text without one comes back as it was.
 
 use std::borrow::Cow;
 
@@ -71,6 +70,30 @@ fn without_parameters(text: &str) -> String {
 
 fn starts_with(piece: &str, name: &str) -> bool {
     piece.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+/// A value that never shows itself: `Debug` prints a constant.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The secret itself; only where it is used.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(HIDDEN)
+    }
 }
 
 #[cfg(test)]

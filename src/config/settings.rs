@@ -1,7 +1,10 @@
-//! The settings of one process, read and valid: the text of each setting that is set, and what set it.
+//! How a room declares its settings, and the values of one process.
 //!
-//! Owns: handing a room the values of its section, and showing all without secrets. Texts of secrets
-//! are in memory only and never formatted.
+//! Owns: the form of a declaration: one line a setting, from which the struct, its defaults and the
+//! declaration come ([`crate::settings!`]). `app` lists the sections of all rooms; the loader,
+//! `check-config`, `GET /admin/config` and `docs/settings.md` work from that list. Also the text of each
+//! setting that is set: hands a room the values of its section, and shows all without secrets, whose
+//! texts are in memory only and never formatted.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,9 +12,128 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::kinds::Kind;
-use super::section::Declaration;
-use super::{Declared, Schema};
+use super::Mistakes;
+use super::kinds::{Kind, Refusal};
+
+/// One setting: everything that the loader, `check-config` and the settings page need to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Declaration {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The section of the file, and the key in it.
+    pub section: &'static str,
+    pub key: &'static str,
+    /// What it is for, in one line.
+    pub help: &'static str,
+    /// The default in words, where its value would not say it.
+    pub words: Option<&'static str>,
+    /// The setting whose value it takes when only that one is set.
+    pub follows: Option<&'static str>,
+    /// Whether a reload takes it over; all others count from the next start.
+    pub live: bool,
+    /// What is accepted, to be read after "expected".
+    pub expected: fn() -> String,
+    /// A refused text as people may see it.
+    pub quote: fn(&str) -> String,
+    /// A text's value as people may see it; the reason when it is refused.
+    pub show: fn(&str) -> Result<Option<String>, Refusal>,
+    /// The default as people may see it.
+    pub default: fn() -> Option<String>,
+}
+
+impl Declaration {
+    #[must_use]
+    pub const fn words(mut self, words: &'static str) -> Self {
+        self.words = Some(words);
+        self
+    }
+
+    #[must_use]
+    pub const fn follows(mut self, variable: &'static str) -> Self {
+        self.follows = Some(variable);
+        self
+    }
+
+    #[must_use]
+    pub const fn live(mut self) -> Self {
+        self.live = true;
+        self
+    }
+
+    /// `section.key`.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+}
+
+/// What [`crate::settings!`] writes for a struct of settings.
+pub trait Declared: Default {
+    const DECLARATIONS: &'static [Declaration];
+
+    /// The values of valid settings.
+    fn read(settings: &Settings) -> Self;
+}
+
+/// The rules of a section beyond those of its single values.
+pub trait Section: Declared {
+    /// Adds what does not belong together.
+    fn check(&self, _settings: &Settings, _mistakes: &mut Mistakes) {}
+
+    /// What is allowed and unwise, in a sentence.
+    fn caution(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A section without its type.
+#[derive(Debug, Clone, Copy)]
+pub struct Group {
+    pub(super) declarations: &'static [Declaration],
+    pub(super) check: fn(&Settings, &mut Mistakes),
+    pub(super) caution: fn(&Settings) -> Option<String>,
+}
+
+impl Group {
+    #[must_use]
+    pub const fn of<S: Section>() -> Self {
+        Self {
+            declarations: S::DECLARATIONS,
+            check: |settings, mistakes| S::read(settings).check(settings, mistakes),
+            caution: |settings| S::read(settings).caution(),
+        }
+    }
+}
+
+/// Every setting of the process, in the order of the page: the sections of the core and of each
+/// service.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema(pub &'static [&'static [Group]]);
+
+impl Schema {
+    pub(super) fn groups(self) -> impl Iterator<Item = &'static Group> {
+        self.0.iter().copied().flatten()
+    }
+
+    pub(super) fn all(self) -> impl Iterator<Item = &'static Declaration> {
+        self.groups().flat_map(|group| group.declarations)
+    }
+
+    /// The setting with this key in this section.
+    pub(super) fn by_key(self, section: &str, key: &str) -> Option<&'static Declaration> {
+        self.all().find(|setting| setting.section == section && setting.key == key)
+    }
+
+    /// Every section, once, in order.
+    pub(super) fn sections(self) -> Vec<&'static str> {
+        let mut sections = Vec::new();
+        for setting in self.all() {
+            if !sections.contains(&setting.section) {
+                sections.push(setting.section);
+            }
+        }
+        sections
+    }
+}
 
 /// What gave a setting its value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -119,4 +241,56 @@ impl Settings {
             None => (setting.default)(),
         }
     }
+}
+
+/// Declares a section: a struct, its defaults and its settings. A line is
+/// `field: type = default, "VARIABLE", "key", kind, "what it is for";`, and may end with
+/// `words("…")`, `follows("VARIABLE")` or `live()`.
+#[macro_export]
+macro_rules! settings {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident in $section:literal {
+        $($field:ident: $type:ty = $default:expr, $variable:literal, $key:literal, $kind:expr,
+          $help:literal $(, $option:ident($($argument:expr)?))*;)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        $vis struct $name {
+            $(#[doc = $help] $vis $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $crate::config::Declared for $name {
+            const DECLARATIONS: &'static [$crate::config::Declaration] = &[$(
+                {
+                    use $crate::config::kinds::Kind;
+                    // Typed by the field: a number alone would be an `i32`.
+                    const fn kind() -> impl Kind<Value = $type> {
+                        $kind
+                    }
+                    $crate::config::Declaration {
+                    variable: $variable,
+                    section: $section,
+                    key: $key,
+                    help: $help,
+                    words: None,
+                    follows: None,
+                    live: false,
+                    expected: || kind().expected(),
+                    quote: |text| kind().quote(text),
+                    show: |text| kind().read(text).map(|value| kind().show(&value)),
+                    default: || kind().show(&$default),
+                    }$(.$option($($argument)?))*
+                },
+            )*];
+
+            fn read(settings: &$crate::config::Settings) -> Self {
+                Self { $($field: settings.value($variable, &$kind).unwrap_or_else(|| $default),)* }
+            }
+        }
+    };
 }

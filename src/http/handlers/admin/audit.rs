@@ -71,7 +71,7 @@ impl Audited {
 impl Drop for Audited {
     fn drop(&mut self) {
         if let Some(event) = self.event.take() {
-            self.access.note(event);
+            self.access.audit.note(event);
         }
     }
 }
@@ -151,7 +151,7 @@ pub const ROUTE: Route = Route::at("/admin/audit", Class::General)
 
 async fn audit(_: Admin, call: Call) -> Answer {
     let (limit, before) = read(&call.query_form()?)?;
-    let page = call.worker.shared.access.audit_page(before, limit).await;
+    let page = call.worker.shared.access.audit.page(before, limit).await;
     let access::AuditPage { events, next, complete } = page;
     let entries = events.into_iter().map(|(id, event)| AuditEntry::new(id, event)).collect();
     call.report(&AuditPage { entries, next, complete })
