@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("metrics", &["resilience", "supervision"]),
     ("supervision", &["resilience"]),
     ("resilience", &[]),
-    ("database", &["config"]),
+    ("database", &["config", "resilience"]),
     ("telemetry", &["config"]),
     ("config", &[]),
 ];

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::error::{DatabaseError, Harm};
 use super::quarantine::Identities;
+use crate::resilience::backoff::Backoff;
 
-/// Between two attempts to open, at first and at most.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// So long without trouble, and the waits begin at [`FIRST_WAIT`] again.
+/// Between two attempts to open.
+const WAITS: Backoff =
+    Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5) };
+/// So long without trouble, and the waits begin anew.
 const QUIET: Duration = Duration::from_secs(30);
 /// Between two looks from outside.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -34,7 +35,8 @@ pub(super) struct Care {
     /// When the file was last read from end to end without a fault.
     pub(super) read_through_at: Option<Instant>,
     tried_at: Option<Instant>,
-    wait: Duration,
+    /// Attempts to open, without such a time between them.
+    attempts: u32,
     looked_at: Option<Instant>,
     /// When files were quarantined.
     pub(super) quarantined_at: VecDeque<Instant>,
@@ -60,14 +62,15 @@ impl Care {
 
     /// Whether an attempt to open is due.
     pub(super) fn may_try(&self, at: Instant) -> bool {
-        self.tried_at.is_none_or(|tried| at.saturating_duration_since(tried) >= self.wait)
+        self.tried_at
+            .is_none_or(|tried| at.saturating_duration_since(tried) >= WAITS.wait(self.attempts))
     }
 
     /// Notes an attempt to open.
     pub(super) fn tried(&mut self, at: Instant) {
         let quiet =
             self.tried_at.is_none_or(|before| at.saturating_duration_since(before) >= QUIET);
-        self.wait = if quiet { FIRST_WAIT } else { (self.wait * 2).min(LONGEST_WAIT) };
+        self.attempts = if quiet { 1 } else { self.attempts.saturating_add(1) };
         self.tried_at = Some(at);
     }
 
@@ -103,13 +106,14 @@ mod tests {
         for _ in 0..7 {
             assert!(care.may_try(at));
             care.tried(at);
-            waits.push(care.wait.as_millis());
-            assert!(!care.may_try(at + care.wait - Duration::from_millis(1)));
-            at += care.wait;
+            let wait = WAITS.wait(care.attempts);
+            waits.push(wait.as_millis());
+            assert!(!care.may_try(at + wait - Duration::from_millis(1)));
+            at += wait;
         }
         assert_eq!(waits, [250, 500, 1_000, 2_000, 4_000, 5_000, 5_000]);
         care.tried(at + QUIET);
-        assert_eq!(care.wait, FIRST_WAIT);
+        assert_eq!(care.attempts, 1);
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 mod care;
 mod error;
-mod migrations;
 mod opening;
 mod quarantine;
 pub mod schema;
@@ -16,8 +15,7 @@ mod store;
 mod tests;
 
 pub use error::{DatabaseError, Harm};
-pub use migrations::{migrate, revert};
 pub use opening::Lent;
-pub use schema::Connection;
+pub use schema::{Connection, migrate, revert};
 pub use settings::DatabaseSettings;
 pub use store::{Event, Store};

@@ -12,8 +12,7 @@ use diesel::sql_types::Text;
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::error::{DatabaseError, Harm};
-use super::migrations::migrate;
-use super::schema::{Connection, check};
+use super::schema::{Connection, check, migrate};
 
 /// A connection that goes back to the pool when it is dropped.
 pub type Lent = PooledConnection<ConnectionManager<Connection>>;

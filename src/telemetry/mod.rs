@@ -22,7 +22,6 @@
 
 mod drains;
 mod log;
-mod panics;
 mod rotation;
 mod settings;
 
@@ -31,6 +30,5 @@ mod tests;
 
 pub use crate::config::redact;
 pub use drains::{LevelHandle, Losses};
-pub use log::{Telemetry, for_request, start};
-pub use panics::{install_panic_hook, panic_message};
+pub use log::{Telemetry, for_request, install_panic_hook, panic_message, start};
 pub use settings::{LogFormat, LogSettings};
