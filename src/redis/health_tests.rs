@@ -1,7 +1,7 @@
 //! What answers say about a Redis, and for how long.
 
 use super::*;
-use crate::redis::error::{NO_WRITES, THIS_COMMAND};
+
 use crate::resilience::breaker::Settings;
 use std::sync::Arc;
 use std::time::Duration;
