@@ -5,12 +5,12 @@
 //! when a worker is built is found out about by its breakers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::shared_limits::{self, RedisCounter};
 use super::stores::Stores;
 use super::{WORKER_INBOX, spec};
-use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer, WarmerSettings};
+use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
 use crate::http::load_shedder::{Bounds, LoadShedder};
@@ -30,7 +30,7 @@ pub(super) struct Blueprint {
     monitor: Handle<MetricsActor>,
     script: Arc<Script>,
     built: Arc<AtomicUsize>,
-    warming: Arc<AtomicBool>,
+    warming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Blueprint {
@@ -102,12 +102,12 @@ impl Blueprint {
     }
 
     fn warmer(&self, tables: CacheTables) -> Warmer {
-        let settings = WarmerSettings { keys: self.shared.settings.cache.warm_keys, pause: PAUSE };
         let services = self.shared.services.clone();
         let plan_for: PlanFor = Arc::new(move |key, question| {
             services.iter().find_map(|service| service.plan_for(key, question))
         });
-        Warmer::new(tables, plan_for, settings, Arc::clone(&self.warming))
+        let (keys, turn) = (self.shared.settings.cache.warm_keys, Arc::clone(&self.warming));
+        Warmer { tables, plan_for, keys, pause: PAUSE, turn }
     }
 
     /// One worker warms for all: what it brings is in the tables of all.

@@ -107,7 +107,7 @@ impl Stores {
 
     /// The cache's way to Redis, for the thread that asks.
     pub(super) fn redis_tier(&self) -> Option<RedisTier> {
-        self.redis().map(RedisTier::new)
+        self.redis().map(|client| RedisTier { client })
     }
 
     /// Notices what happened to the database's file and deals with it, then asks for a sign of life.

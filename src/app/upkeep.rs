@@ -49,7 +49,7 @@ async fn watch_redis(tables: CacheTables) {
     let Some(redis) = tables.redis.clone() else { return };
     loop {
         // A store that is back proves it as often as its breaker wants, at once.
-        while redis.ping().await.is_ok() && redis.is_avoided() {}
+        while redis.client.ping().await.is_ok() && redis.client.is_avoided() {}
         tokio::time::sleep(ASK_EVERY).await;
     }
 }

@@ -9,24 +9,27 @@ use std::time::{Duration, Instant};
 
 use super::key::CacheKey;
 use crate::failure::{Failure, FailureKind};
+use crate::resilience::backoff::Backoff;
 use crate::resilience::sharded_map::ShardedMap;
 
 /// Keys remembered.
 const REMEMBERED: usize = 10_000;
 /// Wait of a key that has something to serve: after the first failure, and the longest.
-const WITH_STALE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+const WITH_STALE: Backoff =
+    Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(30) };
 /// The same of a key that has nothing: its callers get the failure meanwhile.
-const WITH_NOTHING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
+const WITH_NOTHING: Backoff =
+    Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(5) };
 /// Longest wait told by the origin that is kept; it may have changed its mind by then.
 const LONGEST_TOLD: Duration = Duration::from_secs(60);
 
 /// How long a key is left alone after its `failures`-th failure in a row. Waits are lengthened by
 /// up to half, so that keys that failed together are not tried together; never shortened.
 fn pause(failures: u32, told: Option<Duration>, has_stale: bool, chance: f64) -> Duration {
-    let (first, longest) = if has_stale { WITH_STALE } else { WITH_NOTHING };
-    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(longest);
-    let told = told.unwrap_or_default().min(if has_stale { LONGEST_TOLD } else { longest });
-    doubled.max(told).mul_f64(1.0 + 0.5 * chance.clamp(0.0, 1.0))
+    let (backoff, longest) =
+        if has_stale { (WITH_STALE, LONGEST_TOLD) } else { (WITH_NOTHING, WITH_NOTHING.longest) };
+    let told = told.unwrap_or_default().min(longest);
+    backoff.wait(failures).max(told).mul_f64(1.0 + 0.5 * chance.clamp(0.0, 1.0))
 }
 
 #[derive(Debug, Clone, Default)]
@@ -146,12 +149,12 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(pause(1, None, true, 0.0), 2 * second);
         assert_eq!(pause(3, None, true, 0.0), 8 * second);
-        assert_eq!(pause(u32::MAX, None, true, 0.0), WITH_STALE.1);
-        assert_eq!(pause(u32::MAX, None, false, 0.0), WITH_NOTHING.1);
+        assert_eq!(pause(u32::MAX, None, true, 0.0), WITH_STALE.longest);
+        assert_eq!(pause(u32::MAX, None, false, 0.0), WITH_NOTHING.longest);
         assert_eq!(pause(1, Some(20 * second), true, 0.0), 20 * second);
         assert_eq!(pause(1, Some(3_600 * second), true, 0.0), LONGEST_TOLD);
         // A key that has nothing is not refused for longer than that without a try.
-        assert_eq!(pause(1, Some(3_600 * second), false, 0.0), WITH_NOTHING.1);
+        assert_eq!(pause(1, Some(3_600 * second), false, 0.0), WITH_NOTHING.longest);
         assert_eq!(pause(1, None, true, 1.0), 3 * second);
     }
 }

@@ -6,13 +6,13 @@
 //! after [`PATIENCE`] failures in a row: a key that has nothing to serve may try longer. One success
 //! ends it. What is known of each key is in `failure_memo.rs`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::Priority;
 use crate::resilience::pace::Pace;
+use crate::resilience::sharded_map::ShardedMap;
 
 /// Background loads that run at once.
 const RENEWALS: u32 = 6;
@@ -21,6 +21,8 @@ const PROBES_A_SECOND: f64 = 2.0;
 const PROBES_AT_ONCE: u32 = 2;
 /// Failures in a row after which clients' loads are rejected too.
 const PATIENCE: u32 = 5;
+/// Far more origins than there are.
+const ORIGINS: usize = 1_024;
 /// When to ask again if too many background loads run.
 const BUSY: Duration = Duration::from_millis(100);
 
@@ -50,16 +52,23 @@ const fn is_of_origin(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::UpstreamUnavailable | FailureKind::DeadlineExceeded)
 }
 
-/// The decision.
+/// The budget of one origin.
 #[derive(Debug)]
-struct State {
+struct Budget {
     renewals: u32,
     failures: u32,
     last: Option<Failure>,
     probes: Pace,
 }
 
-impl State {
+impl Default for Budget {
+    fn default() -> Self {
+        let probes = Pace::new(PROBES_A_SECOND, PROBES_AT_ONCE);
+        Self { renewals: 0, failures: 0, last: None, probes }
+    }
+}
+
+impl Budget {
     fn admit(&mut self, priority: Priority, now: Instant) -> Result<(), Rejected> {
         let is_awaited = priority == Priority::Client;
         if !is_awaited && self.renewals >= RENEWALS {
@@ -94,37 +103,38 @@ impl State {
     }
 }
 
-/// The budget of one origin; clones are the same one.
-#[derive(Debug, Clone)]
-pub(super) struct ProbeBudget(Arc<Mutex<State>>);
+/// The budgets of all origins, by name.
+#[derive(Debug)]
+pub(super) struct ProbeBudgets(ShardedMap<&'static str, Budget>);
 
 /// The right to load once. Dropped without [`Permit::record`] it says nothing about the origin.
 #[must_use = "a dropped permit is given back"]
 #[derive(Debug)]
 pub(super) struct Permit {
-    budget: ProbeBudget,
+    budgets: Arc<ProbeBudgets>,
+    origin: &'static str,
     priority: Priority,
     outcome: Option<Result<(), Failure>>,
 }
 
-impl ProbeBudget {
-    fn new() -> Self {
-        let probes = Pace::new(PROBES_A_SECOND, PROBES_AT_ONCE);
-        Self(Arc::new(Mutex::new(State { renewals: 0, failures: 0, last: None, probes })))
+impl ProbeBudgets {
+    pub(super) fn new() -> Self {
+        Self(ShardedMap::new(ORIGINS))
     }
 
-    pub(super) fn admit(&self, priority: Priority, now: Instant) -> Result<Permit, Rejected> {
-        self.state().admit(priority, now)?;
-        Ok(Permit { budget: self.clone(), priority, outcome: None })
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        origin: &'static str,
+        priority: Priority,
+        now: Instant,
+    ) -> Result<Permit, Rejected> {
+        self.0.update(&origin, |budget| budget.admit(priority, now))?;
+        Ok(Permit { budgets: Arc::clone(self), origin, priority, outcome: None })
     }
 
     /// Whether the last load that said something about the origin failed.
-    pub(super) fn is_failing(&self) -> bool {
-        self.state().failures > 0
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn is_failing(&self, origin: &'static str) -> bool {
+        self.0.find(&origin, |budget| budget.failures > 0).unwrap_or(false)
     }
 }
 
@@ -136,18 +146,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.budget.state().end(self.priority, self.outcome.take());
-    }
-}
-
-/// The budgets of all origins, by name.
-#[derive(Debug, Default)]
-pub(super) struct ProbeBudgets(Mutex<HashMap<&'static str, ProbeBudget>>);
-
-impl ProbeBudgets {
-    pub(super) fn of(&self, origin: &'static str) -> ProbeBudget {
-        let mut budgets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry(origin).or_insert_with(ProbeBudget::new).clone()
+        let outcome = self.outcome.take();
+        self.budgets.0.update(&self.origin, |budget| budget.end(self.priority, outcome));
     }
 }
 
@@ -156,6 +156,10 @@ mod tests {
     use super::*;
     use crate::clock;
     use proptest::prelude::*;
+
+    fn budgets() -> Arc<ProbeBudgets> {
+        Arc::new(ProbeBudgets::new())
+    }
 
     fn down() -> Failure {
         Failure::new(FailureKind::UpstreamUnavailable, "down")
@@ -168,13 +172,13 @@ mod tests {
     #[test]
     fn an_unnoticed_outage_costs_no_more_than_what_runs() {
         let start = clock::monotonic();
-        let budget = ProbeBudget::new();
+        let budgets = budgets();
         let permits: Vec<_> =
-            (0..200).filter_map(|_| budget.admit(Priority::Refresh, start).ok()).collect();
+            (0..200).filter_map(|_| budgets.admit("a", Priority::Refresh, start).ok()).collect();
         assert_eq!(permits.len(), 6);
         permits.into_iter().for_each(|permit| permit.record(Err(&down())));
         let probes = (0..1_000)
-            .filter_map(|ms| budget.admit(Priority::Refresh, at(start, ms)).ok())
+            .filter_map(|ms| budgets.admit("a", Priority::Refresh, at(start, ms)).ok())
             .map(|permit| permit.record(Err(&down())));
         assert_eq!(probes.count(), 3, "two at once and one more within the second");
     }
@@ -182,39 +186,39 @@ mod tests {
     #[test]
     fn clients_are_rejected_later_and_one_success_frees_all() {
         let start = clock::monotonic();
-        let budget = ProbeBudget::new();
+        let budgets = budgets();
         for _ in 0..PATIENCE {
-            budget.admit(Priority::Client, start).unwrap().record(Err(&down()));
+            budgets.admit("a", Priority::Client, start).unwrap().record(Err(&down()));
         }
-        budget.admit(Priority::Client, start).unwrap().record(Err(&down()));
-        let last = budget.admit(Priority::Client, start).unwrap();
-        let rejected = budget.admit(Priority::Client, start).unwrap_err();
+        budgets.admit("a", Priority::Client, start).unwrap().record(Err(&down()));
+        let last = budgets.admit("a", Priority::Client, start).unwrap();
+        let rejected = budgets.admit("a", Priority::Client, start).unwrap_err();
         let wait = Duration::from_millis(500);
         assert_eq!(rejected, Rejected { reason: "failing", wait, last: Some(down()) });
         assert_eq!(rejected.failure(), down().retry_after(Some(wait)));
-        assert!(budget.is_failing());
+        assert!(budgets.is_failing("a"));
         last.record(Ok(()));
-        let free: Vec<_> = (0..100).map(|_| budget.admit(Priority::Client, start)).collect();
+        let free: Vec<_> = (0..100).map(|_| budgets.admit("a", Priority::Client, start)).collect();
         assert!(free.iter().all(Result::is_ok));
     }
 
     #[test]
     fn what_says_nothing_about_the_origin_changes_nothing() {
         let start = clock::monotonic();
-        let budget = ProbeBudget::new();
+        let budgets = budgets();
         for _ in 0..100 {
             let ours = Failure::new(FailureKind::CircuitOpen, "not asked");
-            budget.admit(Priority::Refresh, start).unwrap().record(Err(&ours));
-            drop(budget.admit(Priority::Refresh, start).unwrap());
+            budgets.admit("a", Priority::Refresh, start).unwrap().record(Err(&ours));
+            drop(budgets.admit("a", Priority::Refresh, start).unwrap());
         }
-        assert!(!budget.is_failing());
+        assert!(!budgets.is_failing("a"));
     }
 
     #[test]
     fn an_origin_that_fails_costs_another_nothing() {
-        let (budgets, now) = (ProbeBudgets::default(), clock::monotonic());
-        budgets.of("a").admit(Priority::Refresh, now).unwrap().record(Err(&down()));
-        assert!(budgets.of("a").is_failing() && !budgets.of("b").is_failing());
+        let (budgets, now) = (budgets(), clock::monotonic());
+        budgets.admit("a", Priority::Refresh, now).unwrap().record(Err(&down()));
+        assert!(budgets.is_failing("a") && !budgets.is_failing("b"));
     }
 
     proptest! {
@@ -223,20 +227,21 @@ mod tests {
         #[test]
         fn permits_come_back_and_probes_are_few(events in prop::collection::vec((0..3_u8, 0..400_u64), 1..300)) {
             let start = clock::monotonic();
-            let budget = ProbeBudget::new();
-            budget.admit(Priority::Refresh, start).unwrap().record(Err(&down()));
+            let budgets = budgets();
+            budgets.admit("a", Priority::Refresh, start).unwrap().record(Err(&down()));
             let (mut now, mut running, mut admitted) = (0, Vec::new(), Vec::new());
             for (event, wait) in events {
                 now += wait;
                 match event {
-                    0 | 1 => if let Ok(permit) = budget.admit(Priority::Refresh, at(start, now)) {
+                    0 | 1 => if let Ok(permit) = budgets.admit("a", Priority::Refresh, at(start, now)) {
                         admitted.push(now);
                         running.push(permit);
                     },
                     _ => if let Some(permit) = running.pop() { permit.record(Err(&down())); },
                 }
                 prop_assert!(running.len() <= 6);
-                prop_assert_eq!(usize::try_from(budget.state().renewals), Ok(running.len()));
+                let renewals = budgets.0.find(&"a", |budget| budget.renewals).unwrap();
+                prop_assert_eq!(usize::try_from(renewals), Ok(running.len()));
             }
             for first in &admitted {
                 let within = admitted.iter().filter(|t| (*first..first + 1_000).contains(*t)).count();

@@ -17,10 +17,10 @@ use super::invalidations::log::RulesLog;
 use super::key::CacheKey;
 use super::pending::PendingKeys;
 use super::probe_budget::ProbeBudgets;
-use super::tiers::Tier;
-use super::tiers::database::{DatabaseTier, Row};
+use super::tiers::database::DatabaseTier;
 use super::tiers::memory::MemoryTier;
 use super::tiers::redis::{LARGEST, RedisTier};
+use super::tiers::{Row, Tier};
 use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
@@ -33,42 +33,29 @@ pub(super) const SOFT_TIMEOUT: Duration = Duration::from_millis(250);
 /// The tables behind the cache. Cheap to clone; one for each worker, differing in the way to Redis.
 #[derive(Clone)]
 pub struct CacheTables {
-    /// The first tier.
     pub memory: MemoryTier,
-    /// The second, if configured.
+    /// The second tier, if configured.
     pub redis: Option<RedisTier>,
     /// The third, if it could be opened.
     pub database: Option<DatabaseTier>,
-    /// Where things are counted.
     pub metrics: CacheMetrics,
-    /// Where tier failures are logged.
     pub log: Logger,
     /// Receives loads that die.
     pub observer: Arc<dyn Observer>,
-    /// What has been invalidated.
     pub invalidations: Invalidations,
-    /// How long a caller waits for something newer before it takes what is stale-if-error.
+    /// Where invalidations are written for other instances, and for the next start.
+    pub rules_log: Option<RulesLog>,
+    /// As [`SOFT_TIMEOUT`], but in tests.
     pub(super) soft: Duration,
     pub(super) pending: Arc<PendingKeys>,
     pub(super) memo: Arc<FailureMemo>,
     pub(super) budgets: Arc<ProbeBudgets>,
-    /// Where invalidations are written for other instances, and for the next start.
-    pub rules_log: Option<RulesLog>,
 }
 
 impl std::fmt::Debug for CacheTables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CacheTables").field("memory", &self.memory.len()).finish_non_exhaustive()
     }
-}
-
-/// An entry that is in memory and goes to the tiers behind.
-#[derive(Debug, Clone)]
-pub(super) struct ToStore {
-    pub(super) key: CacheKey,
-    pub(super) entry: Arc<Entry>,
-    /// What was asked, for asking again.
-    pub(super) question: Option<Arc<str>>,
 }
 
 impl CacheTables {
@@ -89,11 +76,11 @@ impl CacheTables {
             log,
             observer,
             invalidations: Invalidations::default(),
+            rules_log: None,
             soft: SOFT_TIMEOUT,
             pending: Arc::new(PendingKeys::new()),
             memo: Arc::new(FailureMemo::new()),
-            budgets: Arc::default(),
-            rules_log: None,
+            budgets: Arc::new(ProbeBudgets::new()),
         }
     }
 
@@ -106,7 +93,8 @@ impl CacheTables {
     /// Names of the tiers that are avoided now or take no writes.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
-        let redis = self.redis.as_ref().is_some_and(|r| r.is_avoided() || r.refuses_writes());
+        let redis = self.redis.as_ref().map(|redis| &redis.client);
+        let redis = redis.is_some_and(|redis| redis.is_avoided() || redis.refuses_writes());
         let database =
             self.database.as_ref().is_none_or(|d| d.is_avoided() || d.writer.is_refused());
         let tiers = [(Tier::Redis, redis), (Tier::Database, database)];
@@ -144,51 +132,100 @@ impl CacheTables {
         self.pending.count()
     }
 
+    /// The database, once it is known which of its rows are invalid.
+    pub(super) fn trusted_database(&self) -> Option<&DatabaseTier> {
+        self.database.as_ref().filter(|_| self.invalidations.is_known())
+    }
+
     /// Hands entries that are in memory to the tiers behind; waits for Redis, not for SQL.
-    pub(super) async fn store(&self, kind: &'static str, entries: &[ToStore]) {
-        let encoded: Vec<Bytes> = entries.iter().map(|one| one.entry.encode(&one.key)).collect();
+    pub(super) async fn store(&self, kind: &'static str, rows: Vec<Row>) {
         if let Some(database) = &self.database {
-            for (ToStore { key, entry, question }, encoded) in entries.iter().zip(&encoded) {
-                let row = Row {
-                    key: key.clone(),
-                    kind,
-                    entry: encoded.clone(),
-                    question: question.clone(),
-                    stored_at: entry.times.stored_at,
-                    stale_until: entry.times.stale_until,
-                };
-                if !database.writer.put(row) {
-                    self.metrics.writes_dropped.at([Tier::Database.label()]).inc();
-                }
-            }
+            let lost = rows.iter().filter(|row| !database.writer.put((*row).clone()));
+            self.lost(Tier::Database, lost.count());
         }
-        if let Some(redis) = &self.redis {
-            let wanted = for_redis(entries, &encoded);
-            let (started, stored) = (clock::monotonic(), redis.put_many(&wanted).await);
-            if wanted.len() < entries.len() {
-                // What it holds of those that are too large is older than what was loaded.
-                let too_large =
-                    entries.iter().zip(&encoded).filter(|(_, bytes)| is_too_large(bytes));
-                let keys: Vec<_> = too_large.map(|(one, _)| &one.key).collect();
-                drop(redis.remove_many(&keys).await);
-            }
-            self.stored_in_redis(kind, wanted.len(), (started, stored));
+        let Some(redis) = &self.redis else { return };
+        let (large, rows): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.entry.len() > LARGEST);
+        let (started, stored) = (clock::monotonic(), redis.put(&rows).await);
+        if !large.is_empty() {
+            // What it holds of those is older than what was loaded.
+            drop(redis.remove(&large.iter().map(|row| &row.key).collect::<Vec<_>>()).await);
+        }
+        self.took(kind, "put_redis", started, &stored);
+        if let Err(error) = stored {
+            self.lost(Tier::Redis, rows.len());
+            self.failed(kind, Tier::Redis, &error);
         }
     }
 
-    /// What Redis did not take it does not have; the database has it.
-    fn stored_in_redis(
+    fn lost(&self, tier: Tier, rows: usize) {
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        self.metrics.writes_dropped.at([tier.label()]).inc_by(rows);
+    }
+
+    /// What a tier behind memory holds under `keys` that is no longer dead, and whether the tier
+    /// answered. What cannot be decoded is dropped there.
+    pub(super) async fn find(
         &self,
         kind: &'static str,
-        entries: usize,
-        (started, stored): (Instant, Result<(), StoreError>),
-    ) {
-        self.took(kind, "put_redis", started, &stored);
-        if let Err(error) = stored {
-            let lost = u64::try_from(entries).unwrap_or(u64::MAX);
-            self.metrics.writes_dropped.at([Tier::Redis.label()]).inc_by(lost);
-            self.tier_failed(kind, Tier::Redis, &error);
+        tier: Tier,
+        keys: &[&CacheKey],
+    ) -> (Vec<Option<Entry>>, bool) {
+        if keys.is_empty() {
+            return (Vec::new(), true);
         }
+        let started = clock::monotonic();
+        let (operation, found) = match (tier, &self.redis, self.trusted_database()) {
+            (Tier::Redis, Some(redis), _) => ("get_redis", redis.get(keys).await),
+            (Tier::Database, _, Some(database)) => ("get_database", database.get(keys).await),
+            (Tier::Memory | Tier::Redis | Tier::Database | Tier::Upstream, _, _) => {
+                return (Vec::new(), true);
+            }
+        };
+        self.took(kind, operation, started, &found);
+        let answered = found.is_ok();
+        let mut found = found.unwrap_or_else(|error| {
+            self.failed(kind, tier, &error);
+            Vec::new()
+        });
+        found.resize(keys.len(), None);
+        let (now, mut corrupt) = (clock::now(), Vec::new());
+        let mut usable = Vec::with_capacity(keys.len());
+        for (key, bytes) in keys.iter().copied().zip(found) {
+            let entry = bytes.clone().and_then(|bytes| self.decoded(tier, key, bytes));
+            if let (Some(bytes), None) = (bytes, &entry) {
+                corrupt.push((key.clone(), bytes));
+            }
+            let entry = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
+            if entry.is_none() {
+                self.metrics.tier_miss(kind, tier.label());
+            }
+            usable.push(entry);
+        }
+        if !corrupt.is_empty() {
+            self.drop_corrupt(tier, corrupt).await;
+        }
+        (usable, answered)
+    }
+
+    /// Best effort: the load that follows overwrites them anyway.
+    async fn drop_corrupt(&self, tier: Tier, corrupt: Vec<(CacheKey, Bytes)>) {
+        if tier == Tier::Database {
+            if let Some(database) = &self.database {
+                database.writer.remove(corrupt);
+            }
+        } else if let Some(redis) = &self.redis {
+            drop(redis.remove(&corrupt.iter().map(|(key, _)| key).collect::<Vec<_>>()).await);
+        }
+    }
+
+    pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
+        let decoded = Entry::decode(bytes, key).inspect_err(|problem| {
+            self.metrics.corrupt_entries.at([tier.label()]).inc();
+            warn!(self.log, "corrupt cache entry dropped"; "tier" => tier.label(),
+                "key" => %key, "problem" => %problem);
+        });
+        decoded.ok()
     }
 
     /// Notes how long an operation of a tier behind memory took, unless the tier was not asked;
@@ -200,119 +237,16 @@ impl CacheTables {
         started: Instant,
         outcome: &Result<T, StoreError>,
     ) {
-        if matches!(outcome, Err(StoreError::Avoided)) {
-            return;
+        if !matches!(outcome, Err(StoreError::Avoided)) {
+            let duration = clock::monotonic().saturating_duration_since(started);
+            self.metrics.latency.at([kind, operation]).observe(duration);
         }
-        let duration = clock::monotonic().saturating_duration_since(started);
-        self.metrics.latency.at([kind, operation]).observe(duration);
     }
 
-    /// What Redis holds under `keys`; `None` when it does not answer.
-    pub(super) async fn find_in_redis(
-        &self,
-        kind: &'static str,
-        keys: &[&CacheKey],
-    ) -> Option<Vec<Option<Entry>>> {
-        let Some(redis) = self.redis.as_ref().filter(|_| !keys.is_empty()) else {
-            return Some(none_of(keys));
-        };
-        let started = clock::monotonic();
-        let found = redis.get(keys).await;
-        self.took(kind, "get_redis", started, &found);
-        let answered = found.is_ok();
-        let (usable, corrupt) = self.understood(kind, Tier::Redis, keys, found);
-        if !corrupt.is_empty() {
-            // Best effort: the load that follows overwrites it anyway.
-            drop(redis.remove_many(&corrupt.iter().map(|(key, _)| key).collect::<Vec<_>>()).await);
-        }
-        answered.then_some(usable)
-    }
-
-    /// The database, once it is known which of its rows are invalid.
-    pub(super) fn trusted_database(&self) -> Option<&DatabaseTier> {
-        self.database.as_ref().filter(|_| self.invalidations.is_known())
-    }
-
-    /// What the database holds under `keys`.
-    pub(super) async fn find_in_database(
-        &self,
-        kind: &'static str,
-        keys: &[&CacheKey],
-    ) -> Vec<Option<Entry>> {
-        let Some(database) = self.trusted_database().filter(|_| !keys.is_empty()) else {
-            return none_of(keys);
-        };
-        let started = clock::monotonic();
-        let found = database.get(keys).await;
-        self.took(kind, "get_database", started, &found);
-        let (usable, corrupt) = self.understood(kind, Tier::Database, keys, found);
-        if !corrupt.is_empty() {
-            database.writer.remove(corrupt);
-        }
-        usable
-    }
-
-    /// Decodes what a tier found; what it cannot, or what is dead, counts as a miss of the tier.
-    /// Says which keys hold what is no entry, and what that is, so that it can be dropped there.
-    fn understood(
-        &self,
-        kind: &'static str,
-        tier: Tier,
-        keys: &[&CacheKey],
-        found: Result<Vec<Option<Bytes>>, StoreError>,
-    ) -> (Vec<Option<Entry>>, Vec<(CacheKey, Bytes)>) {
-        let found = found.unwrap_or_else(|error| {
-            self.tier_failed(kind, tier, &error);
-            Vec::new()
-        });
-        let now = clock::now();
-        let (mut found, mut corrupt) = (found.into_iter(), Vec::new());
-        let mut usable = Vec::with_capacity(keys.len());
-        for key in keys {
-            let held = found.next().flatten();
-            let entry = held.clone().and_then(|bytes| self.decoded(tier, key, bytes));
-            if let (Some(bytes), None) = (held, &entry) {
-                corrupt.push(((*key).clone(), bytes));
-            }
-            let entry = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
-            if entry.is_none() {
-                self.metrics.tier_miss(kind, tier.label());
-            }
-            usable.push(entry);
-        }
-        (usable, corrupt)
-    }
-
-    pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
-        Entry::decode(bytes, key)
-            .map_err(|problem| {
-                self.metrics.corrupt_entries.at([tier.label()]).inc();
-                warn!(self.log, "corrupt cache entry dropped"; "tier" => tier.label(),
-                    "key" => %key, "problem" => %problem);
-            })
-            .ok()
-    }
-
-    fn tier_failed(&self, kind: &'static str, tier: Tier, error: &StoreError) {
+    fn failed(&self, kind: &'static str, tier: Tier, error: &StoreError) {
         if *error != StoreError::Avoided {
             self.metrics.error(kind, tier.label());
         }
         debug!(self.log, "cache tier failed"; "tier" => tier.label(), "error" => %error);
     }
-}
-
-fn is_too_large(encoded: &Bytes) -> bool {
-    encoded.len() > LARGEST
-}
-
-/// Entries as Redis takes them, and how long they are to live.
-fn for_redis(entries: &[ToStore], encoded: &[Bytes]) -> Vec<(CacheKey, Bytes, Duration)> {
-    let now = clock::now();
-    let life = |one: &ToStore| one.entry.times.stale_until.since(now);
-    let pairs = entries.iter().zip(encoded).filter(|(_, bytes)| !is_too_large(bytes));
-    pairs.map(|(one, bytes)| (one.key.clone(), bytes.clone(), life(one))).collect()
-}
-
-fn none_of(keys: &[&CacheKey]) -> Vec<Option<Entry>> {
-    keys.iter().map(|_| None).collect()
 }

@@ -8,7 +8,7 @@ use std::thread;
 use futures_util::future::join_all;
 
 use crate::pair::{Instance, Upstream, get, one_of_a_few, search, until};
-use crate::redis_rig::{LIFE, Rig, key, keys_of_entries};
+use crate::redis_rig::{LIFE, Rig, key, keys_of_entries, row};
 use crate::support::redis::Redis;
 
 /// Far more than a worker has connections.
@@ -20,9 +20,9 @@ async fn a_worker_asks_any_number_of_things_at_once_on_one_connection() {
     let keys: Vec<_> = (0..MANY).map(|number| key(&number.to_string())).collect();
     let body = bytes::Bytes::from(vec![b'x'; 500]);
     let stores = keys.iter().map(|key| {
-        let entry = [(key.clone(), body.clone(), LIFE)];
+        let entry = [row(key, body.clone(), LIFE)];
         let tier = &rig.tier;
-        async move { tier.put_many(&entry).await.is_ok() }
+        async move { tier.put(&entry).await.is_ok() }
     });
     let stored = join_all(stores).await.into_iter().filter(|stored| *stored).count();
     let looks = keys.iter().map(|key| async { rig.tier.get(&[key]).await });

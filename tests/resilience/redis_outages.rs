@@ -29,7 +29,7 @@ async fn is_soon_left_alone(rig: &Rig) {
         assert!(took < TIMEOUT + SLACK, "{took:?}");
         // What was under way when it broke may still be answered.
         asked += u32::from(outcome.is_err());
-        rig.tier.is_avoided()
+        rig.tier.client.is_avoided()
     })
     .await;
     assert!(asked <= FIRST_FEW, "left alone only after {asked} failures");
@@ -113,7 +113,7 @@ async fn answers_that_are_too_late_are_never_taken_for_others() {
     until("it is used again", async || match rig.tier.get(&[&key("kept")]).await {
         Ok(found) => {
             assert_eq!(found[0].as_deref(), Some(&b"body"[..]));
-            !rig.tier.is_avoided()
+            !rig.tier.client.is_avoided()
         }
         Err(_) => false,
     })

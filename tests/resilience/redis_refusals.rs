@@ -6,7 +6,7 @@
 use breakwater::failure::StoreError;
 use bytes::Bytes;
 
-use crate::redis_rig::{LIFE, Rig, entry_of, eventually, key, keys_of_entries, until};
+use crate::redis_rig::{LIFE, Rig, entry_of, eventually, key, keys_of_entries, row, until};
 
 /// Refusals tried one after another: far more than failures the breaker takes.
 const OFTEN: u32 = 30;
@@ -27,16 +27,16 @@ async fn refuses_writes(refuse: &[&[&[u8]]], accept: &[&[u8]], code: &str) {
     rig.store(&kept, "body").await;
     refuse.iter().for_each(|command| drop(rig.redis().command(command)));
 
-    let new = (key("new"), Bytes::from_static(b"new"), LIFE);
+    let new = row(&key("new"), Bytes::from_static(b"new"), LIFE);
     let mut refused = 0;
     until("it is refused often", async || {
-        refused += u32::from(is_refused(&rig.tier.put_many(std::slice::from_ref(&new)).await));
+        refused += u32::from(is_refused(&rig.tier.put(std::slice::from_ref(&new)).await));
         rig.until_holds(&kept, Some("body")).await;
         refused >= OFTEN
     })
     .await;
-    assert!(rig.tier.refuses_writes() && rig.another_worker().refuses_writes());
-    let told = eventually(async || match rig.tier.put_many(std::slice::from_ref(&new)).await {
+    assert!(rig.tier.client.refuses_writes() && rig.another_worker().client.refuses_writes());
+    let told = eventually(async || match rig.tier.put(std::slice::from_ref(&new)).await {
         Err(StoreError::Refused(told)) => Ok(told),
         Ok(()) => panic!("it was stored"),
         Err(other) => Err(other),
@@ -45,12 +45,12 @@ async fn refuses_writes(refuse: &[&[&[u8]]], accept: &[&[u8]], code: &str) {
     assert!(told.starts_with(code), "{told}");
     // A sign of life all the same.
     rig.until_refuses_writes(true).await;
-    assert!(!rig.tier.is_avoided());
+    assert!(!rig.tier.client.is_avoided());
 
     rig.redis().command(accept);
     rig.until_refuses_writes(false).await;
-    rig.store(&new.0, "new").await;
-    assert!(!rig.tier.refuses_writes());
+    rig.store(&new.key, "new").await;
+    assert!(!rig.tier.client.refuses_writes());
     rig.stop();
 }
 
@@ -85,8 +85,8 @@ async fn dropping_needs_no_memory_and_does_not_show_that_there_is_some() {
     rig.store(&dropped, "body").await;
     rig.redis().command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
     rig.until_refuses_writes(true).await;
-    eventually(async || rig.tier.remove_many(&[&dropped]).await).await;
-    assert!(rig.tier.refuses_writes());
+    eventually(async || rig.tier.remove(&[&dropped]).await).await;
+    assert!(rig.tier.client.refuses_writes());
     rig.until_holds(&dropped, None).await;
     rig.stop();
 }
@@ -101,7 +101,7 @@ async fn another_type_under_a_key_is_a_miss_and_overwritten() {
     assert_eq!(found, [None, Some(Bytes::from_static(b"good"))]);
     rig.store(&list, "entry").await;
     rig.until_holds(&list, Some("entry")).await;
-    assert!(!rig.tier.refuses_writes());
+    assert!(!rig.tier.client.refuses_writes());
     rig.stop();
 }
 
@@ -111,10 +111,10 @@ async fn many_are_stored_and_found_in_their_order_and_the_dead_are_left_out() {
     let keys: Vec<_> = (0..64).map(|number| key(&number.to_string())).collect();
     let lives = [LIFE, std::time::Duration::ZERO];
     let entry = |(number, life): (usize, _)| {
-        (keys[number].clone(), Bytes::from(format!("body {number}")), life)
+        row(&keys[number], Bytes::from(format!("body {number}")), life)
     };
     let entries: Vec<_> = (0..64).zip(lives.into_iter().cycle()).map(entry).collect();
-    eventually(async || rig.tier.put_many(&entries).await).await;
+    eventually(async || rig.tier.put(&entries).await).await;
     let asked: Vec<_> = keys.iter().collect();
     let found = eventually(async || rig.tier.get(&asked).await).await;
     for (number, found) in found.into_iter().enumerate() {
@@ -122,7 +122,7 @@ async fn many_are_stored_and_found_in_their_order_and_the_dead_are_left_out() {
         assert_eq!(found, body);
     }
     assert!(rig.tier.get(&[]).await.unwrap().is_empty());
-    rig.tier.put_many(&[]).await.unwrap();
+    rig.tier.put(&[]).await.unwrap();
     rig.stop();
 }
 
@@ -150,10 +150,10 @@ async fn refusals_alone_never_move_the_breaker() {
     let rig = Rig::start();
     rig.until_refuses_writes(false).await;
     rig.redis().command(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
-    let entry = (key("new"), Bytes::from_static(b"new"), LIFE);
+    let entry = row(&key("new"), Bytes::from_static(b"new"), LIFE);
     let (before, mut late) = (rig.moves(), 0);
     for _ in 0..OFTEN {
-        let outcome = rig.tier.put_many(std::slice::from_ref(&entry)).await;
+        let outcome = rig.tier.put(std::slice::from_ref(&entry)).await;
         late += u32::from(matches!(outcome, Err(StoreError::TooLate | StoreError::Avoided)));
     }
     assert!(rig.moves() == before || late >= 3, "moved by refusals, {late} late");

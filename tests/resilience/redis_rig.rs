@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakwater::cache::CacheKey;
+use breakwater::cache::tiers::Row;
 use breakwater::cache::tiers::redis::RedisTier;
 use breakwater::clock;
 use breakwater::failure::StoreError;
@@ -42,7 +43,7 @@ impl Rig {
             ..Settings::new(3, Duration::from_millis(500))
         };
         let health = Arc::new(Health::new(Breaker::new("redis", limits, Arc::new(|_| {}))));
-        let tier = RedisTier::new(client(&proxy, &health));
+        let tier = RedisTier { client: client(&proxy, &health) };
         Self { address: redis.address(), server: Some(redis), proxy, tier, health }
     }
 
@@ -68,7 +69,7 @@ impl Rig {
 
     /// Another worker's way to the same Redis.
     pub(crate) fn another_worker(&self) -> RedisTier {
-        RedisTier::new(self.client())
+        RedisTier { client: self.client() }
     }
 
     /// How often the breaker has moved.
@@ -78,11 +79,9 @@ impl Rig {
 
     /// Stores this under the key, as soon as Redis takes it.
     pub(crate) async fn store(&self, key: &CacheKey, body: &'static str) {
-        let entry = (key.clone(), Bytes::from_static(body.as_bytes()), LIFE);
-        until("it is stored", async || {
-            self.tier.put_many(std::slice::from_ref(&entry)).await.is_ok()
-        })
-        .await;
+        let row = row(key, Bytes::from_static(body.as_bytes()), LIFE);
+        until("it is stored", async || self.tier.put(std::slice::from_ref(&row)).await.is_ok())
+            .await;
     }
 
     /// Waits until the tier holds this under the key.
@@ -97,7 +96,7 @@ impl Rig {
     /// Asks for signs of life as the application does, until they say so of writes.
     pub(crate) async fn until_refuses_writes(&self, refuses: bool) {
         until("what is known of writes is true", async || {
-            self.tier.ping().await.is_ok() && self.tier.refuses_writes() == refuses
+            self.tier.client.ping().await.is_ok() && self.tier.client.refuses_writes() == refuses
         })
         .await;
     }
@@ -105,8 +104,8 @@ impl Rig {
     /// Asks for signs of life until the breaker says so.
     pub(crate) async fn until_avoided(&self, avoided: bool) {
         until("the breaker has moved", async || {
-            drop(self.tier.ping().await);
-            self.tier.is_avoided() == avoided
+            drop(self.tier.client.ping().await);
+            self.tier.client.is_avoided() == avoided
         })
         .await;
     }
@@ -144,6 +143,13 @@ pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreE
 /// A key with this name.
 pub(crate) fn key(name: &str) -> CacheKey {
     CacheKey::new(format!("products:test:{name}"))
+}
+
+/// What the tier stores under the key, for so long.
+pub(crate) fn row(key: &CacheKey, entry: Bytes, life: Duration) -> Row {
+    let now = clock::now();
+    let (key, stale_until) = (key.clone(), now.plus(life));
+    Row { key, kind: "test", entry, stored_at: now, stale_until, question: None }
 }
 
 /// The name of the key's entry in Redis.

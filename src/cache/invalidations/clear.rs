@@ -97,7 +97,7 @@ impl CacheTables {
         };
         if let Some(redis) = &self.redis {
             let dropped = match &key {
-                Some(key) => redis.remove_many(&[key]).await,
+                Some(key) => redis.remove(&[key]).await,
                 None => redis.remove_matching(pattern).await,
             };
             cleared.redis = self.dropped(Tier::Redis, dropped, cleared);

@@ -5,12 +5,9 @@
 //! served, and the next search finds what the other instance brings. Without Redis every instance
 //! loads for itself.
 
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::PendingKey;
-use super::search::completes;
+use super::{PendingKey, completes};
 use crate::cache::key::CacheKey;
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
@@ -24,10 +21,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long a renewal is left to the instance that has begun it.
 const LEAVE: Duration = Duration::from_secs(2);
-
-/// Distinguishes this process from others.
-static PROCESS: LazyLock<u64> = LazyLock::new(|| fastrand::u64(..));
-static CLAIMS: AtomicU64 = AtomicU64::new(0);
 
 /// The locks of the keys that this load has claimed.
 pub(super) struct Claim {
@@ -43,19 +36,17 @@ pub(super) async fn claim(
     within: Duration,
     redis_answered: bool,
 ) -> (Claim, Vec<PendingKey>) {
-    let number = CLAIMS.fetch_add(1, Ordering::Relaxed);
-    let token = format!("{:016x}-{number}", *PROCESS);
+    let mut claim = Claim { token: format!("{:032x}", fastrand::u128(..)), keys: Vec::new() };
     let Some(redis) = tables.redis.as_ref().filter(|_| redis_answered) else {
-        return (Claim { token, keys: Vec::new() }, Vec::new());
+        return (claim, Vec::new());
     };
-    let keys: Vec<CacheKey> = pending.iter().map(|one| one.leader.key().clone()).collect();
-    let wanted: Vec<&CacheKey> = keys.iter().collect();
+    claim.keys = pending.iter().map(|one| one.key().clone()).collect();
+    let wanted: Vec<&CacheKey> = claim.keys.iter().collect();
     // A lock whose answer was lost may be ours: it is let go of like the others.
-    let held = redis.try_hold(&wanted, &token, within + GRACE).await.unwrap_or_default();
+    let held = redis.try_hold(&wanted, &claim.token, within + GRACE).await.unwrap_or_default();
     let mut held = held.into_iter();
-    let (mine, theirs) = pending.drain(..).partition(|_| held.next().unwrap_or(true));
-    *pending = mine;
-    (Claim { token, keys }, theirs)
+    let theirs = pending.extract_if(.., |_| !held.next().unwrap_or(true)).collect();
+    (claim, theirs)
 }
 
 /// Lets go of what was claimed, whoever holds it by now.
@@ -70,38 +61,32 @@ pub(super) async fn release(tables: &CacheTables, claim: Claim) {
 /// Leaves renewals to the instance that has begun them; what is left has nothing to serve.
 pub(super) fn leave_renewals(tables: &CacheTables, pending: &mut Vec<PendingKey>) {
     let then = clock::monotonic() + LEAVE;
-    pending.retain_mut(|one| {
-        if one.in_hand.is_none() {
-            return true;
-        }
-        tables.memo.put_off(one.leader.key(), then);
-        one.announce_in_hand();
-        false
-    });
+    for one in pending.extract_if(.., |one| one.in_hand.is_some()) {
+        tables.memo.put_off(one.key(), then);
+        one.end(None);
+    }
 }
 
-/// Waits for what another instance loads. What it brings completes a key; what it gave up, or takes too long
-/// for, is left in the list. What was stored before `since` is not what is waited for.
+/// Waits for what another instance loads. What it brings completes a key; what it gave up, or takes
+/// too long for, is left in the list. What was stored before `since` is not what is waited for.
 pub(super) async fn wait(tables: &CacheTables, pending: &mut Vec<PendingKey>, since: Timestamp) {
     let Some(redis) = &tables.redis else { return };
     let until = clock::monotonic() + WAIT;
-    let mut waiting = std::mem::take(pending);
-    while !waiting.is_empty() && clock::monotonic() < until {
+    let mut given_up = Vec::new();
+    while !pending.is_empty() && clock::monotonic() < until {
         tokio::time::sleep(LOOK_EVERY).await;
-        let keys: Vec<&CacheKey> = waiting.iter().map(|one| one.leader.key()).collect();
+        let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
         let Ok(found) = redis.peek(&keys).await else { break };
-        let mut found = found.into_iter();
-        let now = clock::now();
-        for mut one in std::mem::take(&mut waiting) {
-            let (bytes, still_held) = found.next().unwrap_or((None, false));
-            let key = one.leader.key();
-            let entry = bytes.and_then(|bytes| tables.decoded(Tier::Redis, key, bytes));
+        let (mut found, now) = (found.into_iter(), clock::now());
+        for mut one in std::mem::take(pending) {
+            let (bytes, still_held) = found.next().unwrap_or_default();
+            let entry = bytes.and_then(|bytes| tables.decoded(Tier::Redis, one.key(), bytes));
             let entry = entry.filter(|entry| entry.times.stored_at >= since);
             if entry.is_some_and(|entry| completes(tables, &mut one, entry, Tier::Redis, now)) {
                 continue;
             }
-            if still_held { waiting.push(one) } else { pending.push(one) }
+            if still_held { pending.push(one) } else { given_up.push(one) }
         }
     }
-    pending.append(&mut waiting);
+    pending.append(&mut given_up);
 }

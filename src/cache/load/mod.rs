@@ -16,14 +16,14 @@
 
 mod elsewhere;
 mod origin;
-mod search;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::Entry;
+use super::freshness::Freshness;
 use super::key::CacheKey;
-use super::pending::{Completed, Follower, Leader, Role};
+use super::pending::{Follower, Leader, Role};
 use super::plan::Plan;
 use super::tables::CacheTables;
 use super::tiers::Tier;
@@ -48,6 +48,10 @@ struct PendingKey {
 }
 
 impl PendingKey {
+    const fn key(&self) -> &CacheKey {
+        self.leader.key()
+    }
+
     /// Announces what is in hand; says whether followers have an answer now.
     fn announce_in_hand(&mut self) -> bool {
         if let (false, Some(held)) = (self.announced, &self.in_hand) {
@@ -55,6 +59,16 @@ impl PendingKey {
             self.announced = true;
         }
         self.announced
+    }
+
+    /// Ends without having been loaded: followers get what is in hand, else the failure. Without one
+    /// they start a load of their own.
+    fn end(mut self, failure: Option<&Failure>) {
+        if !self.announce_in_hand()
+            && let Some(failure) = failure
+        {
+            self.leader.announce(Err(failure.clone()));
+        }
     }
 }
 
@@ -83,7 +97,9 @@ pub(super) fn start_one(tables: &CacheTables, key: &CacheKey, place: usize, plan
     joined
 }
 
-/// Joins the load of a key; one that this caller has to load is added to `led`.
+/// Joins the load of a key. One that this caller has to load is added to `led`, unless another has
+/// completed between the caller's look into memory and now, or failed a moment ago: a load puts into
+/// memory before its key is free, so a new leader that looks again finds it.
 fn join(
     tables: &CacheTables,
     place: usize,
@@ -95,9 +111,24 @@ fn join(
         Role::Follower(follower) => return Joined { follower, collapsed: true },
         Role::Leader(leader, follower) => (leader, follower),
     };
-    match before_start(tables, key, plan) {
-        Start::Needless(completed) => leader.announce(completed),
-        Start::Needed(in_hand, failed) => {
+    let now = clock::monotonic();
+    let failed = tables.memo.failure(key, now);
+    if failed.is_some() {
+        tables.metrics.loads_held.at(["recent_failure"]).inc();
+    }
+    let is_good = |freshness: Freshness| {
+        let renews = plan.priority != Priority::Client;
+        freshness.is_fresh() && !(renews && freshness.wants_refresh())
+    };
+    let is_enough = |freshness| {
+        failed.is_some() || !plan.reload && (is_good(freshness) || tables.memo.is_held(key, now))
+    };
+    match tables.look(key, clock::now()) {
+        Some((entry, freshness)) if is_enough(freshness) => {
+            leader.announce(Ok((entry, Tier::Memory)));
+        }
+        held => {
+            let in_hand = held.filter(|_| !plan.reload).map(|(entry, _)| (entry, Tier::Memory));
             led.push(PendingKey { place, leader, in_hand, announced: false, failed });
         }
     }
@@ -111,43 +142,21 @@ fn spawn(tables: &CacheTables, led: Vec<PendingKey>, plan: &Plan) {
     }
 }
 
-/// Whether a new leader has to load at all; if so, with what in hand, and whether only to search.
-enum Start {
-    Needless(Completed),
-    Needed(Option<(Arc<Entry>, Tier)>, Option<Failure>),
-}
-
-/// What spares a load: another may have completed between the caller's look into memory and now, or
-/// failed a moment ago. A load puts into memory before its key is free, so a new leader that looks
-/// again finds it.
-fn before_start(tables: &CacheTables, key: &CacheKey, plan: &Plan) -> Start {
-    let held = tables.look(key, clock::now());
-    let now = clock::monotonic();
-    let failure = tables.memo.failure(key, now);
-    if failure.is_some() {
-        tables.metrics.loads_held.at(["recent_failure"]).inc();
-    }
-    match (held, failure) {
-        (Some((entry, _)), Some(_)) => Start::Needless(Ok((entry, Tier::Memory))),
-        // What memory has evicted meanwhile, or another instance has stored, is behind it.
-        (None, Some(failure)) => Start::Needed(None, Some(failure)),
-        (Some((entry, freshness)), None) if !plan.reload => {
-            let renews = plan.priority != Priority::Client;
-            let good = freshness.is_fresh() && !(renews && freshness.wants_refresh());
-            if good || tables.memo.is_held(key, now) {
-                return Start::Needless(Ok((entry, Tier::Memory)));
-            }
-            Start::Needed(Some((entry, Tier::Memory)), None)
-        }
-        (Some(_) | None, None) => Start::Needed(None, None),
-    }
+/// The times of a load.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// After it followers take what is stale.
+    soft: Instant,
+    /// The origin has to answer by then.
+    end: Instant,
+    began: Timestamp,
 }
 
 async fn run(tables: CacheTables, mut keys: Vec<PendingKey>, plan: Plan) {
     let now = clock::monotonic();
     let times = Times { soft: now + tables.soft, end: now + plan.within, began: clock::now() };
     let steps = async {
-        let redis_answered = plan.reload || search::behind_memory(&tables, &mut keys, &plan).await;
+        let redis_answered = plan.reload || search(&tables, &mut keys, &plan).await;
         origin::load(&tables, &mut keys, &plan, times, redis_answered).await;
     };
     // The origin has a deadline of its own; this one is for tiers that take too long after it.
@@ -157,12 +166,74 @@ async fn run(tables: CacheTables, mut keys: Vec<PendingKey>, plan: Plan) {
     }
 }
 
-/// The times of a load.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    /// After it followers take what is stale.
-    soft: Instant,
-    /// The origin has to answer by then.
-    end: Instant,
-    began: Timestamp,
+/// Looks into Redis, where another instance may have left something newer, and then into SQL for
+/// what there is nothing of at all; keys that are completed leave the list. Says whether Redis
+/// answered: one that does not is waited for once in a load, not at each of its steps.
+async fn search(tables: &CacheTables, pending: &mut Vec<PendingKey>, plan: &Plan) -> bool {
+    let redis_answered = search_in(tables, pending, plan, Tier::Redis).await;
+    let mut bare: Vec<PendingKey> = pending.extract_if(.., |one| one.in_hand.is_none()).collect();
+    search_in(tables, &mut bare, plan, Tier::Database).await;
+    bare.append(pending);
+    *pending = bare;
+    redis_answered
+}
+
+async fn search_in(
+    tables: &CacheTables,
+    pending: &mut Vec<PendingKey>,
+    plan: &Plan,
+    tier: Tier,
+) -> bool {
+    let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
+    let (found, answered) = tables.find(plan.lifetimes.kind, tier, &keys).await;
+    let mut found = found.into_iter();
+    let now = clock::now();
+    pending.retain_mut(|one| {
+        let entry = found.next().flatten();
+        entry.is_none_or(|entry| !completes(tables, one, entry, tier, now))
+    });
+    answered
+}
+
+/// Lifts a find into memory unless what is held there is as new; whether the key is completed. A
+/// stale one is announced at once (stale-while-revalidate) or kept in hand for when the origin fails
+/// or takes too long (stale-if-error), and the load goes on.
+fn completes(
+    tables: &CacheTables,
+    one: &mut PendingKey,
+    entry: Entry,
+    tier: Tier,
+    now: Timestamp,
+) -> bool {
+    let held = tables.look(one.key(), now);
+    let held = held.filter(|(held, _)| held.times.stored_at >= entry.times.stored_at);
+    let (entry, tier, freshness) = if let Some((held, freshness)) = held {
+        (held, Tier::Memory, freshness)
+    } else {
+        let freshness = tables.judge(one.key(), &entry, now);
+        if freshness == Freshness::Dead {
+            return false;
+        }
+        if freshness.is_fresh() {
+            tables.memo.clear(one.key());
+        }
+        let entry = Arc::new(entry);
+        tables.memory.put(one.key().clone(), Arc::clone(&entry));
+        (entry, tier, freshness)
+    };
+    let before = one.in_hand.as_ref().map(|(before, _)| before.times.stored_at);
+    let newer = before.is_none_or(|before| before < entry.times.stored_at);
+    if newer {
+        one.in_hand = Some((entry, tier));
+    }
+    match freshness {
+        // What was in hand before is what this load is to renew: the same again completes nothing.
+        Freshness::Fresh => one.announce_in_hand(),
+        Freshness::Due => newer && one.announce_in_hand(),
+        Freshness::StaleWhileRevalidate => {
+            one.announce_in_hand();
+            false
+        }
+        Freshness::StaleIfError | Freshness::Dead => false,
+    }
 }

@@ -12,8 +12,8 @@ use slog::info;
 use super::{PendingKey, Times, elsewhere, search};
 use crate::cache::plan::{Loaded, Plan};
 use crate::cache::probe_budget::{Permit, Rejected};
-use crate::cache::tables::{CacheTables, ToStore};
-use crate::cache::tiers::Tier;
+use crate::cache::tables::CacheTables;
+use crate::cache::tiers::{Row, Tier};
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::Priority;
@@ -39,8 +39,8 @@ pub(super) async fn load(
     }
     // A budget that rejects spares the question to Redis too.
     let priority = priority(pending, plan);
-    let budget = tables.budgets.of(plan.origin);
-    let permit = match budget.admit(priority, clock::monotonic()) {
+    let admit = |priority| tables.budgets.admit(plan.origin, priority, clock::monotonic());
+    let permit = match admit(priority) {
         Ok(permit) => permit,
         Err(rejected) => return hold_back(tables, pending, &rejected, plan).await,
     };
@@ -56,7 +56,7 @@ pub(super) async fn load(
         if others.is_empty() {
             return;
         }
-        match budget.admit(plan.priority, clock::monotonic()) {
+        match admit(plan.priority) {
             Ok(permit) => ask(tables, &mut others, plan, times, (plan.priority, permit)).await,
             Err(rejected) => hold_back(tables, &mut others, &rejected, plan).await,
         }
@@ -113,11 +113,8 @@ async fn end_failed(tables: &CacheTables, pending: &mut Vec<PendingKey>, plan: &
     }
     fall_back(tables, &mut failed, plan).await;
     for mut one in failed {
-        if !one.announce_in_hand()
-            && let Some(failure) = one.failed.take()
-        {
-            one.leader.announce(Err(failure));
-        }
+        let failure = one.failed.take();
+        one.end(failure.as_ref());
     }
 }
 
@@ -129,7 +126,7 @@ async fn fall_back(tables: &CacheTables, pending: &mut Vec<PendingKey>, plan: &P
     look_into_memory(tables, pending);
     let mut bare: Vec<PendingKey> = pending.extract_if(.., |one| one.in_hand.is_none()).collect();
     if !bare.is_empty() {
-        search::behind_memory(tables, &mut bare, plan).await;
+        search(tables, &mut bare, plan).await;
         pending.append(&mut bare);
     }
 }
@@ -138,7 +135,7 @@ async fn fall_back(tables: &CacheTables, pending: &mut Vec<PendingKey>, plan: &P
 fn look_into_memory(tables: &CacheTables, pending: &mut [PendingKey]) {
     let now = clock::now();
     for one in pending.iter_mut().filter(|one| one.in_hand.is_none()) {
-        let held = tables.look(one.leader.key(), now);
+        let held = tables.look(one.key(), now);
         one.in_hand = held.map(|(entry, _)| (entry, Tier::Memory));
     }
 }
@@ -179,19 +176,22 @@ async fn complete(
     let mut completed = Vec::with_capacity(pending.len());
     for (one, loaded) in pending.drain(..).zip(loaded) {
         let entry = Arc::new(plan.lifetimes.stamp(loaded, asked_at, stored_at, fastrand::f64()));
-        let key = one.leader.key();
-        tables.memo.clear(key);
-        if !entry.representation.is_cacheable() {
-            one.leader.announce(Ok((entry, Tier::Upstream)));
-            continue;
+        tables.memo.clear(one.key());
+        let is_cacheable = entry.representation.is_cacheable();
+        if is_cacheable {
+            tables.memory.put(one.key().clone(), Arc::clone(&entry));
         }
-        tables.memory.put(key.clone(), Arc::clone(&entry));
         one.leader.announce(Ok((Arc::clone(&entry), Tier::Upstream)));
-        let question = (plan.question)(one.place).map(Arc::from);
-        completed.push(ToStore { key: key.clone(), entry, question });
+        if is_cacheable {
+            completed.push((one.key().clone(), entry, (plan.question)(one.place)));
+        }
         // The leader goes here: the key is in memory, and the next caller finds it there.
     }
-    tables.store(plan.lifetimes.kind, &completed).await;
+    let kind = plan.lifetimes.kind;
+    let rows = completed
+        .into_iter()
+        .map(|(key, entry, question)| Row::new(kind, key, &entry, question.map(Arc::from)));
+    tables.store(kind, rows.collect()).await;
 }
 
 /// Leaves the keys alone for as long as the budget says.
@@ -217,15 +217,11 @@ fn put_off(
     failure: Option<&Failure>,
 ) {
     let then = clock::monotonic() + wait;
-    for mut one in pending.drain(..) {
+    for one in pending.drain(..) {
         if one.in_hand.is_some() {
-            tables.memo.put_off(one.leader.key(), then);
+            tables.memo.put_off(one.key(), then);
         }
-        if !one.announce_in_hand()
-            && let Some(failure) = failure
-        {
-            one.leader.announce(Err(failure.clone()));
-        }
+        one.end(failure);
     }
 }
 
@@ -235,16 +231,14 @@ pub(super) fn give_up(tables: &CacheTables, pending: &mut Vec<PendingKey>, failu
     look_into_memory(tables, pending);
     // One for all: keys that failed together are tried together, in one call.
     let chance = fastrand::f64();
-    for mut one in pending.drain(..) {
-        let (key, has_stale) = (one.leader.key(), one.in_hand.is_some());
+    for one in pending.drain(..) {
+        let (key, has_stale) = (one.key(), one.in_hand.is_some());
         let wait = tables.memo.note(key, failure, has_stale, now, chance);
         if has_stale {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             info!(tables.log, "load failed, stale entry kept"; "key" => %key,
                 "reason" => &failure.reason, "wait_ms" => wait_ms);
         }
-        if !one.announce_in_hand() {
-            one.leader.announce(Err(failure.clone()));
-        }
+        one.end(Some(failure));
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use slog::Logger;
 use tokio::sync::Semaphore;
 
-use crate::cache::tables::{SOFT_TIMEOUT, ToStore};
+use crate::cache::tables::SOFT_TIMEOUT;
+use crate::cache::tiers::Row;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::{
@@ -228,8 +229,8 @@ impl Stage {
 
     /// Hands an entry to the tiers behind memory.
     pub(in crate::cache) async fn stores(&self, name: &str, entry: Arc<Entry>) {
-        let entry = ToStore { key: key(name), entry, question: None };
-        self.client.tables().store(KIND, &[entry]).await;
+        let row = Row::new(KIND, key(name), &entry, None);
+        self.client.tables().store(KIND, vec![row]).await;
     }
 
     pub(in crate::cache) async fn get(
@@ -259,7 +260,7 @@ impl Stage {
 
     /// Whether the loads of tests are found to fail.
     pub(in crate::cache) fn is_failing(&self) -> bool {
-        self.client.tables().budgets.of(ORIGIN).is_failing()
+        self.client.tables().budgets.is_failing(ORIGIN)
     }
 
     /// The value of a metric's line.

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::stage::{Brings, KIND, ORIGIN, Source, Stage, key, stale};
 use crate::cache::Plan;
 use crate::cache::load::start_one;
-use crate::cache::tables::ToStore;
-use crate::cache::upkeep::{PlanFor, Warmer, WarmerSettings};
+use crate::cache::tiers::Row;
+use crate::cache::upkeep::{PlanFor, Warmer};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::Priority;
@@ -22,14 +21,9 @@ async fn popular(path: &Path) -> Stage {
     let stage = Stage::over(path);
     let tables = stage.client.tables();
     let names = (0..KEYS).map(|n| n.to_string());
-    let rows: Vec<_> = names
-        .map(|name| ToStore {
-            key: key(&name),
-            entry: Arc::new(stale("old")),
-            question: Some(name.into()),
-        })
-        .collect();
-    tables.store(KIND, &rows).await;
+    let rows: Vec<_> =
+        names.map(|name| Row::new(KIND, key(&name), &stale("old"), Some(name.into()))).collect();
+    tables.store(KIND, rows.clone()).await;
     let database = tables.database.as_ref().unwrap();
     database.writer.flush().await;
     database.writer.used(rows.iter().map(|row| (row.key.clone(), 5)).collect(), clock::now());
@@ -40,9 +34,8 @@ async fn popular(path: &Path) -> Stage {
 fn warmer(stage: &Stage, plan: &Plan) -> Warmer {
     let plan = Plan { priority: Priority::Warming, ..plan.clone() };
     let plan_for: PlanFor = Arc::new(move |_, _| Some(plan.clone()));
-    let settings = WarmerSettings { keys: KEYS, pause: Duration::from_millis(1) };
-    let tables = stage.client.tables().clone();
-    Warmer::new(tables, plan_for, settings, Arc::new(AtomicBool::new(false)))
+    let (tables, pause) = (stage.client.tables().clone(), Duration::from_millis(1));
+    Warmer { tables, plan_for, keys: KEYS, pause, turn: Arc::default() }
 }
 
 /// The same, taking this long.
@@ -135,9 +128,8 @@ async fn what_is_held_back_from_warming_is_not_held_back_from_a_client_that_join
     let stage = Stage::of_memory();
     let tables = stage.client.tables();
     let source = Source::open(Brings::Bodies);
-    let budget = tables.budgets.of(ORIGIN);
-    let full: Vec<_> =
-        (0..6).map(|_| budget.admit(Priority::Refresh, clock::monotonic())).collect();
+    let admit = || tables.budgets.admit(ORIGIN, Priority::Refresh, clock::monotonic());
+    let full: Vec<_> = (0..6).map(|_| admit()).collect();
     assert!(full.iter().all(Result::is_ok));
     let warming = Plan { priority: Priority::Warming, ..source.plan() };
     drop(start_one(tables, &key("a"), 0, &warming));

@@ -1,7 +1,15 @@
 //! The three places answers are kept.
 //!
-//! Owns: the words for tiers. Each tier has its own file, its own bounds and
-//! (outside memory) its own breaker; a tier's failure is a miss to everyone else.
+//! Owns: the words for tiers, and a row on its way to those behind memory. Each tier has its own file,
+//! its own bounds and (outside memory) its own breaker; a tier's failure is a miss to everyone else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::entry::Entry;
+use super::key::CacheKey;
+use crate::clock::Timestamp;
 
 pub mod database;
 pub mod memory;
@@ -10,11 +18,8 @@ pub mod redis;
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tier {
-    /// This process's memory.
     Memory,
-    /// Redis.
     Redis,
-    /// The SQL database.
     Database,
     /// None of them: it was loaded.
     Upstream,
@@ -29,5 +34,31 @@ impl Tier {
             Self::Database => "database",
             Self::Upstream => "none",
         }
+    }
+}
+
+/// An entry as the tiers behind memory store it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub key: CacheKey,
+    pub kind: &'static str,
+    /// The encoded entry.
+    pub entry: Bytes,
+    pub stored_at: Timestamp,
+    /// Until when it is usable.
+    pub stale_until: Timestamp,
+    /// What was asked (JSON), if the entry can be loaded again from it.
+    pub question: Option<Arc<str>>,
+}
+
+impl Row {
+    pub fn new(
+        kind: &'static str,
+        key: CacheKey,
+        entry: &Entry,
+        question: Option<Arc<str>>,
+    ) -> Self {
+        let (stored_at, stale_until) = (entry.times.stored_at, entry.times.stale_until);
+        Self { entry: entry.encode(&key), key, kind, stored_at, stale_until, question }
     }
 }

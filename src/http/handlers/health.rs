@@ -215,10 +215,10 @@ fn in_words(problem: &Problem) -> String {
 fn redis(worker: &Worker) -> Component {
     match &worker.cache.tables().redis {
         None => component("redis", Health::Healthy, "not configured"),
-        Some(redis) if redis.is_avoided() => {
+        Some(redis) if redis.client.is_avoided() => {
             component("redis", Health::Unhealthy, "failing; avoided for now")
         }
-        Some(redis) if redis.refuses_writes() => {
+        Some(redis) if redis.client.refuses_writes() => {
             component("redis", Health::Degraded, "answering, but refuses writes")
         }
         Some(_) => component("redis", Health::Healthy, "answering"),

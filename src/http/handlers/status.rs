@@ -273,7 +273,7 @@ async fn cache_stats(call: Call) -> Answer {
             by_tier: by_tier(&totals),
         },
         cache_config: Setup {
-            redis_connected: tables.redis.as_ref().is_some_and(|redis| !redis.is_avoided()),
+            redis_connected: tables.redis.as_ref().is_some_and(|redis| !redis.client.is_avoided()),
             default_ttl: settings.default_ttl.as_secs(),
             memory_cache_size: tables.memory.len(),
             memory_cache_bytes: tables.memory.bytes(),

@@ -23,7 +23,7 @@ use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
 pub use usage::{Remembered, Swept};
-pub use writer::{Report, Row, Writer};
+pub use writer::{Report, Writer};
 
 mod statements;
 #[cfg(test)]

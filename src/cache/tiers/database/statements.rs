@@ -13,8 +13,9 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::upsert::excluded;
 
 use super::usage::faded;
-use super::writer::{Row, Value, Write};
+use super::writer::{Value, Write};
 use crate::cache::key::CacheKey;
+use crate::cache::tiers::Row;
 use crate::clock::Timestamp;
 use crate::database::Connection;
 use crate::database::schema::{cache_entries, kept_state};

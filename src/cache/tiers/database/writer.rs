@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::statements;
 use crate::cache::key::CacheKey;
+use crate::cache::tiers::Row;
 use crate::clock::{self, Timestamp};
 use crate::database::Store;
 use crate::resilience::backoff::Backoff;
@@ -35,20 +36,6 @@ const MOST_USED: usize = 8_192;
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
-
-/// One row to store.
-#[derive(Debug, Clone)]
-pub struct Row {
-    pub key: CacheKey,
-    pub kind: &'static str,
-    /// The encoded entry.
-    pub entry: Bytes,
-    pub stored_at: Timestamp,
-    /// Until when it is usable.
-    pub stale_until: Timestamp,
-    /// What was asked (JSON), if the entry can be loaded again from it.
-    pub question: Option<Arc<str>>,
-}
 
 impl Row {
     /// What it takes in memory and in the file, about.

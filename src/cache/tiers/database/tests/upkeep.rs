@@ -8,8 +8,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::cache::tests::stage::{key, open};
+use crate::cache::tiers::Row;
+use crate::cache::tiers::database::DatabaseTier;
 use crate::cache::tiers::database::usage::DAY;
-use crate::cache::tiers::database::{DatabaseTier, Row};
 use crate::clock::{self, Timestamp};
 use crate::database::schema::cache_entries::dsl;
 

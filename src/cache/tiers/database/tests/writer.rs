@@ -8,7 +8,8 @@ use std::time::Duration;
 use diesel::prelude::*;
 
 use crate::cache::tests::stage::{fresh, key};
-use crate::cache::tiers::database::{Row, Writer};
+use crate::cache::tiers::Row;
+use crate::cache::tiers::database::Writer;
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 use crate::database::schema::kept_state;
@@ -48,16 +49,7 @@ impl Stage {
     }
 
     fn put_as(&self, kind: &'static str, name: &str, body: &str) -> bool {
-        let (entry, key) = (fresh(body), key(name));
-        let encoded = entry.encode(&key);
-        self.writer.put(Row {
-            key,
-            kind,
-            entry: encoded,
-            stored_at: entry.times.stored_at,
-            stale_until: entry.times.stale_until,
-            question: None,
-        })
+        self.writer.put(Row::new(kind, key(name), &fresh(body), None))
     }
 
     fn let_go(&self, batches: usize) {

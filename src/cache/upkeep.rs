@@ -1,27 +1,31 @@
-//! Loading what is asked for most before it is asked for again.
+//! What the cache does when nobody asks: counting uses, making room, and loading before it is asked
+//! for.
 //!
-//! Owns: a round of it. First what SQL holds is lifted into memory, which costs nothing; then what
-//! is stale or nearly so is loaded, one at a time with a pause between, as the least urgent of all
-//! calls. Refuses: to go on while the source fails or clients need its pace; the rest waits for the
-//! next round. The first load of a round is always tried: without clients nobody else would find out
-//! that the source is back. What failed a moment ago is passed over. A database that is not there yet makes no round, and is asked again soon.
+//! Owns: one step of each, to be called again and again; whoever calls decides how often. A store that
+//! is away leaves its step undone for the next call.
+//!
+//! A round of warming first lifts what SQL holds into memory, which costs nothing; then it loads what
+//! is stale or nearly so, one at a time with a pause between, as the least urgent of all calls. It ends
+//! when the source fails or clients need its pace; the rest waits for the next round. The first load of
+//! a round is always tried: without clients nobody else would find out that the source is back. What
+//! failed a moment ago is passed over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
-use slog::{Logger, debug, info};
+use slog::{debug, info, warn};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use utoipa::ToSchema;
 
-use crate::cache::entry::Entry;
-use crate::cache::freshness::Freshness;
-use crate::cache::key::CacheKey;
-use crate::cache::load::start_one;
-use crate::cache::plan::Plan;
-use crate::cache::tables::CacheTables;
-use crate::cache::tiers::Tier;
-use crate::cache::tiers::database::Remembered;
+use super::entry::Entry;
+use super::freshness::Freshness;
+use super::key::CacheKey;
+use super::load::start_one;
+use super::plan::Plan;
+use super::tables::CacheTables;
+use super::tiers::Tier;
+use super::tiers::database::{Remembered, Swept};
 use crate::clock::{self, Timestamp};
 use crate::supervision::spawn_watched;
 
@@ -29,7 +33,7 @@ use crate::supervision::spawn_watched;
 const LEAST_USES: u64 = 2;
 /// Keys not asked for in this time are left too.
 const RECENT: Duration = Duration::from_secs(24 * 3_600);
-/// Refusals in a row after which a round ends: clients need the pace.
+/// Loads rejected in a row after which a round ends: clients need the pace.
 const PATIENCE: u32 = 5;
 /// Time between two loads: a round must not take the pace that clients need.
 pub const PAUSE: Duration = Duration::from_secs(1);
@@ -38,18 +42,39 @@ pub const ROUND_EVERY: Duration = Duration::from_secs(300);
 /// When a round is tried again that could not be made.
 const AGAIN: Duration = Duration::from_secs(3);
 
+impl CacheTables {
+    /// Hands the uses counted since the last call to SQL; they decide what stays and what is warmed.
+    pub fn hand_over_uses(&self) {
+        let uses = self.memory.take_uses();
+        if let Some(database) = self.database.as_ref().filter(|_| !uses.is_empty()) {
+            database.writer.used(uses, clock::now());
+        }
+        let entries = u64::try_from(self.memory.len()).unwrap_or(u64::MAX);
+        self.metrics.size(Tier::Memory.label(), entries, self.memory.bytes());
+    }
+
+    /// Drops rows past their time and beyond `max_bytes`, and invalidations older than `longest`,
+    /// the longest time an entry is usable. What left the database.
+    pub async fn tidy(&self, max_bytes: u64, longest: Duration) -> Swept {
+        let now = clock::now();
+        self.invalidations.forget_before(now.minus(longest));
+        let Some(database) = &self.database else { return Swept::default() };
+        let swept = database.sweep(now, max_bytes).await;
+        let swept =
+            swept.inspect_err(|error| warn!(self.log, "database not swept"; "error" => %error));
+        let Ok(swept) = swept else { return Swept::default() };
+        self.metrics.size(Tier::Database.label(), swept.rows, swept.bytes);
+        if swept.evicted > 0 {
+            info!(self.log, "rows left the database for want of room";
+                "evicted" => swept.evicted, "expired" => swept.expired);
+        }
+        swept
+    }
+}
+
 /// Makes a plan for a key of the question that was stored with it; `None` if nobody can ask it any
 /// more.
 pub type PlanFor = Arc<dyn Fn(&CacheKey, &str) -> Option<Plan>>;
-
-/// How much is warmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WarmerSettings {
-    /// Keys in a round; 0 for none.
-    pub keys: usize,
-    /// Time between two loads.
-    pub pause: Duration,
-}
 
 /// What a round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -67,55 +92,25 @@ pub struct Round {
 /// Warms the cache of one process.
 #[derive(Clone)]
 pub struct Warmer {
-    tables: CacheTables,
-    plan_for: PlanFor,
-    settings: WarmerSettings,
-    /// A round is under way, this one or another worker's.
-    busy: Arc<AtomicBool>,
-    log: Logger,
-}
-
-/// The right to warm, given back when dropped.
-struct Turn(Arc<AtomicBool>);
-
-impl Turn {
-    fn take(busy: &Arc<AtomicBool>) -> Option<Self> {
-        (!busy.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(busy)))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-/// A key to load, and how.
-struct Wanted {
-    key: CacheKey,
-    plan: Plan,
+    pub tables: CacheTables,
+    pub plan_for: PlanFor,
+    /// Keys in a round; 0 for none.
+    pub keys: usize,
+    /// Time between two loads.
+    pub pause: Duration,
+    /// Held by the worker whose round is under way.
+    pub turn: Arc<Mutex<()>>,
 }
 
 impl Warmer {
-    /// A warmer over `tables`; `busy` is shared by all warmers of the process.
-    pub fn new(
-        tables: CacheTables,
-        plan_for: PlanFor,
-        settings: WarmerSettings,
-        busy: Arc<AtomicBool>,
-    ) -> Self {
-        let log = tables.log.clone();
-        Self { tables, plan_for, settings, busy, log }
-    }
-
     /// One round, to its end; `None` when another is under way or the database did not answer.
     pub async fn round(&self) -> Option<Round> {
-        let turn = Turn::take(&self.busy)?;
+        let turn = self.take_turn()?;
         let (mut round, wanted) = self.lift_all().await?;
         self.load(wanted, &mut round).await;
         drop(turn);
         if round.lifted + round.loaded > 0 {
-            info!(self.log, "cache warmed"; "considered" => round.considered,
+            info!(self.tables.log, "cache warmed"; "considered" => round.considered,
                 "lifted" => round.lifted, "loaded" => round.loaded, "left" => round.left);
         }
         Some(round)
@@ -124,7 +119,7 @@ impl Warmer {
     /// Begins a round: what can be lifted is, what is to be loaded is loaded behind. `None` when
     /// another is under way.
     pub async fn begin(&self) -> Option<Round> {
-        let turn = Turn::take(&self.busy)?;
+        let turn = self.take_turn()?;
         let (round, wanted) = self.lift_all().await.unwrap_or_default();
         let warmer = self.clone();
         spawn_watched("cache-warming", Arc::clone(&self.tables.observer), async move {
@@ -143,26 +138,31 @@ impl Warmer {
         }
     }
 
+    fn take_turn(&self) -> Option<OwnedMutexGuard<()>> {
+        Arc::clone(&self.turn).try_lock_owned().ok()
+    }
+
     /// What was lifted, and what is to be loaded; `None` when the database did not answer.
-    async fn lift_all(&self) -> Option<(Round, Vec<Wanted>)> {
+    async fn lift_all(&self) -> Option<(Round, Vec<(CacheKey, Plan)>)> {
         let mut round = Round::default();
         let mut wanted = Vec::new();
-        if self.settings.keys == 0 || self.tables.database.is_none() {
+        if self.keys == 0 || self.tables.database.is_none() {
             return Some((round, wanted));
         }
         let now = clock::now();
-        let database = self.tables.trusted_database()?;
-        let found = database.most_used(self.settings.keys, now).await;
+        let found = self.tables.trusted_database()?.most_used(self.keys, now).await;
         let rows = found
-            .inspect_err(|error| debug!(self.log, "nothing warmed"; "error" => %error))
+            .inspect_err(|error| debug!(self.tables.log, "nothing warmed"; "error" => %error))
             .ok()?;
-        for row in rows.iter().filter(|row| is_popular(row, now)) {
+        let is_popular =
+            |row: &&Remembered| row.uses >= LEAST_USES && row.used_at >= now.minus(RECENT);
+        for row in rows.iter().filter(is_popular) {
             round.considered += 1;
             let freshness = self.lift(row, now, &mut round);
             if freshness != Freshness::Fresh
                 && let Some(plan) = (self.plan_for)(&row.key, &row.question)
             {
-                wanted.push(Wanted { key: row.key.clone(), plan });
+                wanted.push((row.key.clone(), plan));
             }
         }
         round.left = wanted.len();
@@ -184,23 +184,21 @@ impl Warmer {
         freshness
     }
 
-    async fn load(&self, wanted: Vec<Wanted>, round: &mut Round) {
-        let (mut refused, mut tried) = (0, false);
-        let mut left = wanted.len();
-        for Wanted { key, plan } in wanted {
-            let budget = self.tables.budgets.of(plan.origin);
-            if refused >= PATIENCE || (tried && budget.is_failing()) {
+    async fn load(&self, wanted: Vec<(CacheKey, Plan)>, round: &mut Round) {
+        let (mut rejected, mut tried) = (0, false);
+        round.left = wanted.len();
+        for (key, plan) in wanted {
+            if rejected >= PATIENCE || (tried && self.tables.budgets.is_failing(plan.origin)) {
                 break;
             }
             if self.tables.memo.failure(&key, clock::monotonic()).is_some() {
                 continue;
             }
             tried = true;
-            tokio::time::sleep(self.settings.pause).await;
-            refused = if self.load_one(key, &plan, round).await { 0 } else { refused + 1 };
-            left -= 1;
+            tokio::time::sleep(self.pause).await;
+            rejected = if self.load_one(key, &plan, round).await { 0 } else { rejected + 1 };
+            round.left -= 1;
         }
-        round.left = left;
     }
 
     /// Has one key loaded, unless Redis holds what another instance loaded; whether it is fresh then.
@@ -220,8 +218,4 @@ impl Warmer {
         self.tables.metrics.warmed.inc();
         true
     }
-}
-
-fn is_popular(row: &Remembered, now: Timestamp) -> bool {
-    row.uses >= LEAST_USES && row.used_at >= now.minus(RECENT)
 }

@@ -1,0 +1,190 @@
+//! The second tier: entries in Redis, which may be absent, slow or broken at any time.
+//!
+//! Owns: what is asked of Redis for cached entries and for the locks of loads, and their names.
+//! `crate::redis` bounds every command and refuses at once while Redis is broken: then every key is a
+//! miss here, and every instance loads for itself. A key that holds something else is a miss; the next
+//! store overwrites it. A lock is a hint that saves calls, never a promise.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Row;
+use crate::cache::key::CacheKey;
+use crate::clock;
+use crate::failure::StoreError;
+use crate::redis::keys::{ENTRY, LOCK};
+use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
+
+/// Largest entry that is stored here: all commands of a worker share one connection, and what is
+/// larger would delay the others beyond their deadline.
+pub(in crate::cache) const LARGEST: usize = 1 << 20;
+/// Longest time of a clean-up that walks the keys.
+const WALK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Keys looked at in one step of a walk.
+const STEP: u32 = 1_000;
+/// Redis refuses lives beyond the end of its time; nothing cached lives that long.
+const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Drops each lock that carries the token, in one atomic step. What holds another type, or another
+/// token, is not ours. Sent as it is: at its size, asking by its hash first would save nothing.
+const RELEASE: &str = "local n=0 for _,k in ipairs(KEYS) do \
+    if redis.pcall('GET',k)==ARGV[1] then n=n+redis.call('DEL',k) end end return n";
+
+/// A worker's way to the entries in Redis. Its methods fail when Redis was avoided, too late, failed,
+/// or refused; what was asked for may have been done all the same.
+#[derive(Debug, Clone)]
+pub struct RedisTier {
+    pub client: Redis,
+}
+
+impl RedisTier {
+    /// The stored bytes under each of `keys`, in their order, in one round trip.
+    pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.client.one(named("MGET", ENTRY, keys), Effect::Reads).await
+    }
+
+    /// Stores rows for as long as they are usable, in one round trip; those that are not are left out.
+    pub async fn put(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let now = clock::now();
+        let mut commands = Pipeline::with_capacity(rows.len());
+        for row in rows {
+            if let Some(life) = millis(row.stale_until.since(now)) {
+                let name = format!("{ENTRY}{}", row.key);
+                commands.add_command(set(&name, &row.entry, life)).ignore();
+            }
+        }
+        if commands.is_empty() {
+            return Ok(());
+        }
+        self.client.many(commands, Effect::Adds).await
+    }
+
+    /// Drops each of `keys`, in one round trip; says how many of them were held.
+    pub async fn remove(&self, keys: &[&CacheKey]) -> Result<u64, StoreError> {
+        self.client.one(named("UNLINK", ENTRY, keys), Effect::Drops).await
+    }
+
+    /// Drops every entry whose key matches the glob; says how many. Locks and the sign of life
+    /// match nothing.
+    pub async fn remove_matching(&self, glob: &str) -> Result<u64, StoreError> {
+        let pattern = format!("{ENTRY}{glob}");
+        let walk = async {
+            let (mut cursor, mut removed) = (0_u64, 0_u64);
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
+                let (next, keys): (u64, Vec<Vec<u8>>) =
+                    self.client.one(scan, Effect::Reads).await?;
+                if !keys.is_empty() {
+                    let mut unlink = redis::cmd("UNLINK");
+                    unlink.arg(keys);
+                    let gone: u64 = self.client.one(unlink, Effect::Drops).await?;
+                    removed = removed.saturating_add(gone);
+                }
+                if next == 0 {
+                    return Ok(removed);
+                }
+                cursor = next;
+            }
+        };
+        tokio::time::timeout(WALK_TIMEOUT, walk).await.unwrap_or(Err(StoreError::TooLate))
+    }
+
+    /// Tries to hold the lock of each of `keys` for `life` under `token`, in one round trip; says
+    /// for each, in their order, whether it is held by this call.
+    pub async fn try_hold(
+        &self,
+        keys: &[&CacheKey],
+        token: &str,
+        life: Duration,
+    ) -> Result<Vec<bool>, StoreError> {
+        // A lock without an end would outlive who holds it.
+        let life = millis(life).unwrap_or(1);
+        let mut commands = Pipeline::with_capacity(keys.len());
+        for key in keys {
+            let name = format!("{LOCK}{key}");
+            commands.cmd("SET").arg(name).arg(token).arg("NX").arg("PX").arg(life);
+        }
+        let held: Vec<Option<String>> = self.client.many(commands, Effect::Claims).await?;
+        Ok(held.into_iter().map(|answer| answer.is_some()).collect())
+    }
+
+    /// Lets go of those locks of `keys` that `token` holds; says how many these were.
+    pub async fn release(&self, keys: &[&CacheKey], token: &str) -> Result<u64, StoreError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(RELEASE).arg(keys.len());
+        name(&mut command, LOCK, keys);
+        command.arg(token);
+        self.client.one(command, Effect::Drops).await
+    }
+
+    /// For those who wait for another instance's load: what is stored under each of `keys` and
+    /// whether its lock is still held, in their order and as of one moment.
+    pub async fn peek(&self, keys: &[&CacheKey]) -> Result<Vec<(Option<Bytes>, bool)>, StoreError> {
+        let mut command = named("MGET", ENTRY, keys);
+        name(&mut command, LOCK, keys);
+        let mut found: Vec<Option<Bytes>> = self.client.one(command, Effect::Reads).await?;
+        let locks = found.split_off(keys.len().min(found.len()));
+        Ok(found.into_iter().zip(locks.into_iter().map(|lock| lock.is_some())).collect())
+    }
+}
+
+/// A command on what is kept for each of `keys` under a prefix.
+fn named(command: &str, prefix: &str, keys: &[&CacheKey]) -> Cmd {
+    let mut command = redis::cmd(command);
+    name(&mut command, prefix, keys);
+    command
+}
+
+fn name(command: &mut Cmd, prefix: &str, keys: &[&CacheKey]) {
+    for key in keys {
+        command.arg(format!("{prefix}{key}"));
+    }
+}
+
+/// Milliseconds that Redis takes for a life; `None` when there is none left.
+fn millis(life: Duration) -> Option<u64> {
+    u64::try_from(life.min(LONGEST_LIFE).as_millis()).ok().filter(|millis| *millis > 0)
+}
+
+/// A command that stores `value` for so many milliseconds.
+fn set(name: &str, value: &[u8], life: u64) -> Cmd {
+    // Room for the other words too: the buffer never grows, which would copy the body again.
+    let mut command = Cmd::with_capacity(5, name.len() + value.len() + 32);
+    command.arg("SET").arg(name).arg(value).arg("PX").arg(life);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::glob::matches;
+
+    #[test]
+    fn a_pattern_for_everything_matches_entries_only() {
+        let everything = format!("{ENTRY}*");
+        assert!(matches(&everything, &format!("{ENTRY}products:search:1")));
+        for other in [&format!("{LOCK}products:search:1"), "breakwater:2:alive"] {
+            assert!(!matches(&everything, other));
+        }
+    }
+
+    #[test]
+    fn a_life_is_counted_in_milliseconds_that_redis_takes() {
+        assert_eq!(millis(Duration::ZERO), None);
+        assert_eq!(millis(Duration::from_micros(999)), None);
+        assert_eq!(millis(Duration::from_millis(1)), Some(1));
+        assert_eq!(millis(Duration::MAX), Some(315_360_000_000));
+    }
+
+    #[test]
+    fn a_store_is_one_command_with_its_life() {
+        let packed = set("name", b"body", 7).get_packed_command();
+        let wire = "*5\r\n$3\r\nSET\r\n$4\r\nname\r\n$4\r\nbody\r\n$2\r\nPX\r\n$1\r\n7\r\n";
+        assert_eq!(String::from_utf8(packed).unwrap(), wire);
+    }
+}
