@@ -11,8 +11,8 @@ use slog::{Logger, info, warn};
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::origin::credentials::Credential;
-use crate::origin::persisted::Persisted;
 use crate::origin::state::OriginState;
+use crate::origin::state::Persisted;
 
 /// Restores and stores the state of one upstream, under its name.
 pub(super) struct PersistedState {

@@ -1,7 +1,7 @@
 //! Calling anything: what to send, when, how often, and what an answer means.
 //!
-//! Owns: credentials with their pace, budget, breaker and health; the concurrency limit, retries and
-//! `ApiClientActor`. Knows no particular upstream: a service implements [`Origin`] for the one it
+//! Owns: the words of a call ([`Origin`], [`Request`], [`Answer`], [`Outcome`]), credentials with their
+//! pace, budget, breaker and health, the concurrency limit, retries and `ApiClientActor`. Knows no particular upstream: a service implements [`Origin`] for the one it
 //! calls, and `transport` carries requests. When the upstream is down, callers get a typed failure at
 //! once; what to serve instead is theirs to decide.
 
@@ -11,10 +11,7 @@ pub mod concurrency;
 pub mod credentials;
 pub mod dns_cache;
 pub mod health;
-pub mod http;
-pub mod outcome;
 pub mod pacing;
-pub mod persisted;
 mod refusal;
 pub mod retry;
 pub mod settings;
@@ -25,11 +22,14 @@ pub mod transport;
 use std::fmt;
 use std::time::Duration;
 
+use actix_web::http::Method;
+use bytes::Bytes;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
 use crate::clock::Timestamp;
 pub use crate::resilience::Priority;
 pub use actor::{Call, OriginClient};
-pub use http::{Answer, Request};
-pub use outcome::{Blame, Misconfiguration, Outcome};
 pub use start::Identity;
 
 /// The language of one upstream, spoken with one credential: how a question becomes a request, and
@@ -74,5 +74,187 @@ pub trait Origin: Send + Sync + 'static {
     /// What an operator has to do about a fault of the configuration, naming the setting.
     fn advice(&self, fault: Misconfiguration) -> String {
         format!("check the {} of the upstream", fault.name)
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub method: Method,
+    /// Absolute address.
+    pub url: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+}
+
+impl Request {
+    /// A GET of an absolute address.
+    pub const fn get(url: String) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new() }
+    }
+}
+
+/// One answer: the whole of it, its body bounded in size.
+#[derive(Clone)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, Bytes)>,
+    pub body: Bytes,
+    /// Our clock when the request was made.
+    pub sent_at: Timestamp,
+    /// Our clock when the answer was complete.
+    pub received_at: Timestamp,
+}
+
+impl Answer {
+    /// An answer that was sent and received at no particular time.
+    pub fn new(status: u16, headers: Vec<(String, Bytes)>, body: Bytes) -> Self {
+        let unset = Timestamp::default();
+        Self { status, headers, body, sent_at: unset, received_at: unset }
+    }
+
+    /// The first field of this name, given in lower case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let field = self.headers.iter().find(|(known, _)| known == name);
+        field.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// The upstream's clock, from the `Date` field. Only the one format that RFC 9110 (section
+    /// 5.6.7) asks senders for is read.
+    pub fn date(&self) -> Option<Timestamp> {
+        let date = OffsetDateTime::parse(self.header("date")?.trim(), &Rfc2822).ok()?;
+        let millis = i64::try_from(date.unix_timestamp_nanos() / 1_000_000).ok()?;
+        Some(Timestamp::from_millis(millis))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (status, bytes) = (self.status, self.body.len());
+        f.debug_struct("Answer").field("status", &status).field("bytes", &bytes).finish()
+    }
+}
+
+#[cfg(test)]
+mod http_tests {
+    use super::*;
+
+    fn dated(value: &'static str) -> Option<Timestamp> {
+        let date = ("date".to_owned(), Bytes::from_static(value.as_bytes()));
+        Answer::new(200, vec![date], Bytes::new()).date()
+    }
+
+    #[test]
+    fn the_standards_own_example_is_read() {
+        let date = Timestamp::from_millis(784_111_777_000);
+        assert_eq!(dated("Sun, 06 Nov 1994 08:49:37 GMT"), Some(date));
+    }
+
+    #[test]
+    fn anything_else_is_no_date() {
+        for bad in [
+            "",
+            "yesterday",
+            "Sun, 06 Nov 1994",
+            "1994-11-06T08:49:37Z",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
+            assert_eq!(dated(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_name_and_read_as_text() {
+        let field = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
+        let fields = vec![field("a", b"1"), field("a", b"2"), field("b", b"\xff")];
+        let answer = Answer::new(200, fields, Bytes::new());
+        assert_eq!(
+            [answer.header("a"), answer.header("b"), answer.header("c")],
+            [Some("1"), None, None]
+        );
+    }
+}
+
+/// The outcome of one call to the upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome<T> {
+    /// An answer with content.
+    Ok(T),
+    /// A well-formed answer that says: there is nothing. A result, not a failure.
+    Empty,
+    /// The upstream asked us to wait. Says nothing about its health.
+    Throttled {
+        /// How long; `None` when the upstream did not say.
+        wait: Option<Duration>,
+        /// The upstream's own words, for the log.
+        reason: String,
+    },
+    /// It may work when tried again. Counts against the upstream's health.
+    Transient { reason: String },
+    /// Trying again is useless.
+    Permanent {
+        blame: Blame,
+        /// What the upstream said, for the log and, by blame, for the operator.
+        reason: String,
+    },
+    /// The answer could not be understood. Counts against the upstream's health.
+    BadResponse { reason: String },
+}
+
+/// Who has to act after a permanent failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The operator: the upstream does not accept this part of the configuration.
+    Configuration(Misconfiguration),
+    /// The client that chose the parameters.
+    Caller,
+}
+
+/// What of the operator's configuration an upstream does not accept. Each upstream has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Misconfiguration {
+    /// The word for it in answers and logs, for example `secret`.
+    pub name: &'static str,
+    /// Whether it is about one operation and says nothing of the others.
+    pub of_operation: bool,
+}
+
+impl Misconfiguration {
+    /// A fault that holds every operation of the credential.
+    pub const fn of_credential(name: &'static str) -> Self {
+        Self { name, of_operation: false }
+    }
+
+    /// A fault that holds one operation.
+    pub const fn of_operation(name: &'static str) -> Self {
+        Self { name, of_operation: true }
+    }
+}
+
+impl<T> Outcome<T> {
+    /// The metric label of this outcome.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Ok(_) => "ok",
+            Self::Empty => "empty",
+            Self::Throttled { .. } => "throttled",
+            Self::Transient { .. } => "transient",
+            Self::Permanent { .. } => "permanent",
+            Self::BadResponse { .. } => "bad_response",
+        }
+    }
+
+    /// What an operator has to put right before this can work, if that is what it takes.
+    pub const fn misconfiguration(&self) -> Option<Misconfiguration> {
+        match self {
+            Self::Permanent { blame: Blame::Configuration(what), .. } => Some(*what),
+            Self::Permanent { blame: Blame::Caller, .. }
+            | Self::Ok(_)
+            | Self::Empty
+            | Self::Throttled { .. }
+            | Self::Transient { .. }
+            | Self::BadResponse { .. } => None,
+        }
     }
 }

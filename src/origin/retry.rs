@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::origin::outcome::Blame;
+    use crate::origin::Blame;
 
     const POLICY: Policy = Policy {
         max_attempts: 3,

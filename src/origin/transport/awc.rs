@@ -1,22 +1,29 @@
 //! The awc transport: one pooled HTTP client a thread.
 //!
-//! Owns: connections and their time-outs. Refuses: bodies beyond [`Wire::max_body`] and redirects (a
+//! Owns: connections and their time-outs. A new connection tries the addresses of the name one after
+//! the other; one that never answers leaves the others their share of the time. Refuses: bodies beyond [`Wire::max_body`] and redirects (a
 //! moved upstream is configuration, not something to follow with a signed request). Speaks HTTP/1.1
 //! alone: a call that is cut ends its connection and touches no other call.
 
 use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_rt::net::TcpStream;
+use actix_tls::connect::{ConnectError as DialError, ConnectInfo, Connection};
 use actix_web::dev::fn_service;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::HeaderMap;
-use awc::http::{Version, header};
+use awc::http::{Uri, Version, header};
 use bytes::Bytes;
-use slog::Logger;
+use slog::{Logger, warn};
 
 use super::body::Bodies;
-use super::{Transport, TransportFault, Wire, connection};
+use super::{Transport, TransportFault, Wire};
+use crate::clock;
+use crate::origin::dns_cache::DnsCache;
 use crate::origin::{Answer, Request};
 
 /// How long an idle connection is kept.
@@ -81,9 +88,7 @@ fn client(wire: &Wire, log: &Logger) -> awc::Client {
     let (dns, timeout, log) = (wire.dns.clone(), wire.connect_timeout, log.clone());
     let most = wire.dns.timeout().saturating_add(timeout).saturating_add(SLACK);
     let mut connector = awc::Connector::new()
-        .connector(fn_service(move |info| {
-            connection::open(dns.clone(), timeout, log.clone(), info)
-        }))
+        .connector(fn_service(move |info| open(dns.clone(), timeout, log.clone(), info)))
         .max_http_version(Version::HTTP_11)
         .timeout(most)
         .handshake_timeout(timeout)
@@ -127,5 +132,79 @@ fn no_connection(cause: &ConnectError) -> TransportFault {
         // The time to connect is that of `connection`: what is left is the handshake.
         ConnectError::Timeout => TransportFault::Connect("no end of the TLS handshake".to_owned()),
         other => TransportFault::Connect(other.to_string()),
+    }
+}
+
+/// Connects to the host of `info`.
+async fn open(
+    dns: DnsCache,
+    timeout: Duration,
+    log: Logger,
+    info: ConnectInfo<Uri>,
+) -> Result<Connection<Uri, TcpStream>, DialError> {
+    let host = info.hostname();
+    let resolved = dns.resolve(host).await.map_err(|fault| DialError::Resolver((*fault).into()))?;
+    if let Some(fault) = &resolved.stale {
+        warn!(log, "name of the upstream cannot be looked up, its last addresses are used";
+            "host" => host, "reason" => %fault);
+    }
+    let stream = connect(&resolved.addresses, info.port(), timeout).await;
+    Ok(Connection::new(info.request().clone(), stream.map_err(DialError::Io)?))
+}
+
+/// The first of the addresses that answers, all within `timeout`.
+async fn connect(addresses: &[IpAddr], port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    let deadline = clock::monotonic() + timeout;
+    let mut last = None;
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(clock::monotonic());
+        let within = share(left, addresses.len().saturating_sub(tried));
+        let address = SocketAddr::new(*address, port);
+        match tokio::time::timeout(within, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A request is one small write that nothing follows.
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = Some(silent(within)),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("the name has no address")))
+}
+
+/// Of the time left, what the next of so many addresses gets.
+fn share(left: Duration, addresses: usize) -> Duration {
+    left / u32::try_from(addresses.max(1)).unwrap_or(u32::MAX)
+}
+
+fn silent(within: Duration) -> io::Error {
+    let cause = format!("no connection within {} ms", within.as_millis());
+    io::Error::new(io::ErrorKind::TimedOut, cause)
+}
+
+#[cfg(test)]
+mod connection_tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn every_address_has_its_share() {
+        assert_eq!(share(SECOND, 4), SECOND / 4);
+        assert_eq!(share(SECOND / 4, 1), SECOND / 4, "the last one has what is left");
+        assert_eq!(share(SECOND, 0), SECOND);
+    }
+
+    #[actix_rt::test]
+    async fn the_next_address_is_tried() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Nobody listens at the first one.
+        let addresses = ["127.0.0.9", "127.0.0.1"].map(|address| address.parse().unwrap());
+        let stream = connect(&addresses, port, SECOND).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap().ip(), addresses[1]);
+        let refused = connect(&addresses[..1], port, SECOND).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -5,7 +5,6 @@
 
 mod awc;
 mod body;
-mod connection;
 
 use std::fmt;
 use std::future::Future;
