@@ -4,15 +4,12 @@
 //! over a limit or not allowed is refused in one error format. This room decides nothing about
 //! services, caching or limits; when those fail, the answer has the failure's own code.
 
-pub mod breakers;
-pub mod component;
 pub mod connection;
 pub mod context;
 pub mod envelope;
 pub mod error;
 pub mod extract;
 pub mod forms;
-pub mod gauges;
 pub mod handlers;
 mod headers;
 pub mod load_shedder;

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::ServiceConfig;
+use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::component::Component;
 use super::openapi::doc::Doc;
 use crate::cache::{CacheKey, Plan};
 use crate::config::Group;
@@ -228,6 +229,34 @@ pub trait Service: Send + Sync {
 
     /// Ends what it started beside its upstreams' actors; no request comes any more.
     fn stop(&self) {}
+}
+
+/// How well a part, or the whole, is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// As it should be.
+    Healthy,
+    /// Serves, but something is missing.
+    Degraded,
+    /// Does not serve.
+    Unhealthy,
+}
+
+/// One component.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Component {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is.
+    pub status: Health,
+    /// In words.
+    pub detail: String,
+}
+
+/// One component of the detailed health.
+pub fn component(name: &'static str, status: Health, detail: impl Into<String>) -> Component {
+    Component { name, status, detail: detail.into() }
 }
 
 /// Why a service cannot be built, in words for the operator.

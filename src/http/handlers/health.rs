@@ -10,11 +10,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock;
-use crate::http::component::{Component, Health, component};
 use crate::http::envelope::{self, Answered};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::doc::Doc;
-use crate::http::service::Route;
+use crate::http::service::{Component, Health, Route, component};
 use crate::http::state::Worker;
 use crate::limits::Class;
 use crate::metrics::resident_bytes;

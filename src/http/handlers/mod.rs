@@ -7,6 +7,7 @@ pub mod admin;
 pub mod chaos;
 pub mod documents;
 pub mod health;
+pub mod metrics;
 pub mod status;
 
 use super::error::{ApiError, ErrorCode};

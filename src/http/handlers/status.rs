@@ -5,21 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header;
 use actix_web::web::to;
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::cache::invalidations::InvalidationCounts;
 use crate::clock;
 use crate::http::envelope;
-use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::service::Route;
 use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
-use crate::metrics::{CacheTotals, Format, render};
+use crate::metrics::CacheTotals;
 use crate::origin::health::Problem;
 use crate::origin::state::{CredentialStatus, OriginStatus};
 use crate::resilience::breaker::State;
@@ -203,11 +200,6 @@ pub struct Impact {
 }
 
 pub const ROUTES: &[Route] = &[
-    Route::at("/metrics", Class::Exempt).get(|| to(metrics)).says(|doc| {
-        let details = "In the OpenMetrics format where `Accept` asks for it.";
-        doc.says("Status", "getMetrics", "Shows every metric for Prometheus.", details)
-            .answers(&["text/plain", "application/openmetrics-text"], "Every metric.");
-    }),
     Route::at("/api/status", Class::General).get(|| to(status)).says(|doc| {
         doc.says("Status", "getStatus", "Tells how the service is.", "")
             .reports::<Status>("The status.");
@@ -307,18 +299,4 @@ fn efficiency(totals: &CacheTotals) -> &'static str {
         rate if rate >= 30.0 => "fair",
         _ => "poor",
     }
-}
-
-async fn metrics(call: Call, request: HttpRequest) -> Answer {
-    let (worker, shared) = (&call.worker, &call.worker.shared);
-    let tables = worker.cache.tables();
-    let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
-    shared.metrics.cache.size("memory", entries, tables.memory.bytes());
-    crate::http::gauges::refresh(shared);
-    shared.metrics.limits.shared.set(worker.shares_limits());
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let format = Format::negotiate(accept);
-    let text = render(&shared.metrics, format)
-        .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
-    Ok(HttpResponse::Ok().content_type(format.content_type()).body(text))
 }

@@ -11,9 +11,8 @@ use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder,
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder, Schema};
 
-use super::answers::{FetchedMetadata, ReportedMetadata, always_true};
+use super::answers::{self, FetchedMetadata, ReportedMetadata, always_true, header_reference};
 use super::failures::{Failures, answer};
-use super::headers;
 use super::schemas::{Schemas, description, without_null};
 use crate::http::error::ErrorCode;
 use crate::http::forms::BODY_LIMIT;
@@ -153,8 +152,8 @@ impl<'a> Doc<'a> {
         let name = format!("Fetched_{}", T::name());
         self.envelope(OK, &name, data.into(), metadata, what);
         if let Some(RefOr::T(response)) = self.operation.responses.responses.get_mut(OK) {
-            for name in [headers::CACHE_STATUS, headers::AGE] {
-                response.headers.insert(name.to_owned(), headers::reference(name));
+            for name in [answers::CACHE_STATUS, answers::AGE] {
+                response.headers.insert(name.to_owned(), header_reference(name));
             }
         }
         self
@@ -315,12 +314,12 @@ impl<'a> Doc<'a> {
         for (status, response) in &mut self.operation.responses.responses {
             let RefOr::T(response) = response else { continue };
             let mut add = |name: &str| {
-                response.headers.insert(name.to_owned(), headers::reference(name));
+                response.headers.insert(name.to_owned(), header_reference(name));
             };
-            add(headers::REQUEST_ID);
+            add(answers::REQUEST_ID);
             // Refusals behind the limit carry them as well; saying so everywhere would say nothing.
             if is_limited && matches!(status.as_str(), "200" | "429") {
-                headers::LIMITS.into_iter().for_each(&mut add);
+                answers::LIMITS.into_iter().for_each(&mut add);
             }
         }
     }

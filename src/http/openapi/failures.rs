@@ -7,8 +7,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
 
-use super::answers::{Error, one_of};
-use super::headers;
+use super::answers::{Error, RETRY_AFTER, header_reference, one_of};
 use crate::http::error::ErrorCode;
 
 /// Ways to fail: codes that share a status, and when.
@@ -54,8 +53,7 @@ pub(super) fn answer(codes: &[ErrorCode], what: &str) -> (String, RefOr<Response
         .content("application/json", Content::new(Some(Schema::AllOf(body))))
         .build();
     if codes.iter().any(|code| code.is_retryable()) {
-        let name = headers::RETRY_AFTER;
-        response.headers.insert(name.to_owned(), headers::reference(name));
+        response.headers.insert(RETRY_AFTER.to_owned(), header_reference(RETRY_AFTER));
     }
     (status.to_string(), response.into())
 }

@@ -7,7 +7,6 @@
 pub mod answers;
 pub mod doc;
 pub mod failures;
-mod headers;
 mod schemas;
 #[cfg(test)]
 mod tests;
@@ -146,7 +145,7 @@ fn components(schemas: Schemas, reader: Reader) -> Components {
         .security_scheme(AUTHORIZATION, bearer)
         .build();
     if reader == Reader::Anybody {
-        headers::describe(&mut built);
+        answers::describe_headers(&mut built);
         let client = header(INTERNAL_KEY, "A client's key: higher limits of its own.");
         let admin = header(ADMIN_KEY, "The admin's key; without one configured, closed.");
         for (name, scheme) in [(INTERNAL_KEY, client), (ADMIN_KEY, admin)] {

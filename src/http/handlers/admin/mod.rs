@@ -5,6 +5,7 @@
 //! with the request that made it.
 
 pub mod audit;
+pub mod breakers;
 pub mod cache;
 pub mod config;
 mod fields;
@@ -23,11 +24,10 @@ use self::audit::Audited;
 use self::lists::ListShown;
 use crate::access::ListName;
 use crate::clock;
-use crate::http::breakers::{Action, draft};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::answers::always_true;
-use crate::http::openapi::failures::{NOT_FOUND, RESTARTING};
+use crate::http::openapi::failures::RESTARTING;
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
@@ -35,88 +35,59 @@ use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset,
 };
 use crate::replication::Away;
-use crate::resilience::breaker::Snapshot;
 use crate::supervision::ActorStatus;
 
 pub const ROUTES: &[Route] = &[
     cache::CLEAR,
     cache::INVALIDATE,
     cache::WARM,
-    Route::at("/admin/actors", Class::General)
-.get(|| to(actors))
-.says(|doc| {
-                let details = "Its state, restarts, last panic and queue.";
-                doc.says("Admin", "listActors", "Lists every actor.", details)
-                    .reports_list::<ActorStatus>("The actors.");
-            }),
-    Route::at("/admin/breakers", Class::General)
-.get(|| to(breakers))
-.says(|doc| {
-                doc.says("Admin", "listBreakers", "Lists every circuit breaker.", "")
-                    .reports_list::<Snapshot>("The breakers.");
-            }),
-    Route::at("/admin/breakers/{name}/{action}", Class::General)
-.post(|| to(move_breaker))
-.says(|doc| {
-                let summary = "Opens, closes or resets a breaker.";
-                let details = "An opened one refuses every call until it is closed or reset; a reset forgets \
-                           what was counted. On every instance that shares the database, within a second.";
-                doc.says("Admin", "moveBreaker", summary, details)
-                    .path("name", "The breaker, as `/admin/breakers` names it.", None)
-                    .path_word("action", "What to do with it.", &["open", "close", "reset"])
-                    .reports::<Snapshot>("The breaker as it is now.")
-                    .fails(NOT_FOUND);
-            }),
-    Route::at("/admin/rate-limit/status", Class::General)
-.get(|| to(limits))
-.says(|doc| {
-                let summary =
-                    "Shows the accounts of the rate limiter, the lists, and who was found abusive.";
-                doc.says("Admin", "getRateLimitStatus", summary, "").reports::<LimitStatus>(
-                    "The accounts, by class of route, the lists, and abuse.",
-                );
-            }),
+    Route::at("/admin/actors", Class::General).get(|| to(actors)).says(|doc| {
+        let details = "Its state, restarts, last panic and queue.";
+        doc.says("Admin", "listActors", "Lists every actor.", details)
+            .reports_list::<ActorStatus>("The actors.");
+    }),
+    breakers::LIST,
+    breakers::MOVE,
+    Route::at("/admin/rate-limit/status", Class::General).get(|| to(limits)).says(|doc| {
+        let summary =
+            "Shows the accounts of the rate limiter, the lists, and who was found abusive.";
+        doc.says("Admin", "getRateLimitStatus", summary, "")
+            .reports::<LimitStatus>("The accounts, by class of route, the lists, and abuse.");
+    }),
     lists::ALLOWED,
     lists::DENIED,
     keys::ROUTE,
     audit::ROUTE,
     config::SHOW,
     config::RELOAD,
-    Route::at("/api/monitoring/metrics", Class::General)
-.get(|| to(monitoring))
-.says(|doc| {
-                doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", "")
-                    .reports::<MonitoringReport>("The report.")
-                    .fails(RESTARTING);
-            }),
+    Route::at("/api/monitoring/metrics", Class::General).get(|| to(monitoring)).says(|doc| {
+        doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", "")
+            .reports::<MonitoringReport>("The report.")
+            .fails(RESTARTING);
+    }),
     Route::at("/admin/monitoring/recent-requests", Class::General)
-.get(|| to(recent_requests))
-.says(|doc| {
-                doc.says(
-                    "Admin",
-                    "listRecentRequests",
-                    "Lists the last requests, newest first.",
-                    "",
-                )
+        .get(|| to(recent_requests))
+        .says(|doc| {
+            doc.says("Admin", "listRecentRequests", "Lists the last requests, newest first.", "")
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
-            }),
-    Route::at("/admin/monitoring/slow-requests", Class::General)
-.get(|| to(slow_requests))
-.says(|doc| {
-                let summary = "Lists the last slow requests, newest first.";
-                doc.says("Admin", "listSlowRequests", summary, "")
-                    .reports_list::<RecentRequest>("At most 100 requests.")
-                    .fails(RESTARTING);
-            }),
-    Route::at("/admin/monitoring/reset", Class::General)
-.post(|| to(reset_monitoring))
-.says(|doc| {
-                let summary = "Begins windows and lists anew; counters stay.";
-                doc.says("Admin", "resetMonitoring", summary, "")
-                    .reports::<ResetDone>("It is done.")
-                    .fails(RESTARTING);
-            }),
+        }),
+    Route::at("/admin/monitoring/slow-requests", Class::General).get(|| to(slow_requests)).says(
+        |doc| {
+            let summary = "Lists the last slow requests, newest first.";
+            doc.says("Admin", "listSlowRequests", summary, "")
+                .reports_list::<RecentRequest>("At most 100 requests.")
+                .fails(RESTARTING);
+        },
+    ),
+    Route::at("/admin/monitoring/reset", Class::General).post(|| to(reset_monitoring)).says(
+        |doc| {
+            let summary = "Begins windows and lists anew; counters stay.";
+            doc.says("Admin", "resetMonitoring", summary, "")
+                .reports::<ResetDone>("It is done.")
+                .fails(RESTARTING);
+        },
+    ),
 ];
 
 /// Longest wait for a report.
@@ -136,33 +107,6 @@ fn database_away(away: &Away) -> ApiError {
 
 async fn actors(_: Admin, call: Call) -> Answer {
     call.report(&call.worker.shared.supervisor.status())
-}
-
-async fn breakers(_: Admin, call: Call) -> Answer {
-    let now = clock::monotonic();
-    let all: Vec<_> = call.worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
-    call.report(&all)
-}
-
-async fn move_breaker(admin: Admin, call: Call) -> Answer {
-    let (name, action) = call.path::<(String, String)>()?;
-    let worker = &call.worker;
-    let known = worker.shared.breakers.iter().find(|breaker| breaker.name() == name);
-    let breaker = known.ok_or_else(|| {
-        let names: Vec<_> = worker.shared.breakers.iter().map(|breaker| breaker.name()).collect();
-        let message = format!("There is no such breaker; there are: {}.", names.join(", "));
-        ApiError::with_message(ErrorCode::NotFound, message)
-    })?;
-    let audited = Audited::begin(&call, &admin, &format!("breaker.{action}"), &name);
-    let Some(move_to) = Action::of(&action) else {
-        return audited.end(Err(ApiError::new(ErrorCode::NotFound)));
-    };
-    // It is moved here in any case, and elsewhere as soon as the database takes it.
-    let delivery = worker.shared.changes.announce(draft(&name, move_to, clock::now())).await;
-    audited.end(Ok(()))?;
-    info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
-        "others" => ?delivery, "request_id" => &*call.context.id);
-    call.report(&breaker.snapshot(clock::monotonic()))
 }
 
 /// What the limiter holds and who is exempt from it or turned away.

@@ -1,23 +1,51 @@
-//! Breakers that an admin moves, on every instance.
+//! Breakers as an admin sees and moves them, on every instance.
 //!
 //! Owns: the topic `breaker` of the log of changes: the key is the breaker's name, the payload what to
 //! do. While the database is away a breaker is moved here, and elsewhere when the database is back.
 
 use std::sync::Arc;
 
+use actix_web::web::to;
 use serde::{Deserialize, Serialize};
+use slog::info;
 
+use super::audit::Audited;
 use crate::clock::{self, Timestamp};
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::extract::{Answer, Call};
+use crate::http::openapi::failures::NOT_FOUND;
+use crate::http::service::Route;
+use crate::http::stops::admin_key::Admin;
+use crate::limits::Class;
 use crate::origin::state::OriginState;
 use crate::replication::{Change, Draft, REMOVAL_KEPT, Topic};
-use crate::resilience::breaker::Breaker;
+use crate::resilience::breaker::{Breaker, Snapshot};
+
+pub(super) const LIST: Route =
+    Route::at("/admin/breakers", Class::General).get(|| to(list)).says(|doc| {
+        doc.says("Admin", "listBreakers", "Lists every circuit breaker.", "")
+            .reports_list::<Snapshot>("The breakers.");
+    });
+
+pub(super) const MOVE: Route = Route::at("/admin/breakers/{name}/{action}", Class::General)
+.post(|| to(move_breaker))
+.says(|doc| {
+                let summary = "Opens, closes or resets a breaker.";
+                let details = "An opened one refuses every call until it is closed or reset; a reset forgets \
+                           what was counted. On every instance that shares the database, within a second.";
+                doc.says("Admin", "moveBreaker", summary, details)
+                    .path("name", "The breaker, as `/admin/breakers` names it.", None)
+                    .path_word("action", "What to do with it.", &["open", "close", "reset"])
+                    .reports::<Snapshot>("The breaker as it is now.")
+                    .fails(NOT_FOUND);
+            });
 
 const TOPIC: &str = "breaker";
 
 /// What an admin does with a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Action {
+enum Action {
     Open,
     Close,
     Reset,
@@ -25,13 +53,13 @@ pub(super) enum Action {
 
 impl Action {
     /// The action that a path names.
-    pub(super) fn of(word: &str) -> Option<Self> {
+    fn of(word: &str) -> Option<Self> {
         serde_json::from_value(word.into()).ok()
     }
 }
 
 /// The change that moves a breaker everywhere.
-pub(super) fn draft(name: &str, action: Action, at: Timestamp) -> Draft {
+fn draft(name: &str, action: Action, at: Timestamp) -> Draft {
     // Only an open one stays as it was moved.
     let keep_until = (action != Action::Open).then(|| at.plus(REMOVAL_KEPT));
     let payload = serde_json::to_string(&action).ok();
@@ -100,4 +128,31 @@ impl Topic for Breakers {
         let forced = self.all.iter().filter(|breaker| breaker.snapshot(now).forced);
         forced.map(|breaker| draft(breaker.name(), Action::Open, at)).collect()
     }
+}
+
+async fn list(_: Admin, call: Call) -> Answer {
+    let now = clock::monotonic();
+    let all: Vec<_> = call.worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
+    call.report(&all)
+}
+
+async fn move_breaker(admin: Admin, call: Call) -> Answer {
+    let (name, action) = call.path::<(String, String)>()?;
+    let worker = &call.worker;
+    let known = worker.shared.breakers.iter().find(|breaker| breaker.name() == name);
+    let breaker = known.ok_or_else(|| {
+        let names: Vec<_> = worker.shared.breakers.iter().map(|breaker| breaker.name()).collect();
+        let message = format!("There is no such breaker; there are: {}.", names.join(", "));
+        ApiError::with_message(ErrorCode::NotFound, message)
+    })?;
+    let audited = Audited::begin(&call, &admin, &format!("breaker.{action}"), &name);
+    let Some(move_to) = Action::of(&action) else {
+        return audited.end(Err(ApiError::new(ErrorCode::NotFound)));
+    };
+    // It is moved here in any case, and elsewhere as soon as the database takes it.
+    let delivery = worker.shared.changes.announce(draft(&name, move_to, clock::now())).await;
+    audited.end(Ok(()))?;
+    info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
+        "others" => ?delivery, "request_id" => &*call.context.id);
+    call.report(&breaker.snapshot(clock::monotonic()))
 }
