@@ -17,15 +17,13 @@
 //! ```
 
 mod access;
-mod blueprint;
 mod descriptors;
 mod observer;
-mod persisted_state;
 mod pressure;
-mod shared_limits;
 mod simulator;
 mod stores;
 mod upkeep;
+mod worker_factory;
 
 #[cfg(test)]
 mod tests;
@@ -67,10 +65,10 @@ use crate::services::products;
 use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor, spawn_watched};
 use crate::telemetry::{self, LogSettings, Telemetry};
 use access::Following;
-use blueprint::Blueprint;
 use observer::Deaths;
-use persisted_state::PersistedState;
 use stores::Stores;
+use upkeep::PersistedState;
+use worker_factory::{WorkerFactory, shares_limits};
 
 /// The services: what the documents say of each, and how it is built.
 const SERVICES: &[(&Surface, Start)] = &[(&products::SURFACE, products::start::start)];
@@ -194,9 +192,8 @@ impl Gateway {
             in_force,
         });
         pressure::watch(&shared, monitored);
-        let stores_of = (&stores, shared_limits::script());
-        let blueprint = Blueprint::new(&shared, cache.clone(), stores_of, monitor);
-        let (address, handle) = serve(&shared, blueprint)?;
+        let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
+        let (address, handle) = serve(&shared, factory)?;
         Ok(Self { address, handle, shared, stores, cache, persisted, following, log })
     }
 
@@ -252,9 +249,9 @@ const fn integration(is_simulated: bool) -> Integration {
 /// Binds the address and serves from now on.
 fn serve(
     shared: &Arc<Shared>,
-    blueprint: Blueprint,
+    factory: WorkerFactory,
 ) -> Result<(SocketAddr, ServerHandle), Failure> {
-    let (server, addresses) = server::bind(shared, move || blueprint.build())?;
+    let (server, addresses) = server::bind(shared, move || factory.build())?;
     let address = addresses.first().copied().ok_or("no address was bound")?;
     let handle = server.handle();
     spawn_watched("http-server", shared.supervisor.observer(), async move {
@@ -315,7 +312,7 @@ fn connections(settings: &HttpSettings, log: &Logger) -> ConnectionLimits {
 fn accounts(stores: &Stores, limits: &Limits, pressure: &Arc<Pressure>) -> Table {
     let policies = Policies::new(limits).under(Arc::clone(pressure));
     let table = Table::new(ACCOUNTS, policies, clock::monotonic());
-    if shared_limits::are_wanted(stores, limits) {
+    if shares_limits(stores, limits) {
         return table.shared(Sharing::among(limits.instances));
     }
     table

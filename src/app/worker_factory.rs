@@ -1,13 +1,17 @@
 //! What each HTTP worker is made of.
 //!
 //! Owns: building a worker's actors and its ways to the stores on the worker's own thread, over the
-//! tables that all share. The first worker also keeps the cache warm. Refuses nothing; what is away
-//! when a worker is built is found out about by its breakers.
+//! tables that all share; and one worker's way to the limits in Redis. That has a connection of its
+//! own, so that no decision waits behind a large entry, and shares the breaker with the cache. The
+//! first worker also keeps the cache warm. What is away when a worker is built is found out about by
+//! its breakers; while Redis is avoided or takes no writes, limits are kept by shares.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::shared_limits::{self, RedisCounter};
 use super::stores::Stores;
 use super::{WORKER_INBOX, spec};
 use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer};
@@ -16,14 +20,15 @@ use crate::clock;
 use crate::http::load_shedder::{Bounds, LoadShedder};
 use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
-use crate::limits::{Counter, RateLimiterActor, RateLimiterParts};
+use crate::limits::shared::SCRIPT;
+use crate::limits::{Answer, Counter, Limits, Question, RateLimiterActor, RateLimiterParts};
 use crate::metrics::MetricsActor;
-use crate::redis::Script;
+use crate::redis::{Redis, Script};
 use crate::supervision::{Handle, keep_running};
 
 /// What a worker is built from; every worker's thread builds its own.
 #[derive(Clone)]
-pub(super) struct Blueprint {
+pub(super) struct WorkerFactory {
     shared: Arc<Shared>,
     tables: CacheTables,
     stores: Stores,
@@ -33,11 +38,11 @@ pub(super) struct Blueprint {
     warming: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl Blueprint {
+impl WorkerFactory {
     pub(super) fn new(
         shared: &Arc<Shared>,
         tables: CacheTables,
-        (stores, script): (&Stores, Arc<Script>),
+        stores: &Stores,
         monitor: Handle<MetricsActor>,
     ) -> Self {
         Self {
@@ -45,7 +50,7 @@ impl Blueprint {
             tables,
             stores: stores.clone(),
             monitor,
-            script,
+            script: Arc::new(Script::new(SCRIPT)),
             built: Arc::default(),
             warming: Arc::default(),
         }
@@ -94,7 +99,7 @@ impl Blueprint {
 
     /// The way to the limits that all instances keep together.
     fn counter(&self) -> Option<Arc<dyn Counter>> {
-        if !shared_limits::are_wanted(&self.stores, &self.shared.settings.limits) {
+        if !shares_limits(&self.stores, &self.shared.settings.limits) {
             return None;
         }
         let redis = self.stores.redis()?;
@@ -117,5 +122,46 @@ impl Blueprint {
             let warmer = warmer.clone();
             async move { warmer.keep_warm(ROUND_EVERY).await }
         });
+    }
+}
+
+/// How much longer an answer is waited for that is late because this worker is busy: who gives up on
+/// one decides by the share, and the limit is not exact any more. A Redis that is late itself is
+/// not waited for.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Carries the questions of one worker.
+#[derive(Debug)]
+struct RedisCounter {
+    redis: Redis,
+    script: Arc<Script>,
+}
+
+impl RedisCounter {
+    fn new(redis: Redis, script: Arc<Script>) -> Self {
+        Self { redis: redis.patient(PATIENCE), script }
+    }
+}
+
+/// Whether limits are kept together with other instances.
+pub(super) const fn shares_limits(stores: &Stores, limits: &Limits) -> bool {
+    limits.enabled && stores.has_redis()
+}
+
+impl Counter for RedisCounter {
+    fn is_away(&self) -> bool {
+        self.redis.is_avoided() || self.redis.refuses_writes()
+    }
+
+    fn ask<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Option<Answer>> + 'a>> {
+        Box::pin(async move {
+            let (key, arguments) = (question.key(), question.arguments());
+            // The breaker knows of a failure; who asked decides without an answer.
+            let numbers = self.redis.run(&self.script, &key, &arguments).await.ok()?;
+            Answer::read(&numbers)
+        })
     }
 }
