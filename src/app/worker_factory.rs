@@ -21,7 +21,7 @@ use crate::http::load_shedder::{Bounds, LoadShedder};
 use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
 use crate::limits::shared::SCRIPT;
-use crate::limits::{Answer, Counter, Limits, Question, RateLimiterActor, RateLimiterParts};
+use crate::limits::{Answer, Counter, Limits, Question, RateLimiterActor};
 use crate::metrics::MetricsActor;
 use crate::redis::{Redis, Script};
 use crate::supervision::{Handle, keep_running};
@@ -67,11 +67,9 @@ impl WorkerFactory {
         });
         let counter = self.counter();
         let table = Arc::clone(&self.shared.accounts);
-        let parts = RateLimiterParts { table, counter: counter.clone() };
+        let limiter = RateLimiterActor { table, counter: counter.clone() };
         let limiter = supervisor
-            .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || {
-                RateLimiterActor::new(parts.clone())
-            });
+            .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || limiter.clone());
         let cache = CacheClient::new(cache, tables.clone());
         let warmer = self.warmer(tables);
         if instance == 0 {

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 1 | context | request id, deadline | [`super::context`] |
 //! | 2 | load shedder | 503 `overloaded` before anything is done | [`super::load_shedder`] |
-//! | 3 | CORS | answers preflights | [`cors`] |
+//! | 3 | CORS | answers preflights | [`answer`] |
 //! | 4 | client address and key | who the client is | [`Caller`], [`admin_key`] |
 //! | 5 | access lists | 403 `blocked` | [`Caller`] |
 //! | 6 | abuse watch | 429 `abuse_throttled` | [`Caller`] |
@@ -32,7 +32,7 @@ use super::error::{ApiError, ErrorCode};
 use super::route::{AuthScope, Route};
 use super::state::Worker;
 use super::stops::caller::Caller;
-use super::stops::{admin_key, answer, cors, rate_limit, record};
+use super::stops::{admin_key, answer, rate_limit, record};
 use crate::clock;
 use crate::limits::Admission;
 
@@ -67,7 +67,7 @@ impl Stops {
         let connection = underway(&request, &context);
         let with_body = request.method() == Method::POST;
         let shedder = &worker.shedder;
-        let slot = if route.always_open || cors::is_preflight(&request) {
+        let slot = if route.always_open || answer::is_preflight(&request) {
             Ok(shedder.pass(with_body))
         } else {
             shedder.enter(with_body, fastrand::f64) // 2
@@ -112,8 +112,8 @@ impl Stops {
         B: MessageBody + 'static,
     {
         let Self { worker, route } = self;
-        if cors::is_preflight(&request) {
-            return cors::preflight(
+        if answer::is_preflight(&request) {
+            return answer::preflight(
                 request.headers(),
                 &worker.shared.settings.server.allowed_origins,
             ); // 3

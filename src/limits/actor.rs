@@ -11,29 +11,16 @@ use actix::{Actor, Context, Handler, Response};
 
 use super::admission::{Admission, Admit};
 use super::shared::{Counter, Question};
-use super::table::{Consultation, Table};
+use super::table::Table;
 use crate::clock;
 
-/// What an incarnation is built from.
+/// The limiter of one worker. Every incarnation is a clone of the first.
 #[derive(Debug, Clone)]
-pub struct RateLimiterParts {
+pub struct RateLimiterActor {
     /// The accounts, shared by all workers.
     pub table: Arc<Table>,
     /// The way to the counts that all instances share; `None` when limits are this instance's own.
     pub counter: Option<Arc<dyn Counter>>,
-}
-
-/// The limiter of one worker.
-#[derive(Debug)]
-pub struct RateLimiterActor {
-    parts: RateLimiterParts,
-}
-
-impl RateLimiterActor {
-    #[must_use]
-    pub fn new(parts: RateLimiterParts) -> Self {
-        Self { parts }
-    }
 }
 
 impl Actor for RateLimiterActor {
@@ -44,15 +31,13 @@ impl Handler<Admit> for RateLimiterActor {
     type Result = Response<Admission>;
 
     fn handle(&mut self, request: Admit, _ctx: &mut Self::Context) -> Self::Result {
-        let (table, now) = (&self.parts.table, clock::monotonic());
-        let Some(counter) = self.parts.counter.as_ref().filter(|counter| !counter.is_away()) else {
+        let (table, now) = (&self.table, clock::monotonic());
+        let Some(counter) = self.counter.as_ref().filter(|counter| !counter.is_away()) else {
             return Response::reply(table.decide(request, now));
         };
         match table.consult(request, now) {
-            Consultation::Decided(admission) => Response::reply(admission),
-            Consultation::Ask(question) => {
-                Response::fut(ask(Arc::clone(table), Arc::clone(counter), question))
-            }
+            Ok(admission) => Response::reply(admission),
+            Err(question) => Response::fut(ask(Arc::clone(table), Arc::clone(counter), question)),
         }
     }
 }
@@ -80,10 +65,10 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(5);
 
-    fn start(supervisor: &Supervisor, parts: RateLimiterParts) -> Handle<RateLimiterActor> {
+    fn start(supervisor: &Supervisor, parts: RateLimiterActor) -> Handle<RateLimiterActor> {
         let policy = RestartPolicy::default();
         let spec = Spec { name: "rate-limiter", instance: 0, capacity: 100, policy };
-        supervisor.start_here(spec, move || RateLimiterActor::new(parts.clone()))
+        supervisor.start_here(spec, move || parts.clone())
     }
 
     fn supervisor() -> Supervisor {
@@ -94,10 +79,10 @@ mod tests {
         actor.ask(request(), SOON).await.unwrap()
     }
 
-    fn parts() -> RateLimiterParts {
+    fn parts() -> RateLimiterActor {
         let policies = Policies::new(&default_limits());
         let table = Table::new(1_000, policies, clock::monotonic());
-        RateLimiterParts { table: Arc::new(table), counter: None }
+        RateLimiterActor { table: Arc::new(table), counter: None }
     }
 
     fn request() -> Admit {
@@ -159,7 +144,7 @@ mod tests {
         }
     }
 
-    fn sharing() -> (Arc<FakeCounter>, RateLimiterParts) {
+    fn sharing() -> (Arc<FakeCounter>, RateLimiterActor) {
         let two = NonZeroU32::new(2).unwrap();
         let policies = Policies::new(&default_limits());
         let table = Table::new(1_000, policies, clock::monotonic());
@@ -167,7 +152,7 @@ mod tests {
         let counter: Arc<dyn Counter> = fake.clone();
         (
             fake,
-            RateLimiterParts {
+            RateLimiterActor {
                 table: Arc::new(table.shared(Sharing::among(two))),
                 counter: Some(counter),
             },

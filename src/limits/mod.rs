@@ -31,7 +31,7 @@ pub mod table;
 
 pub use abuse::Abuse;
 pub use abuse::status::AbuseStatus;
-pub use actor::{RateLimiterActor, RateLimiterParts};
+pub use actor::RateLimiterActor;
 pub use admission::{
     Admission, Admit, Class, Decision, PerClass, QuotaState, RuleKind, Verdict,
     retry_after_seconds, seconds_up,
@@ -44,4 +44,4 @@ pub use policy::Policies;
 pub use pressure::Pressure;
 pub use settings::{AbuseMode, AddressHeader, Limits};
 pub use shared::{Answer, Counter, Question, Sharing, SharingStatus};
-pub use table::{ClassStatus, Consultation, Table, TableStatus};
+pub use table::{ClassStatus, Table, TableStatus};

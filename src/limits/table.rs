@@ -50,14 +50,6 @@ struct Counters {
     refused_minute: AtomicU64,
 }
 
-/// What the table says to a request where limits are shared.
-#[derive(Debug)]
-pub enum Consultation {
-    Decided(Admission),
-    /// Redis has to be asked; then [`Table::settle`].
-    Ask(Question),
-}
-
 /// All accounts.
 #[derive(Debug)]
 pub struct Table {
@@ -108,20 +100,22 @@ impl Table {
     }
 
     /// Decides if that can be done without asking Redis.
-    #[must_use]
-    pub fn consult(&self, request: Admit, now: Instant) -> Consultation {
+    ///
+    /// # Errors
+    /// The question that Redis has to be asked; then [`Self::settle`].
+    pub fn consult(&self, request: Admit, now: Instant) -> Result<Admission, Question> {
         let rules = self.rules_of(request);
         let Some(sharing) = self.sharing.as_ref().filter(|_| !rules.is_empty()) else {
-            return Consultation::Decided(self.decide(request, now));
+            return Ok(self.decide(request, now));
         };
         let share = sharing.share(rules);
         let consult = |account: &mut Account, now| account.refusal(rules, share, now);
         let Some(refusal) = self.with_account(request, now, consult) else {
             sharing.count_question();
-            return Consultation::Ask(Question { request, rules });
+            return Err(Question { request, rules });
         };
         self.count(request.class, &refusal);
-        Consultation::Decided(Admission::of(request.class, refusal))
+        Ok(Admission::of(request.class, refusal))
     }
 
     /// Takes in the answer of Redis, or decides without one.

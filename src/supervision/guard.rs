@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix::dev::channel;
 use actix::{Actor, ActorContext, AsyncContext, Context};
 
-use super::in_place::{Slot, forget};
+use super::handle::{Slot, forget};
 use super::inbox::{Dispatcher, Inbox};
 use super::policy::RestartPolicy;
 use super::record::{ActorState, Observer, Record, RestartReason, panic_text};

@@ -18,7 +18,6 @@
 
 mod guard;
 mod handle;
-mod in_place;
 mod inbox;
 mod policy;
 mod record;

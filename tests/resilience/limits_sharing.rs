@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use breakwater::clock;
 use breakwater::limits::{
-    Admission, Admit, Class, Consultation, Limits, Policies, Principal, Question, Sharing, Table,
+    Admission, Admit, Class, Limits, Policies, Principal, Question, Sharing, Table,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -65,14 +65,8 @@ impl<'a> World<'a> {
 
     fn consult(&mut self, place: usize) -> Result<Admission, Question> {
         let (now, table) = (self.at(place), &self.instances[place]);
-        let told = if self.lost {
-            Ok(table.decide(client(), now))
-        } else {
-            match table.consult(client(), now) {
-                Consultation::Decided(admission) => Ok(admission),
-                Consultation::Ask(question) => Err(question),
-            }
-        };
+        let told =
+            if self.lost { Ok(table.decide(client(), now)) } else { table.consult(client(), now) };
         told.inspect(|admission| self.note(admission))
     }
 

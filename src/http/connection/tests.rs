@@ -3,7 +3,6 @@
 //! Time stands still while any task can run, so a server that turns in circles does not get to the end
 //! of these tests.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, spl
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::http::context::RequestContext;
 use crate::metrics::{Format, Metrics, render};
 
 const TIMEOUTS: Timeouts = Timeouts {

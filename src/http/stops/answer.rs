@@ -1,23 +1,27 @@
 //! Turns every outcome into an answer: the envelope of errors, the header fields that all answers have,
-//! and compression.
+//! those of cross-origin requests, and compression.
 //!
 //! The one place where errors become bodies, whoever made them: a stop of the pipeline, a handler,
 //! actix itself, or a panic. Answers of more than a kilobyte are compressed for clients that take gzip
 //! (RFC 9110, 12.5.3). Those with the data of a cache entry come compressed already
 //! ([`crate::gzip`]); the rest is compressed as a whole, so the length is always known. A body that
 //! cannot be compressed is sent as it is.
+//!
+//! Cross-origin requests (Fetch, "CORS protocol") are allowed for exactly the origins that are
+//! configured: a comparison with a short list.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::dev::ServiceRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::cors;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Answered};
 use crate::http::error::{ApiError, ErrorCode};
@@ -33,6 +37,17 @@ const COMPRESSED_FROM: u64 = 1_024;
 /// Answers differ by origin, and large ones by encoding.
 const VARY: HeaderValue = HeaderValue::from_static("Origin");
 const VARY_LARGE: HeaderValue = HeaderValue::from_static("Origin, accept-encoding");
+
+/// What a script of an allowed origin may send.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
+const HEADERS: &str = "content-type, authorization, x-internal-key, x-request-id, traceparent";
+/// Seconds that a browser may remember the answer to a preflight.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
+/// What a script of an allowed origin may read of an answer.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, cache-status, age, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
+     x-ratelimit-reset, ratelimit, ratelimit-policy",
+);
 
 /// The answer, and the error behind it.
 pub(in crate::http) fn settle(
@@ -85,7 +100,7 @@ pub(in crate::http) fn write_headers(
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         headers.append(REQUEST_ID, id);
     }
-    cors::expose(headers, request.headers(), &worker.shared.settings.server.allowed_origins);
+    expose(headers, request.headers(), &worker.shared.settings.server.allowed_origins);
     if failure.is_some_and(|failure| failure.code == ErrorCode::MethodNotAllowed) {
         headers.insert(header::ALLOW, HeaderValue::from_static(route.allow));
     }
@@ -102,19 +117,25 @@ pub(in crate::http) async fn compress(
     let vary = if packed || is_large { VARY_LARGE } else { VARY };
     response.headers_mut().append(header::VARY, vary);
     if is_large && !packed && context.gzip {
-        let (head, body) = response.into_parts();
-        let plain = to_bytes(body).await?;
-        let body = gzip(&plain);
-        packed = body.is_some();
-        response = head.set_body(BoxBody::new(body.unwrap_or(plain)));
-        if packed {
-            response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
-        }
+        // In a box: the future of an answer that is not packed here stays small.
+        (response, packed) = Box::pin(pack(response)).await?;
     }
     if let (true, BodySize::Sized(bytes)) = (packed, response.body().size()) {
         worker.shared.metrics.http.compressed_bytes.inc_by(bytes);
     }
     Ok(response)
+}
+
+/// The answer packed, or as it is if that cannot be done; and whether it is.
+async fn pack(response: HttpResponse) -> Result<(HttpResponse, bool), Error> {
+    let (head, body) = response.into_parts();
+    let plain = to_bytes(body).await?;
+    let Some(packed) = gzip(&plain) else {
+        return Ok((head.set_body(BoxBody::new(plain)), false));
+    };
+    let mut response = head.set_body(BoxBody::new(packed));
+    response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
+    Ok((response, true))
 }
 
 fn gzip(plain: &[u8]) -> Option<Bytes> {
@@ -123,9 +144,58 @@ fn gzip(plain: &[u8]) -> Option<Bytes> {
     encoder.finish().ok().map(Bytes::from)
 }
 
+pub(in crate::http) fn is_preflight(request: &ServiceRequest) -> bool {
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Answers a preflight, whatever it is for.
+pub(in crate::http) fn preflight(
+    asked: &HeaderMap,
+    origins: &[String],
+) -> Result<HttpResponse, ApiError> {
+    let refuse = |what| {
+        let message = format!("This {what} is not allowed for cross-origin requests.");
+        Err(ApiError::with_message(ErrorCode::InvalidRequest, message))
+    };
+    if allowed(asked, origins).is_none() {
+        return refuse("origin");
+    }
+    let method = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if method.is_none_or(|method| ![b"GET".as_slice(), b"POST"].contains(&method.as_bytes())) {
+        return refuse("method");
+    }
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).map(HeaderValue::to_str);
+    let wanted = wanted.transpose().unwrap_or(Some("?")).unwrap_or_default();
+    let is_known = |name: &str| HEADERS.split(", ").any(|known| known.eq_ignore_ascii_case(name));
+    if !wanted.split(',').map(str::trim).all(|name| name.is_empty() || is_known(name)) {
+        return refuse("header");
+    }
+    let mut answer = HttpResponse::new(StatusCode::OK);
+    let headers = answer.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    Ok(answer)
+}
+
+/// Lets scripts of an allowed origin read the answer.
+fn expose(answer: &mut HeaderMap, asked: &HeaderMap, origins: &[String]) {
+    if let Some(origin) = allowed(asked, origins) {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+}
+
+fn allowed<'a>(asked: &'a HeaderMap, origins: &[String]) -> Option<&'a HeaderValue> {
+    let origin = asked.get(header::ORIGIN)?;
+    origins.iter().any(|known| known.as_bytes() == origin.as_bytes()).then_some(origin)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_web::http::header::HeaderName;
     use flate2::read::GzDecoder;
     use std::io::Read as _;
 
@@ -137,5 +207,28 @@ mod tests {
         let mut back = Vec::new();
         GzDecoder::new(&packed[..]).read_to_end(&mut back).unwrap();
         assert_eq!(back, plain);
+    }
+
+    fn ask(pairs: &[(HeaderName, &'static str)]) -> Result<HttpResponse, ApiError> {
+        let pairs = pairs.iter().cloned();
+        let headers = pairs.map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
+        preflight(&headers, &["https://shop.test".to_owned()])
+    }
+
+    #[test]
+    fn a_preflight_is_granted_only_with_all_three() {
+        let origin = (header::ORIGIN, "https://shop.test");
+        let method = (header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
+        let names = |names| (header::ACCESS_CONTROL_REQUEST_HEADERS, names);
+        for granted in ["", "content-type", "X-Request-ID ,Authorization"] {
+            assert!(ask(&[origin.clone(), method.clone(), names(granted)]).is_ok(), "{granted}");
+        }
+        for refused in ["x-admin-key", "content-type, cookie", "*"] {
+            assert!(ask(&[origin.clone(), method.clone(), names(refused)]).is_err(), "{refused}");
+        }
+        assert!(ask(&[origin.clone(), method.clone()]).is_ok());
+        assert!(ask(std::slice::from_ref(&method)).is_err());
+        assert!(ask(&[(header::ORIGIN, "null"), method]).is_err());
+        assert!(ask(&[origin, (header::ACCESS_CONTROL_REQUEST_METHOD, "PUT")]).is_err());
     }
 }

@@ -3,6 +3,5 @@
 pub mod admin_key;
 pub(super) mod answer;
 pub(super) mod caller;
-pub(super) mod cors;
 pub(super) mod rate_limit;
 pub(super) mod record;

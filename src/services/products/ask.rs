@@ -199,7 +199,8 @@ impl Products {
         let scope = call.scope();
         let validate = self.validates::<Q>(&scope);
         if !self.caches(&scope) {
-            return self.ask_live(call, keyed.question.clone()).await;
+            // In a box: the future of a hit stays small.
+            return Box::pin(self.ask_live(call, keyed.question.clone())).await;
         }
         let (service, asked, deadline) = (self.clone(), Arc::clone(&keyed.asked), scope.deadline);
         let plan = move || service.plan(scope.clone(), Arc::clone(&asked), validate);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use breakwater::clock;
 use breakwater::limits::{
-    Admit, Class, KeyId, Limits, Policies, Principal, RateLimiterActor, RateLimiterParts, Table,
+    Admit, Class, KeyId, Limits, Policies, Principal, RateLimiterActor, Table,
 };
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
@@ -37,8 +37,8 @@ impl Subject for Limiter {
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<RateLimiterActor> {
-        let parts = RateLimiterParts { table: Arc::clone(&self.0), counter: None };
-        supervisor.start_here(spec, move || RateLimiterActor::new(parts.clone()))
+        let limiter = RateLimiterActor { table: Arc::clone(&self.0), counter: None };
+        supervisor.start_here(spec, move || limiter.clone())
     }
 
     async fn ask(handle: &Handle<RateLimiterActor>) -> Result<(), AskError> {
