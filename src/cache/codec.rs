@@ -1,7 +1,7 @@
 //! The form in which tiers outside memory keep an entry.
 //!
-//! Owns: writing and reading it. Bytes that are cut, altered, of an unknown version or stored under
-//! another key are a miss, never an error. Version 2, which was JSON only, is still read.
+//! Owns: writing and reading it. Bytes that are cut, altered, of another version or stored under
+//! another key are a miss, never an error.
 //!
 //! ```text
 //!  "BWE" version:u8 │ crc32:u32 of version and what follows │ stored, fresh, revalidate, stale: i64 ms
@@ -23,8 +23,6 @@ use crate::clock::Timestamp;
 
 const NAME: &[u8; 3] = b"BWE";
 const VERSION: u8 = 3;
-/// Entries without content type and fields.
-const ONLY_JSON: u8 = 2;
 const NEGATIVE: u8 = 1;
 /// Name, version and checksum.
 const HEAD: usize = 8;
@@ -77,7 +75,7 @@ impl Entry {
             put(&mut bytes, value);
         }
         bytes.put_slice(body);
-        let checksum = checksum(VERSION, bytes.get(HEAD..).unwrap_or_default());
+        let checksum = checksum(bytes.get(HEAD..).unwrap_or_default());
         if let Some(place) = bytes.get_mut(4..HEAD) {
             place.copy_from_slice(&checksum.to_le_bytes());
         }
@@ -93,11 +91,10 @@ impl Entry {
             return Err(Malformed::Foreign);
         }
         bytes.advance(NAME.len());
-        let version = bytes.get_u8();
-        if version != VERSION && version != ONLY_JSON {
+        if bytes.get_u8() != VERSION {
             return Err(Malformed::Foreign);
         }
-        if bytes.get_u32_le() != checksum(version, &bytes) {
+        if bytes.get_u32_le() != checksum(&bytes) {
             return Err(Malformed::Corrupt);
         }
         let mut time = || Timestamp::from_millis(bytes.get_i64_le());
@@ -116,20 +113,14 @@ impl Entry {
         if take(&mut bytes)? != key.as_str().as_bytes() {
             return Err(Malformed::WrongKey);
         }
-        let representation = match version {
-            ONLY_JSON => Representation::json(bytes),
-            _ => representation(bytes)?,
-        };
-        Ok(Self::new(representation, times, negative, tags))
+        Ok(Self::new(representation(bytes)?, times, negative, tags))
     }
 }
 
-/// Of the rest and of the version, which version 2 left out.
-fn checksum(version: u8, rest: &[u8]) -> u32 {
+/// Of the version and what follows.
+fn checksum(rest: &[u8]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
-    if version != ONLY_JSON {
-        checksum.update(&[version]);
-    }
+    checksum.update(&[VERSION]);
     checksum.update(rest);
     checksum.finalize()
 }
@@ -217,10 +208,10 @@ mod tests {
 
         /// A checksum that is right does not make the rest so.
         #[test]
-        fn any_checked_bytes_are_safe(rest: Vec<u8>, version in 2..4_u8) {
+        fn any_checked_bytes_are_safe(rest: Vec<u8>) {
             let mut bytes = NAME.to_vec();
-            bytes.push(version);
-            bytes.extend(checksum(version, &rest).to_le_bytes());
+            bytes.push(VERSION);
+            bytes.extend(checksum(&rest).to_le_bytes());
             bytes.extend(&rest);
             drop(Entry::decode(bytes.into(), &CacheKey::new("k")));
         }
@@ -232,22 +223,13 @@ mod tests {
         assert_eq!(Entry::decode(bytes, &CacheKey::new("yours")).err(), Some(Malformed::WrongKey));
     }
 
-    /// As the version before wrote it: the body came straight after the key.
     #[test]
-    fn entries_that_were_json_only_are_read_and_other_versions_are_not() {
+    fn entries_of_other_versions_are_foreign() {
         let key = CacheKey::new("a:b:c");
-        let mut rest = of(b"{}").encode(&key).split_off(HEAD).to_vec();
-        let added = 2 + JSON.len() + 1;
-        let begin = rest.len() - added - 2;
-        rest.drain(begin..begin + added);
-        let with_version = |version: u8| {
-            let checksum = checksum(version, &rest).to_le_bytes();
-            Bytes::from([&NAME[..], &[version], &checksum, &rest].concat())
-        };
-        let back = Entry::decode(with_version(2), &key).unwrap();
-        assert_eq!(back.representation, Representation::json(Bytes::from_static(b"{}")));
-        for other in [0, 1, 4] {
-            assert_eq!(Entry::decode(with_version(other), &key).err(), Some(Malformed::Foreign));
+        for other in [0, 1, 2, 4] {
+            let mut bytes = of(b"{}").encode(&key).to_vec();
+            bytes[NAME.len()] = other;
+            assert_eq!(Entry::decode(bytes.into(), &key).err(), Some(Malformed::Foreign));
         }
     }
 

@@ -23,14 +23,6 @@ pub(super) type Completed = Result<(Arc<Entry>, Tier), Failure>;
 #[derive(Debug)]
 pub(super) struct PendingKeys(ShardedMap<CacheKey, Option<watch::Receiver<Option<Completed>>>>);
 
-/// The part of a caller in the load of a key.
-pub(super) enum Role {
-    /// Nobody loads it: the caller must.
-    Leader(Leader, Follower),
-    /// Somebody else loads it.
-    Follower(Follower),
-}
-
 /// Waits for a load.
 #[derive(Debug, Clone)]
 pub(super) struct Follower(watch::Receiver<Option<Completed>>);
@@ -77,16 +69,16 @@ impl PendingKeys {
         Self(ShardedMap::new(MOST))
     }
 
-    /// Follows the load of `key`, or becomes its leader.
-    pub(super) fn join(self: &Arc<Self>, key: &CacheKey) -> Role {
+    /// Follows the load of `key`. When nobody loads it, the caller is its leader, and must.
+    pub(super) fn join(self: &Arc<Self>, key: &CacheKey) -> (Option<Leader>, Follower) {
         self.0.update(key, |load| {
             if let Some(load) = load {
-                return Role::Follower(Follower(load.clone()));
+                return (None, Follower(load.clone()));
             }
             let (answers, receiver) = watch::channel(None);
             *load = Some(receiver.clone());
             let leader = Leader { pending: Arc::clone(self), key: key.clone(), answers };
-            Role::Leader(leader, Follower(receiver))
+            (Some(leader), Follower(receiver))
         })
     }
 
@@ -115,17 +107,18 @@ mod tests {
 
     fn led() -> (Arc<PendingKeys>, CacheKey, Leader, Follower) {
         let (pending, key) = (Arc::new(PendingKeys::new()), CacheKey::new("a:b:c"));
-        let Role::Leader(leader, own) = pending.join(&key) else { panic!("the first leads") };
-        (pending, key, leader, own)
+        let (leader, own) = pending.join(&key);
+        (pending, key, leader.expect("the first leads"), own)
     }
 
     #[tokio::test]
     async fn a_thousand_callers_have_one_leader_and_one_answer() {
         let (pending, key, leader, own) = led();
         let mut followers: Vec<_> = (0..999)
-            .map(|_| match pending.join(&key) {
-                Role::Follower(follower) => follower,
-                Role::Leader(..) => panic!("a second leader"),
+            .map(|_| {
+                let (leader, follower) = pending.join(&key);
+                assert!(leader.is_none(), "a second leader");
+                follower
             })
             .collect();
         followers.truncate(900);
@@ -162,6 +155,6 @@ mod tests {
         let (pending, key, leader, mut follower) = led();
         drop(leader);
         assert!(follower.first().await.is_none());
-        assert!(matches!(pending.join(&key), Role::Leader(..)));
+        assert!(pending.join(&key).0.is_some());
     }
 }

@@ -85,20 +85,15 @@ impl Budget {
         Ok(())
     }
 
-    fn end(&mut self, priority: Priority, outcome: Option<Result<(), Failure>>) {
-        if priority != Priority::Client {
-            self.renewals = self.renewals.saturating_sub(1);
-        }
-        match outcome {
-            None => {}
-            Some(Ok(())) => (self.failures, self.last) = (0, None),
-            Some(Err(failure)) => {
-                let counts = is_of_origin(&failure);
-                self.failures = self.failures.saturating_add(u32::from(counts));
-                if counts || failure.kind == FailureKind::CircuitOpen {
-                    self.last = Some(failure);
-                }
-            }
+    fn record(&mut self, outcome: Result<(), &Failure>) {
+        let Err(failure) = outcome else {
+            (self.failures, self.last) = (0, None);
+            return;
+        };
+        let counts = is_of_origin(failure);
+        self.failures = self.failures.saturating_add(u32::from(counts));
+        if counts || failure.kind == FailureKind::CircuitOpen {
+            self.last = Some(failure.clone());
         }
     }
 }
@@ -114,7 +109,6 @@ pub(super) struct Permit {
     budgets: Arc<ProbeBudgets>,
     origin: &'static str,
     priority: Priority,
-    outcome: Option<Result<(), Failure>>,
 }
 
 impl ProbeBudgets {
@@ -129,7 +123,7 @@ impl ProbeBudgets {
         now: Instant,
     ) -> Result<Permit, Rejected> {
         self.0.update(&origin, |budget| budget.admit(priority, now))?;
-        Ok(Permit { budgets: Arc::clone(self), origin, priority, outcome: None })
+        Ok(Permit { budgets: Arc::clone(self), origin, priority })
     }
 
     /// Whether the last load that said something about the origin failed.
@@ -139,15 +133,18 @@ impl ProbeBudgets {
 }
 
 impl Permit {
-    pub(super) fn record(mut self, outcome: Result<(), &Failure>) {
-        self.outcome = Some(outcome.map_err(Clone::clone));
+    pub(super) fn record(self, outcome: Result<(), &Failure>) {
+        self.budgets.0.update(&self.origin, |budget| budget.record(outcome));
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let outcome = self.outcome.take();
-        self.budgets.0.update(&self.origin, |budget| budget.end(self.priority, outcome));
+        if self.priority != Priority::Client {
+            let give_back =
+                |budget: &mut Budget| budget.renewals = budget.renewals.saturating_sub(1);
+            self.budgets.0.update(&self.origin, give_back);
+        }
     }
 }
 

@@ -10,8 +10,6 @@ use crate::settings;
 
 /// Ten years, and no lifetime of none: an entry that is never fresh would be loaded each time.
 pub const LIFETIME: Time = seconds(1, 315_360_000);
-/// A stale answer is given at once while it is refreshed, for so long after its fresh time.
-pub const REVALIDATE: Duration = Duration::from_secs(3_600);
 
 settings! {
     #[derive(Eq)]

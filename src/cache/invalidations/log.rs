@@ -1,15 +1,27 @@
-//! Invalidations in the log of changes, which every instance follows.
+//! Carrying an invalidation out, here and in the log of changes, which every instance follows.
 //!
-//! Owns: the topic `invalidation`: the key of a change is the rule's text, its time the rule's. While
-//! the database is away a rule is in force here, and is written when it is back.
+//! Owns: the order. First the rule is in force here, so nothing it hits is served from any tier; then
+//! it is written to the log for others; last, what is of no use any more makes room. An answer is
+//! given only once the rule's time is past, so what is loaded after the answer is not hit by it. A
+//! tier that cannot be reached is named; what it still holds is invalid when it is read, here and
+//! wherever the rule is known. While the database is away the rule is written when it is back. No tier
+//! is walked through for a tag or a soft invalidation.
 
 use std::time::Duration;
 
-use super::{Invalidations, Rule, Subject};
+use slog::warn;
+
+use super::{Invalidations, Mode, Rule, Subject};
+use crate::cache::glob;
+use crate::cache::key::CacheKey;
+use crate::cache::tables::CacheTables;
+use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
+use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
 use crate::replication::{Change, Changes, Delivery, Draft, Topic};
 
+/// In the log the key of a change is the rule's text, and its time the rule's.
 const TOPIC: &str = "invalidation";
 
 /// Takes over the rules of other instances.
@@ -88,5 +100,130 @@ fn draft(rule: &Rule, longest: Duration) -> Draft {
         payload: Some("{}".to_owned()),
         at: rule.at,
         keep_until: Some(rule.at.plus(longest)),
+    }
+}
+
+/// The clock's step: the longest wait until a rule's time is past.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What an invalidation did in each tier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// When: what was stored then or before is invalid.
+    pub at: Timestamp,
+    /// Entries dropped. A tag and a soft invalidation drop nothing.
+    pub memory: usize,
+    pub redis: u64,
+    pub database: usize,
+    /// Tiers that could not be reached: they may still hold what was to be dropped.
+    pub unreached: Vec<&'static str>,
+    /// Whether the rule is not in the log yet, and will be when the database is back.
+    pub replayed_later: bool,
+}
+
+impl Cleared {
+    fn announced(&mut self, delivery: Delivery) {
+        if delivery != Delivery::Written {
+            self.missed(Tier::Database);
+        }
+        self.replayed_later = delivery == Delivery::Pending;
+    }
+
+    fn missed(&mut self, tier: Tier) {
+        if !self.unreached.contains(&tier.label()) {
+            self.unreached.push(tier.label());
+        }
+    }
+
+    /// Entries known to have gone; the same entry may be in every tier.
+    fn entries(&self) -> u64 {
+        let most = self.memory.max(self.database);
+        u64::try_from(most).unwrap_or(u64::MAX).max(self.redis)
+    }
+}
+
+impl CacheTables {
+    /// Invalidates what was stored until now; `reason` is counted. An invalidation counts as many
+    /// entries as were dropped, and at least as one.
+    pub(in crate::cache) async fn invalidate(
+        &self,
+        subject: Subject,
+        mode: Mode,
+        reason: &'static str,
+    ) -> Cleared {
+        let rule = Rule { subject, mode, at: clock::now() };
+        self.invalidations.apply(&rule);
+        let mut cleared = Cleared { at: rule.at, ..Cleared::default() };
+        if let Some(log) = &self.rules_log {
+            cleared.announced(log.announce(&rule).await);
+        }
+        if mode == Mode::Hard {
+            self.drop_useless(&rule.subject, &mut cleared).await;
+        }
+        self.metrics.invalidations.at(["all", reason]).inc_by(cleared.entries().max(1));
+        if clock::now() <= rule.at {
+            tokio::time::sleep(TICK).await;
+        }
+        cleared
+    }
+
+    /// Drops what can be found: a tag would need a walk through all entries.
+    async fn drop_useless(&self, subject: &Subject, cleared: &mut Cleared) {
+        let (key, pattern) = match subject {
+            Subject::Tag(_) => return,
+            Subject::Key(key) => (Some(CacheKey::new(key.as_str())), ""),
+            Subject::Pattern(pattern) => (None, pattern.as_str()),
+            Subject::Everything => (None, "*"),
+        };
+        cleared.memory = match &key {
+            Some(key) => usize::from(self.memory.remove(key)),
+            None => self.memory.remove_matching(|key| glob::matches(pattern, key)),
+        };
+        if let Some(redis) = &self.redis {
+            let dropped = match &key {
+                Some(key) => redis.remove(&[key]).await,
+                None => redis.remove_matching(pattern).await,
+            };
+            cleared.redis = self.dropped(Tier::Redis, dropped, cleared);
+        }
+        if let Some(database) = &self.database {
+            let dropped = match &key {
+                Some(key) => database.remove(key).await,
+                None => database.remove_matching(pattern).await,
+            };
+            cleared.database = self.dropped(Tier::Database, dropped, cleared);
+        }
+    }
+
+    fn dropped<T: Default>(
+        &self,
+        tier: Tier,
+        dropped: Result<T, StoreError>,
+        cleared: &mut Cleared,
+    ) -> T {
+        dropped.unwrap_or_else(|error| {
+            warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
+            cleared.missed(tier);
+            T::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_not_in_the_log_names_the_database_and_says_whether_it_will_be() {
+        for (delivery, unreached, later) in [
+            (Delivery::Written, &[][..], false),
+            (Delivery::Pending, &["database"], true),
+            (Delivery::Dropped, &["database"], false),
+        ] {
+            let mut cleared = Cleared::default();
+            cleared.announced(delivery);
+            cleared.unreached.clone().iter().for_each(|_| cleared.missed(Tier::Database));
+            assert_eq!((&cleared.unreached[..], cleared.replayed_later), (unreached, later));
+        }
     }
 }

@@ -8,7 +8,6 @@
 //! from the log of changes ([`log`]); until that was read, what was stored before the start is used
 //! only when nothing newer can be had.
 
-mod clear;
 pub mod log;
 mod rule;
 #[cfg(test)]
@@ -22,7 +21,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use clear::Cleared;
+pub use log::Cleared;
 pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 
 use self::rule::Cutoffs;

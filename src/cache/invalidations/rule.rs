@@ -51,13 +51,22 @@ impl Subject {
     /// # Errors
     /// It cannot be a key.
     pub fn key(text: &str) -> Result<Self, NotASubject> {
-        if is_printable(text) { Ok(Self::Key(text.to_owned())) } else { Err(NotASubject::Key) }
+        if is_printable(text) {
+            return Ok(Self::Key(text.to_owned()));
+        }
+        let allowed = format!("1 to {LONGEST} bytes without control characters");
+        Err(NotASubject { problem: "is no key", allowed })
     }
 
     /// # Errors
     /// It is no tag.
     pub fn tag(text: &str) -> Result<Self, NotASubject> {
-        if tag::is_tag(text) { Ok(Self::Tag(text.to_owned())) } else { Err(NotASubject::Tag) }
+        if tag::is_tag(text) {
+            return Ok(Self::Tag(text.to_owned()));
+        }
+        let form = "word:value, such as category:26, up to";
+        let allowed = format!("{form} {} bytes without white space", tag::LONGEST);
+        Err(NotASubject { problem: "is no tag", allowed })
     }
 
     /// A glob of stars only is [`Subject::Everything`].
@@ -67,7 +76,9 @@ impl Subject {
     pub fn pattern(text: &str) -> Result<Self, NotASubject> {
         // Redis takes a backslash for an escape, SQL does not.
         if !is_printable(text) || text.contains('\\') {
-            return Err(NotASubject::Pattern);
+            let signs = "*, ? and [a-z], without backslashes and control characters";
+            let allowed = format!("1 to {LONGEST} bytes with {signs}");
+            return Err(NotASubject { problem: "is no pattern", allowed });
         }
         if text.chars().all(|c| c == '*') {
             return Ok(Self::Everything);
@@ -105,7 +116,10 @@ impl FromStr for Subject {
             Some(("tag", tag)) => Self::tag(tag),
             Some(("pattern", pattern)) => Self::pattern(pattern),
             None if text == EVERYTHING => Ok(Self::Everything),
-            Some(_) | None => Err(NotASubject::Unknown),
+            Some(_) | None => {
+                let allowed = "key …, tag …, pattern … or everything".to_owned();
+                Err(NotASubject { problem: "is no subject", allowed })
+            }
         }
     }
 }
@@ -114,44 +128,13 @@ fn is_printable(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
-/// A text that names nothing that could be invalidated; what it should have been.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotASubject {
-    Key,
-    Tag,
-    Pattern,
-    /// It says neither key, tag, pattern nor everything.
-    Unknown,
-}
-
-impl NotASubject {
+/// A text that names nothing that could be invalidated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotASubject {
     /// To be read after the name of the field.
-    #[must_use]
-    pub const fn problem(self) -> &'static str {
-        match self {
-            Self::Key => "is no key",
-            Self::Tag => "is no tag",
-            Self::Pattern => "is no pattern",
-            Self::Unknown => "is no subject",
-        }
-    }
-
+    pub problem: &'static str,
     /// What would be right.
-    #[must_use]
-    pub fn allowed(self) -> String {
-        match self {
-            Self::Key => format!("1 to {LONGEST} bytes without control characters"),
-            Self::Tag => format!(
-                "word:value, such as category:26, up to {} bytes without white space",
-                tag::LONGEST
-            ),
-            Self::Pattern => format!(
-                "1 to {LONGEST} bytes with *, ? and [a-z], without backslashes and control \
-                 characters"
-            ),
-            Self::Unknown => "key …, tag …, pattern … or everything".to_owned(),
-        }
-    }
+    pub allowed: String,
 }
 
 /// One invalidation: what of its subject was stored at its time or before is not valid any more.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::entry::Entry;
 use super::freshness::Freshness;
 use super::key::CacheKey;
-use super::pending::{Follower, Leader, Role};
+use super::pending::{Follower, Leader};
 use super::plan::Plan;
 use super::tables::CacheTables;
 use super::tiers::Tier;
@@ -107,10 +107,8 @@ fn join(
     plan: &Plan,
     led: &mut Vec<PendingKey>,
 ) -> Joined {
-    let (leader, follower) = match tables.pending.join(key) {
-        Role::Follower(follower) => return Joined { follower, collapsed: true },
-        Role::Leader(leader, follower) => (leader, follower),
-    };
+    let (leader, follower) = tables.pending.join(key);
+    let Some(leader) = leader else { return Joined { follower, collapsed: true } };
     let now = clock::monotonic();
     let failed = tables.memo.failure(key, now);
     if failed.is_some() {

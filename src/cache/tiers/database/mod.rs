@@ -22,13 +22,12 @@ use crate::database::{Connection, Store};
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
-pub use usage::{Remembered, Swept};
+pub use statements::{Remembered, Swept};
 pub use writer::{Report, Writer};
 
 mod statements;
 #[cfg(test)]
 mod tests;
-mod usage;
 mod writer;
 
 /// Longest wait of a reader.

@@ -1,28 +1,68 @@
-//! The statements of the writer.
+//! The statements on the table: what the writer stores, which rows are used most, and making room.
 //!
-//! Owns: one transaction for a batch, stored whole or not at all. A row that is stored again keeps its
-//! uses.
+//! Owns: one transaction for a batch, stored whole or not at all; the order of rows by their uses; the
+//! size of a step. Uses are halved at each midnight (UTC), so old fame fades; that is arithmetic when
+//! one looks, and no row is written anew for it. Pages that become free are taken by the next rows: the
+//! file does not grow beyond what it once needed. When a quarter of it is free, pages go back to the
+//! disk.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::upsert::excluded;
 
-use super::usage::faded;
 use super::writer::{Value, Write};
+use super::{DatabaseTier, SWEEP_TIMEOUT};
 use crate::cache::key::CacheKey;
 use crate::cache::tiers::Row;
 use crate::clock::Timestamp;
 use crate::database::Connection;
-use crate::database::schema::{cache_entries, kept_state};
+use crate::database::schema::cache_entries::{self, dsl};
+use crate::database::schema::kept_state;
+use crate::failure::StoreError;
 
+/// Milliseconds between two midnights.
+pub(super) const DAY: i64 = 86_400_000;
+/// Rows that a step of a sweep takes.
+const STEP: usize = 2_000;
+/// Pages that go back to the disk in a step.
+const PAGES: usize = 512;
 /// Compared as it was read: whatever is there as bytes.
 const REMOVE: &str =
     "DELETE FROM cache_entries WHERE key = ? AND coalesce(CAST(entry AS BLOB), x'') = ?";
+
+/// A row that can be loaded again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    pub key: CacheKey,
+    /// What was asked (JSON).
+    pub question: Arc<str>,
+    /// Uses, those of earlier days halved for each midnight since.
+    pub uses: u64,
+    pub used_at: Timestamp,
+    /// The encoded entry, as [`DatabaseTier::get`] gives it.
+    pub entry: Bytes,
+}
+
+/// What a step of a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Rows past their time that left.
+    pub expired: usize,
+    /// Rows that left for want of room.
+    pub evicted: usize,
+    /// Rows that are left, and what they take, about.
+    pub rows: u64,
+    pub bytes: u64,
+    /// Whether there is more to do.
+    pub unfinished: bool,
+}
 
 /// Writes all of it or nothing.
 pub(super) fn store<'a>(
@@ -50,7 +90,6 @@ pub(super) fn store<'a>(
 }
 
 fn upsert(connection: &mut Connection, row: &Row) -> QueryResult<()> {
-    use cache_entries::dsl;
     let stored_at = row.stored_at.as_millis();
     diesel::insert_into(cache_entries::table)
         .values((
@@ -99,4 +138,116 @@ fn add_uses(
         let add = sql_query(&add).bind::<BigInt, _>(i64::from(*uses));
         add.bind::<Text, _>(key.as_str()).execute(connection).map(drop)
     })
+}
+
+/// The uses of a row as of `now`, in SQL.
+pub(super) fn faded(now: Timestamp) -> String {
+    let today = now.as_millis() / DAY;
+    format!("(uses >> min(max({today} - used_at / {DAY}, 0), 62))")
+}
+
+impl DatabaseTier {
+    /// Rows with a question, the most used first; those past their time too, until they are swept.
+    pub async fn most_used(
+        &self,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Remembered>, StoreError> {
+        let uses = faded(now);
+        let order = format!("{uses} DESC, used_at DESC");
+        // The inner part looks only at the index of rows with a question.
+        let most = format!(
+            "rowid IN (SELECT rowid FROM cache_entries WHERE question IS NOT NULL \
+             ORDER BY {order} LIMIT {limit})"
+        );
+        let columns = format!(
+            "CAST(key AS BLOB), CAST(question AS BLOB), CAST(entry AS BLOB), \
+             CAST({uses} AS INTEGER), CAST(used_at AS INTEGER)"
+        );
+        type Columns = (
+            Nullable<Binary>,
+            Nullable<Binary>,
+            Nullable<Binary>,
+            Nullable<BigInt>,
+            Nullable<BigInt>,
+        );
+        let found: Vec<Found> = self
+            .run(SWEEP_TIMEOUT, move |connection| {
+                let most = dsl::cache_entries.filter(sql::<Bool>(&most));
+                let columns = sql::<Columns>(&columns);
+                most.order(sql::<BigInt>(&order)).select(columns).load(connection)
+            })
+            .await?;
+        Ok(found.into_iter().filter_map(remembered).collect())
+    }
+
+    /// A step: drops rows past their time; then, above `max_bytes`, the least used, of those the
+    /// longest not used, until nine tenths of it are left.
+    pub async fn sweep(&self, now: Timestamp, max_bytes: u64) -> Result<Swept, StoreError> {
+        self.run(SWEEP_TIMEOUT, move |connection| {
+            let past = format!("stale_until < {} LIMIT {STEP}", now.as_millis());
+            let expired = drop_where(connection, &past)?;
+            let (mut rows, mut bytes) = size(connection)?;
+            let mut evicted = 0;
+            if bytes > max_bytes {
+                let excess = bytes - (max_bytes - max_bytes / 10);
+                // The index holds all that is looked at.
+                let least_used = format!(
+                    "rowid IN (SELECT id FROM (SELECT rowid AS id, sum(CAST(bytes AS INTEGER)) OVER \
+                     (ORDER BY {}, used_at, rowid) - CAST(bytes AS INTEGER) AS before \
+                     FROM cache_entries) WHERE before < {excess} LIMIT {STEP})",
+                    faded(now)
+                );
+                evicted = drop_where(connection, &least_used)?;
+                (rows, bytes) = size(connection)?;
+            }
+            let unfinished = give_back(connection)? || expired == STEP || evicted == STEP;
+            Ok(Swept { expired, evicted, rows, bytes, unfinished })
+        })
+        .await
+    }
+}
+
+type Found = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<i64>);
+
+/// None when it is not what a writer of this service would have written.
+fn remembered((key, question, entry, uses, used_at): Found) -> Option<Remembered> {
+    let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
+    Some(Remembered {
+        key: CacheKey::new(text(key)?),
+        question: text(question)?.into(),
+        uses: u64::try_from(uses.unwrap_or_default()).unwrap_or_default(),
+        used_at: Timestamp::from_millis(used_at.unwrap_or_default()),
+        entry: entry?.into(),
+    })
+}
+
+fn drop_where(connection: &mut Connection, condition: &str) -> QueryResult<usize> {
+    let drop = "DELETE FROM cache_entries WHERE rowid IN (SELECT rowid FROM cache_entries WHERE";
+    sql_query(format!("{drop} {condition})")).execute(connection)
+}
+
+/// Rows, and the bytes they take.
+fn size(connection: &mut Connection) -> QueryResult<(u64, u64)> {
+    let total = sql::<(BigInt, Nullable<BigInt>)>("count(*), CAST(sum(bytes) AS INTEGER)");
+    let (rows, bytes): (i64, Option<i64>) =
+        dsl::cache_entries.select(total).get_result(connection)?;
+    let number = |number| u64::try_from(number).unwrap_or_default();
+    Ok((number(rows), number(bytes.unwrap_or_default())))
+}
+
+/// Whether pages went back to the disk; none do in a file that was not begun for it.
+fn give_back(connection: &mut Connection) -> QueryResult<bool> {
+    let (before, all) = pages(connection)?;
+    if before <= all / 4 {
+        return Ok(false);
+    }
+    connection.batch_execute(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
+    Ok(pages(connection)?.0 < before)
+}
+
+/// Free pages, and all.
+fn pages(connection: &mut Connection) -> QueryResult<(i64, i64)> {
+    let pages = "freelist_count, page_count FROM pragma_freelist_count, pragma_page_count";
+    diesel::select(sql::<(BigInt, BigInt)>(pages)).get_result(connection)
 }

@@ -268,7 +268,7 @@ fn subject(
         check.refuse(field, "is not a text", allowed);
         return None;
     };
-    parse(text).map_err(|wrong| check.refuse(field, wrong.problem(), wrong.allowed())).ok()
+    parse(text).map_err(|wrong| check.refuse(field, wrong.problem, wrong.allowed)).ok()
 }
 
 /// Whether a pattern leaves something as it is, or need not.
