@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slog::{Logger, debug, info, o, warn};
+use slog::{Logger, info, o};
 
 use super::actor::{Call, Reply};
 use super::concurrency::{Entry, Slot};
@@ -24,8 +24,8 @@ use super::health::Made;
 use super::pacing::Booking;
 use super::retry::{self, Policy};
 use super::state::OriginState;
-use super::transport::{LARGE, Transport, TransportFault};
-use super::{Answer, Blame, Origin, Outcome, Priority, refusal};
+use super::transport::Transport;
+use super::{Blame, Origin, Outcome, Priority, attempt, refusal};
 use crate::clock;
 use crate::failure::Failure;
 use crate::resilience::backoff::Backoff;
@@ -106,7 +106,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                 return Err(failure);
             };
             info!(self.log, "upstream call will be repeated"; "attempt" => number,
-                "wait_ms" => millis(wait), "reason" => &failure.reason);
+                "wait_ms" => attempt::millis(wait), "reason" => &failure.reason);
             last = Some(failure);
             tokio::time::sleep(wait).await;
             (number, prefer) = (number.saturating_add(1), Prefer::Not(index));
@@ -236,7 +236,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         number: u32,
     ) -> Result<Attempted<O::Payload>, NotMade> {
         let Started { index, credential, permit, slot, at, within } = started;
-        let outcome = self.ask_upstream(index, question, within).await;
+        let outcome = attempt::ask(self.origins, self.transport, index, question, within).await;
         let ended = clock::monotonic();
         let took = ended.saturating_duration_since(at);
         // With nearly an attempt's time it is the upstream that was late, not the caller in haste.
@@ -248,7 +248,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             credential.pacing.ban(ended, wait.unwrap_or(refusal::ASSUMED_BAN));
         }
         let operation = O::operation(question);
-        self.report(credential, operation, number, &outcome, took);
+        attempt::report(self.state, &self.log, credential, (operation, number), &outcome, took);
         if ended >= self.call.deadline
             && let Outcome::Transient { reason } = &outcome
         {
@@ -256,52 +256,6 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             return Err(refusal::too_late(reason.clone()).into());
         }
         Ok(Attempted { index, made: Made { operation, started: at }, outcome })
-    }
-
-    async fn ask_upstream(
-        &self,
-        index: usize,
-        question: &O::Question,
-        within: Duration,
-    ) -> Outcome<O::Payload> {
-        let Some(origin) = self.origins.get(index) else {
-            return Outcome::Transient { reason: "no origin for the credential".to_owned() };
-        };
-        let sent_at = self.transport.wall();
-        match self.transport.send(origin.request(question, sent_at), within).await {
-            Ok(answer) => {
-                let answer = Answer { sent_at, received_at: self.transport.wall(), ..answer };
-                self.interpret(origin, index, question, answer).await
-            }
-            Err(fault @ TransportFault::TooLarge(_)) => {
-                Outcome::BadResponse { reason: fault.to_string() }
-            }
-            Err(fault) => Outcome::Transient { reason: fault.to_string() },
-        }
-    }
-
-    /// A large answer is read on the runtime's threads for blocking work, so that no other call waits
-    /// for it. A panic of the reader goes on where the call is watched.
-    async fn interpret(
-        &self,
-        origin: &O,
-        index: usize,
-        question: &O::Question,
-        answer: Answer,
-    ) -> Outcome<O::Payload> {
-        if answer.body.len() <= LARGE {
-            return origin.interpret(question, &answer);
-        }
-        let (origins, question) = (Arc::clone(self.origins), question.clone());
-        let read = move || origins.get(index).map(|origin| origin.interpret(&question, &answer));
-        let unread = |cause| Outcome::Transient { reason: format!("answer not read: {cause}") };
-        match tokio::task::spawn_blocking(read).await {
-            Ok(outcome) => outcome.unwrap_or_else(|| unread("no origin".to_owned())),
-            Err(died) => match died.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(stopped) => unread(stopped.to_string()),
-            },
-        }
     }
 
     /// An outcome that may mean something else is checked by another question, if there is a retry
@@ -383,30 +337,6 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         }
         Ok(within)
     }
-
-    fn report(
-        &self,
-        credential: &Credential,
-        operation: &'static str,
-        number: u32,
-        outcome: &Outcome<O::Payload>,
-        took: Duration,
-    ) {
-        self.state.metrics.calls.at([operation, outcome.label()]).inc();
-        self.state.metrics.duration.observe(took);
-        self.state.metrics.calls_by_account.at([credential.name, outcome.label()]).inc();
-        match outcome {
-            Outcome::Ok(_) | Outcome::Empty => debug!(self.log, "upstream answered";
-                "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,
-                "duration_ms" => millis(took)),
-            Outcome::Throttled { reason, .. }
-            | Outcome::Transient { reason }
-            | Outcome::Permanent { reason, .. }
-            | Outcome::BadResponse { reason } => warn!(self.log, "upstream call failed";
-                "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,
-                "duration_ms" => millis(took), "reason" => reason),
-        }
-    }
 }
 
 /// Whether an outcome is about the credential that asked, and another might fare better.
@@ -430,8 +360,4 @@ fn reply<T>(outcome: Outcome<T>) -> Option<T> {
         | Outcome::Permanent { .. }
         | Outcome::BadResponse { .. } => None,
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

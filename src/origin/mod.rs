@@ -6,6 +6,7 @@
 //! once; what to serve instead is theirs to decide.
 
 pub mod actor;
+mod attempt;
 pub mod call;
 pub mod concurrency;
 pub mod credentials;

@@ -6,6 +6,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::cache::entry::Verdict;
 use crate::cache::tag::{self, Tag};
 use crate::clock::Timestamp;
@@ -17,11 +20,13 @@ pub const LONGEST: usize = 256;
 pub const SKEW: Duration = Duration::from_secs(10);
 
 /// How thoroughly something is invalidated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = InvalidationMode)]
 pub enum Mode {
-    /// Served only when nothing newer can be had.
+    /// Answers with it only when nothing newer can be had.
     Soft,
-    /// Not served.
+    /// Does not answer with it.
     Hard,
 }
 

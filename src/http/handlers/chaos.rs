@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::admin::audit::Audited;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::RawForm;
+use crate::http::forms::{Check, RawForm};
 use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
@@ -22,7 +22,7 @@ use crate::limits::Class;
 use crate::supervision::Chaos;
 
 /// Longest hang that may be asked for.
-const LONGEST_HANG: u64 = 60_000;
+const LONGEST_HANG: u32 = 60_000;
 
 /// How long to hang.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -77,13 +77,7 @@ async fn strike(admin: Admin, call: Call) -> Answer {
 }
 
 fn hang_time(form: &HangForm) -> Result<Duration, ApiError> {
-    let ms = match &form.ms {
-        None => Some(1_000),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(other) => other.as_u64(),
-    };
-    ms.filter(|ms| *ms <= LONGEST_HANG).map(Duration::from_millis).ok_or_else(|| {
-        let message = format!("ms: is not allowed; allowed: 0 to {LONGEST_HANG}");
-        ApiError::with_message(ErrorCode::InvalidRequest, message)
-    })
+    let mut check = Check::default();
+    let ms = check.whole("ms", form.ms.as_ref(), 0..=LONGEST_HANG).unwrap_or(1_000);
+    Ok(Duration::from_millis(check.finish(ms)?.into()))
 }

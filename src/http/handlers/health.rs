@@ -39,41 +39,27 @@ pub struct Report {
 }
 
 pub const ROUTES: &[Route] = &[
-    Route::at("/health", Class::Exempt)
-.get(|| to(live))
-.says(|doc| {
-                let what = "Tells whether the process runs; the short address for `/health/live`.";
-                live_doc(doc.says("Health", "health", what, ""));
-            }),
-    Route::at("/health/live", Class::Exempt)
-.get(|| to(live))
-.says(|doc| {
-                live_doc(doc.says("Health", "healthLive", "Tells whether the process runs.", ""));
-            }),
-    Route::at("/health/ready", Class::Exempt)
-.get(|| to(ready))
-.says(|doc| {
-                let details =
-                    "From what was recorded while working; no upstream call is spent on it.";
-                report_doc(doc.says(
-                    "Health",
-                    "healthReady",
-                    "Tells whether the process can serve.",
-                    details,
-                ));
-            }),
-    Route::at("/health/detailed", Class::Exempt)
-.get(|| to(detailed))
-.says(|doc| {
-                let details = "Upstream, Redis, database, memory, disk, cache, actors and what services add, \
-                       from what was recorded while working.";
-                report_doc(doc.says(
-                    "Health",
-                    "healthDetailed",
-                    "Tells how every component is.",
-                    details,
-                ));
-            }),
+    Route::at("/health", Class::Exempt).get(|| to(live)).says(|doc| {
+        let what = "Tells whether the process runs; the short address for `/health/live`.";
+        live_doc(doc.says("Health", "health", what, ""));
+    }),
+    Route::at("/health/live", Class::Exempt).get(|| to(live)).says(|doc| {
+        live_doc(doc.says("Health", "healthLive", "Tells whether the process runs.", ""));
+    }),
+    Route::at("/health/ready", Class::Exempt).get(|| to(ready)).says(|doc| {
+        let details = "From what was recorded while working; no upstream call is spent on it.";
+        report_doc(doc.says(
+            "Health",
+            "healthReady",
+            "Tells whether the process can serve.",
+            details,
+        ));
+    }),
+    Route::at("/health/detailed", Class::Exempt).get(|| to(detailed)).says(|doc| {
+        let details = "Upstream, Redis, database, memory, disk, cache, actors and what services \
+             add, from what was recorded while working.";
+        report_doc(doc.says("Health", "healthDetailed", "Tells how every component is.", details));
+    }),
 ];
 
 fn live_doc(doc: &mut Doc<'_>) {

@@ -137,17 +137,15 @@ pub struct AuditPage {
     pub complete: bool,
 }
 
-pub const ROUTE: Route = Route::at("/admin/audit", Class::General)
-.get(|| to(audit))
-.says(|doc| {
-            let details = "Every change of keys, lists, breakers, cache, monitoring and configuration, and \
-                       chaos that was asked for, on any process that shares this one's database; the \
-                       last 100,000.";
-            doc.says("Admin", "listAudit", "Lists what admins did, the newest first.", details)
-                .query::<AuditForm>()
-                .reports::<AuditPage>("A page of the table.")
-                .fails(BAD_INPUT);
-        });
+pub const ROUTE: Route = Route::at("/admin/audit", Class::General).get(|| to(audit)).says(|doc| {
+    let details = "Every change of keys, lists, breakers, cache, monitoring and \
+             configuration, and chaos that was asked for, on any process that shares \
+             this one's database; the last 100,000.";
+    doc.says("Admin", "listAudit", "Lists what admins did, the newest first.", details)
+        .query::<AuditForm>()
+        .reports::<AuditPage>("A page of the table.")
+        .fails(BAD_INPUT);
+});
 
 async fn audit(_: Admin, call: Call) -> Answer {
     let (limit, before) = read(&call.query_form()?)?;

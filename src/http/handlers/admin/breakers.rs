@@ -28,17 +28,18 @@ pub(super) const LIST: Route =
     });
 
 pub(super) const MOVE: Route = Route::at("/admin/breakers/{name}/{action}", Class::General)
-.post(|| to(move_breaker))
-.says(|doc| {
-                let summary = "Opens, closes or resets a breaker.";
-                let details = "An opened one refuses every call until it is closed or reset; a reset forgets \
-                           what was counted. On every instance that shares the database, within a second.";
-                doc.says("Admin", "moveBreaker", summary, details)
-                    .path("name", "The breaker, as `/admin/breakers` names it.", None)
-                    .path_word("action", "What to do with it.", &["open", "close", "reset"])
-                    .reports::<Snapshot>("The breaker as it is now.")
-                    .fails(NOT_FOUND);
-            });
+    .post(|| to(move_breaker))
+    .says(|doc| {
+        let summary = "Opens, closes or resets a breaker.";
+        let details = "An opened one refuses every call until it is closed or reset; a reset \
+             forgets what was counted. On every instance that shares the database, \
+             within a second.";
+        doc.says("Admin", "moveBreaker", summary, details)
+            .path("name", "The breaker, as `/admin/breakers` names it.", None)
+            .path_word("action", "What to do with it.", &["open", "close", "reset"])
+            .reports::<Snapshot>("The breaker as it is now.")
+            .fails(NOT_FOUND);
+    });
 
 const TOPIC: &str = "breaker";
 

@@ -33,30 +33,28 @@ pub const CLEAR: Route =
             .fails(NOT_IN_TIME);
     });
 
-pub const INVALIDATE: Route = Route::at("/admin/cache/invalidate", Class::General)
-.post(|| to(invalidate))
-.says(|doc| {
-            let summary = "Invalidates a key, a tag, a pattern or everything.";
-            let details = "In every tier and every instance: what was stored until now is not answered \
-                           with any more (hard), or only when nothing newer can be had (soft). Needs \
-                           exactly one of `key`, `tag` and `pattern`, or `all` alone; a pattern that \
-                           matches everything needs `all` beside it.";
-            doc.says("Admin", "invalidateCache", summary, details)
-                .form::<InvalidateForm>()
-                .reports::<Invalidated>("It is in force; how many entries went from each tier.")
-                .fails(BAD_INPUT)
-                .fails(NOT_IN_TIME);
-        });
+pub const INVALIDATE: Route =
+    Route::at("/admin/cache/invalidate", Class::General).post(|| to(invalidate)).says(|doc| {
+        let summary = "Invalidates a key, a tag, a pattern or everything.";
+        let details = "In every tier and every instance: what was stored until now is not \
+             answered with any more (hard), or only when nothing newer can be had \
+             (soft). Needs exactly one of `key`, `tag` and `pattern`, or `all` alone; \
+             a pattern that matches everything needs `all` beside it.";
+        doc.says("Admin", "invalidateCache", summary, details)
+            .form::<InvalidateForm>()
+            .reports::<Invalidated>("It is in force; how many entries went from each tier.")
+            .fails(BAD_INPUT)
+            .fails(NOT_IN_TIME);
+    });
 
-pub const WARM: Route = Route::at("/admin/cache/warm", Class::General)
-.post(|| to(warm))
-.says(|doc| {
-            let details = "Keys asked for most are lifted from the database into memory; those that are \
-                       stale are loaded behind this answer, slowly and only while clients leave room \
-                       for it.";
-            doc.says("Admin", "warmCache", "Warms the cache.", details)
-                .reports::<Warming>("What is being done.");
-        });
+pub const WARM: Route =
+    Route::at("/admin/cache/warm", Class::General).post(|| to(warm)).says(|doc| {
+        let details = "Keys asked for most are lifted from the database into memory; those that \
+             are stale are loaded behind this answer, slowly and only while clients \
+             leave room for it.";
+        doc.says("Admin", "warmCache", "Warms the cache.", details)
+            .reports::<Warming>("What is being done.");
+    });
 
 /// Which keys to drop.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -87,22 +85,11 @@ pub struct InvalidateForm {
     #[schema(value_type = Option<bool>, default = false)]
     pub all: Option<Value>,
     /// How thoroughly.
-    #[schema(value_type = Option<InvalidationMode>, default = "hard")]
+    #[schema(value_type = Option<Mode>, default = "hard")]
     pub mode: Option<Value>,
 }
 
 impl RawForm for InvalidateForm {}
-
-/// How thoroughly something is invalidated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(rename_all = "snake_case")]
-pub enum InvalidationMode {
-    /// Answers with it only when nothing newer can be had.
-    Soft,
-    /// Does not answer with it.
-    Hard,
-}
 
 /// What an invalidation did.
 #[derive(Debug, Serialize, ToSchema)]
@@ -124,7 +111,7 @@ pub struct Invalidated {
     /// Whether other instances are told when the database is back: it is in force here already.
     pub replayed_later: bool,
     /// How thoroughly.
-    pub mode: InvalidationMode,
+    pub mode: Mode,
     /// What was stored then or before is invalid: RFC 3339, UTC, to the millisecond.
     #[schema(format = DateTime)]
     pub at: String,
@@ -133,10 +120,6 @@ pub struct Invalidated {
 impl Invalidated {
     fn new(cleared: Cleared, mode: Mode) -> Self {
         let Cleared { at, memory, redis, database, unreached, replayed_later } = cleared;
-        let mode = match mode {
-            Mode::Soft => InvalidationMode::Soft,
-            Mode::Hard => InvalidationMode::Hard,
-        };
         let at = envelope::rfc3339(at);
         Self { memory, redis, database, unreached, replayed_later, mode, at }
     }

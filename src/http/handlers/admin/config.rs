@@ -20,16 +20,15 @@ pub const SHOW: Route = Route::at("/admin/config", Class::General).get(|| to(sho
         .reports_list::<Described>("Every setting, its value and what gave it.");
 });
 
-pub const RELOAD: Route = Route::at("/admin/config/reload", Class::General)
-.post(|| to(reload))
-.says(|doc| {
-            let details = "The file and the environment of the process, as SIGHUP does. What cannot change \
-                       while running is named; it counts from the next start. With a mistake anywhere \
-                       nothing changes.";
-            doc.says("Admin", "reloadConfig", "Reads the configuration again.", details)
-                .reports::<Reloaded>("What has changed.")
-                .fails(BAD_INPUT);
-        });
+pub const RELOAD: Route =
+    Route::at("/admin/config/reload", Class::General).post(|| to(reload)).says(|doc| {
+        let details = "The file and the environment of the process, as SIGHUP does. What cannot \
+             change while running is named; it counts from the next start. With a \
+             mistake anywhere nothing changes.";
+        doc.says("Admin", "reloadConfig", "Reads the configuration again.", details)
+            .reports::<Reloaded>("What has changed.")
+            .fails(BAD_INPUT);
+    });
 
 async fn show(_: Admin, call: Call) -> Answer {
     call.report(&call.worker.shared.in_force.describe())

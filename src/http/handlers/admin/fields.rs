@@ -3,6 +3,8 @@
 //! Owns: how a time, a name of somebody and a set of networks are read. Refuses: with the field, what
 //! is wrong with it and what is allowed.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,12 +12,13 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
-use crate::access::Identifier;
 use crate::access::identifier::network;
 use crate::access::record::MOST_NETWORKS;
+use crate::access::{Identifier, NotChanged};
 use crate::clock::Timestamp;
 use crate::http::envelope::rfc3339;
-use crate::http::forms::{Check, RawForm, shown};
+use crate::http::error::{ApiError, ErrorCode};
+use crate::http::forms::{Check, InvalidField, RawForm, shown};
 
 /// Rows of a page at most, and when nothing is said.
 pub(super) const MOST_LISTED: u32 = 1_000;
@@ -56,6 +59,23 @@ pub(super) fn page<T>(
 
 /// Longest reason or label, in characters.
 pub(super) const LONGEST_TEXT: usize = 200;
+
+/// What is answered to a change that was not made: the database did not take it, or there is no room
+/// in the table, which is told of `field`.
+pub(super) fn not_changed(not: &NotChanged, field: &str, remedy: &str) -> ApiError {
+    match not {
+        NotChanged::Full(most) => {
+            let problem = format!("there are {most} entries, and no room for more");
+            vec![InvalidField::new(field, problem, remedy)].into()
+        }
+        NotChanged::Away(away) => {
+            let message = "The database is away: nothing was changed; come back later.";
+            ApiError::with_message(ErrorCode::Overloaded, message)
+                .retry_after(Duration::from_secs(1))
+                .because(away)
+        }
+    }
+}
 
 /// How an end is written where it is noted.
 pub(super) fn until(end: Option<Timestamp>) -> String {

@@ -12,9 +12,9 @@ use slog::info;
 use utoipa::ToSchema;
 
 use super::audit::Audited;
-use super::fields::{LONGEST_TEXT, PageForm, moment, networks, page, until};
+use super::fields::{LONGEST_TEXT, PageForm, moment, networks, not_changed, page, until};
 use crate::access::identifier::shown;
-use crate::access::{NewKey, NotChanged, StoredKey, Wanted};
+use crate::access::{NewKey, StoredKey, Wanted};
 use crate::clock::{self, Timestamp};
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
@@ -122,36 +122,38 @@ pub struct KeyRevoked {
 }
 
 pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
-.get(|| to(list))
-.says(|doc| {
-                let details = "Without their secrets, which are stored nowhere. The one of the settings is not \
-                       among them.";
-                doc.says("Admin", "listKeys", "Lists clients' keys.", details)
-                    .query::<PageForm>()
-                    .reports::<KeysShown>("A page of the keys.")
-                    .fails(BAD_INPUT);
-            })
-.post(|| to(create))
-.says(|doc| {
-                let details = "Its text is in this answer and nowhere else. It is known at once here, and within \
-                       a second on every instance that shares the database with this one.";
-                doc.says("Admin", "createKey", "Makes a key for a client.", details)
-                    .form::<KeyForm>()
-                    .reports::<KeyMade>("The key.")
-                    .fails(BAD_INPUT)
-                    .fails(DATABASE_AWAY);
-            })
-.delete(|| to(revoke))
-.says(|doc| {
-                let details = "It is unknown at once here, and within a second on every instance that shares \
-                       the database with this one. The id stands in the query or in the body.";
-                doc.says("Admin", "revokeKey", "Revokes a client's key.", details)
-                    .form::<KeyIdForm>()
-                    .reports::<KeyRevoked>("It is unknown now.")
-                    .fails(BAD_INPUT)
-                    .fails(DATABASE_AWAY)
-                    .fails(NOT_FOUND);
-            });
+    .get(|| to(list))
+    .says(|doc| {
+        let details = "Without their secrets, which are stored nowhere. The one of the settings \
+             is not among them.";
+        doc.says("Admin", "listKeys", "Lists clients' keys.", details)
+            .query::<PageForm>()
+            .reports::<KeysShown>("A page of the keys.")
+            .fails(BAD_INPUT);
+    })
+    .post(|| to(create))
+    .says(|doc| {
+        let details = "Its text is in this answer and nowhere else. It is known at once here, \
+             and within a second on every instance that shares the database with this \
+             one.";
+        doc.says("Admin", "createKey", "Makes a key for a client.", details)
+            .form::<KeyForm>()
+            .reports::<KeyMade>("The key.")
+            .fails(BAD_INPUT)
+            .fails(DATABASE_AWAY);
+    })
+    .delete(|| to(revoke))
+    .says(|doc| {
+        let details = "It is unknown at once here, and within a second on every instance that \
+             shares the database with this one. The id stands in the query or in the \
+             body.";
+        doc.says("Admin", "revokeKey", "Revokes a client's key.", details)
+            .form::<KeyIdForm>()
+            .reports::<KeyRevoked>("It is unknown now.")
+            .fails(BAD_INPUT)
+            .fails(DATABASE_AWAY)
+            .fails(NOT_FOUND);
+    });
 
 async fn list(_: Admin, call: Call) -> Answer {
     let mut check = Check::default();
@@ -173,7 +175,10 @@ async fn create(admin: Admin, call: Call) -> Answer {
     let details = details(&wanted);
     let new = NewKey::make().map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
     let audited = Audited::begin(&call, &admin, "keys.create", new.id.to_string());
-    let added = access.add_key(&new, wanted, now).await.map_err(not_changed);
+    let added = access
+        .add_key(&new, wanted, now)
+        .await
+        .map_err(|not| not_changed(&not, "body", "to revoke some first"));
     let key = audited.detailed(details).end(added)?;
     info!(call.worker.shared.log, "admin made a key"; "key" => %new.id,
         "request_id" => &*call.context.id);
@@ -192,22 +197,15 @@ async fn revoke(admin: Admin, call: Call) -> Answer {
     let id = read_id(&call.form().await?)?;
     let access = &call.worker.shared.access;
     let audited = Audited::begin(&call, &admin, "keys.revoke", id.to_string());
-    let revoked = access.revoke_key(id, clock::now()).await.map_err(not_changed);
+    let revoked = access
+        .revoke_key(id, clock::now())
+        .await
+        .map_err(|not| not_changed(&not, "body", "to revoke some first"));
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such key.");
     audited.end(revoked.and_then(|there| there.then_some(()).ok_or_else(none)))?;
     info!(call.worker.shared.log, "admin revoked a key"; "key" => %id,
         "request_id" => &*call.context.id);
     call.report(&KeyRevoked { revoked: id.to_string() })
-}
-
-fn not_changed(not: NotChanged) -> ApiError {
-    match not {
-        NotChanged::Full(most) => {
-            let problem = format!("there are {most} keys, and no room for more");
-            vec![InvalidField::new("body", problem, "to revoke some first")].into()
-        }
-        NotChanged::Away(away) => super::database_away(&away),
-    }
 }
 
 fn read(form: &KeyForm, now: Timestamp) -> Result<Wanted, Vec<InvalidField>> {

@@ -11,8 +11,8 @@ use slog::info;
 use utoipa::ToSchema;
 
 use super::audit::Audited;
-use super::fields::{LONGEST_TEXT, PageForm, identifier, moment, page, until};
-use crate::access::{Entry, Identifier, ListName, NotChanged};
+use super::fields::{LONGEST_TEXT, PageForm, identifier, moment, not_changed, page, until};
+use crate::access::{Entry, Identifier, ListName};
 use crate::clock::{self, Timestamp};
 use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
@@ -26,39 +26,41 @@ use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 
 pub const ALLOWED: Route = Route::at("/admin/rate-limit/whitelist", Class::General)
-.get(|| to(|admin, call| show(admin, call, ListName::Allow)))
-.says(|doc| {
-                show_doc(doc, "listAllowed", "Lists who is let past the limits.");
-            })
-.post(|| to(|admin, call| put(admin, call, ListName::Allow)))
-.says(|doc| {
-                let details = "No limit applies to an address or key on this list, unless it is on the other \
-                       one. An entry that is there already gets the reason and end given now.";
-                put_doc(doc, "allow", "Lets somebody past the limits.", details);
-            })
-.delete(|| to(|admin, call| remove(admin, call, ListName::Allow)))
-.says(|doc| {
-                let summary = "Takes somebody from the list of who is let past the limits.";
-                remove_doc(doc, "removeAllowed", summary);
-            });
+    .get(|| to(|admin, call| show(admin, call, ListName::Allow)))
+    .says(|doc| {
+        show_doc(doc, "listAllowed", "Lists who is let past the limits.");
+    })
+    .post(|| to(|admin, call| put(admin, call, ListName::Allow)))
+    .says(|doc| {
+        let details = "No limit applies to an address or key on this list, unless it is on the \
+             other one. An entry that is there already gets the reason and end given \
+             now.";
+        put_doc(doc, "allow", "Lets somebody past the limits.", details);
+    })
+    .delete(|| to(|admin, call| remove(admin, call, ListName::Allow)))
+    .says(|doc| {
+        let summary = "Takes somebody from the list of who is let past the limits.";
+        remove_doc(doc, "removeAllowed", summary);
+    });
 
 pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::General)
-.get(|| to(|admin, call| show(admin, call, ListName::Deny)))
-.says(|doc| {
-                show_doc(doc, "listDenied", "Lists who is turned away.");
-            })
-.post(|| to(|admin, call| put(admin, call, ListName::Deny)))
-.says(|doc| {
-                let details = "Every request from an address, or with a key, on this list is answered 403 \
-                       `blocked`, but for health and admin addresses; no key and no other list helps \
-                       against it. An entry that is there already gets the reason and end given now.";
-                put_doc(doc, "deny", "Turns somebody away.", details);
-            })
-.delete(|| to(|admin, call| remove(admin, call, ListName::Deny)))
-.says(|doc| {
-                let summary = "Takes somebody from the list of who is turned away.";
-                remove_doc(doc, "removeDenied", summary);
-            });
+    .get(|| to(|admin, call| show(admin, call, ListName::Deny)))
+    .says(|doc| {
+        show_doc(doc, "listDenied", "Lists who is turned away.");
+    })
+    .post(|| to(|admin, call| put(admin, call, ListName::Deny)))
+    .says(|doc| {
+        let details = "Every request from an address, or with a key, on this list is answered \
+             403 `blocked`, but for health and admin addresses; no key and no other \
+             list helps against it. An entry that is there already gets the reason \
+             and end given now.";
+        put_doc(doc, "deny", "Turns somebody away.", details);
+    })
+    .delete(|| to(|admin, call| remove(admin, call, ListName::Deny)))
+    .says(|doc| {
+        let summary = "Takes somebody from the list of who is turned away.";
+        remove_doc(doc, "removeDenied", summary);
+    });
 
 fn show_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
     doc.says("Admin", id, summary, "")
@@ -204,7 +206,12 @@ async fn put(admin: Admin, call: Call, list: ListName) -> Answer {
     let details = format!("reason: {:?}; {}", entry.reason, until(entry.expires_at));
     let audited = Audited::begin(&call, &admin, action, who.to_string()).detailed(details);
     let access = &call.worker.shared.access;
-    audited.end(access.put(list, who, &entry, now).await.map_err(not_changed))?;
+    audited.end(
+        access
+            .put(list, who, &entry, now)
+            .await
+            .map_err(|not| not_changed(&not, "identifier", "to remove some first")),
+    )?;
     info!(call.worker.shared.log, "admin changed a list"; "action" => action,
         "identifier" => %who, "request_id" => &*call.context.id);
     call.report(&EntryMade { entry: EntryShown::new(who, entry) })
@@ -221,22 +228,15 @@ async fn remove(admin: Admin, call: Call, list: ListName) -> Answer {
     };
     let audited = Audited::begin(&call, &admin, action, who.to_string());
     let access = &call.worker.shared.access;
-    let removed = access.take_out(list, who, clock::now()).await.map_err(not_changed);
+    let removed = access
+        .take_out(list, who, clock::now())
+        .await
+        .map_err(|not| not_changed(&not, "identifier", "to remove some first"));
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such entry.");
     audited.end(removed.and_then(|there| there.then_some(()).ok_or_else(none)))?;
     info!(call.worker.shared.log, "admin changed a list"; "action" => action,
         "identifier" => %who, "request_id" => &*call.context.id);
     call.report(&EntryRemoved { removed: who.to_string() })
-}
-
-fn not_changed(not: NotChanged) -> ApiError {
-    match not {
-        NotChanged::Full(most) => {
-            let problem = format!("there are {most} entries, and no room for more");
-            vec![InvalidField::new("identifier", problem, "to remove some first")].into()
-        }
-        NotChanged::Away(away) => super::database_away(&away),
-    }
 }
 
 fn read(form: &EntryForm, now: Timestamp) -> Result<(Identifier, Entry), Vec<InvalidField>> {

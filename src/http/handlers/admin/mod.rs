@@ -34,7 +34,6 @@ use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
 use crate::metrics::{
     MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset,
 };
-use crate::replication::Away;
 use crate::supervision::ActorStatus;
 
 pub const ROUTES: &[Route] = &[
@@ -96,14 +95,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ENTRIES_SHOWN: usize = 100;
 /// Requests listed when nothing is said.
 const LISTED: usize = 100;
-
-/// What is answered to a change that the database did not take.
-fn database_away(away: &Away) -> ApiError {
-    let message = "The database is away: nothing was changed; come back later.";
-    ApiError::with_message(ErrorCode::Overloaded, message)
-        .retry_after(Duration::from_secs(1))
-        .because(away)
-}
 
 async fn actors(_: Admin, call: Call) -> Answer {
     call.report(&call.worker.shared.supervisor.status())
