@@ -5,13 +5,42 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
+use std::{fs, io};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::Place;
 use super::settings::Declaration;
-use super::{FileText, Mistakes, Schema, removed};
+use super::{Mistakes, Schema, removed};
+
+/// The file that is read when none is named, relative to the working directory.
+pub const DEFAULT_FILE: &str = "breakwater.toml";
+
+/// A configuration file's name and content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileText {
+    /// As it was named; for messages.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+impl FileText {
+    /// Reads the file that was named, or the default one if there is one.
+    ///
+    /// # Errors
+    /// When a named file, or a default file that exists, cannot be read as UTF-8 text.
+    pub(super) fn read(named: Option<&Path>) -> io::Result<Option<Self>> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(Self { name: path.display().to_string(), text })),
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 /// One setting found in the file.
 pub(super) struct Entry {

@@ -7,14 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::{fs, io};
 
+use super::file::{DEFAULT_FILE, FileText};
 use super::removed::REMOVED;
 use super::settings::{Declaration, Given};
 use super::{Mistakes, Schema, Settings, Source, file};
-
-/// The file that is read when none is named, relative to the working directory.
-pub const DEFAULT_FILE: &str = "breakwater.toml";
 
 /// Environment variables.
 #[derive(Clone, Default)]
@@ -39,30 +36,6 @@ impl Environment {
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
         Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-    }
-}
-
-/// A configuration file's name and content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileText {
-    /// As it was named; for messages.
-    pub name: String,
-    /// TOML.
-    pub text: String,
-}
-
-impl FileText {
-    /// Reads the file that was named, or the default one if there is one.
-    ///
-    /// # Errors
-    /// When a named file, or a default file that exists, cannot be read as UTF-8 text.
-    pub(super) fn read(named: Option<&Path>) -> io::Result<Option<Self>> {
-        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(Some(Self { name: path.display().to_string(), text })),
-            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 

@@ -17,8 +17,9 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use file::{DEFAULT_FILE, FileText};
 pub use in_force::{InForce, Reloaded};
-pub use load::{DEFAULT_FILE, Environment, FileText, load, resolve};
+pub use load::{Environment, load, resolve};
 pub use mistake::{Mistake, Mistakes};
 pub use page::settings_page;
 pub use redact::{Secret, redact};

@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Redis;
-use super::connection::Lent;
+use super::connection::{Lent, Subscription};
 use super::health::{Effect, Fault};
 use crate::clock;
 use crate::failure::StoreError;
@@ -72,6 +72,25 @@ impl Redis {
         effect: Effect,
     ) -> Result<T, StoreError> {
         self.run_request(&Request::Many(commands), effect).await
+    }
+
+    /// Sends `message` to all who listen on `channel`.
+    pub async fn publish(&self, channel: &str, message: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(channel).arg(message);
+        self.one::<u64>(command, Effect::Reads).await.map(drop)
+    }
+
+    /// Listens on `channel`. The deadline of a command bounds connecting and subscribing.
+    ///
+    /// # Errors
+    /// Redis is avoided, or did not take the subscription in time.
+    pub async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
+        if self.is_avoided() {
+            return Err(StoreError::Avoided);
+        }
+        let subscribed = tokio::time::timeout(self.timeout, self.connection.subscribe(channel));
+        Ok(subscribed.await.unwrap_or(Err(Fault::TooLate))?)
     }
 
     async fn run_request<T: FromRedisValue>(

@@ -13,12 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{self, AsyncConnectionConfig, Client, Msg};
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, Msg};
 use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::{Stream, StreamExt};
 
-use super::Redis;
-use super::health::{Effect, Fault};
+use super::health::Fault;
 use crate::failure::StoreError;
 
 /// When the last answer came on a connection, as far as a command was there to take it.
@@ -91,9 +90,12 @@ impl Shared {
         Ok(Self { url: url.to_owned(), pool, live, making, made: AtomicU64::new(0) })
     }
 
-    /// For a connection that is not shared.
-    pub(super) fn client(&self) -> Result<Client, Fault> {
-        Ok(Client::open(&*self.url)?)
+    /// Listens on `channel`, by a connection of its own.
+    pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscription, Fault> {
+        let client = Client::open(&*self.url)?;
+        let mut connection = client.get_async_pubsub().await?;
+        connection.subscribe(channel).await?;
+        Ok(Subscription(Box::pin(connection.into_on_message())))
     }
 
     /// The connection; it is made if there is none and, once nobody else makes it, it is still wanted.
@@ -141,30 +143,5 @@ impl Subscription {
     /// The next message; `None` when the connection has ended. What is no text is empty.
     pub async fn next(&mut self) -> Option<String> {
         self.0.next().await.map(|message| message.get_payload().unwrap_or_default())
-    }
-}
-
-impl Redis {
-    /// Sends `message` to all who listen on `channel`.
-    pub async fn publish(&self, channel: &str, message: &str) -> Result<(), StoreError> {
-        let mut command = redis::cmd("PUBLISH");
-        command.arg(channel).arg(message);
-        self.one::<u64>(command, Effect::Reads).await.map(drop)
-    }
-
-    /// Listens on `channel`. The deadline of a command bounds connecting and subscribing.
-    ///
-    /// # Errors
-    /// Redis is avoided, or did not take the subscription in time.
-    pub async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
-        if self.is_avoided() {
-            return Err(StoreError::Avoided);
-        }
-        let subscribed = async {
-            let mut connection = self.connection.client()?.get_async_pubsub().await?;
-            connection.subscribe(channel).await?;
-            Ok::<_, Fault>(Subscription(Box::pin(connection.into_on_message())))
-        };
-        Ok(tokio::time::timeout(self.timeout, subscribed).await.unwrap_or(Err(Fault::TooLate))?)
     }
 }
