@@ -7,7 +7,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what does every request read | [`table`], over `networks` |
+//! | what does every request read | [`table`] |
 //! | whose key is this, how does a key look | [`keys`], [`secret`] |
 //! | what is stored, what can stand on a list | [`record`], [`identifier`] |
 //! | who guesses the admin's key, what did admins do | [`guesses`], [`audit`] |
@@ -16,7 +16,6 @@ pub mod audit;
 pub mod guesses;
 pub mod identifier;
 pub mod keys;
-mod networks;
 pub mod record;
 pub mod secret;
 mod settings;
@@ -146,7 +145,7 @@ impl Access {
         if self.table.read().sizes(now).keys >= MOST_KEYS {
             return Err(NotChanged::Full(MOST_KEYS));
         }
-        self.changes.commit(table::draft(Subject::Key(new.id), &key)).await?;
+        self.changes.commit(table::draft_of_key(new.id, &key)).await?;
         Ok(key)
     }
 
@@ -179,7 +178,7 @@ impl Access {
         if full {
             return Err(NotChanged::Full(MOST_ENTRIES));
         }
-        Ok(self.changes.commit(table::draft(subject, entry)).await?)
+        Ok(self.changes.commit(table::draft_of_entry(list, who, entry)).await?)
     }
 
     /// Takes somebody from a list; false when nobody was there.

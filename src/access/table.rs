@@ -4,14 +4,16 @@
 //! the log of changes as its topic `access`; while the database is away it goes on with what it
 //! knows. What has expired does not count, also before it is taken out.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::identifier::Identifier;
-use super::networks::Networks;
 use super::record::{Entry, ListName, StoredKey, Subject};
 use crate::clock::Timestamp;
 use crate::limits::KeyId;
@@ -70,10 +72,15 @@ pub(super) struct State {
     deny: List,
 }
 
+/// The entries of a list in their order: networks first. An address is looked for once for each length
+/// of network that was ever put in, the longest first: that depends on how many lengths there are (33
+/// and 129 at most, a handful usually) and not on how many entries. An IPv4 address in IPv6 is IPv4
+/// before it comes here.
 #[derive(Debug, Default)]
 struct List {
-    networks: Networks<Entry>,
-    keys: BTreeMap<KeyId, Entry>,
+    entries: BTreeMap<Identifier, Entry>,
+    v4: BTreeSet<Reverse<u8>>,
+    v6: BTreeSet<Reverse<u8>>,
 }
 
 impl Table {
@@ -122,51 +129,38 @@ impl Topic for Table {
 
     fn state(&self) -> Vec<Draft> {
         let state = self.read();
-        let keys = state.keys.iter().map(|(id, key)| draft(Subject::Key(*id), key));
+        let keys = state.keys.iter().map(|(id, key)| draft_of_key(*id, key));
         let entries = [ListName::Allow, ListName::Deny].into_iter().flat_map(|name| {
-            let entries = state.list(name).entries(None);
-            entries.map(move |(who, entry)| draft(Subject::Entry(name, who), entry))
+            let entries = state.list(name).after(None);
+            entries.map(move |(who, entry)| draft_of_entry(name, who, entry))
         });
         keys.chain(entries).collect()
     }
 }
 
-/// What is stored of a key or an entry.
-pub(super) trait Stored: serde::Serialize {
-    fn created_at(&self) -> Timestamp;
-    /// When nobody needs it any more.
-    fn keep_until(&self) -> Option<Timestamp>;
+/// The change that puts a key in force.
+pub(super) fn draft_of_key(id: KeyId, key: &StoredKey) -> Draft {
+    draft(Subject::Key(id), key, key.created_at, kept_until(key))
 }
 
-impl Stored for StoredKey {
-    fn created_at(&self) -> Timestamp {
-        self.created_at
-    }
-
-    fn keep_until(&self) -> Option<Timestamp> {
-        self.expires_at.map(|until| until.plus(EXPIRED_KEPT))
-    }
+/// The change that puts an entry of a list in force.
+pub(super) fn draft_of_entry(list: ListName, who: Identifier, entry: &Entry) -> Draft {
+    draft(Subject::Entry(list, who), entry, entry.created_at, entry.expires_at)
 }
 
-impl Stored for Entry {
-    fn created_at(&self) -> Timestamp {
-        self.created_at
-    }
-
-    fn keep_until(&self) -> Option<Timestamp> {
-        self.expires_at
-    }
+fn draft(
+    subject: Subject,
+    stored: &impl serde::Serialize,
+    at: Timestamp,
+    keep_until: Option<Timestamp>,
+) -> Draft {
+    let payload = serde_json::to_string(stored).ok();
+    Draft { topic: TOPIC, key: subject.to_string(), payload, at, keep_until }
 }
 
-/// The change that puts a key or an entry in force.
-pub(super) fn draft(subject: Subject, stored: &impl Stored) -> Draft {
-    Draft {
-        topic: TOPIC,
-        key: subject.to_string(),
-        payload: serde_json::to_string(stored).ok(),
-        at: stored.created_at(),
-        keep_until: stored.keep_until(),
-    }
+/// When nobody needs an expired key any more.
+fn kept_until(key: &StoredKey) -> Option<Timestamp> {
+    key.expires_at.map(|until| until.plus(EXPIRED_KEPT))
 }
 
 /// The change that removes one.
@@ -214,7 +208,7 @@ impl State {
         list: ListName,
         after: Option<Identifier>,
     ) -> impl Iterator<Item = (Identifier, &Entry)> {
-        self.list(list).entries(after)
+        self.list(list).after(after)
     }
 
     /// Whether the subject is there and in force.
@@ -222,16 +216,14 @@ impl State {
         match subject {
             // An expired key can be revoked: until then it is listed.
             Subject::Key(id) => self.keys.contains_key(&id),
-            Subject::Entry(list, who) => {
-                self.list(list).get(&who).is_some_and(|entry| entry.is_in_force(|| now))
-            }
+            Subject::Entry(list, who) => self.list(list).has(&who, &|| now),
         }
     }
 
     pub(super) fn sizes(&self, now: Timestamp) -> Sizes {
         let in_force = |key: &&StoredKey| key.expires_at.is_none_or(|until| now < until);
         let keys = self.keys.values().filter(in_force).count();
-        Sizes { keys, allow: self.allow.len(), deny: self.deny.len() }
+        Sizes { keys, allow: self.allow.entries.len(), deny: self.deny.entries.len() }
     }
 
     /// Puts a change in force; false if it cannot be read.
@@ -256,13 +248,13 @@ impl State {
     fn remove(&mut self, subject: &Subject) {
         match subject {
             Subject::Key(id) => drop(self.keys.remove(id)),
-            Subject::Entry(list, who) => self.list_mut(*list).take_out(who),
+            Subject::Entry(list, who) => drop(self.list_mut(*list).entries.remove(who)),
         }
     }
 
     fn expired(&self, now: Timestamp) -> impl Iterator<Item = Subject> {
         let is_over = move |until: Option<Timestamp>| until.is_some_and(|until| until <= now);
-        let keys = self.keys.iter().filter(move |(_, key)| is_over(key.keep_until()));
+        let keys = self.keys.iter().filter(move |(_, key)| is_over(kept_until(key)));
         let entries = [ListName::Allow, ListName::Deny].into_iter().flat_map(move |list| {
             let over = self.entries(list, None).filter(move |(_, one)| is_over(one.expires_at));
             over.map(move |(who, _)| Subject::Entry(list, who))
@@ -286,49 +278,34 @@ impl State {
 }
 
 impl List {
-    fn len(&self) -> usize {
-        self.networks.len().saturating_add(self.keys.len())
-    }
-
     fn put(&mut self, who: Identifier, entry: Entry) {
         match who {
-            Identifier::Network(network) => self.networks.insert(network, entry),
-            Identifier::Key(key) => drop(self.keys.insert(key, entry)),
-        }
+            Identifier::Network(IpNet::V4(net)) => self.v4.insert(Reverse(net.prefix_len())),
+            Identifier::Network(IpNet::V6(net)) => self.v6.insert(Reverse(net.prefix_len())),
+            Identifier::Key(_) => false,
+        };
+        self.entries.insert(who, entry);
     }
 
-    fn take_out(&mut self, who: &Identifier) {
-        match who {
-            Identifier::Network(network) => self.networks.remove(network),
-            Identifier::Key(key) => drop(self.keys.remove(key)),
-        }
-    }
-
-    fn get(&self, who: &Identifier) -> Option<&Entry> {
-        match who {
-            Identifier::Network(network) => self.networks.get(network),
-            Identifier::Key(key) => self.keys.get(key),
-        }
+    fn has(&self, who: &Identifier, now: &impl Fn() -> Timestamp) -> bool {
+        self.entries.get(who).is_some_and(|entry| entry.is_in_force(now))
     }
 
     fn has_address(&self, address: IpAddr, now: &impl Fn() -> Timestamp) -> bool {
-        self.networks.contains(address, |entry| entry.is_in_force(now))
+        let lengths = if address.is_ipv4() { &self.v4 } else { &self.v6 };
+        lengths.iter().any(|Reverse(length)| {
+            let network = IpNet::new(address, *length).map(|network| network.trunc());
+            network.is_ok_and(|network| self.has(&Identifier::Network(network), now))
+        })
     }
 
     fn has_key(&self, key: Option<KeyId>, now: &impl Fn() -> Timestamp) -> bool {
-        key.and_then(|key| self.keys.get(&key)).is_some_and(|entry| entry.is_in_force(now))
+        key.is_some_and(|key| self.has(&Identifier::Key(key), now))
     }
 
-    fn entries(&self, after: Option<Identifier>) -> impl Iterator<Item = (Identifier, &Entry)> {
-        let (networks, keys) = match after {
-            None => (Some(None), Bound::Unbounded),
-            Some(Identifier::Network(network)) => (Some(Some(network)), Bound::Unbounded),
-            Some(Identifier::Key(key)) => (None, Bound::Excluded(key)),
-        };
-        let networks = networks.into_iter().flat_map(|after| self.networks.after(after));
-        let networks = networks.map(|(network, entry)| (Identifier::Network(*network), entry));
-        let keys = self.keys.range((keys, Bound::Unbounded));
-        networks.chain(keys.map(|(key, entry)| (Identifier::Key(*key), entry)))
+    fn after(&self, after: Option<Identifier>) -> impl Iterator<Item = (Identifier, &Entry)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((from, Bound::Unbounded)).map(|(who, entry)| (*who, entry))
     }
 }
 

@@ -173,3 +173,45 @@ proptest! {
         }
     }
 }
+
+/// Few bits, so that networks meet.
+fn address() -> impl Strategy<Value = IpAddr> {
+    let v4 = (0..4_u32, 0..4_u32).prop_map(|(top, low)| Ipv4Addr::from_bits(top << 30 | low));
+    let v6 = (0..4_u128, 0..4_u128).prop_map(|(top, low)| Ipv6Addr::from_bits(top << 126 | low));
+    prop_oneof![v4.prop_map(IpAddr::V4), v6.prop_map(IpAddr::V6)]
+}
+
+fn network() -> impl Strategy<Value = IpNet> {
+    (address(), prop::sample::select(vec![0_u8, 1, 2, 8, 30, 31, 32, 126, 127, 128])).prop_map(
+        |(address, length)| {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            IpNet::new(address, length.min(most)).unwrap().trunc()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn an_address_is_found_as_by_looking_at_all(
+        steps in prop::collection::vec((network(), any::<bool>(), any::<bool>()), 0..60),
+        asked in prop::collection::vec(address(), 1..20),
+    ) {
+        let (mut list, mut model) = (List::default(), BTreeMap::new());
+        for (network, put, expired) in steps {
+            let who = Identifier::Network(network);
+            if put {
+                let expires_at = expired.then_some(NOW);
+                list.put(who, Entry { reason: String::new(), created_at: NOW, expires_at });
+                model.insert(network, !expired);
+            } else {
+                list.entries.remove(&who);
+                model.remove(&network);
+            }
+        }
+        prop_assert_eq!(list.entries.len(), model.len());
+        for address in asked {
+            let naive = model.iter().any(|(network, counts)| *counts && network.contains(&address));
+            prop_assert_eq!(list.has_address(address, &|| NOW), naive);
+        }
+    }
+}
