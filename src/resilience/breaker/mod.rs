@@ -11,7 +11,6 @@
 //! little at first. No code of others runs under the lock: the listener is called after it.
 
 mod persisted;
-mod settings;
 mod slow_start;
 mod snapshot;
 mod state;
@@ -26,9 +25,9 @@ use std::time::Instant;
 
 use crate::clock::Timestamp;
 pub use persisted::Persisted;
-pub use settings::Settings;
 pub use snapshot::{CallResult, Reason, Rejected, RejectedBy, Snapshot, State, Transition};
 use state::{Core, Ticket};
+pub use trip::Settings;
 
 /// Called after every change of state, outside the lock, on the thread that caused it.
 pub type Listener = Arc<dyn Fn(&Transition) + Send + Sync>;
@@ -59,15 +58,8 @@ pub struct Permit {
 impl Breaker {
     /// A closed breaker. `name` is for labels and logs.
     pub fn new(name: impl Into<Arc<str>>, settings: Settings, listener: Listener) -> Self {
-        let core = Mutex::new(Core::new(settings));
-        Self {
-            shared: Arc::new(Shared {
-                name: name.into(),
-                listener,
-                core,
-                open: AtomicBool::new(false),
-            }),
-        }
+        let (name, core) = (name.into(), Mutex::new(Core::new(settings)));
+        Self { shared: Arc::new(Shared { name, listener, core, open: AtomicBool::new(false) }) }
     }
 
     pub fn name(&self) -> &str {
@@ -144,9 +136,9 @@ impl Breaker {
         self.shared.open.load(Ordering::Acquire)
     }
 
-    fn notify(&self, change: Option<state::Change>) {
+    fn notify(&self, change: Option<Transition>) {
         if let Some(change) = change {
-            (self.shared.listener)(&change.named(Arc::clone(&self.shared.name)));
+            (self.shared.listener)(&change);
         }
     }
 

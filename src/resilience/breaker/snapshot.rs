@@ -89,17 +89,11 @@ impl Reason {
 }
 
 /// One change of state, as the listener receives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
-    pub name: Arc<str>,
     pub from: State,
     pub to: State,
     pub reason: Reason,
-    /// When an opened breaker will admit probes, counted from the change; `None` for every other
-    /// change and for an opening that an admin has to end.
-    pub open_for: Option<Duration>,
-    /// Counts this breaker's transitions from 1: two threads may report theirs in either order.
-    pub sequence: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

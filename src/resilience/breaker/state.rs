@@ -62,23 +62,6 @@ struct Counts {
     lost: u64,
 }
 
-/// A change of state that the listener has not received yet.
-#[derive(Debug)]
-pub(super) struct Change {
-    from: State,
-    to: State,
-    reason: Reason,
-    open_for: Option<Duration>,
-    sequence: u64,
-}
-
-impl Change {
-    pub(super) fn named(self, name: Arc<str>) -> Transition {
-        let Self { from, to, reason, open_for, sequence } = self;
-        Transition { name, from, to, reason, open_for, sequence }
-    }
-}
-
 impl Core {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
@@ -103,7 +86,7 @@ impl Core {
         &mut self,
         background: bool,
         now: Instant,
-    ) -> (Result<Ticket, Rejected>, Option<Change>) {
+    ) -> (Result<Ticket, Rejected>, Option<Transition>) {
         self.since.get_or_insert(now);
         let change = self.admits_probes_from(now).map(|reason| self.probe(reason, now));
         let admitted = self.peek(background, now).map(|()| {
@@ -168,7 +151,7 @@ impl Core {
         }
     }
 
-    fn probe(&mut self, reason: Reason, now: Instant) -> Change {
+    fn probe(&mut self, reason: Reason, now: Instant) -> Transition {
         if let Phase::HalfOpen { in_flight, .. } = self.phase {
             self.counts.lost = self.counts.lost.saturating_add(u64::from(in_flight));
         }
@@ -186,7 +169,7 @@ impl Core {
         ticket: Ticket,
         result: CallResult,
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<Transition> {
         self.counts.returned = self.counts.returned.saturating_add(1);
         self.free_probe(ticket.era);
         if ticket.era != self.era {
@@ -211,7 +194,7 @@ impl Core {
     }
 
     /// A call of a closed breaker: it judges it itself, or its slow start does.
-    fn judge(&mut self, ticket: Ticket, result: CallResult, now: Instant) -> Option<Change> {
+    fn judge(&mut self, ticket: Ticket, result: CallResult, now: Instant) -> Option<Transition> {
         if let Phase::Closed { slow_start } = &mut self.phase
             && let Some(start) = slow_start
         {
@@ -232,7 +215,7 @@ impl Core {
         Some(self.open(reason, now))
     }
 
-    fn probe_succeeded(&mut self, now: Instant) -> Option<Change> {
+    fn probe_succeeded(&mut self, now: Instant) -> Option<Transition> {
         let Phase::HalfOpen { succeeded, .. } = &mut self.phase else { return None };
         *succeeded = succeeded.saturating_add(1);
         let Settings { probes, failure_rate, consecutive_failures, .. } = self.settings;
@@ -247,12 +230,10 @@ impl Core {
         Some(self.close(slow_start, Reason::ProbesSucceeded, now))
     }
 
-    fn open(&mut self, reason: Reason, now: Instant) -> Change {
+    fn open(&mut self, reason: Reason, now: Instant) -> Transition {
         let open_for = self.trip.next_open_time();
         // Open times are bounded to a day, so the sum exists on any real clock.
-        let until = now.checked_add(open_for);
-        let change = self.enter(Phase::Open { until }, reason, now);
-        Change { open_for: Some(open_for), ..change }
+        self.enter(Phase::Open { until: now.checked_add(open_for) }, reason, now)
     }
 
     /// A permit was dropped.
@@ -269,7 +250,7 @@ impl Core {
         }
     }
 
-    pub(super) fn force_open(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn force_open(&mut self, now: Instant) -> Option<Transition> {
         self.moved_by_admin = true;
         if let Phase::Open { until } = &mut self.phase {
             // Already open: only the hold is new, so there is no change to tell.
@@ -279,7 +260,7 @@ impl Core {
         Some(self.enter(Phase::Open { until: None }, Reason::Forced, now))
     }
 
-    pub(super) fn force_close(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn force_close(&mut self, now: Instant) -> Option<Transition> {
         self.moved_by_admin = true;
         self.consecutive_failures = 0;
         if let Phase::Closed { slow_start } = &mut self.phase {
@@ -290,25 +271,24 @@ impl Core {
         Some(self.close(None, Reason::Forced, now))
     }
 
-    pub(super) fn reset(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn reset(&mut self, now: Instant) -> Option<Transition> {
         self.trip.forget_openings();
         self.force_close(now)
     }
 
-    fn close(&mut self, slow_start: Option<SlowStart>, reason: Reason, now: Instant) -> Change {
+    fn close(&mut self, slow_start: Option<SlowStart>, reason: Reason, now: Instant) -> Transition {
         self.trip.forget_calls();
         self.enter(Phase::Closed { slow_start }, reason, now)
     }
 
-    fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Change {
+    fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Transition {
         let from = self.state();
         self.moved_by_calls = true;
         self.phase = phase;
         self.era = self.era.wrapping_add(1);
         self.since = Some(now);
         self.counts.transitions = self.counts.transitions.saturating_add(1);
-        let sequence = self.counts.transitions;
-        Change { from, to: self.state(), reason, open_for: None, sequence }
+        Transition { from, to: self.state(), reason }
     }
 
     pub(super) const fn state(&self) -> State {
