@@ -4,7 +4,7 @@
 //! every six seconds. When it is empty no key from there is compared, also not the right one: a client
 //! that guesses would only have to look for the answer that differs. A right key costs nothing. The
 //! network around an address (IPv4 by 24 bits, IPv6 by 48) has a bucket of a hundred, so a client that
-//! has many addresses gains little by changing them. Refuses: to remember more than a bounded number of
+//! has many addresses gains little by changing them. Refuses: to keep more than a bounded number of
 //! buckets; the one used longest ago makes room.
 
 use std::net::IpAddr;
@@ -21,8 +21,8 @@ use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 const OF_ADDRESS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 /// The same of the network around it.
 const OF_NETWORK: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// Addresses and networks remembered.
-const REMEMBERED: usize = 20_000;
+/// Addresses and networks whose buckets are kept.
+const KEPT: usize = 20_000;
 /// Bits by which addresses are counted together.
 const WIDE_IPV4: u8 = 24;
 const WIDE_IPV6: u8 = 48;
@@ -47,7 +47,7 @@ pub struct Guesses {
 impl Guesses {
     #[must_use]
     pub fn new(ipv6_prefix: u8, origin: Instant) -> Self {
-        Self { ipv6_prefix, origin, buckets: ShardedMap::new(REMEMBERED) }
+        Self { ipv6_prefix, origin, buckets: ShardedMap::new(KEPT) }
     }
 
     /// Compares a key from an address, if one may come from there.
@@ -161,6 +161,6 @@ mod tests {
     fn a_flood_from_everywhere_is_bounded() {
         let (guesses, now) = new();
         (0..50_000).for_each(|number| assert!(wrong(&guesses, address(number << 8), now)));
-        assert!(guesses.buckets.len() <= REMEMBERED);
+        assert!(guesses.buckets.len() <= KEPT);
     }
 }

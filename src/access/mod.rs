@@ -3,7 +3,7 @@
 //! Owns: clients' keys beside the one of the settings, the allow and deny lists, the bound on wrong
 //! admin keys, and the audit table. Keys and lists are a topic of the log of changes: a change is in
 //! force on every worker when the call returns, and within a second on every instance that shares the
-//! database. While that is away requests are judged by what is known, and changes fail. Knows no HTTP.
+//! database. While that is away what is known decides over requests, and changes fail. Knows no HTTP.
 //!
 //! | question | file |
 //! |---|---|
@@ -113,13 +113,13 @@ impl Access {
     pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, Verdict) {
         let state = self.table.read();
         let held = self.internal.held(presented, &state, from, clock::now);
-        (held, state.judge(from, held.map(|held| held.id), clock::now))
+        (held, state.evaluate(from, held.map(|held| held.id), clock::now))
     }
 
     /// What the lists say of a request.
     #[must_use]
-    pub fn judge(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {
-        self.table.read().judge(from, key, clock::now)
+    pub fn evaluate(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {
+        self.table.read().evaluate(from, key, clock::now)
     }
 
     /// Whether keys and lists were read since the start. Until then nobody is denied, and no stored

@@ -46,7 +46,7 @@ impl SecretDigest {
         self.0.ct_eq(&other.0)
     }
 
-    /// Two digits that tell a secret that people chose from the one before, most likely. A dictionary
+    /// Two digits by which people see that a secret is not the one before, most likely. A dictionary
     /// tried against them leaves one word in 256, and proves none; more digits would prove it.
     #[must_use]
     pub fn fingerprint(&self) -> String {

@@ -171,7 +171,7 @@ pub(super) fn removal(subject: Subject, now: Timestamp) -> Draft {
 impl State {
     /// What the lists say of a request from `address` by the holder of `key`. The clock is read only
     /// if an entry that ends is met.
-    pub(super) fn judge(
+    pub(super) fn evaluate(
         &self,
         address: IpAddr,
         key: Option<KeyId>,

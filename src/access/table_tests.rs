@@ -55,7 +55,7 @@ fn a_hundred_thousand_entries_are_a_few_look_ups() {
     assert_eq!(table.read().sizes(NOW).deny, 100_000);
     for number in 0..100_000_u32 {
         let at = |low: u32| IpAddr::from(Ipv4Addr::from_bits(number << 8 | low));
-        let denied = |address| table.read().judge(address, None, || NOW) != Verdict::Unlisted;
+        let denied = |address| table.read().evaluate(address, None, || NOW) != Verdict::Unlisted;
         assert!(denied(at(7)), "{number}");
         assert_eq!(denied(at(8)), number % 2 == 1, "{number}");
     }
@@ -147,7 +147,7 @@ proptest! {
                 IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | bits >> 7))
             };
             let key = (key > 0).then(|| KeyId::new(key));
-            prop_assert_eq!(table.read().judge(address, key, || NOW), naive(&model, address, key));
+            prop_assert_eq!(table.read().evaluate(address, key, || NOW), naive(&model, address, key));
         }
     }
 

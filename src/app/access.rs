@@ -85,7 +85,8 @@ impl Following {
             keep_running("replication-wake", supervisor.observer(), move || {
                 let (changes, redis) = (changes.clone(), redis.clone());
                 async move {
-                    futures_util::future::join(changes.tell(&redis), changes.listen(&redis)).await;
+                    futures_util::future::join(changes.wake_others(&redis), changes.listen(&redis))
+                        .await;
                 }
             });
         }

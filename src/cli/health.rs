@@ -1,4 +1,4 @@
-//! One plain HTTP request that tells whether a gateway is alive.
+//! One plain HTTP request that shows whether a gateway is alive.
 //!
 //! Owns: the probe that a container's health check runs, so that the image needs no other program.
 //! Refuses: anything but `http`. When the gateway does not answer in time, it is not alive.

@@ -88,14 +88,14 @@ pub trait Commands {
     /// Where a gateway with these settings listens.
     fn address(&self, settings: &Settings) -> SocketAddr;
 
-    /// Answers requests until told to stop. `file` is the one that `--config` named, to read the
+    /// Answers requests until it is to stop. `file` is the one that `--config` named, to read the
     /// settings again.
     ///
     /// # Errors
     /// When it cannot start, or could not stop in order.
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
 
-    /// Runs the simulator until told to stop.
+    /// Runs the simulator until it is to stop.
     ///
     /// # Errors
     /// When it cannot start: address in use, catalogue without a good line.
@@ -212,14 +212,14 @@ where
             with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
         }
         Command::Migrate { down } => {
-            with_settings(&|settings| told(commands.migrate(settings, down)))
+            with_settings(&|settings| printed(commands.migrate(settings, down)))
         }
         Command::CheckConfig => with_settings(&|settings| Outcome::done(in_force(&settings))),
         Command::Health { url: None } => {
             with_settings(&|settings| alive(&health::address_of(commands.address(&settings))))
         }
         Command::Health { url: Some(url) } => alive(&url),
-        Command::Openapi { gpt } => told(commands.openapi(gpt)),
+        Command::Openapi { gpt } => printed(commands.openapi(gpt)),
         Command::Settings => Outcome::done(config::settings_page(schema)),
     }
 }
@@ -230,10 +230,10 @@ fn cause<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stat
 }
 
 fn ended(result: Result<(), Failure>) -> Outcome {
-    told(result.map(|()| String::new()))
+    printed(result.map(|()| String::new()))
 }
 
-fn told(result: Result<String, Failure>) -> Outcome {
+fn printed(result: Result<String, Failure>) -> Outcome {
     match result {
         Ok(output) => Outcome::done(output),
         Err(failure) => Outcome::failed(&*failure),

@@ -1,7 +1,7 @@
 //! The configuration file as a list of settings with their lines.
 //!
 //! Owns: the file's form (`[section]`, `key = value`). Refuses: broken TOML, unknown sections and
-//! unknown keys, each with its line and a suggestion. Does not judge values.
+//! unknown keys, each with its line and a suggestion. Does not check values.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

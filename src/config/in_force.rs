@@ -134,10 +134,10 @@ mod tests {
 
     fn in_force(pairs: &[(&str, &str)]) -> (InForce, Arc<AtomicU8>) {
         let level = Arc::new(AtomicU8::new(0));
-        let told = Arc::clone(&level);
+        let seen = Arc::clone(&level);
         let settings = resolve(SCHEMA, None, &environment(pairs)).unwrap();
         let take_over =
-            move |settings: &Settings| told.store(settings.of::<Sample>().level, Ordering::Relaxed);
+            move |settings: &Settings| seen.store(settings.of::<Sample>().level, Ordering::Relaxed);
         (InForce::new(None, settings, take_over), level)
     }
 
@@ -155,8 +155,8 @@ mod tests {
         let reloaded = in_force.reload(&environment(&other)).unwrap();
         assert_eq!(reloaded.taken_over, ["LOG_LEVEL"]);
         assert_eq!(reloaded.need_restart, ["API_PORT", "ADMIN_API_KEY"]);
-        let told = reloaded.to_string();
-        assert_eq!(told, "taken over: LOG_LEVEL; from the next start: API_PORT, ADMIN_API_KEY");
+        let text = reloaded.to_string();
+        assert_eq!(text, "taken over: LOG_LEVEL; from the next start: API_PORT, ADMIN_API_KEY");
         assert_eq!(level.load(Ordering::Relaxed), 4);
         let debug = (Some("debug".to_owned()), Source::Environment);
         assert_eq!(shown(&in_force, "LOG_LEVEL"), debug);

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, in words for the person who wrote it.
 //!
-//! Owns: the form in which a mistake is told. Refuses to repeat a secret: values come here already
+//! Owns: the form in which a mistake is named. Refuses to repeat a secret: values come here already
 //! fit to be shown. No neighbours.
 
 use std::fmt;

@@ -41,7 +41,7 @@ pub(super) struct Care {
     /// When files were quarantined.
     pub(super) quarantined_at: VecDeque<Instant>,
     /// The last reason given for its absence.
-    pub(super) told: Option<String>,
+    pub(super) reported: Option<String>,
 }
 
 impl Care {

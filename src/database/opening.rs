@@ -87,7 +87,7 @@ pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
     check(&mut connection)
 }
 
-/// A connection of its own, which tells what is wrong; the pool's error says only "timed out".
+/// A connection of its own, which says what is wrong; the pool's error says only "timed out".
 fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
     let mut connection =

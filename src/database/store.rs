@@ -143,7 +143,7 @@ impl Store {
         if (harmed.is_some() || !self.is_open()) && care.may_try(at) {
             if let Some(error) = harmed {
                 events.push(Event::Lost(error.to_string()));
-                care.told = Some(error.to_string());
+                care.reported = Some(error.to_string());
                 care.suspect |= error.harm() == Harm::File;
                 self.change(State::Away(error));
             }
@@ -176,15 +176,15 @@ impl Store {
                 care.files = Identities::at(&self.0.path);
                 // Before it is lent: whoever gets a connection of it knows that it is another one.
                 self.0.openings.fetch_add(1, Ordering::AcqRel);
-                (care.told, care.suspect) = (None, false);
+                (care.reported, care.suspect) = (None, false);
                 self.change(State::Open(pool));
                 events.push(Event::Opened);
             }
             Err(error) => {
                 let text = error.to_string();
-                if care.told.as_ref() != Some(&text) {
+                if care.reported.as_ref() != Some(&text) {
                     events.push(Event::Lost(text.clone()));
-                    care.told = Some(text);
+                    care.reported = Some(text);
                 }
                 self.change(State::Away(error));
             }
@@ -252,15 +252,15 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn whether_it_is_open_is_told_at_once_and_follows_every_change() {
+    fn whether_it_is_open_is_known_at_once_and_follows_every_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
         let (store, _) = Store::open(&path, 1, clock::monotonic(), clock::now());
         let held = store.0.state.write().unwrap();
         let asked = store.clone();
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || tell.send(asked.is_open()));
-        assert_eq!(told.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
+        let (send, received) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(asked.is_open()));
+        assert_eq!(received.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
         drop(held);
         store.change(State::Away(DatabaseError::new("gone")));
         assert!(!store.is_open() && store.absence().is_some());

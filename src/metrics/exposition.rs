@@ -47,7 +47,7 @@ impl Format {
     }
 }
 
-/// Whether a parameter of a media range is a quality of nought.
+/// Whether a parameter of a media range is a quality of zero.
 fn refuses(parameter: &str) -> bool {
     parameter
         .strip_prefix("q=")

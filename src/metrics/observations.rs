@@ -149,8 +149,8 @@ impl Observations {
         }
     }
 
-    /// Takes in a request. `now` and `wall` are the same moment on the two clocks; they tell at
-    /// what time of day the request was answered.
+    /// Takes in a request. `now` and `wall` are the same moment on the two clocks; they give the
+    /// time of day at which the request was answered.
     pub(super) fn observe(&mut self, seen: &RequestSeen, now: Instant, wall: Timestamp) {
         let RequestSeen { finished, status, duration, .. } = *seen;
         if finished < self.origin {

@@ -28,7 +28,7 @@ pub fn resident_bytes() -> Option<u64> {
 }
 
 /// The memory there is for this process, in bytes: the least of what its control group and those
-/// around it allow (version 2 or 1), and of what the machine has. `None` where nothing tells.
+/// around it allow (version 2 or 1), and of what the machine has. `None` where nothing says so.
 #[must_use]
 pub fn memory_bound() -> Option<u64> {
     memory_bound_under(Path::new("/"))

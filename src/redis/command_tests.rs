@@ -70,8 +70,8 @@ async fn a_worker_that_was_busy_meanwhile_blames_nobody() {
         // Time goes by, and nobody looks.
         tokio::time::advance(LOOK_UP + HELD_UP).await;
     };
-    let (told, ()) = futures_util::future::join(in_time(never, time), busy).await;
-    assert_eq!(told, Err(Fault::OwnDelay));
+    let (answer, ()) = futures_util::future::join(in_time(never, time), busy).await;
+    assert_eq!(answer, Err(Fault::OwnDelay));
     assert!(clock::monotonic() > time.until, "what it was busy for is given back");
 }
 

@@ -13,7 +13,7 @@ use deadpool_redis::redis::RedisError;
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
-/// What a command does, as far as its outcome tells something about later ones.
+/// What a command does, as far as its outcome says something about later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It changes nothing.

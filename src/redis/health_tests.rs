@@ -15,7 +15,7 @@ fn health() -> Health {
 }
 
 fn failed(code: &str) -> Result<(), Fault> {
-    Err(Fault::of(code, "told"))
+    Err(Fault::of(code, "details"))
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn what_is_not_the_fault_of_redis_says_nothing_about_health() {
 
 #[test]
 fn a_command_redis_is_too_old_for_is_refused_and_no_failure() {
-    let told = Fault::of("ERR", "unknown command 'XADD', with args beginning with: 'x'");
-    assert!(matches!(told, Fault::Refused(_)), "{told:?}");
+    let fault = Fault::of("ERR", "unknown command 'XADD', with args beginning with: 'x'");
+    assert!(matches!(fault, Fault::Refused(_)), "{fault:?}");
 }
 
 #[test]

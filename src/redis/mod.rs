@@ -80,7 +80,7 @@ impl Redis {
         Self { patience, ..self }
     }
 
-    /// Writes a key that lives a few seconds, which also tells whether writes are taken (see
+    /// Writes a key that lives a few seconds, which also shows whether writes are taken (see
     /// [`Redis::refuses_writes`]). A refusal shows that Redis lives, and is no error.
     ///
     /// # Errors

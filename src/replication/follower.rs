@@ -162,8 +162,8 @@ impl Changes {
         }
     }
 
-    /// Tells other instances whenever this one has written.
-    pub async fn tell(&self, redis: &Redis) {
+    /// Wakes other instances whenever this one has written.
+    pub async fn wake_others(&self, redis: &Redis) {
         loop {
             self.0.written.notified().await;
             // A message that is lost costs the others the time until their next poll.

@@ -63,7 +63,7 @@ pub enum Delivery {
     Written,
     /// It is written when the database is back.
     Pending,
-    /// Too many wait already: other instances are not told.
+    /// Too many wait already: other instances do not learn of it.
     Dropped,
 }
 

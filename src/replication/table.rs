@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::database::Connection;
 use crate::database::schema::changes::{dsl, table};
 
-/// The topic of the one row that tells this log from others.
+/// The topic of the one row that identifies this log.
 const OWN_TOPIC: &str = "log";
 /// Rows read at once.
 const PAGE: i64 = 1_000;
@@ -59,7 +59,7 @@ impl Draft {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Position {
     pub(super) last: i64,
-    /// What told the log from others.
+    /// What identified the log.
     pub(super) identity: Option<String>,
     /// How often the database had been opened then: another file may be at its place since.
     pub(super) openings: u64,
@@ -176,7 +176,7 @@ fn insert(
         .execute(connection)
 }
 
-/// What tells this log from others. A log that is new gets it here.
+/// What identifies this log. A log that is new gets it here.
 pub(super) fn identity(connection: &mut Connection, instance: &str) -> QueryResult<String> {
     let asked = table.filter(dsl::topic.eq(OWN_TOPIC)).select(dsl::key).order(dsl::id);
     if let Some(found) = asked.first(connection).optional()? {
@@ -212,8 +212,8 @@ pub(super) fn sweep(connection: &mut Connection, now: Timestamp) -> QueryResult<
     diesel::delete(table.filter(dsl::keep_until.lt(now.as_millis()))).execute(connection)
 }
 
-/// A transaction that survives the loss of power once it is over: a client that was told that a key
-/// is revoked must not meet it again. Other transactions on the file need not wait for the disk.
+/// A transaction that survives the loss of power once it is over: a client that got the answer
+/// that a key is revoked must not meet it again. Other transactions on the file need not wait for the disk.
 fn durably<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> QueryResult<T>,

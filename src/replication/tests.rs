@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock;
 
-/// A topic that keeps what it is told.
+/// A topic that keeps what it receives.
 #[derive(Default)]
 struct Notes(Mutex<BTreeMap<String, String>>);
 

@@ -1,4 +1,4 @@
-//! A failure that is remembered: nothing is tried again before its pause is over.
+//! The failure memo: a failure that is kept for a while; nothing is tried again before its pause is over.
 //!
 //! Owns: the pause, which doubles with each failure, and who may try when it is over. Refuses: to
 //! count a failure twice because several calls that were under way together met it.
@@ -14,7 +14,7 @@ pub struct Pauses {
     pub trial: Duration,
 }
 
-/// One failure that is remembered.
+/// One failure that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureMemo {
     failures: u32,

@@ -131,7 +131,7 @@ pub(super) fn running(sink: Sink, level: Level) -> Telemetry {
     let sink = Counting { drain: sink, losses: losses.clone(), loss: Loss::Failed };
     let (core, guard) =
         AsyncCore::custom(sink).chan_size(WAITING).thread_name("log".to_owned()).build_with_guard();
-    let queue = Counting { drain: Stamped(core), losses: losses.clone(), loss: Loss::Dropped };
+    let queue = Counting { drain: Timed(core), losses: losses.clone(), loss: Loss::Dropped };
     let level = LevelHandle::new(level);
     let drain = Adjustable { drain: queue, level: level.clone() };
     Telemetry { logger: Logger::root(drain, o!()), level, losses, guard: Some(guard) }
@@ -139,9 +139,9 @@ pub(super) fn running(sink: Sink, level: Level) -> Telemetry {
 
 /// Notes the time when a line is logged, not when it is written. The record's tag carries it to
 /// the writing thread: it is the one part of a record that travels there and is not shown.
-struct Stamped<D>(D);
+struct Timed<D>(D);
 
-impl<D: Drain> Drain for Stamped<D> {
+impl<D: Drain> Drain for Timed<D> {
     type Ok = D::Ok;
     type Err = D::Err;
 

@@ -150,7 +150,7 @@ fn a_log_file_that_cannot_be_opened_is_refused() {
     assert!(start(&log, Rollout(100)).is_err());
 }
 
-/// Waits before its first line until it is told to go on.
+/// Waits before its first line until it may go on.
 struct Stuck(mpsc::Receiver<()>, Page);
 
 impl Write for Stuck {

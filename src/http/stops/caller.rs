@@ -159,7 +159,7 @@ fn in_doubt(
     let key = held.map(|held| held.id);
     let mut verdicts = std::iter::once(address.counted)
         .chain(address.suspects())
-        .map(|one| access.judge(one, key));
+        .map(|one| access.evaluate(one, key));
     let denied = verdicts.find(|verdict| matches!(verdict, Verdict::Denied(_)));
     if let Some(left_out) = worker.doubts.borrow_mut().line(context.started) {
         let named: Vec<_> = address.suspects().map(|address| address.to_string()).collect();

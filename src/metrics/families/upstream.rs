@@ -1,7 +1,7 @@
 //! The families of calls to the upstream and of circuit breakers.
 //!
-//! Owns: `upstream_*`, `circuit_breaker_*` and `cache_circuit_breaker_state`. Refuses: to judge; outcomes
-//! and states come from the room that decides them.
+//! Owns: `upstream_*`, `circuit_breaker_*` and `cache_circuit_breaker_state`. Decides nothing:
+//! outcomes and states come from the rooms that do.
 
 use prometheus_client::metrics::counter::Counter;
 

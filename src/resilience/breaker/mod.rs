@@ -103,7 +103,7 @@ impl Breaker {
     }
 
     /// An admin closes it now, without a slow start. It works on as usual and may open again at the
-    /// next failures, for as long as it would have: earlier openings are remembered.
+    /// next failures, for as long as it would have: earlier openings still count.
     pub fn force_close(&self, now: Instant) {
         let change = self.with(|core| core.force_close(now));
         self.notify(change);

@@ -15,7 +15,7 @@ use crate::resilience::pace::Pace;
 
 /// Calls a second at the beginning: so much that clients of a usual service hardly notice it.
 const START: f64 = 20.0;
-/// Calls a second that no upstream fails because of; here the breaker judges.
+/// Calls a second that no upstream fails because of; here the breaker evaluates calls.
 const FLOOR: f64 = 1.0;
 /// Calls a second beyond which nothing is held back.
 const FULL: f64 = 1_000.0;
@@ -30,12 +30,12 @@ const LEAST_BURST: u32 = 2;
 /// With so many results in it, a step that is neither good nor bad begins anew.
 const ENOUGH: u32 = 8;
 
-/// Who judges a call.
+/// Who evaluates a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judge {
+pub(super) enum Evaluator {
     Breaker,
     SlowStart,
-    /// The slow start did, and its rate fell to the floor: from now on the breaker judges.
+    /// The slow start did, and its rate fell to the floor: from now on the breaker does.
     FellToFloor,
 }
 
@@ -101,15 +101,20 @@ impl SlowStart {
     }
 
     /// A call that was admitted at `admitted` ended so.
-    pub(super) fn ended(&mut self, result: CallResult, admitted: Instant, now: Instant) -> Judge {
+    pub(super) fn ended(
+        &mut self,
+        result: CallResult,
+        admitted: Instant,
+        now: Instant,
+    ) -> Evaluator {
         // What was admitted before the rate fell says nothing about the rate after it.
         if self.fell_at.is_some_and(|fell_at| admitted <= fell_at) {
-            return Judge::SlowStart;
+            return Evaluator::SlowStart;
         }
         let is_of_step = admitted > self.began;
         let at_floor = self.rate <= FLOOR;
         match result {
-            CallResult::Ignored => return Judge::SlowStart,
+            CallResult::Ignored => return Evaluator::SlowStart,
             CallResult::Success => {
                 self.failures_in_a_row = 0;
                 self.successes = self.successes.saturating_add(u32::from(is_of_step));
@@ -120,16 +125,16 @@ impl SlowStart {
             }
         }
         if !at_floor && self.fall(now) {
-            return if self.rate <= FLOOR { Judge::FellToFloor } else { Judge::SlowStart };
+            return if self.rate <= FLOOR { Evaluator::FellToFloor } else { Evaluator::SlowStart };
         }
         if !is_of_step {
-            return Judge::SlowStart;
+            return Evaluator::SlowStart;
         }
         // Then nearly all that was admitted in the step's own time was answered before.
         if admitted.saturating_duration_since(self.began) >= STEP {
             self.grow(now);
         }
-        if at_floor { Judge::Breaker } else { Judge::SlowStart }
+        if at_floor { Evaluator::Breaker } else { Evaluator::SlowStart }
     }
 
     /// Whether too much failed, and the rate was lowered for it.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::slow_start::{Judge, SlowStart};
+use super::slow_start::{Evaluator, SlowStart};
 use super::trip::Trip;
 use super::{CallResult, Reason, Rejected, RejectedBy, Settings, Snapshot, State, Transition};
 
@@ -186,26 +186,26 @@ impl Core {
             }
         }
         match self.phase {
-            Phase::Closed { .. } => self.judge(ticket, result, now),
+            Phase::Closed { .. } => self.evaluate(ticket, result, now),
             Phase::Open { .. } => None,
             Phase::HalfOpen { .. } if result == CallResult::Success => self.probe_succeeded(now),
             Phase::HalfOpen { .. } => Some(self.open(Reason::ProbeFailed, now)),
         }
     }
 
-    /// A call of a closed breaker: it judges it itself, or its slow start does.
-    fn judge(&mut self, ticket: Ticket, result: CallResult, now: Instant) -> Option<Transition> {
+    /// A call of a closed breaker: it evaluates it itself, or its slow start does.
+    fn evaluate(&mut self, ticket: Ticket, result: CallResult, now: Instant) -> Option<Transition> {
         if let Phase::Closed { slow_start } = &mut self.phase
             && let Some(start) = slow_start
         {
-            let judge = start.ended(result, ticket.at, now);
+            let evaluator = start.ended(result, ticket.at, now);
             if start.is_over() {
                 *slow_start = None;
             }
-            match judge {
-                Judge::Breaker => {}
-                Judge::SlowStart => return None,
-                Judge::FellToFloor => {
+            match evaluator {
+                Evaluator::Breaker => {}
+                Evaluator::SlowStart => return None,
+                Evaluator::FellToFloor => {
                     self.trip.forget_calls();
                     return None;
                 }
@@ -253,7 +253,7 @@ impl Core {
     pub(super) fn force_open(&mut self, now: Instant) -> Option<Transition> {
         self.moved_by_admin = true;
         if let Phase::Open { until } = &mut self.phase {
-            // Already open: only the hold is new, so there is no change to tell.
+            // Already open: only the hold is new, so no change is sent.
             *until = None;
             return None;
         }

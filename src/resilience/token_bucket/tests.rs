@@ -109,7 +109,7 @@ impl Model {
 }
 
 /// Rules whose bucket fills within a century; beyond five the instant at which it is full can no
-/// longer be told.
+/// longer be said.
 fn rules() -> impl Strategy<Value = BucketRule> {
     const CENTURY_SECONDS: u64 = 100 * 365 * 24 * 3_600;
     let count = prop_oneof![1..200_u32, 1..=u32::MAX];

@@ -54,7 +54,7 @@ impl WindowRule {
     }
 
     /// The end of what is counted together with `now`. Rounded up, so that nothing leaves early.
-    fn stamp(self, now: Tick) -> u64 {
+    fn counted_at(self, now: Tick) -> u64 {
         let micros = now.as_nanos().div_ceil(MICRO_NANOS);
         if !self.is_coarse() {
             return micros;
@@ -122,16 +122,16 @@ impl Window {
         if cost == 0 {
             return;
         }
-        let stamp = rule.stamp(now);
+        let counted_at = rule.counted_at(now);
         self.used = self.used.saturating_add(cost.into());
         if let Some(entry) = self.entries.back_mut()
-            && stamp <= self.newest
+            && counted_at <= self.newest
             && let Some(count) = entry.count.checked_add(cost)
         {
             entry.count = count;
             return;
         }
-        self.newest = self.newest.max(stamp);
+        self.newest = self.newest.max(counted_at);
         self.entries.push_back(Entry { micros: low_bits(self.newest), count: cost });
     }
 

@@ -16,21 +16,25 @@ const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const OPEN: Duration = Duration::from_secs(30);
 const SETTINGS: Settings = Settings { probes: 2, ..Settings::new(3, OPEN) };
 
-/// A breaker under a clock that the test moves, and what its listener heard.
+/// A breaker under a clock that the test moves, and what its listener received.
 struct Rig {
     breaker: Breaker,
     now: Instant,
-    heard: Arc<StdMutex<Vec<Transition>>>,
+    received: Arc<StdMutex<Vec<Transition>>>,
 }
 
 impl Rig {
     fn new(settings: Settings) -> Self {
-        let heard = Arc::new(StdMutex::new(Vec::new()));
-        let ear = Arc::clone(&heard);
+        let received = Arc::new(StdMutex::new(Vec::new()));
+        let listening = Arc::clone(&received);
         let listener: Listener = Arc::new(move |change: &Transition| {
-            ear.lock().unwrap().push(change.clone());
+            listening.lock().unwrap().push(change.clone());
         });
-        Self { breaker: Breaker::new("test", settings, listener), now: clock::monotonic(), heard }
+        Self {
+            breaker: Breaker::new("test", settings, listener),
+            now: clock::monotonic(),
+            received,
+        }
     }
 
     fn admit(&self) -> Result<Permit, Rejected> {
@@ -58,8 +62,8 @@ impl Rig {
         self.now += Duration::from_millis(self.snapshot().retry_after_ms.unwrap() + 1);
     }
 
-    fn heard(&self) -> Vec<(State, State, Reason)> {
-        self.heard.lock().unwrap().iter().map(|t| (t.from, t.to, t.reason)).collect()
+    fn received(&self) -> Vec<(State, State, Reason)> {
+        self.received.lock().unwrap().iter().map(|t| (t.from, t.to, t.reason)).collect()
     }
 }
 
@@ -80,7 +84,7 @@ fn it_opens_at_the_failures_closes_after_the_probes_and_tells_each_change() {
     rig.call(Some(true));
     assert_eq!(rig.state(), State::Closed);
     assert_eq!(
-        rig.heard(),
+        rig.received(),
         [
             (State::Closed, State::Open, Reason::Failures),
             (State::Open, State::HalfOpen, Reason::TimeToProbe),
@@ -114,7 +118,7 @@ fn half_open_admits_its_probes_and_no_more_whatever_the_load() {
 }
 
 #[test]
-fn a_dropped_or_undecided_probe_gives_its_place_back_and_a_good_one_does_not() {
+fn a_dropped_or_undecided_probe_gives_its_probe_back_and_a_good_one_does_not() {
     let mut rig = Rig::new(SETTINGS);
     rig.fail(3);
     rig.wait_out();
@@ -181,7 +185,7 @@ fn an_admin_holds_it_open_until_it_is_closed() {
     rig.breaker.force_close(rig.now);
     assert_eq!((rig.state(), rig.snapshot().forced), (State::Closed, false));
     assert_eq!(
-        rig.heard(),
+        rig.received(),
         [
             (State::Closed, State::Open, Reason::Forced),
             (State::Open, State::Closed, Reason::Forced)
@@ -218,7 +222,7 @@ fn closing_by_hand_remembers_earlier_openings_and_a_reset_does_not() {
 }
 
 #[test]
-fn a_listener_that_panics_loses_no_place_and_poisons_nothing() {
+fn a_listener_that_panics_loses_no_probe_and_poisons_nothing() {
     let listener: Listener = Arc::new(|_| panic!("on purpose"));
     let breaker = Breaker::new("test", Settings { consecutive_failures: 1, ..SETTINGS }, listener);
     let mut now = clock::monotonic();
@@ -350,10 +354,10 @@ impl Model {
             assert!(self.probing() + self.succeeded_probes <= probes);
             assert!(self.succeeded_probes < probes, "all probes succeeded and it did not close");
         }
-        let heard = rig.heard.lock().unwrap();
-        assert_eq!(u64::try_from(heard.len()).unwrap(), snapshot.transitions);
-        assert!(heard.windows(2).all(|pair| pair[0].to == pair[1].from));
-        assert_eq!(heard.last().map_or(State::Closed, |last| last.to), snapshot.state);
+        let received = rig.received.lock().unwrap();
+        assert_eq!(u64::try_from(received.len()).unwrap(), snapshot.transitions);
+        assert!(received.windows(2).all(|pair| pair[0].to == pair[1].from));
+        assert_eq!(received.last().map_or(State::Closed, |last| last.to), snapshot.state);
     }
 }
 
@@ -383,7 +387,7 @@ fn it_is_one_breaker_on_many_threads() {
             .map(|_| {
                 scope.spawn(|| {
                     let permits: Vec<_> = (0..100).filter_map(|_| rig.admit().ok()).collect();
-                    // Kept until every thread has asked: a dropped permit frees its place.
+                    // Kept until every thread has asked: a dropped permit frees its probe.
                     permits
                 })
             })

@@ -23,7 +23,7 @@ fn an_open_breaker_keeps_its_time_and_the_length_of_the_next() {
     let mut next = restarted(&rig);
     assert_eq!(next.snapshot().retry_after_ms, rig.snapshot().retry_after_ms);
     assert_eq!(next.admit().unwrap_err(), rig.admit().unwrap_err());
-    assert_eq!((next.heard(), next.breaker.is_open()), (vec![], true));
+    assert_eq!((next.received(), next.breaker.is_open()), (vec![], true));
     next.wait_out();
     next.fail(1);
     assert!(next.snapshot().retry_after_ms.unwrap() >= 60_000, "the third in a row");
@@ -161,7 +161,7 @@ fn later() -> impl Strategy<Value = Vec<Later>> {
 
 proptest! {
     /// Until one of them draws another open time, which is chance, both admit the same calls at
-    /// the same times and tell the refused the same.
+    /// the same times and give the rejected the same wait.
     #[test]
     fn the_next_process_admits_exactly_what_this_one_would(
         steps in steps(), later in later()
@@ -174,7 +174,7 @@ proptest! {
         drop(model);
         prop_assume!(rig.state() != State::HalfOpen);
         let mut next = restarted(&rig);
-        let before = rig.heard().len();
+        let before = rig.received().len();
         for step in later {
             match step {
                 Later::Wait { seconds } => {
@@ -189,9 +189,9 @@ proptest! {
                     (one, other) => prop_assert_eq!(one.err(), other.err()),
                 },
             }
-            prop_assert_eq!(&rig.heard()[before..], &next.heard()[..]);
+            prop_assert_eq!(&rig.received()[before..], &next.received()[..]);
             prop_assert_eq!(rig.breaker.is_open(), next.breaker.is_open());
-            if next.heard().iter().any(|(_, to, _)| *to == State::Open) {
+            if next.received().iter().any(|(_, to, _)| *to == State::Open) {
                 break;
             }
         }

@@ -19,7 +19,10 @@ fn probes_without_a_result_are_given_up() {
     rig.now += Duration::from_millis(1);
     assert!(rig.breaker.peek(false, rig.now).is_ok());
     rig.call(CallResult::Success);
-    assert_eq!(rig.heard().last().unwrap(), &(State::HalfOpen, State::HalfOpen, Reason::ProbeLost));
+    assert_eq!(
+        rig.received().last().unwrap(),
+        &(State::HalfOpen, State::HalfOpen, Reason::ProbeLost)
+    );
     assert_eq!(rig.snapshot().lost, 2);
     for permit in lost {
         permit.record(CallResult::Failure, rig.now);
@@ -42,7 +45,7 @@ fn one_lost_among_good_ones_is_given_up_too() {
 }
 
 #[test]
-fn a_probe_whose_holder_panics_gives_its_place_back() {
+fn a_probe_whose_holder_panics_gives_its_probe_back() {
     let rig = probing(SETTINGS);
     let holder = || {
         let _permit = rig.admit().unwrap();

@@ -106,7 +106,7 @@ fn failures_above_the_floor_slow_it_and_those_at_the_floor_open_it() {
         }
     }
     assert!((SLOWLY.consecutive_failures..20).contains(&calls), "{calls}");
-    assert_eq!(rig.heard().last().unwrap().2, Reason::Failures);
+    assert_eq!(rig.received().last().unwrap().2, Reason::Failures);
 }
 
 #[test]
@@ -248,7 +248,7 @@ proptest! {
         let demand = (capacity * surplus).max(12.0);
         let Minute { rig, opened, good, .. } =
             minute(settings, capacity, demand, Duration::from_millis(latency_ms), &chances);
-        prop_assert_eq!(rig.snapshot().transitions, opened, "{:?}", rig.heard());
+        prop_assert_eq!(rig.snapshot().transitions, opened, "{:?}", rig.received());
         prop_assert!(f64::from(good) > 0.4 * 60.0 * capacity, "{} of {}", good, capacity);
     }
 
