@@ -54,7 +54,7 @@ async fn a_change_of_the_log_wakes_other_instances_and_not_the_one_that_wrote_it
     });
     tokio::select! {
         () = woken => {}
-        () = a.tell(&redis_a) => {}
+        () = a.wake_others(&redis_a) => {}
         () = a.listen(&redis_a) => {}
         () = b.listen(&redis_b) => {}
     }

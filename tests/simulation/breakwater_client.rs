@@ -60,7 +60,7 @@ impl BreakwaterClient {
         let listener: breaker::Listener = {
             let moves = Arc::clone(&moves);
             Arc::new(move |change: &breaker::Transition| {
-                moves.lock().unwrap().push((clock::monotonic(), change.clone()));
+                moves.lock().unwrap().push((clock::monotonic(), *change));
             })
         };
         let origins = app_keys.iter().enumerate().map(|(place, key)| protocol(key).at(place));

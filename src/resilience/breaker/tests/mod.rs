@@ -28,7 +28,7 @@ impl Rig {
         let received = Arc::new(StdMutex::new(Vec::new()));
         let listening = Arc::clone(&received);
         let listener: Listener = Arc::new(move |change: &Transition| {
-            listening.lock().unwrap().push(change.clone());
+            listening.lock().unwrap().push(*change);
         });
         Self {
             breaker: Breaker::new("test", settings, listener),
