@@ -30,7 +30,6 @@ pub struct CacheActor {
 }
 
 impl CacheActor {
-    /// An incarnation over `tables`.
     pub const fn new(tables: CacheTables) -> Self {
         Self { tables }
     }
@@ -40,7 +39,6 @@ impl Actor for CacheActor {
     type Context = Context<Self>;
 }
 
-/// Invalidates what was stored until now.
 #[derive(Debug, Message)]
 #[rtype(result = "Cleared")]
 struct Invalidate {
@@ -75,7 +73,6 @@ impl Handler<Invalidate> for CacheActor {
     }
 }
 
-/// A worker's way to the cache. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CacheClient {
     actor: Handle<CacheActor>,
@@ -84,7 +81,6 @@ pub struct CacheClient {
 }
 
 impl CacheClient {
-    /// A client of `actor`, which works on `tables`.
     pub fn new(actor: Handle<CacheActor>, tables: CacheTables) -> Self {
         Self { actor, tables, waiting: Gauge::default() }
     }
@@ -99,7 +95,6 @@ impl CacheClient {
         self.actor.is_down()
     }
 
-    /// The tables themselves, for status pages.
     pub const fn tables(&self) -> &CacheTables {
         &self.tables
     }

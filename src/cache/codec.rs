@@ -15,10 +15,8 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::entry::{Entry, Times};
-use super::key::CacheKey;
-use super::representation::{JSON, Representation};
-use super::tag::Tag;
+use super::entry::{Entry, JSON, Representation, Times};
+use super::key::{CacheKey, Tag};
 use crate::clock::Timestamp;
 
 const NAME: &[u8; 3] = b"BWE";
@@ -29,14 +27,11 @@ const HEAD: usize = 8;
 /// The shortest entry: head, times, flags, number of tags, length of the key.
 const SHORTEST: usize = HEAD + 4 * 8 + 1 + 2 + 2;
 
-/// Why stored bytes are not an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// Not written by a version of Breakwater that is known.
     Foreign,
-    /// Cut or altered.
     Corrupt,
-    /// An entry, but of another key.
     WrongKey,
 }
 
@@ -51,7 +46,6 @@ impl fmt::Display for Malformed {
 }
 
 impl Entry {
-    /// The stored form under `key`.
     pub fn encode(&self, key: &CacheKey) -> Bytes {
         let Representation { body, content_type, fields } = &self.representation;
         let lengths = 2 * (1 + 2 * fields.len()) + 1;
@@ -82,10 +76,6 @@ impl Entry {
         bytes.freeze()
     }
 
-    /// Reads the stored form found under `key`.
-    ///
-    /// # Errors
-    /// The bytes are no entry of this key.
     pub fn decode(mut bytes: Bytes, key: &CacheKey) -> Result<Self, Malformed> {
         if bytes.len() < SHORTEST || !bytes.starts_with(NAME) {
             return Err(Malformed::Foreign);
@@ -117,7 +107,6 @@ impl Entry {
     }
 }
 
-/// Of the version and what follows.
 fn checksum(rest: &[u8]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&[VERSION]);
@@ -137,7 +126,6 @@ fn representation(mut bytes: Bytes) -> Result<Representation, Malformed> {
     Ok(Representation { body: bytes, content_type, fields })
 }
 
-/// Bytes behind their length.
 fn put(bytes: &mut BytesMut, part: &[u8]) {
     let part = part.get(..usize::from(u16::MAX)).unwrap_or(part);
     bytes.put_u16_le(u16::try_from(part.len()).unwrap_or(u16::MAX));

@@ -1,13 +1,17 @@
-//! One cached answer and its times.
+//! One cached answer: what a client gets of it, its times, and what it is about.
 //!
-//! Owns: the shape, and what this process alone knows about an entry: its uses, its packed form, and
-//! the last verdict of invalidations. Everything else about it never changes.
+//! Owns: the shape and its bounds, and what this process alone knows about an entry: its uses, its
+//! packed form, and the last verdict of invalidations. Everything else about it never changes. Nothing
+//! here knows where the bytes come from or what they say: the products' JSON is one kind of
+//! representation, an image or another origin's answer would be others.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::representation::Representation;
-use super::tag::{self, Tag};
+use bytes::Bytes;
+
+use super::key::{MOST_TAGS, Tag};
 use crate::clock::Timestamp;
 use crate::gzip::Packed;
 
@@ -40,7 +44,6 @@ pub enum Verdict {
     Hard,
 }
 
-/// One cached answer.
 #[derive(Debug)]
 pub struct Entry {
     pub representation: Representation,
@@ -65,7 +68,7 @@ impl Entry {
         negative: bool,
         mut tags: Vec<Tag>,
     ) -> Self {
-        tags.truncate(tag::MOST);
+        tags.truncate(MOST_TAGS);
         let (uses, packed, checked) = (AtomicU32::new(0), OnceLock::new(), AtomicU64::new(0));
         Self { representation, times, negative, tags: tags.into(), uses, packed, checked }
     }
@@ -96,7 +99,6 @@ impl Entry {
         self.uses.fetch_add(uses, Ordering::Relaxed);
     }
 
-    /// The answers counted since the last call.
     pub fn take_uses(&self) -> u32 {
         self.uses.swap(0, Ordering::Relaxed)
     }
@@ -122,10 +124,55 @@ impl Entry {
     }
 }
 
+const LARGEST_BODY: usize = 16 << 20;
+const MOST_FIELDS: usize = 32;
+const LONGEST_FIELDS: usize = 16 << 10;
+
+/// The content type of the products' answers, without a copy of the text in each entry.
+pub const JSON: Cow<'static, str> = Cow::Borrowed("application/json");
+
+/// One answer of an origin, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Representation {
+    pub body: Bytes,
+    pub content_type: Cow<'static, str>,
+    /// Header fields to be given with it, beside the content type.
+    pub fields: Vec<(String, Bytes)>,
+}
+
+impl Representation {
+    pub const fn json(body: Bytes) -> Self {
+        Self { body, content_type: JSON, fields: Vec::new() }
+    }
+
+    /// Whether it may be cached; what is larger is answered with once.
+    pub fn is_cacheable(&self) -> bool {
+        self.body.len() <= LARGEST_BODY
+            && self.fields.len() <= MOST_FIELDS
+            && self.size_of_head() <= LONGEST_FIELDS
+    }
+
+    /// Bytes that it takes, about.
+    pub fn size(&self) -> usize {
+        self.body.len().saturating_add(self.size_of_head())
+    }
+
+    /// Whether gzip makes it smaller: images and archives are packed already.
+    pub fn is_text(&self) -> bool {
+        let kind = &*self.content_type;
+        kind.starts_with("text/")
+            || ["json", "xml", "javascript"].iter().any(|text| kind.contains(text))
+    }
+
+    fn size_of_head(&self) -> usize {
+        let size = |(name, value): &(String, Bytes)| name.len().saturating_add(value.len());
+        self.fields.iter().map(size).fold(self.content_type.len(), usize::saturating_add)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn entry(body: Vec<u8>, tags: Vec<Tag>) -> Entry {
         let at = Timestamp::from_millis(0);
@@ -135,8 +182,8 @@ mod tests {
 
     #[test]
     fn too_many_tags_are_cut() {
-        let entry = entry(vec![], vec![Tag::from_number(1); tag::MOST + 1]);
-        assert_eq!(entry.tags.len(), tag::MOST);
+        let entry = entry(vec![], vec![Tag::from_number(1); MOST_TAGS + 1]);
+        assert_eq!(entry.tags.len(), MOST_TAGS);
     }
 
     #[test]
@@ -159,5 +206,31 @@ mod tests {
         };
         let times = entry(vec![], vec![]).times;
         assert!(Entry::new(image, times, false, vec![]).packed(b"before").is_none());
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_cached() {
+        let of = |body: usize, fields: usize, value: usize| {
+            let field = ("x-a".to_owned(), Bytes::from(vec![b'a'; value]));
+            let fields = vec![field; fields];
+            Representation { fields, ..Representation::json(vec![0; body].into()) }.is_cacheable()
+        };
+        assert!(of(LARGEST_BODY, 0, 0) && of(0, MOST_FIELDS, 1));
+        assert!(!of(LARGEST_BODY + 1, 0, 0) && !of(0, MOST_FIELDS + 1, 1));
+        assert!(!of(0, 1, LONGEST_FIELDS));
+    }
+
+    #[test]
+    fn only_texts_are_worth_packing() {
+        let is_text = |kind: &'static str| {
+            let content_type = Cow::Borrowed(kind);
+            Representation { content_type, ..Representation::json(Bytes::new()) }.is_text()
+        };
+        for kind in ["application/json", "text/html; charset=utf-8", "image/svg+xml"] {
+            assert!(is_text(kind), "{kind}");
+        }
+        for kind in ["image/webp", "application/octet-stream", ""] {
+            assert!(!is_text(kind), "{kind}");
+        }
     }
 }

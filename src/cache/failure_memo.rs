@@ -12,7 +12,6 @@ use crate::failure::{Failure, FailureKind};
 use crate::resilience::backoff::Backoff;
 use crate::resilience::sharded_map::ShardedMap;
 
-/// Keys remembered.
 const REMEMBERED: usize = 10_000;
 /// Wait of a key that has something to serve: after the first failure, and the longest.
 const WITH_STALE: Backoff =
@@ -40,7 +39,6 @@ struct Memo {
     failure: Option<(Failure, Instant)>,
 }
 
-/// The table.
 #[derive(Debug)]
 pub(super) struct FailureMemo(ShardedMap<CacheKey, Memo>);
 

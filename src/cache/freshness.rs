@@ -15,7 +15,6 @@ const EAGER_PERCENT: u32 = 10;
 /// So far ahead of this clock another's may be without anything being wrong.
 const AHEAD: Duration = SKEW.saturating_mul(2);
 
-/// What an entry is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// Served as it is.
@@ -26,17 +25,14 @@ pub enum Freshness {
     StaleWhileRevalidate,
     /// Served when a refresh fails or takes too long.
     StaleIfError,
-    /// Not served.
     Dead,
 }
 
 impl Freshness {
-    /// Whether an answer with it is within its fresh time.
     pub const fn is_fresh(self) -> bool {
         matches!(self, Self::Fresh | Self::Due)
     }
 
-    /// Whether it is served at once and should be refreshed.
     pub const fn wants_refresh(self) -> bool {
         matches!(self, Self::Due | Self::StaleWhileRevalidate)
     }

@@ -29,23 +29,17 @@ use crate::resilience::Priority;
 /// Why a question went past the tiers (RFC 9211, `fwd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// Nothing usable was there.
     Miss,
-    /// What was there is stale.
     Stale,
-    /// The caller wanted it.
     Request,
 }
 
-/// An answer and where it came from.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub entry: Arc<Entry>,
-    /// The tier that had it.
     pub tier: Tier,
     /// Why it was loaded, if it was.
     pub forward: Forward,
-    /// Whether it is past its fresh time.
     pub stale: bool,
     /// Whether it came from a load that another caller had started.
     pub collapsed: bool,
@@ -91,13 +85,11 @@ pub(super) struct GetMany {
     pub(super) plan: PlanOf,
 }
 
-/// An answer, or what brings one.
 pub enum Reply {
     Ready(Answer),
     Pending(Box<PendingAnswer>),
 }
 
-/// A caller that waits for the load of a key.
 pub struct PendingAnswer {
     tables: CacheTables,
     plan: Plan,

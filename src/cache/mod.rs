@@ -25,10 +25,8 @@ mod load;
 mod pending;
 mod plan;
 mod probe_budget;
-mod representation;
 pub mod settings;
 mod tables;
-mod tag;
 #[cfg(test)]
 mod tests;
 pub mod tiers;
@@ -36,15 +34,13 @@ pub mod upkeep;
 
 pub use client::{CacheActor, CacheClient};
 pub use codec::Malformed;
-pub use entry::{Entry, Times, Verdict};
+pub use entry::{Entry, JSON, Representation, Times, Verdict};
 pub use freshness::Freshness;
 pub use get::{Answer, Forward, Get, Reply};
 pub use glob::sweeps;
 pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};
-pub use key::CacheKey;
+pub use key::{CacheKey, Tag};
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
-pub use representation::{JSON, Representation};
 pub use settings::CacheSettings;
 pub use tables::CacheTables;
-pub use tag::Tag;
 pub use tiers::Tier;

@@ -16,14 +16,11 @@ use crate::resilience::sharded_map::ShardedMap;
 /// Far more keys than can be asked for at once. One that left for want of room would be loaded twice.
 const MOST: usize = 1 << 14;
 
-/// What a load brings.
 pub(super) type Completed = Result<(Arc<Entry>, Tier), Failure>;
 
-/// The table.
 #[derive(Debug)]
 pub(super) struct PendingKeys(ShardedMap<CacheKey, Option<watch::Receiver<Option<Completed>>>>);
 
-/// Waits for a load.
 #[derive(Debug, Clone)]
 pub(super) struct Follower(watch::Receiver<Option<Completed>>);
 

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::entry::{Entry, Times};
-use super::representation::Representation;
-use super::tag::Tag;
+use super::entry::{Entry, Representation, Times};
+use super::key::Tag;
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::resilience::Priority;
@@ -19,7 +18,6 @@ use crate::resilience::Priority;
 /// How long a kind of data lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// The kind's name in metrics.
     pub kind: &'static str,
     /// Fresh time of a result, before jitter.
     pub fresh: Duration,
@@ -38,10 +36,10 @@ const REVALIDATE: Duration = Duration::from_secs(3_600);
 const JITTER: f64 = 0.1;
 
 impl Lifetimes {
-    /// Makes an entry of what a load brought that began at `asked_at`, stored under the time
-    /// `stored_at`, which is the same but for clocks that disagree; `chance` in 0..1 sets the jitter. The data may be as old as the question (RFC 9111, 4.2.3: the response delay is part
-    /// of the age), so times are counted from there. An empty result has no stale time: what is
-    /// absent now may be there when it is asked for again.
+    /// Makes an entry of what a load brought that began at `asked_at`. The data may be as old as the
+    /// question (RFC 9111, 4.2.3: the response delay is part of the age), so times are counted from
+    /// there; `stored_at` is the same but for clocks that disagree. `chance` in 0..1 sets the jitter.
+    /// An empty result has no stale time: what is absent now may be there when it is asked for again.
     pub fn stamp(
         &self,
         loaded: Loaded,
@@ -72,12 +70,10 @@ pub struct Loaded {
     pub representation: Representation,
     /// Whether it says that there is nothing.
     pub empty: bool,
-    /// What it is about.
     pub tags: Vec<Tag>,
 }
 
 impl Loaded {
-    /// Serialised JSON.
     pub const fn json(body: Bytes, empty: bool, tags: Vec<Tag>) -> Self {
         Self { representation: Representation::json(body), empty, tags }
     }
@@ -98,19 +94,14 @@ pub type Question = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
 /// How to get and keep one key, or several that are loaded together.
 #[derive(Clone)]
 pub struct Plan {
-    /// How long it will live.
     pub lifetimes: Lifetimes,
-    /// How to get it.
     pub loader: Loader,
-    /// What is asked.
     pub question: Question,
     /// Where it is loaded from: all plans with this name share a probe budget.
     pub origin: &'static str,
     /// Skip what the tiers hold, and load.
     pub reload: bool,
-    /// For whom.
     pub priority: Priority,
-    /// Longest time of the load.
     pub within: Duration,
 }
 

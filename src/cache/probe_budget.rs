@@ -21,7 +21,6 @@ const PROBES_A_SECOND: f64 = 2.0;
 const PROBES_AT_ONCE: u32 = 2;
 /// Failures in a row after which clients' loads are rejected too.
 const PATIENCE: u32 = 5;
-/// Far more origins than there are.
 const ORIGINS: usize = 1_024;
 /// When to ask again if too many background loads run.
 const BUSY: Duration = Duration::from_millis(100);
@@ -52,7 +51,6 @@ const fn is_of_origin(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::UpstreamUnavailable | FailureKind::DeadlineExceeded)
 }
 
-/// The budget of one origin.
 #[derive(Debug)]
 struct Budget {
     renewals: u32,
@@ -98,7 +96,6 @@ impl Budget {
     }
 }
 
-/// The budgets of all origins, by name.
 #[derive(Debug)]
 pub(super) struct ProbeBudgets(ShardedMap<&'static str, Budget>);
 

@@ -40,7 +40,6 @@ pub struct CacheTables {
     pub database: Option<DatabaseTier>,
     pub metrics: CacheMetrics,
     pub log: Logger,
-    /// Receives loads that die.
     pub observer: Arc<dyn Observer>,
     pub invalidations: Invalidations,
     /// Where invalidations are written for other instances, and for the next start.
@@ -59,7 +58,6 @@ impl std::fmt::Debug for CacheTables {
 }
 
 impl CacheTables {
-    /// Tables over the given tiers.
     #[must_use]
     pub fn new(
         memory: MemoryTier,
@@ -108,7 +106,6 @@ impl CacheTables {
         (freshness != Freshness::Dead).then_some((entry, freshness))
     }
 
-    /// What an entry is good for now.
     pub(super) fn judge(&self, key: &CacheKey, entry: &Entry, now: Timestamp) -> Freshness {
         let verdict = entry.verdict(self.invalidations.version(), || {
             self.invalidations.verdict(key.as_str(), &entry.tags, entry.times.stored_at)
@@ -126,7 +123,6 @@ impl CacheTables {
             && verdict(asked_at.plus(Duration::from_millis(1))) != Verdict::Hard
     }
 
-    /// Keys being loaded now.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.pending.count()
@@ -208,7 +204,6 @@ impl CacheTables {
         (usable, answered)
     }
 
-    /// Best effort: the load that follows overwrites them anyway.
     async fn drop_corrupt(&self, tier: Tier, corrupt: Vec<(CacheKey, Bytes)>) {
         if tier == Tier::Database {
             if let Some(database) = &self.database {

@@ -1,10 +1,7 @@
-//! What the cache does when nobody asks: counting uses, making room, and loading before it is asked
-//! for.
+//! What the cache does when nobody asks: counting uses, making room, and warming.
 //!
-//! Owns: one step of each, to be called again and again; whoever calls decides how often. A store that
-//! is away leaves its step undone for the next call.
-//!
-//! A round of warming first lifts what SQL holds into memory, which costs nothing; then it loads what
+//! Owns: one step of each; the caller decides how often. A store that is away leaves its step undone
+//! for the next call. A round of warming first lifts what SQL holds into memory, which costs nothing; then it loads what
 //! is stale or nearly so, one at a time with a pause between, as the least urgent of all calls. It ends
 //! when the source fails or clients need its pace; the rest waits for the next round. The first load of
 //! a round is always tried: without clients nobody else would find out that the source is back. What
@@ -39,7 +36,6 @@ const PATIENCE: u32 = 5;
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// A round begins so long after the last.
 pub const ROUND_EVERY: Duration = Duration::from_secs(300);
-/// When a round is tried again that could not be made.
 const AGAIN: Duration = Duration::from_secs(3);
 
 impl CacheTables {
@@ -76,7 +72,6 @@ impl CacheTables {
 /// more.
 pub type PlanFor = Arc<dyn Fn(&CacheKey, &str) -> Option<Plan>>;
 
-/// What a round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Round {
     /// Keys looked at.
@@ -89,14 +84,12 @@ pub struct Round {
     pub left: usize,
 }
 
-/// Warms the cache of one process.
 #[derive(Clone)]
 pub struct Warmer {
     pub tables: CacheTables,
     pub plan_for: PlanFor,
     /// Keys in a round; 0 for none.
     pub keys: usize,
-    /// Time between two loads.
     pub pause: Duration,
     /// Held by the worker whose round is under way.
     pub turn: Arc<Mutex<()>>,

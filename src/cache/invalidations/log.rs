@@ -79,11 +79,9 @@ impl Topic for Follower {
     }
 }
 
-/// Writes rules to the log.
 #[derive(Debug, Clone)]
 pub struct RulesLog {
     pub changes: Changes,
-    /// As of [`Follower`].
     pub longest: Duration,
 }
 

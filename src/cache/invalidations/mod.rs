@@ -27,7 +27,7 @@ pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 use self::rule::Cutoffs;
 use super::entry::Verdict;
 use super::glob;
-use super::tag::Tag;
+use super::key::Tag;
 use crate::clock::Timestamp;
 
 /// The share of the rules that is folded at once, so that it is seldom done.
@@ -66,7 +66,6 @@ pub struct InvalidationCounts {
     pub folded: u64,
 }
 
-/// The rules in force. Cheap to clone; all clones are the same table.
 #[derive(Debug, Clone)]
 pub struct Invalidations(Arc<Shared>);
 
@@ -99,7 +98,6 @@ impl Default for Invalidations {
 }
 
 impl Invalidations {
-    /// No rules, and room for so many.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         let table = RwLock::new(Table { bounds, ..Table::default() });
@@ -121,7 +119,6 @@ impl Invalidations {
         self.change(|table| table.unknown_until.take().is_some());
     }
 
-    /// Whether the log was read.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.read().unknown_until.is_none()
@@ -169,7 +166,6 @@ impl Invalidations {
         rules
     }
 
-    /// How much is kept.
     #[must_use]
     pub fn counts(&self) -> InvalidationCounts {
         let version = self.version();

@@ -10,10 +10,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::cache::entry::Verdict;
-use crate::cache::tag::{self, Tag};
+use crate::cache::key::{LONGEST_TAG, Tag, is_tag};
 use crate::clock::Timestamp;
 
-/// Longest key or pattern, in bytes.
 pub const LONGEST: usize = 256;
 /// How far ahead of this clock another's may be: a rule from further ahead is taken as of this far
 /// ahead, or a broken clock would keep everything invalid until its time has come.
@@ -31,7 +30,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word for it in texts.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -53,8 +51,6 @@ pub enum Subject {
 const EVERYTHING: &str = "everything";
 
 impl Subject {
-    /// # Errors
-    /// It cannot be a key.
     pub fn key(text: &str) -> Result<Self, NotASubject> {
         if is_printable(text) {
             return Ok(Self::Key(text.to_owned()));
@@ -63,21 +59,16 @@ impl Subject {
         Err(NotASubject { problem: "is no key", allowed })
     }
 
-    /// # Errors
-    /// It is no tag.
     pub fn tag(text: &str) -> Result<Self, NotASubject> {
-        if tag::is_tag(text) {
+        if is_tag(text) {
             return Ok(Self::Tag(text.to_owned()));
         }
         let form = "word:value, such as category:26, up to";
-        let allowed = format!("{form} {} bytes without white space", tag::LONGEST);
+        let allowed = format!("{form} {} bytes without white space", LONGEST_TAG);
         Err(NotASubject { problem: "is no tag", allowed })
     }
 
     /// A glob of stars only is [`Subject::Everything`].
-    ///
-    /// # Errors
-    /// It cannot be a pattern.
     pub fn pattern(text: &str) -> Result<Self, NotASubject> {
         // Redis takes a backslash for an escape, SQL does not.
         if !is_printable(text) || text.contains('\\') {
@@ -138,7 +129,6 @@ fn is_printable(text: &str) -> bool {
 pub struct NotASubject {
     /// To be read after the name of the field.
     pub problem: &'static str,
-    /// What would be right.
     pub allowed: String,
 }
 
@@ -157,7 +147,6 @@ impl Rule {
         format!("{} {}", self.mode.label(), self.subject.text())
     }
 
-    /// The rule with this text and time, if it is one.
     #[must_use]
     pub fn read(text: &str, at: Timestamp) -> Option<Self> {
         let (mode, subject) = text.split_once(' ')?;

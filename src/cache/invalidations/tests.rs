@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Bounds, Invalidations, Mode, Rule, Subject};
 use crate::cache::entry::Verdict;
 use crate::cache::glob;
-use crate::cache::tag::Tag;
+use crate::cache::key::Tag;
 use crate::clock::Timestamp;
 
 fn at(millis: i64) -> Timestamp {

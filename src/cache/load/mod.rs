@@ -14,7 +14,6 @@
 //! Owns: one load, from its start to the last tier stored. It belongs to no caller: one that goes away
 //! changes nothing, and when its task dies its followers start another. A tier that is down is a miss.
 
-mod elsewhere;
 mod origin;
 
 use std::sync::Arc;
@@ -41,7 +40,6 @@ struct PendingKey {
     leader: Leader,
     /// What is stale but usable, and where it was found.
     in_hand: Option<(Arc<Entry>, Tier)>,
-    /// Followers have an answer already.
     announced: bool,
     /// Its last load failed a moment ago: the tiers are searched, and the origin is not asked.
     failed: Option<Failure>,
@@ -72,7 +70,6 @@ impl PendingKey {
     }
 }
 
-/// A caller's part in the load of a key.
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) follower: Follower,
@@ -89,7 +86,6 @@ pub(super) fn start(tables: &CacheTables, keys: &[(usize, CacheKey)], plan: &Pla
     joined
 }
 
-/// The same for one key.
 pub(super) fn start_one(tables: &CacheTables, key: &CacheKey, place: usize, plan: &Plan) -> Joined {
     let mut led = Vec::new();
     let joined = join(tables, place, key, plan, &mut led);
@@ -135,14 +131,17 @@ fn join(
 
 fn spawn(tables: &CacheTables, led: Vec<PendingKey>, plan: &Plan) {
     if !led.is_empty() {
-        let load = run(tables.clone(), led, plan.clone());
-        spawn_watched("cache-load", Arc::clone(&tables.observer), load);
+        let (tables, plan, now) = (tables.clone(), plan.clone(), clock::monotonic());
+        let observer = Arc::clone(&tables.observer);
+        let (soft, end) = (now + tables.soft, now + plan.within);
+        let load = Load { tables, plan, soft, end, began: clock::now() };
+        spawn_watched("cache-load", observer, load.run(led));
     }
 }
 
-/// The times of a load.
-#[derive(Debug, Clone, Copy)]
-struct Times {
+struct Load {
+    tables: CacheTables,
+    plan: Plan,
     /// After it followers take what is stale.
     soft: Instant,
     /// The origin has to answer by then.
@@ -150,88 +149,77 @@ struct Times {
     began: Timestamp,
 }
 
-async fn run(tables: CacheTables, mut keys: Vec<PendingKey>, plan: Plan) {
-    let now = clock::monotonic();
-    let times = Times { soft: now + tables.soft, end: now + plan.within, began: clock::now() };
-    let steps = async {
-        let redis_answered = plan.reload || search(&tables, &mut keys, &plan).await;
-        origin::load(&tables, &mut keys, &plan, times, redis_answered).await;
-    };
-    // The origin has a deadline of its own; this one is for tiers that take too long after it.
-    if tokio::time::timeout_at((times.end + STORING).into(), steps).await.is_err() {
-        let late = Failure::new(FailureKind::DeadlineExceeded, "the load took too long");
-        origin::give_up(&tables, &mut keys, &late);
+impl Load {
+    async fn run(self, mut keys: Vec<PendingKey>) {
+        let steps = async {
+            let redis_answered = self.plan.reload || self.search(&mut keys).await;
+            self.ask_origin(&mut keys, redis_answered).await;
+        };
+        // The origin has a deadline of its own; this one is for tiers that take too long after it.
+        if tokio::time::timeout_at((self.end + STORING).into(), steps).await.is_err() {
+            let late = Failure::new(FailureKind::DeadlineExceeded, "the load took too long");
+            self.give_up(&mut keys, &late);
+        }
     }
-}
 
-/// Looks into Redis, where another instance may have left something newer, and then into SQL for
-/// what there is nothing of at all; keys that are completed leave the list. Says whether Redis
-/// answered: one that does not is waited for once in a load, not at each of its steps.
-async fn search(tables: &CacheTables, pending: &mut Vec<PendingKey>, plan: &Plan) -> bool {
-    let redis_answered = search_in(tables, pending, plan, Tier::Redis).await;
-    let mut bare: Vec<PendingKey> = pending.extract_if(.., |one| one.in_hand.is_none()).collect();
-    search_in(tables, &mut bare, plan, Tier::Database).await;
-    bare.append(pending);
-    *pending = bare;
-    redis_answered
-}
-
-async fn search_in(
-    tables: &CacheTables,
-    pending: &mut Vec<PendingKey>,
-    plan: &Plan,
-    tier: Tier,
-) -> bool {
-    let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
-    let (found, answered) = tables.find(plan.lifetimes.kind, tier, &keys).await;
-    let mut found = found.into_iter();
-    let now = clock::now();
-    pending.retain_mut(|one| {
-        let entry = found.next().flatten();
-        entry.is_none_or(|entry| !completes(tables, one, entry, tier, now))
-    });
-    answered
-}
-
-/// Lifts a find into memory unless what is held there is as new; whether the key is completed. A
-/// stale one is announced at once (stale-while-revalidate) or kept in hand for when the origin fails
-/// or takes too long (stale-if-error), and the load goes on.
-fn completes(
-    tables: &CacheTables,
-    one: &mut PendingKey,
-    entry: Entry,
-    tier: Tier,
-    now: Timestamp,
-) -> bool {
-    let held = tables.look(one.key(), now);
-    let held = held.filter(|(held, _)| held.times.stored_at >= entry.times.stored_at);
-    let (entry, tier, freshness) = if let Some((held, freshness)) = held {
-        (held, Tier::Memory, freshness)
-    } else {
-        let freshness = tables.judge(one.key(), &entry, now);
-        if freshness == Freshness::Dead {
-            return false;
-        }
-        if freshness.is_fresh() {
-            tables.memo.clear(one.key());
-        }
-        let entry = Arc::new(entry);
-        tables.memory.put(one.key().clone(), Arc::clone(&entry));
-        (entry, tier, freshness)
-    };
-    let before = one.in_hand.as_ref().map(|(before, _)| before.times.stored_at);
-    let newer = before.is_none_or(|before| before < entry.times.stored_at);
-    if newer {
-        one.in_hand = Some((entry, tier));
+    /// Looks into Redis, where another instance may have left something newer, and then into SQL for
+    /// what there is nothing of at all; keys that are completed leave the list. Says whether Redis
+    /// answered: one that does not is waited for once in a load, not at each of its steps.
+    async fn search(&self, pending: &mut Vec<PendingKey>) -> bool {
+        let redis_answered = self.search_in(Tier::Redis, pending).await;
+        let mut bare: Vec<_> = pending.extract_if(.., |one| one.in_hand.is_none()).collect();
+        self.search_in(Tier::Database, &mut bare).await;
+        bare.append(pending);
+        *pending = bare;
+        redis_answered
     }
-    match freshness {
-        // What was in hand before is what this load is to renew: the same again completes nothing.
-        Freshness::Fresh => one.announce_in_hand(),
-        Freshness::Due => newer && one.announce_in_hand(),
-        Freshness::StaleWhileRevalidate => {
-            one.announce_in_hand();
-            false
+
+    async fn search_in(&self, tier: Tier, pending: &mut Vec<PendingKey>) -> bool {
+        let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
+        let (found, answered) = self.tables.find(self.plan.lifetimes.kind, tier, &keys).await;
+        let (mut found, now) = (found.into_iter(), clock::now());
+        pending.retain_mut(|one| {
+            let entry = found.next().flatten();
+            entry.is_none_or(|entry| !self.completes(one, entry, tier, now))
+        });
+        answered
+    }
+
+    /// Lifts a find into memory unless what is held there is as new; whether the key is completed. A
+    /// stale one is announced at once (stale-while-revalidate) or kept in hand for when the origin
+    /// fails or takes too long (stale-if-error), and the load goes on.
+    fn completes(&self, one: &mut PendingKey, entry: Entry, tier: Tier, now: Timestamp) -> bool {
+        let tables = &self.tables;
+        let held = tables.look(one.key(), now);
+        let held = held.filter(|(held, _)| held.times.stored_at >= entry.times.stored_at);
+        let (entry, tier, freshness) = if let Some((held, freshness)) = held {
+            (held, Tier::Memory, freshness)
+        } else {
+            let freshness = tables.judge(one.key(), &entry, now);
+            if freshness == Freshness::Dead {
+                return false;
+            }
+            if freshness.is_fresh() {
+                tables.memo.clear(one.key());
+            }
+            let entry = Arc::new(entry);
+            tables.memory.put(one.key().clone(), Arc::clone(&entry));
+            (entry, tier, freshness)
+        };
+        let before = one.in_hand.as_ref().map(|(before, _)| before.times.stored_at);
+        let newer = before.is_none_or(|before| before < entry.times.stored_at);
+        if newer {
+            one.in_hand = Some((entry, tier));
         }
-        Freshness::StaleIfError | Freshness::Dead => false,
+        match freshness {
+            // What was in hand before is what this load is to renew: the same again completes nothing.
+            Freshness::Fresh => one.announce_in_hand(),
+            Freshness::Due => newer && one.announce_in_hand(),
+            Freshness::StaleWhileRevalidate => {
+                one.announce_in_hand();
+                false
+            }
+            Freshness::StaleIfError | Freshness::Dead => false,
+        }
     }
 }

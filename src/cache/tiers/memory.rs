@@ -46,7 +46,6 @@ fn size(entry: &Entry) -> usize {
     entry.representation.size().saturating_add(entry.room_for_packed())
 }
 
-/// A power of two.
 fn shards(capacity: u64) -> usize {
     let shards = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
     1 << shards.ilog2()
@@ -111,7 +110,6 @@ impl MemoryTier {
         held.filter(|(_, uses)| *uses > 0).collect()
     }
 
-    /// Drops `key`; whether it was there.
     pub fn remove(&self, key: &CacheKey) -> bool {
         self.entries.remove(key).is_some()
     }
@@ -127,12 +125,10 @@ impl MemoryTier {
         removed.get()
     }
 
-    /// Entries kept now.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.entries.len() == 0
     }

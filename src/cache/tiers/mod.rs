@@ -15,7 +15,6 @@ pub mod database;
 pub mod memory;
 pub mod redis;
 
-/// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tier {
     Memory,
@@ -42,10 +41,8 @@ impl Tier {
 pub struct Row {
     pub key: CacheKey,
     pub kind: &'static str,
-    /// The encoded entry.
     pub entry: Bytes,
     pub stored_at: Timestamp,
-    /// Until when it is usable.
     pub stale_until: Timestamp,
     /// What was asked (JSON), if the entry can be loaded again from it.
     pub question: Option<Arc<str>>,

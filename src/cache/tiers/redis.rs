@@ -19,9 +19,7 @@ use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
 /// Largest entry that is stored here: all commands of a worker share one connection, and what is
 /// larger would delay the others beyond their deadline.
 pub(in crate::cache) const LARGEST: usize = 1 << 20;
-/// Longest time of a clean-up that walks the keys.
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Keys looked at in one step of a walk.
 const STEP: u32 = 1_000;
 /// Redis refuses lives beyond the end of its time; nothing cached lives that long.
 const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -133,7 +131,6 @@ impl RedisTier {
     }
 }
 
-/// A command on what is kept for each of `keys` under a prefix.
 fn named(command: &str, prefix: &str, keys: &[&CacheKey]) -> Cmd {
     let mut command = redis::cmd(command);
     name(&mut command, prefix, keys);
@@ -151,7 +148,6 @@ fn millis(life: Duration) -> Option<u64> {
     u64::try_from(life.min(LONGEST_LIFE).as_millis()).ok().filter(|millis| *millis > 0)
 }
 
-/// A command that stores `value` for so many milliseconds.
 fn set(name: &str, value: &[u8], life: u64) -> Cmd {
     // Room for the other words too: the buffer never grows, which would copy the body again.
     let mut command = Cmd::with_capacity(5, name.len() + value.len() + 32);

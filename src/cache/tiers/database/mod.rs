@@ -30,7 +30,6 @@ mod statements;
 mod tests;
 mod writer;
 
-/// Longest wait of a reader.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest time of a statement that touches many rows.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,7 +37,6 @@ const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The way to the table. Cheap to clone.
 #[derive(Clone)]
 pub struct DatabaseTier {
-    /// What is to be stored goes here.
     pub writer: Writer,
     store: Store,
     breaker: Arc<Breaker>,
@@ -58,9 +56,6 @@ impl DatabaseTier {
     }
 
     /// The stored bytes under each of `keys`, in their order.
-    ///
-    /// # Errors
-    /// The database was avoided, too late, or failed.
     pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let rows: Vec<(Option<String>, Option<Vec<u8>>)> = self
@@ -79,9 +74,6 @@ impl DatabaseTier {
     }
 
     /// The value that was kept under a name.
-    ///
-    /// # Errors
-    /// As [`DatabaseTier::get`].
     pub async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
         let value = self.run(READ_TIMEOUT, move |connection| {
@@ -141,7 +133,6 @@ impl DatabaseTier {
         self.breaker.is_open() || !self.store.is_open()
     }
 
-    /// Why there is no database for now, if there is none.
     pub fn absence(&self) -> Option<String> {
         self.store.absence()
     }

@@ -27,35 +27,28 @@ use crate::database::schema::cache_entries::{self, dsl};
 use crate::database::schema::kept_state;
 use crate::failure::StoreError;
 
-/// Milliseconds between two midnights.
 pub(super) const DAY: i64 = 86_400_000;
 /// Rows that a step of a sweep takes.
 const STEP: usize = 2_000;
-/// Pages that go back to the disk in a step.
 const PAGES: usize = 512;
 /// Compared as it was read: whatever is there as bytes.
 const REMOVE: &str =
     "DELETE FROM cache_entries WHERE key = ? AND coalesce(CAST(entry AS BLOB), x'') = ?";
 
-/// A row that can be loaded again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     pub key: CacheKey,
-    /// What was asked (JSON).
     pub question: Arc<str>,
     /// Uses, those of earlier days halved for each midnight since.
     pub uses: u64,
     pub used_at: Timestamp,
-    /// The encoded entry, as [`DatabaseTier::get`] gives it.
     pub entry: Bytes,
 }
 
 /// What a step of a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Rows past their time that left.
     pub expired: usize,
-    /// Rows that left for want of room.
     pub evicted: usize,
     /// Rows that are left, and what they take, about.
     pub rows: u64,
@@ -64,7 +57,6 @@ pub struct Swept {
     pub unfinished: bool,
 }
 
-/// Writes all of it or nothing.
 pub(super) fn store<'a>(
     connection: &mut Connection,
     writes: impl Iterator<Item = &'a Write>,
@@ -99,7 +91,6 @@ fn upsert(connection: &mut Connection, row: &Row) -> QueryResult<()> {
             dsl::stored_at.eq(stored_at),
             dsl::stale_until.eq(row.stale_until.as_millis()),
             dsl::question.eq(row.question.as_deref()),
-            // Whoever had it loaded uses it.
             dsl::used_at.eq(stored_at),
             dsl::bytes.eq(i64::try_from(row.weight()).unwrap_or(i64::MAX)),
         ))
@@ -191,7 +182,6 @@ impl DatabaseTier {
             let mut evicted = 0;
             if bytes > max_bytes {
                 let excess = bytes - (max_bytes - max_bytes / 10);
-                // The index holds all that is looked at.
                 let least_used = format!(
                     "rowid IN (SELECT id FROM (SELECT rowid AS id, sum(CAST(bytes AS INTEGER)) OVER \
                      (ORDER BY {}, used_at, rowid) - CAST(bytes AS INTEGER) AS before \
@@ -227,7 +217,6 @@ fn drop_where(connection: &mut Connection, condition: &str) -> QueryResult<usize
     sql_query(format!("{drop} {condition})")).execute(connection)
 }
 
-/// Rows, and the bytes they take.
 fn size(connection: &mut Connection) -> QueryResult<(u64, u64)> {
     let total = sql::<(BigInt, Nullable<BigInt>)>("count(*), CAST(sum(bytes) AS INTEGER)");
     let (rows, bytes): (i64, Option<i64>) =
@@ -246,7 +235,6 @@ fn give_back(connection: &mut Connection) -> QueryResult<bool> {
     Ok(pages(connection)?.0 < before)
 }
 
-/// Free pages, and all.
 fn pages(connection: &mut Connection) -> QueryResult<(i64, i64)> {
     let pages = "freelist_count, page_count FROM pragma_freelist_count, pragma_page_count";
     diesel::select(sql::<(BigInt, BigInt)>(pages)).get_result(connection)

@@ -28,17 +28,14 @@ use crate::resilience::backoff::Backoff;
 /// Rows, and bytes of all that waits.
 const ROWS: usize = 4_096;
 const BYTES: usize = 64 << 20;
-/// What is stored in one transaction.
 const BATCH: usize = 256;
 /// Keys whose uses are counted at a time.
 const MOST_USED: usize = 8_192;
-/// Longest wait for a flush.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSES: Backoff =
     Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(1) };
 
 impl Row {
-    /// What it takes in memory and in the file, about.
     pub(super) fn weight(&self) -> usize {
         let question = self.question.as_ref().map_or(0, |question| question.len());
         self.entry.len() + self.key.as_str().len() + question + BESIDE
@@ -51,15 +48,12 @@ const BESIDE: usize = 128;
 /// JSON, and when it was so.
 pub(super) type Value = (String, Timestamp);
 
-/// Something to write.
 #[derive(Debug)]
 pub(super) enum Write {
     Row(Row),
     /// A row that cannot be read goes, as long as it holds these bytes.
     Remove(CacheKey, Bytes),
-    /// Answers given with entries.
     Uses(Vec<(CacheKey, u32)>, Timestamp),
-    /// A value under a name.
     Value(String, Value),
     /// Answered when all that was sent before is stored or given up.
     Flush(oneshot::Sender<()>),
@@ -111,10 +105,6 @@ impl Waiting {
 }
 
 impl Writer {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The thread could not be started.
     pub fn start(store: Store, report: Report) -> std::io::Result<Self> {
         let (sender, received) = mpsc::channel();
         let waiting = Arc::<Waiting>::default();
@@ -131,7 +121,6 @@ impl Writer {
         Ok(Self { sender, waiting })
     }
 
-    /// Has a row stored; false when there is no room for it.
     #[must_use]
     pub fn put(&self, row: Row) -> bool {
         self.send(Write::Row(row))
@@ -153,12 +142,10 @@ impl Writer {
         self.send(Write::Uses(keys, at));
     }
 
-    /// Keeps a value (JSON) under a name.
     pub fn keep(&self, name: &str, json: String, at: Timestamp) {
         self.send(Write::Value(name.to_owned(), (json, at)));
     }
 
-    /// Rows that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.rows.load(Ordering::Relaxed)
@@ -175,7 +162,6 @@ impl Writer {
     pub async fn flush(&self) {
         let (done, finished) = oneshot::channel();
         self.send(Write::Flush(done));
-        // Too late is as good as can be: the caller goes on without.
         drop(tokio::time::timeout(FLUSH_TIMEOUT, finished).await);
     }
 
@@ -193,7 +179,6 @@ impl Writer {
 struct Thread {
     store: Store,
     received: Receiver<Write>,
-    /// In the order in which it was sent.
     backlog: VecDeque<Write>,
     values: HashMap<String, Value>,
     waiting: Arc<Waiting>,
@@ -308,7 +293,6 @@ impl Thread {
         let room = write.room();
         self.waiting.remove(room);
         if let Write::Flush(done) = write {
-            // Whoever asked may have gone.
             done.send(()).unwrap_or_default();
         }
         room.0
@@ -321,7 +305,6 @@ impl Thread {
     }
 }
 
-/// Why something was not stored.
 enum Rejected {
     /// The database is locked, full, broken or away.
     Later(String),
