@@ -12,7 +12,7 @@ use slog::{Logger, warn};
 use super::stores::Stores;
 use crate::access::{Access, AuditEvent, Table};
 use crate::cache::CacheTables;
-use crate::cache::invalidations::log::{Follower, RulesLog};
+use crate::cache::invalidations::log::Follower;
 use crate::clock;
 use crate::config::Settings;
 use crate::http::handlers::admin::breakers::Breakers;
@@ -69,7 +69,7 @@ impl Following {
             );
         }
         begun.start(stores, supervisor);
-        cache.rules_log = Some(RulesLog { changes: begun.changes.clone(), longest });
+        cache.changes = Some((begun.changes.clone(), longest));
         (begun, cache)
     }
 

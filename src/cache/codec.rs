@@ -11,7 +11,6 @@
 //! ```
 
 use std::borrow::Cow;
-use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -27,23 +26,10 @@ const HEAD: usize = 8;
 /// The shortest entry: head, times, flags, number of tags, length of the key.
 const SHORTEST: usize = HEAD + 4 * 8 + 1 + 2 + 2;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Malformed {
-    /// Not written by a version of Breakwater that is known.
-    Foreign,
-    Corrupt,
-    WrongKey,
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Foreign => "not an entry of this version",
-            Self::Corrupt => "checksum does not match",
-            Self::WrongKey => "stored under another key",
-        })
-    }
-}
+/// Why stored bytes are not an entry.
+const FOREIGN: &str = "not an entry of this version";
+const CORRUPT: &str = "checksum does not match";
+const WRONG_KEY: &str = "stored under another key";
 
 impl Entry {
     pub fn encode(&self, key: &CacheKey) -> Bytes {
@@ -76,16 +62,18 @@ impl Entry {
         bytes.freeze()
     }
 
-    pub fn decode(mut bytes: Bytes, key: &CacheKey) -> Result<Self, Malformed> {
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn decode(mut bytes: Bytes, key: &CacheKey) -> Result<Self, &'static str> {
         if bytes.len() < SHORTEST || !bytes.starts_with(NAME) {
-            return Err(Malformed::Foreign);
+            return Err(FOREIGN);
         }
         bytes.advance(NAME.len());
         if bytes.get_u8() != VERSION {
-            return Err(Malformed::Foreign);
+            return Err(FOREIGN);
         }
         if bytes.get_u32_le() != checksum(&bytes) {
-            return Err(Malformed::Corrupt);
+            return Err(CORRUPT);
         }
         let mut time = || Timestamp::from_millis(bytes.get_i64_le());
         let times = Times {
@@ -97,11 +85,11 @@ impl Entry {
         let negative = bytes.get_u8() & NEGATIVE != 0;
         let count = usize::from(bytes.get_u16_le());
         if bytes.len() < 8 * count {
-            return Err(Malformed::Corrupt);
+            return Err(CORRUPT);
         }
         let tags = (0..count).map(|_| Tag::from_number(bytes.get_u64_le())).collect();
         if take(&mut bytes)? != key.as_str().as_bytes() {
-            return Err(Malformed::WrongKey);
+            return Err(WRONG_KEY);
         }
         Ok(Self::new(representation(bytes)?, times, negative, tags))
     }
@@ -114,10 +102,10 @@ fn checksum(rest: &[u8]) -> u32 {
     checksum.finalize()
 }
 
-fn representation(mut bytes: Bytes) -> Result<Representation, Malformed> {
+fn representation(mut bytes: Bytes) -> Result<Representation, &'static str> {
     let content_type = text(take(&mut bytes)?)?;
     let content_type = if content_type == JSON { JSON } else { Cow::Owned(content_type) };
-    let count = bytes.try_get_u8().map_err(|_| Malformed::Corrupt)?;
+    let count = bytes.try_get_u8().map_err(|_| CORRUPT)?;
     let mut fields = Vec::with_capacity(count.into());
     for _ in 0..count {
         // Copied: a slice would keep the whole entry in memory with it.
@@ -132,13 +120,13 @@ fn put(bytes: &mut BytesMut, part: &[u8]) {
     bytes.put_slice(part);
 }
 
-fn take(bytes: &mut Bytes) -> Result<Bytes, Malformed> {
-    let length = bytes.try_get_u16_le().map_err(|_| Malformed::Corrupt)?.into();
-    if bytes.len() < length { Err(Malformed::Corrupt) } else { Ok(bytes.split_to(length)) }
+fn take(bytes: &mut Bytes) -> Result<Bytes, &'static str> {
+    let length = bytes.try_get_u16_le().map_err(|_| CORRUPT)?.into();
+    if bytes.len() < length { Err(CORRUPT) } else { Ok(bytes.split_to(length)) }
 }
 
-fn text(bytes: Bytes) -> Result<String, Malformed> {
-    String::from_utf8(bytes.into()).map_err(|_| Malformed::Corrupt)
+fn text(bytes: Bytes) -> Result<String, &'static str> {
+    String::from_utf8(bytes.into()).map_err(|_| CORRUPT)
 }
 
 #[cfg(test)]
@@ -208,7 +196,7 @@ mod tests {
     #[test]
     fn another_keys_entry_is_not_mine() {
         let bytes = of(&[1]).encode(&CacheKey::new("mine"));
-        assert_eq!(Entry::decode(bytes, &CacheKey::new("yours")).err(), Some(Malformed::WrongKey));
+        assert_eq!(Entry::decode(bytes, &CacheKey::new("yours")).err(), Some(WRONG_KEY));
     }
 
     #[test]
@@ -217,7 +205,7 @@ mod tests {
         for other in [0, 1, 2, 4] {
             let mut bytes = of(b"{}").encode(&key).to_vec();
             bytes[NAME.len()] = other;
-            assert_eq!(Entry::decode(bytes.into(), &key).err(), Some(Malformed::Foreign));
+            assert_eq!(Entry::decode(bytes.into(), &key).err(), Some(FOREIGN));
         }
     }
 

@@ -18,7 +18,7 @@ use super::entry::Entry;
 use super::freshness::Freshness;
 use super::key::CacheKey;
 use super::load::{Joined, start, start_one};
-use super::pending::{Completed, Follower};
+use super::pending::Completed;
 use super::plan::Plan;
 use super::tables::CacheTables;
 use super::tiers::Tier;
@@ -96,8 +96,7 @@ pub struct PendingAnswer {
     place: usize,
     key: CacheKey,
     forward: Forward,
-    follower: Follower,
-    collapsed: bool,
+    joined: Joined,
     asked_at: Timestamp,
 }
 
@@ -114,9 +113,8 @@ impl CacheTables {
             }
             Err(forward) => {
                 let plan = Plan { reload: get.reload, ..(get.plan)() };
-                let asked_at = clock::now();
                 let joined = start_one(self, &get.key, 0, &plan);
-                self.pending_answer((0, get.key.clone()), (forward, asked_at), joined, plan)
+                self.pending_answer((0, get.key.clone()), forward, joined, plan)
             }
         }
     }
@@ -143,13 +141,12 @@ impl CacheTables {
             self.renew(&due, &get.plan);
         } else {
             // What is to be renewed goes along: one call costs less than two. Nobody waits for it.
-            let (plan, asked_at) = ((get.plan)(), clock::now());
+            let plan = (get.plan)();
             missing.extend(due);
             let joined = start(self, &missing, &plan);
             for ((key, forward), joined) in missing.into_iter().zip(forwards).zip(joined) {
                 if let Some(reply) = replies.get_mut(key.0) {
-                    *reply =
-                        Some(self.pending_answer(key, (forward, asked_at), joined, plan.clone()));
+                    *reply = Some(self.pending_answer(key, forward, joined, plan.clone()));
                 }
             }
         }
@@ -191,22 +188,13 @@ impl CacheTables {
     fn pending_answer(
         &self,
         (place, key): (usize, CacheKey),
-        (forward, asked_at): (Forward, Timestamp),
+        forward: Forward,
         joined: Joined,
         plan: Plan,
     ) -> Reply {
-        let tables = self.clone();
-        let Joined { follower, collapsed } = joined;
-        Reply::Pending(Box::new(PendingAnswer {
-            tables,
-            plan,
-            place,
-            key,
-            forward,
-            follower,
-            collapsed,
-            asked_at,
-        }))
+        let (tables, asked_at) = (self.clone(), clock::now());
+        let pending = PendingAnswer { tables, plan, place, key, forward, joined, asked_at };
+        Reply::Pending(Box::new(pending))
     }
 
     fn served(&self, kind: &'static str, answer: Answer) -> Answer {
@@ -229,7 +217,7 @@ impl PendingAnswer {
         let completed = completed.unwrap_or_else(|_| {
             Err(Failure::new(FailureKind::DeadlineExceeded, "no answer before the deadline"))
         });
-        let Self { tables, plan, key, forward, collapsed, .. } = self;
+        let Self { tables, plan, key, forward, joined: Joined { collapsed, .. }, .. } = self;
         let kind = plan.lifetimes.kind;
         let completed = completed.or_else(|failure| {
             let held = tables.look(&key, clock::now());
@@ -246,10 +234,10 @@ impl PendingAnswer {
     /// What the load brings. One that died is started again, once; and so is one that answers a
     /// question from before an invalidation that was in force when this caller asked.
     async fn completed(&mut self) -> Completed {
-        let mut completed = self.follower.first().await;
+        let mut completed = self.joined.follower.first().await;
         if completed.as_ref().is_some_and(|completed| self.is_too_old(completed)) {
             // It may have been announced before the origin answered, which may bring something newer.
-            completed = self.follower.last().await;
+            completed = self.joined.follower.last().await;
         }
         if let Some(completed) = completed.filter(|completed| !self.is_too_old(completed)) {
             return completed;

@@ -33,7 +33,6 @@ pub mod tiers;
 pub mod upkeep;
 
 pub use client::{CacheActor, CacheClient};
-pub use codec::Malformed;
 pub use entry::{Entry, JSON, Representation, Times, Verdict};
 pub use freshness::Freshness;
 pub use get::{Answer, Forward, Get, Reply};

@@ -13,7 +13,6 @@ use super::entry::{Entry, Verdict};
 use super::failure_memo::FailureMemo;
 use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
-use super::invalidations::log::RulesLog;
 use super::key::CacheKey;
 use super::pending::PendingKeys;
 use super::probe_budget::ProbeBudgets;
@@ -24,6 +23,7 @@ use super::tiers::{Row, Tier};
 use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
+use crate::replication::Changes;
 use crate::supervision::Observer;
 
 /// How long a caller waits for something newer before it takes what is stale-if-error. Most answers
@@ -42,8 +42,9 @@ pub struct CacheTables {
     pub log: Logger,
     pub observer: Arc<dyn Observer>,
     pub invalidations: Invalidations,
-    /// Where invalidations are written for other instances, and for the next start.
-    pub rules_log: Option<RulesLog>,
+    /// Where invalidations are written for other instances and for the next start, and how long they
+    /// are kept there.
+    pub changes: Option<(Changes, Duration)>,
     /// As [`SOFT_TIMEOUT`], but in tests.
     pub(super) soft: Duration,
     pub(super) pending: Arc<PendingKeys>,
@@ -74,7 +75,7 @@ impl CacheTables {
             log,
             observer,
             invalidations: Invalidations::default(),
-            rules_log: None,
+            changes: None,
             soft: SOFT_TIMEOUT,
             pending: Arc::new(PendingKeys::new()),
             memo: Arc::new(FailureMemo::new()),

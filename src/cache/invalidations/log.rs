@@ -19,7 +19,7 @@ use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::StoreError;
 use crate::metrics::CacheMetrics;
-use crate::replication::{Change, Changes, Delivery, Draft, Topic};
+use crate::replication::{Change, Delivery, Draft, Topic};
 
 /// In the log the key of a change is the rule's text, and its time the rule's.
 const TOPIC: &str = "invalidation";
@@ -76,18 +76,6 @@ impl Topic for Follower {
 
     fn state(&self) -> Vec<Draft> {
         self.invalidations.rules().iter().map(|rule| draft(rule, self.longest)).collect()
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct RulesLog {
-    pub changes: Changes,
-    pub longest: Duration,
-}
-
-impl RulesLog {
-    pub(super) async fn announce(&self, rule: &Rule) -> Delivery {
-        self.changes.announce(draft(rule, self.longest)).await
     }
 }
 
@@ -152,8 +140,8 @@ impl CacheTables {
         let rule = Rule { subject, mode, at: clock::now() };
         self.invalidations.apply(&rule);
         let mut cleared = Cleared { at: rule.at, ..Cleared::default() };
-        if let Some(log) = &self.rules_log {
-            cleared.announced(log.announce(&rule).await);
+        if let Some((changes, longest)) = &self.changes {
+            cleared.announced(changes.announce(draft(&rule, *longest)).await);
         }
         if mode == Mode::Hard {
             self.drop_useless(&rule.subject, &mut cleared).await;

@@ -277,7 +277,7 @@ async fn cache_stats(call: Call) -> Answer {
         },
         invalidations: tables.invalidations.counts(),
         waiting: Waiting {
-            changes: tables.rules_log.as_ref().map_or(0, |log| log.changes.counts().pending),
+            changes: tables.changes.as_ref().map_or(0, |(changes, _)| changes.counts().pending),
             database: tables.database.as_ref().map_or(0, |database| database.writer.waiting()),
         },
     };

@@ -16,8 +16,8 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::upsert::excluded;
+use tokio::sync::oneshot;
 
-use super::writer::{Value, Write};
 use super::{DatabaseTier, SWEEP_TIMEOUT};
 use crate::cache::key::CacheKey;
 use crate::cache::tiers::Row;
@@ -34,6 +34,20 @@ const PAGES: usize = 512;
 /// Compared as it was read: whatever is there as bytes.
 const REMOVE: &str =
     "DELETE FROM cache_entries WHERE key = ? AND coalesce(CAST(entry AS BLOB), x'') = ?";
+
+/// JSON, and when it was so.
+pub(super) type Value = (String, Timestamp);
+
+#[derive(Debug)]
+pub(super) enum Write {
+    Row(Row),
+    /// A row that cannot be read goes, as long as it holds these bytes.
+    Remove(CacheKey, Bytes),
+    Uses(Vec<(CacheKey, u32)>, Timestamp),
+    Value(String, Value),
+    /// Answered when all that was sent before is stored or given up.
+    Flush(oneshot::Sender<()>),
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {

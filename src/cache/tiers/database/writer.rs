@@ -18,7 +18,7 @@ use bytes::Bytes;
 use diesel::result::{DatabaseErrorKind, Error};
 use tokio::sync::oneshot;
 
-use super::statements;
+use super::statements::{self, Value, Write};
 use crate::cache::key::CacheKey;
 use crate::cache::tiers::Row;
 use crate::clock::{self, Timestamp};
@@ -44,20 +44,6 @@ impl Row {
 
 /// Bytes of times, counts, and the key once more in its index.
 const BESIDE: usize = 128;
-
-/// JSON, and when it was so.
-pub(super) type Value = (String, Timestamp);
-
-#[derive(Debug)]
-pub(super) enum Write {
-    Row(Row),
-    /// A row that cannot be read goes, as long as it holds these bytes.
-    Remove(CacheKey, Bytes),
-    Uses(Vec<(CacheKey, u32)>, Timestamp),
-    Value(String, Value),
-    /// Answered when all that was sent before is stored or given up.
-    Flush(oneshot::Sender<()>),
-}
 
 impl Write {
     /// The room it takes: rows and bytes.
