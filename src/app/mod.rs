@@ -62,7 +62,7 @@ use crate::origin::state::OriginState;
 use crate::redis::RedisSettings;
 use crate::resilience::breaker::Breaker;
 use crate::services::products;
-use crate::supervision::{Handle, RestartPolicy, Spec, Supervisor, spawn_watched};
+use crate::supervision::{Handle, Spec, Supervisor, spawn_watched};
 use crate::telemetry::{self, LogSettings, Telemetry};
 use access::Following;
 use observer::Deaths;
@@ -94,17 +94,11 @@ pub const SCHEMA: Schema = Schema(&[
     ],
 ]);
 
-/// Messages that may wait for an actor of a worker.
-const WORKER_INBOX: usize = 16_384;
 /// Batches that may wait for MetricsActor.
 const MONITOR_INBOX: usize = 4_096;
 
 /// Clients the limiter keeps accounts of.
 const ACCOUNTS: usize = 200_000;
-
-fn spec(name: &'static str, instance: usize, capacity: usize) -> Spec {
-    Spec { name, instance, capacity, policy: RestartPolicy::default() }
-}
 
 /// How long clients are let go before the server stops.
 const LET_GO: Duration = Duration::from_millis(500);
@@ -237,7 +231,7 @@ fn monitor(
     let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
     let table = parts.table.clone();
     let build = move || MetricsActor::new(parts.clone());
-    let monitor = supervisor.start_on_own_thread(spec(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
+    let monitor = supervisor.start_on_own_thread(Spec::new(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
     Ok((monitor, table))
 }
 

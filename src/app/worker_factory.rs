@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::stores::Stores;
-use super::{WORKER_INBOX, spec};
 use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
@@ -24,7 +23,10 @@ use crate::limits::shared::SCRIPT;
 use crate::limits::{Answer, Counter, Limits, Question, RateLimiterActor};
 use crate::metrics::MetricsActor;
 use crate::redis::{Redis, Script};
-use crate::supervision::{Handle, keep_running};
+use crate::supervision::{Handle, Spec, keep_running};
+
+/// Messages that may wait for an actor of a worker.
+const INBOX: usize = 16_384;
 
 /// What a worker is built from; every worker's thread builds its own.
 #[derive(Clone)]
@@ -62,14 +64,14 @@ impl WorkerFactory {
         let supervisor = &self.shared.supervisor;
         let tables = self.tables.with_redis(self.stores.redis_tier());
         let of_actor = tables.clone();
-        let cache = supervisor.start_here(spec("cache", instance, WORKER_INBOX), move || {
+        let cache = supervisor.start_here(Spec::new("cache", instance, INBOX), move || {
             CacheActor::new(of_actor.clone())
         });
         let counter = self.counter();
         let table = Arc::clone(&self.shared.accounts);
         let limiter = RateLimiterActor { table, counter: counter.clone() };
         let limiter = supervisor
-            .start_here(spec("rate-limiter", instance, WORKER_INBOX), move || limiter.clone());
+            .start_here(Spec::new("rate-limiter", instance, INBOX), move || limiter.clone());
         let cache = CacheClient::new(cache, tables.clone());
         let warmer = self.warmer(tables);
         if instance == 0 {

@@ -11,12 +11,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, Context, Handler, ResponseFuture};
 
+use super::call::{self, Call, Reply};
 use super::transport::AwcTransport;
-use super::{Origin, Priority, call};
+use super::{Origin, Priority};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::origin::state::OriginState;
@@ -50,33 +51,6 @@ impl<O: Origin> ApiClientActor<O> {
 
 impl<O: Origin> Actor for ApiClientActor<O> {
     type Context = Context<Self>;
-}
-
-/// What the upstream answered; `None`: it has nothing.
-pub type Reply<O> = Option<<O as Origin>::Payload>;
-
-/// Asks the upstream one question.
-pub struct Call<O: Origin> {
-    pub question: O::Question,
-    /// When the answer is of no use any more.
-    pub deadline: Instant,
-    /// Whether a failed attempt may be repeated.
-    pub retry: bool,
-    /// Only calls for a client are repeated and wait for their turn.
-    pub priority: Priority,
-    /// The id of the request that caused it, for the log.
-    pub request_id: Arc<str>,
-}
-
-impl<O: Origin> Call<O> {
-    /// A call that may be repeated and that no request is named for.
-    pub fn new(question: O::Question, priority: Priority, deadline: Instant) -> Self {
-        Self { question, deadline, retry: true, priority, request_id: "".into() }
-    }
-}
-
-impl<O: Origin> Message for Call<O> {
-    type Result = Result<Reply<O>, Failure>;
 }
 
 impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {

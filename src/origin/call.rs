@@ -14,9 +14,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::Message;
 use slog::{Logger, info, o};
 
-use super::actor::{Call, Reply};
 use super::concurrency::{Entry, Slot};
 use super::credentials::choice::{Prefer, Refusal};
 use super::credentials::{Ask, Credential, Turn};
@@ -35,6 +35,33 @@ use crate::resilience::breaker::Permit;
 const MOST_CHANGES: u32 = 8;
 /// Least time worth starting an attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
+
+/// What the upstream answered; `None`: it has nothing.
+pub type Reply<O> = Option<<O as Origin>::Payload>;
+
+/// Asks the upstream one question.
+pub struct Call<O: Origin> {
+    pub question: O::Question,
+    /// When the answer is of no use any more.
+    pub deadline: Instant,
+    /// Whether a failed attempt may be repeated.
+    pub retry: bool,
+    /// Only calls for a client are repeated and wait for their turn.
+    pub priority: Priority,
+    /// The id of the request that caused it, for the log.
+    pub request_id: Arc<str>,
+}
+
+impl<O: Origin> Call<O> {
+    /// A call that may be repeated and that no request is named for.
+    pub fn new(question: O::Question, priority: Priority, deadline: Instant) -> Self {
+        Self { question, deadline, retry: true, priority, request_id: "".into() }
+    }
+}
+
+impl<O: Origin> Message for Call<O> {
+    type Result = Result<Reply<O>, Failure>;
+}
 
 /// Makes the call. `origins` are in the order of the credentials.
 pub async fn run<O: Origin, T: Transport>(

@@ -11,11 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use slog::{error, info};
-
-use super::credentials::Credential;
-use super::state::OriginState;
-use super::{Misconfiguration, Outcome};
+use super::Misconfiguration;
 use crate::clock::Timestamp;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::failure_memo::{FailureMemo, Pauses};
@@ -63,6 +59,16 @@ pub(super) struct Made {
 }
 
 impl Fault {
+    /// One that was just met.
+    pub(super) fn new(
+        what: Misconfiguration,
+        reason: String,
+        advice: String,
+        (now, since): (Instant, Timestamp),
+    ) -> Self {
+        Self { what, reason, since, advice, memo: FailureMemo::new(PAUSES, now) }
+    }
+
     /// How long the upstream is still left alone.
     pub fn wait(&self, now: Instant) -> Duration {
         self.memo.wait(now)
@@ -100,7 +106,12 @@ impl CredentialHealth {
     }
 
     /// Notes a fault; whether it is a new one.
-    fn failed(&self, made: Made, fault: Fault, now: Instant) -> (bool, Vec<Misconfiguration>) {
+    pub(super) fn failed(
+        &self,
+        made: Made,
+        fault: Fault,
+        now: Instant,
+    ) -> (bool, Vec<Misconfiguration>) {
         self.change(|faults| {
             let scope = fault.what.of_operation.then_some(made.operation);
             // An upstream that refuses one operation has accepted the credential.
@@ -121,7 +132,7 @@ impl CredentialHealth {
     }
 
     /// An answer of use ends what held it back.
-    fn succeeded(&self, operation: &'static str) -> Vec<Misconfiguration> {
+    pub(super) fn succeeded(&self, operation: &'static str) -> Vec<Misconfiguration> {
         if self.faults() == 0 {
             return Vec::new();
         }
@@ -129,6 +140,24 @@ impl CredentialHealth {
             let ended = scopes(operation).into_iter().filter_map(|scope| faults.remove(&scope));
             ended.map(|fault| fault.what).collect()
         })
+    }
+
+    /// Forgets all of them.
+    pub(super) fn forgive(&self) -> Vec<Misconfiguration> {
+        let faults = self.change(std::mem::take);
+        faults.into_values().map(|fault| fault.what).collect()
+    }
+
+    /// Those of the credential of this name.
+    pub(super) fn problems(&self, credential: &'static str) -> Vec<Problem> {
+        let problem = |(operation, fault): (&Option<&'static str>, &Fault)| Problem {
+            credential,
+            what: fault.what,
+            operation: *operation,
+            since: fault.since,
+            advice: fault.advice.clone(),
+        };
+        self.lock().iter().map(problem).collect()
     }
 
     fn change<T>(&self, how: impl FnOnce(&mut BTreeMap<Option<&'static str>, Fault>) -> T) -> T {
@@ -146,73 +175,6 @@ impl CredentialHealth {
 
 const fn scopes(operation: &'static str) -> [Option<&'static str>; 2] {
     [None, Some(operation)]
-}
-
-impl Credential {
-    pub fn problems(&self) -> Vec<Problem> {
-        let problem = |(operation, fault): (&Option<&'static str>, &Fault)| Problem {
-            credential: self.name,
-            what: fault.what,
-            operation: *operation,
-            since: fault.since,
-            advice: fault.advice.clone(),
-        };
-        self.health.lock().iter().map(problem).collect()
-    }
-}
-
-impl OriginState {
-    /// Notes what the outcome of a call says about its credential, and tells operators what changed.
-    pub(super) fn note_health<T>(
-        &self,
-        credential: &Credential,
-        made: Made,
-        outcome: &Outcome<T>,
-        advice: impl FnOnce(Misconfiguration) -> String,
-        (now, wall): (Instant, Timestamp),
-    ) {
-        let ended = match (outcome, outcome.misconfiguration()) {
-            (Outcome::Ok(_) | Outcome::Empty, _) => credential.health.succeeded(made.operation),
-            (Outcome::Permanent { reason, .. }, Some(what)) => {
-                let (advice, memo) = (advice(what), FailureMemo::new(PAUSES, now));
-                let logged = advice.clone();
-                let fault = Fault { what, reason: reason.clone(), since: wall, advice, memo };
-                let (is_new, ended) = credential.health.failed(made, fault, now);
-                if is_new {
-                    error!(self.log, "upstream does not accept the configuration";
-                        "account" => credential.name, "fault" => what.name, "advice" => logged,
-                        "reason" => reason);
-                }
-                ended
-            }
-            _ => return,
-        };
-        self.report_ended(credential, &ended);
-    }
-
-    /// Forgets the faults of a credential, and a ban: an admin says that it was put right.
-    pub fn forgive(&self, credential: &Credential) {
-        let faults = credential.health.change(std::mem::take);
-        let ended: Vec<_> = faults.into_values().map(|fault| fault.what).collect();
-        credential.pacing.lift_ban();
-        self.report_ended(credential, &ended);
-    }
-
-    pub fn problems(&self) -> Vec<Problem> {
-        self.credentials.iter().flat_map(Credential::problems).collect()
-    }
-
-    pub fn faults(&self) -> usize {
-        self.credentials.iter().map(|credential| credential.health.faults()).sum()
-    }
-
-    fn report_ended(&self, credential: &Credential, faults: &[Misconfiguration]) {
-        for what in faults {
-            info!(self.log, "upstream accepts the configuration again";
-                "account" => credential.name, "fault" => what.name);
-        }
-        self.metrics.misconfigured.set(self.faults());
-    }
 }
 
 #[cfg(test)]

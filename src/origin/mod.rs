@@ -30,7 +30,8 @@ use time::format_description::well_known::Rfc2822;
 
 use crate::clock::Timestamp;
 pub use crate::resilience::Priority;
-pub use actor::{Call, OriginClient};
+pub use actor::OriginClient;
+pub use call::Call;
 pub use start::Identity;
 
 /// The language of one upstream, spoken with one credential: how a question becomes a request, and

@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::{self, Breaker};
 use crate::resilience::retry_budget::RetryBudget;
-use crate::supervision::{RestartPolicy, Spec, Supervisor};
+use crate::supervision::{Spec, Supervisor};
 
 /// Longest look-up of the gateway's name; then its last address is used, if there is one.
 const DNS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -94,8 +94,7 @@ impl Environment<'_> {
             .unzip();
         let state = Arc::new(self.state(credentials, is_simulated));
         let (of_actor, origins): (_, Arc<[O]>) = (Arc::clone(&state), origins.into());
-        let policy = RestartPolicy::default();
-        let spec = Spec { name: NAME, instance, capacity: INBOX, policy };
+        let spec = Spec::new(NAME, instance, INBOX);
         let actor = self.supervisor.start_on_own_thread(spec, move || {
             ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
         })?;

@@ -11,15 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use slog::Logger;
+use slog::{Logger, error, info};
 
-use super::Priority;
 use super::concurrency::{Load, Slots};
 use super::credentials::choice::Prefer;
 use super::credentials::{Ask, Credential, Credentials};
+use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
 use super::retry::Policy;
 use super::transport::Wire;
+use super::{Misconfiguration, Outcome, Priority};
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::metrics::UpstreamMetrics;
@@ -122,6 +123,59 @@ impl OriginState {
             pacing: credential.pacing.status(now, wall),
         });
         OriginStatus { credentials: credentials.collect(), load: self.slots.load() }
+    }
+}
+
+impl OriginState {
+    /// Notes what the outcome of a call says about its credential, and tells operators what changed.
+    pub(super) fn note_health<T>(
+        &self,
+        credential: &Credential,
+        made: Made,
+        outcome: &Outcome<T>,
+        advice: impl FnOnce(Misconfiguration) -> String,
+        (now, wall): (Instant, Timestamp),
+    ) {
+        let ended = match (outcome, outcome.misconfiguration()) {
+            (Outcome::Ok(_) | Outcome::Empty, _) => credential.health.succeeded(made.operation),
+            (Outcome::Permanent { reason, .. }, Some(what)) => {
+                let advice = advice(what);
+                let logged = advice.clone();
+                let fault = Fault::new(what, reason.clone(), advice, (now, wall));
+                let (is_new, ended) = credential.health.failed(made, fault, now);
+                if is_new {
+                    error!(self.log, "upstream does not accept the configuration";
+                        "account" => credential.name, "fault" => what.name, "advice" => logged,
+                        "reason" => reason);
+                }
+                ended
+            }
+            _ => return,
+        };
+        self.report_ended(credential, &ended);
+    }
+
+    /// Forgets the faults of a credential, and a ban: an admin says that it was put right.
+    pub fn forgive(&self, credential: &Credential) {
+        let ended = credential.health.forgive();
+        credential.pacing.lift_ban();
+        self.report_ended(credential, &ended);
+    }
+
+    pub fn problems(&self) -> Vec<Problem> {
+        self.credentials.iter().flat_map(Credential::problems).collect()
+    }
+
+    pub fn faults(&self) -> usize {
+        self.credentials.iter().map(|credential| credential.health.faults()).sum()
+    }
+
+    fn report_ended(&self, credential: &Credential, faults: &[Misconfiguration]) {
+        for what in faults {
+            info!(self.log, "upstream accepts the configuration again";
+                "account" => credential.name, "fault" => what.name);
+        }
+        self.metrics.misconfigured.set(self.faults());
     }
 }
 

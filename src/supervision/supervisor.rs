@@ -28,6 +28,14 @@ pub struct Spec {
     pub policy: RestartPolicy,
 }
 
+impl Spec {
+    /// One with the usual policy.
+    #[must_use]
+    pub fn new(name: &'static str, instance: usize, capacity: usize) -> Self {
+        Self { name, instance, capacity, policy: RestartPolicy::default() }
+    }
+}
+
 /// One actor as the table sees it, whatever its type.
 trait Member: Send + Sync {
     fn record(&self) -> &Record;

@@ -15,7 +15,7 @@ use std::time::Instant;
 use choice::{Choice, Offer, Prefer, Quote, Refusal};
 
 use super::Priority;
-use super::health::CredentialHealth;
+use super::health::{CredentialHealth, Problem};
 use super::pacing::{Booking, Pacing};
 use crate::clock::Timestamp;
 use crate::resilience::breaker::Breaker;
@@ -45,6 +45,10 @@ pub struct Credential {
 }
 
 impl Credential {
+    pub fn problems(&self) -> Vec<Problem> {
+        self.health.problems(self.name)
+    }
+
     /// What it offers; takes nothing.
     fn quote(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Quote {
         let Ask { operation, priority, latest, prefer } = *ask;
