@@ -20,7 +20,7 @@ use crate::http::load_shedder::{Bounds, LoadShedder};
 use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
 use crate::limits::shared::SCRIPT;
-use crate::limits::{Answer, Counter, Limits, Question, RateLimiterActor};
+use crate::limits::{Counter, Limits, Question, RateLimiterActor, Verdict};
 use crate::metrics::MetricsActor;
 use crate::redis::{Redis, Script};
 use crate::supervision::{Handle, Spec, keep_running};
@@ -156,12 +156,12 @@ impl Counter for RedisCounter {
     fn ask<'a>(
         &'a self,
         question: &'a Question,
-    ) -> Pin<Box<dyn Future<Output = Option<Answer>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Option<Verdict>> + 'a>> {
         Box::pin(async move {
             let (key, arguments) = (question.key(), question.arguments());
             // The breaker knows of a failure; who asked decides without an answer.
             let numbers = self.redis.run(&self.script, &key, &arguments).await.ok()?;
-            Answer::read(&numbers)
+            question.verdict(&numbers)
         })
     }
 }

@@ -43,8 +43,8 @@ impl Handler<Admit> for RateLimiterActor {
 }
 
 async fn ask(table: Arc<Table>, counter: Arc<dyn Counter>, question: Question) -> Admission {
-    let answer = counter.ask(&question).await;
-    table.settle(question, answer.as_ref(), clock::monotonic())
+    let told = counter.ask(&question).await;
+    table.settle(question, told, clock::monotonic())
 }
 
 #[cfg(test)]
@@ -55,11 +55,11 @@ mod tests {
     use std::time::Duration;
 
     use super::super::admission::Class;
-    use super::super::admission::QuotaState;
+    use super::super::admission::{QuotaState, Verdict};
     use super::super::client::Principal;
     use super::super::policy::Policies;
     use super::super::policy::tests::default_limits;
-    use super::super::shared::{Answer, Sharing};
+    use super::super::shared::Sharing;
     use super::*;
     use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor};
 
@@ -131,15 +131,15 @@ mod tests {
 
         fn ask<'a>(
             &'a self,
-            _: &'a Question,
-        ) -> Pin<Box<dyn Future<Output = Option<Answer>> + 'a>> {
-            Box::pin(async {
+            question: &'a Question,
+        ) -> Pin<Box<dyn Future<Output = Option<Verdict>> + 'a>> {
+            Box::pin(async move {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let silent = self.silent.load(Ordering::Relaxed);
                 // Admitted, with 41 of the minute and 7 of the bucket left.
                 let numbers = [1, 0, 0, 41, 60_000_000, 7, 600_000];
-                Answer::read(&numbers).filter(|_| !silent)
+                question.verdict(&numbers).filter(|_| !silent)
             })
         }
     }

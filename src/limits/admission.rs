@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::client::Principal;
+use crate::resilience::token_bucket::BucketRule;
+use crate::resilience::window::{self, WindowRule};
 
 /// What kind of route a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -135,6 +137,18 @@ pub struct QuotaState {
     pub remaining: u32,
     /// Time until all of `limit` is available again if nothing else is admitted.
     pub reset_after: Duration,
+}
+
+impl QuotaState {
+    pub(super) fn of_bucket(rule: BucketRule, remaining: u32, reset_after: Duration) -> Self {
+        let (limit, period) = (rule.burst(), rule.fill_time());
+        Self { rule: RuleKind::Burst, limit, period, remaining, reset_after }
+    }
+
+    pub(super) fn of_window(rule: WindowRule, remaining: u32, reset_after: Duration) -> Self {
+        let (limit, period) = (rule.limit(), window::LENGTH);
+        Self { rule: RuleKind::Minute, limit, period, remaining, reset_after }
+    }
 }
 
 /// A decision and what the client has left after it.

@@ -43,5 +43,5 @@ pub use client::{
 pub use policy::Policies;
 pub use pressure::Pressure;
 pub use settings::{AbuseMode, AddressHeader, Limits};
-pub use shared::{Answer, Counter, Question, Sharing, SharingStatus};
+pub use shared::{Counter, Question, Sharing, SharingStatus};
 pub use table::{ClassStatus, Table, TableStatus};

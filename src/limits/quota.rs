@@ -131,19 +131,13 @@ impl Quota {
     /// What the caller is told counts from its own reading of the clock.
     fn verdict(&self, rules: Rules, now: Tick, decision: Decision) -> Verdict {
         let lag = self.latest.since(now);
-        let burst = rules.bucket.map(|rule| QuotaState {
-            rule: RuleKind::Burst,
-            limit: rule.burst(),
-            period: rule.fill_time(),
-            remaining: self.bucket.remaining(rule, self.latest),
-            reset_after: self.bucket.full_after(self.latest).saturating_add(lag),
+        let burst = rules.bucket.map(|rule| {
+            let reset_after = self.bucket.full_after(self.latest).saturating_add(lag);
+            QuotaState::of_bucket(rule, self.bucket.remaining(rule, self.latest), reset_after)
         });
-        let minute = rules.window.map(|rule| QuotaState {
-            rule: RuleKind::Minute,
-            limit: rule.limit(),
-            period: window::LENGTH,
-            remaining: self.window.remaining(rule),
-            reset_after: self.window.empty_after(self.latest).saturating_add(lag),
+        let minute = rules.window.map(|rule| {
+            let reset_after = self.window.empty_after(self.latest).saturating_add(lag);
+            QuotaState::of_window(rule, self.window.remaining(rule), reset_after)
         });
         Verdict { decision, burst, minute }
     }

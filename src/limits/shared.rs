@@ -17,7 +17,6 @@ use utoipa::ToSchema;
 
 use super::admission::{Admit, Decision, QuotaState, RuleKind, Verdict};
 use super::quota::Rules;
-use crate::resilience::window;
 
 /// The script that decides.
 pub const SCRIPT: &str = include_str!("script.lua");
@@ -36,7 +35,7 @@ pub trait Counter: fmt::Debug + Send + Sync {
     fn ask<'a>(
         &'a self,
         question: &'a Question,
-    ) -> Pin<Box<dyn Future<Output = Option<Answer>> + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Option<Verdict>> + 'a>>;
 }
 
 /// How the limits are shared.
@@ -119,70 +118,32 @@ impl Question {
             bucket.map_or((0, 0, 0), |rule| (rule.tokens(), micros(rule.period()), rule.burst()));
         [limit.into(), tokens.into(), period, burst.into(), unit]
     }
-}
 
-/// What the script answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    admitted: bool,
-    wait_minute: Duration,
-    wait_burst: Duration,
-    minute_left: u32,
-    minute_reset: Duration,
-    burst_left: u32,
-    burst_reset: Duration,
-}
-
-impl Answer {
-    /// Reads the script's numbers; `None` when they are not what it answers.
+    /// What the script's numbers say; `None` when they are not what it answers. Of two equal waits the
+    /// minute's is told.
     #[must_use]
-    pub fn read(numbers: &[i64]) -> Option<Self> {
+    pub fn verdict(&self, numbers: &[i64]) -> Option<Verdict> {
         let &[admitted, minute, burst, minute_left, minute_reset, burst_left, burst_reset] =
             numbers
         else {
             return None;
         };
-        Some(Self {
-            admitted: admitted == 1,
-            wait_minute: time(minute)?,
-            wait_burst: time(burst)?,
-            minute_left: count(minute_left)?,
-            minute_reset: time(minute_reset)?,
-            burst_left: count(burst_left)?,
-            burst_reset: time(burst_reset)?,
-        })
-    }
-
-    /// The decision, in the terms of the limits.
-    #[must_use]
-    pub fn verdict(&self, rules: Rules) -> Verdict {
-        Verdict {
-            decision: self.decision(),
-            burst: rules.bucket.map(|rule| QuotaState {
-                rule: RuleKind::Burst,
-                limit: rule.burst(),
-                period: rule.fill_time(),
-                remaining: self.burst_left,
-                reset_after: self.burst_reset,
-            }),
-            minute: rules.window.map(|rule| QuotaState {
-                rule: RuleKind::Minute,
-                limit: rule.limit(),
-                period: window::LENGTH,
-                remaining: self.minute_left,
-                reset_after: self.minute_reset,
-            }),
-        }
-    }
-
-    fn decision(&self) -> Decision {
-        if self.admitted {
+        let (minute, burst) = (time(minute)?, time(burst)?);
+        let decision = if admitted == 1 {
             Decision::Admitted
-        } else if self.wait_burst > self.wait_minute {
-            Decision::Refused { retry_after: self.wait_burst, rule: RuleKind::Burst }
+        } else if burst > minute {
+            Decision::Refused { retry_after: burst, rule: RuleKind::Burst }
         } else {
-            Decision::Refused { retry_after: self.wait_minute, rule: RuleKind::Minute }
-        }
+            Decision::Refused { retry_after: minute, rule: RuleKind::Minute }
+        };
+        let (minute_left, minute_reset) = (count(minute_left)?, time(minute_reset)?);
+        let (burst_left, burst_reset) = (count(burst_left)?, time(burst_reset)?);
+        let Rules { bucket, window } = self.rules;
+        Some(Verdict {
+            decision,
+            burst: bucket.map(|rule| QuotaState::of_bucket(rule, burst_left, burst_reset)),
+            minute: window.map(|rule| QuotaState::of_window(rule, minute_left, minute_reset)),
+        })
     }
 }
 
@@ -237,22 +198,28 @@ mod tests {
         }
     }
 
+    fn question() -> Question {
+        let address: IpAddr = [203, 0, 113, 7].into();
+        let request = Admit::new(Class::Search, Principal::of_address(address, 64));
+        Question { request, rules: Rules::default() }
+    }
+
     #[test]
     fn what_is_no_answer_is_none() {
         let good = [1, 0, 0, 5, 60_000_000, 0, 0];
-        assert!(Answer::read(&good).is_some_and(|answer| answer.admitted));
-        assert_eq!(Answer::read(&good[..6]), None);
+        assert!(question().verdict(&good).is_some_and(|verdict| verdict.is_admitted()));
+        assert_eq!(question().verdict(&good[..6]), None);
         for place in 1..good.len() {
             let mut bad = good;
             bad[place] = -1;
-            assert_eq!(Answer::read(&bad), None, "{place}");
+            assert_eq!(question().verdict(&bad), None, "{place}");
         }
     }
 
     #[test]
     fn of_two_waits_the_longer_is_told_of_equal_ones_the_minute() {
         let decision =
-            |minute, burst| Answer::read(&[0, minute, burst, 0, 0, 0, 0]).unwrap().decision();
+            |minute, burst| question().verdict(&[0, minute, burst, 0, 0, 0, 0]).unwrap().decision;
         let told =
             |micros, rule| Decision::Refused { retry_after: Duration::from_micros(micros), rule };
         assert_eq!(decision(5, 7), told(7, RuleKind::Burst));

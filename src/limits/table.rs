@@ -18,7 +18,7 @@ use super::admission::{Class, PerClass};
 use super::client::Principal;
 use super::policy::Policies;
 use super::quota::Rules;
-use super::shared::{Answer, Question, Sharing, SharingStatus};
+use super::shared::{Question, Sharing, SharingStatus};
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
 
@@ -118,14 +118,14 @@ impl Table {
         Ok(Admission::of(request.class, refusal))
     }
 
-    /// Takes in the answer of Redis, or decides without one.
+    /// Takes in the verdict of Redis, or decides without one.
     #[must_use]
-    pub fn settle(&self, question: Question, answer: Option<&Answer>, now: Instant) -> Admission {
+    pub fn settle(&self, question: Question, told: Option<Verdict>, now: Instant) -> Admission {
         let Question { request, rules } = question;
-        let Some((sharing, answer)) = self.sharing.as_ref().zip(answer) else {
+        let Some((sharing, told)) = self.sharing.as_ref().zip(told) else {
             return Admission { asked: true, ..self.decide(request, now) };
         };
-        let (share, told) = (sharing.share(rules), answer.verdict(rules));
+        let share = sharing.share(rules);
         let settle = |account: &mut Account, now| account.settle(rules, share, told, now);
         Admission { asked: true, ..self.told(request, rules, now, settle) }
     }

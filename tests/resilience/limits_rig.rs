@@ -3,7 +3,6 @@
 //! Owns: the server, and the script's text with one change: it reads the time from a key. All else
 //! is what runs in production, so that a minute passes at once.
 
-use breakwater::limits::Answer;
 use breakwater::limits::shared::SCRIPT;
 use deadpool_redis::redis::{self, Client, Connection};
 
@@ -48,11 +47,6 @@ impl Script {
         let mut command = redis::cmd("EVAL");
         command.arg(&self.text).arg(1).arg(key).arg(arguments);
         command.query(&mut self.connection).unwrap()
-    }
-
-    /// Runs the script.
-    pub(crate) fn ask(&mut self, key: &str, arguments: &[u64]) -> Answer {
-        Answer::read(&self.run(key, arguments)).expect("an answer")
     }
 
     /// Sends a command of the test's own.

@@ -72,10 +72,12 @@ impl<'a> World<'a> {
 
     /// Asks Redis and takes in what it says, if the answer arrives.
     fn settle(&mut self, place: usize, question: Question, arrives: bool) -> Admission {
-        let answer = (!self.lost).then(|| self.script.ask(&question.key(), &question.arguments()));
-        let answer = answer.filter(|_| arrives);
-        let now = self.at(place);
-        let admission = self.instances[place].settle(question, answer.as_ref(), now);
+        let told = (!self.lost).then(|| {
+            let numbers = self.script.run(&question.key(), &question.arguments());
+            question.verdict(&numbers).expect("an answer")
+        });
+        let (told, now) = (told.filter(|_| arrives), self.at(place));
+        let admission = self.instances[place].settle(question, told, now);
         self.note(&admission);
         admission
     }
