@@ -16,7 +16,6 @@ const LAST_STORED: u8 = 1;
 /// Checksum and length.
 const TRAILER: usize = 8;
 
-/// The packed beginning of a text.
 #[derive(Debug, Clone)]
 pub struct Packed {
     bytes: Bytes,
@@ -42,7 +41,6 @@ impl Packed {
         Some(Self { bytes: bytes.into(), checksum: checksum.finalize(), length })
     }
 
-    /// What is to be kept of it.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()

@@ -40,7 +40,6 @@ pub enum Verdict {
     Valid,
     /// It may be served only when nothing newer can be had.
     Soft,
-    /// It must not be served.
     Hard,
 }
 
@@ -50,7 +49,6 @@ pub struct Entry {
     pub times: Times,
     /// It says that there is nothing.
     pub negative: bool,
-    /// What it is about.
     pub tags: Box<[Tag]>,
     /// Answers given with it and not yet counted elsewhere.
     uses: AtomicU32,

@@ -38,7 +38,6 @@ pub enum Forward {
 pub struct Answer {
     pub entry: Arc<Entry>,
     pub tier: Tier,
-    /// Why it was loaded, if it was.
     pub forward: Forward,
     pub stale: bool,
     /// Whether it came from a load that another caller had started.
@@ -49,7 +48,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Time since the data was loaded.
     pub fn age(&self) -> Duration {
         self.served_at.since(self.entry.times.stored_at)
     }

@@ -15,7 +15,6 @@ use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::resilience::Priority;
 
-/// How long a kind of data lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
     pub kind: &'static str,
@@ -64,7 +63,6 @@ impl Lifetimes {
     }
 }
 
-/// What a loader brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     pub representation: Representation,

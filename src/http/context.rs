@@ -16,7 +16,6 @@ use super::headers::{REQUEST_ID, TRACEPARENT};
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
 
-/// Longest id taken from a client.
 const LONGEST_ID: usize = 128;
 
 /// What a service is told of a request.
@@ -34,9 +33,7 @@ pub struct Scope {
 pub struct RequestContext {
     pub id: Arc<str>,
     pub started: Instant,
-    /// When its answer is of no use to the client any more.
     pub deadline: Instant,
-    /// A number that stays the same for its client.
     pub client: Cell<u64>,
     /// Where it comes from, as far as trusted proxies tell.
     pub address: Cell<IpAddr>,
@@ -44,7 +41,6 @@ pub struct RequestContext {
     pub keyed: Cell<bool>,
     /// Its client, if that is watched for abuse.
     pub watched: Cell<Option<Watched>>,
-    /// Whether its client takes gzip.
     pub gzip: bool,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
@@ -75,7 +71,6 @@ impl RequestContext {
         })
     }
 
-    /// What a service is told of it.
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope {

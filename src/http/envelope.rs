@@ -128,7 +128,6 @@ pub fn own_with_status(
 /// Marks an answer with an error status as deliberate: its body is kept.
 pub(super) struct Answered;
 
-/// The body of an error.
 #[must_use]
 pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
     let body = error_text(&context.id, error);

@@ -22,7 +22,6 @@ pub enum ErrorCode {
     Blocked,
     NotFound,
     MethodNotAllowed,
-    /// The request took too long to arrive.
     RequestTimeout,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -30,10 +29,8 @@ pub enum ErrorCode {
     AbuseThrottled,
     /// A fault of ours.
     Internal,
-    /// The upstream refuses for good.
     UpstreamRejected,
     UpstreamUnavailable,
-    /// Too much is waiting.
     Overloaded,
     CircuitOpen,
     DeadlineExceeded,
@@ -84,7 +81,6 @@ impl ErrorCode {
         }
     }
 
-    /// Whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         matches!(
@@ -150,33 +146,28 @@ pub struct ApiError {
     pub code: ErrorCode,
     /// For a person.
     pub message: String,
-    /// When to come back.
     pub retry_after: Option<Duration>,
     /// What happened; for the log only.
     pub cause: Option<String>,
 }
 
 impl ApiError {
-    /// An error with its usual sentence.
     #[must_use]
     pub fn new(code: ErrorCode) -> Self {
         Self { code, message: code.sentence().to_owned(), retry_after: None, cause: None }
     }
 
-    /// An error with a sentence of its own.
     #[must_use]
     pub fn with_message(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::new(code) }
     }
 
-    /// The same, to be tried again after `wait`.
     #[must_use]
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// The same with a cause for the log.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());

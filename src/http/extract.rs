@@ -25,7 +25,6 @@ use super::stops::caller;
 use crate::cache::CacheClient;
 use crate::limits::abuse::Seen;
 
-/// What a handler gives back.
 pub type Answer = Result<HttpResponse, ApiError>;
 
 /// A request, and the ways of its handler to everything else.
@@ -133,7 +132,6 @@ impl Call {
         caller::observe(&self.worker, &self.context, what)
     }
 
-    /// The answer of a service.
     #[must_use]
     pub fn answer(&self, served: Served) -> HttpResponse {
         let shared = &self.worker.shared;

@@ -99,7 +99,6 @@ impl Stops {
         Ok(ServiceResponse::new(asked, response))
     }
 
-    /// Stops 3 to 8.
     async fn respond<S, B>(
         &self,
         handler: &S,
@@ -165,7 +164,6 @@ where
     }
 }
 
-/// A pipeline with its handler.
 pub(super) struct Piped<S>(Rc<(Rc<Stops>, S)>);
 
 impl<S, B> Service<ServiceRequest> for Piped<S>

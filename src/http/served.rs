@@ -32,7 +32,6 @@ pub struct Served {
 }
 
 impl Served {
-    /// An answer of the cache.
     #[must_use]
     pub fn kept(answer: &Answer) -> Self {
         let degraded = if answer.stale { vec![DEGRADED_STALE] } else { Vec::new() };
@@ -53,7 +52,6 @@ impl Served {
     }
 }
 
-/// The serialised data of an answer.
 #[derive(Debug, Clone)]
 pub enum Body {
     Own(Bytes),
@@ -71,14 +69,11 @@ impl Body {
     }
 }
 
-/// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     /// [`Tier::Upstream`] for what was loaded for this answer.
     pub tier: Tier,
-    /// Why it was loaded, if it was.
     pub forward: Forward,
-    /// Past its fresh time.
     pub stale: bool,
     /// Loaded for another caller too.
     pub collapsed: bool,
@@ -150,7 +145,6 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A body of these three.
     #[must_use]
     pub const fn new(before: Bytes, data: Bytes, after: Bytes) -> Self {
         Self { parts: [before, data, after], next: 0 }

@@ -81,7 +81,6 @@ pub fn bind(
     Ok((server.run(), vec![address]))
 }
 
-/// The application of this worker.
 fn application<B: Fn() -> Worker>(
     build: &B,
 ) -> App<

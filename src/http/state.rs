@@ -39,15 +39,11 @@ pub struct Shared {
     pub in_force: InForce,
     /// Whether answers come from the live upstream or from the simulator.
     pub integration: Integration,
-    /// Every metric.
     pub metrics: Metrics,
-    /// All actors.
     pub supervisor: Supervisor,
-    /// The upstreams of all services.
     pub origins: Vec<Arc<OriginState>>,
     /// The breakers an admin may see and move, by name.
     pub breakers: Vec<crate::resilience::breaker::Breaker>,
-    /// The accounts of the limiter.
     pub accounts: Arc<Table>,
     /// What is served beside the gateway's own endpoints.
     pub services: Vec<Arc<dyn Service>>,
@@ -57,25 +53,17 @@ pub struct Shared {
     pub access: Access,
     /// What clients asked lately, and who is throttled for it.
     pub abuse: Abuse,
-    /// How near the process is to its bounds.
     pub pressure: Arc<Pressure>,
-    /// The admin's key.
     pub admin_key: Option<SecretDigest>,
     /// How often who was wrong about it.
     pub guesses: Guesses,
     pub draining: AtomicBool,
     pub connections: Arc<ConnectionLimiter>,
-    /// How late the event loops of the workers are.
     pub lags: Arc<LoopLags>,
-    /// Where lines are logged.
     pub log: Logger,
-    /// When the process started.
     pub started: Timestamp,
-    /// Log lines that were lost.
     pub losses: crate::telemetry::Losses,
-    /// `/openapi.json`.
     pub openapi: Bytes,
-    /// `/openapi-gpt.json`.
     pub openapi_gpt: Bytes,
 }
 
@@ -102,14 +90,10 @@ impl Shared {
     }
 }
 
-/// What one worker has.
 pub struct Worker {
-    /// What all share.
     pub shared: Arc<Shared>,
     pub cache: CacheClient,
-    /// Loads what is asked for most.
     pub warmer: Warmer,
-    /// The worker's limiter.
     pub limiter: Handle<RateLimiterActor>,
     /// Its way to the counts that limits are kept in together with other instances; `None` when
     /// they are this instance's own.

@@ -62,7 +62,6 @@ impl Account {
         if self.is_in_doubt(now) { self.quota.refusal(share, now) } else { None }
     }
 
-    /// Takes in the verdict of Redis.
     pub(super) fn settle(
         &mut self,
         rules: Rules,

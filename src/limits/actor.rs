@@ -17,7 +17,6 @@ use crate::clock;
 /// The limiter of one worker. Every incarnation is a clone of the first.
 #[derive(Debug, Clone)]
 pub struct RateLimiterActor {
-    /// The accounts, shared by all workers.
     pub table: Arc<Table>,
     /// The way to the counts that all instances share; `None` when limits are this instance's own.
     pub counter: Option<Arc<dyn Counter>>,

@@ -15,7 +15,6 @@ use super::client::Principal;
 use crate::resilience::token_bucket::BucketRule;
 use crate::resilience::window::{self, WindowRule};
 
-/// What kind of route a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -28,7 +27,6 @@ pub enum Class {
 }
 
 impl Class {
-    /// The word in metrics, logs and header fields.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -60,7 +58,6 @@ impl<T> PerClass<T> {
         }
     }
 
-    /// The same shape with other values.
     #[must_use]
     pub fn map<U>(&self, change: impl Fn(&T) -> U) -> PerClass<U> {
         PerClass {
@@ -76,14 +73,12 @@ impl<T> PerClass<T> {
 #[rtype(result = "Admission")]
 pub struct Admit {
     pub class: Class,
-    /// Whose request it is counted as.
     pub principal: Principal,
     /// Requests a minute that the key was given for itself, in place of what keys have.
     pub own: Option<NonZeroU32>,
 }
 
 impl Admit {
-    /// A request without a limit of its own.
     #[must_use]
     pub const fn new(class: Class, principal: Principal) -> Self {
         Self { class, principal, own: None }
@@ -93,14 +88,11 @@ impl Admit {
 /// Which of a class's two rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RuleKind {
-    /// The token bucket.
     Burst,
-    /// The sliding minute.
     Minute,
 }
 
 impl RuleKind {
-    /// The word in metrics and header fields.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -110,12 +102,9 @@ impl RuleKind {
     }
 }
 
-/// Whether a request may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// It may, and was counted.
     Admitted,
-    /// It may not, and was not counted.
     Refused {
         /// The same request will be admitted after this time if nothing else is before; exact to
         /// the nanosecond.
@@ -151,13 +140,10 @@ impl QuotaState {
     }
 }
 
-/// A decision and what the client has left after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     pub decision: Decision,
-    /// Of the bucket, if the class has one.
     pub burst: Option<QuotaState>,
-    /// Of the window, if the class has one.
     pub minute: Option<QuotaState>,
 }
 
@@ -170,7 +156,6 @@ impl Verdict {
         matches!(self.decision, Decision::Admitted)
     }
 
-    /// When to come back; `None` when it was admitted.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self.decision {
@@ -179,7 +164,6 @@ impl Verdict {
         }
     }
 
-    /// What is left of every rule that applies.
     pub fn states(&self) -> impl Iterator<Item = &QuotaState> {
         self.burst.iter().chain(self.minute.iter())
     }
@@ -201,10 +185,8 @@ pub(super) fn tightest<'a>(states: impl Iterator<Item = &'a QuotaState>) -> Opti
     states.min_by_key(|state| (state.remaining, Reverse(state.reset_after)))
 }
 
-/// The answer to one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
-    /// The route class it was counted in.
     pub class: Class,
     pub verdict: Verdict,
     /// Decided by this instance's share of the limits, because the others could not be asked.

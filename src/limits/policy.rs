@@ -39,7 +39,6 @@ struct ClassRules {
     key: Rules,
 }
 
-/// The rules of every class.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
     rules: PerClass<ClassRules>,

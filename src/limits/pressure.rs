@@ -37,12 +37,10 @@ pub enum Cause {
     Latency,
 }
 
-/// What is read off the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Readings {
     /// Memory in use as a share of what there is; `None` where that is not known.
     pub memory: Option<f64>,
-    /// How late the slowest event loop is.
     pub lag: Duration,
     /// The longest line before a worker as a share of what it may serve at once.
     pub queues: f64,

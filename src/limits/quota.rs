@@ -18,14 +18,11 @@ use crate::resilience::window::{self, Window, WindowRule};
 /// The rules that apply to a request; none means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Rate and burst.
     pub bucket: Option<BucketRule>,
-    /// Requests in any minute.
     pub window: Option<WindowRule>,
 }
 
 impl Rules {
-    /// Whether nothing is limited.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.bucket.is_none() && self.window.is_none()
@@ -53,7 +50,6 @@ impl Rules {
         own.map_or(self, |limit| Self { window: Some(WindowRule::per_minute(limit)), ..self })
     }
 
-    /// One of `instances` equal parts.
     #[must_use]
     pub fn share(self, instances: NonZeroU32) -> Self {
         Self {

@@ -71,13 +71,11 @@ impl Limits {
 /// The header in which our proxies name the client. The other one is the client's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressHeader {
-    /// `Forwarded` (RFC 7239).
     Forwarded,
     XForwardedFor,
     Both,
 }
 
-/// What is done about abuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AbuseMode {
     /// Abusive clients are throttled, logged and counted.

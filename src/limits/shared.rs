@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use super::admission::{Admit, Decision, QuotaState, RuleKind, Verdict};
 use super::quota::Rules;
 
-/// The script that decides.
 pub const SCRIPT: &str = include_str!("script.lua");
 
 /// What the time of an admission is rounded up to where single instants are counted, in microseconds.
@@ -55,7 +54,6 @@ pub struct SharingStatus {
     pub decided_alone: u64,
 }
 
-/// What one instance knows of the sharing as a whole.
 #[derive(Debug)]
 pub struct Sharing {
     instances: NonZeroU32,
@@ -64,7 +62,6 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// One of so many instances.
     #[must_use]
     pub fn among(instances: NonZeroU32) -> Self {
         Self { instances, asked: AtomicU64::default(), alone: AtomicU64::default() }
@@ -93,7 +90,6 @@ impl Sharing {
     }
 }
 
-/// A question about one request.
 #[derive(Debug)]
 pub struct Question {
     pub request: Admit,

@@ -50,7 +50,6 @@ struct Counters {
     refused_minute: AtomicU64,
 }
 
-/// All accounts.
 #[derive(Debug)]
 pub struct Table {
     policies: Policies,

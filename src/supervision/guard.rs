@@ -21,7 +21,6 @@ use crate::clock;
 /// Through a wait shorter than this messages are still accepted: their senders wait.
 const WORTH_WAITING: Duration = Duration::from_millis(250);
 
-/// How an incarnation ended.
 enum Ended {
     Panicked(String),
     Stopped,

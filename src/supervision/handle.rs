@@ -34,7 +34,6 @@ pub enum Undelivered {
     Full,
     /// The actor died too often, or hangs; go on without it.
     Down,
-    /// The actor has ended for good.
     Gone,
 }
 
@@ -147,7 +146,6 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         self.put(Envelope::new(message, None))
     }
 
-    /// Messages waiting in the inbox.
     #[must_use]
     pub fn queue(&self) -> usize {
         self.record.queue()
@@ -199,7 +197,6 @@ pub(super) struct Slot<A: Actor<Context = Context<A>>> {
     ended: Cell<Option<std::thread::Result<()>>>,
 }
 
-/// Actors of a thread, each with its [`Slot`].
 type Slots = Vec<(Arc<Record>, Rc<dyn Any>)>;
 
 thread_local! {

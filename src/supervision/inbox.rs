@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 
 use super::record::Record;
 
-/// What an inbox holds.
 pub(super) enum Item<A: Actor> {
     Message(Envelope<A>),
     /// The watchdog asks for a sign of life.
@@ -33,7 +32,6 @@ pub enum Chaos {
     Panic,
     /// Stops the actor's context, as `ctx.stop()` in a handler would.
     Stop,
-    /// Blocks the actor's thread.
     Hang(Duration),
 }
 
@@ -65,7 +63,6 @@ impl<A: Actor> Clone for Inbox<A> {
 }
 
 impl<A: Actor> Inbox<A> {
-    /// A new inbox and its sending side.
     pub(super) fn new(record: Arc<Record>) -> (mpsc::UnboundedSender<Item<A>>, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (sender, Self { items: Arc::new(Mutex::new(receiver)), record })

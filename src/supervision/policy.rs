@@ -13,9 +13,7 @@ use crate::resilience::backoff::Backoff;
 pub struct RestartPolicy {
     /// Restarts within `window` that happen at once.
     pub intensity: usize,
-    /// The window restarts are counted in.
     pub window: Duration,
-    /// The waits once the intensity is exceeded.
     pub backoff: Backoff,
 }
 

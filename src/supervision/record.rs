@@ -48,13 +48,11 @@ impl ActorState {
     }
 }
 
-/// Why an incarnation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartReason {
     /// A handler, `started` or a future of the actor panicked.
     Panic,
-    /// The actor stopped itself.
     Stop,
     /// The watchdog moved it to a new thread.
     Hang,
@@ -83,9 +81,7 @@ pub trait Observer: Send + Sync + 'static {
         _wait: Duration,
     ) {
     }
-    /// An actor makes no progress.
     fn hung(&self, _actor: &'static str, _instance: usize, _for_how_long: Duration) {}
-    /// A hung actor makes progress again.
     fn recovered(&self, _actor: &'static str, _instance: usize) {}
     /// A task beside an actor panicked.
     fn task_panicked(&self, _owner: &'static str, _panic: &str) {}
@@ -97,7 +93,6 @@ pub struct Silent;
 
 impl Observer for Silent {}
 
-/// The text of a panic, as far as it has one.
 pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<&'static str>()

@@ -19,11 +19,8 @@ use super::record::{ActorState, ActorStatus, Observer, Record, RestartReason};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
-    /// Name in status, logs and metrics.
     pub name: &'static str,
-    /// Number among those of the same name.
     pub instance: usize,
-    /// Messages that may wait.
     pub capacity: usize,
     pub policy: RestartPolicy,
 }
@@ -77,7 +74,6 @@ impl<A: Actor<Context = Context<A>>> Member for MemberOf<A> {
 
 /// How long without progress until an actor counts as hung.
 const HANG_LIMIT: Duration = Duration::from_millis(500);
-/// How often the watchdog looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long calls in flight on a replaced thread may go on.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -216,7 +212,6 @@ impl Table {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One look of the watchdog over all actors.
     fn look(&self, now: Instant) {
         let mut stuck = Vec::new();
         let mut recovered = Vec::new();

@@ -12,7 +12,6 @@ use futures_util::FutureExt;
 
 use super::record::{Observer, panic_text};
 
-/// A watched task panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskDied(pub String);
 

@@ -91,7 +91,6 @@ impl MemoryTier {
         Self { entries: Arc::new(entries) }
     }
 
-    /// What is kept under `key`, whatever its age.
     pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry>> {
         self.entries.get(key)
     }

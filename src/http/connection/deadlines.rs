@@ -27,14 +27,10 @@ pub struct Timeouts {
 /// So many times [`Timeouts::send`] for one filled buffer.
 const BUFFER: u32 = 3;
 
-/// What took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overdue {
-    /// A head that has begun.
     Head,
-    /// The next request.
     Idle,
-    /// The taking of an answer.
     Send,
 }
 
@@ -77,13 +73,11 @@ impl Deadlines {
         }
     }
 
-    /// Whether an answer waits to be taken.
     #[must_use]
     pub const fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }
 
-    /// All that there was to write is written.
     pub fn written(&mut self, now: Instant) {
         if self.blocked.take().is_some() {
             self.quiet = now;

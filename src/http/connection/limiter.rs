@@ -18,13 +18,11 @@ pub struct ConnectionLimits {
     pub most: u32,
     /// From one address, or IPv6 prefix; `None` for any number.
     pub per_address: Option<NonZeroU32>,
-    /// Proxies, whose connections carry many clients.
     pub trusted: Vec<IpNet>,
     /// Bits of an IPv6 address that make a client.
     pub ipv6_prefix: u8,
 }
 
-/// Which limit a connection exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitExceeded {
     Process,
@@ -90,7 +88,6 @@ impl ConnectionLimiter {
         Ok(ConnectionSlot { limiter: Arc::clone(self), client })
     }
 
-    /// Most connections in all.
     #[must_use]
     pub const fn most(&self) -> u32 {
         self.limits.most

@@ -15,19 +15,16 @@ use super::invalid::{InvalidField, shown};
 /// Digits of a 64-bit number at most.
 const MAX_DIGITS: usize = 20;
 
-/// Collects mistakes while fields are read.
 #[derive(Debug, Default)]
 pub struct Check {
     mistakes: Vec<InvalidField>,
 }
 
 impl Check {
-    /// Notes a mistake.
     pub fn refuse(&mut self, field: &str, problem: impl Into<String>, allowed: impl Into<String>) {
         self.mistakes.push(InvalidField::new(field, problem, allowed));
     }
 
-    /// How many mistakes were noted so far.
     #[must_use]
     pub const fn mistakes(&self) -> usize {
         self.mistakes.len()
@@ -76,7 +73,6 @@ impl Check {
         }
     }
 
-    /// A whole number within `range`.
     pub fn whole(
         &mut self,
         field: &str,
@@ -95,7 +91,6 @@ impl Check {
         within
     }
 
-    /// A decimal within `range`.
     pub fn decimal(
         &mut self,
         field: &str,
@@ -113,7 +108,6 @@ impl Check {
         within
     }
 
-    /// Yes or no.
     pub fn flag(&mut self, field: &str, value: Option<&Value>) -> Option<bool> {
         const ALLOWED: &str = "true or false";
         let text = self.scalar(field, value, ALLOWED)?;

@@ -21,7 +21,6 @@ pub struct InvalidField {
 }
 
 impl InvalidField {
-    /// Puts the three together.
     pub fn new(
         field: impl Into<String>,
         problem: impl Into<String>,

@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 pub use check::{Check, decimal, digits_of, fold_white_space};
 pub use invalid::{InvalidField, sentence, shown};
 
-/// Largest body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
 /// A form whose fields are all optional loose values. Its names are those it serialises with.

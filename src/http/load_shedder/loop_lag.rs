@@ -44,14 +44,12 @@ impl LoopLags {
         }
     }
 
-    /// The most requests that wait for one worker.
     #[must_use]
     pub fn longest_queue(&self) -> u32 {
         let lines = self.workers.iter().map(|entry| entry.in_line.load(Ordering::Relaxed));
         lines.max().unwrap_or_default()
     }
 
-    /// Whether a worker has refused something within a second.
     pub(super) fn refuses(&self, worker: usize, refuses: bool) {
         if let Some(entry) = self.workers.get(worker) {
             entry.refuses.store(refuses, Ordering::Relaxed);
@@ -64,7 +62,6 @@ impl LoopLags {
         self.workers.iter().any(|entry| entry.refuses.load(Ordering::Relaxed))
     }
 
-    /// How late the worst loop is.
     #[must_use]
     pub fn worst(&self, now: Instant) -> Duration {
         let now = self.since_began(now);

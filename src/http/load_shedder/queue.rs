@@ -17,7 +17,6 @@
 
 use std::time::{Duration, Instant};
 
-/// How often the ticker is due.
 pub const TICK: Duration = Duration::from_millis(10);
 /// How long the wait must be above the target without a break.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -63,7 +62,6 @@ impl Queue {
         }
     }
 
-    /// When the ticker is due.
     #[must_use]
     pub const fn due(&self) -> Instant {
         self.due
@@ -81,7 +79,6 @@ impl Queue {
         self.stands && chance >= self.admitted
     }
 
-    /// Whether a queue stands.
     #[must_use]
     pub const fn stands(&self) -> bool {
         self.stands

@@ -49,7 +49,6 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
      x-ratelimit-reset, ratelimit, ratelimit-policy",
 );
 
-/// The answer, and the error behind it.
 pub(in crate::http) fn settle(
     context: &RequestContext,
     outcome: Result<HttpResponse, ApiError>,
@@ -106,7 +105,6 @@ pub(in crate::http) fn write_headers(
     }
 }
 
-/// Compresses what is not compressed already.
 pub(in crate::http) async fn compress(
     worker: &Worker,
     context: &RequestContext,

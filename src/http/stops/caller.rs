@@ -68,7 +68,6 @@ impl Caller {
         caller
     }
 
-    /// Whether no limit applies.
     pub(in crate::http) fn is_exempt(&self) -> bool {
         self.verdict == Verdict::Allowed
     }

@@ -22,10 +22,8 @@ use crate::metrics::RequestSeen;
 
 /// Longest name of a method in a log line; an unknown one may be as long as a head.
 const LONGEST_METHOD: usize = 24;
-/// Requests longer than this are logged at info level.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// A request that is over.
 pub(in crate::http) struct Done<'a> {
     pub(in crate::http) context: &'a RequestContext,
     pub(in crate::http) request: &'a HttpRequest,

@@ -35,7 +35,6 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// The word in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,7 +60,6 @@ pub(super) struct Penalty {
 }
 
 impl Penalty {
-    /// Time left to wait.
     pub(super) fn left(&self, now: Tick) -> Option<Duration> {
         (now < self.until).then(|| self.until.since(now))
     }
@@ -80,7 +78,6 @@ impl Penalty {
     }
 }
 
-/// All penalties.
 #[derive(Debug)]
 pub(super) struct Penalties(ShardedMap<Principal, Penalty>);
 

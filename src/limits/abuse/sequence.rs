@@ -50,7 +50,6 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// The more of both.
     pub(super) fn or(self, other: Self) -> Self {
         Self { pace: self.pace.max(other.pace), length: self.length.max(other.length) }
     }
@@ -59,11 +58,8 @@ impl Visit {
 /// What a number is to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It makes it longer.
     Further,
-    /// It was there before.
     Known,
-    /// It does not belong to it.
     Elsewhere,
 }
 

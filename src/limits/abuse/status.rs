@@ -13,7 +13,6 @@ use super::Abuse;
 use super::penalty::Pattern;
 use crate::limits::retry_after_seconds;
 
-/// Most offenders shown.
 const LISTED: usize = 20;
 
 /// How often each pattern was found since the start.
@@ -63,7 +62,6 @@ pub struct AbuseStatus {
 }
 
 impl Abuse {
-    /// What is known about abuse.
     #[must_use]
     pub fn status(&self, now: Instant) -> AbuseStatus {
         let now = self.tick(now);
