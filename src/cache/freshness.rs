@@ -60,14 +60,11 @@ pub(super) fn judge(entry: &Entry, verdict: Verdict, now: Timestamp) -> Freshnes
         return Freshness::StaleWhileRevalidate;
     }
     // An empty result is asked for again when it is over, not before.
-    if !entry.negative && times.fresh_until.since(now) * 100 < life(entry) * EAGER_PERCENT {
+    let life = times.fresh_until.since(times.stored_at);
+    if !entry.negative && times.fresh_until.since(now) * 100 < life * EAGER_PERCENT {
         return Freshness::Due;
     }
     Freshness::Fresh
-}
-
-fn life(entry: &Entry) -> Duration {
-    entry.times.fresh_until.since(entry.times.stored_at)
 }
 
 #[cfg(test)]

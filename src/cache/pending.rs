@@ -91,7 +91,7 @@ impl PendingKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::tests::stage::fresh;
+    use crate::cache::tests::fixture::fresh;
     use crate::failure::FailureKind;
 
     fn answer() -> Completed {

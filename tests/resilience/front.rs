@@ -16,9 +16,9 @@ const BOUND: Duration = Duration::from_secs(2);
 /// Longest until what broke or healed is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 
-/// What one request told.
+/// What one request answer.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Answer {
     /// The tier that answered.
     pub(crate) tier: String,
     /// What is missing.
@@ -27,7 +27,7 @@ pub(crate) struct Told {
     pub(crate) took: Duration,
 }
 
-impl Told {
+impl Answer {
     /// Whether this is missing.
     pub(crate) fn misses(&self, what: &str) -> bool {
         self.degraded.iter().any(|degraded| degraded == what)
@@ -72,7 +72,7 @@ impl Front {
     }
 
     /// Asks for one page, the same for the same number; it must be answered with 200 and in time.
-    pub(crate) fn ask(&mut self, number: u32) -> Told {
+    pub(crate) fn ask(&mut self, number: u32) -> Answer {
         let started = clock::monotonic();
         let path = format!("/api/products/search?keywords=phone&max_sale_price={}", 900 + number);
         let answer = self.connection.get(&path).expect("the gateway answers");
@@ -86,7 +86,7 @@ impl Front {
             let list = list.as_array().expect("a list");
             list.iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
         };
-        Told {
+        Answer {
             tier: metadata["cache_tier"].as_str().expect("a tier").to_owned(),
             degraded: words(&metadata["degraded"]),
             took,
@@ -94,12 +94,12 @@ impl Front {
     }
 
     /// Asks for a page nobody asked for before.
-    pub(crate) fn ask_anew(&mut self) -> Told {
+    pub(crate) fn ask_anew(&mut self) -> Answer {
         self.asked += 1;
         self.ask(10_000 + self.asked)
     }
 
-    /// Asks for new pages until they are told to miss `what`, or no longer.
+    /// Asks for new pages until they are answer to miss `what`, or no longer.
     pub(crate) fn until_misses(&mut self, what: &str, missing: bool) -> u32 {
         let deadline = patience();
         let mut asked = 1;

@@ -1,4 +1,4 @@
-//! Locks for one flight of several instances, in a real Redis.
+//! Locks that make one load of those of several instances, in a real Redis.
 //!
 //! Owns: the rule that one token holds a key at a time, that nobody lets go of another's, and that
 //! a lock ends with its life when its holder is gone.

@@ -43,9 +43,9 @@ async fn is_soon_left_alone(rig: &Rig) {
 fn pause_clients(rig: &Rig) {
     let mut stream = TcpStream::connect(rig.redis().address()).unwrap();
     stream.write_all(b"CLIENT PAUSE 3000 ALL\r\n").unwrap();
-    let mut told = [0; 5];
-    stream.read_exact(&mut told).unwrap();
-    assert_eq!(&told, b"+OK\r\n");
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+OK\r\n");
 }
 
 async fn heals(rig: &Rig) {

@@ -36,13 +36,13 @@ async fn refuses_writes(refuse: &[&[&[u8]]], accept: &[&[u8]], code: &str) {
     })
     .await;
     assert!(rig.tier.client.refuses_writes() && rig.another_worker().client.refuses_writes());
-    let told = eventually(async || match rig.tier.put(std::slice::from_ref(&new)).await {
-        Err(StoreError::Refused(told)) => Ok(told),
+    let text = eventually(async || match rig.tier.put(std::slice::from_ref(&new)).await {
+        Err(StoreError::Refused(text)) => Ok(text),
         Ok(()) => panic!("it was stored"),
         Err(other) => Err(other),
     })
     .await;
-    assert!(told.starts_with(code), "{told}");
+    assert!(text.starts_with(code), "{text}");
     // A sign of life all the same.
     rig.until_refuses_writes(true).await;
     assert!(!rig.tier.client.is_avoided());

@@ -159,7 +159,7 @@ pub(crate) fn entry_of(key: &CacheKey) -> Vec<u8> {
 
 /// The names of all entries that Redis holds; locks and the sign of life are none.
 pub(crate) fn keys_of_entries(redis: &Redis) -> Vec<String> {
-    let told = String::from_utf8(redis.command(&[b"KEYS", b"breakwater:2:e:*"])).unwrap();
-    let names = told.split("\r\n").filter(|line| line.starts_with("breakwater:"));
+    let text = String::from_utf8(redis.command(&[b"KEYS", b"breakwater:2:e:*"])).unwrap();
+    let names = text.split("\r\n").filter(|line| line.starts_with("breakwater:"));
     names.map(str::to_owned).collect()
 }

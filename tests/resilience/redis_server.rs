@@ -5,7 +5,7 @@ use std::time::Duration;
 use breakwater::clock;
 use tempfile::TempDir;
 
-use crate::front::{Front, Told};
+use crate::front::{Answer, Front};
 use crate::redis_rig::keys_of_entries;
 use crate::support::redis::Redis;
 
@@ -43,12 +43,12 @@ fn store_one(front: &mut Front, redis: &Redis) -> u32 {
 fn asked_anew(
     redis: &Redis,
     number: u32,
-    wanted: impl Fn(&mut Front, &Told) -> bool,
+    wanted: impl Fn(&mut Front, &Answer) -> bool,
 ) -> (Front, TempDir) {
     for _ in 0..LOOKS {
         let (mut front, folder) = another(redis);
-        let told = front.ask(number);
-        if wanted(&mut front, &told) {
+        let answer = front.ask(number);
+        if wanted(&mut front, &answer) {
             return (front, folder);
         }
         front.stop();
@@ -89,7 +89,7 @@ fn what_memory_lacks_comes_from_redis_and_is_promoted() {
     let number = store_one(&mut first, &redis);
     assert_eq!(first.ask(number).tier, "memory");
     first.stop();
-    let (mut second, _folder) = asked_anew(&redis, number, |_, told| told.tier == "redis");
+    let (mut second, _folder) = asked_anew(&redis, number, |_, answer| answer.tier == "redis");
     assert_eq!(second.ask(number).tier, "memory", "promoted");
     let cleared = second.admin("/api/cache/clear");
     assert_eq!(cleared["data"]["redis"], 1, "{cleared}");
@@ -111,13 +111,13 @@ fn a_foreign_or_corrupt_value_is_a_miss_and_overwritten() {
     for (command, counted) in spoil {
         redis.command(&[b"DEL", &key]);
         redis.command(command);
-        let missed = |front: &mut Front, told: &Told| {
-            assert!(told.tier == "none" && !told.misses("redis"), "{told:?}");
+        let missed = |front: &mut Front, answer: &Answer| {
+            assert!(answer.tier == "none" && !answer.misses("redis"), "{answer:?}");
             (corrupt(front) - counted).abs() < 0.5 && overwritten(&redis, &key)
         };
         asked_anew(&redis, number, missed).0.stop();
     }
-    asked_anew(&redis, number, |_, told| told.tier == "redis").0.stop();
+    asked_anew(&redis, number, |_, answer| answer.tier == "redis").0.stop();
     redis.stop();
 }
 
@@ -128,8 +128,8 @@ fn a_redis_that_was_flushed_is_merely_empty() {
     let number = store_one(&mut front, &redis);
     redis.command(&[b"FLUSHALL"]);
     assert_eq!(front.ask(number).tier, "memory");
-    let told = front.ask_anew();
-    assert_eq!((told.tier.as_str(), told.misses("redis")), ("none", false));
+    let answer = front.ask_anew();
+    assert_eq!((answer.tier.as_str(), answer.misses("redis")), ("none", false));
     redis.command(&[b"FLUSHALL"]);
     (0..LOOKS).for_each(|_| drop(front.ask_anew()));
     assert!(!holds(&redis, 0), "stored again");

@@ -75,8 +75,8 @@ fn rules_by_tag_survive_without_redis() {
         recovers(&upstream);
         until("it is loaded", || gateway.get(&path).status == 200);
         let tag = tag_in(&gateway, &path);
-        let told = gateway.invalidate(&json!({"tag": tag, "mode": mode}));
-        assert_eq!(told["unreached"], json!([]), "{told}");
+        let answer = gateway.invalidate(&json!({"tag": tag, "mode": mode}));
+        assert_eq!(answer["unreached"], json!([]), "{answer}");
         fails(&upstream);
         gateway = gateway.restarted(|folder| assert_eq!(rows(folder), 1, "a tag drops nothing"));
         let answer = gateway.get(&path);

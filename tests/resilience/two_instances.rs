@@ -129,8 +129,8 @@ fn an_invalidation_is_in_force_at_the_other_within_a_second() {
     let key = only_key(&pair.redis);
     for what in subjects(&key, &product) {
         pair.both_have(&path);
-        let told = pair.a.invalidate(&what);
-        assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!([]), &json!(false)));
+        let answer = pair.a.invalidate(&what);
+        assert_eq!((&answer["unreached"], &answer["replayed_later"]), (&json!([]), &json!(false)));
         let mut tier = String::new();
         let took = until("it is in force at B", || {
             tier = pair.b.tier(&path);
@@ -157,8 +157,8 @@ fn a_redis_that_is_away_or_flushed_loses_no_invalidation() {
         if stopped {
             pair.redis.process().signal("STOP");
         }
-        let told = pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
-        assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!([]), &json!(false)));
+        let answer = pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
+        assert_eq!((&answer["unreached"], &answer["replayed_later"]), (&json!([]), &json!(false)));
         pair.redis.process().signal("CONT");
         pair.redis.command(&[b"FLUSHALL"]);
         let took = until("it is in force at B", || pair.b.tier(&path) != "memory");
@@ -176,8 +176,11 @@ fn an_invalidation_while_the_database_is_away_is_in_force_here_and_told_when_it_
     let file = pair.a.folder.path().join("gateway.db");
     let mut lock = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
     lock.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
-    let told = pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
-    assert_eq!((&told["unreached"], &told["replayed_later"]), (&json!(["database"]), &json!(true)));
+    let answer = pair.a.invalidate(&json!({"tag": format!("product:{product}")}));
+    assert_eq!(
+        (&answer["unreached"], &answer["replayed_later"]),
+        (&json!(["database"]), &json!(true))
+    );
     assert_eq!(pair.a.tier(&path), "none", "in force at A at once");
     assert_eq!(pair.b.tier(&path), "memory", "B cannot know");
     assert!(pair.a.metric("replication_pending") > 0.5);

@@ -164,10 +164,8 @@ impl Load {
     fn priority(&self, pending: &[PendingKey]) -> Priority {
         let is_bare = |one: &PendingKey| !one.announced && one.in_hand.is_none();
         let waits = self.plan.reload || pending.iter().any(is_bare);
-        match self.plan.priority {
-            Priority::Client if !waits => Priority::Refresh,
-            Priority::Client | Priority::Refresh | Priority::Warming => self.plan.priority,
-        }
+        let nobody_waits = self.plan.priority == Priority::Client && !waits;
+        if nobody_waits { Priority::Refresh } else { self.plan.priority }
     }
 
     /// Announces everything first, so that no caller waits for a store.

@@ -1,6 +1,6 @@
 //! Several keys at once.
 
-use super::stage::{Brings, KIND, Source, Stage, body_of, deadline, down, fresh, key, stale};
+use super::fixture::{Brings, Fixture, KIND, Source, body_of, deadline, down, fresh, key, stale};
 use crate::cache::{CacheKey, Tier};
 
 fn keys(names: &[&str]) -> Vec<CacheKey> {
@@ -9,12 +9,12 @@ fn keys(names: &[&str]) -> Vec<CacheKey> {
 
 #[actix::test]
 async fn only_what_is_missing_is_loaded_together_and_in_order() {
-    let stage = Stage::of_memory();
-    stage.holds("fresh", fresh("held"));
-    stage.holds("stale", stale("old"));
+    let fixture = Fixture::of_memory();
+    fixture.holds("fresh", fresh("held"));
+    fixture.holds("stale", stale("old"));
     let source = Source::open(Brings::Bodies);
     let wanted = keys(&["cold", "fresh", "stale", "cold", "other"]);
-    let answers = stage.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
+    let answers = fixture.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
     let told: Vec<_> = answers
         .iter()
         .map(|answer| answer.as_ref().map(|answer| (body_of(answer), answer.tier)).unwrap())
@@ -30,30 +30,30 @@ async fn only_what_is_missing_is_loaded_together_and_in_order() {
         ]
     );
     assert_eq!(source.asked(), [[0, 4, 2]], "one load, the stale one and no duplicate with it");
-    stage.until_loaded().await;
-    let refreshed = stage.get("stale", &source).await.unwrap();
+    fixture.until_loaded().await;
+    let refreshed = fixture.get("stale", &source).await.unwrap();
     assert_eq!(body_of(&refreshed), "load 1 place 2");
 }
 
 #[actix::test]
 async fn a_failure_spoils_only_what_nobody_holds() {
-    let stage = Stage::of_memory();
-    stage.holds("fresh", fresh("held"));
-    stage.holds("stale", stale("old"));
+    let fixture = Fixture::of_memory();
+    fixture.holds("fresh", fresh("held"));
+    fixture.holds("stale", stale("old"));
     let source = Source::open(down());
     let wanted = keys(&["cold", "fresh", "stale"]);
-    let answers = stage.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
+    let answers = fixture.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(source.asked().len(), 1);
 }
 
 #[actix::test]
 async fn keys_that_others_load_are_not_loaded_again() {
-    let stage = Stage::of_memory();
+    let fixture = Fixture::of_memory();
     let source = Source::held(Brings::Bodies);
     let (first, second) = (keys(&["a", "b"]), keys(&["b", "c"]));
-    let first = stage.client.get_many(KIND, first, deadline(), source.maker());
-    let second = stage.client.get_many(KIND, second, deadline(), source.maker());
+    let first = fixture.client.get_many(KIND, first, deadline(), source.maker());
+    let second = fixture.client.get_many(KIND, second, deadline(), source.maker());
     let release = async {
         source.until_asked(2).await;
         source.let_go(2);
@@ -66,17 +66,17 @@ async fn keys_that_others_load_are_not_loaded_again() {
 
 #[actix::test]
 async fn what_memory_has_needs_no_plan() {
-    let stage = Stage::of_memory();
-    ["a", "b"].iter().for_each(|name| stage.holds(name, fresh("held")));
+    let fixture = Fixture::of_memory();
+    ["a", "b"].iter().for_each(|name| fixture.holds(name, fresh("held")));
     let needless = || panic!("nothing is loaded");
-    let answers = stage.client.get_many(KIND, keys(&["a", "b"]), deadline(), needless).await;
+    let answers = fixture.client.get_many(KIND, keys(&["a", "b"]), deadline(), needless).await;
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().tier == Tier::Memory));
 }
 
 #[actix::test]
 async fn nothing_asked_is_nothing_loaded() {
-    let stage = Stage::of_memory();
+    let fixture = Fixture::of_memory();
     let source = Source::open(Brings::Bodies);
-    assert!(stage.client.get_many(KIND, keys(&[]), deadline(), source.maker()).await.is_empty());
+    assert!(fixture.client.get_many(KIND, keys(&[]), deadline(), source.maker()).await.is_empty());
     assert!(source.asked().is_empty());
 }

@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use slog::Logger;
 
 use super::contract;
-use super::stage::Stage;
+use super::fixture::Fixture;
 use super::subject::{SOON, Subject};
 
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -129,8 +129,8 @@ contract!(Cache);
 
 #[actix::test]
 async fn a_load_whose_loader_panics_is_started_again_once() {
-    let stage = Stage::<Cache>::with_room_for(1_000);
-    let client = CacheClient::new(stage.start(), stage.subject.0.clone());
+    let fixture = Fixture::<Cache>::with_room_for(1_000);
+    let client = CacheClient::new(fixture.start(), fixture.subject.0.clone());
     tokio::time::pause();
     let (plan, calls) = panics_at_first(1);
     let deadline = clock::monotonic() + SOON;
@@ -140,14 +140,14 @@ async fn a_load_whose_loader_panics_is_started_again_once() {
     });
     assert!(join_all(callers).await.iter().all(Result::is_ok));
     assert_eq!(calls.load(Ordering::SeqCst), 2, "one that died and one more for all");
-    assert_eq!(stage.notes.count("task cache-load: provoked: the loader panics"), 1);
-    assert_eq!(stage.status().restarts, 0, "the actor knows nothing of it");
+    assert_eq!(fixture.notes.count("task cache-load: provoked: the loader panics"), 1);
+    assert_eq!(fixture.status().restarts, 0, "the actor knows nothing of it");
 }
 
 #[actix::test]
 async fn a_loader_that_always_panics_is_an_error_and_frees_the_key() {
-    let stage = Stage::<Cache>::with_room_for(1_000);
-    let client = CacheClient::new(stage.start(), stage.subject.0.clone());
+    let fixture = Fixture::<Cache>::with_room_for(1_000);
+    let client = CacheClient::new(fixture.start(), fixture.subject.0.clone());
     tokio::time::pause();
     let (plan, calls) = panics_at_first(usize::MAX);
     let deadline = clock::monotonic() + SOON;
@@ -159,7 +159,7 @@ async fn a_loader_that_always_panics_is_an_error_and_frees_the_key() {
         assert_eq!(answer.map(drop).map_err(|failure| failure.kind), Err(FailureKind::Internal));
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2, "one load and one more for all");
-    assert_eq!(stage.subject.0.in_flight(), 0, "the key is free");
+    assert_eq!(fixture.subject.0.in_flight(), 0, "the key is free");
     let again = client.get("search", key("cold"), deadline, good).await;
     assert_eq!(again.map(|answer| answer.tier), Ok(Tier::Upstream));
 }

@@ -5,9 +5,9 @@
 
 mod cache;
 mod clauses;
+mod fixture;
 mod limiter;
 mod metrics;
-mod stage;
 mod subject;
 mod upstream;
 
@@ -48,4 +48,4 @@ macro_rules! contract {
     };
 }
 use contract;
-pub(super) use stage::until;
+pub(super) use fixture::until;

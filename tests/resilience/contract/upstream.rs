@@ -16,7 +16,7 @@ use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
 use super::contract;
-use super::stage::until;
+use super::fixture::until;
 use super::subject::{SOON, Subject};
 use crate::upstream_rig;
 

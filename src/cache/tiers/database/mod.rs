@@ -35,19 +35,13 @@ pub const READ_TIMEOUT: Duration = Duration::from_millis(300);
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The way to the table. Cheap to clone.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct DatabaseTier {
     pub writer: Writer,
     store: Store,
     breaker: Arc<Breaker>,
     /// The second of the clock in which it was last tried to write.
     probed_in: Arc<AtomicI64>,
-}
-
-impl std::fmt::Debug for DatabaseTier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseTier").finish_non_exhaustive()
-    }
 }
 
 impl DatabaseTier {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use crate::cache::tests::stage::{key, open};
+use crate::cache::tests::fixture::{key, open};
 use crate::cache::tiers::Row;
 use crate::cache::tiers::database::statements::DAY;
 use crate::cache::tiers::database::{DatabaseTier, Swept};

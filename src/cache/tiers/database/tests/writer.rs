@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 
-use crate::cache::tests::stage::{fresh, key};
+use crate::cache::tests::fixture::{fresh, key};
 use crate::cache::tiers::Row;
 use crate::cache::tiers::database::Writer;
 use crate::clock;
@@ -18,7 +18,7 @@ use crate::database::{Connection, Store};
 type Told = Result<usize, (usize, String)>;
 
 /// A writer that is held up after each batch until it is let go.
-struct Stage {
+struct Fixture {
     writer: Writer,
     store: Store,
     told: Receiver<Told>,
@@ -26,7 +26,7 @@ struct Stage {
     folder: tempfile::TempDir,
 }
 
-impl Stage {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
@@ -86,105 +86,105 @@ fn let_be(mut lock: Connection) {
 
 #[test]
 fn what_came_meanwhile_is_stored_in_batches() {
-    let stage = Stage::new();
-    assert!(stage.put("first", ""));
-    assert_eq!(stage.told.recv(), Ok(Ok(1)));
-    (0..600).for_each(|n| assert!(stage.put(&n.to_string(), "")));
-    stage.let_go(4);
-    let batches: Vec<_> = (0..3).map(|_| stage.told.recv().unwrap().unwrap()).collect();
+    let fixture = Fixture::new();
+    assert!(fixture.put("first", ""));
+    assert_eq!(fixture.told.recv(), Ok(Ok(1)));
+    (0..600).for_each(|n| assert!(fixture.put(&n.to_string(), "")));
+    fixture.let_go(4);
+    let batches: Vec<_> = (0..3).map(|_| fixture.told.recv().unwrap().unwrap()).collect();
     assert_eq!(batches, [256, 256, 88]);
-    assert_eq!(stage.rows(), 601);
+    assert_eq!(fixture.rows(), 601);
 }
 
 #[test]
 fn a_full_queue_drops_and_says_so() {
-    let stage = Stage::new();
-    assert!(stage.put("first", ""));
-    assert_eq!(stage.told.recv(), Ok(Ok(1)));
-    let accepted = (0..5_000).filter(|n| stage.put(&n.to_string(), "")).count();
+    let fixture = Fixture::new();
+    assert!(fixture.put("first", ""));
+    assert_eq!(fixture.told.recv(), Ok(Ok(1)));
+    let accepted = (0..5_000).filter(|n| fixture.put(&n.to_string(), "")).count();
     assert_eq!(accepted, 4_096);
-    stage.let_go(17);
-    let stored: usize = (0..16).map(|_| stage.told.recv().unwrap().unwrap()).sum();
+    fixture.let_go(17);
+    let stored: usize = (0..16).map(|_| fixture.told.recv().unwrap().unwrap()).sum();
     assert_eq!(stored, 4_096);
-    assert!(stage.put("later", ""), "there is room again");
+    assert!(fixture.put("later", ""), "there is room again");
 }
 
 #[test]
 fn bytes_have_their_bound_too() {
-    let stage = Stage::new();
-    assert!(stage.put("first", ""));
-    assert_eq!(stage.told.recv(), Ok(Ok(1)));
+    let fixture = Fixture::new();
+    assert!(fixture.put("first", ""));
+    assert_eq!(fixture.told.recv(), Ok(Ok(1)));
     let body = "x".repeat(64 << 17);
-    assert_eq!((0..20).filter(|n| stage.put(&n.to_string(), &body)).count(), 7);
-    stage.let_go(2);
-    assert_eq!(stage.told.recv(), Ok(Ok(7)));
-    assert!(stage.put("later", &body), "there is room again");
+    assert_eq!((0..20).filter(|n| fixture.put(&n.to_string(), &body)).count(), 7);
+    fixture.let_go(2);
+    assert_eq!(fixture.told.recv(), Ok(Ok(7)));
+    assert!(fixture.put("later", &body), "there is room again");
 }
 
 #[test]
 fn of_several_rows_of_a_key_the_last_wins() {
-    let stage = Stage::new();
-    assert!(stage.put("first", ""));
-    assert_eq!(stage.told.recv(), Ok(Ok(1)));
-    (0..10).for_each(|n| assert!(stage.put("same", &n.to_string())));
-    stage.let_go(2);
-    assert_eq!(stage.told.recv(), Ok(Ok(10)));
+    let fixture = Fixture::new();
+    assert!(fixture.put("first", ""));
+    assert_eq!(fixture.told.recv(), Ok(Ok(1)));
+    (0..10).for_each(|n| assert!(fixture.put("same", &n.to_string())));
+    fixture.let_go(2);
+    assert_eq!(fixture.told.recv(), Ok(Ok(10)));
     let found: Vec<u8> = dsl::cache_entries
         .find(key("same").as_str())
         .select(dsl::entry)
-        .get_result(&mut stage.store.lend().unwrap())
+        .get_result(&mut fixture.store.lend().unwrap())
         .unwrap();
     assert!(found.ends_with(b"9"));
 }
 
 #[actix::test]
 async fn what_a_locked_file_refuses_is_kept_and_stored_later() {
-    let stage = Stage::new();
-    stage.let_go(100);
-    let lock = stage.locked();
-    (0..300).for_each(|n| assert!(stage.put(&n.to_string(), "")));
-    stage.writer.keep("name", "1".into(), clock::now());
-    stage.until_refused(true);
-    assert_eq!(stage.rows(), 0, "readers go on");
+    let fixture = Fixture::new();
+    fixture.let_go(100);
+    let lock = fixture.locked();
+    (0..300).for_each(|n| assert!(fixture.put(&n.to_string(), "")));
+    fixture.writer.keep("name", "1".into(), clock::now());
+    fixture.until_refused(true);
+    assert_eq!(fixture.rows(), 0, "readers go on");
     let_be(lock);
-    stage.writer.flush().await;
-    assert_eq!(stage.rows(), 300);
-    assert!(!stage.writer.is_refused());
-    assert!(stage.told.try_iter().all(|told| told.is_ok()), "nothing is dropped");
+    fixture.writer.flush().await;
+    assert_eq!(fixture.rows(), 300);
+    assert!(!fixture.writer.is_refused());
+    assert!(fixture.told.try_iter().all(|told| told.is_ok()), "nothing is dropped");
 }
 
 #[actix::test]
 async fn beyond_half_of_the_room_the_oldest_are_dropped_with_their_count() {
-    let stage = Stage::new();
-    stage.let_go(100);
-    let lock = stage.locked();
-    stage.writer.keep("name", "new".into(), clock::now());
-    stage.writer.keep("name", "old".into(), clock::now().minus(Duration::from_secs(1)));
-    let accepted = (0..4_000).filter(|n| stage.put(&n.to_string(), "")).count();
-    stage.until_refused(true);
+    let fixture = Fixture::new();
+    fixture.let_go(100);
+    let lock = fixture.locked();
+    fixture.writer.keep("name", "new".into(), clock::now());
+    fixture.writer.keep("name", "old".into(), clock::now().minus(Duration::from_secs(1)));
+    let accepted = (0..4_000).filter(|n| fixture.put(&n.to_string(), "")).count();
+    fixture.until_refused(true);
     // The batch in hand went back first, so the drop is known when the report is.
-    let (dropped, cause) = stage.told.recv().unwrap().unwrap_err();
+    let (dropped, cause) = fixture.told.recv().unwrap().unwrap_err();
     assert!(cause.contains("locked"), "{cause}");
     let_be(lock);
-    stage.writer.flush().await;
-    let more: usize = stage.told.try_iter().filter_map(Result::err).map(|told| told.0).sum();
-    let left = stage.rows();
+    fixture.writer.flush().await;
+    let more: usize = fixture.told.try_iter().filter_map(Result::err).map(|told| told.0).sum();
+    let left = fixture.rows();
     assert_eq!(usize::try_from(left).unwrap() + dropped + more, accepted);
     let first = key("0");
     let oldest = dsl::cache_entries.find(first.as_str()).count();
-    assert_eq!(oldest.get_result(&mut stage.store.lend().unwrap()), Ok(0_i64));
+    assert_eq!(oldest.get_result(&mut fixture.store.lend().unwrap()), Ok(0_i64));
     let value = kept_state::table.find("name").select(kept_state::value);
-    assert_eq!(value.get_result(&mut stage.store.lend().unwrap()), Ok("new".to_owned()));
+    assert_eq!(value.get_result(&mut fixture.store.lend().unwrap()), Ok("new".to_owned()));
 }
 
 #[actix::test]
 async fn at_the_end_nothing_is_tried_for_ever() {
-    let stage = Stage::new();
-    stage.let_go(100);
-    let lock = stage.locked();
-    (0..300).for_each(|n| assert!(stage.put(&n.to_string(), "")));
-    stage.writer.keep("name", "1".into(), clock::now());
-    let Stage { writer, store, told, folder, go } = stage;
+    let fixture = Fixture::new();
+    fixture.let_go(100);
+    let lock = fixture.locked();
+    (0..300).for_each(|n| assert!(fixture.put(&n.to_string(), "")));
+    fixture.writer.keep("name", "1".into(), clock::now());
+    let Fixture { writer, store, told, folder, go } = fixture;
     drop(writer);
     let lost = told.iter().filter_map(Result::err).map(|told| told.0);
     assert_eq!(lost.sum::<usize>(), 300);
@@ -193,41 +193,41 @@ async fn at_the_end_nothing_is_tried_for_ever() {
 
 #[actix::test]
 async fn a_table_that_is_gone_is_waited_for() {
-    let stage = Stage::new();
-    stage.let_go(100);
+    let fixture = Fixture::new();
+    fixture.let_go(100);
     diesel::sql_query("DROP TABLE cache_entries")
-        .execute(&mut stage.store.lend().unwrap())
+        .execute(&mut fixture.store.lend().unwrap())
         .unwrap();
-    assert!(stage.put("a", ""));
-    stage.until_refused(true);
+    assert!(fixture.put("a", ""));
+    fixture.until_refused(true);
     let later = clock::monotonic() + Duration::from_secs(60);
-    assert!(!stage.store.look_after(later, clock::now()).is_empty());
-    stage.writer.flush().await;
-    assert_eq!(stage.rows(), 1);
+    assert!(!fixture.store.look_after(later, clock::now()).is_empty());
+    fixture.writer.flush().await;
+    assert_eq!(fixture.rows(), 1);
 }
 
 #[actix::test]
 async fn a_batch_with_a_row_that_is_impossible_is_dropped_with_its_count() {
-    let stage = Stage::new();
-    stage.let_go(100);
+    let fixture = Fixture::new();
+    fixture.let_go(100);
     let trigger = "CREATE TRIGGER no BEFORE INSERT ON cache_entries WHEN NEW.kind = 'bad' \
          BEGIN SELECT RAISE(ABORT, 'datatype mismatch'); END";
-    diesel::sql_query(trigger).execute(&mut stage.store.lend().unwrap()).unwrap();
-    assert!(stage.put_as("bad", "a", ""));
-    stage.writer.flush().await;
-    assert!(stage.put("b", ""));
-    stage.writer.flush().await;
-    assert_eq!((stage.rows(), stage.writer.is_refused()), (1, false));
-    let lost = stage.told.try_iter().filter_map(Result::err).map(|told| told.0);
+    diesel::sql_query(trigger).execute(&mut fixture.store.lend().unwrap()).unwrap();
+    assert!(fixture.put_as("bad", "a", ""));
+    fixture.writer.flush().await;
+    assert!(fixture.put("b", ""));
+    fixture.writer.flush().await;
+    assert_eq!((fixture.rows(), fixture.writer.is_refused()), (1, false));
+    let lost = fixture.told.try_iter().filter_map(Result::err).map(|told| told.0);
     assert_eq!(lost.sum::<usize>(), 1);
 }
 
 #[actix::test]
 async fn a_writer_that_is_dropped_stores_what_it_has() {
-    let stage = Stage::new();
-    stage.let_go(100);
-    (0..10).for_each(|n| assert!(stage.put(&n.to_string(), "")));
-    let Stage { writer, store, told, folder, go } = stage;
+    let fixture = Fixture::new();
+    fixture.let_go(100);
+    (0..10).for_each(|n| assert!(fixture.put(&n.to_string(), "")));
+    let Fixture { writer, store, told, folder, go } = fixture;
     drop(writer);
     assert_eq!(told.iter().map(Result::unwrap).sum::<usize>(), 10);
     drop((store, folder, go));
@@ -235,9 +235,9 @@ async fn a_writer_that_is_dropped_stores_what_it_has() {
 
 #[actix::test]
 async fn a_flush_comes_back_when_all_before_it_is_stored() {
-    let stage = Stage::new();
-    stage.let_go(100);
-    (0..1_000).for_each(|n| assert!(stage.put(&n.to_string(), "")));
-    stage.writer.flush().await;
-    assert_eq!(stage.rows(), 1_000);
+    let fixture = Fixture::new();
+    fixture.let_go(100);
+    (0..1_000).for_each(|n| assert!(fixture.put(&n.to_string(), "")));
+    fixture.writer.flush().await;
+    assert_eq!(fixture.rows(), 1_000);
 }

@@ -56,8 +56,8 @@ impl Observer for Notes {
     }
 }
 
-/// One actor on its stage.
-pub(crate) struct Stage<S: Subject> {
+/// One actor on its fixture.
+pub(crate) struct Fixture<S: Subject> {
     /// The supervisor, of this one actor only.
     pub(crate) supervisor: Supervisor,
     /// What it was told.
@@ -68,8 +68,8 @@ pub(crate) struct Stage<S: Subject> {
     pub(crate) spec: Spec,
 }
 
-impl<S: Subject> Stage<S> {
-    /// A stage with the application's restart policy and this much room in the inbox.
+impl<S: Subject> Fixture<S> {
+    /// A fixture with the application's restart policy and this much room in the inbox.
     pub(crate) fn with_room_for(capacity: usize) -> Self {
         static STAGES: AtomicUsize = AtomicUsize::new(0);
         quiet::panics_on_request();

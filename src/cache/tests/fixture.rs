@@ -178,13 +178,13 @@ pub(in crate::cache) fn down() -> Brings {
 }
 
 /// A cache with its actor on this thread.
-pub(in crate::cache) struct Stage {
+pub(in crate::cache) struct Fixture {
     pub(in crate::cache) client: CacheClient,
     pub(in crate::cache) metrics: Metrics,
     _supervisor: Supervisor,
 }
 
-impl Stage {
+impl Fixture {
     /// Memory alone.
     pub(in crate::cache) fn of_memory() -> Self {
         Self::build(None, 1_000, 10_000_000, SOFT_TIMEOUT)
