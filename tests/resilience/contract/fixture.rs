@@ -1,6 +1,6 @@
-//! A supervisor of a test's own, and what it was told.
+//! A supervisor for one test, and what it reported.
 //!
-//! Owns: names of their own for the threads of each test, notes of what the observer heard, and
+//! Owns: names of their own for the threads of each test, notes of what the observer received, and
 //! bounded waiting.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,12 +71,12 @@ pub(crate) struct Fixture<S: Subject> {
 impl<S: Subject> Fixture<S> {
     /// A fixture with the application's restart policy and this much room in the inbox.
     pub(crate) fn with_room_for(capacity: usize) -> Self {
-        static STAGES: AtomicUsize = AtomicUsize::new(0);
+        static FIXTURES: AtomicUsize = AtomicUsize::new(0);
         quiet::panics_on_request();
         let notes = Arc::new(Notes::default());
         let supervisor = Supervisor::new(notes.clone()).unwrap();
         let subject = Arc::new(S::new(&supervisor));
-        let instance = STAGES.fetch_add(1, Ordering::Relaxed);
+        let instance = FIXTURES.fetch_add(1, Ordering::Relaxed);
         let spec = Spec { name: S::NAME, instance, capacity, policy: RestartPolicy::default() };
         Self { supervisor, notes, subject, spec }
     }
