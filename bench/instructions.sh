@@ -62,5 +62,5 @@ count bare "$binaries/examples/bare" "$folder/body.json" 1
 
 # For `make count`.
 mkdir -p target/bench
-sed -n -e 's/^gateway: .*memory, \([0-9]*\) do not$/instructions \1/p' \
+sed -n -e "1,/^bare/s/^ *of the connection's dispatcher: [0-9]*, \([0-9]*\) .*/instructions \1/p" \
   -e 's/^ *own files that a hit passes: \([0-9]*\).*/files \1/p' "$folder/counted" >target/bench/instructions
