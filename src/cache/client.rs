@@ -100,9 +100,6 @@ impl CacheClient {
     }
 
     /// The answer for one key; `plan` is asked for only when memory has nothing fresh.
-    ///
-    /// # Errors
-    /// Nothing usable was found and loading failed, or `deadline` passed.
     pub async fn get(
         &self,
         kind: &'static str,
@@ -114,9 +111,6 @@ impl CacheClient {
     }
 
     /// The answer for one key, loaded anew; what the tiers hold only helps when that fails.
-    ///
-    /// # Errors
-    /// Loading failed and nothing usable was found, or `deadline` passed.
     pub async fn reload(
         &self,
         kind: &'static str,

@@ -62,8 +62,6 @@ impl Entry {
         bytes.freeze()
     }
 
-    /// # Errors
-    /// What is wrong with the bytes.
     pub fn decode(mut bytes: Bytes, key: &CacheKey) -> Result<Self, &'static str> {
         if bytes.len() < SHORTEST || !bytes.starts_with(NAME) {
             return Err(FOREIGN);

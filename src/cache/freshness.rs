@@ -17,11 +17,9 @@ const AHEAD: Duration = SKEW.saturating_mul(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Served as it is.
     Fresh,
     /// Served as it is, and refreshed so that it will not be stale when it is asked for again.
     Due,
-    /// Served at once while a refresh runs.
     StaleWhileRevalidate,
     /// Served when a refresh fails or takes too long.
     StaleIfError,

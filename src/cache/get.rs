@@ -60,7 +60,6 @@ impl Answer {
     }
 }
 
-/// Makes the plan; asked for only when memory has nothing fresh.
 pub(super) type PlanOf = Arc<dyn Fn() -> Plan + Send + Sync>;
 
 /// Asks for one key. With `reload` it is loaded anew, and what the tiers hold only helps when that

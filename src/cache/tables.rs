@@ -83,7 +83,6 @@ impl CacheTables {
         }
     }
 
-    /// The same tables with a worker's own way to Redis.
     #[must_use]
     pub fn with_redis(&self, redis: Option<RedisTier>) -> Self {
         Self { redis, ..self.clone() }

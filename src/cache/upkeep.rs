@@ -26,9 +26,8 @@ use super::tiers::database::{Remembered, Swept};
 use crate::clock::{self, Timestamp};
 use crate::supervision::spawn_watched;
 
-/// Keys asked for less often are left to be asked for.
+/// Keys used less often, or not in this time, are left to be asked for.
 const LEAST_USES: u64 = 2;
-/// Keys not asked for in this time are left too.
 const RECENT: Duration = Duration::from_secs(24 * 3_600);
 /// Loads rejected in a row after which a round ends: clients need the pace.
 const PATIENCE: u32 = 5;
@@ -39,7 +38,7 @@ pub const ROUND_EVERY: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(3);
 
 impl CacheTables {
-    /// Hands the uses counted since the last call to SQL; they decide what stays and what is warmed.
+    /// Hands the uses counted since the last call to SQL.
     pub fn hand_over_uses(&self) {
         let uses = self.memory.take_uses();
         if let Some(database) = self.database.as_ref().filter(|_| !uses.is_empty()) {
@@ -91,7 +90,6 @@ pub struct Warmer {
     /// Keys in a round; 0 for none.
     pub keys: usize,
     pub pause: Duration,
-    /// Held by the worker whose round is under way.
     pub turn: Arc<Mutex<()>>,
 }
 
@@ -195,7 +193,6 @@ impl Warmer {
     }
 
     /// Has one key loaded, unless Redis holds what another instance loaded; whether it is fresh then.
-    /// The soft time-out is for those who wait: the end of the load is what counts here.
     async fn load_one(&self, key: CacheKey, plan: &Plan, round: &mut Round) -> bool {
         let mut joined = start_one(&self.tables, &key, 0, plan);
         let Some(Ok((entry, tier))) = joined.follower.last().await else { return false };

@@ -92,7 +92,6 @@ fn draft(rule: &Rule, longest: Duration) -> Draft {
 /// The clock's step: the longest wait until a rule's time is past.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What an invalidation did in each tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleared {
     /// When: what was stored then or before is invalid.

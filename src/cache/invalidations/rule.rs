@@ -204,7 +204,7 @@ impl Cutoffs {
         true
     }
 
-    /// Drops what is not to be kept; whether anything is left.
+    /// Whether anything is left.
     pub(super) fn retain(&mut self, keep: impl Fn(Mode, Timestamp) -> bool) -> bool {
         self.soft = self.soft.filter(|at| keep(Mode::Soft, *at));
         self.hard = self.hard.filter(|at| keep(Mode::Hard, *at));

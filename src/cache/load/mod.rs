@@ -73,7 +73,6 @@ impl PendingKey {
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) follower: Follower,
-    /// Another caller had started it.
     pub(super) collapsed: bool,
 }
 
@@ -93,9 +92,8 @@ pub(super) fn start_one(tables: &CacheTables, key: &CacheKey, place: usize, plan
     joined
 }
 
-/// Joins the load of a key. One that this caller has to load is added to `led`, unless another has
-/// completed between the caller's look into memory and now, or failed a moment ago: a load puts into
-/// memory before its key is free, so a new leader that looks again finds it.
+/// Joins the load of a key. One that this caller has to load is added to `led`, unless another was
+/// completed since the caller looked into memory: a load puts into memory before its key is free.
 fn join(
     tables: &CacheTables,
     place: usize,
@@ -185,9 +183,7 @@ impl Load {
         answered
     }
 
-    /// Lifts a find into memory unless what is held there is as new; whether the key is completed. A
-    /// stale one is announced at once (stale-while-revalidate) or kept in hand for when the origin
-    /// fails or takes too long (stale-if-error), and the load goes on.
+    /// Lifts a find into memory unless what is held there is as new; whether the key is completed.
     fn completes(&self, one: &mut PendingKey, entry: Entry, tier: Tier, now: Timestamp) -> bool {
         let tables = &self.tables;
         let held = tables.look(one.key(), now);

@@ -5,8 +5,7 @@
 //! load, what is in hand is served.
 //!
 //! What another instance loads already is not loaded here: it holds the key's lock in Redis. A lock
-//! spares a call and promises nothing. A renewal is not waited for: what is in hand is served, and the
-//! next search finds what the other instance brings. Without Redis every instance loads for itself.
+//! spares a call and promises nothing; without Redis every instance loads for itself.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,7 +29,7 @@ use crate::failure::StoreError;
 
 pub(super) const DAY: i64 = 86_400_000;
 /// Rows that a step of a sweep takes.
-const STEP: usize = 2_000;
+const STEP: usize = 1_000;
 const PAGES: usize = 512;
 /// Compared as it was read: whatever is there as bytes.
 const REMOVE: &str =

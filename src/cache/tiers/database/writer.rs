@@ -183,27 +183,17 @@ impl Thread {
             }
             let batch = self.backlog.len().min(BATCH);
             let outcome = self.attempt(batch);
-            let is_refused = matches!(outcome, Err(Rejected::Later(_)));
+            let is_refused = outcome.as_ref().is_err_and(|rejected| rejected.later);
             self.waiting.refused.store(is_refused, Ordering::Relaxed);
             failures = if is_refused { failures.saturating_add(1) } else { 0 };
-            match outcome {
-                Ok(()) => {
-                    // Before the report, which may take its time.
-                    self.values.clear();
-                    let stored = self.settle(batch);
-                    self.tell(Ok(stored));
-                }
-                Err(Rejected::Never(cause)) => {
-                    if batch == 0 {
-                        self.values.clear();
-                    }
-                    let lost = self.settle(batch);
-                    self.tell(Err((lost, cause)));
-                }
-                Err(Rejected::Later(cause)) => {
-                    let dropped = self.make_room();
-                    self.tell(Err((dropped, cause)));
-                }
+            if outcome.is_ok() || batch == 0 && !is_refused {
+                self.values.clear();
+            }
+            let rows = if is_refused { self.make_room() } else { self.settle(batch) };
+            // Last: whoever receives the report may take some time.
+            if rows > 0 {
+                let outcome = outcome.map(|()| rows);
+                (self.report)(outcome.map_err(|rejected| (rows, rejected.cause)));
             }
         }
     }
@@ -242,16 +232,19 @@ impl Thread {
 
     fn attempt(&self, batch: usize) -> Result<(), Rejected> {
         let work = || {
-            let mut connection =
-                self.store.lend().map_err(|error| Rejected::Later(error.to_string()))?;
+            let mut connection = self
+                .store
+                .lend()
+                .map_err(|error| Rejected { later: true, cause: error.to_string() })?;
             let writes = self.backlog.iter().take(batch);
             statements::store(&mut connection, writes, &self.values).map_err(|error| {
                 self.store.blame(&error.to_string());
                 Rejected::of(&error)
             })
         };
-        catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(Rejected::Never("the writer panicked".to_owned())))
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            Err(Rejected { later: false, cause: "the writer panicked".to_owned() })
+        })
     }
 
     /// A batch is stored or given up; says how many rows it had.
@@ -283,24 +276,17 @@ impl Thread {
         }
         room.0
     }
-
-    fn tell(&self, outcome: Result<usize, (usize, String)>) {
-        if !matches!(outcome, Ok(0) | Err((0, _))) {
-            (self.report)(outcome);
-        }
-    }
 }
 
-enum Rejected {
-    /// The database is locked, full, broken or away.
-    Later(String),
-    /// It would be rejected every time.
-    Never(String),
+struct Rejected {
+    /// It may be stored later: the database is locked, full, broken or away.
+    later: bool,
+    cause: String,
 }
 
 impl Rejected {
     fn of(error: &Error) -> Self {
-        let text = error.to_string();
+        let cause = error.to_string();
         let never = matches!(
             error,
             Error::DatabaseError(
@@ -312,10 +298,7 @@ impl Rejected {
             ) | Error::SerializationError(_)
                 | Error::InvalidCString(_)
         );
-        if never || text.contains("too big") || text.contains("datatype mismatch") {
-            Self::Never(text)
-        } else {
-            Self::Later(text)
-        }
+        let never = never || cause.contains("too big") || cause.contains("datatype mismatch");
+        Self { later: !never, cause }
     }
 }
