@@ -18,38 +18,32 @@ pub struct Timestamp(i64);
 
 impl Timestamp {
     /// From milliseconds since the Unix epoch.
-    #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
     /// Milliseconds since the Unix epoch.
-    #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
     /// This time moved forward, saturating at the end of time.
-    #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// This time moved back, saturating.
-    #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// Time passed since `earlier`; zero when `earlier` lies in the future (clocks step back).
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
 /// Wall-clock time now.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
 pub fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -57,14 +51,12 @@ pub fn now() -> Timestamp {
 }
 
 /// Monotonic time now; inside a tokio runtime with a paused clock it stands still.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
 pub fn monotonic() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
 /// Milliseconds from a fixed point of monotonic time to `at`, for those who keep it in an atomic.
-#[must_use]
 pub fn ticks(at: Instant) -> i64 {
     static ORIGIN: LazyLock<Instant> = LazyLock::new(monotonic);
     let millis = |passed: Duration| i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);

@@ -29,13 +29,11 @@ const KEPT: i64 = 100_000;
 const LONGEST: usize = 300;
 const LONGEST_DETAILS: usize = 4_000;
 
-/// Something an admin did or tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     pub at: Timestamp,
     /// `admin:` and a fingerprint of the key, or `signal`.
     pub actor: String,
-    /// From which address.
     pub address: String,
     /// For example `keys.create`.
     pub action: String,
@@ -48,7 +46,6 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
-    /// The same with texts of bounded length.
     fn bounded(mut self) -> Self {
         for (text, longest) in [
             (&mut self.actor, LONGEST),
@@ -74,7 +71,6 @@ pub struct AuditPage {
     pub events: Vec<(Option<i64>, AuditEvent)>,
     /// The number to read on before, if there may be more.
     pub next: Option<i64>,
-    /// Whether the database could be read.
     pub complete: bool,
 }
 
@@ -104,7 +100,6 @@ impl Audit {
         }))
     }
 
-    /// Notes what an admin did.
     pub fn note(&self, event: AuditEvent) {
         self.waiting().push_back(event.bounded());
         self.0.news.notify_one();
@@ -159,7 +154,6 @@ impl Audit {
     }
 
     /// How many events wait, and how many were never stored since the start.
-    #[must_use]
     pub fn counts(&self) -> (usize, u64) {
         (self.waiting().len(), self.0.dropped.load(Ordering::Relaxed))
     }
@@ -188,7 +182,6 @@ impl Audit {
 type Bytes = Option<Vec<u8>>;
 type Row = (i64, i64, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes);
 
-/// Stores events in their order.
 fn write(connection: &mut Connection, events: &[AuditEvent]) -> QueryResult<()> {
     connection.immediate_transaction(|connection| {
         for event in events {

@@ -36,7 +36,6 @@ pub enum Guessed {
     Locked(Duration),
 }
 
-/// The buckets of all addresses.
 #[derive(Debug)]
 pub struct Guesses {
     ipv6_prefix: u8,
@@ -45,7 +44,6 @@ pub struct Guesses {
 }
 
 impl Guesses {
-    #[must_use]
     pub fn new(ipv6_prefix: u8, origin: Instant) -> Self {
         Self { ipv6_prefix, origin, buckets: ShardedMap::new(KEPT) }
     }

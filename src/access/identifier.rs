@@ -27,7 +27,6 @@ pub enum Identifier {
     Key(KeyId),
 }
 
-/// A text that names nobody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAnIdentifier {
     problem: &'static str,
@@ -35,14 +34,10 @@ pub struct NotAnIdentifier {
 }
 
 impl NotAnIdentifier {
-    /// What is wrong.
-    #[must_use]
     pub const fn problem(&self) -> &'static str {
         self.problem
     }
 
-    /// What would be right.
-    #[must_use]
     pub fn allowed(&self) -> &str {
         &self.allowed
     }
@@ -86,7 +81,6 @@ fn canonical(network: IpNet) -> IpNet {
 }
 
 /// A network as people write it: without the prefix if it is one address.
-#[must_use]
 pub fn shown(network: &IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() {
         network.addr().to_string()

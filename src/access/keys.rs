@@ -44,7 +44,6 @@ fn authorization_key(value: &[u8]) -> Option<&[u8]> {
     ours.iter().any(|name| scheme.eq_ignore_ascii_case(name)).then(|| key.trim_ascii())
 }
 
-/// A key that a request holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     pub id: KeyId,
@@ -52,7 +51,6 @@ pub struct Held {
     pub per_minute: Option<NonZeroU32>,
 }
 
-/// The internal key, if there is one.
 #[derive(Debug)]
 pub(super) struct InternalKey(Option<SecretDigest>);
 

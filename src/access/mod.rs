@@ -43,17 +43,12 @@ use crate::database::Store;
 use crate::limits::KeyId;
 use crate::replication::{Away, Changes};
 
-/// Stored keys at most.
 const MOST_KEYS: usize = 10_000;
-/// Entries of each list at most.
 const MOST_ENTRIES: usize = 100_000;
 
-/// Why nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotChanged {
-    /// There are this many already.
     Full(usize),
-    /// The database does not take it.
     Away(Away),
 }
 
@@ -63,7 +58,6 @@ impl From<Away> for NotChanged {
     }
 }
 
-/// A key that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// What its owner calls it.
@@ -75,13 +69,10 @@ pub struct Wanted {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Figures for status pages and metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub sizes: Sizes,
-    /// Audit events the database is still to store.
     pub audit_waiting: usize,
-    /// Audit events that were dropped since the start.
     pub audit_dropped: u64,
 }
 
@@ -91,13 +82,11 @@ pub struct Access {
     table: Arc<Table>,
     internal: Arc<InternalKey>,
     changes: Changes,
-    /// What admins did.
     pub audit: Audit,
 }
 
 impl Access {
     /// Over a table that follows these changes.
-    #[must_use]
     pub fn new(
         settings: &AccessSettings,
         table: Arc<Table>,
@@ -109,22 +98,18 @@ impl Access {
     }
 
     /// The key that a request holds, and what the lists say of it, at one and the same moment.
-    #[must_use]
     pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, Verdict) {
         let state = self.table.read();
         let held = self.internal.held(presented, &state, from, clock::now);
         (held, state.evaluate(from, held.map(|held| held.id), clock::now))
     }
 
-    /// What the lists say of a request.
-    #[must_use]
     pub fn evaluate(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {
         self.table.read().evaluate(from, key, clock::now)
     }
 
     /// Whether keys and lists were read since the start. Until then nobody is denied, and no stored
     /// key is known.
-    #[must_use]
     pub fn is_informed(&self) -> bool {
         self.changes.was_read()
     }
@@ -206,14 +191,12 @@ impl Access {
 
     /// At most `most` stored keys in the order of their ids, those after one; also those that expired
     /// a while ago.
-    #[must_use]
     pub fn key_page(&self, after: Option<KeyId>, most: usize) -> Vec<(KeyId, StoredKey)> {
         let state = self.table.read();
         state.keys(after).take(most).map(|(id, key)| (id, key.clone())).collect()
     }
 
     /// At most `most` entries of a list in their order, those after one.
-    #[must_use]
     pub fn entries(
         &self,
         list: ListName,
@@ -226,12 +209,10 @@ impl Access {
         in_force.take(most).map(|(who, entry)| (who, entry.clone())).collect()
     }
 
-    /// Takes out of force what has expired.
     pub fn drop_expired(&self, now: Timestamp) {
         self.table.drop_expired(now);
     }
 
-    #[must_use]
     pub fn counts(&self) -> Counts {
         let (audit_waiting, audit_dropped) = self.audit.counts();
         Counts { sizes: self.table.read().sizes(clock::now()), audit_waiting, audit_dropped }

@@ -51,7 +51,6 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A text that is no subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotASubject;
 

@@ -14,9 +14,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::limits::KeyId;
 
-/// What every key begins with.
 const PREFIX: &str = "bw_";
-/// Random bytes of a secret.
 const SECRET_BYTES: usize = 24;
 /// Longest key that is looked at; a longer one is unknown.
 pub(super) const LONGEST_KEY_BYTES: usize = 512;
@@ -30,14 +28,11 @@ impl SecretDigest {
     /// The digest of no known secret, for the work that must be done all the same.
     pub(super) const NOBODY: Self = Self([0; 32]);
 
-    /// The digest of a secret.
-    #[must_use]
     pub fn of(secret: &[u8]) -> Self {
         Self(Sha256::digest(secret).into())
     }
 
     /// Whether `presented` is the secret, in a time that does not depend on either.
-    #[must_use]
     pub fn matches(&self, presented: &[u8]) -> bool {
         presented.len() <= LONGEST_KEY_BYTES && self.equals(&Self::of(presented)).into()
     }
@@ -48,7 +43,6 @@ impl SecretDigest {
 
     /// Two digits by which people see that a secret is not the one before, most likely. A dictionary
     /// tried against them leaves one word in 256, and proves none; more digits would prove it.
-    #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(b"breakwater fingerprint ");
@@ -99,9 +93,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A key that was just made.
 pub struct NewKey {
-    /// Its id.
     pub id: KeyId,
     /// The whole of it, for its holder.
     pub text: String,
@@ -135,7 +127,6 @@ impl std::fmt::Debug for NewKey {
     }
 }
 
-/// There is no randomness to make a key of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoRandomness(String);
 

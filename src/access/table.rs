@@ -23,7 +23,6 @@ const TOPIC: &str = "access";
 /// How long an expired key is still listed.
 const EXPIRED_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
-/// What the lists say of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Unlisted,
@@ -37,13 +36,10 @@ pub enum Verdict {
 pub enum DeniedBy {
     /// The address it comes from, or a network around it.
     Address,
-    /// The key it holds.
     Key,
 }
 
 impl DeniedBy {
-    /// The word in metrics.
-    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -52,7 +48,6 @@ impl DeniedBy {
     }
 }
 
-/// How much is in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
     pub keys: usize,
@@ -93,7 +88,6 @@ impl Table {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes out what has expired.
     pub fn drop_expired(&self, now: Timestamp) {
         if self.read().expired(now).next().is_some() {
             let mut state = self.write();
@@ -138,12 +132,10 @@ impl Topic for Table {
     }
 }
 
-/// The change that puts a key in force.
 pub(super) fn draft_of_key(id: KeyId, key: &StoredKey) -> Draft {
     draft(Subject::Key(id), key, key.created_at, kept_until(key))
 }
 
-/// The change that puts an entry of a list in force.
 pub(super) fn draft_of_entry(list: ListName, who: Identifier, entry: &Entry) -> Draft {
     draft(Subject::Entry(list, who), entry, entry.created_at, entry.expires_at)
 }
@@ -163,7 +155,6 @@ fn kept_until(key: &StoredKey) -> Option<Timestamp> {
     key.expires_at.map(|until| until.plus(EXPIRED_KEPT))
 }
 
-/// The change that removes one.
 pub(super) fn removal(subject: Subject, now: Timestamp) -> Draft {
     Draft::removal(TOPIC, subject.to_string(), now)
 }
@@ -211,7 +202,6 @@ impl State {
         self.list(list).after(after)
     }
 
-    /// Whether the subject is there and in force.
     pub(super) fn has(&self, subject: Subject, now: Timestamp) -> bool {
         match subject {
             // An expired key can be revoked: until then it is listed.

@@ -114,7 +114,6 @@ pub trait Commands {
     fn openapi(&self, gpt: bool) -> Result<String, Failure>;
 }
 
-/// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// 0: what was asked for is done.
@@ -168,7 +167,6 @@ impl Outcome {
 }
 
 /// Runs the program with the process's own arguments and environment.
-#[must_use]
 pub fn run(commands: &dyn Commands) -> ExitCode {
     let outcome = execute(std::env::args_os(), &Environment::of_process(), commands);
     if !outcome.complaint.is_empty() {

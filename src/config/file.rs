@@ -18,12 +18,10 @@ use super::{Mistakes, Schema, removed};
 /// The file that is read when none is named, relative to the working directory.
 pub const DEFAULT_FILE: &str = "breakwater.toml";
 
-/// A configuration file's name and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileText {
     /// As it was named; for messages.
     pub name: String,
-    /// TOML.
     pub text: String,
 }
 
@@ -42,7 +40,6 @@ impl FileText {
     }
 }
 
-/// One setting found in the file.
 pub(super) struct Entry {
     pub(super) setting: &'static Declaration,
     pub(super) place: Place,

@@ -41,7 +41,6 @@ impl fmt::Display for Reloaded {
     }
 }
 
-/// The settings in force.
 pub struct InForce {
     file: Option<PathBuf>,
     read: Mutex<Settings>,
@@ -57,7 +56,6 @@ impl fmt::Debug for InForce {
 impl InForce {
     /// Settings that came from this file, if one was named, and from the environment. `take_over`
     /// puts new ones into force, as far as that is possible while running.
-    #[must_use]
     pub fn new(
         file: Option<PathBuf>,
         settings: Settings,
@@ -67,13 +65,11 @@ impl InForce {
     }
 
     /// The settings as they were read at the start, with what was taken over since.
-    #[must_use]
     pub fn settings(&self) -> Settings {
         self.read().clone()
     }
 
     /// Every setting as it is in force, secrets hidden.
-    #[must_use]
     pub fn describe(&self) -> Vec<Described> {
         self.read().describe()
     }

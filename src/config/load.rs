@@ -13,14 +13,12 @@ use super::removed::REMOVED;
 use super::settings::{Declaration, Given};
 use super::{Mistakes, Schema, Settings, Source, file};
 
-/// Environment variables.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     /// Those of this process. A value that is not UTF-8 is kept with replacement characters, which
     /// the loader refuses.
-    #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the file that may")]
     pub fn of_process() -> Self {
         let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();

@@ -5,14 +5,12 @@
 
 use std::fmt;
 
-/// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The environment variable, or the file, line and key.
     pub place: String,
     /// The value that was refused, fit to be shown; `None` where there is none.
     pub value: Option<String>,
-    /// What would have been accepted.
     pub expected: String,
     /// Line of the file, 0 elsewhere: people correct a file from top to bottom.
     line: usize,
@@ -50,10 +48,8 @@ impl Mistakes {
     }
 }
 
-/// Where in the file.
 pub(super) struct Place {
     pub(super) file: String,
-    /// From 1.
     pub(super) line: usize,
     /// The section, the key, or nothing.
     pub(super) what: String,

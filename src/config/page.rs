@@ -5,8 +5,6 @@
 use super::Schema;
 use super::settings::Declaration;
 
-/// The content of `docs/settings.md`.
-#[must_use]
 pub fn settings_page(schema: Schema) -> String {
     let mut page = String::from(PREFACE);
     for section in schema.sections() {

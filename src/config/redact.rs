@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 
-/// What stands in place of a secret.
 pub(super) const HIDDEN: &str = "[hidden]";
 
 /// Query parameters whose value is a secret, as drivers and gateways spell them.
@@ -13,7 +12,6 @@ const SECRET_PARAMETERS: [&str; 7] =
 
 /// The text with the password of every address in it, and the value of every secret query
 /// parameter, replaced by `[hidden]`.
-#[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
     // Nearly every text has neither: nothing is copied then.
     if !text.contains('@') && !text.contains('=') {
@@ -77,14 +75,11 @@ fn starts_with(piece: &str, name: &str) -> bool {
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret.
-    #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
     /// The secret itself; only where it is used.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -42,19 +42,16 @@ pub struct Declaration {
 }
 
 impl Declaration {
-    #[must_use]
     pub const fn words(mut self, words: &'static str) -> Self {
         self.words = Some(words);
         self
     }
 
-    #[must_use]
     pub const fn follows(mut self, variable: &'static str) -> Self {
         self.follows = Some(variable);
         self
     }
 
-    #[must_use]
     pub const fn live(mut self) -> Self {
         self.live = true;
         self
@@ -94,7 +91,6 @@ pub struct Group {
 }
 
 impl Group {
-    #[must_use]
     pub const fn of<S: Section>() -> Self {
         Self {
             declarations: S::DECLARATIONS,
@@ -150,7 +146,6 @@ pub enum Source {
 }
 
 impl Source {
-    #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Default => "default",
@@ -196,24 +191,20 @@ impl fmt::Debug for Settings {
 
 impl Settings {
     /// Those of a process for which nothing is set.
-    #[must_use]
     pub const fn unset(schema: Schema) -> Self {
         Self { schema, given: BTreeMap::new() }
     }
 
     /// The values of a room's section.
-    #[must_use]
     pub fn of<S: Declared>(&self) -> S {
         S::read(self)
     }
 
     /// What the variable's setting is set to; `None` when it is not set.
-    #[must_use]
     pub fn value<K: Kind>(&self, variable: &str, kind: &K) -> Option<K::Value> {
         self.given.get(variable).and_then(|given| kind.read(&given.text).ok())
     }
 
-    #[must_use]
     pub fn is_set(&self, variable: &str) -> bool {
         self.given.contains_key(variable)
     }
@@ -224,7 +215,6 @@ impl Settings {
     }
 
     /// Every setting with its value and its source, secrets hidden, in the order of the page.
-    #[must_use]
     pub fn describe(&self) -> Vec<Described> {
         let described = |setting: &'static Declaration| Described {
             name: setting.variable,

@@ -28,7 +28,6 @@ const QUARANTINED_WITHIN: Duration = Duration::from_secs(600);
 /// What is known between two looks.
 #[derive(Default)]
 pub(super) struct Care {
-    /// The files that are open.
     pub(super) files: Option<Identities>,
     /// Whether the file was called broken.
     pub(super) suspect: bool,

@@ -26,7 +26,6 @@ const OF_CONNECTIONS: &[&str] = &["disk I/O error", "locking protocol"];
 
 impl Harm {
     /// What an error text says.
-    #[must_use]
     pub fn of(text: &str) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|known| text.contains(known));
         if says(OF_FILE) {
@@ -62,7 +61,6 @@ impl DatabaseError {
     }
 
     /// What it says about the file.
-    #[must_use]
     pub const fn harm(&self) -> Harm {
         self.harm
     }

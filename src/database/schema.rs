@@ -16,7 +16,6 @@ use super::error::DatabaseError;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// A connection to the database.
 pub type Connection = SqliteConnection;
 
 /// Whether every table and column is there.
@@ -125,7 +124,6 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// What admins did.
     audit_log (id) {
         id -> BigInt,
         at -> BigInt,

@@ -20,7 +20,6 @@ use crate::clock::Timestamp;
 /// What looking after the database did or found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It can be used.
     Opened,
     /// The file was broken and is kept under this name; a new one is begun.
     Quarantined(PathBuf),
@@ -56,7 +55,6 @@ impl fmt::Debug for Store {
 
 impl Store {
     /// The database at `path`, with at most `size` connections; tries to open it at once.
-    #[must_use]
     pub fn open(path: &Path, size: u32, at: Instant, now: Timestamp) -> (Self, Vec<Event>) {
         let state = State::Away(DatabaseError::new("not opened yet"));
         let store = Self(Arc::new(Shared {
@@ -84,8 +82,6 @@ impl Store {
         pool.get().map_err(DatabaseError::new)
     }
 
-    /// Why there is no database, if there is none.
-    #[must_use]
     pub fn absence(&self) -> Option<String> {
         match &*self.0.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Open(_) => None,
@@ -94,13 +90,11 @@ impl Store {
     }
 
     /// Whether connections can be lent; waits for nobody.
-    #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
     }
 
     /// How often it was opened. After another opening the file may be another one.
-    #[must_use]
     pub fn openings(&self) -> u64 {
         self.0.openings.load(Ordering::Acquire)
     }

@@ -22,18 +22,13 @@ pub const NAME: &str = "metrics";
 /// From which duration on a request is listed as slow, unless configured otherwise.
 pub const SLOW_THRESHOLD: Duration = Duration::from_secs(1);
 
-/// What the actor works with; all of it outlives the actor.
 #[derive(Debug, Clone)]
 pub struct Parts {
-    /// The registry table.
     pub metrics: Metrics,
-    /// The table of observations.
     pub table: MonitoringTable,
 }
 
 impl Parts {
-    /// Parts with an empty table that begins now.
-    #[must_use]
     pub fn new(metrics: Metrics, slow_threshold: Duration) -> Self {
         let table = MonitoringTable::new(slow_threshold, clock::monotonic(), clock::now());
         Self { metrics, table }
@@ -48,7 +43,6 @@ pub struct MetricsActor {
 
 impl MetricsActor {
     /// An actor over these parts; any number of incarnations may follow one another.
-    #[must_use]
     pub const fn new(parts: Parts) -> Self {
         Self { parts }
     }
@@ -75,7 +69,6 @@ impl Handler<Observed> for MetricsActor {
     }
 }
 
-/// Asks for everything at once.
 #[derive(Debug, Message)]
 #[rtype(result = "MonitoringReport")]
 pub struct Report;

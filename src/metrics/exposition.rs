@@ -13,7 +13,6 @@ use prometheus_client::encoding::text::encode;
 
 use super::families::Metrics;
 
-/// A format of the exposition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Prometheus text format 0.0.4.
@@ -25,7 +24,6 @@ pub enum Format {
 impl Format {
     /// The format an `Accept` header asks for: `OpenMetrics` when it is named and not refused by
     /// `q=0`, else the Prometheus text format, whatever was sent.
-    #[must_use]
     pub fn negotiate(accept: Option<&str>) -> Self {
         let wanted = accept.unwrap_or_default().split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
@@ -37,8 +35,6 @@ impl Format {
         if wanted { Self::OpenMetrics } else { Self::Prometheus }
     }
 
-    /// The value of `Content-Type`.
-    #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",

@@ -76,7 +76,6 @@ impl DurationHistogram {
     }
 
     /// How many durations were counted.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.inner.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }

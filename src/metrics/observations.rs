@@ -44,7 +44,6 @@ pub struct RequestSeen {
     pub request_id: Arc<str>,
     /// Label of the method.
     pub method: &'static str,
-    /// Route template.
     pub route: &'static str,
     pub status: u16,
     /// From the first byte of the request to the answer.
@@ -87,14 +86,12 @@ pub struct MonitoringTable {
 
 impl MonitoringTable {
     /// An empty table; requests that take `slow_threshold` or longer are listed as slow.
-    #[must_use]
     pub fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
         Self { shared: Arc::new(Mutex::new(Observations::new(slow_threshold, now, since))) }
     }
 
     /// How long 99 of a hundred answers from memory took at most, lately, of those that waited for
     /// nobody; `None` when there were too few.
-    #[must_use]
     pub fn memory_latency(&self, now: Instant) -> Option<Duration> {
         let stats = self.lock().from_memory.stats(now, LATELY);
         let p99 = stats.latency_ms.p99.max(0.0) / 1_000.0;
@@ -110,7 +107,6 @@ impl MonitoringTable {
     }
 }
 
-/// What was observed.
 #[derive(Debug)]
 pub(super) struct Observations {
     since: Timestamp,

@@ -22,14 +22,12 @@ const TICKS_PER_SECOND: u64 = 100;
 pub(super) struct ProcessCollector;
 
 /// Memory of this process that is not swapped out, in bytes; `None` where there is no `/proc`.
-#[must_use]
 pub fn resident_bytes() -> Option<u64> {
     status_value(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:").map(from_kib)
 }
 
 /// The memory there is for this process, in bytes: the least of what its control group and those
 /// around it allow (version 2 or 1), and of what the machine has. `None` where nothing says so.
-#[must_use]
 pub fn memory_bound() -> Option<u64> {
     memory_bound_under(Path::new("/"))
 }

@@ -12,9 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::{MetricType, TypedMetric, gauge};
 use prometheus_client::registry::Registry;
 
-/// Counters by label.
 pub type Counters<const N: usize> = Labelled<Counter, N>;
-/// Gauges by label.
 pub type Gauges<const N: usize> = Labelled<Gauge, N>;
 /// A gauge that need not be a whole number.
 pub type Fraction = gauge::Gauge<f64, AtomicU64>;
@@ -31,14 +29,12 @@ impl Gauge {
         self.0.set(value.try_into().unwrap_or(i64::MAX));
     }
 
-    #[must_use]
     pub fn get(&self) -> i64 {
         self.0.get()
     }
 
     /// Counts one more until the returned guard is dropped, which also happens when the client goes
     /// away or the handler panics.
-    #[must_use]
     pub fn begin(&self) -> InFlight {
         self.0.inc();
         InFlight(self.0.clone())
@@ -102,7 +98,6 @@ pub(super) struct Registrar {
 }
 
 impl Registrar {
-    /// A metric without labels.
     pub(super) fn one<M: Metric + Default>(&mut self, name: &'static str, help: &'static str) -> M {
         self.add(name, help, M::default())
     }

@@ -90,7 +90,6 @@ impl Shared {
         Ok(Self { url: url.to_owned(), pool, live, making, made: AtomicU64::new(0) })
     }
 
-    /// Listens on `channel`, by a connection of its own.
     pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscription, Fault> {
         let client = Client::open(&*self.url)?;
         let mut connection = client.get_async_pubsub().await?;
@@ -136,7 +135,6 @@ impl Shared {
     }
 }
 
-/// The messages of a channel.
 pub struct Subscription(Pin<Box<dyn Stream<Item = Msg> + Send>>);
 
 impl Subscription {

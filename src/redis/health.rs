@@ -37,7 +37,6 @@ impl Effect {
     }
 }
 
-/// The health of one Redis.
 #[derive(Debug)]
 pub struct Health {
     breaker: Breaker,
@@ -45,7 +44,6 @@ pub struct Health {
 }
 
 impl Health {
-    /// Nothing bad is known yet.
     pub const fn new(breaker: Breaker) -> Self {
         Self { breaker, refuses_writes: AtomicBool::new(false) }
     }

@@ -67,7 +67,6 @@ pub enum Delivery {
     Dropped,
 }
 
-/// Figures for status pages and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Changes that wait for the database.
@@ -104,7 +103,6 @@ impl fmt::Debug for Changes {
 }
 
 impl Changes {
-    #[must_use]
     pub fn new(store: Store, topics: Vec<Arc<dyn Topic>>, log: Logger) -> Self {
         Self(Arc::new(Shared {
             store,
@@ -162,12 +160,10 @@ impl Changes {
 
     /// Whether the log was read since the start. Until then nothing is known of what was changed
     /// before or elsewhere.
-    #[must_use]
     pub fn was_read(&self) -> bool {
         self.0.was_read.load(Ordering::Acquire)
     }
 
-    #[must_use]
     pub fn counts(&self) -> Counts {
         let unreadable = self.0.unreadable.load(Ordering::Relaxed);
         Counts { pending: self.pending().len(), unreadable }

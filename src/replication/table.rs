@@ -49,7 +49,6 @@ pub struct Draft {
 
 impl Draft {
     /// The removal of a subject.
-    #[must_use]
     pub fn removal(topic: &'static str, key: String, at: Timestamp) -> Self {
         Self { topic, key, payload: None, at, keep_until: Some(at.plus(REMOVAL_KEPT)) }
     }
@@ -76,7 +75,6 @@ impl Position {
     }
 }
 
-/// What was read.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) changes: Vec<Change>,
@@ -85,7 +83,6 @@ pub(super) struct Page {
     pub(super) last: i64,
 }
 
-/// Every change after a number.
 pub(super) fn after(connection: &mut Connection, number: i64) -> QueryResult<Page> {
     let mut page = Page { last: number, ..Page::default() };
     loop {
@@ -113,7 +110,6 @@ pub(super) fn after(connection: &mut Connection, number: i64) -> QueryResult<Pag
 
 type Bytes = Option<Vec<u8>>;
 
-/// What comes of a statement.
 pub(super) type Outcome<T> = QueryResult<T>;
 
 /// Whether it failed because another writer is at work.
@@ -207,7 +203,6 @@ pub(super) fn seed(
     })
 }
 
-/// Drops changes that nobody needs any more.
 pub(super) fn sweep(connection: &mut Connection, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(table.filter(dsl::keep_until.lt(now.as_millis()))).execute(connection)
 }

@@ -14,14 +14,12 @@ pub struct Backoff {
 
 impl Backoff {
     /// The wait after so many failures in a row: `first` after the first one, nothing after none.
-    #[must_use]
     pub fn wait(self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         self.first.saturating_mul(2_u32.saturating_pow(doublings)).min(self.longest)
     }
 
     /// Between half of that wait and all of it; `chance` is between 0 and 1.
-    #[must_use]
     pub fn jittered(self, failures: u32, chance: f64) -> Duration {
         let chance = if chance.is_nan() { 1.0 } else { chance.clamp(0.0, 1.0) };
         self.wait(failures).mul_f64(0.5 + chance / 2.0)

@@ -43,7 +43,6 @@ pub enum Priority {
 
 impl Priority {
     /// The priority's name in labels and logs.
-    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Client => "client",

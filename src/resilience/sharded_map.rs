@@ -77,7 +77,6 @@ impl<K, V> fmt::Debug for ShardedMap<K, V> {
 
 impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
     /// An empty map for about `capacity` keys and no more, but one at least.
-    #[must_use]
     pub fn new(capacity: usize) -> Self {
         let wanted = (capacity / SMALLEST_SHARD).clamp(1, MOST_SHARDS);
         // Rounded down to a power of two, so that a mask chooses the shard.
@@ -116,7 +115,6 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
         shard.cache_get_mut(&key).map(work)
     }
 
-    /// Removes the value of `key`.
     pub fn remove(&self, key: &K) -> Option<V> {
         let key = self.hashed(key);
         self.shard(&key)?.cache_remove(&key)
@@ -136,32 +134,24 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
         }
     }
 
-    /// Keys kept now.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| locked(shard).cache_size()).sum()
     }
 
-    /// Whether no key is kept.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Keys kept at most.
-    #[must_use]
     pub const fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Keys that made room for others so far.
-    #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
     /// Bytes that the entries take now, without what their values own elsewhere.
-    #[must_use]
     pub fn bytes(&self) -> usize {
         // Two links of the list and the place in the table beside each entry.
         self.len() * (size_of::<(Hashed<K>, V)>() + 4 * size_of::<usize>())

@@ -7,13 +7,11 @@
 use std::time::{Duration, Instant};
 
 /// The number of the slot of this `width` that `now` falls into, counted from `origin`.
-#[must_use]
 pub fn number(origin: Instant, now: Instant, width: Duration) -> u64 {
     let passed = now.saturating_duration_since(origin).as_nanos();
     u64::try_from(passed / width.as_nanos().max(1)).unwrap_or(u64::MAX)
 }
 
-/// The values of the last `N` slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slots<T, const N: usize> {
     newest: u64,

@@ -10,35 +10,27 @@ use std::time::{Duration, Instant};
 pub struct Tick(u64);
 
 impl Tick {
-    /// The origin itself.
     pub const ORIGIN: Self = Self(0);
 
     /// `now` as seen from `origin`; an earlier instant is the origin.
-    #[must_use]
     pub fn between(origin: Instant, now: Instant) -> Self {
         Self::ORIGIN.plus(now.saturating_duration_since(origin))
     }
 
-    /// From nanoseconds since the origin.
-    #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the origin.
-    #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
     /// This time moved forward, saturating at the end of time.
-    #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 
     /// Time passed since `earlier`; zero when that lies in the future.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

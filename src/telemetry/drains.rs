@@ -22,7 +22,6 @@ impl LevelHandle {
     }
 
     /// The least severe level that is logged.
-    #[must_use]
     pub fn get(&self) -> Level {
         Level::from_usize(self.0.load(Ordering::Relaxed)).unwrap_or(Level::Info)
     }
@@ -68,13 +67,10 @@ struct Counts {
 
 impl Losses {
     /// Lines dropped because the writer was behind.
-    #[must_use]
     pub fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    /// Lines that could not be written.
-    #[must_use]
     pub fn failed(&self) -> u64 {
         self.0.failed.load(Ordering::Relaxed)
     }

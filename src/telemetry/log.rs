@@ -42,19 +42,14 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// The root of all loggers.
     pub fn logger(&self) -> &Logger {
         &self.logger
     }
 
-    /// Changes how much is logged.
-    #[must_use]
     pub fn level(&self) -> LevelHandle {
         self.level.clone()
     }
 
-    /// Counts of lines that were lost.
-    #[must_use]
     pub fn losses(&self) -> Losses {
         self.losses.clone()
     }
@@ -89,11 +84,6 @@ pub fn start(log: &LogSettings, structured: Rollout) -> io::Result<Telemetry> {
         (None, format) => written(format, io::stderr()),
     };
     Ok(running(sink, log.level))
-}
-
-/// A logger for one request: every line has its id.
-pub fn for_request(root: &Logger, request_id: &str) -> Logger {
-    root.new(o!("request_id" => request_id.to_owned()))
 }
 
 /// Which form lines have.
@@ -167,7 +157,6 @@ fn rfc3339(at: Timestamp) -> String {
         .unwrap_or_default()
 }
 
-/// The level in lower case.
 const fn word(level: Level) -> &'static str {
     match level {
         Level::Critical => "critical",
@@ -218,7 +207,6 @@ fn report(logger: &Logger, info: &PanicHookInfo<'_>) {
 }
 
 /// What a panic said, without passwords and cut where it gets too long.
-#[must_use]
 pub fn panic_message(payload: &(dyn Any + Send)) -> String {
     let said = payload
         .downcast_ref::<&'static str>()

@@ -44,6 +44,10 @@ fn logged(format: LogFormat, level: Level, say: impl FnOnce(&Logger, &LevelHandl
     page
 }
 
+fn for_request(root: &Logger, request_id: &'static str) -> Logger {
+    root.new(slog::o!("request_id" => request_id))
+}
+
 #[test]
 fn a_json_line_has_time_level_message_and_fields() {
     let page = logged(LogFormat::Json, Level::Info, |log, _| {

@@ -137,7 +137,6 @@ impl Kind for WebAddress {
 
 /// An address that could not be read may hold a password anywhere before its last `@`, and in its
 /// parameters.
-#[must_use]
 pub fn quoted_address(text: &str) -> String {
     if text.contains(['@', '?']) { HIDDEN.to_owned() } else { quoted(text) }
 }

@@ -118,13 +118,11 @@ pub struct Time {
 }
 
 /// A time in whole milliseconds between two bounds.
-#[must_use]
 pub const fn millis(least: u64, most: u64) -> Time {
     Time { unit: "milliseconds", per_second: 1_000, least, most }
 }
 
 /// A time in whole seconds between two bounds.
-#[must_use]
 pub const fn seconds(least: u64, most: u64) -> Time {
     Time { unit: "seconds", per_second: 1, least, most }
 }

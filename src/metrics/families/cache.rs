@@ -159,7 +159,6 @@ impl CacheMetrics {
     }
 
     /// Everything counted so far, for `/api/cache/stats`.
-    #[must_use]
     pub fn totals(&self) -> CacheTotals {
         let mut totals = CacheTotals::default();
         for (kind, counts) in self.kinds.iter() {
@@ -231,19 +230,16 @@ pub struct KindTotals {
 }
 
 impl CacheTotals {
-    #[must_use]
     pub const fn lookups(&self) -> u64 {
         self.hits.saturating_add(self.misses)
     }
 
     /// Share of lookups answered by some tier, 0 to 100; 0 before the first lookup.
-    #[must_use]
     pub fn hit_rate_percent(&self) -> f64 {
         percent(self.hits, self.lookups())
     }
 
     /// The counts of one tier, if it was ever asked.
-    #[must_use]
     pub fn tier(&self, tier: &str) -> Option<&TierTotals> {
         self.by_tier.iter().find(|totals| totals.tier == tier)
     }

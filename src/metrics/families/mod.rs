@@ -60,7 +60,6 @@ impl Deref for Metrics {
 
 impl Metrics {
     /// A registry of its own with every count at zero; one a process.
-    #[must_use]
     pub fn new() -> Self {
         let mut registrar = Registrar::default();
         let families = Families {
@@ -77,7 +76,6 @@ impl Metrics {
 
     /// A counter that a service declares for itself, exposed as `{name}_total`. Asked for again by the
     /// same name it is the same counter.
-    #[must_use]
     pub fn service_counter(
         &self,
         name: &'static str,
@@ -154,7 +152,6 @@ impl HttpMetrics {
 
     /// The handle of a route template, for example `/api/items/{id}`; beyond [`MAX_ROUTES`] of them they
     /// share `other`. Resolve once a worker and keep it; asking again gives the same counters.
-    #[must_use]
     pub fn route(&self, template: &'static str) -> RouteMetrics {
         self.routes.resolve(template, |name| RouteMetrics::new(name, &self.requests)).clone()
     }
@@ -167,7 +164,6 @@ impl HttpMetrics {
     }
 
     /// Everything counted so far.
-    #[must_use]
     pub fn totals(&self) -> RequestCounts {
         self.by_route().fold(RequestCounts::default(), |sum, (_, _, counts)| sum.plus(counts))
     }

@@ -66,7 +66,6 @@ impl Breaker {
         &self.shared.name
     }
 
-    /// Asks to make one call.
     pub fn admit(&self, now: Instant) -> Result<Permit, Rejected> {
         self.ask(false, now)
     }
@@ -115,7 +114,6 @@ impl Breaker {
         self.notify(change);
     }
 
-    /// The breaker as of `now`; moves nothing.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         self.lock().snapshot(Arc::clone(&self.shared.name), now)
     }

@@ -17,7 +17,6 @@ use super::slow_start::SlowStart;
 use super::state::{Core, Phase};
 use crate::clock::Timestamp;
 
-/// A breaker's state for a later process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Persisted {
     pub state: State,

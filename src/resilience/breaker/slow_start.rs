@@ -30,7 +30,6 @@ const LEAST_BURST: u32 = 2;
 /// With so many results in it, a step that is neither good nor bad begins anew.
 const ENOUGH: u32 = 8;
 
-/// Who evaluates a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evaluator {
     Breaker,
@@ -48,7 +47,6 @@ pub(super) struct SlowStart {
     rate: f64,
     pace: Pace,
     fell_at: Option<Instant>,
-    /// The beginning of the step.
     began: Instant,
     successes: u32,
     failures: u32,
@@ -61,7 +59,6 @@ impl SlowStart {
         Self::at(START, failure_rate, row, now)
     }
 
-    /// Begins at the lowest rate.
     pub(super) fn at_floor(failure_rate: f64, row: u32, now: Instant) -> Self {
         Self::at(FLOOR, failure_rate, row, now)
     }
@@ -81,7 +78,6 @@ impl SlowStart {
         }
     }
 
-    /// Calls a second that are let through.
     pub(super) const fn rate(&self) -> f64 {
         self.rate
     }
@@ -91,7 +87,6 @@ impl SlowStart {
         self.pace.wait(now, u32::from(background))
     }
 
-    /// Takes a token.
     pub(super) fn take(&mut self, now: Instant) {
         self.pace.take(now);
     }

@@ -50,7 +50,6 @@ impl State {
         }
     }
 
-    /// The state's name in labels and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -74,7 +73,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason's name in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failures => "failures",
@@ -103,7 +101,6 @@ pub struct Rejected {
     pub by: RejectedBy,
 }
 
-/// What rejects a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectedBy {
     /// The breaker is open, or half-open with all probes given.

@@ -132,7 +132,6 @@ impl Core {
         }
     }
 
-    /// Counts a call that was rejected.
     pub(super) const fn rejected(&mut self) {
         self.counts.rejected = self.counts.rejected.saturating_add(1);
     }
@@ -163,7 +162,6 @@ impl Core {
         in_flight.saturating_add(succeeded) < self.settings.probes.max(1)
     }
 
-    /// A permit comes back with a result.
     pub(super) fn record(
         &mut self,
         ticket: Ticket,
@@ -236,7 +234,6 @@ impl Core {
         self.enter(Phase::Open { until: now.checked_add(open_for) }, reason, now)
     }
 
-    /// A permit was dropped.
     pub(super) fn give_back(&mut self, ticket: Ticket) {
         self.counts.dropped = self.counts.dropped.saturating_add(1);
         self.free_probe(ticket.era);

@@ -75,7 +75,6 @@ impl Settings {
 #[derive(Debug)]
 pub(super) struct Trip {
     in_a_row: ConsecutiveFailures<Constant>,
-    /// Successes and failures.
     window: Slots<(u32, u32), SLOTS>,
     /// When slots are counted from: the first call.
     origin: Option<Instant>,
@@ -86,7 +85,6 @@ pub(super) struct Trip {
     fresh_open_times: EqualJittered,
     /// Open times taken from `open_times` since it was fresh.
     openings: u32,
-    /// The number of failures in a row that trips.
     failures: u32,
     longest_open: Duration,
 }
@@ -153,7 +151,6 @@ impl Trip {
         self.open_times.next().unwrap_or(LONGEST_OPEN * SCALE) / SCALE
     }
 
-    /// Forgets successes and failures.
     pub(super) fn forget_calls(&mut self) {
         self.in_a_row.revived();
         self.window = Slots::default();

@@ -18,7 +18,6 @@ use super::window::div_ceil;
 const SECOND_NANOS: u64 = 1_000_000_000;
 const MINUTE_NANOS: u64 = 60 * SECOND_NANOS;
 
-/// What a bucket allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BucketRule {
     tokens: NonZeroU32,
@@ -28,19 +27,16 @@ pub struct BucketRule {
 
 impl BucketRule {
     /// `tokens` a second, of which `burst` may be used at once.
-    #[must_use]
     pub const fn per_second(tokens: NonZeroU32, burst: NonZeroU32) -> Self {
         Self { tokens, period_nanos: SECOND_NANOS, burst }
     }
 
     /// `tokens` a minute, of which `burst` may be used at once.
-    #[must_use]
     pub const fn per_minute(tokens: NonZeroU32, burst: NonZeroU32) -> Self {
         Self { tokens, period_nanos: MINUTE_NANOS, burst }
     }
 
     /// One of `instances` equal parts: the burst rounded up, the rate exact.
-    #[must_use]
     pub fn share(self, instances: NonZeroU32) -> Self {
         let period_nanos = self.period_nanos.saturating_mul(instances.get().into());
         Self { period_nanos, burst: div_ceil(self.burst, instances), ..self }
@@ -49,32 +45,26 @@ impl BucketRule {
     /// Whether it never refuses what a window of `limit` in any minute admits, however requests come
     /// that weigh no more than the limit: it holds as many as one minute brings, and by the next
     /// they have dripped in again.
-    #[must_use]
     pub fn outlasts(self, limit: u32) -> bool {
         let in_a_minute = u128::from(self.tokens.get()) * u128::from(MINUTE_NANOS);
         let wanted = u128::from(limit) * u128::from(self.period_nanos);
         self.burst() >= limit && in_a_minute >= wanted
     }
 
-    /// Requests that may come at once.
-    #[must_use]
     pub fn burst(self) -> u32 {
         self.burst.get()
     }
 
     /// Tokens that drip in during a period.
-    #[must_use]
     pub fn tokens(self) -> u32 {
         self.tokens.get()
     }
 
-    #[must_use]
     pub fn period(self) -> Duration {
         Duration::from_nanos(self.period_nanos)
     }
 
     /// Time in which an empty bucket fills, rounded up to the nanosecond.
-    #[must_use]
     pub fn fill_time(self) -> Duration {
         TokenBucket::default()
             .with_used(self, self.capacity(), Tick::ORIGIN)
@@ -152,15 +142,12 @@ impl TokenBucket {
         *self = self.with_used(rule, used, now);
     }
 
-    /// Whole tokens left.
-    #[must_use]
     pub fn remaining(self, rule: BucketRule, now: Tick) -> u32 {
         let left = rule.capacity().saturating_sub(self.used(rule, now));
         u32::try_from(divided(left, rule.period_nanos).0).unwrap_or(u32::MAX)
     }
 
     /// Time until the bucket is full, rounded up to the nanosecond.
-    #[must_use]
     pub fn full_after(self, now: Tick) -> Duration {
         let partial = u64::from(self.fraction > 0 && self.full_at >= now);
         self.full_at.since(now).saturating_add(Duration::from_nanos(partial))

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use super::tick::Tick;
 
-/// Length of the window.
 pub const LENGTH: Duration = Duration::from_secs(60);
 
 /// The largest limit that is exact to the microsecond.
@@ -31,24 +30,20 @@ pub struct WindowRule {
 }
 
 impl WindowRule {
-    #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
         Self { limit }
     }
 
     /// One of `instances` equal parts, rounded up.
-    #[must_use]
     pub fn share(self, instances: NonZeroU32) -> Self {
         Self { limit: div_ceil(self.limit, instances) }
     }
 
     /// Whether it counts by the second.
-    #[must_use]
     pub fn is_coarse(self) -> bool {
         self.limit() > LARGEST_EXACT
     }
 
-    #[must_use]
     pub fn limit(self) -> u32 {
         self.limit.get()
     }
@@ -135,15 +130,11 @@ impl Window {
         self.entries.push_back(Entry { micros: low_bits(self.newest), count: cost });
     }
 
-    /// Requests that still fit.
-    #[must_use]
     pub fn remaining(&self, rule: WindowRule) -> u32 {
         let used = u32::try_from(self.used).unwrap_or(u32::MAX);
         rule.limit().saturating_sub(used)
     }
 
-    /// Time until the window is empty.
-    #[must_use]
     pub fn empty_after(&self, now: Tick) -> Duration {
         self.entries.back().map_or(Duration::ZERO, |newest| self.leaves_at(*newest).since(now))
     }
