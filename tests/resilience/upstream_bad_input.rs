@@ -8,8 +8,11 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 use breakwater::origin::{Answer as Received, Origin, Outcome};
-use breakwater::services::products::aliexpress::methods::{self, Request};
-use breakwater::services::products::aliexpress::wire;
+use breakwater::services::products::aliexpress::records::Contents;
+use breakwater::services::products::aliexpress::terms::{Currency, Language};
+use breakwater::services::products::aliexpress::{Method, Request, Target};
+use breakwater::services::products::endpoints::{categories, details, links, orders, search};
+use breakwater::services::products::reading;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -196,19 +199,20 @@ fn read(request: &Request, status: u16, content_type: &str, body: &[u8]) -> Outc
     aliexpress("127.0.0.1:9".parse().unwrap()).interpret(request, &answer)
 }
 
-fn request(method: &'static str) -> Request {
-    Request { method, params: std::collections::BTreeMap::new() }
+fn products(result: &serde_json::Value) -> Vec<breakwater::services::products::product::Product> {
+    let (currency, language) = (Currency::USD, Language::EN);
+    let target = Target { currency, language, ship_to: None, tracking_id: None };
+    reading::products(result, &target, true).0
 }
 
 #[test]
 fn every_body_has_its_outcome() {
     for sent in table() {
         let outcome =
-            read(&request(methods::PRODUCT_QUERY), sent.status, sent.content_type, &sent.body);
+            read(&Request::of(&search::METHOD), sent.status, sent.content_type, &sent.body);
         let as_wanted = match (&outcome, sent.want) {
             (Outcome::Ok(result), Want::Product(id)) => {
-                let products = wire::product_page(result).products;
-                products.iter().any(|one| one.product_id.is_some_and(|it| it.to_string() == id))
+                products(result).iter().any(|one| one.product_id == id)
             }
             (Outcome::Empty, Want::Empty) => true,
             (Outcome::BadResponse { .. } | Outcome::Transient { .. }, Want::Unavailable) => true,
@@ -352,18 +356,18 @@ fn a_hundred_megabytes_cost_next_to_nothing() {
 }
 
 /// Answers as they were captured, and the method of each.
-fn captured() -> [(&'static str, String); 5] {
+fn captured() -> [(&'static Method, String); 5] {
     let three = ["5", "6", "7"].map(|id| product(id, "\"4.69\"")).join(",");
     let page = page(&three).replace("_count\":1", "_count\":3");
     let links = r#"{"total_result_count":2,"tracking_id":"t","promotion_links":{"promotion_link":[{"source_value":"https://www.aliexpress.com/item/1.html","promotion_link":"https://s.click.aliexpress.com/e/_x"},{"source_value":"https://www.aliexpress.com/item/2.html"}]}}"#;
     let categories = r#"{"total_result_count":2,"categories":{"category":[{"category_id":7,"category_name":"Computer & Office"},{"parent_category_id":7,"category_id":702,"category_name":"Laptops"}]}}"#;
     let orders = r#"{"total_record_count":1,"current_record_count":1,"total_page_no":1,"current_page_no":1,"orders":{"order":[{"order_id":8123456789012345,"paid_amount":"12.30","order_status":"Completed"}]}}"#;
     [
-        (methods::PRODUCT_QUERY, page.clone()),
-        (methods::PRODUCT_DETAIL, page),
-        (methods::LINK_GENERATE, answer(links)),
-        (methods::CATEGORY_GET, answer(categories)),
-        (methods::ORDER_LIST, answer(orders)),
+        (&search::METHOD, page.clone()),
+        (&details::METHOD, page),
+        (&links::METHOD, answer(links)),
+        (&categories::METHOD, answer(categories)),
+        (&orders::METHOD, answer(orders)),
     ]
 }
 
@@ -426,12 +430,11 @@ proptest! {
         let (method, body) = captured()[which].clone();
         let mut body = body.into_bytes();
         mutations.iter().for_each(|mutation| mutation.apply(&mut body));
-        match read(&request(method), 200, content_type, &body) {
+        match read(&Request::of(method), 200, content_type, &body) {
             Outcome::Ok(result) => {
-                prop_assert_eq!(wire::contents(method, &result), wire::Contents::Records);
+                prop_assert_eq!(method.records.contents(&result), Contents::Records);
                 // Whoever reads it further survives it as well.
-                drop((wire::product_page(&result), wire::link_list(&result)));
-                drop((wire::category_list(&result), wire::order_page(&result)));
+                drop(products(&result));
             }
             Outcome::Empty => prop_assert!(body.windows(3).any(|code| code == b"405")),
             Outcome::Throttled { .. }

@@ -26,8 +26,8 @@ use breakwater::origin::{Call, Origin, OriginClient, Priority};
 use breakwater::resilience::backoff::Backoff;
 use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
-use breakwater::services::products::aliexpress::AliExpress;
-use breakwater::services::products::aliexpress::methods::Request;
+use breakwater::services::products::aliexpress::{AliExpress, Method, Request};
+use breakwater::services::products::endpoints::search;
 use breakwater::services::products::settings::Credentials;
 use breakwater::services::products::simulator::{
     self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings,
@@ -40,6 +40,11 @@ use slog::Logger;
 pub(crate) const SEARCH: &str = "aliexpress.affiliate.product.query";
 /// Hot products.
 pub(crate) const HOT: &str = "aliexpress.affiliate.hotproduct.query";
+/// A search under this name.
+pub(crate) fn named(name: &'static str) -> &'static Method {
+    Box::leak(Box::new(Method { name, ..search::METHOD }))
+}
+
 /// Longest time any call of a test may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -224,7 +229,7 @@ impl<O: Origin<Question = Request>> Rig<O> {
         within: Duration,
     ) -> Result<Reply<O>, Failure> {
         let params = BTreeMap::from([("keywords", "phone".to_owned())]);
-        let question = Request { method, params };
+        let question = Request { method: named(method), params };
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
         self.client.call(Call { question, deadline, retry: true, priority, request_id }).await

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use breakwater::clock;
 use breakwater::config::Secret;
 use breakwater::origin::{Origin, Request};
-use breakwater::services::products::aliexpress::AliExpress;
-use breakwater::services::products::aliexpress::methods::link_generate;
+use breakwater::services::products::aliexpress::{AliExpress, Request as Question};
+use breakwater::services::products::endpoints::links::METHOD;
 use breakwater::services::products::settings;
 use breakwater::services::products::simulator::{Credentials, DEMO_APP_KEY};
 use serde_json::{Value, json};
@@ -200,7 +200,10 @@ fn the_simulator_alone_knows_every_account_with_its_tracking_id() {
     let simulator = simulate(folder.path(), None);
     let address = simulator.address;
     let source = "https://www.aliexpress.com/item/1005000000000001.html".to_owned();
-    let request = link_generate(&[source], "shop", None);
+    let request = Question::of(&METHOD)
+        .set("promotion_link_type", 0)
+        .set("source_values", source)
+        .set("tracking_id", "shop");
     let account = |key: &str, secret: &str| {
         let app_secret = Secret::new(secret);
         AliExpress::new(

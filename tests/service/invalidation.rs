@@ -1,8 +1,9 @@
 //! Invalidations as an operator asks for them: what is loaded anew, what stays, what is refused.
 
 use breakwater::cache::CacheKey;
-use breakwater::services::products::aliexpress::methods::{Target, product_detail};
 use breakwater::services::products::aliexpress::terms::{Currency, Language};
+use breakwater::services::products::aliexpress::{Request, Target};
+use breakwater::services::products::endpoints::details::METHOD;
 use breakwater::services::products::simulator::DEMO_TRACKING_ID;
 use serde_json::{Value, json};
 
@@ -57,9 +58,9 @@ fn key_of(id: u64) -> String {
         ship_to: None,
         tracking_id: Some(DEMO_TRACKING_ID.to_owned()),
     };
-    let request = product_detail(&[id], &target);
+    let request = Request::of(&METHOD).list("product_ids", &[id]).target(&target);
     let parameters = request.params.iter().flat_map(|(name, value)| [*name, value.as_str()]);
-    let parts = [request.method].into_iter().chain(parameters).chain([""]);
+    let parts = [METHOD.name].into_iter().chain(parameters).chain([""]);
     CacheKey::of("products", "details", parts).to_string()
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use breakwater::clock;
 use breakwater::origin::transport::Transport;
 use breakwater::origin::{Answer as Received, Origin, Outcome};
-use breakwater::services::products::aliexpress::AliExpress;
-use breakwater::services::products::aliexpress::methods::Request;
+use breakwater::services::products::aliexpress::{AliExpress, Request};
 use tokio::time::Instant;
 
 use crate::record::Answer;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::origin::transport::Transport;
-use breakwater::services::products::aliexpress::methods::Request;
+use breakwater::services::products::aliexpress::Request;
+use breakwater::services::products::endpoints::search;
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::time::Instant;
@@ -59,7 +60,7 @@ async fn ask_all(client: &Client, episodes: &[Episode], arrivals: &[Duration]) -
     let midnight = clock::monotonic();
     let upstream = &Upstream::new(episodes, SEED);
     let params = BTreeMap::from([("keywords", "earbuds".to_owned())]);
-    let request = &Request { method: "aliexpress.affiliate.product.query", params };
+    let request = &Request { method: &search::METHOD, params };
     let due = stream::iter(arrivals).then(|at| async move {
         tokio::time::sleep_until(Instant::from_std(midnight + *at)).await;
         upstream.time()

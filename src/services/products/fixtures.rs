@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::endpoints::search::{SearchForm, SearchQuery};
-use super::product::{self, Product};
-use crate::services::products::aliexpress::methods::Target;
-use crate::services::products::aliexpress::terms::{Currency, Language};
-use crate::services::products::aliexpress::wire;
+use super::aliexpress::Target;
+use super::aliexpress::terms::{Currency, Language};
+use super::product::Product;
+use super::reading;
+use super::search_query::{SearchForm, SearchQuery};
 
 pub(super) fn defaults() -> Target {
     Target {
@@ -36,10 +36,9 @@ pub(super) fn wire_product(id: u64) -> Value {
 }
 
 pub(super) fn product(id: u64) -> Product {
-    product_of(wire_product(id)).unwrap()
+    product_of(&wire_product(id)).unwrap()
 }
 
-pub(super) fn product_of(value: Value) -> Result<Product, super::dropped::DropReason> {
-    let raw = wire::product_page(&json!({"products": [value]})).products.remove(0);
-    product::product(raw, &defaults(), true)
+pub(super) fn product_of(value: &Value) -> Result<Product, super::dropped::DropReason> {
+    reading::product(value, &defaults(), true)
 }

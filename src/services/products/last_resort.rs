@@ -1,9 +1,9 @@
 //! Answers from a catalogue file, for when every tier and the upstream have failed.
 //!
-//! Owns: what a catalogue can say truly, in the shapes of every other answer. Plain functions of the
-//! question and the catalogue. Refuses: to say that there is nothing. What the catalogue does not
-//! hold may well exist, so a question without a product in its answer stays the failure it was.
-//! Decided here:
+//! Owns: what a catalogue can say truly, written as a `result` of the upstream, so that it is read like
+//! any other. Plain functions of the question and the catalogue. Refuses: to say that there is nothing.
+//! What the catalogue does not hold may well exist, so a question without a product in its answer stays
+//! the failure it was. Decided here:
 //! - Prices stay in the currency of the catalogue, which every product names: a rate would be
 //!   invented. With price bounds only products priced in the currency asked for are looked at,
 //!   since of the others nobody can say whether they are within.
@@ -15,19 +15,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::ask::Reading;
-use super::count_of;
-use super::dropped::Dropped;
-use super::endpoints::categories::{CategoriesData, Category};
-use super::endpoints::search::{SearchData, SearchQuery};
-use super::product::{self, Product};
-use crate::services::products::aliexpress::methods::Target;
-use crate::services::products::aliexpress::{terms, wire};
-use crate::services::products::catalogue::money::Currency;
-use crate::services::products::catalogue::{self, Bounds, Catalogue, LoadReport, Price, Query};
+use serde_json::{Value, json};
 
-/// In `degraded`: the answer, or a part of it, was made from the catalogue file.
-pub(super) const DEGRADED_LAST_RESORT: &str = "last_resort";
+use super::aliexpress::terms;
+use super::catalogue::money::Currency;
+use super::catalogue::{self, Bounds, Catalogue, LoadReport, Price, Query};
+use super::search_query::SearchQuery;
 
 /// Hot products are one in so many, those that sell most, but no fewer than [`LEAST_HOT`].
 const HOT_ONE_IN: usize = 5;
@@ -70,55 +63,31 @@ impl LastResort {
         self.catalogue.products().len()
     }
 
-    /// One page of a search; `None` when it would hold no product.
-    #[must_use]
-    pub(super) fn search(
-        &self,
-        query: &SearchQuery,
-        hot: bool,
-        validate: bool,
-    ) -> Option<Reading<SearchData>> {
+    /// One page of a search; `None` when it cannot be put to the catalogue.
+    pub(super) fn search(&self, query: &SearchQuery, hot: bool) -> Option<Value> {
         let page = self.catalogue.search(&self.question(query, hot)?);
-        let found = page.products.iter().map(|product| self.written(product)).collect();
-        let (products, dropped) = product::products(found, &query.target, validate);
-        if products.is_empty() {
-            return None;
-        }
-        let data = SearchData {
-            products,
-            total_record_count: count_of(page.total),
-            current_page: u64::from(query.page_no),
-            page_size: query.page_size,
-            dropped: dropped.clone(),
-        };
-        Some(Reading { data, dropped, is_empty: false })
+        let products: Vec<_> = page.products.iter().map(|one| self.written(one)).collect();
+        Some(json!({"products": products, "total_record_count": page.total}))
     }
 
-    /// One product; `None` when the catalogue does not hold it, when it earns no commission (the
-    /// upstream does not tell of such a product either), or when it is unfit to be shown.
-    #[must_use]
-    pub(super) fn product(
-        &self,
-        id: u64,
-        target: &Target,
-        validate: bool,
-    ) -> Option<Reading<Product>> {
+    /// One product; `None` when the catalogue does not hold it, or when it earns no commission (the
+    /// upstream does not tell of such a product either).
+    pub(super) fn product(&self, id: u64) -> Option<Value> {
         let found = self.catalogue.product(id)?;
         found.commission_permille?;
-        let data = product::product(self.written(found), target, validate).ok()?;
-        let dropped = Dropped::default();
-        Some(Reading { data, dropped, is_empty: false })
+        Some(json!({"products": [self.written(found)]}))
     }
 
-    /// All categories; `None` when the catalogue names none.
-    #[must_use]
-    pub(super) fn categories(&self) -> Option<Reading<CategoriesData>> {
-        let categories: Vec<_> = self.catalogue.categories().flat().iter().map(category).collect();
-        if categories.is_empty() {
-            return None;
-        }
-        let data = CategoriesData { total_count: count_of(categories.len()), categories };
-        Some(Reading { data, dropped: Dropped::default(), is_empty: false })
+    /// All categories.
+    pub(super) fn categories(&self) -> Value {
+        let categories = self.catalogue.categories().flat().iter().map(|one| {
+            json!({
+                "category_id": one.id,
+                "category_name": one.name,
+                "parent_category_id": one.parent,
+            })
+        });
+        json!({ "categories": categories.collect::<Vec<_>>() })
     }
 
     /// The query in the catalogue's words; `None` when it has no word for the currency of bounds.
@@ -147,46 +116,29 @@ impl LastResort {
     }
 
     /// A product as the upstream would write it, as far as the file says.
-    fn written(&self, product: &catalogue::Product) -> wire::Product {
-        let level = |id: Option<&u64>| wire::CategoryName {
-            id: id.copied(),
-            name: id.and_then(|id| self.catalogue.categories().name(*id)).map(str::to_owned),
+    fn written(&self, product: &catalogue::Product) -> Value {
+        let id = product.id;
+        let (amount, currency) = match &product.price {
+            Price::Missing => (None, None),
+            Price::Known(money) => (Some(money.text()), Some(money.currency.code)),
+            Price::Odd { amount, currency } => (Some(amount.clone()), Some(currency.as_str())),
         };
-        wire::Product {
-            product_id: Some(product.id),
-            title: Some(product.title.clone()),
-            detail_url: Some(format!("https://www.aliexpress.com/item/{}.html", product.id)),
-            main_image_url: product.image_url.clone(),
-            small_image_urls: product.images.clone(),
-            promotion_link: None,
-            sale_price: amount(&product.price),
-            original_price: None,
-            discount: None,
-            commission_rate: None,
-            evaluate_rate: None,
-            latest_volume: product.popularity,
-            first_level: level(product.categories.first()),
-            second_level: level(product.categories.get(1)),
-            shop_id: None,
-            shop_url: None,
-        }
-    }
-}
-
-fn amount(price: &Price) -> Option<wire::Money> {
-    let (amount, currency) = match price {
-        Price::Missing => return None,
-        Price::Known(money) => (money.text(), money.currency.code.to_owned()),
-        Price::Odd { amount, currency } => (amount.clone(), currency.clone()),
-    };
-    Some(wire::Money { amount, currency: Some(currency), targeted: true })
-}
-
-fn category(known: &catalogue::Category) -> Category {
-    Category {
-        category_id: known.id.to_string(),
-        category_name: known.name.clone(),
-        parent_category_id: known.parent.map(|id| id.to_string()),
+        let category = |level: usize| product.categories.get(level);
+        let name = |level| category(level).and_then(|id| self.catalogue.categories().name(*id));
+        json!({
+            "product_id": id,
+            "product_title": product.title,
+            "product_detail_url": format!("https://www.aliexpress.com/item/{id}.html"),
+            "product_main_image_url": product.image_url,
+            "product_small_image_urls": product.images,
+            "target_sale_price": amount,
+            "target_sale_price_currency": currency,
+            "lastest_volume": product.popularity,
+            "first_level_category_id": category(0),
+            "first_level_category_name": name(0),
+            "second_level_category_id": category(1),
+            "second_level_category_name": name(1),
+        })
     }
 }
 

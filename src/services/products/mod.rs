@@ -7,55 +7,47 @@
 //! | what | where |
 //! |---|---|
 //! | one endpoint | its file in `endpoints` |
-//! | from a question through the cache to the upstream | `ask` |
-//! | products: validation, score, choice | [`product`], `quality`, `ranking` |
+//! | from a question through the cache to the upstream | `question`, `ask` |
+//! | products: validation, score, choice | `reading`, [`product`], `ranking` |
 //! | the upstream's protocol | [`aliexpress`] |
 //! | a stand-in for the upstream | [`simulator`], over a [`catalogue`] |
 
+mod address;
 pub mod aliexpress;
 mod ask;
 pub mod catalogue;
 pub mod dropped;
-mod endpoints;
+pub mod endpoints;
 #[cfg(test)]
 mod fixtures;
+mod forms;
 pub mod last_resort;
 pub mod product;
-mod quality;
+mod question;
 mod ranking;
+pub mod reading;
+mod search_query;
 pub mod settings;
 pub mod simulator;
 pub mod start;
-mod tags;
-mod target;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use actix_web::web::ServiceConfig;
 use serde_json::{Map, Value};
-use slog::Logger;
 
-use crate::cache::CacheSettings;
 use crate::cache::{CacheKey, Plan};
 use crate::config::Group;
-use crate::http::forms::{Check, digits_of, shown};
 use crate::http::service::{Component, Health, Service, Surface, component};
-use crate::http::settings::Features;
-use crate::metrics::Counters;
-use aliexpress::AliExpressClient;
-use aliexpress::methods::Target;
-use last_resort::LastResort;
-use settings::{AliExpressSettings, ProductSettings};
 
-const NAME: &str = "products";
+use ask::Products;
+use settings::{AliExpressSettings, ProductSettings};
 
 /// What is known of the service before it is built.
 pub const SURFACE: Surface = Surface {
-    name: NAME,
+    name: question::SERVICE,
     routes: endpoints::ROUTES,
     settings: &[Group::of::<AliExpressSettings>(), Group::of::<ProductSettings>()],
     tags: &[
@@ -65,39 +57,6 @@ pub const SURFACE: Surface = Surface {
         ("Orders", "What was earned"),
     ],
 };
-
-/// How the service is set up.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// What a query that does not say gets.
-    pub target: Target,
-    pub cache: CacheSettings,
-    /// Lifetimes by kind.
-    pub lifetimes: ProductSettings,
-    pub features: Features,
-    /// What to answer from when everything else has failed.
-    pub last_resort: Option<Arc<LastResort>>,
-    /// Longest time of a load that no client waits for.
-    pub within: Duration,
-}
-
-/// The service. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Products {
-    upstream: AliExpressClient,
-    /// Products of the upstream that failed validation, by reason.
-    dropped: Counters<1>,
-    settings: Arc<Setup>,
-    log: Logger,
-    /// The simulator inside, where there is one.
-    simulator: Option<ServerHandle>,
-}
-
-impl Products {
-    fn defaults(&self) -> &Target {
-        &self.settings.target
-    }
-}
 
 impl Service for Products {
     fn surface(&self) -> &'static Surface {
@@ -110,7 +69,7 @@ impl Service for Products {
     }
 
     fn operations(&self) -> Vec<&'static str> {
-        endpoints::RESTORABLE.iter().map(ask::Restorable::operation).collect()
+        endpoints::RESTORABLE.iter().map(|one| one.operation).collect()
     }
 
     fn plan_for(&self, key: &CacheKey, question: &str) -> Option<Plan> {
@@ -144,19 +103,4 @@ impl Service for Products {
             drop(simulator.stop(false));
         }
     }
-}
-
-/// Reads one id, noting a mistake in `check`.
-fn id_in(check: &mut Check, field: &str, text: &str) -> Option<u64> {
-    let id = digits_of(text).filter(|id| *id > 0);
-    if id.is_none() {
-        let problem = format!("`{}` is not an id", shown(text));
-        check.refuse(field, problem, "1 to 20 digits, at most 18446744073709551615, not 0");
-    }
-    id
-}
-
-/// A length as a count.
-fn count_of(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

@@ -1,28 +1,40 @@
-//! A product as clients see it, and how one is made of what the upstream wrote.
+//! A product as clients see it, and how good an offer it is, as one number from 0 to 1.
 //!
-//! Owns: validation (what makes a product unfit to be shown) and sanitising (white space, exact
-//! prices, addresses). Refuses: products that fail, each with a reason that is counted. With
-//! validation switched off only what cannot be represented is left out: no id, or no price.
+//! Owns: the fields, and the formula of the score. Pure, and monotonic: a better rating, more orders, a
+//! larger discount, a higher commission or one more filled field (a rating worse than none apart) never
+//! lower it. Has no neighbour.
+//!
+//! score = 0.35 rating + 0.25 orders + 0.20 completeness + 0.10 discount + 0.10 commission
+//!
+//! - rating: share of good ratings; half of it when there are no ratings.
+//! - orders: ln(1 + orders) / ln(1 + 10,000), at most 1. The logarithm, because the tenth order
+//!   says more than the thousand-and-tenth.
+//! - completeness: filled share of main image, further images, rating, orders, category, shop.
+//! - discount: share of the original price, full marks from 50 %.
+//! - commission: full marks from 10 %.
 
-use std::collections::{HashMap, HashSet};
-
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::dropped::{DropReason, Dropped};
-use super::quality;
-use crate::http::forms::{decimal, fold_white_space};
-use crate::services::products::aliexpress::methods::Target;
-use crate::services::products::aliexpress::terms::Currency;
-use crate::services::products::aliexpress::wire::{self, Money, read};
+use super::aliexpress::read;
 
-/// Shortest title, in characters.
-const MIN_TITLE: usize = 5;
-/// Highest believable price, in major units of any currency.
-const MAX_PRICE: i64 = 1_000_000;
-/// Decimals of a price in a currency that is not known (validation off).
-const DEFAULT_DECIMALS: u32 = 2;
+const RATING: f64 = 0.35;
+const ORDERS: f64 = 0.25;
+const COMPLETENESS: f64 = 0.20;
+const DISCOUNT: f64 = 0.10;
+const COMMISSION: f64 = 0.10;
+
+/// What an unrated product counts as.
+const UNRATED: f64 = 0.5;
+/// Orders that get full marks.
+const MANY_ORDERS: f64 = 10_000.0;
+/// Discount that gets full marks.
+const LARGE_DISCOUNT: f64 = 0.5;
+/// Commission that gets full marks.
+const HIGH_COMMISSION: f64 = 0.1;
+/// Scores are rounded to this many steps, so that they read well and compare exactly.
+const STEPS: f64 = 1000.0;
 
 /// A product as clients see it. Ids are texts because they exceed 2^53.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -87,170 +99,42 @@ pub enum AffiliateStatus {
     NotRequested,
 }
 
-/// Makes products of a page. `validate` is the `ENABLE_DATA_VALIDATION` decision for this request.
-#[must_use]
-pub fn products(
-    page: Vec<wire::Product>,
-    target: &Target,
-    validate: bool,
-) -> (Vec<Product>, Dropped) {
-    let shared = shared_links(&page);
-    let mut seen = HashSet::new();
-    let mut dropped = Dropped::default();
-    let mut kept = Vec::with_capacity(page.len());
-    for mut raw in page {
-        raw.promotion_link = raw.promotion_link.filter(|link| !shared.contains(link));
-        match product(raw, target, validate) {
-            Ok(product) if seen.insert(product.product_id.clone()) => kept.push(product),
-            Ok(_) => dropped.count(DropReason::IdRepeated),
-            Err(reason) => dropped.count(reason),
-        }
+impl Product {
+    /// The score, in thousandths.
+    #[must_use]
+    pub fn score(&self) -> f64 {
+        let rating = share(self.evaluate_rate.as_deref()).unwrap_or(UNRATED);
+        let discount = share(self.discount.as_deref()).unwrap_or(0.0) / LARGE_DISCOUNT;
+        let commission = share(self.commission_rate.as_deref()).unwrap_or(0.0) / HIGH_COMMISSION;
+        let sum = RATING * rating
+            + ORDERS * popularity(self.orders_count.unwrap_or(0))
+            + COMPLETENESS * self.completeness()
+            + DISCOUNT * discount.min(1.0)
+            + COMMISSION * commission.min(1.0);
+        ((sum * STEPS).round() / STEPS).clamp(0.0, 1.0)
     }
-    (kept, dropped)
-}
 
-/// Links that stand at more than one product lead to none of them.
-fn shared_links(page: &[wire::Product]) -> HashSet<String> {
-    let mut uses: HashMap<&str, u32> = HashMap::new();
-    for link in page.iter().filter_map(|product| product.promotion_link.as_deref()) {
-        let count = uses.entry(link).or_default();
-        *count = count.saturating_add(1);
-    }
-    uses.into_iter().filter(|(_, count)| *count > 1).map(|(link, _)| link.to_owned()).collect()
-}
-
-/// Makes one product.
-///
-/// # Errors
-/// Why it is unfit to be shown.
-pub fn product(raw: wire::Product, target: &Target, validate: bool) -> Result<Product, DropReason> {
-    let product_id = raw.product_id.ok_or(DropReason::IdMissing)?.to_string();
-    let product_title = title(raw.title.as_deref(), validate)?;
-    let product_url = page_url(raw.detail_url, validate)?;
-    let (price, currency) = price(raw.sale_price.as_ref(), target, validate)?;
-    let original_price = original_price(raw.original_price.as_ref(), &currency, target);
-    let (image_url, gallery_images) = images(raw.main_image_url, raw.small_image_urls);
-    let category = [raw.second_level, raw.first_level].into_iter().find(|level| level.id.is_some());
-    let (category_id, category_name) =
-        category.map_or((None, None), |level| (level.id, level.name));
-    let mut product = Product {
-        product_id,
-        product_title,
-        product_url,
-        affiliate_url: raw.promotion_link.and_then(|link| web_url(&link)),
-        affiliate_status: AffiliateStatus::NotRequested,
-        price,
-        currency,
-        original_price,
-        discount: rate(raw.discount.as_deref()),
-        image_url,
-        gallery_images,
-        commission_rate: rate(raw.commission_rate.as_deref()),
-        evaluate_rate: rate(raw.evaluate_rate.as_deref()),
-        orders_count: raw.latest_volume,
-        category_id: category_id.map(|id| id.to_string()),
-        category_name: category_name.map(|name| fold_white_space(&name)),
-        shop_id: raw.shop_id.map(|id| id.to_string()),
-        shop_url: raw.shop_url.and_then(|url| web_url(&url)),
-        quality_score: 0.0,
-    };
-    product.quality_score = quality::score(&product);
-    Ok(product)
-}
-
-fn title(raw: Option<&str>, validate: bool) -> Result<String, DropReason> {
-    let title = fold_white_space(raw.unwrap_or_default());
-    let long_enough = title.chars().count() >= MIN_TITLE;
-    if long_enough || !validate { Ok(title) } else { Err(DropReason::TitleTooShort) }
-}
-
-fn page_url(raw: Option<String>, validate: bool) -> Result<String, DropReason> {
-    let raw = raw.unwrap_or_default();
-    match web_url(&raw) {
-        Some(url) => Ok(url),
-        None if validate => Err(DropReason::UrlInvalid),
-        None => Ok(raw),
+    fn completeness(&self) -> f64 {
+        let filled = [
+            self.image_url.is_some(),
+            !self.gallery_images.is_empty(),
+            self.evaluate_rate.is_some(),
+            self.orders_count.is_some(),
+            self.category_id.is_some(),
+            self.shop_id.is_some(),
+        ];
+        let present = filled.map(|is_filled| if is_filled { 1.0 } else { 0.0 });
+        present.iter().sum::<f64>() / f64::from(u32::try_from(present.len()).unwrap_or(1))
     }
 }
 
-/// An http(s) address with a host, as written; `//host/…` is https, and what an address may not
-/// hold (blanks, control characters) is escaped or removed.
-#[must_use]
-pub fn web_url(text: &str) -> Option<String> {
-    let text = text.trim();
-    let text = if text.starts_with("//") { format!("https:{text}") } else { text.to_owned() };
-    let parsed = url::Url::parse(&text).ok()?;
-    let is_web = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();
-    let is_clean = !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    is_web.then(|| if is_clean { text } else { String::from(parsed) })
+/// A percent text as a share of 1.
+fn share(rate: Option<&str>) -> Option<f64> {
+    let percent = read::percent(rate?)?.to_f64()?;
+    Some((percent / 100.0).clamp(0.0, 1.0))
 }
 
-fn price(
-    raw: Option<&Money>,
-    target: &Target,
-    validate: bool,
-) -> Result<(String, String), DropReason> {
-    let raw = raw.ok_or(DropReason::PriceInvalid)?;
-    let amount = decimal(&raw.amount).ok_or(DropReason::PriceInvalid)?;
-    let code = currency_code(raw, target);
-    let known = Currency::parse(&code);
-    let price = exact(amount, known);
-    if validate {
-        check_price(price)?;
-        known.ok_or(DropReason::CurrencyUnknown)?;
-    }
-    Ok((price.to_string(), code))
-}
-
-fn check_price(price: Decimal) -> Result<(), DropReason> {
-    if price <= Decimal::ZERO {
-        Err(DropReason::PriceNotPositive)
-    } else if price > Decimal::from(MAX_PRICE) {
-        Err(DropReason::PriceTooHigh)
-    } else {
-        Ok(())
-    }
-}
-
-/// A target price without a currency is in the one that was asked for; a plain one is in no
-/// particular currency.
-fn currency_code(money: &Money, target: &Target) -> String {
-    match &money.currency {
-        Some(code) => code.trim().to_uppercase(),
-        None if money.targeted => target.currency.code().to_owned(),
-        None => String::new(),
-    }
-}
-
-/// The amount with exactly the currency's number of decimals.
-fn exact(amount: Decimal, currency: Option<Currency>) -> Decimal {
-    let decimals = currency.map_or(DEFAULT_DECIMALS, Currency::decimals);
-    let mut rounded =
-        amount.round_dp_with_strategy(decimals, RoundingStrategy::MidpointAwayFromZero);
-    rounded.rescale(decimals);
-    rounded
-}
-
-/// Shown only in the same currency as the price, and only when it is an amount.
-fn original_price(raw: Option<&Money>, currency: &str, target: &Target) -> Option<String> {
-    let raw = raw.filter(|raw| currency_code(raw, target) == currency)?;
-    let amount = exact(decimal(&raw.amount)?, Currency::parse(currency));
-    (amount > Decimal::ZERO).then(|| amount.to_string())
-}
-
-/// A rate between 0 and 100 with a percent sign.
-fn rate(raw: Option<&str>) -> Option<String> {
-    let rate = read::percent(raw?)?;
-    (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&rate).then(|| format!("{rate}%"))
-}
-
-/// The main image, and the others without it, each once. Without a main one the first serves.
-fn images(main: Option<String>, small: Vec<String>) -> (Option<String>, Vec<String>) {
-    let mut seen = HashSet::new();
-    let mut all = main
-        .into_iter()
-        .chain(small)
-        .filter_map(|url| web_url(&url))
-        .filter(|url| seen.insert(url.clone()));
-    (all.next(), all.collect())
+fn popularity(orders: u64) -> f64 {
+    let orders = f64::from(u32::try_from(orders).unwrap_or(u32::MAX));
+    (orders.ln_1p() / MANY_ORDERS.ln_1p()).min(1.0)
 }

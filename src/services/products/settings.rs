@@ -4,15 +4,35 @@
 //! an account named twice, and tracking ids that nothing would send.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Language};
+use super::last_resort::LastResort;
+use crate::cache::CacheSettings;
 use crate::cache::settings::LIFETIME;
 use crate::config::kinds::{Code, FilePath, Kind, Optional, Refusal, SecretWord, WebAddress, Word};
 use crate::config::{Mistakes, Secret, Section, Settings};
+use crate::http::settings::Features;
 use crate::settings;
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// What a query that does not say gets.
+    pub target: Target,
+    pub cache: CacheSettings,
+    /// Lifetimes by kind.
+    pub lifetimes: ProductSettings,
+    pub features: Features,
+    /// What to answer from when everything else has failed.
+    pub last_resort: Option<Arc<LastResort>>,
+    /// Longest time of a load that no client waits for.
+    pub within: Duration,
+}
 
 /// Key and secret of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]

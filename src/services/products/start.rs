@@ -10,14 +10,13 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use slog::{Logger, info, warn};
 
-use super::aliexpress::methods::Target;
 use super::aliexpress::terms::{Currency, Language};
-use super::aliexpress::{AliExpress, AliExpressClient};
+use super::aliexpress::{AliExpress, AliExpressClient, Target};
+use super::ask::Products;
 use super::catalogue::LoadReport;
 use super::last_resort::LastResort;
-use super::settings::{AliExpressSettings, ProductSettings};
+use super::settings::{AliExpressSettings, ProductSettings, Setup};
 use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
-use super::{Products, Setup};
 use crate::config::Secret;
 use crate::http::service::{Service, ServiceParts, StartFailure};
 use crate::origin::Identity;

@@ -10,8 +10,7 @@ use breakwater::failure::FailureKind;
 use breakwater::origin::actor::{ApiClientActor, NAME};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::{self, Answer, Call, Origin, OriginClient, Outcome, Priority};
-use breakwater::services::products::aliexpress::AliExpress;
-use breakwater::services::products::aliexpress::methods::Request;
+use breakwater::services::products::aliexpress::{AliExpress, Request};
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
@@ -33,7 +32,7 @@ impl Origin for Mute {
     type Payload = Value;
 
     fn operation(question: &Request) -> &'static str {
-        question.method
+        question.method.name
     }
 
     fn request(&self, _: &Request, _: clock::Timestamp) -> origin::Request {
@@ -52,7 +51,7 @@ fn too_late() -> Call<Mute> {
 }
 
 fn call(method: &'static str, within: Duration) -> Call<Mute> {
-    let question = Request { method, params: BTreeMap::new() };
+    let question = Request { method: upstream_rig::named(method), params: BTreeMap::new() };
     let deadline = clock::monotonic() + within;
     Call {
         question,
@@ -125,7 +124,7 @@ impl Origin for Poisonous {
     type Payload = Value;
 
     fn operation(question: &Request) -> &'static str {
-        question.method
+        question.method.name
     }
 
     fn request(&self, question: &Request, now: clock::Timestamp) -> origin::Request {
@@ -133,7 +132,7 @@ impl Origin for Poisonous {
     }
 
     fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Value> {
-        assert!(question.method != upstream_rig::HOT, "provoked: reading the answer panics");
+        assert!(question.method.name != upstream_rig::HOT, "provoked: reading the answer panics");
         self.0.interpret(question, answer)
     }
 }

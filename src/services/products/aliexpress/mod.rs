@@ -1,18 +1,22 @@
-//! The AliExpress affiliate protocol: signatures, methods, shapes and error table.
+//! The AliExpress affiliate protocol: signatures, envelope, error table and records.
 //!
-//! Owns: everything that is particular to AliExpress. Only `products` speaks its words too.
+//! Owns: everything that is particular to AliExpress, but for its methods, which the endpoints own.
 
+mod answer;
 pub mod clock_drift;
-pub mod errors;
+mod errors;
 pub mod faults;
-pub mod methods;
 pub mod protocol;
+pub mod read;
+pub mod records;
+pub mod request;
 pub mod signature;
 pub mod terms;
 pub mod tracking;
-pub mod wire;
+mod wait;
 
 pub use protocol::AliExpress;
+pub use request::{Method, Request, Target};
 
 /// The way to AliExpress.
 pub type AliExpressClient = crate::origin::OriginClient<AliExpress>;

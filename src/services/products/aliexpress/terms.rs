@@ -5,7 +5,8 @@
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -25,7 +26,7 @@ fn known<T>(
 }
 
 /// A currency of the upstream's list, or the one that its untargeted prices are in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Currency(&'static str);
 
 /// What prices are in when no target price came back.
@@ -79,13 +80,12 @@ impl Currency {
 }
 
 /// A language of the upstream's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Language(&'static str);
 
 impl Language {
     pub const EN: Self = Self("EN");
 
-    /// Every language code the upstream names.
     pub const ALL: [Self; 21] = codes!("EN" "RU" "PT" "ES" "FR" "ID" "IT" "TH" "JA" "AR" "VI" "TR"
         "DE" "HE" "KO" "NL" "PL" "MX" "CL" "IW" "IN");
 
@@ -115,7 +115,6 @@ pub enum Sort {
 }
 
 impl Sort {
-    /// All four.
     pub const ALL: [Self; 4] =
         [Self::SalePriceAsc, Self::SalePriceDesc, Self::LastVolumeAsc, Self::LastVolumeDesc];
 
@@ -135,10 +134,11 @@ impl Sort {
     }
 }
 
-/// State of an order, as asked for and as answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// State of an order; upper or lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum OrderStatus {
     /// The buyer has paid.
+    #[serde(rename = "Payment Completed")]
     PaymentCompleted,
     /// The buyer has confirmed the delivery.
     Completed,
@@ -181,6 +181,14 @@ impl PartialSchema for Currency {
 
 impl ToSchema for Currency {}
 
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(code: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(code)?;
+        Self::requestable(&code)
+            .ok_or_else(|| D::Error::custom("not a currency that can be asked for"))
+    }
+}
+
 impl PartialSchema for Language {
     fn schema() -> RefOr<Schema> {
         one_of(Self::ALL.map(Self::code), "A language; upper or lower case.")
@@ -189,13 +197,12 @@ impl PartialSchema for Language {
 
 impl ToSchema for Language {}
 
-impl PartialSchema for OrderStatus {
-    fn schema() -> RefOr<Schema> {
-        one_of(Self::ALL.map(Self::code), "State of an order; upper or lower case.")
+impl<'de> Deserialize<'de> for Language {
+    fn deserialize<D: Deserializer<'de>>(code: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(code)?;
+        Self::parse(&code).ok_or_else(|| D::Error::custom("not a language of the upstream"))
     }
 }
-
-impl ToSchema for OrderStatus {}
 
 #[cfg(test)]
 mod tests {

@@ -16,13 +16,20 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::Value;
 
-use super::faults;
-use super::methods::{self, Request};
-use super::wire::{Contents, contents, read};
+use super::records::{Contents, Records};
+use super::request::{Method, Request};
+use super::{faults, read};
 use crate::origin::{Blame, Outcome};
 
 /// The name of the id in requests.
 pub(super) const PARAMETER: &str = "tracking_id";
+
+/// A search that always finds something: what has a raised commission.
+const PROBE: Method = Method {
+    name: "aliexpress.affiliate.hotproduct.query",
+    records: Records::PRODUCTS,
+    is_search: true,
+};
 
 const UNKNOWN: u8 = 0;
 const PROVEN: u8 = 1;
@@ -39,7 +46,7 @@ impl Tracking {
         if !request.params.contains_key(PARAMETER) {
             return outcome;
         }
-        if contents(request.method, result) == Contents::Records {
+        if request.method.records.contents(result) == Contents::Records {
             self.0.store(PROVEN, Ordering::Relaxed);
             return outcome;
         }
@@ -59,13 +66,10 @@ impl Tracking {
             return None;
         }
         let mut question = request.clone();
-        if is_search(request.method) {
+        if request.method.is_search {
             question.params.remove(PARAMETER);
         } else {
-            question.method = methods::HOT_PRODUCT_QUERY;
-            question.params =
-                [("page_no", "1".into()), ("page_size", "1".into()), (PARAMETER, id.clone())]
-                    .into();
+            question = Request::of(&PROBE).set("page_no", 1).set("page_size", 1).set(PARAMETER, id);
         }
         Some(question)
     }
@@ -83,7 +87,7 @@ impl Tracking {
         let with_id = question.params.contains_key(PARAMETER);
         let is_wrong = match found {
             Outcome::Ok(result) if with_id => is_silent(question.method, result),
-            Outcome::Ok(result) => contents(question.method, result) == Contents::Records,
+            Outcome::Ok(result) => question.method.records.contents(result) == Contents::Records,
             Outcome::Empty
             | Outcome::Throttled { .. }
             | Outcome::Transient { .. }
@@ -99,13 +103,9 @@ impl Tracking {
 }
 
 /// Whether an answer is one that an unknown id gets: nothing, and not even counts.
-fn is_silent(method: &str, result: &Value) -> bool {
-    contents(method, result) == Contents::Nothing
+fn is_silent(method: &Method, result: &Value) -> bool {
+    method.records.contents(result) == Contents::Nothing
         && read::count(result, "total_record_count").unwrap_or(0) == 0
-}
-
-fn is_search(method: &str) -> bool {
-    [methods::PRODUCT_QUERY, methods::HOT_PRODUCT_QUERY, methods::SMART_MATCH].contains(&method)
 }
 
 fn unknown_id() -> Outcome<Value> {
@@ -121,14 +121,27 @@ mod tests {
 
     use super::*;
 
-    fn request(method: &'static str, id: Option<&str>) -> Request {
+    const SEARCH: Method = Method { name: "search", ..PROBE };
+    const DETAILS: Method = Method { name: "details", is_search: false, ..PROBE };
+    const LINKS: Method = Method {
+        name: "links",
+        records: Records {
+            outer: "promotion_links",
+            inner: "promotion_link",
+            ids: &[],
+            texts: &[&["source_value"]],
+        },
+        is_search: false,
+    };
+
+    fn request(method: &'static Method, id: Option<&str>) -> Request {
         let id = id.map(|id| (PARAMETER, id.to_owned()));
         let params = [("keywords", "usb".to_owned())].into_iter().chain(id).collect();
         Request { method, params }
     }
 
     fn search() -> Request {
-        request(methods::PRODUCT_QUERY, Some("shop"))
+        request(&SEARCH, Some("shop"))
     }
 
     fn some() -> Outcome<Value> {
@@ -148,7 +161,7 @@ mod tests {
     fn a_search_is_asked_again_without_the_id() {
         let tracking = Tracking::default();
         let question = tracking.doubt(&search(), &none()).unwrap();
-        assert_eq!(question, request(methods::PRODUCT_QUERY, None));
+        assert_eq!(question, request(&SEARCH, None));
         // It finds nothing either: that proves nothing, and is believed.
         assert_eq!(tracking.resolve(&question, none(), &none()), none());
         assert_eq!(tracking.resolve(&question, none(), &Outcome::Empty), none());
@@ -166,13 +179,11 @@ mod tests {
     #[test]
     fn links_and_details_are_checked_by_a_search_that_finds_something() {
         let links = Outcome::Ok(json!({"promotion_links": []}));
-        for (method, nothing) in
-            [(methods::LINK_GENERATE, links), (methods::PRODUCT_DETAIL, none())]
-        {
+        for (method, nothing) in [(&LINKS, links), (&DETAILS, none())] {
             let tracking = Tracking::default();
             let asked = request(method, Some("shop"));
             let question = tracking.doubt(&asked, &nothing).unwrap();
-            assert_eq!(question.method, methods::HOT_PRODUCT_QUERY);
+            assert_eq!(question.method, &PROBE);
             assert_eq!(question.params.get(PARAMETER).map(String::as_str), Some("shop"));
             assert!(is_fault(&tracking.resolve(&question, nothing.clone(), &none())));
             // The other way round.
@@ -193,7 +204,7 @@ mod tests {
             assert_eq!(tracking.doubt(&search(), &outcome), None, "{outcome:?}");
         }
         let tracking = Tracking::default();
-        assert_eq!(tracking.doubt(&request(methods::PRODUCT_QUERY, None), &none()), None);
+        assert_eq!(tracking.doubt(&request(&SEARCH, None), &none()), None);
         assert_eq!(tracking.judge(&search(), some()), some());
         assert_eq!(tracking.doubt(&search(), &none()), None, "proven");
     }

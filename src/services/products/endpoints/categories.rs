@@ -20,12 +20,24 @@ use crate::http::served::Served;
 use crate::http::service::{Operation, Route};
 use crate::limits::Class;
 use crate::limits::abuse::{Named, Seen};
-use crate::services::products::aliexpress::methods::{self, Request, Target};
-use crate::services::products::aliexpress::wire;
-use crate::services::products::ask::{Kind, Question, Read, Reading, parsed, replaced};
+use crate::services::products::aliexpress::records::Records;
+use crate::services::products::aliexpress::{Method, Request, read};
+use crate::services::products::ask::{Products, parsed, replaced};
 use crate::services::products::dropped::{DropReason, Dropped};
+use crate::services::products::forms::{count_of, id_in};
 use crate::services::products::last_resort::LastResort;
-use crate::services::products::{Products, count_of, id_in};
+use crate::services::products::question::{Keyed, Kind, Question, Read, loaded};
+
+pub const METHOD: Method = Method {
+    name: "aliexpress.affiliate.category.get",
+    records: Records {
+        outer: "categories",
+        inner: "category",
+        ids: &["category_id"],
+        texts: &[&["category_name"]],
+    },
+    is_search: false,
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(
@@ -65,7 +77,7 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// All categories of all levels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(in crate::services::products) struct CategoriesData {
+pub(super) struct CategoriesData {
     /// The categories, in the upstream's order.
     pub categories: Vec<Category>,
     /// How many.
@@ -85,7 +97,7 @@ pub(super) struct ChildrenData {
 
 /// One category.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(in crate::services::products) struct Category {
+pub(super) struct Category {
     /// Id, digits.
     pub category_id: String,
     /// Name.
@@ -95,7 +107,7 @@ pub(in crate::services::products) struct Category {
 }
 
 /// All categories.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Categories;
 
 impl Question for Categories {
@@ -104,32 +116,29 @@ impl Question for Categories {
         label: "category",
         fresh: |setup| setup.lifetimes.category_ttl,
         is_validated: false,
+        is_tracked: false,
         at_once: 1,
     };
 
     fn request(&self, _: &[Self]) -> Request {
-        methods::category_get()
+        Request::of(&METHOD)
     }
 
     fn read(&self, _: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
-        digest(result).loaded(|_| Vec::new())
+        let (categories, dropped) = categories_in(result);
+        Ok((vec![loaded(self, &categories, categories.total_count == 0, [])?], dropped))
     }
 
-    fn form(&self) -> Option<Value> {
-        Some(Value::Null)
-    }
-
-    fn from_form(form: Value, _: &Target) -> Option<Self> {
-        form.is_null().then_some(Self)
+    fn last_resort(&self, last: &LastResort, _: bool) -> Option<Value> {
+        Some(last.categories())
     }
 }
 
-fn digest(result: &Value) -> Reading<CategoriesData> {
-    let mut dropped = Dropped::default();
-    let mut seen = HashSet::new();
+fn categories_in(result: &Value) -> (CategoriesData, Dropped) {
+    let (mut dropped, mut seen) = (Dropped::default(), HashSet::new());
     let mut categories = Vec::new();
-    for raw in wire::category_list(result) {
-        match category(raw) {
+    for record in METHOD.records.list(result) {
+        match category(record) {
             Some(category) if seen.insert(category.category_id.clone()) => {
                 categories.push(category);
             }
@@ -137,17 +146,17 @@ fn digest(result: &Value) -> Reading<CategoriesData> {
             None => dropped.count(DropReason::Unreadable),
         }
     }
-    let is_empty = categories.is_empty();
-    let data = CategoriesData { total_count: count_of(categories.len()), categories };
-    Reading { data, dropped, is_empty }
+    (CategoriesData { total_count: count_of(categories.len()), categories }, dropped)
 }
 
-fn category(raw: wire::Category) -> Option<Category> {
-    let id = raw.id?;
+fn category(record: &Value) -> Option<Category> {
+    let id = read::id(record, "category_id")?;
+    // A top one has no parent, or 0; one that is its own parent is a top one as well.
+    let parent = read::id(record, "parent_category_id").filter(|parent| *parent != id);
     Some(Category {
         category_id: id.to_string(),
-        category_name: raw.name?,
-        parent_category_id: raw.parent.filter(|parent| *parent != id).map(|id| id.to_string()),
+        category_name: read::text(record, "category_name")?,
+        parent_category_id: parent.map(|id| id.to_string()),
     })
 }
 
@@ -177,9 +186,7 @@ fn read_parent(id: &str) -> Result<u64, Vec<InvalidField>> {
 
 async fn all(call: Call) -> Answer {
     let products: &Products = call.service()?;
-    let all = products.ask(&call, Categories).await;
-    let served = all.or_else(|failure| products.all_of_last_resort(&call, failure))?;
-    Ok(call.answer(served))
+    Ok(call.answer(products.ask(&call, Categories).await?))
 }
 
 async fn children(call: Call) -> Answer {
@@ -187,22 +194,16 @@ async fn children(call: Call) -> Answer {
     let parent = read_parent(&call.path::<String>()?)?;
     let ids = [parent];
     call.watch(|| Seen { ids: &ids, named: Named::Groups, ..Seen::default() })?;
-    let children = match products.ask(&call, Categories).await {
+    let children = match products.ask_keyed(&call, &Keyed::new(Categories), false).await {
         Ok(all) => children_in(all, parent)?,
         // A category that the last resort does not know may exist all the same.
         Err(failure) => {
-            let all = products.all_of_last_resort(&call, failure.clone())?;
+            let all = products.or_last_resort(&call, &Categories, Err(failure.clone()))?;
             Some(children_in(all, parent)?.ok_or(failure)?)
         }
     };
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such category.");
     Ok(call.answer(children.ok_or_else(none)?))
-}
-
-impl Products {
-    fn all_of_last_resort(&self, call: &Call, failure: Failure) -> Result<Served, Failure> {
-        self.resort::<Categories, _>(call, failure, |last: &LastResort, _| last.categories())
-    }
 }
 
 #[cfg(test)]
@@ -212,12 +213,12 @@ mod tests {
     use super::*;
 
     fn all() -> CategoriesData {
-        digest(&json!({"categories": {"category": [
+        categories_in(&json!({"categories": {"category": [
             {"category_id": 7, "category_name": "Office"},
             {"category_id": 702, "category_name": "Laptops", "parent_category_id": 7},
             {"category_id": 8, "category_name": "Home", "parent_category_id": 0},
             {"category_id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
-        .data
+        .0
     }
 
     #[test]
@@ -246,9 +247,11 @@ mod tests {
 
     #[test]
     fn unreadable_and_repeated_entries_are_counted() {
-        let digested = digest(&json!({"categories": [{"category_id": 1}, {"category_name": "x"},
-            {"category_id": "2", "category_name": "a"}, {"category_id": 2, "category_name": "b"}]}));
-        assert_eq!(digested.dropped.total(), 3);
-        assert_eq!(digested.data.categories[0].category_name, "a");
+        let (data, dropped) = categories_in(
+            &json!({"categories": [{"category_id": 1}, {"category_name": "x"},
+            {"category_id": "2", "category_name": "a"}, {"category_id": 2, "category_name": "b"}]}),
+        );
+        assert_eq!(dropped.total(), 3);
+        assert_eq!(data.categories[0].category_name, "a");
     }
 }

@@ -22,17 +22,23 @@ use crate::http::served::{Served, Source};
 use crate::http::service::{Operation, Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
-use crate::services::products::aliexpress::methods::{self, Request, Target};
-use crate::services::products::aliexpress::wire;
-use crate::services::products::ask::{
-    DEGRADED_UPSTREAM, Kind, Question, Read, loaded, parsed, replaced,
-};
-use crate::services::products::product::{self, Product};
-use crate::services::products::target::TargetForm;
-use crate::services::products::{Products, count_of, id_in, tags};
+use crate::services::products::aliexpress::records::Records;
+use crate::services::products::aliexpress::{Method, Request, Target};
+use crate::services::products::ask::{DEGRADED_UPSTREAM, Products, parsed, replaced};
+use crate::services::products::forms::{TargetForm, count_of, id_in};
+use crate::services::products::last_resort::LastResort;
+use crate::services::products::product::Product;
+use crate::services::products::question::{Kind, Question, Read, loaded, product_tag, tags_of};
+use crate::services::products::reading;
 
 /// Most products of one request.
 const MAX_PRODUCTS: usize = 20;
+
+pub const METHOD: Method = Method {
+    name: "aliexpress.affiliate.productdetail.get",
+    records: Records::PRODUCTS,
+    is_search: false,
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(
@@ -135,7 +141,7 @@ pub(super) struct DetailsData {
 }
 
 /// The details of one product.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Details {
     product_id: u64,
     target: Target,
@@ -147,38 +153,33 @@ impl Question for Details {
         label: "product",
         fresh: |setup| setup.lifetimes.product_ttl,
         is_validated: true,
+        is_tracked: true,
         at_once: MAX_PRODUCTS,
     };
 
     fn request(&self, all: &[Self]) -> Request {
         let ids: Vec<_> = all.iter().map(|one| one.product_id).collect();
-        methods::product_detail(&ids, &self.target)
+        Request::of(&METHOD)
+            .list("product_ids", &ids)
+            .optional("country", self.target.ship_to.as_deref())
+            .target(&self.target)
     }
 
     /// What was asked for and is not in the result does not exist, or earns no commission.
     fn read(&self, all: &[Self], result: &Value, validate: bool) -> Result<Read, Failure> {
-        let page = wire::product_page(result);
-        let (products, dropped) = product::products(page.products, &self.target, validate);
+        let (products, dropped) = reading::products(result, &self.target, validate);
         let by_id = |product: Product| Some((digits_of(&product.product_id)?, product));
         let found: HashMap<_, _> = products.into_iter().filter_map(by_id).collect();
         let of_one = |one: &Self| {
             let product = found.get(&one.product_id);
-            let shown = tags::products(product);
-            let about = std::iter::once(tags::product(one.product_id)).chain(shown).collect();
-            loaded(&product, product.is_none(), about)
+            let tags = std::iter::once(product_tag(one.product_id)).chain(tags_of(product));
+            loaded(one, &product, product.is_none(), tags)
         };
         Ok((all.iter().map(of_one).collect::<Result<_, _>>()?, dropped))
     }
 
-    fn form(&self) -> Option<Value> {
-        let product_ids = Some(vec![self.product_id].into());
-        serde_json::to_value(DetailsForm { product_ids, target: (&self.target).into() }).ok()
-    }
-
-    fn from_form(form: Value, defaults: &Target) -> Option<Self> {
-        let form: DetailsForm = serde_json::from_value(form).ok()?;
-        let (ids, target) = form.validate(defaults).ok()?;
-        Some(Self { product_id: *ids.first()?, target })
+    fn last_resort(&self, last: &LastResort, _: bool) -> Option<Value> {
+        last.product(self.product_id)
     }
 }
 
@@ -213,15 +214,10 @@ impl Products {
     /// The details of each product, in the order asked for.
     async fn details(&self, call: &Call, (ids, target): &Wanted) -> Vec<Result<Served, Failure>> {
         let asked = ids.iter().map(|id| Details { product_id: *id, target: target.clone() });
-        let answers = self.ask_all(call, asked.collect()).await;
-        let or_last_resort = |(id, answer): (&u64, Result<Served, Failure>)| {
-            answer.or_else(|failure| {
-                self.resort::<Details, _>(call, failure, |last, validate| {
-                    last.product(*id, target, validate)
-                })
-            })
-        };
-        ids.iter().zip(answers).map(or_last_resort).collect()
+        let asked: Vec<_> = asked.collect();
+        let answers = self.ask_all(call, asked.clone()).await;
+        let answers = asked.iter().zip(answers);
+        answers.map(|(one, answer)| self.or_last_resort(call, one, answer)).collect()
     }
 }
 

@@ -13,31 +13,41 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::smart_match::product_id_of;
 use crate::cache::Tier;
 use crate::failure::{Failure, FailureKind};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::forms::{Check, InvalidField, RawForm};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::{DEGRADED_STALE, Served, Source};
 use crate::http::service::{Operation, Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
-use crate::services::products::aliexpress::methods::{
-    self, MAX_LINKS, Request, Target, link_source,
+use crate::services::products::address::{
+    LinkTarget, address, link_source, product_id_of, web_url,
 };
-use crate::services::products::aliexpress::wire;
-use crate::services::products::ask::{
-    DEGRADED_UPSTREAM, Kind, Question, Read, loaded, parsed, replaced,
-};
+use crate::services::products::aliexpress::records::Records;
+use crate::services::products::aliexpress::{Method, Request, read};
+use crate::services::products::ask::{DEGRADED_UPSTREAM, Products, parsed, replaced};
 use crate::services::products::dropped::Dropped;
-use crate::services::products::product::{AffiliateStatus, Product, web_url};
-use crate::services::products::{Products, count_of, tags};
+use crate::services::products::forms::count_of;
+use crate::services::products::product::{AffiliateStatus, Product};
+use crate::services::products::question::{Kind, Question, Read, loaded, product_tag};
 
 /// In `degraded`: some products carry their plain address in place of an affiliate link.
 pub(super) const DEGRADED_LINKS: &str = "affiliate_links";
-/// Longest address, in bytes.
-const MAX_URL: usize = 2048;
+/// Most links of one call.
+const MAX_LINKS: usize = 50;
+
+pub const METHOD: Method = Method {
+    name: "aliexpress.affiliate.link.generate",
+    records: Records {
+        outer: "promotion_links",
+        inner: "promotion_link",
+        ids: &[],
+        texts: &[&["source_value"]],
+    },
+    is_search: false,
+};
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(
@@ -98,15 +108,6 @@ struct LinkForm {
 
 impl RawForm for LinkForm {}
 
-/// An address that a link is wanted for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct LinkTarget {
-    /// As the client sent it, trimmed.
-    pub(super) url: String,
-    /// What the upstream is asked for: the same without query string.
-    source: String,
-}
-
 impl LinksForm {
     /// Order and repetitions are kept.
     fn validate(&self) -> Result<Vec<LinkTarget>, Vec<InvalidField>> {
@@ -141,21 +142,6 @@ impl LinkForm {
     }
 }
 
-/// Reads one address, noting a mistake in `check`.
-pub(super) fn address(check: &mut Check, field: &str, url: Option<&Value>) -> Option<LinkTarget> {
-    const ALLOWED: &str = "an http or https address of at most 2048 bytes";
-    let Some(url) = url.and_then(Value::as_str).map(str::trim).filter(|url| !url.is_empty()) else {
-        check.refuse(field, "is missing or not a text", ALLOWED);
-        return None;
-    };
-    let source = if url.len() > MAX_URL { None } else { link_source(url) };
-    if source.is_none() {
-        let problem = format!("`{}` is not such an address", shown(url));
-        check.refuse(field, problem, ALLOWED);
-    }
-    Some(LinkTarget { url: url.to_owned(), source: source? })
-}
-
 /// Affiliate links, in the order asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct LinksData {
@@ -184,7 +170,6 @@ pub(super) struct LinkData {
 
 /// The affiliate link of one source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Link {
     /// As [`link_source`] makes it.
     source: String,
@@ -198,40 +183,34 @@ impl Question for Link {
         label: "link",
         fresh: |setup| setup.lifetimes.link_ttl,
         is_validated: false,
+        is_tracked: true,
         at_once: MAX_LINKS,
     };
 
     fn request(&self, all: &[Self]) -> Request {
-        let sources: Vec<_> = all.iter().map(|one| one.source.clone()).collect();
-        methods::link_generate(&sources, &self.tracking_id, self.ship_to.as_deref())
+        let sources: Vec<_> = all.iter().map(|one| one.source.as_str()).collect();
+        Request::of(&METHOD)
+            .set("promotion_link_type", 0)
+            .list("source_values", &sources)
+            .set("tracking_id", &self.tracking_id)
+            .optional("ship_to_country", self.ship_to.as_deref())
     }
 
+    /// Links come in an order of their own; those without a source can be joined on nothing.
     fn read(&self, all: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
         let mut made: HashMap<String, String> = HashMap::new();
-        for link in wire::link_list(result) {
-            let source = link_source(&link.source_value).unwrap_or(link.source_value);
-            if let Some(url) = link.promotion_link.and_then(|url| web_url(&url)) {
-                made.entry(source).or_insert(url);
+        for record in METHOD.records.list(result) {
+            let Some(source) = read::text(record, "source_value") else { continue };
+            let link = read::text(record, "promotion_link").and_then(|link| web_url(&link));
+            if let Some(link) = link {
+                made.entry(link_source(&source).unwrap_or(source)).or_insert(link);
             }
         }
-        let of_one = |Self { source, .. }: &Self| {
-            let link = made.get(source);
-            let about = product_id_of(source).map(tags::product).into_iter().collect();
-            loaded(&link, link.is_none(), about)
+        let of_one = |one: &Self| {
+            let link = made.get(&one.source);
+            loaded(one, &link, link.is_none(), product_id_of(&one.source).map(product_tag))
         };
         Ok((all.iter().map(of_one).collect::<Result<_, _>>()?, Dropped::default()))
-    }
-
-    fn form(&self) -> Option<Value> {
-        serde_json::to_value(self).ok()
-    }
-
-    /// With another tracking id it would be another link.
-    fn from_form(form: Value, defaults: &Target) -> Option<Self> {
-        let link: Self = serde_json::from_value(form).ok()?;
-        let is_ours = defaults.tracking_id.as_ref() == Some(&link.tracking_id);
-        let is_source = link_source(&link.source).as_ref() == Some(&link.source);
-        (is_ours && is_source).then_some(link)
     }
 }
 
@@ -288,7 +267,7 @@ impl FoundLinks {
     pub(super) fn attach(&self, products: &mut [Product]) -> bool {
         let mut degraded = false;
         for product in products {
-            let target = target_of(&product.product_url).unwrap_or_else(|| LinkTarget {
+            let target = LinkTarget::of(&product.product_url).unwrap_or_else(|| LinkTarget {
                 url: product.product_url.clone(),
                 source: String::new(),
             });
@@ -303,11 +282,7 @@ impl FoundLinks {
 
 /// The address of every product that has one.
 pub(super) fn targets_of(products: &[Product]) -> Vec<LinkTarget> {
-    products.iter().filter_map(|product| target_of(&product.product_url)).collect()
-}
-
-fn target_of(url: &str) -> Option<LinkTarget> {
-    link_source(url).map(|source| LinkTarget { url: url.to_owned(), source })
+    products.iter().filter_map(|product| LinkTarget::of(&product.product_url)).collect()
 }
 
 /// The answer: one item for every target, in the order asked for.

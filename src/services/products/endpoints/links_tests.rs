@@ -59,15 +59,17 @@ fn addresses_are_checked_each_by_itself() {
 }
 
 #[test]
-fn a_link_is_asked_for_again_only_with_its_own_tracking_id() {
-    let kept = questions(&["https://a.test/1"]).remove(0).form().unwrap();
-    let ours = fixtures::defaults();
-    assert_eq!(Link::from_form(kept.clone(), &ours).unwrap().source, "https://a.test/1");
-    let others = Target { tracking_id: Some("other".to_owned()), ..ours.clone() };
-    assert!(Link::from_form(kept.clone(), &others).is_none());
-    let mut odd = kept;
-    odd["source"] = json!("https://a.test/1?x");
-    assert!(Link::from_form(odd, &ours).is_none());
+fn links_are_asked_for_as_documented() {
+    let asked = questions(&["https://a.test/1", "https://a.test/2"]);
+    let request = asked[0].request(&asked);
+    let params: Vec<_> =
+        request.params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let expected = [
+        ("promotion_link_type", "0"),
+        ("source_values", "https://a.test/1,https://a.test/2"),
+        ("tracking_id", "shop"),
+    ];
+    assert_eq!(params, expected);
 }
 
 #[test]

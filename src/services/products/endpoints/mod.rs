@@ -3,13 +3,12 @@
 //! Owns: the two tables. An endpoint's file holds its form, its question to the upstream, its
 //! answer, its words in the OpenAPI document and what the watch for abuse sees of it.
 
-pub(super) mod categories;
-mod details;
-mod hot;
-mod links;
-mod orders;
-pub(super) mod search;
-mod smart_match;
+pub mod categories;
+pub mod details;
+pub mod links;
+pub mod orders;
+pub mod search;
+pub mod smart_match;
 mod smart_search;
 #[cfg(test)]
 mod tests;
@@ -23,7 +22,6 @@ use crate::http::service::Route;
 pub(super) const ROUTES: &[&[Route]] = &[
     search::ROUTES,
     smart_search::ROUTES,
-    hot::ROUTES,
     details::ROUTES,
     categories::ROUTES,
     links::ROUTES,
@@ -33,8 +31,8 @@ pub(super) const ROUTES: &[&[Route]] = &[
 
 /// Every kind of question that is stored beside its answer and can be asked again.
 pub(super) const RESTORABLE: &[Restorable] = &[
-    Restorable::of::<search::Search<search::All>>(),
-    Restorable::of::<search::Search<hot::Hot>>(),
+    Restorable::of::<search::Search<false>>(),
+    Restorable::of::<search::Search<true>>(),
     Restorable::of::<details::Details>(),
     Restorable::of::<categories::Categories>(),
     Restorable::of::<links::Link>(),
@@ -43,6 +41,6 @@ pub(super) const RESTORABLE: &[Restorable] = &[
 
 /// Puts what endpoints remember where they find it; once a worker.
 pub(super) fn install(config: &mut ServiceConfig) {
-    config.app_data(search::Memo::<search::All>::default());
-    config.app_data(search::Memo::<hot::Hot>::default());
+    config.app_data(search::Memo::<false>::default());
+    config.app_data(search::Memo::<true>::default());
 }

@@ -13,7 +13,6 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use utoipa::ToSchema;
 
-use super::search::page;
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
@@ -21,13 +20,19 @@ use crate::http::forms::{Check, InvalidField, RawForm, shown};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::service::{Operation, Route};
 use crate::limits::Class;
-use crate::services::products::aliexpress::methods::{self, Request, Target};
+use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::terms::OrderStatus;
-use crate::services::products::aliexpress::wire;
-use crate::services::products::ask::{Kind, Question, Read, Reading};
+use crate::services::products::aliexpress::{Method, Request, read};
+use crate::services::products::ask::Products;
 use crate::services::products::dropped::{DropReason, Dropped};
-use crate::services::products::target::codes;
-use crate::services::products::{Products, count_of};
+use crate::services::products::forms::{codes, count_of, page};
+use crate::services::products::question::{Kind, Question, Read, loaded};
+
+pub const METHOD: Method = Method {
+    name: "aliexpress.affiliate.order.list",
+    records: Records { outer: "orders", inner: "order", ids: &["order_id"], texts: &[] },
+    is_search: false,
+};
 
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
@@ -118,7 +123,7 @@ fn moment(
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct OrdersData {
     /// The orders, in the upstream's order.
-    orders: Vec<wire::Order>,
+    orders: Vec<Order>,
     /// Orders in all.
     total_record_count: u64,
     /// Page, from 1.
@@ -127,8 +132,39 @@ pub(super) struct OrdersData {
     page_size: u32,
 }
 
+/// One order. Amounts and rates are as the upstream wrote them; times are in GMT+8.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(super) struct Order {
+    /// Id, digits.
+    #[schema(value_type = String)]
+    order_id: Option<String>,
+    /// Id of the part of the order for one product.
+    sub_order_id: Option<String>,
+    order_number: Option<String>,
+    order_status: Option<String>,
+    /// Tracking id that earned it.
+    tracking_id: Option<String>,
+    /// Product bought.
+    product_id: Option<String>,
+    product_title: Option<String>,
+    product_count: Option<u64>,
+    /// Amount paid, in the upstream's unit.
+    paid_amount: Option<String>,
+    commission_rate: Option<String>,
+    /// Commission expected at payment.
+    estimated_paid_commission: Option<String>,
+    /// Commission expected at completion.
+    estimated_finished_commission: Option<String>,
+    created_time: Option<String>,
+    paid_time: Option<String>,
+    finished_time: Option<String>,
+    ship_to_country: Option<String>,
+    /// Currency of the settlement.
+    settled_currency: Option<String>,
+}
+
 /// One page of the orders of a span of time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Orders {
     /// `yyyy-MM-dd HH:mm:ss` in GMT+8.
     start_time: String,
@@ -140,24 +176,27 @@ struct Orders {
 }
 
 impl Orders {
-    fn digest(&self, result: &Value) -> Reading<OrdersData> {
-        let page = wire::order_page(result);
-        let is_empty = page.orders.is_empty();
+    fn page(&self, result: &Value) -> (OrdersData, Dropped) {
         let mut dropped = Dropped::default();
-        let mut orders = page.orders;
-        orders.retain(|order| {
-            if order.order_id.is_none() {
-                dropped.count(DropReason::Unreadable);
-            }
-            order.order_id.is_some()
-        });
+        let records = METHOD.records.list(result).into_iter();
+        let orders: Vec<_> = records
+            .filter_map(|record| {
+                let order = order(record);
+                if order.is_none() {
+                    dropped.count(DropReason::Unreadable);
+                }
+                order
+            })
+            .collect();
+        let total = read::count(result, "total_record_count");
+        let page = read::id(result, "current_page_no");
         let data = OrdersData {
-            total_record_count: page.total_record_count.unwrap_or_else(|| count_of(orders.len())),
-            current_page: page.current_page_no.unwrap_or_else(|| u64::from(self.page_no)),
+            total_record_count: total.unwrap_or_else(|| count_of(orders.len())),
+            current_page: page.unwrap_or_else(|| u64::from(self.page_no)),
             page_size: self.page_size,
             orders,
         };
-        Reading { data, dropped, is_empty }
+        (data, dropped)
     }
 }
 
@@ -167,25 +206,48 @@ impl Question for Orders {
         label: "orders",
         fresh: |setup| setup.cache.default_ttl,
         is_validated: true,
+        is_tracked: false,
         at_once: 1,
     };
 
     fn request(&self, _: &[Self]) -> Request {
-        let Self { start_time, end_time, status, page_no, page_size } = self;
-        methods::order_list(start_time, end_time, *status, *page_no, *page_size)
+        Request::of(&METHOD)
+            .set("start_time", &self.start_time)
+            .set("end_time", &self.end_time)
+            .set("status", self.status.code())
+            .set("page_no", self.page_no)
+            .set("page_size", self.page_size)
     }
 
     fn read(&self, _: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
-        self.digest(result).loaded(|_| Vec::new())
+        let (page, dropped) = self.page(result);
+        Ok((vec![loaded(self, &page, page.orders.is_empty(), [])?], dropped))
     }
+}
 
-    fn form(&self) -> Option<Value> {
-        None
-    }
-
-    fn from_form(_: Value, _: &Target) -> Option<Self> {
-        None
-    }
+/// `None` for an order without an id.
+fn order(record: &Value) -> Option<Order> {
+    let text = |name| read::text(record, name);
+    let id = |name| read::id(record, name).map(|id| id.to_string());
+    Some(Order {
+        order_id: Some(id("order_id")?),
+        sub_order_id: id("sub_order_id"),
+        order_number: text("order_number"),
+        order_status: text("order_status"),
+        tracking_id: text("tracking_id"),
+        product_id: id("product_id"),
+        product_title: text("product_title"),
+        product_count: read::count(record, "product_count"),
+        paid_amount: text("paid_amount"),
+        commission_rate: text("commission_rate"),
+        estimated_paid_commission: text("estimated_paid_commission"),
+        estimated_finished_commission: text("estimated_finished_commission"),
+        created_time: text("created_time"),
+        paid_time: text("paid_time"),
+        finished_time: text("finished_time"),
+        ship_to_country: text("ship_to_country"),
+        settled_currency: text("settled_currency"),
+    })
 }
 
 async fn handle(call: Call) -> Answer {
@@ -194,7 +256,7 @@ async fn handle(call: Call) -> Answer {
     }
     let products: &Products = call.service()?;
     let form: OrdersForm = call.form().await?;
-    Ok(call.answer(products.ask_live(&call, form.validate()?).await?))
+    Ok(call.answer(products.ask_live(&call, &form.validate()?).await?))
 }
 
 #[cfg(test)]
@@ -237,8 +299,16 @@ mod tests {
     fn orders_without_an_id_are_counted() {
         let result =
             json!({"orders": {"order": [{"order_id": "81"}, {"order_status": "Invalid"}]}});
-        let digested = checked(SPAN).unwrap().digest(&result);
-        assert_eq!(digested.data.orders.len(), 1);
-        assert_eq!((digested.dropped.total(), digested.data.current_page), (1, 1));
+        let (data, dropped) = checked(SPAN).unwrap().page(&result);
+        assert_eq!((data.orders.len(), dropped.total(), data.current_page), (1, 1, 1));
+    }
+
+    #[test]
+    fn orders_keep_ids_and_amounts_exact() {
+        let result = json!({"total_record_count": 1, "orders": {"order":
+            {"order_id": 8_195_000_000_000_123_u64, "paid_amount": 12.5, "product_count": "2"}}});
+        let order = &checked(SPAN).unwrap().page(&result).0.orders[0];
+        assert_eq!(order.order_id.as_deref(), Some("8195000000000123"));
+        assert_eq!((order.paid_amount.as_deref(), order.product_count), (Some("12.5"), Some(2)));
     }
 }

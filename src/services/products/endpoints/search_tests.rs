@@ -3,11 +3,9 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::hot::Hot;
 use super::super::smart_search::{SmartQuery, SmartSearchForm};
 use super::*;
-use crate::http::forms::{from_json, from_query};
-use crate::services::products::aliexpress::methods::{HOT_PRODUCT_QUERY, PRODUCT_QUERY};
+use crate::http::forms::{InvalidField, from_json, from_query};
 use crate::services::products::fixtures::{self, defaults, search_query};
 
 fn search(text: &str) -> Result<SearchQuery, Vec<InvalidField>> {
@@ -132,34 +130,41 @@ fn plain_search_refuses_smart_fields_in_a_body() {
     assert!(search("min_quality=0.5").is_ok());
 }
 
-fn read(result: &Value, validate: bool) -> Reading<SearchData> {
-    Search::<All>::new(search_query()).digest(result, validate)
+fn asked<const HOT: bool>(query: SearchQuery) -> Search<HOT> {
+    Search { query: Arc::new(query) }
+}
+
+/// The page, and whether it says that there is nothing.
+fn read(result: &Value) -> (SearchData, bool) {
+    let (mut loaded, dropped) = asked::<false>(search_query()).read(&[], result, true).unwrap();
+    let loaded = loaded.remove(0);
+    let page: SearchData = serde_json::from_slice(&loaded.representation.body).unwrap();
+    assert_eq!(page.dropped, dropped);
+    (page, loaded.empty)
 }
 
 #[test]
 fn a_page_is_read_and_reads_back() {
     let result = json!({"current_page_no": 1, "total_record_count": 1_000_000_000_000_u64,
         "products": {"product": [fixtures::wire_product(1), {"product_title": "no id here"}]}});
-    let page = read(&result, true);
-    assert_eq!(page.data.products.len(), 1);
-    assert_eq!(page.data.total_record_count, 1_000_000_000_000);
-    assert_eq!((page.dropped.total(), page.is_empty), (1, false));
-    let stored = serde_json::to_vec(&page.data).unwrap();
-    assert_eq!(serde_json::from_slice::<SearchData>(&stored).unwrap(), page.data);
+    let (page, is_empty) = read(&result);
+    assert_eq!(page.products.len(), 1);
+    assert_eq!(page.total_record_count, 1_000_000_000_000);
+    assert_eq!((page.dropped.total(), is_empty), (1, false));
 }
 
 #[test]
 fn an_answer_without_counts_is_counted_here() {
-    let page = read(&json!({"products": [fixtures::wire_product(1)]}), true);
-    assert_eq!((page.data.total_record_count, page.data.current_page), (1, 1));
+    let (page, _) = read(&json!({"products": [fixtures::wire_product(1)]}));
+    assert_eq!((page.total_record_count, page.current_page), (1, 1));
 }
 
 #[test]
 fn nothing_is_an_empty_page() {
     for nothing in [Value::Null, json!({})] {
-        let none = read(&nothing, true);
-        assert!(none.is_empty);
-        let text = serde_json::to_string(&none.data).unwrap();
+        let (none, is_empty) = read(&nothing);
+        assert!(is_empty);
+        let text = serde_json::to_string(&none).unwrap();
         let page = r#"{"products":[],"total_record_count":0,"current_page":1,"page_size":20}"#;
         assert_eq!(text, page);
     }
@@ -167,12 +172,12 @@ fn nothing_is_an_empty_page() {
 
 #[test]
 fn hot_products_are_another_method() {
-    assert_eq!(Search::<All>::new(search_query()).request(&[]).method, PRODUCT_QUERY);
-    assert_eq!(Search::<Hot>::new(search_query()).request(&[]).method, HOT_PRODUCT_QUERY);
+    assert_eq!(asked::<false>(search_query()).request(&[]).method, &METHOD);
+    assert_eq!(asked::<true>(search_query()).request(&[]).method, &HOT_METHOD);
 }
 
 fn key(text: &str) -> String {
-    Prepared::<All>::new(search(text).unwrap()).keyed.key.as_str().to_owned()
+    Prepared::<false>::new(search(text).unwrap()).keyed.key(true).as_str().to_owned()
 }
 
 #[test]
@@ -209,20 +214,54 @@ const DIFFERENT: [&str; 13] = [
 fn requests_that_differ_have_keys_of_their_own() {
     let keys: std::collections::HashSet<_> = DIFFERENT.iter().map(|text| key(text)).collect();
     assert_eq!(keys.len(), DIFFERENT.len());
-    let prepared = Prepared::<All>::new(search_query());
-    assert_ne!(prepared.keyed.key, Prepared::<Hot>::new(search_query()).keyed.key);
+    let (all, hot) =
+        (Prepared::<false>::new(search_query()), Prepared::<true>::new(search_query()));
+    assert_ne!(all.keyed.key(true), hot.keyed.key(true));
 }
 
 #[test]
-fn a_stored_form_leads_to_the_same_key() {
+fn a_stored_search_is_the_same() {
     let more =
         ["max_sale_price=99.9&min_sale_price=0.5&currency=JPY", "category_ids=7,26&page_no=3"];
     for text in DIFFERENT.iter().chain(&more) {
-        let asked = Search::<All>::new(search(text).unwrap());
-        let again = Search::<All>::from_form(asked.form().unwrap(), &defaults()).unwrap();
+        let asked = asked::<false>(search(text).unwrap());
+        let stored = serde_json::to_string(&asked).unwrap();
+        let again: Search<false> = serde_json::from_str(&stored).unwrap();
         assert_eq!(again.query, asked.query, "{text}");
     }
-    assert!(Search::<All>::from_form(json!({"page_no": 0}), &defaults()).is_none());
+    let odd = serde_json::to_string(&search_query()).unwrap().replace("USD", "XXX");
+    assert!(serde_json::from_str::<Search<false>>(&odd).is_err());
+}
+
+#[test]
+fn a_search_carries_every_parameter_and_sends_only_what_is_set() {
+    let text = "keywords=usb+cable&category_ids=26,7&min_sale_price=31.41&max_sale_price=99&page_no=2\
+                &sort=sale_price_asc&ship_to_country=us";
+    let request = asked::<false>(search(text).unwrap()).request(&[]);
+    let params: Vec<_> =
+        request.params.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(
+        params,
+        [
+            ("category_ids", "7,26"),
+            ("keywords", "usb cable"),
+            ("max_sale_price", "9900"),
+            ("min_sale_price", "3141"),
+            ("page_no", "2"),
+            ("page_size", "20"),
+            ("ship_to_country", "US"),
+            ("sort", "SALE_PRICE_ASC"),
+            ("target_currency", "USD"),
+            ("target_language", "EN"),
+            ("tracking_id", "shop"),
+        ]
+    );
+    let least = asked::<true>(SearchQuery {
+        target: Target { tracking_id: None, ..defaults() },
+        ..search_query()
+    });
+    let names: Vec<_> = least.request(&[]).params.keys().copied().collect();
+    assert_eq!(names, ["page_no", "page_size", "target_currency", "target_language"]);
 }
 
 #[test]
@@ -240,8 +279,8 @@ fn pages_of_one_search_are_alike_but_for_their_number() {
 
 #[test]
 fn the_second_reading_of_a_query_string_is_the_first() {
-    let memo = Memo::<All>::default();
-    let key = |text| memo.of(text, &defaults()).unwrap().keyed.key;
+    let memo = Memo::<false>::default();
+    let key = |text| memo.of(text, &defaults()).unwrap().keyed.key(true).clone();
     let first = key("keywords=usb");
     assert_eq!(first, key("keywords=usb"));
     assert_ne!(first, key("keywords=usc"));
@@ -250,7 +289,7 @@ fn the_second_reading_of_a_query_string_is_the_first() {
 
 #[test]
 fn what_is_wrong_or_long_is_not_remembered() {
-    let memo = Memo::<All>::default();
+    let memo = Memo::<false>::default();
     assert!(memo.of("page_no=0", &defaults()).is_err());
     let long = format!("keywords=usb&unknown={}", "x".repeat(LONGEST_REMEMBERED));
     assert!(memo.of(&long, &defaults()).is_ok());

@@ -14,7 +14,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::links::{DEGRADED_LINKS, FoundLinks, targets_of};
-use super::search::{All, Prepared, SearchData, SearchForm, SearchQuery, pages_of, seen_page};
+use super::search::{Prepared, SearchData, pages_of, seen_page};
 use crate::cache::Tier;
 use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
@@ -24,11 +24,13 @@ use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
 use crate::http::service::{Operation, Route};
 use crate::limits::Class;
-use crate::services::products::aliexpress::methods::Target;
-use crate::services::products::ask::{DEGRADED_UPSTREAM, parsed, replaced};
+use crate::services::products::aliexpress::Target;
+use crate::services::products::ask::{DEGRADED_UPSTREAM, Products, parsed, replaced};
 use crate::services::products::dropped::Dropped;
+use crate::services::products::forms::count_of;
 use crate::services::products::product::{AffiliateStatus, Product};
-use crate::services::products::{Products, count_of, ranking};
+use crate::services::products::ranking;
+use crate::services::products::search_query::{SearchForm, SearchQuery};
 
 pub(super) const ROUTES: &[Route] = &[Route::new(
     "/api/products/smart-search",
@@ -147,7 +149,7 @@ async fn handle(call: Call) -> Answer {
 impl Products {
     /// Fails if there is no usable page anywhere. Links that fail are no error.
     async fn smart_search(&self, call: &Call, query: SmartQuery) -> Result<Served, Failure> {
-        let search = Prepared::<All>::new(query.search.clone());
+        let search = Prepared::<false>::new(query.search.clone());
         let mut served = self.page(call, &search, query.force_refresh).await?;
         let mut page: SearchData = parsed(&served)?;
         let all = std::mem::take(&mut page.products);

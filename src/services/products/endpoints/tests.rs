@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 
 use super::categories::Categories;
 use super::details::Details;
-use super::hot::Hot;
 use super::links::Link;
-use super::search::{All, Search};
+use super::search::Search;
 use super::smart_match::SmartMatch;
 use crate::cache::CacheSettings;
 use crate::cache::Tag;
 use crate::config::kinds::Rollout;
 use crate::http::settings::Features;
-use crate::services::products::Setup;
-use crate::services::products::ask::{Keyed, Question, Stored, asked_again, of_operation, stored};
+use crate::services::products::ask::asked_again;
 use crate::services::products::fixtures::{defaults, search_query, wire_product};
-use crate::services::products::settings::ProductSettings;
+use crate::services::products::question::{Question, Stored, key};
+use crate::services::products::search_query::SearchQuery;
+use crate::services::products::settings::{ProductSettings, Setup};
 
 fn settings() -> Setup {
     Setup {
@@ -30,16 +30,20 @@ fn settings() -> Setup {
     }
 }
 
-fn made<Q: Question>(form: Value) -> Q {
-    Q::from_form(form, &defaults()).unwrap()
+fn made<Q: Question>(stored: Value) -> Q {
+    serde_json::from_value(stored).unwrap()
+}
+
+fn search<const HOT: bool>(query: &SearchQuery) -> Search<HOT> {
+    made(json!(query))
 }
 
 fn details() -> Details {
-    made(json!({"product_ids": [5]}))
+    made(json!({"product_id": 5, "target": defaults()}))
 }
 
 fn like() -> SmartMatch {
-    made(json!({"product_url": "https://www.aliexpress.com/item/9.html"}))
+    made(json!({"product_id": 9, "target": defaults()}))
 }
 
 fn link() -> Link {
@@ -53,7 +57,7 @@ fn tags<Q: Question>(question: Q) -> [Vec<Tag>; 2] {
         let all = std::slice::from_ref(&question);
         let (mut loaded, dropped) = question.read(all, &result, true).unwrap();
         assert_eq!((loaded.len(), dropped.total()), (1, 0));
-        of_operation::<Q>(loaded.remove(0)).tags
+        loaded.remove(0).tags
     })
 }
 
@@ -63,7 +67,7 @@ fn every_answer_says_what_it_is_about() {
     hot.category_ids = vec![7];
     let expected: [(_, &[&str], &[&str]); 5] = [
         (
-            tags(Search::<Hot>::new(hot)),
+            tags(search::<true>(&hot)),
             &["operation:hot", "category:7", "product:5", "category:26"],
             &["operation:hot", "category:7"],
         ),
@@ -90,18 +94,24 @@ fn every_answer_says_what_it_is_about() {
 }
 
 fn is_asked_again<Q: Question>(question: Q, settings: &Setup) -> bool {
-    let keyed = Keyed::new(question);
-    let stored = stored(&keyed.question).unwrap();
-    let stored: Stored<'_> = serde_json::from_str(&stored).unwrap();
-    assert_eq!((stored.v, stored.operation), (2, Q::KIND.operation));
-    asked_again::<Q>(settings, stored.form, &keyed.key).is_some()
+    let text = Stored::write(&question).unwrap();
+    let stored: Stored<'_, Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(stored.operation, Q::KIND.operation);
+    asked_again::<Q>(settings, stored.current().unwrap(), &key(&question, true)).is_some()
+}
+
+#[test]
+fn a_question_stored_by_another_version_is_outdated() {
+    let text = Stored::write(&Categories).unwrap().replace("\"v\":3", "\"v\":2");
+    let stored: Stored<'_, Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(stored.current(), None);
 }
 
 #[test]
 fn a_stored_question_is_asked_again_only_if_a_client_could_ask_it() {
     let asked = |settings: &Setup| {
         [
-            is_asked_again(Search::<All>::new(search_query()), settings),
+            is_asked_again(search::<false>(&search_query()), settings),
             is_asked_again(details(), settings),
             is_asked_again(like(), settings),
             is_asked_again(link(), settings),
@@ -121,8 +131,7 @@ fn a_stored_question_is_asked_again_only_if_a_client_could_ask_it() {
 
 #[test]
 fn validation_is_part_of_the_key_where_it_makes_a_difference() {
-    let search = Keyed::new(Search::<All>::new(search_query()));
-    assert_ne!(search.key(true), search.key(false));
-    let categories = Keyed::new(Categories);
-    assert_eq!(categories.key(true), categories.key(false));
+    let search = search::<false>(&search_query());
+    assert_ne!(key(&search, true), key(&search, false));
+    assert_eq!(key(&Categories, true), key(&Categories, false));
 }

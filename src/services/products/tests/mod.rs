@@ -1,5 +1,1 @@
-//! Tests of what spans several files of this service, and of files too long to carry theirs.
 
-mod openapi;
-mod product;
-mod quality;

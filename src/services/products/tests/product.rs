@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::services::products::aliexpress::wire;
 use crate::services::products::dropped::DropReason;
 use crate::services::products::fixtures::{defaults, product_of, wire_product};
-use crate::services::products::product::{AffiliateStatus, Product, products};
+use crate::services::products::product::{AffiliateStatus, Product};
+use crate::services::products::reading::products;
 
 fn changed(name: &str, value: Value) -> Value {
     let mut product = wire_product(1);
@@ -18,12 +18,12 @@ fn page(
     values: Vec<Value>,
     validate: bool,
 ) -> (Vec<Product>, crate::services::products::dropped::Dropped) {
-    products(wire::product_page(&json!({"products": values})).products, &defaults(), validate)
+    products(&json!({"products": values}), &defaults(), validate)
 }
 
 #[test]
 fn a_good_product_is_mapped_in_full() {
-    let product = product_of(wire_product(3_256_812_497_109_248)).unwrap();
+    let product = product_of(&wire_product(3_256_812_497_109_248)).unwrap();
     assert_eq!(product.product_id, "3256812497109248");
     assert_eq!((product.price.as_str(), product.currency.as_str()), ("4.69", "USD"));
     assert_eq!(product.original_price.as_deref(), Some("10.43"));
@@ -54,25 +54,25 @@ fn every_reason_drops() {
         ("target_sale_price", json!("1000000.01"), DropReason::PriceTooHigh),
         ("target_sale_price_currency", json!("XYZ"), DropReason::CurrencyUnknown),
     ] {
-        assert_eq!(product_of(changed(name, value.clone())).unwrap_err(), reason, "{name} {value}");
+        assert_eq!(product_of(&changed(name, value.clone())).unwrap_err(), reason, "{name} {value}");
     }
-    assert!(product_of(changed("target_sale_price", json!("1000000"))).is_ok());
+    assert!(product_of(&changed("target_sale_price", json!("1000000"))).is_ok());
 }
 
 #[test]
 fn values_are_put_right() {
-    let title = product_of(changed("product_title", json!("  USB \n\t cable  2m "))).unwrap();
+    let title = product_of(&changed("product_title", json!("  USB \n\t cable  2m "))).unwrap();
     assert_eq!(title.product_title, "USB cable 2m");
-    let currency = product_of(changed("target_sale_price_currency", json!(" usd "))).unwrap();
+    let currency = product_of(&changed("target_sale_price_currency", json!(" usd "))).unwrap();
     assert_eq!(currency.currency, "USD");
-    let number = product_of(changed("target_sale_price", json!(4.7))).unwrap();
+    let number = product_of(&changed("target_sale_price", json!(4.7))).unwrap();
     assert_eq!(number.price, "4.70");
-    let url = product_of(changed("product_detail_url", json!("//www.aliexpress.com/item/1.html")))
+    let url = product_of(&changed("product_detail_url", json!("//www.aliexpress.com/item/1.html")))
         .unwrap();
     assert_eq!(url.product_url, "https://www.aliexpress.com/item/1.html");
-    let broken = product_of(changed("product_main_image_url", json!("https://img.test/a b\n.jpg")));
+    let broken = product_of(&changed("product_main_image_url", json!("https://img.test/a b\n.jpg")));
     assert_eq!(broken.unwrap().image_url.as_deref(), Some("https://img.test/a%20b.jpg"));
-    let rate = product_of(changed("evaluate_rate", json!("many"))).unwrap();
+    let rate = product_of(&changed("evaluate_rate", json!("many"))).unwrap();
     assert_eq!(rate.evaluate_rate, None);
 }
 
@@ -80,14 +80,14 @@ fn values_are_put_right() {
 fn a_currency_without_smaller_unit_has_no_decimals() {
     let mut yen = changed("target_sale_price", json!("1500.00"));
     yen["target_sale_price_currency"] = json!("JPY");
-    let product = product_of(yen).unwrap();
+    let product = product_of(&yen).unwrap();
     assert_eq!((product.price.as_str(), product.currency.as_str()), ("1500", "JPY"));
     assert_eq!(product.original_price, None, "it is in another currency");
 }
 
 #[test]
 fn a_target_price_without_currency_is_in_the_one_asked_for() {
-    let product = product_of(changed("target_sale_price_currency", json!(null))).unwrap();
+    let product = product_of(&changed("target_sale_price_currency", json!(null))).unwrap();
     assert_eq!(product.currency, "USD");
 }
 
@@ -95,9 +95,9 @@ fn a_target_price_without_currency_is_in_the_one_asked_for() {
 fn a_plain_price_keeps_its_own_currency_or_is_dropped() {
     let mut plain = changed("target_sale_price", json!(null));
     plain["sale_price"] = json!("31.30");
-    assert_eq!(product_of(plain.clone()).unwrap_err(), DropReason::CurrencyUnknown);
+    assert_eq!(product_of(&plain.clone()).unwrap_err(), DropReason::CurrencyUnknown);
     plain["sale_price_currency"] = json!("cny");
-    let product = product_of(plain).unwrap();
+    let product = product_of(&plain).unwrap();
     assert_eq!((product.price.as_str(), product.currency.as_str()), ("31.30", "CNY"));
 }
 
@@ -150,7 +150,7 @@ fn without_validation_only_the_impossible_is_dropped() {
 
 #[test]
 fn an_image_serves_when_the_main_one_is_missing() {
-    let product = product_of(changed("product_main_image_url", json!(""))).unwrap();
+    let product = product_of(&changed("product_main_image_url", json!(""))).unwrap();
     assert_eq!(product.image_url.as_deref(), Some("https://img.test/1.jpg"));
     assert_eq!(product.gallery_images.len(), 1);
 }
@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn prices_stay_exact(cents in 1_i64..=100_000_000) {
         let written = rust_decimal::Decimal::new(cents, 2).to_string();
-        let product = product_of(changed("target_sale_price", json!(written))).unwrap();
+        let product = product_of(&changed("target_sale_price", json!(written))).unwrap();
         prop_assert_eq!(product.price, written);
     }
 
@@ -172,7 +172,7 @@ proptest! {
         digits in "-?[0-9]{0,40}(\\.[0-9]{0,40})?(e[0-9]{1,3})?",
     ) {
         for value in [json!(text), json!(digits)] {
-            if let Ok(product) = product_of(changed(name, value)) {
+            if let Ok(product) = product_of(&changed(name, value)) {
                 let price: rust_decimal::Decimal = product.price.parse().unwrap();
                 prop_assert!(price > rust_decimal::Decimal::ZERO);
                 prop_assert!((0.0..=1.0).contains(&product.quality_score));

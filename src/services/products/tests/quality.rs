@@ -4,12 +4,11 @@ use proptest::prelude::*;
 
 use crate::services::products::fixtures;
 use crate::services::products::product::Product;
-use crate::services::products::quality::score;
 
 fn with(change: impl FnOnce(&mut Product)) -> f64 {
     let mut product = fixtures::product(1);
     change(&mut product);
-    score(&product)
+    product.score()
 }
 
 fn percent(value: u32) -> Option<String> {
@@ -37,7 +36,7 @@ fn the_ends_of_the_scale_are_reached() {
 #[test]
 fn a_mapped_product_carries_its_score() {
     let product = fixtures::product(1);
-    assert!((product.quality_score - score(&product)).abs() < 1e-9);
+    assert!((product.quality_score - product.score()).abs() < 1e-9);
 }
 
 proptest! {

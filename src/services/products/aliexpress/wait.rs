@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 /// Shortest wait: "0 seconds" is a rounding, and calling again at once would prolong the ban.
-pub const SHORTEST: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Longest wait: quotas are daily, so a longer ban is a misread text.
-pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The wait in `ban will last 3 seconds` or `ban will last for 3 more seconds`, whatever the case,
 /// between [`SHORTEST`] and [`LONGEST`]; `None` when the text has neither.
-pub fn requested(text: &str) -> Option<Duration> {
+pub(super) fn requested(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
     text.match_indices("ban will last ").find_map(|(start, opening)| {
         let rest = text.get(start + opening.len()..)?.trim_start();

@@ -13,7 +13,12 @@ const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// A text that is not blank; numbers as they are written.
 pub fn text(object: &Value, name: &str) -> Option<String> {
-    match object.get(name)? {
+    text_of(object.get(name)?)
+}
+
+/// The same of a value.
+pub fn text_of(value: &Value) -> Option<String> {
+    match value {
         Value::String(text) => {
             let text = text.trim();
             (!text.is_empty()).then(|| text.to_owned())

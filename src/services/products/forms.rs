@@ -1,15 +1,22 @@
-//! For whom an answer is made: destination, currency and language.
+//! What the forms of the endpoints share.
 //!
-//! Owns: the three fields that most forms share, and their defaults. Refuses: what the upstream does
-//! not know. Has no neighbours.
+//! Owns: for whom an answer is made (destination, currency and language) with its defaults, pages, and
+//! ids. Refuses: what the upstream does not know. Has no neighbours.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::aliexpress::methods::Target;
+use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Language};
-use crate::http::forms::{Check, RawForm};
+use crate::http::forms::{Check, RawForm, digits_of, shown};
+
+/// Most products of one page.
+const MAX_PAGE_SIZE: u32 = 50;
+/// Highest page; far beyond what anybody reads, and within what the upstream takes.
+const MAX_PAGE: u32 = 10_000;
+/// Products of a page when nothing else is asked for.
+const DEFAULT_PAGE_SIZE: u32 = 20;
 
 /// For whom an answer is made, as a client says it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -46,16 +53,6 @@ impl TargetForm {
     }
 }
 
-impl From<&Target> for TargetForm {
-    fn from(target: &Target) -> Self {
-        Self {
-            ship_to_country: target.ship_to.clone().map(Value::String),
-            currency: Some(target.currency.code().into()),
-            language: Some(target.language.code().into()),
-        }
-    }
-}
-
 /// An ISO 3166-1 alpha-2 code, upper case.
 fn country(code: &str) -> Option<String> {
     let two_letters = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic());
@@ -65,4 +62,27 @@ fn country(code: &str) -> Option<String> {
 /// The words of a list, as a mistake names them.
 pub(super) fn codes<T: Copy, const N: usize>(all: [T; N], code: fn(T) -> &'static str) -> String {
     all.map(code).join(", ")
+}
+
+/// Page number and size with their defaults.
+pub(super) fn page(check: &mut Check, no: Option<&Value>, size: Option<&Value>) -> (u32, u32) {
+    (
+        check.whole("page_no", no, 1..=MAX_PAGE).unwrap_or(1),
+        check.whole("page_size", size, 1..=MAX_PAGE_SIZE).unwrap_or(DEFAULT_PAGE_SIZE),
+    )
+}
+
+/// Reads one id, noting a mistake in `check`.
+pub(super) fn id_in(check: &mut Check, field: &str, text: &str) -> Option<u64> {
+    let id = digits_of(text).filter(|id| *id > 0);
+    if id.is_none() {
+        let problem = format!("`{}` is not an id", shown(text));
+        check.refuse(field, problem, "1 to 20 digits, at most 18446744073709551615, not 0");
+    }
+    id
+}
+
+/// A length as a count.
+pub(super) fn count_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }

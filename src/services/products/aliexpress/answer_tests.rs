@@ -6,18 +6,22 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::faults;
-use super::super::wire;
+use super::super::records::Records;
 use super::*;
 use crate::origin::Misconfiguration;
 
-const METHOD: &str = "aliexpress.affiliate.product.query";
+const METHOD: Method = Method {
+    name: "aliexpress.affiliate.product.query",
+    records: Records::PRODUCTS,
+    is_search: true,
+};
 const ROOT: &str = "aliexpress_affiliate_product_query_response";
 
 const APP_KEY: Want = Want::Wrong(faults::APP_KEY);
 const SIGNATURE: Want = Want::Wrong(faults::SIGNATURE);
 const GATEWAY: Want = Want::Wrong(faults::GATEWAY);
 const TRACKING_ID: Want = Want::Wrong(faults::TRACKING_ID);
+const CLOCK: Want = Want::Wrong(faults::CLOCK);
 const PERMISSION: Want = Want::Wrong(faults::PERMISSION);
 const ACCOUNT: Want = Want::Wrong(faults::ACCOUNT);
 
@@ -29,7 +33,6 @@ enum Want {
     Throttled(Option<u64>),
     Wrong(Misconfiguration),
     Caller,
-    Timestamp,
     Transient,
     Bad,
 }
@@ -39,20 +42,15 @@ fn kettle() -> Value {
     json!({"product_id": 3_256_812_497_109_248_u64, "product_title": "A kettle", "sale_price": "1"})
 }
 
-fn seen(reading: &Reading) -> Want {
-    match reading {
-        Reading::IllegalTimestamp { .. } => Want::Timestamp,
-        Reading::Decided(Outcome::Ok(_)) => Want::Ok,
-        Reading::Decided(Outcome::Empty) => Want::Empty,
-        Reading::Decided(Outcome::Throttled { wait, .. }) => {
-            Want::Throttled(wait.as_ref().map(Duration::as_secs))
-        }
-        Reading::Decided(Outcome::Permanent { blame, .. }) => match blame {
-            Blame::Configuration(what) => Want::Wrong(*what),
-            Blame::Caller => Want::Caller,
-        },
-        Reading::Decided(Outcome::Transient { .. }) => Want::Transient,
-        Reading::Decided(Outcome::BadResponse { .. }) => Want::Bad,
+fn seen(outcome: &Outcome<Value>) -> Want {
+    match outcome {
+        Outcome::Ok(_) => Want::Ok,
+        Outcome::Empty => Want::Empty,
+        Outcome::Throttled { wait, .. } => Want::Throttled(wait.as_ref().map(Duration::as_secs)),
+        Outcome::Permanent { blame: Blame::Configuration(what), .. } => Want::Wrong(*what),
+        Outcome::Permanent { blame: Blame::Caller, .. } => Want::Caller,
+        Outcome::Transient { .. } => Want::Transient,
+        Outcome::BadResponse { .. } => Want::Bad,
     }
 }
 
@@ -62,8 +60,8 @@ fn raw(status: u16, content_type: &str, body: &[u8]) -> Answer {
     Answer::new(status, headers, Bytes::copy_from_slice(body))
 }
 
-fn read(body: &Value) -> Reading {
-    interpret(METHOD, &raw(200, "application/json;charset=UTF-8", body.to_string().as_bytes()))
+fn read(body: &Value) -> Outcome<Value> {
+    interpret(&METHOD, &raw(200, "application/json;charset=UTF-8", body.to_string().as_bytes()))
 }
 
 /// Reads the error in both of its places, with its code as a text and, where it is one, as a
@@ -99,10 +97,10 @@ fn every_code_of_the_gateways_table() {
         ("InvalidAppKey", APP_KEY),
         ("29", APP_KEY),
         ("InvalidApiPath", GATEWAY),
-        ("IllegalTimestamp", Want::Timestamp),
-        ("InvalidTimestamp", Want::Timestamp),
-        ("30", Want::Timestamp),
-        ("31", Want::Timestamp),
+        ("IllegalTimestamp", CLOCK),
+        ("InvalidTimestamp", CLOCK),
+        ("30", CLOCK),
+        ("31", CLOCK),
         ("InsufficientPermission", PERMISSION),
         ("InsufficientISVPermissions", PERMISSION),
         ("11", PERMISSION),
@@ -270,7 +268,7 @@ fn every_shape_of_a_success() {
         json!({"some_other_method_response": {"resp_result": inner}}),
     ];
     for row in rows {
-        assert_eq!(read(&row), Reading::Decided(Outcome::Ok(result.clone())), "{row}");
+        assert_eq!(read(&row), Outcome::Ok(result.clone()), "{row}");
     }
 }
 
@@ -301,7 +299,7 @@ fn a_success_without_its_list_is_a_bad_response() {
     // Nothing was found, as some say it.
     let none = json!({"products": {"product": []}, "total_record_count": 0});
     let body = json!({ROOT: {"resp_result": {"resp_code": 200.0, "result": none}}});
-    assert_eq!(read(&body), Reading::Decided(Outcome::Ok(none)));
+    assert_eq!(read(&body), Outcome::Ok(none));
 }
 
 #[test]
@@ -373,9 +371,9 @@ fn the_transport_layer() {
         (204, JSON, b"", Want::Bad),
     ];
     for (status, content_type, body, want) in rows {
-        let reading = interpret(METHOD, &raw(*status, content_type, body));
+        let outcome = interpret(&METHOD, &raw(*status, content_type, body));
         let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
-        assert_eq!(seen(&reading), *want, "{status} {content_type} {shown}");
+        assert_eq!(seen(&outcome), *want, "{status} {content_type} {shown}");
     }
 }
 
@@ -392,11 +390,11 @@ fn a_gateway_error_that_says_offline_means_moved() {
 fn reasons_carry_the_upstreams_words_and_are_bounded() {
     let long = "é".repeat(5_000);
     let error = json!({"error_response": {"code": "7", "sub_code": "s", "msg": long}});
-    let Reading::Decided(Outcome::Throttled { reason, .. }) = read(&error) else { panic!() };
+    let Outcome::Throttled { reason, .. } = read(&error) else { panic!() };
     assert!(reason.starts_with("gateway error: code 7, sub_code s, msg é"), "{reason}");
-    assert_eq!(reason.chars().count(), REASON_LIMIT + 1);
+    assert_eq!(reason.chars().count(), 301);
     let unknown = json!({ROOT: {"resp_result": {"resp_code": 4001, "resp_msg": "tracking id"}}});
-    let Reading::Decided(Outcome::Permanent { reason, .. }) = read(&unknown) else { panic!() };
+    let Outcome::Permanent { reason, .. } = read(&unknown) else { panic!() };
     assert_eq!(reason, "resp_code 4001: tracking id");
 }
 
@@ -440,9 +438,9 @@ proptest! {
     #[test]
     fn any_json_is_survived_and_no_success_is_hollow(root in any_json(), status in 100_u16..600) {
         let answer = raw(status, "application/json", root.to_string().as_bytes());
-        if let Reading::Decided(Outcome::Ok(result)) = interpret(METHOD, &answer) {
+        if let Outcome::Ok(result) = interpret(&METHOD, &answer) {
             prop_assert!((200..300).contains(&status));
-            prop_assert!(!matches!(wire::contents(METHOD, &result), wire::Contents::Hollow(_)));
+            prop_assert!(!matches!(METHOD.records.contents(&result), Contents::Hollow(_)));
         }
     }
 
@@ -452,7 +450,7 @@ proptest! {
         content_type in ".{0,20}",
         body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let reading = interpret(METHOD, &raw(status, &content_type, &body));
-        prop_assert_ne!(seen(&reading), Want::Ok);
+        let outcome = interpret(&METHOD, &raw(status, &content_type, &body));
+        prop_assert_ne!(seen(&outcome), Want::Ok);
     }
 }

@@ -1,0 +1,206 @@
+//! The error table: what the gateway and the method behind it say went wrong.
+//!
+//! Owns: the codes and what they mean. Decided by code, then by sub_code, then by type, then by
+//! `resp_code`. Refuses: to decide by texts, which only tell how long to wait ([`wait`]) and that a
+//! gateway "has been offline". Whatever the table does not list is read so that no client can open the
+//! breaker with a parameter the upstream dislikes, and no unknown fault of the upstream is taken for
+//! ours. Has no neighbour.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{faults, read, wait};
+use crate::origin::{Blame, Misconfiguration, Outcome};
+
+/// The words of a gateway that was switched off.
+pub(super) const OFFLINE: &str = "has been offline";
+/// Longest reason kept from an upstream's text, in characters.
+const REASON_LIMIT: usize = 300;
+
+/// What one row of the table says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Wait the seconds in the text.
+    Throttled,
+    /// Trying again is useless; who has to act.
+    Permanent(Blame),
+    /// Try again.
+    Transient,
+}
+
+impl Class {
+    pub(super) fn outcome(self, wait: Option<Duration>, reason: String) -> Outcome<Value> {
+        match self {
+            Self::Throttled => Outcome::Throttled { wait, reason },
+            Self::Permanent(blame) => Outcome::Permanent { blame, reason },
+            Self::Transient => Outcome::Transient { reason },
+        }
+    }
+}
+
+const APP_KEY: Class = wrong(faults::APP_KEY);
+const SIGNATURE: Class = wrong(faults::SIGNATURE);
+const GATEWAY: Class = wrong(faults::GATEWAY);
+const CLOCK: Class = wrong(faults::CLOCK);
+const PERMISSION: Class = wrong(faults::PERMISSION);
+const CALLER: Class = Class::Permanent(Blame::Caller);
+
+const fn wrong(setting: Misconfiguration) -> Class {
+    Class::Permanent(Blame::Configuration(setting))
+}
+
+/// Codes that decide alone. 15 is not among them: it says "ask the sub_code".
+const CODES: &[(&str, Class)] = &[
+    ("ApiCallLimit", Class::Throttled),
+    ("7", Class::Throttled),
+    ("8", Class::Throttled),
+    ("901", Class::Throttled),
+    ("IncompleteSignature", SIGNATURE),
+    ("25", SIGNATURE),
+    ("InvalidAppKey", APP_KEY),
+    ("29", APP_KEY),
+    ("InvalidApiPath", GATEWAY),
+    ("IllegalTimestamp", CLOCK),
+    ("InvalidTimestamp", CLOCK),
+    ("30", CLOCK),
+    ("31", CLOCK),
+    ("InsufficientPermission", PERMISSION),
+    ("InsufficientISVPermissions", PERMISSION),
+    ("11", PERMISSION),
+    ("12", PERMISSION),
+    ("13", PERMISSION),
+    ("42", PERMISSION),
+    ("MissingParameter", CALLER),
+    ("InvalidParameter", CALLER),
+    ("40", CALLER),
+    ("41", CALLER),
+    ("43", CALLER),
+    ("ServiceTimeout", Class::Transient),
+    ("UnknownRuntimeException", Class::Transient),
+    ("10", Class::Transient),
+];
+
+/// What a sub_code means by its beginning; the first that fits wins, so the general ones come last.
+/// `isv.*` is "the partner's fault": who called with what the upstream dislikes.
+const SUB_CODES: &[(&str, Class)] = &[
+    ("accesscontrol.limited-by-", Class::Throttled),
+    ("isv.api-flow-limit", Class::Throttled),
+    ("isv.flow-limit-exceeded", Class::Throttled),
+    ("isp.flow-limit", Class::Throttled),
+    ("HTTP_INVOKE_LIMITED", Class::Throttled),
+    ("isv.invalid-signature", SIGNATURE),
+    ("isv.invalid-appkey", APP_KEY),
+    ("isv.permission-deny", PERMISSION),
+    ("isp.", Class::Transient),
+    ("isv.", CALLER),
+];
+
+/// What a type means when neither code nor sub_code is known.
+const TYPES: &[(&str, Class)] =
+    &[("ISV", CALLER), ("ISP", Class::Transient), ("SYSTEM", Class::Transient)];
+
+/// An error of the gateway, as found in an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GatewayError<'a>(&'a Map<String, Value>);
+
+impl<'a> GatewayError<'a> {
+    /// The gateway's error in an answer, if there is one: under `error_response`, or the same fields at
+    /// the root.
+    ///
+    /// `has_body` says that a method's answer is there too: then fields at the root are an error only
+    /// if their code is one the table knows (`"code":"0"` beside the root key means success).
+    pub(super) fn find(root: &'a Value, has_body: bool) -> Option<Self> {
+        let root = root.as_object()?;
+        if let Some(fields) = root.get("error_response").and_then(Value::as_object) {
+            return Some(Self(fields));
+        }
+        let error = Self(root);
+        let is_error = match error.text("code").as_deref() {
+            Some(code) if has_body => by_name(CODES, code).is_some() || code == "15",
+            Some(code) => code != "0",
+            None if has_body => false,
+            None => ["sub_code", "message", "msg"].iter().any(|name| error.text(name).is_some()),
+        };
+        is_error.then_some(error)
+    }
+
+    /// By code, then by sub_code, then by type. `None` when none of them is known.
+    ///
+    /// A code that is not in the table never decides. An unknown `isv.*` or type ISV is the caller's
+    /// (permanent, so that a bad parameter cannot open the breaker), an unknown `isp.*`, ISP or SYSTEM
+    /// transient.
+    pub(super) fn class(self) -> Option<Class> {
+        if let Some(class) = self.text("code").and_then(|code| by_name(CODES, &code)) {
+            return Some(class);
+        }
+        // The page names these words as what a switched-off gateway says; no row has a code for it.
+        if self.texts().any(|text| says_offline(&text)) {
+            return Some(GATEWAY);
+        }
+        let by_sub_code = self.text("sub_code").and_then(|sub_code| by_prefix(&sub_code));
+        by_sub_code.or_else(|| by_name(TYPES, &self.text("type")?))
+    }
+
+    /// What the error means; `class` is that of the table.
+    pub(super) fn outcome(self, class: Class) -> Outcome<Value> {
+        class.outcome(self.texts().find_map(|text| wait::requested(&text)), self.reason())
+    }
+
+    fn text(self, name: &str) -> Option<String> {
+        read::text_of(self.0.get(name)?)
+    }
+
+    fn texts(self) -> impl Iterator<Item = String> + use<'a> {
+        ["msg", "message", "sub_msg"].into_iter().filter_map(move |name| self.text(name))
+    }
+
+    /// The gateway's words in one line.
+    fn reason(self) -> String {
+        let words: Vec<_> = ["code", "sub_code", "msg", "message", "sub_msg", "request_id"]
+            .into_iter()
+            .filter_map(|name| Some(format!("{name} {}", self.text(name)?)))
+            .collect();
+        let words = if words.is_empty() { "without a word".to_owned() } else { words.join(", ") };
+        bounded(&format!("gateway error: {words}"))
+    }
+}
+
+/// Whether a text says that the gateway was switched off.
+pub(super) fn says_offline(text: &str) -> bool {
+    text.to_ascii_lowercase().contains(OFFLINE)
+}
+
+/// What a `resp_code` other than 200 and 405 means.
+///
+/// The known ones between 400 and 499 and between 4000 and 4999, save 404, are about the account
+/// or the request; unknown ones in there are taken for the caller's, so that no parameter can open
+/// the breaker. Everything else is transient.
+pub(super) fn of_business_code(code: &str) -> Class {
+    match code.parse::<u64>() {
+        Ok(401) => wrong(faults::ACCOUNT),
+        Ok(4001) => wrong(faults::TRACKING_ID),
+        Ok(404) => Class::Transient,
+        Ok(400..=499 | 4000..=4999) => CALLER,
+        Ok(_) | Err(_) => Class::Transient,
+    }
+}
+
+fn by_name(table: &[(&str, Class)], name: &str) -> Option<Class> {
+    table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, class)| *class)
+}
+
+fn by_prefix(sub_code: &str) -> Option<Class> {
+    let starts_with = |prefix: &str| {
+        sub_code.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    SUB_CODES.iter().find(|(prefix, _)| starts_with(prefix)).map(|(_, class)| *class)
+}
+
+/// `text`, cut to what a log line should carry.
+pub(super) fn bounded(text: &str) -> String {
+    match text.char_indices().nth(REASON_LIMIT) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
