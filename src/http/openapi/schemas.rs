@@ -38,7 +38,10 @@ impl Schemas {
     fn children<T: ToSchema>(&mut self) {
         let mut all = Vec::new();
         T::schemas(&mut all);
-        self.0.extend(all);
+        // A form that is registered already stays flat, whichever route comes first.
+        for (name, schema) in all {
+            self.0.entry(name).or_insert(schema);
+        }
     }
 
     fn flat(&self, schema: &RefOr<Schema>) -> Object {

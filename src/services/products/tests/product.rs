@@ -54,7 +54,11 @@ fn every_reason_drops() {
         ("target_sale_price", json!("1000000.01"), DropReason::PriceTooHigh),
         ("target_sale_price_currency", json!("XYZ"), DropReason::CurrencyUnknown),
     ] {
-        assert_eq!(product_of(&changed(name, value.clone())).unwrap_err(), reason, "{name} {value}");
+        assert_eq!(
+            product_of(&changed(name, value.clone())).unwrap_err(),
+            reason,
+            "{name} {value}"
+        );
     }
     assert!(product_of(&changed("target_sale_price", json!("1000000"))).is_ok());
 }
@@ -70,7 +74,8 @@ fn values_are_put_right() {
     let url = product_of(&changed("product_detail_url", json!("//www.aliexpress.com/item/1.html")))
         .unwrap();
     assert_eq!(url.product_url, "https://www.aliexpress.com/item/1.html");
-    let broken = product_of(&changed("product_main_image_url", json!("https://img.test/a b\n.jpg")));
+    let broken =
+        product_of(&changed("product_main_image_url", json!("https://img.test/a b\n.jpg")));
     assert_eq!(broken.unwrap().image_url.as_deref(), Some("https://img.test/a%20b.jpg"));
     let rate = product_of(&changed("evaluate_rate", json!("many"))).unwrap();
     assert_eq!(rate.evaluate_rate, None);
