@@ -122,7 +122,7 @@ impl Audit {
             if count == 0 {
                 return Ok(());
             }
-            let written = self.with(move |connection| write(connection, &batch)).await;
+            let written = self.0.store.run(move |connection| write(connection, &batch)).await;
             let mut waiting = self.waiting();
             if written.is_ok() {
                 waiting.drain(..count);
@@ -140,7 +140,7 @@ impl Audit {
     /// first page those that wait come first.
     pub async fn page(&self, before: Option<i64>, most: usize) -> AuditPage {
         let _turn = self.0.turn.lock().await;
-        let read = self.with(move |connection| self::before(connection, before, most)).await;
+        let read = self.0.store.run(move |connection| self::before(connection, before, most)).await;
         let complete = read.is_ok();
         let stored = read.unwrap_or_default();
         // A full page may have another behind it.
@@ -156,22 +156,6 @@ impl Audit {
     /// How many events wait, and how many were never stored since the start.
     pub fn counts(&self) -> (usize, u64) {
         (self.waiting().len(), self.0.dropped.load(Ordering::Relaxed))
-    }
-
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
-    ) -> Result<T, String> {
-        let store = self.0.store.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let mut connection = store.lend().map_err(|error| error.to_string())?;
-            work(&mut connection).map_err(|error| {
-                let text = error.to_string();
-                store.blame(&text);
-                text
-            })
-        });
-        work.await.map_err(|died| died.to_string())?
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<AuditEvent>> {

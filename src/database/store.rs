@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
 
+use diesel::QueryResult;
+
 use super::care::Care;
 use super::error::{DatabaseError, Harm};
 use super::opening::{self, Lent, Pool};
 use super::quarantine::{Identities, part_from, quarantine};
+use super::schema::Connection;
 use crate::clock::Timestamp;
 
 /// What looking after the database did or found.
@@ -80,6 +83,26 @@ impl Store {
             State::Away(reason) => return Err(reason.clone()),
         };
         pool.get().map_err(DatabaseError::new)
+    }
+
+    /// Works on a connection, on a thread that may block. An error of a statement is reported.
+    ///
+    /// # Errors
+    /// The database is away, or the work failed; in words.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, String> {
+        let store = self.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut connection = store.lend().map_err(|error| error.to_string())?;
+            work(&mut connection).map_err(|error| {
+                let text = error.to_string();
+                store.blame(&text);
+                text
+            })
+        });
+        work.await.map_err(|died| died.to_string())?
     }
 
     pub fn absence(&self) -> Option<String> {

@@ -14,7 +14,7 @@ use slog::{info, warn};
 use super::table::{self, Change, Draft, Outcome, Page, Position, SWEEP_EVERY};
 use super::{Away, Changes, POLL, Topic};
 use crate::clock;
-use crate::database::{Connection, Store};
+use crate::database::Connection;
 use crate::redis::Redis;
 use crate::redis::keys::CHANGES;
 
@@ -146,18 +146,10 @@ impl Changes {
         within: Duration,
         work: impl FnOnce(&mut Connection, &str) -> Outcome<T> + Send + 'static,
     ) -> Result<T, Away> {
-        let (store, instance): (Store, _) = (self.0.store.clone(), self.0.instance.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            let mut connection = store.lend().map_err(|error| Away(error.to_string()))?;
-            work(&mut connection, &instance).map_err(|error| {
-                let text = error.to_string();
-                store.blame(&text);
-                Away(text)
-            })
-        });
+        let instance = self.0.instance.clone();
+        let work = self.0.store.run(move |connection| work(connection, &instance));
         match tokio::time::timeout(within, work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(died)) => Err(Away(died.to_string())),
+            Ok(outcome) => outcome.map_err(Away),
             Err(_) => Err(Away("the database took too long".to_owned())),
         }
     }

@@ -149,19 +149,8 @@ impl DatabaseTier {
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = self.breaker.admit(clock::monotonic()).map_err(|_| StoreError::Avoided)?;
-        let store = self.store.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let mut connection =
-                store.lend().map_err(|error| StoreError::Failed(error.to_string()))?;
-            query(&mut connection).map_err(|error| {
-                let text = error.to_string();
-                store.blame(&text);
-                StoreError::Failed(text)
-            })
-        });
-        let outcome = match tokio::time::timeout(within, work).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(died)) => Err(StoreError::Failed(died.to_string())),
+        let outcome = match tokio::time::timeout(within, self.store.run(query)).await {
+            Ok(outcome) => outcome.map_err(StoreError::Failed),
             Err(_) => Err(StoreError::TooLate),
         };
         permit.record(Some(outcome.is_ok()), clock::monotonic());
