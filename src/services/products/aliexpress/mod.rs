@@ -13,7 +13,6 @@ pub mod request;
 pub mod signature;
 pub mod terms;
 pub mod tracking;
-mod wait;
 
 pub use protocol::AliExpress;
 pub use request::{Method, Request, Target};

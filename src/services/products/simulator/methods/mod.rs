@@ -4,7 +4,6 @@
 //! its parameters, refuses in the gateway's words or answers; it does no I/O, reads no clock and cannot
 //! fail otherwise. `image.search` is not among them: looking at pictures is beyond a simulator.
 
-mod categories;
 mod links;
 mod orders;
 mod product_view;
@@ -27,8 +26,8 @@ pub(super) struct Method {
 }
 
 /// Every method; each file lists its own.
-const METHODS: [&[Method]; 5] =
-    [products::METHODS, categories::METHODS, links::METHODS, promotions::METHODS, orders::METHODS];
+const METHODS: [&[Method]; 4] =
+    [products::METHODS, links::METHODS, promotions::METHODS, orders::METHODS];
 
 impl Method {
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {

@@ -1,4 +1,4 @@
-//! Search, hot products, details, and products like another.
+//! Search, hot products, details, products like another, and categories.
 //!
 //! Owns: reading a search's parameters and the shape of a page of products. Refuses: page sizes
 //! beyond 50, bounds that are no whole numbers, unknown orders. Products without commission are
@@ -10,7 +10,7 @@ use super::super::parameters::Parameters;
 use super::super::refusal::Refusal;
 use super::product_view::Presentation;
 use super::{Answer, Call, Method};
-use crate::services::products::catalogue::{Bounds, Product, Query, Sort};
+use crate::services::products::catalogue::{Bounds, Category, Product, Query, Sort};
 
 /// How many ids one call for details may name.
 const MOST_IDS: usize = 50;
@@ -26,6 +26,7 @@ pub(super) const METHODS: &[Method] = &[
     },
     Method { name: "aliexpress.affiliate.productdetail.get", answer: details },
     Method { name: "aliexpress.affiliate.product.smartmatch", answer: like },
+    Method { name: "aliexpress.affiliate.category.get", answer: |call| Ok(categories(call)) },
 ];
 
 /// Where in the pages a call is.
@@ -172,4 +173,23 @@ fn like(call: &Call<'_>) -> Result<Answer, Refusal> {
     let similar = call.catalogue.similar_to(id);
     let shown: Vec<_> = similar.iter().skip(paging.skip()).take(MATCH_PAGE).copied().collect();
     page(call, &shown, similar.len(), paging, "country")
+}
+
+/// Every category of every level in one flat list.
+fn categories(call: &Call<'_>) -> Answer {
+    let shown: Vec<Value> = call.catalogue.categories().flat().iter().map(category).collect();
+    if shown.is_empty() {
+        return Answer::EMPTY;
+    }
+    Answer::Result(json!({"total_result_count": shown.len(), "categories": {"category": shown}}))
+}
+
+/// Some top categories have a parent 0, the others none at all; both are seen upstream.
+fn category(category: &Category) -> Value {
+    let mut shown = json!({"category_id": category.id, "category_name": category.name});
+    let top = category.id.is_multiple_of(2).then_some(0);
+    if let (Some(parent), Some(fields)) = (category.parent.or(top), shown.as_object_mut()) {
+        fields.insert("parent_category_id".to_owned(), parent.into());
+    }
+    shown
 }
