@@ -13,13 +13,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::dev::ServerHandle;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slog::{Logger, debug, warn};
 
 use super::aliexpress::{AliExpressClient, Request, Target};
 use super::dropped::Dropped;
-use super::question::{Keyed, Question, Stored, key, serialised};
+use super::question::{Keyed, Question, Stored, key};
 use super::settings::Setup;
 use crate::cache::{CacheKey, Lifetimes, Loaded, Loader, Plan};
 use crate::clock;
@@ -27,7 +26,7 @@ use crate::config::kinds::Rollout;
 use crate::failure::{Failure, FailureKind};
 use crate::http::context::Scope;
 use crate::http::extract::Call;
-use crate::http::served::{Body, Served, Source};
+use crate::http::served::{Served, Source};
 use crate::metrics::Counters;
 use crate::origin::{Call as UpstreamCall, Priority};
 
@@ -339,20 +338,6 @@ fn stands_in_for(failure: &Failure) -> bool {
         FailureKind::UpstreamRejected => !failure.by_caller,
         FailureKind::Internal => false,
     }
-}
-
-pub(super) fn parsed<'a, T: Deserialize<'a>>(served: &'a Served) -> Result<T, Failure> {
-    serde_json::from_slice(served.body.bytes())
-        .map_err(|error| Failure::new(FailureKind::Internal, format!("cannot read back: {error}")))
-}
-
-/// The same answer with other data.
-pub(super) fn replaced(
-    served: Served,
-    data: &impl Serialize,
-    empty: bool,
-) -> Result<Served, Failure> {
-    Ok(Served { body: Body::Own(serialised(data)?), empty, ..served })
 }
 
 #[cfg(test)]

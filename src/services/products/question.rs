@@ -20,6 +20,7 @@ use super::product::Product;
 use super::settings::Setup;
 use crate::cache::{CacheKey, Loaded, Tag};
 use crate::failure::{Failure, FailureKind};
+use crate::http::served::{Body, Served};
 
 /// The service's part of its cache keys.
 pub(super) const SERVICE: &str = "products";
@@ -139,10 +140,24 @@ pub(super) fn loaded<Q: Question>(
     Ok(Loaded::json(serialised(data)?, empty, tags))
 }
 
-pub(super) fn serialised(data: &impl Serialize) -> Result<Bytes, Failure> {
+fn serialised(data: &impl Serialize) -> Result<Bytes, Failure> {
     serde_json::to_vec(data)
         .map(Bytes::from)
         .map_err(|error| Failure::new(FailureKind::Internal, format!("cannot serialise: {error}")))
+}
+
+pub(super) fn parsed<'a, T: Deserialize<'a>>(served: &'a Served) -> Result<T, Failure> {
+    serde_json::from_slice(served.body.bytes())
+        .map_err(|error| Failure::new(FailureKind::Internal, format!("cannot read back: {error}")))
+}
+
+/// The same answer with other data.
+pub(super) fn replaced(
+    served: Served,
+    data: &impl Serialize,
+    empty: bool,
+) -> Result<Served, Failure> {
+    Ok(Served { body: Body::Own(serialised(data)?), empty, ..served })
 }
 
 /// `product:ID`: the answer is about this product, or says that it is not there.

@@ -22,11 +22,11 @@ use crate::limits::Class;
 use crate::limits::abuse::{Named, Seen};
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, read};
-use crate::services::products::ask::{Products, parsed, replaced};
+use crate::services::products::ask::Products;
 use crate::services::products::dropped::{DropReason, Dropped};
 use crate::services::products::forms::{count_of, id_in};
 use crate::services::products::last_resort::LastResort;
-use crate::services::products::question::{Keyed, Kind, Question, Read, loaded};
+use crate::services::products::question::{Keyed, Kind, Question, Read, loaded, parsed, replaced};
 
 pub const METHOD: Method = Method {
     name: "aliexpress.affiliate.category.get",

@@ -24,11 +24,13 @@ use crate::limits::Class;
 use crate::limits::abuse::Seen;
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, Target};
-use crate::services::products::ask::{DEGRADED_UPSTREAM, Products, parsed, replaced};
+use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::forms::{TargetForm, count_of, id_in};
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::product::Product;
-use crate::services::products::question::{Kind, Question, Read, loaded, product_tag, tags_of};
+use crate::services::products::question::{
+    Kind, Question, Read, loaded, parsed, product_tag, replaced, tags_of,
+};
 use crate::services::products::reading;
 
 /// Most products of one request.

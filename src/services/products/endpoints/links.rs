@@ -27,11 +27,13 @@ use crate::services::products::address::{
 };
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, read};
-use crate::services::products::ask::{DEGRADED_UPSTREAM, Products, parsed, replaced};
+use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::dropped::Dropped;
 use crate::services::products::forms::count_of;
 use crate::services::products::product::{AffiliateStatus, Product};
-use crate::services::products::question::{Kind, Question, Read, loaded, product_tag};
+use crate::services::products::question::{
+    Kind, Question, Read, loaded, parsed, product_tag, replaced,
+};
 
 /// In `degraded`: some products carry their plain address in place of an affiliate link.
 pub(super) const DEGRADED_LINKS: &str = "affiliate_links";

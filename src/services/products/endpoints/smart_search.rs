@@ -25,10 +25,11 @@ use crate::http::served::Served;
 use crate::http::service::{Operation, Route};
 use crate::limits::Class;
 use crate::services::products::aliexpress::Target;
-use crate::services::products::ask::{DEGRADED_UPSTREAM, Products, parsed, replaced};
+use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::dropped::Dropped;
 use crate::services::products::forms::count_of;
 use crate::services::products::product::{AffiliateStatus, Product};
+use crate::services::products::question::{parsed, replaced};
 use crate::services::products::ranking;
 use crate::services::products::search_query::{SearchForm, SearchQuery};
 
