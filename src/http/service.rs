@@ -28,6 +28,7 @@ use crate::supervision::spawn_watched;
 
 pub use super::extract::{Answer, Call};
 pub use super::forms::Check;
+pub use super::openapi::failures::{BAD_INPUT, UPSTREAM};
 pub use super::route::Method;
 pub use super::served::Served;
 pub use crate::limits::abuse::fingerprint;
@@ -43,42 +44,6 @@ pub struct Operation {
     pub by_body: bool,
     pub handler: fn() -> actix_web::Route,
     describe: Option<Describe>,
-}
-
-/// The former way to declare a route; goes when the last table is converted.
-impl Operation {
-    #[must_use]
-    pub const fn get(handler: fn() -> actix_web::Route, describe: Describe) -> Self {
-        Self { method: Method::Get, by_body: false, handler, describe: Some(describe) }
-    }
-
-    #[must_use]
-    pub const fn post(handler: fn() -> actix_web::Route, describe: Describe) -> Self {
-        Self { method: Method::Post, by_body: false, handler, describe: Some(describe) }
-    }
-
-    #[must_use]
-    pub const fn same_by_post(handler: fn() -> actix_web::Route, describe: Describe) -> Self {
-        Self { method: Method::Post, by_body: true, handler, describe: Some(describe) }
-    }
-}
-
-/// The former way to declare a route; goes when the last table is converted.
-impl Route {
-    #[must_use]
-    pub const fn new(
-        template: &'static str,
-        class: Class,
-        operations: &'static [Operation],
-    ) -> Self {
-        let mut route = Self::at(template, class);
-        let mut left = operations;
-        while let [first, rest @ ..] = left {
-            route = route.adding(*first);
-            left = rest;
-        }
-        route
-    }
 }
 
 impl Operation {
@@ -188,6 +153,8 @@ pub struct Surface {
     pub name: &'static str,
     /// Its routes, one list an endpoint.
     pub routes: &'static [&'static [Route]],
+    /// The operation parts of its cache keys.
+    pub operations: &'static [&'static str],
     /// Its sections of settings.
     pub settings: &'static [Group],
     /// Its tags in the OpenAPI document, each with a description.
@@ -201,9 +168,6 @@ pub trait Service: Send + Sync {
     /// Puts what its handlers need where [`Call::service`](super::extract::Call::service) finds it.
     /// Called once for each worker, on the worker's thread.
     fn install(&self, config: &mut ServiceConfig);
-
-    /// The operation parts of its cache keys.
-    fn operations(&self) -> Vec<&'static str>;
 
     /// How to load `key` again, for which `question` was stored; `None` when no client can ask it
     /// any more.

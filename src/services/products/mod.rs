@@ -49,6 +49,7 @@ use settings::{AliExpressSettings, ProductSettings};
 pub const SURFACE: Surface = Surface {
     name: question::SERVICE,
     routes: endpoints::ROUTES,
+    operations: &["search", "hot", "details", "categories", "link", "smart-match"],
     settings: &[Group::of::<AliExpressSettings>(), Group::of::<ProductSettings>()],
     tags: &[
         ("Products", "Search and details"),
@@ -66,10 +67,6 @@ impl Service for Products {
     fn install(&self, config: &mut ServiceConfig) {
         config.app_data(self.clone());
         endpoints::install(config);
-    }
-
-    fn operations(&self) -> Vec<&'static str> {
-        endpoints::RESTORABLE.iter().map(|one| one.operation).collect()
     }
 
     fn plan_for(&self, key: &CacheKey, question: &str) -> Option<Plan> {

@@ -163,7 +163,8 @@ async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateFo
     let log = &call.worker.shared.log;
     let services = call.worker.shared.services.iter();
     let operations = services.flat_map(|service| {
-        service.operations().into_iter().map(|operation| (service.surface().name, operation))
+        let surface = service.surface();
+        surface.operations.iter().map(|operation| (surface.name, *operation))
     });
     let (subject, mode) = read(form, &sample_keys(operations))?;
     let (subject_text, reason) = (subject.text(), reason(&subject));

@@ -17,7 +17,7 @@ use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
 use crate::http::served::Served;
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::limits::Class;
 use crate::limits::abuse::{Named, Seen};
 use crate::services::products::aliexpress::records::Records;
@@ -40,39 +40,25 @@ pub const METHOD: Method = Method {
 };
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::new(
-        "/api/categories",
-        Class::General,
-        &[Operation::get(
-            || to(all),
-            |doc| {
-                let details = "Categories of all levels in one list; each names the one above it.";
-                doc.says("Categories", "listCategories", "Lists all categories.", details)
-                    .for_gpt()
-                    .fetches::<CategoriesData>("The categories.")
-                    .fails(UPSTREAM);
-            },
-        )],
-    ),
-    Route::new(
-        "/api/categories/{id}/children",
-        Class::General,
-        &[Operation::get(
-            || to(children),
-            |doc| {
-                let summary = "Lists the categories directly below one.";
-                let details = "A lowest category has none, which is an empty list; a category that does \
-                           not exist is not found.";
-                doc.says("Categories", "listChildCategories", summary, details)
-                    .for_gpt()
-                    .path("id", "Category id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
-                    .fetches::<ChildrenData>("The categories below.")
-                    .fails(BAD_INPUT)
-                    .fails(NOT_FOUND)
-                    .fails(UPSTREAM);
-            },
-        )],
-    ),
+    Route::at("/api/categories", Class::General).get(|| to(all)).says(|doc| {
+        let details = "Categories of all levels in one list; each names the one above it.";
+        doc.says("Categories", "listCategories", "Lists all categories.", details)
+            .for_gpt()
+            .fetches::<CategoriesData>("The categories.")
+            .fails(UPSTREAM);
+    }),
+    Route::at("/api/categories/{id}/children", Class::General).get(|| to(children)).says(|doc| {
+        let summary = "Lists the categories directly below one.";
+        let details = "A lowest category has none, which is an empty list; a category that does \
+             not exist is not found.";
+        doc.says("Categories", "listChildCategories", summary, details)
+            .for_gpt()
+            .path("id", "Category id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+            .fetches::<ChildrenData>("The categories below.")
+            .fails(BAD_INPUT)
+            .fails(NOT_FOUND)
+            .fails(UPSTREAM);
+    }),
 ];
 
 /// All categories of all levels.

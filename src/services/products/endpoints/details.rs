@@ -19,7 +19,7 @@ use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm, digits_of};
 use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
 use crate::http::served::{Served, Source};
-use crate::http::service::{Operation, Route, fingerprint};
+use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
 use crate::services::products::aliexpress::records::Records;
@@ -43,47 +43,27 @@ pub const METHOD: Method = Method {
 };
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::new(
-        "/api/products/details",
-        Class::General,
-        &[Operation::post(
-            || to(several),
-            |doc| {
-                let details = "Answers in the order asked for; ids without a product are listed as `missing`, \
-                       ids that could not be asked for as `unavailable`.";
-                doc.says(
-                    "Products",
-                    "getProducts",
-                    "Gets the details of several products.",
-                    details,
-                )
-                .for_gpt()
-                .form::<DetailsForm>()
-                .fetches::<DetailsData>("The products that were found, and which were not.")
-                .fails(BAD_INPUT)
-                .fails(UPSTREAM);
-            },
-        )],
-    ),
-    Route::new(
-        "/api/products/details/{product_id}",
-        Class::General,
-        &[Operation::get(
-            || to(one),
-            |doc| {
-                let details =
-                    "A product that does not exist, or earns no commission, is not found.";
-                doc.says("Products", "getProduct", "Gets the details of one product.", details)
-                    .for_gpt()
-                    .path("product_id", "Product id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
-                    .query::<TargetForm>()
-                    .fetches::<Product>("The product.")
-                    .fails(BAD_INPUT)
-                    .fails(NOT_FOUND)
-                    .fails(UPSTREAM);
-            },
-        )],
-    ),
+    Route::at("/api/products/details", Class::General).post(|| to(several)).says(|doc| {
+        let details = "Answers in the order asked for; ids without a product are listed as \
+             `missing`, ids that could not be asked for as `unavailable`.";
+        doc.says("Products", "getProducts", "Gets the details of several products.", details)
+            .for_gpt()
+            .form::<DetailsForm>()
+            .fetches::<DetailsData>("The products that were found, and which were not.")
+            .fails(BAD_INPUT)
+            .fails(UPSTREAM);
+    }),
+    Route::at("/api/products/details/{product_id}", Class::General).get(|| to(one)).says(|doc| {
+        let details = "A product that does not exist, or earns no commission, is not found.";
+        doc.says("Products", "getProduct", "Gets the details of one product.", details)
+            .for_gpt()
+            .path("product_id", "Product id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+            .query::<TargetForm>()
+            .fetches::<Product>("The product.")
+            .fails(BAD_INPUT)
+            .fails(NOT_FOUND)
+            .fails(UPSTREAM);
+    }),
 ];
 
 /// A request for details as a client sends it.

@@ -19,7 +19,7 @@ use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::{DEGRADED_STALE, Served, Source};
-use crate::http::service::{Operation, Route, fingerprint};
+use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
 use crate::services::products::address::{
@@ -52,41 +52,27 @@ pub const METHOD: Method = Method {
 };
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::new(
-        "/api/affiliate/link",
-        Class::General,
-        &[Operation::get(
-            || to(one),
-            |doc| {
-                let summary = "Makes the affiliate link of one address.";
-                let details = "Where none can be made, `status` is `failed` and the plain address stands in its \
-                       place.";
-                doc.says("Affiliate links", "getAffiliateLink", summary, details)
-                    .for_gpt()
-                    .form::<LinkForm>()
-                    .fetches::<LinksData>("A list with one link.")
-                    .fails(BAD_INPUT)
-                    .fails(UPSTREAM);
-            },
-        )],
-    ),
-    Route::new(
-        "/api/affiliate/links",
-        Class::General,
-        &[Operation::post(
-            || to(several),
-            |doc| {
-                let summary = "Makes the affiliate links of several addresses.";
-                let details = "Answers in the order asked for, each with its own status.";
-                doc.says("Affiliate links", "getAffiliateLinks", summary, details)
-                    .for_gpt()
-                    .form::<LinksForm>()
-                    .fetches::<LinksData>("One link for each address.")
-                    .fails(BAD_INPUT)
-                    .fails(UPSTREAM);
-            },
-        )],
-    ),
+    Route::at("/api/affiliate/link", Class::General).get(|| to(one)).says(|doc| {
+        let summary = "Makes the affiliate link of one address.";
+        let details = "Where none can be made, `status` is `failed` and the plain address \
+             stands in its place.";
+        doc.says("Affiliate links", "getAffiliateLink", summary, details)
+            .for_gpt()
+            .form::<LinkForm>()
+            .fetches::<LinksData>("A list with one link.")
+            .fails(BAD_INPUT)
+            .fails(UPSTREAM);
+    }),
+    Route::at("/api/affiliate/links", Class::General).post(|| to(several)).says(|doc| {
+        let summary = "Makes the affiliate links of several addresses.";
+        let details = "Answers in the order asked for, each with its own status.";
+        doc.says("Affiliate links", "getAffiliateLinks", summary, details)
+            .for_gpt()
+            .form::<LinksForm>()
+            .fetches::<LinksData>("One link for each address.")
+            .fails(BAD_INPUT)
+            .fails(UPSTREAM);
+    }),
 ];
 
 /// A request for links as a client sends it.

@@ -18,7 +18,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm, shown};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::limits::Class;
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::terms::OrderStatus;
@@ -37,22 +37,16 @@ pub const METHOD: Method = Method {
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 
-pub(super) const ROUTES: &[Route] = &[Route::new(
-    "/api/orders",
-    Class::General,
-    &[Operation::get(
-        || to(handle),
-        |doc| {
-            let details = "Needs a key, whether or not keys are required elsewhere.";
-            doc.says("Orders", "listOrders", "Lists orders of a span of time.", details)
-                .needs_key()
-                .form::<OrdersForm>()
-                .fetches::<OrdersData>("One page of orders.")
-                .fails(BAD_INPUT)
-                .fails(UPSTREAM);
-        },
-    )],
-)];
+pub(super) const ROUTES: &[Route] =
+    &[Route::at("/api/orders", Class::General).get(|| to(handle)).says(|doc| {
+        let details = "Needs a key, whether or not keys are required elsewhere.";
+        doc.says("Orders", "listOrders", "Lists orders of a span of time.", details)
+            .needs_key()
+            .form::<OrdersForm>()
+            .fetches::<OrdersData>("One page of orders.")
+            .fails(BAD_INPUT)
+            .fails(UPSTREAM);
+    })];
 
 /// A request for orders as a client sends it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

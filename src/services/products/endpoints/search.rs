@@ -20,7 +20,7 @@ use crate::http::forms;
 use crate::http::openapi::Doc;
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
-use crate::http::service::{Operation, Route, fingerprint};
+use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::{Page, Seen};
 use crate::services::products::aliexpress::records::Records;
@@ -61,32 +61,22 @@ const HOT_KIND: Kind =
     Kind { operation: "hot", label: "hot", fresh: |setup| setup.lifetimes.hot_ttl, ..KIND };
 
 pub(super) const ROUTES: &[Route] = &[
-    Route::new(
-        "/api/products/search",
-        Class::Search,
-        &[
-            Operation::get(|| to(handle::<false>), doc),
-            Operation::same_by_post(|| to(handle::<false>), doc),
-        ],
-    ),
-    Route::new(
-        "/api/products/search/no-cache",
-        Class::Search,
-        &[Operation::post(|| to(handle_uncached), doc_uncached)],
-    ),
-    Route::new(
-        "/api/products/hot",
-        Class::Search,
-        &[
-            Operation::get(|| to(handle::<true>), doc_hot),
-            Operation::same_by_post(|| to(handle::<true>), doc_hot),
-        ],
-    ),
+    Route::at("/api/products/search", Class::Search)
+        .get(|| to(handle::<false>))
+        .same_by_post(|| to(handle::<false>))
+        .says(doc),
+    Route::at("/api/products/search/no-cache", Class::Search)
+        .post(|| to(handle_uncached))
+        .says(doc_uncached),
+    Route::at("/api/products/hot", Class::Search)
+        .get(|| to(handle::<true>))
+        .same_by_post(|| to(handle::<true>))
+        .says(doc_hot),
 ];
 
 fn doc(doc: &mut Doc<'_>) {
-    let details = "Without keywords and categories the catalogue is listed. Answers come from the \
-                   cache where it holds them.";
+    let details = "Without keywords and categories the catalogue is listed. Answers come \
+             from the cache where it holds them.";
     doc.says("Products", "searchProducts", "Searches products.", details).for_gpt();
     form_and_page(doc, "One page of products.");
 }

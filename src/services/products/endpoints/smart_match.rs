@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, RawForm, shown};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
-use crate::http::service::{Operation, Route, fingerprint};
+use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
 use crate::services::products::address::{address, product_id_of};
@@ -34,22 +34,16 @@ pub const METHOD: Method = Method {
     is_search: true,
 };
 
-pub(super) const ROUTES: &[Route] = &[Route::new(
-    "/api/smart-match",
-    Class::General,
-    &[Operation::get(
-        || to(handle),
-        |doc| {
-            let summary = "Finds products like the one at an address.";
-            let details = "The address must hold the product id; short links are not followed.";
-            doc.says("Products", "matchProducts", summary, details)
-                .form::<SmartMatchForm>()
-                .fetches::<SmartMatchData>("Products like the given one.")
-                .fails(BAD_INPUT)
-                .fails(UPSTREAM);
-        },
-    )],
-)];
+pub(super) const ROUTES: &[Route] =
+    &[Route::at("/api/smart-match", Class::General).get(|| to(handle)).says(|doc| {
+        let summary = "Finds products like the one at an address.";
+        let details = "The address must hold the product id; short links are not followed.";
+        doc.says("Products", "matchProducts", summary, details)
+            .form::<SmartMatchForm>()
+            .fetches::<SmartMatchData>("Products like the given one.")
+            .fails(BAD_INPUT)
+            .fails(UPSTREAM);
+    })];
 
 /// A smart match as a client sends it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -22,7 +22,7 @@ use crate::http::forms::{Check, InvalidField, RawForm};
 use crate::http::openapi::Doc;
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
-use crate::http::service::{Operation, Route};
+use crate::http::service::Route;
 use crate::limits::Class;
 use crate::services::products::aliexpress::Target;
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
@@ -33,17 +33,16 @@ use crate::services::products::question::{parsed, replaced};
 use crate::services::products::ranking;
 use crate::services::products::search_query::{SearchForm, SearchQuery};
 
-pub(super) const ROUTES: &[Route] = &[Route::new(
-    "/api/products/smart-search",
-    Class::Search,
-    &[Operation::get(|| to(handle), doc), Operation::same_by_post(|| to(handle), doc)],
-)];
+pub(super) const ROUTES: &[Route] = &[Route::at("/api/products/smart-search", Class::Search)
+    .get(|| to(handle))
+    .same_by_post(|| to(handle))
+    .says(doc)];
 
 fn doc(doc: &mut Doc<'_>) {
     let summary = "Searches products, then chooses and ranks them.";
-    let details = "Leaves out similar and poor offers, puts the best first and attaches affiliate \
-                   links. Where a link cannot be made, the plain address stands in its place and \
-                   `degraded` names `affiliate_links`.";
+    let details = "Leaves out similar and poor offers, puts the best first and attaches \
+             affiliate links. Where a link cannot be made, the plain address stands \
+             in its place and `degraded` names `affiliate_links`.";
     doc.says("Products", "smartSearchProducts", summary, details)
         .for_gpt()
         .form::<SmartSearchForm>()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::RESTORABLE;
 use super::categories::Categories;
 use super::details::Details;
 use super::links::Link;
@@ -134,4 +135,10 @@ fn validation_is_part_of_the_key_where_it_makes_a_difference() {
     let search = search::<false>(&search_query());
     assert_ne!(key(&search, true), key(&search, false));
     assert_eq!(key(&Categories, true), key(&Categories, false));
+}
+
+#[test]
+fn the_surface_names_every_operation_that_is_stored() {
+    let stored: Vec<_> = RESTORABLE.iter().map(|one| one.operation).collect();
+    assert_eq!(super::super::SURFACE.operations, stored);
 }
