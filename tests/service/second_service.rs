@@ -193,7 +193,7 @@ fn a_second_service_needs_nothing_but_the_core() {
     let breakers = admin.get("/admin/breakers").unwrap().json();
     let is_open = |breaker: &Value| breaker["name"] == "bank" && breaker["state"] == "open";
     assert!(breakers["data"].as_array().unwrap().iter().any(is_open), "{breakers}");
-    let mut answers = (0..200).map(|_| gateway.get("/api/rates/EUR"));
+    let mut answers = (0..200).map(|_| gateway.get("/api/rates/euro"));
     let refused = answers.find(|answer| answer.status == 429).expect("a limit");
     assert_eq!(refused.json()["code"], "rate_limited");
 }
