@@ -1,4 +1,4 @@
-//! The stage of P3 and P4: a gateway with 200 warm keys before a simulator that breaks.
+//! The fixture of P3 and P4: a gateway with 200 warm keys before a simulator that breaks.
 //!
 //! Owns: the phases. A normal one starts when the gateway is well again; one with a fault starts when
 //! every key is past its fresh time. Both ask over 64 connections as fast as answers come, and a
@@ -27,7 +27,7 @@ const ROUNDS: u64 = 3;
 const SECONDS: u64 = 30;
 
 /// The gateway and its upstream.
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     simulator: Running,
     gateway: Running,
     course: Course,
@@ -56,7 +56,7 @@ pub(crate) struct Round {
     pub(crate) outage: Phase,
 }
 
-impl Stage {
+impl Fixture {
     /// Starts both; the first phase warms.
     pub(crate) fn set() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ impl Stage {
         let trace = Trace::of(self.gateway.process.id());
         let tally = run(&self.course, lasting).unwrap();
         let tasks = ["upstream_in_flight", "upstream_waiting"]
-            .map(|family| crate::stage::metric(&self.gateway, family, ""));
+            .map(|family| crate::fixture::metric(&self.gateway, family, ""));
         Phase {
             tally,
             calls: watch.stop().unwrap(),

@@ -11,7 +11,7 @@ use breakwater::clock::monotonic;
 use serde_json::json;
 
 use crate::figures::{Table, millis, samples};
-use crate::stage::{Stage, page};
+use crate::fixture::{Fixture, page};
 use crate::stored::{FILE, rows};
 use crate::support::gateway::Running;
 use crate::support::http::Connection;
@@ -30,9 +30,9 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 
 #[test]
 fn p10_killed_in_outage() {
-    let stage = Stage::set();
+    let fixture = Fixture::set();
     let redis = Redis::start();
-    let plan = stage
+    let plan = fixture
         .plan()
         .with("API_PORT", free_address().port().to_string())
         .with("REDIS_URL", redis.url())
@@ -42,12 +42,12 @@ fn p10_killed_in_outage() {
     let address = gateway.address;
     let paths: Vec<String> = (0..WARM_KEYS).map(|number| page(10, number)).collect();
     assert_all_good("warming", &ask_all(address, &paths));
-    let file = stage.folder().join(FILE);
+    let file = fixture.folder().join(FILE);
     wait_until("every row is stored", Duration::from_secs(10), || {
         rows(&file) == Some(i64::from(WARM_KEYS))
     });
 
-    stage.upstream(&json!({"fault": "status", "status": 503}));
+    fixture.upstream(&json!({"fault": "status", "status": 503}));
     redis.command(&[b"FLUSHALL"]);
     break_upstream(&gateway);
     let before = (breakers(&gateway), budget(&gateway));
@@ -69,7 +69,7 @@ fn p10_killed_in_outage() {
     let kept = replies.iter().filter(|reply| reply.is_good()).count();
     gateway.stop();
     redis.stop();
-    stage.end();
+    fixture.end();
 
     let mut table = Table::new(
         format!("P10: kill -9 in an outage, {WARM_KEYS} warm keys; times in ms"),

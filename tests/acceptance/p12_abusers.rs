@@ -15,8 +15,8 @@ use breakwater::limits::abuse::{Abuse, Asking, Gate, Page, Seen};
 use breakwater::limits::{AbuseMode, Limits, Principal};
 
 use crate::figures::Table;
+use crate::fixture::{Fixture, metric};
 use crate::flood::{address_of, client};
-use crate::stage::{Stage, metric};
 use crate::support::http::Connection;
 
 const KEY: &str = "acceptance-client-key";
@@ -51,8 +51,8 @@ fn details(id: u64) -> String {
 
 #[test]
 fn p12_abusers_among_the_honest() {
-    let stage = Stage::set();
-    let gateway = stage
+    let fixture = Fixture::set();
+    let gateway = fixture
         .plan()
         .with("RATE_LIMIT_ENABLED", "true")
         .with("TRUSTED_PROXIES", "127.0.0.1")
@@ -73,7 +73,7 @@ fn p12_abusers_among_the_honest() {
     });
     let found = metric(&gateway, "rate_limit_abuse_detected_total", "");
     gateway.stop();
-    stage.end();
+    fixture.end();
 
     let title = format!("P12: {} abusers among {HONEST} honest users", PATTERNS.len());
     let mut table = Table::new(title, &["pattern", "throttled at", "served after"]);

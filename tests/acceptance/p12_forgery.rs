@@ -13,9 +13,9 @@ use std::time::Duration;
 use breakwater::clock::monotonic;
 
 use crate::figures::{Table, mebibytes};
+use crate::fixture::{Fixture, page};
 use crate::flood::{address_of, client, flood};
 use crate::growth::Trace;
-use crate::stage::{Stage, page};
 use crate::support::gateway::Running;
 use crate::support::http::Connection;
 
@@ -33,8 +33,8 @@ const MOST_WATCH_KIB: u64 = 64 * 1024;
 
 #[test]
 fn p12_one_bucket_for_who_forges() {
-    let stage = Stage::set();
-    let limited = stage.plan().with("RATE_LIMIT_ENABLED", "true").with("ABUSE_DETECTION", "off");
+    let fixture = Fixture::set();
+    let limited = fixture.plan().with("RATE_LIMIT_ENABLED", "true").with("ABUSE_DETECTION", "off");
     let mut table = Table::new(
         format!("P12: {REQUESTS} searches, {LIMIT} a minute admitted for one client"),
         &["", "admitted", "refused", "else"],
@@ -59,7 +59,7 @@ fn p12_one_bucket_for_who_forges() {
         client(gateway.address, address)
     });
     gateway.stop();
-    stage.end();
+    fixture.end();
 
     for (what, [admitted, refused, other]) in
         [("forged headers of a stranger", stranger), ("addresses of one IPv6 prefix", prefix)]
@@ -87,8 +87,8 @@ fn count(gateway: &Running, mut connection: impl FnMut(u64) -> Connection) -> [u
 
 #[test]
 fn p12_a_million_addresses() {
-    let stage = Stage::set();
-    let gateway = stage
+    let fixture = Fixture::set();
+    let gateway = fixture
         .plan()
         .with("RATE_LIMIT_ENABLED", "true")
         .with("ABUSE_DETECTION", "on")
@@ -122,7 +122,7 @@ fn p12_a_million_addresses() {
     let most = trace.stop().resident_kib;
     let status = gateway.admin().get("/admin/rate-limit/status").unwrap().json();
     gateway.stop();
-    stage.end();
+    fixture.end();
 
     let title = format!("P12: {ADDRESSES} addresses in {} s; resident MiB", took.as_secs());
     let mut table = Table::new(title, &["", "figure"]);

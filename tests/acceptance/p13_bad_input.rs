@@ -16,7 +16,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
 use crate::figures::samples;
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 use crate::support::bad_input::generated::{Case, Generator};
 use crate::support::bad_input::{NAUGHTY, as_header, encoded, fault, raw};
 use crate::support::gateway::{ADMIN_KEY, Plan, Running};
@@ -61,8 +61,8 @@ struct Report {
 
 #[test]
 fn p13_bad_input() {
-    let stage = Stage::set();
-    let plan = stage.plan().with("INTERNAL_API_KEY", KEY).with("TRUSTED_PROXIES", "127.0.0.0/8");
+    let fixture = Fixture::set();
+    let plan = fixture.plan().with("INTERNAL_API_KEY", KEY).with("TRUSTED_PROXIES", "127.0.0.0/8");
     let plan = plan.with("KEEP_ALIVE_SECONDS", PATIENCE.idle.as_secs().to_string());
     let gateway = under_no_pressure(plan).with("LOG_LEVEL", "debug").start();
     let document = gateway.connection().get("/openapi.json").expect("a document").json();
@@ -80,7 +80,7 @@ fn p13_bad_input() {
     }
     let metrics = gateway.connection().get("/metrics").expect("metrics").text();
     let restarts: f64 = samples(&metrics, "actor_restarts_total").iter().map(|(_, n)| n).sum();
-    let log = std::fs::read_to_string(stage.folder().join("gateway.log")).expect("a log");
+    let log = std::fs::read_to_string(fixture.folder().join("gateway.log")).expect("a log");
     assert!(log.contains("\"msg\":\"listening\""), "this is no log of ours: {log:.200}");
     let panics = log.lines().filter(|line| line.contains("panic")).count();
     assert!(cfg!(debug_assertions) || !log.contains("pressure changed"), "a false alarm");
@@ -90,7 +90,7 @@ fn p13_bad_input() {
         .map(|(labels, n)| format!("{labels} {n}"))
         .collect::<Vec<_>>();
     gateway.stop();
-    stage.end();
+    fixture.end();
     let faults: Vec<_> =
         parts.iter().flat_map(|(_, report)| report.faults.iter().take(20)).collect();
     assert!(faults.is_empty(), "{faults:#?}");

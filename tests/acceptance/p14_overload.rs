@@ -20,9 +20,9 @@ use serde_json::json;
 use crate::burst::make_room;
 use crate::cores::Cores;
 use crate::figures::{Table, mebibytes, millis};
+use crate::fixture::{Fixture, page};
 use crate::open_loop::{Offer, OpenLoop, Paths, Sent, time_of};
 use crate::p14_phases::{Loads, Overload};
-use crate::stage::{Stage, page};
 use crate::support::gateway::{Plan, Running};
 
 /// Both overloads together, in seconds.
@@ -59,10 +59,10 @@ const SLOWER: (u32, Duration) = (2, Duration::from_millis(10));
 fn p14_overload_stays_flat() {
     make_room();
     let cores = Cores::split();
-    let stage = Stage::set();
-    stage.upstream(&json!({"fault": "delay", "ms": ANSWERS_AFTER_MS}));
-    let results = [("misses", misses(&stage, &cores)), ("hits", hits(&stage, &cores))];
-    stage.end();
+    let fixture = Fixture::set();
+    fixture.upstream(&json!({"fault": "delay", "ms": ANSWERS_AFTER_MS}));
+    let results = [("misses", misses(&fixture, &cores)), ("hits", hits(&fixture, &cores))];
+    fixture.end();
     print(&results);
     let broken: Vec<String> =
         results.iter().flat_map(|(name, result)| result.broken(name)).collect();
@@ -87,13 +87,13 @@ struct Measured {
 }
 
 /// A gateway with one worker on the first core.
-fn gateway(stage: &Stage, cores: &Cores) -> Plan {
-    stage.plan().with("HTTP_WORKERS", "1").through(cores.first())
+fn gateway(fixture: &Fixture, cores: &Cores) -> Plan {
+    fixture.plan().with("HTTP_WORKERS", "1").through(cores.first())
 }
 
 /// Every question is a new one, and the upstream is called at a pace.
-fn misses(stage: &Stage, cores: &Cores) -> Measured {
-    let plan = gateway(stage, cores).with("UPSTREAM_RATE_PER_SECOND", PACE.to_string());
+fn misses(fixture: &Fixture, cores: &Cores) -> Measured {
+    let plan = gateway(fixture, cores).with("UPSTREAM_RATE_PER_SECOND", PACE.to_string());
     let gateway = plan.with("UPSTREAM_BURST", "20").start();
     let of = |series: u32| -> Paths { Arc::new(move |number| page(series, number)) };
     let peak = peak(&offer(&gateway, PACE * 10, AT_PEAK_PACED, of(1)));
@@ -109,8 +109,8 @@ fn misses(stage: &Stage, cores: &Cores) -> Measured {
 }
 
 /// All questions are answered from memory.
-fn hits(stage: &Stage, cores: &Cores) -> Measured {
-    let gateway = gateway(stage, cores).start();
+fn hits(fixture: &Fixture, cores: &Cores) -> Measured {
+    let gateway = gateway(fixture, cores).start();
     let mut connection = gateway.connection();
     for number in 0..WARM {
         assert_eq!(connection.get(&known(number)).expect("an answer").status, 200);

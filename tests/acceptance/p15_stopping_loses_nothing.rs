@@ -15,7 +15,7 @@ use breakwater::clock::monotonic;
 use serde_json::json;
 
 use crate::figures::{Table, millis};
-use crate::stage::{Stage, page};
+use crate::fixture::{Fixture, page};
 use crate::support::http::read_answer;
 use crate::survey::{ask_all, assert_all_good, by_tier};
 
@@ -49,10 +49,10 @@ struct Asked {
 
 #[test]
 fn p15_stopping_loses_nothing() {
-    let stage = Stage::set();
-    let plan = stage.plan();
+    let fixture = Fixture::set();
+    let plan = fixture.plan();
     let gateway = plan.start();
-    stage.upstream(&json!({"fault": "delay", "ms": UPSTREAM_TAKES_MS}));
+    fixture.upstream(&json!({"fault": "delay", "ms": UPSTREAM_TAKES_MS}));
     let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let address = gateway.address;
     let clients: Vec<_> = (0..CLIENTS)
@@ -70,11 +70,11 @@ fn p15_stopping_loses_nothing() {
     let asked: Vec<Asked> = clients.into_iter().flat_map(|one| one.join().unwrap()).collect();
 
     let paths: Vec<String> = answered(&asked).into_iter().map(|number| page(15, number)).collect();
-    stage.upstream(&json!({"fault": "status", "status": 503}));
+    fixture.upstream(&json!({"fault": "status", "status": 503}));
     let gateway = plan.start();
     let replies = ask_all(gateway.address, &paths);
     gateway.stop();
-    stage.end();
+    fixture.end();
 
     print(&asked, signalled, took, &by_tier(&replies));
     assert!(status.success(), "stopping ended with {status}");

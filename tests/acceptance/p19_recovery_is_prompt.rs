@@ -14,9 +14,9 @@ use serde_json::json;
 
 use crate::burst::make_room;
 use crate::figures::Table;
+use crate::fixture::{Fixture, page};
 use crate::open_loop::{Heard, Offer, OpenLoop};
 use crate::recovery_watch::{Move, Seen, Watch};
-use crate::stage::{Stage, page};
 
 /// New questions a second.
 const OFFERED: u32 = 20;
@@ -34,8 +34,8 @@ const FEW: u64 = 2;
 #[test]
 fn p19_recovery_is_prompt() {
     make_room();
-    let stage = Stage::set();
-    let plan = stage
+    let fixture = Fixture::set();
+    let plan = fixture
         .plan()
         .with("UPSTREAM_RATE_PER_SECOND", "100")
         .with("UPSTREAM_BURST", "20")
@@ -50,19 +50,19 @@ fn p19_recovery_is_prompt() {
         paths: Arc::new(|number| page(1, number)),
         headers: "",
     };
-    let watch = Watch::start(&stage, &gateway);
+    let watch = Watch::start(&fixture, &gateway);
     let load = OpenLoop::start(&offer);
     std::thread::sleep(NORMAL_FOR);
     let outage = monotonic();
-    stage.upstream(&json!({"fault": "status", "status": 503}));
+    fixture.upstream(&json!({"fault": "status", "status": 503}));
     std::thread::sleep(OUTAGE);
     let whole = monotonic();
-    stage.upstream_recovers();
+    fixture.upstream_recovers();
     std::thread::sleep(WATCHED_AFTER);
     let course = Course { outage, whole, end: monotonic(), heard: load.stop(), seen: watch.stop() };
     gateway.stop();
-    let moves = course.seen.moves(stage.folder());
-    stage.end();
+    let moves = course.seen.moves(fixture.folder());
+    fixture.end();
     course.print(&moves);
     let broken = course.broken(&moves);
     assert!(broken.is_empty(), "P19 does not hold:\n{}", broken.join("\n"));

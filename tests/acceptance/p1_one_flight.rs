@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::burst::{Burst, Fate, LEAVER_IN, make_room};
 use crate::figures::{Table, millis, quantile};
-use crate::stage::{Stage, page};
+use crate::fixture::{Fixture, page};
 
 const CALLERS: usize = 1_000;
 const UPSTREAM_TAKES: Duration = Duration::from_millis(120);
@@ -24,9 +24,9 @@ const WITHIN: Duration = Duration::from_millis(150);
 #[test]
 fn p1_one_flight() {
     make_room();
-    let stage = Stage::set();
-    let gateway = stage.plan().start();
-    stage.upstream(&json!({"fault": "delay", "ms": UPSTREAM_TAKES.as_millis()}));
+    let fixture = Fixture::set();
+    let gateway = fixture.plan().start();
+    fixture.upstream(&json!({"fault": "delay", "ms": UPSTREAM_TAKES.as_millis()}));
     let title = format!(
         "P1: {CALLERS} callers at once, every tenth leaves, upstream {} ms; times in ms",
         UPSTREAM_TAKES.as_millis()
@@ -35,13 +35,13 @@ fn p1_one_flight() {
         Table::new(title, &["round", "calls", "cold p50", "cold p99", "warm p50", "warm p99"]);
     let (mut cold_p50, mut warm_p50, mut calls) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        let before = stage.calls();
+        let before = fixture.calls();
         let path = page(1, round);
         let cold = Burst::of(gateway.address, &path, CALLERS, Some(LEAVE_AFTER));
         cold.assert_all("cold", |answer| answer.status == 200);
         let left = cold.fates.iter().filter(|fate| matches!(fate, Fate::Left)).count();
         assert_eq!(left, CALLERS / LEAVER_IN, "so many left before the answer");
-        let called = stage.calls() - before;
+        let called = fixture.calls() - before;
         let warm = Burst::of(gateway.address, &path, CALLERS, None);
         warm.assert_all("warm", |answer| answer.status == 200);
         let cells = [&cold, &warm].map(|burst| [0.5, 0.99].map(|share| burst.quantile(share)));
@@ -51,9 +51,9 @@ fn p1_one_flight() {
         warm_p50.push(warm.quantile(0.5));
         calls.push(called);
     }
-    let all_calls = stage.calls();
+    let all_calls = fixture.calls();
     gateway.stop();
-    stage.end();
+    fixture.end();
 
     table.print();
     assert_eq!(calls, vec![1; calls.len()], "upstream calls in each round");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::burst::{Burst, make_room};
 use crate::figures::{Table, millis, simulator_calls};
-use crate::stage::{Stage, page};
+use crate::fixture::{Fixture, page};
 use crate::support::http::{Answer, Connection};
 
 const CALLERS: usize = 1_000;
@@ -29,9 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 #[test]
 fn p2_one_failure() {
     make_room();
-    let stage = Stage::set();
+    let fixture = Fixture::set();
     // One attempt of a hang must not be over before the request's time is.
-    let plan = stage
+    let plan = fixture
         .plan()
         .with("RETRY_MAX_ATTEMPTS", ATTEMPTS.to_string())
         .with("RETRY_BASE_DELAY_MS", "200")
@@ -44,9 +44,9 @@ fn p2_one_failure() {
 
     let gateway = plan.start();
     let fault = json!({"fault": "status", "status": 503, "ms": FAILS_AFTER_MS});
-    stage.upstream(&fault);
-    let failing = watched(&stage, || Burst::of(gateway.address, &page(2, 1), CALLERS, None));
-    let right_after = watched(&stage, || Burst::of(gateway.address, &page(2, 1), CALLERS, None));
+    fixture.upstream(&fault);
+    let failing = watched(&fixture, || Burst::of(gateway.address, &page(2, 1), CALLERS, None));
+    let right_after = watched(&fixture, || Burst::of(gateway.address, &page(2, 1), CALLERS, None));
     let last = failing.last_call.expect("the upstream was called");
     let late = (failing.burst.began + failing.burst.quantile(0.99)).saturating_duration_since(last);
     row(&mut table, "503", &failing, late);
@@ -54,13 +54,13 @@ fn p2_one_failure() {
     gateway.stop();
 
     // Anew, so that nothing is remembered of the upstream.
-    stage.upstream(&json!({"fault": "hang"}));
+    fixture.upstream(&json!({"fault": "hang"}));
     let gateway = plan.start();
-    let hanging = watched(&stage, || Burst::of(gateway.address, &page(2, 2), CALLERS, None));
+    let hanging = watched(&fixture, || Burst::of(gateway.address, &page(2, 2), CALLERS, None));
     let beyond = hanging.burst.quantile(0.99).saturating_sub(DEADLINE);
     row(&mut table, "hang", &hanging, beyond);
     gateway.stop();
-    stage.end();
+    fixture.end();
     table.print();
 
     failing.burst.assert_all("503", |answer| refuses(answer, &[503]));
@@ -82,17 +82,17 @@ struct Watched {
     last_call: Option<Instant>,
 }
 
-fn watched(stage: &Stage, run: impl FnOnce() -> Burst) -> Watched {
-    let before = stage.calls();
+fn watched(fixture: &Fixture, run: impl FnOnce() -> Burst) -> Watched {
+    let before = fixture.calls();
     let over = AtomicBool::new(false);
     let (burst, last_call) = std::thread::scope(|scope| {
-        let (mut control, over) = (stage.control(), &over);
+        let (mut control, over) = (fixture.control(), &over);
         let watcher = scope.spawn(move || last_call(&mut control, before, over));
         let burst = run();
         over.store(true, Ordering::Relaxed);
         (burst, watcher.join().expect("watching does not panic"))
     });
-    Watched { burst, calls: stage.calls() - before, last_call }
+    Watched { burst, calls: fixture.calls() - before, last_call }
 }
 
 fn last_call(control: &mut Connection, before: u64, over: &AtomicBool) -> Option<Instant> {

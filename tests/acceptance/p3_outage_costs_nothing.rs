@@ -6,7 +6,7 @@
 //! and outage alternate, and for p99 the medians over the rounds are compared.
 
 use crate::figures::{Table, millis};
-use crate::outage::{Round, Stage, median_time, print};
+use crate::outage::{Fixture, Round, median_time, print};
 
 const FAULTS: [(&str, &str); 3] = [
     ("503", r#"{"fault": "status", "status": 503}"#),
@@ -18,9 +18,9 @@ const SLOWER_AT_MOST: u32 = 2;
 
 #[test]
 fn p3_an_outage_costs_the_upstream_nothing() {
-    let stage = Stage::set();
-    let results = FAULTS.map(|(name, fault)| (name, stage.rounds(fault)));
-    stage.strike();
+    let fixture = Fixture::set();
+    let results = FAULTS.map(|(name, fault)| (name, fixture.rounds(fault)));
+    fixture.strike();
     print("P3: an outage costs the upstream nothing", &results);
     print_sum(&results);
     let broken: Vec<String> =

@@ -7,7 +7,7 @@
 
 use crate::figures::Table;
 use crate::growth::Footprint;
-use crate::outage::{Round, Stage, print, throughput_to_normal};
+use crate::outage::{Fixture, Round, print, throughput_to_normal};
 
 const FAULTS: [(&str, &str); 2] =
     [("hang", r#"{"fault": "hang"}"#), ("slow", r#"{"fault": "slow_body", "ms": 1000}"#)];
@@ -23,9 +23,9 @@ const KIB_MORE: u64 = 16 * 1024;
 
 #[test]
 fn p4_a_hanging_upstream_is_invisible_on_warm_keys() {
-    let stage = Stage::set();
-    let results = FAULTS.map(|(name, fault)| (name, stage.rounds(fault)));
-    stage.strike();
+    let fixture = Fixture::set();
+    let results = FAULTS.map(|(name, fault)| (name, fixture.rounds(fault)));
+    fixture.strike();
     print("P4: a hanging upstream is invisible", &results);
     let mut table = Table::new("P4: throughput to normal, median", &["", "ratio", "goal"]);
     for (name, rounds) in &results {

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::burst::make_room;
 use crate::figures::Table;
+use crate::fixture::{Fixture, page};
 use crate::open_loop::{Heard, Offer, OpenLoop, volley};
 use crate::recovery_watch::{Move, Seen, Watch};
-use crate::stage::{Stage, page};
 use crate::support::gateway::Running;
 
 /// What the upstream can do, and what it can do right after the outage, in calls a second.
@@ -49,19 +49,19 @@ const GOOD_WITHIN: Duration = Duration::from_secs(10);
 #[test]
 fn p5_recovery_does_not_break_it_again() {
     make_room();
-    let stage = Stage::set();
-    stage.upstream(&capacity(CAPACITY));
-    let plan = stage
+    let fixture = Fixture::set();
+    fixture.upstream(&capacity(CAPACITY));
+    let plan = fixture
         .plan()
         .with("UPSTREAM_RATE_PER_SECOND", CAPACITY.to_string())
         .with("UPSTREAM_BURST", "20")
         // Sooner than by default, so that it closes while the upstream is weak.
         .with("BREAKER_OPEN_SECONDS", "5");
     let gateway = plan.start();
-    let course = Course::run(&stage, &gateway);
+    let course = Course::run(&fixture, &gateway);
     gateway.stop();
-    let moves = course.seen.moves(stage.folder());
-    stage.end();
+    let moves = course.seen.moves(fixture.folder());
+    fixture.end();
     course.print(&moves);
     let broken = course.broken(&moves);
     assert!(broken.is_empty(), "P5 does not hold:\n{}", broken.join("\n"));
@@ -83,7 +83,7 @@ struct Course {
 }
 
 impl Course {
-    fn run(stage: &Stage, gateway: &Running) -> Self {
+    fn run(fixture: &Fixture, gateway: &Running) -> Self {
         let offer = Offer {
             address: gateway.address,
             rate: OFFERED,
@@ -92,23 +92,23 @@ impl Course {
             paths: Arc::new(|number| page(1, number)),
             headers: "",
         };
-        let watch = Watch::start(stage, gateway);
+        let watch = Watch::start(fixture, gateway);
         let load = OpenLoop::start(&offer);
         std::thread::sleep(NORMAL_FOR);
         let outage = monotonic();
-        stage.upstream(&json!({"fault": "status", "status": 503}));
+        fixture.upstream(&json!({"fault": "status", "status": 503}));
         let half_opens = half_opens_after(gateway, outage + OUTAGE);
         let (weak, crowd) = std::thread::scope(|scope| {
             let paths = (0..WAITING).map(|number| page(2, number)).collect();
             let address = gateway.address;
             let crowd = scope.spawn(move || volley(address, paths, half_opens));
             sleep_until(half_opens - COMES_BACK);
-            stage.upstream(&capacity(WEAK));
+            fixture.upstream(&capacity(WEAK));
             (monotonic(), crowd.join().expect("asking does not panic"))
         });
         sleep_until(weak + WEAK_FOR);
         let strong = monotonic();
-        stage.upstream(&capacity(CAPACITY));
+        fixture.upstream(&capacity(CAPACITY));
         std::thread::sleep(WATCHED_AFTER);
         let end = monotonic();
         Self { outage, weak, strong, end, heard: load.stop(), crowd, seen: watch.stop() }

@@ -13,8 +13,8 @@ use breakwater::clock::monotonic;
 use breakwater::redis::DEFAULT_TIMEOUT as TIMEOUT;
 
 use crate::figures::{Table, millis};
+use crate::fixture::{Fixture, health_of, page};
 use crate::p6_ways_to_die::{Bench, PAUSE, WAYS, Way};
-use crate::stage::{Stage, health_of, page};
 use crate::support::gateway::Running;
 use crate::support::process::wait_until;
 use crate::survey::{ask_all, assert_all_good};
@@ -61,19 +61,19 @@ struct Shown {
 
 #[test]
 fn p6_redis_may_die() {
-    let stage = Stage::set();
+    let fixture = Fixture::set();
     let mut bench = Bench::start();
     let plan =
-        stage.plan().with("REDIS_URL", bench.url()).with("MAX_MEMORY_CACHE_ITEMS", MEMORY_ITEMS);
+        fixture.plan().with("REDIS_URL", bench.url()).with("MAX_MEMORY_CACHE_ITEMS", MEMORY_ITEMS);
     let gateway = plan.start();
     let series = AtomicU32::new(100);
     let mut all: Vec<Shown> =
-        WAYS.iter().map(|way| run(&stage, &gateway, &mut bench, way, &series)).collect();
+        WAYS.iter().map(|way| run(&fixture, &gateway, &mut bench, way, &series)).collect();
     let flapping = Way { name: "flapping", silences: false, strike: flap, mend: |_| {} };
-    all.push(run(&stage, &gateway, &mut bench, &flapping, &series));
+    all.push(run(&fixture, &gateway, &mut bench, &flapping, &series));
     gateway.stop();
     bench.end();
-    stage.end();
+    fixture.end();
 
     print(&all);
     for shown in &all {
@@ -96,7 +96,7 @@ fn p6_redis_may_die() {
 }
 
 fn run(
-    stage: &Stage,
+    fixture: &Fixture,
     gateway: &Running,
     bench: &mut Bench,
     way: &Way,
@@ -110,7 +110,7 @@ fn run(
         assert_all_good(way.name, &ask_all(gateway.address, &warm));
     }
     let traffic = Traffic::start(gateway.address, RATE, CONNECTIONS, &questions(warm, behind, own));
-    let control = Traffic::control(stage.address());
+    let control = Traffic::control(fixture.address());
     std::thread::sleep(USUAL);
     let struck = monotonic();
     (way.strike)(bench);

@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use crate::figures::{Table, millis};
-use crate::stage::{Stage, metric, page};
+use crate::fixture::{Fixture, metric, page};
 use crate::stored::{FILE, connect, rows};
 use crate::support::process::wait_until;
 use crate::survey::{Reply, ask_all, assert_all_good, by_tier};
@@ -34,9 +34,9 @@ fn count(replies: &[Reply], tier: &str) -> usize {
 
 #[test]
 fn p7_sql_killed_in_mid_write() {
-    let stage = Stage::set();
-    let plan = stage.plan();
-    let file = stage.folder().join(FILE);
+    let fixture = Fixture::set();
+    let plan = fixture.plan();
+    let file = fixture.folder().join(FILE);
     let gateway = plan.start();
     let questions: Questions = Arc::new(|number| ("cold", page(70, number)));
     let traffic = Traffic::start(gateway.address, RATE, CONNECTIONS, &questions);
@@ -65,7 +65,7 @@ fn p7_sql_killed_in_mid_write() {
     let gateway = plan.start();
     let healed = ask_all(gateway.address, &all);
     gateway.stop();
-    stage.end();
+    fixture.end();
 
     let mut table = Table::new(
         format!("P7: killed in mid-write at {RATE} cold requests a second; then {torn} rows cut"),
@@ -92,9 +92,9 @@ fn p7_sql_killed_in_mid_write() {
 
 #[test]
 fn p7_sql_without_its_tables() {
-    let stage = Stage::set();
-    let plan = stage.plan();
-    let file = stage.folder().join(FILE);
+    let fixture = Fixture::set();
+    let plan = fixture.plan();
+    let file = fixture.folder().join(FILE);
     let gateway = plan.start();
     assert_all_good("before", &ask_all(gateway.address, &[page(71, 0)]));
     gateway.stop();
@@ -132,7 +132,7 @@ fn p7_sql_without_its_tables() {
         gateway.stop();
         kept
     });
-    stage.end();
+    fixture.end();
     println!(
         "\nP7: started without {}: {} requests, {} failed; stores again after {}; the next process has {kept:?}",
         tables.join(", "),
@@ -147,12 +147,12 @@ fn p7_sql_without_its_tables() {
 
 #[test]
 fn p7_sql_empty_at_the_start() {
-    let stage = Stage::set();
-    let file = stage.folder().join(FILE);
+    let fixture = Fixture::set();
+    let file = fixture.folder().join(FILE);
     std::fs::write(&file, "").expect("an empty file");
-    let gateway = stage.plan().start();
+    let gateway = fixture.plan().start();
     assert_all_good("an empty file", &ask_all(gateway.address, &[page(72, 1)]));
     wait_until("a row is stored", HEALS_WITHIN, || rows(&file) == Some(1));
     gateway.stop();
-    stage.end();
+    fixture.end();
 }

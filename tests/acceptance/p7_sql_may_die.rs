@@ -10,8 +10,8 @@ use std::time::Duration;
 use breakwater::clock::monotonic;
 
 use crate::figures::{Table, millis};
+use crate::fixture::{Fixture, health_of, metric, page};
 use crate::p7_ways_to_die::{Bench, TOLD_OF_LIMITS, WAYS, Way};
-use crate::stage::{Stage, health_of, metric, page};
 use crate::stored::rows;
 use crate::survey::{ask_all, assert_all_good};
 use crate::traffic::{Asked, Questions, Traffic, assert_no_failure, time_of, within};
@@ -49,10 +49,10 @@ struct Shown {
 
 #[test]
 fn p7_sql_may_die() {
-    let stage = Stage::set();
+    let fixture = Fixture::set();
     let all: Vec<Shown> =
-        (1..).zip(WAYS).map(|(series, way)| run(&stage, way, series * 10)).collect();
-    stage.end();
+        (1..).zip(WAYS).map(|(series, way)| run(&fixture, way, series * 10)).collect();
+    fixture.end();
     print(&all);
     for shown in &all {
         let name = shown.way.name;
@@ -67,10 +67,10 @@ fn p7_sql_may_die() {
     }
 }
 
-fn run(stage: &Stage, way: Way, series: u32) -> Shown {
-    let mut bench = Bench::make(stage.folder(), way.name);
+fn run(fixture: &Fixture, way: Way, series: u32) -> Shown {
+    let mut bench = Bench::make(fixture.folder(), way.name);
     let file = bench.file();
-    let plan = stage
+    let plan = fixture
         .plan_in(bench.folder())
         .with("MAX_MEMORY_CACHE_ITEMS", MEMORY_ITEMS)
         .through(TOLD_OF_LIMITS);
@@ -81,7 +81,7 @@ fn run(stage: &Stage, way: Way, series: u32) -> Shown {
     (0..3).for_each(|_| assert_all_good(way.name, &ask_all(gateway.address, &warm)));
     let traffic =
         Traffic::start(gateway.address, RATE, CONNECTIONS, &questions(warm, behind, series));
-    let control = Traffic::control(stage.address());
+    let control = Traffic::control(fixture.address());
     std::thread::sleep(USUAL);
     let struck = monotonic();
     bench.gateway = Some(gateway.process.id());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 
-use crate::stage::page;
+use crate::fixture::page;
 use crate::stored::{FILE, connect};
 use crate::support::gateway::{Plan, Running};
 use crate::support::redis::Redis;

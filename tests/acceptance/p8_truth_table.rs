@@ -11,8 +11,8 @@ use breakwater::clock::monotonic;
 use serde_json::json;
 
 use crate::figures::{Table, millis};
+use crate::fixture::{Fixture, health_of, page};
 use crate::p8_states::{CASES, EACH, behind_memory, hot, number_of, seed, start};
-use crate::stage::{Stage, health_of, page};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::gateway::Running;
 use crate::support::http::Answer;
@@ -42,7 +42,7 @@ struct Findings {
 
 struct Scene<'a> {
     page: &'a Page,
-    stage: &'a Stage,
+    fixture: &'a Fixture,
     wire: &'a FaultProxy,
     gateway: Running,
     sql: State,
@@ -50,9 +50,9 @@ struct Scene<'a> {
 
 #[test]
 fn p8_truth_table() {
-    let (page, stage, redis) = (Page::read(), Stage::set(), Redis::start());
+    let (page, fixture, redis) = (Page::read(), Fixture::set(), Redis::start());
     let wire = FaultProxy::before(redis.address());
-    let plan = stage
+    let plan = fixture
         .plan()
         .with("REDIS_URL", format!("redis://{}/0", wire.address()))
         .with("CACHE_TTL_HOT", FRESH_SECONDS)
@@ -62,16 +62,16 @@ fn p8_truth_table() {
     seed(&plan, &redis);
     let mut findings = Findings::default();
     for sql in State::ALL {
-        stage.upstream_recovers();
+        fixture.upstream_recovers();
         wire.set(Fault::None);
-        let (gateway, lock) = start(&plan, stage.folder(), sql);
-        let scene = Scene { page: &page, stage: &stage, wire: &wire, gateway, sql };
+        let (gateway, lock) = start(&plan, fixture.folder(), sql);
+        let scene = Scene { page: &page, fixture: &fixture, wire: &wire, gateway, sql };
         scene.play(&mut findings);
         scene.gateway.stop();
         drop(lock);
     }
     redis.stop();
-    stage.end();
+    fixture.end();
     print(&findings);
     assert!(findings.wrong.is_empty(), "not in the table: {:#?}", findings.wrong);
     let late: Vec<_> = findings.told.iter().filter(|told| told.1 > TOLD_WITHIN + NOISE).collect();
@@ -116,9 +116,9 @@ impl Scene<'_> {
             State::Down => Fault::Refuse,
         });
         match case.upstream {
-            State::Up => self.stage.upstream_recovers(),
-            State::Slow => self.stage.upstream(&json!({"fault": "delay", "ms": 600})),
-            State::Down => self.stage.upstream(&json!({"fault": "status", "status": 503})),
+            State::Up => self.fixture.upstream_recovers(),
+            State::Slow => self.fixture.upstream(&json!({"fault": "delay", "ms": 600})),
+            State::Down => self.fixture.upstream(&json!({"fault": "status", "status": 503})),
         }
         for part in [("Redis", "redis", case.redis), ("SQL", "database", case.sql)] {
             self.until_told(part, changed, findings, || {});

@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::figures::simulator_calls;
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 use crate::support::gateway::Running;
 use crate::support::http::Connection;
 
@@ -55,14 +55,14 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts looking.
-    pub(crate) fn start(stage: &Stage, gateway: &Running) -> Self {
+    pub(crate) fn start(fixture: &Fixture, gateway: &Running) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut simulator = stage.control();
+        let mut simulator = fixture.control();
         let fine = every(FINE, &stop, move || {
             let calls = simulator_calls(&mut simulator);
             (monotonic(), calls)
         });
-        let (mut simulator, mut gateway) = (stage.control(), gateway.connection());
+        let (mut simulator, mut gateway) = (fixture.control(), gateway.connection());
         let coarse = every(COARSE, &stop, move || {
             let calls = simulator_calls(&mut simulator);
             Look { at: monotonic(), calls, retries: retries(&mut gateway) }

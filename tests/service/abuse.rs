@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
 use crate::snapshot::assert_refusal;
-use crate::stand::Stand;
 use crate::support::http::Answer;
+use crate::test_app::TestApp;
 
 const KEY: &str = "a-client-key-for-tests";
 const SEARCH: &str = "/api/products/search?keywords=usb";
 
 /// A gateway that watches, without limits.
-fn watching(mode: &'static str) -> Stand {
-    Stand::with(&[("ABUSE_DETECTION", mode), ("INTERNAL_API_KEY", KEY)])
+fn watching(mode: &'static str) -> TestApp {
+    TestApp::with(&[("ABUSE_DETECTION", mode), ("INTERNAL_API_KEY", KEY)])
 }
 
 /// Asks these until one is refused; returns which, counted from 1, and the refusal.
 fn first_refused(
-    stand: &Stand,
+    app: &TestApp,
     paths: impl IntoIterator<Item = String>,
 ) -> Option<(usize, Answer)> {
-    let mut connection = stand.connection();
+    let mut connection = app.connection();
     let answers = paths.into_iter().map(|path| connection.get(&path).unwrap());
     (1..).zip(answers).find(|(_, answer)| answer.status == 429)
 }
@@ -29,39 +29,39 @@ fn again(path: &str) -> impl Iterator<Item = String> {
     std::iter::repeat_n(path.to_owned(), 30)
 }
 
-fn abuse(stand: &Stand) -> Value {
-    data(&stand.admin().get("/admin/rate-limit/status").unwrap())["abuse"].clone()
+fn abuse(app: &TestApp) -> Value {
+    data(&app.admin().get("/admin/rate-limit/status").unwrap())["abuse"].clone()
 }
 
 /// A gateway at which somebody without a key is throttled now; and his refusal.
-fn throttled() -> (Stand, Answer) {
-    let stand = watching("on");
-    let (at, answer) = first_refused(&stand, again(SEARCH)).unwrap();
+fn throttled() -> (TestApp, Answer) {
+    let app = watching("on");
+    let (at, answer) = first_refused(&app, again(SEARCH)).unwrap();
     assert_eq!(at, 21);
-    (stand, answer)
+    (app, answer)
 }
 
 #[test]
 fn the_same_query_again_and_again() {
-    let (stand, answer) = throttled();
+    let (app, answer) = throttled();
     assert_refusal!("abuse_throttled", answer);
     assert_eq!(answer.header("retry-after"), Some("30"));
     assert_eq!(answer.json()["retry_after"], 30);
     assert!(answer.header("x-ratelimit-limit").is_some(), "as a limit of nought");
     for path in ["/api/products/search?keywords=lamp", "/api/categories", "/nowhere"] {
-        refused(&stand.get(path), 429, "abuse_throttled");
+        refused(&app.get(path), 429, "abuse_throttled");
     }
     // What is never limited, what an operator needs, and who shows a key.
-    assert_eq!(stand.get("/health/live").status, 200);
-    data(&stand.get("/api/status"));
-    data(&stand.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+    assert_eq!(app.get("/health/live").status, 200);
+    data(&app.get("/api/status"));
+    data(&app.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
 }
 
 #[test]
 fn what_an_operator_sees_of_it() {
-    let (stand, _) = throttled();
-    refused(&stand.get(SEARCH), 429, "abuse_throttled");
-    let status = abuse(&stand);
+    let (app, _) = throttled();
+    refused(&app.get(SEARCH), 429, "abuse_throttled");
+    let status = abuse(&app);
     assert_eq!((&status["mode"], &status["throttled_now"]), (&json!("on"), &json!(1)));
     let worst = &status["offenders"][0];
     assert_eq!((&worst["principal"], &worst["seen"]), (&json!("127.0.0.1"), &json!(21)));
@@ -71,15 +71,15 @@ fn what_an_operator_sees_of_it() {
         ("rate_limit_abuse_refused_total{mode=\"on\"}", 2.0),
         ("rate_limit_abuse_throttled", 1.0),
     ] {
-        assert!((stand.metric(series) - figure).abs() < 0.1, "{series}");
+        assert!((app.metric(series) - figure).abs() < 0.1, "{series}");
     }
 }
 
 #[test]
 fn it_is_logged_once() {
-    let (stand, _) = throttled();
-    refused(&stand.get(SEARCH), 429, "abuse_throttled");
-    let log = stand.log();
+    let (app, _) = throttled();
+    refused(&app.get(SEARCH), 429, "abuse_throttled");
+    let log = app.log();
     let lines = log.lines().filter(|line| line.contains("client found abusive"));
     let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 1);
@@ -90,7 +90,7 @@ fn it_is_logged_once() {
 
 #[test]
 fn the_same_query_in_other_words() {
-    let stand = watching("on");
+    let app = watching("on");
     let mut last = 0;
     for number in 0..21 {
         let path = match number % 3 {
@@ -99,8 +99,8 @@ fn the_same_query_in_other_words() {
             _ => "",
         };
         let answer = match path {
-            "" => stand.post("/api/products/search", &json!({"keywords": "usb"})),
-            path => stand.get(path),
+            "" => app.post("/api/products/search", &json!({"keywords": "usb"})),
+            path => app.get(path),
         };
         last = answer.status;
     }
@@ -111,36 +111,36 @@ fn the_same_query_in_other_words() {
 fn product_ids_in_a_row() {
     for (name, step) in [("up", 1_i64), ("down", -1), ("with gaps", 7), ("by the thousand", 1_000)]
     {
-        let stand = watching("on");
+        let app = watching("on");
         let ids = (0..40).map(|number| 3_256_812_497_109_248 + number * step);
         let paths = ids.enumerate().flat_map(|(number, id)| {
             // What else he asks does not hide it.
             let search = format!("/api/products/search?keywords=usb&page_size={}", number + 1);
             [search, format!("/api/products/details/{id}")]
         });
-        let (at, answer) = first_refused(&stand, paths).expect(name);
+        let (at, answer) = first_refused(&app, paths).expect(name);
         refused(&answer, 429, "abuse_throttled");
         assert_eq!(at, 42, "{name}");
-        assert_eq!(abuse(&stand)["flagged"]["sequential_ids"], 1, "{name}");
+        assert_eq!(abuse(&app)["flagged"]["sequential_ids"], 1, "{name}");
     }
 }
 
 #[test]
 fn many_product_ids_in_one_request() {
-    let stand = watching("on");
+    let app = watching("on");
     let ids = |from: u64| json!({"product_ids": (from..from + 20).collect::<Vec<_>>()});
-    data(&stand.post("/api/products/details", &ids(1_000)));
-    refused(&stand.post("/api/products/details", &ids(1_020)), 429, "abuse_throttled");
+    data(&app.post("/api/products/details", &ids(1_000)));
+    refused(&app.post("/api/products/details", &ids(1_020)), 429, "abuse_throttled");
 }
 
 #[test]
 fn page_after_page() {
-    let stand = watching("on");
+    let app = watching("on");
     let pages = (1..40).map(|page| format!("{SEARCH}&page_size=1&page_no={page}"));
-    let (at, answer) = first_refused(&stand, pages).unwrap();
+    let (at, answer) = first_refused(&app, pages).unwrap();
     refused(&answer, 429, "abuse_throttled");
     assert_eq!(at, 22);
-    assert_eq!(abuse(&stand)["flagged"]["page_scan"], 1);
+    assert_eq!(abuse(&app)["flagged"]["page_scan"], 1);
 }
 
 #[test]
@@ -153,15 +153,15 @@ fn products_in_a_row_by_whichever_address() {
         ("categories", &|id| format!("/api/categories/{id}/children")),
     ];
     for (name, path) in ways {
-        let stand = watching("on");
-        let (at, answer) = first_refused(&stand, (1..40).map(path)).expect(name);
+        let app = watching("on");
+        let (at, answer) = first_refused(&app, (1..40).map(path)).expect(name);
         refused(&answer, 429, "abuse_throttled");
-        assert_eq!((at, &abuse(&stand)["flagged"]["sequential_ids"]), (21, &json!(1)), "{name}");
+        assert_eq!((at, &abuse(&app)["flagged"]["sequential_ids"]), (21, &json!(1)), "{name}");
     }
-    let stand = watching("on");
+    let app = watching("on");
     let links = |from: u64| json!({"urls": (from..from + 50).map(item).collect::<Vec<_>>()});
-    data(&stand.post("/api/affiliate/links", &links(1)));
-    refused(&stand.post("/api/affiliate/links", &links(51)), 429, "abuse_throttled");
+    data(&app.post("/api/affiliate/links", &links(1)));
+    refused(&app.post("/api/affiliate/links", &links(51)), 429, "abuse_throttled");
 }
 
 #[test]
@@ -170,19 +170,19 @@ fn the_same_link_and_the_same_product_again_and_again() {
         "/api/affiliate/link?url=https://shop.example/item/7.html?from=mail",
         "/api/smart-match?product_url=https://www.aliexpress.com/item/1005001234567890.html",
     ] {
-        let stand = watching("on");
-        assert_eq!(first_refused(&stand, again(path)).unwrap().0, 21, "{path}");
-        assert_eq!(abuse(&stand)["flagged"]["repeated_query"], 1, "{path}");
+        let app = watching("on");
+        assert_eq!(first_refused(&app, again(path)).unwrap().0, 21, "{path}");
+        assert_eq!(abuse(&app)["flagged"]["repeated_query"], 1, "{path}");
     }
 }
 
 #[test]
 fn a_menu_of_categories_is_loaded_with_every_page() {
-    let stand = watching("on");
+    let app = watching("on");
     let menu = [2, 3, 6, 7, 13, 15, 44, 66].iter().cycle().take(160);
     let menu = menu.map(|id| format!("/api/categories/{id}/children"));
-    assert!(first_refused(&stand, menu).is_none());
-    assert!(first_refused(&stand, again("/api/categories")).is_none());
+    assert!(first_refused(&app, menu).is_none());
+    assert!(first_refused(&app, again("/api/categories")).is_none());
 }
 
 /// The fields that tell how a client stands.
@@ -200,8 +200,8 @@ fn told(answer: &Answer) -> [Option<&str>; 6] {
 
 #[test]
 fn a_throttle_is_told_as_a_limit_of_nought() {
-    let stand = Stand::with(&[("RATE_LIMIT_ENABLED", "true"), ("MAX_REQUESTS_PER_SECOND", "0")]);
-    let mut connection = stand.connection();
+    let app = TestApp::with(&[("RATE_LIMIT_ENABLED", "true"), ("MAX_REQUESTS_PER_SECOND", "0")]);
+    let mut connection = app.connection();
     let mut answers = (0..22).map(|_| connection.get(SEARCH).unwrap());
     let last = answers.nth(19).unwrap();
     assert_eq!(last.header("x-ratelimit-remaining"), Some("80"));
@@ -223,8 +223,8 @@ fn a_throttle_is_told_as_a_limit_of_nought() {
 
 #[test]
 fn a_shop_with_a_key_asks_for_all_its_visitors() {
-    let stand = watching("on");
-    let mut shop = stand.connection().with_header("x-internal-key", KEY);
+    let app = watching("on");
+    let mut shop = app.connection().with_header("x-internal-key", KEY);
     for _ in 0..100 {
         data(&shop.get("/api/products/hot").unwrap());
     }
@@ -232,8 +232,8 @@ fn a_shop_with_a_key_asks_for_all_its_visitors() {
 
 #[test]
 fn a_header_of_his_own_lets_nobody_out_of_a_throttle() {
-    let stand = Stand::with(&[("ABUSE_DETECTION", "on"), ("TRUSTED_PROXIES", "127.0.0.1")]);
-    let from = |address: &str| stand.connection().with_header("x-forwarded-for", address);
+    let app = TestApp::with(&[("ABUSE_DETECTION", "on"), ("TRUSTED_PROXIES", "127.0.0.1")]);
+    let from = |address: &str| app.connection().with_header("x-forwarded-for", address);
     let mut abuser = from("203.0.113.7");
     for _ in 0..20 {
         data(&abuser.get(SEARCH).unwrap());
@@ -249,31 +249,31 @@ fn a_header_of_his_own_lets_nobody_out_of_a_throttle() {
 
 #[test]
 fn in_shadow_mode_nobody_is_refused() {
-    let stand = watching("shadow");
-    assert!(first_refused(&stand, again(SEARCH)).is_none());
-    let status = abuse(&stand);
+    let app = watching("shadow");
+    assert!(first_refused(&app, again(SEARCH)).is_none());
+    let status = abuse(&app);
     assert_eq!((&status["mode"], &status["refused"]), (&json!("shadow"), &json!(10)));
     assert_eq!(status["flagged"]["repeated_query"], 1);
-    let shadowed = stand.metric("rate_limit_abuse_refused_total{mode=\"shadow\"}");
+    let shadowed = app.metric("rate_limit_abuse_refused_total{mode=\"shadow\"}");
     assert!((shadowed - 10.0).abs() < 0.1, "{shadowed}");
-    assert_eq!(stand.log().matches("client found abusive").count(), 1);
+    assert_eq!(app.log().matches("client found abusive").count(), 1);
 }
 
 #[test]
 fn who_shows_a_key_is_judged_by_himself() {
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("ABUSE_DETECTION", "on"),
         ("INTERNAL_API_KEY", KEY),
         ("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "60"),
     ]);
-    let mut keyed = stand.connection().with_header("x-internal-key", KEY);
+    let mut keyed = app.connection().with_header("x-internal-key", KEY);
     for _ in 0..30 {
         data(&keyed.get(SEARCH).unwrap());
     }
-    let (at, _) = first_refused(&stand, again(SEARCH)).unwrap();
+    let (at, _) = first_refused(&app, again(SEARCH)).unwrap();
     assert_eq!(at, 21, "what holders of keys asked does not count for others");
     refused(&keyed.get(SEARCH).unwrap(), 429, "abuse_throttled");
-    let mut principals: Vec<_> = abuse(&stand)["offenders"]
+    let mut principals: Vec<_> = abuse(&app)["offenders"]
         .as_array()
         .unwrap()
         .iter()
@@ -285,13 +285,13 @@ fn who_shows_a_key_is_judged_by_himself() {
 
 #[test]
 fn the_bound_of_repeats_may_be_set() {
-    let stand = Stand::with(&[("ABUSE_DETECTION", "on"), ("ABUSE_REPEATS_PER_MINUTE", "2")]);
-    assert_eq!(first_refused(&stand, again(SEARCH)).unwrap().0, 3);
+    let app = TestApp::with(&[("ABUSE_DETECTION", "on"), ("ABUSE_REPEATS_PER_MINUTE", "2")]);
+    assert_eq!(first_refused(&app, again(SEARCH)).unwrap().0, 3);
 }
 
 #[test]
 fn without_limits_nobody_is_watched_unless_it_is_said() {
-    let stand = Stand::start();
-    assert!(first_refused(&stand, again(SEARCH)).is_none());
-    assert_eq!(abuse(&stand)["mode"], "off");
+    let app = TestApp::start();
+    assert!(first_refused(&app, again(SEARCH)).is_none());
+    assert_eq!(abuse(&app)["mode"], "off");
 }

@@ -2,16 +2,16 @@
 
 use crate::envelope::{data, refused};
 use crate::snapshot::assert_refusal;
-use crate::stand::Stand;
+use crate::test_app::TestApp;
 
 const ORDERS: &str = "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-02%2000:00:00";
 const KEY: &str = "a-client-key-for-tests";
 
 #[test]
 fn orders_need_a_key() {
-    let stand = Stand::with(&[("INTERNAL_API_KEY", KEY)]);
-    assert_refusal!("key_required", stand.get(ORDERS));
-    let with = |name, value: &str| stand.connection().with_header(name, value).get(ORDERS).unwrap();
+    let app = TestApp::with(&[("INTERNAL_API_KEY", KEY)]);
+    assert_refusal!("key_required", app.get(ORDERS));
+    let with = |name, value: &str| app.connection().with_header(name, value).get(ORDERS).unwrap();
     refused(&with("x-internal-key", "wrong"), 401, "key_required");
     refused(&with("authorization", "Bearer wrong"), 401, "key_required");
     for answer in [with("x-internal-key", KEY), with("authorization", &format!("Bearer {KEY}"))] {
@@ -24,55 +24,55 @@ fn orders_need_a_key() {
 
 #[test]
 fn without_any_key_configured_orders_are_closed() {
-    let stand = Stand::start();
-    refused(&stand.get(ORDERS), 401, "key_required");
-    let empty = stand.connection().with_header("x-internal-key", "").get(ORDERS).unwrap();
+    let app = TestApp::start();
+    refused(&app.get(ORDERS), 401, "key_required");
+    let empty = app.connection().with_header("x-internal-key", "").get(ORDERS).unwrap();
     refused(&empty, 401, "key_required");
 }
 
 #[test]
 fn where_keys_are_required_everything_but_health_needs_one() {
-    let stand = Stand::with(&[("INTERNAL_API_KEY", KEY), ("REQUIRE_API_KEY", "true")]);
+    let app = TestApp::with(&[("INTERNAL_API_KEY", KEY), ("REQUIRE_API_KEY", "true")]);
     for path in ["/api/products/search?keywords=usb", "/api/categories", "/api/status"] {
-        refused(&stand.get(path), 401, "key_required");
-        data(&stand.connection().with_header("x-internal-key", KEY).get(path).unwrap());
+        refused(&app.get(path), 401, "key_required");
+        data(&app.connection().with_header("x-internal-key", KEY).get(path).unwrap());
     }
-    assert_eq!(stand.get("/health/live").status, 200);
-    assert_eq!(stand.get("/metrics").status, 200);
+    assert_eq!(app.get("/health/live").status, 200);
+    assert_eq!(app.get("/metrics").status, 200);
 }
 
 #[test]
 fn who_has_no_key_pays_for_being_told_so() {
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("INTERNAL_API_KEY", KEY),
         ("REQUIRE_API_KEY", "true"),
         ("RATE_LIMIT_ENABLED", "true"),
         ("RATE_LIMIT_SEARCH_PER_MINUTE", "3"),
     ]);
     for left in ["2", "1", "0"] {
-        let answer = stand.get(SEARCH);
+        let answer = app.get(SEARCH);
         refused(&answer, 401, "key_required");
         assert_eq!(answer.header("x-ratelimit-remaining"), Some(left));
     }
-    refused(&stand.get(SEARCH), 429, "rate_limited");
-    data(&stand.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
-    assert_eq!(stand.get("/health/live").status, 200);
+    refused(&app.get(SEARCH), 429, "rate_limited");
+    data(&app.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+    assert_eq!(app.get("/health/live").status, 200);
 }
 
 #[test]
 fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("INTERNAL_API_KEY", KEY),
         ("REQUIRE_API_KEY", "true"),
         ("HTTP_WORKERS", "1"),
     ]);
     let began = breakwater::clock::monotonic();
-    let mut connection = stand.connection();
+    let mut connection = app.connection();
     for _ in 0..300 {
         refused(&connection.get(SEARCH).unwrap(), 401, "key_required");
     }
     let seconds = began.elapsed().as_secs() + 1;
-    let log = stand.log();
+    let log = app.log();
     let lines: Vec<serde_json::Value> = log
         .lines()
         .filter(|line| line.contains("request refused"))
@@ -84,15 +84,15 @@ fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
     assert!(lines.iter().all(|line| line["left_out"].is_u64() && line["request_id"].is_string()));
     let counted =
         "http_requests_total{method=\"GET\",route=\"/api/products/search\",status=\"401\"}";
-    assert!((stand.metric(counted) - 300.0).abs() < 0.1, "all of them are counted");
+    assert!((app.metric(counted) - 300.0).abs() < 0.1, "all of them are counted");
 }
 
 #[test]
 fn the_admins_door() {
-    let stand = Stand::start();
-    assert_refusal!("forbidden", stand.get("/admin/actors"));
+    let app = TestApp::start();
+    assert_refusal!("forbidden", app.get("/admin/actors"));
     for wrong in ["", "wrong", "acceptance-admin-key ", "acceptance-admin-ke"] {
-        let mut connection = stand.connection();
+        let mut connection = app.connection();
         // Blanks around a value are not part of it.
         if !wrong.ends_with(' ') {
             connection = connection.with_header("x-admin-key", wrong);
@@ -109,26 +109,26 @@ fn the_admins_door() {
         "/admin/monitoring/slow-requests",
     ];
     for path in paths {
-        refused(&stand.get(path), 403, "forbidden");
-        data(&stand.admin().get(path).unwrap());
+        refused(&app.get(path), 403, "forbidden");
+        data(&app.admin().get(path).unwrap());
     }
     for path in ["/api/cache/clear", "/admin/monitoring/reset", "/admin/breakers/upstream/open"] {
-        refused(&stand.connection().post(path).unwrap(), 403, "forbidden");
+        refused(&app.connection().post(path).unwrap(), 403, "forbidden");
     }
 }
 
 #[test]
 fn without_an_admin_key_configured_the_door_is_closed() {
-    let stand = Stand::with(&[("ADMIN_API_KEY", "")]);
+    let app = TestApp::with(&[("ADMIN_API_KEY", "")]);
     for key in ["", "acceptance-admin-key"] {
-        let mut connection = stand.connection().with_header("x-admin-key", key);
+        let mut connection = app.connection().with_header("x-admin-key", key);
         assert_refusal!("forbidden_without_key", connection.get("/admin/actors").unwrap());
     }
 }
 
 /// A gateway that admits so many searches a minute.
-fn limited(searches: &str) -> Stand {
-    Stand::with(&[
+fn limited(searches: &str) -> TestApp {
+    TestApp::with(&[
         ("RATE_LIMIT_ENABLED", "true"),
         ("RATE_LIMIT_SEARCH_PER_MINUTE", searches),
         ("INTERNAL_API_KEY", KEY),
@@ -139,9 +139,9 @@ const SEARCH: &str = "/api/products/search?keywords=usb";
 
 #[test]
 fn what_is_left_of_a_limit_is_told() {
-    let stand = limited("3");
+    let app = limited("3");
     for left in ["2", "1", "0"] {
-        let answer = stand.get(SEARCH);
+        let answer = app.get(SEARCH);
         data(&answer);
         let told = ["x-ratelimit-limit", "x-ratelimit-remaining"].map(|name| answer.header(name));
         assert_eq!(told, [Some("3"), Some(left)]);
@@ -153,39 +153,39 @@ fn what_is_left_of_a_limit_is_told() {
 
 #[test]
 fn over_the_limit_and_when_to_come_back() {
-    let stand = limited("1");
-    data(&stand.get(SEARCH));
-    let answer = stand.get(SEARCH);
+    let app = limited("1");
+    data(&app.get(SEARCH));
+    let answer = app.get(SEARCH);
     assert_refusal!("rate_limited", answer);
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
     assert!(answer.header("ratelimit").is_some_and(|value| value.contains("r=0")));
-    assert!(stand.metric("rate_limit_hits_total{endpoint=\"search\",type=\"minute\"}") >= 1.0);
+    assert!(app.metric("rate_limit_hits_total{endpoint=\"search\",type=\"minute\"}") >= 1.0);
 }
 
 #[test]
 fn a_spent_limit_is_only_its_owners() {
-    let stand = limited("1");
-    data(&stand.get(SEARCH));
-    refused(&stand.get(SEARCH), 429, "rate_limited");
+    let app = limited("1");
+    data(&app.get(SEARCH));
+    refused(&app.get(SEARCH), 429, "rate_limited");
     // Another class, a key, and what is never limited.
-    data(&stand.get("/api/status"));
-    data(&stand.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+    data(&app.get("/api/status"));
+    data(&app.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
     for _ in 0..20 {
-        let health = stand.get("/health/live");
+        let health = app.get("/health/live");
         assert_eq!((health.status, health.header("x-ratelimit-limit")), (200, None));
     }
 }
 
 #[test]
 fn a_forwarding_header_of_a_stranger_changes_nothing() {
-    let stand =
-        Stand::with(&[("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_SEARCH_PER_MINUTE", "2")]);
+    let app =
+        TestApp::with(&[("RATE_LIMIT_ENABLED", "true"), ("RATE_LIMIT_SEARCH_PER_MINUTE", "2")]);
     let mut refusals = 0;
     for number in 0..6 {
         let address = format!("203.0.113.{number}");
-        let mut connection = stand.connection().with_header("x-forwarded-for", &address);
+        let mut connection = app.connection().with_header("x-forwarded-for", &address);
         let answer = connection.get("/api/products/search?keywords=usb").unwrap();
         refusals += usize::from(answer.status == 429);
     }
@@ -199,12 +199,12 @@ fn who_holds_the_admins_key_can_act_while_clients_spend_the_limit() {
         ("MAX_REQUESTS_PER_SECOND", "0"),
         ("MAX_REQUESTS_PER_MINUTE", "5"),
     ];
-    let stand = Stand::with(&limits);
-    let mut client = stand.connection();
+    let app = TestApp::with(&limits);
+    let mut client = app.connection();
     while client.get("/api/status").unwrap().status != 429 {}
     for number in 0..30 {
         let body = format!("{{\"identifier\": \"203.0.113.{number}\"}}");
-        let mut admin = stand.admin().with_header("content-type", "application/json");
+        let mut admin = app.admin().with_header("content-type", "application/json");
         let answer = admin.send("POST", "/admin/rate-limit/blacklist", body.as_bytes()).unwrap();
         data(&answer);
         assert_eq!(answer.header("x-ratelimit-limit"), None);
@@ -212,6 +212,6 @@ fn who_holds_the_admins_key_can_act_while_clients_spend_the_limit() {
     refused(&client.get("/api/status").unwrap(), 429, "rate_limited");
     // Who does not hold it is limited as everywhere.
     refused(&client.get("/admin/actors").unwrap(), 429, "rate_limited");
-    let wrong = stand.connection().with_header("x-admin-key", "wrong").get("/admin/actors");
+    let wrong = app.connection().with_header("x-admin-key", "wrong").get("/admin/actors");
     refused(&wrong.unwrap(), 429, "rate_limited");
 }

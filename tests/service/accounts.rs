@@ -12,9 +12,9 @@ use breakwater::services::products::simulator::{Credentials, DEMO_APP_KEY};
 use serde_json::{Value, json};
 
 use crate::envelope::data;
-use crate::stand::{Stand, Upstream};
 use crate::support::gateway::{Plan, breakwater, simulate};
 use crate::support::http::Connection;
+use crate::test_app::{TestApp, Upstream};
 
 const SECRET: &str = "second-secret-that-must-not-show";
 
@@ -64,18 +64,18 @@ fn every_mistake_in_the_accounts_stops_the_start() {
 
 #[test]
 fn a_further_account_is_shown_without_its_secret() {
-    let stand = Stand::before(upstream(), &[(ACCOUNTS, SECOND)]);
+    let app = TestApp::before(upstream(), &[(ACCOUNTS, SECOND)]);
     for number in 0..4 {
-        data(&stand.get(&format!("/api/products/search?keywords=usb&min_sale_price={number}")));
+        data(&app.get(&format!("/api/products/search?keywords=usb&min_sale_price={number}")));
     }
-    let calls = [DEMO_APP_KEY, "500002"].map(|app_key| stand.upstream.calls_by(app_key));
+    let calls = [DEMO_APP_KEY, "500002"].map(|app_key| app.upstream.calls_by(app_key));
     assert_eq!(calls, [2, 2], "they are used in turn");
-    let config = stand.admin().get("/admin/config").unwrap();
+    let config = app.admin().get("/admin/config").unwrap();
     let settings = data(&config);
     let settings = shown(&settings);
     let hidden = SECOND.replace(SECRET, "[hidden]");
     assert!(settings.contains(&(ACCOUNTS, hidden.as_str())), "{settings:?}");
-    assert!(!config.text().contains(SECRET) && !stand.log().contains(SECRET));
+    assert!(!config.text().contains(SECRET) && !app.log().contains(SECRET));
 }
 
 #[test]
@@ -100,84 +100,84 @@ fn the_process_says_nothing_of_a_further_secret() {
     assert!(!log.is_empty() && !log.contains(SECRET), "{log}");
 }
 
-fn accounts(stand: &Stand) -> Vec<Value> {
-    let status = data(&stand.get("/api/status"));
+fn accounts(app: &TestApp) -> Vec<Value> {
+    let status = data(&app.get("/api/status"));
     status["upstream_accounts"].as_array().cloned().expect("a list")
 }
 
-fn upstream_health(stand: &Stand) -> Value {
-    let report = data(&stand.get("/health/detailed"));
+fn upstream_health(app: &TestApp) -> Value {
+    let report = data(&app.get("/health/detailed"));
     let components = report["components"].as_array().expect("components").clone();
     components.into_iter().find(|component| component["name"] == "upstream").expect("upstream")
 }
 
-fn search(stand: &Stand, number: u32) {
-    data(&stand.get(&format!("/api/products/search?keywords=usb&max_sale_price={number}")));
+fn search(app: &TestApp, number: u32) {
+    data(&app.get(&format!("/api/products/search?keywords=usb&max_sale_price={number}")));
 }
 
 /// Two accounts, quick enough and with a budget to count on; a question is asked twice at most.
-fn two() -> Stand {
+fn two() -> TestApp {
     let mut settings = vec![(ACCOUNTS, SECOND)];
     settings.extend([("UPSTREAM_DAILY_BUDGET", "100"), ("UPSTREAM_RATE_PER_SECOND", "1000")]);
     settings.push(("RETRY_MAX_ATTEMPTS", "2"));
-    Stand::before(upstream(), &settings)
+    TestApp::before(upstream(), &settings)
 }
 
 /// What one of them has lost, the other goes on without, and an admin sees and moves each.
 #[test]
 fn one_whose_breaker_is_open_is_done_without() {
-    let stand = two();
-    let moved = stand.admin().send("POST", "/admin/breakers/upstream_2/open", b"").unwrap();
+    let app = two();
+    let moved = app.admin().send("POST", "/admin/breakers/upstream_2/open", b"").unwrap();
     assert_eq!(data(&moved)["state"], "open");
-    (10..14).for_each(|number| search(&stand, number));
-    assert_eq!(stand.upstream.calls_by("500002"), 0);
-    let health = upstream_health(&stand);
+    (10..14).for_each(|number| search(&app, number));
+    assert_eq!(app.upstream.calls_by("500002"), 0);
+    let health = upstream_health(&app);
     assert_eq!(health["status"], "degraded", "{health}");
-    let told = accounts(&stand);
+    let told = accounts(&app);
     let words = |name: &str| told.iter().map(|one| one[name].clone()).collect::<Vec<_>>();
     assert_eq!(words("name"), ["upstream", "upstream_2"]);
     assert_eq!(words("circuit_breaker"), ["closed", "open"]);
     assert_eq!(words("budget_remaining"), [96, 100]);
-    assert_eq!(data(&stand.get("/api/status"))["circuit_breaker"], "closed");
-    assert!((stand.metric("upstream_budget_remaining") - 196.0).abs() < 0.1);
+    assert_eq!(data(&app.get("/api/status"))["circuit_breaker"], "closed");
+    assert!((app.metric("upstream_budget_remaining") - 196.0).abs() < 0.1);
     let series = "upstream_account_budget_remaining{account=\"upstream\"}";
-    assert!((stand.metric(series) - 96.0).abs() < 0.1);
-    stand.admin().send("POST", "/admin/breakers/upstream_2/reset", b"").unwrap();
-    (20..24).for_each(|number| search(&stand, number));
-    assert_eq!(stand.upstream.calls_by("500002"), 2);
+    assert!((app.metric(series) - 96.0).abs() < 0.1);
+    app.admin().send("POST", "/admin/breakers/upstream_2/reset", b"").unwrap();
+    (20..24).for_each(|number| search(&app, number));
+    assert_eq!(app.upstream.calls_by("500002"), 2);
 }
 
 #[test]
 fn one_whose_key_is_wrong_is_told_and_done_without() {
-    let stand = two();
+    let app = two();
     let wrong = json!({"fault": "error", "code": "InvalidAppKey", "app_key": "500002"});
-    stand.upstream.fails_with(&wrong);
-    (20..24).for_each(|number| search(&stand, number));
-    assert_eq!(stand.upstream.calls_by("500002"), 1, "asked once, and then left alone");
-    let health = upstream_health(&stand);
+    app.upstream.fails_with(&wrong);
+    (20..24).for_each(|number| search(&app, number));
+    assert_eq!(app.upstream.calls_by("500002"), 1, "asked once, and then left alone");
+    let health = upstream_health(&app);
     let detail = health["detail"].as_str().expect("detail");
     assert_eq!(health["status"], "degraded", "{health}");
     assert!(
         detail.contains("upstream_2: ") && detail.contains("ALIEXPRESS_ACCOUNTS_JSON [0].app_key"),
         "{detail}"
     );
-    assert_eq!(data(&stand.get("/api/status"))["upstream_problems"][0]["account"], "upstream_2");
+    assert_eq!(data(&app.get("/api/status"))["upstream_problems"][0]["account"], "upstream_2");
 }
 
 /// A restart forgets of neither what it has spent, and who was replaced begins anew.
 #[test]
 fn what_each_has_spent_is_kept_by_its_key() {
-    let stand = two();
-    (10..14).for_each(|number| search(&stand, number));
-    let left = |stand: &Stand| {
-        let left = accounts(stand).into_iter().map(|one| one["budget_remaining"].clone());
+    let app = two();
+    (10..14).for_each(|number| search(&app, number));
+    let left = |app: &TestApp| {
+        let left = accounts(app).into_iter().map(|one| one["budget_remaining"].clone());
         left.collect::<Vec<_>>()
     };
-    assert_eq!(left(&stand), [98, 98]);
-    let stand = stand.restart();
-    assert_eq!(left(&stand), [98, 98]);
-    search(&stand, 20);
-    assert_eq!(left(&stand), [97, 98]);
+    assert_eq!(left(&app), [98, 98]);
+    let app = app.restart();
+    assert_eq!(left(&app), [98, 98]);
+    search(&app, 20);
+    assert_eq!(left(&app), [97, 98]);
 }
 
 /// What the simulator answers to a signed call.

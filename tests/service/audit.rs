@@ -6,20 +6,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
-use crate::stand::Stand;
 use crate::support::gateway::Plan;
 use crate::support::http::Answer;
 use crate::support::process::wait_until;
+use crate::test_app::TestApp;
 
-fn admin(stand: &Stand, method: &str, path: &str, body: &Value) -> Answer {
-    let connection = stand.admin().with_header("content-type", "application/json");
+fn admin(app: &TestApp, method: &str, path: &str, body: &Value) -> Answer {
+    let connection = app.admin().with_header("content-type", "application/json");
     let mut connection = connection.with_header("x-request-id", &format!("id-of-{method}"));
     let body = if body.is_null() { String::new() } else { body.to_string() };
     connection.send(method, path, body.as_bytes()).unwrap()
 }
 
-fn audit(stand: &Stand, query: &str) -> Vec<Value> {
-    let page = data(&stand.admin().get(&format!("/admin/audit{query}")).unwrap());
+fn audit(app: &TestApp, query: &str) -> Vec<Value> {
+    let page = data(&app.admin().get(&format!("/admin/audit{query}")).unwrap());
     assert_eq!(page["complete"], true, "{page}");
     page["entries"].as_array().unwrap().clone()
 }
@@ -72,14 +72,14 @@ fn of_others() -> Vec<Row> {
 
 #[test]
 fn every_change_is_noted_with_who_when_what_and_what_came_of_it() {
-    let stand = Stand::with(&[("CHAOS_ENABLED", "true")]);
-    let made = data(&admin(&stand, "POST", "/admin/keys", &json!({"label": "x"})));
+    let app = TestApp::with(&[("CHAOS_ENABLED", "true")]);
+    let made = data(&admin(&app, "POST", "/admin/keys", &json!({"label": "x"})));
     let id = made["key"]["id"].as_str().unwrap();
     let rows: Vec<Row> = of_access(id).into_iter().chain(of_others()).collect();
     for (method, path, body, _) in &rows {
-        admin(&stand, method, path, body);
+        admin(&app, method, path, body);
     }
-    let mut noted = audit(&stand, "");
+    let mut noted = audit(&app, "");
     noted.reverse();
     assert_eq!(noted.len(), rows.len() + 1);
     assert_eq!((&noted[0]["action"], &noted[0]["subject"]), (&json!("keys.create"), &json!(id)));
@@ -96,26 +96,26 @@ fn every_change_is_noted_with_who_when_what_and_what_came_of_it() {
 
 #[test]
 fn what_changes_nothing_is_not_noted() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for path in ["/admin/actors", "/admin/keys", "/admin/audit", "/admin/config", "/api/status"] {
-        data(&stand.admin().get(path).unwrap());
+        data(&app.admin().get(path).unwrap());
     }
-    admin(&stand, "POST", "/admin/keys", &json!({"label": 1, "per_minute": 0}));
-    refused(&stand.connection().post("/api/cache/clear").unwrap(), 403, "forbidden");
-    assert!(audit(&stand, "").is_empty());
+    admin(&app, "POST", "/admin/keys", &json!({"label": 1, "per_minute": 0}));
+    refused(&app.connection().post("/api/cache/clear").unwrap(), 403, "forbidden");
+    assert!(audit(&app, "").is_empty());
 }
 
 #[test]
 fn it_is_paged_and_outlasts_the_process() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for number in 0..25 {
         let form = json!({"identifier": format!("203.0.113.{number}")});
-        data(&admin(&stand, "POST", "/admin/rate-limit/blacklist", &form));
+        data(&admin(&app, "POST", "/admin/rate-limit/blacklist", &form));
     }
-    let stand = stand.restart();
+    let app = app.restart();
     let (mut seen, mut before) = (Vec::new(), String::new());
     loop {
-        let page = data(&stand.admin().get(&format!("/admin/audit?limit=10{before}")).unwrap());
+        let page = data(&app.admin().get(&format!("/admin/audit?limit=10{before}")).unwrap());
         let entries = page["entries"].as_array().unwrap();
         assert!(entries.len() <= 10);
         seen.extend(entries.iter().map(|entry| entry["subject"].as_str().unwrap().to_owned()));
@@ -124,24 +124,24 @@ fn it_is_paged_and_outlasts_the_process() {
     }
     let expected: Vec<_> = (0..25).rev().map(|number| format!("203.0.113.{number}")).collect();
     assert_eq!(seen, expected);
-    let ids: BTreeSet<_> = audit(&stand, "").iter().map(|entry| entry["id"].as_i64()).collect();
+    let ids: BTreeSet<_> = audit(&app, "").iter().map(|entry| entry["id"].as_i64()).collect();
     assert!(ids.len() == 25 && !ids.contains(&None));
     for query in ["?limit=0", "?limit=1001", "?limit=x", "?before=0", "?before=-1", "?before=x"] {
-        let answer = stand.admin().get(&format!("/admin/audit{query}")).unwrap();
+        let answer = app.admin().get(&format!("/admin/audit{query}")).unwrap();
         refused(&answer, 400, "invalid_request");
     }
-    refused(&stand.get("/admin/audit"), 403, "forbidden");
+    refused(&app.get("/admin/audit"), 403, "forbidden");
 }
 
 #[test]
 fn a_change_of_access_is_noted_with_all_that_was_said() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let key = json!({"label": "the shop", "per_minute": 7, "addresses": ["203.0.113.0/24"],
         "expires_at": "2099-01-01T00:00:00Z"});
-    data(&admin(&stand, "POST", "/admin/keys", &key));
+    data(&admin(&app, "POST", "/admin/keys", &key));
     let entry = json!({"identifier": "203.0.113.7", "reason": "scrapes"});
-    data(&admin(&stand, "POST", "/admin/rate-limit/blacklist", &entry));
-    let noted = audit(&stand, "");
+    data(&admin(&app, "POST", "/admin/rate-limit/blacklist", &entry));
+    let noted = audit(&app, "");
     let details: Vec<_> = noted.iter().map(|entry| entry["details"].as_str().unwrap()).collect();
     assert_eq!(
         details,

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::envelope::{data, refusal};
 use crate::snapshot::assert_refusal;
-use crate::stand::Stand;
 use crate::support::bad_input::generated::Generator;
 use crate::support::bad_input::{NAUGHTY, encoded, fault, raw};
 use crate::support::http::{Answer, Connection};
+use crate::test_app::TestApp;
 
 /// GET endpoints and their parameters.
 const GETS: [(&str, &[&str]); 6] = [
@@ -55,12 +55,12 @@ const SMART: &[&str] = &[
 ];
 const KEY: &str = "a-client-key-for-tests";
 
-fn stand() -> Stand {
-    Stand::with(&[("INTERNAL_API_KEY", KEY)])
+fn app() -> TestApp {
+    TestApp::with(&[("INTERNAL_API_KEY", KEY)])
 }
 
-fn keyed(stand: &Stand) -> Connection {
-    let connection = stand.connection().with_header("x-internal-key", KEY);
+fn keyed(app: &TestApp) -> Connection {
+    let connection = app.connection().with_header("x-internal-key", KEY);
     connection.with_header("content-type", "application/json")
 }
 
@@ -76,8 +76,8 @@ fn check(answer: &Answer, sent: &str) {
 
 #[test]
 fn every_naughty_text_in_every_field() {
-    let stand = stand();
-    let mut connection = keyed(&stand);
+    let app = app();
+    let mut connection = keyed(&app);
     for (path, fields) in GETS {
         for field in fields {
             for text in NAUGHTY {
@@ -116,8 +116,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 #[test]
 fn any_json_in_any_field() {
-    let stand = stand();
-    let connection = std::cell::RefCell::new(keyed(&stand));
+    let app = app();
+    let connection = std::cell::RefCell::new(keyed(&app));
     let mut runner =
         TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
     let body = (
@@ -137,8 +137,8 @@ fn any_json_in_any_field() {
 
 #[test]
 fn any_bytes_as_a_body_or_a_query() {
-    let stand = stand();
-    let connection = std::cell::RefCell::new(keyed(&stand));
+    let app = app();
+    let connection = std::cell::RefCell::new(keyed(&app));
     let mut runner =
         TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
     let input = (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..200));
@@ -158,7 +158,7 @@ fn any_bytes_as_a_body_or_a_query() {
 
 #[test]
 fn documents_that_are_hard_on_parsers() {
-    let stand = stand();
+    let app = app();
     let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
     let deep_object = format!("{}1{}", "{\"keywords\":".repeat(5_000), "}".repeat(5_000));
     let twice = r#"{"keywords": "a", "keywords": "b"}"#;
@@ -172,19 +172,19 @@ fn documents_that_are_hard_on_parsers() {
     for body in [&deep, &deep_object, twice, &many, &long, &number, surrogate, "\u{feff}{}", "{}{}"]
     {
         for (path, _) in POSTS {
-            check(&stand.post_text(path, body), &body[..body.len().min(60)]);
+            check(&app.post_text(path, body), &body[..body.len().min(60)]);
         }
     }
     let long_query = format!("/api/products/search?keywords={}", "a".repeat(20_000));
     let many = format!("/api/products/search?{}", "page_no=1&".repeat(3_000));
     for target in [&long_query, &many] {
-        check(&keyed(&stand).get(target).unwrap(), "a long query");
+        check(&keyed(&app).get(target).unwrap(), "a long query");
     }
 }
 
 #[test]
 fn odd_paths_and_methods() {
-    let stand = stand();
+    let app = app();
     for path in [
         "/",
         "//",
@@ -210,10 +210,10 @@ fn odd_paths_and_methods() {
         "/.git/config",
         "/__simulator/stats",
     ] {
-        check(&stand.get(path), path);
+        check(&app.get(path), path);
     }
     for method in ["TRACE", "CONNECT", "PROPFIND", "M-SEARCH", "get"] {
-        let answer = stand.connection().send(method, "/api/status", b"");
+        let answer = app.connection().send(method, "/api/status", b"");
         // What is no request line of ours may be refused by hanging up.
         if let Ok(answer) = answer {
             assert!((400..500).contains(&answer.status), "{method}: {}", answer.status);
@@ -234,30 +234,30 @@ fn what_is_no_http_is_refused_at_once_and_in_the_envelope() {
     let none = none.map(|name| (name, "0"));
     for limited in ["false", "true"] {
         let settings = [&[("RATE_LIMIT_ENABLED", limited)][..], &none].concat();
-        let stand = Stand::with(&settings);
-        let faults = raw::faults(stand.address(), &raw::at_once());
+        let app = TestApp::with(&settings);
+        let faults = raw::faults(app.address(), &raw::at_once());
         assert!(faults.is_empty(), "limited {limited}:\n{}", faults.join("\n"));
-        data(&stand.get("/health/live"));
+        data(&app.get("/health/live"));
     }
 }
 
 #[test]
 fn what_is_never_finished_is_given_up_and_no_sooner_than_said() {
-    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "900"), ("KEEP_ALIVE_SECONDS", "1")]);
+    let app = TestApp::with(&[("REQUEST_TIMEOUT_MS", "900"), ("KEEP_ALIVE_SECONDS", "1")]);
     let ms = Duration::from_millis;
     let patience = raw::Patience { head: ms(5_000), request: ms(900), idle: ms(1_000) };
-    let faults = raw::faults(stand.address(), &raw::unfinished(patience));
+    let faults = raw::faults(app.address(), &raw::unfinished(patience));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn requests_made_up_from_the_document() {
-    let stand = stand();
-    let document = stand.get("/openapi.json").json();
+    let app = app();
+    let document = app.get("/openapi.json").json();
     let mut generator = Generator::new(&document, 42);
     for _ in 0..600 {
         let case = generator.case();
-        let plain = stand.connection().with_header("x-made-up", "1");
+        let plain = app.connection().with_header("x-made-up", "1");
         let mut connection = case
             .headers
             .iter()
@@ -270,25 +270,25 @@ fn requests_made_up_from_the_document() {
 
 #[test]
 fn many_headers_and_large_ones() {
-    let stand = stand();
-    let large = stand.connection().with_header("x-large", &"a".repeat(300_000)).get("/api/status");
+    let app = app();
+    let large = app.connection().with_header("x-large", &"a".repeat(300_000)).get("/api/status");
     if let Ok(answer) = large {
         assert!((400..500).contains(&answer.status), "{}", answer.status);
     }
     let connection = (0..200)
-        .fold(stand.connection(), |connection, n| connection.with_header(&format!("x-{n}"), "1"));
+        .fold(app.connection(), |connection, n| connection.with_header(&format!("x-{n}"), "1"));
     let mut connection = connection;
     if let Ok(answer) = connection.get("/api/status") {
         assert!(answer.status < 500, "{}", answer.status);
     }
-    data(&stand.get("/api/status"));
+    data(&app.get("/api/status"));
 }
 
 #[test]
 fn a_body_that_never_ends_is_given_up() {
-    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "300")]);
+    let app = TestApp::with(&[("REQUEST_TIMEOUT_MS", "300")]);
     let head = "POST /api/products/search HTTP/1.1\r\nHost: a\r\n\
         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
-    let answer = stand.connection().send_bytes(head.as_bytes(), false).expect("no hang");
+    let answer = app.connection().send_bytes(head.as_bytes(), false).expect("no hang");
     assert_refusal!("request_timeout", answer);
 }

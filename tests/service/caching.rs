@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::envelope::{data, metadata, refused};
-use crate::stand::Stand;
+use crate::test_app::TestApp;
 
 const PATHS: [&str; 5] = [
     "/api/products/search?keywords=usb",
@@ -15,94 +15,94 @@ const PATHS: [&str; 5] = [
 
 #[test]
 fn the_second_answer_comes_from_memory_and_is_the_same() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for path in &PATHS[..3] {
-        let first = stand.get(path);
+        let first = app.get(path);
         assert_eq!(metadata(&first)["cache_tier"], "none");
         assert_eq!(first.header("cache-status"), Some("breakwater; fwd=miss; stored"));
-        let calls = stand.upstream.calls();
-        let second = stand.get(path);
+        let calls = app.upstream.calls();
+        let second = app.get(path);
         assert_eq!(metadata(&second)["cache_tier"], "memory");
         assert_eq!(data(&second), data(&first));
-        assert_eq!(stand.upstream.calls(), calls);
+        assert_eq!(app.upstream.calls(), calls);
     }
 }
 
 #[test]
 fn after_a_restart_the_database_answers_and_the_upstream_is_not_asked() {
-    let stand = Stand::start();
-    let before = PATHS.map(|path| data(&stand.get(path)));
-    let calls = stand.upstream.calls();
-    let stand = stand.restart();
+    let app = TestApp::start();
+    let before = PATHS.map(|path| data(&app.get(path)));
+    let calls = app.upstream.calls();
+    let app = app.restart();
     for (path, before) in PATHS.iter().zip(&before).take(3) {
-        let answer = stand.get(path);
+        let answer = app.get(path);
         assert_eq!(metadata(&answer)["cache_tier"], "database", "{path}");
         assert_eq!(data(&answer), *before);
-        assert_eq!(metadata(&stand.get(path))["cache_tier"], "memory", "lifted up: {path}");
+        assert_eq!(metadata(&app.get(path))["cache_tier"], "memory", "lifted up: {path}");
     }
-    assert_eq!(metadata(&stand.get(PATHS[3]))["cache_tier"], "database");
-    assert_eq!(data(&stand.get(PATHS[4]))["links"][0]["status"], "cached");
-    assert_eq!(stand.upstream.calls(), calls);
+    assert_eq!(metadata(&app.get(PATHS[3]))["cache_tier"], "database");
+    assert_eq!(data(&app.get(PATHS[4]))["links"][0]["status"], "cached");
+    assert_eq!(app.upstream.calls(), calls);
 }
 
 #[test]
 fn an_outage_after_a_restart_goes_unnoticed_where_answers_are_kept() {
-    let stand = Stand::start();
-    data(&stand.get(PATHS[0]));
-    let stand = stand.restart();
-    stand.upstream.fails_with(&json!({"fault": "reset"}));
-    assert_eq!(metadata(&stand.get(PATHS[0]))["cache_tier"], "database");
-    refused(&stand.get(PATHS[2]), 503, "upstream_unavailable");
+    let app = TestApp::start();
+    data(&app.get(PATHS[0]));
+    let app = app.restart();
+    app.upstream.fails_with(&json!({"fault": "reset"}));
+    assert_eq!(metadata(&app.get(PATHS[0]))["cache_tier"], "database");
+    refused(&app.get(PATHS[2]), 503, "upstream_unavailable");
 }
 
 #[test]
 fn clearing_all_and_clearing_a_pattern() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for path in &PATHS[..3] {
-        data(&stand.get(path));
+        data(&app.get(path));
     }
-    let cleared = stand.admin().post("/api/cache/clear?pattern=products:search:*").unwrap();
+    let cleared = app.admin().post("/api/cache/clear?pattern=products:search:*").unwrap();
     assert_eq!(data(&cleared)["memory"], 1, "{}", cleared.text());
-    assert_eq!(metadata(&stand.get(PATHS[0]))["cache_hit"], false);
-    assert_eq!(metadata(&stand.get(PATHS[1]))["cache_tier"], "memory");
-    let cleared = data(&stand.admin().post("/api/cache/clear").unwrap());
+    assert_eq!(metadata(&app.get(PATHS[0]))["cache_hit"], false);
+    assert_eq!(metadata(&app.get(PATHS[1]))["cache_tier"], "memory");
+    let cleared = data(&app.admin().post("/api/cache/clear").unwrap());
     assert_eq!((&cleared["memory"], &cleared["unreached"]), (&json!(3), &json!([])));
-    let calls = stand.upstream.calls();
+    let calls = app.upstream.calls();
     for path in &PATHS[..3] {
-        assert_eq!(metadata(&stand.get(path))["cache_hit"], false, "{path}");
+        assert_eq!(metadata(&app.get(path))["cache_hit"], false, "{path}");
     }
-    assert_eq!(stand.upstream.calls(), calls + 3);
-    let none = data(&stand.admin().post("/api/cache/clear?pattern=nothing:*").unwrap());
+    assert_eq!(app.upstream.calls(), calls + 3);
+    let none = data(&app.admin().post("/api/cache/clear?pattern=nothing:*").unwrap());
     assert_eq!(none["memory"], 0);
     let long = format!("/api/cache/clear?pattern={}", "a".repeat(300));
-    refused(&stand.admin().post(&long).unwrap(), 400, "invalid_request");
+    refused(&app.admin().post(&long).unwrap(), 400, "invalid_request");
 }
 
 #[test]
 fn clearing_reaches_what_was_just_stored_in_the_database() {
-    let stand = Stand::start();
-    data(&stand.get(PATHS[0]));
-    data(&stand.admin().post("/api/cache/clear").unwrap());
-    let stand = stand.restart();
-    assert_eq!(metadata(&stand.get(PATHS[0]))["cache_hit"], false);
+    let app = TestApp::start();
+    data(&app.get(PATHS[0]));
+    data(&app.admin().post("/api/cache/clear").unwrap());
+    let app = app.restart();
+    assert_eq!(metadata(&app.get(PATHS[0]))["cache_hit"], false);
 }
 
 #[test]
 fn with_caching_off_every_request_is_a_call() {
-    let stand = Stand::with(&[("ENABLE_ENHANCED_CACHING", "off")]);
+    let app = TestApp::with(&[("ENABLE_ENHANCED_CACHING", "off")]);
     for calls in 1..=2 {
-        let answer = metadata(&stand.get(PATHS[0]));
-        assert_eq!((&answer["cache_enabled"], stand.upstream.calls()), (&json!(false), calls));
+        let answer = metadata(&app.get(PATHS[0]));
+        assert_eq!((&answer["cache_enabled"], app.upstream.calls()), (&json!(false), calls));
     }
 }
 
 #[test]
 fn a_database_that_cannot_be_opened_is_left_out_and_said() {
-    let stand = Stand::with(&[("DATABASE_URL", "sqlite:///nowhere/at/all/x.db")]);
-    let first = metadata(&stand.get(PATHS[0]));
+    let app = TestApp::with(&[("DATABASE_URL", "sqlite:///nowhere/at/all/x.db")]);
+    let first = metadata(&app.get(PATHS[0]));
     assert_eq!(first["degraded"], json!(["database", "access_lists"]));
-    assert_eq!(metadata(&stand.get(PATHS[0]))["cache_tier"], "memory");
-    assert_eq!(stand.get("/health/ready").status, 200);
-    let health = data(&stand.get("/health/detailed"));
+    assert_eq!(metadata(&app.get(PATHS[0]))["cache_tier"], "memory");
+    assert_eq!(app.get("/health/ready").status, 200);
+    let health = data(&app.get("/health/detailed"));
     assert_eq!(health["status"], "degraded", "{health}");
 }

@@ -6,24 +6,24 @@ use std::io::Read as _;
 use flate2::read::GzDecoder;
 
 use crate::envelope::data;
-use crate::stand::Stand;
 use crate::support::http::Answer;
+use crate::test_app::TestApp;
 
 const LARGE: &str = "/api/categories";
 
-fn asking(stand: &Stand, accept: &str, path: &str) -> Answer {
-    stand.connection().with_header("accept-encoding", accept).get(path).unwrap()
+fn asking(app: &TestApp, accept: &str, path: &str) -> Answer {
+    app.connection().with_header("accept-encoding", accept).get(path).unwrap()
 }
 
 #[test]
 fn who_asks_gets_gzip_and_the_same_body() {
-    let stand = Stand::start();
-    let plain = stand.get(LARGE);
+    let app = TestApp::start();
+    let plain = app.get(LARGE);
     assert_eq!(plain.header("content-encoding"), None);
-    assert_eq!(stand.metric("response_compressed_bytes_total"), 0.0);
+    assert_eq!(app.metric("response_compressed_bytes_total"), 0.0);
     let (mut packed_bytes, mut ids) = (0, BTreeSet::new());
     for accept in ["gzip", "gzip, deflate, br", "br;q=0.5, gzip;q=0.9"] {
-        let packed = asking(&stand, accept, LARGE);
+        let packed = asking(&app, accept, LARGE);
         assert_eq!(packed.header("content-encoding"), Some("gzip"), "{accept}");
         let vary: Vec<_> = packed.headers.iter().filter(|(name, _)| name == "vary").collect();
         assert!(vary.iter().any(|(_, value)| value.contains("accept-encoding")), "{vary:?}");
@@ -39,18 +39,18 @@ fn who_asks_gets_gzip_and_the_same_body() {
         ids.insert(id);
     }
     assert_eq!(ids.len(), 3);
-    let counted = stand.metric("response_compressed_bytes_total");
+    let counted = app.metric("response_compressed_bytes_total");
     assert_eq!(counted.to_string(), packed_bytes.to_string());
 }
 
 #[test]
 fn who_does_not_ask_or_gets_little_gets_it_plain() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for accept in ["identity", "br", "gzip;q=0", "deflate"] {
-        assert_eq!(asking(&stand, accept, LARGE).header("content-encoding"), None, "{accept}");
+        assert_eq!(asking(&app, accept, LARGE).header("content-encoding"), None, "{accept}");
     }
     for path in ["/health/live", "/nothing", "/api/products/search?keywords=qqzzxxyy"] {
-        let answer = asking(&stand, "gzip", path);
+        let answer = asking(&app, "gzip", path);
         assert!(answer.body.len() < 1024);
         assert_eq!(answer.header("content-encoding"), None, "{path}");
     }

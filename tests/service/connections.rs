@@ -8,32 +8,32 @@ use socket2::{Domain, Socket, Type};
 
 use crate::envelope::{data, refused};
 use crate::gate::Gate;
-use crate::stand::Stand;
 use crate::support::http::read_answer;
 use crate::support::process::wait_until;
+use crate::test_app::TestApp;
 
 const SOON: Duration = Duration::from_secs(30);
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn connect(stand: &Stand) -> TcpStream {
-    let stream = TcpStream::connect(stand.address()).unwrap();
+fn connect(app: &TestApp) -> TcpStream {
+    let stream = TcpStream::connect(app.address()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream
 }
 
-fn cut(stand: &Stand, reason: &str) -> f64 {
-    stand.metric(&format!("http_connections_cut_total{{reason=\"{reason}\"}} "))
+fn cut(app: &TestApp, reason: &str) -> f64 {
+    app.metric(&format!("http_connections_cut_total{{reason=\"{reason}\"}} "))
 }
 
-fn unread(stand: &Stand, reason: &str) -> f64 {
-    stand.metric(&format!("http_unread_requests_total{{reason=\"{reason}\"}} "))
+fn unread(app: &TestApp, reason: &str) -> f64 {
+    app.metric(&format!("http_unread_requests_total{{reason=\"{reason}\"}} "))
 }
 
 #[test]
 fn every_head_has_its_time_and_not_only_the_first() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for before in [&b""[..], LIVE] {
-        let mut stream = connect(&stand);
+        let mut stream = connect(&app);
         if !before.is_empty() {
             stream.write_all(before).unwrap();
             let (answer, open) = read_answer(&mut std::io::BufReader::new(&stream), false).unwrap();
@@ -47,13 +47,13 @@ fn every_head_has_its_time_and_not_only_the_first() {
         refused(&answer, 408, "request_timeout");
         assert!(!open);
     }
-    assert!((unread(&stand, "too_slow") - 2.0).abs() < 0.1);
+    assert!((unread(&app, "too_slow") - 2.0).abs() < 0.1);
 }
 
 #[test]
 fn what_came_behind_a_request_and_is_no_whole_head_ends_too() {
-    let stand = Stand::with(&[("KEEP_ALIVE_SECONDS", "1")]);
-    let mut stream = connect(&stand);
+    let app = TestApp::with(&[("KEEP_ALIVE_SECONDS", "1")]);
+    let mut stream = connect(&app);
     stream.write_all(&[LIVE, b"GET /api/status HTTP/1.1\r\nHo"].concat()).unwrap();
     let mut heard = Vec::new();
     stream.read_to_end(&mut heard).unwrap();
@@ -62,8 +62,8 @@ fn what_came_behind_a_request_and_is_no_whole_head_ends_too() {
 
 #[test]
 fn the_rest_of_a_refused_body_is_not_waited_for() {
-    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "200"), ("KEEP_ALIVE_SECONDS", "1")]);
-    let mut stream = connect(&stand);
+    let app = TestApp::with(&[("REQUEST_TIMEOUT_MS", "200"), ("KEEP_ALIVE_SECONDS", "1")]);
+    let mut stream = connect(&app);
     let head =
         "POST /api/products/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{";
     stream.write_all(head.as_bytes()).unwrap();
@@ -76,8 +76,8 @@ fn the_rest_of_a_refused_body_is_not_waited_for() {
 
 #[test]
 fn a_broken_body_is_answered_and_the_connection_ends() {
-    let stand = Stand::start();
-    let mut stream = connect(&stand);
+    let app = TestApp::start();
+    let mut stream = connect(&app);
     let head =
         "POST /api/products/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
@@ -94,11 +94,11 @@ fn a_broken_body_is_answered_and_the_connection_ends() {
 
 #[test]
 fn who_takes_no_answers_is_not_read_from() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.set_send_buffer_size(16_384).unwrap();
-    socket.connect(&stand.address().into()).unwrap();
+    socket.connect(&app.address().into()).unwrap();
     let mut stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
     let ask = b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://chatgpt.com\r\n\
@@ -107,48 +107,48 @@ fn who_takes_no_answers_is_not_read_from() {
     let took = (0..).take_while(|_| stream.write_all(&ask).is_ok()).take(2_000).count();
     // What the system keeps for either side is a few megabytes.
     assert!(took < 1_500, "{took} times {} bytes", ask.len());
-    data(&stand.get("/health/live"));
+    data(&app.get("/health/live"));
 }
 
 #[test]
 fn an_answer_that_is_not_taken_is_given_up() {
-    let stand = Stand::start();
-    let mut stream = connect(&stand);
+    let app = TestApp::start();
+    let mut stream = connect(&app);
     let ask = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200);
     stream.write_all(&ask).unwrap();
-    wait_until("it is given up", SOON, || cut(&stand, "answer_not_taken") > 0.5);
+    wait_until("it is given up", SOON, || cut(&app, "answer_not_taken") > 0.5);
     drop(stream);
-    data(&stand.get("/health/live"));
+    data(&app.get("/health/live"));
 }
 
 #[test]
 fn requests_far_ahead_of_one_that_waits_do_not_keep_a_worker_busy() {
     let gate = Gate::closed();
     let url = gate.url();
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("ALIEXPRESS_GATEWAY_URL", &url),
         ("UPSTREAM_TIMEOUT_MS", "60000"),
         ("REQUEST_TIMEOUT_MS", "60000"),
     ]);
-    let mut stream = connect(&stand);
+    let mut stream = connect(&app);
     stream.write_all(b"GET /api/products/search?keywords=usb HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     wait_until("its call is at the gate", SOON, || gate.arrived() == 1);
     stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     drop(stream.write_all(&LIVE.repeat(10_000)));
-    wait_until("it is cut", SOON, || cut(&stand, "too_far_ahead") > 0.5);
-    gate.open(stand.upstream.address);
+    wait_until("it is cut", SOON, || cut(&app, "too_far_ahead") > 0.5);
+    gate.open(app.upstream.address);
 }
 
 #[test]
 fn an_address_has_so_many_connections_and_gets_them_back() {
     let limits = [("RATE_LIMIT_ENABLED", "true"), ("MAX_CONNECTIONS_PER_ADDRESS", "3")];
-    let stand = Stand::with(&limits);
-    let mut held: Vec<_> = (0..3).map(|_| stand.connection()).collect();
+    let app = TestApp::with(&limits);
+    let mut held: Vec<_> = (0..3).map(|_| app.connection()).collect();
     for connection in &mut held {
         data(&connection.get("/health/live").unwrap());
     }
     let mut heard = Vec::new();
-    drop(connect(&stand).read_to_end(&mut heard));
+    drop(connect(&app).read_to_end(&mut heard));
     let (answer, open) = read_answer(&mut heard.as_slice(), false).unwrap();
     refused(&answer, 503, "overloaded");
     assert!(!open);
@@ -156,19 +156,19 @@ fn an_address_has_so_many_connections_and_gets_them_back() {
     data(&held[0].get("/health/live").unwrap());
     held.truncate(1);
     wait_until("there is room", SOON, || {
-        stand.connection().get("/health/live").is_ok_and(|answer| answer.status == 200)
+        app.connection().get("/health/live").is_ok_and(|answer| answer.status == 200)
     });
-    assert!(unread(&stand, "crowded") >= 1.0);
+    assert!(unread(&app, "crowded") >= 1.0);
 }
 
 #[test]
 fn the_connections_of_a_trusted_proxy_are_those_of_many() {
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("RATE_LIMIT_ENABLED", "true"),
         ("MAX_CONNECTIONS_PER_ADDRESS", "2"),
         ("TRUSTED_PROXIES", "127.0.0.0/8"),
     ]);
-    let mut held: Vec<_> = (0..10).map(|_| stand.connection()).collect();
+    let mut held: Vec<_> = (0..10).map(|_| app.connection()).collect();
     for connection in &mut held {
         data(&connection.get("/health/live").unwrap());
     }
@@ -176,18 +176,18 @@ fn the_connections_of_a_trusted_proxy_are_those_of_many() {
 
 #[test]
 fn hundreds_that_drip_do_not_keep_out_who_asks() {
-    let stand = Stand::start();
-    let mut slow: Vec<_> = (0..300).map(|_| connect(&stand)).collect();
+    let app = TestApp::start();
+    let mut slow: Vec<_> = (0..300).map(|_| connect(&app)).collect();
     for stream in &mut slow {
         stream.write_all(b"POST /api/products/search HTTP/1.1\r\nX-").unwrap();
     }
-    let mut honest = stand.connection();
+    let mut honest = app.connection();
     for _ in 0..100 {
         data(&honest.get("/api/categories").unwrap());
         for stream in &mut slow {
             drop(stream.write_all(b"a"));
         }
     }
-    assert!(stand.metric("http_connections ") >= 1.0);
-    wait_until("they are let go", SOON, || unread(&stand, "too_slow") > 299.0);
+    assert!(app.metric("http_connections ") >= 1.0);
+    wait_until("they are let go", SOON, || unread(&app, "too_slow") > 299.0);
 }

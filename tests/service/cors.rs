@@ -1,14 +1,14 @@
 //! Cross-origin requests: exactly the origins that are allowed.
 
 use crate::envelope::data;
-use crate::stand::Stand;
 use crate::support::http::{Answer, Connection};
+use crate::test_app::TestApp;
 
 const SEARCH: &str = "/api/products/search?keywords=usb";
 const SHOP: &str = "https://shop.test";
 
-fn from(stand: &Stand, origin: &str) -> Connection {
-    stand.connection().with_header("origin", origin)
+fn from(app: &TestApp, origin: &str) -> Connection {
+    app.connection().with_header("origin", origin)
 }
 
 fn allowed(answer: &Answer) -> Option<&str> {
@@ -17,9 +17,9 @@ fn allowed(answer: &Answer) -> Option<&str> {
 
 #[test]
 fn an_allowed_origin_is_told_so_and_no_other() {
-    let stand = Stand::with(&[("ALLOWED_ORIGINS", "https://shop.test,https://other.test:8443")]);
+    let app = TestApp::with(&[("ALLOWED_ORIGINS", "https://shop.test,https://other.test:8443")]);
     for origin in [SHOP, "https://other.test:8443"] {
-        let answer = from(&stand, origin).get(SEARCH).unwrap();
+        let answer = from(&app, origin).get(SEARCH).unwrap();
         data(&answer);
         assert_eq!(allowed(&answer), Some(origin));
         let vary: Vec<_> = answer.headers.iter().filter(|(name, _)| name == "vary").collect();
@@ -36,25 +36,25 @@ fn an_allowed_origin_is_told_so_and_no_other() {
         "https://chatgpt.com",
         "null",
     ] {
-        let answer = from(&stand, origin).get(SEARCH).unwrap();
+        let answer = from(&app, origin).get(SEARCH).unwrap();
         assert_eq!(allowed(&answer), None, "{origin}");
     }
-    assert_eq!(allowed(&stand.get(SEARCH)), None);
+    assert_eq!(allowed(&app.get(SEARCH)), None);
 }
 
 #[test]
 fn gpt_actions_are_allowed_when_nothing_is_set() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for origin in ["https://chat.openai.com", "https://chatgpt.com"] {
-        assert_eq!(allowed(&from(&stand, origin).get(SEARCH).unwrap()), Some(origin));
+        assert_eq!(allowed(&from(&app, origin).get(SEARCH).unwrap()), Some(origin));
     }
 }
 
 #[test]
 fn a_preflight_is_answered_without_work() {
-    let stand = Stand::with(&[("ALLOWED_ORIGINS", SHOP)]);
+    let app = TestApp::with(&[("ALLOWED_ORIGINS", SHOP)]);
     let ask = |origin, method| {
-        from(&stand, origin)
+        from(&app, origin)
             .with_header("access-control-request-method", method)
             .with_header("access-control-request-headers", "content-type")
             .send("OPTIONS", "/api/products/search", b"")
@@ -71,14 +71,14 @@ fn a_preflight_is_answered_without_work() {
         assert!((400..500).contains(&answer.status), "{origin} {method}: {}", answer.status);
         crate::envelope::refusal(&answer);
     }
-    assert_eq!(stand.upstream.calls(), 0);
+    assert_eq!(app.upstream.calls(), 0);
 }
 
 #[test]
 fn an_error_is_readable_for_an_allowed_origin() {
-    let stand = Stand::with(&[("ALLOWED_ORIGINS", SHOP)]);
+    let app = TestApp::with(&[("ALLOWED_ORIGINS", SHOP)]);
     for path in ["/api/products/search?page_no=0", "/nothing", "/api/orders"] {
-        let answer = from(&stand, SHOP).get(path).unwrap();
+        let answer = from(&app, SHOP).get(path).unwrap();
         assert!(answer.status >= 400);
         assert_eq!(allowed(&answer), Some(SHOP), "{path}");
     }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata, refused};
-use crate::stand::Stand;
+use crate::test_app::TestApp;
 
-fn some_products(stand: &Stand, how_many: usize) -> Vec<Value> {
-    let found = data(&stand.get(&format!("/api/products/search?page_size={how_many}")));
+fn some_products(app: &TestApp, how_many: usize) -> Vec<Value> {
+    let found = data(&app.get(&format!("/api/products/search?page_size={how_many}")));
     found["products"].as_array().unwrap().clone()
 }
 
@@ -16,68 +16,68 @@ fn ids(products: &[Value]) -> Vec<&str> {
 
 #[test]
 fn details_of_one_product() {
-    let stand = Stand::start();
-    let known = some_products(&stand, 1).remove(0);
+    let app = TestApp::start();
+    let known = some_products(&app, 1).remove(0);
     let path = format!("/api/products/details/{}", known["product_id"].as_str().unwrap());
-    let answer = stand.get(&path);
+    let answer = app.get(&path);
     let product = data(&answer);
     for field in ["product_id", "product_title", "price", "currency", "image_url"] {
         assert_eq!(product[field], known[field], "{field}");
     }
     assert_eq!(metadata(&answer)["cache_hit"], false);
-    assert_eq!(metadata(&stand.get(&path))["cache_tier"], "memory");
-    let euros = data(&stand.get(&format!("{path}?currency=EUR")));
+    assert_eq!(metadata(&app.get(&path))["cache_tier"], "memory");
+    let euros = data(&app.get(&format!("{path}?currency=EUR")));
     assert_eq!(euros["currency"], "EUR");
 }
 
 #[test]
 fn an_absent_product_is_not_found_and_that_is_kept_for_a_while() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for _ in 0..3 {
-        refused(&stand.get("/api/products/details/999999999999999999"), 404, "not_found");
+        refused(&app.get("/api/products/details/999999999999999999"), 404, "not_found");
     }
-    assert_eq!(stand.upstream.calls(), 1);
+    assert_eq!(app.upstream.calls(), 1);
 }
 
 #[test]
 fn details_in_bulk_count_and_keep_the_order() {
-    let stand = Stand::start();
-    let known = some_products(&stand, 3);
+    let app = TestApp::start();
+    let known = some_products(&app, 3);
     let known = ids(&known);
     let asked = json!({"product_ids": [known[2], "999999999999999999", known[0], known[2]]});
-    let answer = stand.post("/api/products/details", &asked);
+    let answer = app.post("/api/products/details", &asked);
     let details = data(&answer);
     assert_eq!((&details["requested_count"], &details["returned_count"]), (&json!(3), &json!(2)));
     assert_eq!(ids(details["products"].as_array().unwrap()), [known[2], known[0]]);
     assert_eq!(details["missing"], json!(["999999999999999999"]));
-    assert_eq!(stand.upstream.calls_of("productdetail.get"), 1, "one call for all");
+    assert_eq!(app.upstream.calls_of("productdetail.get"), 1, "one call for all");
     // Each is kept by itself: another selection needs only what is new.
     let asked = json!({"product_ids": [known[0], known[1]]});
-    let again = data(&stand.post("/api/products/details", &asked));
+    let again = data(&app.post("/api/products/details", &asked));
     assert_eq!(ids(again["products"].as_array().unwrap()), [known[0], known[1]]);
-    let one = stand.get(&format!("/api/products/details/{}", known[1]));
+    let one = app.get(&format!("/api/products/details/{}", known[1]));
     assert_eq!(metadata(&one)["cache_tier"], "memory");
-    assert_eq!(stand.upstream.calls_of("productdetail.get"), 2);
+    assert_eq!(app.upstream.calls_of("productdetail.get"), 2);
 }
 
 #[test]
 fn ids_may_come_as_numbers_and_go_out_as_texts() {
-    let stand = Stand::start();
-    let known = some_products(&stand, 1);
+    let app = TestApp::start();
+    let known = some_products(&app, 1);
     let id = ids(&known)[0];
     let number: u64 = id.parse().unwrap();
-    let details = data(&stand.post("/api/products/details", &json!({"product_ids": [number]})));
+    let details = data(&app.post("/api/products/details", &json!({"product_ids": [number]})));
     assert_eq!(details["products"][0]["product_id"], id);
 }
 
 #[test]
 fn what_is_kept_is_answered_while_the_rest_cannot_be_asked_for() {
-    let stand = Stand::start();
-    let known = some_products(&stand, 2);
+    let app = TestApp::start();
+    let known = some_products(&app, 2);
     let known = ids(&known);
-    data(&stand.get(&format!("/api/products/details/{}", known[0])));
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
-    let answer = stand.post("/api/products/details", &json!({"product_ids": known}));
+    data(&app.get(&format!("/api/products/details/{}", known[0])));
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let answer = app.post("/api/products/details", &json!({"product_ids": known}));
     let details = data(&answer);
     assert_eq!(ids(details["products"].as_array().unwrap()), [known[0]]);
     assert_eq!((&details["missing"], &details["unavailable"]), (&json!([]), &json!([known[1]])));
@@ -87,10 +87,10 @@ fn what_is_kept_is_answered_while_the_rest_cannot_be_asked_for() {
 
 #[test]
 fn links_in_the_order_asked_with_their_state() {
-    let stand = Stand::start();
-    let known = some_products(&stand, 3);
+    let app = TestApp::start();
+    let known = some_products(&app, 3);
     let urls: Vec<&str> = known.iter().map(|one| one["product_url"].as_str().unwrap()).collect();
-    let one = stand.get(&format!("/api/affiliate/link?url={}", urls[1].replace('%', "%25")));
+    let one = app.get(&format!("/api/affiliate/link?url={}", urls[1].replace('%', "%25")));
     let link = data(&one)["links"][0].clone();
     assert_eq!((&link["url"], &link["status"]), (&json!(urls[1]), &json!("generated")));
     let made = link["affiliate_url"].as_str().unwrap();
@@ -99,7 +99,7 @@ fn links_in_the_order_asked_with_their_state() {
     // Nobody pays for leading to another shop.
     let unknown = "https://another-shop.test/item/7.html";
     let asked = [urls[2], urls[1], unknown, urls[0], urls[2]];
-    let answer = stand.post("/api/affiliate/links", &json!({"urls": asked}));
+    let answer = app.post("/api/affiliate/links", &json!({"urls": asked}));
     let links = data(&answer);
     let of = |field: &str| -> Vec<Value> {
         links["links"].as_array().unwrap().iter().map(|link| link[field].clone()).collect()
@@ -115,18 +115,18 @@ fn links_in_the_order_asked_with_their_state() {
     let counts = ["requested_count", "cached_count", "generated_count", "failed_count"];
     assert_eq!(counts.map(|count| links[count].as_u64().unwrap()), [5, 1, 3, 1]);
     assert_eq!(metadata(&answer)["degraded"], json!(["affiliate_links"]));
-    assert_eq!(stand.upstream.calls_of("link.generate"), 2);
+    assert_eq!(app.upstream.calls_of("link.generate"), 2);
 }
 
 #[test]
 fn fifty_links_cost_one_call() {
-    let stand = Stand::start();
-    let known = some_products(&stand, 50);
+    let app = TestApp::start();
+    let known = some_products(&app, 50);
     let urls: Vec<&Value> = known.iter().map(|one| &one["product_url"]).collect();
-    let links = data(&stand.post("/api/affiliate/links", &json!({"urls": urls})));
+    let links = data(&app.post("/api/affiliate/links", &json!({"urls": urls})));
     assert_eq!((&links["generated_count"], &links["failed_count"]), (&json!(50), &json!(0)));
-    assert_eq!(stand.upstream.calls_of("link.generate"), 1);
-    let again = data(&stand.post("/api/affiliate/links", &json!({"urls": urls})));
+    assert_eq!(app.upstream.calls_of("link.generate"), 1);
+    let again = data(&app.post("/api/affiliate/links", &json!({"urls": urls})));
     assert_eq!(again["cached_count"], 50);
-    assert_eq!(stand.upstream.calls_of("link.generate"), 1);
+    assert_eq!(app.upstream.calls_of("link.generate"), 1);
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata, refused};
-use crate::stand::Stand;
 use crate::support::http::Answer;
+use crate::test_app::TestApp;
 
 fn products(answer: &Answer) -> Vec<Value> {
     data(answer)["products"].as_array().expect("a list of products").clone()
@@ -36,10 +36,10 @@ fn check_product(product: &Value) {
 
 #[test]
 fn search_by_get_and_post() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let path = "/api/products/search";
     let query = "keywords=usb&page_size=5&page_no=2&sort=SALE_PRICE_ASC&max_sale_price=30";
-    let got = stand.get(&format!("{path}?{query}"));
+    let got = app.get(&format!("{path}?{query}"));
     let page = data(&got);
     assert_eq!((&page["current_page"], &page["page_size"]), (&json!(2), &json!(5)));
     assert!(page["total_record_count"].as_u64().is_some_and(|total| total > 5), "{page}");
@@ -52,27 +52,27 @@ fn search_by_get_and_post() {
 
     let body = json!({"keywords": "  usb ", "page_size": "5", "page_no": 2,
         "sort": "sale_price_asc", "max_sale_price": 30.00});
-    let posted = stand.post(path, &body);
+    let posted = app.post(path, &body);
     assert_eq!(data(&posted), page, "what means the same is the same");
     assert_eq!(metadata(&posted)["cache_tier"], "memory");
-    assert_eq!(stand.upstream.calls(), 1);
+    assert_eq!(app.upstream.calls(), 1);
 }
 
 #[test]
 fn an_empty_body_and_an_empty_query_list_the_catalogue() {
-    let stand = Stand::start();
-    let all = products(&stand.get("/api/products/search"));
+    let app = TestApp::start();
+    let all = products(&app.get("/api/products/search"));
     assert_eq!(all.len(), 20);
-    let posted = stand.connection().post("/api/products/search").unwrap();
+    let posted = app.connection().post("/api/products/search").unwrap();
     assert_eq!(products(&posted), all);
 }
 
 #[test]
 fn search_past_the_cache_stores_nothing() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let (path, body) = ("/api/products/search/no-cache", json!({"keywords": "usb"}));
     for calls in 1..=2 {
-        let answer = stand.post(path, &body);
+        let answer = app.post(path, &body);
         assert!(!products(&answer).is_empty());
         let metadata = metadata(&answer);
         assert_eq!(
@@ -80,26 +80,26 @@ fn search_past_the_cache_stores_nothing() {
             (&json!(false), &json!("none"))
         );
         assert_eq!(answer.header("cache-status"), Some("breakwater; fwd=bypass"));
-        assert_eq!(stand.upstream.calls(), calls);
+        assert_eq!(app.upstream.calls(), calls);
     }
-    let searched = metadata(&stand.get("/api/products/search?keywords=usb"));
-    assert_eq!((&searched["cache_hit"], stand.upstream.calls()), (&json!(false), 3));
+    let searched = metadata(&app.get("/api/products/search?keywords=usb"));
+    assert_eq!((&searched["cache_hit"], app.upstream.calls()), (&json!(false), 3));
 }
 
 #[test]
 fn hot_products_by_get_and_post() {
-    let stand = Stand::start();
-    let hot = products(&stand.get("/api/products/hot?page_size=7"));
+    let app = TestApp::start();
+    let hot = products(&app.get("/api/products/hot?page_size=7"));
     assert_eq!(hot.len(), 7);
     hot.iter().for_each(check_product);
-    assert_eq!(products(&stand.post("/api/products/hot", &json!({"page_size": 7}))), hot);
-    assert_eq!((stand.upstream.calls(), stand.upstream.calls_of("hotproduct.query")), (1, 1));
+    assert_eq!(products(&app.post("/api/products/hot", &json!({"page_size": 7}))), hot);
+    assert_eq!((app.upstream.calls(), app.upstream.calls_of("hotproduct.query")), (1, 1));
 }
 
 #[test]
 fn categories_and_their_children() {
-    let stand = Stand::start();
-    let all = data(&stand.get("/api/categories"));
+    let app = TestApp::start();
+    let all = data(&app.get("/api/categories"));
     let categories = all["categories"].as_array().unwrap();
     assert_eq!(all["total_count"], categories.len());
     let top = categories.iter().find(|category| category["parent_category_id"].is_null()).unwrap();
@@ -107,40 +107,40 @@ fn categories_and_their_children() {
     let below = categories.iter().filter(|category| category["parent_category_id"] == id).count();
     assert!(below > 0);
 
-    let answer = stand.get(&format!("/api/categories/{id}/children"));
+    let answer = app.get(&format!("/api/categories/{id}/children"));
     let children = data(&answer);
     assert_eq!(children["total_count"], below);
     let own = children["categories"].as_array().unwrap();
     assert!(own.iter().all(|child| child["parent_category_id"] == id));
     // The tree was read out of what was there.
     assert_eq!(
-        (metadata(&answer)["cache_tier"].as_str(), stand.upstream.calls()),
+        (metadata(&answer)["cache_tier"].as_str(), app.upstream.calls()),
         (Some("memory"), 1)
     );
     let leaf = own[0]["category_id"].as_str().unwrap();
     let none = categories.iter().all(|category| category["parent_category_id"] != leaf);
-    let of_leaf = data(&stand.get(&format!("/api/categories/{leaf}/children")));
+    let of_leaf = data(&app.get(&format!("/api/categories/{leaf}/children")));
     assert_eq!(of_leaf["categories"].as_array().unwrap().is_empty(), none);
-    refused(&stand.get("/api/categories/1/children"), 404, "not_found");
+    refused(&app.get("/api/categories/1/children"), 404, "not_found");
 }
 
 #[test]
 fn a_category_narrows_a_search() {
-    let stand = Stand::start();
-    let any = products(&stand.get("/api/products/search?keywords=usb&page_size=1"));
+    let app = TestApp::start();
+    let any = products(&app.get("/api/products/search?keywords=usb&page_size=1"));
     let category = any[0]["category_id"].as_str().unwrap();
     let path = format!("/api/products/search?category_ids={category}&page_size=50");
-    let found = products(&stand.get(&path));
+    let found = products(&app.get(&path));
     assert!(!found.is_empty());
     assert!(found.iter().all(|product| product["category_id"] == category), "{found:?}");
 }
 
 #[test]
 fn products_like_one() {
-    let stand = Stand::start();
-    let one = products(&stand.get("/api/products/search?keywords=usb&page_size=1")).remove(0);
+    let app = TestApp::start();
+    let one = products(&app.get("/api/products/search?keywords=usb&page_size=1")).remove(0);
     let url = one["product_url"].as_str().unwrap().replace('%', "%25");
-    let like = data(&stand.get(&format!("/api/smart-match?product_url={url}")));
+    let like = data(&app.get(&format!("/api/smart-match?product_url={url}")));
     assert_eq!(like["product_id"], one["product_id"]);
     let products = like["products"].as_array().unwrap();
     assert_eq!(like["total_count"], products.len());
@@ -150,10 +150,10 @@ fn products_like_one() {
 
 #[test]
 fn another_currency_and_its_decimals() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for (currency, decimals) in [("EUR", 2), ("JPY", 0), ("KRW", 0)] {
         let path = format!("/api/products/search?keywords=usb&currency={currency}");
-        for product in products(&stand.get(&path)) {
+        for product in products(&app.get(&path)) {
             assert_eq!(product["currency"], currency);
             let price = product["price"].as_str().unwrap();
             let written = price.split_once('.').map_or(0, |(_, cents)| cents.len());
@@ -164,24 +164,24 @@ fn another_currency_and_its_decimals() {
 
 #[test]
 fn nothing_found_is_an_answer_and_says_so() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let path = "/api/products/search?keywords=qqzzxxyy";
-    let page = data(&stand.get(path));
+    let page = data(&app.get(path));
     assert_eq!((&page["products"], &page["total_record_count"]), (&json!([]), &json!(0)));
     // Kept like any result: asking again costs nothing.
-    assert_eq!(metadata(&stand.get(path))["cache_tier"], "memory");
-    assert_eq!(stand.upstream.calls(), 1);
+    assert_eq!(metadata(&app.get(path))["cache_tier"], "memory");
+    assert_eq!(app.upstream.calls(), 1);
     // The upstream's word for "nothing" is one too: 405 "The result is empty".
     let word = json!({"fault": "variant", "variant": "business_code", "code": "405"});
-    stand.upstream.fails_with(&word);
-    let page = data(&stand.get("/api/products/search?keywords=usb"));
+    app.upstream.fails_with(&word);
+    let page = data(&app.get("/api/products/search?keywords=usb"));
     assert_eq!((&page["products"], &page["total_record_count"]), (&json!([]), &json!(0)));
 }
 
 #[test]
 fn status() {
-    let stand = Stand::start();
-    let status = data(&stand.get("/api/status"));
+    let app = TestApp::start();
+    let status = data(&app.get("/api/status"));
     assert_eq!(status["service"], "breakwater");
     assert_eq!(status["api_integration"], "live");
     assert_eq!(status["circuit_breaker"], "closed");
@@ -191,11 +191,11 @@ fn status() {
 
 #[test]
 fn cache_statistics() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for _ in 0..2 {
-        stand.get("/api/products/search?keywords=usb");
+        app.get("/api/products/search?keywords=usb");
     }
-    let stats = data(&stand.get("/api/cache/stats"));
+    let stats = data(&app.get("/api/cache/stats"));
     let figures = |part: &str, names: &[&str]| -> Vec<Value> {
         names.iter().map(|name| stats[part][*name].clone()).collect()
     };
@@ -208,31 +208,31 @@ fn cache_statistics() {
     let impact = ["estimated_api_calls_saved", "cache_efficiency"];
     assert_eq!(figures("performance_impact", &impact), [json!(1), json!("fair")]);
     let rule = json!({"tag": "product:1"}).to_string();
-    let mut admin = stand.admin().with_header("content-type", "application/json");
+    let mut admin = app.admin().with_header("content-type", "application/json");
     data(&admin.send("POST", "/admin/cache/invalidate", rule.as_bytes()).unwrap());
-    let stats = data(&stand.get("/api/cache/stats"));
+    let stats = data(&app.get("/api/cache/stats"));
     assert_eq!(stats["invalidations"]["tags"], 1);
     assert!(stats["waiting"]["database"].is_u64(), "{stats}");
 }
 
 #[test]
 fn documents_are_served_from_the_binary() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for path in ["/openapi.json", "/openapi-gpt.json"] {
-        let answer = stand.get(path);
+        let answer = app.get(path);
         assert_eq!(answer.status, 200);
         let document = answer.json();
         assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.")));
         assert!(document["paths"]["/api/products/search"]["get"].is_object());
     }
     let operations = |path: &str| -> usize {
-        let document = stand.get(path).json();
+        let document = app.get(path).json();
         let paths = document["paths"].as_object().unwrap().values();
         paths.filter_map(Value::as_object).map(serde_json::Map::len).sum()
     };
     assert_eq!(operations("/openapi-gpt.json"), 9, "the public operations of the contract");
     assert!(operations("/openapi.json") > 30);
-    let page = stand.get("/docs");
+    let page = app.get("/docs");
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
     let text = page.text();

@@ -4,33 +4,33 @@ use serde_json::json;
 
 use crate::envelope::{data, metadata, refused};
 use crate::snapshot::assert_refusal;
-use crate::stand::Stand;
+use crate::test_app::TestApp;
 
 const SEARCH: &str = "/api/products/search?keywords=usb";
 
 #[test]
 fn upstream_rejected() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for code in ["InvalidAppKey", "IncompleteSignature", "InsufficientPermission"] {
-        stand.upstream.fails_with(&json!({"fault": "error", "code": code}));
+        app.upstream.fails_with(&json!({"fault": "error", "code": code}));
         // What stands against the configuration would answer in the upstream's place.
-        data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
+        data(&app.admin().post("/admin/breakers/upstream/reset").unwrap());
         // Each another search: what failed a moment ago is not asked for again.
         let answer =
-            stand.get(&format!("{SEARCH}&sort=SALE_PRICE_ASC&min_sale_price={}", code.len()));
+            app.get(&format!("{SEARCH}&sort=SALE_PRICE_ASC&min_sale_price={}", code.len()));
         assert_refusal!("upstream_rejected", answer);
         assert!(!answer.text().contains(code), "the cause is for the log only");
-        assert!(stand.log().contains(code));
+        assert!(app.log().contains(code));
     }
     // A web page in the place of the gateway: the address is wrong.
-    stand.upstream.fails_with(&json!({"fault": "html"}));
-    data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
-    refused(&stand.get(SEARCH), 502, "upstream_rejected");
+    app.upstream.fails_with(&json!({"fault": "html"}));
+    data(&app.admin().post("/admin/breakers/upstream/reset").unwrap());
+    refused(&app.get(SEARCH), 502, "upstream_rejected");
 }
 
 #[test]
 fn upstream_unavailable_whatever_the_fault() {
-    let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("UPSTREAM_TIMEOUT_MS", "1000")]);
+    let app = TestApp::with(&[("BREAKER_FAILURES", "1000"), ("UPSTREAM_TIMEOUT_MS", "1000")]);
     let faults = [
         json!({"fault": "status", "status": 503}),
         json!({"fault": "status", "status": 500}),
@@ -45,81 +45,80 @@ fn upstream_unavailable_whatever_the_fault() {
     // Each another search: what failed a moment ago is not asked for again.
     for (number, fault) in faults.iter().enumerate() {
         // An upstream that fails on and on is asked seldom, whoever wants what.
-        stand.upstream.recovers();
-        data(&stand.get(&format!("/api/products/search?keywords=lamp&page_no={}", number + 1)));
-        stand.upstream.fails_with(fault);
-        let calls = stand.upstream.calls();
-        let answer =
-            stand.get(&format!("/api/products/search?keywords=usb&page_no={}", number + 2));
-        assert!(stand.upstream.calls() > calls, "{fault} was met");
+        app.upstream.recovers();
+        data(&app.get(&format!("/api/products/search?keywords=lamp&page_no={}", number + 1)));
+        app.upstream.fails_with(fault);
+        let calls = app.upstream.calls();
+        let answer = app.get(&format!("/api/products/search?keywords=usb&page_no={}", number + 2));
+        assert!(app.upstream.calls() > calls, "{fault} was met");
         refused(&answer, 503, "upstream_unavailable");
         assert_refusal!("upstream_unavailable", answer);
     }
     // A failure is never kept as a result.
-    stand.upstream.recovers();
-    assert!(!data(&stand.get(SEARCH))["products"].as_array().unwrap().is_empty());
+    app.upstream.recovers();
+    assert!(!data(&app.get(SEARCH))["products"].as_array().unwrap().is_empty());
 }
 
 #[test]
 fn a_wait_told_by_the_upstream_is_passed_on() {
-    let stand = Stand::start();
-    stand.upstream.fails_with(&json!({"fault": "throttle", "seconds": 40}));
-    let body = refused(&stand.get(SEARCH), 503, "upstream_unavailable");
+    let app = TestApp::start();
+    app.upstream.fails_with(&json!({"fault": "throttle", "seconds": 40}));
+    let body = refused(&app.get(SEARCH), 503, "upstream_unavailable");
     assert!((39..=41).contains(&body["retry_after"].as_u64().unwrap()), "{body}");
     // Banned is banned: no other call is made before the time is over.
-    let calls = stand.upstream.calls();
-    let body = refused(&stand.get("/api/categories"), 503, "upstream_unavailable");
+    let calls = app.upstream.calls();
+    let body = refused(&app.get("/api/categories"), 503, "upstream_unavailable");
     assert!((30..=41).contains(&body["retry_after"].as_u64().unwrap()), "{body}");
-    assert_eq!(stand.upstream.calls(), calls);
+    assert_eq!(app.upstream.calls(), calls);
 }
 
 #[test]
 fn overloaded_when_the_pace_leaves_no_slot_in_time() {
-    let stand = Stand::with(&[("UPSTREAM_RATE_PER_SECOND", "0.01"), ("UPSTREAM_BURST", "1")]);
-    data(&stand.get(SEARCH));
-    let answer = stand.get("/api/products/search?keywords=lamp");
+    let app = TestApp::with(&[("UPSTREAM_RATE_PER_SECOND", "0.01"), ("UPSTREAM_BURST", "1")]);
+    data(&app.get(SEARCH));
+    let answer = app.get("/api/products/search?keywords=lamp");
     refused(&answer, 503, "overloaded");
     assert_refusal!("overloaded", answer);
-    assert_eq!(metadata(&stand.get(SEARCH))["cache_tier"], "memory");
-    assert_eq!(stand.upstream.calls(), 1);
+    assert_eq!(metadata(&app.get(SEARCH))["cache_tier"], "memory");
+    assert_eq!(app.upstream.calls(), 1);
 }
 
 #[test]
 fn circuit_open_after_failures_and_closed_by_an_admin() {
-    let stand = Stand::with(&[("BREAKER_FAILURES", "2")]);
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let app = TestApp::with(&[("BREAKER_FAILURES", "2")]);
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
     for keywords in ["a1", "a2"] {
         let path = format!("/api/products/search?keywords={keywords}");
-        refused(&stand.get(&path), 503, "upstream_unavailable");
+        refused(&app.get(&path), 503, "upstream_unavailable");
     }
-    let answer = stand.get(SEARCH);
+    let answer = app.get(SEARCH);
     let body = refused(&answer, 503, "circuit_open");
     assert!((1..=30).contains(&body["retry_after"].as_u64().unwrap()), "{body}");
     assert_refusal!("circuit_open", answer);
-    assert_eq!(stand.upstream.calls(), 2);
-    assert!((stand.metric("circuit_breaker_state{name=\"upstream\"}") - 1.0).abs() < 0.1);
-    assert_eq!(data(&stand.get("/api/status"))["circuit_breaker"], "open");
-    stand.upstream.recovers();
-    refused(&stand.get(SEARCH), 503, "circuit_open");
-    data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
-    data(&stand.get(SEARCH));
+    assert_eq!(app.upstream.calls(), 2);
+    assert!((app.metric("circuit_breaker_state{name=\"upstream\"}") - 1.0).abs() < 0.1);
+    assert_eq!(data(&app.get("/api/status"))["circuit_breaker"], "open");
+    app.upstream.recovers();
+    refused(&app.get(SEARCH), 503, "circuit_open");
+    data(&app.admin().post("/admin/breakers/upstream/reset").unwrap());
+    data(&app.get(SEARCH));
 }
 
 #[test]
 fn deadline_exceeded_when_the_requests_time_is_over() {
-    let stand = Stand::with(&[("REQUEST_TIMEOUT_MS", "300"), ("UPSTREAM_TIMEOUT_MS", "5000")]);
-    stand.upstream.fails_with(&json!({"fault": "hang"}));
-    assert_refusal!("deadline_exceeded", stand.get(SEARCH));
-    let answer = stand.post("/api/products/search/no-cache", &json!({"keywords": "usb"}));
+    let app = TestApp::with(&[("REQUEST_TIMEOUT_MS", "300"), ("UPSTREAM_TIMEOUT_MS", "5000")]);
+    app.upstream.fails_with(&json!({"fault": "hang"}));
+    assert_refusal!("deadline_exceeded", app.get(SEARCH));
+    let answer = app.post("/api/products/search/no-cache", &json!({"keywords": "usb"}));
     refused(&answer, 504, "deadline_exceeded");
-    refused(&stand.get("/api/products/details/1005000000000001"), 504, "deadline_exceeded");
+    refused(&app.get("/api/products/details/1005000000000001"), 504, "deadline_exceeded");
 }
 
 #[test]
 fn a_failure_is_never_an_empty_success() {
     let key = "a-client-key-for-tests";
-    let stand = Stand::with(&[("BREAKER_FAILURES", "1000"), ("INTERNAL_API_KEY", key)]);
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let app = TestApp::with(&[("BREAKER_FAILURES", "1000"), ("INTERNAL_API_KEY", key)]);
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
     let link = "url=https://www.aliexpress.com/item/1005000000000001.html";
     for path in [
         SEARCH,
@@ -132,7 +131,7 @@ fn a_failure_is_never_an_empty_success() {
         &format!("/api/smart-match?product_{link}"),
         "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-02%2000:00:00",
     ] {
-        let answer = stand.connection().with_header("x-internal-key", key).get(path).unwrap();
+        let answer = app.connection().with_header("x-internal-key", key).get(path).unwrap();
         refused(&answer, 503, "upstream_unavailable");
     }
     for (path, body) in [
@@ -143,6 +142,6 @@ fn a_failure_is_never_an_empty_success() {
         ("/api/products/details", json!({"product_ids": ["1", "2"]})),
         ("/api/affiliate/links", json!({"urls": ["https://www.aliexpress.com/item/1.html"]})),
     ] {
-        refused(&stand.post(path, &body), 503, "upstream_unavailable");
+        refused(&app.post(path, &body), 503, "upstream_unavailable");
     }
 }

@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use crate::envelope::{check_headers, data, metadata};
-use crate::stand::Stand;
+use crate::test_app::TestApp;
 
 const SEARCH: &str = "/api/products/search?keywords=usb";
 
 #[test]
 fn a_request_id_comes_back_or_is_made() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let with = |name, value: &str| {
-        let answer = stand.connection().with_header(name, value).get(SEARCH).unwrap();
+        let answer = app.connection().with_header(name, value).get(SEARCH).unwrap();
         metadata(&answer)["request_id"].as_str().unwrap().to_owned()
     };
     assert_eq!(with("x-request-id", "shop-7.42"), "shop-7.42");
@@ -29,10 +29,10 @@ fn a_request_id_comes_back_or_is_made() {
 
 #[test]
 fn every_kind_of_answer_carries_the_same_headers() {
-    let stand = Stand::start();
-    stand.upstream.faults(&json!([
+    let app = TestApp::start();
+    app.upstream.faults(&json!([
         {"method": "aliexpress.affiliate.category.get", "fault": "status", "status": 503}]));
-    let send = |method, path| stand.connection().send(method, path, b"").unwrap();
+    let send = |method, path| app.connection().send(method, path, b"").unwrap();
     for (method, path, status) in [
         ("GET", SEARCH, 200),
         ("GET", "/metrics", 200),
@@ -57,10 +57,10 @@ fn every_kind_of_answer_carries_the_same_headers() {
 
 #[test]
 fn head_is_get_without_a_body() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for path in [SEARCH, "/api/categories", "/health/live", "/metrics", "/docs", "/nothing"] {
-        stand.get(path);
-        let (head, get) = (stand.connection().send("HEAD", path, b"").unwrap(), stand.get(path));
+        app.get(path);
+        let (head, get) = (app.connection().send("HEAD", path, b"").unwrap(), app.get(path));
         assert_eq!(head.status, get.status, "{path}");
         check_headers(&head);
         for name in ["content-type", "vary"] {
@@ -72,8 +72,8 @@ fn head_is_get_without_a_body() {
 
 #[test]
 fn a_connection_is_kept_for_the_next_request() {
-    let stand = Stand::start();
-    let mut connection = stand.connection();
+    let app = TestApp::start();
+    let mut connection = app.connection();
     for path in [SEARCH, "/nothing", "/api/products/search?page_no=0", SEARCH, "/health"] {
         let answer = connection.get(path).unwrap();
         assert_ne!(answer.header("connection"), Some("close"), "{path}");

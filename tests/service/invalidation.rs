@@ -8,19 +8,19 @@ use breakwater::services::products::simulator::DEMO_TRACKING_ID;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata, refused};
-use crate::stand::Stand;
 use crate::support::http::Answer;
+use crate::test_app::TestApp;
 
 const SEARCH: &str = "/api/products/search?keywords=usb";
 const HOT: &str = "/api/products/hot";
 
-fn invalidate(stand: &Stand, body: &Value) -> Answer {
-    let mut connection = stand.admin().with_header("content-type", "application/json");
+fn invalidate(app: &TestApp, body: &Value) -> Answer {
+    let mut connection = app.admin().with_header("content-type", "application/json");
     connection.send("POST", "/admin/cache/invalidate", body.to_string().as_bytes()).unwrap()
 }
 
-fn invalidated(stand: &Stand, body: &Value) -> Value {
-    let told = data(&invalidate(stand, body));
+fn invalidated(app: &TestApp, body: &Value) -> Value {
+    let told = data(&invalidate(app, body));
     assert_eq!(told["mode"], body.get("mode").cloned().unwrap_or_else(|| "hard".into()), "{told}");
     let at = told["at"].as_str().unwrap();
     assert!(at.len() == "2026-01-01T00:00:00.000Z".len() && at.ends_with('Z'), "{told}");
@@ -28,21 +28,21 @@ fn invalidated(stand: &Stand, body: &Value) -> Value {
     told
 }
 
-fn counted(stand: &Stand, reason: &str) -> f64 {
+fn counted(app: &TestApp, reason: &str) -> f64 {
     let series = "cache_invalidations_total{cache_type=\"all\",reason=";
-    stand.metric(&format!("{series}\"{reason}\"}}"))
+    app.metric(&format!("{series}\"{reason}\"}}"))
 }
 
-fn hits(stand: &Stand, path: &str) -> bool {
-    metadata(&stand.get(path))["cache_hit"] == true
+fn hits(app: &TestApp, path: &str) -> bool {
+    metadata(&app.get(path))["cache_hit"] == true
 }
 
 /// Searches, hot products and a product; the product's id.
-fn filled(stand: &Stand) -> u64 {
-    let found = data(&stand.get(SEARCH));
-    data(&stand.get(HOT));
+fn filled(app: &TestApp) -> u64 {
+    let found = data(&app.get(SEARCH));
+    data(&app.get(HOT));
     let id = found["products"][0]["product_id"].as_str().unwrap().parse().unwrap();
-    data(&stand.get(&details(id)));
+    data(&app.get(&details(id)));
     id
 }
 
@@ -50,7 +50,7 @@ fn details(id: u64) -> String {
     format!("/api/products/details/{id}")
 }
 
-/// The key under which a product's details are kept by a gateway with the settings of the stand.
+/// The key under which a product's details are kept by a gateway with the settings of the app.
 fn key_of(id: u64) -> String {
     let target = Target {
         currency: Currency::USD,
@@ -66,98 +66,98 @@ fn key_of(id: u64) -> String {
 
 #[test]
 fn one_key_goes_and_the_others_stay() {
-    let stand = Stand::start();
-    let id = filled(&stand);
-    let told = invalidated(&stand, &json!({"key": key_of(id)}));
+    let app = TestApp::start();
+    let id = filled(&app);
+    let told = invalidated(&app, &json!({"key": key_of(id)}));
     assert_eq!((&told["memory"], &told["database"]), (&json!(1), &json!(1)), "{told}");
-    assert!(!hits(&stand, &details(id)) && hits(&stand, SEARCH) && hits(&stand, HOT));
-    assert!(hits(&stand, &details(id)), "what was loaded afterwards is valid");
-    let again = invalidated(&stand, &json!({"key": "products:details:nothing"}));
+    assert!(!hits(&app, &details(id)) && hits(&app, SEARCH) && hits(&app, HOT));
+    assert!(hits(&app, &details(id)), "what was loaded afterwards is valid");
+    let again = invalidated(&app, &json!({"key": "products:details:nothing"}));
     assert_eq!((&again["memory"], &again["database"]), (&json!(0), &json!(0)));
-    assert!((counted(&stand, "admin_key") - 2.0).abs() < 0.1);
+    assert!((counted(&app, "admin_key") - 2.0).abs() < 0.1);
 }
 
 #[test]
 fn a_pattern_goes_and_the_others_stay() {
-    let stand = Stand::start();
-    let id = filled(&stand);
+    let app = TestApp::start();
+    let id = filled(&app);
     for mode in ["hard", "soft"] {
-        let told = invalidated(&stand, &json!({"pattern": "products:search:*", "mode": mode}));
+        let told = invalidated(&app, &json!({"pattern": "products:search:*", "mode": mode}));
         assert_eq!(told["memory"], u64::from(mode == "hard"), "soft drops nothing: {told}");
-        assert!(hits(&stand, HOT) && hits(&stand, &details(id)), "{mode}");
-        assert!(!hits(&stand, SEARCH), "{mode}");
-        assert!(hits(&stand, SEARCH), "{mode}");
+        assert!(hits(&app, HOT) && hits(&app, &details(id)), "{mode}");
+        assert!(!hits(&app, SEARCH), "{mode}");
+        assert!(hits(&app, SEARCH), "{mode}");
     }
-    assert!((counted(&stand, "admin_pattern") - 2.0).abs() < 0.1);
+    assert!((counted(&app, "admin_pattern") - 2.0).abs() < 0.1);
 }
 
 #[test]
 fn everything_has_to_be_asked_for_as_such() {
-    let stand = Stand::start();
-    filled(&stand);
+    let app = TestApp::start();
+    filled(&app);
     for pattern in ["*", "*:*:*", "products:*", "[a-z]*"] {
         let error =
-            refused(&invalidate(&stand, &json!({"pattern": pattern})), 400, "invalid_request");
+            refused(&invalidate(&app, &json!({"pattern": pattern})), 400, "invalid_request");
         let sentence = error["error"].as_str().unwrap();
         assert!(sentence.contains("pattern: ") && sentence.contains("all: true"), "{sentence}");
         let clear = format!("/api/cache/clear?pattern={pattern}");
-        refused(&stand.admin().post(&clear).unwrap(), 400, "invalid_request");
-        assert!(hits(&stand, SEARCH) && hits(&stand, HOT));
+        refused(&app.admin().post(&clear).unwrap(), 400, "invalid_request");
+        assert!(hits(&app, SEARCH) && hits(&app, HOT));
     }
     for body in [json!({"all": true}), json!({"pattern": "*:*", "all": true})] {
-        assert!(invalidated(&stand, &body)["memory"].as_u64().unwrap() >= 2);
-        assert!(!hits(&stand, SEARCH) && !hits(&stand, HOT), "{body}");
+        assert!(invalidated(&app, &body)["memory"].as_u64().unwrap() >= 2);
+        assert!(!hits(&app, SEARCH) && !hits(&app, HOT), "{body}");
     }
     for path in ["/api/cache/clear", "/api/cache/clear?pattern=*&all=true"] {
-        let told = data(&stand.admin().post(path).unwrap());
+        let told = data(&app.admin().post(path).unwrap());
         assert_eq!((&told["memory"], &told["mode"]), (&json!(2), &json!("hard")), "{path}");
-        assert!(!hits(&stand, SEARCH) && !hits(&stand, HOT), "{path}");
+        assert!(!hits(&app, SEARCH) && !hits(&app, HOT), "{path}");
     }
-    assert!(counted(&stand, "admin_all") >= 6.0);
+    assert!(counted(&app, "admin_all") >= 6.0);
 }
 
 #[test]
 fn a_tag_hits_every_answer_that_is_about_it() {
-    let stand = Stand::start();
-    let id = filled(&stand);
-    let shown = |path: &str| data(&stand.get(path)).to_string().contains(&format!("\"{id}\""));
+    let app = TestApp::start();
+    let id = filled(&app);
+    let shown = |path: &str| data(&app.get(path)).to_string().contains(&format!("\"{id}\""));
     let (in_search, in_hot) = (shown(SEARCH), shown(HOT));
     assert!(in_search);
     for mode in ["soft", "hard"] {
-        let told = invalidated(&stand, &json!({"tag": format!("product:{id}"), "mode": mode}));
+        let told = invalidated(&app, &json!({"tag": format!("product:{id}"), "mode": mode}));
         assert_eq!((&told["memory"], &told["database"]), (&json!(0), &json!(0)), "{told}");
-        assert!(!hits(&stand, &details(id)) && !hits(&stand, SEARCH), "{mode}");
-        assert_eq!(hits(&stand, HOT), !in_hot, "{mode}");
-        assert!(hits(&stand, &details(id)) && hits(&stand, SEARCH), "{mode}");
+        assert!(!hits(&app, &details(id)) && !hits(&app, SEARCH), "{mode}");
+        assert_eq!(hits(&app, HOT), !in_hot, "{mode}");
+        assert!(hits(&app, &details(id)) && hits(&app, SEARCH), "{mode}");
     }
-    invalidated(&stand, &json!({"tag": "operation:hot"}));
-    assert!(!hits(&stand, HOT) && hits(&stand, SEARCH));
-    invalidated(&stand, &json!({"tag": "product:1"}));
-    assert!(hits(&stand, HOT) && hits(&stand, SEARCH) && hits(&stand, &details(id)));
-    assert!((counted(&stand, "admin_tag") - 4.0).abs() < 0.1);
+    invalidated(&app, &json!({"tag": "operation:hot"}));
+    assert!(!hits(&app, HOT) && hits(&app, SEARCH));
+    invalidated(&app, &json!({"tag": "product:1"}));
+    assert!(hits(&app, HOT) && hits(&app, SEARCH) && hits(&app, &details(id)));
+    assert!((counted(&app, "admin_tag") - 4.0).abs() < 0.1);
 }
 
 #[test]
 fn soft_keeps_the_answer_for_an_outage_and_hard_does_not() {
-    let stand = Stand::with(&[("BREAKER_FAILURES", "1000")]);
-    let (search, hot) = (data(&stand.get(SEARCH)), data(&stand.get(HOT)));
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
-    invalidated(&stand, &json!({"all": true, "mode": "soft"}));
+    let app = TestApp::with(&[("BREAKER_FAILURES", "1000")]);
+    let (search, hot) = (data(&app.get(SEARCH)), data(&app.get(HOT)));
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    invalidated(&app, &json!({"all": true, "mode": "soft"}));
     for (path, before) in [(SEARCH, &search), (HOT, &hot)] {
-        let answer = stand.get(path);
+        let answer = app.get(path);
         let told = metadata(&answer);
         assert_eq!((&data(&answer), &told["stale"]), (before, &json!(true)), "{told}");
         assert_eq!(told["degraded"], json!(["stale"]));
     }
-    invalidated(&stand, &json!({"pattern": "*:search:*"}));
-    refused(&stand.get(SEARCH), 503, "upstream_unavailable");
-    assert_eq!(metadata(&stand.get(HOT))["stale"], true);
+    invalidated(&app, &json!({"pattern": "*:search:*"}));
+    refused(&app.get(SEARCH), 503, "upstream_unavailable");
+    assert_eq!(metadata(&app.get(HOT))["stale"], true);
 }
 
 #[test]
 fn what_is_asked_for_wrongly_is_refused_by_the_name_of_its_field() {
-    let stand = Stand::start();
-    filled(&stand);
+    let app = TestApp::start();
+    filled(&app);
     let long = "x".repeat(300);
     for (body, field) in [
         (json!({}), "body"),
@@ -176,25 +176,25 @@ fn what_is_asked_for_wrongly_is_refused_by_the_name_of_its_field() {
         (json!({"all": "maybe"}), "all"),
         (json!({"everything": true}), "everything"),
     ] {
-        let error = refused(&invalidate(&stand, &body), 400, "invalid_request");
+        let error = refused(&invalidate(&app, &body), 400, "invalid_request");
         let sentence = error["error"].as_str().unwrap();
         assert!(sentence.contains(&format!("{field}: ")), "{body}: {sentence}");
         assert!(sentence.contains("allowed: "), "{body}: {sentence}");
     }
     for path in ["/api/cache/clear?pattern=", "/api/cache/clear?pattern=a*&all=maybe"] {
-        refused(&stand.admin().post(path).unwrap(), 400, "invalid_request");
+        refused(&app.admin().post(path).unwrap(), 400, "invalid_request");
     }
-    let anybody = stand.post("/admin/cache/invalidate", &json!({"all": true}));
+    let anybody = app.post("/admin/cache/invalidate", &json!({"all": true}));
     refused(&anybody, 403, "forbidden");
-    assert!(hits(&stand, SEARCH) && hits(&stand, HOT), "nothing of it did anything");
+    assert!(hits(&app, SEARCH) && hits(&app, HOT), "nothing of it did anything");
 }
 
 #[test]
 fn an_invalidation_reaches_what_lies_in_the_database() {
-    let stand = Stand::start();
-    let id = filled(&stand);
-    invalidated(&stand, &json!({"pattern": "products:search:*"}));
-    invalidated(&stand, &json!({"key": key_of(id)}));
-    let stand = stand.restart();
-    assert!(hits(&stand, HOT) && !hits(&stand, SEARCH) && !hits(&stand, &details(id)));
+    let app = TestApp::start();
+    let id = filled(&app);
+    invalidated(&app, &json!({"pattern": "products:search:*"}));
+    invalidated(&app, &json!({"key": key_of(id)}));
+    let app = app.restart();
+    assert!(hits(&app, HOT) && !hits(&app, SEARCH) && !hits(&app, &details(id)));
 }

@@ -3,70 +3,70 @@
 use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
-use crate::stand::Stand;
 use crate::support::gateway::ADMIN_KEY;
 use crate::support::http::Answer;
+use crate::test_app::TestApp;
 
 const ORDERS: &str = "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-02%2000:00:00";
 const SEARCH: &str = "/api/products/search?keywords=usb";
 
-fn admin(stand: &Stand, method: &str, path: &str, body: &Value) -> Answer {
-    let mut connection = stand.admin().with_header("content-type", "application/json");
+fn admin(app: &TestApp, method: &str, path: &str, body: &Value) -> Answer {
+    let mut connection = app.admin().with_header("content-type", "application/json");
     connection.send(method, path, body.to_string().as_bytes()).unwrap()
 }
 
-fn make(stand: &Stand, form: &Value) -> (String, String) {
-    let made = data(&admin(stand, "POST", "/admin/keys", form));
+fn make(app: &TestApp, form: &Value) -> (String, String) {
+    let made = data(&admin(app, "POST", "/admin/keys", form));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     (text(&made["key"]["id"]), text(&made["secret"]))
 }
 
-fn keys(stand: &Stand) -> Vec<Value> {
-    data(&stand.admin().get("/admin/keys").unwrap())["keys"].as_array().unwrap().clone()
+fn keys(app: &TestApp) -> Vec<Value> {
+    data(&app.admin().get("/admin/keys").unwrap())["keys"].as_array().unwrap().clone()
 }
 
-fn with_key(stand: &Stand, key: &str, path: &str) -> Answer {
-    stand.connection().with_header("x-internal-key", key).get(path).unwrap()
+fn with_key(app: &TestApp, key: &str, path: &str) -> Answer {
+    app.connection().with_header("x-internal-key", key).get(path).unwrap()
 }
 
 #[test]
 fn a_key_is_made_used_listed_and_revoked() {
-    let stand = Stand::start();
-    let (id, secret) = make(&stand, &json!({"label": "the shop"}));
+    let app = TestApp::start();
+    let (id, secret) = make(&app, &json!({"label": "the shop"}));
     assert!(secret.starts_with(&format!("bw_{id}_")) && secret.len() == 64, "{secret}");
     for _ in 0..3 {
-        data(&with_key(&stand, &secret, ORDERS));
+        data(&with_key(&app, &secret, ORDERS));
         let bearer = format!("Bearer {secret}");
-        data(&stand.connection().with_header("authorization", &bearer).get(ORDERS).unwrap());
+        data(&app.connection().with_header("authorization", &bearer).get(ORDERS).unwrap());
     }
-    let listed = keys(&stand);
+    let listed = keys(&app);
     assert_eq!(
         (listed.len(), &listed[0]["id"], &listed[0]["label"]),
         (1, &json!(id), &json!("the shop"))
     );
     assert_eq!((&listed[0]["expired"], &listed[0]["addresses"]), (&json!(false), &json!([])));
-    assert!((stand.metric("api_keys") - 1.0).abs() < 0.1);
-    let told = data(&admin(&stand, "DELETE", "/admin/keys", &json!({"id": id})));
+    assert!((app.metric("api_keys") - 1.0).abs() < 0.1);
+    let told = data(&admin(&app, "DELETE", "/admin/keys", &json!({"id": id})));
     assert_eq!(told["revoked"], json!(id));
-    refused(&with_key(&stand, &secret, ORDERS), 401, "key_required");
-    assert!(keys(&stand).is_empty());
-    refused(&admin(&stand, "DELETE", "/admin/keys", &json!({"id": id})), 404, "not_found");
+    refused(&with_key(&app, &secret, ORDERS), 401, "key_required");
+    assert!(keys(&app).is_empty());
+    refused(&admin(&app, "DELETE", "/admin/keys", &json!({"id": id})), 404, "not_found");
 }
 
 #[test]
 fn a_secret_is_shown_once_and_kept_nowhere() {
-    let stand = Stand::start();
-    let (id, secret) = make(&stand, &json!({"label": "x"}));
-    data(&with_key(&stand, &secret, ORDERS));
-    data(&stand.admin().get(&format!("/admin/keys?id={id}")).unwrap());
+    let app = TestApp::start();
+    let (id, secret) = make(&app, &json!({"label": "x"}));
+    data(&with_key(&app, &secret, ORDERS));
+    data(&app.admin().get(&format!("/admin/keys?id={id}")).unwrap());
     let hidden = &secret[16..];
     for path in ["/admin/keys", "/admin/audit", "/admin/rate-limit/status", "/admin/config"] {
-        assert!(!stand.admin().get(path).unwrap().text().contains(hidden), "{path}");
+        assert!(!app.admin().get(path).unwrap().text().contains(hidden), "{path}");
     }
-    assert!(!stand.log().contains(hidden) && stand.log().contains(&id));
-    let stand = stand.restart();
-    data(&with_key(&stand, &secret, ORDERS));
-    for entry in std::fs::read_dir(stand.folder.path()).unwrap() {
+    assert!(!app.log().contains(hidden) && app.log().contains(&id));
+    let app = app.restart();
+    data(&with_key(&app, &secret, ORDERS));
+    for entry in std::fs::read_dir(app.folder.path()).unwrap() {
         let file = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!file.windows(hidden.len()).any(|bytes| bytes == hidden.as_bytes()));
     }
@@ -74,25 +74,25 @@ fn a_secret_is_shown_once_and_kept_nowhere() {
 
 #[test]
 fn an_unknown_a_revoked_an_expired_key_and_one_from_elsewhere_get_the_same_answer() {
-    let stand = Stand::with(&[("REQUIRE_API_KEY", "true"), ("INTERNAL_API_KEY", "another")]);
-    let (revoked, of_revoked) = make(&stand, &json!({"label": "revoked"}));
-    admin(&stand, "DELETE", &format!("/admin/keys?id={revoked}"), &json!({"id": revoked}));
+    let app = TestApp::with(&[("REQUIRE_API_KEY", "true"), ("INTERNAL_API_KEY", "another")]);
+    let (revoked, of_revoked) = make(&app, &json!({"label": "revoked"}));
+    admin(&app, "DELETE", &format!("/admin/keys?id={revoked}"), &json!({"id": revoked}));
     let soon = breakwater::clock::now().as_millis() + 1_500;
     let soon = time_of(soon);
-    let (_, expiring) = make(&stand, &json!({"label": "expiring", "expires_at": soon}));
+    let (_, expiring) = make(&app, &json!({"label": "expiring", "expires_at": soon}));
     let (_, elsewhere) =
-        make(&stand, &json!({"label": "elsewhere", "addresses": ["203.0.113.0/24"]}));
-    let (known, good) = make(&stand, &json!({"label": "good", "addresses": ["127.0.0.0/8"]}));
-    data(&with_key(&stand, &good, "/api/status"));
-    data(&with_key(&stand, &expiring, "/api/status"));
+        make(&app, &json!({"label": "elsewhere", "addresses": ["203.0.113.0/24"]}));
+    let (known, good) = make(&app, &json!({"label": "good", "addresses": ["127.0.0.0/8"]}));
+    data(&with_key(&app, &good, "/api/status"));
+    data(&with_key(&app, &expiring, "/api/status"));
     crate::support::process::wait_until("it expires", std::time::Duration::from_secs(5), || {
-        with_key(&stand, &expiring, "/api/status").status != 200
+        with_key(&app, &expiring, "/api/status").status != 200
     });
     let same_id = format!("bw_{known}_{}", "0".repeat(48));
     let no_id = format!("bw_{}_{}", "f".repeat(12), "0".repeat(48));
     let mut answers = Vec::new();
     for key in [&of_revoked, &expiring, &elsewhere, &same_id, &no_id, "wrong", ""] {
-        let answer = with_key(&stand, key, "/api/status");
+        let answer = with_key(&app, key, "/api/status");
         let mut body = refused(&answer, 401, "key_required");
         body["metadata"] = json!(null);
         let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.clone()).collect();
@@ -100,7 +100,7 @@ fn an_unknown_a_revoked_an_expired_key_and_one_from_elsewhere_get_the_same_answe
         answers.push((body, names));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    assert_eq!(keys(&stand).iter().filter(|key| key["expired"] == true).count(), 1);
+    assert_eq!(keys(&app).iter().filter(|key| key["expired"] == true).count(), 1);
 }
 
 fn time_of(millis: i64) -> String {
@@ -111,35 +111,35 @@ fn time_of(millis: i64) -> String {
 
 #[test]
 fn a_key_has_its_own_limit_and_falls_back_to_nothing_else() {
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("RATE_LIMIT_ENABLED", "true"),
         ("RATE_LIMIT_SEARCH_PER_MINUTE", "2"),
         ("RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE", "5"),
     ]);
-    let (_, own) = make(&stand, &json!({"label": "own", "per_minute": 3}));
-    let (_, usual) = make(&stand, &json!({"label": "usual"}));
+    let (_, own) = make(&app, &json!({"label": "own", "per_minute": 3}));
+    let (_, usual) = make(&app, &json!({"label": "usual"}));
     for (key, limit) in [(&own, 3), (&usual, 5)] {
         for left in (0..limit).rev() {
-            let answer = with_key(&stand, key, SEARCH);
+            let answer = with_key(&app, key, SEARCH);
             data(&answer);
             assert_eq!(answer.header("x-ratelimit-remaining"), Some(left.to_string().as_str()));
             assert_eq!(answer.header("x-ratelimit-limit"), Some(limit.to_string().as_str()));
         }
-        refused(&with_key(&stand, key, SEARCH), 429, "rate_limited");
+        refused(&with_key(&app, key, SEARCH), 429, "rate_limited");
     }
     // The address has its own account still; an unknown key is counted there.
-    data(&with_key(&stand, "wrong", SEARCH));
-    data(&stand.get(SEARCH));
-    refused(&with_key(&stand, "wrong", SEARCH), 429, "rate_limited");
+    data(&with_key(&app, "wrong", SEARCH));
+    data(&app.get(SEARCH));
+    refused(&with_key(&app, "wrong", SEARCH), 429, "rate_limited");
 }
 
 #[test]
 fn a_key_is_good_from_where_it_may_be_used_only() {
-    let stand = Stand::with(&[("TRUSTED_PROXIES", "127.0.0.1")]);
+    let app = TestApp::with(&[("TRUSTED_PROXIES", "127.0.0.1")]);
     let form = json!({"label": "x", "addresses": ["203.0.113.0/24", "2001:db8::/32"]});
-    let (_, secret) = make(&stand, &form);
+    let (_, secret) = make(&app, &form);
     let from = |address: &str| {
-        let connection = stand.connection().with_header("x-forwarded-for", address);
+        let connection = app.connection().with_header("x-forwarded-for", address);
         connection.with_header("x-internal-key", &secret).get(ORDERS).unwrap().status
     };
     for (address, status) in [
@@ -156,15 +156,15 @@ fn a_key_is_good_from_where_it_may_be_used_only() {
 
 #[test]
 fn where_keys_are_required_the_admin_can_make_the_first() {
-    let stand = Stand::with(&[("REQUIRE_API_KEY", "true")]);
-    refused(&stand.get("/api/status"), 401, "key_required");
-    let (_, secret) = make(&stand, &json!({"label": "the first"}));
-    data(&with_key(&stand, &secret, "/api/status"));
+    let app = TestApp::with(&[("REQUIRE_API_KEY", "true")]);
+    refused(&app.get("/api/status"), 401, "key_required");
+    let (_, secret) = make(&app, &json!({"label": "the first"}));
+    data(&with_key(&app, &secret, "/api/status"));
 }
 
 #[test]
 fn bad_forms_name_the_field_and_what_is_allowed_and_do_nothing() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for (method, body, field) in [
         ("POST", json!({}), "label"),
         ("POST", json!({"label": 7, "per_minute": 0}), "per_minute"),
@@ -179,30 +179,30 @@ fn bad_forms_name_the_field_and_what_is_allowed_and_do_nothing() {
         ("DELETE", json!({"id": "../1"}), "id"),
         ("DELETE", json!({"id": ["0a1b2c3d4e5f"]}), "id"),
     ] {
-        let error = refused(&admin(&stand, method, "/admin/keys", &body), 400, "invalid_request");
+        let error = refused(&admin(&app, method, "/admin/keys", &body), 400, "invalid_request");
         let sentence = error["error"].as_str().unwrap();
         assert!(sentence.contains(&format!("{field}: ")), "{body}: {sentence}");
         assert!(sentence.contains("allowed: "), "{body}: {sentence}");
     }
     for body in ["[]", "{", "null", "\u{0}", &"[".repeat(10_000)] {
-        let mut connection = stand.admin().with_header("content-type", "application/json");
+        let mut connection = app.admin().with_header("content-type", "application/json");
         let answer = connection.send("POST", "/admin/keys", body.as_bytes()).unwrap();
         refused(&answer, 400, "invalid_request");
     }
-    assert!(keys(&stand).is_empty());
-    let nobody = stand.post("/admin/keys", &json!({"label": "x"}));
+    assert!(keys(&app).is_empty());
+    let nobody = app.post("/admin/keys", &json!({"label": "x"}));
     refused(&nobody, 403, "forbidden");
-    assert!(!stand.log().contains(ADMIN_KEY));
+    assert!(!app.log().contains(ADMIN_KEY));
 }
 
 #[test]
 fn keys_are_listed_page_by_page() {
-    let stand = Stand::start();
-    let mut made: Vec<_> = (0..7).map(|_| make(&stand, &json!({"label": "x"})).0).collect();
+    let app = TestApp::start();
+    let mut made: Vec<_> = (0..7).map(|_| make(&app, &json!({"label": "x"})).0).collect();
     made.sort();
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {
-        let page = data(&stand.admin().get(&format!("/admin/keys?limit=3{after}")).unwrap());
+        let page = data(&app.admin().get(&format!("/admin/keys?limit=3{after}")).unwrap());
         let keys = page["keys"].as_array().unwrap();
         assert!(keys.len() <= 3 && page["size"] == 7, "{page}");
         seen.extend(keys.iter().map(|key| key["id"].as_str().unwrap().to_owned()));
@@ -211,7 +211,7 @@ fn keys_are_listed_page_by_page() {
     }
     assert_eq!(seen, made);
     for query in ["?limit=0", "?limit=1001", "?after=x", "?after=203.0.113.7"] {
-        let answer = stand.admin().get(&format!("/admin/keys{query}")).unwrap();
+        let answer = app.admin().get(&format!("/admin/keys{query}")).unwrap();
         refused(&answer, 400, "invalid_request");
     }
 }

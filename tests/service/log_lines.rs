@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::stand::Upstream;
 use crate::support::gateway::{ADMIN_KEY, Plan};
+use crate::test_app::Upstream;
 
 const KEY: &str = "client-key-that-must-not-be-logged";
 

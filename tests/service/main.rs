@@ -54,5 +54,5 @@ mod shedding;
 mod smart_search;
 mod snapshot;
 mod stale;
-mod stand;
+mod test_app;
 mod warming;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
-use crate::stand::Stand;
 use crate::support::process::wait_until;
+use crate::test_app::TestApp;
 
 /// The first back-off, and what a busy machine may add.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
@@ -16,15 +16,15 @@ fn search(number: usize) -> String {
     format!("/api/products/search?keywords=usb&max_sale_price={}", 100 + number)
 }
 
-fn upstream(stand: &Stand) -> Value {
-    let report = data(&stand.get("/health/detailed"));
+fn upstream(app: &TestApp) -> Value {
+    let report = data(&app.get("/health/detailed"));
     assert_ne!(report["status"], "unhealthy", "what is kept is still served: {report}");
     let components = report["components"].as_array().expect("components").clone();
     components.into_iter().find(|component| component["name"] == "upstream").expect("upstream")
 }
 
-fn problems(stand: &Stand) -> Vec<Value> {
-    let status = data(&stand.get("/api/status"));
+fn problems(app: &TestApp) -> Vec<Value> {
+    let status = data(&app.get("/api/status"));
     let problems = status["upstream_problems"].as_array().cloned().unwrap_or_default();
     let degraded = status["degraded"].as_array().expect("a list");
     let says = degraded.contains(&json!("upstream_configuration"));
@@ -32,21 +32,21 @@ fn problems(stand: &Stand) -> Vec<Value> {
     problems
 }
 
-fn log_lines(stand: &Stand, level: &str, words: &str) -> usize {
+fn log_lines(app: &TestApp, level: &str, words: &str) -> usize {
     let is_such = |line: &&str| line.contains(words) && line.contains(level);
-    stand.log().lines().filter(is_such).count()
+    app.log().lines().filter(is_such).count()
 }
 
 /// Status and health show this fault and no other, and name the setting.
-fn is_shown(stand: &Stand, word: &str, setting: &str) {
-    let problems = problems(stand);
+fn is_shown(app: &TestApp, word: &str, setting: &str) {
+    let problems = problems(app);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0]["fault"], word);
     assert!(problems[0]["advice"].as_str().expect("advice").contains(setting), "{problems:?}");
     assert!(problems[0]["since"].as_str().expect("since").ends_with('Z'), "{problems:?}");
     let of_method = ["tracking_id", "permission"].contains(&word);
     assert_eq!(problems[0]["method"].is_string(), of_method, "{problems:?}");
-    let upstream = upstream(stand);
+    let upstream = upstream(app);
     let detail = upstream["detail"].as_str().expect("detail");
     assert!(detail.contains(setting) && detail.contains("since 20"), "{detail}");
     let status = if of_method { "degraded" } else { "unhealthy" };
@@ -76,48 +76,48 @@ fn each_fault_names_the_setting_and_costs_one_call() {
         ),
         (json!({"fault": "error", "code": "InsufficientPermission"}), "permission", "permission"),
     ];
-    let stand = Stand::start();
+    let app = TestApp::start();
     for (row, (fault, word, setting)) in rows.iter().enumerate() {
-        data(&stand.admin().post("/admin/breakers/upstream/reset").unwrap());
-        stand.upstream.fails_with(fault);
-        let calls = stand.upstream.calls();
+        data(&app.admin().post("/admin/breakers/upstream/reset").unwrap());
+        app.upstream.fails_with(fault);
+        let calls = app.upstream.calls();
         for number in 0..50 {
-            refused(&stand.get(&search(row * 50 + number)), 502, "upstream_rejected");
+            refused(&app.get(&search(row * 50 + number)), 502, "upstream_rejected");
         }
-        assert_eq!(stand.upstream.calls() - calls, 1, "{fault}");
-        is_shown(&stand, word, setting);
-        assert!((stand.metric("upstream_misconfigured") - 1.0).abs() < 0.1);
-        let said = log_lines(&stand, "ERRO", "does not accept the configuration");
+        assert_eq!(app.upstream.calls() - calls, 1, "{fault}");
+        is_shown(&app, word, setting);
+        assert!((app.metric("upstream_misconfigured") - 1.0).abs() < 0.1);
+        let said = log_lines(&app, "ERRO", "does not accept the configuration");
         assert_eq!(said, row + 1, "told once: {fault}");
     }
 }
 
 #[test]
 fn it_is_over_when_the_upstream_accepts_a_try() {
-    let stand = Stand::start();
-    stand.upstream.fails_with(&json!({"fault": "error", "code": "InvalidAppKey"}));
-    refused(&stand.get(&search(1)), 502, "upstream_rejected");
-    stand.upstream.recovers();
-    refused(&stand.get(&search(2)), 502, "upstream_rejected");
-    assert_eq!(stand.upstream.calls(), 1);
-    wait_until("a try is made", FIRST_PAUSE, || stand.get(&search(3)).status == 200);
-    assert!(problems(&stand).is_empty());
-    assert_eq!(upstream(&stand)["status"], "healthy");
-    assert!(stand.metric("upstream_misconfigured").abs() < 0.1);
-    assert_eq!(log_lines(&stand, "INFO", "accepts the configuration again"), 1);
-    data(&stand.get(&search(4)));
+    let app = TestApp::start();
+    app.upstream.fails_with(&json!({"fault": "error", "code": "InvalidAppKey"}));
+    refused(&app.get(&search(1)), 502, "upstream_rejected");
+    app.upstream.recovers();
+    refused(&app.get(&search(2)), 502, "upstream_rejected");
+    assert_eq!(app.upstream.calls(), 1);
+    wait_until("a try is made", FIRST_PAUSE, || app.get(&search(3)).status == 200);
+    assert!(problems(&app).is_empty());
+    assert_eq!(upstream(&app)["status"], "healthy");
+    assert!(app.metric("upstream_misconfigured").abs() < 0.1);
+    assert_eq!(log_lines(&app, "INFO", "accepts the configuration again"), 1);
+    data(&app.get(&search(4)));
 }
 
 #[test]
 fn what_is_kept_is_served_meanwhile_and_says_so() {
-    let stand = Stand::start();
-    data(&stand.get(&search(1)));
-    stand.upstream.fails_with(&json!({"fault": "error", "code": "InvalidAppKey"}));
-    refused(&stand.get(&search(2)), 502, "upstream_rejected");
-    let kept = stand.get(&search(1));
+    let app = TestApp::start();
+    data(&app.get(&search(1)));
+    app.upstream.fails_with(&json!({"fault": "error", "code": "InvalidAppKey"}));
+    refused(&app.get(&search(2)), 502, "upstream_rejected");
+    let kept = app.get(&search(1));
     data(&kept);
     assert_eq!(kept.json()["metadata"]["degraded"], json!(["upstream_configuration"]));
-    assert_eq!(stand.upstream.calls(), 2);
+    assert_eq!(app.upstream.calls(), 2);
 }
 
 const LINK: &str = "/api/affiliate/link?url=https://www.aliexpress.com/item/1005000000000001.html";
@@ -125,28 +125,28 @@ const LINK: &str = "/api/affiliate/link?url=https://www.aliexpress.com/item/1005
 #[test]
 fn a_tracking_id_nobody_knows_is_found_out_although_the_upstream_does_not_say() {
     for first in [search(1), LINK.to_owned(), "/api/products/hot".to_owned()] {
-        let stand = Stand::with(&[("ALIEXPRESS_TRACKING_ID", "nobody-knows-it")]);
-        refused(&stand.get(&first), 502, "upstream_rejected");
-        assert_eq!(stand.upstream.calls(), 2, "{first} and the question about it");
+        let app = TestApp::with(&[("ALIEXPRESS_TRACKING_ID", "nobody-knows-it")]);
+        refused(&app.get(&first), 502, "upstream_rejected");
+        assert_eq!(app.upstream.calls(), 2, "{first} and the question about it");
         for number in 2..20 {
-            refused(&stand.get(&search(number)), 502, "upstream_rejected");
+            refused(&app.get(&search(number)), 502, "upstream_rejected");
         }
-        assert!(stand.upstream.calls() <= 3, "each method learns it once: {first}");
-        let problem = problems(&stand).swap_remove(0);
+        assert!(app.upstream.calls() <= 3, "each method learns it once: {first}");
+        let problem = problems(&app).swap_remove(0);
         assert_eq!(problem["fault"], "tracking_id");
         let advice = problem["advice"].as_str().expect("advice");
         assert!(advice.contains("ALIEXPRESS_TRACKING_ID"), "{advice}");
         // What needs no tracking id works as ever.
-        data(&stand.get("/api/categories"));
+        data(&app.get("/api/categories"));
     }
 }
 
 #[test]
 fn a_tracking_id_that_is_known_is_not_doubted_twice() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     // The upstream says so: no doubt.
-    data(&stand.get("/api/products/search?keywords=zzzzqqqq"));
-    assert_eq!(stand.upstream.calls(), 1);
-    data(&stand.get(&search(1)));
-    assert_eq!(stand.upstream.calls(), 2);
+    data(&app.get("/api/products/search?keywords=zzzzqqqq"));
+    assert_eq!(app.upstream.calls(), 1);
+    data(&app.get(&search(1)));
+    assert_eq!(app.upstream.calls(), 2);
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, refused};
-use crate::stand::Stand;
 use crate::support::process::wait_until;
+use crate::test_app::TestApp;
 
 /// Names of the contract.
 const NAMES: [&str; 29] = [
@@ -43,7 +43,7 @@ const NAMES: [&str; 29] = [
 
 #[test]
 fn metrics_have_the_names_of_the_contract() {
-    let stand = Stand::with(&[
+    let app = TestApp::with(&[
         ("BREAKER_FAILURES", "1"),
         ("CHAOS_ENABLED", "true"),
         ("UPSTREAM_DAILY_BUDGET", "1000"),
@@ -52,18 +52,18 @@ fn metrics_have_the_names_of_the_contract() {
     ]);
     // Everything that is counted happens once.
     let search = "/api/products/search?page_size=50";
-    stand.upstream.fails_with(&json!({"fault": "variant", "variant": "missing_fields"}));
-    data(&stand.get(search));
-    data(&stand.get(search));
-    refused(&stand.get(search), 429, "rate_limited");
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
-    refused(&stand.get("/api/categories"), 503, "upstream_unavailable");
-    data(&stand.admin().post("/api/cache/clear").unwrap());
-    data(&stand.admin().post("/admin/chaos/actors/api-client/stop").unwrap());
+    app.upstream.fails_with(&json!({"fault": "variant", "variant": "missing_fields"}));
+    data(&app.get(search));
+    data(&app.get(search));
+    refused(&app.get(search), 429, "rate_limited");
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    refused(&app.get("/api/categories"), 503, "upstream_unavailable");
+    data(&app.admin().post("/api/cache/clear").unwrap());
+    data(&app.admin().post("/admin/chaos/actors/api-client/stop").unwrap());
     wait_until("the restart is counted", Duration::from_secs(10), || {
-        stand.get("/metrics").text().contains("actor_restarts_total{")
+        app.get("/metrics").text().contains("actor_restarts_total{")
     });
-    let scrape = stand.get("/metrics");
+    let scrape = app.get("/metrics");
     let kind = scrape.header("content-type").unwrap();
     assert!(kind.starts_with("text/plain"), "{kind}");
     let text = scrape.text();
@@ -74,79 +74,79 @@ fn metrics_have_the_names_of_the_contract() {
 
 #[test]
 fn requests_are_counted_exactly_by_template() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     for id in 1..=7 {
-        stand.get(&format!("/api/products/details/{id}"));
+        app.get(&format!("/api/products/details/{id}"));
     }
     for number in 0..5 {
-        stand.get(&format!("/made/up/{number}"));
+        app.get(&format!("/made/up/{number}"));
     }
     let details = "http_requests_total{method=\"GET\",route=\"/api/products/details/{product_id}\",status=\"404\"}";
-    assert!((stand.metric(details) - 7.0).abs() < 0.1);
-    let text = stand.get("/metrics").text();
+    assert!((app.metric(details) - 7.0).abs() < 0.1);
+    let text = app.get("/metrics").text();
     assert!(!text.contains("/made/up"), "routes are templates");
     let unmatched = "http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"}";
-    assert!((stand.metric(unmatched) - 5.0).abs() < 0.1);
+    assert!((app.metric(unmatched) - 5.0).abs() < 0.1);
     // The scrape itself is the one request in flight.
-    assert!((stand.metric("http_requests_in_flight") - 1.0).abs() < 0.1);
+    assert!((app.metric("http_requests_in_flight") - 1.0).abs() < 0.1);
 }
 
 #[test]
 fn actors_are_listed_and_survive_chaos() {
-    let stand = Stand::with(&[("CHAOS_ENABLED", "true")]);
-    let actors = data(&stand.admin().get("/admin/actors").unwrap());
+    let app = TestApp::with(&[("CHAOS_ENABLED", "true")]);
+    let actors = data(&app.admin().get("/admin/actors").unwrap());
     let names: Vec<&str> =
         actors.as_array().unwrap().iter().map(|actor| actor["name"].as_str().unwrap()).collect();
     for name in ["cache", "rate-limiter", "api-client", "metrics"] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
-    refused(&stand.connection().post("/admin/chaos/actors/cache/panic").unwrap(), 403, "forbidden");
+    refused(&app.connection().post("/admin/chaos/actors/cache/panic").unwrap(), 403, "forbidden");
     for name in names {
         let path = format!("/admin/chaos/actors/{name}/panic");
-        data(&stand.admin().post(&path).unwrap());
-        data(&stand.get("/api/products/search?keywords=usb"));
+        data(&app.admin().post(&path).unwrap());
+        data(&app.get("/api/products/search?keywords=usb"));
     }
     let ways = ["/admin/chaos/actors/none/panic", "/admin/chaos/actors/cache/dance"];
     for path in ways {
-        refused(&stand.admin().post(path).unwrap(), 404, "not_found");
+        refused(&app.admin().post(path).unwrap(), 404, "not_found");
     }
     let long = "/admin/chaos/actors/cache/hang?ms=600000";
-    refused(&stand.admin().post(long).unwrap(), 400, "invalid_request");
+    refused(&app.admin().post(long).unwrap(), 400, "invalid_request");
     wait_until("restarts are counted", Duration::from_secs(10), || {
-        stand.metric("actor_restarts_total{actor=\"cache\",reason=\"panic\"}") >= 2.0
+        app.metric("actor_restarts_total{actor=\"cache\",reason=\"panic\"}") >= 2.0
     });
 }
 
 #[test]
 fn breakers_are_seen_and_moved() {
-    let stand = Stand::start();
-    let breakers = data(&stand.admin().get("/admin/breakers").unwrap());
+    let app = TestApp::start();
+    let breakers = data(&app.admin().get("/admin/breakers").unwrap());
     let upstream = breakers.as_array().unwrap().iter().find(|one| one["name"] == "upstream");
     assert_eq!(upstream.unwrap()["state"], "closed");
-    let moved = data(&stand.admin().post("/admin/breakers/upstream/open").unwrap());
+    let moved = data(&app.admin().post("/admin/breakers/upstream/open").unwrap());
     assert_eq!((&moved["state"], &moved["forced"]), (&json!("open"), &json!(true)));
-    refused(&stand.get("/api/categories"), 503, "circuit_open");
-    data(&stand.admin().post("/admin/breakers/upstream/close").unwrap());
-    data(&stand.get("/api/categories"));
+    refused(&app.get("/api/categories"), 503, "circuit_open");
+    data(&app.admin().post("/admin/breakers/upstream/close").unwrap());
+    data(&app.get("/api/categories"));
     for path in ["/admin/breakers/none/open", "/admin/breakers/upstream/kick"] {
-        refused(&stand.admin().post(path).unwrap(), 404, "not_found");
+        refused(&app.admin().post(path).unwrap(), 404, "not_found");
     }
 }
 
 #[test]
 fn recent_requests_and_windows() {
-    let stand = Stand::start();
-    let mut connection = stand.connection().with_header("x-request-id", "find-me");
+    let app = TestApp::start();
+    let mut connection = app.connection().with_header("x-request-id", "find-me");
     data(&connection.get("/api/products/search?keywords=usb").unwrap());
     // Workers tell what they saw a few times a second.
     wait_until("the request is listed", Duration::from_secs(10), || {
-        let recent = data(&stand.admin().get("/admin/monitoring/recent-requests").unwrap());
+        let recent = data(&app.admin().get("/admin/monitoring/recent-requests").unwrap());
         recent.to_string().contains("find-me")
     });
-    let report = data(&stand.admin().get("/api/monitoring/metrics").unwrap());
+    let report = data(&app.admin().get("/api/monitoring/metrics").unwrap());
     assert!(report.is_object());
-    data(&stand.admin().post("/admin/monitoring/reset").unwrap());
-    let settings = stand.admin().get("/admin/config").unwrap();
+    data(&app.admin().post("/admin/monitoring/reset").unwrap());
+    let settings = app.admin().get("/admin/config").unwrap();
     data(&settings);
     for secret in
         [breakwater::services::products::simulator::DEMO_APP_SECRET, "acceptance-admin-key"]
@@ -157,11 +157,11 @@ fn recent_requests_and_windows() {
 
 #[test]
 fn every_line_of_a_request_carries_its_id() {
-    let stand = Stand::start();
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
-    let mut connection = stand.connection().with_header("x-request-id", "trace-me");
+    let app = TestApp::start();
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let mut connection = app.connection().with_header("x-request-id", "trace-me");
     refused(&connection.get("/api/categories").unwrap(), 503, "upstream_unavailable");
-    let log = stand.log();
+    let log = app.log();
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     let own = lines.iter().filter(|line| line["request_id"] == "trace-me").count();

@@ -8,9 +8,9 @@ use breakwater::clock::monotonic;
 use serde_json::json;
 
 use crate::envelope::{data, metadata};
-use crate::stand::Upstream;
 use crate::support::gateway::Plan;
 use crate::support::process::wait_until;
+use crate::test_app::Upstream;
 
 #[test]
 fn what_is_in_flight_at_sigterm_is_answered() {

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::stand::{Running, run_with};
 use crate::support::gateway::Plan;
 use crate::support::redis::Redis;
+use crate::test_app::{Running, run_with};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata};
-use crate::stand::Stand;
 use crate::support::process::wait_until;
+use crate::test_app::TestApp;
 
 const PATH: &str = "/api/products/smart-search";
 const LINKS: &str = "aliexpress.affiliate.link.generate";
@@ -23,8 +23,8 @@ fn states(found: &Value) -> Vec<&str> {
 
 #[test]
 fn best_first_with_links() {
-    let stand = Stand::start();
-    let found = data(&stand.get(&format!("{PATH}?keywords=usb&page_size=10")));
+    let app = TestApp::start();
+    let found = data(&app.get(&format!("{PATH}?keywords=usb&page_size=10")));
     let scores = scores(&found);
     assert!(!scores.is_empty() && scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
     assert!(states(&found).iter().all(|state| *state == "generated"));
@@ -39,20 +39,20 @@ fn best_first_with_links() {
         let link = product["affiliate_url"].as_str().unwrap();
         assert!(link.starts_with("https://s.click.aliexpress.com/"), "{link}");
     }
-    let again = stand.post(PATH, &json!({"keywords": "usb", "page_size": 10}));
+    let again = app.post(PATH, &json!({"keywords": "usb", "page_size": 10}));
     assert_eq!(metadata(&again)["cache_tier"], "memory");
     let again = data(&again);
     assert!(states(&again).iter().all(|state| *state == "cached"));
     assert_eq!(again["performance_metrics"]["api_calls_saved"], 2);
-    assert_eq!(stand.upstream.calls(), 2);
+    assert_eq!(app.upstream.calls(), 2);
 }
 
 #[test]
 fn a_least_quality_leaves_out_and_counts() {
-    let stand = Stand::start();
-    let all = data(&stand.get(&format!("{PATH}?keywords=usb&page_size=50")));
+    let app = TestApp::start();
+    let all = data(&app.get(&format!("{PATH}?keywords=usb&page_size=50")));
     let least = 0.9;
-    let good = data(&stand.get(&format!("{PATH}?keywords=usb&page_size=50&min_quality={least}")));
+    let good = data(&app.get(&format!("{PATH}?keywords=usb&page_size=50&min_quality={least}")));
     let expected: Vec<f64> = scores(&all).into_iter().filter(|score| *score >= least).collect();
     assert_eq!(scores(&good), expected);
     let left_out = scores(&all).len() - expected.len();
@@ -66,17 +66,17 @@ fn a_least_quality_leaves_out_and_counts() {
 
 #[test]
 fn without_links_none_are_made() {
-    let stand = Stand::start();
-    let found = data(&stand.get(&format!("{PATH}?keywords=usb&generate_affiliate_links=false")));
+    let app = TestApp::start();
+    let found = data(&app.get(&format!("{PATH}?keywords=usb&generate_affiliate_links=false")));
     assert!(states(&found).iter().all(|state| *state == "not_requested"));
-    assert_eq!(stand.upstream.calls_of("link.generate"), 0);
+    assert_eq!(app.upstream.calls_of("link.generate"), 0);
 }
 
 #[test]
 fn a_failing_link_call_leaves_the_plain_address_and_says_so() {
-    let stand = Stand::start();
-    stand.upstream.fails_with(&json!({"method": LINKS, "fault": "status", "status": 503}));
-    let answer = stand.get(&format!("{PATH}?keywords=usb&page_size=5"));
+    let app = TestApp::start();
+    app.upstream.fails_with(&json!({"method": LINKS, "fault": "status", "status": 503}));
+    let answer = app.get(&format!("{PATH}?keywords=usb&page_size=5"));
     let found = data(&answer);
     assert_eq!(states(&found), ["failed"; 5]);
     for product in found["products"].as_array().unwrap() {
@@ -84,35 +84,35 @@ fn a_failing_link_call_leaves_the_plain_address_and_says_so() {
     }
     let degraded = metadata(&answer)["degraded"].clone();
     assert!(degraded.as_array().unwrap().contains(&json!("affiliate_links")), "{degraded}");
-    stand.upstream.recovers();
+    app.upstream.recovers();
     // A failure is remembered for a moment; links are made again soon.
     wait_until("links are made again", Duration::from_secs(10), || {
-        let found = data(&stand.get(&format!("{PATH}?keywords=usb&page_size=5")));
+        let found = data(&app.get(&format!("{PATH}?keywords=usb&page_size=5")));
         // All in one call again: keys that failed together are tried together.
         states(&found) == ["generated"; 5]
     });
-    assert_eq!(stand.upstream.calls_of("link.generate"), 2);
+    assert_eq!(app.upstream.calls_of("link.generate"), 2);
 }
 
 #[test]
 fn a_forced_refresh_reads_past_the_cache_and_stores() {
-    let stand = Stand::start();
+    let app = TestApp::start();
     let path = format!("{PATH}?keywords=usb&generate_affiliate_links=false");
-    data(&stand.get(&path));
-    let forced = metadata(&stand.get(&format!("{path}&force_refresh=true")));
-    assert_eq!((&forced["cache_hit"], stand.upstream.calls()), (&json!(false), 2));
-    assert_eq!(metadata(&stand.get(&path))["cache_tier"], "memory");
+    data(&app.get(&path));
+    let forced = metadata(&app.get(&format!("{path}&force_refresh=true")));
+    assert_eq!((&forced["cache_hit"], app.upstream.calls()), (&json!(false), 2));
+    assert_eq!(metadata(&app.get(&path))["cache_tier"], "memory");
     // When it fails, what is there is better than nothing.
-    stand.upstream.fails_with(&json!({"fault": "status", "status": 503}));
-    let kept = stand.get(&format!("{path}&force_refresh=true"));
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let kept = app.get(&format!("{path}&force_refresh=true"));
     assert_eq!(metadata(&kept)["cache_tier"], "memory");
 }
 
 #[test]
 fn a_smart_search_shares_its_page_with_the_plain_one() {
-    let stand = Stand::start();
-    data(&stand.get("/api/products/search?keywords=lamp"));
-    let smart = stand.get(&format!("{PATH}?keywords=lamp&generate_affiliate_links=false"));
+    let app = TestApp::start();
+    data(&app.get("/api/products/search?keywords=lamp"));
+    let smart = app.get(&format!("{PATH}?keywords=lamp&generate_affiliate_links=false"));
     assert_eq!(metadata(&smart)["cache_tier"], "memory");
-    assert_eq!(stand.upstream.calls(), 1);
+    assert_eq!(app.upstream.calls(), 1);
 }

@@ -127,7 +127,7 @@ impl Upstream {
 }
 
 /// A gateway in front of a simulator.
-pub(crate) struct Stand {
+pub(crate) struct TestApp {
     // Dropped in this order: who calls before who is called, the files last.
     gateway: Running,
     /// What the gateway calls.
@@ -144,7 +144,7 @@ pub(crate) struct Running {
     _hosted: Hosted,
 }
 
-impl Stand {
+impl TestApp {
     /// A gateway without limits on clients, which does not retry.
     pub(crate) fn start() -> Self {
         Self::with(&[])
@@ -181,7 +181,7 @@ impl Stand {
     }
 }
 
-impl Deref for Stand {
+impl Deref for TestApp {
     type Target = Running;
 
     fn deref(&self) -> &Running {

@@ -14,12 +14,12 @@ use crate::support::gateway::{Plan, Running, simulate};
 use crate::support::http::Connection;
 
 /// A simulator and a folder.
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     folder: TempDir,
     simulator: Running,
 }
 
-impl Stage {
+impl Fixture {
     /// A simulator without faults.
     pub(crate) fn set() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
