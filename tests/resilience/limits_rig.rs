@@ -28,6 +28,14 @@ impl Script {
         Self { server, connection, text }
     }
 
+    /// Keys stay for ever: they would expire by the real clock, while this one stands.
+    pub(crate) fn keeping(mut self) -> Self {
+        let expires = "redis.call('PEXPIRE', key, string.format('%.0f', life))";
+        assert_eq!(self.text.matches(expires).count(), 1);
+        self.text = self.text.replace(expires, "");
+        self
+    }
+
     /// Forgets everything; the clock stands this long after the beginning.
     pub(crate) fn begin(&mut self, micros: u64) {
         redis::cmd("FLUSHALL").exec(&mut self.connection).unwrap();

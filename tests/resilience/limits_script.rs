@@ -93,7 +93,7 @@ fn wait() -> impl Strategy<Value = u64> {
 
 #[test]
 fn the_script_decides_as_the_plain_model_does() {
-    let mut script = Script::start();
+    let mut script = Script::start().keeping();
     let steps = prop::collection::vec((wait(), prop_oneof![8 => 1..4_u32, 1 => 1..60_u32]), 1..60);
     let cell = std::cell::RefCell::new(&mut script);
     let mut runner = TestRunner::new(Config::with_cases(128));
