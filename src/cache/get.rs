@@ -166,6 +166,7 @@ impl CacheTables {
         let answer = Answer {
             entry,
             tier: Tier::Memory,
+            // Read only of an answer that comes from no tier.
             forward: Forward::Stale,
             stale: !freshness.is_fresh(),
             collapsed: false,

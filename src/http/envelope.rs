@@ -51,14 +51,14 @@ pub fn answer(
     context: &RequestContext,
     served: Served,
     integration: Integration,
-    tiers_down: &[&'static str],
+    degraded: &[&'static str],
 ) -> HttpResponse {
     let last_resort = served.last_resort;
     let mut after = String::with_capacity(AROUND);
     after.push_str(BETWEEN);
     metadata(&mut after, context, clock::monotonic());
     cache_facts(&mut after, &served, integration);
-    list(&mut after, served.degraded.iter().chain(tiers_down));
+    list(&mut after, served.degraded.iter().chain(degraded));
     after.push_str("}}");
     let packed = if context.gzip { packed(&served.body, after.as_bytes()) } else { None };
     let is_packed = packed.is_some();

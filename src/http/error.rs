@@ -1,6 +1,7 @@
-//! Every error a client can get: its code, its status, its sentence.
+//! Every error a client can get: its code, its status, its usual sentence.
 //!
-//! The error table of the contract. A client reads what is written here and never a cause; the cause
+//! Owns: the error table of the contract. A handler that knows more gives a sentence of its own
+//! (`with_message`), and mistakes in a form name their fields. A client never reads a cause; the cause
 //! is in the log.
 
 use std::fmt;

@@ -139,7 +139,7 @@ impl Worker {
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
         let mut degraded = self.cache.tables().degraded();
-        let actors = [
+        let missing = [
             ("cache", self.cache.is_bypassed()),
             ("rate_limiter", self.limiter.is_down()),
             ("api_client", self.shared.services.iter().any(|service| service.is_cut_off())),
@@ -150,7 +150,7 @@ impl Worker {
             ),
             ("access_lists", !self.shared.access.is_informed()),
         ];
-        degraded.extend(actors.iter().filter(|(_, down)| *down).map(|(name, _)| *name));
+        degraded.extend(missing.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| *name));
         degraded
     }
 

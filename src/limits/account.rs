@@ -66,19 +66,19 @@ impl Account {
         &mut self,
         rules: Rules,
         share: Rules,
-        told: Verdict,
+        shared: Verdict,
         now: Tick,
     ) -> Verdict {
-        if let Some(wait) = told.retry_after() {
+        if let Some(wait) = shared.retry_after() {
             let until = now.plus(wait);
-            self.refusal = Some(Box::new(Refusal { rules, verdict: told, at: now, until }));
-            return told;
+            self.refusal = Some(Box::new(Refusal { rules, verdict: shared, at: now, until }));
+            return shared;
         }
         if self.is_in_doubt(now) {
-            return tighter(self.quota.admit(share, now), told);
+            return tighter(self.quota.admit(share, now), shared);
         }
         self.quota.note(share, now);
-        told
+        shared
     }
 
     fn is_in_doubt(&self, now: Tick) -> bool {
@@ -87,7 +87,7 @@ impl Account {
 }
 
 impl Refusal {
-    /// What was told at `at`, as of now.
+    /// What was decided at `at`, as of now.
     fn as_of(&self, now: Tick) -> Verdict {
         let age = now.since(self.at);
         let older = |state: QuotaState| QuotaState {
@@ -106,14 +106,14 @@ impl Refusal {
 }
 
 /// Of two verdicts the one that refuses; of each state the one with less left.
-fn tighter(own: Verdict, told: Verdict) -> Verdict {
+fn tighter(own: Verdict, shared: Verdict) -> Verdict {
     let less = |one: Option<QuotaState>, other: Option<QuotaState>| {
         tightest(one.iter().chain(other.iter())).copied()
     };
     Verdict {
-        decision: if own.is_admitted() { told.decision } else { own.decision },
-        burst: less(own.burst, told.burst),
-        minute: less(own.minute, told.minute),
+        decision: if own.is_admitted() { shared.decision } else { own.decision },
+        burst: less(own.burst, shared.burst),
+        minute: less(own.minute, shared.minute),
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
         Tick::from_nanos(millis * 1_000_000)
     }
 
-    fn told(decision: Decision) -> Verdict {
+    fn shared(decision: Decision) -> Verdict {
         let minute = QuotaState {
             rule: RuleKind::Minute,
             limit: 10,
@@ -158,22 +158,22 @@ mod tests {
     #[test]
     fn a_refusal_holds_until_its_time_is_over_under_the_same_rules() {
         let mut account = Account::default();
-        account.settle(rules(10), half(10), told(refused(5_000)), at(0));
+        account.settle(rules(10), half(10), shared(refused(5_000)), at(0));
         let again = account.refusal(rules(10), half(10), at(2_000)).unwrap();
         assert_eq!(again.decision, refused(3_000));
         assert_eq!(again.minute.unwrap().reset_after, Duration::from_secs(58));
         assert_eq!(account.refusal(rules(20), half(20), at(2_000)), None, "a raised limit");
-        account.settle(rules(10), half(10), told(refused(5_000)), at(0));
+        account.settle(rules(10), half(10), shared(refused(5_000)), at(0));
         assert_eq!(account.refusal(rules(10), half(10), at(5_000)), None);
     }
 
     #[test]
-    fn while_redis_answers_its_verdict_is_told() {
+    fn while_redis_answers_its_verdict_counts() {
         let mut account = Account::default();
         for _ in 0..10 {
             assert_eq!(account.refusal(rules(10), half(10), at(0)), None);
-            let verdict = account.settle(rules(10), half(10), told(Decision::Admitted), at(0));
-            assert_eq!(verdict, told(Decision::Admitted), "more than the share of five");
+            let verdict = account.settle(rules(10), half(10), shared(Decision::Admitted), at(0));
+            assert_eq!(verdict, shared(Decision::Admitted), "more than the share of five");
         }
         let alone = account.decide_alone(half(10), at(1));
         assert_eq!(alone.decision, refused(59_999), "what Redis admitted counts");
@@ -183,23 +183,23 @@ mod tests {
     fn for_a_minute_after_a_decision_alone_both_have_to_agree() {
         let mut account = Account::default();
         assert!(account.decide_alone(half(4), at(0)).is_admitted());
-        let verdict = account.settle(rules(4), half(4), told(Decision::Admitted), at(10));
+        let verdict = account.settle(rules(4), half(4), shared(Decision::Admitted), at(10));
         assert_eq!((verdict.decision, verdict.minute.unwrap().limit), (Decision::Admitted, 2));
         let refused = account.refusal(rules(4), half(4), at(20)).unwrap();
         assert!(!refused.is_admitted(), "the share is used up");
-        let verdict = account.settle(rules(4), half(4), told(Decision::Admitted), at(20));
+        let verdict = account.settle(rules(4), half(4), shared(Decision::Admitted), at(20));
         assert!(!verdict.is_admitted(), "also for a question that was on its way");
         assert_eq!(account.refusal(rules(4), half(4), at(60_000)), None, "a minute later");
         for _ in 0..4 {
-            let told = told(Decision::Admitted);
-            assert_eq!(account.settle(rules(4), half(4), told, at(60_000)), told);
+            let shared = shared(Decision::Admitted);
+            assert_eq!(account.settle(rules(4), half(4), shared, at(60_000)), shared);
         }
     }
 
     #[test]
     fn a_refused_request_alone_casts_no_doubt() {
         let mut account = Account::default();
-        account.settle(rules(1), half(1), told(Decision::Admitted), at(0));
+        account.settle(rules(1), half(1), shared(Decision::Admitted), at(0));
         assert!(!account.decide_alone(half(1), at(1)).is_admitted());
         assert_eq!(account.refusal(rules(1), half(1), at(2)), None);
     }

@@ -90,12 +90,12 @@ impl Table {
     pub fn decide(&self, request: Admit, now: Instant) -> Admission {
         let rules = self.rules_of(request);
         let Some(sharing) = &self.sharing else {
-            return self.told(request, rules, now, |account, now| account.decide(rules, now));
+            return self.counted(request, rules, now, |account, now| account.decide(rules, now));
         };
         let share = sharing.share(rules);
         sharing.count_alone();
         let decide = |account: &mut Account, now| account.decide_alone(share, now);
-        Admission { alone: true, ..self.told(request, rules, now, decide) }
+        Admission { alone: true, ..self.counted(request, rules, now, decide) }
     }
 
     /// Decides if that can be done without asking Redis.
@@ -119,14 +119,14 @@ impl Table {
 
     /// Takes in the verdict of Redis, or decides without one.
     #[must_use]
-    pub fn settle(&self, question: Question, told: Option<Verdict>, now: Instant) -> Admission {
+    pub fn settle(&self, question: Question, shared: Option<Verdict>, now: Instant) -> Admission {
         let Question { request, rules } = question;
-        let Some((sharing, told)) = self.sharing.as_ref().zip(told) else {
+        let Some((sharing, shared)) = self.sharing.as_ref().zip(shared) else {
             return Admission { asked: true, ..self.decide(request, now) };
         };
         let share = sharing.share(rules);
-        let settle = |account: &mut Account, now| account.settle(rules, share, told, now);
-        Admission { asked: true, ..self.told(request, rules, now, settle) }
+        let settle = |account: &mut Account, now| account.settle(rules, share, shared, now);
+        Admission { asked: true, ..self.counted(request, rules, now, settle) }
     }
 
     /// What the table holds and refused; takes every shard's lock for a moment, one by one.
@@ -158,7 +158,7 @@ impl Table {
     }
 
     /// The answer to a request, counted; without rules there is no account.
-    fn told(
+    fn counted(
         &self,
         request: Admit,
         rules: Rules,

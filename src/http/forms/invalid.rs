@@ -36,8 +36,8 @@ impl std::fmt::Display for InvalidField {
     }
 }
 
-/// All mistakes as one sentence for a person.
-#[must_use]
+/// All mistakes, for tests: parted by what no mistake holds.
+#[cfg(test)]
 pub fn sentence(mistakes: &[InvalidField]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
 }

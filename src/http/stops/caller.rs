@@ -21,7 +21,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::{FORWARDED_FOR, INTERNAL_KEY};
 use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
-use crate::limits::abuse::{Asking, Flagged, Gate, Seen};
+use crate::limits::abuse::{AbuseCheck, Asking, Flagged, Seen};
 use crate::limits::{
     AddressHeader, Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
 };
@@ -100,17 +100,17 @@ impl Caller {
         let own = self.held.and_then(|held| held.per_minute);
         let asking = Asking { principal: self.principal, own, exempt: self.is_exempt() };
         let (abuse, metrics) = (&worker.shared.abuse, &worker.shared.metrics.limits);
-        let wait = match abuse.gate(asking, context.started) {
-            Gate::Unwatched => None,
-            Gate::Watched(watched) => {
+        let wait = match abuse.check(asking, context.started) {
+            AbuseCheck::Unwatched => None,
+            AbuseCheck::Watched(watched) => {
                 context.watched.set(Some(watched));
                 self.wait_of_suspects(worker, context)
             }
-            Gate::Shadowed => {
+            AbuseCheck::Shadowed => {
                 metrics.abuse_refused.at([SHADOWED]).inc();
                 None
             }
-            Gate::Throttled(wait) => Some(wait),
+            AbuseCheck::Throttled(wait) => Some(wait),
         };
         let Some(wait) = wait else { return Ok(()) };
         metrics.abuse_refused.at([REFUSED]).inc();

@@ -69,7 +69,7 @@ pub struct Watched {
 
 /// What becomes of a request before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
+pub enum AbuseCheck {
     /// It goes on and is not watched.
     Unwatched,
     /// It goes on and is to be shown to [`Abuse::observe`].
@@ -171,16 +171,22 @@ impl Abuse {
 
     /// Whether a request may go on.
     #[must_use]
-    pub fn gate(&self, asking: Asking, now: Instant) -> Gate {
+    pub fn check(&self, asking: Asking, now: Instant) -> AbuseCheck {
         if asking.exempt || self.mode == AbuseMode::Off {
-            return Gate::Unwatched;
+            return AbuseCheck::Unwatched;
         }
-        let Some(least) = self.least(&asking) else { return Gate::Unwatched };
+        let Some(least) = self.least(&asking) else { return AbuseCheck::Unwatched };
         let principal = asking.principal;
         let (flags, wait) = self.penalties.meet(&principal, self.tick(now));
-        let Some(wait) = wait else { return Gate::Watched(Watched { principal, flags, least }) };
+        let Some(wait) = wait else {
+            return AbuseCheck::Watched(Watched { principal, flags, least });
+        };
         self.count_refused();
-        if self.mode == AbuseMode::Shadow { Gate::Shadowed } else { Gate::Throttled(wait) }
+        if self.mode == AbuseMode::Shadow {
+            AbuseCheck::Shadowed
+        } else {
+            AbuseCheck::Throttled(wait)
+        }
     }
 
     /// How long a request has to wait that may come from `suspect`, though it is counted as another's:

@@ -39,13 +39,13 @@ impl TestWatch {
 
     /// The same with a limit of the key's own.
     fn ask_with(&self, own: Option<NonZeroU32>, who: Principal, seen: &Seen<'_>) -> Fate {
-        match self.abuse.gate(Asking { principal: who, own, exempt: false }, self.now) {
-            Gate::Watched(watched) => match self.abuse.observe(watched, seen, self.now) {
+        match self.abuse.check(Asking { principal: who, own, exempt: false }, self.now) {
+            AbuseCheck::Watched(watched) => match self.abuse.observe(watched, seen, self.now) {
                 Some(flagged) if flagged.refused => Fate::Flagged(flagged),
                 Some(_) | None => Fate::Served,
             },
-            Gate::Unwatched | Gate::Shadowed => Fate::Served,
-            Gate::Throttled(wait) => Fate::Throttled(wait),
+            AbuseCheck::Unwatched | AbuseCheck::Shadowed => Fate::Served,
+            AbuseCheck::Throttled(wait) => Fate::Throttled(wait),
         }
     }
 
@@ -274,11 +274,11 @@ fn the_exempt_are_not_watched_and_off_is_off() {
     let watch = TestWatch::new(AbuseMode::On);
     for _ in 0..100 {
         let exempt = Asking { principal: client(1), own: None, exempt: true };
-        assert_eq!(watch.abuse.gate(exempt, watch.now), Gate::Unwatched);
+        assert_eq!(watch.abuse.check(exempt, watch.now), AbuseCheck::Unwatched);
     }
     let off = TestWatch::new(AbuseMode::Off);
     let asking = Asking { principal: client(1), own: None, exempt: false };
-    assert_eq!(off.abuse.gate(asking, off.now), Gate::Unwatched);
+    assert_eq!(off.abuse.check(asking, off.now), AbuseCheck::Unwatched);
 }
 
 #[test]

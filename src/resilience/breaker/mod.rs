@@ -3,7 +3,8 @@
 //! Owns: the state (closed, open, half-open), the probe permits and the admin's holds; a table
 //! older than any actor, shared by cloning. It knows nothing of what it guards. Refuses: calls
 //! while open; more than the counted probes while half-open, whatever the load; results of an
-//! earlier era. `trip` decides when it opens and for how long, `state` what each event leads to.
+//! earlier era. `trip` decides when it opens and for how long, `state` what each event leads to; the
+//! thresholds come from whoever builds it.
 //!
 //! Every permit carries the era it was given in and every change of state begins a new era, so a
 //! late result moves nothing. A permit that is dropped, or recorded as ignored, gives its probe back;

@@ -19,7 +19,7 @@ use super::{CallResult, Reason};
 use crate::resilience::slots::{self, Slots};
 
 /// The open time is never longer than this, whatever the settings say.
-const LONGEST_OPEN: Duration = Duration::from_secs(24 * 60 * 60);
+const MOST_OPEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Scale between what failsafe takes for seconds and what is meant: milliseconds.
 const SCALE: u32 = 1_000;
 /// A share that no calls have.
@@ -91,8 +91,8 @@ pub(super) struct Trip {
 
 impl Trip {
     pub(super) fn new(settings: &Settings) -> Self {
-        let open = settings.open.clamp(Duration::from_millis(1), LONGEST_OPEN);
-        let open_max = settings.open_max.clamp(open, LONGEST_OPEN);
+        let open = settings.open.clamp(Duration::from_millis(1), MOST_OPEN);
+        let open_max = settings.open_max.clamp(open, MOST_OPEN);
         let failures = settings.consecutive_failures.max(1);
         // The policy only says *that* it trips: with one back-off of our own, a trip for any reason
         // and a failed probe all lengthen the same open time.
@@ -148,7 +148,7 @@ impl Trip {
     /// How long the next opening lasts: between half and all of the doubled open time.
     pub(super) fn next_open_time(&mut self) -> Duration {
         self.openings = self.openings.saturating_add(1);
-        self.open_times.next().unwrap_or(LONGEST_OPEN * SCALE) / SCALE
+        self.open_times.next().unwrap_or(MOST_OPEN * SCALE) / SCALE
     }
 
     pub(super) fn forget_calls(&mut self) {

@@ -41,7 +41,8 @@ pub(super) struct Kind {
     pub(super) fresh: fn(&Setup) -> Duration,
     /// Whether validation makes a difference.
     pub(super) is_validated: bool,
-    /// Whether the tracking id is part of it.
+    /// Whether its request carries the tracking id: what was stored under another one is not asked
+    /// again.
     pub(super) is_tracked: bool,
     /// Most questions that one upstream call answers.
     pub(super) at_once: usize,
