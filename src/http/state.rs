@@ -150,7 +150,8 @@ impl Worker {
             ),
             ("access_lists", !self.shared.access.is_informed()),
         ];
-        degraded.extend(missing.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| *name));
+        degraded
+            .extend(missing.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| *name));
         degraded
     }
 
