@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use check::{Check, decimal, digits_of, fold_white_space};
-pub use invalid::{InvalidField, sentence, shown};
+#[cfg(test)]
+pub use invalid::sentence;
+pub use invalid::{InvalidField, shown};
 
 pub const BODY_LIMIT: usize = 64 * 1024;
 
