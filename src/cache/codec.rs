@@ -1,6 +1,6 @@
 //! The form in which tiers outside memory keep an entry.
 //!
-//! Owns: writing and reading it. Bytes that are cut, altered, of another version or stored under
+//! Owns: writing and reading it. Bytes that are cut, altered, of an unknown version or stored under
 //! another key are a miss, never an error.
 //!
 //! ```text
@@ -20,6 +20,8 @@ use crate::clock::Timestamp;
 
 const NAME: &[u8; 3] = b"BWE";
 const VERSION: u8 = 3;
+/// That of the release before: the body came straight after the key.
+const ONLY_JSON: u8 = 2;
 const NEGATIVE: u8 = 1;
 /// Name, version and checksum.
 const HEAD: usize = 8;
@@ -55,7 +57,7 @@ impl Entry {
             put(&mut bytes, value);
         }
         bytes.put_slice(body);
-        let checksum = checksum(bytes.get(HEAD..).unwrap_or_default());
+        let checksum = checksum(VERSION, bytes.get(HEAD..).unwrap_or_default());
         if let Some(place) = bytes.get_mut(4..HEAD) {
             place.copy_from_slice(&checksum.to_le_bytes());
         }
@@ -67,10 +69,11 @@ impl Entry {
             return Err(FOREIGN);
         }
         bytes.advance(NAME.len());
-        if bytes.get_u8() != VERSION {
+        let version = bytes.get_u8();
+        if version != VERSION && version != ONLY_JSON {
             return Err(FOREIGN);
         }
-        if bytes.get_u32_le() != checksum(&bytes) {
+        if bytes.get_u32_le() != checksum(version, &bytes) {
             return Err(CORRUPT);
         }
         let mut time = || Timestamp::from_millis(bytes.get_i64_le());
@@ -89,13 +92,20 @@ impl Entry {
         if take(&mut bytes)? != key.as_str().as_bytes() {
             return Err(WRONG_KEY);
         }
-        Ok(Self::new(representation(bytes)?, times, negative, tags))
+        let representation = match version {
+            ONLY_JSON => Representation::json(bytes),
+            _ => representation(bytes)?,
+        };
+        Ok(Self::new(representation, times, negative, tags))
     }
 }
 
-fn checksum(rest: &[u8]) -> u32 {
+/// Of the rest and of the version, which version 2 left out.
+fn checksum(version: u8, rest: &[u8]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&[VERSION]);
+    if version != ONLY_JSON {
+        checksum.update(&[version]);
+    }
     checksum.update(rest);
     checksum.finalize()
 }
@@ -182,10 +192,10 @@ mod tests {
 
         /// A checksum that is right does not make the rest so.
         #[test]
-        fn any_checked_bytes_are_safe(rest: Vec<u8>) {
+        fn any_checked_bytes_are_safe(rest: Vec<u8>, version in ONLY_JSON..=VERSION) {
             let mut bytes = NAME.to_vec();
-            bytes.push(VERSION);
-            bytes.extend(checksum(&rest).to_le_bytes());
+            bytes.push(version);
+            bytes.extend(checksum(version, &rest).to_le_bytes());
             bytes.extend(&rest);
             drop(Entry::decode(bytes.into(), &CacheKey::new("k")));
         }
@@ -198,12 +208,20 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_other_versions_are_foreign() {
+    fn entries_of_the_release_before_are_read_and_other_versions_are_not() {
         let key = CacheKey::new("a:b:c");
-        for other in [0, 1, 2, 4] {
-            let mut bytes = of(b"{}").encode(&key).to_vec();
-            bytes[NAME.len()] = other;
-            assert_eq!(Entry::decode(bytes.into(), &key).err(), Some(FOREIGN));
+        let mut rest = of(b"{}").encode(&key).split_off(HEAD).to_vec();
+        let added = 2 + JSON.len() + 1;
+        let begin = rest.len() - added - 2;
+        rest.drain(begin..begin + added);
+        let with_version = |version: u8| {
+            let checksum = checksum(version, &rest).to_le_bytes();
+            Bytes::from([&NAME[..], &[version], &checksum, &rest].concat())
+        };
+        let back = Entry::decode(with_version(ONLY_JSON), &key).unwrap();
+        assert_eq!(back.representation, Representation::json(Bytes::from_static(b"{}")));
+        for other in [0, 1, 4] {
+            assert_eq!(Entry::decode(with_version(other), &key).err(), Some(FOREIGN));
         }
     }
 
