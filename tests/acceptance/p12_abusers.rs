@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use breakwater::clock::monotonic;
-use breakwater::limits::abuse::{Abuse, Asking, Gate, Page, Seen};
+use breakwater::limits::abuse::{Abuse, AbuseCheck, Asking, Page, Seen};
 use breakwater::limits::{AbuseMode, Limits, Principal};
 
 use crate::figures::Table;
@@ -170,7 +170,9 @@ fn p12_what_watching_costs() {
     ] {
         let abuse = Abuse::new(&limits, now);
         if flagged {
-            let Gate::Watched(watched) = abuse.gate(client(5_000), now) else { panic!("watched") };
+            let AbuseCheck::Watched(watched) = abuse.check(client(5_000), now) else {
+                panic!("watched")
+            };
             for _ in 0..=20 {
                 black_box(abuse.observe(watched, &Seen { query: Some(1), ..Seen::default() }, now));
             }
@@ -179,7 +181,7 @@ fn p12_what_watching_costs() {
         let began = monotonic();
         for number in 0..ROUNDS {
             let now = now + Duration::from_micros(20) * number;
-            if let Gate::Watched(watched) = abuse.gate(client(number % 1_000), now) {
+            if let AbuseCheck::Watched(watched) = abuse.check(client(number % 1_000), now) {
                 let query = u64::from(number / 10_000);
                 let page = Some(Page { of: query, number: page_no });
                 let seen = Seen { query: Some(query), page, ids, ..Seen::default() };
