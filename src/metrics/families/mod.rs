@@ -150,7 +150,7 @@ impl HttpMetrics {
         }
     }
 
-    /// The handle of a route template, for example `/api/items/{id}`; beyond [`MAX_ROUTES`] of them they
+    /// The handle of a route template, for example `/api/items/{id}`; beyond `MAX_ROUTES` of them they
     /// share `other`. Resolve once a worker and keep it; asking again gives the same counters.
     pub fn route(&self, template: &'static str) -> RouteMetrics {
         self.routes.resolve(template, |name| RouteMetrics::new(name, &self.requests)).clone()
