@@ -7,7 +7,13 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const RFC_3339: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// A point in wall-clock time: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -40,6 +46,17 @@ impl Timestamp {
     /// Time passed since `earlier`; zero when `earlier` lies in the future (clocks step back).
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC with milliseconds.
+    pub fn rfc3339(self) -> String {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok();
+        time.and_then(|time| time.format(RFC_3339).ok()).unwrap_or_default()
+    }
+
+    /// Writes it for people; by itself it is written as a number.
+    pub fn write_rfc3339<S: Serializer>(at: &Self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&at.rfc3339())
     }
 }
 
@@ -78,5 +95,6 @@ mod tests {
         assert_eq!(later.since(start), Duration::from_secs(3));
         assert_eq!(start.since(later), Duration::ZERO);
         assert_eq!(later.minus(Duration::from_secs(3)), start);
+        assert_eq!(later.rfc3339(), "1970-01-01T00:00:04.000Z");
     }
 }

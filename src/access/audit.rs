@@ -13,7 +13,9 @@ use std::time::Duration;
 use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable};
+use serde::Serialize;
 use tokio::sync::Notify;
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::database::schema::audit_log::{dsl, table};
@@ -29,19 +31,31 @@ const KEPT: i64 = 100_000;
 const LONGEST: usize = 300;
 const LONGEST_DETAILS: usize = 4_000;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an admin did or tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct AuditEvent {
+    /// Its number; later ones have greater ones. `null` while it is not stored yet.
+    pub id: Option<i64>,
+    /// When: RFC 3339, UTC, to the millisecond.
+    #[serde(serialize_with = "Timestamp::write_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `admin:` and a fingerprint of the key, or `signal`.
+    /// Who: `admin:` and a fingerprint of the key, or `signal`.
     pub actor: String,
+    /// From which address.
     pub address: String,
-    /// For example `keys.create`.
+    /// What.
+    #[schema(example = "keys.create")]
     pub action: String,
+    /// To what.
     pub subject: String,
-    /// What exactly, where action and subject do not say it.
+    /// What exactly: reason and end of an entry; label, limit, networks and end of a key; what a
+    /// reload changed.
     pub details: String,
-    /// `done`, or the code of the error it ended with.
+    /// `done`, `abandoned` (its client went away before the answer), or the code of the error.
     pub outcome: String,
+    /// The id of the request.
     pub request_id: String,
 }
 
@@ -64,13 +78,15 @@ impl AuditEvent {
     }
 }
 
-/// A page of the audit table, the newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A page of the audit table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AuditPage {
-    /// With their numbers; later events have greater ones, those that still wait have none.
-    pub events: Vec<(Option<i64>, AuditEvent)>,
-    /// The number to read on before, if there may be more.
+    /// The newest first.
+    pub entries: Vec<AuditEvent>,
+    /// What to give as `before` for the next page; absent at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<i64>,
+    /// Whether the table could be read; if not, only what waits to be stored is listed.
     pub complete: bool,
 }
 
@@ -144,13 +160,13 @@ impl Audit {
         let complete = read.is_ok();
         let stored = read.unwrap_or_default();
         // A full page may have another behind it.
-        let next = stored.last().filter(|_| stored.len() == most).map(|(id, _)| *id);
-        let mut events = Vec::new();
+        let next = stored.last().filter(|_| stored.len() == most).and_then(|event| event.id);
+        let mut entries = Vec::new();
         if before.is_none() {
-            events.extend(self.waiting().iter().rev().map(|event| (None, event.clone())));
+            entries.extend(self.waiting().iter().rev().cloned());
         }
-        events.extend(stored.into_iter().map(|(id, event)| (Some(id), event)));
-        AuditPage { events, next: next.filter(|id| *id > 1), complete }
+        entries.extend(stored);
+        AuditPage { entries, next: next.filter(|id| *id > 1), complete }
     }
 
     /// How many events wait, and how many were never stored since the start.
@@ -193,7 +209,7 @@ fn before(
     connection: &mut Connection,
     before: Option<i64>,
     most: usize,
-) -> QueryResult<Vec<(i64, AuditEvent)>> {
+) -> QueryResult<Vec<AuditEvent>> {
     // Read as bytes: one odd row must not spoil the others.
     let text = |column: &str| sql::<Nullable<Binary>>(&format!("CAST({column} AS BLOB)"));
     let rows: Vec<Row> = table
@@ -215,10 +231,11 @@ fn before(
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-fn read(row: Row) -> Option<(i64, AuditEvent)> {
+fn read(row: Row) -> Option<AuditEvent> {
     let (id, at, actor, address, action, subject, details, outcome, request_id) = row;
     let text = |bytes: Bytes| String::from_utf8(bytes?).ok();
-    let event = AuditEvent {
+    Some(AuditEvent {
+        id: Some(id),
         at: Timestamp::from_millis(at),
         actor: text(actor)?,
         address: text(address)?,
@@ -227,8 +244,7 @@ fn read(row: Row) -> Option<(i64, AuditEvent)> {
         details: text(details)?,
         outcome: text(outcome)?,
         request_id: text(request_id)?,
-    };
-    Some((id, event))
+    })
 }
 
 #[cfg(test)]
@@ -238,7 +254,6 @@ mod tests {
 
     fn event(number: usize) -> AuditEvent {
         AuditEvent {
-            at: Timestamp::default(),
             actor: "admin".into(),
             address: "127.0.0.1".into(),
             action: "keys.create".into(),
@@ -246,11 +261,12 @@ mod tests {
             details: "d".repeat(9_000),
             outcome: "done".into(),
             request_id: "r".repeat(1_000),
+            ..AuditEvent::default()
         }
     }
 
     fn subjects(page: &AuditPage) -> Vec<&str> {
-        page.events.iter().map(|(_, event)| event.subject.as_str()).collect()
+        page.entries.iter().map(|event| event.subject.as_str()).collect()
     }
 
     fn audit(path: &std::path::Path) -> Audit {
@@ -268,12 +284,15 @@ mod tests {
         assert_eq!(audit.counts(), (1, 0));
         let page = audit.page(None, 3).await;
         assert_eq!(subjects(&page), ["1203", "1202", "1201", "1200"]);
-        assert_eq!((page.events[0].0, page.next, page.complete), (None, page.events[3].0, true));
-        let (_, stored) = &page.events[1];
+        assert_eq!(
+            (page.entries[0].id, page.next, page.complete),
+            (None, page.entries[3].id, true)
+        );
+        let stored = &page.entries[1];
         let lengths = (stored.request_id.len(), stored.details.len());
         assert_eq!(lengths, (LONGEST, LONGEST_DETAILS));
         let next = audit.page(page.next, 2_000).await;
-        assert_eq!((next.events.len(), next.next), (1_200, None));
+        assert_eq!((next.entries.len(), next.next), (1_200, None));
     }
 
     #[tokio::test]
@@ -283,7 +302,7 @@ mod tests {
         assert!(audit.store().await.is_err());
         assert_eq!(audit.counts(), (WAITING, 3));
         let page = audit.page(None, 10).await;
-        assert_eq!((page.complete, page.next, page.events.len()), (false, None, WAITING));
-        assert_eq!(page.events.last().unwrap().1.subject, "3");
+        assert_eq!((page.complete, page.next, page.entries.len()), (false, None, WAITING));
+        assert_eq!(page.entries.last().unwrap().subject, "3");
     }
 }

@@ -29,18 +29,8 @@ pub enum Identifier {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAnIdentifier {
-    problem: &'static str,
-    allowed: String,
-}
-
-impl NotAnIdentifier {
-    pub const fn problem(&self) -> &'static str {
-        self.problem
-    }
-
-    pub fn allowed(&self) -> &str {
-        &self.allowed
-    }
+    pub problem: &'static str,
+    pub allowed: String,
 }
 
 /// An address or network in its canonical form.
@@ -126,7 +116,7 @@ mod tests {
     fn read(text: &str) -> Result<String, String> {
         text.parse::<Identifier>()
             .map(|identifier| identifier.to_string())
-            .map_err(|refused| format!("{}; {}", refused.problem(), refused.allowed()))
+            .map_err(|refused| format!("{}; {}", refused.problem, refused.allowed))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whose key a request presents.
 //!
-//! Owns: where a key may stand in a request, and the internal key of the settings. Refuses: whatever is
+//! Owns: where a key may stand in a request, and the settings of keys with the internal one. Refuses: whatever is
 //! not a known key, always in the same way and after the same work, so that nobody learns whether a
 //! key exists or how much of a guess was right: digests are compared in constant time, also with
 //! nobody's.
@@ -8,12 +8,39 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use super::AccessSettings;
 use super::secret::{LONGEST_KEY_BYTES, SecretDigest, id_in};
 use super::table::State;
 use crate::clock::Timestamp;
-use crate::config::Secret;
+use crate::config::kinds::{Optional, SecretWord, Switch};
+use crate::config::{Secret, Section};
 use crate::limits::KeyId;
+use crate::settings;
+
+/// A key of an admin that is shorter can be found by trying.
+const SHORTEST_ADMIN_KEY: usize = 16;
+
+settings! {
+    #[derive(Eq)]
+    pub struct AccessSettings in "access" {
+        admin_key: Option<Secret> = None, "ADMIN_API_KEY", "admin_key", Optional(SecretWord),
+            "opens the admin endpoints; without it they are closed";
+        internal_key: Option<Secret> = None, "INTERNAL_API_KEY", "internal_key",
+            Optional(SecretWord), "a client key; more of them through the admin endpoints";
+        require_key: bool = false, "REQUIRE_API_KEY", "require_key", Switch,
+            "refuses clients without a key";
+    }
+}
+
+impl Section for AccessSettings {
+    fn caution(&self) -> Option<String> {
+        let key = self.admin_key.as_ref()?.expose();
+        (key.chars().count() < SHORTEST_ADMIN_KEY).then(|| {
+            format!(
+                "ADMIN_API_KEY has fewer than {SHORTEST_ADMIN_KEY} characters, and may be guessed"
+            )
+        })
+    }
+}
 
 /// The headers of a request in which a key may stand.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,7 +98,7 @@ impl InternalKey {
         from: IpAddr,
         now: impl Fn() -> Timestamp,
     ) -> Option<Held> {
-        if self.0.is_none() && !stored.has_keys() {
+        if self.0.is_none() && stored.keys.is_empty() {
             return None;
         }
         presented.candidates().find_map(|key| self.holder(key, stored, from, &now))
@@ -90,7 +117,7 @@ impl InternalKey {
             return None;
         }
         let digest = SecretDigest::of(key);
-        let named = id_in(key).and_then(|id| stored.key(id).map(|key| (id, key)));
+        let named = id_in(key).and_then(|id| stored.keys.get(&id).map(|key| (id, key)));
         let of_named = named.map_or(SecretDigest::NOBODY, |(_, key)| key.digest);
         let internal = self.0.unwrap_or(SecretDigest::NOBODY).equals(&digest);
         let matches = of_named.equals(&digest);

@@ -18,26 +18,20 @@ pub mod identifier;
 pub mod keys;
 pub mod record;
 pub mod secret;
-mod settings;
 pub mod table;
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-
-use ipnet::IpNet;
 
 pub use audit::{Audit, AuditEvent, AuditPage};
 pub use guesses::Guesses;
 pub use identifier::Identifier;
-pub use keys::{Held, PresentedKey};
-pub use record::{Entry, ListName, StoredKey};
-pub use secret::{NewKey, NoRandomness, SecretDigest};
-pub use settings::AccessSettings;
+pub use keys::{AccessSettings, Held, PresentedKey};
+pub use record::{Entry, ListName, StoredKey, Subject};
+pub use secret::{NewKey, SecretDigest};
 pub use table::{Sizes, Table, Verdict};
 
 use self::keys::InternalKey;
-use self::record::Subject;
 use crate::clock::{self, Timestamp};
 use crate::database::Store;
 use crate::limits::KeyId;
@@ -56,24 +50,6 @@ impl From<Away> for NotChanged {
     fn from(away: Away) -> Self {
         Self::Away(away)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// What its owner calls it.
-    pub label: String,
-    /// Its own limit in each class of routes.
-    pub per_minute: Option<NonZeroU32>,
-    /// Where it may be used from; anywhere when empty.
-    pub networks: Vec<IpNet>,
-    pub expires_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub sizes: Sizes,
-    pub audit_waiting: usize,
-    pub audit_dropped: u64,
 }
 
 /// Who may come in. Cheap to clone; all clones are the same.
@@ -118,28 +94,11 @@ impl Access {
     ///
     /// # Errors
     /// There are too many, or the database does not take it.
-    pub async fn add_key(
-        &self,
-        new: &NewKey,
-        wanted: Wanted,
-        now: Timestamp,
-    ) -> Result<StoredKey, NotChanged> {
-        let Wanted { label, per_minute, networks, expires_at } = wanted;
-        let digest = new.digest;
-        let key = StoredKey { label, digest, per_minute, networks, created_at: now, expires_at };
-        if self.table.read().sizes(now).keys >= MOST_KEYS {
+    pub async fn add_key(&self, id: KeyId, key: &StoredKey) -> Result<(), NotChanged> {
+        if self.table.read().sizes(key.created_at).keys >= MOST_KEYS {
             return Err(NotChanged::Full(MOST_KEYS));
         }
-        self.changes.commit(table::draft_of_key(new.id, &key)).await?;
-        Ok(key)
-    }
-
-    /// Revokes a key; false when there is none. It is unknown when this returns.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, NotChanged> {
-        self.remove(Subject::Key(id), now).await
+        Ok(self.changes.commit(table::draft_of_key(id, key)).await?)
     }
 
     /// Puts somebody on a list, or changes reason and end of an entry. In force when this returns.
@@ -151,14 +110,11 @@ impl Access {
         list: ListName,
         who: Identifier,
         entry: &Entry,
-        now: Timestamp,
     ) -> Result<(), NotChanged> {
-        let subject = Subject::Entry(list, who);
         let full = {
-            let state = self.table.read();
-            let sizes = state.sizes(now);
-            let size = if list == ListName::Allow { sizes.allow } else { sizes.deny };
-            size >= MOST_ENTRIES && !state.has(subject, now)
+            let (state, now) = (self.table.read(), entry.created_at);
+            let is_new = !state.has(Subject::Entry(list, who), now);
+            is_new && state.sizes(now).of(list) >= MOST_ENTRIES
         };
         if full {
             return Err(NotChanged::Full(MOST_ENTRIES));
@@ -166,20 +122,12 @@ impl Access {
         Ok(self.changes.commit(table::draft_of_entry(list, who, entry)).await?)
     }
 
-    /// Takes somebody from a list; false when nobody was there.
+    /// Revokes a key, or takes somebody from a list; false when nothing was there. Out of force when
+    /// this returns.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn take_out(
-        &self,
-        list: ListName,
-        who: Identifier,
-        now: Timestamp,
-    ) -> Result<bool, NotChanged> {
-        self.remove(Subject::Entry(list, who), now).await
-    }
-
-    async fn remove(&self, subject: Subject, now: Timestamp) -> Result<bool, NotChanged> {
+    pub async fn remove(&self, subject: Subject, now: Timestamp) -> Result<bool, Away> {
         // Another instance may have made it a moment ago.
         self.changes.catch_up().await?;
         if !self.table.read().has(subject, now) {
@@ -213,8 +161,8 @@ impl Access {
         self.table.drop_expired(now);
     }
 
-    pub fn counts(&self) -> Counts {
-        let (audit_waiting, audit_dropped) = self.audit.counts();
-        Counts { sizes: self.table.read().sizes(clock::now()), audit_waiting, audit_dropped }
+    /// How many keys and entries there are.
+    pub fn sizes(&self) -> Sizes {
+        self.table.read().sizes(clock::now())
     }
 }

@@ -37,7 +37,7 @@ impl ListName {
 
 /// What a change is about: `key:ID`, `allow:IDENTIFIER` or `deny:IDENTIFIER` in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Subject {
+pub enum Subject {
     Key(KeyId),
     Entry(ListName, Identifier),
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Subject {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotASubject;
+pub struct NotASubject;
 
 impl FromStr for Subject {
     type Err = NotASubject;

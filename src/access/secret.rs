@@ -106,11 +106,11 @@ impl NewKey {
     ///
     /// # Errors
     /// The operating system has no randomness to give.
-    pub fn make() -> Result<Self, NoRandomness> {
+    pub fn make() -> Result<Self, getrandom::Error> {
         let random = || {
             let mut bytes = [0; SECRET_BYTES];
-            getrandom::fill(&mut bytes).map_err(|error| NoRandomness(error.to_string()))?;
-            Ok(bytes)
+            getrandom::fill(&mut bytes)?;
+            Ok::<_, getrandom::Error>(bytes)
         };
         let id = random()?.iter().fold(0_u64, |id, byte| id << 8 | u64::from(*byte));
         // One in 2^48 would be the internal key's.
@@ -124,15 +124,6 @@ impl NewKey {
 impl std::fmt::Debug for NewKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewKey").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoRandomness(String);
-
-impl std::fmt::Display for NoRandomness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no randomness: {}", self.0)
     }
 }
 

@@ -55,6 +55,15 @@ pub struct Sizes {
     pub deny: usize,
 }
 
+impl Sizes {
+    pub const fn of(self, list: ListName) -> usize {
+        match list {
+            ListName::Allow => self.allow,
+            ListName::Deny => self.deny,
+        }
+    }
+}
+
 /// Keys and lists. Readers wait for nothing but a change that is being put in.
 #[derive(Debug, Default)]
 pub struct Table(RwLock<State>);
@@ -62,7 +71,7 @@ pub struct Table(RwLock<State>);
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// In their order, for pages.
-    keys: BTreeMap<KeyId, StoredKey>,
+    pub(super) keys: BTreeMap<KeyId, StoredKey>,
     allow: List,
     deny: List,
 }
@@ -177,14 +186,6 @@ impl State {
         } else {
             Verdict::Unlisted
         }
-    }
-
-    pub(super) fn has_keys(&self) -> bool {
-        !self.keys.is_empty()
-    }
-
-    pub(super) fn key(&self, id: KeyId) -> Option<&StoredKey> {
-        self.keys.get(&id)
     }
 
     /// The keys in the order of their ids, those after one; also those that expired a while ago.

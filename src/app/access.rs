@@ -102,6 +102,7 @@ impl Following {
     /// Notes in the audit table that a signal had the configuration read again, and what came of it.
     pub(super) fn note(&self, outcome: &str, details: String) {
         self.access.audit.note(AuditEvent {
+            id: None,
             at: clock::now(),
             actor: "signal".to_owned(),
             address: String::new(),

@@ -250,14 +250,6 @@ thread_local! {
     static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
-/// RFC 3339 in UTC, to the millisecond, for times within data.
-#[must_use]
-pub fn rfc3339(at: Timestamp) -> String {
-    let mut text = String::new();
-    timestamp(&mut text, at);
-    text
-}
-
 /// RFC 3339 in UTC, to the millisecond.
 fn timestamp(body: &mut String, at: Timestamp) {
     let (second, millisecond) =

@@ -136,7 +136,7 @@ fn receive(
         Ok(slot) => slot,
         Err(exceeded) => {
             metrics.cut.at([exceeded.as_str()]).inc();
-            metrics.unread.at(["crowded"]).inc();
+            metrics.unread.at(["limit_exceeded"]).inc();
             return Err(reject(stream).into());
         }
     };

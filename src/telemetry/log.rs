@@ -15,13 +15,11 @@ use slog::{
     error, o,
 };
 use slog_async::{AsyncCore, AsyncGuard};
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use super::drains::{Adjustable, Counting, LevelHandle, Lines, Loss, Losses, Text};
 use super::rotation::{RotatingFile, Rotation};
 use super::settings::{LogFormat, LogSettings};
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::config::kinds::Rollout;
 use crate::config::redact;
 
@@ -136,7 +134,7 @@ impl<D: Drain> Drain for Timed<D> {
     type Err = D::Err;
 
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<D::Ok, D::Err> {
-        let now = rfc3339(clock::now());
+        let now = clock::now().rfc3339();
         let parts = RecordStatic { location: record.location(), tag: &now, level: record.level() };
         self.0.log(&Record::new(&parts, record.msg(), BorrowedKV(&record.kv())), values)
     }
@@ -144,17 +142,6 @@ impl<D: Drain> Drain for Timed<D> {
     fn is_enabled(&self, level: Level) -> bool {
         self.0.is_enabled(level)
     }
-}
-
-/// RFC 3339 in UTC with milliseconds.
-fn rfc3339(at: Timestamp) -> String {
-    let form =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let nanoseconds = i128::from(at.as_millis()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
-        .ok()
-        .and_then(|time| time.format(&form).ok())
-        .unwrap_or_default()
 }
 
 const fn word(level: Level) -> &'static str {

@@ -158,7 +158,7 @@ fn an_address_has_so_many_connections_and_gets_them_back() {
     wait_until("there is room", SOON, || {
         app.connection().get("/health/live").is_ok_and(|answer| answer.status == 200)
     });
-    assert!(unread(&app, "crowded") >= 1.0);
+    assert!(unread(&app, "limit_exceeded") >= 1.0);
 }
 
 #[test]

@@ -9,7 +9,9 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use slog::warn;
+use utoipa::ToSchema;
 
 use super::{Invalidations, Mode, Rule, Subject};
 use crate::cache::glob;
@@ -92,17 +94,28 @@ fn draft(rule: &Rule, longest: Duration) -> Draft {
 /// The clock's step: the longest wait until a rule's time is past.
 const TICK: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What an invalidation did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cleared {
-    /// When: what was stored then or before is invalid.
+    /// What was stored then or before is invalid: RFC 3339, UTC, to the millisecond.
+    #[serde(serialize_with = "Timestamp::write_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Entries dropped. A tag and a soft invalidation drop nothing.
+    /// Entries dropped from memory. A tag and a soft invalidation drop nothing: what they hit is
+    /// found out when it is read.
+    #[schema(minimum = 0)]
     pub memory: usize,
+    /// Entries dropped from Redis.
+    #[schema(minimum = 0)]
     pub redis: u64,
+    /// Rows dropped from the database.
+    #[schema(minimum = 0)]
     pub database: usize,
-    /// Tiers that could not be reached: they may still hold what was to be dropped.
+    /// Tiers that could not be reached: they may still hold what was to be dropped. It is not
+    /// answered with.
+    #[schema(value_type = Vec<String>)]
     pub unreached: Vec<&'static str>,
-    /// Whether the rule is not in the log yet, and will be when the database is back.
+    /// Whether other instances receive it when the database is back: it is in force here already.
     pub replayed_later: bool,
 }
 

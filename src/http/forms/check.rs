@@ -1,7 +1,9 @@
 //! Checks of single fields, each against what is allowed, collecting every mistake.
 //!
 //! Owns: how loosely a value may be written (a number as a text, a list as a comma-separated
-//! text, blank for absent). Refuses: values out of bounds, and a list where one value is meant.
+//! text, blank for absent), and what a client needs to correct a mistake: which field, what is wrong,
+//! what is allowed. Refuses: values out of bounds, a list where one value is meant, and to repeat more
+//! than a few characters of what was sent.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -10,10 +12,53 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::Value;
 
-use super::invalid::{InvalidField, shown};
-
 /// Digits of a 64-bit number at most.
 const MAX_DIGITS: usize = 20;
+/// Longest part of a value or a name that is repeated to its sender, in characters.
+const SHOWN: usize = 40;
+
+/// One mistake in what a client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidField {
+    /// The field, as the client named it; `body` for the body as a whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What would be right.
+    pub allowed: String,
+}
+
+impl InvalidField {
+    pub fn new(
+        field: impl Into<String>,
+        problem: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> Self {
+        Self { field: field.into(), problem: problem.into(), allowed: allowed.into() }
+    }
+}
+
+impl std::fmt::Display for InvalidField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; allowed: {}", self.field, self.problem, self.allowed)
+    }
+}
+
+/// All mistakes, for tests: parted by what no mistake holds.
+#[cfg(test)]
+pub fn sentence(mistakes: &[InvalidField]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ")
+}
+
+/// A bounded, escaped form of something a client sent, fit to be shown to it.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut escaped: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        escaped.push('…');
+    }
+    escaped
+}
 
 #[derive(Debug, Default)]
 pub struct Check {
@@ -26,8 +71,8 @@ impl Check {
     }
 
     #[must_use]
-    pub const fn mistakes(&self) -> usize {
-        self.mistakes.len()
+    pub const fn is_fine(&self) -> bool {
+        self.mistakes.is_empty()
     }
 
     /// `value` if nothing was refused.
@@ -35,7 +80,30 @@ impl Check {
     /// # Errors
     /// Every mistake that was noted.
     pub fn finish<T>(self, value: T) -> Result<T, Vec<InvalidField>> {
-        if self.mistakes.is_empty() { Ok(value) } else { Err(self.mistakes) }
+        if self.is_fine() { Ok(value) } else { Err(self.mistakes) }
+    }
+
+    /// The same of a value that was refused where it could not be read.
+    ///
+    /// # Errors
+    /// Every mistake that was noted.
+    pub fn found<T>(self, value: Option<T>) -> Result<T, Vec<InvalidField>> {
+        value.filter(|_| self.is_fine()).ok_or(self.mistakes)
+    }
+
+    /// What `read` finds; finding nothing is a mistake.
+    pub fn required<T>(
+        &mut self,
+        field: &str,
+        allowed: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let before = self.mistakes.len();
+        let found = read(self);
+        if found.is_none() && self.mistakes.len() == before {
+            self.refuse(field, "is missing", allowed);
+        }
+        found
     }
 
     /// One value as text, trimmed; `None` when absent, null or blank.
@@ -280,6 +348,24 @@ mod tests {
         let mistakes = one(|c| c.whole("page_size", Some(&json!("51")), 1..=50)).unwrap_err();
         assert_eq!(mistakes[0].problem, "`51` is out of range");
         assert_eq!(mistakes[0].allowed, "a whole number from 1 to 50");
+    }
+
+    #[test]
+    fn a_mistake_reads_as_a_sentence() {
+        let mistakes = [
+            InvalidField::new("page_no", "is below 1", "1 or more"),
+            InvalidField::new("a", "b", "c"),
+        ];
+        assert_eq!(
+            sentence(&mistakes),
+            "page_no: is below 1; allowed: 1 or more | a: b; allowed: c"
+        );
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_harmless() {
+        assert_eq!(shown("a\u{0}\n"), "a\\0\\n");
+        assert_eq!(shown(&"x".repeat(50)), format!("{}…", "x".repeat(40)));
     }
 
     proptest! {

@@ -6,21 +6,21 @@
 //! does not have. Unknown names in a query string are ignored: links collect foreign parameters.
 
 mod check;
-mod invalid;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use check::{Check, decimal, digits_of, fold_white_space};
 #[cfg(test)]
-pub use invalid::sentence;
-pub use invalid::{InvalidField, shown};
+pub use check::sentence;
+pub use check::{Check, InvalidField, decimal, digits_of, fold_white_space, shown};
 
 pub const BODY_LIMIT: usize = 64 * 1024;
 
 /// A form whose fields are all optional loose values. Its names are those it serialises with.
 pub trait RawForm: Serialize + DeserializeOwned + Default {}
+
+impl<T: Serialize + DeserializeOwned + Default> RawForm for T {}
 
 /// Reads a form from the part of an address after the `?`. A name that is given several times
 /// becomes a list.
@@ -101,8 +101,6 @@ mod tests {
         #[serde(default)]
         b: Option<Value>,
     }
-
-    impl RawForm for Form {}
 
     #[test]
     fn both_ways_give_the_same_form() {

@@ -8,13 +8,12 @@ use std::time::Duration;
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use slog::warn;
 use utoipa::ToSchema;
 
 use super::admin::audit::Audited;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, RawForm};
+use crate::http::forms::Check;
 use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
@@ -31,8 +30,6 @@ struct HangForm {
     #[schema(value_type = Option<u64>, maximum = 60000)]
     ms: Option<Value>,
 }
-
-impl RawForm for HangForm {}
 
 /// Faults that were dealt out.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,8 +68,6 @@ async fn strike(admin: Admin, call: Call) -> Answer {
         ApiError::with_message(ErrorCode::NotFound, message)
     };
     audited.end((struck > 0).then_some(()).ok_or_else(nobody))?;
-    warn!(call.worker.shared.log, "chaos was asked for"; "actor" => &actor, "fault" => &fault,
-        "request_id" => &*call.context.id);
     call.report(&Struck { actor, struck })
 }
 

@@ -179,7 +179,7 @@ fn of_account(account: &Credential) -> (Health, String) {
     let mut words = format!("breaker {state}; {failures} failures in a row");
     if let Some(until) = pacing.banned_until {
         words.push_str("; told to wait until ");
-        words.push_str(&envelope::rfc3339(until));
+        words.push_str(&until.rfc3339());
     }
     if pacing.budget_remaining == Some(0) {
         words.push_str("; the day's budget is spent");
@@ -194,7 +194,7 @@ fn of_account(account: &Credential) -> (Health, String) {
 fn in_words(problem: &Problem) -> String {
     let Problem { credential: _, what, operation, since, advice } = problem;
     let of_method = operation.map(|method| format!(" of {method}")).unwrap_or_default();
-    format!("{}{of_method} refused since {}: {advice}", what.name, envelope::rfc3339(*since))
+    format!("{}{of_method} refused since {}: {advice}", what.name, since.rfc3339())
 }
 
 fn redis(worker: &Worker) -> Component {

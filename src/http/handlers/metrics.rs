@@ -69,16 +69,17 @@ fn refresh(shared: &Shared) {
 }
 
 fn access(shared: &Shared) {
-    let counts = shared.access.counts();
-    shared.metrics.limits.whitelist_size.set(counts.sizes.allow);
-    shared.metrics.limits.blacklist_size.set(counts.sizes.deny);
+    let sizes = shared.access.sizes();
+    shared.metrics.limits.whitelist_size.set(sizes.allow);
+    shared.metrics.limits.blacklist_size.set(sizes.deny);
     let metrics = &shared.metrics.access;
-    metrics.keys.set(counts.sizes.keys);
+    metrics.keys.set(sizes.keys);
     let changes = shared.changes.counts();
     metrics.pending.set(changes.pending);
     metrics.unreadable.set(changes.unreadable);
-    metrics.audit_waiting.set(counts.audit_waiting);
-    metrics.audit_dropped.set(counts.audit_dropped);
+    let (waiting, dropped) = shared.access.audit.counts();
+    metrics.audit_waiting.set(waiting);
+    metrics.audit_dropped.set(dropped);
 }
 
 /// Gauges without a label are of all upstreams together.

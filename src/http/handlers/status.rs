@@ -10,8 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::cache::invalidations::InvalidationCounts;
-use crate::clock;
-use crate::http::envelope;
+use crate::clock::{self, Timestamp};
 use crate::http::extract::{Answer, Call};
 use crate::http::service::Route;
 use crate::limits::Class;
@@ -89,7 +88,7 @@ impl From<CredentialStatus> for UpstreamAccount {
             circuit_breaker: account.breaker.state.as_str(),
             budget_remaining: account.pacing.budget_remaining,
             waiting: account.pacing.queue,
-            banned_until: account.pacing.banned_until.map(envelope::rfc3339),
+            banned_until: account.pacing.banned_until.map(Timestamp::rfc3339),
         }
     }
 }
@@ -117,7 +116,7 @@ impl From<Problem> for UpstreamProblem {
             account: problem.credential,
             fault: problem.what.name,
             method: problem.operation,
-            since: envelope::rfc3339(problem.since),
+            since: problem.since.rfc3339(),
             advice: problem.advice,
         }
     }

@@ -18,7 +18,6 @@ use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Integration};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::Call;
-use crate::http::forms::RawForm;
 use crate::http::route::{AuthScope, is_always_open};
 use crate::http::routes;
 use crate::http::served::Served;
@@ -43,8 +42,6 @@ struct ThingForm {
     #[schema(value_type = Option<String>)]
     word: Option<Value>,
 }
-
-impl RawForm for ThingForm {}
 
 #[derive(Serialize, ToSchema)]
 struct Thing {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Language};
-use crate::http::forms::{Check, RawForm, digits_of, shown};
+use crate::http::forms::{Check, digits_of, shown};
 
 /// Most products of one page.
 const MAX_PAGE_SIZE: u32 = 50;
@@ -31,8 +31,6 @@ pub(super) struct TargetForm {
     #[schema(value_type = Option<Language>)]
     pub language: Option<Value>,
 }
-
-impl RawForm for TargetForm {}
 
 impl TargetForm {
     /// The target; what is not said is as in `defaults`.

@@ -17,7 +17,7 @@ use utoipa::openapi::schema::{Array, Object, OneOfBuilder, Schema, Type};
 use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Sort};
 use super::forms::{TargetForm, codes, page};
-use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::forms::{Check, InvalidField};
 
 /// Longest keywords, in characters.
 const MAX_KEYWORDS: usize = 256;
@@ -54,8 +54,6 @@ pub(super) struct SearchForm {
     #[serde(flatten)]
     pub target: TargetForm,
 }
-
-impl RawForm for SearchForm {}
 
 /// Category ids as a body may give them: one text, or a list.
 fn category_ids_schema() -> Schema {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
-use slog::info;
 
 use super::audit::Audited;
 use crate::clock::{self, Timestamp};
@@ -151,9 +150,7 @@ async fn move_breaker(admin: Admin, call: Call) -> Answer {
         return audited.end(Err(ApiError::new(ErrorCode::NotFound)));
     };
     // It is moved here in any case, and elsewhere as soon as the database takes it.
-    let delivery = worker.shared.changes.announce(draft(&name, move_to, clock::now())).await;
+    worker.shared.changes.announce(draft(&name, move_to, clock::now())).await;
     audited.end(Ok(()))?;
-    info!(worker.shared.log, "admin moved a breaker"; "breaker" => &name, "action" => &action,
-        "others" => ?delivery, "request_id" => &*call.context.id);
     call.report(&breaker.snapshot(clock::monotonic()))
 }

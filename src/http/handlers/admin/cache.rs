@@ -7,17 +7,15 @@
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use slog::info;
 use utoipa::ToSchema;
 
 use super::audit::Audited;
 use crate::cache::invalidations::{LONGEST, NotASubject};
 use crate::cache::upkeep::Round;
 use crate::cache::{CacheKey, Cleared, Mode, Subject, sweeps};
-use crate::http::envelope;
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::openapi::failures::{BAD_INPUT, NOT_IN_TIME};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
@@ -67,8 +65,6 @@ pub struct ClearForm {
     pub all: Option<Value>,
 }
 
-impl RawForm for ClearForm {}
-
 /// What to invalidate: exactly one of `key`, `tag` and `pattern`, or `all` alone.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct InvalidateForm {
@@ -89,40 +85,13 @@ pub struct InvalidateForm {
     pub mode: Option<Value>,
 }
 
-impl RawForm for InvalidateForm {}
-
 /// What an invalidation did.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invalidated {
-    /// Entries dropped from memory. A tag and a soft invalidation drop nothing: what they hit is
-    /// found out when it is read.
-    #[schema(minimum = 0)]
-    pub memory: usize,
-    /// Entries dropped from Redis.
-    #[schema(minimum = 0)]
-    pub redis: u64,
-    /// Rows dropped from the database.
-    #[schema(minimum = 0)]
-    pub database: usize,
-    /// Tiers that could not be reached: they may still hold what was to be dropped. It is not
-    /// answered with.
-    #[schema(value_type = Vec<String>)]
-    pub unreached: Vec<&'static str>,
-    /// Whether other instances are told when the database is back: it is in force here already.
-    pub replayed_later: bool,
+    #[serde(flatten)]
+    pub cleared: Cleared,
     /// How thoroughly.
     pub mode: Mode,
-    /// What was stored then or before is invalid: RFC 3339, UTC, to the millisecond.
-    #[schema(format = DateTime)]
-    pub at: String,
-}
-
-impl Invalidated {
-    fn new(cleared: Cleared, mode: Mode) -> Self {
-        let Cleared { at, memory, redis, database, unreached, replayed_later } = cleared;
-        let at = envelope::rfc3339(at);
-        Self { memory, redis, database, unreached, replayed_later, mode, at }
-    }
 }
 
 async fn clear(admin: Admin, call: Call) -> Answer {
@@ -153,30 +122,22 @@ async fn warm(admin: Admin, call: Call) -> Answer {
     let round = call.worker.warmer.begin().await;
     audited.end(Ok(()))?;
     let warming = Warming { begun: round.is_some(), round: round.unwrap_or_default() };
-    info!(call.worker.shared.log, "admin asked for warming"; "begun" => warming.begun,
-        "lifted" => warming.round.lifted, "to_load" => warming.round.left,
-        "request_id" => &*call.context.id);
     call.report(&warming)
 }
 
 async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateForm) -> Answer {
-    let log = &call.worker.shared.log;
     let services = call.worker.shared.services.iter();
     let operations = services.flat_map(|service| {
         let surface = service.surface();
         surface.operations.iter().map(|operation| (surface.name, *operation))
     });
     let (subject, mode) = read(form, &sample_keys(operations))?;
-    let (subject_text, reason) = (subject.text(), reason(&subject));
-    let what = format!("{subject_text} ({})", mode.label());
+    let what = format!("{} ({})", subject.text(), mode.label());
     let audited = Audited::begin(call, admin, action, what);
+    let reason = reason(&subject);
     let cleared = call.cache().invalidate(subject, mode, reason).await;
     let cleared = audited.end(cleared.map_err(ApiError::from))?;
-    info!(log, "admin invalidated"; "subject" => subject_text,
-        "mode" => mode.label(), "memory" => cleared.memory, "redis" => cleared.redis,
-        "database" => cleared.database, "unreached" => cleared.unreached.join(","),
-        "request_id" => &*call.context.id);
-    call.report(&Invalidated::new(cleared, mode))
+    call.report(&Invalidated { cleared, mode })
 }
 
 /// Keys as there could be, some of every operation: what a pattern does to them is what it would do
@@ -226,11 +187,7 @@ fn read(form: &InvalidateForm, sample: &[String]) -> Result<(Subject, Mode), Vec
             None
         }
     };
-    // Whatever could not be chosen has been refused.
-    let chosen = check.finish(chosen)?;
-    chosen
-        .map(|subject| (subject, mode.unwrap_or(Mode::Hard)))
-        .ok_or_else(|| vec![InvalidField::new("body", "names nothing to invalidate", ONE)])
+    check.found(chosen.map(|subject| (subject, mode.unwrap_or(Mode::Hard))))
 }
 
 const ONE: &str = "exactly one of key, tag and pattern, or all: true alone or beside a pattern";
@@ -257,24 +214,13 @@ fn subject(
 
 /// Whether a pattern leaves something as it is, or need not.
 fn narrow(check: &mut Check, pattern: &Subject, all: Option<bool>, sample: &[String]) -> bool {
-    let sweeping = match pattern {
-        Subject::Pattern(text) => sweeps(text, sample),
-        Subject::Everything => true,
-        Subject::Key(_) | Subject::Tag(_) => false,
-    };
-    let meant = !sweeping || all == Some(true);
+    let text = if let Subject::Pattern(text) = pattern { text } else { "*" };
+    let meant = all == Some(true) || !sweeps(text, sample);
     if !meant {
-        let problem = format!("`{}` matches everything", shown(pattern_of(pattern)));
+        let problem = format!("`{}` matches everything", shown(text));
         check.refuse("pattern", problem, "one that does not, or this with all: true");
     }
     meant
-}
-
-fn pattern_of(subject: &Subject) -> &str {
-    match subject {
-        Subject::Pattern(text) | Subject::Key(text) | Subject::Tag(text) => text,
-        Subject::Everything => "*",
-    }
 }
 
 #[cfg(test)]

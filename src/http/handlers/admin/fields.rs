@@ -1,7 +1,8 @@
-//! Fields of the forms about keys and lists.
+//! What the endpoints of keys and of lists share.
 //!
-//! Owns: how a time, a name of somebody and a set of networks are read. Refuses: with the field, what
-//! is wrong with it and what is allowed.
+//! Owns: how a page, a time, a name of somebody and a set of networks are read, and removals. Refuses:
+//! with the field, what is wrong with it and what is allowed. While the database is away changes are
+//! refused with 503.
 
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
+use super::audit::Audited;
 use crate::access::identifier::network;
 use crate::access::record::MOST_NETWORKS;
-use crate::access::{Identifier, NotChanged};
-use crate::clock::Timestamp;
-use crate::http::envelope::rfc3339;
+use crate::access::{Identifier, ListName, NotChanged, Subject};
+use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::extract::Call;
+use crate::http::forms::{Check, InvalidField, shown};
+use crate::http::stops::admin_key::Admin;
+use crate::replication::Away;
 
 /// Rows of a page at most, and when nothing is said.
 pub(super) const MOST_LISTED: u32 = 1_000;
@@ -34,8 +38,6 @@ pub(super) struct PageForm {
     #[schema(value_type = Option<String>)]
     pub(super) after: Option<Value>,
 }
-
-impl RawForm for PageForm {}
 
 impl PageForm {
     pub(super) fn limit(&self, check: &mut Check) -> usize {
@@ -60,26 +62,50 @@ pub(super) fn page<T>(
 /// Longest reason or label, in characters.
 pub(super) const LONGEST_TEXT: usize = 200;
 
-/// What is answered to a change that was not made: the database did not take it, or there is no room
-/// in the table, which is told of `field`.
-pub(super) fn not_changed(not: &NotChanged, field: &str, remedy: &str) -> ApiError {
+/// What is answered to a change that the database did not take, or for which the table has no room,
+/// which is told of `field`.
+pub(super) fn not_changed(not: NotChanged, field: &str, remedy: &str) -> ApiError {
     match not {
         NotChanged::Full(most) => {
             let problem = format!("there are {most} entries, and no room for more");
             vec![InvalidField::new(field, problem, remedy)].into()
         }
-        NotChanged::Away(away) => {
-            let message = "The database is away: nothing was changed; come back later.";
-            ApiError::with_message(ErrorCode::Overloaded, message)
-                .retry_after(Duration::from_secs(1))
-                .because(away)
-        }
+        NotChanged::Away(away) => database_away(away),
     }
+}
+
+fn database_away(away: Away) -> ApiError {
+    let message = "The database is away: nothing was changed; come back later.";
+    ApiError::with_message(ErrorCode::Overloaded, message)
+        .retry_after(Duration::from_secs(1))
+        .because(away)
+}
+
+/// Revokes a key or takes somebody from a list; answers with its name.
+pub(super) async fn remove(
+    call: &Call,
+    admin: &Admin,
+    subject: Subject,
+) -> Result<String, ApiError> {
+    let (action, name) = match subject {
+        Subject::Key(id) => ("keys.revoke", id.to_string()),
+        Subject::Entry(ListName::Allow, who) => ("whitelist.remove", who.to_string()),
+        Subject::Entry(ListName::Deny, who) => ("blacklist.remove", who.to_string()),
+    };
+    let audited = Audited::begin(call, admin, action, &name);
+    let removed = call.worker.shared.access.remove(subject, clock::now()).await;
+    audited.end(match removed {
+        Ok(true) => Ok(name),
+        Ok(false) => {
+            Err(ApiError::with_message(ErrorCode::NotFound, "There is no such entry or key."))
+        }
+        Err(away) => Err(database_away(away)),
+    })
 }
 
 /// How an end is written where it is noted.
 pub(super) fn until(end: Option<Timestamp>) -> String {
-    end.map_or_else(|| "for ever".to_owned(), |end| format!("until {}", rfc3339(end)))
+    end.map_or_else(|| "for ever".to_owned(), |end| format!("until {}", end.rfc3339()))
 }
 
 /// What is there and blank is a mistake, not an absence: who forgot to fill it in would get more than
@@ -130,16 +156,10 @@ pub(super) fn identifier(
     value: Option<&Value>,
 ) -> Option<Identifier> {
     const ALLOWED: &str = "an address, a network, or the id of a key";
-    let before = check.mistakes();
-    let Some(text) = check.scalar(field, value, ALLOWED) else {
-        if check.mistakes() == before {
-            check.refuse(field, "is missing", ALLOWED);
-        }
-        return None;
-    };
+    let text = check.required(field, ALLOWED, |check| check.scalar(field, value, ALLOWED))?;
     let read = text.parse::<Identifier>();
     read.map_err(|wrong| {
-        check.refuse(field, format!("`{}` {}", shown(&text), wrong.problem()), wrong.allowed());
+        check.refuse(field, format!("`{}` {}", shown(&text), wrong.problem), wrong.allowed);
     })
     .ok()
 }
@@ -171,8 +191,8 @@ pub(super) fn networks(check: &mut Check, field: &str, value: Option<&Value>) ->
         match network(&text) {
             Ok(network) => networks.push(network),
             Err(wrong) => {
-                let problem = format!("`{}` {}", shown(&text), wrong.problem());
-                check.refuse(field, problem, wrong.allowed());
+                let problem = format!("`{}` {}", shown(&text), wrong.problem);
+                check.refuse(field, problem, wrong.allowed);
                 return Vec::new();
             }
         }

@@ -8,18 +8,16 @@ use std::num::NonZeroU32;
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use slog::info;
 use utoipa::ToSchema;
 
 use super::audit::Audited;
-use super::fields::{LONGEST_TEXT, PageForm, moment, networks, not_changed, page, until};
+use super::fields::{LONGEST_TEXT, PageForm, moment, networks, not_changed, page, remove, until};
 use crate::access::identifier::shown;
-use crate::access::{NewKey, StoredKey, Wanted};
+use crate::access::{NewKey, SecretDigest, StoredKey, Subject};
 use crate::clock::{self, Timestamp};
-use crate::http::envelope;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
@@ -44,8 +42,6 @@ pub struct KeyForm {
     pub expires_at: Option<Value>,
 }
 
-impl RawForm for KeyForm {}
-
 /// A key that is meant.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct KeyIdForm {
@@ -53,8 +49,6 @@ pub struct KeyIdForm {
     #[schema(value_type = String, example = "0a1b2c3d4e5f")]
     pub id: Option<Value>,
 }
-
-impl RawForm for KeyIdForm {}
 
 /// A stored key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,8 +80,8 @@ impl KeyShown {
             label: key.label,
             per_minute: key.per_minute,
             addresses: key.networks.iter().map(shown).collect(),
-            created_at: envelope::rfc3339(key.created_at),
-            expires_at: key.expires_at.map(envelope::rfc3339),
+            created_at: key.created_at.rfc3339(),
+            expires_at: key.expires_at.map(Timestamp::rfc3339),
             expired: key.expires_at.is_some_and(|until| until <= now),
         }
     }
@@ -165,79 +159,65 @@ async fn list(_: Admin, call: Call) -> Answer {
     let found = access.key_page(after, limit.saturating_add(1));
     let (found, next) = page(found, limit, |(id, _)| id.to_string());
     let keys = found.into_iter().map(|(id, key)| KeyShown::new(id, key, now)).collect();
-    call.report(&KeysShown { size: access.counts().sizes.keys, keys, next })
+    call.report(&KeysShown { size: access.sizes().keys, keys, next })
 }
 
 async fn create(admin: Admin, call: Call) -> Answer {
     let now = clock::now();
-    let wanted = read(&call.form().await?, now)?;
-    let access = &call.worker.shared.access;
-    let details = details(&wanted);
     let new = NewKey::make().map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
-    let audited = Audited::begin(&call, &admin, "keys.create", new.id.to_string());
-    let added = access
-        .add_key(&new, wanted, now)
-        .await
-        .map_err(|not| not_changed(&not, "body", "to revoke some first"));
-    let key = audited.detailed(details).end(added)?;
-    info!(call.worker.shared.log, "admin made a key"; "key" => %new.id,
-        "request_id" => &*call.context.id);
+    let key = read(&call.form().await?, new.digest, now)?;
+    let id = new.id.to_string();
+    let audited = Audited::begin(&call, &admin, "keys.create", id).detailed(details(&key));
+    let added = call.worker.shared.access.add_key(new.id, &key).await;
+    audited.end(added.map_err(|not| not_changed(not, "body", "to revoke some first")))?;
     call.report(&KeyMade { secret: new.text, key: KeyShown::new(new.id, key, now) })
 }
 
-fn details(wanted: &Wanted) -> String {
-    let limit = wanted.per_minute.map_or_else(|| "usual".to_owned(), |limit| limit.to_string());
-    let networks: Vec<_> = wanted.networks.iter().map(shown).collect();
+fn details(key: &StoredKey) -> String {
+    let limit = key.per_minute.map_or_else(|| "usual".to_owned(), |limit| limit.to_string());
+    let networks: Vec<_> = key.networks.iter().map(shown).collect();
     let from = if networks.is_empty() { "anywhere".to_owned() } else { networks.join(", ") };
-    let until = until(wanted.expires_at);
-    format!("label: {:?}; per_minute: {limit}; from {from}; {until}", wanted.label)
+    let until = until(key.expires_at);
+    format!("label: {:?}; per_minute: {limit}; from {from}; {until}", key.label)
 }
 
 async fn revoke(admin: Admin, call: Call) -> Answer {
-    let id = read_id(&call.form().await?)?;
-    let access = &call.worker.shared.access;
-    let audited = Audited::begin(&call, &admin, "keys.revoke", id.to_string());
-    let revoked = access
-        .revoke_key(id, clock::now())
-        .await
-        .map_err(|not| not_changed(&not, "body", "to revoke some first"));
-    let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such key.");
-    audited.end(revoked.and_then(|there| there.then_some(()).ok_or_else(none)))?;
-    info!(call.worker.shared.log, "admin revoked a key"; "key" => %id,
-        "request_id" => &*call.context.id);
-    call.report(&KeyRevoked { revoked: id.to_string() })
+    let subject = Subject::Key(read_id(&call.form().await?)?);
+    call.report(&KeyRevoked { revoked: remove(&call, &admin, subject).await? })
 }
 
-fn read(form: &KeyForm, now: Timestamp) -> Result<Wanted, Vec<InvalidField>> {
+fn read(
+    form: &KeyForm,
+    digest: SecretDigest,
+    now: Timestamp,
+) -> Result<StoredKey, Vec<InvalidField>> {
     let mut check = Check::default();
-    let before = check.mistakes();
-    let label = check.words("label", form.label.as_ref(), LONGEST_TEXT);
-    if label.is_none() && check.mistakes() == before {
-        let allowed = format!("a text of 1 to {LONGEST_TEXT} characters");
-        check.refuse("label", "is missing", allowed);
-    }
+    let allowed = format!("a text of 1 to {LONGEST_TEXT} characters");
+    let label = check.required("label", &allowed, |check| {
+        check.words("label", form.label.as_ref(), LONGEST_TEXT)
+    });
     let per_minute = check.whole("per_minute", form.per_minute.as_ref(), 1..=1_000_000_000);
     let networks = networks(&mut check, "addresses", form.addresses.as_ref());
     let expires_at = moment(&mut check, "expires_at", form.expires_at.as_ref(), now);
-    check.finish(Wanted {
-        label: label.unwrap_or_default(),
+    Ok(StoredKey {
+        label: check.found(label)?,
+        digest,
         per_minute: per_minute.and_then(NonZeroU32::new),
         networks,
+        created_at: now,
         expires_at,
     })
 }
 
 fn read_id(form: &KeyIdForm) -> Result<KeyId, Vec<InvalidField>> {
     let mut check = Check::default();
-    let before = check.mistakes();
-    let id = check.word("id", form.id.as_ref(), |text| text.parse::<KeyId>().ok(), ID);
-    if id.is_none() && check.mistakes() == before {
-        check.refuse("id", "is missing", ID);
-    }
+    let id = check.required("id", ID, |check| {
+        check.word("id", form.id.as_ref(), |text| text.parse::<KeyId>().ok(), ID)
+    });
     if id == Some(KeyId::INTERNAL) {
         check.refuse("id", "`internal` is in the settings", ID);
     }
-    check.finish(id.unwrap_or(KeyId::INTERNAL))
+    check.found(id)
 }
 
 #[cfg(test)]
@@ -247,9 +227,10 @@ mod tests {
     use super::*;
     use crate::http::forms::{from_json, sentence};
 
-    fn of(body: &Value) -> Result<Wanted, String> {
+    fn of(body: &Value) -> Result<StoredKey, String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
-        let wanted = read(&form, Timestamp::from_millis(1_767_225_600_000));
+        let digest = SecretDigest::of(b"secret");
+        let wanted = read(&form, digest, Timestamp::from_millis(1_767_225_600_000));
         wanted.map_err(|mistakes| sentence(&mistakes))
     }
 

@@ -7,17 +7,14 @@
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use slog::info;
 use utoipa::ToSchema;
 
 use super::audit::Audited;
-use super::fields::{LONGEST_TEXT, PageForm, identifier, moment, not_changed, page, until};
-use crate::access::{Entry, Identifier, ListName};
+use super::fields::{self, LONGEST_TEXT, PageForm, identifier, moment, not_changed, page, until};
+use crate::access::{Entry, Identifier, ListName, Subject};
 use crate::clock::{self, Timestamp};
-use crate::http::envelope;
-use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::doc::Doc;
 use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
 use crate::http::service::Route;
@@ -100,8 +97,6 @@ pub struct EntryForm {
     pub expires_at: Option<Value>,
 }
 
-impl RawForm for EntryForm {}
-
 /// Who is to leave a list.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct SubjectForm {
@@ -109,8 +104,6 @@ pub struct SubjectForm {
     #[schema(value_type = String, example = "203.0.113.0/24")]
     pub identifier: Option<Value>,
 }
-
-impl RawForm for SubjectForm {}
 
 /// An entry of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -133,8 +126,8 @@ impl EntryShown {
         Self {
             identifier: identifier.to_string(),
             reason: entry.reason,
-            created_at: envelope::rfc3339(entry.created_at),
-            expires_at: entry.expires_at.map(envelope::rfc3339),
+            created_at: entry.created_at.rfc3339(),
+            expires_at: entry.expires_at.map(Timestamp::rfc3339),
         }
     }
 }
@@ -176,11 +169,7 @@ impl ListShown {
         let access = &worker.shared.access;
         let found = access.entries(list, after, most.saturating_add(1), clock::now());
         let (found, next) = page(found, most, |(who, _)| who.to_string());
-        let sizes = access.counts().sizes;
-        let size = match list {
-            ListName::Allow => sizes.allow,
-            ListName::Deny => sizes.deny,
-        };
+        let size = access.sizes().of(list);
         let entries = found.into_iter().map(|(who, entry)| EntryShown::new(who, entry)).collect();
         Self { size, entries, next }
     }
@@ -197,23 +186,15 @@ async fn show(_: Admin, call: Call, list: ListName) -> Answer {
 }
 
 async fn put(admin: Admin, call: Call, list: ListName) -> Answer {
-    let now = clock::now();
-    let (who, entry) = read(&call.form().await?, now)?;
+    let (who, entry) = read(&call.form().await?, clock::now())?;
     let action = match list {
         ListName::Allow => "whitelist.put",
         ListName::Deny => "blacklist.put",
     };
     let details = format!("reason: {:?}; {}", entry.reason, until(entry.expires_at));
     let audited = Audited::begin(&call, &admin, action, who.to_string()).detailed(details);
-    let access = &call.worker.shared.access;
-    audited.end(
-        access
-            .put(list, who, &entry, now)
-            .await
-            .map_err(|not| not_changed(&not, "identifier", "to remove some first")),
-    )?;
-    info!(call.worker.shared.log, "admin changed a list"; "action" => action,
-        "identifier" => %who, "request_id" => &*call.context.id);
+    let made = call.worker.shared.access.put(list, who, &entry).await;
+    audited.end(made.map_err(|not| not_changed(not, "identifier", "to remove some first")))?;
     call.report(&EntryMade { entry: EntryShown::new(who, entry) })
 }
 
@@ -221,22 +202,8 @@ async fn remove(admin: Admin, call: Call, list: ListName) -> Answer {
     let form: SubjectForm = call.form().await?;
     let mut check = Check::default();
     let who = identifier(&mut check, "identifier", form.identifier.as_ref());
-    let Some(who) = check.finish(who)? else { return Err(ApiError::new(ErrorCode::NotFound)) };
-    let action = match list {
-        ListName::Allow => "whitelist.remove",
-        ListName::Deny => "blacklist.remove",
-    };
-    let audited = Audited::begin(&call, &admin, action, who.to_string());
-    let access = &call.worker.shared.access;
-    let removed = access
-        .take_out(list, who, clock::now())
-        .await
-        .map_err(|not| not_changed(&not, "identifier", "to remove some first"));
-    let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such entry.");
-    audited.end(removed.and_then(|there| there.then_some(()).ok_or_else(none)))?;
-    info!(call.worker.shared.log, "admin changed a list"; "action" => action,
-        "identifier" => %who, "request_id" => &*call.context.id);
-    call.report(&EntryRemoved { removed: who.to_string() })
+    let subject = Subject::Entry(list, check.found(who)?);
+    call.report(&EntryRemoved { removed: fields::remove(&call, &admin, subject).await? })
 }
 
 fn read(form: &EntryForm, now: Timestamp) -> Result<(Identifier, Entry), Vec<InvalidField>> {
@@ -244,8 +211,5 @@ fn read(form: &EntryForm, now: Timestamp) -> Result<(Identifier, Entry), Vec<Inv
     let who = identifier(&mut check, "identifier", form.identifier.as_ref());
     let reason = check.words("reason", form.reason.as_ref(), LONGEST_TEXT).unwrap_or_default();
     let expires_at = moment(&mut check, "expires_at", form.expires_at.as_ref(), now);
-    let who = check.finish(who)?;
-    // Whoever could not be read has been refused.
-    let none = || vec![InvalidField::new("identifier", "is missing", "an address or a network")];
-    Ok((who.ok_or_else(none)?, Entry { reason, created_at: now, expires_at }))
+    Ok((check.found(who)?, Entry { reason, created_at: now, expires_at }))
 }

@@ -7,27 +7,27 @@
 pub mod audit;
 pub mod breakers;
 pub mod cache;
-pub mod config;
 mod fields;
 pub mod keys;
 pub mod lists;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Context as ActorContext, Handler, Message};
 use actix_web::web::to;
 use serde::Serialize;
-use slog::info;
 use utoipa::ToSchema;
 
 use self::audit::Audited;
 use self::lists::ListShown;
 use crate::access::ListName;
 use crate::clock;
+use crate::config::{Described, Reloaded};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::openapi::answers::always_true;
-use crate::http::openapi::failures::RESTARTING;
+use crate::http::openapi::failures::{BAD_INPUT, RESTARTING};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
@@ -57,28 +57,38 @@ pub const ROUTES: &[Route] = &[
     lists::DENIED,
     keys::ROUTE,
     audit::ROUTE,
-    config::SHOW,
-    config::RELOAD,
+    Route::at("/admin/config", Class::General).get(|| to(config)).says(|doc| {
+        doc.says("Admin", "getConfig", "Lists the settings in force, secrets hidden.", "")
+            .reports_list::<Described>("Every setting, its value and what gave it.");
+    }),
+    Route::at("/admin/config/reload", Class::General).post(|| to(reload)).says(|doc| {
+        let details = "The file and the environment of the process, as SIGHUP does. What cannot \
+             change while running is named; it counts from the next start. With a \
+             mistake anywhere nothing changes.";
+        doc.says("Admin", "reloadConfig", "Reads the configuration again.", details)
+            .reports::<Reloaded>("What has changed.")
+            .fails(BAD_INPUT);
+    }),
     Route::at("/api/monitoring/metrics", Class::General).get(|| to(monitoring)).says(|doc| {
         doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", "")
             .reports::<MonitoringReport>("The report.")
             .fails(RESTARTING);
     }),
     Route::at("/admin/monitoring/recent-requests", Class::General)
-        .get(|| to(recent_requests))
+        .get(|| to(|admin, call| recent(admin, call, false)))
         .says(|doc| {
             doc.says("Admin", "listRecentRequests", "Lists the last requests, newest first.", "")
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
         }),
-    Route::at("/admin/monitoring/slow-requests", Class::General).get(|| to(slow_requests)).says(
-        |doc| {
+    Route::at("/admin/monitoring/slow-requests", Class::General)
+        .get(|| to(|admin, call| recent(admin, call, true)))
+        .says(|doc| {
             let summary = "Lists the last slow requests, newest first.";
             doc.says("Admin", "listSlowRequests", summary, "")
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
-        },
-    ),
+        }),
     Route::at("/admin/monitoring/reset", Class::General).post(|| to(reset_monitoring)).says(
         |doc| {
             let summary = "Begins windows and lists anew; counters stay.";
@@ -131,7 +141,6 @@ pub struct SharedLimits {
 
 async fn limits(_: Admin, call: Call) -> Answer {
     let worker = &call.worker;
-    let counts = worker.shared.access.counts();
     let list = |name| ListShown::of(worker, name, None, ENTRIES_SHOWN);
     let accounts = &worker.shared.accounts;
     let sharing =
@@ -140,11 +149,34 @@ async fn limits(_: Admin, call: Call) -> Answer {
         accounts: accounts.status(),
         whitelist: list(ListName::Allow),
         blacklist: list(ListName::Deny),
-        api_keys: counts.sizes.keys,
+        api_keys: worker.shared.access.sizes().keys,
         sharing,
         abuse: worker.shared.abuse.status(clock::monotonic()),
     };
     call.report(&status)
+}
+
+async fn config(_: Admin, call: Call) -> Answer {
+    call.report(&call.worker.shared.in_force.describe())
+}
+
+async fn reload(admin: Admin, call: Call) -> Answer {
+    let audited = Audited::begin(&call, &admin, "config.reload", "");
+    let shared = Arc::clone(&call.worker.shared);
+    // It reads a file.
+    let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
+    let reloaded = reloaded.map_err(|died| ApiError::new(ErrorCode::Internal).because(died))?;
+    match reloaded {
+        Ok(reloaded) => {
+            audited.detailed(reloaded.to_string()).end(Ok(()))?;
+            call.report(&reloaded)
+        }
+        Err(mistakes) => {
+            let told = mistakes.to_string();
+            let refused = ApiError::with_message(ErrorCode::InvalidRequest, told.clone());
+            audited.detailed(told).end(Err(refused))
+        }
+    }
 }
 
 /// Monitoring began anew.
@@ -158,18 +190,13 @@ async fn monitoring(_: Admin, call: Call) -> Answer {
     call.report(&ask(&call, Report).await?)
 }
 
-async fn recent_requests(_: Admin, call: Call) -> Answer {
-    call.report(&ask(&call, RecentRequests { only_slow: false, limit: LISTED }).await?)
-}
-
-async fn slow_requests(_: Admin, call: Call) -> Answer {
-    call.report(&ask(&call, RecentRequests { only_slow: true, limit: LISTED }).await?)
+async fn recent(_: Admin, call: Call, only_slow: bool) -> Answer {
+    call.report(&ask(&call, RecentRequests { only_slow, limit: LISTED }).await?)
 }
 
 async fn reset_monitoring(admin: Admin, call: Call) -> Answer {
     let audited = Audited::begin(&call, &admin, "monitoring.reset", "");
     audited.end(ask(&call, Reset).await)?;
-    info!(call.worker.shared.log, "admin reset monitoring"; "request_id" => &*call.context.id);
     call.report(&ResetDone { reset: true })
 }
 

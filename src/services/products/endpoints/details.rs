@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm, digits_of};
+use crate::http::forms::{Check, InvalidField, digits_of};
 use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
 use crate::http::served::{Served, Source};
 use crate::http::service::{Route, fingerprint};
@@ -77,8 +77,6 @@ struct DetailsForm {
     target: TargetForm,
 }
 
-impl RawForm for DetailsForm {}
-
 /// Distinct ids in the order asked for, and for whom.
 type Wanted = (Vec<u64>, Target);
 
@@ -86,7 +84,7 @@ impl DetailsForm {
     fn validate(&self, defaults: &Target) -> Result<Wanted, Vec<InvalidField>> {
         let mut check = Check::default();
         let ids = check.ids("product_ids", self.product_ids.as_ref(), MAX_PRODUCTS);
-        if ids.is_empty() && check.mistakes() == 0 {
+        if ids.is_empty() && check.is_fine() {
             check.refuse("product_ids", "is missing or empty", "1 to 20 product ids");
         }
         let target = self.target.read(&mut check, defaults);

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::cache::Tier;
 use crate::failure::{Failure, FailureKind};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::{DEGRADED_STALE, Served, Source};
 use crate::http::service::{Route, fingerprint};
@@ -84,8 +84,6 @@ struct LinksForm {
     urls: Option<Value>,
 }
 
-impl RawForm for LinksForm {}
-
 /// A request for one link as a client sends it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct LinkForm {
@@ -93,8 +91,6 @@ struct LinkForm {
     #[schema(value_type = String, max_length = 2048, example = "https://www.aliexpress.com/item/3256812497109248.html")]
     url: Option<Value>,
 }
-
-impl RawForm for LinkForm {}
 
 impl LinksForm {
     /// Order and repetitions are kept.

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::service::Route;
 use crate::limits::Class;
@@ -68,8 +68,6 @@ struct OrdersForm {
     page_size: Option<Value>,
 }
 
-impl RawForm for OrdersForm {}
-
 impl OrdersForm {
     fn validate(&self) -> Result<Orders, Vec<InvalidField>> {
         let mut check = Check::default();
@@ -99,13 +97,7 @@ fn moment(
     value: Option<&Value>,
 ) -> Option<(PrimitiveDateTime, String)> {
     const ALLOWED: &str = "a time as yyyy-MM-dd HH:mm:ss in GMT+8";
-    let before = check.mistakes();
-    let Some(text) = check.scalar(field, value, ALLOWED) else {
-        if check.mistakes() == before {
-            check.refuse(field, "is missing", ALLOWED);
-        }
-        return None;
-    };
+    let text = check.required(field, ALLOWED, |check| check.scalar(field, value, ALLOWED))?;
     let time = PrimitiveDateTime::parse(&text, TIME).ok();
     if time.is_none() {
         check.refuse(field, format!("`{}` is not such a time", shown(&text)), ALLOWED);

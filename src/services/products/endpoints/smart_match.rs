@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm, shown};
+use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
@@ -54,8 +54,6 @@ struct SmartMatchForm {
     #[serde(flatten)]
     target: TargetForm,
 }
-
-impl RawForm for SmartMatchForm {}
 
 impl SmartMatchForm {
     fn validate(&self, defaults: &Target) -> Result<SmartMatch, Vec<InvalidField>> {

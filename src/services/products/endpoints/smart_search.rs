@@ -18,7 +18,7 @@ use super::search::{Prepared, SearchData, pages_of, seen_page};
 use crate::cache::Tier;
 use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, RawForm};
+use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::Doc;
 use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
@@ -70,8 +70,6 @@ pub(super) struct SmartSearchForm {
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1, default = 0)]
     pub min_quality: Option<Value>,
 }
-
-impl RawForm for SmartSearchForm {}
 
 /// A valid smart search.
 #[derive(Debug, Clone, PartialEq)]
