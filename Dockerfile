@@ -4,6 +4,9 @@
 
 FROM rust:1.95-slim-trixie AS build
 WORKDIR /build
+# Symbols and line tables are four fifths of the binary. A panic names its file and line without them.
+ENV CARGO_PROFILE_RELEASE_DEBUG=none \
+    CARGO_PROFILE_RELEASE_STRIP=symbols
 COPY . .
 # The caches stay with the builder, so only what changed is compiled again; the binary is copied out
 # because they are no part of the image.
