@@ -366,7 +366,8 @@ fn the_container_files_set_what_exists_and_publish_on_this_machine_only() {
 #[test]
 fn what_the_stack_sets_for_the_gateway_can_be_changed_in_its_file_of_settings() {
     let compose = include_str!("../../../docker-compose.yml");
-    let gateway = compose.split("  gateway:").nth(1).and_then(|rest| rest.split("\n  redis:").next());
+    let gateway =
+        compose.split("  gateway:").nth(1).and_then(|rest| rest.split("\n  redis:").next());
     let section = gateway.and_then(|text| text.split("environment:").nth(1)).unwrap();
     let section = section.split("ports:").next().unwrap();
     let set = section.lines().filter_map(|line| line.trim().split_once(": "));
