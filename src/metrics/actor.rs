@@ -101,7 +101,7 @@ impl Handler<RecentRequests> for MetricsActor {
     }
 }
 
-/// Forgets windows, minutes and lists. Counts stay: a counter never goes back.
+/// Forgets windows and lists. Counts stay: a counter never goes back.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Reset;

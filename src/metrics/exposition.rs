@@ -1,11 +1,8 @@
-//! The text of `GET /metrics`.
+//! The text of `GET /metrics`, in the Prometheus text format 0.0.4.
 //!
-//! Owns: the two formats a scraper may ask for. The package writes `OpenMetrics` 1.0, in which a
-//! counter's family is named without `_total`. Older readers (and `promtool check metrics`) know
-//! only the Prometheus text format 0.0.4, in which the family is named like its samples; they
-//! would take our counters for untyped. So 0.0.4 is the default and `OpenMetrics` goes to who
-//! asks for it by `Accept`. Refuses: anything but these two. Asks no other room and no actor: a
-//! scrape works whatever is down.
+//! Owns: rewriting what the package writes, which is `OpenMetrics` 1.0: there a counter's family is named
+//! without `_total`, and readers of 0.0.4 would take our counters for untyped. Asks no other room and no
+//! actor: a scrape works whatever is down.
 
 use std::fmt;
 
@@ -13,55 +10,16 @@ use prometheus_client::encoding::text::encode;
 
 use super::families::Metrics;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Prometheus text format 0.0.4.
-    Prometheus,
-    /// `OpenMetrics` text format 1.0.0.
-    OpenMetrics,
-}
-
-impl Format {
-    /// The format an `Accept` header asks for: `OpenMetrics` when it is named and not refused by
-    /// `q=0`, else the Prometheus text format, whatever was sent.
-    pub fn negotiate(accept: Option<&str>) -> Self {
-        let wanted = accept.unwrap_or_default().split(',').any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let named = parts
-                .next()
-                .is_some_and(|media| media.eq_ignore_ascii_case("application/openmetrics-text"));
-            named && !parts.any(refuses)
-        });
-        if wanted { Self::OpenMetrics } else { Self::Prometheus }
-    }
-
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
-
-/// Whether a parameter of a media range is a quality of zero.
-fn refuses(parameter: &str) -> bool {
-    parameter
-        .strip_prefix("q=")
-        .and_then(|quality| quality.trim().parse::<f32>().ok())
-        .is_some_and(|quality| quality <= 0.0)
-}
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// All metrics as text.
 ///
 /// # Errors
 /// None in practice: writing to a string does not fail; the package's signature has the error.
-pub fn render(metrics: &Metrics, format: Format) -> Result<String, fmt::Error> {
+pub fn render(metrics: &Metrics) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(16 * 1024);
     metrics.with_registry(|registry| encode(&mut text, registry))?;
-    Ok(match format {
-        Format::OpenMetrics => text,
-        Format::Prometheus => to_prometheus(&text),
-    })
+    Ok(to_prometheus(&text))
 }
 
 /// Rewrites `OpenMetrics` as Prometheus text 0.0.4: a counter's family is named like its samples,

@@ -88,7 +88,7 @@ fn label_names(sample: &str) -> String {
 }
 
 fn prometheus() -> String {
-    render(&touched(), Format::Prometheus).unwrap()
+    render(&touched()).unwrap()
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn every_name_of_the_contract_is_there() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_process_metrics_have_their_conventional_names() {
-    let text = render(&Metrics::new(), Format::Prometheus).unwrap();
+    let text = render(&Metrics::new()).unwrap();
     for family in [
         "# TYPE process_cpu_seconds_total counter",
         "# TYPE process_start_time_seconds gauge",
@@ -235,28 +235,6 @@ fn every_sample_belongs_to_a_family_with_help_and_type() {
 }
 
 #[test]
-fn open_metrics_names_the_family_and_ends() {
-    let text = render(&touched(), Format::OpenMetrics).unwrap();
-    assert!(text.contains("# TYPE http_requests counter\n"));
-    assert!(text.contains("\nhttp_requests_total{"));
-    assert!(text.ends_with("# EOF\n"));
-}
-
-#[test]
-fn the_format_follows_accept() {
-    for accept in [None, Some(""), Some("*/*"), Some("text/plain"), Some("garbage;;,,;=")] {
-        assert_eq!(Format::negotiate(accept), Format::Prometheus, "{accept:?}");
-    }
-    let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;\
-                        version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-    assert_eq!(Format::negotiate(Some(prometheus_2)), Format::OpenMetrics);
-    let refused = "application/openmetrics-text;q=0, text/plain";
-    assert_eq!(Format::negotiate(Some(refused)), Format::Prometheus);
-    assert!(Format::OpenMetrics.content_type().starts_with("application/openmetrics-text"));
-    assert!(Format::Prometheus.content_type().contains("version=0.0.4"));
-}
-
-#[test]
 fn scraping_while_counting_is_safe() {
     let metrics = touched();
     std::thread::scope(|scope| {
@@ -267,7 +245,7 @@ fn scraping_while_counting_is_safe() {
             }
         });
         for _ in 0..20 {
-            assert!(render(&metrics, Format::Prometheus).is_ok());
+            assert!(render(&metrics).is_ok());
         }
     });
     assert_eq!(metrics.http.totals().requests, 20_001);

@@ -7,9 +7,9 @@
 //! counts and `/metrics` go on as ever; the report returns with its restart.
 
 mod actor;
+mod cache;
 mod exposition;
 mod families;
-mod handles;
 mod histogram;
 mod observations;
 mod process;
@@ -22,10 +22,11 @@ pub use actor::{
     MetricsActor, NAME as ACTOR_NAME, Observed, Parts, RecentRequests, Report, Reset,
     SLOW_THRESHOLD,
 };
-pub use exposition::{Format, render};
+pub use cache::{CacheMetrics, CacheTotals, KindTotals, TierTotals};
+pub use exposition::{CONTENT_TYPE, render};
 pub use families::{
-    AccessMetrics, ActorMetrics, BreakerMetrics, CacheMetrics, CacheTotals, HttpMetrics,
-    KindTotals, LimitMetrics, Metrics, TierTotals, UpstreamMetrics,
+    AccessMetrics, ActorMetrics, BreakerMetrics, HttpMetrics, LimitMetrics, Metrics,
+    UpstreamMetrics,
 };
 pub use histogram::DurationHistogram;
 pub use observations::{Batch, MonitoringTable, RecentRequest, RequestSeen};
@@ -33,4 +34,4 @@ pub use process::{memory_bound, resident_bytes};
 pub use registry::{Counters, Fraction, Gauge, Gauges, InFlight, Labelled};
 pub use report::{EndpointReport, MonitoringReport, MonitoringTotals};
 pub use requests::{RequestCounts, RouteMetrics};
-pub use window::{LatencyStats, MinuteTotals, WindowStats};
+pub use window::{LatencyStats, WindowStats};

@@ -1,4 +1,4 @@
-//! What `MetricsActor` remembers: windows, minutes and the last requests.
+//! What `MetricsActor` remembers: windows and the last requests.
 //!
 //! Owns: a table that is older than the actor, so that a crash of the actor forgets nothing, and the
 //! buffer in which a worker gathers what it sends. Refuses: more endpoints than [`MAX_ENDPOINTS`], and to
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::window::{MinuteTotals, Minutes, Window, WindowStats};
+use super::window::{Window, WindowStats};
 use crate::clock::Timestamp;
 
 /// How far back the windows reach.
@@ -115,19 +115,17 @@ pub(super) struct Observations {
     overall: Window<60>,
     from_memory: Window<3>,
     endpoints: BTreeMap<(&'static str, &'static str), Window<5>>,
-    minutes: Minutes,
     all: VecDeque<RecentRequest>,
     slow: VecDeque<RecentRequest>,
 }
 
-/// Windows and minutes, computed: what a report takes out of the lock.
+/// Windows, computed: what a report takes out of the lock.
 #[derive(Debug)]
 pub(super) struct Summary {
     pub(super) since: Timestamp,
     pub(super) windows: Vec<WindowStats>,
     /// By route template and method.
     pub(super) endpoints: BTreeMap<(&'static str, &'static str), WindowStats>,
-    pub(super) minutes: Vec<MinuteTotals>,
 }
 
 impl Observations {
@@ -139,7 +137,6 @@ impl Observations {
             overall: Window::new(now, FINE),
             from_memory: Window::new(now, FINE),
             endpoints: BTreeMap::new(),
-            minutes: Minutes::aligned(now, since),
             all: VecDeque::new(),
             slow: VecDeque::new(),
         }
@@ -154,7 +151,6 @@ impl Observations {
             return;
         }
         self.overall.observe(finished, status, duration);
-        self.minutes.observe(finished, status, duration);
         if seen.tier == "memory" && seen.prompt {
             self.from_memory.observe(finished, status, duration);
         }
@@ -176,8 +172,8 @@ impl Observations {
         *self = Self::new(self.slow_threshold, now, wall);
     }
 
-    /// What windows and minutes say as of `now` and `wall`, the same moment on the two clocks.
-    pub(super) fn summary(&self, now: Instant, wall: Timestamp, spans: &[Duration]) -> Summary {
+    /// What the windows say as of `now`.
+    pub(super) fn summary(&self, now: Instant, spans: &[Duration]) -> Summary {
         let of_endpoint = |window: &Window<5>| window.stats(now, LONGEST_SPAN);
         Summary {
             since: self.since,
@@ -187,7 +183,6 @@ impl Observations {
                 .iter()
                 .map(|(at, window)| (*at, of_endpoint(window)))
                 .collect(),
-            minutes: self.minutes.totals(now, wall),
         }
     }
 

@@ -1,9 +1,11 @@
-//! How a metric is declared: name, labels and help side by side, in one call.
+//! How a metric is declared: name, labels and help side by side, in one line.
 //!
-//! Owns: the registry, the kinds of metric, and [`Labelled`], a metric with `N` labels. Refuses: label
-//! values that are not `&'static str`; text from outside cannot become a label by accident.
+//! Owns: the registry, the kinds of metric, [`Labelled`], a metric with `N` labels, and [`Handles`], by
+//! which metrics of one name are found without a lock. Refuses: label values that are not `&'static str`;
+//! text from outside cannot become a label by accident.
 
 use std::fmt::Debug;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
@@ -89,13 +91,30 @@ pub(super) trait Metric:
 
 impl<M: EncodeMetric + TypedMetric + Clone + Debug + Send + Sync + 'static> Metric for M {}
 
+/// Declares metrics: a struct, and how each field is made of a [`Registrar`]. A line is
+/// `field: type = expression;`.
+macro_rules! metrics {
+    ($(#[$meta:meta])* pub struct $name:ident($registrar:ident) {
+        $($field:ident: $type:ty = $make:expr;)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $(pub $field: $type,)*
+        }
+
+        impl $name {
+            pub(super) fn declare($registrar: &mut Registrar) -> Self {
+                Self { $($field: $make,)* }
+            }
+        }
+    };
+}
+pub(super) use metrics;
+
 /// The registry while metrics are declared. `_total` is put behind the name of a counter.
 #[derive(Debug, Default)]
-pub(super) struct Registrar {
-    pub(super) registry: Registry,
-    /// The counters that services declared.
-    services: Vec<(&'static str, Counters<1>)>,
-}
+pub(super) struct Registrar(pub(super) Registry);
 
 impl Registrar {
     pub(super) fn one<M: Metric + Default>(&mut self, name: &'static str, help: &'static str) -> M {
@@ -121,7 +140,7 @@ impl Registrar {
         make: fn() -> M,
     ) -> Labelled<M, N> {
         let family = Family::new_with_constructor(make);
-        self.registry.register(name, help, family.clone());
+        self.0.register(name, help, family.clone());
         Labelled { names, family }
     }
 
@@ -132,35 +151,62 @@ impl Registrar {
         help: &'static str,
         metric: M,
     ) -> M {
-        self.registry.register(name, help, metric.clone());
+        self.0.register(name, help, metric.clone());
         metric
     }
+}
 
-    /// A counter of a service; who asks for the same name again gets the same counter.
-    pub(super) fn of_service(
-        &mut self,
-        name: &'static str,
-        label: &'static str,
-        help: &'static str,
-    ) -> Counters<1> {
-        if let Some((_, known)) = self.services.iter().find(|(known, _)| *known == name) {
-            return known.clone();
+/// What any value outside a closed set is counted as.
+pub(super) const OTHER: &str = "other";
+
+/// At most `N` values by name, each made once and never removed, so that readers need no lock. Names
+/// beyond the last place share one value made for `other`.
+#[derive(Debug)]
+pub struct Handles<T, const N: usize> {
+    named: [OnceLock<(&'static str, T)>; N],
+    overflow: OnceLock<T>,
+}
+
+impl<T, const N: usize> Default for Handles<T, N> {
+    fn default() -> Self {
+        Self { named: [const { OnceLock::new() }; N], overflow: OnceLock::new() }
+    }
+}
+
+impl<T, const N: usize> Handles<T, N> {
+    /// The value of `name`, made by `make` when it is asked for the first time. Places fill strictly
+    /// from the front: two threads that bring the same new name meet in the same place, and both see
+    /// what one of them made.
+    pub(super) fn resolve(&self, name: &'static str, make: impl Fn(&'static str) -> T) -> &T {
+        for place in &self.named {
+            let (taken, value) = place.get_or_init(|| (name, make(name)));
+            if *taken == name {
+                return value;
+            }
         }
-        let counters: Counters<1> = self.many(name, [label], help);
-        self.services.push((name, counters.clone()));
-        counters
+        self.overflow.get_or_init(|| make(OTHER))
+    }
+
+    /// Every value made so far, `other` last.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &T)> {
+        self.named
+            .iter()
+            .map_while(|place| place.get().map(|(name, value)| (*name, value)))
+            .chain(self.overflow.get().map(|value| (OTHER, value)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use prometheus_client::encoding::text::encode;
 
     use super::*;
 
     fn text(registrar: &Registrar) -> String {
         let mut text = String::new();
-        encode(&mut text, &registrar.registry).unwrap();
+        encode(&mut text, &registrar.0).unwrap();
         text
     }
 
@@ -172,17 +218,6 @@ mod tests {
         counters.at(["a", "b"]).inc();
         let text = text(&registrar);
         assert!(text.contains("seen_total{kind=\"a\",type=\"b\"} 2\n"), "{text}");
-    }
-
-    #[test]
-    fn a_service_that_is_built_twice_has_one_counter() {
-        let mut registrar = Registrar::default();
-        for _ in 0..2 {
-            registrar.of_service("dropped", "reason", "what was dropped").at(["old"]).inc();
-        }
-        let text = text(&registrar);
-        assert!(text.contains("dropped_total{reason=\"old\"} 2\n"), "{text}");
-        assert_eq!(text.matches("# TYPE dropped").count(), 1);
     }
 
     #[test]
@@ -204,5 +239,45 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_name_is_made_once_and_then_found() {
+        let handles = Handles::<String, 3>::default();
+        let made = AtomicUsize::new(0);
+        let make = |name: &'static str| {
+            made.fetch_add(1, Ordering::Relaxed);
+            name.to_uppercase()
+        };
+        assert_eq!(handles.resolve("a", make), "A");
+        assert_eq!(handles.resolve("b", make), "B");
+        assert_eq!(handles.resolve("a", make), "A");
+        assert_eq!(made.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn names_beyond_the_last_place_share_other() {
+        let handles = Handles::<String, 2>::default();
+        for name in ["a", "b", "c", "d"] {
+            handles.resolve(name, str::to_owned);
+        }
+        let all: Vec<_> = handles.iter().map(|(name, _)| name).collect();
+        assert_eq!(all, ["a", "b", OTHER]);
+    }
+
+    #[test]
+    fn threads_that_race_for_one_name_agree_on_its_value() {
+        let handles = Handles::<usize, 4>::default();
+        let made = AtomicUsize::new(0);
+        let seen: Vec<usize> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| *handles.resolve("x", |_| made.fetch_add(1, Ordering::Relaxed)))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(handles.iter().count(), 1);
     }
 }

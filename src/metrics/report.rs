@@ -1,19 +1,20 @@
 //! The shape of `GET /api/monitoring/metrics`.
 //!
 //! Owns: what the report says and how it is put together from exact counts and sliding windows.
-//! Counts come from the registry and are exact since the process started; windows, minutes and
-//! percentiles come from events that may have been dropped, and start anew at a reset.
+//! Counts come from the registry and are exact since the process started; windows and percentiles
+//! come from events that may have been dropped, and start anew at a reset.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::families::{CacheTotals, Metrics};
+use super::cache::CacheTotals;
+use super::families::Metrics;
 use super::observations::{LONGEST_SPAN, MonitoringTable};
 use super::process;
 use super::requests::RequestCounts;
-use super::window::{MinuteTotals, WindowStats};
+use super::window::WindowStats;
 use crate::clock::Timestamp;
 
 /// Windows reported for all requests together.
@@ -24,7 +25,7 @@ const SPANS: [Duration; 2] = [Duration::from_secs(60), LONGEST_SPAN];
 pub struct MonitoringReport {
     /// When the report was made, milliseconds since the Unix epoch.
     pub generated_ms: i64,
-    /// Since when windows and minutes are kept: the start of the process or the last reset.
+    /// Since when windows are kept: the start of the process or the last reset.
     pub windows_since_ms: i64,
     /// Requests that wait for their answer.
     pub requests_in_flight: i64,
@@ -34,13 +35,11 @@ pub struct MonitoringReport {
     pub windows: Vec<WindowStats>,
     /// Every route template and method that was asked for.
     pub endpoints: Vec<EndpointReport>,
-    /// The last hour, minute by minute, oldest first; minutes without a request are left out.
-    pub minutes: Vec<MinuteTotals>,
     /// What the cache answered.
     pub cache: CacheTotals,
     /// Memory in use, in bytes; `null` where the system does not say.
     pub resident_bytes: Option<u64>,
-    /// Requests that are missing from windows, minutes and lists because this part was behind.
+    /// Requests that are missing from windows and lists because this part was behind.
     pub events_dropped: u64,
 }
 
@@ -76,7 +75,7 @@ impl MonitoringReport {
         now: Instant,
         generated: Timestamp,
     ) -> Self {
-        let mut summary = table.lock().summary(now, generated, &SPANS);
+        let mut summary = table.lock().summary(now, &SPANS);
         let endpoints = metrics.http.by_route().map(|(route, method, counts)| EndpointReport {
             method,
             route,
@@ -93,7 +92,6 @@ impl MonitoringReport {
             totals: MonitoringTotals { counts: metrics.http.totals(), upstream_calls },
             windows: summary.windows,
             endpoints,
-            minutes: summary.minutes,
             cache: metrics.cache.totals(),
             resident_bytes: process::resident_bytes(),
             events_dropped,

@@ -11,9 +11,8 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::handles::OTHER;
 use super::histogram::DurationHistogram;
-use super::registry::{Counters, Labelled};
+use super::registry::{Counters, Labelled, OTHER};
 
 /// Methods that are told apart; the last stands for anything else a client came up with.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER];
@@ -74,13 +73,6 @@ impl RequestCounts {
     }
 }
 
-/// The families that a route counts in.
-#[derive(Debug, Clone)]
-pub(super) struct RouteFamilies {
-    pub(super) counts: Counters<3>,
-    pub(super) durations: Labelled<DurationHistogram, 2>,
-}
-
 /// Counters of one route template, resolved; cheap to clone and to use.
 #[derive(Debug, Clone)]
 pub struct RouteMetrics {
@@ -90,7 +82,8 @@ pub struct RouteMetrics {
 #[derive(Debug)]
 struct Inner {
     template: &'static str,
-    families: RouteFamilies,
+    requests: Counters<3>,
+    durations: Labelled<DurationHistogram, 2>,
     methods: [OnceLock<Box<OfMethod>>; METHODS.len()],
 }
 
@@ -101,9 +94,14 @@ struct OfMethod {
 }
 
 impl RouteMetrics {
-    pub(super) fn new(template: &'static str, families: &RouteFamilies) -> Self {
+    pub(super) fn new(
+        template: &'static str,
+        requests: &Counters<3>,
+        durations: &Labelled<DurationHistogram, 2>,
+    ) -> Self {
         let methods = [const { OnceLock::new() }; METHODS.len()];
-        Self { inner: Arc::new(Inner { template, families: families.clone(), methods }) }
+        let (requests, durations) = (requests.clone(), durations.clone());
+        Self { inner: Arc::new(Inner { template, requests, durations, methods }) }
     }
 
     /// Counts one answered request; gives the label of its method.
@@ -113,7 +111,7 @@ impl RouteMetrics {
         let Some(place) = inner.methods.get(at) else { return method };
         let of_method = place.get_or_init(|| {
             Box::new(OfMethod {
-                duration: inner.families.durations.at([method, inner.template]),
+                duration: inner.durations.at([method, inner.template]),
                 statuses: [const { OnceLock::new() }; STATUS_LABELS],
             })
         });
@@ -121,7 +119,7 @@ impl RouteMetrics {
         let (at, label) = self::status(status);
         if let Some(counter) = of_method.statuses.get(at) {
             let labels = || [method, inner.template, label];
-            counter.get_or_init(|| inner.families.counts.at(labels())).inc();
+            counter.get_or_init(|| inner.requests.at(labels())).inc();
         }
         method
     }

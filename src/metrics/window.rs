@@ -12,14 +12,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::requests::RequestCounts;
-use crate::clock::Timestamp;
 use crate::resilience::slots::{self, Slots};
 
 /// Significant decimal digits of a percentile: values are within 1 % of the true one.
 const DIGITS: u8 = 2;
 /// Longest latency told apart; requests have deadlines far below it.
 const MAX_LATENCY: Duration = Duration::from_secs(60);
-const MINUTE_MS: i64 = 60_000;
 
 /// Requests of the recent past, in `N` slots of equal width.
 #[derive(Debug)]
@@ -36,32 +34,6 @@ struct Slot {
     /// Made with the first request: an idle window costs nothing.
     latency: Option<Histogram<u32>>,
 }
-
-/// The last hour, minute by minute.
-pub(super) type Minutes = Window<60>;
-
-impl Minutes {
-    /// Minutes that begin where those of the clock on the wall do.
-    pub(super) fn aligned(now: Instant, wall: Timestamp) -> Self {
-        let into = wall.as_millis().rem_euclid(MINUTE_MS).unsigned_abs();
-        let origin = now.checked_sub(Duration::from_millis(into)).unwrap_or(now);
-        Self::new(origin, Duration::from_secs(60))
-    }
-
-    /// Every minute that saw a request, oldest first. `now` and `wall` are the same moment.
-    pub(super) fn totals(&self, now: Instant, wall: Timestamp) -> Vec<MinuteTotals> {
-        let minutes = self.last(now, N_MINUTES).filter(|(_, slot)| slot.counts.requests > 0);
-        let totals = minutes.map(|(number, slot)| {
-            let start = wall.minus(self.time_since(number, now)).as_millis();
-            // The clocks may have drifted apart: what is shown are whole minutes.
-            let start_ms = start.saturating_add(MINUTE_MS / 2).div_euclid(MINUTE_MS) * MINUTE_MS;
-            MinuteTotals { start_ms, counts: slot.counts, mean_latency_ms: slot.mean_ms() }
-        });
-        totals.collect()
-    }
-}
-
-const N_MINUTES: u64 = 60;
 
 impl<const N: usize> Window<N> {
     /// Slots are counted from `origin`; the running one is one of the `N`.
@@ -123,10 +95,6 @@ impl Slot {
             latency.saturating_record(micros(duration));
         }
     }
-
-    fn mean_ms(&self) -> f64 {
-        mean_ms(self.took, self.counts.requests)
-    }
 }
 
 /// A latency in whole microseconds; what is quicker than one counts as one.
@@ -165,17 +133,6 @@ pub struct WindowStats {
     pub error_rate_percent: f64,
     /// How long they took.
     pub latency_ms: LatencyStats,
-}
-
-/// What one minute saw.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct MinuteTotals {
-    /// Start of the minute, milliseconds since the Unix epoch.
-    pub start_ms: i64,
-    #[serde(flatten)]
-    pub counts: RequestCounts,
-    /// Mean latency in milliseconds.
-    pub mean_latency_ms: f64,
 }
 
 /// Latencies in milliseconds, within 1 % and capped at 60,000; all 0 when there was no request.

@@ -179,64 +179,6 @@ proptest! {
     }
 }
 
-/// Minutes that begin when the clock on the wall shows ten minutes and twenty seconds.
-fn minutes() -> (Minutes, Instant, Timestamp) {
-    let (now, wall) = (monotonic(), Timestamp::from_millis(10 * MINUTE_MS + 20_000));
-    (Minutes::aligned(now, wall), now, wall)
-}
-
-fn shown(minutes: &Minutes, now: Instant, wall: Timestamp) -> Vec<(i64, u64)> {
-    let totals = minutes.totals(now, wall);
-    totals.iter().map(|minute| (minute.start_ms / MINUTE_MS, minute.counts.requests)).collect()
-}
-
-#[test]
-fn requests_fall_into_the_minute_of_the_wall_they_were_answered_in() {
-    let (mut minutes, start, wall) = minutes();
-    minutes.observe(start, 200, ms(1));
-    minutes.observe(start + Duration::from_secs(39), 404, ms(3));
-    minutes.observe(start + Duration::from_secs(40), 503, ms(1));
-    let later = Duration::from_secs(45);
-    let totals = minutes.totals(start + later, wall.plus(later));
-    assert_eq!(totals.len(), 2);
-    assert_eq!(totals[0].start_ms, 10 * MINUTE_MS);
-    assert_eq!((totals[0].counts.requests, totals[0].counts.client_errors), (2, 1));
-    assert!((totals[0].mean_latency_ms - 2.0).abs() < 1e-9);
-    assert_eq!((totals[1].counts.requests, totals[1].counts.server_errors), (1, 1));
-}
-
-#[test]
-fn late_requests_find_their_minute_and_empty_ones_are_left_out() {
-    let (mut minutes, start, wall) = minutes();
-    for minute in [0, 3, 1, 0, 3] {
-        minutes.observe(start + MINUTE * minute, 200, ms(1));
-    }
-    let later = MINUTE * 3;
-    assert_eq!(shown(&minutes, start + later, wall.plus(later)), [(10, 2), (11, 1), (13, 2)]);
-}
-
-#[test]
-fn an_hour_is_kept_and_no_more() {
-    let (mut minutes, start, wall) = minutes();
-    for minute in 0..200 {
-        minutes.observe(start + MINUTE * minute, 200, ms(1));
-    }
-    minutes.observe(start, 200, ms(1));
-    let later = MINUTE * 199;
-    let all = shown(&minutes, start + later, wall.plus(later));
-    assert_eq!((all.len(), all[0], all[59]), (60, (150, 1), (209, 1)));
-    let later = MINUTE * 500;
-    assert!(minutes.totals(start + later, wall.plus(later)).is_empty());
-}
-
-#[test]
-fn a_clock_that_was_set_moves_minutes_by_whole_ones() {
-    let (mut minutes, start, wall) = minutes();
-    minutes.observe(start, 200, ms(1));
-    let set = wall.plus(Duration::from_secs(3_600) + ms(1_500));
-    assert_eq!(shown(&minutes, start, set), [(70, 1)]);
-}
-
 #[test]
 fn shares_and_rates() {
     let same = |left: f64, right: f64| (left - right).abs() < 1e-9;

@@ -21,7 +21,7 @@ use crate::cache::{
 use crate::clock;
 use crate::database::Store;
 use crate::failure::{Failure, FailureKind};
-use crate::metrics::{Format, Metrics, render};
+use crate::metrics::{Metrics, render};
 use crate::resilience::Priority;
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::{RestartPolicy, Silent, Spec, Supervisor};
@@ -265,7 +265,7 @@ impl Fixture {
 
     /// The value of a metric's line.
     pub(in crate::cache) fn metric(&self, line: &str) -> u64 {
-        let text = render(&self.metrics, Format::negotiate(None)).unwrap();
+        let text = render(&self.metrics).unwrap();
         let value = text.lines().find_map(|found| found.strip_prefix(line));
         value.map_or(0, |value| value.trim().parse().unwrap())
     }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, spl
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::metrics::{Format, Metrics, render};
+use crate::metrics::{Metrics, render};
 
 const TIMEOUTS: Timeouts = Timeouts {
     head: Duration::from_secs(5),
@@ -200,7 +200,7 @@ async fn ask_without_end(mut client: impl AsyncWrite + Unpin) {
 }
 
 fn cut(metrics: &Metrics, why: &str) -> bool {
-    let text = render(metrics, Format::Prometheus).unwrap();
+    let text = render(metrics).unwrap();
     text.contains(&format!("http_connections_cut_total{{reason=\"{why}\"}} 1"))
 }
 

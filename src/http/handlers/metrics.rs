@@ -3,9 +3,8 @@
 //! Owns: bringing gauges up to date before a scrape. State that changes all the time is not pushed at
 //! every change; a scrape sees it as it is then. Nothing here asks an actor.
 
-use actix_web::http::header;
+use actix_web::HttpResponse;
 use actix_web::web::to;
-use actix_web::{HttpRequest, HttpResponse};
 
 use crate::clock;
 use crate::http::error::{ApiError, ErrorCode};
@@ -13,29 +12,27 @@ use crate::http::extract::{Answer, Call};
 use crate::http::service::Route;
 use crate::http::state::Shared;
 use crate::limits::Class;
-use crate::metrics::{Format, render};
+use crate::metrics::{CONTENT_TYPE, render};
 use crate::origin::state::OriginStatus;
 use crate::supervision::ActorState;
 
 pub const ROUTES: &[Route] =
     &[Route::at("/metrics", Class::Exempt).get(|| to(metrics)).says(|doc| {
-        let details = "In the OpenMetrics format where `Accept` asks for it.";
+        let details = "In the Prometheus text format.";
         doc.says("Status", "getMetrics", "Shows every metric for Prometheus.", details)
-            .answers(&["text/plain", "application/openmetrics-text"], "Every metric.");
+            .answers(&["text/plain"], "Every metric.");
     })];
 
-async fn metrics(call: Call, request: HttpRequest) -> Answer {
+async fn metrics(call: Call) -> Answer {
     let (worker, shared) = (&call.worker, &call.worker.shared);
     let tables = worker.cache.tables();
     let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
     shared.metrics.cache.size("memory", entries, tables.memory.bytes());
     refresh(shared);
     shared.metrics.limits.shared.set(worker.shares_limits());
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let format = Format::negotiate(accept);
-    let text = render(&shared.metrics, format)
+    let text = render(&shared.metrics)
         .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
-    Ok(HttpResponse::Ok().content_type(format.content_type()).body(text))
+    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 
 /// Breakers of the tiers, which have a metric of their own.

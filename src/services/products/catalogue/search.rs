@@ -48,12 +48,8 @@ pub(crate) struct Query {
     pub(crate) bounds: Option<Bounds>,
     /// Only products whose price is in this currency.
     pub(crate) priced_in: Option<Currency>,
-    /// Arrives within so many days.
-    pub(crate) delivery_days: Option<u64>,
     /// Only the so many most sold products of the catalogue.
     pub(crate) among_first: Option<usize>,
-    /// Only products with at least this discount.
-    pub(crate) min_discount: u64,
     pub(crate) sort: Sort,
     /// How many to pass over.
     pub(crate) skip: usize,
@@ -221,8 +217,6 @@ fn fits(product: &Product, query: &Query) -> bool {
     let category = query.categories.is_empty()
         || product.categories.iter().any(|id| query.categories.contains(id));
     category
-        && product.discount_percent >= query.min_discount
-        && query.delivery_days.is_none_or(|days| product.delivery_days <= days)
         && query.priced_in.is_none_or(|asked| price.is_some_and(|price| price.currency == asked))
         // A product without a price is within no bounds.
         && query.bounds.is_none_or(|Bounds { min, max, currency }| {

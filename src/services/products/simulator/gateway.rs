@@ -174,7 +174,7 @@ mod tests {
         stats.count(None, "500001");
         let shown = json!(stats);
         assert_eq!(shown["calls"]["aliexpress.affiliate.link.generate"], 2);
-        assert_eq!(shown["calls"]["aliexpress.affiliate.order.get"], 0);
+        assert_eq!(shown["calls"]["aliexpress.affiliate.order.list"], 0);
         assert_eq!(shown["calls"]["unknown"], 1);
         assert_eq!(shown["accounts"], json!({"500001": 2, "500002": 0}));
     }

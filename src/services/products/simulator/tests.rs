@@ -231,9 +231,8 @@ async fn bad_rules_are_refused_with_what_is_allowed() {
     let (status, answer) = rig.put_faults(&json!([{"fault": "explode", "share": 2}])).await;
     assert_eq!(status, 400);
     let mistakes = answer["mistakes"].as_array().unwrap();
-    assert_eq!(mistakes.len(), 2, "{answer}");
-    assert_eq!((&mistakes[0]["rule"], &mistakes[0]["field"]), (&json!(0), &json!("share")));
-    assert!(mistakes[1]["allowed"].as_str().unwrap().contains("slow_body"), "{answer}");
+    assert_eq!(mistakes.len(), 1, "{answer}");
+    assert!(mistakes[0].as_str().unwrap().contains("slow_body"), "{answer}");
     let put = rig.client.put(rig.url("/__simulator/faults"));
     assert_eq!(put.send_body("[{").await.unwrap().status(), 400);
     let delete = rig.client.delete(rig.url("/__simulator/faults")).send().await.unwrap();

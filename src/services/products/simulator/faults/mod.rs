@@ -2,14 +2,13 @@
 //!
 //! Owns: the rules in force and which of them a call meets. Rules are replaced as a whole and read
 //! without a lock; a rule's chance depends only on its seed and on how many calls it has seen, so
-//! the same calls meet the same faults in every run. Refuses: rules with any mistake, all mistakes
-//! named (`rule`). How a fault looks on the wire is in `wire`, odd shapes of answers in `variant`.
+//! the same calls meet the same faults in every run. Refuses: rules with any mistake (`rule`). How a fault looks on the wire is in `wire`, odd shapes of answers in `variant`.
 
 mod rule;
 mod variant;
 mod wire;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -19,7 +18,7 @@ use serde_json::Value;
 
 use crate::resilience::tick::Tick;
 use crate::resilience::token_bucket::{BucketRule, TokenBucket};
-use rule::{Fault, Kind, Mistake, Rule};
+use rule::{Kind, Rule};
 pub(super) use variant::flatten_lists;
 pub(super) use wire::{Connection, Exchange};
 
@@ -44,7 +43,7 @@ struct RuleInForce {
 
 impl Faults {
     /// Replaces all rules by those in `list`, or none of them if there is a mistake.
-    pub(super) fn replace(&self, list: &Value) -> Result<(), Vec<Mistake>> {
+    pub(super) fn replace(&self, list: &Value) -> Result<(), Vec<String>> {
         let rules = Rule::read_all(list)?.into_iter().zip(list.as_array().into_iter().flatten());
         let in_force = |(rule, sent): (Rule, &Value)| RuleInForce {
             rule,
@@ -67,17 +66,16 @@ impl Faults {
         self.0.load().iter().map(|one| one.sent.clone()).collect()
     }
 
-    /// The fault that a call of `method` with this application key meets: that of the first rule
-    /// that matches.
-    pub(super) fn meet(&self, method: &str, app_key: &str, now: Instant) -> Option<Fault> {
+    /// The rule that a call of `method` with this application key meets: the first that matches.
+    pub(super) fn meet(&self, method: &str, app_key: &str, now: Instant) -> Option<Rule> {
         let rules = self.0.load();
         let met = rules.iter().find(|one| one.fires(method, app_key))?;
-        let fault = met.rule.fault.clone();
-        Some(match met.rule.per_second {
+        let rule = met.rule.clone();
+        Some(match rule.per_second.filter(|_| rule.fault == Kind::Capacity) {
             Some(per_second) if !met.has_room(per_second, now) => {
-                Fault { kind: Kind::Status, ms: 0, ..fault }
+                Rule { fault: Kind::Status, ms: None, ..rule }
             }
-            Some(_) | None => fault,
+            Some(_) | None => rule,
         })
     }
 }
@@ -91,16 +89,16 @@ impl RuleInForce {
             return false;
         }
         let number = self.seen.fetch_add(1, Ordering::Relaxed);
-        let fires = rule.share > chance(rule.fault.seed, number);
-        fires && rule.times.is_none_or(|times| self.fired.fetch_add(1, Ordering::Relaxed) < times)
+        let fires = rule.share > chance(rule.seed, number);
+        let times = rule.times.map(NonZeroU64::get);
+        fires && times.is_none_or(|times| self.fired.fetch_add(1, Ordering::Relaxed) < times)
     }
 
     /// Whether one more call is within the capacity. What is over it fails at once, as a server does
     /// that sheds load; a queue would be a slow upstream, which `delay` is for.
-    fn has_room(&self, per_second: u32, now: Instant) -> bool {
-        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let depth = at_least_one(per_second / DEPTH);
-        let rule = BucketRule::per_second(at_least_one(per_second), depth);
+    fn has_room(&self, per_second: NonZeroU32, now: Instant) -> bool {
+        let depth = NonZeroU32::new(per_second.get() / DEPTH).unwrap_or(NonZeroU32::MIN);
+        let rule = BucketRule::per_second(per_second, depth);
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, bucket) = room.get_or_insert((now, TokenBucket::default()));
         bucket.take(rule, Tick::between(*first, now), 1).is_ok()
@@ -131,7 +129,7 @@ mod tests {
         faults
     }
 
-    fn meet(faults: &Faults, method: &str) -> Option<Fault> {
+    fn meet(faults: &Faults, method: &str) -> Option<Rule> {
         faults.meet(method, "500001", clock::monotonic())
     }
 
@@ -141,8 +139,8 @@ mod tests {
             {"method": LINKS, "fault": "hang"},
             {"method": "*", "fault": "reset"},
         ]));
-        assert!(matches!(meet(&faults, LINKS), Some(Fault { kind: Kind::Hang, .. })));
-        assert!(matches!(meet(&faults, SEARCH), Some(Fault { kind: Kind::Reset, .. })));
+        assert!(matches!(meet(&faults, LINKS), Some(Rule { fault: Kind::Hang, .. })));
+        assert!(matches!(meet(&faults, SEARCH), Some(Rule { fault: Kind::Reset, .. })));
         faults.replace(&json!([])).unwrap();
         assert!(meet(&faults, LINKS).is_none());
     }
@@ -193,8 +191,11 @@ mod tests {
         ]));
         let now = clock::monotonic();
         let met: Vec<_> = (0..3).filter_map(|_| faults.meet(SEARCH, "", now)).collect();
-        let kinds: Vec<_> = met.iter().map(|fault| (fault.ms, fault.kind)).collect();
-        assert_eq!(kinds, [(5, Kind::Capacity), (5, Kind::Capacity), (0, Kind::Status)]);
+        let kinds: Vec<_> = met.iter().map(|rule| (rule.ms, rule.fault)).collect();
+        assert_eq!(
+            kinds,
+            [(Some(5), Kind::Capacity), (Some(5), Kind::Capacity), (None, Kind::Status)]
+        );
         assert_eq!(met[2].status, Some(429));
         assert!(faults.meet(LINKS, "", now).is_none());
     }
@@ -206,7 +207,7 @@ mod tests {
     }
 
     fn is_answered(faults: &Faults, at: Instant) -> bool {
-        faults.meet(SEARCH, "", at).unwrap().kind == Kind::Capacity
+        faults.meet(SEARCH, "", at).unwrap().fault == Kind::Capacity
     }
 
     #[test]

@@ -1,63 +1,46 @@
 //! What a fault rule says, and reading one.
 //!
-//! Owns: the fields of a rule. Refuses: a list with any mistake; every mistake is named with its rule,
-//! its field, what was sent and what is allowed. A field that its fault does not use is checked all
-//! the same and then ignored.
+//! Owns: the fields of a rule. Refuses: a list with any mistake, naming the rule and what is allowed. A
+//! field that its fault does not use is checked all the same and then ignored.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use std::num::{NonZeroU32, NonZeroU64};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::super::methods::Method;
 use super::variant;
 
 const MOST_RULES: usize = 100;
-const FAULTS: &str = "one of delay, hang, status, reset, garbage, html, truncate, slow_body, \
-                      throttle, error, variant, capacity";
-const TEXT: &str = "a text of 1 to 200 characters";
-const FIELDS: [&str; 13] = [
-    "method",
-    "app_key",
-    "share",
-    "fault",
-    "ms",
-    "status",
-    "code",
-    "sub_code",
-    "seconds",
-    "seed",
-    "variant",
-    "times",
-    "per_second",
-];
 
-/// One rule.
-#[derive(Debug, Clone)]
-pub(super) struct Rule {
+/// One rule: which calls it concerns, and what happens to them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Rule {
     /// A method's name; `None` or `*` for any.
     pub(super) method: Option<String>,
     /// The application key of the caller; `None` for anybody's.
+    #[serde(default, deserialize_with = "text")]
     pub(super) app_key: Option<String>,
     /// Share of the calls it concerns, 0 to 1.
+    #[serde(default = "all")]
     pub(super) share: f64,
     /// After so many faults the rule no longer matches.
-    pub(super) times: Option<u64>,
-    /// How many calls a second there is room for; the others fail.
-    pub(super) per_second: Option<u32>,
-    pub(super) fault: Fault,
-}
-
-/// What happens to a call.
-#[derive(Debug, Clone)]
-pub(in super::super) struct Fault {
-    pub(super) kind: Kind,
+    pub(super) times: Option<NonZeroU64>,
+    /// How many calls a second a capacity has room for; the others fail.
+    pub(super) per_second: Option<NonZeroU32>,
+    pub(super) fault: Kind,
     /// First nothing for so long; for a slow body the time of each byte.
-    pub(super) ms: u64,
+    pub(super) ms: Option<u64>,
     pub(super) status: Option<u16>,
+    #[serde(default, deserialize_with = "text")]
     pub(super) code: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub(super) sub_code: Option<String>,
-    pub(super) seconds: u64,
+    pub(super) seconds: Option<u64>,
     /// For the share, garbage and missing fields.
+    #[serde(default)]
     pub(super) seed: u64,
     pub(super) variant: Option<String>,
 }
@@ -91,149 +74,64 @@ pub(super) enum Kind {
     Capacity,
 }
 
-/// Something wrong with a rule.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(in super::super) struct Mistake {
-    /// Which rule, counted from 0; none when the list itself is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<usize>,
-    field: String,
-    /// What was sent, `null` if nothing.
-    sent: Value,
-    allowed: String,
+const fn all() -> f64 {
+    1.0
+}
+
+/// A text; a number is taken as its digits, since some codes look like numbers.
+fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(value)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(D::Error::custom("not a text")),
+    }
 }
 
 impl Rule {
-    /// Reads a list of rules, or says everything that is wrong with it.
-    pub(super) fn read_all(list: &Value) -> Result<Vec<Self>, Vec<Mistake>> {
+    /// Reads a list of rules, or says what is wrong with each.
+    pub(super) fn read_all(list: &Value) -> Result<Vec<Self>, Vec<String>> {
         let Some(list) = list.as_array().filter(|list| list.len() <= MOST_RULES) else {
-            let (field, allowed) = ("body".to_owned(), "a list of at most 100 rules".to_owned());
-            return Err(vec![Mistake { rule: None, field, sent: Value::Null, allowed }]);
+            return Err(vec!["expected a list of at most 100 rules".to_owned()]);
         };
-        let mut mistakes = Vec::new();
-        let read = list.iter().enumerate().filter_map(|(number, sent)| {
-            let mut reader =
-                Reader { number, sent, fields: sent.as_object(), mistakes: Vec::new() };
-            let rule = reader.rule();
-            mistakes.append(&mut reader.mistakes);
-            rule
-        });
-        let rules = read.collect();
+        let (mut rules, mut mistakes) = (Vec::new(), Vec::new());
+        for (number, sent) in list.iter().enumerate() {
+            match Self::deserialize(sent) {
+                Ok(rule) => {
+                    let wrong = rule.mistakes().map(|allowed| format!("rule {number}: {allowed}"));
+                    mistakes.extend(wrong);
+                    rules.push(rule);
+                }
+                Err(error) => mistakes.push(format!("rule {number}: {error}")),
+            }
+        }
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
     }
-}
 
-/// Reads the fields of one rule and collects what is wrong with them.
-struct Reader<'a> {
-    number: usize,
-    sent: &'a Value,
-    fields: Option<&'a Map<String, Value>>,
-    mistakes: Vec<Mistake>,
-}
-
-impl Reader<'_> {
-    fn rule(&mut self) -> Option<Rule> {
-        let Some(fields) = self.fields else {
-            self.refuse("", "an object");
-            return None;
-        };
-        for name in fields.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
-            self.refuse(name, &format!("no other fields than {}", FIELDS.join(", ")));
-        }
-        let seed = self.read("seed", "a whole number from 0", |_| true).unwrap_or(0);
-        let is_method = |name: &String| name == "*" || Method::named(name).is_some();
-        let method = self.read("method", "\"*\" or the full name of a method", is_method);
-        let app_key = self.text("app_key");
-        let share = self.read("share", "a number from 0 to 1", |share| (0.0..=1.0).contains(share));
-        let times = self.read("times", "a whole number from 1", |times| *times > 0);
-        let per_second = "a whole number from 1 to 1000000; capacity needs it";
-        let per_second = self.read("per_second", per_second, |n| (1..=1_000_000).contains(n));
-        let ms = "a whole number from 0 to 600000; delay and slow_body need it";
-        let ms = self.read("ms", ms, |ms| *ms <= 600_000);
-        let status = "a whole number from 200 to 599";
-        self.need("fault", FAULTS);
-        let fault = Fault {
-            status: self.read("status", status, |status| (200..=599).contains(status)),
-            code: self.text("code"),
-            sub_code: self.text("sub_code"),
-            seconds: self.read("seconds", "0 to 86400", |n| *n <= 86_400).unwrap_or(1),
-            variant: self.text("variant"),
-            kind: self.read("fault", FAULTS, |_| true)?,
-            ms: ms.unwrap_or(0),
-            seed,
-        };
-        self.check(&fault);
-        let per_second = per_second.filter(|_| fault.kind == Kind::Capacity);
-        Some(Rule { method, app_key, share: share.unwrap_or(1.0), times, per_second, fault })
-    }
-
-    /// What a fault needs beside its kind.
-    fn check(&mut self, fault: &Fault) {
-        let (code, name) = (fault.code.as_deref(), fault.variant.as_deref());
-        match fault.kind {
-            Kind::Delay | Kind::SlowBody => self.need("ms", "a whole number; this fault needs it"),
-            Kind::Capacity => self.need("per_second", "a whole number; this fault needs it"),
-            Kind::Error => self.need("code", TEXT),
-            Kind::Throttle => {
-                if !matches!(code, None | Some("ApiCallLimit" | "7")) {
-                    let allowed = "\"ApiCallLimit\" or \"7\", the two text forms of the limit";
-                    self.refuse("code", allowed);
-                }
-            }
-            Kind::Variant => {
-                if !name.is_some_and(variant::is_known) {
-                    self.refuse("variant", &format!("one of {}", variant::names().join(", ")));
-                } else if name == Some(variant::BUSINESS_CODE)
-                    && code.is_some_and(|code| code.parse::<u64>().is_err())
-                {
-                    self.refuse("code", "a whole number, such as 401, 404, 405 or 4001");
-                }
-            }
-            Kind::Hang | Kind::Status | Kind::Reset => {}
-            Kind::Garbage | Kind::Html | Kind::Truncate => {}
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.fields?.get(name).filter(|value| !value.is_null())
-    }
-
-    fn read<T: DeserializeOwned>(
-        &mut self,
-        name: &str,
-        allowed: &str,
-        is_allowed: impl FnOnce(&T) -> bool,
-    ) -> Option<T> {
-        let value = T::deserialize(self.get(name)?).ok().filter(is_allowed);
-        if value.is_none() {
-            self.refuse(name, allowed);
-        }
-        value
-    }
-
-    /// A text; a number is taken as its digits, since some codes look like numbers.
-    fn text(&mut self, name: &str) -> Option<String> {
-        match self.get(name).and_then(Value::as_u64) {
-            Some(number) => Some(number.to_string()),
-            None => self.read(name, TEXT, |text: &String| (1..=200).contains(&text.len())),
-        }
-    }
-
-    fn need(&mut self, name: &str, allowed: &str) {
-        if self.get(name).is_none() {
-            self.refuse(name, allowed);
-        }
-    }
-
-    fn refuse(&mut self, field: &str, allowed: &str) {
-        let sent =
-            self.fields.map_or(self.sent, |fields| fields.get(field).unwrap_or(&Value::Null));
-        self.mistakes.push(Mistake {
-            rule: Some(self.number),
-            field: field.to_owned(),
-            sent: sent.clone(),
-            allowed: allowed.to_owned(),
-        });
+    /// What is allowed where the rule says something else.
+    fn mistakes(&self) -> impl Iterator<Item = &'static str> {
+        let is_method = |name: &str| name == "*" || Method::named(name).is_some();
+        let (kind, code) = (self.fault, self.code.as_deref());
+        let has_time = self.ms.is_some() || !matches!(kind, Kind::Delay | Kind::SlowBody);
+        let has_room = self.per_second.is_some() || kind != Kind::Capacity;
+        let is_limit = kind != Kind::Throttle || matches!(code, None | Some("ApiCallLimit" | "7"));
+        let is_number = self.variant.as_deref() != Some(variant::BUSINESS_CODE)
+            || code.is_none_or(|code| code.parse::<u64>().is_ok());
+        let is_variant = self.variant.as_deref().is_some_and(variant::is_known);
+        [
+            (self.method.as_deref().is_none_or(is_method), "method is * or the full name of one"),
+            ((0.0..=1.0).contains(&self.share), "share is a number from 0 to 1"),
+            (self.ms.is_none_or(|ms| ms <= 600_000), "ms is at most 600000"),
+            (has_time, "ms is needed by this fault"),
+            (has_room, "per_second is needed by this fault"),
+            (self.status.is_none_or(|s| (200..=599).contains(&s)), "status is from 200 to 599"),
+            (code.is_some() || kind != Kind::Error, "code is needed by this fault"),
+            (is_limit, "code is ApiCallLimit or 7, the two text forms of the limit"),
+            (is_variant || kind != Kind::Variant, "variant is the name of one"),
+            (is_number, "code is a whole number, such as 401, 404, 405 or 4001"),
+        ]
+        .into_iter()
+        .filter_map(|(fits, allowed)| (!fits).then_some(allowed))
     }
 }
 
@@ -247,69 +145,62 @@ mod tests {
         Rule::read_all(&json!([rule])).unwrap().remove(0)
     }
 
-    fn wrong(rule: Value) -> Vec<(Option<usize>, String)> {
-        let found = Rule::read_all(&json!([{"fault": "hang"}, rule])).unwrap_err();
-        found.into_iter().map(|mistake| (mistake.rule, mistake.field)).collect()
-    }
-
     #[test]
     fn every_fault_is_read() {
-        let names = FAULTS.trim_start_matches("one of ").split(", ");
-        for kind in names.clone() {
+        for kind in [
+            "delay",
+            "hang",
+            "status",
+            "reset",
+            "garbage",
+            "html",
+            "truncate",
+            "slow_body",
+            "throttle",
+            "error",
+            "variant",
+            "capacity",
+        ] {
             let rule = json!({"method": "*", "share": 0.5, "fault": kind, "ms": 5, "status": 502,
                 "code": "7", "sub_code": "isp.x", "seconds": 9, "seed": 3, "variant": "no_root_key",
                 "app_key": 500_001, "per_second": 40});
-            assert!(Rule::read_all(&json!([rule])).is_ok(), "{kind}");
+            assert_eq!(read(rule).app_key.as_deref(), Some("500001"), "{kind}");
         }
-        assert_eq!(names.count(), 12);
-        let throttle = read(json!({"fault": "throttle", "code": 7, "seconds": 31_062})).fault;
-        assert_eq!((throttle.code.as_deref(), throttle.seconds), (Some("7"), 31_062));
+        let throttle = read(json!({"fault": "throttle", "code": 7, "seconds": 31_062}));
+        assert_eq!((throttle.code.as_deref(), throttle.seconds), (Some("7"), Some(31_062)));
         let business = json!({"fault": "variant", "variant": "business_code", "code": "4001"});
-        assert_eq!(read(business).fault.code.as_deref(), Some("4001"));
-    }
-
-    #[test]
-    fn a_capacity_belongs_to_its_fault() {
-        let rule = read(json!({"fault": "capacity", "per_second": 40, "ms": 20, "app_key": "7"}));
-        assert_eq!((rule.per_second, rule.fault.status), (Some(40), None));
-        assert_eq!((rule.fault.ms, rule.app_key.as_deref()), (20, Some("7")));
-        let other = read(json!({"fault": "capacity", "per_second": 1, "status": 429}));
-        assert_eq!((other.per_second, other.fault.status), (Some(1), Some(429)));
-        assert_eq!(read(json!({"fault": "hang", "per_second": 40})).per_second, None);
+        assert_eq!(read(business).code.as_deref(), Some("4001"));
     }
 
     #[test]
     fn every_mistake_names_its_rule_and_field() {
         let cases = [
             (json!({}), "fault"),
-            (json!({"fault": "explode"}), "fault"),
+            (json!({"fault": "explode"}), "explode"),
             (json!({"fault": "delay"}), "ms"),
             (json!({"fault": "error"}), "code"),
             (json!({"fault": "throttle", "code": "8"}), "code"),
             (json!({"fault": "variant"}), "variant"),
+            (json!({"fault": "variant", "variant": "business_code", "code": "x"}), "code"),
             (json!({"fault": "hang", "metod": "*"}), "metod"),
             (json!({"fault": "hang", "method": "search"}), "method"),
             (json!({"fault": "hang", "share": 1.5}), "share"),
             (json!({"fault": "hang", "share": -0.1}), "share"),
-            (json!({"fault": "hang", "share": "half"}), "share"),
-            (json!({"fault": "hang", "times": 0}), "times"),
-            (json!({"fault": "hang", "app_key": ""}), "app_key"),
-            (json!({"fault": "hang", "per_second": 0}), "per_second"),
+            (json!({"fault": "hang", "share": "half"}), "half"),
+            (json!({"fault": "hang", "times": 0}), "nonzero"),
+            (json!({"fault": "hang", "app_key": []}), "text"),
+            (json!({"fault": "hang", "per_second": 0}), "nonzero"),
             (json!({"fault": "capacity"}), "per_second"),
-            (json!({"fault": "capacity", "per_second": 0.5}), "per_second"),
             (json!({"fault": "capacity", "per_second": 1, "status": 99}), "status"),
-            (json!("hang"), ""),
+            (json!("hang"), "hang"),
         ];
-        for (rule, field) in cases {
-            assert_eq!(wrong(rule), [(Some(1), field.to_owned())]);
+        for (rule, word) in cases {
+            let found = Rule::read_all(&json!([{"fault": "hang"}, rule])).unwrap_err();
+            assert!(found[0].starts_with("rule 1: ") && found[0].contains(word), "{found:?}");
+            assert_eq!(found.len(), 1, "{found:?}");
         }
-    }
-
-    #[test]
-    fn all_mistakes_are_named_at_once() {
-        let three = json!({"fault": "status", "status": 99, "ms": -1, "seed": "x"});
-        let fields: Vec<String> = wrong(three).into_iter().map(|(_, field)| field).collect();
-        assert_eq!(fields, ["seed", "ms", "status"]);
+        let two = json!([{"fault": "status", "status": 99, "share": 2}, {"fault": "delay"}]);
+        assert_eq!(Rule::read_all(&two).unwrap_err().len(), 3, "all at once");
     }
 
     #[test]

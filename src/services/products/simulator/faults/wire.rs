@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use super::super::methods::{Answer, Method};
 use super::super::refusal::Refusal;
-use super::rule::{Fault, Kind};
+use super::rule::{Kind, Rule};
 use super::variant;
 
 const JSON: &str = "application/json;charset=UTF-8";
@@ -70,15 +70,15 @@ fn json_bytes(body: impl Into<Bytes>) -> HttpResponse {
 
 impl Exchange<'_> {
     /// The answer the caller gets.
-    pub(in super::super) async fn under(self, fault: Option<Fault>) -> HttpResponse {
-        let Some(fault) = fault else { return json(&self.body) };
-        let pause = Duration::from_millis(fault.ms);
-        if fault.ms > 0 && fault.kind != Kind::SlowBody {
+    pub(in super::super) async fn under(self, rule: Option<Rule>) -> HttpResponse {
+        let Some(rule) = rule else { return json(&self.body) };
+        let pause = Duration::from_millis(rule.ms.unwrap_or_default());
+        if !pause.is_zero() && rule.fault != Kind::SlowBody {
             tokio::time::sleep(pause).await;
         }
-        let code = fault.code.as_deref();
-        let status = |default: u16| fault.status.unwrap_or(default);
-        match fault.kind {
+        let code = rule.code.as_deref();
+        let status = |default: u16| rule.status.unwrap_or(default);
+        match rule.fault {
             Kind::Delay | Kind::Capacity => json(&self.body),
             Kind::Hang => std::future::pending().await,
             Kind::Status => {
@@ -86,33 +86,35 @@ impl Exchange<'_> {
                 plain(status(503), "text/plain", text)
             }
             Kind::Reset => self.reset(),
-            Kind::Garbage => json_bytes(garbage(fault.seed)),
+            Kind::Garbage => json_bytes(garbage(rule.seed)),
             Kind::Html => page(status(200), code == Some("moved")),
             Kind::Truncate => broken_off(self.body.to_string().into()),
             Kind::SlowBody => byte_by_byte(self.body.to_string().into(), pause),
-            Kind::Throttle => self.refused(&fault, &Refusal::call_limit(code, fault.seconds)),
-            Kind::Error => {
-                let refusal =
-                    Refusal::on_request(code.unwrap_or_default(), fault.sub_code.as_deref());
-                self.refused(&fault, &refusal)
+            Kind::Throttle => {
+                let refusal = Refusal::call_limit(code, rule.seconds.unwrap_or(1));
+                self.refused(&rule, &refusal)
             }
-            Kind::Variant => json(&self.reshaped(&fault)),
+            Kind::Error => {
+                let code = code.unwrap_or_default();
+                self.refused(&rule, &Refusal::on_request(code, rule.sub_code.as_deref()))
+            }
+            Kind::Variant => json(&self.reshaped(&rule)),
         }
     }
 
-    fn refused(&self, fault: &Fault, refusal: &Refusal) -> HttpResponse {
-        let at_root = fault.variant.as_deref() == Some(ERROR_AT_ROOT);
+    fn refused(&self, rule: &Rule, refusal: &Refusal) -> HttpResponse {
+        let at_root = rule.variant.as_deref() == Some(ERROR_AT_ROOT);
         json(&refusal.body(self.request_id, at_root))
     }
 
-    fn reshaped(self, fault: &Fault) -> Value {
+    fn reshaped(self, rule: &Rule) -> Value {
         let Self { method, request_id, mut body, .. } = self;
-        let name = fault.variant.as_deref().unwrap_or_default();
-        let code = fault.code.as_deref().and_then(|code| code.parse().ok()).unwrap_or(404);
+        let name = rule.variant.as_deref().unwrap_or_default();
+        let code = rule.code.as_deref().and_then(|code| code.parse().ok()).unwrap_or(404);
         if let Some(method) = method.filter(|_| name == variant::BUSINESS_CODE) {
             return Answer::Business(code).body(method, request_id);
         }
-        variant::reshape(&mut body, name, fault.seed);
+        variant::reshape(&mut body, name, rule.seed);
         body
     }
 

@@ -1,14 +1,13 @@
 //! The methods of the gateway.
 //!
-//! Owns: the list of methods, what a method is given, and the envelope of its answer. A method reads
-//! its parameters, refuses in the gateway's words or answers; it does no I/O, reads no clock and cannot
-//! fail otherwise. `image.search` is not among them: looking at pictures is beyond a simulator.
+//! Owns: the list of the methods that the gateway calls, what a method is given, and the envelope of its
+//! answer. A method reads its parameters, refuses in the gateway's words or answers; it does no I/O,
+//! reads no clock and cannot fail otherwise.
 
 mod links;
 mod orders;
 mod product_view;
 mod products;
-mod promotions;
 
 use serde_json::{Value, json};
 
@@ -26,8 +25,7 @@ pub(super) struct Method {
 }
 
 /// Every method; each file lists its own.
-const METHODS: [&[Method]; 4] =
-    [products::METHODS, links::METHODS, promotions::METHODS, orders::METHODS];
+const METHODS: [&[Method]; 3] = [products::METHODS, links::METHODS, orders::METHODS];
 
 impl Method {
     pub(super) fn all() -> impl Iterator<Item = &'static Self> {

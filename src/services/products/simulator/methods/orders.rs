@@ -1,7 +1,7 @@
-//! `order.list`, `order.listbyindex` and `order.get`: orders that somebody's links led to.
+//! `order.list`: orders that somebody's links led to.
 //!
 //! Owns: a stream of made-up orders, one every 37 minutes since 2025-01-01, each the same whenever
-//! it is asked for; none lies in the future. An order's number in the stream is its cursor.
+//! it is asked for; none lies in the future.
 //! Refuses: windows that are not two times in order, unknown states.
 
 use serde_json::{Value, json};
@@ -22,67 +22,25 @@ const EVERY_MS: i64 = 37 * 60 * 1000;
 /// Number of the first order as a caller sees it.
 const FIRST_ID: u64 = 8_100_000_000_000_000;
 const STATES: [&str; 3] = ["Payment Completed", "Completed", "Invalid"];
-/// How many ids one call may name.
-const MOST_IDS: usize = 50;
 
-pub(super) const METHODS: &[Method] = &[
-    Method { name: "aliexpress.affiliate.order.list", answer: by_page },
-    Method { name: "aliexpress.affiliate.order.listbyindex", answer: by_cursor },
-    Method { name: "aliexpress.affiliate.order.get", answer: by_id },
-];
+pub(super) const METHODS: &[Method] =
+    &[Method { name: "aliexpress.affiliate.order.list", answer: page }];
 
-fn by_page(call: &Call<'_>) -> Result<Answer, Refusal> {
+fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
     let paging = Paging::read(call.parameters)?;
     let found = matching(call)?;
-    let numbers = found.iter().skip(paging.skip()).take(paging.page_size).copied();
-    let more = json!({
+    let numbers = found.iter().skip(paging.skip()).take(paging.page_size);
+    let orders: Vec<Value> = numbers.filter_map(|number| order(call, *number)).collect();
+    if orders.is_empty() {
+        return Ok(Answer::EMPTY);
+    }
+    Ok(Answer::Result(json!({
         "total_record_count": found.len(),
         "total_page_no": found.len().div_ceil(paging.page_size),
         "current_page_no": paging.page_no,
-    });
-    Ok(answer(call, numbers, more))
-}
-
-/// Starts behind `start_query_index_id` and says where to go on.
-fn by_cursor(call: &Call<'_>) -> Result<Answer, Refusal> {
-    const TIMES: [&str; 2] = ["Payment Completed Time", "Buyer Confirmed Receipt Time"];
-    call.parameters.one_of("time_type", &TIMES)?;
-    let paging = Paging::read(call.parameters)?;
-    let cursor = call.parameters.get("start_query_index_id").unwrap_or("0");
-    let behind: u64 = cursor
-        .parse()
-        .map_err(|_| Refusal::invalid("start_query_index_id", "an earlier next_query_index_id"))?;
-    let found = matching(call)?;
-    // A cursor is one more than an order's number, so that 0 is before every order.
-    let left = found.into_iter().filter(|number| *number >= behind);
-    let numbers: Vec<u64> = left.take(paging.page_size).collect();
-    let next = numbers.last().map(|last| (last + 1).to_string());
-    Ok(answer(call, numbers.into_iter(), json!({ "next_query_index_id": next })))
-}
-
-/// Unknown ids are left out.
-fn by_id(call: &Call<'_>) -> Result<Answer, Refusal> {
-    call.parameters.required("order_ids")?;
-    let ids = call.parameters.identifiers("order_ids")?;
-    if ids.len() > MOST_IDS {
-        return Err(Refusal::invalid("order_ids", "at most 50 ids"));
-    }
-    let placed = up_to(call.now);
-    let numbers = ids.into_iter().filter_map(|id| id.checked_sub(FIRST_ID));
-    Ok(answer(call, numbers.filter(|number| *number < placed), json!({})))
-}
-
-/// One page of orders, with `more` fields beside them.
-fn answer(call: &Call<'_>, numbers: impl Iterator<Item = u64>, mut more: Value) -> Answer {
-    let orders: Vec<Value> = numbers.filter_map(|number| order(call, number)).collect();
-    if orders.is_empty() {
-        return Answer::EMPTY;
-    }
-    if let Some(fields) = more.as_object_mut() {
-        fields.insert("current_record_count".to_owned(), json!(orders.len()));
-        fields.insert("orders".to_owned(), json!({ "order": orders }));
-    }
-    Answer::Result(more)
+        "current_record_count": orders.len(),
+        "orders": {"order": orders},
+    })))
 }
 
 /// Numbers of the orders in the asked window and state, oldest first.

@@ -55,12 +55,11 @@ fn search(call: &Call<'_>, among_first: Option<usize>) -> Result<Answer, Refusal
     let parameters = call.parameters;
     let paging = Paging::read(parameters)?;
     parameters.one_of("platform_product_type", &["ALL", "PLAZA", "TMALL"])?;
-    let days = parameters.one_of("delivery_days", &["3", "5", "7", "10"])?;
+    parameters.one_of("delivery_days", &["3", "5", "7", "10"])?;
     let query = Query {
         keywords: keywords(parameters),
         categories: parameters.identifiers("category_ids")?,
         bounds: read_bounds(parameters)?,
-        delivery_days: days.and_then(|days| days.parse().ok()),
         among_first,
         sort: read_sort(parameters)?,
         ..Query::default()
@@ -69,7 +68,7 @@ fn search(call: &Call<'_>, among_first: Option<usize>) -> Result<Answer, Refusal
 }
 
 /// Answers with one page of what fits `query`.
-pub(super) fn page_of(
+fn page_of(
     call: &Call<'_>,
     query: Query,
     paging: Paging,
@@ -81,7 +80,7 @@ pub(super) fn page_of(
 }
 
 /// One page of products, empty in the two ways of the upstream.
-pub(super) fn page(
+fn page(
     call: &Call<'_>,
     products: &[&Product],
     total: usize,
@@ -122,7 +121,7 @@ fn read_bounds(parameters: &Parameters) -> Result<Option<Bounds>, Refusal> {
     Ok(Some(Bounds { min: min.unwrap_or(0), max: max.unwrap_or(u64::MAX), currency }))
 }
 
-pub(super) fn read_sort(parameters: &Parameters) -> Result<Sort, Refusal> {
+fn read_sort(parameters: &Parameters) -> Result<Sort, Refusal> {
     const WORDS: [(&str, Sort); 4] = [
         ("SALE_PRICE_ASC", Sort::PriceUp),
         ("SALE_PRICE_DESC", Sort::PriceDown),

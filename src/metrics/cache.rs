@@ -10,10 +10,9 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::metrics::handles::Handles;
-use crate::metrics::histogram::DurationHistogram;
-use crate::metrics::registry::{Counters, Gauges, Labelled, Registrar};
-use crate::metrics::window::percent;
+use super::histogram::DurationHistogram;
+use super::registry::{Counters, Gauges, Handles, Labelled, Registrar, metrics};
+use super::window::percent;
 
 /// How many kinds of cache entry are told apart.
 const MAX_KINDS: usize = 24;
@@ -22,117 +21,55 @@ const MAX_TIERS: usize = 5;
 /// The value of label `cache_layer` for a lookup that no tier could answer.
 const NO_TIER: &str = "none";
 
-/// What the cache counts.
-///
-/// A lookup that walks the tiers counts a miss for each tier that did not have the key and, when
-/// none had it, one more in layer `none`. So `hits / (hits + misses)` of one layer is that tier's
-/// hit rate, and the rate of the whole cache is `sum(hits) / (sum(hits) + misses{layer="none"})`.
-#[derive(Debug, Clone)]
-pub struct CacheMetrics {
-    lookups: Lookups,
-    kinds: Arc<Handles<Kind, MAX_KINDS>>,
-    pub latency: Labelled<DurationHistogram, 2>,
-    pub invalidations: Counters<2>,
-    pub evictions: Counter,
-    pub warmed: Counter,
-    pub last_resort: Counter,
-    pub served_age: DurationHistogram,
-    pub entries: Gauges<1>,
-    pub bytes: Gauges<1>,
-    pub corrupt_entries: Counters<1>,
-    pub writes_dropped: Counters<1>,
-    pub loads_held: Counters<1>,
-}
-
-#[derive(Debug, Clone)]
-struct Lookups {
-    hits: Counters<2>,
-    misses: Counters<2>,
-    errors: Counters<2>,
+metrics! {
+    /// What the cache counts.
+    ///
+    /// A lookup that walks the tiers counts a miss for each tier that did not have the key and, when
+    /// none had it, one more in layer `none`. So `hits / (hits + misses)` of one layer is that tier's
+    /// hit rate, and the rate of the whole cache is `sum(hits) / (sum(hits) + misses{layer="none"})`.
+    pub struct CacheMetrics(add) {
+        hits: Counters<2> = add.many("cache_hits", ["cache_type", "cache_layer"],
+            "Lookups answered, by the tier that had the entry");
+        misses: Counters<2> = add.many("cache_misses", ["cache_type", "cache_layer"],
+            "Lookups not answered, by tier; layer none counts lookups that no tier answered");
+        errors: Counters<2> = add.many("cache_errors", ["cache_type", "cache_layer"],
+            "Tier operations that failed; to the caller they are misses");
+        kinds: Arc<Handles<Kind, MAX_KINDS>> = Arc::default();
+        latency: Labelled<DurationHistogram, 2> = add.family("cache_operation_latency_seconds",
+            ["cache_type", "operation"], "Time one operation on the cache took",
+            DurationHistogram::operation);
+        invalidations: Counters<2> = add.many("cache_invalidations", ["cache_type", "reason"],
+            "Entries invalidated before their time");
+        evictions: Counter = add.one("cache_evictions",
+            "Entries that left the memory tier to make room");
+        warmed: Counter = add.one("cache_warmed", "Entries loaded before they were asked for");
+        last_resort: Counter = add.one("last_resort_answers",
+            "Answers made from the catalogue file because everything else had failed");
+        served_age: DurationHistogram = add.add("cache_served_age_seconds",
+            "Age of the entries answered with", DurationHistogram::age());
+        entries: Gauges<1> = add.many("cache_entries", ["tier"], "Entries held by a tier");
+        bytes: Gauges<1> = add.many("cache_bytes", ["tier"], "Bytes held by a tier");
+        corrupt_entries: Counters<1> = add.many("cache_corrupt_entries", ["tier"],
+            "Stored entries that could not be read and were dropped");
+        writes_dropped: Counters<1> = add.many("cache_writes_dropped", ["tier"],
+            "Writes given up because a tier could not keep up");
+        loads_held: Counters<1> = add.many("cache_loads_held", ["reason"],
+            "Loads not begun: too many refreshes (busy), a failing upstream, a recent failure");
+    }
 }
 
 /// Counters of one kind of entry by tier, resolved.
 #[derive(Debug, Default)]
-struct Kind {
+pub struct Kind {
     hits: Handles<Counter, MAX_TIERS>,
     misses: Handles<Counter, MAX_TIERS>,
     errors: Handles<Counter, MAX_TIERS>,
 }
 
-impl Lookups {
-    fn declare(add: &mut Registrar) -> Self {
-        let labels = ["cache_type", "cache_layer"];
-        Self {
-            hits: add.many(
-                "cache_hits",
-                labels,
-                "Lookups answered, by the tier that had the entry",
-            ),
-            misses: add.many(
-                "cache_misses",
-                labels,
-                "Lookups not answered, by tier; layer none counts lookups that no tier answered",
-            ),
-            errors: add.many(
-                "cache_errors",
-                labels,
-                "Tier operations that failed; to the caller they are misses",
-            ),
-        }
-    }
-}
-
 impl CacheMetrics {
-    pub(super) fn declare(add: &mut Registrar) -> Self {
-        Self {
-            lookups: Lookups::declare(add),
-            kinds: Arc::default(),
-            latency: add.family(
-                "cache_operation_latency_seconds",
-                ["cache_type", "operation"],
-                "Time one operation on the cache took",
-                DurationHistogram::operation,
-            ),
-            invalidations: add.many(
-                "cache_invalidations",
-                ["cache_type", "reason"],
-                "Entries invalidated before their time",
-            ),
-            evictions: add.one("cache_evictions", "Entries that left the memory tier to make room"),
-            warmed: add.one("cache_warmed", "Entries loaded before they were asked for"),
-            last_resort: add.one(
-                "last_resort_answers",
-                "Answers made from the catalogue file because everything else had failed",
-            ),
-            served_age: add.add(
-                "cache_served_age_seconds",
-                "Age of the entries answered with",
-                DurationHistogram::age(),
-            ),
-            entries: add.many("cache_entries", ["tier"], "Entries held by a tier"),
-            bytes: add.many("cache_bytes", ["tier"], "Bytes held by a tier"),
-            corrupt_entries: add.many(
-                "cache_corrupt_entries",
-                ["tier"],
-                "Stored entries that could not be read and were dropped",
-            ),
-            writes_dropped: add.many(
-                "cache_writes_dropped",
-                ["tier"],
-                "Writes given up because a tier could not keep up",
-            ),
-            loads_held: add.many(
-                "cache_loads_held",
-                ["reason"],
-                "Loads not begun: too many refreshes (busy), a failing upstream, a recent failure",
-            ),
-        }
-    }
-
     /// Counts a hit of a tier.
     pub fn hit(&self, kind: &'static str, tier: &'static str) {
-        let counters = &self.kind(kind).hits;
-        counters.resolve(tier, |tier| self.lookups.hits.at([kind, tier])).inc();
+        self.kind(kind).hits.resolve(tier, |tier| self.hits.at([kind, tier])).inc();
     }
 
     /// Counts a lookup that no tier answered.
@@ -142,14 +79,12 @@ impl CacheMetrics {
 
     /// Counts a lookup that one tier did not answer.
     pub fn tier_miss(&self, kind: &'static str, tier: &'static str) {
-        let counters = &self.kind(kind).misses;
-        counters.resolve(tier, |tier| self.lookups.misses.at([kind, tier])).inc();
+        self.kind(kind).misses.resolve(tier, |tier| self.misses.at([kind, tier])).inc();
     }
 
     /// Counts an operation of one tier that failed.
     pub fn error(&self, kind: &'static str, tier: &'static str) {
-        let counters = &self.kind(kind).errors;
-        counters.resolve(tier, |tier| self.lookups.errors.at([kind, tier])).inc();
+        self.kind(kind).errors.resolve(tier, |tier| self.errors.at([kind, tier])).inc();
     }
 
     /// Sets how much a tier holds now.
