@@ -31,83 +31,37 @@ impl LevelHandle {
         self.0.store(level.as_usize(), Ordering::Relaxed);
     }
 
-    fn passes(&self, level: Level) -> bool {
+    pub(super) fn passes(&self, level: Level) -> bool {
         level.as_usize() <= self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Passes only lines of the handle's level, before anything about others is formatted.
-pub(super) struct Adjustable<D> {
-    pub(super) drain: D,
-    pub(super) level: LevelHandle,
-}
-
-impl<D: Drain<Ok = ()>> Drain for Adjustable<D> {
-    type Ok = ();
-    type Err = D::Err;
-
-    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), D::Err> {
-        if self.level.passes(record.level()) { self.drain.log(record, values) } else { Ok(()) }
-    }
-
-    fn is_enabled(&self, level: Level) -> bool {
-        self.level.passes(level) && self.drain.is_enabled(level)
     }
 }
 
 /// Counts of lost lines since the start. Copies share them.
 #[derive(Debug, Clone, Default)]
-pub struct Losses(Arc<Counts>);
-
-#[derive(Debug, Default)]
-struct Counts {
-    dropped: AtomicU64,
-    failed: AtomicU64,
+pub struct Losses {
+    pub(super) dropped: Arc<AtomicU64>,
+    pub(super) failed: Arc<AtomicU64>,
 }
 
 impl Losses {
     /// Lines dropped because the writer was behind.
     pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+        self.dropped.load(Ordering::Relaxed)
     }
 
     pub fn failed(&self) -> u64 {
-        self.0.failed.load(Ordering::Relaxed)
+        self.failed.load(Ordering::Relaxed)
     }
 }
 
-/// Which count a drain's errors go to.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Loss {
-    Dropped,
-    Failed,
-}
-
-/// Turns a drain's errors into counts.
-pub(super) struct Counting<D> {
-    pub(super) drain: D,
-    pub(super) losses: Losses,
-    pub(super) loss: Loss,
-}
-
-impl<D: Drain<Ok = ()>> Drain for Counting<D> {
-    type Ok = ();
-    type Err = Never;
-
-    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
-        if self.drain.log(record, values).is_err() {
-            let count = match self.loss {
-                Loss::Dropped => &self.losses.0.dropped,
-                Loss::Failed => &self.losses.0.failed,
-            };
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn is_enabled(&self, level: Level) -> bool {
-        self.drain.is_enabled(level)
-    }
+/// The same drain without its errors, which are counted.
+pub(super) fn counting<D: Drain>(
+    drain: D,
+    lost: &Arc<AtomicU64>,
+) -> impl Drain<Ok = (), Err = Never> + use<D> {
+    let lost = Arc::clone(lost);
+    let count = move |_| lost.fetch_add(1, Ordering::Relaxed);
+    drain.map_err(count).ignore_res()
 }
 
 /// Passes on whole lines. Formatters write a line in dozens of pieces; passed on as they come they

@@ -16,7 +16,7 @@ use slog::{
 };
 use slog_async::{AsyncCore, AsyncGuard};
 
-use super::drains::{Adjustable, Counting, LevelHandle, Lines, Loss, Losses, Text};
+use super::drains::{LevelHandle, Lines, Losses, Text, counting};
 use super::rotation::{RotatingFile, Rotation};
 use super::settings::{LogFormat, LogSettings};
 use crate::clock;
@@ -116,12 +116,15 @@ fn json<W: Write + Send + 'static>(writer: W) -> slog_json::Json<W> {
 /// Puts the sink on a thread of its own and everything before it that makes it a log.
 pub(super) fn running(sink: Sink, level: Level) -> Telemetry {
     let losses = Losses::default();
-    let sink = Counting { drain: sink, losses: losses.clone(), loss: Loss::Failed };
-    let (core, guard) =
-        AsyncCore::custom(sink).chan_size(WAITING).thread_name("log".to_owned()).build_with_guard();
-    let queue = Counting { drain: Timed(core), losses: losses.clone(), loss: Loss::Dropped };
+    let (core, guard) = AsyncCore::custom(counting(sink, &losses.failed))
+        .chan_size(WAITING)
+        .thread_name("log".to_owned())
+        .build_with_guard();
+    let queue = counting(Timed(core), &losses.dropped);
     let level = LevelHandle::new(level);
-    let drain = Adjustable { drain: queue, level: level.clone() };
+    let passes = level.clone();
+    // Decided before anything about a line is formatted.
+    let drain = queue.filter(move |record| passes.passes(record.level())).ignore_res();
     Telemetry { logger: Logger::root(drain, o!()), level, losses, guard: Some(guard) }
 }
 

@@ -111,7 +111,6 @@ impl LastResort {
             sort: sort(query.sort),
             skip: pages_before.saturating_mul(take),
             take,
-            ..Query::default()
         })
     }
 
