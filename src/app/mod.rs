@@ -215,7 +215,7 @@ impl Gateway {
             persisted.store_changes();
         }
         self.following.flush().await;
-        self.stores.flush().await;
+        self.stores.close().await;
         self.shared.services.iter().for_each(|service| service.stop());
         info!(self.log, "stopped");
     }
@@ -245,7 +245,10 @@ fn serve(
     shared: &Arc<Shared>,
     factory: WorkerFactory,
 ) -> Result<(SocketAddr, ServerHandle), Failure> {
-    let (server, addresses) = server::bind(shared, move || factory.build())?;
+    let (server, addresses) = server::bind(shared, move || factory.build()).map_err(|error| {
+        let Server { host, port, .. } = &shared.settings.server;
+        format!("cannot listen on {} (API_HOST, API_PORT): {error}", SocketAddr::new(*host, *port))
+    })?;
     let address = addresses.first().copied().ok_or("no address was bound")?;
     let handle = server.handle();
     spawn_watched("http-server", shared.supervisor.observer(), async move {
@@ -341,8 +344,12 @@ impl Commands for Breakwater {
             console::say(&format!("listening on http://{}", gateway.address))?;
             info!(log, "listening"; "address" => %gateway.address);
             signals.wait_for_stop(|| gateway.reload()).await;
-            gateway.stop().await;
-            Ok(())
+            tokio::select! {
+                () = gateway.stop() => Ok(()),
+                () = signals.wait_for_stop(|| {}) => {
+                    Err("ended at once by a second signal; not everything was stored".into())
+                }
+            }
         });
         if let Err(failure) = &outcome {
             error!(log, "cannot serve"; "error" => %failure);

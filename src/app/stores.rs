@@ -122,9 +122,13 @@ impl Stores {
         while self.database.ping().await.is_ok() && self.database.is_avoided() {}
     }
 
-    /// Waits until what was handed to the database is stored.
-    pub(super) async fn flush(&self) {
+    /// Waits until what was handed to the database is stored, and closes it.
+    pub(super) async fn close(&self) {
         self.database.writer.flush().await;
+        let store = self.store.clone();
+        if let Err(died) = tokio::task::spawn_blocking(move || store.close()).await {
+            error!(self.log, "closing the database failed"; "error" => %died);
+        }
     }
 }
 

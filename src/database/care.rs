@@ -41,6 +41,8 @@ pub(super) struct Care {
     pub(super) quarantined_at: VecDeque<Instant>,
     /// The last reason given for its absence.
     pub(super) reported: Option<String>,
+    /// The process stops: it is not opened again.
+    pub(super) closed: bool,
 }
 
 impl Care {

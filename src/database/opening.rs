@@ -3,6 +3,8 @@
 //! Owns: what has to be true before a connection is lent. Refuses: a file that is no database, or
 //! that lost a part of its schema; the store then quarantines it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -90,6 +92,9 @@ pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
 /// A connection of its own, which says what is wrong; the pool's error says only "timed out".
 fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    // For its owner only; SQLite gives the files beside it the same permissions. A file that cannot be
+    // made is SQLite's to report.
+    drop(OpenOptions::new().create_new(true).write(true).mode(0o600).open(path));
     let mut connection =
         Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;
     if is_new {

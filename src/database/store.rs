@@ -147,6 +147,9 @@ impl Store {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Vec::new(),
         };
+        if care.closed {
+            return Vec::new();
+        }
         if self.is_open() {
             if care.is_settling(at) {
                 // Said by statements that still ran on the file before; who means this one says
@@ -167,6 +170,13 @@ impl Store {
             self.open_anew(&mut care, at, now, &mut events);
         }
         events
+    }
+
+    /// Closes it for good. With its last connection SQLite writes all of the log into the file and takes
+    /// the log away: a copy of the file alone is whole then. Blocks.
+    pub fn close(&self) {
+        lock(&self.0.care).closed = true;
+        self.change(State::Away(DatabaseError::new("closed")));
     }
 
     /// Is it the same file, and what would a new connection find in it?

@@ -1,12 +1,14 @@
 //! A log file that never outgrows its share of the disk.
 //!
-//! Owns: one file and those before it (`name.1` is the youngest). Refuses a path it cannot open at
-//! the start. When the files cannot be moved later, it goes on in the old one and tries again
-//! when that has grown by as much again: a log that is too long is better than none.
+//! Owns: one file and those before it (`name.1` is the youngest). The file is opened anew when its name
+//! is another file's or nobody's, so a tool that renames it needs no signal. Refuses a path it cannot open
+//! at the start. When the files cannot be moved later, or a new one cannot be made, it goes on in the old
+//! one and tries again when that has grown by as much again: a log that is too long is better than none.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// When a file is rotated and how many are kept beside the current one.
@@ -52,6 +54,21 @@ impl RotatingFile {
         Ok(())
     }
 
+    /// Opens the file anew when another process renamed or removed it, and counts what is in it: another
+    /// process may have emptied it.
+    fn follow_name(&mut self) -> io::Result<()> {
+        let open = self.file.metadata()?;
+        let is_named = fs::metadata(&self.path)
+            .is_ok_and(|named| (named.dev(), named.ino()) == (open.dev(), open.ino()));
+        if is_named {
+            self.length = self.length.min(open.len());
+        } else {
+            self.file = append_to(&self.path)?;
+            self.length = self.file.metadata()?.len();
+        }
+        Ok(())
+    }
+
     fn numbered(&self, number: u32) -> PathBuf {
         let mut name = OsString::from(&self.path);
         name.push(format!(".{number}"));
@@ -59,8 +76,9 @@ impl RotatingFile {
     }
 }
 
+/// For its owner only: lines hold addresses of clients.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 /// Moves a file over another; one that is not there leaves a gap and is no error.
@@ -74,8 +92,9 @@ fn moved(from: &Path, to: &Path) -> io::Result<()> {
 impl Write for RotatingFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        // The old file is still open and takes the line.
+        self.follow_name().unwrap_or_default();
         if self.length > 0 && self.length.saturating_add(length) > self.rotation.longest {
-            // The old file is still open and takes the line.
             self.rotate().unwrap_or_default();
         }
         // All of it: a second call with the rest could rotate in mid-line.
@@ -126,14 +145,37 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_taken_away_is_made_again_at_the_next_rotation() {
+    fn a_file_that_was_renamed_or_removed_is_made_again_with_the_next_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = RotatingFile::open(&path, Rotation::default()).unwrap();
+        log.write_all(b"one\n").unwrap();
+        fs::rename(&path, directory.path().join("log-yesterday")).unwrap();
+        log.write_all(b"two\n").unwrap();
+        assert_eq!(read(&path, "-yesterday").unwrap(), "one\n");
+        assert_eq!(read(&path, "").unwrap(), "two\n");
+        fs::remove_file(&path).unwrap();
+        log.write_all(b"three\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_has_room_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
         let mut log = RotatingFile::open(&path, SMALL).unwrap();
-        log.write_all(b"lost 12\n").unwrap();
-        fs::remove_file(&path).unwrap();
-        log.write_all(b"kept\n").unwrap();
-        assert_eq!(read(&path, "").unwrap(), "kept\n");
+        log.write_all(b"1234567\n").unwrap();
+        File::create(&path).unwrap();
+        log.write_all(b"8\n").unwrap();
+        assert_eq!((read(&path, "").unwrap().as_str(), read(&path, ".1")), ("8\n", None));
+    }
+
+    #[test]
+    fn only_its_owner_may_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        RotatingFile::open(&path, SMALL).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use breakwater::clock::monotonic;
@@ -62,4 +64,60 @@ fn without_credentials_the_simulator_inside_answers_and_says_so() {
     gateway.stop();
     let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
     assert!(log.contains("simulator inside"), "{log}");
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let gateway = Plan::in_folder(folder.path()).before(upstream.address).start();
+    upstream.fails_with(&json!({"fault": "hang"}));
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    write!(stream, "GET /api/categories HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    wait_until("the call is made", Duration::from_secs(10), || upstream.calls() == 1);
+    let log = folder.path().join("gateway.log");
+    gateway.process.ask_to_end();
+    wait_until("the stop begins", Duration::from_secs(10), || {
+        std::fs::read_to_string(&log).unwrap().contains("\"stopping\"")
+    });
+    gateway.process.ask_to_end();
+    let asked = monotonic();
+    assert_eq!(gateway.process.wait().code(), Some(1));
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("ended at once by a second signal"), "{log}");
+}
+
+#[test]
+fn after_a_clean_stop_everything_is_in_the_one_file_of_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).start();
+    data(&gateway.connection().get("/api/products/search?keywords=usb").unwrap());
+    gateway.stop();
+    let mut beside = Vec::new();
+    for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        if name.contains(".db") {
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+            beside.push(name);
+        }
+    }
+    assert_eq!(beside.len(), 1, "{beside:?}");
+}
+
+#[test]
+fn an_address_in_use_is_named_with_its_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = Command::new(env!("CARGO_BIN_EXE_breakwater"))
+        .current_dir(folder.path())
+        .env_clear()
+        .envs([("API_PORT", port.as_str()), ("DATABASE_URL", "sqlite://x.db")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let expected = format!("cannot listen on 127.0.0.1:{port} (API_HOST, API_PORT)");
+    assert!(said.contains(&expected), "{said}");
 }
