@@ -3,21 +3,19 @@
 //! There is one, not one a credential: an attempt that failed with one credential is repeated with
 //! another, and that should not cross threads. What belongs to a credential is in [`OriginState`].
 //!
-//! Owns: the transport of its thread and the number of calls in hand. Accepts: [`Call`]. Refuses at
-//! once when too many are in hand; everything else happens in the call's own watched task
-//! ([`call`]), so a panic there reaches only its caller. When the actor is dead its callers get a failure
-//! and serve what they have.
+//! Owns: the transport of its thread. Accepts: [`Call`], each of which is made in a watched task of its
+//! own ([`call`]), so a panic there reaches only its caller. How many wait is bounded by pacing and
+//! concurrency. When the actor is dead its callers get a failure and serve what they have.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 
+use super::Origin;
 use super::call::{self, Call, Reply};
 use super::transport::AwcTransport;
-use super::{Origin, Priority};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::origin::state::OriginState;
@@ -25,11 +23,7 @@ use crate::supervision::{AskError, Handle, run_watched};
 
 /// The actor's name in status, logs and metrics.
 pub const NAME: &str = "api-client";
-/// Calls in hand at once, whatever they wait for; a bound on memory.
-const CALLS_AT_ONCE: usize = 4_096;
-/// Calls in hand above which no background call is begun.
-const BACKGROUND_AT_ONCE: usize = CALLS_AT_ONCE / 2;
-/// When to come back if too many are in hand.
+/// When to come back if the actor is down or its inbox full.
 const BUSY: Duration = Duration::from_secs(1);
 /// Time given to the actor's answer beyond the call's own deadline.
 const GRACE: Duration = Duration::from_millis(250);
@@ -38,14 +32,13 @@ pub struct ApiClientActor<O> {
     state: Arc<OriginState>,
     origins: Arc<[O]>,
     transport: Rc<AwcTransport>,
-    in_hand: Rc<AtomicUsize>,
 }
 
 impl<O: Origin> ApiClientActor<O> {
     /// An incarnation over `state`, with `origins` in the order of its credentials.
     pub fn new(state: Arc<OriginState>, origins: Arc<[O]>) -> Self {
         let transport = Rc::new(AwcTransport::new(&state.wire, &state.log));
-        Self { state, origins, transport, in_hand: Rc::default() }
+        Self { state, origins, transport }
     }
 }
 
@@ -57,43 +50,14 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
     type Result = ResponseFuture<Result<Reply<O>, Failure>>;
 
     fn handle(&mut self, message: Call<O>, _: &mut Self::Context) -> Self::Result {
-        let Some(in_hand) = InHand::take(&self.in_hand, message.priority) else {
-            self.state.metrics.shed.at(["in_hand"]).inc();
-            let busy = Failure::new(FailureKind::Overloaded, "too many upstream calls in hand");
-            return Box::pin(std::future::ready(Err(busy.retry_after(Some(BUSY)))));
-        };
         let (state, transport) = (Arc::clone(&self.state), Rc::clone(&self.transport));
         let origins = Arc::clone(&self.origins);
         Box::pin(async move {
             let observer = Arc::clone(&state.observer);
             let work = call::run(&state, &origins, &*transport, &message);
             let answer = run_watched(NAME, observer, work).await;
-            drop(in_hand);
             answer.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, died.to_string())))
         })
-    }
-}
-
-/// One of the calls in hand, until it is dropped.
-struct InHand(Rc<AtomicUsize>);
-
-impl InHand {
-    fn take(in_hand: &Rc<AtomicUsize>, priority: Priority) -> Option<Self> {
-        let most = match priority {
-            Priority::Client => CALLS_AT_ONCE,
-            Priority::Refresh | Priority::Warming => BACKGROUND_AT_ONCE,
-        };
-        if in_hand.load(Ordering::Relaxed) >= most {
-            return None;
-        }
-        in_hand.fetch_add(1, Ordering::Relaxed);
-        Some(Self(Rc::clone(in_hand)))
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -148,23 +112,5 @@ impl<O: Origin> OriginClient<O> {
                 Err(Failure::new(FailureKind::UpstreamUnavailable, reason).retry_after(Some(BUSY)))
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_of_the_calls_in_hand_are_for_clients_alone() {
-        let in_hand = Rc::default();
-        let take = |priority| InHand::take(&in_hand, priority);
-        let background = [Priority::Refresh, Priority::Warming].into_iter().cycle();
-        let mut calls: Vec<_> = background.take(CALLS_AT_ONCE).filter_map(take).collect();
-        assert_eq!(calls.len(), BACKGROUND_AT_ONCE);
-        calls.extend((0..CALLS_AT_ONCE).filter_map(|_| take(Priority::Client)));
-        assert_eq!(calls.len(), CALLS_AT_ONCE);
-        drop(calls);
-        assert!(take(Priority::Warming).is_some());
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Owns: this order. The breaker is asked when the call is about to be made: what was learned while it
-//! waited counts. Nothing is spent for a call that is not made: booking, slot, permit and grant come
+//! waited counts. Nothing is spent for a call that is not made: booking, slot and permit come
 //! back by themselves, also when the call is dropped. A call that is past its deadline is never made;
 //! when the upstream hangs, the attempt ends with its time.
 
@@ -17,9 +17,8 @@ use std::time::{Duration, Instant};
 use actix::Message;
 use slog::{Logger, info, o};
 
-use super::concurrency::{Entry, Slot};
-use super::credentials::choice::{Prefer, Refusal};
-use super::credentials::{Ask, Credential, Turn};
+use super::concurrency::Slot;
+use super::credentials::{Ask, Credential, Prefer, Refusal, Turn};
 use super::health::Made;
 use super::pacing::Booking;
 use super::retry::{self, Policy};
@@ -196,14 +195,8 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
     async fn concurrency(&self, number: u32) -> Result<Slot, NotMade> {
         let (priority, now) = (self.call.priority, clock::monotonic());
         let latest = self.state.latest_start(now, self.call.deadline);
-        match self.state.slots.enter(priority, now, latest) {
-            Ok(Entry::Now(slot)) => Ok(slot),
-            Ok(Entry::Later(ticket)) => ticket.wait().await.map_err(|full| {
-                drop(self.state.full(full, priority, number));
-                refusal::too_late("no slot until it was too late for an answer").into()
-            }),
-            Err(full) => Err(self.state.full(full, priority, number).into()),
-        }
+        let slot = self.state.slots.enter(priority, now, latest).await;
+        slot.map_err(|full| self.state.full(full, priority, number).into())
     }
 
     /// Fourth stop: everything is ready, and the breaker has the last word.
@@ -242,15 +235,16 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
 
     /// The call is made now: uses its booking and, for a retry, the budget.
     fn spend(&self, booking: Booking, number: u32, at: Instant) -> Result<(), NotMade> {
-        let banned = |refused| NotMade::Changed(refusal::by_pacing(refused));
+        let banned = |refused| NotMade::Changed(refusal::by_bound(refused));
         if number == 1 {
             booking.start(at).map_err(banned)?;
             self.state.budget.record_call(at);
             return Ok(());
         }
-        let grant = self.state.budget.try_retry(at).ok_or(NotMade::NoBudget)?;
+        if !self.state.budget.try_retry(at) {
+            return Err(NotMade::NoBudget);
+        }
         booking.start(at).map_err(banned)?;
-        grant.made();
         self.state.metrics.retries.inc();
         Ok(())
     }

@@ -12,20 +12,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Priority;
-use crate::resilience::concurrency_limit::{ConcurrencyLimit, Decision, Next};
-pub use crate::resilience::concurrency_limit::{Ended, Full, FullReason, Load, Settings};
+use crate::resilience::concurrency_limit::{ConcurrencyLimit, Decision};
+pub use crate::resilience::concurrency_limit::{Ended, Load, Settings};
+use crate::resilience::{Reason, Refused};
 
 /// The slots of one upstream; clones are the same ones.
 #[derive(Clone)]
 pub struct Slots {
     limit: Arc<Mutex<ConcurrencyLimit<oneshot::Sender<Slot>>>>,
-}
-
-/// A slot now, or later.
-#[derive(Debug)]
-pub enum Entry {
-    Now(Slot),
-    Later(Ticket),
 }
 
 /// The right to have one call under way. Dropped, it is free again and says nothing about the
@@ -41,7 +35,7 @@ pub struct Slot {
 /// A position in the queue. Dropped, it is left; a slot that arrives at that moment is free again.
 #[must_use = "a dropped ticket leaves the queue"]
 #[derive(Debug)]
-pub struct Ticket {
+struct Ticket {
     slots: Slots,
     id: u64,
     deadline: Instant,
@@ -53,27 +47,40 @@ impl Slots {
         Self { limit: Arc::new(Mutex::new(ConcurrencyLimit::new(settings))) }
     }
 
-    /// A slot now, or a position in the queue; never past a call of the same or a higher priority.
-    pub fn enter(
+    /// A slot, as soon as there is one; never past a call of the same or a higher priority.
+    pub async fn enter(
         &self,
         priority: Priority,
         now: Instant,
         deadline: Instant,
-    ) -> Result<Entry, Full> {
-        self.hand_out(Some(now));
-        let mut limit = self.lock();
-        match limit.decide(priority, now, deadline)? {
-            Decision::Take => Ok(Entry::Now(self.slot(limit.take(now)))),
-            Decision::Wait => {
-                let (wake, slot) = oneshot::channel();
-                let id = limit.join(now, deadline, wake);
-                Ok(Entry::Later(Ticket { slots: self.clone(), id, deadline, slot }))
-            }
+    ) -> Result<Slot, Refused> {
+        match self.slot_or_ticket(priority, now, deadline)? {
+            Ok(slot) => Ok(slot),
+            Err(ticket) => ticket.wait().await,
         }
     }
 
+    /// A slot if one is free, else a position in the queue.
+    fn slot_or_ticket(
+        &self,
+        priority: Priority,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Result<Slot, Ticket>, Refused> {
+        self.hand_out(Some(now));
+        let mut limit = self.lock();
+        Ok(match limit.decide(priority, now, deadline)? {
+            Decision::Take => Ok(self.slot(limit.take(now))),
+            Decision::Wait => {
+                let (wake, slot) = oneshot::channel();
+                let id = limit.join(now, deadline, wake);
+                Err(Ticket { slots: self.clone(), id, deadline, slot })
+            }
+        })
+    }
+
     /// Whether [`Self::enter`] would refuse now; takes nothing.
-    pub fn peek(&self, priority: Priority, now: Instant, deadline: Instant) -> Result<(), Full> {
+    pub fn peek(&self, priority: Priority, now: Instant, deadline: Instant) -> Result<(), Refused> {
         self.hand_out(Some(now));
         self.lock().decide(priority, now, deadline).map(|_| ())
     }
@@ -100,16 +107,11 @@ impl Slots {
         }
         loop {
             let next = self.lock().next(now);
-            match next {
-                Some(Next::Starts(wake, call)) => {
-                    if let Err(mut slot) = wake.send(self.slot(call)) {
-                        // Not by its drop, which would come back here once for each that left.
-                        slot.is_held = false;
-                        self.lock().give_back(call, None);
-                    }
-                }
-                Some(Next::TooLate(wake)) => drop(wake),
-                None => return,
+            let Some((wake, call)) = next else { return };
+            if let Err(mut slot) = wake.send(self.slot(call)) {
+                // Not by its drop, which would come back here once for each that left.
+                slot.is_held = false;
+                self.lock().give_back(call, None);
             }
         }
     }
@@ -142,11 +144,11 @@ impl Drop for Slot {
 
 impl Ticket {
     /// Waits for a slot.
-    pub async fn wait(mut self) -> Result<Slot, Full> {
+    async fn wait(mut self) -> Result<Slot, Refused> {
         let slot = tokio::time::timeout_at(self.deadline.into(), &mut self.slot).await;
         match slot {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(self.slots.lock().full(FullReason::Deadline)),
+            Ok(Err(_)) | Err(_) => Err(self.slots.lock().full(Reason::Deadline)),
         }
     }
 }
@@ -173,23 +175,18 @@ mod tests {
         Slots::new(Settings { most, ..Settings::default() })
     }
 
-    fn enter(slots: &Slots, within_ms: u64) -> Entry {
+    fn enter(slots: &Slots, within_ms: u64) -> Result<Slot, Ticket> {
         let now = clock::monotonic();
-        slots.enter(Priority::Client, now, now + Duration::from_millis(within_ms)).unwrap()
+        let deadline = now + Duration::from_millis(within_ms);
+        slots.slot_or_ticket(Priority::Client, now, deadline).unwrap()
     }
 
     fn slot(slots: &Slots) -> Slot {
-        match enter(slots, 60_000) {
-            Entry::Now(slot) => slot,
-            Entry::Later(_) => panic!("no slot is free"),
-        }
+        enter(slots, 60_000).expect("a slot is free")
     }
 
     fn ticket(slots: &Slots, within_ms: u64) -> Ticket {
-        match enter(slots, within_ms) {
-            Entry::Later(ticket) => ticket,
-            Entry::Now(_) => panic!("a slot is free"),
-        }
+        enter(slots, within_ms).expect_err("no slot is free")
     }
 
     #[tokio::test(start_paused = true)]
@@ -198,7 +195,7 @@ mod tests {
         let held = slot(&slots);
         let (late, first, second) =
             (ticket(&slots, 10), ticket(&slots, 5_000), ticket(&slots, 5_000));
-        assert_eq!(late.wait().await.unwrap_err().reason, FullReason::Deadline);
+        assert_eq!(late.wait().await.unwrap_err().reason, Reason::Deadline);
         held.ended(Ended::Answered, clock::monotonic());
         let first = first.wait().await.unwrap();
         assert_eq!((slots.load().in_flight, slots.load().waiting), (1, 1));
@@ -229,12 +226,9 @@ mod tests {
         assert!((0..9).all(|_| slots.peek(Priority::Client, now, later).is_ok()));
         let held = slot(&slots);
         let full = slots.peek(Priority::Refresh, now, later).unwrap_err();
-        assert_eq!(full.reason, FullReason::KeptForClients);
+        assert_eq!(full.reason, Reason::KeptForClients);
         assert!(!full.retry_after.is_zero());
-        assert_eq!(
-            slots.peek(Priority::Client, now, now).unwrap_err().reason,
-            FullReason::Deadline
-        );
+        assert_eq!(slots.peek(Priority::Client, now, now).unwrap_err().reason, Reason::Deadline);
         drop(held);
     }
 }

@@ -20,26 +20,21 @@ use crate::clock;
 
 /// How long a good answer is used without asking again.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long a resolver that has just failed is left alone where an old answer helps out.
-const LEFT_ALONE: Duration = Duration::from_secs(5);
 
 /// Asks the resolver for the addresses of a host; may block for as long as it likes.
 pub type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
-/// Addresses of a host, in the resolver's order.
+/// Addresses of a host, in the resolver's order; at least one.
 pub type Addresses = Arc<[IpAddr]>;
 
 /// Why there is no address, in words.
 pub type DnsFault = Arc<str>;
 
-fn timeout_fault(after: Duration) -> DnsFault {
-    format!("no answer within {} ms", after.as_millis()).into()
-}
+type Answer = Result<Addresses, DnsFault>;
 
 /// What a host's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Its addresses, at least one.
     pub addresses: Addresses,
     /// Why the answer is an old one, if it is.
     pub stale: Option<DnsFault>,
@@ -57,69 +52,13 @@ pub struct DnsCache {
 #[derive(Default)]
 struct Host {
     good: Option<(Addresses, Instant)>,
-    failed: Option<(DnsFault, Instant)>,
     under_way: Option<UnderWay>,
 }
 
+#[derive(Clone)]
 struct UnderWay {
     since: Instant,
     answer: watch::Receiver<Option<Answer>>,
-}
-
-type Answer = Result<Addresses, DnsFault>;
-type Sender = watch::Sender<Option<Answer>>;
-
-/// What to do for a call that asks for a host.
-#[derive(Debug)]
-enum Step {
-    Known(Resolved),
-    Wait(watch::Receiver<Option<Answer>>),
-}
-
-fn known(addresses: &Addresses, stale: Option<DnsFault>) -> Step {
-    Step::Known(Resolved { addresses: Arc::clone(addresses), stale })
-}
-
-impl Host {
-    /// A fresh answer is used; an old one when the resolver has just failed, or hangs. `None` means
-    /// that a look-up is due.
-    fn step(&self, timeout: Duration, now: Instant) -> Option<Step> {
-        if let Some((addresses, at)) = &self.good {
-            let age = |at: Instant| now.saturating_duration_since(at);
-            if age(*at) < FRESH {
-                return Some(known(addresses, None));
-            }
-            let failed = self.failed.as_ref().filter(|(_, at)| age(*at) < LEFT_ALONE);
-            let hangs = self.under_way.as_ref().is_some_and(|look| age(look.since) >= timeout);
-            let fault = failed.map(|(fault, _)| fault.clone());
-            if let Some(fault) = fault.or_else(|| hangs.then(|| timeout_fault(timeout))) {
-                return Some(known(addresses, Some(fault)));
-            }
-        }
-        self.under_way.as_ref().map(|look| Step::Wait(look.answer.clone()))
-    }
-
-    /// The resolver has answered, however late.
-    fn learn(&mut self, answer: &Answer, now: Instant) {
-        self.under_way = None;
-        match answer {
-            Ok(addresses) => {
-                self.good = Some((Arc::clone(addresses), now));
-                self.failed = None;
-            }
-            Err(fault) => self.failed = Some((fault.clone(), now)),
-        }
-    }
-
-    /// The old answer, or the fault if there is none.
-    fn or_stale(&self, fault: DnsFault) -> Result<Resolved, DnsFault> {
-        match &self.good {
-            Some((addresses, _)) => {
-                Ok(Resolved { addresses: Arc::clone(addresses), stale: Some(fault) })
-            }
-            None => Err(fault),
-        }
-    }
 }
 
 impl DnsCache {
@@ -140,48 +79,69 @@ impl DnsCache {
 
     /// The addresses of `host`; an address (also `[::1]`) stands for itself.
     pub async fn resolve(&self, host: &str) -> Result<Resolved, DnsFault> {
+        let fresh = |addresses| Ok(Resolved { addresses, stale: None });
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Ok(Resolved { addresses: Arc::new([address]), stale: None });
+            return fresh(Arc::new([address]));
         }
-        let mut receiver = match self.step(host, clock::monotonic())? {
-            Step::Known(resolved) => return Ok(resolved),
-            Step::Wait(receiver) => receiver,
+        let now = clock::monotonic();
+        let (good, look_up) = self.with(host, |known| {
+            let good = known.good.clone();
+            let is_due = good.as_ref().is_none_or(|(_, at)| now >= *at + FRESH);
+            (good, is_due.then(|| self.join(host, known, now)))
+        });
+        let good = good.map(|(addresses, _)| addresses);
+        let answer = match (look_up, &good) {
+            (None, Some(addresses)) => Ok(Arc::clone(addresses)),
+            (Some(look_up), _) => self.wait(look_up, good.is_some(), now).await,
+            (None, None) => Err("no look-up".into()),
         };
-        let answer = tokio::time::timeout(self.timeout, receiver.wait_for(Option::is_some)).await;
-        let answer = match answer {
-            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(timeout_fault(self.timeout))),
-            Ok(Err(_)) => Err("the look-up was given up".into()),
-            Err(_) => Err(timeout_fault(self.timeout)),
-        };
-        match answer {
-            Ok(addresses) => Ok(Resolved { addresses, stale: None }),
-            Err(fault) => self.with(host, |known| known.or_stale(fault)),
+        match (answer, good) {
+            (Ok(addresses), _) => fresh(addresses),
+            (Err(fault), Some(addresses)) => Ok(Resolved { addresses, stale: Some(fault) }),
+            (Err(fault), None) => Err(fault),
         }
     }
 
-    /// The next step for `host`; a look-up that is due is begun with it.
-    fn step(&self, host: &str, now: Instant) -> Result<Step, DnsFault> {
-        self.with(host, |known| {
-            if let Some(step) = known.step(self.timeout, now) {
-                return Ok(step);
-            }
-            let (sender, receiver) = watch::channel(None);
-            if let Err(error) = self.begin(host.to_owned(), sender) {
-                let fault = format!("no thread for a look-up: {error}").into();
-                return known.or_stale(fault).map(Step::Known);
-            }
-            known.under_way = Some(UnderWay { since: now, answer: receiver.clone() });
-            Ok(Step::Wait(receiver))
-        })
+    /// The look-up of `host` that is under way, or a new one.
+    fn join(&self, host: &str, known: &mut Host, now: Instant) -> Result<UnderWay, DnsFault> {
+        if let Some(look_up) = &known.under_way {
+            return Ok(look_up.clone());
+        }
+        let (sender, answer) = watch::channel(None);
+        let begun = self.begin(host.to_owned(), sender);
+        begun.map_err(|error| DnsFault::from(format!("no thread for a look-up: {error}")))?;
+        Ok(known.under_way.insert(UnderWay { since: now, answer }).clone())
+    }
+
+    /// Where an old answer helps out, a look-up that hangs already is not waited for.
+    async fn wait(
+        &self,
+        look_up: Result<UnderWay, DnsFault>,
+        has_old: bool,
+        now: Instant,
+    ) -> Answer {
+        let UnderWay { since, mut answer } = look_up?;
+        let until = if has_old { since } else { now } + self.timeout;
+        let late = || format!("no answer within {} ms", self.timeout.as_millis()).into();
+        match tokio::time::timeout_at(until.into(), answer.wait_for(Option::is_some)).await {
+            Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(late())),
+            Ok(Err(_)) => Err("the look-up was given up".into()),
+            Err(_) => Err(late()),
+        }
     }
 
     /// Asks the resolver on a thread of its own.
-    fn begin(&self, host: String, sender: Sender) -> io::Result<()> {
+    fn begin(&self, host: String, sender: watch::Sender<Option<Answer>>) -> io::Result<()> {
         let cache = self.clone();
         let ask = move || {
             let asked = catch_unwind(AssertUnwindSafe(|| (cache.lookup)(&host)));
             let answer = read(asked.unwrap_or_else(|_| Err(io::Error::other("look-up died"))));
-            cache.with(&host, |known| known.learn(&answer, clock::monotonic()));
+            cache.with(&host, |known| {
+                known.under_way = None;
+                if let Ok(addresses) = &answer {
+                    known.good = Some((Arc::clone(addresses), clock::monotonic()));
+                }
+            });
             // The calls that waited may be gone.
             sender.send_replace(Some(answer));
         };

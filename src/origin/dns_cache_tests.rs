@@ -12,72 +12,77 @@ fn address(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
-fn good(last: u8) -> Answer {
-    Ok(Arc::new([address(last)]))
+fn timeout_fault(after: Duration) -> DnsFault {
+    format!("no answer within {} ms", after.as_millis()).into()
 }
 
-fn failed() -> DnsFault {
-    "no such name".into()
+/// A resolver that gives these answers one after the other, and then none.
+fn answers(given: impl IntoIterator<Item = io::Result<Vec<IpAddr>>>) -> DnsCache {
+    let given = Mutex::new(given.into_iter().collect::<std::collections::VecDeque<_>>());
+    let next = move |_: &str| {
+        let next = given.lock().unwrap().pop_front();
+        next.unwrap_or_else(|| Err(io::Error::other("no such name")))
+    };
+    DnsCache::new(SECOND * 10, Arc::new(next))
 }
 
-fn used(host: &Host, now: Instant) -> Option<Resolved> {
-    match host.step(SECOND, now)? {
-        Step::Known(resolved) => Some(resolved),
-        Step::Wait(_) => None,
+/// Makes what is known of a host older.
+fn age(cache: &DnsCache, by: Duration) {
+    cache.with("a.example", |known| {
+        if let Some((_, at)) = &mut known.good {
+            *at = at.checked_sub(by).unwrap();
+        }
+    });
+}
+
+async fn resolved(cache: &DnsCache) -> (Addresses, Option<DnsFault>) {
+    let resolved = cache.resolve("a.example").await.unwrap();
+    (resolved.addresses, resolved.stale)
+}
+
+#[tokio::test]
+async fn a_good_answer_is_fresh_for_a_minute_and_then_asked_for_again() {
+    let cache = answers([Ok(vec![address(1)]), Ok(vec![address(2)])]);
+    for (older, last) in [(Duration::ZERO, 1), (FRESH - SECOND, 1), (SECOND, 2)] {
+        age(&cache, older);
+        assert_eq!(resolved(&cache).await, (Arc::from([address(last)]), None));
     }
 }
 
-fn looking(since: Instant) -> Option<UnderWay> {
-    Some(UnderWay { since, answer: watch::channel(None).1 })
+#[tokio::test]
+async fn a_failed_look_up_leaves_the_old_answer_and_the_next_one_asks_anew() {
+    let failed = || Err(io::Error::other("no such name"));
+    let cache = answers([Ok(vec![address(1)]), failed(), Ok(vec![address(2)])]);
+    assert_eq!(resolved(&cache).await.1, None);
+    age(&cache, FRESH * 60);
+    let old = (Arc::from([address(1)]), Some("no such name".into()));
+    assert_eq!(resolved(&cache).await, old);
+    assert_eq!(resolved(&cache).await, (Arc::from([address(2)]), None));
 }
 
-#[test]
-fn a_good_answer_is_fresh_for_a_minute() {
-    let start = clock::monotonic();
-    let mut host = Host::default();
-    assert!(host.step(SECOND, start).is_none(), "a look-up is due");
-    host.learn(&good(1), start);
-    let resolved = used(&host, start + FRESH - SOON).unwrap();
-    assert_eq!((resolved.addresses.as_ref(), resolved.stale), (&[address(1)][..], None));
-    assert!(host.step(SECOND, start + FRESH).is_none(), "a look-up is due");
+#[tokio::test]
+async fn a_failure_is_not_kept_where_nothing_else_is() {
+    let cache = answers([Err(io::Error::other("no such name")), Ok(vec![address(1)])]);
+    assert_eq!(cache.resolve("a.example").await, Err("no such name".into()));
+    assert_eq!(resolved(&cache).await.1, None);
 }
 
-#[test]
-fn a_failed_look_up_leaves_the_old_answer_and_the_resolver_alone() {
-    let start = clock::monotonic();
-    let mut host = Host::default();
-    host.learn(&good(1), start);
-    let later = start + FRESH * 60;
-    host.learn(&Err(failed()), later);
-    assert_eq!(used(&host, later).unwrap().stale, Some(failed()));
-    assert!(used(&host, later + LEFT_ALONE - SOON).is_some());
-    assert!(host.step(SECOND, later + LEFT_ALONE).is_none(), "it is asked again");
-    host.learn(&good(2), later + LEFT_ALONE);
-    let resolved = used(&host, later + LEFT_ALONE).unwrap();
-    assert_eq!((resolved.addresses.as_ref(), resolved.stale), (&[address(2)][..], None));
-}
-
-#[test]
-fn a_failure_is_not_kept_where_nothing_else_is() {
-    let start = clock::monotonic();
-    let mut host = Host::default();
-    host.learn(&Err(failed()), start);
-    assert!(host.step(SECOND, start).is_none(), "the next one asks anew");
-    assert_eq!(host.or_stale(failed()), Err(failed()));
-}
-
-#[test]
-fn nobody_waits_for_a_look_up_that_hangs_if_there_is_an_old_answer() {
-    let start = clock::monotonic();
-    let mut host = Host::default();
-    host.learn(&good(1), start);
-    let later = start + FRESH;
-    host.under_way = looking(later);
-    assert!(matches!(host.step(SECOND, later + SOON), Some(Step::Wait(_))), "it is young");
-    let resolved = used(&host, later + SECOND).unwrap();
-    assert_eq!(resolved.stale, Some(timeout_fault(SECOND)));
-    host.good = None;
-    assert!(matches!(host.step(SECOND, later + SECOND), Some(Step::Wait(_))), "what else");
+#[tokio::test]
+async fn a_look_up_that_hangs_is_not_waited_for_again_if_there_is_an_old_answer() {
+    let hung = Arc::new(Hung::default());
+    let cache = DnsCache::new(SOON, hung.lookup());
+    let old = (Arc::from([address(1)]), clock::monotonic().checked_sub(FRESH).unwrap());
+    cache.with("a.example", |known| known.good = Some(old));
+    assert_eq!(resolved(&cache).await, (Arc::from([address(1)]), Some(timeout_fault(SOON))));
+    let patient = DnsCache { timeout: SECOND * 10, ..cache.clone() };
+    patient.with("a.example", |known| {
+        let look_up = known.under_way.as_mut().unwrap();
+        look_up.since = look_up.since.checked_sub(SECOND * 10).unwrap();
+    });
+    let begun = clock::monotonic();
+    assert_eq!(resolved(&patient).await.1, Some(timeout_fault(SECOND * 10)));
+    assert!(clock::monotonic() - begun < SECOND * 5);
+    hung.let_go();
 }
 
 /// A resolver that answers only when it is let go.

@@ -6,14 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::concurrency::{Ended, Full};
-use super::credentials::AllRefused;
-use super::credentials::choice::Refusal;
-use super::pacing::{Reason, Refused};
+use super::concurrency::Ended;
+use super::credentials::{AllRefused, Refusal};
 use super::state::OriginState;
 use super::{Blame, Outcome, Priority};
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::breaker::{CallResult, Rejected, RejectedBy};
+use crate::resilience::{Reason, Refused};
 
 /// Wait assumed when the upstream throttles without saying for how long.
 pub(super) const ASSUMED_BAN: Duration = Duration::from_secs(1);
@@ -93,9 +92,9 @@ pub(super) fn by_breaker(rejected: Rejected) -> Failure {
 }
 
 /// A refusal of the pace is ours, when too much waits, or the upstream's, when it set the bound.
-pub(super) fn by_pacing(refused: Refused) -> Failure {
+pub(super) fn by_bound(refused: Refused) -> Failure {
     let kind = match refused.reason {
-        Reason::QueueFull | Reason::StandingQueue | Reason::Deadline | Reason::KeptForClients => {
+        Reason::Queue | Reason::Standing | Reason::Deadline | Reason::KeptForClients => {
             FailureKind::Overloaded
         }
         Reason::Banned | Reason::BudgetSpent => FailureKind::UpstreamUnavailable,
@@ -108,7 +107,7 @@ impl Refusal {
     pub fn into_failure(self, now: Instant) -> Failure {
         match self {
             Self::Breaker(rejected) => by_breaker(rejected),
-            Self::Pacing(refused) => by_pacing(refused),
+            Self::Pacing(refused) => by_bound(refused),
             Self::Health(fault) => {
                 let reason = format!(
                     "not asked for {} s more, refused because of our {}: {}",
@@ -124,11 +123,9 @@ impl Refusal {
 
 impl OriginState {
     /// Counts a call for which there is no slot.
-    pub(super) fn full(&self, full: Full, priority: Priority, number: u32) -> Failure {
-        let reason = full.reason.as_str();
-        self.shed(reason, priority, number);
-        let reason = format!("not sent: {reason}");
-        Failure::new(FailureKind::Overloaded, reason).retry_after(Some(full.retry_after))
+    pub(super) fn full(&self, full: Refused, priority: Priority, number: u32) -> Failure {
+        self.shed(full.reason.as_str(), priority, number);
+        by_bound(full)
     }
 
     /// Counts a call that no credential makes.

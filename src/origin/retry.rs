@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use crate::resilience::backoff::Backoff;
 
+/// The longest wait that the upstream may ask for: so long a caller is held; a longer one stops.
+const TOLD_WAIT: Duration = Duration::from_secs(3);
+/// What a further attempt needs to have left before the deadline to be worth it.
+pub(super) const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
+
 /// The bounds of retrying one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -16,10 +21,6 @@ pub struct Policy {
     pub max_attempts: u32,
     /// The waits before jitter.
     pub backoff: Backoff,
-    /// The longest wait that the upstream may ask for; a longer one stops.
-    pub max_told_wait: Duration,
-    /// What a further attempt needs to have left before the deadline to be worth it.
-    pub least_attempt: Duration,
 }
 
 /// How long to wait before trying again after `attempt` attempts (1 after the first), the last of which
@@ -44,12 +45,12 @@ pub fn decide<T>(
         return None;
     }
     let wait = match asked {
-        Some(asked) if asked > policy.max_told_wait => return None,
+        Some(asked) if asked > TOLD_WAIT => return None,
         Some(asked) => asked.saturating_add((asked / 10).mul_f64(chance.clamp(0.0, 1.0).max(0.0))),
         None => policy.backoff.jittered(attempt, chance),
     };
     let left = deadline.saturating_duration_since(now);
-    if wait.saturating_add(policy.least_attempt) > left || left.is_zero() {
+    if wait.saturating_add(LEAST_ATTEMPT) > left || left.is_zero() {
         return None;
     }
     Some(wait)
@@ -66,8 +67,6 @@ mod tests {
     const POLICY: Policy = Policy {
         max_attempts: 3,
         backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(10) },
-        max_told_wait: Duration::from_millis(5_000),
-        least_attempt: Duration::from_millis(100),
     };
     const FAR: Duration = Duration::from_secs(3_600);
 
@@ -122,16 +121,16 @@ mod tests {
 
     #[test]
     fn a_told_wait_is_honoured_up_to_its_bound() {
-        assert_eq!(decide_at(1, &throttled(5), 0.0, FAR), after(5_000));
-        assert_eq!(decide_at(1, &throttled(6), 0.0, FAR), None);
+        assert_eq!(decide_at(1, &throttled(3), 0.0, FAR), after(3_000));
+        assert_eq!(decide_at(1, &throttled(4), 0.0, FAR), None);
         assert_eq!(decide_at(1, &throttled(31_062), 0.0, FAR), None);
     }
 
     #[test]
     fn nothing_is_tried_past_the_deadline() {
-        let left = Duration::from_millis(1_100);
+        let left = Duration::from_millis(1_050);
         assert_eq!(decide_at(1, &transient(), 1.0, left), after(1_000));
-        let short = Duration::from_millis(1_099);
+        let short = Duration::from_millis(1_049);
         assert_eq!(decide_at(1, &transient(), 1.0, short), None);
         assert_eq!(decide_at(1, &throttled(2), 0.0, left), None);
         let now = clock::monotonic();
@@ -151,7 +150,7 @@ mod tests {
             let left = Duration::from_millis(left_ms);
             if let Some(wait) = decide_at(attempt, &outcome, chance, left) {
                 prop_assert!(attempt < POLICY.max_attempts);
-                prop_assert!(wait + POLICY.least_attempt <= left);
+                prop_assert!(wait + LEAST_ATTEMPT <= left);
                 prop_assert!(told.is_none_or(|told| wait >= Duration::from_secs(told)));
             }
         }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::pacing;
 use crate::config::kinds::{Limit, Optional, Positive, Whole, millis, seconds};
 use crate::config::{Mistakes, Section, Settings};
 use crate::settings;
@@ -27,26 +28,17 @@ settings! {
 
 impl Section for UpstreamSettings {}
 
-/// Outbound pacing of each account.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
-    pub per_second: f64,
-    /// Calls that may go at once.
-    pub burst: u32,
-    /// Calls a day; 0 means no bound.
-    pub daily_budget: u64,
-}
-
 impl UpstreamSettings {
-    /// The pace; `None` for an upstream that is our own simulator, when nothing is set.
-    #[must_use]
-    pub fn pace(&self, own_simulator: bool) -> Option<Pace> {
+    /// The pace of each account; none for our own simulator, when nothing is set.
+    pub(crate) fn pace(&self, own_simulator: bool) -> pacing::Settings {
         let set = self.per_second.is_some() || self.burst.is_some() || self.daily_budget.is_some();
-        (set || !own_simulator).then(|| Pace {
-            per_second: self.per_second.unwrap_or(5.0),
-            burst: self.burst.unwrap_or(10),
-            daily_budget: self.daily_budget.unwrap_or(5_000),
-        })
+        if own_simulator && !set {
+            return pacing::Settings::default();
+        }
+        let (per_second, burst) = (self.per_second.unwrap_or(5.0), self.burst.unwrap_or(10));
+        let daily_budget = Some(self.daily_budget.unwrap_or(5_000)).filter(|budget| *budget > 0);
+        let rate = Some(pacing::Rate { per_second, burst });
+        pacing::Settings { rate, daily_budget, ..pacing::Settings::default() }
     }
 }
 

@@ -32,15 +32,11 @@ const DNS_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECTIONS_MORE: usize = 8;
 /// Messages that may wait for the actor.
 const INBOX: usize = 1_024;
-/// Longest wait told by the upstream that a caller is held for.
-const TOLD_WAIT: Duration = Duration::from_secs(3);
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
 const LONGEST_OPEN: Duration = Duration::from_secs(60);
 /// A probe of which nothing is heard for so long beyond its time is lost.
 const PROBE_GRACE: Duration = Duration::from_secs(1);
-/// Least time worth starting another attempt for.
-const LEAST_ATTEMPT: Duration = Duration::from_millis(50);
 
 /// One credential that an upstream knows us by, and the upstream's language as spoken with it.
 #[derive(Debug)]
@@ -86,7 +82,10 @@ impl Environment<'_> {
         let (credentials, origins): (Vec<_>, Vec<_>) = identities
             .into_iter()
             .map(|Identity { name, id, origin }| {
-                let pacing = pace(&self.settings.of(), is_simulated, O::QUOTA_DAY_OFFSET);
+                let pacing = pacing::Settings {
+                    day_offset: O::QUOTA_DAY_OFFSET,
+                    ..self.settings.of::<UpstreamSettings>().pace(is_simulated)
+                };
                 let (breaker, pacing) = (self.breaker(name), Pacing::new(pacing));
                 let health = CredentialHealth::default();
                 (Credential { name, id, breaker, pacing, health }, origin)
@@ -112,8 +111,6 @@ impl Environment<'_> {
             retry: Policy {
                 max_attempts: retry.max_attempts,
                 backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
-                max_told_wait: TOLD_WAIT,
-                least_attempt: LEAST_ATTEMPT,
             },
             wire: wire(&upstream),
             attempt_timeout: upstream.attempt_timeout,
@@ -150,16 +147,6 @@ fn concurrency(upstream: &UpstreamSettings, request_timeout: Duration) -> concur
         most: upstream.concurrency,
         longest: upstream.attempt_timeout.saturating_add(request_timeout),
         ..concurrency::Settings::default()
-    }
-}
-
-fn pace(upstream: &UpstreamSettings, is_simulated: bool, day_offset: Duration) -> pacing::Settings {
-    let set = upstream.pace(is_simulated);
-    pacing::Settings {
-        rate: set.map(|pacing| pacing::Rate { per_second: pacing.per_second, burst: pacing.burst }),
-        daily_budget: set.map(|pacing| pacing.daily_budget).filter(|budget| *budget > 0),
-        day_offset,
-        ..pacing::Settings::default()
     }
 }
 

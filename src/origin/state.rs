@@ -14,11 +14,10 @@ use serde::{Deserialize, Serialize};
 use slog::{Logger, error, info};
 
 use super::concurrency::{Load, Slots};
-use super::credentials::choice::Prefer;
-use super::credentials::{Ask, Credential, Credentials};
+use super::credentials::{Ask, Credential, Credentials, Prefer};
 use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
-use super::retry::Policy;
+use super::retry::{LEAST_ATTEMPT, Policy};
 use super::transport::Wire;
 use super::{Misconfiguration, Outcome, Priority};
 use crate::clock::Timestamp;
@@ -106,7 +105,7 @@ impl OriginState {
     /// call that can start now may always.
     pub(super) fn latest_start(&self, now: Instant, deadline: Instant) -> Instant {
         let usual = self.slots.mean_hold();
-        let usual = usual.max(self.retry.least_attempt).min(self.attempt_timeout);
+        let usual = usual.max(LEAST_ATTEMPT).min(self.attempt_timeout);
         deadline.checked_sub(usual).map_or(now, |latest| latest.max(now))
     }
 
@@ -189,8 +188,6 @@ impl std::fmt::Debug for OriginState {
 
 /// Older than this it says nothing about now.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-/// Two readings of the clocks differ by less; moments closer than this are the same.
-const CLOCK_NOISE: Duration = Duration::from_millis(250);
 
 /// The state of all credentials for a later process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,35 +212,16 @@ impl Persisted {
     /// As it was stored, but for what is too old; `None` when it is not that.
     pub fn from_json(text: &str, wall: Timestamp) -> Option<Self> {
         let mut stored: Self = serde_json::from_str(text).ok()?;
-        stored.accounts.retain(|saved| apart(saved.saved_at, wall) <= LONGEST);
+        let apart = |then: Timestamp| wall.since(then).max(then.since(wall));
+        stored.accounts.retain(|saved| apart(saved.saved_at) <= LONGEST);
         (!stored.accounts.is_empty()).then_some(stored)
     }
 
     /// Whether it is worth storing again after `last` was.
     pub fn changed_since(&self, last: &Self) -> bool {
-        self.accounts.len() != last.accounts.len()
-            || self.accounts.iter().zip(&last.accounts).any(|(mine, theirs)| differs(mine, theirs))
-    }
-}
-
-fn differs(mine: &Saved, theirs: &Saved) -> bool {
-    let (breaker, before) = (mine.breaker, theirs.breaker);
-    let same_breaker = breaker::Persisted { until: breaker.until, ..before } == breaker
-        && is_same(breaker.until, before.until);
-    let (pacing, before) = (mine.pacing, theirs.pacing);
-    let same_pacing = (pacing.day, pacing.spent_today) == (before.day, before.spent_today)
-        && is_same(pacing.banned_until, before.banned_until);
-    mine.id != theirs.id || !same_breaker || !same_pacing
-}
-
-fn apart(one: Timestamp, other: Timestamp) -> Duration {
-    one.since(other).max(other.since(one))
-}
-
-fn is_same(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => apart(one, other) < CLOCK_NOISE,
-        (one, other) => one == other,
+        let without_time =
+            |saved: &Saved| Saved { saved_at: Timestamp::default(), ..saved.clone() };
+        !self.accounts.iter().map(without_time).eq(last.accounts.iter().map(without_time))
     }
 }
 

@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::Priority;
 use super::standing_queue::StandingQueue;
+use super::{Priority, Reason, Refused};
 
 /// The limit begins here, or at its bound if that is less.
 const START: f64 = 16.0;
@@ -59,39 +59,6 @@ pub enum Ended {
     Ignored,
 }
 
-/// There is no slot, and no waiting for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full {
-    pub reason: FullReason,
-    /// When there may be a slot.
-    pub retry_after: Duration,
-}
-
-/// Why there is no slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FullReason {
-    /// Too many wait already.
-    Queue,
-    /// It would come after the deadline, or did not come before it.
-    Deadline,
-    /// The queue has not been empty for a while, and is kept short.
-    Standing,
-    /// What is free is for calls that a client waits for.
-    KeptForClients,
-}
-
-impl FullReason {
-    /// The reason's name in labels and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Deadline => "deadline",
-            Self::Standing => "standing",
-            Self::KeptForClients => "kept_for_clients",
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     pub limit: u32,
@@ -103,14 +70,6 @@ pub struct Load {
 pub enum Decision {
     Take,
     Wait,
-}
-
-#[derive(Debug)]
-pub enum Next<W> {
-    /// This one, with the slot of this number, which is held from now on.
-    Starts(W, u64),
-    /// This one's deadline is over.
-    TooLate(W),
 }
 
 #[derive(Debug)]
@@ -166,7 +125,7 @@ impl<W> ConcurrencyLimit<W> {
         priority: Priority,
         now: Instant,
         deadline: Instant,
-    ) -> Result<Decision, Full> {
+    ) -> Result<Decision, Refused> {
         let is_free = self.queue.is_empty() && self.admits();
         let used = f64::from(self.in_flight()) / self.limit;
         let most = match priority {
@@ -178,18 +137,18 @@ impl<W> ConcurrencyLimit<W> {
             return Ok(Decision::Take);
         }
         if priority != Priority::Client {
-            return Err(self.full(FullReason::KeptForClients));
+            return Err(self.full(Reason::KeptForClients));
         }
         if self.queue.len() >= self.settings.queue {
-            return Err(self.full(FullReason::Queue));
+            return Err(self.full(Reason::Queue));
         }
         let (wait, left) = (self.expected_wait(), deadline.saturating_duration_since(now));
         if left.is_zero() || wait > left {
-            return Err(self.full(FullReason::Deadline));
+            return Err(self.full(Reason::Deadline));
         }
         let mut standing = self.standing;
         if standing.is_too_long(self.queue.is_empty(), wait, self.turn(), now) {
-            return Err(self.full(FullReason::Standing));
+            return Err(self.full(Reason::Standing));
         }
         Ok(Decision::Wait)
     }
@@ -251,23 +210,24 @@ impl<W> ConcurrencyLimit<W> {
         }
     }
 
-    /// The next one out of the queue, if there is a slot, or if its deadline is over.
-    pub fn next(&mut self, now: Option<Instant>) -> Option<Next<W>> {
+    /// The next one out of the queue with the slot of this number, which is held from now on; `None`
+    /// when no slot is free or nobody waits. Those whose deadline is over leave without a slot.
+    pub fn next(&mut self, now: Option<Instant>) -> Option<(W, u64)> {
         self.now = self.now.max(now);
         let now = self.now?;
-        if self.queue.front()?.deadline <= now {
-            return self.queue.pop_front().map(|waiter| Next::TooLate(waiter.wake));
+        while self.queue.front()?.deadline <= now {
+            self.queue.pop_front();
         }
         if !self.admits() {
             return None;
         }
         let waiter = self.queue.pop_front()?;
-        Some(Next::Starts(waiter.wake, self.take(now)))
+        Some((waiter.wake, self.take(now)))
     }
 
-    pub fn full(&self, reason: FullReason) -> Full {
+    pub fn full(&self, reason: Reason) -> Refused {
         let wait = self.expected_wait();
-        Full { reason, retry_after: if wait.is_zero() { UNKNOWN_WAIT } else { wait } }
+        Refused { reason, retry_after: if wait.is_zero() { UNKNOWN_WAIT } else { wait } }
     }
 
     /// How long calls are under way, on average; zero before that is known.
@@ -379,15 +339,15 @@ mod tests {
         let asks = |limit: &ConcurrencyLimit<u32>, within| {
             limit.decide(Priority::Client, now, now + within).map_err(|full| full.reason)
         };
-        assert_eq!(asks(&limit, SECOND / 2), Err(FullReason::Deadline));
+        assert_eq!(asks(&limit, SECOND / 2), Err(Reason::Deadline));
         assert_eq!(asks(&limit, SECOND), Ok(Decision::Wait));
         limit.join(now, now + SECOND, 1);
-        assert_eq!(asks(&limit, SECOND), Err(FullReason::Deadline));
+        assert_eq!(asks(&limit, SECOND), Err(Reason::Deadline));
         limit.join(now, now + 3 * SECOND, 2);
-        assert_eq!(asks(&limit, 9 * SECOND), Err(FullReason::Queue));
-        assert_eq!(limit.full(FullReason::Queue).retry_after, 3 * SECOND);
+        assert_eq!(asks(&limit, 9 * SECOND), Err(Reason::Queue));
+        assert_eq!(limit.full(Reason::Queue).retry_after, 3 * SECOND);
         let refresh = limit.decide(Priority::Refresh, now, now + 9 * SECOND).unwrap_err();
-        assert_eq!(refresh.reason, FullReason::KeptForClients);
+        assert_eq!(refresh.reason, Reason::KeptForClients);
     }
 
     #[test]
@@ -400,8 +360,10 @@ mod tests {
         assert_eq!(limit.leave(gone), Some(2));
         assert!(limit.next(Some(now)).is_none(), "no slot is free");
         limit.give_back(held, None);
-        assert!(matches!(limit.next(Some(now + 2 * SECOND)), Some(Next::TooLate(1))));
-        assert!(matches!(limit.next(None), Some(Next::Starts(3, _))));
+        assert!(
+            matches!(limit.next(Some(now + 2 * SECOND)), Some((3, _))),
+            "the first is too late"
+        );
         assert_eq!((limit.load().in_flight, limit.load().waiting), (1, 0));
     }
 
@@ -443,15 +405,12 @@ mod tests {
                     }
                     _ => {}
                 }
-                while let Some(next) = limit.next(Some(now)) {
-                    waiting.remove(0);
-                    if let Next::Starts(_, call) = next {
-                        held.push(call);
-                    }
+                while let Some((_, call)) = limit.next(Some(now)) {
+                    held.push(call);
                 }
                 let load = limit.load();
+                waiting.drain(..waiting.len() - load.waiting);
                 prop_assert_eq!(usize::try_from(load.in_flight).unwrap(), held.len());
-                prop_assert_eq!(load.waiting, waiting.len());
                 prop_assert!((2..=6).contains(&load.limit));
                 prop_assert!(waiting.is_empty() || load.in_flight >= load.limit);
             }

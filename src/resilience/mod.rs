@@ -16,6 +16,8 @@
 //! | [`pace`], [`retry_budget`] | calls to an upstream, and those that are made again |
 //! | [`concurrency_limit`], [`standing_queue`] | calls at once |
 
+use std::time::Duration;
+
 pub mod backoff;
 pub mod breaker;
 pub mod concurrency_limit;
@@ -48,6 +50,44 @@ impl Priority {
             Self::Client => "client",
             Self::Refresh => "refresh",
             Self::Warming => "warming",
+        }
+    }
+}
+
+/// A call that is not made now, and when it is worth asking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub reason: Reason,
+    pub retry_after: Duration,
+}
+
+/// Why a call is not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The upstream banned us for longer than the call can wait.
+    Banned,
+    /// The day's calls are used up.
+    BudgetSpent,
+    /// Too many wait already.
+    Queue,
+    /// The queue has not been empty for a while, and is kept short.
+    Standing,
+    /// Its turn would come after the deadline, or did not come before it.
+    Deadline,
+    /// What is free is for calls that a client waits for.
+    KeptForClients,
+}
+
+impl Reason {
+    /// The reason's name in labels and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Banned => "banned",
+            Self::BudgetSpent => "budget_spent",
+            Self::Queue => "queue",
+            Self::Standing => "standing",
+            Self::Deadline => "deadline",
+            Self::KeptForClients => "kept_for_clients",
         }
     }
 }

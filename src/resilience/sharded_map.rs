@@ -6,7 +6,7 @@
 //! lock that was poisoned by a panic is taken over: the map itself is whole.
 
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -25,41 +25,7 @@ pub fn secret_hasher() -> SeedableRandomState {
     SeedableRandomState::with_seed(secret, SharedSeed::global_random())
 }
 
-/// A key with its hash, which is computed once and chooses the shard and the place in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Hashed<K> {
-    hash: u64,
-    key: K,
-}
-
-impl<K> Hash for Hashed<K> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Passes on the hash that [`Hashed`] carries.
-#[derive(Debug, Clone, Default)]
-struct PassOn(u64);
-
-impl Hasher for PassOn {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Unused: keys write one u64. Still a hash, should that change.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-type Shard<K, V> = LruCache<Hashed<K>, V, BuildHasherDefault<PassOn>>;
+type Shard<K, V> = LruCache<K, V, SeedableRandomState>;
 
 /// Values by key, at most as many as the capacity.
 pub struct ShardedMap<K, V> {
@@ -82,22 +48,21 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
         // Rounded down to a power of two, so that a mask chooses the shard.
         let shards = 1_usize << wanted.ilog2();
         let each = (capacity / shards).max(1);
+        let hasher = secret_hasher();
         let empty = || {
-            let builder = LruCacheBuilder::default().hasher(BuildHasherDefault::default());
-            builder.max_size(each).build().map(Mutex::new)
+            LruCacheBuilder::default().hasher(hasher.clone()).max_size(each).build().map(Mutex::new)
         };
         // Only without memory there is none; such a map keeps nothing.
         let shards: Box<[_]> = (0..shards).flat_map(|_| empty()).collect();
         let capacity = each * shards.len();
-        Self { hasher: secret_hasher(), shards, capacity, evicted: AtomicU64::new(0) }
+        Self { hasher, shards, capacity, evicted: AtomicU64::new(0) }
     }
 
     /// Works on the value of `key`, the default if there is none, under the lock of its shard.
     pub fn update<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> R {
-        let key = self.hashed(key);
-        let Some(mut shard) = self.shard(&key) else { return work(&mut V::default()) };
+        let Some(mut shard) = self.shard(key) else { return work(&mut V::default()) };
         let (before, mut is_new) = (shard.cache_size(), false);
-        let value = shard.cache_get_or_set_with_mut(key, || {
+        let value = shard.cache_get_or_set_with_mut(key.clone(), || {
             is_new = true;
             V::default()
         });
@@ -110,27 +75,24 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
 
     /// Works on the value of `key`, if there is one.
     pub fn find<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> Option<R> {
-        let key = self.hashed(key);
-        let mut shard = self.shard(&key)?;
-        shard.cache_get_mut(&key).map(work)
+        self.shard(key)?.cache_get_mut(key).map(work)
     }
 
     pub fn remove(&self, key: &K) -> Option<V> {
-        let key = self.hashed(key);
-        self.shard(&key)?.cache_remove(&key)
+        self.shard(key)?.cache_remove(key)
     }
 
     /// Calls `visit` with every entry, one shard after the other.
     pub fn each(&self, mut visit: impl FnMut(&K, &V)) {
         for shard in &self.shards {
-            locked(shard).iter().for_each(|(key, value)| visit(&key.key, value));
+            locked(shard).iter().for_each(|(key, value)| visit(key, value));
         }
     }
 
     /// Keeps only what `keep` says, one shard after the other.
     pub fn retain(&self, keep: impl Fn(&K, &V) -> bool) {
         for shard in &self.shards {
-            locked(shard).retain(|key, value| keep(&key.key, value));
+            locked(shard).retain(|key, value| keep(key, value));
         }
     }
 
@@ -154,16 +116,12 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
     /// Bytes that the entries take now, without what their values own elsewhere.
     pub fn bytes(&self) -> usize {
         // Two links of the list and the place in the table beside each entry.
-        self.len() * (size_of::<(Hashed<K>, V)>() + 4 * size_of::<usize>())
+        self.len() * (size_of::<(K, V)>() + 4 * size_of::<usize>())
     }
 
-    fn hashed(&self, key: &K) -> Hashed<K> {
-        Hashed { hash: self.hasher.hash_one(key), key: key.clone() }
-    }
-
-    fn shard(&self, key: &Hashed<K>) -> Option<MutexGuard<'_, Shard<K, V>>> {
+    fn shard(&self, key: &K) -> Option<MutexGuard<'_, Shard<K, V>>> {
         // The map inside uses the lower bits and the top seven.
-        let number = usize::try_from(key.hash >> 32).unwrap_or_default();
+        let number = usize::try_from(self.hasher.hash_one(key) >> 32).unwrap_or_default();
         self.shards.get(number & self.shards.len().saturating_sub(1)).map(locked)
     }
 }
@@ -211,7 +169,7 @@ mod tests {
             [1, 2, 3, 4].map(|key| map.find(&key, |_| ()).is_some()),
             [true, false, true, true]
         );
-        assert_eq!(map.bytes() / map.len(), size_of::<(u64, u64, u32)>() + 32);
+        assert_eq!(map.bytes() / map.len(), size_of::<(u64, u32)>() + 32);
     }
 
     #[test]
@@ -228,7 +186,7 @@ mod tests {
     #[test]
     fn no_two_maps_hash_alike() {
         let (one, other) = (ShardedMap::<_, ()>::new(1), ShardedMap::<_, ()>::new(1));
-        assert_ne!(one.hashed(&7).hash, other.hashed(&7).hash);
+        assert_ne!(one.hasher.hash_one(7), other.hasher.hash_one(7));
     }
 
     proptest! {

@@ -90,8 +90,6 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
                 first: Duration::from_millis(10),
                 longest: Duration::from_millis(100),
             },
-            max_told_wait: Duration::from_secs(3),
-            least_attempt: Duration::from_millis(5),
         },
         wire: Wire::default(),
         attempt_timeout: Duration::from_secs(5),

@@ -141,8 +141,6 @@ fn state(credentials: OriginCredentials) -> OriginState {
         retry: Policy {
             max_attempts: retry.max_attempts,
             backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
-            max_told_wait: Duration::from_secs(3),
-            least_attempt: Duration::from_millis(50),
         },
         wire: Wire::default(),
         attempt_timeout: UpstreamSettings::default().attempt_timeout,

@@ -9,7 +9,8 @@ use crate::config::kinds::Rollout;
 use crate::config::{self, Environment, FileText, Mistakes, Settings, load, redact, settings_page};
 use crate::http::settings::{Features, Server};
 use crate::limits::{AbuseMode, Limits};
-use crate::origin::settings::{Pace, UpstreamSettings};
+use crate::origin::pacing::{self, Rate};
+use crate::origin::settings::UpstreamSettings;
 use crate::services::products::settings::{AliExpressSettings, ProductSettings};
 
 pub(super) fn from(environment: &[(&str, &str)]) -> Result<Settings, Mistakes> {
@@ -228,11 +229,15 @@ fn the_simulator_inside_is_paced_only_when_that_is_set() {
     let pace = |set: &[(&str, &str)], simulated| {
         from(set).unwrap().of::<UpstreamSettings>().pace(simulated)
     };
-    let default = Pace { per_second: 5.0, burst: 10, daily_budget: 5_000 };
-    assert_eq!(pace(&[], true), None);
-    assert_eq!(pace(&[], false), Some(default));
+    let paced = |burst| pacing::Settings {
+        rate: Some(Rate { per_second: 5.0, burst }),
+        daily_budget: Some(5_000),
+        ..pacing::Settings::default()
+    };
+    assert_eq!(pace(&[], true), pacing::Settings::default());
+    assert_eq!(pace(&[], false), paced(10));
     let set = [("UPSTREAM_BURST", "3")];
-    assert_eq!(pace(&set, true), Some(Pace { burst: 3, ..default }));
+    assert_eq!(pace(&set, true), paced(3));
     assert_eq!(shown(&from(&set).unwrap(), "UPSTREAM_RATE_PER_SECOND"), "5 default");
 }
 

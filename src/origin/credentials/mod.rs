@@ -2,23 +2,27 @@
 //!
 //! Owns: which of them makes the next call. Each has a pace, a day's budget, a breaker and a health
 //! of its own: what one has used up or spoilt, the others have not. Older than any actor. Refuses,
-//! without taking anything: a call that every credential refuses, with the refusal that ends first.
-//! When the upstream is down, all of them find out by themselves. The rule is in [`choice`].
+//! without taking anything: a call that every credential refuses; its caller gets the refusal that ends
+//! first, and a fault of the configuration only if there is nothing else to tell. When the upstream
+//! is down, all of them find out by themselves.
+//!
+//! One that can start at once comes before one that has to wait; of several the next in turn, so that
+//! their budgets fall evenly; one whose breaker can be probed now comes before those, as otherwise it
+//! would never be found out that it is well again. A retry goes to another credential than the one
+//! that failed, if there is one that can start soon.
 
-pub mod choice;
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
-
-use choice::{Choice, Offer, Prefer, Quote, Refusal};
+use std::time::{Duration, Instant};
 
 use super::Priority;
-use super::health::{CredentialHealth, Problem};
+use super::health::{CredentialHealth, Fault, Problem};
 use super::pacing::{Booking, Pacing};
 use crate::clock::Timestamp;
-use crate::resilience::breaker::Breaker;
+use crate::resilience::Refused;
+use crate::resilience::breaker::{Breaker, Rejected};
 
 /// What a call wants of a credential.
 #[derive(Debug, Clone, Copy)]
@@ -144,14 +148,90 @@ impl Credentials {
     ) -> Result<(usize, &Credential), AllRefused<'_>> {
         let quotes: Vec<_> = self.all.iter().map(|one| one.quote(ask, now, wall)).collect();
         let turn = self.turn.load(Ordering::Relaxed);
-        let choice = choice::choose(&quotes, turn, ask.prefer, now);
-        let (Choice::Takes(index) | Choice::Refused(index)) = choice;
+        let choice = choose(&quotes, turn, ask.prefer, now);
+        let (Ok(index) | Err(index)) = choice;
         match (choice, self.all.get(index)) {
-            (Choice::Takes(_), Some(credential)) => Ok((index, credential)),
+            (Ok(_), Some(credential)) => Ok((index, credential)),
             (_, credential) => {
                 let refusal = quotes.into_iter().nth(index).and_then(Result::err);
                 Err(AllRefused { credential, refusal })
             }
         }
     }
+}
+
+/// A retry waits so long for another credential; longer, and the one that failed may be well again.
+const SOON: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Prefer {
+    #[default]
+    Any,
+    /// Any other than this, if another can; it has just failed.
+    Not(usize),
+    /// This one alone: the call checks an outcome that it brought.
+    Only(usize),
+}
+
+impl Prefer {
+    pub(super) const fn is_check(self) -> bool {
+        matches!(self, Self::Only(_))
+    }
+}
+
+type Quote = Result<Offer, Refusal>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offer {
+    at: Instant,
+    /// Whether it would be a probe of a breaker that is half-open, at once.
+    probes: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The upstream does not accept its configuration.
+    Health(Box<Fault>),
+    Breaker(Rejected),
+    /// Its pace, its budget or a ban.
+    Pacing(Refused),
+}
+
+impl Refusal {
+    fn lasts(&self, now: Instant) -> Duration {
+        match self {
+            Self::Health(fault) => fault.wait(now),
+            Self::Breaker(rejected) => rejected.retry_after,
+            Self::Pacing(refused) => refused.retry_after,
+        }
+    }
+}
+
+/// Chooses by `quotes`; `turn` is who is next, counted on without end. An error: none makes the call,
+/// and the caller gets this one's refusal.
+fn choose(quotes: &[Quote], turn: usize, prefer: Prefer, now: Instant) -> Result<usize, usize> {
+    if let Prefer::Only(index) = prefer {
+        let takes = quotes.get(index).is_some_and(Result::is_ok);
+        return if takes { Ok(index) } else { Err(index) };
+    }
+    let count = quotes.len().max(1);
+    let in_turn = || {
+        (0..quotes.len()).filter_map(move |step| {
+            let index = (turn % count).saturating_add(step) % count;
+            quotes.get(index).map(|quote| (index, quote))
+        })
+    };
+    let offers = in_turn().filter_map(|(index, quote)| quote.as_ref().ok().map(|o| (index, *o)));
+    // The first of those that are equal wins, and they come in turn.
+    let best = offers.min_by_key(|(index, offer)| {
+        let is_late = offer.at.saturating_duration_since(now) > SOON;
+        (is_late, prefer == Prefer::Not(*index), !offer.probes, offer.at.max(now))
+    });
+    if let Some((index, _)) = best {
+        return Ok(index);
+    }
+    let refusals = in_turn().filter_map(|(index, quote)| quote.as_ref().err().map(|r| (index, r)));
+    let mildest = refusals
+        .min_by_key(|(_, refusal)| (matches!(refusal, Refusal::Health(_)), refusal.lasts(now)));
+    Err(mildest.map_or(0, |(index, _)| index))
 }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::choice::{Choice, Offer, Prefer, Quote, Refusal, choose};
-use super::{Ask, Credential, Credentials};
+use super::{Ask, Credential, Credentials, Offer, Prefer, Quote, Refusal, choose};
 use crate::clock::{self, Timestamp};
 use crate::failure::FailureKind;
 use crate::origin::Priority;
 use crate::origin::health::{CredentialHealth, tests::key_fault};
-use crate::origin::pacing::{self, Pacing, Rate, Reason, Refused};
+use crate::origin::pacing::{self, Pacing, Rate};
 use crate::resilience::breaker::{self, Breaker, CallResult, Rejected};
+use crate::resilience::{Reason, Refused};
 
 fn after(now: Instant, millis: u64) -> Instant {
     now + Duration::from_millis(millis)
@@ -41,10 +41,10 @@ fn they_are_used_in_turn() {
     let now = clock::monotonic();
     let quotes = [offer(now), offer(now), offer(now)];
     let taken: Vec<_> = (0..6).map(|turn| choose(&quotes, turn, Prefer::Any, now)).collect();
-    assert_eq!(taken, [0, 1, 2, 0, 1, 2].map(Choice::Takes));
+    assert_eq!(taken, [0, 1, 2, 0, 1, 2].map(Ok));
     let quotes = [offer(now), open_for(5), offer(now)];
     let taken: Vec<_> = (0..3).map(|turn| choose(&quotes, turn, Prefer::Any, now)).collect();
-    assert_eq!(taken, [0, 2, 2].map(Choice::Takes));
+    assert_eq!(taken, [0, 2, 2].map(Ok));
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn who_starts_at_once_comes_before_who_has_to_wait() {
     let now = clock::monotonic();
     for turn in 0..6 {
         let quotes = [offer(after(now, 50)), offer(now), offer(after(now, 20))];
-        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Choice::Takes(1));
+        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Ok(1));
         let quotes = [offer(after(now, 50)), paced_for(1), offer(after(now, 20))];
-        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Choice::Takes(2));
+        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Ok(2));
     }
 }
 
@@ -64,12 +64,12 @@ fn a_probe_comes_first_and_a_retry_goes_elsewhere() {
     let probe = Ok(Offer { at: now, probes: true });
     let quotes = [offer(now), probe, offer(now)];
     for turn in 0..6 {
-        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Choice::Takes(1));
-        assert_ne!(choose(&quotes, turn, Prefer::Not(1), now), Choice::Takes(1));
-        assert_eq!(choose(&quotes[..1], turn, Prefer::Not(0), now), Choice::Takes(0));
-        assert_eq!(choose(&quotes, turn, Prefer::Only(2), now), Choice::Takes(2));
+        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Ok(1));
+        assert_ne!(choose(&quotes, turn, Prefer::Not(1), now), Ok(1));
+        assert_eq!(choose(&quotes[..1], turn, Prefer::Not(0), now), Ok(0));
+        assert_eq!(choose(&quotes, turn, Prefer::Only(2), now), Ok(2));
     }
-    assert_eq!(choose(&[offer(now), open_for(1)], 0, Prefer::Only(1), now), Choice::Refused(1));
+    assert_eq!(choose(&[offer(now), open_for(1)], 0, Prefer::Only(1), now), Err(1));
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn a_retry_waits_a_little_for_another_and_no_longer() {
     let now = clock::monotonic();
     for turn in 0..3 {
         let soon = [offer(now), offer(after(now, 200))];
-        assert_eq!(choose(&soon, turn, Prefer::Not(0), now), Choice::Takes(1));
+        assert_eq!(choose(&soon, turn, Prefer::Not(0), now), Ok(1));
         let late = [offer(now), offer(after(now, 2_000))];
-        assert_eq!(choose(&late, turn, Prefer::Not(0), now), Choice::Takes(0));
+        assert_eq!(choose(&late, turn, Prefer::Not(0), now), Ok(0));
     }
 }
 
@@ -88,9 +88,9 @@ fn the_refusal_that_ends_first_is_told_and_a_fault_last() {
     let now = clock::monotonic();
     let quotes = [misconfigured(now), open_for(9_000), paced_for(300)];
     for turn in 0..3 {
-        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Choice::Refused(2));
-        assert_eq!(choose(&quotes[..2], turn, Prefer::Any, now), Choice::Refused(1));
-        assert_eq!(choose(&quotes[..1], turn, Prefer::Any, now), Choice::Refused(0));
+        assert_eq!(choose(&quotes, turn, Prefer::Any, now), Err(2));
+        assert_eq!(choose(&quotes[..2], turn, Prefer::Any, now), Err(1));
+        assert_eq!(choose(&quotes[..1], turn, Prefer::Any, now), Err(0));
     }
     let kinds = quotes.map(|quote| quote.unwrap_err().into_failure(now).kind);
     let expected =
@@ -206,14 +206,14 @@ proptest! {
         }).collect();
         for turn in turns {
             match choose(&quotes, turn, Prefer::Any, now) {
-                Choice::Takes(index) => {
+                Ok(index) => {
                     let taken = quotes[index].clone().unwrap();
                     let all = offers.iter().flatten();
                     let best = all.map(|(wait, may)| (!probes(*wait, *may), *wait)).min();
                     let (unprobed, wait) = best.unwrap();
                     prop_assert_eq!((!taken.probes, taken.at), (unprobed, after(now, wait)));
                 }
-                Choice::Refused(index) => {
+                Err(index) => {
                     prop_assert!(quotes[index].is_err());
                     prop_assert!(offers.iter().all(Option::is_none));
                 }
@@ -227,7 +227,7 @@ proptest! {
         let quotes = vec![offer(now); credentials];
         let (mut turn, mut used) = (0, vec![0_usize; credentials]);
         for _ in 0..calls {
-            let Choice::Takes(index) = choose(&quotes, turn, Prefer::Any, now) else { panic!() };
+            let Ok(index) = choose(&quotes, turn, Prefer::Any, now) else { panic!() };
             used[index] += 1;
             turn = index + 1;
         }

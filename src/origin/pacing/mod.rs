@@ -23,6 +23,7 @@ use super::Priority;
 use crate::clock::Timestamp;
 use crate::resilience::pace::Pace;
 use crate::resilience::standing_queue::StandingQueue;
+use crate::resilience::{Reason, Refused};
 use quota::Quota;
 
 /// Quotas are daily: a restored ban that lasts longer is due to a wall clock that was set.
@@ -76,44 +77,6 @@ pub struct PacingStatus {
     /// The end of the ban, if there is one.
     #[serde(default)]
     pub banned_until: Option<Timestamp>,
-}
-
-/// A call that cannot be booked, and when it is worth asking again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    pub reason: Reason,
-    pub retry_after: Duration,
-}
-
-/// Why a call cannot be booked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The upstream banned us for longer than the call can wait.
-    Banned,
-    /// Too many calls wait already.
-    QueueFull,
-    /// Calls have waited for a while without end: more are asked for than the pace allows.
-    StandingQueue,
-    /// The day's calls are used up.
-    BudgetSpent,
-    /// The call's moment would come after its deadline.
-    Deadline,
-    /// What is left, of the moment or of the day, is kept for calls that a client waits for.
-    KeptForClients,
-}
-
-impl Reason {
-    /// The reason's name in labels and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Banned => "banned",
-            Self::QueueFull => "queue_full",
-            Self::StandingQueue => "standing_queue",
-            Self::BudgetSpent => "budget_spent",
-            Self::Deadline => "deadline",
-            Self::KeptForClients => "kept_for_clients",
-        }
-    }
 }
 
 /// The pacing of one credential; clones are the same one.
@@ -261,13 +224,13 @@ impl Table {
             return refused(Reason::Deadline, retry_after);
         }
         if at > now && self.waiting >= max_queue {
-            return refused(Reason::QueueFull, retry_after);
+            return refused(Reason::Queue, retry_after);
         }
         // The wait for the end of a ban does not count.
         let wait = at.saturating_duration_since(from);
         let turn = self.booked.interval();
         if self.standing.is_too_long(self.waiting == 0, wait, turn, now) {
-            return refused(Reason::StandingQueue, retry_after);
+            return refused(Reason::Standing, retry_after);
         }
         Ok(at)
     }

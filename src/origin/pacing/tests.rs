@@ -108,12 +108,12 @@ fn the_queue_is_bounded() {
     let mut bookings: Vec<_> = (0..7).map(|_| rig.book().unwrap()).collect();
     assert_eq!(rig.status().queue, 4);
     let refused = rig.book().unwrap_err();
-    assert_eq!(refused, Refused { reason: Reason::QueueFull, retry_after: ms(1_000) });
+    assert_eq!(refused, Refused { reason: Reason::Queue, retry_after: ms(1_000) });
     rig.now += ms(200);
     bookings[3].arrived();
     assert_eq!(rig.status().queue, 3);
     bookings.push(rig.book().unwrap());
-    assert_eq!(reason(rig.book()), Reason::QueueFull);
+    assert_eq!(reason(rig.book()), Reason::Queue);
     bookings.clear();
     assert_eq!(rig.status().queue, 0);
 }
@@ -190,7 +190,7 @@ fn unpaced_has_no_rate_but_keeps_bans_and_the_queues_bound() {
     rig.pacing.ban(rig.now, ms(500));
     let waiting: Vec<_> = (0..4).map(|_| rig.book().unwrap()).collect();
     assert!(waiting.iter().all(|booking| rig.offset(booking) == 500));
-    assert_eq!(reason(rig.book()), Reason::QueueFull);
+    assert_eq!(reason(rig.book()), Reason::Queue);
     assert_eq!(BACKGROUND.map(|priority| rig.use_up(priority)), [0; 2]);
 }
 
