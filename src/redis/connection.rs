@@ -20,6 +20,9 @@ use futures_util::{Stream, StreamExt};
 use super::health::Fault;
 use crate::failure::StoreError;
 
+/// Commands of one thread that may be on their way to its connection; more wait, within their time.
+const COMMANDS: usize = 1_024;
+
 /// When the last answer came on a connection, as far as a command was there to take it.
 type LastAnswer = Arc<Mutex<Option<Instant>>>;
 
@@ -69,15 +72,14 @@ impl Live {
 }
 
 impl Shared {
-    /// Nothing is connected yet; connecting takes `limit` at most, and at most `commands` are under
-    /// way at once.
-    pub(super) fn new(url: &str, limit: Duration, commands: usize) -> Result<Self, StoreError> {
+    /// Nothing is connected yet; connecting takes `limit` at most.
+    pub(super) fn new(url: &str, limit: Duration) -> Result<Self, StoreError> {
         let failed = |error: String| StoreError::Failed(error);
         // Each command keeps its own time: it knows what it has waited for.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(None)
-            .set_pipeline_buffer_size(commands);
+            .set_pipeline_buffer_size(COMMANDS);
         let manager = Manager::new_with_config(url, config).map_err(|e| failed(e.to_string()))?;
         let limit = Some(limit);
         let pool_config = PoolConfig {

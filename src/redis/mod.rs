@@ -13,8 +13,6 @@ mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use connection::Shared;
 
 use crate::failure::StoreError;
@@ -27,8 +25,6 @@ pub use settings::RedisSettings;
 
 /// Longest time of a command, connecting included, unless it is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(60);
-/// Commands of one thread under way at once; more wait for a slot.
-const SLOTS: usize = 1_024;
 /// How long the key that a ping writes lives, in milliseconds.
 const ALIVE_MS: u64 = 5_000;
 
@@ -50,7 +46,6 @@ pub mod keys {
 #[derive(Clone)]
 pub struct Redis {
     connection: Arc<Shared>,
-    slots: Arc<Semaphore>,
     health: Arc<Health>,
     timeout: Duration,
     patience: Duration,
@@ -69,9 +64,8 @@ impl Redis {
     /// # Errors
     /// The address is not one of Redis.
     pub fn new(url: &str, timeout: Duration, health: Arc<Health>) -> Result<Self, StoreError> {
-        let connection = Arc::new(Shared::new(url, timeout, SLOTS)?);
-        let slots = Arc::new(Semaphore::new(SLOTS));
-        Ok(Self { connection, slots, health, timeout, patience: Duration::ZERO })
+        let connection = Arc::new(Shared::new(url, timeout)?);
+        Ok(Self { connection, health, timeout, patience: Duration::ZERO })
     }
 
     /// The same, for callers to whom a lost answer costs more than waiting: an answer that is late

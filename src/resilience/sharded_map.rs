@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn no_two_maps_hash_alike() {
-        let (one, other) = (ShardedMap::<_, ()>::new(1), ShardedMap::<_, ()>::new(1));
-        assert_ne!(one.hasher.hash_one(7), other.hasher.hash_one(7));
+        let (one, other) = (ShardedMap::<u64, ()>::new(1), ShardedMap::<u64, ()>::new(1));
+        assert_ne!(one.hasher.hash_one(7_u64), other.hasher.hash_one(7_u64));
     }
 
     proptest! {

@@ -211,7 +211,6 @@ fn cache_statistics() {
     let mut admin = app.admin().with_header("content-type", "application/json");
     data(&admin.send("POST", "/admin/cache/invalidate", rule.as_bytes()).unwrap());
     let stats = data(&app.get("/api/cache/stats"));
-    assert_eq!(stats["invalidations"]["tags"], 1);
     assert!(stats["waiting"]["database"].is_u64(), "{stats}");
 }
 

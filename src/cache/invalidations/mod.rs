@@ -18,9 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 pub use log::Cleared;
 pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 
@@ -48,24 +45,6 @@ impl Default for Bounds {
     }
 }
 
-/// How much is kept, for status pages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct InvalidationCounts {
-    /// New rules since the process began, those read from elsewhere included.
-    pub version: u64,
-    /// Keys with rules of their own.
-    pub keys: usize,
-    /// Tags with rules.
-    pub tags: usize,
-    /// Patterns with rules.
-    pub patterns: usize,
-    /// Everything stored until then is invalid, softly at least (milliseconds since 1970).
-    #[schema(value_type = Option<i64>)]
-    pub everything_until: Option<Timestamp>,
-    /// Subjects whose rules became rules for everything because there were too many.
-    pub folded: u64,
-}
-
 #[derive(Debug, Clone)]
 pub struct Invalidations(Arc<Shared>);
 
@@ -84,7 +63,6 @@ struct Table {
     everything: Cutoffs,
     named: Subjects,
     patterns: Subjects,
-    folded: u64,
     /// The latest time that any rule ever had. Most entries are newer and need no look-up.
     newest: Option<Timestamp>,
     /// Which rules there are about what was stored until then is not known yet.
@@ -166,22 +144,6 @@ impl Invalidations {
         rules
     }
 
-    #[must_use]
-    pub fn counts(&self) -> InvalidationCounts {
-        let version = self.version();
-        let table = self.read();
-        let is_key = |(subject, _): &&(Subject, Cutoffs)| matches!(subject, Subject::Key(_));
-        let keys = table.named.values().filter(is_key).count();
-        InvalidationCounts {
-            version,
-            keys,
-            tags: table.named.len().saturating_sub(keys),
-            patterns: table.patterns.len(),
-            everything_until: table.everything.newest(),
-            folded: table.folded,
-        }
-    }
-
     /// Whoever sees the version after a change finds the change in the table.
     fn change(&self, change: impl FnOnce(&mut Table) -> bool) -> bool {
         let mut table = self.write();
@@ -223,7 +185,7 @@ impl Table {
         }
         self.newest = self.newest.max(Some(at));
         if subjects.len() > most {
-            for (mode, at) in take_oldest(subjects, &mut self.folded) {
+            for (mode, at) in take_oldest(subjects) {
                 self.everything.add(mode, at);
             }
             self.drop_needless();
@@ -267,12 +229,11 @@ impl Table {
     }
 }
 
-/// Takes the subjects out whose rules are the oldest, counts them, and says what their rules were.
-fn take_oldest(subjects: &mut Subjects, folded: &mut u64) -> Vec<(Mode, Timestamp)> {
+/// Takes the subjects out whose rules are the oldest, and says what their rules were.
+fn take_oldest(subjects: &mut Subjects) -> Vec<(Mode, Timestamp)> {
     let mut times: Vec<_> = subjects.values().map(|(_, cutoffs)| cutoffs.newest()).collect();
     let place = times.len().saturating_sub(1) / FOLDED_SHARE;
     let (_, until, _) = times.select_nth_unstable(place);
     let oldest = subjects.extract_if(|_, (_, cutoffs)| cutoffs.newest() <= *until);
-    let counted = oldest.inspect(|_| *folded += 1);
-    counted.flat_map(|(_, (_, cutoffs))| cutoffs.each()).collect()
+    oldest.flat_map(|(_, (_, cutoffs))| cutoffs.each()).collect()
 }

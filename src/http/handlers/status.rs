@@ -9,7 +9,6 @@ use actix_web::web::to;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::cache::invalidations::InvalidationCounts;
 use crate::clock::{self, Timestamp};
 use crate::http::extract::{Answer, Call};
 use crate::http::service::Route;
@@ -131,8 +130,6 @@ pub struct CacheStats {
     pub cache_config: Setup,
     /// What it was good for.
     pub performance_impact: Impact,
-    /// Invalidations in force, those read from elsewhere included.
-    pub invalidations: InvalidationCounts,
     /// What waits to be stored behind memory.
     pub waiting: Waiting,
 }
@@ -274,7 +271,6 @@ async fn cache_stats(call: Call) -> Answer {
             estimated_api_calls_saved: totals.hits,
             cache_efficiency: efficiency(&totals),
         },
-        invalidations: tables.invalidations.counts(),
         waiting: Waiting {
             changes: tables.changes.as_ref().map_or(0, |(changes, _)| changes.counts().pending),
             database: tables.database.as_ref().map_or(0, |database| database.writer.waiting()),

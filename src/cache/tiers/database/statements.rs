@@ -3,14 +3,12 @@
 //! Owns: one transaction for a batch, stored whole or not at all; the order of rows by their uses; the
 //! size of a step. Uses are halved at each midnight (UTC), so old fame fades; that is arithmetic when
 //! one looks, and no row is written anew for it. Pages that become free are taken by the next rows: the
-//! file does not grow beyond what it once needed. When a quarter of it is free, pages go back to the
-//! disk.
+//! file does not grow beyond what it once needed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -30,10 +28,6 @@ use crate::failure::StoreError;
 pub(super) const DAY: i64 = 86_400_000;
 /// Rows that a step of a sweep takes.
 const STEP: usize = 1_000;
-const PAGES: usize = 512;
-/// Compared as it was read: whatever is there as bytes.
-const REMOVE: &str =
-    "DELETE FROM cache_entries WHERE key = ? AND coalesce(CAST(entry AS BLOB), x'') = ?";
 
 /// JSON, and when it was so.
 pub(super) type Value = (String, Timestamp);
@@ -41,8 +35,8 @@ pub(super) type Value = (String, Timestamp);
 #[derive(Debug)]
 pub(super) enum Write {
     Row(Row),
-    /// A row that cannot be read goes, as long as it holds these bytes.
-    Remove(CacheKey, Bytes),
+    /// A row that cannot be read goes.
+    Remove(CacheKey),
     Uses(Vec<(CacheKey, u32)>, Timestamp),
     Value(String, Value),
     /// Answered when all that was sent before is stored or given up.
@@ -80,7 +74,7 @@ pub(super) fn store<'a>(
         for write in writes {
             match write {
                 Write::Row(row) => upsert(connection, row)?,
-                Write::Remove(key, entry) => remove(connection, key, entry)?,
+                Write::Remove(key) => remove(connection, key)?,
                 Write::Uses(uses, at) => add_uses(connection, uses, *at)?,
                 Write::Value(..) | Write::Flush(_) => {}
             }
@@ -123,10 +117,9 @@ fn upsert(connection: &mut Connection, row: &Row) -> QueryResult<()> {
         .map(drop)
 }
 
-/// A row that was stored since it was read stays.
-fn remove(connection: &mut Connection, key: &CacheKey, entry: &Bytes) -> QueryResult<()> {
-    let remove = sql_query(REMOVE).bind::<Text, _>(key.as_str());
-    remove.bind::<Binary, _>(entry.as_ref()).execute(connection).map(drop)
+fn remove(connection: &mut Connection, key: &CacheKey) -> QueryResult<()> {
+    let row = dsl::cache_entries.find(key.as_str());
+    diesel::delete(row).execute(connection).map(drop)
 }
 
 fn add_uses(
@@ -205,7 +198,7 @@ impl DatabaseTier {
                 evicted = drop_where(connection, &least_used)?;
                 (rows, bytes) = size(connection)?;
             }
-            let unfinished = give_back(connection)? || expired == STEP || evicted == STEP;
+            let unfinished = expired == STEP || evicted == STEP;
             Ok(Swept { expired, evicted, rows, bytes, unfinished })
         })
         .await
@@ -237,19 +230,4 @@ fn size(connection: &mut Connection) -> QueryResult<(u64, u64)> {
         dsl::cache_entries.select(total).get_result(connection)?;
     let number = |number| u64::try_from(number).unwrap_or_default();
     Ok((number(rows), number(bytes.unwrap_or_default())))
-}
-
-/// Whether pages went back to the disk; none do in a file that was not begun for it.
-fn give_back(connection: &mut Connection) -> QueryResult<bool> {
-    let (before, all) = pages(connection)?;
-    if before <= all / 4 {
-        return Ok(false);
-    }
-    connection.batch_execute(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
-    Ok(pages(connection)?.0 < before)
-}
-
-fn pages(connection: &mut Connection) -> QueryResult<(i64, i64)> {
-    let pages = "freelist_count, page_count FROM pragma_freelist_count, pragma_page_count";
-    diesel::select(sql::<(BigInt, BigInt)>(pages)).get_result(connection)
 }

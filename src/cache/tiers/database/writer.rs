@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use bytes::Bytes;
 use diesel::result::{DatabaseErrorKind, Error};
 use tokio::sync::oneshot;
 
@@ -50,7 +49,7 @@ impl Write {
     fn room(&self) -> (usize, usize) {
         match self {
             Self::Row(row) => (1, row.weight()),
-            Self::Remove(_, entry) => (0, entry.len() + BESIDE),
+            Self::Remove(_) => (0, BESIDE),
             Self::Uses(uses, _) => (0, uses.len() * BESIDE),
             Self::Value(..) | Self::Flush(_) => (0, 0),
         }
@@ -112,12 +111,10 @@ impl Writer {
         self.send(Write::Row(row))
     }
 
-    /// Has rows that cannot be read removed, as long as they hold these bytes. What finds no room is
-    /// found again by the next who reads it.
-    pub fn remove(&self, rows: Vec<(CacheKey, Bytes)>) {
-        for (key, entry) in rows {
-            self.send(Write::Remove(key, entry));
-        }
+    /// Has a row that cannot be read removed. What finds no room is found again by the next who reads
+    /// it.
+    pub fn remove(&self, key: CacheKey) {
+        self.send(Write::Remove(key));
     }
 
     /// Adds to the counts of uses; beyond a few thousand keys at a time what was used least is not
