@@ -20,7 +20,9 @@ pub enum Harm {
 
 const OF_FILE: &[&str] =
     &["not a database", "disk image is malformed", "malformed database schema"];
-const OF_SCHEMA: &[&str] = &["no such table", "no such column", "has no column named"];
+/// The last one is diesel's: a table that lost its bounds on values.
+const OF_SCHEMA: &[&str] =
+    &["no such table", "no such column", "has no column named", "Unexpected null for non-null"];
 /// Not "unable to open": too many open files say so, too, and spare those that are open.
 const OF_CONNECTIONS: &[&str] = &["disk I/O error", "locking protocol"];
 
@@ -85,6 +87,7 @@ mod tests {
             ("database or disk is full", Harm::None),
             ("no such table: cache_entries", Harm::Schema),
             ("table kept_state has no column named at", Harm::Schema),
+            ("Unexpected null for non-null column", Harm::Schema),
             ("disk I/O error", Harm::Connections),
             ("file is not a database", Harm::File),
             ("malformed database schema (x) - near \"garbage\": syntax error", Harm::File),
