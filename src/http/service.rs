@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::openapi::doc::Doc;
+use super::openapi::Doc;
 use crate::cache::{CacheKey, Plan};
 use crate::config::Group;
 pub use crate::limits::Class;
@@ -28,7 +28,7 @@ use crate::supervision::spawn_watched;
 
 pub use super::extract::{Answer, Call};
 pub use super::forms::Check;
-pub use super::openapi::failures::{BAD_INPUT, UPSTREAM};
+pub use super::openapi::{BAD_INPUT, UPSTREAM};
 pub use super::route::Method;
 pub use super::served::Served;
 pub use crate::limits::abuse::fingerprint;

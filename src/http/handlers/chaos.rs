@@ -14,7 +14,7 @@ use super::admin::audit::Audited;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::Check;
-use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND};
+use crate::http::openapi::{BAD_INPUT, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::clock;
 use crate::http::envelope::{self, Answered};
 use crate::http::extract::{Answer, Call};
-use crate::http::openapi::doc::Doc;
+use crate::http::openapi::Doc;
 use crate::http::service::{Component, Health, Route, component};
 use crate::http::state::Worker;
 use crate::limits::Class;

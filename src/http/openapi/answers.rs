@@ -1,132 +1,43 @@
-//! The envelopes and header fields of answers, as the document describes them.
+//! Envelopes, errors and header fields, as the document describes them.
 //!
-//! Owns: the names and types of what [`crate::http::envelope`] writes by hand; a test holds the two
-//! against each other. Nothing is written with these. Header fields are described once, in the
-//! document's components, and responses refer to them.
+//! Owns: the names and types of what [`crate::http::envelope`] writes by hand, and which codes can
+//! stand under which status; a test holds both against each other. Nothing is written with these.
+//! Header fields are described once, in the document's components, and responses refer to them.
 
-use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
-use utoipa::openapi::{Components, Header, HeaderBuilder, Ref, RefOr};
+use serde_json::{Value, json};
 
 use crate::http::error::ErrorCode;
 
-/// About an answer of the process itself.
-#[derive(Debug, ToSchema)]
-pub struct ReportedMetadata {
-    /// As in `X-Request-ID`.
-    pub request_id: String,
-    /// When it was answered: RFC 3339, UTC, to the millisecond.
-    #[schema(format = DateTime)]
-    pub timestamp: String,
-    /// Version of the envelope.
-    #[schema(example = "1")]
-    pub api_version: String,
-    /// From the first byte of the request to the answer.
-    #[schema(minimum = 0)]
-    pub processing_time_ms: f64,
-}
+/// Ways to fail: codes that share a status, and when.
+pub type Failures = [(&'static [ErrorCode], &'static str)];
 
-/// About an answer that came through the cache, or past it.
-#[derive(Debug, ToSchema)]
-pub struct FetchedMetadata {
-    /// As in `X-Request-ID`.
-    pub request_id: String,
-    /// When it was answered: RFC 3339, UTC, to the millisecond.
-    #[schema(format = DateTime)]
-    pub timestamp: String,
-    /// Version of the envelope.
-    #[schema(example = "1")]
-    pub api_version: String,
-    /// From the first byte of the request to the answer.
-    #[schema(minimum = 0)]
-    pub processing_time_ms: f64,
-    /// Whose data it is: the real service's or the simulator's.
-    pub api_integration: ApiIntegration,
-    /// Whether the cache took part.
-    pub cache_enabled: bool,
-    /// Whether a tier answered.
-    pub cache_hit: bool,
-    /// Which one.
-    pub cache_tier: CacheTier,
-    /// Whether the data is past its fresh time; it is being fetched anew or cannot be.
-    pub stale: bool,
-    /// Age of the data.
-    pub age_seconds: u64,
-    /// What is missing or second best: `stale`, `affiliate_links`, `validation`, `last_resort` (made
-    /// from a catalogue file because everything else failed), `upstream` (a part could not be had),
-    /// or the tiers that do not answer now, `redis` and `database`. Empty when all is well.
-    pub degraded: Vec<String>,
-}
+/// The input is not as described.
+pub const BAD_INPUT: &Failures = &[(
+    &[ErrorCode::InvalidRequest],
+    "The input is not as described; the sentence names every field that is not, and what is allowed.",
+)];
 
-/// Whose data an answer holds.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub enum ApiIntegration {
-    /// The real service's.
-    Live,
-    /// The simulator's.
-    Simulator,
-}
+pub const NOT_FOUND: &Failures = &[(&[ErrorCode::NotFound], "There is no such thing.")];
 
-/// The tier that answered.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub enum CacheTier {
-    /// Memory of the process.
-    Memory,
-    /// Redis.
-    Redis,
-    /// The database.
-    Database,
-    /// None: the upstream.
-    None,
-}
+/// A change that the database did not take.
+pub const DATABASE_AWAY: &Failures =
+    &[(&[ErrorCode::Overloaded], "The database is away: nothing was changed.")];
 
-/// Every error, whatever its status.
-#[derive(Debug, ToSchema)]
-pub struct Error {
-    /// Always `false`.
-    #[schema(schema_with = always_false)]
-    pub success: bool,
-    /// A sentence for a person.
-    pub error: String,
-    /// What kind of error, for programs.
-    #[schema(schema_with = any_code)]
-    pub code: String,
-    /// Whether the same request may succeed later.
-    pub retryable: bool,
-    /// When to come back, in seconds; absent where nobody knows.
-    #[schema(value_type = u64, required = false, minimum = 1)]
-    pub retry_after: Option<u64>,
-    /// About the answer.
-    pub metadata: ErrorMetadata,
-}
+/// Neither a tier nor the upstream has an answer.
+pub const UPSTREAM: &Failures = &[
+    (&[ErrorCode::UpstreamRejected], "The upstream refuses for good."),
+    (
+        &[ErrorCode::UpstreamUnavailable, ErrorCode::Overloaded, ErrorCode::CircuitOpen],
+        "No tier holds an answer and the upstream gives none now.",
+    ),
+    (&[ErrorCode::DeadlineExceeded], "There was no answer in time."),
+];
 
-/// About an answer that is an error.
-#[derive(Debug, ToSchema)]
-pub struct ErrorMetadata {
-    /// As in `X-Request-ID`.
-    pub request_id: String,
-    /// When it was answered: RFC 3339, UTC, to the millisecond.
-    #[schema(format = DateTime)]
-    pub timestamp: String,
-    /// Version of the envelope.
-    #[schema(example = "1")]
-    pub api_version: String,
-}
+/// Time ran out.
+pub const NOT_IN_TIME: &Failures = &[(&[ErrorCode::DeadlineExceeded], "It was not done in time.")];
 
-/// `true` and nothing else.
-pub(in crate::http) fn always_true() -> Object {
-    always(true)
-}
-
-fn always_false() -> Object {
-    always(false)
-}
-
-fn always(value: bool) -> Object {
-    ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([value])).build()
-}
+/// The part that knows is being restarted.
+pub const RESTARTING: &Failures = &[(&[ErrorCode::Overloaded], "The monitor is being restarted.")];
 
 /// Every code, in the order of the contract.
 pub(super) const ALL: [ErrorCode; 17] = [
@@ -149,26 +60,110 @@ pub(super) const ALL: [ErrorCode; 17] = [
     ErrorCode::DeadlineExceeded,
 ];
 
-/// The schema of `code` in any error.
-fn any_code() -> Object {
-    one_of(&ALL)
+/// An object that always has all of these fields.
+fn object(properties: Value) -> Value {
+    let required: Vec<_> = properties.as_object().into_iter().flat_map(|all| all.keys()).collect();
+    let required = json!(required);
+    json!({"type": "object", "properties": properties, "required": required})
 }
 
-pub(super) fn one_of(codes: &[ErrorCode]) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(codes.iter().map(|code| code.as_str())))
-        .build()
+pub(super) fn one_of(codes: &[ErrorCode]) -> Value {
+    let words: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+    json!({"type": "string", "enum": words})
 }
 
-/// Every answer has it.
-pub(super) const REQUEST_ID: &str = "X-Request-ID";
-/// Where an answer came from.
-pub(super) const CACHE_STATUS: &str = "Cache-Status";
-/// How old an answer is.
-pub(super) const AGE: &str = "Age";
-/// When to come back.
-pub(super) const RETRY_AFTER: &str = "Retry-After";
+/// The envelope of an answer that succeeds.
+pub(super) fn envelope(data: Value, metadata: Value) -> Value {
+    let success = json!({"type": "boolean", "enum": [true]});
+    object(json!({"success": success, "data": data, "metadata": metadata}))
+}
+
+/// Every error, whatever its status.
+pub(super) fn error() -> Value {
+    let mut error = object(json!({
+        "success": {"type": "boolean", "enum": [false]},
+        "error": {"type": "string", "description": "A sentence for a person."},
+        "code": one_of(&ALL),
+        "retryable": {
+            "type": "boolean",
+            "description": "Whether the same request may succeed later.",
+        },
+        "metadata": object(common()),
+    }));
+    error["properties"]["retry_after"] = json!({
+        "type": "integer",
+        "minimum": 1,
+        "description": "When to come back, in seconds; absent where nobody knows.",
+    });
+    error
+}
+
+/// What is said about every answer.
+fn common() -> Value {
+    json!({
+        "request_id": {"type": "string", "description": "As in `X-Request-ID`."},
+        "timestamp": {
+            "type": "string",
+            "format": "date-time",
+            "description": "When it was answered: RFC 3339, UTC, to the millisecond.",
+        },
+        "api_version": {
+            "type": "string",
+            "description": "Version of the envelope.",
+            "example": "1",
+        },
+    })
+}
+
+fn success() -> Value {
+    let mut fields = common();
+    fields["processing_time_ms"] = json!({
+        "type": "number",
+        "minimum": 0,
+        "description": "From the first byte of the request to the answer.",
+    });
+    fields
+}
+
+/// About an answer of the process itself.
+pub(super) fn reported() -> Value {
+    object(success())
+}
+
+/// About an answer that came through the cache, or past it.
+pub(super) fn fetched() -> Value {
+    let flag = |what: &str| json!({"type": "boolean", "description": what});
+    let mut fields = success();
+    fields["api_integration"] = json!({
+        "type": "string",
+        "enum": ["live", "simulator"],
+        "description": "Whose data it is: the real service's or the simulator's.",
+    });
+    fields["cache_enabled"] = flag("Whether the cache took part.");
+    fields["cache_hit"] = flag("Whether a tier answered.");
+    fields["cache_tier"] = json!({
+        "type": "string",
+        "enum": ["memory", "redis", "database", "none"],
+        "description": "Which one; `none`: the upstream.",
+    });
+    fields["stale"] =
+        flag("Whether the data is past its fresh time; it is being fetched anew or cannot be.");
+    fields["age_seconds"] = json!({
+        "type": "integer",
+        "minimum": 0,
+        "description": "Age of the data.",
+    });
+    fields["degraded"] = json!({
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "What is missing or second best: `stale`, `affiliate_links`, `validation`, \
+            `last_resort` (made from a catalogue file because everything else failed), `upstream` \
+            (a part could not be had), or the tiers that do not answer now, `redis` and \
+            `database`. Empty when all is well.",
+    });
+    object(fields)
+}
+
 /// How the client stands, on every limited answer.
 pub(super) const LIMITS: [&str; 5] = [
     "X-RateLimit-Limit",
@@ -180,13 +175,13 @@ pub(super) const LIMITS: [&str; 5] = [
 
 const TEXTS: [(&str, &str, &str); 4] = [
     (
-        REQUEST_ID,
+        "X-Request-ID",
         "Id of the request: the client's own when it sent a sane one, else the trace id of its \
          `traceparent`, else a new one.",
         "9f3c51a7d2e84b06a1c5e0f7b3d94826",
     ),
     (
-        CACHE_STATUS,
+        "Cache-Status",
         "Where the answer came from (RFC 9211).",
         "breakwater; hit; ttl=3510; detail=memory",
     ),
@@ -199,8 +194,8 @@ const TEXTS: [(&str, &str, &str); 4] = [
 ];
 
 const NUMBERS: [(&str, &str, u64); 5] = [
-    (AGE, "Seconds since the data was fetched (RFC 9111); absent when it is new.", 90),
-    (RETRY_AFTER, "Seconds after which trying again may help.", 3),
+    ("Age", "Seconds since the data was fetched (RFC 9111); absent when it is new.", 90),
+    ("Retry-After", "Seconds after which trying again may help.", 3),
     (
         "X-RateLimit-Limit",
         "Requests that the rule nearest to its end allows; 0 during a throttle for abuse.",
@@ -210,26 +205,21 @@ const NUMBERS: [(&str, &str, u64); 5] = [
     ("X-RateLimit-Reset", "Seconds until the whole limit is there again.", 60),
 ];
 
-/// A reference to the description of a header.
-pub(super) fn header_reference(name: &str) -> RefOr<Header> {
-    RefOr::Ref(Ref::new(format!("#/components/headers/{name}")))
+/// Refers to the description of a header in a response.
+pub(super) fn add_header(response: &mut Value, name: &str) {
+    response["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
 }
 
-/// Adds every description.
-pub(super) fn describe_headers(components: &mut Components) {
-    let texts = TEXTS.map(|(name, what, example)| {
-        let schema = ObjectBuilder::new().schema_type(Type::String);
-        (name, header(schema.examples([example]), what))
-    });
-    let numbers = NUMBERS.map(|(name, what, example)| {
-        let schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
-        (name, header(schema.examples([example]), what))
-    });
-    for (name, header) in texts.into_iter().chain(numbers) {
-        components.headers.insert(name.to_owned(), header.into());
+/// Every description of a header.
+pub(super) fn headers() -> Value {
+    let mut headers = json!({});
+    for (name, what, example) in TEXTS {
+        let schema = json!({"type": "string", "examples": [example]});
+        headers[name] = json!({"description": what, "schema": schema});
     }
-}
-
-fn header(schema: ObjectBuilder, what: &str) -> Header {
-    HeaderBuilder::new().schema(Some(schema)).description(Some(what)).build()
+    for (name, what, example) in NUMBERS {
+        let schema = json!({"type": "integer", "minimum": 0, "examples": [example]});
+        headers[name] = json!({"description": what, "schema": schema});
+    }
+    headers
 }

@@ -4,15 +4,10 @@
 //! for all operations of a kind: keys, limits, bodies and header fields, which follow from the route.
 //! Has no neighbours.
 
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Type};
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder, Schema};
 
-use super::answers::{self, FetchedMetadata, ReportedMetadata, always_true, header_reference};
-use super::failures::{Failures, answer};
+use super::answers::{self, Failures, LIMITS, add_header, envelope, one_of};
 use super::schemas::{Schemas, description, without_null};
 use crate::http::error::ErrorCode;
 use crate::http::forms::BODY_LIMIT;
@@ -20,7 +15,6 @@ use crate::http::route::{AuthScope, Method, is_always_open};
 use crate::limits::Class;
 
 const OK: &str = "200";
-const JSON: &str = "application/json";
 
 /// Names of the security schemes.
 pub(super) const INTERNAL_KEY: &str = "x-internal-key";
@@ -29,7 +23,9 @@ pub(super) const ADMIN_KEY: &str = "x-admin-key";
 
 /// What is said of one operation.
 pub struct Doc<'a> {
-    operation: Operation,
+    operation: Value,
+    parameters: Vec<Value>,
+    responses: Map<String, Value>,
     schemas: &'a mut Schemas,
     template: &'static str,
     class: Class,
@@ -46,27 +42,37 @@ impl<'a> Doc<'a> {
         by_body: bool,
         schemas: &'a mut Schemas,
     ) -> Self {
-        let operation = Operation::new();
-        Self { operation, schemas, template, class, method, by_body, for_gpt: false }
+        Self {
+            operation: json!({}),
+            parameters: Vec::new(),
+            responses: Map::new(),
+            schemas,
+            template,
+            class,
+            method,
+            by_body,
+            for_gpt: false,
+        }
     }
 
     /// Tag, id, summary and description. Where one description serves a GET and a POST, the POST is
     /// told apart by its id and says that it is the same.
     pub fn says(&mut self, tag: &str, id: &str, summary: &str, details: &str) -> &mut Self {
         let operation = &mut self.operation;
-        operation.tags = Some(vec![tag.to_owned()]);
-        let (id, summary, details) = if self.by_body {
-            (
-                format!("{id}ByBody"),
-                format!("{}, with a body.", summary.trim_end_matches('.')),
-                "The same as with a query string; both share their cache entries.".to_owned(),
-            )
-        } else {
-            (id.to_owned(), summary.to_owned(), details.to_owned())
-        };
-        operation.operation_id = Some(id);
-        operation.summary = Some(summary);
-        operation.description = Some(details).filter(|details| !details.is_empty());
+        operation["tags"] = json!([tag]);
+        if self.by_body {
+            operation["operationId"] = format!("{id}ByBody").into();
+            let summary = summary.trim_end_matches('.');
+            operation["summary"] = format!("{summary}, with a body.").into();
+            operation["description"] =
+                "The same as with a query string; both share their cache entries.".into();
+            return self;
+        }
+        operation["operationId"] = id.into();
+        operation["summary"] = summary.into();
+        if !details.is_empty() {
+            operation["description"] = details.into();
+        }
         self
     }
 
@@ -88,73 +94,63 @@ impl<'a> Doc<'a> {
     /// A form in the query string.
     pub fn query<T: ToSchema>(&mut self) -> &mut Self {
         let form = self.schemas.form::<T>();
-        for (name, schema) in form.properties {
-            let is_required = self.method != Method::Delete && form.required.contains(&name);
-            let what = description(&schema);
-            let parameter = ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Query)
-                .description(what)
-                .required(if is_required { Required::True } else { Required::False })
-                .schema(Some(without_null(schema)))
-                .build();
-            self.parameter(parameter);
+        let required = form["required"].as_array();
+        for (name, schema) in form["properties"].as_object().into_iter().flatten() {
+            let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
+            self.parameters.push(json!({
+                "name": name,
+                "in": "query",
+                "description": description(schema),
+                "required": is_required && self.method != Method::Delete,
+                "schema": without_null(schema.clone()),
+            }));
         }
         self
     }
 
     fn body<T: ToSchema>(&mut self) -> &mut Self {
         let mut form = self.schemas.form::<T>();
-        form.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
-        let form = self.schemas.insert(&T::name(), RefOr::T(Schema::Object(form)));
-        let is_required = self.method == Method::Post;
-        let body = RequestBodyBuilder::new()
-            .content(JSON, Content::new(Some(form)))
-            .required(is_required.then_some(Required::True))
-            .build();
-        self.operation.request_body = Some(RefOr::T(body));
+        form["additionalProperties"] = false.into();
+        let form = self.schemas.insert(&T::name(), form);
+        self.operation["requestBody"] = json!({
+            "content": {"application/json": {"schema": form}},
+            "required": self.method == Method::Post,
+        });
         self
     }
 
     /// A text in the path.
     pub fn path(&mut self, name: &str, what: &str, pattern: Option<&str>) -> &mut Self {
-        let text = ObjectBuilder::new().schema_type(Type::String).pattern(pattern);
-        self.in_path(name, what, text.build())
+        let mut text = json!({"type": "string"});
+        if let Some(pattern) = pattern {
+            text["pattern"] = pattern.into();
+        }
+        self.in_path(name, what, text)
     }
 
     /// One of several words in the path.
     pub fn path_word(&mut self, name: &str, what: &str, words: &[&str]) -> &mut Self {
-        let text =
-            ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words.iter().copied()));
-        self.in_path(name, what, text.build())
+        self.in_path(name, what, json!({"type": "string", "enum": words}))
     }
 
-    fn in_path(&mut self, name: &str, what: &str, schema: impl Into<Schema>) -> &mut Self {
-        let parameter = ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Path)
-            .description(Some(what))
-            .required(Required::True)
-            .schema(Some(schema.into()))
-            .build();
-        self.parameter(parameter)
-    }
-
-    fn parameter(&mut self, parameter: Parameter) -> &mut Self {
-        self.operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+    fn in_path(&mut self, name: &str, what: &str, schema: Value) -> &mut Self {
+        self.parameters.push(json!({
+            "name": name,
+            "in": "path",
+            "description": what,
+            "required": true,
+            "schema": schema,
+        }));
         self
     }
 
     /// It answers with data that came through the cache, or past it.
     pub fn fetches<T: ToSchema>(&mut self, what: &str) -> &mut Self {
         let data = self.schemas.register::<T>();
-        let metadata = self.schemas.register::<FetchedMetadata>();
-        let name = format!("Fetched_{}", T::name());
-        self.envelope(OK, &name, data.into(), metadata, what);
-        if let Some(RefOr::T(response)) = self.operation.responses.responses.get_mut(OK) {
-            for name in [answers::CACHE_STATUS, answers::AGE] {
-                response.headers.insert(name.to_owned(), header_reference(name));
-            }
+        let metadata = self.schemas.insert("FetchedMetadata", answers::fetched());
+        self.succeeds(OK, &format!("Fetched_{}", T::name()), data, metadata, what);
+        for name in ["Cache-Status", "Age"] {
+            add_header(self.responses.entry(OK).or_insert_with(|| json!({})), name);
         }
         self
     }
@@ -167,69 +163,39 @@ impl<'a> Doc<'a> {
     /// The same under another status.
     pub fn reports_as<T: ToSchema>(&mut self, status: &str, what: &str) -> &mut Self {
         let data = self.schemas.register::<T>();
-        self.report(status, &T::name(), data.into(), what)
+        let metadata = self.schemas.insert("ReportedMetadata", answers::reported());
+        self.succeeds(status, &format!("Reported_{}", T::name()), data, metadata, what)
     }
 
     /// It answers with a list of the gateway itself.
     pub fn reports_list<T: ToSchema>(&mut self, what: &str) -> &mut Self {
-        let item = self.schemas.register::<T>();
-        let list = Schema::Array(ArrayBuilder::new().items(item).build());
-        self.report(OK, &format!("Vec_{}", T::name()), RefOr::T(list), what)
+        let list = json!({"type": "array", "items": self.schemas.register::<T>()});
+        let metadata = self.schemas.insert("ReportedMetadata", answers::reported());
+        self.succeeds(OK, &format!("Reported_Vec_{}", T::name()), list, metadata, what)
     }
 
-    fn report(&mut self, status: &str, name: &str, data: RefOr<Schema>, what: &str) -> &mut Self {
-        let metadata = self.schemas.register::<ReportedMetadata>();
-        self.envelope(status, &format!("Reported_{name}"), data, metadata, what)
-    }
-
-    fn envelope(
+    fn succeeds(
         &mut self,
         status: &str,
         name: &str,
-        data: RefOr<Schema>,
-        metadata: Ref,
+        data: Value,
+        metadata: Value,
         what: &str,
     ) -> &mut Self {
-        let mut envelope = ObjectBuilder::new();
-        let fields = [
-            ("success", RefOr::T(Schema::Object(always_true()))),
-            ("data", data),
-            ("metadata", RefOr::Ref(metadata)),
-        ];
-        for (field, schema) in fields {
-            envelope = envelope.property(field, schema).required(field);
-        }
-        let envelope = self.schemas.insert(name, RefOr::T(Schema::Object(envelope.build())));
-        self.response(status, what, &[(JSON, Some(envelope.into()))])
+        let envelope = self.schemas.insert(name, envelope(data, metadata));
+        let content = json!({"application/json": {"schema": envelope}});
+        self.responses.insert(status.into(), json!({"description": what, "content": content}));
+        self
     }
 
     /// It answers with something that has no envelope, in one of these types.
     pub fn answers(&mut self, types: &[&str], what: &str) -> &mut Self {
-        let text = |kind: &str| {
-            ObjectBuilder::new().schema_type(match kind {
-                JSON => Type::Object,
-                _ => Type::String,
-            })
-        };
-        let contents: Vec<_> = types
-            .iter()
-            .map(|kind| (*kind, Some(RefOr::T(Schema::Object(text(kind).build())))))
-            .collect();
-        self.response(OK, what, &contents)
-    }
-
-    fn response(
-        &mut self,
-        status: &str,
-        what: &str,
-        contents: &[(&str, Option<RefOr<Schema>>)],
-    ) -> &mut Self {
-        let mut response = ResponseBuilder::new().description(what);
-        for (kind, schema) in contents {
-            response = response.content(*kind, Content::new(schema.clone()));
+        let mut content = json!({});
+        for kind in types {
+            let is_json = *kind == "application/json";
+            content[kind]["schema"]["type"] = if is_json { "object" } else { "string" }.into();
         }
-        let response = RefOr::T(response.build());
-        self.operation.responses.responses.insert(status.to_owned(), response);
+        self.responses.insert(OK.into(), json!({"description": what, "content": content}));
         self
     }
 
@@ -243,20 +209,30 @@ impl<'a> Doc<'a> {
 
     /// It needs a client's key, whether or not keys are required elsewhere.
     pub fn needs_key(&mut self) -> &mut Self {
-        self.operation.security = Some(vec![requirement(INTERNAL_KEY), requirement(AUTHORIZATION)]);
+        self.operation["security"] = json!([{INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
         self
     }
 
     /// What is said already of a status stays.
     fn refuses(&mut self, codes: &[ErrorCode], what: &str) {
-        let (status, refusal) = answer(codes, what);
-        self.operation.responses.responses.entry(status).or_insert(refusal);
+        let status = codes.first().map_or(500, |code| code.status().as_u16());
+        let names: Vec<_> = codes.iter().map(|code| format!("`{}`", code.as_str())).collect();
+        let narrowed = json!({"type": "object", "properties": {"code": one_of(codes)}});
+        let error = json!({"$ref": "#/components/schemas/Error"});
+        let mut refusal = json!({
+            "description": format!("{}: {what}", names.join(", ")),
+            "content": {"application/json": {"schema": {"allOf": [error, narrowed]}}},
+        });
+        if codes.iter().any(|code| code.is_retryable()) {
+            add_header(&mut refusal, "Retry-After");
+        }
+        self.responses.entry(status.to_string()).or_insert(refusal);
     }
 
     /// The operation with all that follows from its route, and whether it is for GPT Actions.
-    pub(super) fn finish(mut self) -> (Operation, bool) {
-        let (class, scope) = (self.class, AuthScope::of(self.template));
-        let is_limited = class != Class::Exempt;
+    pub(super) fn finish(mut self) -> (Value, bool) {
+        let (scope, is_limited) = (AuthScope::of(self.template), self.class != Class::Exempt);
+        let is_always_open = is_always_open(self.template, self.class);
         self.refuses(
             &[ErrorCode::Internal],
             "A fault of ours; the request id tells where to look.",
@@ -265,66 +241,46 @@ impl<'a> Doc<'a> {
             self.refuses(&[ErrorCode::Blocked], "The address or the key is on the deny list.");
         }
         if scope == AuthScope::Admin {
-            self.operation.security = Some(vec![requirement(ADMIN_KEY)]);
+            self.operation["security"] = json!([{ADMIN_KEY: []}]);
             let closed = "The admin's key is missing or wrong, or none is configured.";
             self.refuses(&[ErrorCode::Forbidden], closed);
         } else if is_limited {
             let key = "There is no known key where one is required.";
             self.refuses(&[ErrorCode::KeyRequired], key);
-            let optional = || {
-                let keys = [INTERNAL_KEY, AUTHORIZATION].map(requirement);
-                [utoipa::openapi::SecurityRequirement::default()].into_iter().chain(keys).collect()
-            };
-            self.operation.security.get_or_insert_with(optional);
+            if self.operation["security"].is_null() {
+                self.operation["security"] = json!([{}, {INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
+            }
         }
-        if self.operation.request_body.is_some() {
+        if self.operation["requestBody"].is_object() {
             let large = format!("The body is larger than {BODY_LIMIT} bytes.");
             self.refuses(&[ErrorCode::BodyTooLarge], &large);
             let other = "The body is not `application/json`.";
             self.refuses(&[ErrorCode::UnsupportedMediaType], other);
         }
-        if is_limited {
-            self.too_many();
-        }
-        if !self.is_always_open() {
-            // Where a handler has 503s of its own, `overloaded` is among them.
-            self.refuses(&[ErrorCode::Overloaded], "There are too many requests.");
-        }
-        self.header_fields(is_limited);
-        (self.operation, self.for_gpt)
-    }
-
-    fn is_always_open(&self) -> bool {
-        is_always_open(self.template, self.class)
-    }
-
-    /// Clients that are throttled for abuse still reach what is always open.
-    fn too_many(&mut self) {
-        if self.is_always_open() {
+        if is_limited && is_always_open {
+            // Clients that are throttled for abuse still reach what is always open.
             let slow = "Too many requests; a client that waits as told is not refused.";
             self.refuses(&[ErrorCode::RateLimited], slow);
-        } else {
+        } else if is_limited {
             let abuse = "Too many requests, or a pattern of abuse; a client that waits as told is not \
                          refused. A throttle for abuse is told as a limit of 0 that lasts as long.";
             self.refuses(&[ErrorCode::RateLimited, ErrorCode::AbuseThrottled], abuse);
         }
-    }
-
-    fn header_fields(&mut self, is_limited: bool) {
-        for (status, response) in &mut self.operation.responses.responses {
-            let RefOr::T(response) = response else { continue };
-            let mut add = |name: &str| {
-                response.headers.insert(name.to_owned(), header_reference(name));
-            };
-            add(answers::REQUEST_ID);
+        if !is_always_open {
+            // Where a handler has 503s of its own, `overloaded` is among them.
+            self.refuses(&[ErrorCode::Overloaded], "There are too many requests.");
+        }
+        for (status, response) in &mut self.responses {
+            add_header(response, "X-Request-ID");
             // Refusals behind the limit carry them as well; saying so everywhere would say nothing.
             if is_limited && matches!(status.as_str(), "200" | "429") {
-                answers::LIMITS.into_iter().for_each(&mut add);
+                LIMITS.into_iter().for_each(|name| add_header(response, name));
             }
         }
+        self.operation["responses"] = self.responses.into();
+        if !self.parameters.is_empty() {
+            self.operation["parameters"] = self.parameters.into();
+        }
+        (self.operation, self.for_gpt)
     }
-}
-
-pub(super) fn requirement(name: &str) -> SecurityRequirement {
-    SecurityRequirement::new(name, Vec::<String>::new())
 }

@@ -4,30 +4,21 @@
 //! answers beside its code, with [`Doc`]. Made once at the start; has no neighbour that could be
 //! down.
 
-pub mod answers;
-pub mod doc;
-pub mod failures;
+mod answers;
+mod doc;
 mod schemas;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
-use utoipa::openapi::extensions::ExtensionsBuilder;
-use utoipa::openapi::path::{HttpMethod, Operation};
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
-};
-use utoipa::openapi::tag::TagBuilder;
-use utoipa::openapi::{
-    Components, ComponentsBuilder, Info, License, OpenApi, OpenApiBuilder, Paths, RefOr, Server,
-};
+use serde_json::{Value, json};
 
 use super::routes;
 use super::service::{Method, Surface};
-use answers::Error;
+pub use answers::{
+    BAD_INPUT, DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UPSTREAM,
+};
 pub use doc::Doc;
-use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY, requirement};
+use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY};
 use schemas::Schemas;
 
 const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
@@ -56,28 +47,23 @@ enum Reader {
 /// The complete document.
 #[must_use]
 pub fn complete(surfaces: &[&Surface]) -> String {
-    text(&document(surfaces, Reader::Anybody))
+    document(surfaces, Reader::Anybody)
 }
 
 /// The operations that are meant for GPT Actions only.
 #[must_use]
 pub fn for_gpt(surfaces: &[&Surface]) -> String {
-    text(&document(surfaces, Reader::Gpt))
+    document(surfaces, Reader::Gpt)
 }
 
-fn document(surfaces: &[&Surface], reader: Reader) -> OpenApi {
+fn document(surfaces: &[&Surface], reader: Reader) -> String {
     let mut schemas = Schemas::default();
-    schemas.register::<Error>();
-    let mut paths = Paths::new();
+    schemas.insert("Error", answers::error());
+    let mut paths = json!({});
     for route in routes::all(surfaces.iter().copied()) {
         for operation in route.operations() {
-            let mut doc = Doc::new(
-                route.template,
-                route.class,
-                operation.method,
-                operation.by_body,
-                &mut schemas,
-            );
+            let (method, by_body) = (operation.method, operation.by_body);
+            let mut doc = Doc::new(route.template, route.class, method, by_body, &mut schemas);
             operation.describe(&mut doc);
             let (mut described, for_gpt) = doc.finish();
             match reader {
@@ -85,77 +71,58 @@ fn document(surfaces: &[&Surface], reader: Reader) -> OpenApi {
                 Reader::Gpt => simplify(&mut described),
                 Reader::Anybody => {}
             }
-            let method = match operation.method {
-                Method::Get => HttpMethod::Get,
-                Method::Post => HttpMethod::Post,
-                Method::Delete => HttpMethod::Delete,
+            let method = match method {
+                Method::Get => "get",
+                Method::Post => "post",
+                Method::Delete => "delete",
             };
-            paths.add_path_operation(route.template, vec![method], described);
+            paths[route.template][method] = described;
         }
     }
-    let used = used_tags(&paths);
-    let tags = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
-    let tags = tags
-        .filter(|(name, _)| used.contains(*name))
-        .map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());
-    let mut license = License::new("MIT");
-    license.identifier = Some("MIT".to_owned());
-    let mut info = Info::new("Breakwater", env!("CARGO_PKG_VERSION"));
-    (info.description, info.license) = (Some(ABOUT.to_owned()), Some(license));
-    let mut server = Server::new("/");
-    server.description = Some("This gateway".to_owned());
-    let security = (reader == Reader::Gpt)
-        .then(|| vec![SecurityRequirement::default(), requirement(AUTHORIZATION)]);
-    let components = components(schemas.needed_by(&paths), reader);
-    OpenApiBuilder::new()
-        .info(info)
-        .servers(Some([server]))
-        .tags(Some(tags.collect::<Vec<_>>()))
-        .paths(paths)
-        .components(Some(components))
-        .security(security)
-        .build()
-}
-
-fn simplify(operation: &mut Operation) {
-    operation.security = None;
-    for response in operation.responses.responses.values_mut() {
-        if let RefOr::T(response) = response {
-            response.headers.clear();
-        }
-    }
-    let harmless = ExtensionsBuilder::new().add("x-openai-isConsequential", false).build();
-    operation.extensions = Some(harmless);
-}
-
-fn used_tags(paths: &Paths) -> BTreeSet<String> {
-    let items = paths.paths.values().flat_map(|item| [&item.get, &item.post, &item.delete]);
-    items.flatten().flat_map(|operation| operation.tags.iter().flatten().cloned()).collect()
-}
-
-fn components(schemas: Schemas, reader: Reader) -> Components {
-    let mut bearer = Http::new(HttpAuthScheme::Bearer);
-    bearer.description = Some("The same key as `Bearer KEY`.".to_owned());
-    let bearer = SecurityScheme::Http(bearer);
-    let header = |name, what| {
-        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, what)))
-    };
-    let mut built = ComponentsBuilder::new()
-        .schemas_from_iter(schemas.0)
-        .security_scheme(AUTHORIZATION, bearer)
-        .build();
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Breakwater",
+            "description": ABOUT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This gateway"}],
+        "components": {"schemas": schemas.needed_by(&paths).0},
+        "paths": paths,
+    });
+    let components = &mut document["components"];
+    let bearer = "The same key as `Bearer KEY`.";
+    components["securitySchemes"][AUTHORIZATION] =
+        json!({"type": "http", "scheme": "bearer", "description": bearer});
     if reader == Reader::Anybody {
-        answers::describe_headers(&mut built);
-        let client = header(INTERNAL_KEY, "A client's key: higher limits of its own.");
-        let admin = header(ADMIN_KEY, "The admin's key; without one configured, closed.");
-        for (name, scheme) in [(INTERNAL_KEY, client), (ADMIN_KEY, admin)] {
-            built.security_schemes.insert(name.to_owned(), scheme.into());
+        components["headers"] = answers::headers();
+        for (name, what) in [
+            (INTERNAL_KEY, "A client's key: higher limits of its own."),
+            (ADMIN_KEY, "The admin's key; without one configured, closed."),
+        ] {
+            components["securitySchemes"][name] =
+                json!({"type": "apiKey", "in": "header", "name": name, "description": what});
         }
+        let tags = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
+        let tags = tags.map(|(name, what)| json!({"name": name, "description": what}));
+        document["tags"] = tags.collect();
+    } else {
+        document["security"] = json!([{}, {AUTHORIZATION: []}]);
     }
-    built
+    document.to_string()
 }
 
-/// All maps in it have texts as keys, so writing it cannot fail.
-fn text(document: &OpenApi) -> String {
-    document.to_json().unwrap_or_default()
+fn simplify(operation: &mut Value) {
+    if let Some(fields) = operation.as_object_mut() {
+        fields.remove("security");
+    }
+    for response in
+        operation["responses"].as_object_mut().into_iter().flat_map(|all| all.values_mut())
+    {
+        if let Some(fields) = response.as_object_mut() {
+            fields.remove("headers");
+        }
+    }
+    operation["x-openai-isConsequential"] = false.into();
 }

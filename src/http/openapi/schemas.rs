@@ -5,34 +5,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, SchemaType, Type};
-use utoipa::openapi::{Paths, Ref, RefOr, Schema};
 
 /// Where a reference to a schema leads.
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// Schemas by name.
 #[derive(Default)]
-pub(super) struct Schemas(pub(super) BTreeMap<String, RefOr<Schema>>);
+pub(super) struct Schemas(pub(super) BTreeMap<String, Value>);
 
 impl Schemas {
-    /// Registers a type with all that it refers to.
-    pub(super) fn register<T: ToSchema>(&mut self) -> Ref {
+    /// Registers a type with all that it refers to; gives the reference.
+    pub(super) fn register<T: ToSchema>(&mut self) -> Value {
         self.children::<T>();
-        self.insert(&T::name(), T::schema())
+        self.insert(&T::name(), json!(T::schema()))
     }
 
-    pub(super) fn insert(&mut self, name: &str, schema: RefOr<Schema>) -> Ref {
+    pub(super) fn insert(&mut self, name: &str, schema: Value) -> Value {
         self.0.insert(name.to_owned(), schema);
-        Ref::from_schema_name(name)
+        json!({"$ref": format!("{SCHEMAS}{name}")})
     }
 
     /// A form as one object, whatever other forms it contains.
-    pub(super) fn form<T: ToSchema>(&mut self) -> Object {
+    pub(super) fn form<T: ToSchema>(&mut self) -> Value {
         self.children::<T>();
-        self.flat(&T::schema())
+        let form = json!(T::schema());
+        let (mut properties, mut required) = (Map::new(), BTreeSet::new());
+        self.flatten(&form, &mut properties, &mut required);
+        let mut flat = json!({"type": "object", "properties": properties});
+        if !required.is_empty() {
+            flat["required"] = json!(required);
+        }
+        if let Some(description) = form.get("description") {
+            flat["description"] = description.clone();
+        }
+        flat
     }
 
     fn children<T: ToSchema>(&mut self) {
@@ -40,39 +48,33 @@ impl Schemas {
         T::schemas(&mut all);
         // A form that is registered already stays flat, whichever route comes first.
         for (name, schema) in all {
-            self.0.entry(name).or_insert(schema);
+            self.0.entry(name).or_insert_with(|| json!(schema));
         }
     }
 
-    fn flat(&self, schema: &RefOr<Schema>) -> Object {
-        match schema {
-            RefOr::T(Schema::Object(object)) => object.clone(),
-            RefOr::T(Schema::AllOf(all)) => {
-                let mut whole = Object::new();
-                for part in &all.items {
-                    let part = self.flat(part);
-                    whole.properties.extend(part.properties);
-                    whole.required.extend(part.required);
-                }
-                whole.description.clone_from(&all.description);
-                whole
-            }
-            RefOr::Ref(reference) => {
-                let name = reference.ref_location.strip_prefix(SCHEMAS).unwrap_or_default();
-                self.0.get(name).map(|schema| self.flat(schema)).unwrap_or_default()
-            }
-            RefOr::T(_) => Object::default(),
+    fn flatten(
+        &self,
+        schema: &Value,
+        properties: &mut Map<String, Value>,
+        required: &mut BTreeSet<String>,
+    ) {
+        let referred = target(schema).and_then(|name| self.0.get(name));
+        for part in referred.into_iter().chain(schema["allOf"].as_array().into_iter().flatten()) {
+            self.flatten(part, properties, required);
         }
+        let own = schema["properties"].as_object().cloned();
+        properties.extend(own.into_iter().flatten());
+        let names = schema["required"].as_array().into_iter().flatten();
+        required.extend(names.filter_map(Value::as_str).map(str::to_owned));
     }
 
     /// Those that the operations need, directly or through others.
-    pub(super) fn needed_by(mut self, paths: &Paths) -> Self {
-        let paths = serde_json::to_value(paths).unwrap_or_default();
+    pub(super) fn needed_by(mut self, paths: &Value) -> Self {
         let mut needed = BTreeSet::new();
-        let mut open = references(&paths);
+        let mut open = references(paths);
         while let Some(name) = open.pop() {
             if let Some(schema) = self.0.get(&name).filter(|_| needed.insert(name)) {
-                open.extend(references(&serde_json::to_value(schema).unwrap_or_default()));
+                open.extend(references(schema));
             }
         }
         self.0.retain(|name, _| needed.contains(name));
@@ -80,11 +82,14 @@ impl Schemas {
     }
 }
 
+fn target(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.strip_prefix(SCHEMAS)
+}
+
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => {
-            let own = fields.get("$ref").and_then(Value::as_str);
-            let own = own.and_then(|target| target.strip_prefix(SCHEMAS)).map(str::to_owned);
+            let own = target(value).map(str::to_owned);
             own.into_iter().chain(fields.values().flat_map(references)).collect()
         }
         Value::Array(items) => items.iter().flat_map(references).collect(),
@@ -93,40 +98,20 @@ fn references(value: &Value) -> Vec<String> {
 }
 
 /// A field of a form as a query parameter: without `null`, which no query string can hold.
-pub(super) fn without_null(schema: RefOr<Schema>) -> RefOr<Schema> {
-    match schema {
-        RefOr::T(Schema::Object(mut object)) => {
-            if let SchemaType::Array(types) = &object.schema_type
-                && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
-            {
-                object.schema_type = SchemaType::Type(only.clone());
-            }
-            RefOr::T(Schema::Object(object))
-        }
-        RefOr::T(Schema::OneOf(choice)) => {
-            let first = choice.items.iter().find(|item| !is_null(item)).cloned();
-            first.unwrap_or(RefOr::T(Schema::OneOf(choice)))
-        }
-        other @ (RefOr::Ref(_) | RefOr::T(_)) => other,
+pub(super) fn without_null(mut schema: Value) -> Value {
+    let choices = schema["oneOf"].as_array().into_iter().flatten();
+    if let Some(choice) = choices.into_iter().find(|choice| choice["type"] != "null") {
+        return choice.clone();
     }
-}
-
-fn is_null(schema: &RefOr<Schema>) -> bool {
-    matches!(schema, RefOr::T(Schema::Object(object))
-        if object.schema_type == SchemaType::Type(Type::Null))
+    let mut types = schema["type"].as_array().into_iter().flatten();
+    if let Some(only) = types.find(|kind| **kind != "null").cloned() {
+        schema["type"] = only;
+    }
+    schema
 }
 
 /// What a schema says about itself, or the first of its choices.
-pub(super) fn description(schema: &RefOr<Schema>) -> Option<String> {
-    match schema {
-        RefOr::Ref(reference) => {
-            Some(reference.description.clone()).filter(|description| !description.is_empty())
-        }
-        RefOr::T(Schema::Object(object)) => object.description.clone(),
-        RefOr::T(Schema::Array(array)) => array.description.clone(),
-        RefOr::T(Schema::OneOf(choice)) => {
-            choice.description.clone().or_else(|| choice.items.iter().find_map(description))
-        }
-        RefOr::T(_) => None,
-    }
+pub(super) fn description(schema: &Value) -> Option<&str> {
+    let own = schema["description"].as_str();
+    own.or_else(|| schema["oneOf"].as_array()?.iter().find_map(description))
 }

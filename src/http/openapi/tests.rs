@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Doc, answers, failures};
+use super::{BAD_INPUT, Doc, UPSTREAM, answers};
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Integration};
@@ -58,8 +58,8 @@ fn describe(doc: &mut Doc<'_>) {
         .path("id", "Its number.", None)
         .form::<ThingForm>()
         .fetches::<Thing>("The thing.")
-        .fails(failures::BAD_INPUT)
-        .fails(failures::UPSTREAM);
+        .fails(BAD_INPUT)
+        .fails(UPSTREAM);
 }
 
 fn complete() -> Value {
@@ -210,8 +210,9 @@ fn has_the_fields_of(response: HttpResponse, schema: &str, absent: &[&str]) {
     let written: Value = serde_json::from_slice(&body).unwrap();
     let document = complete();
     let envelope = &document["components"]["schemas"][schema];
-    let metadata = envelope["properties"]["metadata"]["$ref"].as_str().unwrap();
-    let metadata = document.pointer(metadata.strip_prefix('#').unwrap()).unwrap();
+    let metadata = &envelope["properties"]["metadata"];
+    let target = metadata["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
+    let metadata = target.map_or(metadata, |target| document.pointer(target).unwrap());
     for (written, schema) in [(&written, envelope), (&written["metadata"], metadata)] {
         let written: BTreeSet<_> = object(written).keys().cloned().collect();
         let described = object(&schema["properties"]).keys();

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::Check;
-use crate::http::openapi::failures::BAD_INPUT;
+use crate::http::openapi::BAD_INPUT;
 use crate::http::service::Route;
 use crate::http::state::Shared;
 use crate::http::stops::admin_key::Admin;

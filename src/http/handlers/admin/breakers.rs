@@ -12,7 +12,7 @@ use super::audit::Audited;
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::openapi::failures::NOT_FOUND;
+use crate::http::openapi::NOT_FOUND;
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;

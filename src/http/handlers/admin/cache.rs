@@ -16,7 +16,7 @@ use crate::cache::{CacheKey, Cleared, Mode, Subject, sweeps};
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
-use crate::http::openapi::failures::{BAD_INPUT, NOT_IN_TIME};
+use crate::http::openapi::{BAD_INPUT, NOT_IN_TIME};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;

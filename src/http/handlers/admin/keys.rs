@@ -18,7 +18,7 @@ use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::failures::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
+use crate::http::openapi::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{Class, KeyId};

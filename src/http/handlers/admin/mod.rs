@@ -26,8 +26,7 @@ use crate::clock;
 use crate::config::{Described, Reloaded};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::openapi::answers::always_true;
-use crate::http::openapi::failures::{BAD_INPUT, RESTARTING};
+use crate::http::openapi::{BAD_INPUT, RESTARTING};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
@@ -182,7 +181,7 @@ async fn reload(admin: Admin, call: Call) -> Answer {
 /// Monitoring began anew.
 #[derive(Debug, Serialize, ToSchema)]
 struct ResetDone {
-    #[schema(schema_with = always_true)]
+    /// Always `true`.
     reset: bool,
 }
 

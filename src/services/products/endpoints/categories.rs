@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, NOT_FOUND, UPSTREAM};
 use crate::http::served::Served;
 use crate::http::service::Route;
 use crate::limits::Class;

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, digits_of};
-use crate::http::openapi::failures::{BAD_INPUT, NOT_FOUND, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, NOT_FOUND, UPSTREAM};
 use crate::http::served::{Served, Source};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;

@@ -17,7 +17,7 @@ use crate::cache::Tier;
 use crate::failure::{Failure, FailureKind};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::served::{DEGRADED_STALE, Served, Source};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
-use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::service::Route;
 use crate::limits::Class;
 use crate::services::products::aliexpress::records::Records;

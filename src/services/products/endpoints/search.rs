@@ -18,7 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms;
 use crate::http::openapi::Doc;
-use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;

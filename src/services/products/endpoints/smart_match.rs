@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
-use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::Doc;
-use crate::http::openapi::failures::{BAD_INPUT, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
 use crate::http::service::Route;
 use crate::limits::Class;
