@@ -270,6 +270,15 @@ impl<'a> Doc<'a> {
             // Where a handler has 503s of its own, `overloaded` is among them.
             self.refuses(&[ErrorCode::Overloaded], "There are too many requests.");
         }
+        self.header_fields(is_limited);
+        self.operation["responses"] = self.responses.into();
+        if !self.parameters.is_empty() {
+            self.operation["parameters"] = self.parameters.into();
+        }
+        (self.operation, self.for_gpt)
+    }
+
+    fn header_fields(&mut self, is_limited: bool) {
         for (status, response) in &mut self.responses {
             add_header(response, "X-Request-ID");
             // Refusals behind the limit carry them as well; saying so everywhere would say nothing.
@@ -277,10 +286,5 @@ impl<'a> Doc<'a> {
                 LIMITS.into_iter().for_each(|name| add_header(response, name));
             }
         }
-        self.operation["responses"] = self.responses.into();
-        if !self.parameters.is_empty() {
-            self.operation["parameters"] = self.parameters.into();
-        }
-        (self.operation, self.for_gpt)
     }
 }
