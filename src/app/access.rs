@@ -10,7 +10,7 @@ use std::time::Duration;
 use slog::{Logger, warn};
 
 use super::stores::Stores;
-use crate::access::{Access, AuditEvent, Table};
+use crate::access::{Access, Table};
 use crate::cache::CacheTables;
 use crate::cache::invalidations::log::Follower;
 use crate::clock;
@@ -25,104 +25,77 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often keys and entries are looked through for those that have expired.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
-/// The log of changes, and who may come in. Clones are the same one.
-#[derive(Clone)]
-pub(super) struct Following {
-    pub(super) changes: Changes,
-    pub(super) access: Access,
-}
-
-impl Following {
-    /// Reads the log and follows it from now on: keys and lists, the invalidations of these tables of
-    /// the cache, and these breakers.
-    pub(super) async fn begin(
-        settings: &Settings,
-        longest: Duration,
-        stores: &Stores,
-        mut cache: CacheTables,
-        breakers: Breakers,
-        log: &Logger,
-        supervisor: &Supervisor,
-    ) -> (Self, CacheTables) {
-        for caution in settings.cautions() {
-            warn!(log, "the configuration is good, but unwise"; "caution" => caution);
-        }
-        let table = Arc::new(Table::default());
-        let topics: Vec<Arc<dyn Topic>> = vec![
-            Arc::<Table>::clone(&table),
-            Arc::new(Follower {
-                invalidations: cache.invalidations.clone(),
-                metrics: cache.metrics.clone(),
-                longest,
-            }),
-            Arc::new(breakers),
-        ];
-        let store = stores.store().clone();
-        let changes = Changes::new(store.clone(), topics, log.clone());
-        let access = Access::new(&settings.of(), table, changes.clone(), store);
-        let begun = Self { changes, access };
-        drop(tokio::time::timeout(PATIENCE, begun.read_first()).await);
-        if !begun.access.is_informed() {
-            warn!(
-                log,
-                "serving without the keys and lists that were stored: the database cannot be read yet"
-            );
-        }
-        begun.start(stores, supervisor);
-        cache.changes = Some((begun.changes.clone(), longest));
-        (begun, cache)
+/// Reads the log and follows it from now on: keys and lists, the invalidations of these tables of the
+/// cache, and these breakers.
+pub(super) async fn follow(
+    settings: &Settings,
+    longest: Duration,
+    stores: &Stores,
+    cache: &mut CacheTables,
+    breakers: Breakers,
+    log: &Logger,
+    supervisor: &Supervisor,
+) -> (Changes, Access) {
+    for caution in settings.cautions() {
+        warn!(log, "the configuration is good, but unwise"; "caution" => caution);
     }
-
-    async fn read_first(&self) {
-        while self.changes.catch_up().await.is_err() {
+    let table = Arc::new(Table::default());
+    let topics: Vec<Arc<dyn Topic>> = vec![
+        Arc::<Table>::clone(&table),
+        Arc::new(Follower {
+            invalidations: cache.invalidations.clone(),
+            metrics: cache.metrics.clone(),
+            longest,
+        }),
+        Arc::new(breakers),
+    ];
+    let changes = Changes::new(stores.store.clone(), topics, log.clone());
+    let access = Access::new(&settings.of(), table, changes.clone(), stores.store.clone());
+    let read_first = async {
+        while changes.catch_up().await.is_err() {
             tokio::time::sleep(POLL).await;
         }
+    };
+    drop(tokio::time::timeout(PATIENCE, read_first).await);
+    if !access.is_informed() {
+        warn!(
+            log,
+            "serving without the keys and lists that were stored: the database cannot be read yet"
+        );
     }
+    start(&changes, &access, stores, supervisor);
+    cache.changes = Some((changes.clone(), longest));
+    (changes, access)
+}
 
-    fn start(&self, stores: &Stores, supervisor: &Supervisor) {
-        if let Some(redis) = stores.redis() {
-            let changes = self.changes.clone();
-            keep_running("replication-wake", supervisor.observer(), move || {
-                let (changes, redis) = (changes.clone(), redis.clone());
-                async move {
-                    futures_util::future::join(changes.wake_others(&redis), changes.listen(&redis))
-                        .await;
-                }
-            });
-        }
-        let changes = self.changes.clone();
-        keep_running("replication", supervisor.observer(), move || {
-            let changes = changes.clone();
-            async move { changes.run().await }
-        });
-        let access = self.access.clone();
-        keep_running("access", supervisor.observer(), move || keep(access.clone()));
-    }
-
-    /// Notes in the audit table that a signal had the configuration read again, and what came of it.
-    pub(super) fn note(&self, outcome: &str, details: String) {
-        self.access.audit.note(AuditEvent {
-            id: None,
-            at: clock::now(),
-            actor: "signal".to_owned(),
-            address: String::new(),
-            action: "config.reload".to_owned(),
-            subject: "SIGHUP".to_owned(),
-            details,
-            outcome: outcome.to_owned(),
-            request_id: String::new(),
-        });
-    }
-
-    /// Writes what still waits for the database, for a bounded time.
-    pub(super) async fn flush(&self) {
-        let flushed = async {
-            while self.access.audit.store().await.is_err() {
-                tokio::time::sleep(POLL).await;
+fn start(changes: &Changes, access: &Access, stores: &Stores, supervisor: &Supervisor) {
+    if let Some(redis) = stores.redis() {
+        let changes = changes.clone();
+        keep_running("replication-wake", supervisor.observer(), move || {
+            let (changes, redis) = (changes.clone(), redis.clone());
+            async move {
+                futures_util::future::join(changes.wake_others(&redis), changes.listen(&redis))
+                    .await;
             }
-        };
-        drop(tokio::time::timeout(PATIENCE, flushed).await);
+        });
     }
+    let changes = changes.clone();
+    keep_running("replication", supervisor.observer(), move || {
+        let changes = changes.clone();
+        async move { changes.run().await }
+    });
+    let access = access.clone();
+    keep_running("access", supervisor.observer(), move || keep(access.clone()));
+}
+
+/// Writes the audit events that still wait for the database, for a bounded time.
+pub(super) async fn flush(access: &Access) {
+    let flushed = async {
+        while access.audit.store().await.is_err() {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    drop(tokio::time::timeout(PATIENCE, flushed).await);
 }
 
 async fn keep(access: Access) {

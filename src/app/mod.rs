@@ -17,9 +17,7 @@
 //! ```
 
 mod access;
-mod descriptors;
-mod observer;
-mod pressure;
+mod connections;
 mod simulator;
 mod stores;
 mod upkeep;
@@ -29,7 +27,6 @@ mod worker_factory;
 mod tests;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,14 +36,14 @@ use actix_web::dev::ServerHandle;
 use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::access::{AccessSettings, Guesses, SecretDigest};
+use crate::access::{AccessSettings, AuditEvent, Guesses, SecretDigest};
 use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
-use crate::config::{Group, InForce, Schema, Settings};
+use crate::config::{Group, InForce, Schema, Secret, Settings};
 use crate::console;
 use crate::database::{DatabaseSettings, Event, Store, revert};
-use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
+use crate::http::connection::ConnectionLimiter;
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
@@ -64,11 +61,9 @@ use crate::resilience::breaker::Breaker;
 use crate::services::products;
 use crate::supervision::{Handle, Spec, Supervisor, spawn_watched};
 use crate::telemetry::{self, LogSettings, Telemetry};
-use access::Following;
-use observer::Deaths;
 use stores::Stores;
-use upkeep::PersistedState;
-use worker_factory::{WorkerFactory, shares_limits};
+use upkeep::{Deaths, PersistedState};
+use worker_factory::WorkerFactory;
 
 /// The services: what the documents say of each, and how it is built.
 const SERVICES: &[(&Surface, Start)] = &[(&products::SURFACE, products::start::start)];
@@ -112,8 +107,6 @@ pub struct Gateway {
     stores: Stores,
     cache: CacheTables,
     persisted: Arc<[PersistedState]>,
-    following: Following,
-    log: Logger,
 }
 
 impl Gateway {
@@ -136,7 +129,7 @@ impl Gateway {
         more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
     ) -> Result<Self, Failure> {
         let metrics = Metrics::new();
-        let observer = Arc::new(Deaths::new(log.clone(), metrics.clone()));
+        let observer = Arc::new(Deaths { log: log.clone(), metrics: metrics.clone() });
         let supervisor = Supervisor::new(observer)?;
         let settings = in_force.settings();
         let parts = ServiceParts::new(Environment {
@@ -149,54 +142,66 @@ impl Gateway {
         let services = start_services(&parts, more)?;
         let origins = parts.origins();
         let stores = Stores::open(&settings, &metrics, &log)?;
-        let cache = stores.tables(&settings, &metrics, &log, &supervisor);
+        let mut cache = stores.tables(&settings, &metrics, &supervisor);
         let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
         let longest = longest_life(&settings.of(), &services);
         upkeep::start(&cache, &stores, &persisted, longest, &settings, &supervisor);
         let breakers = breakers(&origins, &stores);
         let forced = Breakers::new(breakers.clone(), origins.clone());
-        let (following, cache) =
-            Following::begin(&settings, longest, &stores, cache, forced, &log, &supervisor).await;
+        let (changes, access) =
+            access::follow(&settings, longest, &stores, &mut cache, forced, &log, &supervisor)
+                .await;
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
+        let is_simulated = origins.iter().any(|origin| origin.is_simulated);
+        let digest = |key: &Secret| SecretDigest::of(key.expose().as_bytes());
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
-            changes: following.changes.clone(),
-            access: following.access.clone(),
+            changes,
+            access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
-            admin_key: admin_key(&settings),
+            admin_key: settings.access.admin_key.as_ref().map(digest),
             openapi: openapi::complete(&surfaces(&services)).into(),
             openapi_gpt: openapi::for_gpt(&surfaces(&services)).into(),
             services,
-            integration: integration(origins.iter().any(|origin| origin.is_simulated)),
+            integration: Integration { name: if is_simulated { "simulator" } else { "live" } },
             origins,
             metrics,
             supervisor,
             breakers,
             draining: AtomicBool::new(false),
-            connections: ConnectionLimiter::new(connections(&settings, &log)),
+            connections: ConnectionLimiter::new(connections::limits(&settings, &log)),
             lags: Arc::new(LoopLags::new(settings.server.workers, clock::monotonic())),
-            log: log.clone(),
+            log,
             started: clock::now(),
             losses,
             settings,
             in_force,
         });
-        pressure::watch(&shared, monitored);
+        upkeep::watch_pressure(&shared, monitored);
         let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
         let (address, handle) = serve(&shared, factory)?;
-        Ok(Self { address, handle, shared, stores, cache, persisted, following, log })
+        Ok(Self { address, handle, shared, stores, cache, persisted })
     }
 
     /// Reads the configuration again, as a signal asked, and notes that in the audit table.
     fn reload(&self) {
-        match self.shared.reload() {
-            Ok(reloaded) => self.following.note("done", reloaded.to_string()),
-            Err(mistakes) => self.following.note("mistakes", mistakes.to_string()),
-        }
+        let (outcome, details) = match self.shared.reload() {
+            Ok(reloaded) => ("done", reloaded.to_string()),
+            Err(mistakes) => ("mistakes", mistakes.to_string()),
+        };
+        self.shared.access.audit.note(AuditEvent {
+            at: clock::now(),
+            actor: "signal".to_owned(),
+            action: "config.reload".to_owned(),
+            subject: "SIGHUP".to_owned(),
+            details,
+            outcome: outcome.to_owned(),
+            ..AuditEvent::default()
+        });
     }
 
     /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
@@ -205,7 +210,7 @@ impl Gateway {
     /// server stops; it would be closed without an answer. So for a moment every answer is the last
     /// of its connection, and readiness says that it is over.
     pub async fn stop(self) {
-        info!(self.log, "stopping");
+        info!(self.shared.log, "stopping");
         self.shared.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(LET_GO).await;
         self.handle.stop(true).await;
@@ -214,10 +219,10 @@ impl Gateway {
             persisted.restore().await;
             persisted.store_changes();
         }
-        self.following.flush().await;
+        access::flush(&self.shared.access).await;
         self.stores.close().await;
         self.shared.services.iter().for_each(|service| service.stop());
-        info!(self.log, "stopped");
+        info!(self.shared.log, "stopped");
     }
 }
 
@@ -233,11 +238,6 @@ fn monitor(
     let build = move || MetricsActor::new(parts.clone());
     let monitor = supervisor.start_on_own_thread(Spec::new(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
     Ok((monitor, table))
-}
-
-/// What answers say of the upstream.
-const fn integration(is_simulated: bool) -> Integration {
-    Integration { name: if is_simulated { "simulator" } else { "live" } }
 }
 
 /// Binds the address and serves from now on.
@@ -291,25 +291,10 @@ fn longest_life(cache: &CacheSettings, services: &Services) -> Duration {
     longest.saturating_mul(2).saturating_add(cache.stale)
 }
 
-fn admin_key(settings: &HttpSettings) -> Option<SecretDigest> {
-    settings.access.admin_key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
-}
-
-fn connections(settings: &HttpSettings, log: &Logger) -> ConnectionLimits {
-    let limits = &settings.limits;
-    let places = descriptors::places(&settings.server, log);
-    ConnectionLimits {
-        most: places.all,
-        per_address: NonZeroU32::new(places.per_address).filter(|_| limits.enabled),
-        trusted: limits.trusted_proxies.clone(),
-        ipv6_prefix: limits.ipv6_prefix,
-    }
-}
-
 fn accounts(stores: &Stores, limits: &Limits, pressure: &Arc<Pressure>) -> Table {
     let policies = Policies::new(limits).under(Arc::clone(pressure));
     let table = Table::new(ACCOUNTS, policies, clock::monotonic());
-    if shares_limits(stores, limits) {
+    if stores.share_limits(limits) {
         return table.shared(Sharing::among(limits.instances));
     }
     table

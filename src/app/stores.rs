@@ -16,6 +16,7 @@ use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{DatabaseSettings, Event, Store};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::redis::{Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
@@ -31,7 +32,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Redis and the database, as far as they are there.
 #[derive(Clone)]
 pub(super) struct Stores {
-    store: Store,
+    pub(super) store: Store,
     pub(super) database: DatabaseTier,
     database_breaker: Breaker,
     redis: Option<RedisParts>,
@@ -62,11 +63,6 @@ impl Stores {
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
-    /// The database itself.
-    pub(super) const fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// The breakers of the stores that are there.
     pub(super) fn breakers(&self) -> Vec<Breaker> {
         let redis = self.redis.as_ref().map(|redis| redis.health.breaker().clone());
@@ -78,7 +74,6 @@ impl Stores {
         &self,
         settings: &Settings,
         metrics: &Metrics,
-        log: &Logger,
         supervisor: &Supervisor,
     ) -> CacheTables {
         let cache: CacheSettings = settings.of();
@@ -86,18 +81,19 @@ impl Stores {
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
         let database = Some(self.database.clone());
-        let tables = CacheTables::new(memory, database, counts, log.clone(), observer);
+        let tables = CacheTables::new(memory, database, counts, self.log.clone(), observer);
         tables.invalidations.await_log(clock::now());
         tables
     }
 
-    pub(super) const fn has_redis(&self) -> bool {
-        self.redis.is_some()
+    /// Whether limits are kept together with other instances.
+    pub(super) const fn share_limits(&self, limits: &Limits) -> bool {
+        limits.enabled && self.redis.is_some()
     }
 
     /// A new way to Redis, for the thread that asks.
     pub(super) fn redis(&self) -> Option<Redis> {
-        let RedisParts { url, timeout, health, .. } = self.redis.as_ref()?;
+        let RedisParts { url, timeout, health } = self.redis.as_ref()?;
         Redis::new(url.expose(), *timeout, Arc::clone(health))
             .inspect_err(|problem| {
                 error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));

@@ -1,14 +1,14 @@
 //! What goes on beside requests, for as long as the process runs.
 //!
-//! Owns: how often the stores are asked for a sign of life, uses are handed over and room is made; and
-//! the state of each upstream over restarts: breakers, bans, the day's budgets. A task that panics is
-//! begun anew. As long as the database is away that state is pending: nothing is stored that would
+//! Owns: how often the stores are asked for a sign of life, uses are handed over and room is made; the
+//! state of each upstream over restarts: breakers, bans, the day's budgets; the watch over the process'
+//! bounds; and what is logged and counted when an actor dies. A task that panics is begun anew. As long as the database is away that state is pending: nothing is stored that would
 //! replace what it holds, and what it holds is added to what happened meanwhile when it comes back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use slog::{Logger, info, warn};
+use slog::{Logger, error, info, warn};
 
 use super::stores::Stores;
 use crate::cache::CacheTables;
@@ -16,9 +16,12 @@ use crate::cache::settings::CacheSettings;
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::config::Settings;
+use crate::http::state::Shared;
+use crate::limits::pressure::{Level, Readings};
+use crate::metrics::{Metrics, MonitoringTable, memory_bound, resident_bytes};
 use crate::origin::credentials::Credential;
 use crate::origin::state::{OriginState, Persisted};
-use crate::supervision::{Supervisor, keep_running};
+use crate::supervision::{Observer, RestartReason, Supervisor, keep_running};
 
 /// How often the stores are asked for a sign of life.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -185,5 +188,108 @@ impl PersistedState {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         // Nothing under this lock can panic between two changes that belong together.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often the process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What is not optimised is slow without being overloaded.
+const JUDGES_TIMES: bool = !cfg!(debug_assertions);
+
+/// Watches on this thread how near the process is to its bounds, if there are limits: what limits are
+/// read through is switched, and told. A reading that cannot be had counts as none. If the watch dies it
+/// is started again, and meanwhile the last level stays.
+pub(super) fn watch_pressure(shared: &Arc<Shared>, observed: MonitoringTable) {
+    let bound = memory_bound();
+    tell_memory(shared, bound);
+    if !shared.settings.limits.enabled {
+        return;
+    }
+    let weak = Arc::downgrade(shared);
+    keep_running("pressure", shared.supervisor.observer(), move || {
+        let (weak, observed) = (weak.clone(), observed.clone());
+        async move {
+            while let Some(shared) = weak.upgrade() {
+                look(&shared, &readings(&shared, &observed, bound));
+                drop(shared);
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    });
+}
+
+/// Tighter limits give no memory back, so a cache that may fill most of it is named at the start.
+fn tell_memory(shared: &Shared, bound: Option<u64>) {
+    let Some(bound) = bound else {
+        return info!(shared.log, "no bound of the memory in use is known");
+    };
+    let cache = shared.settings.cache.memory_bytes;
+    if cache > bound / 2 {
+        warn!(shared.log, "the cache may fill more than half of the memory there is";
+            "cache_bytes" => cache, "bound_bytes" => bound);
+    } else {
+        info!(shared.log, "memory in use has a bound"; "bound_bytes" => bound);
+    }
+}
+
+fn look(shared: &Shared, readings: &Readings) {
+    let Some(changed) = shared.pressure.evaluate(readings, clock::monotonic()) else { return };
+    shared.metrics.limits.pressure.set(shared.pressure.is_high());
+    if changed.level == Level::Normal {
+        return info!(shared.log, "pressure is over, limits are whole");
+    }
+    let because = format!("{:?}", changed.because).to_lowercase();
+    warn!(shared.log, "pressure changed, limits with it"; "to" => "high", "because" => because,
+        "strain" => changed.strain);
+}
+
+fn readings(shared: &Shared, observed: &MonitoringTable, bound: Option<u64>) -> Readings {
+    let now = clock::monotonic();
+    let queue = shared.lags.longest_queue();
+    Readings {
+        memory: bound.zip(resident_bytes()).map(|(bound, used)| kib(used) / kib(bound)),
+        lag: if JUDGES_TIMES { shared.lags.worst(now) } else { Duration::ZERO },
+        queues: f64::from(queue) / f64::from(shared.settings.server.max_in_flight),
+        latency: observed.memory_latency(now).filter(|_| JUDGES_TIMES),
+    }
+}
+
+fn kib(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX))
+}
+
+/// Logs and counts deaths, hangs and recoveries.
+pub(super) struct Deaths {
+    pub(super) log: Logger,
+    pub(super) metrics: Metrics,
+}
+
+impl Observer for Deaths {
+    fn restarted(
+        &self,
+        actor: &'static str,
+        instance: usize,
+        reason: RestartReason,
+        panic: Option<&str>,
+        wait: Duration,
+    ) {
+        self.metrics.actors.restarts.at([actor, reason.label()]).inc();
+        warn!(self.log, "actor restarted"; "actor" => actor, "instance" => instance,
+            "reason" => reason.label(), "panic" => panic,
+            "wait_ms" => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn hung(&self, actor: &'static str, instance: usize, for_how_long: Duration) {
+        error!(self.log, "actor hangs"; "actor" => actor, "instance" => instance,
+            "for_ms" => u64::try_from(for_how_long.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn recovered(&self, actor: &'static str, instance: usize) {
+        info!(self.log, "actor answers again"; "actor" => actor, "instance" => instance);
+    }
+
+    fn task_panicked(&self, owner: &'static str, panic: &str) {
+        self.metrics.actors.task_panics.at([owner]).inc();
+        error!(self.log, "task panicked"; "owner" => owner, "panic" => panic);
     }
 }

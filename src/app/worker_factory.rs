@@ -20,7 +20,7 @@ use crate::http::load_shedder::{Bounds, LoadShedder};
 use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
 use crate::limits::shared::SCRIPT;
-use crate::limits::{Counter, Limits, Question, RateLimiterActor, Verdict};
+use crate::limits::{Counter, Question, RateLimiterActor, Verdict};
 use crate::metrics::MetricsActor;
 use crate::redis::{Redis, Script};
 use crate::supervision::{Handle, Spec, keep_running};
@@ -75,8 +75,16 @@ impl WorkerFactory {
         let cache = CacheClient::new(cache, tables.clone());
         let warmer = self.warmer(tables);
         if instance == 0 {
-            self.warm_now_and_then(&warmer);
+            // One worker warms for all: what it brings is in the tables of all.
+            let warmer = warmer.clone();
+            keep_running("cache-warming", supervisor.observer(), move || {
+                let warmer = warmer.clone();
+                async move { warmer.keep_warm(ROUND_EVERY).await }
+            });
         }
+        let in_flight = self.shared.settings.server.max_in_flight;
+        let bounds = Bounds { in_flight, lag: SHED_LAG };
+        let lags = Arc::clone(&self.shared.lags);
         Worker {
             shared: Arc::clone(&self.shared),
             cache,
@@ -84,26 +92,20 @@ impl WorkerFactory {
             limiter,
             counter,
             monitor: self.monitor.clone(),
-            shedder: self.shedder(instance),
+            shedder: LoadShedder::new(bounds, lags, instance, clock::monotonic()),
             seen: std::cell::RefCell::default(),
             refusals: Worker::refusal_lines(),
             doubts: Worker::doubt_lines(),
         }
     }
 
-    fn shedder(&self, instance: usize) -> LoadShedder {
-        let server = &self.shared.settings.server;
-        let bounds = Bounds { in_flight: server.max_in_flight, lag: SHED_LAG };
-        LoadShedder::new(bounds, Arc::clone(&self.shared.lags), instance, clock::monotonic())
-    }
-
     /// The way to the limits that all instances keep together.
     fn counter(&self) -> Option<Arc<dyn Counter>> {
-        if !shares_limits(&self.stores, &self.shared.settings.limits) {
+        if !self.stores.share_limits(&self.shared.settings.limits) {
             return None;
         }
-        let redis = self.stores.redis()?;
-        Some(Arc::new(RedisCounter::new(redis, Arc::clone(&self.script))))
+        let redis = self.stores.redis()?.patient(PATIENCE);
+        Some(Arc::new(RedisCounter { redis, script: Arc::clone(&self.script) }))
     }
 
     fn warmer(&self, tables: CacheTables) -> Warmer {
@@ -113,15 +115,6 @@ impl WorkerFactory {
         });
         let (keys, turn) = (self.shared.settings.cache.warm_keys, Arc::clone(&self.warming));
         Warmer { tables, plan_for, keys, pause: PAUSE, turn }
-    }
-
-    /// One worker warms for all: what it brings is in the tables of all.
-    fn warm_now_and_then(&self, warmer: &Warmer) {
-        let warmer = warmer.clone();
-        keep_running("cache-warming", self.shared.supervisor.observer(), move || {
-            let warmer = warmer.clone();
-            async move { warmer.keep_warm(ROUND_EVERY).await }
-        });
     }
 }
 
@@ -135,17 +128,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 struct RedisCounter {
     redis: Redis,
     script: Arc<Script>,
-}
-
-impl RedisCounter {
-    fn new(redis: Redis, script: Arc<Script>) -> Self {
-        Self { redis: redis.patient(PATIENCE), script }
-    }
-}
-
-/// Whether limits are kept together with other instances.
-pub(super) const fn shares_limits(stores: &Stores, limits: &Limits) -> bool {
-    limits.enabled && stores.has_redis()
 }
 
 impl Counter for RedisCounter {

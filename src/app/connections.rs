@@ -5,39 +5,38 @@
 //! else; without one nobody can be accepted or even refused, and neither upstream, Redis nor database
 //! can be reached.
 
+use std::num::NonZeroU32;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slog::{Logger, info, warn};
 
-use crate::http::settings::Server;
+use crate::http::connection::ConnectionLimits;
+use crate::http::settings::HttpSettings;
 
 /// Descriptors that are not connections of clients: upstream, Redis, database, log.
 const OTHERS: u64 = 256;
 /// Those of a worker's loop.
 const EACH_WORKER: u64 = 8;
 
-/// How many connections there may be, in all and from each address (0: any).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Places {
-    pub(super) all: u32,
-    pub(super) per_address: u32,
-}
-
 /// What the settings want, or what fits.
-pub(super) fn places(server: &Server, log: &Logger) -> Places {
-    let wanted =
-        Places { all: server.max_connections, per_address: server.max_connections_per_address };
+pub(super) fn limits(settings: &HttpSettings, log: &Logger) -> ConnectionLimits {
+    let (server, limits) = (&settings.server, &settings.limits);
+    let wanted = (server.max_connections, server.max_connections_per_address);
     let workers = u64::try_from(server.workers).unwrap_or(u64::MAX);
     let reserve = OTHERS.saturating_add(workers.saturating_mul(EACH_WORKER));
-    let Some(descriptors) = raised_to(reserve.saturating_add(u64::from(wanted.all)), log) else {
-        return wanted;
-    };
-    let fitting = fitting(wanted, descriptors, reserve);
+    let descriptors = raised_to(reserve.saturating_add(u64::from(wanted.0)), log);
+    let fitting = descriptors.map_or(wanted, |there| fitting(wanted, there, reserve));
     if fitting != wanted {
         warn!(log, "fewer connections than set, there are too few descriptors (ulimit -n)";
-            "descriptors" => descriptors, "max_connections" => fitting.all,
-            "max_connections_per_address" => fitting.per_address);
+            "descriptors" => descriptors, "max_connections" => fitting.0,
+            "max_connections_per_address" => fitting.1);
     }
-    fitting
+    ConnectionLimits {
+        most: fitting.0,
+        per_address: NonZeroU32::new(fitting.1).filter(|_| limits.enabled),
+        trusted: limits.trusted_proxies.clone(),
+        ipv6_prefix: limits.ipv6_prefix,
+    }
 }
 
 /// The descriptors there may be after asking for so many; `None` for any number.
@@ -52,37 +51,32 @@ fn raised_to(wanted: u64, log: &Logger) -> Option<u64> {
     Some(had)
 }
 
-/// What of the places wanted fits; one address never takes more than half of what was cut.
-fn fitting(wanted: Places, descriptors: u64, reserve: u64) -> Places {
+/// What fits of the connections wanted, in all and from each address (0: any); one address never takes
+/// more than half of what was cut.
+fn fitting(wanted: (u32, u32), descriptors: u64, reserve: u64) -> (u32, u32) {
     let room = descriptors.saturating_sub(reserve).max(descriptors / 2).max(1);
     let all = u32::try_from(room).unwrap_or(u32::MAX);
-    if all >= wanted.all {
+    if all >= wanted.0 {
         return wanted;
     }
-    let half = (all / 2).max(1);
-    let per_address = if wanted.per_address == 0 { 0 } else { wanted.per_address.min(half) };
-    Places { all, per_address }
+    // 0 stays 0: any number.
+    (all, wanted.1.min((all / 2).max(1)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WANTED: Places = Places { all: 20_000, per_address: 1_000 };
-
-    fn places(all: u32, per_address: u32) -> Places {
-        Places { all, per_address }
-    }
-
     #[test]
     fn connections_leave_descriptors_to_everything_else() {
-        assert_eq!(fitting(WANTED, 1_048_576, 288), WANTED);
-        assert_eq!(fitting(WANTED, 20_288, 288), WANTED);
-        assert_eq!(fitting(WANTED, 4_096, 288), places(3_808, 1_000));
-        assert_eq!(fitting(WANTED, 1_024, 288), places(736, 368));
-        assert_eq!(fitting(WANTED, 300, 288), places(150, 75));
-        assert_eq!(fitting(WANTED, 1, 288), places(1, 1));
-        assert_eq!(fitting(places(20_000, 0), 1_024, 288), places(736, 0));
-        assert_eq!(fitting(places(100, 100), 1_024, 288), places(100, 100));
+        let wanted = (20_000, 1_000);
+        assert_eq!(fitting(wanted, 1_048_576, 288), wanted);
+        assert_eq!(fitting(wanted, 20_288, 288), wanted);
+        assert_eq!(fitting(wanted, 4_096, 288), (3_808, 1_000));
+        assert_eq!(fitting(wanted, 1_024, 288), (736, 368));
+        assert_eq!(fitting(wanted, 300, 288), (150, 75));
+        assert_eq!(fitting(wanted, 1, 288), (1, 1));
+        assert_eq!(fitting((20_000, 0), 1_024, 288), (736, 0));
+        assert_eq!(fitting((100, 100), 1_024, 288), (100, 100));
     }
 }
