@@ -156,7 +156,7 @@ pub(super) fn fetched() -> Value {
     fields["degraded"] = json!({
         "type": "array",
         "items": {"type": "string"},
-        "description": "What is missing or second best: `stale`, `affiliate_links`, `validation`, \
+        "description": "What is missing or second best: words of the service, `stale`, `validation`, \
             `last_resort` (made from a catalogue file because everything else failed), `upstream` \
             (a part could not be had), or the tiers that do not answer now, `redis` and \
             `database`. Empty when all is well.",
