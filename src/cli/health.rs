@@ -3,19 +3,14 @@
 //! Owns: the probe that a container's health check runs, so that the image needs no other program.
 //! Refuses: anything but `http`. When the gateway does not answer in time, it is not alive.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::io::{Error, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
-use url::Url;
+use url::{Position, Url};
 
-use crate::clock;
-
-/// Longest time the whole probe may take.
+/// Longest time of each step of the probe.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Enough for `HTTP/1.1 200`.
-const STATUS_LENGTH: usize = 12;
 
 /// The address at which a gateway with these settings says that it is alive.
 pub(super) fn address_of(listens: SocketAddr) -> String {
@@ -27,62 +22,48 @@ pub(super) fn address_of(listens: SocketAddr) -> String {
     format!("http://{}/health/live", SocketAddr::new(host, listens.port()))
 }
 
-/// Asks the address and gives up at the deadline.
+/// Asks the address.
 ///
 /// # Errors
 /// A sentence for a person when the answer is not a 200, or when there is none in time.
 pub(super) fn probe(address: &str, patience: Duration) -> Result<(), String> {
-    let deadline = clock::monotonic() + patience;
     let url = Url::parse(address).map_err(|error| format!("{address} is no address: {error}"))?;
-    let host = url.host_str().filter(|_| url.scheme() == "http");
-    let host = host.ok_or_else(|| format!("{address} is not an http address"))?;
-    let port = url.port_or_known_default().unwrap_or(80);
-    let request = format!(
-        "GET {} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: breakwater-health\r\nConnection: close\r\n\r\n",
-        url.path()
-    );
-    let status = exchange(host, port, &request, deadline)
-        .map_err(|error| format!("no answer from {address}: {error}"))?;
-    match status.split_once(' ') {
-        Some((protocol, "200")) if protocol.starts_with("HTTP/1.") => Ok(()),
-        _ => Err(format!("{address} answered {status:?}")),
+    if url.scheme() != "http" {
+        return Err(format!("{address} is not an http address"));
     }
+    let status = status_of(&url, patience);
+    let status = status.map_err(|error| format!("no answer from {address}: {error}"))?;
+    if status.starts_with(b"HTTP/1.") && status.ends_with(b" 200") {
+        return Ok(());
+    }
+    Err(format!("{address} answered {:?}", String::from_utf8_lossy(&status)))
 }
 
-/// Sends the request and returns the first letters of the answer.
-fn exchange(host: &str, port: u16, request: &str, deadline: Instant) -> std::io::Result<String> {
-    let mut stream = connect(host, port, deadline)?;
-    stream.set_write_timeout(Some(left(deadline)?))?;
+/// The beginning of the answer, as in `HTTP/1.1 200`.
+fn status_of(url: &Url, patience: Duration) -> Result<[u8; 12], Error> {
+    let mut stream = connect(url, patience)?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.set_read_timeout(Some(patience))?;
+    let (path, host) = (url.path(), &url[Position::BeforeHost..Position::AfterPort]);
+    let agent = "User-Agent: breakwater-health";
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{agent}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::with_capacity(STATUS_LENGTH);
-    let mut byte = [0_u8; 1];
-    while answer.len() < STATUS_LENGTH {
-        // Set for every read: a peer that sends a byte now and then must not outlast the deadline.
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        if stream.read(&mut byte)? == 0 {
-            break;
-        }
-        answer.extend_from_slice(&byte);
-    }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(status)
 }
 
 /// A name may have several addresses, of which the gateway listens on one.
-fn connect(host: &str, port: u16, deadline: Instant) -> std::io::Result<TcpStream> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let mut refusal = std::io::Error::from(std::io::ErrorKind::NotFound);
-    for address in (bare, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
+fn connect(url: &Url, patience: Duration) -> Result<TcpStream, Error> {
+    let mut refusal = Error::from(ErrorKind::NotFound);
+    for address in url.socket_addrs(|| None)? {
+        match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => return Ok(stream),
             Err(error) => refusal = error,
         }
     }
     Err(refusal)
-}
-
-fn left(deadline: Instant) -> std::io::Result<Duration> {
-    let left = deadline.saturating_duration_since(clock::monotonic());
-    if left.is_zero() { Err(std::io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]

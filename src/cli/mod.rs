@@ -20,7 +20,6 @@ use crate::console;
 /// Why a command failed, for a person.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "breakwater",
@@ -37,7 +36,6 @@ struct Arguments {
     command: Option<Command>,
 }
 
-/// What to do; `serve` when nothing is named.
 #[derive(Debug, Default, Subcommand)]
 enum Command {
     /// Answer requests (the default)
@@ -80,9 +78,8 @@ pub struct Simulation {
     pub catalog: Option<PathBuf>,
 }
 
-/// What the commands do; each returns when it is done.
+/// What the commands do; each returns when it is done, or says why it failed.
 pub trait Commands {
-    /// Every setting.
     fn schema(&self) -> Schema;
 
     /// Where a gateway with these settings listens.
@@ -92,77 +89,54 @@ pub trait Commands {
     /// settings again.
     ///
     /// # Errors
-    /// When it cannot start, or could not stop in order.
+    /// It cannot start, or could not stop in order.
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
 
     /// Runs the simulator until it is to stop.
     ///
     /// # Errors
-    /// When it cannot start: address in use, catalogue without a good line.
+    /// It cannot start: address in use, catalogue without a good line.
     fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure>;
 
     /// Brings the database up to date, or takes the newest step back; says what was done.
     ///
     /// # Errors
-    /// When the database cannot be opened or a migration fails.
+    /// The database cannot be opened, or a migration fails.
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure>;
 
     /// The OpenAPI document, or only the operations for GPT Actions.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// It cannot be written.
     fn openapi(&self, gpt: bool) -> Result<String, Failure>;
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// 0: what was asked for is done.
-    Done,
-    /// 1: it could not be done.
-    Failed,
-    /// 2: wrong usage or configuration.
-    Misused,
-}
+/// Exit statuses.
+pub const DONE: u8 = 0;
+pub const FAILED: u8 = 1;
+/// Wrong usage or configuration.
+pub const MISUSED: u8 = 2;
 
-impl From<Status> for ExitCode {
-    fn from(status: Status) -> Self {
-        Self::from(match status {
-            Status::Done => 0,
-            Status::Failed => 1,
-            Status::Misused => 2,
-        })
-    }
-}
-
-/// How a command ended and what it says.
+/// How a command ended, and what it says on standard output and standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Becomes the exit status.
-    pub status: Status,
-    /// For standard output; empty for nothing.
+    pub status: u8,
     pub output: String,
-    /// For standard error; empty for nothing.
     pub complaint: String,
 }
 
 impl Outcome {
     fn done(output: impl Into<String>) -> Self {
-        Self { status: Status::Done, output: output.into(), complaint: String::new() }
+        Self { status: DONE, output: output.into(), complaint: String::new() }
     }
 
-    fn failed(failure: &(dyn Error + 'static)) -> Self {
-        let causes = std::iter::successors(Some(failure), cause);
-        let words: Vec<_> = causes.map(ToString::to_string).collect();
-        Self::failed_with(&words.join(": "))
-    }
-
-    fn failed_with(reason: &str) -> Self {
+    fn failed(reason: &str) -> Self {
         let complaint = format!("breakwater: {}", config::redact(reason));
-        Self { status: Status::Failed, output: String::new(), complaint }
+        Self { status: FAILED, output: String::new(), complaint }
     }
 
     fn misused(complaint: impl Into<String>) -> Self {
-        Self { status: Status::Misused, output: String::new(), complaint: complaint.into() }
+        Self { status: MISUSED, output: String::new(), complaint: complaint.into() }
     }
 }
 
@@ -172,16 +146,13 @@ pub fn run(commands: &dyn Commands) -> ExitCode {
     if !outcome.complaint.is_empty() {
         console::complain(&outcome.complaint);
     }
-    if outcome.output.is_empty() {
-        return outcome.status.into();
+    if !outcome.output.is_empty()
+        && let Err(error) = console::say(&outcome.output)
+    {
+        console::complain(&format!("breakwater: cannot write to standard output: {error}"));
+        return FAILED.into();
     }
-    match console::say(&outcome.output) {
-        Ok(()) => outcome.status.into(),
-        Err(error) => {
-            console::complain(&format!("breakwater: cannot write to standard output: {error}"));
-            Status::Failed.into()
-        }
-    }
+    outcome.status.into()
 }
 
 /// Does what the arguments ask for. The first argument is the program's own name.
@@ -222,11 +193,6 @@ where
     }
 }
 
-/// Named, because a closure's argument and result would not share a lifetime.
-fn cause<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    (**error).source()
-}
-
 fn ended(result: Result<(), Failure>) -> Outcome {
     printed(result.map(|()| String::new()))
 }
@@ -234,14 +200,22 @@ fn ended(result: Result<(), Failure>) -> Outcome {
 fn printed(result: Result<String, Failure>) -> Outcome {
     match result {
         Ok(output) => Outcome::done(output),
-        Err(failure) => Outcome::failed(&*failure),
+        Err(failure) => {
+            let mut reason = failure.to_string();
+            let mut cause = failure.source();
+            while let Some(error) = cause {
+                reason = format!("{reason}: {error}");
+                cause = error.source();
+            }
+            Outcome::failed(&reason)
+        }
     }
 }
 
 fn alive(address: &str) -> Outcome {
     match health::probe(address, health::PATIENCE) {
         Ok(()) => Outcome::done("alive"),
-        Err(reason) => Outcome::failed_with(&reason),
+        Err(reason) => Outcome::failed(&reason),
     }
 }
 

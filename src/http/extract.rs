@@ -191,9 +191,3 @@ fn is_json(request: &HttpRequest) -> bool {
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
-
-/// The bound on bodies, for the application's configuration.
-#[must_use]
-pub(super) fn payload_config() -> web::PayloadConfig {
-    web::PayloadConfig::new(BODY_LIMIT)
-}

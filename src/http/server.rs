@@ -22,7 +22,7 @@ use slog::info;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::{Connection, Timeouts, refusal};
-use super::extract::payload_config;
+use super::forms::BODY_LIMIT;
 use super::routes;
 use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
 use super::state::{REPORT_EVERY, Shared, Worker};
@@ -97,7 +97,7 @@ fn application<B: Fn() -> Worker>(
     tick(&worker);
     App::new()
         .app_data(worker.clone())
-        .app_data(payload_config())
+        .app_data(web::PayloadConfig::new(BODY_LIMIT))
         .configure(move |cfg| routes::configure(cfg, &worker))
 }
 

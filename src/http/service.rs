@@ -28,7 +28,6 @@ use crate::supervision::spawn_watched;
 
 pub use super::extract::{Answer, Call};
 pub use super::forms::Check;
-pub use super::openapi::{BAD_INPUT, UPSTREAM};
 pub use super::route::Method;
 pub use super::served::Served;
 pub use crate::limits::abuse::fingerprint;
@@ -239,27 +238,12 @@ impl<'a> ServiceParts<'a> {
 
     /// The way to an upstream of the service's own, called with the bounds of the settings under
     /// `upstream`. Its breakers, health and counts are shown with those of all others, and what must
-    /// survive a restart is stored.
+    /// survive a restart is stored. Answers of a simulator of our own are not live, and it is paced
+    /// only where a setting asks for it.
     ///
     /// # Errors
     /// No thread can be started for it.
-    pub fn origin<O: Origin>(&self, identities: Vec<Identity<O>>) -> io::Result<OriginClient<O>> {
-        self.start(identities, false)
-    }
-
-    /// The same to a simulator of our own: its answers are not live, and it is paced only where a
-    /// setting asks for it.
-    ///
-    /// # Errors
-    /// No thread can be started for it.
-    pub fn simulated_origin<O: Origin>(
-        &self,
-        identities: Vec<Identity<O>>,
-    ) -> io::Result<OriginClient<O>> {
-        self.start(identities, true)
-    }
-
-    fn start<O: Origin>(
+    pub fn origin<O: Origin>(
         &self,
         identities: Vec<Identity<O>>,
         is_simulated: bool,

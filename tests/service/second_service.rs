@@ -14,8 +14,8 @@ use breakwater::app::Services;
 use breakwater::cache::{CacheKey, Lifetimes, Loaded, Plan as LoadPlan};
 use breakwater::clock::Timestamp;
 use breakwater::http::service::{
-    Answer, BAD_INPUT, Call, Check, Class, Route, Seen, Served, Service, ServiceParts,
-    StartFailure, Surface, UPSTREAM, fingerprint,
+    Answer, Call, Check, Class, Route, Seen, Served, Service, ServiceParts, StartFailure, Surface,
+    fingerprint,
 };
 use breakwater::origin::{self, Identity, Origin, OriginClient, Outcome};
 use serde::{Deserialize, Serialize};
@@ -67,9 +67,7 @@ const SURFACE: Surface = Surface {
         |doc| {
             doc.says("Rates", "getRates", "Gets the rates of a currency.", "")
                 .path("base", "Currency, three letters.", Some("^[A-Z]{3}$"))
-                .fetches::<RatesData>("The rates.")
-                .fails(BAD_INPUT)
-                .fails(UPSTREAM);
+                .fetches::<RatesData>("The rates.");
         },
     )]],
     operations: &["latest"],
@@ -166,7 +164,7 @@ fn a_second_service_needs_nothing_but_the_core() {
         .with("RETRY_MAX_ATTEMPTS", "1")
         .with("RATE_LIMIT_ENABLED", "true");
     let rates = move |parts: &ServiceParts<'_>| -> Result<Services, StartFailure> {
-        Ok(vec![Arc::new(Rates(parts.origin(vec![Identity::only("bank", Bank(bank))])?))])
+        Ok(vec![Arc::new(Rates(parts.origin(vec![Identity::only("bank", Bank(bank))], false)?))])
     };
 
     let gateway = run_with(&plan, rates);

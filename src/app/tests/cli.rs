@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::super::*;
-use crate::cli::{Outcome, Status, execute};
+use crate::cli::{DONE, FAILED, MISUSED, Outcome, execute};
 
 /// Notes what it was asked to do; fails when told so.
 #[derive(Default)]
@@ -62,7 +62,7 @@ fn run_with(arguments: &[&str], environment: &[(&str, &str)], recorder: &Recorde
 fn asked(arguments: &[&str]) -> String {
     let recorder = Recorder::default();
     let outcome = run_with(arguments, &NOTHING, &recorder);
-    assert_eq!(outcome.status, Status::Done, "{outcome:?}");
+    assert_eq!(outcome.status, DONE, "{outcome:?}");
     recorder.asked.into_inner().unwrap().join("; ")
 }
 
@@ -96,7 +96,7 @@ fn the_file_may_be_named_before_or_after_the_command() {
 #[test]
 fn help_and_version_are_answers() {
     let help = run_with(&["--help"], &NOTHING, &Recorder::default());
-    assert_eq!(help.status, Status::Done);
+    assert_eq!(help.status, DONE);
     for word in ["serve", "simulate", "check-config", "migrate", "openapi", "health", "--config"] {
         assert!(help.output.contains(word), "{word} is not in the help");
     }
@@ -114,7 +114,7 @@ fn wrong_usage_is_told_and_has_status_2() {
         &["serve", "migrate"],
     ] {
         let outcome = run_with(line, &NOTHING, &Recorder::default());
-        assert_eq!(outcome.status, Status::Misused, "{line:?}");
+        assert_eq!(outcome.status, MISUSED, "{line:?}");
         assert!(outcome.complaint.contains("error:") && outcome.output.is_empty(), "{outcome:?}");
     }
 }
@@ -125,7 +125,7 @@ fn every_mistake_in_the_settings_is_told_and_nothing_is_started() {
     for command in ["serve", "simulate", "migrate", "check-config", "health"] {
         let recorder = Recorder::default();
         let outcome = run_with(&[command], &wrong, &recorder);
-        assert_eq!(outcome.status, Status::Misused);
+        assert_eq!(outcome.status, MISUSED);
         assert!(outcome.complaint.contains("2 mistakes"), "{}", outcome.complaint);
         assert!(outcome.complaint.contains("API_PORT = \"many\": expected a whole number"));
         assert!(recorder.asked.into_inner().unwrap().is_empty());
@@ -135,7 +135,7 @@ fn every_mistake_in_the_settings_is_told_and_nothing_is_started() {
 #[test]
 fn a_missing_file_is_a_wrong_configuration() {
     let outcome = run_with(&["--config", "no/such.toml"], &NOTHING, &Recorder::default());
-    assert_eq!(outcome.status, Status::Misused);
+    assert_eq!(outcome.status, MISUSED);
     assert!(outcome.complaint.contains("no/such.toml"), "{}", outcome.complaint);
 }
 
@@ -144,7 +144,7 @@ fn a_failure_has_status_1_and_hides_passwords() {
     for command in ["serve", "simulate", "migrate", "openapi"] {
         let recorder = Recorder { fails: true, ..Recorder::default() };
         let outcome = run_with(&[command], &NOTHING, &recorder);
-        assert_eq!(outcome.status, Status::Failed);
+        assert_eq!(outcome.status, FAILED);
         assert_eq!(outcome.complaint, "breakwater: redis://:[hidden]@cache refused");
     }
 }
@@ -153,7 +153,7 @@ fn a_failure_has_status_1_and_hides_passwords() {
 fn good_settings_are_shown_with_their_source_and_without_secrets() {
     let environment = [("ADMIN_API_KEY", "hunter2"), ("REDIS_URL", "redis://:hunter2@cache")];
     let outcome = run_with(&["check-config"], &environment, &Recorder::default());
-    assert_eq!(outcome.status, Status::Done);
+    assert_eq!(outcome.status, DONE);
     let line = |name: &str| {
         let found = outcome.output.lines().find(|line| line.starts_with(name)).unwrap();
         found.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -169,7 +169,7 @@ fn an_admin_key_that_may_be_guessed_is_good_and_unwise() {
     for (key, unwise) in [("hunter2", true), ("fifteen-letters", true), ("sixteen-letters!", false)]
     {
         let outcome = run_with(&["check-config"], &[("ADMIN_API_KEY", key)], &Recorder::default());
-        assert_eq!(outcome.status, Status::Done);
+        assert_eq!(outcome.status, DONE);
         let said = outcome.output.lines().any(|line| line.starts_with("but: ADMIN_API_KEY has"));
         assert_eq!(said, unwise, "{key}");
     }
@@ -179,8 +179,8 @@ fn an_admin_key_that_may_be_guessed_is_good_and_unwise() {
 fn health_asks_the_address_in_the_settings() {
     // Port 0 never answers.
     let outcome = run_with(&["health"], &[("API_PORT", "0")], &Recorder::default());
-    assert_eq!(outcome.status, Status::Failed);
+    assert_eq!(outcome.status, FAILED);
     assert!(outcome.complaint.contains("http://127.0.0.1:0/health/live"), "{outcome:?}");
     let outcome = run_with(&["health", "--url", "ftp://x/"], &NOTHING, &Recorder::default());
-    assert_eq!(outcome.status, Status::Failed);
+    assert_eq!(outcome.status, FAILED);
 }

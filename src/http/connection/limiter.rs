@@ -93,14 +93,10 @@ impl ConnectionLimiter {
         self.limits.most
     }
 
+    /// How many connections there are.
     #[must_use]
-    pub fn len(&self) -> u32 {
+    pub fn open(&self) -> u32 {
         self.counts().all
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -149,7 +145,7 @@ mod tests {
         let _other = limiter.admit(peer("203.0.113.8")).unwrap();
         drop(first);
         let _again = limiter.admit(peer("203.0.113.7")).unwrap();
-        assert_eq!(limiter.len(), 3);
+        assert_eq!(limiter.open(), 3);
     }
 
     #[test]
@@ -158,9 +154,9 @@ mod tests {
         let _one = limiter.admit(peer("2001:db8::1")).unwrap();
         assert_eq!(limiter.admit(peer("2001:db8::2")).unwrap_err(), LimitExceeded::Address);
         let proxied: Vec<_> = (0..50).map(|_| limiter.admit(peer("10.1.1.1")).unwrap()).collect();
-        assert_eq!(limiter.len(), 51);
+        assert_eq!(limiter.open(), 51);
         drop(proxied);
-        assert_eq!(limiter.len(), 1);
+        assert_eq!(limiter.open(), 1);
     }
 
     #[test]
@@ -169,6 +165,6 @@ mod tests {
         let all: Vec<_> = (0..3).map(|_| limiter.admit(peer("203.0.113.7")).unwrap()).collect();
         assert_eq!(limiter.admit(peer("10.1.1.1")).unwrap_err(), LimitExceeded::Process);
         drop(all);
-        assert!(limiter.is_empty() && limiter.counts().by_client.is_empty());
+        assert!(limiter.open() == 0 && limiter.counts().by_client.is_empty());
     }
 }

@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn overdue(&mut self, cx: &mut Context<'_>) -> Option<Overdue> {
         loop {
             let now = clock::monotonic();
-            let (begun, serving) = (self.requests.begun(), self.requests.is_serving());
+            let (begun, serving) = (self.requests.begun.get(), self.requests.is_serving());
             let (due, what) = self.deadlines.due(begun, serving, now)?;
             if due <= now {
                 return Some(what);
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The server takes chunks that cannot be read for a client that is gone, and leaves without an
     /// answer unless it was there already. In the middle of an earlier answer nothing can be said.
     fn answer_abandoned(&mut self, cx: &mut Context<'_>) {
-        let is_open = self.requests.has_abandoned() && self.requests.has_open_body();
+        let is_open = self.requests.abandoned.get() && self.requests.has_open_body();
         if is_open && !self.failed && !self.ended && !self.deadlines.is_blocked() {
             self.ended = true;
             let _fits = Pin::new(&mut self.stream).poll_write(cx, refusal::BAD_REQUEST);
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before && !this.requests.is_serving() {
-                    this.deadlines.received(this.requests.begun(), clock::monotonic());
+                    this.deadlines.received(this.requests.begun.get(), clock::monotonic());
                 }
                 Poll::Ready(Ok(()))
             }
@@ -309,14 +309,6 @@ impl Requests {
     #[must_use]
     pub fn has_open_body(&self) -> bool {
         self.open_body.get()
-    }
-
-    fn has_abandoned(&self) -> bool {
-        self.abandoned.get()
-    }
-
-    fn begun(&self) -> u64 {
-        self.begun.get()
     }
 
     fn is_serving(&self) -> bool {

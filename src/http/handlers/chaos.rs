@@ -14,7 +14,7 @@ use super::admin::audit::Audited;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::Check;
-use crate::http::openapi::{BAD_INPUT, NOT_FOUND};
+use crate::http::openapi::NOT_FOUND;
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
@@ -49,7 +49,6 @@ pub const ROUTES: &[Route] = &[Route::at("/admin/chaos/actors/{name}/{fault}", C
             .path_word("fault", "What befalls them.", &["panic", "stop", "hang"])
             .query::<HangForm>()
             .reports::<Struck>("How many actors were struck.")
-            .fails(BAD_INPUT)
             .fails(NOT_FOUND);
     })];
 

@@ -58,7 +58,7 @@ fn refresh(shared: &Shared) {
         }
     }
     shared.metrics.limits.abuse_throttled.set(shared.abuse.throttled_now(now));
-    shared.metrics.http.connections.set(shared.connections.len());
+    shared.metrics.http.connections.set(shared.connections.open());
     shared.metrics.http.loop_lag.set(shared.lags.worst(now).as_secs_f64());
     let origins = shared.origins.iter().map(|origin| origin.status(now, clock::now()));
     upstreams(shared, &origins.collect::<Vec<_>>());

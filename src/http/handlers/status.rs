@@ -14,7 +14,7 @@ use crate::http::extract::{Answer, Call};
 use crate::http::service::Route;
 use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
-use crate::metrics::CacheTotals;
+use crate::metrics::{CacheTotals, TierTotals};
 use crate::origin::health::Problem;
 use crate::origin::state::{CredentialStatus, OriginStatus};
 use crate::resilience::breaker::State;
@@ -157,18 +157,7 @@ pub struct Counts {
     /// All lookups.
     pub total_requests: u64,
     /// The same by tier; those that were never asked are absent.
-    pub by_tier: BTreeMap<&'static str, TierCounts>,
-}
-
-/// Exact counts of one tier.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct TierCounts {
-    /// Lookups this tier answered.
-    pub hits: u64,
-    /// Lookups this tier was asked and could not answer.
-    pub misses: u64,
-    /// Operations that failed.
-    pub errors: u64,
+    pub by_tier: BTreeMap<&'static str, TierTotals>,
 }
 
 /// How the cache is set up, and how full it is.
@@ -258,7 +247,7 @@ async fn cache_stats(call: Call) -> Answer {
             misses: totals.misses,
             hit_rate_percent: totals.hit_rate_percent(),
             total_requests: totals.lookups(),
-            by_tier: by_tier(&totals),
+            by_tier: totals.by_tier.iter().map(|tier| (tier.tier, tier.clone())).collect(),
         },
         cache_config: Setup {
             redis_connected: tables.redis.as_ref().is_some_and(|redis| !redis.client.is_avoided()),
@@ -277,13 +266,6 @@ async fn cache_stats(call: Call) -> Answer {
         },
     };
     call.report(&stats)
-}
-
-fn by_tier(totals: &CacheTotals) -> BTreeMap<&'static str, TierCounts> {
-    let counts = totals.by_tier.iter().map(|tier| {
-        (tier.tier, TierCounts { hits: tier.hits, misses: tier.misses, errors: tier.errors })
-    });
-    counts.collect()
 }
 
 fn efficiency(totals: &CacheTotals) -> &'static str {

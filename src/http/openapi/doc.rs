@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::answers::{self, Failures, LIMITS, add_header, envelope, one_of};
+use super::answers::{self, BAD_INPUT, Failures, LIMITS, UPSTREAM, add_header, envelope, one_of};
 use super::schemas::{Schemas, description, without_null};
 use crate::http::error::ErrorCode;
 use crate::http::forms::BODY_LIMIT;
@@ -93,6 +93,7 @@ impl<'a> Doc<'a> {
 
     /// A form in the query string.
     pub fn query<T: ToSchema>(&mut self) -> &mut Self {
+        self.fails(BAD_INPUT);
         let form = self.schemas.form::<T>();
         let required = form["required"].as_array();
         for (name, schema) in form["properties"].as_object().into_iter().flatten() {
@@ -109,6 +110,7 @@ impl<'a> Doc<'a> {
     }
 
     fn body<T: ToSchema>(&mut self) -> &mut Self {
+        self.fails(BAD_INPUT);
         let mut form = self.schemas.form::<T>();
         form["additionalProperties"] = false.into();
         let form = self.schemas.insert(&T::name(), form);
@@ -149,6 +151,7 @@ impl<'a> Doc<'a> {
         let data = self.schemas.register::<T>();
         let metadata = self.schemas.insert("FetchedMetadata", answers::fetched());
         self.succeeds(OK, &format!("Fetched_{}", T::name()), data, metadata, what);
+        self.fails(UPSTREAM);
         for name in ["Cache-Status", "Age"] {
             add_header(self.responses.entry(OK).or_insert_with(|| json!({})), name);
         }

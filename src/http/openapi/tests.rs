@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{BAD_INPUT, Doc, UPSTREAM, answers};
+use super::{Doc, answers};
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::envelope::{self, Integration};
@@ -57,9 +57,7 @@ fn describe(doc: &mut Doc<'_>) {
         .for_gpt()
         .path("id", "Its number.", None)
         .form::<ThingForm>()
-        .fetches::<Thing>("The thing.")
-        .fails(BAD_INPUT)
-        .fails(UPSTREAM);
+        .fetches::<Thing>("The thing.");
 }
 
 fn complete() -> Value {

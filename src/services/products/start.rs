@@ -63,7 +63,7 @@ fn upstream(
         Some(Identity { name, id: origin.id().to_owned(), origin })
     };
     let identities = NAMES.into_iter().enumerate().filter_map(identity).collect();
-    if is_simulated { parts.simulated_origin(identities) } else { parts.origin(identities) }
+    parts.origin(identities, is_simulated)
 }
 
 /// Starts the simulator inside and points the settings at it.

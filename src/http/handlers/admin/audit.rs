@@ -18,7 +18,6 @@ use crate::clock;
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::Check;
-use crate::http::openapi::BAD_INPUT;
 use crate::http::service::Route;
 use crate::http::state::Shared;
 use crate::http::stops::admin_key::Admin;
@@ -95,8 +94,7 @@ pub const ROUTE: Route = Route::at("/admin/audit", Class::General).get(|| to(aud
              this one's database; the last 100,000.";
     doc.says("Admin", "listAudit", "Lists what admins did, the newest first.", details)
         .query::<AuditForm>()
-        .reports::<AuditPage>("A page of the table.")
-        .fails(BAD_INPUT);
+        .reports::<AuditPage>("A page of the table.");
 });
 
 async fn audit(_: Admin, call: Call) -> Answer {

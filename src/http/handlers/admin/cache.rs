@@ -16,7 +16,7 @@ use crate::cache::{CacheKey, Cleared, Mode, Subject, sweeps};
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
-use crate::http::openapi::{BAD_INPUT, NOT_IN_TIME};
+use crate::http::openapi::NOT_IN_TIME;
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
@@ -27,7 +27,6 @@ pub const CLEAR: Route =
         doc.says("Admin", "clearCache", "Drops entries from every tier.", details)
             .query::<ClearForm>()
             .reports::<Invalidated>("How many entries went from each tier.")
-            .fails(BAD_INPUT)
             .fails(NOT_IN_TIME);
     });
 
@@ -41,7 +40,6 @@ pub const INVALIDATE: Route =
         doc.says("Admin", "invalidateCache", summary, details)
             .form::<InvalidateForm>()
             .reports::<Invalidated>("It is in force; how many entries went from each tier.")
-            .fails(BAD_INPUT)
             .fails(NOT_IN_TIME);
     });
 

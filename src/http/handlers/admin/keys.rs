@@ -18,7 +18,7 @@ use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
+use crate::http::openapi::{DATABASE_AWAY, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{Class, KeyId};
@@ -122,8 +122,7 @@ pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
              is not among them.";
         doc.says("Admin", "listKeys", "Lists clients' keys.", details)
             .query::<PageForm>()
-            .reports::<KeysShown>("A page of the keys.")
-            .fails(BAD_INPUT);
+            .reports::<KeysShown>("A page of the keys.");
     })
     .post(|| to(create))
     .says(|doc| {
@@ -133,7 +132,6 @@ pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
         doc.says("Admin", "createKey", "Makes a key for a client.", details)
             .form::<KeyForm>()
             .reports::<KeyMade>("The key.")
-            .fails(BAD_INPUT)
             .fails(DATABASE_AWAY);
     })
     .delete(|| to(revoke))
@@ -144,7 +142,6 @@ pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
         doc.says("Admin", "revokeKey", "Revokes a client's key.", details)
             .form::<KeyIdForm>()
             .reports::<KeyRevoked>("It is unknown now.")
-            .fails(BAD_INPUT)
             .fails(DATABASE_AWAY)
             .fails(NOT_FOUND);
     });

@@ -16,7 +16,7 @@ use crate::clock::{self, Timestamp};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::Doc;
-use crate::http::openapi::{BAD_INPUT, DATABASE_AWAY, NOT_FOUND};
+use crate::http::openapi::{DATABASE_AWAY, NOT_FOUND};
 use crate::http::service::Route;
 use crate::http::state::Worker;
 use crate::http::stops::admin_key::Admin;
@@ -62,15 +62,13 @@ pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::Genera
 fn show_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
     doc.says("Admin", id, summary, "")
         .query::<PageForm>()
-        .reports::<ListShown>("A page of the list.")
-        .fails(BAD_INPUT);
+        .reports::<ListShown>("A page of the list.");
 }
 
 fn put_doc(doc: &mut Doc<'_>, id: &str, summary: &str, details: &str) {
     doc.says("Admin", id, summary, details)
         .form::<EntryForm>()
         .reports::<EntryMade>("It is in force.")
-        .fails(BAD_INPUT)
         .fails(DATABASE_AWAY);
 }
 
@@ -78,7 +76,6 @@ fn remove_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
     doc.says("Admin", id, summary, "The identifier stands in the query or in the body.")
         .form::<SubjectForm>()
         .reports::<EntryRemoved>("It is out of force.")
-        .fails(BAD_INPUT)
         .fails(DATABASE_AWAY)
         .fails(NOT_FOUND);
 }

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::{BAD_INPUT, NOT_FOUND, UPSTREAM};
+use crate::http::openapi::{BAD_INPUT, NOT_FOUND};
 use crate::http::served::Served;
 use crate::http::service::Route;
 use crate::limits::Class;
@@ -44,8 +44,7 @@ pub(super) const ROUTES: &[Route] = &[
         let details = "Categories of all levels in one list; each names the one above it.";
         doc.says("Categories", "listCategories", "Lists all categories.", details)
             .for_gpt()
-            .fetches::<CategoriesData>("The categories.")
-            .fails(UPSTREAM);
+            .fetches::<CategoriesData>("The categories.");
     }),
     Route::at("/api/categories/{id}/children", Class::General).get(|| to(children)).says(|doc| {
         let summary = "Lists the categories directly below one.";
@@ -56,8 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
             .path("id", "Category id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
             .fetches::<ChildrenData>("The categories below.")
             .fails(BAD_INPUT)
-            .fails(NOT_FOUND)
-            .fails(UPSTREAM);
+            .fails(NOT_FOUND);
     }),
 ];
 

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, digits_of};
-use crate::http::openapi::{BAD_INPUT, NOT_FOUND, UPSTREAM};
+use crate::http::openapi::NOT_FOUND;
 use crate::http::served::{Served, Source};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
@@ -49,9 +49,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc.says("Products", "getProducts", "Gets the details of several products.", details)
             .for_gpt()
             .form::<DetailsForm>()
-            .fetches::<DetailsData>("The products that were found, and which were not.")
-            .fails(BAD_INPUT)
-            .fails(UPSTREAM);
+            .fetches::<DetailsData>("The products that were found, and which were not.");
     }),
     Route::at("/api/products/details/{product_id}", Class::General).get(|| to(one)).says(|doc| {
         let details = "A product that does not exist, or earns no commission, is not found.";
@@ -60,9 +58,7 @@ pub(super) const ROUTES: &[Route] = &[
             .path("product_id", "Product id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
             .query::<TargetForm>()
             .fetches::<Product>("The product.")
-            .fails(BAD_INPUT)
-            .fails(NOT_FOUND)
-            .fails(UPSTREAM);
+            .fails(NOT_FOUND);
     }),
 ];
 

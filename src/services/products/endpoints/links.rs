@@ -17,7 +17,6 @@ use crate::cache::Tier;
 use crate::failure::{Failure, FailureKind};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::served::{DEGRADED_STALE, Served, Source};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
@@ -59,9 +58,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc.says("Affiliate links", "getAffiliateLink", summary, details)
             .for_gpt()
             .form::<LinkForm>()
-            .fetches::<LinksData>("A list with one link.")
-            .fails(BAD_INPUT)
-            .fails(UPSTREAM);
+            .fetches::<LinksData>("A list with one link.");
     }),
     Route::at("/api/affiliate/links", Class::General).post(|| to(several)).says(|doc| {
         let summary = "Makes the affiliate links of several addresses.";
@@ -69,9 +66,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc.says("Affiliate links", "getAffiliateLinks", summary, details)
             .for_gpt()
             .form::<LinksForm>()
-            .fetches::<LinksData>("One link for each address.")
-            .fails(BAD_INPUT)
-            .fails(UPSTREAM);
+            .fetches::<LinksData>("One link for each address.");
     }),
 ];
 

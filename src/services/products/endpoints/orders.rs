@@ -17,7 +17,6 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
-use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::service::Route;
 use crate::limits::Class;
 use crate::services::products::aliexpress::records::Records;
@@ -43,9 +42,7 @@ pub(super) const ROUTES: &[Route] =
         doc.says("Orders", "listOrders", "Lists orders of a span of time.", details)
             .needs_key()
             .form::<OrdersForm>()
-            .fetches::<OrdersData>("One page of orders.")
-            .fails(BAD_INPUT)
-            .fails(UPSTREAM);
+            .fetches::<OrdersData>("One page of orders.");
     })];
 
 /// A request for orders as a client sends it.

@@ -18,7 +18,6 @@ use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms;
 use crate::http::openapi::Doc;
-use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
@@ -77,25 +76,26 @@ pub(super) const ROUTES: &[Route] = &[
 fn doc(doc: &mut Doc<'_>) {
     let details = "Without keywords and categories the catalogue is listed. Answers come \
              from the cache where it holds them.";
-    doc.says("Products", "searchProducts", "Searches products.", details).for_gpt();
-    form_and_page(doc, "One page of products.");
+    doc.says("Products", "searchProducts", "Searches products.", details)
+        .for_gpt()
+        .form::<SearchForm>()
+        .fetches::<SearchData>("One page of products.");
 }
 
 fn doc_uncached(doc: &mut Doc<'_>) {
     let summary = "Searches products past the cache.";
     let details = "Reads no tier and stores nothing. Every such request spends an upstream call.";
-    doc.says("Products", "searchProductsUncached", summary, details);
-    form_and_page(doc, "One page of products.");
+    doc.says("Products", "searchProductsUncached", summary, details)
+        .form::<SearchForm>()
+        .fetches::<SearchData>("One page of products.");
 }
 
 fn doc_hot(doc: &mut Doc<'_>) {
     let details = "What sells best now, within the same bounds as a search.";
-    doc.says("Products", "listHotProducts", "Lists hot products.", details).for_gpt();
-    form_and_page(doc, "One page of hot products.");
-}
-
-fn form_and_page(doc: &mut Doc<'_>, what: &str) {
-    doc.form::<SearchForm>().fetches::<SearchData>(what).fails(BAD_INPUT).fails(UPSTREAM);
+    doc.says("Products", "listHotProducts", "Lists hot products.", details)
+        .for_gpt()
+        .form::<SearchForm>()
+        .fetches::<SearchData>("One page of hot products.");
 }
 
 /// One page of products.

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
-use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
@@ -40,9 +39,7 @@ pub(super) const ROUTES: &[Route] =
         let details = "The address must hold the product id; short links are not followed.";
         doc.says("Products", "matchProducts", summary, details)
             .form::<SmartMatchForm>()
-            .fetches::<SmartMatchData>("Products like the given one.")
-            .fails(BAD_INPUT)
-            .fails(UPSTREAM);
+            .fetches::<SmartMatchData>("Products like the given one.");
     })];
 
 /// A smart match as a client sends it.

@@ -20,7 +20,6 @@ use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::Doc;
-use crate::http::openapi::{BAD_INPUT, UPSTREAM};
 use crate::http::served::Served;
 use crate::http::service::Route;
 use crate::limits::Class;
@@ -46,9 +45,7 @@ fn doc(doc: &mut Doc<'_>) {
     doc.says("Products", "smartSearchProducts", summary, details)
         .for_gpt()
         .form::<SmartSearchForm>()
-        .fetches::<SmartSearchData>("One page of products, chosen and ranked.")
-        .fails(BAD_INPUT)
-        .fails(UPSTREAM);
+        .fetches::<SmartSearchData>("One page of products, chosen and ranked.");
 }
 
 /// A smart search as a client sends it: a search and what to do with its products.
