@@ -13,8 +13,8 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, PooledConnection};
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
-use super::error::{DatabaseError, Harm};
 use super::schema::{Connection, check, migrate};
+use super::{DatabaseError, Harm};
 
 /// A connection that goes back to the pool when it is dropped.
 pub type Lent = PooledConnection<ConnectionManager<Connection>>;

@@ -12,7 +12,7 @@ use diesel::sqlite::SqliteConnection;
 use diesel::{QueryDsl as _, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::error::DatabaseError;
+use super::DatabaseError;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 

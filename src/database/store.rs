@@ -14,11 +14,10 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use diesel::QueryResult;
 
-use super::care::Care;
-use super::error::{DatabaseError, Harm};
+use super::care::{Care, Identities, part_from, quarantine};
 use super::opening::{self, Lent, Pool};
-use super::quarantine::{Identities, part_from, quarantine};
 use super::schema::Connection;
+use super::{DatabaseError, Harm};
 use crate::clock::Timestamp;
 
 /// What looking after the database did or found.

@@ -1,22 +1,20 @@
 //! One attempt: the request goes out, and its answer is read.
 //!
-//! Owns: reading large answers where no other call waits for them, and the counts and log line of an
-//! attempt. Whatever goes wrong on the wire is an outcome; when the upstream hangs, the attempt ends
-//! with its time.
+//! Owns: the counts and log line of an attempt. Whatever goes wrong on the wire is an outcome; when
+//! the upstream hangs, the attempt ends with its time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use slog::{Logger, debug, warn};
 
 use super::credentials::Credential;
 use super::state::OriginState;
-use super::transport::{LARGE, Transport, TransportFault};
+use super::transport::{Transport, TransportFault};
 use super::{Answer, Origin, Outcome};
 
 /// Asks with the origin of the credential at `index`.
 pub(super) async fn ask<O: Origin, T: Transport>(
-    origins: &Arc<[O]>,
+    origins: &[O],
     transport: &T,
     index: usize,
     question: &O::Question,
@@ -29,34 +27,12 @@ pub(super) async fn ask<O: Origin, T: Transport>(
     match transport.send(origin.request(question, sent_at), within).await {
         Ok(answer) => {
             let answer = Answer { sent_at, received_at: transport.wall(), ..answer };
-            if answer.body.len() <= LARGE {
-                return origin.interpret(question, &answer);
-            }
-            interpret_large(Arc::clone(origins), index, question.clone(), answer).await
+            origin.interpret(question, &answer)
         }
         Err(fault @ TransportFault::TooLarge(_)) => {
             Outcome::BadResponse { reason: fault.to_string() }
         }
         Err(fault) => Outcome::Transient { reason: fault.to_string() },
-    }
-}
-
-/// Reads on the runtime's threads for blocking work. A panic of the reader goes on where the call is
-/// watched.
-async fn interpret_large<O: Origin>(
-    origins: Arc<[O]>,
-    index: usize,
-    question: O::Question,
-    answer: Answer,
-) -> Outcome<O::Payload> {
-    let read = move || origins.get(index).map(|origin| origin.interpret(&question, &answer));
-    let unread = |cause| Outcome::Transient { reason: format!("answer not read: {cause}") };
-    match tokio::task::spawn_blocking(read).await {
-        Ok(outcome) => outcome.unwrap_or_else(|| unread("no origin".to_owned())),
-        Err(died) => match died.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(stopped) => unread(stopped.to_string()),
-        },
     }
 }
 

@@ -65,7 +65,7 @@ impl<O: Origin> Message for Call<O> {
 /// Makes the call. `origins` are in the order of the credentials.
 pub async fn run<O: Origin, T: Transport>(
     state: &OriginState,
-    origins: &Arc<[O]>,
+    origins: &[O],
     transport: &T,
     call: &Call<O>,
 ) -> Result<Reply<O>, Failure> {
@@ -76,7 +76,7 @@ pub async fn run<O: Origin, T: Transport>(
 
 struct Course<'a, O: Origin, T> {
     state: &'a OriginState,
-    origins: &'a Arc<[O]>,
+    origins: &'a [O],
     transport: &'a T,
     call: &'a Call<O>,
     log: Logger,
@@ -324,7 +324,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             return None;
         }
         let now = clock::monotonic();
-        if self.state.budget.balance(now).remaining == 0 {
+        if self.state.budget.remaining(now) == 0 {
             return None;
         }
         let (own, chance) = (&self.state.retry, self.transport.chance());

@@ -7,14 +7,12 @@
 //! the credential's fault and the operation's. Older than the actor, so a restart forgets nothing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Misconfiguration;
 use crate::clock::Timestamp;
-use crate::resilience::backoff::Backoff;
-use crate::resilience::failure_memo::{FailureMemo, Pauses};
+use crate::resilience::backoff::{Backoff, FailureMemo, Pauses};
 
 /// Soon after a restart or a repair it should be found out; later, hardly any call is spent.
 pub const PAUSES: Pauses = Pauses {
@@ -26,8 +24,6 @@ pub const PAUSES: Pauses = Pauses {
 pub struct CredentialHealth {
     /// By the operation that is refused; `None`: all of them.
     faults: Mutex<BTreeMap<Option<&'static str>, Fault>>,
-    /// How many of `faults` there are: without any, no call takes the lock.
-    count: AtomicUsize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +73,11 @@ impl Fault {
 
 impl CredentialHealth {
     pub fn faults(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.lock().len()
     }
 
     /// Whether a call may be made now; takes nothing.
     pub fn peek(&self, operation: &'static str, now: Instant) -> Result<(), Box<Fault>> {
-        if self.faults() == 0 {
-            return Ok(());
-        }
         let faults = self.lock();
         let mut held = scopes(operation).into_iter().filter_map(|scope| faults.get(&scope));
         held.find(|fault| !fault.wait(now).is_zero())
@@ -94,12 +87,10 @@ impl CredentialHealth {
     /// A call is made now: if a fault holds it back, it is the one try of this pause.
     pub fn start(&self, operation: &'static str, now: Instant) -> Result<(), Box<Fault>> {
         self.peek(operation, now)?;
-        if self.faults() > 0 {
-            let mut faults = self.lock();
-            for scope in scopes(operation) {
-                if let Some(fault) = faults.get_mut(&scope) {
-                    fault.memo.try_now(PAUSES, now);
-                }
+        let mut faults = self.lock();
+        for scope in scopes(operation) {
+            if let Some(fault) = faults.get_mut(&scope) {
+                fault.memo.try_now(PAUSES, now);
             }
         }
         Ok(())
@@ -112,40 +103,34 @@ impl CredentialHealth {
         fault: Fault,
         now: Instant,
     ) -> (bool, Vec<Misconfiguration>) {
-        self.change(|faults| {
-            let scope = fault.what.of_operation.then_some(made.operation);
-            // An upstream that refuses one operation has accepted the credential.
-            let accepted = scope.and_then(|_| faults.remove(&None)).map(|fault| fault.what);
-            let mut ended: Vec<_> = accepted.into_iter().collect();
-            match faults.get_mut(&scope) {
-                Some(before) if before.what == fault.what => {
-                    before.memo.failed_again(PAUSES, made.started, now);
-                    before.reason = fault.reason;
-                    (false, ended)
-                }
-                _ => {
-                    ended.extend(faults.insert(scope, fault).map(|other| other.what));
-                    (true, ended)
-                }
+        let mut faults = self.lock();
+        let scope = fault.what.of_operation.then_some(made.operation);
+        // An upstream that refuses one operation has accepted the credential.
+        let accepted = scope.and_then(|_| faults.remove(&None)).map(|fault| fault.what);
+        let mut ended: Vec<_> = accepted.into_iter().collect();
+        match faults.get_mut(&scope) {
+            Some(before) if before.what == fault.what => {
+                before.memo.failed_again(PAUSES, made.started, now);
+                before.reason = fault.reason;
+                (false, ended)
             }
-        })
+            _ => {
+                ended.extend(faults.insert(scope, fault).map(|other| other.what));
+                (true, ended)
+            }
+        }
     }
 
     /// An answer of use ends what held it back.
     pub(super) fn succeeded(&self, operation: &'static str) -> Vec<Misconfiguration> {
-        if self.faults() == 0 {
-            return Vec::new();
-        }
-        self.change(|faults| {
-            let ended = scopes(operation).into_iter().filter_map(|scope| faults.remove(&scope));
-            ended.map(|fault| fault.what).collect()
-        })
+        let mut faults = self.lock();
+        let ended = scopes(operation).into_iter().filter_map(|scope| faults.remove(&scope));
+        ended.map(|fault| fault.what).collect()
     }
 
     /// Forgets all of them.
     pub(super) fn forgive(&self) -> Vec<Misconfiguration> {
-        let faults = self.change(std::mem::take);
-        faults.into_values().map(|fault| fault.what).collect()
+        std::mem::take(&mut *self.lock()).into_values().map(|fault| fault.what).collect()
     }
 
     /// Those of the credential of this name.
@@ -158,13 +143,6 @@ impl CredentialHealth {
             advice: fault.advice.clone(),
         };
         self.lock().iter().map(problem).collect()
-    }
-
-    fn change<T>(&self, how: impl FnOnce(&mut BTreeMap<Option<&'static str>, Fault>) -> T) -> T {
-        let mut faults = self.lock();
-        let result = how(&mut faults);
-        self.count.store(faults.len(), Ordering::Relaxed);
-        result
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Option<&'static str>, Fault>> {

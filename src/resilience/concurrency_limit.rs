@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::standing_queue::StandingQueue;
+use super::pace::StandingQueue;
 use super::{Priority, Reason, Refused};
 
 /// The limit begins here, or at its bound if that is less.

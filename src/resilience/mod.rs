@@ -9,24 +9,21 @@
 //! | [`token_bucket`] | a rate with a burst |
 //! | [`window`] | so many in any minute, exactly |
 //! | [`slots`] | counts of the last while, by slots of time |
-//! | [`backoff`] | waits that double |
+//! | [`backoff`] | waits that double; what failed is not tried again at once |
 //! | [`sharded_map`] | state of many clients, bounded, for all workers |
 //! | [`breaker`] | an upstream that fails |
-//! | [`failure_memo`] | what failed is not tried again at once |
 //! | [`pace`], [`retry_budget`] | calls to an upstream, and those that are made again |
-//! | [`concurrency_limit`], [`standing_queue`] | calls at once |
+//! | [`concurrency_limit`] | calls at once |
 
 use std::time::Duration;
 
 pub mod backoff;
 pub mod breaker;
 pub mod concurrency_limit;
-pub mod failure_memo;
 pub mod pace;
 pub mod retry_budget;
 pub mod sharded_map;
 pub mod slots;
-pub mod standing_queue;
 pub mod tick;
 pub mod token_bucket;
 pub mod window;

@@ -27,15 +27,6 @@ const SHORT: u64 = 10;
 /// Retries allowed in any second however few calls there were in it.
 const SHORT_FLOOR: u32 = 2;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Balance {
-    /// Calls in the window, retries not included.
-    pub calls: u32,
-    pub retries: u32,
-    /// Retries that would be granted now.
-    pub remaining: u32,
-}
-
 #[derive(Debug, Default)]
 pub struct RetryBudget {
     counts: Mutex<Counts>,
@@ -60,17 +51,18 @@ impl RetryBudget {
     pub fn try_retry(&self, now: Instant) -> bool {
         let mut counts = self.lock();
         let slot = counts.slot(now);
-        let is_granted = counts.balance(slot).remaining > 0;
+        let is_granted = counts.remaining(slot) > 0;
         if is_granted {
             counts.slots.update(slot, |(_, retries)| *retries = retries.saturating_add(1));
         }
         is_granted
     }
 
-    pub fn balance(&self, now: Instant) -> Balance {
+    /// Retries that would be granted now.
+    pub fn remaining(&self, now: Instant) -> u32 {
         let mut counts = self.lock();
         let slot = counts.slot(now);
-        counts.balance(slot)
+        counts.remaining(slot)
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -87,7 +79,7 @@ impl Counts {
     /// The slot that has just begun is not whole: a window that ends now reaches into one more.
     /// Retries in that one count and calls in it do not, so that no window ever has more retries
     /// than its calls earned.
-    fn balance(&self, now: u64) -> Balance {
+    fn remaining(&self, now: u64) -> u32 {
         let within = |window| {
             let calls = self.slots.last(window, now).map(|(_, (calls, _))| calls).sum::<u32>();
             let retries = self.slots.last(window.saturating_add(1), now);
@@ -96,7 +88,7 @@ impl Counts {
         let ((calls, retries), (short_calls, short_retries)) = (within(LONG), within(SHORT));
         let left = (calls / CALLS_PER_RETRY).saturating_add(FLOOR).saturating_sub(retries);
         let short = (short_calls / CALLS_PER_RETRY).max(SHORT_FLOOR).saturating_sub(short_retries);
-        Balance { calls, retries, remaining: left.min(short) }
+        left.min(short)
     }
 }
 
@@ -124,7 +116,7 @@ mod tests {
             budget.record_call(now);
         }
         assert_eq!(retries(&budget, 1_000, now), 20);
-        assert_eq!(budget.balance(now), Balance { calls: 100, retries: 20, remaining: 0 });
+        assert_eq!(budget.remaining(now), 0);
         (0..5).for_each(|_| budget.record_call(now));
         assert_eq!(retries(&budget, 10, now), 1);
     }
@@ -144,7 +136,7 @@ mod tests {
         let (budget, now) = (RetryBudget::default(), clock::monotonic());
         (0..100).for_each(|_| budget.record_call(now));
         let later = now + Duration::from_secs(12);
-        assert_eq!(budget.balance(later), Balance { calls: 0, retries: 0, remaining: 2 });
+        assert_eq!(budget.remaining(later), 2);
         assert_eq!(retries(&budget, 10, later), 2);
     }
 

@@ -14,8 +14,7 @@ use slog::warn;
 use utoipa::ToSchema;
 
 use super::{Invalidations, Mode, Rule, Subject};
-use crate::cache::glob;
-use crate::cache::key::CacheKey;
+use crate::cache::key::{CacheKey, matches};
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
@@ -175,7 +174,7 @@ impl CacheTables {
         };
         cleared.memory = match &key {
             Some(key) => usize::from(self.memory.remove(key)),
-            None => self.memory.remove_matching(|key| glob::matches(pattern, key)),
+            None => self.memory.remove_matching(|key| matches(pattern, key)),
         };
         if let Some(redis) = &self.redis {
             let dropped = match &key {

@@ -23,8 +23,7 @@ pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 
 use self::rule::Cutoffs;
 use super::entry::Verdict;
-use super::glob;
-use super::key::Tag;
+use super::key::{Tag, matches};
 use crate::clock::Timestamp;
 
 /// The share of the rules that is folded at once, so that it is seldom done.
@@ -209,7 +208,7 @@ impl Table {
             let judged = cutoffs.judge(stored_at);
             if judged > verdict
                 && let Subject::Pattern(pattern) = subject
-                && glob::matches(pattern, key)
+                && matches(pattern, key)
             {
                 verdict = judged;
             }

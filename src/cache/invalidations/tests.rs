@@ -4,8 +4,7 @@ use proptest::prelude::*;
 
 use super::{Bounds, Invalidations, Mode, Rule, Subject};
 use crate::cache::entry::Verdict;
-use crate::cache::glob;
-use crate::cache::key::Tag;
+use crate::cache::key::{Tag, matches as glob_matches};
 use crate::clock::Timestamp;
 
 fn at(millis: i64) -> Timestamp {
@@ -42,7 +41,7 @@ fn by_walking(rules: &[Rule], stored: &Stored) -> Verdict {
             && match &rule.subject {
                 Subject::Key(key) => *key == stored.key,
                 Subject::Tag(tag) => stored.tags.contains(tag),
-                Subject::Pattern(pattern) => glob::matches(pattern, &stored.key),
+                Subject::Pattern(pattern) => glob_matches(pattern, &stored.key),
                 Subject::Everything => true,
             }
     };

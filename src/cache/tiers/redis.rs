@@ -21,8 +21,6 @@ use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
 pub(in crate::cache) const LARGEST: usize = 1 << 20;
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
 const STEP: u32 = 1_000;
-/// Redis refuses lives beyond the end of its time; nothing cached lives that long.
-const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Drops each lock that carries the token, in one atomic step. What holds another type, or another
 /// token, is not ours. Sent as it is: at its size, asking by its hash first would save nothing.
@@ -52,7 +50,7 @@ impl RedisTier {
         for row in rows {
             if let Some(life) = millis(row.stale_until.since(now)) {
                 let name = format!("{ENTRY}{}", row.key);
-                commands.add_command(set(&name, &row.entry, life)).ignore();
+                commands.cmd("SET").arg(name).arg(&*row.entry).arg("PX").arg(life).ignore();
             }
         }
         if commands.is_empty() {
@@ -143,22 +141,15 @@ fn name(command: &mut Cmd, prefix: &str, keys: &[&CacheKey]) {
     }
 }
 
-/// Milliseconds that Redis takes for a life; `None` when there is none left.
+/// Milliseconds of a life; `None` when there is none left.
 fn millis(life: Duration) -> Option<u64> {
-    u64::try_from(life.min(LONGEST_LIFE).as_millis()).ok().filter(|millis| *millis > 0)
-}
-
-fn set(name: &str, value: &[u8], life: u64) -> Cmd {
-    // Room for the other words too: the buffer never grows, which would copy the body again.
-    let mut command = Cmd::with_capacity(5, name.len() + value.len() + 32);
-    command.arg("SET").arg(name).arg(value).arg("PX").arg(life);
-    command
+    u64::try_from(life.as_millis()).ok().filter(|millis| *millis > 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::glob::matches;
+    use crate::cache::key::matches;
 
     #[test]
     fn a_pattern_for_everything_matches_entries_only() {
@@ -170,17 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_counted_in_milliseconds_that_redis_takes() {
+    fn a_life_is_counted_in_milliseconds() {
         assert_eq!(millis(Duration::ZERO), None);
         assert_eq!(millis(Duration::from_micros(999)), None);
         assert_eq!(millis(Duration::from_millis(1)), Some(1));
-        assert_eq!(millis(Duration::MAX), Some(315_360_000_000));
-    }
-
-    #[test]
-    fn a_store_is_one_command_with_its_life() {
-        let packed = set("name", b"body", 7).get_packed_command();
-        let wire = "*5\r\n$3\r\nSET\r\n$4\r\nname\r\n$4\r\nbody\r\n$2\r\nPX\r\n$1\r\n7\r\n";
-        assert_eq!(String::from_utf8(packed).unwrap(), wire);
     }
 }

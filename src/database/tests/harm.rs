@@ -131,3 +131,19 @@ fn two_that_share_a_file_share_the_new_one() {
     assert_eq!((other.count(), bench.quarantined()), (Ok(3), 1));
     assert_eq!((other.look(), bench.look()), (Vec::new(), Vec::new()));
 }
+
+#[test]
+fn texts_tell_the_harm() {
+    for (text, harm) in [
+        ("database is locked", Harm::None),
+        ("database or disk is full", Harm::None),
+        ("no such table: cache_entries", Harm::Schema),
+        ("table kept_state has no column named at", Harm::Schema),
+        ("Unexpected null for non-null column", Harm::Schema),
+        ("disk I/O error", Harm::Connections),
+        ("file is not a database", Harm::File),
+        ("malformed database schema (x) - near \"garbage\": syntax error", Harm::File),
+    ] {
+        assert_eq!(Harm::of(text), harm, "{text}");
+    }
+}

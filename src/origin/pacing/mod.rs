@@ -21,8 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Priority;
 use crate::clock::Timestamp;
-use crate::resilience::pace::Pace;
-use crate::resilience::standing_queue::StandingQueue;
+use crate::resilience::pace::{Pace, StandingQueue};
 use crate::resilience::{Reason, Refused};
 use quota::Quota;
 

@@ -13,8 +13,10 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{LARGE, TransportFault};
+use super::TransportFault;
 
+/// Bytes of a body beyond which it is large: more than a usual answer.
+const LARGE: usize = 256 << 10;
 /// Large bodies in memory at once.
 const LARGE_AT_ONCE: usize = 4;
 

@@ -18,9 +18,6 @@ use super::dns_cache::DnsCache;
 use super::{Answer, Request};
 use crate::clock::{self, Timestamp};
 
-/// Bytes of a body beyond which it is large: more than a usual answer.
-pub(super) const LARGE: usize = 256 << 10;
-
 /// The world, as a call sees it: what the wire brings, what a wall clock shows, and chance. With
 /// another transport, and tokio's clock paused, the same call runs in virtual time.
 pub trait Transport {

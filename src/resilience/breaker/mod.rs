@@ -11,7 +11,6 @@
 //! probes without a result are given up after a while. After it has closed, `slow_start` lets through
 //! little at first. No code of others runs under the lock: the listener is called after it.
 
-mod persisted;
 mod slow_start;
 mod snapshot;
 mod state;
@@ -25,8 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::clock::Timestamp;
-pub use persisted::Persisted;
-pub use snapshot::{CallResult, Reason, Rejected, RejectedBy, Snapshot, State, Transition};
+pub use snapshot::{
+    CallResult, Persisted, Reason, Rejected, RejectedBy, Snapshot, State, Transition,
+};
 use state::{Core, Ticket};
 pub use trip::Settings;
 
