@@ -4,6 +4,7 @@ use std::fs;
 
 use diesel::connection::SimpleConnection;
 
+use crate::database::Harm;
 use super::{Bench, NOW, beside, garble, words};
 use crate::database::{Event, Store};
 
