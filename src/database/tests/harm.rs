@@ -4,8 +4,8 @@ use std::fs;
 
 use diesel::connection::SimpleConnection;
 
-use crate::database::Harm;
 use super::{Bench, NOW, beside, garble, words};
+use crate::database::Harm;
 use crate::database::{Event, Store};
 
 #[test]
