@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use super::secret::{LONGEST_KEY_BYTES, SecretDigest, id_in};
 use super::table::State;
 use crate::clock::Timestamp;
-use crate::config::kinds::{Optional, SecretWord, Switch};
+use crate::config::kinds::{Optional, SECRET_WORD, SWITCH};
 use crate::config::{Secret, Section};
 use crate::limits::KeyId;
 use crate::settings;
@@ -22,11 +22,11 @@ const SHORTEST_ADMIN_KEY: usize = 16;
 settings! {
     #[derive(Eq)]
     pub struct AccessSettings in "access" {
-        admin_key: Option<Secret> = None, "ADMIN_API_KEY", "admin_key", Optional(SecretWord),
+        admin_key: Option<Secret> = None, "ADMIN_API_KEY", "admin_key", Optional(SECRET_WORD),
             "opens the admin endpoints; without it they are closed";
         internal_key: Option<Secret> = None, "INTERNAL_API_KEY", "internal_key",
-            Optional(SecretWord), "a client key; more of them through the admin endpoints";
-        require_key: bool = false, "REQUIRE_API_KEY", "require_key", Switch,
+            Optional(SECRET_WORD), "a client key; more of them through the admin endpoints";
+        require_key: bool = false, "REQUIRE_API_KEY", "require_key", SWITCH,
             "refuses clients without a key";
     }
 }

@@ -15,19 +15,22 @@ use crate::http::settings::HttpSettings;
 
 /// Descriptors that are not connections of clients: upstream, Redis, database, log.
 const OTHERS: u64 = 256;
+/// Connections of clients in all; one more is refused. A busy instance has some thousand, and each costs
+/// some kilobytes.
+const MOST_CONNECTIONS: u32 = 20_000;
 /// Those of a worker's loop.
 const EACH_WORKER: u64 = 8;
 
 /// What the settings want, or what fits.
 pub(super) fn limits(settings: &HttpSettings, log: &Logger) -> ConnectionLimits {
     let (server, limits) = (&settings.server, &settings.limits);
-    let wanted = (server.max_connections, server.max_connections_per_address);
+    let wanted = (MOST_CONNECTIONS, server.max_connections_per_address);
     let workers = u64::try_from(server.workers).unwrap_or(u64::MAX);
     let reserve = OTHERS.saturating_add(workers.saturating_mul(EACH_WORKER));
     let descriptors = raised_to(reserve.saturating_add(u64::from(wanted.0)), log);
     let fitting = descriptors.map_or(wanted, |there| fitting(wanted, there, reserve));
     if fitting != wanted {
-        warn!(log, "fewer connections than set, there are too few descriptors (ulimit -n)";
+        warn!(log, "fewer connections than wanted, there are too few descriptors (ulimit -n)";
             "descriptors" => descriptors, "max_connections" => fitting.0,
             "max_connections_per_address" => fitting.1);
     }

@@ -23,6 +23,8 @@ use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 use crate::telemetry;
 
+/// SQLite has one writer; more connections than that serve readers beside it.
+const POOL_SIZE: u32 = 4;
 /// Failures in a row after which a store is left alone, and for how long at first.
 const STORE_FAILURES: u32 = 3;
 const STORE_REST: Duration = Duration::from_millis(500);
@@ -133,8 +135,8 @@ fn open_database(
     metrics: &Metrics,
     log: &Logger,
 ) -> std::io::Result<(Store, Writer)> {
-    let DatabaseSettings { path, pool_size } = settings.of();
-    let (store, events) = Store::open(&path, pool_size, clock::monotonic(), clock::now());
+    let DatabaseSettings { path } = settings.of();
+    let (store, events) = Store::open(&path, POOL_SIZE, clock::monotonic(), clock::now());
     tell(log, &events);
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {

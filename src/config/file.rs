@@ -1,7 +1,7 @@
 //! The configuration file as a list of settings with their lines.
 //!
 //! Owns: the file's form (`[section]`, `key = value`). Refuses: broken TOML, unknown sections and
-//! unknown keys, each with its line and a suggestion. Does not check values.
+//! unknown keys, each with its line and the known ones. Does not check values.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::{fs, io};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::Place;
+use super::load::Place;
 use super::settings::Declaration;
 use super::{Mistakes, Schema, removed};
 
@@ -94,14 +94,10 @@ impl Reader<'_> {
                 }
             }
             Some(_) => {
-                let hint = did_you_mean(nearest(name, known.iter().copied()));
-                let expected = format!("one of the sections {}{hint}", known.join(", "));
+                let expected = format!("one of the sections {}", known.join(", "));
                 self.unknown(line, format!("[{name}]"), expected);
             }
-            None => {
-                let hint = did_you_mean(setting_like(self.schema, "", name).as_deref());
-                self.unknown(line, name.to_owned(), format!("every key in a section{hint}"));
-            }
+            None => self.unknown(line, name.to_owned(), "every key in a section".to_owned()),
         }
     }
 
@@ -125,8 +121,9 @@ impl Reader<'_> {
             }),
             (None, Some(removed)) => self.unknown(line, path, removed.expected()),
             (None, None) => {
-                let hint = did_you_mean(setting_like(self.schema, section, name).as_deref());
-                self.unknown(line, path, format!("a known key{hint}"));
+                let of_section = self.schema.all().filter(|setting| setting.section == section);
+                let keys: Vec<_> = of_section.map(|setting| setting.key).collect();
+                self.unknown(line, path, format!("one of the keys {}", keys.join(", ")));
             }
         }
     }
@@ -144,26 +141,6 @@ impl Reader<'_> {
         let before = self.file.text.get(..at.start).unwrap_or(&self.file.text);
         before.matches('\n').count() + 1
     }
-}
-
-fn did_you_mean(name: Option<&str>) -> String {
-    name.map_or_else(String::new, |name| format!("; did you mean {name}?"))
-}
-
-/// The `section.key` that was probably meant: the variable's name used as a key, a near key of the
-/// same section, the same key of another section, a near one of any.
-fn setting_like(schema: Schema, section: &str, key: &str) -> Option<String> {
-    let near = |section: &str| {
-        let among = || schema.all().filter(|s| section.is_empty() || s.section == section);
-        let near = nearest(key, among().map(|setting| setting.key))?;
-        among().find(|setting| setting.key == near)
-    };
-    schema
-        .all()
-        .find(|setting| setting.variable.eq_ignore_ascii_case(key))
-        .or_else(|| near(section))
-        .or_else(|| near(""))
-        .map(Declaration::path)
 }
 
 /// A TOML value as the environment would spell it.
@@ -196,70 +173,4 @@ fn json_of(value: &DeValue<'_>) -> Result<serde_json::Value, &'static str> {
         text_of(value.get_ref()).map(|text| (key.get_ref().to_string(), text.into()))
     };
     table.iter().map(pair).collect::<Result<serde_json::Map<_, _>, _>>().map(Into::into)
-}
-
-/// The candidate nearest to `name`, when it is near enough to be what was meant: at most a third
-/// of the name's letters inserted, deleted, replaced or swapped with their neighbour.
-fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let bound = (name.chars().count() / 3).max(1);
-    let name = name.to_ascii_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(&name, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(far, _)| *far <= bound)
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, candidate)| candidate)
-}
-
-/// Optimal string alignment distance (Damerau 1964, adjacent letters swapped count once).
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
-    let mut previous = None;
-    for (row, letter) in left.chars().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, other) in right.iter().enumerate() {
-            let at = |line: &[usize], index: usize| line.get(index).copied().unwrap_or(usize::MAX);
-            let replaced = at(&last, column) + usize::from(letter != *other);
-            let mut best = replaced.min(at(&last, column + 1) + 1).min(at(&current, column) + 1);
-            let swapped = column > 0
-                && previous == Some(*other)
-                && right.get(column.saturating_sub(1)) == Some(&letter);
-            if swapped {
-                best = best.min(at(&before, column - 1).saturating_add(1));
-            }
-            current.push(best);
-        }
-        before = std::mem::replace(&mut last, current);
-        previous = Some(letter);
-    }
-    last.last().copied().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{distance, nearest};
-
-    #[test]
-    fn distances_are_those_of_the_definition() {
-        for (left, right, far) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("port", "prot", 1),
-            ("port", "sport", 1),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!(distance(left, right), far, "{left} {right}");
-            assert_eq!(distance(right, left), far, "{right} {left}");
-        }
-    }
-
-    #[test]
-    fn only_what_is_near_is_suggested() {
-        let known = ["host", "port", "workers"];
-        assert_eq!(nearest("prot", known), Some("port"));
-        assert_eq!(nearest("WORKER", known), Some("workers"));
-        assert_eq!(nearest("colour", known), None);
-    }
 }

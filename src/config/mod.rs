@@ -8,8 +8,6 @@ mod file;
 mod in_force;
 pub mod kinds;
 mod load;
-mod mistake;
-mod page;
 mod redact;
 mod removed;
 mod settings;
@@ -19,8 +17,8 @@ mod tests;
 
 pub use file::{DEFAULT_FILE, FileText};
 pub use in_force::{InForce, Reloaded};
-pub use load::{Environment, load, resolve};
-pub use mistake::{Mistake, Mistakes};
-pub use page::settings_page;
+pub use load::{Environment, Mistake, Mistakes, load, resolve};
 pub use redact::{Secret, redact};
-pub use settings::{Declaration, Declared, Described, Group, Schema, Section, Settings, Source};
+pub use settings::{
+    Declaration, Declared, Described, Group, Schema, Section, Settings, Source, settings_page,
+};

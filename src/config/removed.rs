@@ -20,6 +20,11 @@ const fn removed(variable: &'static str, path: &'static str, instead: &'static s
 pub(super) const REMOVED: &[Removed] = &[
     removed("BREAKER_WINDOW_SECONDS", "breaker.window_seconds", "shares of calls look back 30 s"),
     removed("BREAKER_MIN_CALLS", "breaker.min_calls", "a share counts from 20 calls on"),
+    removed(
+        "BREAKER_FAILURE_PERCENT",
+        "breaker.failure_percent",
+        "half of the calls must fail to open the breaker; BREAKER_FAILURES counts those in a row",
+    ),
     removed("BREAKER_PROBES", "breaker.probes", "three probes must succeed"),
     removed(
         "BREAKER_SLOW_MS",
@@ -42,12 +47,19 @@ pub(super) const REMOVED: &[Removed] = &[
         "what the container or the machine has is the bound",
     ),
     removed("RATE_LIMIT_PRESSURE", "limits.pressure", "limits are halved under pressure, always"),
+    removed(
+        "ABUSE_REPEATS_PER_MINUTE",
+        "limits.abuse_repeats_per_minute",
+        "the same question is allowed 20 times a minute; ABUSE_DETECTION switches that off",
+    ),
     removed("ABUSE_SEQUENCE", "limits.abuse_sequence", "20 ids in a row in a minute are allowed"),
     removed(
         "ABUSE_PAGES",
         "limits.abuse_pages",
         "20 further pages of a search in a minute are allowed",
     ),
+    removed("MAX_CONNECTIONS", "server.max_connections", "20000 connections may be open"),
+    removed("DATABASE_POOL_SIZE", "database.pool_size", "the database has four connections"),
     removed("HEAD_TIMEOUT_MS", "server.head_timeout_ms", "a request's head has 5 s to arrive"),
     removed(
         "SEND_TIMEOUT_MS",
@@ -70,6 +82,11 @@ pub(super) const REMOVED: &[Removed] = &[
         "connecting has 1 s, and TLS another",
     ),
     removed("UPSTREAM_MAX_BODY_BYTES", "upstream.max_body_bytes", "4 MiB of an answer are read"),
+    removed(
+        "UPSTREAM_CONCURRENCY",
+        "upstream.concurrency",
+        "64 calls may be under way, and fewer while the upstream is slow",
+    ),
     removed("UPSTREAM_QUEUE", "upstream.queue", "256 calls may wait"),
     removed(
         "UPSTREAM_HEDGING",

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::config::Section;
-use crate::config::kinds::{Kind, Refusal, Whole, quoted_address};
+use crate::config::kinds::{Kind, Refusal, quoted_address};
 use crate::settings;
 
 settings! {
@@ -13,8 +13,6 @@ settings! {
     pub struct DatabaseSettings in "database" {
         path: PathBuf = PathBuf::from("breakwater.db"), "DATABASE_URL", "url", DatabaseAddress,
             "the third cache tier and everything that survives a restart; a path without a slash in front is relative to the working directory";
-        pool_size: u32 = 4, "DATABASE_POOL_SIZE", "pool_size", Whole(1, 64),
-            "connections to the database";
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::access::AccessSettings;
 use crate::cache::CacheSettings;
 use crate::config::kinds::{
-    Interface, List, Rollout, Share, Switch, WebOrigin, Whole, millis, seconds,
+    INTERFACE, List, Rollout, SHARE, SWITCH, WEB_ORIGIN, Whole, millis, seconds,
 };
 use crate::config::{Section, Settings};
 use crate::limits::Limits;
@@ -34,7 +34,7 @@ fn cores() -> usize {
 
 settings! {
     pub struct Server in "server" {
-        host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), "API_HOST", "host", Interface,
+        host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), "API_HOST", "host", INTERFACE,
             "address to listen on";
         port: u16 = 8080, "API_PORT", "port", Whole(0, 65_535),
             "port to listen on; 0 takes any free port and prints it";
@@ -42,8 +42,6 @@ settings! {
             "threads that serve requests", words("number of cores");
         request_timeout: Duration = Duration::from_secs(8), "REQUEST_TIMEOUT_MS",
             "request_timeout_ms", millis(1, 600_000), "longest time a request may take in all";
-        max_connections: u32 = 20_000, "MAX_CONNECTIONS", "max_connections", Whole(1, 1_000_000),
-            "connections in all; one more is refused; fewer where there are too few descriptors";
         max_connections_per_address: u32 = 1_000, "MAX_CONNECTIONS_PER_ADDRESS",
             "max_connections_per_address", Whole(0, 1_000_000),
             "connections of one address, while clients are limited at all; those of trusted proxies are not counted; 0: any";
@@ -57,7 +55,7 @@ settings! {
             "shutdown_timeout_seconds", seconds(1, 3_600),
             "longest time to finish what is in flight when stopping";
         allowed_origins: Vec<String> = GPT_ORIGINS.map(String::from).to_vec(), "ALLOWED_ORIGINS",
-            "allowed_origins", List(WebOrigin),
+            "allowed_origins", List(WEB_ORIGIN),
             "web origins that may call from a browser, compared exactly";
     }
 }
@@ -67,14 +65,14 @@ impl Section for Server {}
 settings! {
     #[derive(Copy, Eq)]
     pub struct Features in "features" {
-        enhanced_caching: Rollout = Rollout(100), "ENABLE_ENHANCED_CACHING", "enhanced_caching", Share,
+        enhanced_caching: Rollout = Rollout(100), "ENABLE_ENHANCED_CACHING", "enhanced_caching", SHARE,
             "caching in three tiers";
-        retry_logic: Rollout = Rollout(100), "ENABLE_RETRY_LOGIC", "retry_logic", Share,
+        retry_logic: Rollout = Rollout(100), "ENABLE_RETRY_LOGIC", "retry_logic", SHARE,
             "retries of failed upstream calls";
-        data_validation: Rollout = Rollout(100), "ENABLE_DATA_VALIDATION", "data_validation", Share,
+        data_validation: Rollout = Rollout(100), "ENABLE_DATA_VALIDATION", "data_validation", SHARE,
             "dropping of records that make no sense";
         structured_logging: Rollout = Rollout(100), "ENABLE_STRUCTURED_LOGGING", "structured_logging",
-            Share, "log lines as JSON; off means text whatever the format says";
+            SHARE, "log lines as JSON; off means text whatever the format says";
     }
 }
 
@@ -93,7 +91,7 @@ impl Features {
 
 settings! {
     pub struct Chaos in "chaos" {
-        enabled: bool = false, "CHAOS_ENABLED", "enabled", Switch,
+        enabled: bool = false, "CHAOS_ENABLED", "enabled", SWITCH,
             "opens the fault endpoints under /admin/chaos; for tests only";
     }
 }

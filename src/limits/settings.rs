@@ -7,11 +7,11 @@ use std::num::NonZeroU32;
 use ipnet::IpNet;
 
 use crate::config::Section;
-use crate::config::kinds::{Choice, Limit, List, Network, Optional, Switch, Whole};
+use crate::config::kinds::{Choice, List, NETWORK, Optional, SWITCH, Whole};
 use crate::settings;
 
 /// More than any client asks for; beyond it a figure is a slip of the hand.
-const COUNT: Limit<u32> = Limit(1_000_000_000);
+const COUNT: Whole<u32> = Whole(0, 1_000_000_000);
 /// With more, a share of most limits would be a single request.
 const MOST_INSTANCES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 const INSTANCES: NonZeroU32 = NonZeroU32::new(2).unwrap();
@@ -26,24 +26,24 @@ const MODES: Choice<AbuseMode> =
 
 settings! {
     pub struct Limits in "limits" {
-        enabled: bool = true, "RATE_LIMIT_ENABLED", "enabled", Switch, "limits clients at all";
+        enabled: bool = true, "RATE_LIMIT_ENABLED", "enabled", SWITCH, "limits clients at all";
         per_second: u32 = 5, "MAX_REQUESTS_PER_SECOND", "per_second", COUNT,
-            "per address, on routes without limits of their own";
+            "per address, on routes without limits of their own; 0: any";
         burst: u32 = 10, "RATE_LIMIT_BURST", "burst", COUNT,
-            "requests that may come at once, on the same routes";
+            "requests that may come at once, on the same routes; 0: any";
         per_minute: u32 = 60, "MAX_REQUESTS_PER_MINUTE", "per_minute", COUNT,
-            "per address, on the same routes";
+            "per address, on the same routes; 0: any";
         search_per_minute: u32 = 100, "RATE_LIMIT_SEARCH_PER_MINUTE", "search_per_minute", COUNT,
-            "searches per address";
+            "searches per address; 0: any";
         search_burst: u32 = 150, "RATE_LIMIT_SEARCH_BURST", "search_burst", COUNT,
-            "searches that may come at once";
+            "searches that may come at once; 0: any";
         search_per_key_per_minute: u32 = 1_000, "RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE",
-            "search_per_key_per_minute", COUNT, "searches per client key";
+            "search_per_key_per_minute", COUNT, "searches per client key; 0: any";
         instances: NonZeroU32 = INSTANCES, "RATE_LIMIT_INSTANCES", "instances",
             Whole(NonZeroU32::MIN, MOST_INSTANCES),
             "instances that share the limits through Redis; while Redis is away each admits one of so many parts of every limit, rounded up";
         trusted_proxies: Vec<IpNet> = Vec::new(), "TRUSTED_PROXIES", "trusted_proxies",
-            List(Network), "peers whose forwarding headers are believed";
+            List(NETWORK), "peers whose forwarding headers are believed";
         client_address_header: AddressHeader = AddressHeader::Both, "CLIENT_ADDRESS_HEADER",
             "client_address_header", HEADERS,
             "the header in which those peers name the client; the other one is not read then";
@@ -52,8 +52,6 @@ settings! {
         abuse_detection: Option<AbuseMode> = None, "ABUSE_DETECTION", "abuse_detection",
             Optional(MODES), "throttles clients that repeat, count up or scan; shadow only logs and counts",
             words("on, or off with RATE_LIMIT_ENABLED=false");
-        abuse_repeats_per_minute: u32 = 20, "ABUSE_REPEATS_PER_MINUTE",
-            "abuse_repeats_per_minute", COUNT, "times that a client may ask the same in a minute";
     }
 }
 

@@ -5,24 +5,22 @@
 use std::time::Duration;
 
 use super::pacing;
-use crate::config::kinds::{Limit, Optional, Positive, Whole, millis, seconds};
+use crate::config::kinds::{Optional, RATE, Whole, millis, seconds};
 use crate::config::{Mistakes, Section, Settings};
 use crate::settings;
 
 settings! {
     pub struct UpstreamSettings in "upstream" {
         per_second: Option<f64> = None, "UPSTREAM_RATE_PER_SECOND", "rate_per_second",
-            Optional(Positive(10_000.0)),
+            Optional(RATE),
             "calls a second, for each account; the simulator inside is paced only when one of the three is set",
             words("5");
         burst: Option<u32> = None, "UPSTREAM_BURST", "burst", Optional(Whole(1, 10_000)),
             "calls that may go at once, for each account", words("10");
         daily_budget: Option<u64> = None, "UPSTREAM_DAILY_BUDGET", "daily_budget",
-            Optional(Limit(1_000_000_000)), "calls a day, for each account", words("5000");
+            Optional(Whole(0, 1_000_000_000)), "calls a day, for each account; 0: any", words("5000");
         attempt_timeout: Duration = Duration::from_secs(2), "UPSTREAM_TIMEOUT_MS", "timeout_ms",
             millis(1, 120_000), "longest time of one attempt";
-        concurrency: u32 = 64, "UPSTREAM_CONCURRENCY", "concurrency", Whole(1, 1_024),
-            "calls under way at once, at most; an upstream that slows down gets less";
     }
 }
 
@@ -69,8 +67,6 @@ settings! {
             "failures in a row that open the breaker";
         open: Duration = Duration::from_secs(30), "BREAKER_OPEN_SECONDS", "open_seconds",
             seconds(1, 3_600), "time it stays open before the first probe";
-        failure_percent: u8 = 50, "BREAKER_FAILURE_PERCENT", "failure_percent", Whole(1, 100),
-            "share of failed calls that opens the breaker; 100 leaves that to failures in a row";
     }
 }
 

@@ -28,8 +28,8 @@ use crate::supervision::{Spec, Supervisor};
 
 /// Longest look-up of the gateway's name; then its last address is used, if there is one.
 const DNS_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections beyond the calls at once: those of calls that were cut are still closing.
-const CONNECTIONS_MORE: usize = 8;
+/// The 64 calls that may be under way, and some more: connections of calls that were cut are still closing.
+const CONNECTIONS: usize = 72;
 /// Messages that may wait for the actor.
 const INBOX: usize = 1_024;
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
@@ -112,7 +112,7 @@ impl Environment<'_> {
                 max_attempts: retry.max_attempts,
                 backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
             },
-            wire: wire(&upstream),
+            wire: wire(),
             attempt_timeout: upstream.attempt_timeout,
             metrics: self.metrics.upstream.clone(),
             log: self.log.clone(),
@@ -132,19 +132,12 @@ impl Environment<'_> {
     }
 }
 
-fn wire(upstream: &UpstreamSettings) -> Wire {
-    Wire {
-        connections: usize::try_from(upstream.concurrency)
-            .unwrap_or(usize::MAX)
-            .saturating_add(CONNECTIONS_MORE),
-        dns: DnsCache::of_the_system(DNS_TIMEOUT),
-        ..Wire::default()
-    }
+fn wire() -> Wire {
+    Wire { connections: CONNECTIONS, dns: DnsCache::of_the_system(DNS_TIMEOUT), ..Wire::default() }
 }
 
 fn concurrency(upstream: &UpstreamSettings, request_timeout: Duration) -> concurrency::Settings {
     concurrency::Settings {
-        most: upstream.concurrency,
         longest: upstream.attempt_timeout.saturating_add(request_timeout),
         ..concurrency::Settings::default()
     }
@@ -152,7 +145,6 @@ fn concurrency(upstream: &UpstreamSettings, request_timeout: Duration) -> concur
 
 fn limits(set: &BreakerSettings, upstream: &UpstreamSettings) -> breaker::Settings {
     breaker::Settings {
-        failure_rate: f64::from(set.failure_percent) / 100.0,
         open_max: set.open.max(LONGEST_OPEN),
         probe_timeout: upstream.attempt_timeout.saturating_add(PROBE_GRACE),
         slow_start: true,

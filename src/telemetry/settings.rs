@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use slog::Level;
 
 use crate::config::Section;
-use crate::config::kinds::{Choice, FilePath, Optional};
+use crate::config::kinds::{Choice, FILE_PATH, Optional};
 use crate::settings;
 
 /// How log lines are written.
@@ -40,7 +40,7 @@ settings! {
             "how much is logged; trace in debug builds only", live();
         format: Option<LogFormat> = None, "LOG_FORMAT", "format", FORMATS,
             "one JSON object a line, or text for a person; auto is text at a terminal and json elsewhere";
-        file: Option<PathBuf> = None, "LOG_FILE", "file", Optional(FilePath),
+        file: Option<PathBuf> = None, "LOG_FILE", "file", Optional(FILE_PATH),
             "log to this file instead of standard error; rotated at 10 MB, five kept";
     }
 }

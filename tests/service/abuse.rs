@@ -284,12 +284,6 @@ fn who_shows_a_key_is_judged_by_himself() {
 }
 
 #[test]
-fn the_bound_of_repeats_may_be_set() {
-    let app = TestApp::with(&[("ABUSE_DETECTION", "on"), ("ABUSE_REPEATS_PER_MINUTE", "2")]);
-    assert_eq!(first_refused(&app, again(SEARCH)).unwrap().0, 3);
-}
-
-#[test]
 fn without_limits_nobody_is_watched_unless_it_is_said() {
     let app = TestApp::start();
     assert!(first_refused(&app, again(SEARCH)).is_none());

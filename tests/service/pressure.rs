@@ -89,7 +89,8 @@ fn what_waits_for_the_upstream_or_for_a_body_tightens_nothing() {
         ("ALIEXPRESS_GATEWAY_URL", &url),
         ("UPSTREAM_TIMEOUT_MS", "60000"),
         ("REQUEST_TIMEOUT_MS", "60000"),
-        ("UPSTREAM_CONCURRENCY", "2"),
+        ("UPSTREAM_RATE_PER_SECOND", "1"),
+        ("UPSTREAM_BURST", "2"),
     ]);
     let address = app.address();
     let ask = move |n: u32| Connection::to(address).get(&format!("{SEARCH}&page_no={}", n + 1));

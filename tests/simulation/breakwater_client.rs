@@ -154,7 +154,6 @@ fn breaker_settings() -> breaker::Settings {
     let set = BreakerSettings::default();
     let attempt_timeout = UpstreamSettings::default().attempt_timeout;
     breaker::Settings {
-        failure_rate: f64::from(set.failure_percent) / 100.0,
         open_max: LONGEST_OPEN,
         probe_timeout: attempt_timeout + Duration::from_secs(1),
         slow_start: true,

@@ -48,13 +48,11 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("ALIEXPRESS_LANGUAGE", "EN"),
         ("ALIEXPRESS_CURRENCY", "USD"),
         ("UPSTREAM_TIMEOUT_MS", "2000"),
-        ("UPSTREAM_CONCURRENCY", "64"),
         ("RETRY_MAX_ATTEMPTS", "3"),
         ("RETRY_BASE_DELAY_MS", "1000"),
         ("RETRY_MAX_DELAY_MS", "10000"),
         ("BREAKER_FAILURES", "5"),
         ("BREAKER_OPEN_SECONDS", "30"),
-        ("BREAKER_FAILURE_PERCENT", "50"),
         ("REDIS_URL", "none"),
         ("DATABASE_URL", "sqlite://breakwater.db"),
         ("CACHE_TTL", "3600"),
@@ -82,7 +80,6 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("CLIENT_ADDRESS_HEADER", "both"),
         ("IPV6_PREFIX", "64"),
         ("ABUSE_DETECTION", "on, or off with RATE_LIMIT_ENABLED=false"),
-        ("ABUSE_REPEATS_PER_MINUTE", "20"),
         ("ALLOWED_ORIGINS", "https://chat.openai.com, https://chatgpt.com"),
         ("LOG_LEVEL", "info"),
         ("LOG_FORMAT", "auto"),
@@ -145,15 +142,15 @@ fn every_mistake_is_named_at_once() {
     let environment = [("API_PORT", "8o8o"), ("LOG_LEVEL", "loud"), ("ALIEXPRESS_APP_KEY", "1")];
     let told = told(config::resolve(SCHEMA, Some(&file), &environment.into_iter().collect()));
     let expected = [
-        "test.toml line 1, port: expected every key in a section; did you mean server.port?",
-        "test.toml line 2, API_HOST: expected every key in a section; did you mean server.host?",
-        "test.toml line 4, server.prot: expected a known key; did you mean server.port?",
+        "test.toml line 1, port: expected every key in a section",
+        "test.toml line 2, API_HOST: expected every key in a section",
+        "test.toml line 4, server.prot: expected one of the keys host, port, ",
         "test.toml line 5, server.port = \"70000\": expected a whole number from 0 to 65535",
-        "test.toml line 6, server.api_port: expected a known key; did you mean server.port?",
+        "test.toml line 6, server.api_port: expected one of the keys host, port, ",
         "test.toml line 7, [servr]: expected one of the sections server, upstream, ",
-        "test.toml line 10, limits.per_minute = \"-5\": expected a whole number up to 1000000000",
-        "test.toml line 11, limits.admin_key: expected a known key; did you mean access.admin_key?",
-        "test.toml line 12, limits.since: expected a known key",
+        "test.toml line 10, limits.per_minute = \"-5\": expected a whole number from 0 to 1000000000",
+        "test.toml line 11, limits.admin_key: expected one of the keys enabled, ",
+        "test.toml line 12, limits.since: expected one of the keys enabled, ",
         "API_PORT = \"8o8o\": expected a whole number",
         "LOG_LEVEL = \"loud\": expected critical, error,",
         "ALIEXPRESS_APP_SECRET: expected a value, because ALIEXPRESS_APP_KEY is set",
@@ -162,7 +159,6 @@ fn every_mistake_is_named_at_once() {
         assert!(line.starts_with(start), "{start}\n{told:#?}");
     }
     assert_eq!(told.len(), expected.len(), "{told:#?}");
-    assert!(told[5].contains("did you mean server?"), "{}", told[5]);
 }
 
 #[test]

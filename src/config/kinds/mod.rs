@@ -1,15 +1,16 @@
-//! The kinds of values that a setting can have: numbers, times, switches, choices; texts and
-//! addresses in the files below.
+//! The kinds of values that a setting can have: numbers, times, choices; texts and addresses in the file
+//! below.
 //!
 //! Owns: bounds, how a text is read as a value and how a value is shown. Refuses: whatever is outside
 //! the bounds, with a sentence that says what they are. A room with a kind of its own implements
 //! [`Kind`] beside its settings.
 
-mod addresses;
 mod texts;
 
-pub use addresses::{Interface, Network, WebAddress, WebOrigin, quoted_address};
-pub use texts::{Code, FilePath, List, Optional, SecretWord, Word};
+pub use texts::{
+    FILE_PATH, INTERFACE, NETWORK, RATE, SECRET_WORD, SHARE, SWITCH, Text, WEB_ADDRESS, WEB_ORIGIN,
+    WORD, quoted_address,
+};
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -68,47 +69,6 @@ impl<T: FromStr + PartialOrd + Display> Kind for Whole<T> {
     }
 }
 
-/// A whole number up to a bound, where 0 means that there is no limit.
-pub struct Limit<T>(pub T);
-
-impl<T: FromStr + PartialOrd + Display> Kind for Limit<T> {
-    type Value = T;
-
-    fn expected(&self) -> String {
-        format!("a whole number up to {}, or 0 for no limit", self.0)
-    }
-
-    fn read(&self, text: &str) -> Result<T, Refusal> {
-        let number: T = text.parse().map_err(|_| None)?;
-        if number > self.0 { Err(None) } else { Ok(number) }
-    }
-
-    fn show(&self, value: &T) -> Option<String> {
-        Some(value.to_string())
-    }
-}
-
-/// A decimal number from a thousandth up to a bound.
-pub struct Positive(pub f64);
-
-impl Kind for Positive {
-    type Value = f64;
-
-    fn expected(&self) -> String {
-        format!("a number from 0.001 to {}", self.0)
-    }
-
-    fn read(&self, text: &str) -> Result<f64, Refusal> {
-        let number: f64 = text.parse().map_err(|_| None)?;
-        // Below a thousandth a wait between two calls would be longer than any deadline.
-        if (0.001..=self.0).contains(&number) { Ok(number) } else { Err(None) }
-    }
-
-    fn show(&self, value: &f64) -> Option<String> {
-        Some(value.to_string())
-    }
-}
-
 /// A time as a whole number of a unit.
 pub struct Time {
     unit: &'static str,
@@ -144,62 +104,9 @@ impl Kind for Time {
     }
 }
 
-/// On or off.
-pub struct Switch;
-
-impl Kind for Switch {
-    type Value = bool;
-
-    fn expected(&self) -> String {
-        "true or false".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<bool, Refusal> {
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "on" | "yes" | "1" => Ok(true),
-            "false" | "off" | "no" | "0" => Ok(false),
-            _ => Err(None),
-        }
-    }
-
-    fn show(&self, value: &bool) -> Option<String> {
-        Some(value.to_string())
-    }
-}
-
 /// A share of requests for which a feature is on, in percent: 0 is off, 100 is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rollout(pub u8);
-
-/// A [`Rollout`].
-pub struct Share;
-
-impl Kind for Share {
-    type Value = Rollout;
-
-    fn expected(&self) -> String {
-        "on, off, or a percentage of requests from 0 to 100".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<Rollout, Refusal> {
-        match text.to_ascii_lowercase().as_str() {
-            "on" | "true" | "yes" => Ok(Rollout(100)),
-            "off" | "false" | "no" => Ok(Rollout(0)),
-            number => {
-                let digits = number.strip_suffix('%').unwrap_or(number).trim_end();
-                Whole(0, 100).read(digits).map(Rollout)
-            }
-        }
-    }
-
-    fn show(&self, value: &Rollout) -> Option<String> {
-        Some(match value.0 {
-            0 => "off".to_owned(),
-            100 => "on".to_owned(),
-            percent => format!("{percent}%"),
-        })
-    }
-}
 
 /// One of a few words, in any case; the first word of a value is the one that is shown.
 pub struct Choice<T: 'static>(pub &'static [(&'static str, T)]);
@@ -223,5 +130,54 @@ impl<T: Clone + PartialEq> Kind for Choice<T> {
 
     fn show(&self, value: &T) -> Option<String> {
         self.0.iter().find(|(_, one)| one == value).map(|(word, _)| (*word).to_owned())
+    }
+}
+
+/// Any kind that may be left out.
+pub struct Optional<K>(pub K);
+
+impl<K: Kind> Kind for Optional<K> {
+    type Value = Option<K::Value>;
+
+    fn expected(&self) -> String {
+        self.0.expected()
+    }
+
+    fn read(&self, text: &str) -> Result<Self::Value, Refusal> {
+        self.0.read(text).map(Some)
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<String> {
+        value.as_ref().and_then(|value| self.0.show(value))
+    }
+
+    fn quote(&self, text: &str) -> String {
+        self.0.quote(text)
+    }
+}
+
+/// Several of a kind, separated by commas or white space; `none` for an empty list.
+pub struct List<K>(pub K);
+
+impl<K: Kind> Kind for List<K> {
+    type Value = Vec<K::Value>;
+
+    fn expected(&self) -> String {
+        format!("none, or a list, separated by commas, of {}", self.0.expected())
+    }
+
+    fn read(&self, text: &str) -> Result<Self::Value, Refusal> {
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(Vec::new());
+        }
+        text.split(|letter: char| letter == ',' || letter.is_whitespace())
+            .filter(|item| !item.is_empty())
+            .map(|item| self.0.read(item))
+            .collect()
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<String> {
+        let texts: Vec<_> = value.iter().filter_map(|item| self.0.show(item)).collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
     }
 }

@@ -1,145 +1,201 @@
-//! The kinds of texts that a setting can be: names, secrets, paths, lists of any kind.
+//! The kinds of texts that a setting can be: names, secrets, paths, addresses.
 //!
-//! Owns: their form, and what of them people may see. Refuses: whatever could not travel in a
-//! request. Opens nothing: whether a file can be written is found out elsewhere.
+//! Owns: their form, and what of them people may see. Refuses: whatever could not travel in a request or
+//! could not work later, with a sentence that says why. Opens nothing: whether a file can be written or
+//! an address answers is found out elsewhere.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use super::{Kind, Refusal};
+use ipnet::{IpNet, Ipv4Net};
+use url::Url;
+
+use super::{Kind, Refusal, Rollout, Whole, quoted};
 use crate::config::Secret;
 use crate::config::redact::HIDDEN;
 
-/// Any kind that may be left out.
-pub struct Optional<K>(pub K);
+/// Bits before an IPv4 address in IPv6.
+const MAPPED_BITS: u8 = 96;
 
-impl<K: Kind> Kind for Optional<K> {
-    type Value = Option<K::Value>;
+/// A kind that is a function from text to value, and one back.
+pub struct Text<T> {
+    /// To be read after "expected".
+    pub expected: fn() -> String,
+    pub read: fn(&str) -> Result<T, Refusal>,
+    pub show: fn(&T) -> String,
+    pub quote: fn(&str) -> String,
+}
+
+impl<T> Kind for Text<T> {
+    type Value = T;
 
     fn expected(&self) -> String {
-        self.0.expected()
+        (self.expected)()
     }
 
-    fn read(&self, text: &str) -> Result<Self::Value, Refusal> {
-        self.0.read(text).map(Some)
+    fn read(&self, text: &str) -> Result<T, Refusal> {
+        (self.read)(text)
     }
 
-    fn show(&self, value: &Self::Value) -> Option<String> {
-        value.as_ref().and_then(|value| self.0.show(value))
+    fn show(&self, value: &T) -> Option<String> {
+        Some((self.show)(value))
     }
 
     fn quote(&self, text: &str) -> String {
-        self.0.quote(text)
+        (self.quote)(text)
     }
 }
 
-/// Several of a kind, separated by commas or white space; `none` for an empty list.
-pub struct List<K>(pub K);
+/// On or off.
+pub const SWITCH: Text<bool> = Text {
+    expected: || "true or false".to_owned(),
+    read: |text| match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Ok(true),
+        "false" | "off" | "no" | "0" => Ok(false),
+        _ => Err(None),
+    },
+    show: bool::to_string,
+    quote: quoted,
+};
 
-impl<K: Kind> Kind for List<K> {
-    type Value = Vec<K::Value>;
-
-    fn expected(&self) -> String {
-        format!("none, or a list, separated by commas, of {}", self.0.expected())
-    }
-
-    fn read(&self, text: &str) -> Result<Self::Value, Refusal> {
-        if text.eq_ignore_ascii_case("none") {
-            return Ok(Vec::new());
+pub const SHARE: Text<Rollout> = Text {
+    expected: || "on, off, or a percentage of requests from 0 to 100".to_owned(),
+    read: |text| match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" => Ok(Rollout(100)),
+        "off" | "false" | "no" => Ok(Rollout(0)),
+        number => {
+            let digits = number.strip_suffix('%').unwrap_or(number).trim_end();
+            Whole(0, 100).read(digits).map(Rollout)
         }
-        text.split(|letter: char| letter == ',' || letter.is_whitespace())
-            .filter(|item| !item.is_empty())
-            .map(|item| self.0.read(item))
-            .collect()
-    }
+    },
+    show: |rollout| match rollout.0 {
+        0 => "off".to_owned(),
+        100 => "on".to_owned(),
+        percent => format!("{percent}%"),
+    },
+    quote: quoted,
+};
 
-    fn show(&self, value: &Self::Value) -> Option<String> {
-        let texts: Vec<_> = value.iter().filter_map(|item| self.0.show(item)).collect();
-        (!texts.is_empty()).then(|| texts.join(", "))
-    }
-}
-
-/// A code of a list that the upstream knows, kept in upper case.
-pub struct Code(pub fn() -> Vec<&'static str>);
-
-impl Kind for Code {
-    type Value = String;
-
-    fn expected(&self) -> String {
-        format!("one of {}", (self.0)().join(", "))
-    }
-
-    fn read(&self, text: &str) -> Result<String, Refusal> {
-        let known = (self.0)().into_iter().find(|code| code.eq_ignore_ascii_case(text));
-        known.map(str::to_owned).ok_or(None)
-    }
-
-    fn show(&self, value: &String) -> Option<String> {
-        Some(value.clone())
-    }
-}
+/// So many times a second. Below a thousandth a wait between two calls would be longer than any deadline.
+pub const RATE: Text<f64> = Text {
+    expected: || "a number from 0.001 to 10000".to_owned(),
+    read: |text| {
+        let number: f64 = text.parse().map_err(|_| None)?;
+        if (0.001..=10_000.0).contains(&number) { Ok(number) } else { Err(None) }
+    },
+    show: f64::to_string,
+    quote: quoted,
+};
 
 /// A name that travels in requests.
-pub struct Word;
-
-impl Kind for Word {
-    type Value = String;
-
-    fn expected(&self) -> String {
-        "up to 256 visible ASCII characters without white space".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<String, Refusal> {
+pub const WORD: Text<String> = Text {
+    expected: || "up to 256 visible ASCII characters without white space".to_owned(),
+    read: |text| {
         let fits = text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic());
         if fits { Ok(text.to_owned()) } else { Err(None) }
-    }
-
-    fn show(&self, value: &String) -> Option<String> {
-        Some(value.clone())
-    }
-}
+    },
+    show: String::clone,
+    quote: quoted,
+};
 
 /// A word nobody may see.
-pub struct SecretWord;
+pub const SECRET_WORD: Text<Secret> = Text {
+    expected: WORD.expected,
+    read: |text| WORD.read(text).map(Secret::new),
+    show: |_| HIDDEN.to_owned(),
+    quote: |_| HIDDEN.to_owned(),
+};
 
-impl Kind for SecretWord {
-    type Value = Secret;
+pub const FILE_PATH: Text<PathBuf> = Text {
+    expected: || "the path of a file".to_owned(),
+    read: |text| {
+        let is_directory = text.ends_with('/');
+        if is_directory { Err(Some("this is a directory".to_owned())) } else { Ok(text.into()) }
+    },
+    show: |path| path.display().to_string(),
+    quote: quoted,
+};
 
-    fn expected(&self) -> String {
-        Word.expected()
-    }
+/// The address of a network interface.
+pub const INTERFACE: Text<IpAddr> = Text {
+    expected: || "an IP address such as 127.0.0.1, 0.0.0.0 or ::1, or localhost".to_owned(),
+    read: |text| {
+        if text.eq_ignore_ascii_case("localhost") {
+            return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        text.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| None)
+    },
+    show: IpAddr::to_string,
+    quote: quoted,
+};
 
-    fn read(&self, text: &str) -> Result<Secret, Refusal> {
-        Word.read(text).map(Secret::new)
-    }
+/// A network, or one address.
+pub const NETWORK: Text<IpNet> = Text {
+    expected: || "networks or addresses such as 10.0.0.0/8 or ::1".to_owned(),
+    read: |text| {
+        let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
+        canonical(text.parse().or_else(|_| address()).map_err(|_| None)?)
+    },
+    show: IpNet::to_string,
+    quote: quoted,
+};
 
-    fn show(&self, _: &Secret) -> Option<String> {
-        Some(HIDDEN.to_owned())
-    }
-
-    fn quote(&self, _: &str) -> String {
-        HIDDEN.to_owned()
-    }
+/// IPv4 in IPv6 is IPv4: that is how addresses are compared.
+fn canonical(network: IpNet) -> Result<IpNet, Refusal> {
+    let mapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().map(|address| (address, v6.prefix_len())),
+    };
+    let Some((address, length)) = mapped else { return Ok(network.trunc()) };
+    let network = length.checked_sub(MAPPED_BITS).and_then(|bits| Ipv4Net::new(address, bits).ok());
+    let network = network.ok_or_else(|| {
+        Some("an IPv4 network written as IPv6 has a prefix of 96 bits at least".to_owned())
+    })?;
+    Ok(IpNet::V4(network.trunc()))
 }
 
-/// A path of the file system.
-pub struct FilePath;
-
-impl Kind for FilePath {
-    type Value = PathBuf;
-
-    fn expected(&self) -> String {
-        "the path of a file".to_owned()
-    }
-
-    fn read(&self, text: &str) -> Result<PathBuf, Refusal> {
-        if text.ends_with('/') {
-            Err(Some("this is a directory".to_owned()))
-        } else {
-            Ok(text.into())
+/// A web origin, as a browser sends it: scheme, host and port, nothing else.
+pub const WEB_ORIGIN: Text<String> = Text {
+    expected: || "origins such as https://chatgpt.com or http://localhost:3000".to_owned(),
+    read: |text| {
+        if text == "*" {
+            return Err(Some("origins are compared exactly, so * would match none".to_owned()));
         }
-    }
+        let text = text.to_ascii_lowercase();
+        let url = Url::parse(&text).map_err(|_| None)?;
+        let origin = url.origin().ascii_serialization();
+        if url.has_host() && origin == text {
+            Ok(origin)
+        } else {
+            Err(Some("no path, no slash at the end, no standard port".to_owned()))
+        }
+    },
+    show: String::clone,
+    quote: quoted,
+};
 
-    fn show(&self, value: &PathBuf) -> Option<String> {
-        Some(value.display().to_string())
-    }
+/// The address of a server that is called.
+pub const WEB_ADDRESS: Text<String> = Text {
+    expected: || "an http or https address such as https://api-sg.aliexpress.com/sync".to_owned(),
+    read: |text| {
+        let url = Url::parse(text).map_err(|_| None)?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(None);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Some("without user name and password".to_owned()));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(Some("without ? and #".to_owned()));
+        }
+        Ok(text.to_owned())
+    },
+    show: String::clone,
+    quote: quoted_address,
+};
+
+/// An address that could not be read may hold a password anywhere before its last `@`, and in its
+/// parameters.
+pub fn quoted_address(text: &str) -> String {
+    if text.contains(['@', '?']) { HIDDEN.to_owned() } else { quoted(text) }
 }

@@ -39,6 +39,8 @@ const QUERIES: usize = 1 << 18;
 const SEQUENCES: usize = 1 << 16;
 /// Clients whose penalties are remembered at once.
 const PENALTIES: usize = 1 << 16;
+/// Times that a client may ask the same in a minute: who reloads a page asks less often.
+const REPEATS: u32 = 20;
 /// Most ids or pages in a row in a minute: a person looks at fewer, the largest bulk request is one.
 const IN_SEQUENCE: u32 = 20;
 /// So many times as many without a minute's rest are too many at any pace.
@@ -132,7 +134,6 @@ pub struct Flagged {
 #[derive(Debug)]
 pub struct Abuse {
     mode: AbuseMode,
-    repeats_per_minute: u32,
     /// The limit a minute of keys that have none of their own.
     per_key: Option<NonZeroU32>,
     origin: Instant,
@@ -157,7 +158,6 @@ impl Abuse {
     fn sized(limits: &Limits, origin: Instant, fraction: usize) -> Self {
         Self {
             mode: limits.abuse_mode(),
-            repeats_per_minute: limits.abuse_repeats_per_minute,
             per_key: NonZeroU32::new(limits.search_per_key_per_minute),
             origin,
             hasher: secret_hasher(),
@@ -248,8 +248,7 @@ impl Abuse {
     }
 
     fn repeated(&self, who: &Watched, query: Option<u64>, second: u32) -> Option<(Pattern, u32)> {
-        // 0: it is not looked for.
-        let most = Some(self.repeats_per_minute).filter(|most| *most > 0)?.max(who.least);
+        let most = REPEATS.max(who.least);
         let key = self.key(who, (Pattern::RepeatedQuery, query?));
         let count = self.queries.update(&key, |minute| minute.add(second));
         (count > most).then_some((Pattern::RepeatedQuery, count))

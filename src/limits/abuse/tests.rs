@@ -282,15 +282,6 @@ fn the_exempt_are_not_watched_and_off_is_off() {
 }
 
 #[test]
-fn where_repeats_are_not_looked_for_sequences_still_are() {
-    let mut limits = limits(AbuseMode::On);
-    limits.abuse_repeats_per_minute = 0;
-    let watch = TestWatch::of(&limits);
-    assert_eq!(watch.first_refused(client(1), std::iter::repeat_n(query(5), 100)), None);
-    assert_eq!(watch.first_refused(client(1), (1..40).map(page)), Some(22));
-}
-
-#[test]
 fn shadows_are_counted_and_never_refused() {
     let watch = TestWatch::new(AbuseMode::Shadow);
     for _ in 0..100 {

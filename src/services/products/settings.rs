@@ -11,10 +11,13 @@ use serde_json::{Map, Value};
 
 use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Language};
+use super::forms::codes;
 use super::last_resort::LastResort;
 use crate::cache::CacheSettings;
 use crate::cache::settings::LIFETIME;
-use crate::config::kinds::{Code, FilePath, Kind, Optional, Refusal, SecretWord, WebAddress, Word};
+use crate::config::kinds::{
+    FILE_PATH, Kind, Optional, Refusal, SECRET_WORD, Text, WEB_ADDRESS, WORD, quoted,
+};
 use crate::config::{Mistakes, Secret, Section, Settings};
 use crate::http::settings::Features;
 use crate::settings;
@@ -49,23 +52,34 @@ pub struct Account {
     pub tracking_id: Option<String>,
 }
 
+const LANGUAGE: Text<Language> = Text {
+    expected: || format!("one of {}", codes(Language::ALL, Language::code)),
+    read: |text| Language::parse(text).ok_or(None),
+    show: |language| language.code().to_owned(),
+    quote: quoted,
+};
+const CURRENCY: Text<Currency> = Text {
+    expected: || format!("one of {}", codes(Currency::REQUESTABLE, Currency::code)),
+    read: |text| Currency::requestable(text).ok_or(None),
+    show: |currency| currency.code().to_owned(),
+    quote: quoted,
+};
+
 settings! {
     pub struct AliExpressSettings in "upstream" {
-        app_key: Option<String> = None, "ALIEXPRESS_APP_KEY", "app_key", Optional(Word),
+        app_key: Option<String> = None, "ALIEXPRESS_APP_KEY", "app_key", Optional(WORD),
             "key of the AliExpress account; without any account the simulator inside answers";
         app_secret: Option<Secret> = None, "ALIEXPRESS_APP_SECRET", "app_secret",
-            Optional(SecretWord), "secret of the AliExpress account";
+            Optional(SECRET_WORD), "secret of the AliExpress account";
         tracking_id: Option<String> = None, "ALIEXPRESS_TRACKING_ID", "tracking_id",
-            Optional(Word), "tracking id of affiliate links";
+            Optional(WORD), "tracking id of affiliate links";
         further: Vec<Account> = Vec::new(), "ALIEXPRESS_ACCOUNTS_JSON", "accounts", AccountList,
             "further accounts; all are used in turn. In the file a table [[upstream.accounts]] each";
         gateway_url: String = "https://api-sg.aliexpress.com/sync".to_owned(),
-            "ALIEXPRESS_GATEWAY_URL", "gateway_url", WebAddress, "address of the AliExpress gateway";
-        language: String = "EN".to_owned(), "ALIEXPRESS_LANGUAGE", "language",
-            Code(|| Language::ALL.map(Language::code).to_vec()),
+            "ALIEXPRESS_GATEWAY_URL", "gateway_url", WEB_ADDRESS, "address of the AliExpress gateway";
+        language: Language = Language::EN, "ALIEXPRESS_LANGUAGE", "language", LANGUAGE,
             "language of answers where a request names none";
-        currency: String = "USD".to_owned(), "ALIEXPRESS_CURRENCY", "currency",
-            Code(|| Currency::REQUESTABLE.map(Currency::code).to_vec()),
+        currency: Currency = Currency::USD, "ALIEXPRESS_CURRENCY", "currency", CURRENCY,
             "currency of prices where a request names none";
     }
 }
@@ -159,7 +173,7 @@ impl Kind for AccountList {
             fields.insert("app_key".into(), account.credentials.app_key.clone().into());
             fields.insert(
                 "app_secret".into(),
-                SecretWord.show(&account.credentials.app_secret).into(),
+                SECRET_WORD.show(&account.credentials.app_secret).into(),
             );
             if let Some(id) = &account.tracking_id {
                 fields.insert("tracking_id".into(), id.clone().into());
@@ -171,7 +185,7 @@ impl Kind for AccountList {
     }
 
     fn quote(&self, text: &str) -> String {
-        SecretWord.quote(text)
+        SECRET_WORD.quote(text)
     }
 }
 
@@ -183,9 +197,9 @@ fn account(fields: &Map<String, Value>) -> Result<Account, String> {
     let word = |name: &str| match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-        Some(Value::String(text)) => match Word.read(text.trim()) {
+        Some(Value::String(text)) => match WORD.read(text.trim()) {
             Ok(word) => Ok(Some(word)),
-            Err(_) => Err(format!("{name} is not {}", Word.expected())),
+            Err(_) => Err(format!("{name} is not {}", WORD.expected())),
         },
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(format!("{name} is no text")),
@@ -211,7 +225,7 @@ settings! {
         category_ttl: Duration = Duration::from_secs(604_800), "CACHE_TTL_CATEGORY", "ttl_category",
             LIFETIME, "seconds fresh: categories", follows("CACHE_TTL");
         last_resort_catalog: Option<PathBuf> = None, "LAST_RESORT_CATALOG", "last_resort_catalog",
-            Optional(FilePath),
+            Optional(FILE_PATH),
             "a catalogue (.jsonl or .jsonl.gz) to answer from, marked as such and never stored, when every tier and the upstream have failed";
     }
 }

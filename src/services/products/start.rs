@@ -10,7 +10,6 @@ use std::sync::Arc;
 use actix_web::dev::ServerHandle;
 use slog::{Logger, info, warn};
 
-use super::aliexpress::terms::{Currency, Language};
 use super::aliexpress::{AliExpress, AliExpressClient, Target};
 use super::ask::Products;
 use super::catalogue::LoadReport;
@@ -35,7 +34,12 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     let simulator = account.accounts().is_empty();
     let simulator = simulator.then(|| start_simulator(&mut account, parts)).transpose()?;
     let setup = Setup {
-        target: target(&account),
+        target: Target {
+            currency: account.currency,
+            language: account.language,
+            ship_to: None,
+            tracking_id: account.tracking_id.clone(),
+        },
         cache: parts.settings.of(),
         lifetimes,
         features: parts.settings.of(),
@@ -92,16 +96,6 @@ fn start_simulator(
     settings.app_key = Some(DEMO_APP_KEY.to_owned());
     settings.app_secret = Some(Secret::new(DEMO_APP_SECRET));
     Ok(running.handle)
-}
-
-/// What a query that does not say gets.
-fn target(of: &AliExpressSettings) -> Target {
-    Target {
-        currency: Currency::requestable(&of.currency).unwrap_or(Currency::USD),
-        language: Language::parse(&of.language).unwrap_or(Language::EN),
-        ship_to: None,
-        tracking_id: of.tracking_id.clone(),
-    }
 }
 
 fn last_resort(
