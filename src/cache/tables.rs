@@ -59,7 +59,6 @@ impl std::fmt::Debug for CacheTables {
 }
 
 impl CacheTables {
-    #[must_use]
     pub fn new(
         memory: MemoryTier,
         database: Option<DatabaseTier>,
@@ -83,13 +82,11 @@ impl CacheTables {
         }
     }
 
-    #[must_use]
     pub fn with_redis(&self, redis: Option<RedisTier>) -> Self {
         Self { redis, ..self.clone() }
     }
 
     /// Names of the tiers that are avoided now or take no writes.
-    #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
         let redis = self.redis.as_ref().map(|redis| &redis.client);
         let redis = redis.is_some_and(|redis| redis.is_avoided() || redis.refuses_writes());
@@ -123,7 +120,6 @@ impl CacheTables {
             && verdict(asked_at.plus(Duration::from_millis(1))) != Verdict::Hard
     }
 
-    #[must_use]
     pub fn in_flight(&self) -> usize {
         self.pending.count()
     }

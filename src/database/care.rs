@@ -146,9 +146,6 @@ fn free_name(path: &Path, now: Timestamp) -> PathBuf {
 }
 
 /// Moves the file and its log to names that say what they are.
-///
-/// # Errors
-/// The folder cannot be written.
 pub(super) fn quarantine(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let aside = free_name(path, now);
     // First the file: from then on no connection that is still open touches what is beside it.
@@ -160,9 +157,6 @@ pub(super) fn quarantine(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
 
 /// After the file was replaced or deleted: quarantines what belonged to the old one. A log would
 /// be replayed into whatever file is there now.
-///
-/// # Errors
-/// The folder cannot be written.
 pub(super) fn part_from(path: &Path, old: Identities, now: Timestamp) -> io::Result<()> {
     let mine = |suffix, old: Option<Identity>| {
         let found = identity(&named(path, suffix));

@@ -47,9 +47,6 @@ impl CustomizeConnection<Connection, diesel::r2d2::Error> for Pragmas {
 
 /// Opens the file at `path` or makes it, and brings its schema up to date. When `suspect`, reads
 /// all of it first.
-///
-/// # Errors
-/// It cannot be used, or not now; the error knows which.
 pub(super) fn open(path: &Path, size: u32, suspect: bool) -> Result<Pool, DatabaseError> {
     // Alone, before the pool opens connections in the background: the change to WAL needs the
     // file for itself, and SQLite refuses it at once, without waiting, when two try it together.
@@ -77,9 +74,7 @@ pub(super) fn open(path: &Path, size: u32, suspect: bool) -> Result<Pool, Databa
 }
 
 /// Whether a connection made just now finds a database and its tables.
-///
-/// # Errors
-/// It does not. Connections that are older may not have noticed: they keep pages in memory.
+/// An error: It does not. Connections that are older may not have noticed: they keep pages in memory.
 pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
     let mut connection =
         Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;

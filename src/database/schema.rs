@@ -19,9 +19,6 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 pub type Connection = SqliteConnection;
 
 /// Whether every table and column is there.
-///
-/// # Errors
-/// The first that is missing.
 pub(super) fn check(connection: &mut Connection) -> Result<(), DatabaseError> {
     macro_rules! select_from {
         ($($table:ident),*) => {
@@ -33,9 +30,7 @@ pub(super) fn check(connection: &mut Connection) -> Result<(), DatabaseError> {
 }
 
 /// Runs every pending migration; returns their names.
-///
-/// # Errors
-/// The database refused one; none is applied.
+/// An error: The database refused one; none is applied.
 pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
     let pending = connection.has_pending_migration(MIGRATIONS).map_err(DatabaseError::new)?;
     if !pending {
@@ -48,9 +43,7 @@ pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError
 }
 
 /// Takes the newest step back that was made; its name, or none if there is none to take back.
-///
-/// # Errors
-/// The database refused it; the schema is as it was.
+/// An error: The database refused it; the schema is as it was.
 pub fn revert(path: &Path) -> Result<Option<String>, DatabaseError> {
     let mut connection =
         Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;

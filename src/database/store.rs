@@ -72,9 +72,6 @@ impl Store {
     }
 
     /// Lends a connection, waiting at most 200 ms for a free one.
-    ///
-    /// # Errors
-    /// The database is away, or all connections are lent.
     pub fn lend(&self) -> Result<Lent, DatabaseError> {
         let pool = match &**self.0.state.load() {
             State::Open(pool) => pool.clone(),
@@ -84,9 +81,6 @@ impl Store {
     }
 
     /// Works on a connection, on a thread that may block. An error of a statement is reported.
-    ///
-    /// # Errors
-    /// The database is away, or the work failed; in words.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,

@@ -85,7 +85,6 @@ impl<O: Origin> OriginClient<O> {
         Self { actor, state }
     }
 
-    #[must_use]
     pub const fn state(&self) -> &Arc<OriginState> {
         &self.state
     }

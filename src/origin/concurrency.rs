@@ -5,7 +5,6 @@
 //! by [`ConcurrencyLimit`]. When the upstream hangs, calls end by their own time-outs and free their
 //! slots; a slot whose holder is lost is given up after a while.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ pub use crate::resilience::concurrency_limit::{Ended, Load, Settings};
 use crate::resilience::{Reason, Refused};
 
 /// The slots of one upstream; clones are the same ones.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Slots {
     limit: Arc<Mutex<ConcurrencyLimit<oneshot::Sender<Slot>>>>,
 }
@@ -157,12 +156,6 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let left = self.slots.lock().leave(self.id);
         drop(left);
-    }
-}
-
-impl fmt::Debug for Slots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Slots").field(&self.load()).finish()
     }
 }
 

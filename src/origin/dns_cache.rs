@@ -7,7 +7,6 @@
 //! the process waits for it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -154,12 +153,6 @@ impl DnsCache {
             return act(known);
         }
         act(hosts.entry(host.to_owned()).or_default())
-    }
-}
-
-impl fmt::Debug for DnsCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DnsCache").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

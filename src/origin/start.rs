@@ -50,7 +50,6 @@ pub struct Identity<O> {
 
 impl<O> Identity<O> {
     /// The only one of an upstream.
-    #[must_use]
     pub fn only(name: &'static str, origin: O) -> Self {
         Self { name, id: name.to_owned(), origin }
     }
@@ -70,9 +69,6 @@ pub struct Environment<'a> {
 impl Environment<'_> {
     /// Starts the actor of the `instance`-th upstream on a thread of its own. A simulated upstream is
     /// paced only where a setting asks for it.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
     pub fn start<O: Origin>(
         &self,
         instance: usize,

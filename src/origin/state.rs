@@ -178,14 +178,6 @@ impl OriginState {
     }
 }
 
-impl std::fmt::Debug for OriginState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OriginState")
-            .field("credentials", &self.credentials)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Older than this it says nothing about now.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 

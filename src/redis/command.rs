@@ -53,9 +53,6 @@ impl Request {
 
 impl Redis {
     /// Sends one command.
-    ///
-    /// # Errors
-    /// Redis was avoided, too late, failed, or refused.
     pub async fn one<T: FromRedisValue>(
         &self,
         command: Cmd,
@@ -81,9 +78,6 @@ impl Redis {
     }
 
     /// Listens on `channel`. The deadline of a command bounds connecting and subscribing.
-    ///
-    /// # Errors
-    /// Redis is avoided, or did not take the subscription in time.
     pub async fn subscribe(&self, channel: &str) -> Result<Subscription, StoreError> {
         if self.is_avoided() {
             return Err(StoreError::Avoided);
@@ -227,9 +221,7 @@ impl Script {
 
 impl Redis {
     /// Runs `script` on `key`; its answer has to be a list of whole numbers.
-    ///
-    /// # Errors
-    /// Redis was avoided, too late, failed, or refused; what the script does may be done all the
+    /// An error: Redis was avoided, too late, failed, or refused; what the script does may be done all the
     /// same, but not twice.
     pub async fn run(
         &self,

@@ -60,9 +60,6 @@ impl std::fmt::Debug for Redis {
 impl Redis {
     /// A way to the Redis at `url`, whose `health` all threads share; nothing is connected yet. No
     /// command takes longer than `timeout`.
-    ///
-    /// # Errors
-    /// The address is not one of Redis.
     pub fn new(url: &str, timeout: Duration, health: Arc<Health>) -> Result<Self, StoreError> {
         let connection = Arc::new(Shared::new(url, timeout)?);
         Ok(Self { connection, health, timeout, patience: Duration::ZERO })
@@ -76,9 +73,6 @@ impl Redis {
 
     /// Writes a key that lives a few seconds, which also shows whether writes are taken (see
     /// [`Redis::refuses_writes`]). A refusal shows that Redis lives, and is no error.
-    ///
-    /// # Errors
-    /// Redis was avoided, too late, or failed.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let mut set = cmd("SET");
         set.arg(keys::ALIVE).arg(1).arg("PX").arg(ALIVE_MS);

@@ -120,9 +120,7 @@ impl Changes {
     }
 
     /// Writes a change. It is in force here when this returns.
-    ///
-    /// # Errors
-    /// The database does not take it; nothing was changed.
+    /// An error: The database does not take it; nothing was changed.
     pub async fn commit(&self, draft: Draft) -> Result<(), Away> {
         self.write(vec![draft.clone()], true, COMMIT_WITHIN).await?;
         if self.follow().await.is_err() {
@@ -151,9 +149,6 @@ impl Changes {
     }
 
     /// Reads what others wrote until now.
-    ///
-    /// # Errors
-    /// The database is away.
     pub async fn catch_up(&self) -> Result<(), Away> {
         self.follow().await
     }

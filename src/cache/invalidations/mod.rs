@@ -75,7 +75,6 @@ impl Default for Invalidations {
 }
 
 impl Invalidations {
-    #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         let table = RwLock::new(Table { bounds, ..Table::default() });
         Self(Arc::new(Shared { table, version: AtomicU64::new(0) }))
@@ -96,27 +95,23 @@ impl Invalidations {
         self.change(|table| table.unknown_until.take().is_some());
     }
 
-    #[must_use]
     pub fn is_known(&self) -> bool {
         self.read().unknown_until.is_none()
     }
 
     /// Grows with every new rule. A verdict is good as long as this is the same.
-    #[must_use]
     pub fn version(&self) -> u64 {
         self.0.version.load(Ordering::Acquire)
     }
 
     /// The time under which what is asked for `now` is stored so that no rule hits it that is in force
     /// already: `now`, unless a rule came from a clock that is ahead, or this one was set back.
-    #[must_use]
     pub fn after_all(&self, now: Timestamp) -> Timestamp {
         self.read().newest.map_or(now, |newest| now.max(newest.plus(Duration::from_millis(1))))
     }
 
     /// What the rules say about what was stored then under `key`, with these tags. Ask for the
     /// version first: a verdict may know more than the version it is remembered with, never less.
-    #[must_use]
     pub fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
         self.read().verdict(key, tags, stored_at)
     }
@@ -129,7 +124,6 @@ impl Invalidations {
     }
 
     /// Every rule that still counts, oldest first. Applied elsewhere they say what this table says.
-    #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
         let table = self.read();
         let everything = (Subject::Everything, table.everything);

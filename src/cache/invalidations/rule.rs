@@ -30,7 +30,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Soft => "soft",
@@ -83,7 +82,6 @@ impl Subject {
     }
 
     /// Its text, the same for ever: `key …`, `tag …`, `pattern …` or `everything`.
-    #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Key(key) => format!("key {key}"),
@@ -142,12 +140,10 @@ pub struct Rule {
 
 impl Rule {
     /// Its text in the log, the same for ever.
-    #[must_use]
     pub fn text(&self) -> String {
         format!("{} {}", self.mode.label(), self.subject.text())
     }
 
-    #[must_use]
     pub fn read(text: &str, at: Timestamp) -> Option<Self> {
         let (mode, subject) = text.split_once(' ')?;
         let mode = [Mode::Soft, Mode::Hard].into_iter().find(|known| known.label() == mode)?;
@@ -156,7 +152,6 @@ impl Rule {
 
     /// The rule as it counts here and now, when it comes from elsewhere: not further ahead than
     /// [`SKEW`].
-    #[must_use]
     pub fn received(self, now: Timestamp) -> Self {
         Self { at: self.at.min(now.plus(SKEW)), ..self }
     }

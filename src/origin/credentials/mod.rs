@@ -34,6 +34,7 @@ pub struct Ask {
     pub prefer: Prefer,
 }
 
+#[derive(Debug)]
 pub struct Credential {
     /// Its name in labels and logs; also its breaker's.
     pub name: &'static str,
@@ -63,12 +64,6 @@ impl Credential {
         self.breaker.peek(priority != Priority::Client, now).map_err(Refusal::Breaker)?;
         let at = self.pacing.quote(priority, now, wall, latest).map_err(Refusal::Pacing)?;
         Ok(Offer { at, probes: self.breaker.is_open() && at <= now })
-    }
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

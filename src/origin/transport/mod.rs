@@ -39,7 +39,7 @@ pub trait Transport {
 }
 
 /// The bounds of the wire and what is shared by all clients.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Wire {
     /// Longest time to connect once the name is known, and again for the TLS handshake.
     pub connect_timeout: Duration,

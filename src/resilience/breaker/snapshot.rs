@@ -143,15 +143,10 @@ pub struct Snapshot {
     pub transitions: u64,
     /// Calls rejected so far.
     pub rejected: u64,
-    /// Permits given so far; all of them were returned, dropped, or are in flight.
+    /// Calls admitted so far.
     pub issued: u64,
-    /// Permits returned with a result.
-    pub returned: u64,
-    /// Permits dropped without a result.
-    pub dropped: u64,
-    /// Probes that were given up because no result came back; late ones still count as returned or
-    /// dropped.
-    pub lost: u64,
+    /// Calls admitted that have not ended yet.
+    pub under_way: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

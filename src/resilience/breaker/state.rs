@@ -57,9 +57,7 @@ struct Counts {
     transitions: u64,
     rejected: u64,
     issued: u64,
-    returned: u64,
-    dropped: u64,
-    lost: u64,
+    under_way: u64,
 }
 
 impl Core {
@@ -88,7 +86,8 @@ impl Core {
         now: Instant,
     ) -> (Result<Ticket, Rejected>, Option<Transition>) {
         self.since.get_or_insert(now);
-        let change = self.admits_probes_from(now).map(|reason| self.probe(reason, now));
+        let probing = Phase::HalfOpen { in_flight: 0, succeeded: 0, given_at: now };
+        let change = self.admits_probes_from(now).map(|reason| self.enter(probing, reason, now));
         let admitted = self.peek(background, now).map(|()| {
             match &mut self.phase {
                 Phase::Closed { slow_start: Some(slow_start) } => slow_start.take(now),
@@ -101,7 +100,10 @@ impl Core {
             Ticket { era: self.era, at: now }
         });
         match admitted {
-            Ok(_) => self.counts.issued = self.counts.issued.saturating_add(1),
+            Ok(_) => {
+                self.counts.issued = self.counts.issued.saturating_add(1);
+                self.counts.under_way = self.counts.under_way.saturating_add(1);
+            }
             Err(_) => self.rejected(),
         }
         (admitted, change)
@@ -150,13 +152,6 @@ impl Core {
         }
     }
 
-    fn probe(&mut self, reason: Reason, now: Instant) -> Transition {
-        if let Phase::HalfOpen { in_flight, .. } = self.phase {
-            self.counts.lost = self.counts.lost.saturating_add(u64::from(in_flight));
-        }
-        self.enter(Phase::HalfOpen { in_flight: 0, succeeded: 0, given_at: now }, reason, now)
-    }
-
     /// Probes that succeeded are not given again: their number decides.
     fn has_probe(&self, in_flight: u32, succeeded: u32) -> bool {
         in_flight.saturating_add(succeeded) < self.settings.probes.max(1)
@@ -168,8 +163,7 @@ impl Core {
         result: CallResult,
         now: Instant,
     ) -> Option<Transition> {
-        self.counts.returned = self.counts.returned.saturating_add(1);
-        self.free_probe(ticket.era);
+        self.give_back(ticket);
         if ticket.era != self.era {
             return None;
         }
@@ -235,13 +229,9 @@ impl Core {
     }
 
     pub(super) fn give_back(&mut self, ticket: Ticket) {
-        self.counts.dropped = self.counts.dropped.saturating_add(1);
-        self.free_probe(ticket.era);
-    }
-
-    fn free_probe(&mut self, era: u64) {
+        self.counts.under_way = self.counts.under_way.saturating_sub(1);
         if let Phase::HalfOpen { in_flight, .. } = &mut self.phase
-            && era == self.era
+            && ticket.era == self.era
         {
             *in_flight = in_flight.saturating_sub(1);
         }
@@ -319,9 +309,7 @@ impl Core {
             transitions: self.counts.transitions,
             rejected: self.counts.rejected,
             issued: self.counts.issued,
-            returned: self.counts.returned,
-            dropped: self.counts.dropped,
-            lost: self.counts.lost,
+            under_way: self.counts.under_way,
         }
     }
 }

@@ -109,9 +109,7 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// The bucket after `cost` tokens were taken. A cost above the burst counts as the burst, so that
     /// every request is admitted some time.
-    ///
-    /// # Errors
-    /// The time after which the same request would be admitted if nothing else is.
+    /// An error: The time after which the same request would be admitted if nothing else is.
     pub fn after(self, rule: BucketRule, now: Tick, cost: u32) -> Result<Self, Duration> {
         let wanted = self.used(rule, now) + rule.price(cost.min(rule.burst()));
         let excess = wanted.saturating_sub(rule.capacity());
@@ -122,9 +120,6 @@ impl TokenBucket {
     }
 
     /// Takes `cost` tokens, or nothing.
-    ///
-    /// # Errors
-    /// As [`Self::after`].
     pub fn take(&mut self, rule: BucketRule, now: Tick, cost: u32) -> Result<(), Duration> {
         *self = self.after(rule, now, cost)?;
         Ok(())

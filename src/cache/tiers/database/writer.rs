@@ -106,7 +106,6 @@ impl Writer {
         Ok(Self { sender, waiting })
     }
 
-    #[must_use]
     pub fn put(&self, row: Row) -> bool {
         self.send(Write::Row(row))
     }
@@ -129,14 +128,12 @@ impl Writer {
         self.send(Write::Value(name.to_owned(), (json, at)));
     }
 
-    #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.rows.load(Ordering::Relaxed)
     }
 
     /// Whether the last batch was refused: the database is locked, full or read-only, though reads
     /// may go on.
-    #[must_use]
     pub fn is_refused(&self) -> bool {
         self.waiting.refused.load(Ordering::Relaxed)
     }
