@@ -74,7 +74,7 @@ pub(super) fn open(path: &Path, size: u32, suspect: bool) -> Result<Pool, Databa
 }
 
 /// Whether a connection made just now finds a database and its tables.
-/// An error: It does not. Connections that are older may not have noticed: they keep pages in memory.
+/// Connections that are older may not have noticed: they keep pages in memory.
 pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
     let mut connection =
         Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;

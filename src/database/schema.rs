@@ -30,7 +30,7 @@ pub(super) fn check(connection: &mut Connection) -> Result<(), DatabaseError> {
 }
 
 /// Runs every pending migration; returns their names.
-/// An error: The database refused one; none is applied.
+/// When the database refuses one, none is applied.
 pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
     let pending = connection.has_pending_migration(MIGRATIONS).map_err(DatabaseError::new)?;
     if !pending {
@@ -43,7 +43,7 @@ pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError
 }
 
 /// Takes the newest step back that was made; its name, or none if there is none to take back.
-/// An error: The database refused it; the schema is as it was.
+/// When the database refuses it, the schema is as it was.
 pub fn revert(path: &Path) -> Result<Option<String>, DatabaseError> {
     let mut connection =
         Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;

@@ -221,7 +221,7 @@ impl Script {
 
 impl Redis {
     /// Runs `script` on `key`; its answer has to be a list of whole numbers.
-    /// An error: Redis was avoided, too late, failed, or refused; what the script does may be done all the
+    /// After an error, what the script does may be done all the
     /// same, but not twice.
     pub async fn run(
         &self,

@@ -120,7 +120,7 @@ impl Changes {
     }
 
     /// Writes a change. It is in force here when this returns.
-    /// An error: The database does not take it; nothing was changed.
+    /// When the database does not take it, nothing was changed.
     pub async fn commit(&self, draft: Draft) -> Result<(), Away> {
         self.write(vec![draft.clone()], true, COMMIT_WITHIN).await?;
         if self.follow().await.is_err() {

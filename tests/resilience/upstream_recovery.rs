@@ -36,7 +36,7 @@ async fn a_call_that_its_caller_cut_says_nothing() {
     }
     let after = state(&rig);
     assert_eq!((after.state, after.consecutive_failures), (State::Closed, 0));
-    assert_eq!(after.returned, 5, "they came back all the same");
+    assert_eq!((after.issued, after.under_way), (5, 0), "they came back all the same");
     rig.stop().await;
 }
 

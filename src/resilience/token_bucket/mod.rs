@@ -109,7 +109,7 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// The bucket after `cost` tokens were taken. A cost above the burst counts as the burst, so that
     /// every request is admitted some time.
-    /// An error: The time after which the same request would be admitted if nothing else is.
+    /// The error is the time after which the same request would be admitted if nothing else is.
     pub fn after(self, rule: BucketRule, now: Tick, cost: u32) -> Result<Self, Duration> {
         let wanted = self.used(rule, now) + rule.price(cost.min(rule.burst()));
         let excess = wanted.saturating_sub(rule.capacity());

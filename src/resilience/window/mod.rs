@@ -94,7 +94,7 @@ impl Window {
     }
 
     /// Whether `cost` more fit at `now`. A cost above the limit counts as the limit.
-    /// An error: The time after which the same request would be admitted if nothing else is.
+    /// The error is the time after which the same request would be admitted if nothing else is.
     pub fn check(&self, rule: WindowRule, now: Tick, cost: u32) -> Result<(), Duration> {
         let wanted = self.used.saturating_add(cost.min(rule.limit()).into());
         let excess = wanted.saturating_sub(rule.limit().into());
