@@ -67,7 +67,11 @@ pub struct Check {
 
 impl Check {
     pub fn refuse(&mut self, field: &str, problem: impl Into<String>, allowed: impl Into<String>) {
-        self.mistakes.push(InvalidField::new(field, problem, allowed));
+        self.note(InvalidField::new(field, problem, allowed));
+    }
+
+    pub fn note(&mut self, mistake: InvalidField) {
+        self.mistakes.push(mistake);
     }
 
     #[must_use]

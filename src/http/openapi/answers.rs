@@ -19,6 +19,10 @@ pub const BAD_INPUT: &Failures = &[(
 
 pub const NOT_FOUND: &Failures = &[(&[ErrorCode::NotFound], "There is no such thing.")];
 
+/// The input is as described, and the answer is that there can be none.
+pub const UNPROCESSABLE: &Failures =
+    &[(&[ErrorCode::Unprocessable], "Nothing can be made of this input; the sentence says why.")];
+
 /// A change that the database did not take.
 pub const DATABASE_AWAY: &Failures =
     &[(&[ErrorCode::Overloaded], "The database is away: nothing was changed.")];
@@ -40,7 +44,7 @@ pub const NOT_IN_TIME: &Failures = &[(&[ErrorCode::DeadlineExceeded], "It was no
 pub const RESTARTING: &Failures = &[(&[ErrorCode::Overloaded], "The monitor is being restarted.")];
 
 /// Every code, in the order of the contract.
-pub(super) const ALL: [ErrorCode; 17] = [
+pub(super) const ALL: [ErrorCode; 18] = [
     ErrorCode::InvalidRequest,
     ErrorCode::KeyRequired,
     ErrorCode::Forbidden,
@@ -50,6 +54,7 @@ pub(super) const ALL: [ErrorCode; 17] = [
     ErrorCode::RequestTimeout,
     ErrorCode::BodyTooLarge,
     ErrorCode::UnsupportedMediaType,
+    ErrorCode::Unprocessable,
     ErrorCode::RateLimited,
     ErrorCode::AbuseThrottled,
     ErrorCode::Internal,

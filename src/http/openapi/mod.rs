@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::routes;
 use super::service::{Method, Surface};
 pub use answers::{
-    BAD_INPUT, DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UPSTREAM,
+    BAD_INPUT, DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UNPROCESSABLE, UPSTREAM,
 };
 pub use doc::Doc;
 use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY};

@@ -46,7 +46,7 @@ pub struct Product {
     pub product_title: String,
     /// Address of the product page.
     pub product_url: String,
-    /// Address that earns a commission; the plain product address when making one failed.
+    /// Address that earns a commission, if there is one.
     pub affiliate_url: Option<String>,
     /// How the affiliate address came about.
     pub affiliate_status: AffiliateStatus,
@@ -93,7 +93,7 @@ pub enum AffiliateStatus {
     Cached,
     /// Made for this answer.
     Generated,
-    /// None could be made; the plain address stands in its place.
+    /// None could be made.
     Failed,
     /// Not asked for; an address that stands there all the same is the upstream's own.
     NotRequested,

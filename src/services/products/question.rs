@@ -53,6 +53,8 @@ pub(super) trait Question:
     Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     const KIND: Kind;
+    /// Part of the key from when what was stored under the old ones is no answer any more.
+    const EDITION: Option<&'static str> = None;
 
     /// The upstream call that answers `all`, of which this is the first: at most [`Kind::at_once`]
     /// that differ only in what they name. A call of one question is what its key is made of.
@@ -100,7 +102,8 @@ pub(super) fn key<Q: Question>(question: &Q, validate: bool) -> CacheKey {
     let request = question.request(std::slice::from_ref(question));
     let parameters = request.params.iter().flat_map(|(name, value)| [*name, value.as_str()]);
     let variant = if validate || !Q::KIND.is_validated { "" } else { "unvalidated" };
-    let parts = std::iter::once(request.method.name).chain(parameters).chain([variant]);
+    let parts =
+        std::iter::once(request.method.name).chain(parameters).chain([variant]).chain(Q::EDITION);
     CacheKey::of(SERVICE, Q::KIND.operation, parts)
 }
 

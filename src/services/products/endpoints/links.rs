@@ -1,12 +1,12 @@
 //! Affiliate links, each cached by itself.
 //!
-//! Owns: one link per source, where a source is an address without its query string; joining
-//! answers, which come in another order, to what was asked; the state of each link. Refuses:
-//! addresses that are not http(s), too long, too many or none. A link that could not be made
-//! degrades to the plain address and says so; without a tracking id none can be made, which is a
-//! fault of the configuration.
+//! Owns: one link per source (see `address`); joining answers, which come in another order, to what was
+//! asked; the state of each link. Refuses: too many addresses or none, and an address that no link can
+//! be asked for, each by itself and before a call is spent. A link that could not be made has a
+//! reason and no address; alone it is an error. Without a tracking id none can be made, which is a fault
+//! of the configuration.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
@@ -15,14 +15,16 @@ use utoipa::ToSchema;
 
 use crate::cache::Tier;
 use crate::failure::{Failure, FailureKind};
+use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
+use crate::http::openapi::UNPROCESSABLE;
 use crate::http::served::{DEGRADED_STALE, Served, Source};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
 use crate::services::products::address::{
-    LinkTarget, address, link_source, product_id_of, web_url,
+    LinkTarget, Unfit, address, link_source, product_id_of, web_url,
 };
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, read};
@@ -34,10 +36,14 @@ use crate::services::products::question::{
     Kind, Question, Read, loaded, parsed, product_tag, replaced,
 };
 
-/// In `degraded`: some products carry their plain address in place of an affiliate link.
+/// In `degraded`: some links could not be made.
 pub(super) const DEGRADED_LINKS: &str = "affiliate_links";
 /// Most links of one call.
 const MAX_LINKS: usize = 50;
+/// Why there is no link: the upstream says so.
+const NO_LINK: &str = "the upstream makes no affiliate link for this address";
+/// Why there is no link: nobody could say.
+const NOT_NOW: &str = "the upstream gave no answer; try again later";
 
 pub const METHOD: Method = Method {
     name: "aliexpress.affiliate.link.generate",
@@ -53,16 +59,18 @@ pub const METHOD: Method = Method {
 pub(super) const ROUTES: &[Route] = &[
     Route::at("/api/affiliate/link", Class::General).get(|| to(one)).says(|doc| {
         let summary = "Makes the affiliate link of one address.";
-        let details = "Where none can be made, `status` is `failed` and the plain address \
-             stands in its place.";
+        let details = "The address may be any of the shop: a product, a promotion page, a search. \
+             What only tracks is left out of it.";
         doc.says("Affiliate links", "getAffiliateLink", summary, details)
             .for_gpt()
             .form::<LinkForm>()
-            .fetches::<LinksData>("A list with one link.");
+            .fetches::<LinksData>("A list with one link.")
+            .fails(UNPROCESSABLE);
     }),
     Route::at("/api/affiliate/links", Class::General).post(|| to(several)).says(|doc| {
         let summary = "Makes the affiliate links of several addresses.";
-        let details = "Answers in the order asked for, each with its own status.";
+        let details = "Answers in the order asked for, each with its own status. Where none can be \
+             made, `status` is `failed`, `reason` says why, and there is no address.";
         doc.says("Affiliate links", "getAffiliateLinks", summary, details)
             .for_gpt()
             .form::<LinksForm>()
@@ -74,7 +82,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = LinksRequest)]
 struct LinksForm {
-    /// Addresses of products.
+    /// Addresses of pages of the shop.
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 50, example = json!(["https://www.aliexpress.com/item/3256812497109248.html"]))]
     urls: Option<Value>,
 }
@@ -82,8 +90,8 @@ struct LinksForm {
 /// A request for one link as a client sends it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct LinkForm {
-    /// Address of a product.
-    #[schema(value_type = String, max_length = 2048, example = "https://www.aliexpress.com/item/3256812497109248.html")]
+    /// Address of a page of the shop.
+    #[schema(value_type = String, example = "https://www.aliexpress.com/item/3256812497109248.html")]
     url: Option<Value>,
 }
 
@@ -104,11 +112,14 @@ impl LinksForm {
             check.refuse("urls", format!("has {} addresses", urls.len()), "1 to 50 addresses");
             return check.finish(Vec::new());
         }
-        let targets = urls
-            .iter()
-            .enumerate()
-            .filter_map(|(index, url)| address(&mut check, &format!("urls[{index}]"), Some(url)))
-            .collect();
+        let text = |(index, url): (usize, &Value)| {
+            let text = url.as_str().map(str::trim);
+            if text.is_none() {
+                check.refuse(&format!("urls[{index}]"), "is not a text", Unfit::ALLOWED);
+            }
+            text.map(LinkTarget::of)
+        };
+        let targets = urls.iter().enumerate().filter_map(text).collect();
         check.finish(targets)
     }
 }
@@ -117,6 +128,12 @@ impl LinkForm {
     fn validate(&self) -> Result<Vec<LinkTarget>, Vec<InvalidField>> {
         let mut check = Check::default();
         let target = address(&mut check, "url", self.url.as_ref());
+        // What is no address is a mistake; one of another shop is one that gets no link.
+        if let Some(target) = &target
+            && let Err(unfit @ (Unfit::NotAnAddress | Unfit::TooLong)) = target.source
+        {
+            check.note(unfit.mistake("url", &target.url));
+        }
         check.finish(target.into_iter().collect())
     }
 }
@@ -141,16 +158,18 @@ pub(super) struct LinksData {
 pub(super) struct LinkData {
     /// The address asked for, as it was sent.
     url: String,
-    /// The affiliate link; the plain address when there is none.
-    affiliate_url: String,
+    /// The affiliate link, if there is one.
+    affiliate_url: Option<String>,
     /// How the link came about.
     status: AffiliateStatus,
+    /// Why there is none.
+    reason: Option<String>,
 }
 
 /// The affiliate link of one source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Link {
-    /// As [`link_source`] makes it.
+    /// As [`link_source`] makes it, which made it without any query until edition 2.
     source: String,
     tracking_id: String,
     ship_to: Option<String>,
@@ -165,6 +184,7 @@ impl Question for Link {
         is_tracked: true,
         at_once: MAX_LINKS,
     };
+    const EDITION: Option<&'static str> = Some("2");
 
     fn request(&self, all: &[Self]) -> Request {
         let sources: Vec<_> = all.iter().map(|one| one.source.as_str()).collect();
@@ -177,20 +197,34 @@ impl Question for Link {
 
     /// Links come in an order of their own; those without a source can be joined on nothing.
     fn read(&self, all: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
-        let mut made: HashMap<String, String> = HashMap::new();
+        let mut made: HashMap<&str, String> = HashMap::new();
         for record in METHOD.records.list(result) {
-            let Some(source) = read::text(record, "source_value") else { continue };
+            let asked = read::text(record, "source_value").and_then(|told| asked(all, &told));
             let link = read::text(record, "promotion_link").and_then(|link| web_url(&link));
-            if let Some(link) = link {
-                made.entry(link_source(&source).unwrap_or(source)).or_insert(link);
+            if let (Some(source), Some(link)) = (asked, link) {
+                made.entry(source).or_insert(link);
             }
         }
         let of_one = |one: &Self| {
-            let link = made.get(&one.source);
+            let link = made.get(one.source.as_str());
             loaded(one, &link, link.is_none(), product_id_of(&one.source).map(product_tag))
         };
         Ok((all.iter().map(of_one).collect::<Result<_, _>>()?, Dropped::default()))
     }
+}
+
+/// The source that was asked for and is told in the answer, which may have lost its query there: then
+/// the only one of that page.
+fn asked<'a>(all: &'a [Link], told: &str) -> Option<&'a str> {
+    let told = link_source(told).ok()?;
+    let sources = || all.iter().map(|one| one.source.as_str());
+    let mut of_page = sources().filter(|source| page(source) == page(&told));
+    let only = of_page.next().filter(|_| of_page.next().is_none());
+    sources().find(|source| *source == told).or(only)
+}
+
+fn page(source: &str) -> &str {
+    source.split('?').next().unwrap_or(source)
 }
 
 /// The links found for a list of addresses.
@@ -227,41 +261,39 @@ impl FoundLinks {
         !self.links.is_empty() && states.all(|status| status == AffiliateStatus::Cached)
     }
 
-    /// The affiliate address of `target` and its state.
+    /// The affiliate address of `target` and its state, or why there is none.
     fn resolve(&self, target: LinkTarget) -> LinkData {
-        match self.links.get(&target.source) {
-            Some((Some(link), status)) => {
-                LinkData { url: target.url, affiliate_url: link.clone(), status: *status }
-            }
-            Some((None, _)) | None => LinkData {
-                affiliate_url: target.url.clone(),
-                url: target.url,
-                status: AffiliateStatus::Failed,
-            },
-        }
+        let found = match &target.source {
+            Ok(source) => self.links.get(source).ok_or_else(|| NOT_NOW.to_owned()),
+            Err(unfit) => Err(unfit.mistake("url", &target.url).to_string()),
+        };
+        let found = found.and_then(|(link, status)| {
+            Ok((link.clone().ok_or_else(|| NO_LINK.to_owned())?, *status))
+        });
+        let (affiliate_url, status, reason) = match found {
+            Ok((link, status)) => (Some(link), status, None),
+            Err(reason) => (None, AffiliateStatus::Failed, Some(reason)),
+        };
+        LinkData { url: target.url, affiliate_url, status, reason }
     }
 
-    /// Puts a link on every product. True when any had to keep its plain address: the answer is then
-    /// degraded by `affiliate_links`.
+    /// Puts a link on every product. True when any has none: the answer is then degraded by
+    /// `affiliate_links`.
     pub(super) fn attach(&self, products: &mut [Product]) -> bool {
         let mut degraded = false;
         for product in products {
-            let target = LinkTarget::of(&product.product_url).unwrap_or_else(|| LinkTarget {
-                url: product.product_url.clone(),
-                source: String::new(),
-            });
-            let link = self.resolve(target);
+            let link = self.resolve(LinkTarget::of(&product.product_url));
             degraded |= link.status == AffiliateStatus::Failed;
-            product.affiliate_url = Some(link.affiliate_url);
+            product.affiliate_url = link.affiliate_url;
             product.affiliate_status = link.status;
         }
         degraded
     }
 }
 
-/// The address of every product that has one.
+/// The address of every product.
 pub(super) fn targets_of(products: &[Product]) -> Vec<LinkTarget> {
-    products.iter().filter_map(|product| LinkTarget::of(&product.product_url)).collect()
+    products.iter().map(|product| LinkTarget::of(&product.product_url)).collect()
 }
 
 /// The answer: one item for every target, in the order asked for.
@@ -277,23 +309,29 @@ fn assemble(targets: Vec<LinkTarget>, found: &FoundLinks) -> LinksData {
     }
 }
 
+/// A link that cannot be made is an error here: it is all that was asked for.
 async fn one(call: Call) -> Answer {
     let form: LinkForm = call.form().await?;
-    answer(&call, form.validate()?).await
+    let (data, served) = found(&call, form.validate()?).await?;
+    match data.links.first().and_then(|link| link.reason.as_ref()) {
+        Some(reason) => Err(ApiError::with_message(ErrorCode::Unprocessable, reason)),
+        None => Ok(call.answer(replaced(served, &data, false)?)),
+    }
 }
 
 async fn several(call: Call) -> Answer {
     let form: LinksForm = call.form().await?;
-    answer(&call, form.validate()?).await
+    let (data, served) = found(&call, form.validate()?).await?;
+    Ok(call.answer(replaced(served, &data, false)?))
 }
 
 /// Fails only if not one link could be had because of a failure.
-async fn answer(call: &Call, targets: Vec<LinkTarget>) -> Answer {
+async fn found(call: &Call, targets: Vec<LinkTarget>) -> Result<(LinksData, Served), ApiError> {
     let products: &Products = call.service()?;
-    let ids: Vec<_> = targets.iter().filter_map(|target| product_id_of(&target.url)).collect();
+    let ids: Vec<_> = targets.iter().filter_map(LinkTarget::product_id).collect();
     call.watch(|| {
-        let sources: Vec<_> = targets.iter().map(|target| &target.source).collect();
-        let query = Some(fingerprint(&("links", sources)));
+        let asked: Vec<_> = targets.iter().map(LinkTarget::identity).collect();
+        let query = Some(fingerprint(&("links", asked)));
         Seen { query, ids: &ids, ..Seen::default() }
     })?;
     let ship_to = products.defaults().ship_to.as_deref();
@@ -309,7 +347,7 @@ async fn answer(call: &Call, targets: Vec<LinkTarget>) -> Answer {
         (found.failure.is_some(), DEGRADED_UPSTREAM),
     ];
     served.degraded.extend(degraded.iter().filter(|(is_so, _)| *is_so).map(|(_, word)| *word));
-    Ok(call.answer(replaced(served, &data, false)?))
+    Ok((data, served))
 }
 
 impl Products {
@@ -321,25 +359,25 @@ impl Products {
         ship_to: Option<&str>,
     ) -> FoundLinks {
         let mut found = FoundLinks::default();
+        let sources: BTreeSet<_> =
+            targets.iter().filter_map(|target| target.source.as_ref().ok()).collect();
+        if sources.is_empty() {
+            return found;
+        }
         let Some(tracking_id) = &self.defaults().tracking_id else {
             let reason = "no tracking id is configured (ALIEXPRESS_TRACKING_ID)";
             found.failure = Some(Failure::new(FailureKind::UpstreamRejected, reason));
             return found;
         };
-        let mut seen = HashSet::new();
-        let questions: Vec<_> = targets
-            .iter()
-            .filter(|target| seen.insert(&target.source))
-            .map(|target| Link {
-                source: target.source.clone(),
-                tracking_id: tracking_id.clone(),
-                ship_to: ship_to.map(str::to_owned),
-            })
-            .collect();
-        let sources: Vec<_> = questions.iter().map(|one| one.source.clone()).collect();
+        let link = |source: &&String| Link {
+            source: (*source).clone(),
+            tracking_id: tracking_id.clone(),
+            ship_to: ship_to.map(str::to_owned),
+        };
+        let questions: Vec<_> = sources.iter().map(link).collect();
         let answers = self.ask_all(call, questions).await;
         for (source, answer) in sources.into_iter().zip(answers) {
-            found.add(source, answer);
+            found.add(source.clone(), answer);
         }
         found
     }

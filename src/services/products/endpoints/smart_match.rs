@@ -1,8 +1,9 @@
 //! Smart match: products like the one at an address.
 //!
 //! Owns: the form and the call that follows. The upstream requires a device id; clients of the gateway
-//! have none, so one constant stands for all of them and they share the cached answer. Refuses: addresses without a product id, short links among them, because
-//! following them would mean a call to an address that a client chose.
+//! have none, so one constant stands for all of them and they share the cached answer. Refuses: addresses
+//! without a product id, short links among them, because following them would mean a call to an address
+//! that a client chose.
 
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
-use crate::services::products::address::{address, product_id_of};
+use crate::services::products::address::address;
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, Target};
 use crate::services::products::ask::Products;
@@ -45,8 +46,8 @@ pub(super) const ROUTES: &[Route] =
 /// A smart match as a client sends it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct SmartMatchForm {
-    /// Address of a product page.
-    #[schema(value_type = String, max_length = 2048, example = "https://www.aliexpress.com/item/3256812497109248.html")]
+    /// Address of a product page, or of a page of the shop that names the product.
+    #[schema(value_type = String, example = "https://www.aliexpress.com/item/3256812497109248.html")]
     product_url: Option<Value>,
     #[serde(flatten)]
     target: TargetForm,
@@ -62,12 +63,14 @@ impl SmartMatchForm {
 }
 
 fn product_id(check: &mut Check, url: Option<&Value>) -> Option<u64> {
-    let address = address(check, "product_url", url)?;
-    let id = product_id_of(&address.url);
-    if id.is_none() {
+    let target = address(check, "product_url", url)?;
+    let id = target.product_id();
+    if let Err(unfit) = target.source {
+        check.note(unfit.mistake("product_url", &target.url));
+    } else if id.is_none() {
         check.refuse(
             "product_url",
-            format!("`{}` holds no product id", shown(&address.url)),
+            format!("`{}` holds no product id", shown(&target.url)),
             "the address of a product page, such as https://www.aliexpress.com/item/ID.html",
         );
     }

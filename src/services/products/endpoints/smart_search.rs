@@ -4,7 +4,7 @@
 //! Owns: the fields that it adds to a search. It stands on the plain search, which is cached by
 //! itself and shared with plain searches; choosing and ranking is done each time on its page, links
 //! come from their own cache. Refuses: what a search refuses, and its own fields out of bounds, all
-//! mistakes at once. A link that cannot be had leaves the plain address.
+//! mistakes at once. A product whose link cannot be had has none.
 
 use actix_web::web::to;
 use rust_decimal::Decimal;
@@ -40,8 +40,8 @@ pub(super) const ROUTES: &[Route] = &[Route::at("/api/products/smart-search", Cl
 fn doc(doc: &mut Doc<'_>) {
     let summary = "Searches products, then chooses and ranks them.";
     let details = "Leaves out similar and poor offers, puts the best first and attaches \
-             affiliate links. Where a link cannot be made, the plain address stands \
-             in its place and `degraded` names `affiliate_links`.";
+             affiliate links. Where a link cannot be made, `affiliate_url` is null and `degraded` \
+             names `affiliate_links`.";
     doc.says("Products", "smartSearchProducts", summary, details)
         .for_gpt()
         .form::<SmartSearchForm>()

@@ -1,8 +1,8 @@
 //! `link.generate`: affiliate links.
 //!
 //! Owns: what a link looks like and who gets none. Links come in another order than asked, each
-//! with its `source_value` without the query string. A product without commission and an address
-//! outside the shop come without `promotion_link`. Refuses: more than 50 at once.
+//! with its `source_value`. A product without commission, a short link and an address outside the shop
+//! come without `promotion_link`. Refuses: more than 50 at once.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -26,7 +26,6 @@ fn generate(call: &Call<'_>) -> Result<Answer, Refusal> {
         return Err(Refusal::invalid("source_values", "at most 50 addresses"));
     }
     let mut sources = in_another_order(&asked);
-    sources.dedup_by_key(|source| without_query(source));
     if call.has_wrong_tracking_id() {
         sources.clear();
     }
@@ -41,7 +40,7 @@ fn generate(call: &Call<'_>) -> Result<Answer, Refusal> {
 /// Sorted by checksum, and reversed if that happens to be the order asked.
 fn in_another_order<'a>(asked: &[&'a str]) -> Vec<&'a str> {
     let mut order: Vec<&str> = asked.to_vec();
-    order.sort_by_key(|source| (crc32fast::hash(without_query(source).as_bytes()), *source));
+    order.sort_by_key(|source| (crc32fast::hash(source.as_bytes()), *source));
     order.dedup();
     if order == asked {
         order.reverse();
@@ -50,25 +49,21 @@ fn in_another_order<'a>(asked: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn link(call: &Call<'_>, source: &str, kind: &str) -> Value {
-    let source_value = without_query(source);
     if earns(call, source) {
         let link = short_link('e', &format!("{kind}:{source}"), call.tracking_id);
-        json!({"source_value": source_value, "promotion_link": link})
+        json!({"source_value": source, "promotion_link": link})
     } else {
-        json!({"source_value": source_value})
+        json!({"source_value": source})
     }
-}
-
-fn without_query(source: &str) -> &str {
-    source.split('?').next().unwrap_or(source)
 }
 
 /// Whether anything is paid for this address.
 fn earns(call: &Call<'_>, source: &str) -> bool {
     let Ok(url) = Url::parse(source) else { return false };
     let is_shop = url.host_str().is_some_and(|host| {
-        host == "aliexpress.com"
-            || [".aliexpress.com", ".aliexpress.us"].iter().any(|end| host.ends_with(end))
+        let is_short = matches!(host, "a.aliexpress.com" | "s.click.aliexpress.com");
+        let ends = [".aliexpress.com", ".aliexpress.us"];
+        !is_short && (host == "aliexpress.com" || ends.iter().any(|end| host.ends_with(end)))
     });
     let product = item_id(&url).and_then(|id| call.catalogue.product(id));
     is_shop && product.is_none_or(|product| product.commission_permille.is_some())

@@ -164,10 +164,10 @@ fn categories_are_one_flat_list() {
 }
 
 #[test]
-fn links_come_in_another_order_without_query_strings() {
+fn links_come_in_another_order_each_for_its_whole_source() {
     let asked: Vec<String> =
-        (1..=5).map(|n| format!("https://www.aliexpress.com/item/{n}.html")).collect();
-    let form = format!("tracking_id=t&source_values={}%3Fx%3D1", asked.join("%3Fx%3D1,"));
+        (1..=5).map(|n| format!("https://www.aliexpress.com/p?n={n}")).collect();
+    let form = format!("tracking_id=t&source_values={}", asked.join(","));
     let answer = result(LINKS, &form);
     assert_eq!(answer["tracking_id"], "t");
     let links = answer["promotion_links"]["promotion_link"].as_array().unwrap();
@@ -185,11 +185,11 @@ fn links_come_in_another_order_without_query_strings() {
 fn some_sources_earn_no_link() {
     let unpaid = CATALOGUE.products().iter().find(|p| p.commission_permille.is_none()).unwrap().id;
     let form = format!(
-        "tracking_id=t&source_values=https://elsewhere.example/1,nonsense,https://www.aliexpress.com/item/{unpaid}.html"
+        "tracking_id=t&source_values=https://elsewhere.example/1,nonsense,https://a.aliexpress.com/_x,https://www.aliexpress.com/item/{unpaid}.html"
     );
     let links = result(LINKS, &form)["promotion_links"]["promotion_link"].clone();
     let links = links.as_array().unwrap();
-    assert_eq!(links.len(), 3);
+    assert_eq!(links.len(), 4);
     assert!(links.iter().all(|link| link.get("promotion_link").is_none()));
 }
 

@@ -1,4 +1,4 @@
-//! Details of products and affiliate links: single, in bulk, absent, in order, partly failing.
+//! Details of products: single, in bulk, absent, in order, partly failing.
 
 use serde_json::{Value, json};
 
@@ -83,50 +83,4 @@ fn what_is_kept_is_answered_while_the_rest_cannot_be_asked_for() {
     assert_eq!((&details["missing"], &details["unavailable"]), (&json!([]), &json!([known[1]])));
     let degraded = metadata(&answer)["degraded"].clone();
     assert!(degraded.as_array().unwrap().contains(&json!("upstream")), "{degraded}");
-}
-
-#[test]
-fn links_in_the_order_asked_with_their_state() {
-    let app = TestApp::start();
-    let known = some_products(&app, 3);
-    let urls: Vec<&str> = known.iter().map(|one| one["product_url"].as_str().unwrap()).collect();
-    let one = app.get(&format!("/api/affiliate/link?url={}", urls[1].replace('%', "%25")));
-    let link = data(&one)["links"][0].clone();
-    assert_eq!((&link["url"], &link["status"]), (&json!(urls[1]), &json!("generated")));
-    let made = link["affiliate_url"].as_str().unwrap();
-    assert!(made.starts_with("https://s.click.aliexpress.com/"), "{made}");
-
-    // Nobody pays for leading to another shop.
-    let unknown = "https://another-shop.test/item/7.html";
-    let asked = [urls[2], urls[1], unknown, urls[0], urls[2]];
-    let answer = app.post("/api/affiliate/links", &json!({"urls": asked}));
-    let links = data(&answer);
-    let of = |field: &str| -> Vec<Value> {
-        links["links"].as_array().unwrap().iter().map(|link| link[field].clone()).collect()
-    };
-    assert_eq!(of("url"), asked.map(Value::from));
-    assert_eq!(
-        of("status"),
-        ["generated", "cached", "failed", "generated", "generated"].map(Value::from)
-    );
-    let targets = of("affiliate_url");
-    assert_eq!((&targets[1], &targets[2]), (&json!(made), &json!(unknown)));
-    assert_eq!(targets[0], targets[4]);
-    let counts = ["requested_count", "cached_count", "generated_count", "failed_count"];
-    assert_eq!(counts.map(|count| links[count].as_u64().unwrap()), [5, 1, 3, 1]);
-    assert_eq!(metadata(&answer)["degraded"], json!(["affiliate_links"]));
-    assert_eq!(app.upstream.calls_of("link.generate"), 2);
-}
-
-#[test]
-fn fifty_links_cost_one_call() {
-    let app = TestApp::start();
-    let known = some_products(&app, 50);
-    let urls: Vec<&Value> = known.iter().map(|one| &one["product_url"]).collect();
-    let links = data(&app.post("/api/affiliate/links", &json!({"urls": urls})));
-    assert_eq!((&links["generated_count"], &links["failed_count"]), (&json!(50), &json!(0)));
-    assert_eq!(app.upstream.calls_of("link.generate"), 1);
-    let again = data(&app.post("/api/affiliate/links", &json!({"urls": urls})));
-    assert_eq!(again["cached_count"], 50);
-    assert_eq!(app.upstream.calls_of("link.generate"), 1);
 }

@@ -1,0 +1,139 @@
+//! The query of an address: what of it only tracks, and the address that it may hold.
+//!
+//! Owns: the two lists of names. What is not known to track is kept: promotion pages, campaigns and
+//! searches of the shop are told apart by their query alone. Has no neighbour.
+
+use std::borrow::Cow;
+
+use url::{Url, form_urlencoded};
+
+/// Names that only track, in lower case; `*` stands for any ending.
+const TRACKING: [&str; 59] = [
+    // The shop's own: where on its pages somebody came from, and in which experiment.
+    "spm*",
+    "scm*",
+    "algo_*",
+    "pdp_*",
+    "gps-id",
+    "pvid",
+    "ad_pvid",
+    "aem_p4p_detail",
+    "utparam*",
+    "curpageloguid",
+    "initiative_id",
+    "btsid",
+    "expid",
+    "sdom",
+    "ws_ab_test*",
+    "_t",
+    "_evo_buckets",
+    "gatewayadapt",
+    "_randl_*",
+    // Partners' links and links that were shared.
+    "aff_*",
+    "afsmartredirect",
+    "aftraceinfo",
+    "af",
+    "cv",
+    "dp",
+    "sk",
+    "tt",
+    "terminal_id",
+    "mall_affr",
+    "spreadtype",
+    "social_params",
+    "shareid",
+    "srcsns",
+    "businesstype",
+    // Advertisements and letters.
+    "utm_*",
+    "src",
+    "alb*",
+    "acnt",
+    "slnk",
+    "trgt",
+    "plac",
+    "crea",
+    "netw",
+    "mtctp",
+    "memo1",
+    "isdl",
+    "device",
+    "issmbactive",
+    "issmbautocall",
+    "needsmbhouyi",
+    "gclid",
+    "gclsrc",
+    "gad_*",
+    "gbraid",
+    "wbraid",
+    "fbclid",
+    "msclkid",
+    "srsltid",
+    "edm_*",
+];
+
+/// How often a held address may be escaped.
+const MOST_ESCAPES: usize = 3;
+/// Names that hold the address that is meant, in lower case.
+const REDIRECTS: [&str; 6] =
+    ["redirecturl", "redirect_url", "dl_target_url", "target_url", "targeturl", "return_url"];
+
+/// The rest of the query, sorted by name; several values of one name keep their order.
+pub(super) fn without_tracking(url: &Url) -> Option<String> {
+    let pairs = url.query()?.split('&').filter(|pair| !pair.is_empty());
+    let mut kept: Vec<_> = pairs.filter_map(Pair::read).filter(|pair| !pair.tracks()).collect();
+    kept.sort_by(|left, right| left.name.cmp(&right.name));
+    kept.dedup();
+    let kept: Vec<_> = kept.into_iter().map(|pair| pair.written).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+#[derive(PartialEq)]
+struct Pair<'a> {
+    name: Cow<'a, str>,
+    /// In one spelling, but for what is no UTF-8, which nobody can spell anew.
+    written: String,
+}
+
+impl<'a> Pair<'a> {
+    fn read(raw: &'a str) -> Option<Self> {
+        let (name, value) = form_urlencoded::parse(raw.as_bytes()).next()?;
+        let is_text = ![&name, &value].iter().any(|part| part.contains('\u{FFFD}'));
+        let spelled = || {
+            let mut spelled = form_urlencoded::Serializer::new(String::new());
+            spelled.append_pair(&name, &value).finish()
+        };
+        let written = if is_text { spelled() } else { raw.to_owned() };
+        Some(Self { name, written })
+    }
+
+    fn tracks(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        TRACKING.iter().any(|known| {
+            known.strip_suffix('*').map_or(name == *known, |start| name.starts_with(start))
+        })
+    }
+}
+
+/// The address that the query holds; it may be escaped again, or lie on the same host.
+pub(super) fn target_of(url: &Url) -> Option<String> {
+    url.query_pairs()
+        .filter(|(name, _)| REDIRECTS.contains(&name.to_ascii_lowercase().as_str()))
+        .find_map(|(_, held)| address_in(url, held))
+}
+
+fn address_in(url: &Url, mut held: Cow<'_, str>) -> Option<String> {
+    for _ in 0..MOST_ESCAPES {
+        let text = held.trim();
+        let start = text.get(..8).unwrap_or_default().to_ascii_lowercase();
+        if start.starts_with("http://") || start.starts_with("https://") {
+            return Some(text.to_owned());
+        }
+        if text.len() > 1 && text.starts_with('/') {
+            return url.join(text).ok().map(String::from);
+        }
+        held = form_urlencoded::parse(text.as_bytes()).next()?.0.into_owned().into();
+    }
+    None
+}
