@@ -47,7 +47,6 @@ impl FailureMemo {
         Self(ShardedMap::new(REMEMBERED))
     }
 
-    /// Whether the key is not to be loaded at `now`.
     pub(super) fn is_held(&self, key: &CacheKey, now: Instant) -> bool {
         self.0.find(key, |memo| memo.until.is_some_and(|until| until > now)).unwrap_or(false)
     }
@@ -95,7 +94,6 @@ impl FailureMemo {
         self.0.update(key, |memo| memo.until = memo.until.max(Some(then)));
     }
 
-    /// Forgets a key that something new was found for.
     pub(super) fn clear(&self, key: &CacheKey) {
         self.0.remove(key);
     }

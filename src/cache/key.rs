@@ -54,7 +54,6 @@ pub(super) const LONGEST_TAG: usize = 128;
 /// Most tags of one entry; more are not kept. A full page of products has about a hundred.
 pub(super) const MOST_TAGS: usize = 256;
 
-/// One tag as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(u64);
 

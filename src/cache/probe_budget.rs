@@ -14,7 +14,6 @@ use crate::resilience::Priority;
 use crate::resilience::pace::Pace;
 use crate::resilience::sharded_map::ShardedMap;
 
-/// Background loads that run at once.
 const RENEWALS: u32 = 6;
 /// Loads a second while the origin fails, and as many at once after a pause.
 const PROBES_A_SECOND: f64 = 2.0;

@@ -34,9 +34,7 @@ pub(super) const SOFT_TIMEOUT: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct CacheTables {
     pub memory: MemoryTier,
-    /// The second tier, if configured.
     pub redis: Option<RedisTier>,
-    /// The third, if it could be opened.
     pub database: Option<DatabaseTier>,
     pub metrics: CacheMetrics,
     pub log: Logger,

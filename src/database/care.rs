@@ -30,11 +30,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 const MOST_QUARANTINED: usize = 5;
 const QUARANTINED_WITHIN: Duration = Duration::from_secs(600);
 
-/// What is known between two looks.
 #[derive(Default)]
 pub(super) struct Care {
     pub(super) files: Option<Identities>,
-    /// Whether the file was called broken.
     pub(super) suspect: bool,
     /// When the file was last read from end to end without a fault.
     pub(super) read_through_at: Option<Instant>,
@@ -42,7 +40,6 @@ pub(super) struct Care {
     /// Attempts to open, without such a time between them.
     attempts: u32,
     looked_at: Option<Instant>,
-    /// When files were quarantined.
     pub(super) quarantined_at: VecDeque<Instant>,
     /// The last reason given for its absence.
     pub(super) reported: Option<String>,
@@ -51,7 +48,6 @@ pub(super) struct Care {
 }
 
 impl Care {
-    /// Whether a look from outside is due; counts as made.
     pub(super) fn is_to_look(&mut self, at: Instant) -> bool {
         let due =
             self.looked_at.is_none_or(|before| at.saturating_duration_since(before) >= LOOK_EVERY);
@@ -61,18 +57,15 @@ impl Care {
         due
     }
 
-    /// Whether the last opening was just now.
     pub(super) fn is_settling(&self, at: Instant) -> bool {
         self.tried_at.is_some_and(|tried| at.saturating_duration_since(tried) < SETTLED_AFTER)
     }
 
-    /// Whether an attempt to open is due.
     pub(super) fn may_try(&self, at: Instant) -> bool {
         self.tried_at
             .is_none_or(|tried| at.saturating_duration_since(tried) >= WAITS.wait(self.attempts))
     }
 
-    /// Notes an attempt to open.
     pub(super) fn tried(&mut self, at: Instant) {
         let quiet =
             self.tried_at.is_none_or(|before| at.saturating_duration_since(before) >= QUIET);

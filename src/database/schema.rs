@@ -109,7 +109,6 @@ diesel::table! {
         /// JSON; null: removed.
         payload -> Nullable<Text>,
         at -> BigInt,
-        /// Who wrote it.
         instance -> Text,
         /// When nobody needs it any more.
         keep_until -> Nullable<BigInt>,

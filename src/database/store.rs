@@ -30,7 +30,6 @@ pub enum Event {
     Lost(String),
 }
 
-/// The database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 

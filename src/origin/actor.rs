@@ -21,7 +21,6 @@ use crate::failure::{Failure, FailureKind};
 use crate::origin::state::OriginState;
 use crate::supervision::{AskError, Handle, run_watched};
 
-/// The actor's name in status, logs and metrics.
 pub const NAME: &str = "api-client";
 /// When to come back if the actor is down or its inbox full.
 const BUSY: Duration = Duration::from_secs(1);
@@ -61,7 +60,6 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
     }
 }
 
-/// The way to the upstream for everyone else. Cheap to clone.
 pub struct OriginClient<O: Origin> {
     actor: Handle<ApiClientActor<O>>,
     state: Arc<OriginState>,
@@ -80,7 +78,6 @@ impl<O: Origin> std::fmt::Debug for OriginClient<O> {
 }
 
 impl<O: Origin> OriginClient<O> {
-    /// A client of `actor`, which works with this state.
     pub const fn new(actor: Handle<ApiClientActor<O>>, state: Arc<OriginState>) -> Self {
         Self { actor, state }
     }

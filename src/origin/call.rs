@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use actix::Message;
 use slog::{Logger, info, o};
 
+use super::attempt::Policy;
 use super::concurrency::Slot;
 use super::credentials::{Ask, Credential, Prefer, Refusal, Turn};
 use super::health::Made;
 use super::pacing::Booking;
-use super::retry::{self, Policy};
 use super::state::OriginState;
 use super::transport::Transport;
 use super::{Blame, Origin, Outcome, Priority, attempt, refusal};
@@ -32,22 +32,17 @@ use crate::resilience::breaker::Permit;
 
 /// So often a credential is chosen anew for an attempt; more is no coincidence.
 const MOST_CHANGES: u32 = 8;
-/// Least time worth starting an attempt for.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
 
 /// What the upstream answered; `None`: it has nothing.
 pub type Reply<O> = Option<<O as Origin>::Payload>;
 
-/// Asks the upstream one question.
 pub struct Call<O: Origin> {
     pub question: O::Question,
-    /// When the answer is of no use any more.
     pub deadline: Instant,
-    /// Whether a failed attempt may be repeated.
     pub retry: bool,
     /// Only calls for a client are repeated and wait for their turn.
     pub priority: Priority,
-    /// The id of the request that caused it, for the log.
     pub request_id: Arc<str>,
 }
 
@@ -62,7 +57,6 @@ impl<O: Origin> Message for Call<O> {
     type Result = Result<Reply<O>, Failure>;
 }
 
-/// Makes the call. `origins` are in the order of the credentials.
 pub async fn run<O: Origin, T: Transport>(
     state: &OriginState,
     origins: &[O],
@@ -103,7 +97,6 @@ enum NotMade {
     /// What it waited for was taken away when it came: its credential was banned meanwhile, or its
     /// breaker opened. Another may make it, or the same one after the ban.
     Changed(Failure),
-    /// It would have been a retry, and there is no budget for it.
     NoBudget,
 }
 
@@ -334,9 +327,9 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             let none = Backoff { first: Duration::ZERO, longest: Duration::ZERO };
             let at_once = Policy { backoff: none, ..*own };
             let other = Outcome::<()>::Transient { reason: String::new() };
-            retry::decide(&at_once, number, &other, chance, now, deadline)
+            attempt::decide(&at_once, number, &other, chance, now, deadline)
         } else {
-            retry::decide(own, number, outcome, chance, now, deadline)
+            attempt::decide(own, number, outcome, chance, now, deadline)
         }
     }
 

@@ -15,7 +15,6 @@ use crate::resilience::concurrency_limit::{ConcurrencyLimit, Decision};
 pub use crate::resilience::concurrency_limit::{Ended, Load, Settings};
 use crate::resilience::{Reason, Refused};
 
-/// The slots of one upstream; clones are the same ones.
 #[derive(Debug, Clone)]
 pub struct Slots {
     limit: Arc<Mutex<ConcurrencyLimit<oneshot::Sender<Slot>>>>,
@@ -126,7 +125,6 @@ impl Slots {
 }
 
 impl Slot {
-    /// The call ended so, `now`.
     pub fn ended(mut self, ended: Ended, now: Instant) {
         self.is_held = false;
         self.slots.give_back(self.call, Some((ended, now)));
@@ -142,7 +140,6 @@ impl Drop for Slot {
 }
 
 impl Ticket {
-    /// Waits for a slot.
     async fn wait(mut self) -> Result<Slot, Refused> {
         let slot = tokio::time::timeout_at(self.deadline.into(), &mut self.slot).await;
         match slot {

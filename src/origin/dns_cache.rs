@@ -17,21 +17,17 @@ use tokio::sync::watch;
 
 use crate::clock;
 
-/// How long a good answer is used without asking again.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// Asks the resolver for the addresses of a host; may block for as long as it likes.
 pub type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
-/// Addresses of a host, in the resolver's order; at least one.
 pub type Addresses = Arc<[IpAddr]>;
 
-/// Why there is no address, in words.
 pub type DnsFault = Arc<str>;
 
 type Answer = Result<Addresses, DnsFault>;
 
-/// What a host's name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub addresses: Addresses,
@@ -66,12 +62,10 @@ impl DnsCache {
         Self::new(timeout, Arc::new(ask_system))
     }
 
-    /// Hosts as `lookup` knows them.
     pub fn new(timeout: Duration, lookup: Lookup) -> Self {
         Self { lookup, timeout, hosts: Arc::default() }
     }
 
-    /// Longest wait for the resolver.
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }

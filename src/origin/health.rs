@@ -29,14 +29,12 @@ pub struct CredentialHealth {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub what: Misconfiguration,
-    /// The upstream's own words, for the log.
     pub reason: String,
     pub since: Timestamp,
     pub advice: String,
     memo: FailureMemo,
 }
 
-/// A fault, for an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub credential: &'static str,
@@ -55,7 +53,6 @@ pub(super) struct Made {
 }
 
 impl Fault {
-    /// One that was just met.
     pub(super) fn new(
         what: Misconfiguration,
         reason: String,
@@ -65,7 +62,6 @@ impl Fault {
         Self { what, reason, since, advice, memo: FailureMemo::new(PAUSES, now) }
     }
 
-    /// How long the upstream is still left alone.
     pub fn wait(&self, now: Instant) -> Duration {
         self.memo.wait(now)
     }
@@ -96,7 +92,6 @@ impl CredentialHealth {
         Ok(())
     }
 
-    /// Notes a fault; whether it is a new one.
     pub(super) fn failed(
         &self,
         made: Made,
@@ -128,12 +123,10 @@ impl CredentialHealth {
         ended.map(|fault| fault.what).collect()
     }
 
-    /// Forgets all of them.
     pub(super) fn forgive(&self) -> Vec<Misconfiguration> {
         std::mem::take(&mut *self.lock()).into_values().map(|fault| fault.what).collect()
     }
 
-    /// Those of the credential of this name.
     pub(super) fn problems(&self, credential: &'static str) -> Vec<Problem> {
         let problem = |(operation, fault): (&Option<&'static str>, &Fault)| Problem {
             credential,

@@ -6,7 +6,7 @@
 //! once; what to serve instead is theirs to decide.
 
 pub mod actor;
-mod attempt;
+pub mod attempt;
 pub mod call;
 pub mod concurrency;
 pub mod credentials;
@@ -14,7 +14,6 @@ pub mod dns_cache;
 pub mod health;
 pub mod pacing;
 mod refusal;
-pub mod retry;
 pub mod settings;
 pub mod start;
 pub mod state;
@@ -37,9 +36,7 @@ pub use start::Identity;
 /// The language of one upstream, spoken with one credential: how a question becomes a request, and
 /// what the answer means. There is one of these for each credential.
 pub trait Origin: Send + Sync + 'static {
-    /// What a service asks, whichever credential asks it.
     type Question: fmt::Debug + Clone + Send + Sync + 'static;
-    /// What an answer of use holds.
     type Payload: fmt::Debug + Send + 'static;
 
     /// Where its day begins, for daily budgets: added to UTC before cutting into days.
@@ -79,18 +76,15 @@ pub trait Origin: Send + Sync + 'static {
     }
 }
 
-/// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub method: Method,
-    /// Absolute address.
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Bytes,
 }
 
 impl Request {
-    /// A GET of an absolute address.
     pub const fn get(url: String) -> Self {
         Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new() }
     }
@@ -103,9 +97,7 @@ pub struct Answer {
     /// Names in lower case.
     pub headers: Vec<(String, Bytes)>,
     pub body: Bytes,
-    /// Our clock when the request was made.
     pub sent_at: Timestamp,
-    /// Our clock when the answer was complete.
     pub received_at: Timestamp,
 }
 
@@ -178,30 +170,29 @@ mod http_tests {
     }
 }
 
-/// The outcome of one call to the upstream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<T> {
-    /// An answer with content.
     Ok(T),
     /// A well-formed answer that says: there is nothing. A result, not a failure.
     Empty,
     /// The upstream asked us to wait. Says nothing about its health.
     Throttled {
-        /// How long; `None` when the upstream did not say.
         wait: Option<Duration>,
-        /// The upstream's own words, for the log.
         reason: String,
     },
     /// It may work when tried again. Counts against the upstream's health.
-    Transient { reason: String },
-    /// Trying again is useless.
+    Transient {
+        reason: String,
+    },
     Permanent {
         blame: Blame,
         /// What the upstream said, for the log and, by blame, for the operator.
         reason: String,
     },
     /// The answer could not be understood. Counts against the upstream's health.
-    BadResponse { reason: String },
+    BadResponse {
+        reason: String,
+    },
 }
 
 /// Who has to act after a permanent failure.
@@ -209,7 +200,6 @@ pub enum Outcome<T> {
 pub enum Blame {
     /// The operator: the upstream does not accept this part of the configuration.
     Configuration(Misconfiguration),
-    /// The client that chose the parameters.
     Caller,
 }
 
@@ -235,7 +225,6 @@ impl Misconfiguration {
 }
 
 impl<T> Outcome<T> {
-    /// The metric label of this outcome.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ok(_) => "ok",

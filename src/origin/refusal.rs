@@ -122,13 +122,11 @@ impl Refusal {
 }
 
 impl OriginState {
-    /// Counts a call for which there is no slot.
     pub(super) fn full(&self, full: Refused, priority: Priority, number: u32) -> Failure {
         self.shed(full.reason.as_str(), priority, number);
         by_bound(full)
     }
 
-    /// Counts a call that no credential makes.
     pub(super) fn refused(
         &self,
         refused: AllRefused<'_>,

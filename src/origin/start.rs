@@ -9,12 +9,12 @@ use std::time::Duration;
 use slog::{Logger, warn};
 
 use super::actor::{ApiClientActor, NAME};
+use super::attempt::Policy;
 use super::concurrency::{self, Slots};
 use super::credentials::{Credential, Credentials};
 use super::dns_cache::DnsCache;
 use super::health::CredentialHealth;
 use super::pacing::{self, Pacing};
-use super::retry::Policy;
 use super::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use super::state::OriginState;
 use super::transport::Wire;
@@ -30,7 +30,6 @@ use crate::supervision::{Spec, Supervisor};
 const DNS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The 64 calls that may be under way, and some more: connections of calls that were cut are still closing.
 const CONNECTIONS: usize = 72;
-/// Messages that may wait for the actor.
 const INBOX: usize = 1_024;
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
@@ -43,13 +42,11 @@ const PROBE_GRACE: Duration = Duration::from_secs(1);
 pub struct Identity<O> {
     /// Its name in labels, logs and paths; also its breaker's. The first one names the upstream.
     pub name: &'static str,
-    /// See [`Credential::id`].
     pub id: String,
     pub origin: O,
 }
 
 impl<O> Identity<O> {
-    /// The only one of an upstream.
     pub fn only(name: &'static str, origin: O) -> Self {
         Self { name, id: name.to_owned(), origin }
     }
@@ -59,7 +56,6 @@ impl<O> Identity<O> {
 #[derive(Clone, Copy)]
 pub struct Environment<'a> {
     pub settings: &'a Settings,
-    /// Longest time of a client's request.
     pub request_timeout: Duration,
     pub metrics: &'a Metrics,
     pub log: &'a Logger,

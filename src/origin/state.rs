@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use slog::{Logger, error, info};
 
+use super::attempt::{LEAST_ATTEMPT, Policy};
 use super::concurrency::{Load, Slots};
 use super::credentials::{Ask, Credential, Credentials, Prefer};
 use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
-use super::retry::{LEAST_ATTEMPT, Policy};
 use super::transport::Wire;
 use super::{Misconfiguration, Outcome, Priority};
 use crate::clock::Timestamp;

@@ -32,10 +32,8 @@ const LAST_LOOKS: u32 = 3;
 /// How the error begins when Redis does not know a hash.
 const UNKNOWN: &str = "NOSCRIPT";
 
-/// What is sent in one go.
 enum Request {
     One(Cmd),
-    /// The answer is a list.
     Many(Pipeline),
 }
 
@@ -52,7 +50,6 @@ impl Request {
 }
 
 impl Redis {
-    /// Sends one command.
     pub async fn one<T: FromRedisValue>(
         &self,
         command: Cmd,

@@ -26,7 +26,6 @@ const COMMANDS: usize = 1_024;
 /// When the last answer came on a connection, as far as a command was there to take it.
 type LastAnswer = Arc<Mutex<Option<Instant>>>;
 
-/// A connection for one command.
 pub(super) struct Lent {
     pub(super) connection: MultiplexedConnection,
     /// It was made for this command; any other may have died since it was last used.
@@ -46,7 +45,6 @@ impl Lent {
     }
 }
 
-/// A thread's connection, or none yet.
 pub(super) struct Shared {
     url: String,
     pool: Pool,

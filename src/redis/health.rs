@@ -16,7 +16,6 @@ use crate::resilience::breaker::Breaker;
 /// What a command does, as far as its outcome says something about later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// It changes nothing.
     Reads,
     /// It only takes away: allowed without memory, refused when read-only.
     Drops,
@@ -74,7 +73,6 @@ impl Health {
 /// How a command failed, as precisely as the client has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// No answer in time.
     TooLate,
     /// No answer in time because of this thread: its queue was too long, or it was held up.
     OwnDelay,

@@ -34,11 +34,9 @@ const ALIVE_MS: u64 = 5_000;
 pub mod keys {
     /// Written now and then to learn whether Redis takes writes.
     pub(super) const ALIVE: &str = "breakwater:2:alive";
-    /// Entries of the cache.
     pub const ENTRY: &str = "breakwater:2:e:";
     /// The channel on which instances say that they have written to the log of changes.
     pub const CHANGES: &str = "breakwater:2:changes";
-    /// Locks of keys that an instance loads.
     pub const LOCK: &str = "breakwater:2:lock:";
 }
 
@@ -82,7 +80,6 @@ impl Redis {
         }
     }
 
-    /// Whether the breaker is open.
     pub fn is_avoided(&self) -> bool {
         self.health.breaker().is_open()
     }

@@ -24,7 +24,6 @@ const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(2);
 /// Pending changes written in one transaction.
 const BATCH: usize = 500;
-/// What was read of the log.
 struct Reading {
     page: Page,
     whole: bool,
@@ -37,7 +36,7 @@ impl Changes {
     pub async fn run(&self) {
         let mut swept = clock::monotonic();
         loop {
-            let (written, read) = (self.write_pending().await, self.follow().await);
+            let (written, read) = (self.write_pending().await, self.catch_up().await);
             self.say(written.and(read));
             let now = clock::monotonic();
             if now.saturating_duration_since(swept) >= SWEEP_EVERY {
@@ -50,7 +49,7 @@ impl Changes {
     }
 
     /// Reads on, and has every topic apply what is new.
-    pub(super) async fn follow(&self) -> Result<(), Away> {
+    pub async fn catch_up(&self) -> Result<(), Away> {
         let mut position = self.0.position.lock().await;
         let (from, changes) = (position.clone(), self.clone());
         let openings = self.0.store.openings();
@@ -140,7 +139,6 @@ impl Changes {
         Ok(())
     }
 
-    /// Works on the database on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
         within: Duration,

@@ -25,17 +25,14 @@ use self::table::Position;
 pub use self::table::{Change, Draft, REMOVAL_KEPT};
 use crate::database::Store;
 
-/// How often the log is read.
 pub const POLL: Duration = Duration::from_millis(250);
 /// Longest time of a commit: what it waits for is another writer.
 const COMMIT_WITHIN: Duration = Duration::from_secs(1);
 /// The same for what may be written later.
 const ANNOUNCE_WITHIN: Duration = Duration::from_millis(500);
-/// Changes that may wait for the database.
 const MOST_PENDING: usize = 10_000;
 /// What follows the log: one kind of state, kept by another room.
 pub trait Topic: Send + Sync {
-    /// The name under which its changes are written.
     fn name(&self) -> &'static str;
 
     /// Takes changes over in their order; how many it could not read. If `whole`, they are all there
@@ -59,7 +56,6 @@ impl fmt::Display for Away {
 /// What became of a change that was announced. It is in force here in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is in the log.
     Written,
     /// It is written when the database is back.
     Pending,
@@ -69,7 +65,6 @@ pub enum Delivery {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Changes that wait for the database.
     pub pending: usize,
     /// Changes that could not be read, since the start.
     pub unreadable: usize,
@@ -123,7 +118,7 @@ impl Changes {
     /// When the database does not take it, nothing was changed.
     pub async fn commit(&self, draft: Draft) -> Result<(), Away> {
         self.write(vec![draft.clone()], true, COMMIT_WITHIN).await?;
-        if self.follow().await.is_err() {
+        if self.catch_up().await.is_err() {
             self.apply_here(&draft);
         }
         Ok(())
@@ -133,7 +128,7 @@ impl Changes {
     /// the same subject that is in the log by then wins.
     pub async fn announce(&self, draft: Draft) -> Delivery {
         if self.write(vec![draft.clone()], false, ANNOUNCE_WITHIN).await.is_ok() {
-            if self.follow().await.is_err() {
+            if self.catch_up().await.is_err() {
                 self.apply_here(&draft);
             }
             return Delivery::Written;
@@ -146,11 +141,6 @@ impl Changes {
         }
         pending.insert(subject, draft);
         Delivery::Pending
-    }
-
-    /// Reads what others wrote until now.
-    pub async fn catch_up(&self) -> Result<(), Away> {
-        self.follow().await
     }
 
     /// Whether the log was read since the start. Until then nothing is known of what was changed

@@ -25,7 +25,6 @@ pub const REMOVAL_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How often changes that nobody needs any more are dropped.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
-/// A change as it is read from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub topic: String,
@@ -35,7 +34,6 @@ pub struct Change {
     pub at: Timestamp,
 }
 
-/// A change that is to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub topic: &'static str,
@@ -48,13 +46,11 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// The removal of a subject.
     pub fn removal(topic: &'static str, key: String, at: Timestamp) -> Self {
         Self { topic, key, payload: None, at, keep_until: Some(at.plus(REMOVAL_KEPT)) }
     }
 }
 
-/// How far the log was read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Position {
     pub(super) last: i64,
@@ -79,7 +75,6 @@ impl Position {
 pub(super) struct Page {
     pub(super) changes: Vec<Change>,
     pub(super) unreadable: usize,
-    /// The number of the last row.
     pub(super) last: i64,
 }
 

@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-/// The first wait and the longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     pub first: Duration,
@@ -34,7 +33,6 @@ pub struct Pauses {
     pub trial: Duration,
 }
 
-/// One failure that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailureMemo {
     failures: u32,
@@ -43,7 +41,6 @@ pub struct FailureMemo {
 }
 
 impl FailureMemo {
-    /// The first failure, just now.
     pub fn new(pauses: Pauses, now: Instant) -> Self {
         Self { failures: 1, failed_at: now, next_try: now + pauses.backoff.wait(1) }
     }

@@ -34,9 +34,7 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Calls under way at once, at most; the limit moves below it.
     pub most: u32,
-    /// Calls that may wait for a slot.
     pub queue: usize,
     /// A slot held for longer is lost with its holder (a thread that hung), and given to others.
     /// Longer than any call takes.
@@ -78,16 +76,13 @@ pub struct ConcurrencyLimit<W> {
     limit: f64,
     /// Calls with a smaller number are answered by the last cut.
     cut_before: u64,
-    /// When each call began, by its number; numbers are given in the order of time.
     held: BTreeMap<u64, Instant>,
     /// In the order in which they came, which is that of their ids.
     queue: VecDeque<Waiter<W>>,
     next_call: u64,
     next_id: u64,
     standing: StandingQueue,
-    /// Mean time that a slot is held, in seconds.
     hold: Option<f64>,
-    /// The latest time that was given.
     now: Option<Instant>,
 }
 
@@ -153,7 +148,6 @@ impl<W> ConcurrencyLimit<W> {
         Ok(Decision::Wait)
     }
 
-    /// Takes a slot; returns its number.
     pub fn take(&mut self, now: Instant) -> u64 {
         let call = self.next_call;
         self.next_call = call.saturating_add(1);
@@ -171,7 +165,6 @@ impl<W> ConcurrencyLimit<W> {
         id
     }
 
-    /// Leaves the queue; `None` when no longer in it.
     pub fn leave(&mut self, id: u64) -> Option<W> {
         let index = self.queue.binary_search_by_key(&id, |waiter| waiter.id).ok()?;
         self.queue.remove(index).map(|waiter| waiter.wake)
@@ -263,7 +256,6 @@ fn duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// The whole part of a number that is not negative.
 fn whole(number: f64) -> u32 {
     u32::try_from(duration(number).as_secs()).unwrap_or(u32::MAX)
 }

@@ -41,7 +41,6 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// The priority's name in labels and logs.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -65,7 +64,6 @@ pub enum Reason {
     Banned,
     /// The day's calls are used up.
     BudgetSpent,
-    /// Too many wait already.
     Queue,
     /// The queue has not been empty for a while, and is kept short.
     Standing,
@@ -76,7 +74,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason's name in labels and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Banned => "banned",

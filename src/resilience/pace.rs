@@ -17,7 +17,6 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// One pace; the default has no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// Time between calls; zero when there is no bound.
     interval: Duration,
     /// How far ahead of the even flow a burst may run.
     tolerance: Duration,
@@ -49,7 +48,6 @@ impl Pace {
         Self { arrival: former.arrival, ..self }
     }
 
-    /// Time between calls; zero when there is no bound.
     pub const fn interval(&self) -> Duration {
         self.interval
     }

@@ -16,13 +16,10 @@ use super::slots::{self, Slots};
 
 /// Calls that earn one retry: so retries stay below a fifth of the calls.
 const CALLS_PER_RETRY: u32 = 5;
-/// Calls and retries are counted by tenths of a second.
 const SLOT: Duration = Duration::from_millis(100);
-/// They count for ten seconds.
 const LONG: u64 = 100;
 /// Retries allowed in ten seconds however few calls there were.
 const FLOOR: u32 = 3;
-/// The short window: one second.
 const SHORT: u64 = 10;
 /// Retries allowed in any second however few calls there were in it.
 const SHORT_FLOOR: u32 = 2;

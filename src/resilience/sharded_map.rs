@@ -14,7 +14,6 @@ use cached::{Cached, CachedIter, LruCache, LruCacheBuilder};
 use foldhash::SharedSeed;
 use foldhash::quality::SeedableRandomState;
 
-/// Most shards of a map; a power of two.
 const MOST_SHARDS: usize = 64;
 /// Fewer entries than this are not worth a shard of their own.
 const SMALLEST_SHARD: usize = 64;
@@ -27,7 +26,6 @@ pub fn secret_hasher() -> SeedableRandomState {
 
 type Shard<K, V> = LruCache<K, V, SeedableRandomState>;
 
-/// Values by key, at most as many as the capacity.
 pub struct ShardedMap<K, V> {
     hasher: SeedableRandomState,
     shards: Box<[Mutex<Shard<K, V>>]>,
@@ -73,7 +71,6 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
         done
     }
 
-    /// Works on the value of `key`, if there is one.
     pub fn find<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> Option<R> {
         self.shard(key)?.cache_get_mut(key).map(work)
     }
@@ -89,7 +86,6 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
         }
     }
 
-    /// Keeps only what `keep` says, one shard after the other.
     pub fn retain(&self, keep: impl Fn(&K, &V) -> bool) {
         for shard in &self.shards {
             locked(shard).retain(|key, value| keep(key, value));

@@ -25,7 +25,6 @@ use crate::replication::{Change, Delivery, Draft, Topic};
 /// In the log the key of a change is the rule's text, and its time the rule's.
 const TOPIC: &str = "invalidation";
 
-/// Takes over the rules of other instances.
 #[derive(Debug)]
 pub struct Follower {
     pub invalidations: Invalidations,
@@ -93,7 +92,6 @@ fn draft(rule: &Rule, longest: Duration) -> Draft {
 /// The clock's step: the longest wait until a rule's time is past.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What an invalidation did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Cleared {
     /// What was stored then or before is invalid: RFC 3339, UTC, to the millisecond.
@@ -104,10 +102,8 @@ pub struct Cleared {
     /// found out when it is read.
     #[schema(minimum = 0)]
     pub memory: usize,
-    /// Entries dropped from Redis.
     #[schema(minimum = 0)]
     pub redis: u64,
-    /// Rows dropped from the database.
     #[schema(minimum = 0)]
     pub database: usize,
     /// Tiers that could not be reached: they may still hold what was to be dropped. It is not

@@ -32,7 +32,6 @@ const FOLDED_SHARE: usize = 16;
 /// How many subjects are kept apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Keys and tags.
     pub named: usize,
     /// Each is held against every entry older than it.
     pub patterns: usize,

@@ -18,7 +18,6 @@ pub const LONGEST: usize = 256;
 /// ahead, or a broken clock would keep everything invalid until its time has come.
 pub const SKEW: Duration = Duration::from_secs(10);
 
-/// How thoroughly something is invalidated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = InvalidationMode)]
@@ -166,7 +165,6 @@ pub(super) struct Cutoffs {
 }
 
 impl Cutoffs {
-    /// Whether a rule would say nothing new.
     pub(super) fn covers(&self, mode: Mode, at: Timestamp) -> bool {
         match mode {
             Mode::Soft => self.newest() >= Some(at),
@@ -186,7 +184,6 @@ impl Cutoffs {
         }
     }
 
-    /// Adds a rule; false when it says nothing new.
     pub(super) fn add(&mut self, mode: Mode, at: Timestamp) -> bool {
         if self.covers(mode, at) {
             return false;
@@ -199,7 +196,6 @@ impl Cutoffs {
         true
     }
 
-    /// Whether anything is left.
     pub(super) fn retain(&mut self, keep: impl Fn(Mode, Timestamp) -> bool) -> bool {
         self.soft = self.soft.filter(|at| keep(Mode::Soft, *at));
         self.hard = self.hard.filter(|at| keep(Mode::Hard, *at));

@@ -24,7 +24,6 @@ use crate::clock::Timestamp;
 use crate::resilience::Refused;
 use crate::resilience::breaker::{Breaker, Rejected};
 
-/// What a call wants of a credential.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
     pub operation: &'static str,
@@ -43,7 +42,6 @@ pub struct Credential {
     pub id: String,
     /// Judges how the upstream answers it.
     pub breaker: Breaker,
-    /// When its calls may start.
     pub pacing: Pacing,
     /// What of its configuration the upstream does not accept.
     pub health: CredentialHealth,
@@ -54,7 +52,6 @@ impl Credential {
         self.health.problems(self.name)
     }
 
-    /// What it offers; takes nothing.
     fn quote(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Quote {
         let Ask { operation, priority, latest, prefer } = *ask;
         if !prefer.is_check() {
@@ -70,7 +67,6 @@ impl Credential {
 /// A call that no credential makes; neither is `None` as long as there is a credential.
 #[derive(Debug)]
 pub struct AllRefused<'a> {
-    /// Whose refusal the caller gets.
     pub credential: Option<&'a Credential>,
     pub refusal: Option<Refusal>,
 }
@@ -87,7 +83,6 @@ pub struct Turn<'a> {
 #[derive(Debug)]
 pub struct Credentials {
     all: Vec<Credential>,
-    /// Who is next when several could.
     turn: AtomicUsize,
 }
 
@@ -100,7 +95,6 @@ impl Credentials {
         self.all.iter()
     }
 
-    /// Each, before anything is started.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Credential> {
         self.all.iter_mut()
     }
@@ -185,10 +179,8 @@ struct Offer {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The upstream does not accept its configuration.
     Health(Box<Fault>),
     Breaker(Rejected),
-    /// Its pace, its budget or a ban.
     Pacing(Refused),
 }
 

@@ -30,21 +30,16 @@ const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Timers ring late by less; calls this much too close together were on time.
 const TIMER_NOISE: Duration = Duration::from_millis(5);
 
-/// The bounds on one credential.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// The rate; `None` means unpaced.
     pub rate: Option<Rate>,
-    /// Calls a day; `None` means no bound.
     pub daily_budget: Option<u64>,
-    /// Calls that may wait for their moment.
     pub max_queue: usize,
     /// Where the upstream's day begins: added to UTC before cutting into days.
     pub day_offset: Duration,
 }
 
 impl Default for Settings {
-    /// Unpaced and without a budget.
     fn default() -> Self {
         Self { rate: None, daily_budget: None, max_queue: 256, day_offset: Duration::ZERO }
     }
@@ -64,21 +59,17 @@ pub struct PacingStatus {
     /// Calls left today; `None` without a daily budget.
     #[serde(default)]
     pub budget_remaining: Option<u64>,
-    /// Calls made today.
     #[serde(default)]
     pub spent_today: u64,
     /// The upstream's day, counted from 1970-01-01.
     #[serde(default)]
     pub day: i64,
-    /// Calls waiting for their moment.
     #[serde(default)]
     pub queue: usize,
-    /// The end of the ban, if there is one.
     #[serde(default)]
     pub banned_until: Option<Timestamp>,
 }
 
-/// The pacing of one credential; clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Pacing {
     max_queue: usize,
@@ -127,7 +118,6 @@ impl Pacing {
         Self { max_queue: settings.max_queue, table: Arc::new(Mutex::new(table)) }
     }
 
-    /// Books the earliest moment that is free.
     pub fn book(
         &self,
         priority: Priority,
@@ -168,7 +158,6 @@ impl Pacing {
         self.lock().banned_until = None;
     }
 
-    /// Takes over today's calls and the ban of an earlier process.
     pub fn restore(&self, saved: &PacingStatus, now: Instant, wall: Timestamp) {
         self.lock().quota.restore(saved.day, saved.spent_today, wall);
         if let Some(until) = saved.banned_until {
@@ -290,7 +279,6 @@ impl Booking {
         if at.saturating_duration_since(now) <= TIMER_NOISE { now } else { at }
     }
 
-    /// The call is made now.
     pub fn start(mut self, now: Instant) -> Result<(), Refused> {
         let mut table = self.pacing.lock();
         if let Some(retry_after) = table.ban_left(now) {

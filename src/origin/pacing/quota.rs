@@ -13,7 +13,6 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 #[derive(Debug)]
 pub(super) struct Quota {
     limit: Option<u64>,
-    /// Added to UTC before cutting into days.
     offset: Duration,
     day: i64,
     spent: u64,

@@ -47,7 +47,6 @@ struct Shared {
     open: AtomicBool,
 }
 
-/// The right to make one call. Dropping it says nothing about the call.
 #[must_use = "a dropped permit is a call without a result"]
 #[derive(Debug)]
 pub struct Permit {
@@ -57,7 +56,6 @@ pub struct Permit {
 }
 
 impl Breaker {
-    /// A closed breaker. `name` is for labels and logs.
     pub fn new(name: impl Into<Arc<str>>, settings: Settings, listener: Listener) -> Self {
         let (name, core) = (name.into(), Mutex::new(Core::new(settings)));
         Self { shared: Arc::new(Shared { name, listener, core, open: AtomicBool::new(false) }) }

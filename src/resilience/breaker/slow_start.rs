@@ -19,8 +19,6 @@ const START: f64 = 20.0;
 const FLOOR: f64 = 1.0;
 /// Calls a second beyond which nothing is held back.
 const FULL: f64 = 1_000.0;
-/// What so many failures in a row as would open the breaker divide the rate by.
-const FALL: f64 = 4.0;
 /// The least time between two doublings.
 const STEP: Duration = Duration::from_millis(250);
 /// Calls that may start together, in seconds of the rate.
@@ -42,39 +40,34 @@ pub(super) enum Evaluator {
 pub(super) struct SlowStart {
     /// The share of failures above which the rate is halved.
     tolerance: f64,
-    /// Failures in a row after which the rate falls by more than that.
-    row: u32,
     rate: f64,
     pace: Pace,
     fell_at: Option<Instant>,
     began: Instant,
     successes: u32,
     failures: u32,
-    failures_in_a_row: u32,
 }
 
 impl SlowStart {
-    /// Begins with one token. `failure_rate` and `row` are those that would open the breaker.
-    pub(super) fn new(failure_rate: f64, row: u32, now: Instant) -> Self {
-        Self::at(START, failure_rate, row, now)
+    /// Begins with one token. `failure_rate` is the one that would open the breaker.
+    pub(super) fn new(failure_rate: f64, now: Instant) -> Self {
+        Self::at(START, failure_rate, now)
     }
 
-    pub(super) fn at_floor(failure_rate: f64, row: u32, now: Instant) -> Self {
-        Self::at(FLOOR, failure_rate, row, now)
+    pub(super) fn at_floor(failure_rate: f64, now: Instant) -> Self {
+        Self::at(FLOOR, failure_rate, now)
     }
 
-    fn at(rate: f64, failure_rate: f64, row: u32, now: Instant) -> Self {
+    fn at(rate: f64, failure_rate: f64, now: Instant) -> Self {
         let tolerance = if failure_rate > 0.0 { failure_rate.min(1.0) / 2.0 } else { 0.5 };
         Self {
             tolerance,
-            row: row.max(1),
             rate,
             pace: pace(rate).with_tokens(1, now),
             fell_at: None,
             began: now,
             successes: 0,
             failures: 0,
-            failures_in_a_row: 0,
         }
     }
 
@@ -111,11 +104,9 @@ impl SlowStart {
         match result {
             CallResult::Ignored => return Evaluator::SlowStart,
             CallResult::Success => {
-                self.failures_in_a_row = 0;
                 self.successes = self.successes.saturating_add(u32::from(is_of_step));
             }
             CallResult::Failure => {
-                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
                 self.failures = self.failures.saturating_add(u32::from(is_of_step));
             }
         }
@@ -134,18 +125,13 @@ impl SlowStart {
 
     /// Whether too much failed, and the rate was lowered for it.
     fn fall(&mut self, now: Instant) -> bool {
-        let rate = if self.failures_in_a_row >= self.row {
-            self.rate / FALL
-        } else if self.failures >= 2 && self.failure_share() > self.tolerance {
-            self.rate / 2.0
-        } else {
+        if self.failures < 2 || self.failure_share() <= self.tolerance {
             return false;
-        };
-        self.set_rate(rate.max(FLOOR), now);
+        }
+        self.set_rate((self.rate / 2.0).max(FLOOR), now);
         // What was saved up belongs to the higher rate.
         self.pace = self.pace.with_tokens(0, now);
         self.fell_at = Some(now);
-        self.failures_in_a_row = 0;
         true
     }
 

@@ -197,9 +197,8 @@ impl Core {
             State::Closed => {
                 self.consecutive_failures = self.trip.restore_failures(self.consecutive_failures);
                 let settings = &self.settings;
-                let slow_start = (saved.slow_start && settings.slow_start).then(|| {
-                    SlowStart::at_floor(settings.failure_rate, settings.consecutive_failures, now)
-                });
+                let slow_start = (saved.slow_start && settings.slow_start)
+                    .then(|| SlowStart::at_floor(settings.failure_rate, now));
                 Phase::Closed { slow_start }
             }
             State::HalfOpen => Phase::Open { until: Some(now) },

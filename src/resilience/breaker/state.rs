@@ -210,15 +210,12 @@ impl Core {
     fn probe_succeeded(&mut self, now: Instant) -> Option<Transition> {
         let Phase::HalfOpen { succeeded, .. } = &mut self.phase else { return None };
         *succeeded = succeeded.saturating_add(1);
-        let Settings { probes, failure_rate, consecutive_failures, .. } = self.settings;
+        let Settings { probes, failure_rate, slow_start, .. } = self.settings;
         if *succeeded < probes.max(1) {
             return None;
         }
         self.trip.forget_openings();
-        let slow_start = self
-            .settings
-            .slow_start
-            .then(|| SlowStart::new(failure_rate, consecutive_failures, now));
+        let slow_start = slow_start.then(|| SlowStart::new(failure_rate, now));
         Some(self.close(slow_start, Reason::ProbesSucceeded, now))
     }
 

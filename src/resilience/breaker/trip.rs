@@ -162,7 +162,6 @@ impl Trip {
         self.openings = 0;
     }
 
-    /// Openings in a row, the present one included.
     pub(super) const fn openings(&self) -> u32 {
         self.openings
     }

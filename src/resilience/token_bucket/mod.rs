@@ -55,7 +55,6 @@ impl BucketRule {
         self.burst.get()
     }
 
-    /// Tokens that drip in during a period.
     pub fn tokens(self) -> u32 {
         self.tokens.get()
     }
@@ -119,7 +118,6 @@ impl TokenBucket {
         Ok(self.with_used(rule, wanted, now))
     }
 
-    /// Takes `cost` tokens, or nothing.
     pub fn take(&mut self, rule: BucketRule, now: Tick, cost: u32) -> Result<(), Duration> {
         *self = self.after(rule, now, cost)?;
         Ok(())

@@ -34,12 +34,10 @@ impl WindowRule {
         Self { limit }
     }
 
-    /// One of `instances` equal parts, rounded up.
     pub fn share(self, instances: NonZeroU32) -> Self {
         Self { limit: div_ceil(self.limit, instances) }
     }
 
-    /// Whether it counts by the second.
     pub fn is_coarse(self) -> bool {
         self.limit() > LARGEST_EXACT
     }

@@ -34,7 +34,6 @@ pub const READ_TIMEOUT: Duration = Duration::from_millis(300);
 /// Longest time of a statement that touches many rows.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The way to the table. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DatabaseTier {
     pub writer: Writer,
@@ -67,7 +66,6 @@ impl DatabaseTier {
         Ok(keys.iter().map(|key| rows.remove(key.as_str()).map(Bytes::from)).collect())
     }
 
-    /// The value that was kept under a name.
     pub async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
         let value = self.run(READ_TIMEOUT, move |connection| {
@@ -122,7 +120,6 @@ impl DatabaseTier {
         self.attempt(READ_TIMEOUT, any).await.map(drop)
     }
 
-    /// Whether the database is being avoided, or away.
     pub fn is_avoided(&self) -> bool {
         self.breaker.is_open() || !self.store.is_open()
     }

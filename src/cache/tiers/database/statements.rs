@@ -26,7 +26,6 @@ use crate::database::schema::kept_state;
 use crate::failure::StoreError;
 
 pub(super) const DAY: i64 = 86_400_000;
-/// Rows that a step of a sweep takes.
 const STEP: usize = 1_000;
 
 /// JSON, and when it was so.
@@ -35,7 +34,6 @@ pub(super) type Value = (String, Timestamp);
 #[derive(Debug)]
 pub(super) enum Write {
     Row(Row),
-    /// A row that cannot be read goes.
     Remove(CacheKey),
     Uses(Vec<(CacheKey, u32)>, Timestamp),
     Value(String, Value),
@@ -53,7 +51,6 @@ pub struct Remembered {
     pub entry: Bytes,
 }
 
-/// What a step of a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     pub expired: usize,
@@ -61,7 +58,6 @@ pub struct Swept {
     /// Rows that are left, and what they take, about.
     pub rows: u64,
     pub bytes: u64,
-    /// Whether there is more to do.
     pub unfinished: bool,
 }
 

@@ -162,7 +162,6 @@ struct Thread {
     backlog: VecDeque<Write>,
     values: HashMap<String, Value>,
     waiting: Arc<Waiting>,
-    /// Nobody sends any more.
     is_last: bool,
     report: Report,
 }

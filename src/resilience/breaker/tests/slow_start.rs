@@ -110,7 +110,7 @@ fn failures_above_the_floor_slow_it_and_those_at_the_floor_open_it() {
 }
 
 #[test]
-fn a_row_of_failures_falls_far_at_once() {
+fn failures_halve_it_at_once() {
     let mut rig = just_closed(SLOWLY);
     succeed(&mut rig, Duration::from_secs(1));
     let before = rate(&rig).unwrap();
