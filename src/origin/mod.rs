@@ -225,6 +225,18 @@ impl Misconfiguration {
 }
 
 impl<T> Outcome<T> {
+    /// The same with what `make` makes of the content.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Outcome<U> {
+        match self {
+            Self::Ok(content) => Outcome::Ok(make(content)),
+            Self::Empty => Outcome::Empty,
+            Self::Throttled { wait, reason } => Outcome::Throttled { wait, reason },
+            Self::Transient { reason } => Outcome::Transient { reason },
+            Self::Permanent { blame, reason } => Outcome::Permanent { blame, reason },
+            Self::BadResponse { reason } => Outcome::BadResponse { reason },
+        }
+    }
+
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ok(_) => "ok",

@@ -49,5 +49,7 @@ mod upstream_concurrency;
 mod upstream_kinds;
 mod upstream_recovery;
 mod upstream_rig;
+mod upstream_script;
+mod upstream_texts;
 mod upstream_tls;
 mod upstream_wire;

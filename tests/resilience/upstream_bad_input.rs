@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use breakwater::origin::{Answer as Received, Origin, Outcome};
 use breakwater::services::products::aliexpress::records::Contents;
 use breakwater::services::products::aliexpress::terms::{Currency, Language};
-use breakwater::services::products::aliexpress::{Method, Request, Target};
+use breakwater::services::products::aliexpress::{Found, Method, Request, Target};
 use breakwater::services::products::endpoints::{categories, details, links, orders, search};
 use breakwater::services::products::reading;
 use bytes::Bytes;
@@ -104,7 +104,7 @@ fn forms() -> Vec<Sent> {
         sent("cut at the end", &good[..good.len() - 1], Want::Unavailable),
         sent("two answers", format!("{good}{good}"), Want::Unavailable),
         sent("utf-16", utf16, Want::Unavailable),
-        sent("latin-1", latin, Want::Unavailable),
+        sent("latin-1", latin, Want::Product("7")),
         sent("nul bytes", [0_u8; 64], Want::Unavailable),
         sent("a byte order mark", format!("\u{feff}{good}"), Want::Product("7")),
         sent("a scalar", "17", Want::Unavailable),
@@ -191,7 +191,7 @@ fn table() -> Vec<Sent> {
     [forms(), numbers(), fields()].concat()
 }
 
-fn read(request: &Request, status: u16, content_type: &str, body: &[u8]) -> Outcome<Value> {
+fn read(request: &Request, status: u16, content_type: &str, body: &[u8]) -> Outcome<Found> {
     let content_type = Bytes::copy_from_slice(content_type.as_bytes());
     let headers = vec![("content-type".to_owned(), content_type)];
     let headers = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
@@ -211,8 +211,8 @@ fn every_body_has_its_outcome() {
         let outcome =
             read(&Request::of(&search::METHOD), sent.status, sent.content_type, &sent.body);
         let as_wanted = match (&outcome, sent.want) {
-            (Outcome::Ok(result), Want::Product(id)) => {
-                products(result).iter().any(|one| one.product_id == id)
+            (Outcome::Ok(found), Want::Product(id)) => {
+                products(&found.result).iter().any(|one| one.product_id == id)
             }
             (Outcome::Empty, Want::Empty) => true,
             (Outcome::BadResponse { .. } | Outcome::Transient { .. }, Want::Unavailable) => true,
@@ -431,8 +431,8 @@ proptest! {
         let mut body = body.into_bytes();
         mutations.iter().for_each(|mutation| mutation.apply(&mut body));
         match read(&Request::of(method), 200, content_type, &body) {
-            Outcome::Ok(result) => {
-                prop_assert_eq!(method.records.contents(&result), Contents::Records);
+            Outcome::Ok(Found { result, .. }) => {
+                prop_assert_eq!(method.records.contents(&result, 1), Contents::Records);
                 // Whoever reads it further survives it as well.
                 drop(products(&result));
             }

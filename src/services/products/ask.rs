@@ -9,18 +9,18 @@
 //! answers as long as it holds anything usable; else the last resort answers, or the typed failure goes
 //! to the caller.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use actix_web::dev::ServerHandle;
 use serde_json::Value;
 use slog::{Logger, debug, warn};
 
-use super::aliexpress::{AliExpressClient, Request, Target};
+use super::aliexpress::{AliExpressClient, Found, Repairs, Request, Target};
 use super::dropped::Dropped;
 use super::question::{Keyed, Question, Stored, key};
 use super::settings::Setup;
-use crate::cache::{CacheKey, Lifetimes, Loaded, Loader, Plan};
+use crate::cache::{Answer, CacheKey, Lifetimes, Loaded, Loader, Plan, Tag};
 use crate::clock;
 use crate::config::kinds::Rollout;
 use crate::failure::{Failure, FailureKind};
@@ -36,6 +36,11 @@ const DEGRADED_VALIDATION: &str = "validation";
 pub(super) const DEGRADED_UPSTREAM: &str = "upstream";
 /// In `degraded`: the answer, or a part of it, was made from the catalogue file.
 const DEGRADED_LAST_RESORT: &str = "last_resort";
+/// In `degraded`: characters of the upstream's answer were lost or replaced.
+const DEGRADED_REPAIRED: &str = "repaired";
+/// The tag of answers that were repaired; it stands at its place in their tags.
+static REPAIRED: LazyLock<Tag> = LazyLock::new(|| Tag::of("answer:repaired"));
+const REPAIRED_PLACE: usize = 1;
 /// All that is loaded comes from one upstream.
 const ORIGIN: &str = "aliexpress";
 /// Stands in the log for the request of a load that no client asked for.
@@ -59,6 +64,8 @@ pub(super) struct Products {
     pub(super) upstream: AliExpressClient,
     /// Products of the upstream that failed validation, by reason.
     pub(super) dropped: Counters<1>,
+    /// What of the upstream's texts was repaired, by kind.
+    pub(super) repaired: Counters<1>,
     pub(super) settings: Arc<Setup>,
     pub(super) log: Logger,
     /// The simulator inside, where there is one.
@@ -103,7 +110,7 @@ impl Products {
         } else {
             call.cache().get(label, key, deadline, plan).await?
         };
-        Ok(marked(Served::kept(&answer), validate))
+        Ok(kept(&answer, validate))
     }
 
     /// The answer to one question past every tier; nothing is stored.
@@ -132,8 +139,7 @@ impl Products {
         let questions = Arc::<[Q]>::from(questions);
         let plan = move || service.plan(scope.clone(), Arc::clone(&questions), validate);
         let answers = call.cache().get_many(Q::KIND.label, keys, deadline, plan).await;
-        let served = |answer| marked(Served::kept(&answer), validate);
-        answers.into_iter().map(|answer| answer.map(served)).collect()
+        answers.into_iter().map(|answer| Ok(kept(&answer?, validate))).collect()
     }
 
     async fn all_live<Q: Question>(
@@ -145,10 +151,7 @@ impl Products {
         let scope = call.scope();
         let validate = self.validates::<Q>(&scope);
         match self.load(&scope, (Priority::Client, scope.deadline), questions, validate).await {
-            Ok(loaded) => loaded
-                .into_iter()
-                .map(|one| Ok(marked(Served::live(one.representation.body, one.empty), validate)))
-                .collect(),
+            Ok(loaded) => loaded.into_iter().map(|one| Ok(live(one, validate))).collect(),
             Err(failure) => questions.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
@@ -182,7 +185,7 @@ impl Products {
             ..Served::live(loaded.representation.body, false)
         };
         served.degraded.push(DEGRADED_LAST_RESORT);
-        Ok(marked(served, validate))
+        Ok(marked(served, &[], validate))
     }
 
     fn plan_again<Q: Question>(&self, question: Value, key: &CacheKey) -> Option<Plan> {
@@ -252,9 +255,11 @@ impl Products {
             let Some(first) = questions.first() else { continue };
             let request = first.request(questions);
             let result = self.call_upstream(scope, request, deadline, priority).await?;
-            let result = result.unwrap_or_default();
-            let (loaded, dropped) = first.read(questions, &result, validate)?;
+            let (result, repairs) =
+                result.map(|found| (found.result, found.repairs)).unwrap_or_default();
+            let (mut loaded, dropped) = first.read(questions, &result, validate)?;
             self.count(&dropped);
+            self.mark_repaired(&repairs, &mut loaded);
             all.extend(loaded);
         }
         Ok(all)
@@ -266,7 +271,7 @@ impl Products {
         request: Request,
         deadline: Instant,
         priority: Priority,
-    ) -> Result<Option<Value>, Failure> {
+    ) -> Result<Option<Found>, Failure> {
         let retry = is_on(self.settings.features.retry_logic, scope.client);
         let request_id = Arc::clone(&scope.request_id);
         let method = request.method.name;
@@ -282,6 +287,18 @@ impl Products {
                     "upstream_method" => method, "reason" => %failure);
             }
         })
+    }
+
+    /// Counts what was repaired, and marks what was read of it, wherever it is kept.
+    fn mark_repaired(&self, repairs: &Repairs, loaded: &mut [Loaded]) {
+        for (kind, times) in repairs.iter() {
+            self.repaired.at([kind.label()]).inc_by(times);
+        }
+        if !repairs.is_empty() {
+            for one in loaded {
+                one.tags.insert(REPAIRED_PLACE.min(one.tags.len()), *REPAIRED);
+            }
+        }
     }
 
     pub(super) fn count(&self, dropped: &Dropped) {
@@ -316,7 +333,18 @@ pub(super) fn asked_again<Q: Question>(
     (is_ours && super::question::key(&question, true) == *key).then_some(question)
 }
 
-fn marked(mut served: Served, validate: bool) -> Served {
+fn kept(answer: &Answer, validate: bool) -> Served {
+    marked(Served::kept(answer), &answer.entry.tags, validate)
+}
+
+fn live(loaded: Loaded, validate: bool) -> Served {
+    marked(Served::live(loaded.representation.body, loaded.empty), &loaded.tags, validate)
+}
+
+fn marked(mut served: Served, tags: &[Tag], validate: bool) -> Served {
+    if tags.get(REPAIRED_PLACE) == Some(&REPAIRED) {
+        served.degraded.push(DEGRADED_REPAIRED);
+    }
     if !validate {
         served.degraded.push(DEGRADED_VALIDATION);
     }

@@ -49,8 +49,10 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     let upstream = upstream(&account, parts, simulator.is_some())?;
     let help = "Products of the upstream that failed validation";
     let dropped = parts.metrics.service_counter("products_dropped", "reason", help);
+    let help = "Faults of the upstream's texts that were repaired";
+    let repaired = parts.metrics.service_counter("upstream_repairs", "kind", help);
     let (settings, log) = (Arc::new(setup), parts.log.clone());
-    Ok(Arc::new(Products { upstream, dropped, settings, log, simulator }))
+    Ok(Arc::new(Products { upstream, dropped, repaired, settings, log, simulator }))
 }
 
 fn upstream(

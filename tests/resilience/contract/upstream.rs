@@ -10,7 +10,7 @@ use breakwater::failure::FailureKind;
 use breakwater::origin::actor::{ApiClientActor, NAME};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::{self, Answer, Call, Origin, OriginClient, Outcome, Priority};
-use breakwater::services::products::aliexpress::{AliExpress, Request};
+use breakwater::services::products::aliexpress::{AliExpress, Found, Request};
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
@@ -121,7 +121,7 @@ struct Poisonous(AliExpress);
 
 impl Origin for Poisonous {
     type Question = Request;
-    type Payload = Value;
+    type Payload = Found;
 
     fn operation(question: &Request) -> &'static str {
         question.method.name
@@ -131,7 +131,7 @@ impl Origin for Poisonous {
         self.0.request(question, now)
     }
 
-    fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Value> {
+    fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Found> {
         assert!(question.method.name != upstream_rig::HOT, "provoked: reading the answer panics");
         self.0.interpret(question, answer)
     }

@@ -6,7 +6,7 @@
 //! Refuses: to call anything a result that has nothing in it. `resp_code` 200 without `result` (or
 //! with a null or empty one) is [`Outcome::BadResponse`], not [`Outcome::Empty`]: "empty" is a
 //! statement of the upstream's (405) that is cached as a result, and an answer that lost its
-//! content states nothing. Nor is a result without the list its method is asked for, or with an
+//! content states nothing. Nor is a first page without the list its method is asked for, or with an
 //! empty one beside a count above zero. As a bad response it is tried again, counts against the
 //! upstream's health and lets a stale entry be served.
 //!
@@ -23,29 +23,44 @@ use serde_json::{Map, Value};
 
 use super::errors::{Class, GatewayError, OFFLINE, bounded, of_business_code, says_offline};
 use super::records::Contents;
-use super::request::Method;
+use super::repair::{self, Repairs};
+use super::request::Request;
 use super::{faults, read};
 use crate::origin::{Answer, Blame, Outcome};
 
 /// How much of a body that is not JSON is looked at.
 const GLANCE_BYTES: usize = 64 * 1024;
 
-/// Reads the answer to a call of `method`. The `Ok` value is the `result` object.
+/// What a method answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The `result` object.
+    pub result: Value,
+    /// What of the text had to be repaired before it could be read.
+    pub repairs: Repairs,
+}
+
+/// Reads the answer to a question.
 ///
 /// Never panics, whatever the bytes are.
-pub(super) fn interpret(method: &Method, answer: &Answer) -> Outcome<Value> {
-    let root = match json(answer) {
-        Ok(root) => root,
-        Err(outcome) => return outcome,
-    };
-    let body = body(&root, method.name);
-    let error = GatewayError::find(&root, body.is_some());
+pub(super) fn interpret(question: &Request, answer: &Answer) -> Outcome<Found> {
+    match json(answer) {
+        Ok((root, repairs)) => {
+            meaning(question, answer, &root).map(|result| Found { result, repairs })
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+fn meaning(question: &Request, answer: &Answer, root: &Value) -> Outcome<Value> {
+    let body = body(root, question.method.name);
+    let error = GatewayError::find(root, body.is_some());
     let outcome = match (error, error.and_then(GatewayError::class), body) {
         (Some(error), Some(class), _) => error.outcome(class),
         // The gateway's own fields say nothing: the last word is the business code's.
-        (_, _, Some(body)) => business(method, body),
+        (_, _, Some(body)) => business(question, body),
         (Some(error), None, None) => error.outcome(Class::Transient),
-        (None, _, None) => unknown_shape(&root),
+        (None, _, None) => unknown_shape(root),
     };
     // Whatever stands in its body, an answer with another status is no result.
     if matches!(outcome, Outcome::Ok(_) | Outcome::Empty) && !is_success(answer) {
@@ -59,17 +74,18 @@ fn is_success(answer: &Answer) -> bool {
 }
 
 /// The JSON of an answer, or what the lack of it means.
-fn json(answer: &Answer) -> Result<Value, Outcome<Value>> {
-    let parsed: Result<Value, _> = serde_json::from_slice(without_bom(&answer.body));
-    match parsed {
+fn json(answer: &Answer) -> Result<(Value, Repairs), Outcome<Found>> {
+    match repair::read(without_bom(&answer.body)) {
         // A gateway error keeps its meaning under any status; a result does not.
-        Ok(root) if is_success(answer) || GatewayError::find(&root, false).is_some() => Ok(root),
+        Ok((root, repairs)) if is_success(answer) || GatewayError::find(&root, false).is_some() => {
+            Ok((root, repairs))
+        }
         Err(error) if is_success(answer) => Err(not_json(answer, &error)),
         Ok(_) | Err(_) => Err(of_status(answer)),
     }
 }
 
-fn of_status(answer: &Answer) -> Outcome<Value> {
+fn of_status(answer: &Answer) -> Outcome<Found> {
     if says_offline(&glance(answer)) {
         return moved(OFFLINE);
     }
@@ -80,7 +96,7 @@ fn of_status(answer: &Answer) -> Outcome<Value> {
     }
 }
 
-fn not_json(answer: &Answer, error: &serde_json::Error) -> Outcome<Value> {
+fn not_json(answer: &Answer, error: &serde_json::Error) -> Outcome<Found> {
     let text = glance(answer);
     if says_offline(&text) {
         return moved(OFFLINE);
@@ -93,7 +109,7 @@ fn not_json(answer: &Answer, error: &serde_json::Error) -> Outcome<Value> {
 }
 
 /// The outcome for an address that is no gateway (any more).
-fn moved(what: &str) -> Outcome<Value> {
+fn moved(what: &str) -> Outcome<Found> {
     let reason = bounded(&format!("the gateway has moved: {what}"));
     Outcome::Permanent { blame: Blame::Configuration(faults::GATEWAY), reason }
 }
@@ -140,7 +156,7 @@ fn within(value: &Value) -> Option<&Value> {
 }
 
 /// What the method behind the gateway says.
-fn business(method: &Method, body: &Value) -> Outcome<Value> {
+fn business(question: &Request, body: &Value) -> Outcome<Value> {
     // A code in any spelling of a whole number, or as the text it is.
     let code = body.get("resp_code");
     let code = code.and_then(|code| {
@@ -150,18 +166,18 @@ fn business(method: &Method, body: &Value) -> Outcome<Value> {
     let reason = bounded(&format!("resp_code {}: {message}", code.as_deref().unwrap_or("missing")));
     // Any field may be missing: a result without a code is a result, as 200 would say.
     match code.as_deref().unwrap_or("200") {
-        "200" => result(method, body, &reason),
+        "200" => result(question, body, &reason),
         "405" => Outcome::Empty,
         code => of_business_code(code).outcome(None, reason),
     }
 }
 
 /// An answer that lost its list states nothing; one whose list is empty says that there is nothing.
-fn result(method: &Method, body: &Value, reason: &str) -> Outcome<Value> {
+fn result(question: &Request, body: &Value, reason: &str) -> Outcome<Value> {
     let Some(result) = body.get("result").filter(|result| has_content(result)) else {
         return Outcome::BadResponse { reason: format!("{reason}, but no result") };
     };
-    match method.records.contents(result) {
+    match question.contents(result) {
         Contents::Records | Contents::Nothing => Outcome::Ok(result.clone()),
         Contents::Hollow(why) => {
             Outcome::BadResponse { reason: bounded(&format!("{reason}, but {why}")) }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::records::Records;
+use super::super::request::Method;
 use super::*;
 use crate::origin::Misconfiguration;
 
@@ -42,7 +43,7 @@ fn kettle() -> Value {
     json!({"product_id": 3_256_812_497_109_248_u64, "product_title": "A kettle", "sale_price": "1"})
 }
 
-fn seen(outcome: &Outcome<Value>) -> Want {
+fn seen<T>(outcome: &Outcome<T>) -> Want {
     match outcome {
         Outcome::Ok(_) => Want::Ok,
         Outcome::Empty => Want::Empty,
@@ -60,8 +61,13 @@ fn raw(status: u16, content_type: &str, body: &[u8]) -> Answer {
     Answer::new(status, headers, Bytes::copy_from_slice(body))
 }
 
+fn interpret(answer: &Answer) -> Outcome<Found> {
+    super::interpret(&Request::of(&METHOD), answer)
+}
+
 fn read(body: &Value) -> Outcome<Value> {
-    interpret(&METHOD, &raw(200, "application/json;charset=UTF-8", body.to_string().as_bytes()))
+    interpret(&raw(200, "application/json;charset=UTF-8", body.to_string().as_bytes()))
+        .map(|found| found.result)
 }
 
 /// Reads the error in both of its places, with its code as a text and, where it is one, as a
@@ -371,7 +377,7 @@ fn the_transport_layer() {
         (204, JSON, b"", Want::Bad),
     ];
     for (status, content_type, body, want) in rows {
-        let outcome = interpret(&METHOD, &raw(*status, content_type, body));
+        let outcome = interpret(&raw(*status, content_type, body));
         let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
         assert_eq!(seen(&outcome), *want, "{status} {content_type} {shown}");
     }
@@ -438,9 +444,9 @@ proptest! {
     #[test]
     fn any_json_is_survived_and_no_success_is_hollow(root in any_json(), status in 100_u16..600) {
         let answer = raw(status, "application/json", root.to_string().as_bytes());
-        if let Outcome::Ok(result) = interpret(&METHOD, &answer) {
+        if let Outcome::Ok(Found { result, .. }) = interpret(&answer) {
             prop_assert!((200..300).contains(&status));
-            prop_assert!(!matches!(METHOD.records.contents(&result), Contents::Hollow(_)));
+            prop_assert!(!matches!(METHOD.records.contents(&result, 1), Contents::Hollow(_)));
         }
     }
 
@@ -450,7 +456,7 @@ proptest! {
         content_type in ".{0,20}",
         body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let outcome = interpret(&METHOD, &raw(status, &content_type, &body));
+        let outcome = interpret(&raw(status, &content_type, &body));
         prop_assert_ne!(seen(&outcome), Want::Ok);
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) fn outcome(self, wait: Option<Duration>, reason: String) -> Outcome<Value> {
+    pub(super) fn outcome<T>(self, wait: Option<Duration>, reason: String) -> Outcome<T> {
         match self {
             Self::Throttled => Outcome::Throttled { wait, reason },
             Self::Permanent(blame) => Outcome::Permanent { blame, reason },
@@ -143,7 +143,7 @@ impl<'a> GatewayError<'a> {
     }
 
     /// What the error means; `class` is that of the table.
-    pub(super) fn outcome(self, class: Class) -> Outcome<Value> {
+    pub(super) fn outcome<T>(self, class: Class) -> Outcome<T> {
         class.outcome(self.texts().find_map(|text| requested_wait(&text)), self.reason())
     }
 

@@ -9,12 +9,15 @@ pub mod faults;
 pub mod protocol;
 pub mod read;
 pub mod records;
+pub mod repair;
 pub mod request;
 pub mod signature;
 pub mod terms;
 pub mod tracking;
 
+pub use answer::Found;
 pub use protocol::AliExpress;
+pub use repair::Repairs;
 pub use request::{Method, Request, Target};
 
 /// The way to AliExpress.

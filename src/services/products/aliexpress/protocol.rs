@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
+use super::answer::{self, Found};
 use super::clock_drift::ClockDrift;
+use super::faults;
 use super::request::Request;
 use super::signature::{self, SIGN_METHOD};
 use super::tracking::{self, Tracking};
-use super::{answer, faults};
 use crate::clock::Timestamp;
 use crate::config::Secret;
 use crate::origin::{self, Answer, Misconfiguration, Origin, Outcome};
@@ -85,7 +85,7 @@ impl AliExpress {
     }
 
     /// The gateway refused the timestamp: that is transient once, with the clock corrected.
-    fn after_correction(&self, answer: &Answer, refused: Outcome<Value>) -> Outcome<Value> {
+    fn after_correction(&self, answer: &Answer, refused: Outcome<Found>) -> Outcome<Found> {
         let corrected = self.drift.refused(answer.sent_at, answer.received_at, answer.date());
         if let (true, Outcome::Permanent { reason, .. }) = (corrected, &refused) {
             return Outcome::Transient { reason: format!("{reason}; clock corrected") };
@@ -96,7 +96,7 @@ impl AliExpress {
 
 impl Origin for AliExpress {
     type Question = Request;
-    type Payload = Value;
+    type Payload = Found;
 
     /// The gateway counts its days in GMT+8.
     const QUOTA_DAY_OFFSET: Duration = Duration::from_secs(8 * 60 * 60);
@@ -138,8 +138,8 @@ impl Origin for AliExpress {
         }
     }
 
-    fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Value> {
-        let outcome = answer::interpret(question.method, answer);
+    fn interpret(&self, question: &Request, answer: &Answer) -> Outcome<Found> {
+        let outcome = answer::interpret(question, answer);
         if outcome.misconfiguration() == Some(faults::CLOCK) {
             return self.after_correction(answer, outcome);
         }
@@ -149,16 +149,16 @@ impl Origin for AliExpress {
         self.tracking.judge(question, outcome)
     }
 
-    fn doubt(&self, question: &Request, outcome: &Outcome<Value>) -> Option<Request> {
+    fn doubt(&self, question: &Request, outcome: &Outcome<Found>) -> Option<Request> {
         self.tracking.doubt(question, outcome)
     }
 
     fn resolve(
         &self,
         check: &Request,
-        outcome: Outcome<Value>,
-        found: &Outcome<Value>,
-    ) -> Outcome<Value> {
+        outcome: Outcome<Found>,
+        found: &Outcome<Found>,
+    ) -> Outcome<Found> {
         self.tracking.resolve(check, outcome, found)
     }
 

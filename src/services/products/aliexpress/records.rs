@@ -64,9 +64,22 @@ impl Records {
         list.is_array() || list.is_object()
     }
 
-    /// What a `result` holds.
+    /// Whether a page without records is one that is not served. Counts promise more pages than there
+    /// are (some searches count 50,000 and serve 10,000), so of any page but the first an empty list is
+    /// believed. One that lost its list says so by its number or by its own count.
+    fn is_past_the_end(&self, result: &Value, page: u64) -> bool {
+        let page = page.max(read::id(result, "current_page_no").unwrap_or(page));
+        let last = read::id(result, "total_page_no");
+        let is_believed = match read::count(result, "current_record_count") {
+            Some(records) => records == 0,
+            None => self.is_there(result),
+        };
+        page > 1 && (is_believed || last.is_some_and(|last| page > last))
+    }
+
+    /// What the `result` of a call for this page holds, the first being 1.
     #[must_use]
-    pub fn contents(&self, result: &Value) -> Contents {
+    pub fn contents(&self, result: &Value, page: u64) -> Contents {
         let items = self.list(result);
         if items.iter().any(|item| self.has(item)) {
             return Contents::Records;
@@ -76,7 +89,7 @@ impl Records {
             return Contents::Hollow(format!("none of {count} {} can be read", self.outer));
         }
         match COUNTS.iter().filter_map(|count| read::count(result, count)).max() {
-            Some(promised) if promised > 0 && !is_past_the_end(result) => {
+            Some(promised) if promised > 0 && !self.is_past_the_end(result, page) => {
                 Contents::Hollow(format!("{promised} {} promised, none there", self.outer))
             }
             Some(_) => Contents::Nothing,
@@ -88,10 +101,3 @@ impl Records {
 
 /// The counts beside a list, any of which says how many there should be.
 const COUNTS: [&str; 3] = ["total_record_count", "total_result_count", "current_record_count"];
-
-/// A page behind the last is empty whatever the counts say.
-fn is_past_the_end(result: &Value) -> bool {
-    let page = read::id(result, "current_page_no");
-    let last = read::id(result, "total_page_no");
-    page.zip(last).is_some_and(|(page, last)| page > last)
-}

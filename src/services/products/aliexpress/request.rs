@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::records::Records;
+use super::records::{Contents, Records};
 use super::terms::{Currency, Language};
 
 /// A method of the gateway.
@@ -69,6 +70,13 @@ impl Request {
     #[must_use]
     pub fn list<T: ToString>(self, name: &'static str, values: &[T]) -> Self {
         self.set(name, values.iter().map(T::to_string).collect::<Vec<_>>().join(","))
+    }
+
+    /// What a `result` that answers it holds.
+    #[must_use]
+    pub fn contents(&self, result: &Value) -> Contents {
+        let page = self.params.get("page_no").and_then(|page| page.parse().ok());
+        self.method.records.contents(result, page.unwrap_or(1))
     }
 
     /// The parameters of the target, but for the country, whose name differs.

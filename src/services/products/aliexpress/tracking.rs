@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::Value;
 
+use super::answer::Found;
 use super::records::{Contents, Records};
 use super::request::{Method, Request};
 use super::{faults, read};
@@ -41,16 +42,16 @@ pub struct Tracking(AtomicU8);
 
 impl Tracking {
     /// Learns from an answer; what looks like nothing is a fault while the id is known to be wrong.
-    pub fn judge(&self, request: &Request, outcome: Outcome<Value>) -> Outcome<Value> {
-        let Outcome::Ok(result) = &outcome else { return outcome };
+    pub fn judge(&self, request: &Request, outcome: Outcome<Found>) -> Outcome<Found> {
+        let Outcome::Ok(Found { result, .. }) = &outcome else { return outcome };
         if !request.params.contains_key(PARAMETER) {
             return outcome;
         }
-        if request.method.records.contents(result) == Contents::Records {
+        if request.contents(result) == Contents::Records {
             self.0.store(PROVEN, Ordering::Relaxed);
             return outcome;
         }
-        if self.0.load(Ordering::Relaxed) == WRONG && is_silent(request.method, result) {
+        if self.0.load(Ordering::Relaxed) == WRONG && is_silent(request, result) {
             return unknown_id();
         }
         outcome
@@ -59,10 +60,10 @@ impl Tracking {
     /// The question that tells whether an empty list means the id. A search is asked again without
     /// it. Links cannot be, and of a product asked for by its id there may be none that earns; so
     /// for those it is a search that always finds something, with it.
-    pub fn doubt(&self, request: &Request, outcome: &Outcome<Value>) -> Option<Request> {
-        let Outcome::Ok(result) = outcome else { return None };
+    pub fn doubt(&self, request: &Request, outcome: &Outcome<Found>) -> Option<Request> {
+        let Outcome::Ok(Found { result, .. }) = outcome else { return None };
         let id = request.params.get(PARAMETER)?;
-        if self.0.load(Ordering::Relaxed) != UNKNOWN || !is_silent(request.method, result) {
+        if self.0.load(Ordering::Relaxed) != UNKNOWN || !is_silent(request, result) {
             return None;
         }
         let mut question = request.clone();
@@ -78,16 +79,16 @@ impl Tracking {
     pub fn resolve(
         &self,
         question: &Request,
-        outcome: Outcome<Value>,
-        found: &Outcome<Value>,
-    ) -> Outcome<Value> {
+        outcome: Outcome<Found>,
+        found: &Outcome<Found>,
+    ) -> Outcome<Found> {
         if self.0.load(Ordering::Relaxed) == PROVEN {
             return outcome;
         }
         let with_id = question.params.contains_key(PARAMETER);
         let is_wrong = match found {
-            Outcome::Ok(result) if with_id => is_silent(question.method, result),
-            Outcome::Ok(result) => question.method.records.contents(result) == Contents::Records,
+            Outcome::Ok(Found { result, .. }) if with_id => is_silent(question, result),
+            Outcome::Ok(Found { result, .. }) => question.contents(result) == Contents::Records,
             Outcome::Empty
             | Outcome::Throttled { .. }
             | Outcome::Transient { .. }
@@ -103,12 +104,12 @@ impl Tracking {
 }
 
 /// Whether an answer is one that an unknown id gets: nothing, and not even counts.
-fn is_silent(method: &Method, result: &Value) -> bool {
-    method.records.contents(result) == Contents::Nothing
+fn is_silent(question: &Request, result: &Value) -> bool {
+    question.contents(result) == Contents::Nothing
         && read::count(result, "total_record_count").unwrap_or(0) == 0
 }
 
-fn unknown_id() -> Outcome<Value> {
+fn unknown_id() -> Outcome<Found> {
     Outcome::Permanent {
         blame: Blame::Configuration(faults::TRACKING_ID),
         reason: "an empty list, as for an unknown tracking id, where there is something".into(),
@@ -119,6 +120,7 @@ fn unknown_id() -> Outcome<Value> {
 mod tests {
     use serde_json::json;
 
+    use super::super::repair::Repairs;
     use super::*;
 
     const SEARCH: Method = Method { name: "search", ..PROBE };
@@ -144,16 +146,20 @@ mod tests {
         request(&SEARCH, Some("shop"))
     }
 
-    fn some() -> Outcome<Value> {
+    fn found(result: Value) -> Outcome<Found> {
+        Outcome::Ok(Found { result, repairs: Repairs::default() })
+    }
+
+    fn some() -> Outcome<Found> {
         let product = json!({"product_id": 1, "product_title": "A kettle", "sale_price": "1"});
-        Outcome::Ok(json!({"products": [product]}))
+        found(json!({"products": [product]}))
     }
 
-    fn none() -> Outcome<Value> {
-        Outcome::Ok(json!({"products": {"product": []}, "total_record_count": 0}))
+    fn none() -> Outcome<Found> {
+        found(json!({"products": {"product": []}, "total_record_count": 0}))
     }
 
-    fn is_fault(outcome: &Outcome<Value>) -> bool {
+    fn is_fault(outcome: &Outcome<Found>) -> bool {
         outcome.misconfiguration() == Some(faults::TRACKING_ID)
     }
 
@@ -178,7 +184,7 @@ mod tests {
 
     #[test]
     fn links_and_details_are_checked_by_a_search_that_finds_something() {
-        let links = Outcome::Ok(json!({"promotion_links": []}));
+        let links = found(json!({"promotion_links": []}));
         for (method, nothing) in [(&LINKS, links), (&DETAILS, none())] {
             let tracking = Tracking::default();
             let asked = request(method, Some("shop"));
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_says_more_than_nothing_is_not_doubted() {
-        let past_the_end = Outcome::Ok(json!({"products": [], "total_record_count": 41,
+        let past_the_end = found(json!({"products": [], "total_record_count": 41,
             "total_page_no": 3, "current_page_no": 4}));
         let failed = Outcome::Transient { reason: String::new() };
         for outcome in [some(), Outcome::Empty, past_the_end, failed] {

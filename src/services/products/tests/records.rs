@@ -26,7 +26,7 @@ fn all() -> impl Iterator<Item = (&'static str, Records)> {
 }
 
 fn is_hollow(records: Records, result: &Value) -> bool {
-    matches!(records.contents(result), Contents::Hollow(_))
+    matches!(records.contents(result, 1), Contents::Hollow(_))
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn every_method_has_its_list_in_every_form() {
             // One of which nothing is known does not spoil the others.
             json!({shape.outer: [{"other": 1}, null, 5, record]}),
         ] {
-            assert_eq!(shape.contents(&form), Contents::Records, "{method} {form}");
+            assert_eq!(shape.contents(&form, 1), Contents::Records, "{method} {form}");
         }
         for nothing in [
             json!({shape.outer: {shape.inner: []}}),
@@ -57,7 +57,7 @@ fn every_method_has_its_list_in_every_form() {
             json!({shape.outer: null, "current_record_count": 0}),
             json!({shape.outer: [], "total_record_count": 41, "total_page_no": 3, "current_page_no": 4}),
         ] {
-            assert_eq!(shape.contents(&nothing), Contents::Nothing, "{method} {nothing}");
+            assert_eq!(shape.contents(&nothing, 1), Contents::Nothing, "{method} {nothing}");
         }
         for hollow in [
             json!({"x": 1}),
@@ -67,7 +67,6 @@ fn every_method_has_its_list_in_every_form() {
             json!({shape.outer: ""}),
             json!({shape.outer: [], "total_record_count": 41}),
             json!({shape.outer: [], "current_record_count": "2", "total_record_count": 0}),
-            json!({shape.outer: [], "total_record_count": 41, "total_page_no": 3, "current_page_no": 3}),
             json!({"total_record_count": 41}),
             json!({shape.outer: [{}, {"other": 1}]}),
             json!({shape.outer: ["x", 3]}),
@@ -76,6 +75,39 @@ fn every_method_has_its_list_in_every_form() {
             assert!(is_hollow(shape, &hollow), "{method} {hollow}");
         }
     }
+}
+
+#[test]
+fn a_page_that_is_promised_and_not_served_is_empty() {
+    let page = |page: Value, more: Value| {
+        let mut result = json!({"products": {"product": []}, "total_page_no": 1000,
+            "total_record_count": 50_000, "current_page_no": page});
+        result.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        result
+    };
+    let shape = Records::PRODUCTS;
+    for nothing in [
+        page(json!(201), json!({"current_record_count": 0})),
+        page(json!(201), json!({})),
+        page(json!("1000"), json!({"products": {}})),
+        // The count of the page says so, whatever became of the list.
+        page(json!(201), json!({"current_record_count": 0, "products": null})),
+        // It is the page that was asked for that counts, should the answer name none or another.
+        page(json!(null), json!({})),
+        page(json!(1), json!({"current_record_count": 0})),
+    ] {
+        assert_eq!(shape.contents(&nothing, 201), Contents::Nothing, "{nothing}");
+    }
+    for hollow in [
+        page(json!(201), json!({"products": null})),
+        page(json!(201), json!({"current_record_count": 50})),
+        page(json!(201), json!({"products": {"product": [{"other": 1}]}})),
+    ] {
+        let contents = shape.contents(&hollow, 201);
+        assert!(matches!(contents, Contents::Hollow(_)), "{hollow}");
+    }
+    let first = page(json!(1), json!({"current_record_count": 0}));
+    assert!(is_hollow(shape, &first), "a first page that is promised is there");
 }
 
 #[test]
@@ -91,7 +123,7 @@ fn an_id_that_lost_digits_is_none() {
     let product = json!({"product_id": 9_007_199_254_740_993_u64,
         "product_title": "A kettle", "target_sale_price": 4});
     let result = json!({"products": [product]});
-    assert_eq!(Records::PRODUCTS.contents(&result), Contents::Records);
+    assert_eq!(Records::PRODUCTS.contents(&result, 1), Contents::Records);
 }
 
 fn earbuds() -> Value {
@@ -194,7 +226,7 @@ proptest! {
     fn anything_is_read_without_a_panic(value in json_value()) {
         drop(reading::products(&value, &defaults(), true));
         for (_, records) in all() {
-            drop(records.contents(&value));
+            drop(records.contents(&value, 1));
         }
     }
 
