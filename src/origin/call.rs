@@ -357,7 +357,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
 const fn is_of_credential<T>(outcome: &Outcome<T>) -> bool {
     match outcome {
         Outcome::Throttled { .. } => true,
-        Outcome::Permanent { blame, .. } => !matches!(blame, Blame::Caller),
+        Outcome::Permanent { blame, .. } => matches!(blame, Blame::Configuration(_)),
         Outcome::Ok(_)
         | Outcome::Empty
         | Outcome::Transient { .. }

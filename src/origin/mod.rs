@@ -20,6 +20,7 @@ pub mod state;
 pub mod transport;
 
 use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -36,7 +37,7 @@ pub use start::Identity;
 /// The language of one upstream, spoken with one credential: how a question becomes a request, and
 /// what the answer means. There is one of these for each credential.
 pub trait Origin: Send + Sync + 'static {
-    type Question: fmt::Debug + Clone + Send + Sync + 'static;
+    type Question: fmt::Debug + Clone + Hash + Send + Sync + 'static;
     type Payload: fmt::Debug + Send + 'static;
 
     /// Where its day begins, for daily budgets: added to UTC before cutting into days.
@@ -117,11 +118,31 @@ impl Answer {
     /// The upstream's clock, from the `Date` field. Only the one format that RFC 9110 (section
     /// 5.6.7) asks senders for is read.
     pub fn date(&self) -> Option<Timestamp> {
-        let date = OffsetDateTime::parse(self.header("date")?.trim(), &Rfc2822).ok()?;
-        let millis = i64::try_from(date.unix_timestamp_nanos() / 1_000_000).ok()?;
-        Some(Timestamp::from_millis(millis))
+        date(self.header("date")?)
+    }
+
+    /// How long the `Retry-After` field asks to wait: seconds, or until a date of the upstream's clock.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let told = self.header("retry-after")?.trim();
+        let wait = if told.bytes().all(|byte| byte.is_ascii_digit()) && !told.is_empty() {
+            Duration::from_secs(told.parse().unwrap_or(u64::MAX))
+        } else {
+            date(told)?.since(self.date().unwrap_or(self.received_at))
+        };
+        Some(wait.clamp(SHORTEST_TOLD, LONGEST_TOLD))
     }
 }
+
+fn date(text: &str) -> Option<Timestamp> {
+    let date = OffsetDateTime::parse(text.trim(), &Rfc2822).ok()?;
+    let millis = i64::try_from(date.unix_timestamp_nanos() / 1_000_000).ok()?;
+    Some(Timestamp::from_millis(millis))
+}
+
+/// Bounds of a wait that a status tells: it may come from any proxy on the way, so it is believed for an
+/// hour at most; to call again at once would be no wait.
+const SHORTEST_TOLD: Duration = Duration::from_secs(1);
+const LONGEST_TOLD: Duration = Duration::from_secs(3_600);
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +222,9 @@ pub enum Blame {
     /// The operator: the upstream does not accept this part of the configuration.
     Configuration(Misconfiguration),
     Caller,
+    /// Nobody knows. It counts against nobody, so that no parameter opens the breaker; when several
+    /// different questions are refused so and none is answered, the health of the credential says so.
+    Unknown,
 }
 
 /// What of the operator's configuration an upstream does not accept. Each upstream has its own.
@@ -252,7 +276,7 @@ impl<T> Outcome<T> {
     pub const fn misconfiguration(&self) -> Option<Misconfiguration> {
         match self {
             Self::Permanent { blame: Blame::Configuration(what), .. } => Some(*what),
-            Self::Permanent { blame: Blame::Caller, .. }
+            Self::Permanent { blame: Blame::Caller | Blame::Unknown, .. }
             | Self::Ok(_)
             | Self::Empty
             | Self::Throttled { .. }

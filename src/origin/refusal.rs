@@ -51,6 +51,7 @@ pub(super) fn of_outcome<T>(outcome: &Outcome<T>) -> Option<Failure> {
             let whose = match blame {
                 Blame::Configuration(what) => format!("our configuration ({})", what.name),
                 Blame::Caller => "the request".to_owned(),
+                Blame::Unknown => "something unknown".to_owned(),
             };
             let reason = format!("refused because of {whose}: {reason}");
             let by_caller = *blame == Blame::Caller;

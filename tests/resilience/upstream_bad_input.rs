@@ -16,7 +16,7 @@ use breakwater::services::products::reading;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::gateway::{Plan, Running};
 use crate::support::http::{Answer, Connection};

@@ -21,7 +21,9 @@
 
 use serde_json::{Map, Value};
 
-use super::errors::{Class, GatewayError, OFFLINE, bounded, of_business_code, says_offline};
+use super::errors::{
+    Class, GatewayError, OFFLINE, bounded, of_business_code, requested_wait, says_offline,
+};
 use super::records::Contents;
 use super::repair::{self, Repairs};
 use super::request::Request;
@@ -44,11 +46,33 @@ pub struct Found {
 ///
 /// Never panics, whatever the bytes are.
 pub(super) fn interpret(question: &Request, answer: &Answer) -> Outcome<Found> {
-    match json(answer) {
+    let outcome = match json(answer) {
         Ok((root, repairs)) => {
             meaning(question, answer, &root).map(|result| Found { result, repairs })
         }
         Err(outcome) => outcome,
+    };
+    told_to_wait(answer, outcome)
+}
+
+/// Whatever stands in its body, an answer with status 429, or with 503 and a time to wait, says that
+/// there was too much (RFC 6585, 4; RFC 9110, 15.6.4); unless it names a fault of ours.
+fn told_to_wait(answer: &Answer, outcome: Outcome<Found>) -> Outcome<Found> {
+    let told = answer.retry_after().filter(|_| matches!(answer.status, 429 | 503));
+    match outcome {
+        Outcome::Throttled { wait, reason } => Outcome::Throttled { wait: wait.or(told), reason },
+        Outcome::Transient { reason }
+        | Outcome::BadResponse { reason }
+        | Outcome::Permanent { blame: Blame::Caller | Blame::Unknown, reason }
+            if answer.status == 429 || told.is_some() =>
+        {
+            Outcome::Throttled { wait: told, reason }
+        }
+        other @ (Outcome::Ok(_)
+        | Outcome::Empty
+        | Outcome::Transient { .. }
+        | Outcome::BadResponse { .. }
+        | Outcome::Permanent { .. }) => other,
     }
 }
 
@@ -86,10 +110,15 @@ fn json(answer: &Answer) -> Result<(Value, Repairs), Outcome<Found>> {
 }
 
 fn of_status(answer: &Answer) -> Outcome<Found> {
-    if says_offline(&glance(answer)) {
+    let text = glance(answer);
+    if says_offline(&text) {
         return moved(OFFLINE);
     }
     match answer.status {
+        status if requested_wait(&text).is_some() => Outcome::Throttled {
+            wait: requested_wait(&text),
+            reason: format!("http status {status}"),
+        },
         // RFC 9110: 301, 302, 303, 307 and 308 point elsewhere, 410 says "gone for good".
         301..=303 | 307 | 308 | 410 => moved(&format!("http status {}", answer.status)),
         status => Outcome::Transient { reason: format!("http status {status}") },
@@ -100,6 +129,9 @@ fn not_json(answer: &Answer, error: &serde_json::Error) -> Outcome<Found> {
     let text = glance(answer);
     if says_offline(&text) {
         return moved(OFFLINE);
+    }
+    if let Some(wait) = requested_wait(&text) {
+        return Outcome::Throttled { wait: Some(wait), reason: bounded(&text) };
     }
     if is_html(answer, &text) {
         return moved("a web page instead of an answer");
@@ -164,6 +196,11 @@ fn business(question: &Request, body: &Value) -> Outcome<Value> {
     });
     let message = read::text(body, "resp_msg").unwrap_or_default();
     let reason = bounded(&format!("resp_code {}: {message}", code.as_deref().unwrap_or("missing")));
+    if let Some(wait) = requested_wait(&message)
+        && !body.get("result").is_some_and(has_content)
+    {
+        return Outcome::Throttled { wait: Some(wait), reason };
+    }
     // Any field may be missing: a result without a code is a result, as 200 would say.
     match code.as_deref().unwrap_or("200") {
         "200" => result(question, body, &reason),

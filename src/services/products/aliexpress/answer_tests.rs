@@ -25,6 +25,7 @@ const TRACKING_ID: Want = Want::Wrong(faults::TRACKING_ID);
 const CLOCK: Want = Want::Wrong(faults::CLOCK);
 const PERMISSION: Want = Want::Wrong(faults::PERMISSION);
 const ACCOUNT: Want = Want::Wrong(faults::ACCOUNT);
+const ALLOW_LIST: Want = Want::Wrong(faults::IP_ALLOW_LIST);
 
 /// An expectation that fits in a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +35,7 @@ enum Want {
     Throttled(Option<u64>),
     Wrong(Misconfiguration),
     Caller,
+    Unknown,
     Transient,
     Bad,
 }
@@ -50,6 +52,7 @@ fn seen<T>(outcome: &Outcome<T>) -> Want {
         Outcome::Throttled { wait, .. } => Want::Throttled(wait.as_ref().map(Duration::as_secs)),
         Outcome::Permanent { blame: Blame::Configuration(what), .. } => Want::Wrong(*what),
         Outcome::Permanent { blame: Blame::Caller, .. } => Want::Caller,
+        Outcome::Permanent { blame: Blame::Unknown, .. } => Want::Unknown,
         Outcome::Transient { .. } => Want::Transient,
         Outcome::BadResponse { .. } => Want::Bad,
     }
@@ -95,6 +98,11 @@ fn read_error(mut fields: Value) -> Want {
 fn every_code_of_the_gateways_table() {
     let rows = [
         ("ApiCallLimit", Want::Throttled(None)),
+        ("AppCallLimit", Want::Throttled(None)),
+        ("SellerCallLimited", Want::Throttled(None)),
+        ("isv.api-call-limit", Want::Throttled(None)),
+        ("AppWhiteIpLimit", ALLOW_LIST),
+        ("ip_whitelist_denied", ALLOW_LIST),
         ("7", Want::Throttled(None)),
         ("8", Want::Throttled(None)),
         ("901", Want::Throttled(None)),
@@ -147,6 +155,9 @@ fn every_sub_code_of_the_gateways_table() {
         ("isv.flow-limit-exceeded", Want::Throttled(None)),
         ("isp.flow-limit", Want::Throttled(None)),
         ("HTTP_INVOKE_LIMITED", Want::Throttled(None)),
+        ("isv.app-call-limit", Want::Throttled(None)),
+        ("isv.ip-not-in-white-list", ALLOW_LIST),
+        ("isv.something-new", Want::Unknown),
         ("isv.invalid-signature", SIGNATURE),
         ("isv.invalid-appkey", APP_KEY),
         ("isv.permission-deny", PERMISSION),
@@ -173,8 +184,8 @@ fn every_sub_code_of_the_gateways_table() {
 #[test]
 fn the_type_decides_when_code_and_sub_code_are_unknown() {
     for (kind, want) in [
-        ("ISV", Want::Caller),
-        ("isv", Want::Caller),
+        ("ISV", Want::Unknown),
+        ("isv", Want::Unknown),
         ("ISP", Want::Transient),
         ("SYSTEM", Want::Transient),
         ("MARTIAN", Want::Transient),
@@ -223,10 +234,57 @@ fn the_wait_is_taken_from_whichever_text_has_it() {
 }
 
 #[test]
-fn a_text_never_decides_the_class() {
-    let text = "ApiCallLimit isv.invalid-signature this ban will last 9 seconds";
+fn a_text_decides_the_class_only_by_a_ban_or_an_allow_list() {
+    let text = "ApiCallLimit isv.invalid-signature";
     assert_eq!(read_error(json!({"code": "10", "msg": text})), Want::Transient);
     assert_eq!(read_error(json!({"code": "SomethingNew", "msg": text})), Want::Transient);
+    let ban = "App call limit reached. this ban will last 9 seconds";
+    for code in ["10", "SomethingNew", "IncompleteSignature", "MissingParameter"] {
+        let fields = json!({"code": code, "type": "ISV", "msg": ban});
+        assert_eq!(read_error(fields), Want::Throttled(Some(9)), "{code}");
+    }
+    let list = "The request ip is not in the app's ip whitelist";
+    let fields = json!({"code": "SomethingNew", "type": "ISV", "msg": list});
+    assert_eq!(read_error(fields), ALLOW_LIST);
+    assert_eq!(read_error(json!({"code": "10", "msg": list})), Want::Transient);
+    // What comes with a ban is a throttle wherever it stands, but beside records.
+    for code in [json!(500), json!(402), json!("AppCallLimit"), json!(405), json!(null)] {
+        let body = json!({ROOT: {"resp_result": {"resp_code": code, "resp_msg": ban}}});
+        assert_eq!(seen(&read(&body)), Want::Throttled(Some(9)), "{code}");
+    }
+    let records = json!({"resp_code": 200, "resp_msg": ban, "result": {"products": [kettle()]}});
+    assert_eq!(seen(&read(&json!({ROOT: {"resp_result": records}}))), Want::Ok);
+    let limit = json!({ROOT: {"resp_result": {"resp_code": "AppCallLimit", "resp_msg": "m"}}});
+    assert_eq!(seen(&read(&limit)), Want::Throttled(None));
+}
+
+#[test]
+fn statuses_that_tell_to_wait_are_throttles() {
+    let page = b"<html>Too Many Requests</html>".as_slice();
+    let unknown = br#"{"error_response":{"code":"SomethingNew","type":"ISV"}}"#;
+    let signature = br#"{"error_response":{"code":"IncompleteSignature"}}"#;
+    let limit = br#"{"error_response":{"code":"AppCallLimit","msg":"ban will last 7 seconds"}}"#;
+    let in_20 = "Sun, 06 Nov 1994 08:49:57 GMT";
+    let rows: [(u16, Option<&str>, &[u8], Want); 12] = [
+        (429, Some("20"), page, Want::Throttled(Some(20))),
+        (429, Some(in_20), b"", Want::Throttled(Some(20))),
+        (429, None, page, Want::Throttled(None)),
+        (429, Some("soon"), page, Want::Throttled(None)),
+        (429, Some("99999999999999999999"), page, Want::Throttled(Some(3_600))),
+        (429, Some("20"), unknown, Want::Throttled(Some(20))),
+        (429, Some("20"), limit, Want::Throttled(Some(7))),
+        (503, Some("20"), page, Want::Throttled(Some(20))),
+        (503, Some("20"), b"{\"x\":", Want::Throttled(Some(20))),
+        (503, None, page, Want::Transient),
+        (503, Some("20"), signature, SIGNATURE),
+        (502, Some("20"), page, Want::Transient),
+    ];
+    for (status, told, body, want) in rows {
+        let mut answer = raw(status, "text/html", body);
+        answer.headers.push(("date".to_owned(), "Sun, 06 Nov 1994 08:49:37 GMT".into()));
+        answer.headers.extend(told.map(|told| ("retry-after".to_owned(), told.to_owned().into())));
+        assert_eq!(seen(&interpret(&answer)), want, "{status} {told:?}");
+    }
 }
 
 #[test]
@@ -237,9 +295,9 @@ fn every_business_code() {
         (404, Want::Transient),
         (4001, TRACKING_ID),
         // Not in the table: the request's family, and the rest.
-        (400, Want::Caller),
-        (402, Want::Caller),
-        (4002, Want::Caller),
+        (400, Want::Unknown),
+        (402, Want::Unknown),
+        (4002, Want::Unknown),
         (0, Want::Transient),
         (500, Want::Transient),
         (99_999, Want::Transient),
@@ -352,7 +410,7 @@ fn the_transport_layer() {
         (502, HTML, b"", Want::Transient),
         (403, HTML, PAGE, Want::Transient),
         (404, "text/plain", b"not found", Want::Transient),
-        (429, "text/plain", b"slow down", Want::Transient),
+        (429, "text/plain", b"slow down", Want::Throttled(None)),
         (504, JSON, b"{\"x\":", Want::Transient),
         (403, JSON, throttled, Want::Throttled(None)),
         // Moved.

@@ -1,10 +1,10 @@
 //! The error table: what the gateway and the method behind it say went wrong.
 //!
 //! Owns: the codes and what they mean. Decided by code, then by sub_code, then by type, then by
-//! `resp_code`. Refuses: to decide by texts, which only tell how long to wait and that a
-//! gateway "has been offline". Whatever the table does not list is read so that no client can open the
-//! breaker with a parameter the upstream dislikes, and no unknown fault of the upstream is taken for
-//! ours. Has no neighbour.
+//! `resp_code`. Refuses: to decide by texts but for three: how long a ban lasts, which is a throttle
+//! whatever the code, an IP allow-list, and that a gateway "has been offline". Whatever the table does
+//! not list is read so that no client can open the breaker with a parameter the upstream dislikes; whose
+//! fault it is nobody knows. Has no neighbour.
 
 use std::time::Duration;
 
@@ -44,15 +44,17 @@ const SIGNATURE: Class = wrong(faults::SIGNATURE);
 const GATEWAY: Class = wrong(faults::GATEWAY);
 const CLOCK: Class = wrong(faults::CLOCK);
 const PERMISSION: Class = wrong(faults::PERMISSION);
+const ALLOW_LIST: Class = wrong(faults::IP_ALLOW_LIST);
 const CALLER: Class = Class::Permanent(Blame::Caller);
+const UNKNOWN: Class = Class::Permanent(Blame::Unknown);
 
 const fn wrong(setting: Misconfiguration) -> Class {
     Class::Permanent(Blame::Configuration(setting))
 }
 
-/// Codes that decide alone. 15 is not among them: it says "ask the sub_code".
+/// Codes that decide alone, beside those with [`WORDS`] in them. 15 is not among them: it says "ask the
+/// sub_code".
 const CODES: &[(&str, Class)] = &[
-    ("ApiCallLimit", Class::Throttled),
     ("7", Class::Throttled),
     ("8", Class::Throttled),
     ("901", Class::Throttled),
@@ -81,24 +83,34 @@ const CODES: &[(&str, Class)] = &[
     ("10", Class::Transient),
 ];
 
+/// What a code or a sub_code means by what stands in it, without case and punctuation: gateways have
+/// many names for a call limit (`AppCallLimit`, `SellerCallLimit`, `isv.api-call-limit`).
+const WORDS: &[(&str, Class)] = &[
+    ("calllimit", Class::Throttled),
+    ("flowlimit", Class::Throttled),
+    ("whiteip", ALLOW_LIST),
+    ("ipwhite", ALLOW_LIST),
+    ("whitelist", ALLOW_LIST),
+    ("allowlist", ALLOW_LIST),
+];
+
 /// What a sub_code means by its beginning; the first that fits wins, so the general ones come last.
-/// `isv.*` is "the partner's fault": who called with what the upstream dislikes.
+/// `isv.*` is "the partner's fault", which may be the client's or the operator's.
 const SUB_CODES: &[(&str, Class)] = &[
     ("accesscontrol.limited-by-", Class::Throttled),
-    ("isv.api-flow-limit", Class::Throttled),
-    ("isv.flow-limit-exceeded", Class::Throttled),
-    ("isp.flow-limit", Class::Throttled),
     ("HTTP_INVOKE_LIMITED", Class::Throttled),
     ("isv.invalid-signature", SIGNATURE),
     ("isv.invalid-appkey", APP_KEY),
     ("isv.permission-deny", PERMISSION),
     ("isp.", Class::Transient),
-    ("isv.", CALLER),
+    ("isv.invalid-parameter", CALLER),
+    ("isv.missing-parameter", CALLER),
+    ("isv.", UNKNOWN),
 ];
 
 /// What a type means when neither code nor sub_code is known.
 const TYPES: &[(&str, Class)] =
-    &[("ISV", CALLER), ("ISP", Class::Transient), ("SYSTEM", Class::Transient)];
+    &[("ISV", UNKNOWN), ("ISP", Class::Transient), ("SYSTEM", Class::Transient)];
 
 /// An error of the gateway, as found in an answer.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +121,8 @@ impl<'a> GatewayError<'a> {
     /// the root.
     ///
     /// `has_body` says that a method's answer is there too: then fields at the root are an error only
-    /// if their code is one the table knows (`"code":"0"` beside the root key means success).
+    /// if their code is one the table knows (`"code":"0"` beside the root key means success), or they
+    /// say how long a ban lasts.
     pub(super) fn find(root: &'a Value, has_body: bool) -> Option<Self> {
         let root = root.as_object()?;
         if let Some(fields) = root.get("error_response").and_then(Value::as_object) {
@@ -117,7 +130,9 @@ impl<'a> GatewayError<'a> {
         }
         let error = Self(root);
         let is_error = match error.text("code").as_deref() {
-            Some(code) if has_body => by_name(CODES, code).is_some() || code == "15",
+            Some(code) if has_body => {
+                of_code(code).is_some() || code == "15" || error.wait().is_some()
+            }
             Some(code) => code != "0",
             None if has_body => false,
             None => ["sub_code", "message", "msg"].iter().any(|name| error.text(name).is_some()),
@@ -127,24 +142,37 @@ impl<'a> GatewayError<'a> {
 
     /// By code, then by sub_code, then by type. `None` when none of them is known.
     ///
-    /// A code that is not in the table never decides. An unknown `isv.*` or type ISV is the caller's
-    /// (permanent, so that a bad parameter cannot open the breaker), an unknown `isp.*`, ISP or SYSTEM
-    /// transient.
+    /// A code that is not in the table never decides. An unknown `isv.*` or type ISV is permanent, so
+    /// that a bad parameter cannot open the breaker, an unknown `isp.*`, ISP or SYSTEM transient.
     pub(super) fn class(self) -> Option<Class> {
-        if let Some(class) = self.text("code").and_then(|code| by_name(CODES, &code)) {
+        if self.wait().is_some() {
+            return Some(Class::Throttled);
+        }
+        if let Some(class) = self.text("code").and_then(|code| of_code(&code)) {
             return Some(class);
         }
         // The page names these words as what a switched-off gateway says; no row has a code for it.
         if self.texts().any(|text| says_offline(&text)) {
             return Some(GATEWAY);
         }
-        let by_sub_code = self.text("sub_code").and_then(|sub_code| by_prefix(&sub_code));
-        by_sub_code.or_else(|| by_name(TYPES, &self.text("type")?))
+        let of_sub_code = |name: String| by_words(&name).or_else(|| by_prefix(&name));
+        if let Some(class) = self.text("sub_code").and_then(of_sub_code) {
+            return Some(class);
+        }
+        if self.texts().any(|text| names_allow_list(&text)) {
+            return Some(ALLOW_LIST);
+        }
+        by_name(TYPES, &self.text("type")?)
     }
 
     /// What the error means; `class` is that of the table.
     pub(super) fn outcome<T>(self, class: Class) -> Outcome<T> {
-        class.outcome(self.texts().find_map(|text| requested_wait(&text)), self.reason())
+        class.outcome(self.wait(), self.reason())
+    }
+
+    /// How long the ban lasts that it speaks of.
+    fn wait(self) -> Option<Duration> {
+        self.texts().find_map(|text| requested_wait(&text))
     }
 
     fn text(self, name: &str) -> Option<String> {
@@ -174,16 +202,33 @@ pub(super) fn says_offline(text: &str) -> bool {
 /// What a `resp_code` other than 200 and 405 means.
 ///
 /// The known ones between 400 and 499 and between 4000 and 4999, save 404, are about the account
-/// or the request; unknown ones in there are taken for the caller's, so that no parameter can open
-/// the breaker. Everything else is transient.
+/// or the request; unknown ones in there are permanent, so that no parameter can open the breaker.
+/// Everything else is transient.
 pub(super) fn of_business_code(code: &str) -> Class {
     match code.parse::<u64>() {
         Ok(401) => wrong(faults::ACCOUNT),
         Ok(4001) => wrong(faults::TRACKING_ID),
         Ok(404) => Class::Transient,
-        Ok(400..=499 | 4000..=4999) => CALLER,
-        Ok(_) | Err(_) => Class::Transient,
+        Ok(400..=499 | 4000..=4999) => UNKNOWN,
+        Ok(_) => Class::Transient,
+        Err(_) => by_words(code).unwrap_or(Class::Transient),
     }
+}
+
+fn of_code(code: &str) -> Option<Class> {
+    by_name(CODES, code).or_else(|| by_words(code))
+}
+
+fn by_words(name: &str) -> Option<Class> {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    WORDS.iter().find(|(word, _)| name.contains(word)).map(|(_, class)| *class)
+}
+
+/// Whether a text says that calls are taken from the addresses of a list alone.
+fn names_allow_list(text: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| word.eq_ignore_ascii_case("ip")) && by_words(text) == Some(ALLOW_LIST)
 }
 
 fn by_name(table: &[(&str, Class)], name: &str) -> Option<Class> {
@@ -213,7 +258,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The wait in `ban will last 3 seconds` or `ban will last for 3 more seconds`, whatever the case,
 /// between `SHORTEST` and `LONGEST`; `None` when the text has neither.
-fn requested_wait(text: &str) -> Option<Duration> {
+pub(super) fn requested_wait(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
     text.match_indices("ban will last ").find_map(|(start, opening)| {
         let rest = text.get(start + opening.len()..)?.trim_start();

@@ -16,6 +16,8 @@ pub const CLOCK: Misconfiguration = Misconfiguration::of_credential("clock");
 pub const ACCOUNT: Misconfiguration = Misconfiguration::of_credential("account");
 /// It does not know the tracking id.
 pub const TRACKING_ID: Misconfiguration = Misconfiguration::of_operation("tracking_id");
+/// It does not take calls from this machine's address.
+pub const IP_ALLOW_LIST: Misconfiguration = Misconfiguration::of_credential("ip_allow_list");
 /// The account may not use a method.
 pub const PERMISSION: Misconfiguration = Misconfiguration::of_operation("permission");
 
@@ -44,6 +46,11 @@ pub(super) fn advice(fault: Misconfiguration, place: usize) -> String {
             "AliExpress does not know the account as a publisher; register it in the affiliate \
              portal, or check {key}"
         ),
+        IP_ALLOW_LIST => format!(
+            "AliExpress does not take calls from this server's address; add the address it calls \
+             from to the IP allow-list (\"IP whitelist\") of the application {key} in the AliExpress \
+             console"
+        ),
         PERMISSION => format!(
             "the application may not use this method; ask for the permission in the AliExpress \
              console, or check {key}"
@@ -60,7 +67,7 @@ mod tests {
 
     #[test]
     fn advice_names_the_settings_of_the_account() {
-        for what in [APP_KEY, SIGNATURE, TRACKING_ID, ACCOUNT, PERMISSION] {
+        for what in [APP_KEY, SIGNATURE, TRACKING_ID, ACCOUNT, PERMISSION, IP_ALLOW_LIST] {
             let (first, third) = (advice(what, 0), advice(what, 2));
             assert!(first.contains("ALIEXPRESS_") && !first.contains("ACCOUNTS_JSON"), "{first}");
             assert!(third.contains("ALIEXPRESS_ACCOUNTS_JSON [1]."), "{third}");

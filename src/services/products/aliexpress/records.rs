@@ -20,7 +20,7 @@ pub enum Contents {
 }
 
 /// Where the records of a method lie, and what makes one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Records {
     /// The list is under `outer.inner`.
     pub outer: &'static str,

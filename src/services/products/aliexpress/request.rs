@@ -13,7 +13,7 @@ use super::records::{Contents, Records};
 use super::terms::{Currency, Language};
 
 /// A method of the gateway.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Method {
     /// The full name.
     pub name: &'static str,
@@ -24,7 +24,7 @@ pub struct Method {
 }
 
 /// A method and its own parameters, without credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Request {
     pub method: &'static Method,
     /// Empty values are neither signed nor sent.
