@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
 
-use super::get::{Answer, Get, GetMany, Reply};
+use super::get::{Answer, Forward, Get, GetMany, Load, PendingAnswer};
 use super::invalidations::{Cleared, Mode, Subject};
 use super::key::CacheKey;
 use super::plan::Plan;
 use super::tables::CacheTables;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Gauge;
+use crate::resilience::Priority;
 use crate::supervision::{AskError, Handle};
 
 /// Longest wait for the actor itself; its handlers take microseconds.
@@ -50,16 +51,24 @@ struct Invalidate {
 impl Handler<Get> for CacheActor {
     type Result = MessageResult<Get>;
 
-    fn handle(&mut self, message: Get, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.tables.get(&message))
+    fn handle(&mut self, Get { kind, key }: Get, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tables.get(kind, &key))
     }
 }
 
 impl Handler<GetMany> for CacheActor {
     type Result = MessageResult<GetMany>;
 
-    fn handle(&mut self, message: GetMany, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.tables.get_many(&message))
+    fn handle(&mut self, GetMany { kind, keys }: GetMany, _: &mut Self::Context) -> Self::Result {
+        MessageResult(keys.iter().map(|key| self.tables.get(kind, key)).collect())
+    }
+}
+
+impl Handler<Load> for CacheActor {
+    type Result = MessageResult<Load>;
+
+    fn handle(&mut self, load: Load, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.tables.load(&load))
     }
 }
 
@@ -105,25 +114,44 @@ impl CacheClient {
         kind: &'static str,
         key: CacheKey,
         deadline: Instant,
-        plan: impl Fn() -> Plan + Send + Sync + 'static,
+        plan: impl FnOnce() -> Plan,
     ) -> Result<Answer, Failure> {
-        self.ask(Get { kind, key, reload: false, plan: Arc::new(plan) }, deadline).await
+        let found = self.actor.ask(Get { kind, key: key.clone() }, ACTOR_TIMEOUT).await;
+        // In boxes: a hit's future stays small.
+        match found.unwrap_or_else(|_| self.tables.get(kind, &key)) {
+            Ok((answer, renew)) => {
+                if renew {
+                    let plan = Plan { priority: Priority::Refresh, ..plan() };
+                    Box::pin(self.load(vec![(0, key)], Vec::new(), plan)).await;
+                }
+                Ok(answer)
+            }
+            Err(forward) => Box::pin(self.load_one(key, forward, plan(), deadline)).await,
+        }
     }
 
     /// The answer for one key, loaded anew; what the tiers hold only helps when that fails.
     pub async fn reload(
         &self,
-        kind: &'static str,
         key: CacheKey,
         deadline: Instant,
-        plan: impl Fn() -> Plan + Send + Sync + 'static,
+        plan: Plan,
     ) -> Result<Answer, Failure> {
-        self.ask(Get { kind, key, reload: true, plan: Arc::new(plan) }, deadline).await
+        let plan = Plan { reload: true, ..plan };
+        Box::pin(self.load_one(key, Forward::Request, plan, deadline)).await
     }
 
-    async fn ask(&self, get: Get, deadline: Instant) -> Result<Answer, Failure> {
-        let asked = self.actor.ask(get.clone(), ACTOR_TIMEOUT).await;
-        self.wait(asked.unwrap_or_else(|_| self.tables.get(&get)), deadline).await
+    async fn load_one(
+        &self,
+        key: CacheKey,
+        forward: Forward,
+        plan: Plan,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let pending = self.load(vec![(0, key)], vec![forward], plan).await.pop();
+        let lost = || Failure::new(FailureKind::Internal, "nothing is loaded");
+        let _waits = self.waiting.begin();
+        pending.ok_or_else(lost)?.answer(deadline).await
     }
 
     /// The answers for several keys of one kind, in their order; what is missing is loaded together.
@@ -133,27 +161,58 @@ impl CacheClient {
         kind: &'static str,
         keys: impl Into<Arc<[CacheKey]>>,
         deadline: Instant,
-        plan: impl Fn() -> Plan + Send + Sync + 'static,
+        plan: impl FnOnce() -> Plan,
     ) -> Vec<Result<Answer, Failure>> {
-        let get = GetMany { kind, keys: keys.into(), plan: Arc::new(plan) };
-        let asked = self.actor.ask(get.clone(), ACTOR_TIMEOUT).await;
-        let replies = asked.unwrap_or_else(|_| self.tables.get_many(&get));
-        let mut answers = Vec::with_capacity(replies.len());
-        for reply in replies {
-            answers.push(self.wait(reply, deadline).await);
-        }
-        answers
-    }
-
-    async fn wait(&self, reply: Reply, deadline: Instant) -> Result<Answer, Failure> {
-        match reply {
-            Reply::Ready(answer) => Ok(answer),
-            Reply::Pending(pending) => {
-                let _waits = self.waiting.begin();
-                // In a box: a hit's future stays small.
-                Box::pin(pending.answer(deadline)).await
+        let get = GetMany { kind, keys: keys.into() };
+        let found = self.actor.ask(get.clone(), ACTOR_TIMEOUT).await;
+        let found = found
+            .unwrap_or_else(|_| get.keys.iter().map(|key| self.tables.get(kind, key)).collect());
+        let mut answers = Vec::with_capacity(found.len());
+        let (mut missing, mut forwards, mut due) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, (found, key)) in found.into_iter().zip(get.keys.iter()).enumerate() {
+            let due_or_missing = match found {
+                Ok((answer, renew)) => {
+                    answers.push(Some(Ok(answer)));
+                    renew.then_some(&mut due)
+                }
+                Err(forward) => {
+                    answers.push(None);
+                    forwards.push(forward);
+                    Some(&mut missing)
+                }
+            };
+            if let Some(keys) = due_or_missing {
+                keys.push((place, key.clone()));
             }
         }
+        let nobody_waits = missing.is_empty();
+        // What is to be renewed goes along: one call costs less than two.
+        missing.extend(due);
+        if !missing.is_empty() {
+            let mut plan = plan();
+            if nobody_waits {
+                plan.priority = Priority::Refresh;
+            }
+            let pending = self.load(missing, forwards, plan).await;
+            let _waits = self.waiting.begin();
+            for pending in pending {
+                if let Some(answer) = answers.get_mut(pending.place) {
+                    *answer = Some(pending.answer(deadline).await);
+                }
+            }
+        }
+        answers.into_iter().flatten().collect()
+    }
+
+    async fn load(
+        &self,
+        keys: Vec<(usize, CacheKey)>,
+        forwards: Vec<Forward>,
+        plan: Plan,
+    ) -> Vec<PendingAnswer> {
+        let load = Load { keys, forwards, plan };
+        let asked = self.actor.ask(load.clone(), ACTOR_TIMEOUT).await;
+        asked.unwrap_or_else(|_| self.tables.load(&load))
     }
 
     /// Invalidates what was stored until now; `reason` is counted.
@@ -167,7 +226,7 @@ impl CacheClient {
         reason: &'static str,
     ) -> Result<Cleared, Failure> {
         let message = Invalidate { subject: subject.clone(), mode, reason };
-        match self.actor.ask(message, INVALIDATE_TIMEOUT).await {
+        match self.actor.ask_queued(message, INVALIDATE_TIMEOUT).await {
             Ok(cleared) => Ok(cleared),
             Err(AskError::TooLate) => {
                 let reason = "invalidating took too long";

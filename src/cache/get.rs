@@ -1,13 +1,12 @@
 //! The whole way from a key to its answer.
 //!
 //! ```text
-//!  get: memory ─ fresh, or stale and served at once ─▶ Reply::Ready
-//!         │ else: join the load of the key, or start it (`load`)
-//!         └────────────────────────────────────────▶ Reply::Pending ─ answer(deadline)
+//!  get: memory ─ fresh, or stale and served at once ─▶ the answer, and whether to renew it
+//!         └ else ─▶ load: join the load of the key, or start it ─▶ PendingAnswer ─ answer(deadline)
 //! ```
 //!
 //! Owns: what is answered at once, what is waited for, and counting what callers got. Decides without
-//! waiting, so the actor calls it inside its handler; while the actor is down its client calls it.
+//! waiting, so the actor calls it inside its handlers; while the actor is down its client calls it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +23,6 @@ use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
-use crate::resilience::Priority;
 
 /// Why a question went past the tiers (RFC 9211, `fwd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,37 +58,40 @@ impl Answer {
     }
 }
 
-pub(super) type PlanOf = Arc<dyn Fn() -> Plan + Send + Sync>;
+/// What memory has that is served without waiting, and whether it is to be renewed; else why the
+/// question goes on.
+pub type Found = Result<(Answer, bool), Forward>;
 
-/// Asks for one key. With `reload` it is loaded anew, and what the tiers hold only helps when that
-/// fails.
-#[derive(Clone, Message)]
-#[rtype(result = "Reply")]
+/// Asks memory for one key.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Found")]
 pub struct Get {
     pub kind: &'static str,
     pub key: CacheKey,
-    pub reload: bool,
-    pub plan: Arc<dyn Fn() -> Plan + Send + Sync>,
 }
 
-/// Asks for several keys of one kind; what is missing is loaded together.
-#[derive(Clone, Message)]
-#[rtype(result = "Vec<Reply>")]
+/// Asks memory for several keys of one kind.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<Found>")]
 pub(super) struct GetMany {
     pub(super) kind: &'static str,
     pub(super) keys: Arc<[CacheKey]>,
-    pub(super) plan: PlanOf,
 }
 
-pub enum Reply {
-    Ready(Answer),
-    Pending(Box<PendingAnswer>),
+/// Loads keys together, each with its place in the caller's list, or joins their loads. Those beyond
+/// `forwards` are only renewed: nobody waits for them.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<PendingAnswer>")]
+pub(super) struct Load {
+    pub(super) keys: Vec<(usize, CacheKey)>,
+    pub(super) forwards: Vec<Forward>,
+    pub(super) plan: Plan,
 }
 
-pub struct PendingAnswer {
+pub(super) struct PendingAnswer {
     tables: CacheTables,
     plan: Plan,
-    place: usize,
+    pub(super) place: usize,
     key: CacheKey,
     forward: Forward,
     joined: Joined,
@@ -98,61 +99,20 @@ pub struct PendingAnswer {
 }
 
 impl CacheTables {
-    pub(super) fn get(&self, get: &Get) -> Reply {
-        let looked =
-            if get.reload { Err(Forward::Request) } else { self.at_once(get.kind, &get.key) };
-        match looked {
-            Ok((answer, renew)) => {
-                if renew {
-                    self.renew(&[(0, get.key.clone())], &get.plan);
-                }
-                Reply::Ready(answer)
-            }
-            Err(forward) => {
-                let plan = Plan { reload: get.reload, ..(get.plan)() };
-                let joined = start_one(self, &get.key, 0, &plan);
-                self.pending_answer((0, get.key.clone()), forward, joined, plan)
-            }
-        }
+    pub(super) fn load(&self, load: &Load) -> Vec<PendingAnswer> {
+        let Load { keys, forwards, plan } = load;
+        let joined = start(self, keys, plan);
+        let pending = |((place, key), forward, joined): (&(usize, CacheKey), &Forward, _)| {
+            let (tables, plan, asked_at) = (self.clone(), plan.clone(), clock::now());
+            let (place, key, forward) = (*place, key.clone(), *forward);
+            PendingAnswer { tables, plan, place, key, forward, joined, asked_at }
+        };
+        let waited = keys.iter().zip(forwards).zip(joined);
+        waited.map(|((key, forward), joined)| pending((key, forward, joined))).collect()
     }
 
-    pub(super) fn get_many(&self, get: &GetMany) -> Vec<Reply> {
-        let mut replies = Vec::with_capacity(get.keys.len());
-        let (mut missing, mut forwards, mut due) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, key) in get.keys.iter().enumerate() {
-            match self.at_once(get.kind, key) {
-                Ok((answer, renew)) => {
-                    replies.push(Some(Reply::Ready(answer)));
-                    if renew {
-                        due.push((place, key.clone()));
-                    }
-                }
-                Err(forward) => {
-                    replies.push(None);
-                    missing.push((place, key.clone()));
-                    forwards.push(forward);
-                }
-            }
-        }
-        if missing.is_empty() {
-            self.renew(&due, &get.plan);
-        } else {
-            // What is to be renewed goes along: one call costs less than two. Nobody waits for it.
-            let plan = (get.plan)();
-            missing.extend(due);
-            let joined = start(self, &missing, &plan);
-            for ((key, forward), joined) in missing.into_iter().zip(forwards).zip(joined) {
-                if let Some(reply) = replies.get_mut(key.0) {
-                    *reply = Some(self.pending_answer(key, forward, joined, plan.clone()));
-                }
-            }
-        }
-        replies.into_iter().flatten().collect()
-    }
-
-    /// The answer that memory has, if it is served without waiting, and whether it is to be renewed;
-    /// else why the question goes on. What could not be renewed a moment ago is not waited for.
-    fn at_once(&self, kind: &'static str, key: &CacheKey) -> Result<(Answer, bool), Forward> {
+    /// What could not be renewed a moment ago is not waited for.
+    pub(super) fn get(&self, kind: &'static str, key: &CacheKey) -> Found {
         let served_at = clock::now();
         let Some((entry, freshness)) = self.look(key, served_at) else {
             self.metrics.tier_miss(kind, Tier::Memory.label());
@@ -174,25 +134,6 @@ impl CacheTables {
             served_at,
         };
         Ok((self.served(kind, answer), renew))
-    }
-
-    /// Nobody waits for these loads.
-    fn renew(&self, keys: &[(usize, CacheKey)], plan: &PlanOf) {
-        if !keys.is_empty() {
-            drop(start(self, keys, &Plan { priority: Priority::Refresh, ..plan() }));
-        }
-    }
-
-    fn pending_answer(
-        &self,
-        (place, key): (usize, CacheKey),
-        forward: Forward,
-        joined: Joined,
-        plan: Plan,
-    ) -> Reply {
-        let (tables, asked_at) = (self.clone(), clock::now());
-        let pending = PendingAnswer { tables, plan, place, key, forward, joined, asked_at };
-        Reply::Pending(Box::new(pending))
     }
 
     fn served(&self, kind: &'static str, answer: Answer) -> Answer {

@@ -34,7 +34,7 @@ pub mod upkeep;
 pub use client::{CacheActor, CacheClient};
 pub use entry::{Entry, JSON, Representation, Times, Verdict};
 pub use freshness::Freshness;
-pub use get::{Answer, Forward, Get, Reply};
+pub use get::{Answer, Forward, Found, Get};
 pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};
 pub use key::{CacheKey, Tag, sweeps};
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};

@@ -10,13 +10,42 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{self, AcceptEncoding, Encoding, HeaderMap, HeaderName};
+use actix_web::http::header::{self, AcceptEncoding, Encoding, HeaderMap, HeaderValue};
 
-use super::headers::{REQUEST_ID, TRACEPARENT};
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
 
 const LONGEST_ID: usize = 128;
+
+/// The header fields of a request that the stops read, found in one pass. The first of several counts.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    request_id: Option<&'a HeaderValue>,
+    traceparent: Option<&'a HeaderValue>,
+    accept_encoding: Option<&'a HeaderValue>,
+    pub(super) origin: Option<&'a HeaderValue>,
+    pub(super) internal_key: Option<&'a HeaderValue>,
+    pub(super) authorization: Option<&'a HeaderValue>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            let field = match name.as_str() {
+                "x-request-id" => &mut fields.request_id,
+                "traceparent" => &mut fields.traceparent,
+                "accept-encoding" => &mut fields.accept_encoding,
+                "origin" => &mut fields.origin,
+                "x-internal-key" => &mut fields.internal_key,
+                "authorization" => &mut fields.authorization,
+                _ => continue,
+            };
+            field.get_or_insert(value);
+        }
+        fields
+    }
+}
 
 /// What a service is told of a request.
 #[derive(Debug, Clone)]
@@ -50,22 +79,24 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// The context of a request that came at `now`.
-    pub(super) fn begin(headers: &HeaderMap, now: Instant, timeout: Duration) -> Rc<Self> {
-        let given = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let id = given(REQUEST_ID)
-            .filter(|id| is_sane(id))
-            .map(Arc::from)
-            .or_else(|| given(TRACEPARENT).and_then(trace_id).map(Arc::from))
-            .unwrap_or_else(new_id);
+    pub(super) fn begin<'a>(
+        headers: &HeaderMap,
+        fields: &Fields<'a>,
+        now: Instant,
+        timeout: Duration,
+    ) -> Rc<Self> {
+        let text = |value: &'a HeaderValue| value.to_str().ok();
+        let id = fields.request_id.and_then(text).filter(|id| is_sane(id));
+        let id = id.or_else(|| fields.traceparent.and_then(text).and_then(trace_id));
         Rc::new(Self {
-            id,
+            id: id.map_or_else(new_id, Arc::from),
             started: now,
             deadline: now + timeout,
             client: Cell::new(0),
             address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             keyed: Cell::new(false),
             watched: Cell::new(None),
-            gzip: takes_gzip(headers),
+            gzip: fields.accept_encoding.is_some_and(|first| takes_gzip(first, headers)),
             tier: Cell::new(None),
             waited: Cell::new(false),
         })
@@ -105,19 +136,22 @@ pub(super) fn new_id() -> Arc<str> {
 }
 
 /// Whether gzip is what the client likes best (RFC 9110 section 12.5.3).
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let mut given = headers.get_all(header::ACCEPT_ENCODING).peekable();
-    given.peek().is_some()
-        && header::from_comma_delimited(given).is_ok_and(|accepted: Vec<_>| {
-            let ours = [Encoding::gzip(), Encoding::identity()];
-            AcceptEncoding(accepted).negotiate(ours.iter()) == Some(Encoding::gzip())
-        })
+fn takes_gzip(first: &HeaderValue, headers: &HeaderMap) -> bool {
+    // As nearly all clients write it, without weights.
+    if first.as_bytes() == b"gzip" || first.as_bytes().starts_with(b"gzip, deflate") {
+        return true;
+    }
+    let given = headers.get_all(header::ACCEPT_ENCODING);
+    header::from_comma_delimited(given).is_ok_and(|accepted: Vec<_>| {
+        let ours = [Encoding::gzip(), Encoding::identity()];
+        AcceptEncoding(accepted).negotiate(ours.iter()) == Some(Encoding::gzip())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     fn id_of(pairs: &[(&'static str, &str)]) -> String {
         let mut headers = HeaderMap::new();
@@ -125,7 +159,8 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let now = crate::clock::monotonic();
-        RequestContext::begin(&headers, now, Duration::from_secs(1)).id.to_string()
+        let fields = Fields::of(&headers);
+        RequestContext::begin(&headers, &fields, now, Duration::from_secs(1)).id.to_string()
     }
 
     #[test]
@@ -136,6 +171,11 @@ mod tests {
             assert_eq!(id.len(), 32, "{bad:?} became {id}");
         }
         assert_ne!(id_of(&[]), id_of(&[]));
+    }
+
+    fn gzip_of(headers: &HeaderMap) -> bool {
+        let (fields, now) = (Fields::of(headers), crate::clock::monotonic());
+        RequestContext::begin(headers, &fields, now, Duration::from_secs(1)).gzip
     }
 
     #[test]
@@ -151,9 +191,9 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap());
-            assert_eq!(takes_gzip(&headers), wanted, "{accept:?}");
+            assert_eq!(gzip_of(&headers), wanted, "{accept:?}");
         }
-        assert!(!takes_gzip(&HeaderMap::new()));
+        assert!(!gzip_of(&HeaderMap::new()));
     }
 
     #[test]

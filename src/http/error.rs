@@ -4,6 +4,7 @@
 //! (`with_message`), and mistakes in a form name their fields. A client never reads a cause; the cause
 //! is in the log.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -152,7 +153,7 @@ impl ErrorCode {
 pub struct ApiError {
     pub code: ErrorCode,
     /// For a person.
-    pub message: String,
+    pub message: Cow<'static, str>,
     pub retry_after: Option<Duration>,
     /// What happened; for the log only.
     pub cause: Option<String>,
@@ -161,11 +162,11 @@ pub struct ApiError {
 impl ApiError {
     #[must_use]
     pub fn new(code: ErrorCode) -> Self {
-        Self { code, message: code.sentence().to_owned(), retry_after: None, cause: None }
+        Self { code, message: code.sentence().into(), retry_after: None, cause: None }
     }
 
     #[must_use]
-    pub fn with_message(code: ErrorCode, message: impl Into<String>) -> Self {
+    pub fn with_message(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { message: message.into(), ..Self::new(code) }
     }
 

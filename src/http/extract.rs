@@ -167,7 +167,7 @@ impl Call {
             let refused = ApiError::new(ErrorCode::of_status(status));
             if refused.code == ErrorCode::BodyTooLarge {
                 let message = format!("The body is larger than {BODY_LIMIT} bytes.");
-                return ApiError { message, ..refused };
+                return ApiError { message: message.into(), ..refused };
             }
             refused.because(error)
         })?;

@@ -5,9 +5,7 @@
 use actix_web::http::header::{HeaderName, HeaderValue};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-pub(super) const INTERNAL_KEY: HeaderName = HeaderName::from_static("x-internal-key");
 pub(super) const ADMIN_KEY: HeaderName = HeaderName::from_static("x-admin-key");
 pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");

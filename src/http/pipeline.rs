@@ -27,7 +27,7 @@ use actix_web::http::{ConnectionType, Method, header};
 use actix_web::{Error, HttpResponse, web};
 
 use super::connection::Requests;
-use super::context::RequestContext;
+use super::context::{Fields, RequestContext};
 use super::error::{ApiError, ErrorCode};
 use super::route::{AuthScope, Route};
 use super::state::Worker;
@@ -62,8 +62,10 @@ impl Stops {
     {
         let Self { worker, route } = self;
         let asked = request.request().clone();
+        let fields = Fields::of(asked.headers());
         let timeout = worker.shared.settings.server.request_timeout;
-        let context = RequestContext::begin(request.headers(), clock::monotonic(), timeout); // 1
+        let now = clock::monotonic();
+        let context = RequestContext::begin(asked.headers(), &fields, now, timeout); // 1
         let connection = underway(&request, &context);
         let with_body = request.method() == Method::POST;
         let shedder = &worker.shedder;
@@ -76,7 +78,7 @@ impl Stops {
         let outcome = match slot {
             Ok(_slot) => {
                 let _in_flight = worker.shared.metrics.http.in_flight.begin();
-                self.respond(handler, &context, &mut limits, request).await // 3 to 8
+                self.respond(handler, &fields, &context, &mut limits, request).await // 3 to 8
             }
             Err(reason) => {
                 shed = Some(reason);
@@ -84,13 +86,18 @@ impl Stops {
             }
         };
         let (mut response, failure) = answer::settle(&context, outcome); // 9
-        answer::write_headers(worker, route, &context, &asked, &mut response, failure.as_ref());
+        let failed = failure.as_ref();
+        let pack =
+            answer::write_headers(worker, route, &context, fields.origin, &mut response, failed);
         rate_limit::write_headers(response.headers_mut(), limits.as_ref(), failure.as_ref());
         let is_last = connection.is_some_and(super::connection::Serving::answered);
         if is_last || worker.shared.is_draining() {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
-        let response = answer::compress(worker, &context, response).await?; // 10
+        if pack {
+            // In a box: the future of an answer that is not packed here stays small.
+            response = Box::pin(answer::pack(worker, response)).await?; // 10
+        }
         let done = record::Done { context: &context, request: &asked, status: response.status() };
         match shed {
             None => record::request(worker, route, &done, failure.as_ref()), // 11
@@ -102,6 +109,7 @@ impl Stops {
     async fn respond<S, B>(
         &self,
         handler: &S,
+        fields: &Fields<'_>,
         context: &Rc<RequestContext>,
         limits: &mut Option<Admission>,
         request: ServiceRequest,
@@ -117,7 +125,7 @@ impl Stops {
                 &worker.shared.settings.server.allowed_origins,
             ); // 3
         }
-        let caller = Caller::find(worker, &request, context); // 4
+        let caller = Caller::find(worker, &request, fields, context); // 4
         let is_admin = route.scope == AuthScope::Admin
             && admin_key::check(worker, &request, caller.address.counted);
         caller.check_lists(worker, route)?; // 5

@@ -1,13 +1,13 @@
 //! `RateLimiterActor`: admits or refuses requests, one actor on each HTTP worker.
 //!
 //! Owns nothing that matters: accounts live in the shared [`Table`]. Where limits are kept with other
-//! instances it asks their [`Counter`] and answers later; while that is away it answers at once, by
-//! this instance's share. Dead or hung: callers decide on the same table ([`Table::decide`]), so no
+//! instances it answers with the [`Question`] for their [`Counter`], which it asks when it gets that
+//! back; while the counter is away it answers at once, by this instance's share. Dead or hung: callers decide on the same table ([`Table::decide`]), so no
 //! limit is lifted or reset.
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Response};
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 
 use super::admission::{Admission, Admit};
 use super::shared::{Counter, Question};
@@ -27,23 +27,30 @@ impl Actor for RateLimiterActor {
 }
 
 impl Handler<Admit> for RateLimiterActor {
-    type Result = Response<Admission>;
+    type Result = MessageResult<Admit>;
 
-    fn handle(&mut self, request: Admit, _ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: Admit, _: &mut Self::Context) -> Self::Result {
         let (table, now) = (&self.table, clock::monotonic());
-        let Some(counter) = self.counter.as_ref().filter(|counter| !counter.is_away()) else {
-            return Response::reply(table.decide(request, now));
-        };
-        match table.consult(request, now) {
-            Ok(admission) => Response::reply(admission),
-            Err(question) => Response::fut(ask(Arc::clone(table), Arc::clone(counter), question)),
-        }
+        MessageResult(match &self.counter {
+            Some(counter) if !counter.is_away() => table.consult(request, now),
+            Some(_) | None => Ok(table.decide(request, now)),
+        })
     }
 }
 
-async fn ask(table: Arc<Table>, counter: Arc<dyn Counter>, question: Question) -> Admission {
-    let told = counter.ask(&question).await;
-    table.settle(question, told, clock::monotonic())
+impl Handler<Question> for RateLimiterActor {
+    type Result = ResponseFuture<Admission>;
+
+    fn handle(&mut self, question: Question, _: &mut Self::Context) -> Self::Result {
+        let (table, counter) = (Arc::clone(&self.table), self.counter.clone());
+        Box::pin(async move {
+            let told = match counter {
+                Some(counter) => counter.ask(&question).await,
+                None => None,
+            };
+            table.settle(question, told, clock::monotonic())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +82,10 @@ mod tests {
     }
 
     async fn admit(actor: &Handle<RateLimiterActor>) -> Admission {
-        actor.ask(request(), SOON).await.unwrap()
+        match actor.ask(request(), SOON).await.unwrap() {
+            Ok(admission) => admission,
+            Err(question) => actor.ask_queued(question, SOON).await.unwrap(),
+        }
     }
 
     fn parts() -> RateLimiterActor {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::client::Principal;
+use super::shared::Question;
 use crate::resilience::token_bucket::BucketRule;
 use crate::resilience::window::{self, WindowRule};
 
@@ -68,9 +69,10 @@ impl<T> PerClass<T> {
     }
 }
 
-/// Asks whether a request may go on; admitted requests are counted.
+/// Asks whether a request may go on; admitted requests are counted. Where all instances have to be
+/// asked, the answer is the question for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "Admission")]
+#[rtype(result = "Result<Admission, Question>")]
 pub struct Admit {
     pub class: Class,
     pub principal: Principal,

@@ -12,10 +12,11 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use actix::Message;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::admission::{Admit, Decision, QuotaState, RuleKind, Verdict};
+use super::admission::{Admission, Admit, Decision, QuotaState, RuleKind, Verdict};
 use super::quota::Rules;
 
 pub const SCRIPT: &str = include_str!("script.lua");
@@ -90,7 +91,9 @@ impl Sharing {
     }
 }
 
-#[derive(Debug)]
+/// What all instances are asked about a request; without their answer the account decides.
+#[derive(Debug, Message)]
+#[rtype(result = "Admission")]
 pub struct Question {
     pub request: Admit,
     pub(super) rules: Rules,

@@ -29,7 +29,7 @@ impl Actor {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.handle.ask(message, Duration::from_secs(5)).await.unwrap()
+        self.handle.ask_queued(message, Duration::from_secs(5)).await.unwrap()
     }
 }
 

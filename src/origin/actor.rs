@@ -98,7 +98,7 @@ impl<O: Origin> OriginClient<O> {
         let operation = O::operation(&call.question);
         self.state.check(operation, call.priority, call.deadline, now, clock::now())?;
         let within = call.deadline.saturating_duration_since(now).saturating_add(GRACE);
-        match self.actor.ask(call, within).await {
+        match self.actor.ask_queued(call, within).await {
             Ok(answer) => answer,
             Err(AskError::TooLate) => {
                 Err(Failure::new(FailureKind::DeadlineExceeded, "no answer of the api client"))

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cached::{Cached, CachedIter, LruCache, LruCacheBuilder};
@@ -30,6 +30,7 @@ pub struct ShardedMap<K, V> {
     hasher: SeedableRandomState,
     shards: Box<[Mutex<Shard<K, V>>]>,
     capacity: usize,
+    len: AtomicUsize,
     evicted: AtomicU64,
 }
 
@@ -53,30 +54,37 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
         // Only without memory there is none; such a map keeps nothing.
         let shards: Box<[_]> = (0..shards).flat_map(|_| empty()).collect();
         let capacity = each * shards.len();
-        Self { hasher, shards, capacity, evicted: AtomicU64::new(0) }
+        let (len, evicted) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { hasher, shards, capacity, len, evicted }
     }
 
     /// Works on the value of `key`, the default if there is none, under the lock of its shard.
     pub fn update<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> R {
         let Some(mut shard) = self.shard(key) else { return work(&mut V::default()) };
-        let (before, mut is_new) = (shard.cache_size(), false);
+        let is_full = Some(shard.cache_size()) >= shard.cache_capacity();
         let value = shard.cache_get_or_set_with_mut(key.clone(), || {
-            is_new = true;
+            if is_full {
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.len.fetch_add(1, Ordering::Relaxed);
+            }
             V::default()
         });
-        let done = work(value);
-        if is_new && shard.cache_size() == before {
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        done
+        work(value)
     }
 
+    /// In an empty map it takes no lock.
     pub fn find<R>(&self, key: &K, work: impl FnOnce(&mut V) -> R) -> Option<R> {
+        if self.is_empty() {
+            return None;
+        }
         self.shard(key)?.cache_get_mut(key).map(work)
     }
 
     pub fn remove(&self, key: &K) -> Option<V> {
-        self.shard(key)?.cache_remove(key)
+        let removed = self.shard(key)?.cache_remove(key)?;
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        Some(removed)
     }
 
     /// Calls `visit` with every entry, one shard after the other.
@@ -88,12 +96,15 @@ impl<K: Eq + Hash + Clone, V: Default> ShardedMap<K, V> {
 
     pub fn retain(&self, keep: impl Fn(&K, &V) -> bool) {
         for shard in &self.shards {
-            locked(shard).retain(|key, value| keep(key, value));
+            let mut shard = locked(shard);
+            let before = shard.cache_size();
+            shard.retain(|key, value| keep(key, value));
+            self.len.fetch_sub(before - shard.cache_size(), Ordering::Relaxed);
         }
     }
 
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| locked(shard).cache_size()).sum()
+        self.len.load(Ordering::Relaxed)
     }
 
     pub fn is_empty(&self) -> bool {

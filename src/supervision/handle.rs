@@ -3,12 +3,13 @@
 //! An ask is answered, or ends in one of the ways of [`AskError`]; the caller bounds its wait. Nothing
 //! is delivered when the inbox is full, the actor is backing off or hangs, or it is gone.
 //!
-//! A message is handled **in place**, where it is sent, when its actor lives on the same thread and is
-//! idle. An answer through the inbox costs the caller a second turn of its task, and actix-web decodes
-//! the connection's buffer anew on every turn. So the guard leaves the running incarnation in a slot of
-//! its thread, and a caller on this thread may poll it once, inside the same `catch_unwind`, with its
-//! message as the only one. The message goes to the inbox when the actor is on another thread, is being
-//! polled now (a handler that asks its own actor), has messages queued, or is down.
+//! A message that is answered at once is handled **in place**, where it is sent, when its actor lives
+//! on the same thread and is idle. An answer through the inbox costs the caller a second turn of its
+//! task, and actix-web decodes the connection's buffer anew on every turn. So the guard leaves the
+//! running incarnation in a slot of its thread, and a caller on this thread may poll it once, inside
+//! the same `catch_unwind`, with its message as the only one. The message goes to the inbox when the
+//! actor is on another thread, is being polled now (a handler that asks its own actor), has messages
+//! queued, or is down.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -21,11 +22,11 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use actix::dev::{ContextFut, Envelope};
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, Context, Handler, Message, MessageResult};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::inbox::{Direct, Item};
+use super::inbox::{Deliver, Direct, Item};
 use super::record::{ActorState, Record};
 
 /// Why a message was not put into the inbox.
@@ -84,11 +85,30 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
         Self { items, record }
     }
 
-    /// Sends `message` and waits for the answer, at most `within`.
+    /// Sends `message`, which is answered at once, in place if that can be; else the same as
+    /// [`Self::ask_queued`].
     ///
     /// # Errors
     /// Says whether the message was not delivered, was died on, or was not answered in time.
     pub async fn ask<M>(&self, message: M, within: Duration) -> Result<M::Result, AskError>
+    where
+        A: Handler<M, Result = MessageResult<M>>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.accepts().map_err(AskError::NotDelivered)?;
+        match handle_in_place::<A, M>(&self.record, message) {
+            Ok(answer) => answer.ok_or(AskError::Died),
+            // In a box: most callers have their answer by now, and their futures stay small.
+            Err(message) => Box::pin(self.ask_queued(message, within)).await,
+        }
+    }
+
+    /// Puts `message` into the inbox and waits for the answer, at most `within`.
+    ///
+    /// # Errors
+    /// Says whether the message was not delivered, was died on, or was not answered in time.
+    pub async fn ask_queued<M>(&self, message: M, within: Duration) -> Result<M::Result, AskError>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
@@ -96,16 +116,13 @@ impl<A: Actor<Context = Context<A>>> Handle<A> {
     {
         let (answer, mut answered) = oneshot::channel();
         self.accepts().map_err(AskError::NotDelivered)?;
-        if let Err(envelope) = handle_in_place(&self.record, Envelope::new(message, Some(answer))) {
-            self.put(envelope).map_err(AskError::NotDelivered)?;
-            // An actor on this thread answers before its caller's next turn, without a timer.
-            next_turn().await;
-        }
+        self.put(Envelope::new(message, Some(answer))).map_err(AskError::NotDelivered)?;
+        // An actor on this thread answers before its caller's next turn, without a timer.
+        next_turn().await;
         match answered.try_recv() {
             Ok(result) => Ok(result),
             Err(TryRecvError::Closed) => Err(AskError::Died),
-            // In a box: most callers have their answer by now, and their futures stay small.
-            Err(TryRecvError::Empty) => Box::pin(self.wait(answered, within)).await,
+            Err(TryRecvError::Empty) => self.wait(answered, within).await,
         }
     }
 
@@ -252,15 +269,20 @@ impl<A: Actor<Context = Context<A>>> Slot<A> {
         }
     }
 
-    /// Handles `envelope` now, or gives it back.
-    fn handle(&self, envelope: Envelope<A>) -> Result<(), Envelope<A>> {
+    /// Handles `message` now, or gives it back. No answer: the actor died on it.
+    fn handle<M>(&self, message: M) -> Result<Option<M::Result>, M>
+    where
+        A: Handler<M, Result = MessageResult<M>>,
+        M: Message + 'static,
+    {
         let waker = self.waker.borrow();
         let incarnation = self.incarnation.try_borrow_mut();
         let (Some(guard), Ok(mut incarnation)) = (waker.as_ref(), incarnation) else {
-            return Err(envelope);
+            return Err(message);
         };
-        let Some(running) = incarnation.as_mut() else { return Err(envelope) };
-        self.direct.replace(Some(envelope));
+        let Some(running) = incarnation.as_mut() else { return Err(message) };
+        let asked = Rc::new(InPlace { message: Cell::new(Some(message)), answer: Cell::new(None) });
+        self.direct.set(Some(Rc::<InPlace<M>>::clone(&asked)));
         let polled = poll_caught(running, &mut TaskContext::from_waker(guard));
         if let Poll::Ready(end) = polled {
             drop(waker);
@@ -270,17 +292,38 @@ impl<A: Actor<Context = Context<A>>> Slot<A> {
             }
         }
         // Not taken by an actor that waits for a future of its own.
-        self.direct.take().map_or(Ok(()), Err)
+        drop(self.direct.take());
+        asked.message.take().map_or_else(|| Ok(asked.answer.take()), Err)
     }
 }
 
-/// Handles `envelope` in place if the actor is here and idle; otherwise gives it back.
-fn handle_in_place<A>(record: &Arc<Record>, envelope: Envelope<A>) -> Result<(), Envelope<A>>
+/// A message on its way to a handler and back, with the answer.
+struct InPlace<M: Message> {
+    message: Cell<Option<M>>,
+    answer: Cell<Option<M::Result>>,
+}
+
+impl<A, M> Deliver<A> for InPlace<M>
 where
-    A: Actor<Context = Context<A>>,
+    A: Handler<M, Result = MessageResult<M>>,
+    M: Message,
+{
+    fn deliver(&self, actor: &mut A, ctx: &mut A::Context) {
+        if let Some(message) = self.message.take() {
+            let MessageResult(answer) = actor.handle(message, ctx);
+            self.answer.set(Some(answer));
+        }
+    }
+}
+
+/// Handles `message` in place if the actor is here and idle; otherwise gives it back.
+fn handle_in_place<A, M>(record: &Arc<Record>, message: M) -> Result<Option<M::Result>, M>
+where
+    A: Actor<Context = Context<A>> + Handler<M, Result = MessageResult<M>>,
+    M: Message + 'static,
 {
     if record.queue() > 0 {
-        return Err(envelope);
+        return Err(message);
     }
     let slot = SLOTS.try_with(|slots| {
         let slots = slots.borrow();
@@ -288,8 +331,8 @@ where
         Rc::clone(slot).downcast::<Slot<A>>().ok()
     });
     match slot {
-        Ok(Some(slot)) => slot.handle(envelope),
-        Ok(None) | Err(_) => Err(envelope),
+        Ok(Some(slot)) => slot.handle(message),
+        Ok(None) | Err(_) => Err(message),
     }
 }
 

@@ -5,7 +5,7 @@
 //! kept by the actor's record ([`Record::enter`]): actix's own mailbox bound is none. A panic in a
 //! handler unwinds through the dispatcher into the guard.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,8 +85,13 @@ impl<A: Actor> Inbox<A> {
 /// Messages handled before other tasks of the thread get a turn.
 const MESSAGES_A_TURN: usize = 64;
 
+/// A message with the place of its answer.
+pub(super) trait Deliver<A: Actor> {
+    fn deliver(&self, actor: &mut A, ctx: &mut A::Context);
+}
+
 /// A message that is to be handled in place: the next poll handles this one and no other.
-pub(super) type Direct<A> = Rc<RefCell<Option<Envelope<A>>>>;
+pub(super) type Direct<A> = Rc<Cell<Option<Rc<dyn Deliver<A>>>>>;
 
 pub(super) struct Dispatcher<A: Actor> {
     inbox: Inbox<A>,
@@ -123,9 +128,9 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Dispatcher<A> {
             }
             let direct = self.direct.take();
             let in_place = direct.is_some();
-            if let Some(mut envelope) = direct {
+            if let Some(asked) = direct {
                 self.inbox.record.progressed();
-                envelope.handle(actor, ctx);
+                asked.deliver(actor, ctx);
             } else {
                 match self.inbox.poll_next(task) {
                     Poll::Pending => return Poll::Pending,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, ActorContext, Context, Handler, Message, MessageResult, ResponseFuture};
 
 use super::*;
 use crate::resilience::backoff::Backoff;
@@ -44,33 +44,35 @@ struct PoisonedWork;
 struct Stall(std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<()>);
 
 impl Handler<Count> for Counter {
-    type Result = u64;
-    fn handle(&mut self, _: Count, _: &mut Self::Context) -> u64 {
+    type Result = MessageResult<Count>;
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
         self.handled.fetch_add(1, Ordering::Relaxed);
         self.own += 1;
-        self.own
+        MessageResult(self.own)
     }
 }
 
 impl Handler<Poison> for Counter {
-    type Result = ();
-    fn handle(&mut self, _: Poison, _: &mut Self::Context) {
+    type Result = MessageResult<Poison>;
+    fn handle(&mut self, _: Poison, _: &mut Self::Context) -> Self::Result {
         panic!("poisoned");
     }
 }
 
 impl Handler<Leave> for Counter {
-    type Result = ();
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+    type Result = MessageResult<Leave>;
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) -> Self::Result {
         ctx.stop();
+        MessageResult(())
     }
 }
 
 impl Handler<Stall> for Counter {
-    type Result = ();
-    fn handle(&mut self, stall: Stall, _: &mut Self::Context) {
+    type Result = MessageResult<Stall>;
+    fn handle(&mut self, stall: Stall, _: &mut Self::Context) -> Self::Result {
         let Stall(release, _over) = stall;
         release.recv().expect("poisoned after a stall");
+        MessageResult(())
     }
 }
 
@@ -189,7 +191,7 @@ async fn a_stop_restarts_with_the_queue_kept() {
 async fn a_panic_in_the_work_of_one_message_reaches_only_its_caller() {
     let stage = Stage::new();
     let counter = stage.here(spec(10));
-    assert_eq!(counter.ask(PoisonedWork, SOON).await, Err(AskError::Died));
+    assert_eq!(counter.ask_queued(PoisonedWork, SOON).await, Err(AskError::Died));
     assert_eq!(counter.ask(Count, SOON).await, Ok(1));
     assert_eq!(stage.supervisor.status()[0].restarts, 0);
 }
@@ -290,6 +292,18 @@ impl Actor for Mirror {
 #[rtype(result = "Result<u32, AskError>")]
 struct Reflect(u32);
 
+/// Is answered at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Touch;
+
+impl Handler<Touch> for Mirror {
+    type Result = MessageResult<Touch>;
+    fn handle(&mut self, _: Touch, _: &mut Self::Context) -> Self::Result {
+        MessageResult(())
+    }
+}
+
 impl Handler<Reflect> for Mirror {
     type Result = actix::ResponseActFuture<Self, Result<u32, AskError>>;
     fn handle(&mut self, Reflect(times): Reflect, _: &mut Self::Context) -> Self::Result {
@@ -300,7 +314,8 @@ impl Handler<Reflect> for Mirror {
             if times == 0 {
                 return Ok(0);
             }
-            target.ask(Reflect(times - 1), SOON).await?.map(|below| below + 1)
+            target.ask(Touch, SOON).await?;
+            target.ask_queued(Reflect(times - 1), SOON).await?.map(|below| below + 1)
         }))
     }
 }
@@ -319,7 +334,7 @@ async fn an_actor_that_asks_itself_or_is_asked_back_gets_its_answer_through_the_
     };
     let (first, _second) = (start(&one, &other), start(&other, &one));
     for _ in 0..3 {
-        assert_eq!(first.ask(Reflect(7), SOON).await, Ok(Ok(7)));
+        assert_eq!(first.ask_queued(Reflect(7), SOON).await, Ok(Ok(7)));
     }
     assert!(stage.supervisor.status().iter().all(|actor| actor.restarts == 0));
 }

@@ -119,7 +119,7 @@ async fn at_the_hard_deadline_a_reload_falls_back_on_what_is_held() {
     fixture.holds("a", stale("old"));
     let source = Source::held(Brings::Bodies);
     let deadline = clock::monotonic() + SOON;
-    let answer = fixture.client.reload(KIND, key("a"), deadline, source.maker()).await.unwrap();
+    let answer = fixture.client.reload(key("a"), deadline, source.plan()).await.unwrap();
     assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Memory));
 }
 

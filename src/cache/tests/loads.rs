@@ -184,7 +184,7 @@ async fn a_reload_passes_what_is_held_and_falls_back_on_it() {
     let fixture = Fixture::of_memory();
     fixture.holds("a", fresh("held"));
     let source = Source::open(Brings::Bodies);
-    let reload = || fixture.client.reload(KIND, key("a"), deadline(), source.maker());
+    let reload = || fixture.client.reload(key("a"), deadline(), source.plan());
     let answer = reload().await.unwrap();
     assert_eq!((body_of(&answer), answer.tier), ("load 1 place 0", Tier::Upstream));
     source.now_brings(down());

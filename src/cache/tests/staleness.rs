@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{Brings, Fixture, HOUR, KIND, Source, body_of, down, entry, key, stale};
+use super::fixture::{Brings, Fixture, HOUR, Source, body_of, down, entry, key, stale};
 use crate::cache::Tier;
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
@@ -118,11 +118,7 @@ async fn a_reload_that_fails_or_is_held_back_falls_back_on_every_tier() {
     fixture.holds("memory", entry("old", HOUR / 60, HOUR));
     let source = Source::open(down());
     let reload = async |name: &str| {
-        fixture
-            .client
-            .reload(KIND, key(name), super::fixture::deadline(), source.maker())
-            .await
-            .unwrap()
+        fixture.client.reload(key(name), super::fixture::deadline(), source.plan()).await.unwrap()
     };
     for n in 0..12 {
         let answer = reload(&n.to_string()).await;

@@ -42,7 +42,7 @@ pub(in crate::http) fn too_many() -> Vec<u8> {
 /// The last answer of its connection.
 fn answer(error: &ApiError) -> Vec<u8> {
     let (id, status) = (new_id(), error.code.status());
-    let body = envelope::error_text(&id, error);
+    let body = envelope::error_body(&id, error);
     let mut text = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\
          content-type: application/json\r\ndate: {}\r\nx-request-id: {id}\r\n",
@@ -58,8 +58,7 @@ fn answer(error: &ApiError) -> Vec<u8> {
         let _fine = write!(text, "retry-after: {}\r\n", retry_after_seconds(wait));
     }
     text.push_str("\r\n");
-    text.push_str(&body);
-    text.into_bytes()
+    [text.as_bytes(), &body].concat()
 }
 
 fn date(now: Timestamp) -> String {

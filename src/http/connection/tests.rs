@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, spl
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::http::context::Fields;
 use crate::metrics::{Metrics, render};
 
 const TIMEOUTS: Timeouts = Timeouts {
@@ -26,7 +27,8 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 
 fn context() -> Rc<RequestContext> {
-    RequestContext::begin(&HeaderMap::new(), clock::monotonic(), TIMEOUTS.head)
+    let (headers, now) = (HeaderMap::new(), clock::monotonic());
+    RequestContext::begin(&headers, &Fields::default(), now, TIMEOUTS.head)
 }
 
 fn pipe(room: usize) -> (Connection<DuplexStream>, DuplexStream) {

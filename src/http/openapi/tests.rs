@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{Doc, answers};
 use crate::clock;
-use crate::http::context::RequestContext;
+use crate::http::context::{Fields, RequestContext};
 use crate::http::envelope::{self, Integration};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::Call;
@@ -222,7 +222,8 @@ fn has_the_fields_of(response: HttpResponse, schema: &str, absent: &[&str]) {
 #[test]
 fn envelopes_are_described_as_they_are_written() {
     let now = clock::monotonic();
-    let context = RequestContext::begin(&HeaderMap::new(), now, Duration::from_secs(1));
+    let context =
+        RequestContext::begin(&HeaderMap::new(), &Fields::default(), now, Duration::from_secs(1));
     let own = envelope::own(&context, &serde_json::json!({})).unwrap();
     has_the_fields_of(own, "Reported_Status", &[]);
     let served = Served::live(Bytes::from_static(b"{}"), false);

@@ -17,7 +17,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpResponse};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -80,15 +80,16 @@ fn failure_of(response: &HttpResponse) -> Option<ApiError> {
 }
 
 /// Writes the fields of every answer. No handler writes one of them, so each is appended: that costs
-/// less than to look for one to replace.
+/// less than to look for one to replace. True for an answer that is to be packed.
 pub(in crate::http) fn write_headers(
     worker: &Worker,
     route: &Route,
     context: &RequestContext,
-    request: &HttpRequest,
+    origin: Option<&HeaderValue>,
     response: &mut HttpResponse,
     failure: Option<&ApiError>,
-) {
+) -> bool {
+    let size = response.body().size();
     let headers = response.headers_mut();
     for (name, value) in SECURITY {
         headers.append(name, value);
@@ -99,41 +100,40 @@ pub(in crate::http) fn write_headers(
     if let Ok(id) = HeaderValue::from_str(&context.id) {
         headers.append(REQUEST_ID, id);
     }
-    expose(headers, request.headers(), &worker.shared.settings.server.allowed_origins);
+    if let Some(origin) = allowed(origin, &worker.shared.settings.server.allowed_origins) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
     if failure.is_some_and(|failure| failure.code == ErrorCode::MethodNotAllowed) {
         headers.insert(header::ALLOW, HeaderValue::from_static(route.allow));
     }
+    let is_packed = headers.contains_key(header::CONTENT_ENCODING);
+    let is_large = matches!(size, BodySize::Sized(bytes) if bytes >= COMPRESSED_FROM);
+    headers.append(header::VARY, if is_packed || is_large { VARY_LARGE } else { VARY });
+    if is_packed {
+        count_packed(worker, size);
+    }
+    is_large && !is_packed && context.gzip
 }
 
-pub(in crate::http) async fn compress(
+/// The answer packed, or as it is if that cannot be done.
+pub(in crate::http) async fn pack(
     worker: &Worker,
-    context: &RequestContext,
-    mut response: HttpResponse,
+    response: HttpResponse,
 ) -> Result<HttpResponse, Error> {
-    let mut packed = response.headers().contains_key(header::CONTENT_ENCODING);
-    let is_large = matches!(response.body().size(), BodySize::Sized(n) if n >= COMPRESSED_FROM);
-    let vary = if packed || is_large { VARY_LARGE } else { VARY };
-    response.headers_mut().append(header::VARY, vary);
-    if is_large && !packed && context.gzip {
-        // In a box: the future of an answer that is not packed here stays small.
-        (response, packed) = Box::pin(pack(response)).await?;
-    }
-    if let (true, BodySize::Sized(bytes)) = (packed, response.body().size()) {
-        worker.shared.metrics.http.compressed_bytes.inc_by(bytes);
-    }
+    let (head, body) = response.into_parts();
+    let plain = to_bytes(body).await?;
+    let Some(packed) = gzip(&plain) else { return Ok(head.set_body(BoxBody::new(plain))) };
+    let mut response = head.set_body(BoxBody::new(packed));
+    count_packed(worker, response.body().size());
+    response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     Ok(response)
 }
 
-/// The answer packed, or as it is if that cannot be done; and whether it is.
-async fn pack(response: HttpResponse) -> Result<(HttpResponse, bool), Error> {
-    let (head, body) = response.into_parts();
-    let plain = to_bytes(body).await?;
-    let Some(packed) = gzip(&plain) else {
-        return Ok((head.set_body(BoxBody::new(plain)), false));
-    };
-    let mut response = head.set_body(BoxBody::new(packed));
-    response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
-    Ok((response, true))
+fn count_packed(worker: &Worker, size: BodySize) {
+    if let BodySize::Sized(bytes) = size {
+        worker.shared.metrics.http.compressed_bytes.inc_by(bytes);
+    }
 }
 
 fn gzip(plain: &[u8]) -> Option<Bytes> {
@@ -156,7 +156,7 @@ pub(in crate::http) fn preflight(
         let message = format!("This {what} is not allowed for cross-origin requests.");
         Err(ApiError::with_message(ErrorCode::InvalidRequest, message))
     };
-    if allowed(asked, origins).is_none() {
+    if allowed(asked.get(header::ORIGIN), origins).is_none() {
         return refuse("origin");
     }
     let method = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -177,17 +177,8 @@ pub(in crate::http) fn preflight(
     Ok(answer)
 }
 
-/// Lets scripts of an allowed origin read the answer.
-fn expose(answer: &mut HeaderMap, asked: &HeaderMap, origins: &[String]) {
-    if let Some(origin) = allowed(asked, origins) {
-        answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-    }
-}
-
-fn allowed<'a>(asked: &'a HeaderMap, origins: &[String]) -> Option<&'a HeaderValue> {
-    let origin = asked.get(header::ORIGIN)?;
-    origins.iter().any(|known| known.as_bytes() == origin.as_bytes()).then_some(origin)
+fn allowed<'a>(origin: Option<&'a HeaderValue>, known: &[String]) -> Option<&'a HeaderValue> {
+    origin.filter(|origin| known.iter().any(|known| known.as_bytes() == origin.as_bytes()))
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use slog::warn;
 
 use crate::access::{Held, PresentedKey, Verdict};
-use crate::http::context::RequestContext;
+use crate::http::context::{Fields, RequestContext};
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::headers::{FORWARDED_FOR, INTERNAL_KEY};
+use crate::http::headers::FORWARDED_FOR;
 use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
 use crate::limits::abuse::{AbuseCheck, Asking, Flagged, Seen};
@@ -44,13 +44,13 @@ impl Caller {
     pub(in crate::http) fn find(
         worker: &Worker,
         request: &ServiceRequest,
+        fields: &Fields<'_>,
         context: &RequestContext,
     ) -> Self {
         let address = address(worker, request);
-        let shown = |name: HeaderName| request.headers().get(name).map(HeaderValue::as_bytes);
         let presented = PresentedKey {
-            internal: shown(INTERNAL_KEY),
-            authorization: shown(header::AUTHORIZATION),
+            internal: fields.internal_key.map(HeaderValue::as_bytes),
+            authorization: fields.authorization.map(HeaderValue::as_bytes),
         };
         let (held, verdict) = if address.is_sure() {
             worker.shared.access.meet(presented, address.counted)

@@ -50,7 +50,11 @@ pub(in crate::http) async fn charge(
     // A request that waits for Redis does not wait for this worker.
     let _waiting = accounts.is_shared().then(|| worker.cache.waiting().begin());
     let admission = match worker.limiter.ask(request, LIMITER_TIMEOUT).await {
-        Ok(admission) => admission,
+        Ok(Ok(admission)) => admission,
+        // In a box: where limits are this instance's own the future stays small.
+        Ok(Err(question)) => Box::pin(worker.limiter.ask_queued(question, LIMITER_TIMEOUT))
+            .await
+            .unwrap_or_else(|_| accounts.decide(request, clock::monotonic())),
         Err(_) => accounts.decide(request, clock::monotonic()),
     };
     if admission.asked {

@@ -102,13 +102,12 @@ impl Products {
             // In a box: the future of a hit stays small.
             return Box::pin(self.ask_live(call, &keyed.question)).await;
         }
-        let (service, asked, deadline) = (self.clone(), Arc::clone(&keyed.asked), scope.deadline);
-        let plan = move || service.plan(scope.clone(), Arc::clone(&asked), validate);
-        let (label, key) = (Q::KIND.label, keyed.key(validate).clone());
+        let (key, deadline) = (keyed.key(validate).clone(), scope.deadline);
+        let plan = || self.plan(scope, Arc::clone(&keyed.asked), validate);
         let answer = if reload {
-            call.cache().reload(label, key, deadline, plan).await?
+            call.cache().reload(key, deadline, plan()).await?
         } else {
-            call.cache().get(label, key, deadline, plan).await?
+            call.cache().get(Q::KIND.label, key, deadline, plan).await?
         };
         Ok(kept(&answer, validate))
     }
@@ -135,9 +134,8 @@ impl Products {
         }
         let validate = self.validates::<Q>(&scope);
         let keys: Vec<_> = questions.iter().map(|question| key(question, validate)).collect();
-        let (service, deadline) = (self.clone(), scope.deadline);
-        let questions = Arc::<[Q]>::from(questions);
-        let plan = move || service.plan(scope.clone(), Arc::clone(&questions), validate);
+        let deadline = scope.deadline;
+        let plan = || self.plan(scope, questions.into(), validate);
         let answers = call.cache().get_many(Q::KIND.label, keys, deadline, plan).await;
         answers.into_iter().map(|answer| Ok(kept(&answer?, validate))).collect()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use breakwater::cache::tiers::memory::MemoryTier;
 use breakwater::cache::{
     CacheActor, CacheClient, CacheKey, CacheTables, Get, Lifetimes, Loaded, Loader, Plan, Question,
-    Reply, Tier,
+    Tier,
 };
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
@@ -42,7 +42,7 @@ fn plan(loader: Loader) -> Plan {
 }
 
 fn get(name: &str) -> Get {
-    Get { kind: "search", key: key(name), reload: false, plan: Arc::new(good) }
+    Get { kind: "search", key: key(name) }
 }
 
 /// Loads the same for every key.
@@ -104,7 +104,7 @@ impl Subject for Cache {
     }
 
     async fn finds_the_mark(&self, handle: &Handle<CacheActor>) -> bool {
-        matches!(handle.ask(get("mark"), SOON).await, Ok(Reply::Ready(_)))
+        matches!(handle.ask(get("mark"), SOON).await, Ok(Ok(_)))
     }
 
     async fn go_around(&self, handle: Handle<CacheActor>) {

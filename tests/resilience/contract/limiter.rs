@@ -50,11 +50,11 @@ impl Subject for Limiter {
     }
 
     async fn leave_a_mark(&self, handle: &Handle<RateLimiterActor>) {
-        assert!(handle.ask(greedy(), SOON).await.unwrap().verdict.is_admitted());
+        assert!(handle.ask(greedy(), SOON).await.unwrap().unwrap().verdict.is_admitted());
     }
 
     async fn finds_the_mark(&self, handle: &Handle<RateLimiterActor>) -> bool {
-        !handle.ask(greedy(), SOON).await.unwrap().verdict.is_admitted()
+        !handle.ask(greedy(), SOON).await.unwrap().unwrap().verdict.is_admitted()
     }
 
     async fn go_around(&self, _: Handle<RateLimiterActor>) {

@@ -50,7 +50,7 @@ impl Subject for Monitor {
     }
 
     async fn leave_a_mark(&self, handle: &Handle<MetricsActor>) {
-        handle.ask(seen("/mark"), SOON).await.unwrap();
+        handle.ask_queued(seen("/mark"), SOON).await.unwrap();
     }
 
     async fn finds_the_mark(&self, handle: &Handle<MetricsActor>) -> bool {

@@ -82,7 +82,7 @@ impl Subject for ApiClient {
     }
 
     async fn ask(handle: &Handle<ApiClientActor<Mute>>) -> Result<(), AskError> {
-        let answer = handle.ask(too_late(), SOON).await?;
+        let answer = handle.ask_queued(too_late(), SOON).await?;
         assert!(answer.is_err(), "{answer:?}");
         Ok(())
     }
@@ -97,7 +97,8 @@ impl Subject for ApiClient {
     }
 
     async fn finds_the_mark(&self, handle: &Handle<ApiClientActor<Mute>>) -> bool {
-        let answer = handle.ask(call("test.banned", Duration::from_secs(1)), SOON).await.unwrap();
+        let answer =
+            handle.ask_queued(call("test.banned", Duration::from_secs(1)), SOON).await.unwrap();
         answer.is_err_and(|failure| failure.reason.contains("banned"))
     }
 

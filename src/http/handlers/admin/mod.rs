@@ -205,7 +205,7 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    call.worker.monitor.ask(message, PATIENCE).await.map_err(|error| {
+    call.worker.monitor.ask_queued(message, PATIENCE).await.map_err(|error| {
         ApiError::with_message(ErrorCode::Overloaded, "The monitor is restarting; come back later.")
             .retry_after(Duration::from_secs(1))
             .because(error)
