@@ -313,7 +313,7 @@ fn assemble(targets: Vec<LinkTarget>, found: &FoundLinks) -> LinksData {
 async fn one(call: Call) -> Answer {
     let form: LinkForm = call.form().await?;
     let (data, served) = found(&call, form.validate()?).await?;
-    match data.links.first().and_then(|link| link.reason.as_ref()) {
+    match data.links.first().and_then(|link| link.reason.clone()) {
         Some(reason) => Err(ApiError::with_message(ErrorCode::Unprocessable, reason)),
         None => Ok(call.answer(replaced(served, &data, false)?)),
     }
