@@ -3,7 +3,6 @@
 //! Owns: their names. Refuses: a start with one of them set, in the environment or in the file; the
 //! mistake names the replacement. An entry stays for one version after the setting went.
 
-/// A setting that was removed.
 pub(super) struct Removed {
     pub(super) variable: &'static str,
     /// `section.key` in the file.

@@ -18,12 +18,10 @@ use super::kinds::{Kind, Refusal};
 /// One setting: everything that the loader, `check-config` and the settings page need to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Declaration {
-    /// The environment variable.
     pub variable: &'static str,
     /// The section of the file, and the key in it.
     pub section: &'static str,
     pub key: &'static str,
-    /// What it is for, in one line.
     pub help: &'static str,
     /// The default in words, where its value would not say it.
     pub words: Option<&'static str>,
@@ -67,7 +65,6 @@ impl Declaration {
 pub trait Declared: Default {
     const DECLARATIONS: &'static [Declaration];
 
-    /// The values of valid settings.
     fn read(settings: &Settings) -> Self;
 }
 
@@ -82,7 +79,6 @@ pub trait Section: Declared {
     }
 }
 
-/// A section without its type.
 #[derive(Debug, Clone, Copy)]
 pub struct Group {
     pub(super) declarations: &'static [Declaration],
@@ -119,7 +115,6 @@ impl Schema {
         self.all().find(|setting| setting.section == section && setting.key == key)
     }
 
-    /// Every section, once, in order.
     pub(super) fn sections(self) -> Vec<&'static str> {
         let mut sections = Vec::new();
         for setting in self.all() {
@@ -195,7 +190,6 @@ impl Settings {
         Self { schema, given: BTreeMap::new() }
     }
 
-    /// The values of a room's section.
     pub fn of<S: Declared>(&self) -> S {
         S::read(self)
     }

@@ -27,7 +27,6 @@ struct Refusal {
     until: Tick,
 }
 
-/// One client's account; the default is that of a client never seen.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     quota: Quota,

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use actix::Message;
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::client::Principal;
 use super::shared::Question;
@@ -19,7 +18,6 @@ use crate::resilience::window::{self, WindowRule};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// Everything without limits of its own.
     General,
     Search,
     Recommendations,
@@ -40,7 +38,7 @@ impl Class {
 }
 
 /// One value for every class that is limited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PerClass<T> {
     pub general: T,
     pub search: T,
@@ -56,15 +54,6 @@ impl<T> PerClass<T> {
             Class::Search => Some(&self.search),
             Class::Recommendations => Some(&self.recommendations),
             Class::Exempt => None,
-        }
-    }
-
-    #[must_use]
-    pub fn map<U>(&self, change: impl Fn(&T) -> U) -> PerClass<U> {
-        PerClass {
-            general: change(&self.general),
-            search: change(&self.search),
-            recommendations: change(&self.recommendations),
         }
     }
 }
@@ -87,7 +76,6 @@ impl Admit {
     }
 }
 
-/// Which of a class's two rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RuleKind {
     Burst,
@@ -116,7 +104,6 @@ pub enum Decision {
     },
 }
 
-/// What a client has left of one rule after the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaState {
     pub rule: RuleKind,
@@ -150,7 +137,6 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The verdict where no rule applies.
     pub const UNLIMITED: Self = Self { decision: Decision::Admitted, burst: None, minute: None };
 
     #[must_use]

@@ -29,8 +29,7 @@ pub mod settings;
 pub mod shared;
 pub mod table;
 
-pub use abuse::Abuse;
-pub use abuse::status::AbuseStatus;
+pub use abuse::{Abuse, AbuseStatus};
 pub use actor::RateLimiterActor;
 pub use admission::{
     Admission, Admit, Class, Decision, PerClass, QuotaState, RuleKind, Verdict,
@@ -44,4 +43,4 @@ pub use policy::Policies;
 pub use pressure::Pressure;
 pub use settings::{AbuseMode, AddressHeader, Limits};
 pub use shared::{Counter, Question, Sharing, SharingStatus};
-pub use table::{ClassStatus, Table, TableStatus};
+pub use table::{Table, TableStatus};

@@ -59,7 +59,6 @@ impl Rules {
     }
 }
 
-/// One client's account; the default is that of a client never seen.
 #[derive(Debug, Clone, Default)]
 pub struct Quota {
     latest: Tick,

@@ -1,20 +1,18 @@
 //! The table of all accounts, shared by every worker and older than any actor.
 //!
-//! Owns: who used how much of which limit, and the counts that say so. Decides and counts under the
+//! Owns: who used how much of which limit. Decides and counts under the
 //! lock of one shard, so the limits are exact however many workers ask. Bounded: in a full table a
 //! client never seen takes the place of one that was not active lately, who then begins anew. Where
 //! limits are shared it finds the account of a question that goes out and of its answer; without an
 //! answer the account decides by this instance's share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::account::Account;
-use super::admission::{Admission, Admit, Decision, RuleKind, Verdict};
-use super::admission::{Class, PerClass};
+use super::admission::{Admission, Admit, Class, Verdict};
 use super::client::Principal;
 use super::policy::Policies;
 use super::quota::Rules;
@@ -22,16 +20,7 @@ use super::shared::{Question, Sharing, SharingStatus};
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
 
-/// What the limits did in one class since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ClassStatus {
-    /// Requests refused by the token bucket.
-    pub refused_burst: u64,
-    /// Requests refused by the sliding minute.
-    pub refused_minute: u64,
-}
-
-/// What the table holds, and what was refused since the start.
+/// What the table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TableStatus {
     /// Accounts kept now: one for each client and class.
@@ -40,14 +29,6 @@ pub struct TableStatus {
     pub capacity: usize,
     /// Accounts that made room for those of others.
     pub evicted: u64,
-    /// By route class.
-    pub classes: PerClass<ClassStatus>,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    refused_burst: AtomicU64,
-    refused_minute: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -55,7 +36,6 @@ pub struct Table {
     policies: Policies,
     origin: Instant,
     accounts: ShardedMap<(Class, Principal), Account>,
-    counters: PerClass<Counters>,
     sharing: Option<Sharing>,
 }
 
@@ -64,7 +44,7 @@ impl Table {
     #[must_use]
     pub fn new(capacity: usize, policies: Policies, origin: Instant) -> Self {
         let accounts = ShardedMap::new(capacity);
-        Self { policies, origin, accounts, counters: PerClass::default(), sharing: None }
+        Self { policies, origin, accounts, sharing: None }
     }
 
     /// The same table on one of several instances that keep the limits together.
@@ -90,12 +70,12 @@ impl Table {
     pub fn decide(&self, request: Admit, now: Instant) -> Admission {
         let rules = self.rules_of(request);
         let Some(sharing) = &self.sharing else {
-            return self.counted(request, rules, now, |account, now| account.decide(rules, now));
+            return self.decided(request, rules, now, |account, now| account.decide(rules, now));
         };
         let share = sharing.share(rules);
         sharing.count_alone();
         let decide = |account: &mut Account, now| account.decide_alone(share, now);
-        Admission { alone: true, ..self.counted(request, rules, now, decide) }
+        Admission { alone: true, ..self.decided(request, rules, now, decide) }
     }
 
     /// Decides if that can be done without asking Redis.
@@ -109,12 +89,11 @@ impl Table {
         };
         let share = sharing.share(rules);
         let consult = |account: &mut Account, now| account.refusal(rules, share, now);
-        let Some(refusal) = self.with_account(request, now, consult) else {
+        let refusal = self.with_account(request, now, consult);
+        refusal.map(|refusal| Admission::of(request.class, refusal)).ok_or_else(|| {
             sharing.count_question();
-            return Err(Question { request, rules });
-        };
-        self.count(request.class, &refusal);
-        Ok(Admission::of(request.class, refusal))
+            Question { request, rules }
+        })
     }
 
     /// Takes in the verdict of Redis, or decides without one.
@@ -126,20 +105,16 @@ impl Table {
         };
         let share = sharing.share(rules);
         let settle = |account: &mut Account, now| account.settle(rules, share, shared, now);
-        Admission { asked: true, ..self.counted(request, rules, now, settle) }
+        Admission { asked: true, ..self.decided(request, rules, now, settle) }
     }
 
-    /// What the table holds and refused; takes every shard's lock for a moment, one by one.
+    /// What the table holds; takes every shard's lock for a moment, one by one.
     #[must_use]
     pub fn status(&self) -> TableStatus {
         TableStatus {
             entries: self.accounts.len(),
             capacity: self.accounts.capacity(),
             evicted: self.accounts.evicted(),
-            classes: self.counters.map(|counters| ClassStatus {
-                refused_burst: counters.refused_burst.load(Ordering::Relaxed),
-                refused_minute: counters.refused_minute.load(Ordering::Relaxed),
-            }),
         }
     }
 
@@ -157,8 +132,8 @@ impl Table {
         self.accounts.update(&(request.class, request.principal), |account| work(account, now))
     }
 
-    /// The answer to a request, counted; without rules there is no account.
-    fn counted(
+    /// The answer to a request; without rules there is no account.
+    fn decided(
         &self,
         request: Admit,
         rules: Rules,
@@ -168,26 +143,14 @@ impl Table {
         if rules.is_empty() {
             return Admission::of(request.class, Verdict::UNLIMITED);
         }
-        let verdict = self.with_account(request, now, work);
-        self.count(request.class, &verdict);
-        Admission::of(request.class, verdict)
-    }
-
-    fn count(&self, class: Class, verdict: &Verdict) {
-        let Some(counters) = self.counters.get(class) else { return };
-        let refused = match verdict.decision {
-            Decision::Admitted => return,
-            Decision::Refused { rule: RuleKind::Burst, .. } => &counters.refused_burst,
-            Decision::Refused { rule: RuleKind::Minute, .. } => &counters.refused_minute,
-        };
-        refused.fetch_add(1, Ordering::Relaxed);
+        Admission::of(request.class, self.with_account(request, now, work))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::client::KeyId;
     use super::super::policy::tests::default_limits;
@@ -224,9 +187,7 @@ mod tests {
             }
         });
         assert_eq!(admitted.into_inner(), 100);
-        let status = table.status();
-        assert_eq!(status.classes.search.refused_minute, 50 * 200 - 100);
-        assert_eq!(status.entries, 1);
+        assert_eq!(table.status().entries, 1);
     }
 
     #[test]
@@ -238,7 +199,6 @@ mod tests {
         assert_eq!(admitted(Class::General, address(2)), 10);
         assert_eq!(admitted(Class::General, KEY), 1_000);
         assert_eq!(admitted(Class::Search, KEY), 1_000);
-        assert_eq!(table.status().classes.general.refused_burst, 2 * 1_990);
     }
 
     #[test]

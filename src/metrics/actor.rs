@@ -35,14 +35,12 @@ impl Parts {
     }
 }
 
-/// Keeper of windows, percentiles and recent requests.
 #[derive(Debug)]
 pub struct MetricsActor {
     parts: Parts,
 }
 
 impl MetricsActor {
-    /// An actor over these parts; any number of incarnations may follow one another.
     pub const fn new(parts: Parts) -> Self {
         Self { parts }
     }

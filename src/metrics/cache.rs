@@ -67,33 +67,27 @@ pub struct Kind {
 }
 
 impl CacheMetrics {
-    /// Counts a hit of a tier.
     pub fn hit(&self, kind: &'static str, tier: &'static str) {
         self.kind(kind).hits.resolve(tier, |tier| self.hits.at([kind, tier])).inc();
     }
 
-    /// Counts a lookup that no tier answered.
     pub fn miss(&self, kind: &'static str) {
         self.tier_miss(kind, NO_TIER);
     }
 
-    /// Counts a lookup that one tier did not answer.
     pub fn tier_miss(&self, kind: &'static str, tier: &'static str) {
         self.kind(kind).misses.resolve(tier, |tier| self.misses.at([kind, tier])).inc();
     }
 
-    /// Counts an operation of one tier that failed.
     pub fn error(&self, kind: &'static str, tier: &'static str) {
         self.kind(kind).errors.resolve(tier, |tier| self.errors.at([kind, tier])).inc();
     }
 
-    /// Sets how much a tier holds now.
     pub fn size(&self, tier: &'static str, entries: u64, bytes: u64) {
         self.entries.at([tier]).set(entries);
         self.bytes.at([tier]).set(bytes);
     }
 
-    /// Everything counted so far, for `/api/cache/stats`.
     pub fn totals(&self) -> CacheTotals {
         let mut totals = CacheTotals::default();
         for (kind, counts) in self.kinds.iter() {

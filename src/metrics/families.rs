@@ -30,7 +30,6 @@ pub struct Metrics {
     registrar: Arc<Mutex<Registrar>>,
 }
 
-/// The families by who counts them.
 #[derive(Debug)]
 pub struct Families {
     pub http: HttpMetrics,
@@ -130,7 +129,6 @@ impl HttpMetrics {
         self.routes.iter().flat_map(|(_, route)| route.counts())
     }
 
-    /// Everything counted so far.
     pub fn totals(&self) -> RequestCounts {
         self.by_route().fold(RequestCounts::default(), |sum, (_, _, counts)| sum.plus(counts))
     }

@@ -29,7 +29,6 @@ const OPERATION: [f64; 16] = [
 const AGE: [f64; 11] =
     [1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0];
 
-/// Durations sorted into fixed buckets; clones share the counts.
 #[derive(Debug, Clone)]
 pub struct DurationHistogram {
     inner: Arc<Inner>,
@@ -40,7 +39,6 @@ struct Inner {
     bounds: &'static [f64],
     /// One more than there are bounds; the last takes what is above all of them.
     buckets: Box<[AtomicU64]>,
-    /// Sum of all observations in seconds.
     sum: Counter<f64, AtomicU64>,
 }
 
@@ -75,7 +73,6 @@ impl DurationHistogram {
         self.inner.sum.inc_by(seconds);
     }
 
-    /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.inner.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
     }

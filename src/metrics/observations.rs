@@ -37,12 +37,10 @@ const MAX_ID_BYTES: usize = 128;
 const BATCH_ENTRIES: usize = 64;
 const BATCH_AGE: Duration = Duration::from_millis(200);
 
-/// One answered request, as a worker reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestSeen {
     /// Request id, as in `X-Request-ID`.
     pub request_id: Arc<str>,
-    /// Label of the method.
     pub method: &'static str,
     pub route: &'static str,
     pub status: u16,

@@ -17,7 +17,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 /// this is built for; asking `sysconf` would need unsafe code.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Reads the process' own figures at every scrape.
 #[derive(Debug)]
 pub(super) struct ProcessCollector;
 
@@ -62,7 +61,6 @@ fn memory_files(group: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The number after `key` in `/proc/self/status`.
 fn status_value(status: &str, key: &str) -> Option<u64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(key))?;
     rest.split_whitespace().next()?.parse().ok()

@@ -31,7 +31,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 type Sink = Box<dyn Drain<Ok = (), Err = io::Error> + Send>;
 
-/// The running log. Dropping it writes what is waiting and ends the log.
 pub struct Telemetry {
     logger: Logger,
     level: LevelHandle,
@@ -84,7 +83,6 @@ pub fn start(log: &LogSettings, structured: Rollout) -> io::Result<Telemetry> {
     Ok(running(sink, log.level))
 }
 
-/// Which form lines have.
 pub(super) fn form(asked: Option<LogFormat>, structured: Rollout, terminal: bool) -> LogFormat {
     match asked {
         _ if structured == Rollout(0) => LogFormat::Text,
@@ -94,7 +92,6 @@ pub(super) fn form(asked: Option<LogFormat>, structured: Rollout, terminal: bool
     }
 }
 
-/// A sink that writes whole lines of that form.
 pub(super) fn written(format: LogFormat, writer: impl Write + Send + 'static) -> Sink {
     match format {
         LogFormat::Json => Box::new(json(Lines::new(writer))),
@@ -158,7 +155,6 @@ const fn word(level: Level) -> &'static str {
     }
 }
 
-/// Longest message that is logged, in characters.
 const LONGEST_PANIC: usize = 500;
 
 /// From now on a panic of any thread is one error line with its message and place, in place of the

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 /// When a file is rotated and how many are kept beside the current one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rotation {
-    /// Bytes.
     pub(super) longest: u64,
     pub(super) kept: u32,
 }

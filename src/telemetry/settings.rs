@@ -15,7 +15,6 @@ use crate::settings;
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For a person at a terminal.
     Text,
 }
 

@@ -21,7 +21,6 @@ pub type Refusal = Option<String>;
 
 /// How a setting's text becomes a value and back.
 pub trait Kind {
-    /// What it becomes.
     type Value;
 
     /// What is accepted, to be read after "expected".

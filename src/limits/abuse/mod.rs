@@ -14,7 +14,6 @@
 
 mod penalty;
 mod sequence;
-pub mod status;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +22,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-pub use self::penalty::Pattern;
+pub use self::penalty::{AbuseStatus, Pattern};
 use foldhash::quality::{FixedState, SeedableRandomState};
 
 use self::penalty::Penalties;
@@ -48,10 +47,8 @@ const LASTING: u32 = 10;
 /// A key may stand for all visitors of a shop, so it may spend this share of its limit on one pattern.
 const KEY_SHARE: u32 = 2;
 
-/// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asking {
-    /// Whose request it is counted as.
     pub principal: Principal,
     /// The limit a minute that its key was given for itself.
     pub own: Option<NonZeroU32>,
@@ -59,7 +56,6 @@ pub struct Asking {
     pub exempt: bool,
 }
 
-/// A client that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watched {
     principal: Principal,
@@ -82,12 +78,10 @@ pub enum AbuseCheck {
     Shadowed,
 }
 
-/// A page of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     /// A hash of the search without its page number.
     pub of: u64,
-    /// The page number, from 1.
     pub number: u32,
 }
 
@@ -99,30 +93,23 @@ pub enum Named {
     Groups,
 }
 
-/// What a request asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen<'a> {
     /// A hash of the canonical request; `None` for what may be asked again and again.
     pub query: Option<u64>,
-    /// The page it asked for, of a search.
     pub page: Option<Page>,
-    /// What it asked for by id.
     pub ids: &'a [u64],
     /// What these are ids of.
     pub named: Named,
 }
 
-/// A client was found abusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flagged {
     pub principal: Principal,
-    /// What gave it away.
     pub pattern: Pattern,
     /// How many requests, ids or pages that were.
     pub seen: u32,
-    /// How often it was found so far.
     pub flags: u32,
-    /// How long it is throttled.
     pub throttled_for: Duration,
     /// It is news: to be counted and logged.
     pub fresh: bool,
@@ -142,8 +129,6 @@ pub struct Abuse {
     queries: ShardedMap<u64, Minute<12>>,
     sequences: ShardedMap<u64, Sequence>,
     penalties: Penalties,
-    /// In the order of [`Pattern`].
-    flagged: [AtomicU64; 3],
     refused: AtomicU64,
 }
 
@@ -164,12 +149,10 @@ impl Abuse {
             queries: ShardedMap::new(QUERIES / fraction),
             sequences: ShardedMap::new(SEQUENCES / fraction),
             penalties: Penalties::new(PENALTIES / fraction),
-            flagged: Default::default(),
             refused: AtomicU64::new(0),
         }
     }
 
-    /// Whether a request may go on.
     #[must_use]
     pub fn check(&self, asking: Asking, now: Instant) -> AbuseCheck {
         if asking.exempt || self.mode == AbuseMode::Off {
@@ -215,7 +198,6 @@ impl Abuse {
             .or_else(|| self.scanned(&watched, seen.page?, second))?;
         let principal = watched.principal;
         let (penalty, fresh) = self.penalties.found(&principal, pattern, count, now);
-        self.flagged(pattern).fetch_add(u64::from(fresh), Ordering::Relaxed);
         self.count_refused();
         Some(Flagged {
             principal,
@@ -288,15 +270,6 @@ impl Abuse {
             return Some((pattern, pace));
         }
         (length > most.saturating_mul(LASTING)).then_some((pattern, length))
-    }
-
-    fn flagged(&self, pattern: Pattern) -> &AtomicU64 {
-        let [repeated, in_sequence, scanned] = &self.flagged;
-        match pattern {
-            Pattern::RepeatedQuery => repeated,
-            Pattern::SequentialIds => in_sequence,
-            Pattern::PageScan => scanned,
-        }
     }
 
     /// Another one after every throttle, so that nothing from before it counts.

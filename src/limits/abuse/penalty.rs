@@ -1,4 +1,4 @@
-//! Who is throttled for abuse, and for how long.
+//! Who is throttled for abuse, for how long, and what an operator sees of it.
 //!
 //! Owns: a penalty for each client that was found abusive: 30 seconds for the first time, twice as long
 //! with every further one, an hour at most; an hour after the end of the last it is forgotten. Refuses:
@@ -6,12 +6,15 @@
 //! away longest makes room for new ones.
 
 use std::cmp::Reverse;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Abuse;
 use crate::limits::client::Principal;
+use crate::limits::retry_after_seconds;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
@@ -145,13 +148,78 @@ impl Penalties {
         all
     }
 
-    /// How many are kept now, and at most.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.0.len(), self.0.capacity())
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.0.bytes()
+    }
+}
+
+/// Offenders that an operator is shown.
+const LISTED: usize = 20;
+
+/// A client that was found abusive, and for which that is not forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Offender {
+    /// A key, an address or a prefix, as in the log.
+    pub principal: String,
+    /// What gave it away the last time.
+    pub pattern: Pattern,
+    /// How many requests, ids or pages that were.
+    pub seen: u32,
+    /// How often it was found.
+    pub flags: u32,
+    /// Seconds that it is still throttled; 0 when it is not.
+    pub throttled_for_seconds: u64,
+    /// Requests refused since it was first found; in shadow mode those that would have been.
+    pub refused: u64,
+}
+
+/// Abuse as it is seen now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AbuseStatus {
+    /// `on`, `shadow` or `off`.
+    pub mode: &'static str,
+    /// Clients throttled now; in shadow mode those that would be.
+    pub throttled_now: usize,
+    /// Clients whose penalties are remembered.
+    pub remembered: usize,
+    /// How many can be.
+    pub capacity: usize,
+    /// Requests refused since the start; in shadow mode those that would have been.
+    pub refused: u64,
+    /// Bytes that watching takes.
+    pub bytes: usize,
+    /// The worst of them, at most 20.
+    pub offenders: Vec<Offender>,
+}
+
+impl Abuse {
+    #[must_use]
+    pub fn status(&self, now: Instant) -> AbuseStatus {
+        let now = self.tick(now);
+        let throttled_now = self.penalties.throttled_now(now);
+        let (remembered, capacity) = self.penalties.size();
+        let worst = self.penalties.worst(LISTED, now).into_iter();
+        let offenders = worst.map(|(principal, penalty)| Offender {
+            principal: principal.to_string(),
+            pattern: penalty.pattern,
+            seen: penalty.seen,
+            flags: penalty.flags,
+            throttled_for_seconds: penalty.left(now).map_or(0, retry_after_seconds),
+            refused: penalty.refused,
+        });
+        AbuseStatus {
+            mode: self.mode.as_str(),
+            throttled_now,
+            remembered,
+            capacity,
+            refused: self.refused.load(Ordering::Relaxed),
+            bytes: self.queries.bytes() + self.sequences.bytes() + self.penalties.bytes(),
+            offenders: offenders.collect(),
+        }
     }
 }
 

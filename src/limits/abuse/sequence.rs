@@ -31,7 +31,6 @@ type Pace = Minute<6>;
 pub(super) struct Minute<const SLOTS: usize>(Slots<u16, SLOTS>);
 
 impl<const SLOTS: usize> Minute<SLOTS> {
-    /// Counts one more in this second; returns how many there were in the last minute with it.
     pub(super) fn add(&mut self, second: u32) -> u32 {
         let slots = u64::try_from(SLOTS).unwrap_or(1).max(1);
         let slot = u64::from(second) * slots / 60;

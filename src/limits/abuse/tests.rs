@@ -100,7 +100,7 @@ fn the_same_query_twenty_one_times_in_a_minute() {
     let Fate::Throttled(wait) = watch.ask(client(1), &query(6)) else { panic!("not throttled") };
     assert_eq!(wait, Duration::from_secs(30));
     let status = watch.abuse.status(watch.now);
-    assert_eq!((status.flagged.repeated_query, status.throttled_now), (1, 1));
+    assert_eq!((status.offenders[0].pattern, status.throttled_now), (Pattern::RepeatedQuery, 1));
     assert_eq!(status.offenders[0].principal, "0.0.0.1");
 }
 
@@ -288,7 +288,7 @@ fn shadows_are_counted_and_never_refused() {
         assert!(watch.serves(client(1), &query(5)));
     }
     let status = watch.abuse.status(watch.now);
-    assert_eq!((status.mode, status.flagged.repeated_query, status.refused), ("shadow", 1, 80));
+    assert_eq!((status.mode, status.offenders[0].flags, status.refused), ("shadow", 1, 80));
     assert_eq!((status.throttled_now, status.offenders[0].refused), (1, 79));
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use slog::{Logger, debug, warn};
 
 use super::aliexpress::{AliExpressClient, Found, Repairs, Request, Target};
-use super::dropped::Dropped;
+use super::product::Dropped;
 use super::question::{Keyed, Question, Stored, key};
 use super::settings::Setup;
 use crate::cache::{Answer, CacheKey, Lifetimes, Loaded, Loader, Plan, Tag};

@@ -39,6 +39,6 @@ pub(super) fn product(id: u64) -> Product {
     product_of(&wire_product(id)).unwrap()
 }
 
-pub(super) fn product_of(value: &Value) -> Result<Product, super::dropped::DropReason> {
+pub(super) fn product_of(value: &Value) -> Result<Product, super::product::DropReason> {
     reading::product(value, &defaults(), true)
 }

@@ -51,13 +51,11 @@ impl LastResort {
         Ok((Self { catalogue, source: report.source.clone() }, report))
     }
 
-    /// The file it was read from.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// How many products it holds.
     #[must_use]
     pub fn products(&self) -> usize {
         self.catalogue.products().len()
@@ -78,7 +76,6 @@ impl LastResort {
         Some(json!({"products": [self.written(found)]}))
     }
 
-    /// All categories.
     pub(super) fn categories(&self) -> Value {
         let categories = self.catalogue.categories().flat().iter().map(|one| {
             json!({

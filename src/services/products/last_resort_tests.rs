@@ -3,9 +3,8 @@
 use super::*;
 use crate::services::products::aliexpress::Target;
 use crate::services::products::aliexpress::terms::Currency as Asked;
-use crate::services::products::dropped::Dropped;
 use crate::services::products::fixtures::{defaults, search_query};
-use crate::services::products::product::Product;
+use crate::services::products::product::{Dropped, Product};
 use crate::services::products::reading;
 
 const LINES: &str = r#"

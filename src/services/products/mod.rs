@@ -16,7 +16,6 @@ mod address;
 pub mod aliexpress;
 mod ask;
 pub mod catalogue;
-pub mod dropped;
 pub mod endpoints;
 #[cfg(test)]
 mod fixtures;
@@ -45,7 +44,6 @@ use crate::http::service::{Component, Health, Service, Surface, component};
 use ask::Products;
 use settings::{AliExpressSettings, ProductSettings};
 
-/// What is known of the service before it is built.
 pub const SURFACE: Surface = Surface {
     name: question::SERVICE,
     routes: endpoints::ROUTES,

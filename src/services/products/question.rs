@@ -14,9 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::aliexpress::Request;
-use super::dropped::Dropped;
 use super::last_resort::LastResort;
-use super::product::Product;
+use super::product::{Dropped, Product};
 use super::settings::Setup;
 use crate::cache::{CacheKey, Loaded, Tag};
 use crate::failure::{Failure, FailureKind};

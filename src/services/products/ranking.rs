@@ -14,8 +14,7 @@ use std::collections::BTreeSet;
 
 use rust_decimal::Decimal;
 
-use super::dropped::{DropReason, Dropped};
-use super::product::Product;
+use super::product::{DropReason, Dropped, Product};
 use crate::http::forms::decimal;
 
 /// Least share of common words, in percent.
@@ -83,7 +82,6 @@ fn candidate((position, product): (usize, Product)) -> Candidate {
     Candidate { position, product, words, price }
 }
 
-/// The distinct words of a title, lower case.
 fn words(title: &str) -> BTreeSet<String> {
     title
         .split(|c: char| !c.is_alphanumeric())

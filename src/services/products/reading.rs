@@ -13,8 +13,7 @@ use super::address::web_url;
 use super::aliexpress::records::Records;
 use super::aliexpress::terms::Currency;
 use super::aliexpress::{Target, read};
-use super::dropped::{DropReason, Dropped};
-use super::product::{AffiliateStatus, Product};
+use super::product::{AffiliateStatus, DropReason, Dropped, Product};
 use crate::http::forms::{decimal, fold_white_space};
 
 /// Shortest title, in characters.

@@ -79,7 +79,6 @@ pub(super) struct SearchQuery {
     /// In the currency's smallest unit; `None` for no bound.
     pub min_sale_price: Option<u64>,
     pub max_sale_price: Option<u64>,
-    /// From 1.
     pub page_no: u32,
     /// 1..=50.
     pub page_size: u32,

@@ -22,13 +22,11 @@ use crate::config::{Mistakes, Secret, Section, Settings};
 use crate::http::settings::Features;
 use crate::settings;
 
-/// How the service is set up.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// What a query that does not say gets.
     pub target: Target,
     pub cache: CacheSettings,
-    /// Lifetimes by kind.
     pub lifetimes: ProductSettings,
     pub features: Features,
     /// What to answer from when everything else has failed.
@@ -37,14 +35,12 @@ pub struct Setup {
     pub within: Duration,
 }
 
-/// Key and secret of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub app_key: String,
     pub app_secret: Secret,
 }
 
-/// An account at the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub credentials: Credentials,

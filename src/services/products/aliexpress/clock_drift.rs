@@ -20,7 +20,6 @@ use crate::clock::Timestamp;
 /// under way for a while. Far below what the gateway tolerates.
 const AGREEMENT_MS: u64 = 60_000;
 
-/// The correction between our clock and the gateway's.
 #[derive(Debug, Default)]
 pub struct ClockDrift {
     learned: Mutex<Learned>,

@@ -26,7 +26,6 @@ use crate::services::products::settings::Credentials;
 
 const FORM: &str = "application/x-www-form-urlencoded;charset=utf-8";
 
-/// One AliExpress account at one gateway.
 #[derive(Debug)]
 pub struct AliExpress {
     /// Stands for the account where its key should not.
@@ -78,7 +77,6 @@ impl AliExpress {
         &self.id
     }
 
-    /// A parameter's value as this account sends it.
     fn own<'a>(&'a self, name: &str, value: &'a str) -> &'a str {
         let replaces = name == tracking::PARAMETER && !value.is_empty();
         self.tracking_id.as_deref().filter(|_| replaces).unwrap_or(value)

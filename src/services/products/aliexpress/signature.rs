@@ -8,7 +8,6 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The value of the `sign_method` parameter.
 pub const SIGN_METHOD: &str = "sha256";
 
 /// Signs `params`: upper-case hexadecimal, as the `sign` parameter wants it. Order does not matter.

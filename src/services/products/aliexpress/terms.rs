@@ -11,7 +11,6 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Each code as one of the type.
 macro_rules! codes {
     ($($code:literal)*) => { [$(Self($code)),*] };
 }
@@ -31,17 +30,14 @@ pub struct Currency(&'static str);
 
 /// What prices are in when no target price came back.
 const YUAN: Currency = Currency("CNY");
-/// Currencies without a smaller unit.
 const WHOLE: [&str; 4] = ["JPY", "KRW", "CLP", "VND"];
 
 impl Currency {
     pub const USD: Self = Self("USD");
 
-    /// Currencies a client may ask for.
     pub const REQUESTABLE: [Self; 19] = codes!("USD" "GBP" "CAD" "EUR" "UAH" "MXN" "TRY" "RUB" "BRL"
         "AUD" "INR" "JPY" "IDR" "SEK" "KRW" "ILS" "THB" "CLP" "VND");
 
-    /// A currency a client may ask for, in any case.
     pub fn requestable(code: &str) -> Option<Self> {
         known(Self::REQUESTABLE, |one| one.0, code)
     }
@@ -51,7 +47,6 @@ impl Currency {
         known(Self::REQUESTABLE.into_iter().chain([YUAN]), |one| one.0, code)
     }
 
-    /// ISO 4217 code, upper case.
     pub const fn code(self) -> &'static str {
         self.0
     }
@@ -89,12 +84,10 @@ impl Language {
     pub const ALL: [Self; 21] = codes!("EN" "RU" "PT" "ES" "FR" "ID" "IT" "TH" "JA" "AR" "VI" "TR"
         "DE" "HE" "KO" "NL" "PL" "MX" "CL" "IW" "IN");
 
-    /// A language of the list, in any case.
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::ALL, |one| one.0, code)
     }
 
-    /// The code as the upstream spells it, upper case.
     pub const fn code(self) -> &'static str {
         self.0
     }
@@ -118,7 +111,6 @@ impl Sort {
     pub const ALL: [Self; 4] =
         [Self::SalePriceAsc, Self::SalePriceDesc, Self::LastVolumeAsc, Self::LastVolumeDesc];
 
-    /// As the upstream spells it.
     pub const fn code(self) -> &'static str {
         match self {
             Self::SalePriceAsc => "SALE_PRICE_ASC",
@@ -128,7 +120,6 @@ impl Sort {
         }
     }
 
-    /// One of the four, in any case.
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::ALL, |one| one.code(), code)
     }
@@ -149,7 +140,6 @@ pub enum OrderStatus {
 impl OrderStatus {
     pub const ALL: [Self; 3] = [Self::PaymentCompleted, Self::Completed, Self::Invalid];
 
-    /// As the upstream spells it.
     pub const fn code(self) -> &'static str {
         match self {
             Self::PaymentCompleted => "Payment Completed",
@@ -158,13 +148,11 @@ impl OrderStatus {
         }
     }
 
-    /// One of the three, in any case.
     pub fn parse(code: &str) -> Option<Self> {
         known(Self::ALL, |one| one.code(), code)
     }
 }
 
-/// The schema of a word that must be one of `words`.
 fn one_of(words: impl IntoIterator<Item = &'static str>, meaning: &str) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)

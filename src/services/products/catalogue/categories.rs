@@ -5,17 +5,13 @@
 
 use std::collections::HashMap;
 
-/// One category of any level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Category {
     pub(crate) id: u64,
-    /// Name without those above it.
     pub(crate) name: String,
-    /// The category above; none for a top one.
     pub(crate) parent: Option<u64>,
 }
 
-/// Every category of a catalogue.
 #[derive(Debug, Default)]
 pub(crate) struct Categories {
     flat: Vec<Category>,
@@ -51,7 +47,6 @@ impl Categories {
         self.flat.get(*self.by_id.get(&id)?)
     }
 
-    /// All of them, every level.
     pub(crate) fn flat(&self) -> &[Category] {
         &self.flat
     }

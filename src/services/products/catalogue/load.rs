@@ -14,7 +14,6 @@ use flate2::bufread::MultiGzDecoder;
 use super::categories::Categories;
 use super::product::{BadLine, Product};
 
-/// The catalogue written for this project.
 const BUILTIN: &str = include_str!("builtin.jsonl");
 
 /// A line longer than this is bad; nothing is read into memory without a bound.
@@ -23,32 +22,24 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// How many skipped lines are described one by one.
 const DESCRIBED: usize = 20;
 
-/// What became of the lines of a catalogue.
 #[derive(Debug, Clone, Default)]
 pub struct LoadReport {
     /// Where the lines came from: a path, or `built-in`.
     pub source: String,
     pub products: usize,
     pub categories: usize,
-    /// Lines skipped, by reason.
     pub skipped: BTreeMap<&'static str, usize>,
-    /// The first twenty skipped lines.
     pub first_skipped: Vec<SkippedLine>,
 }
 
-/// A line that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedLine {
-    /// Line number, counted from 1.
     pub number: usize,
-    /// Short name of the reason.
     pub reason: &'static str,
-    /// What exactly was found.
     pub detail: String,
 }
 
 impl LoadReport {
-    /// How many lines were skipped for any reason.
     #[must_use]
     pub fn skipped_lines(&self) -> usize {
         self.skipped.values().sum()

@@ -9,10 +9,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 /// Most digits before or after the point of an amount.
 const MOST_DIGITS: usize = 12;
 
-/// A currency of the fixed table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Currency {
-    /// ISO 4217 code.
     pub(crate) code: &'static str,
     decimals: u32,
     /// Units for one US dollar, in millionths.
@@ -108,7 +106,6 @@ impl Money {
         Self::of(self.amount * Decimal::ONE_HUNDRED / Decimal::from(left), self.currency)
     }
 
-    /// Comparable across currencies.
     pub(crate) fn dollars(self) -> Decimal {
         self.amount / self.currency.per_dollar()
     }
@@ -119,7 +116,6 @@ impl Money {
         (self.amount * unit).to_u64().unwrap_or(u64::MAX)
     }
 
-    /// Decimal text in major units.
     pub(crate) fn text(self) -> String {
         self.amount.to_string()
     }

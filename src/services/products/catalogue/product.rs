@@ -37,7 +37,6 @@ impl Price {
     }
 }
 
-/// One product, ready to be found and served.
 #[derive(Debug, Clone)]
 pub(crate) struct Product {
     pub(crate) id: u64,
@@ -48,9 +47,7 @@ pub(crate) struct Product {
     /// Ids of categories from the top down; may be empty.
     pub(crate) categories: Vec<u64>,
     pub(crate) image_url: Option<String>,
-    /// More images.
     pub(crate) images: Vec<String>,
-    /// Units sold lately, as far as the line says.
     pub(crate) popularity: Option<u64>,
     /// The same, with a likely number where the line says nothing.
     pub(crate) volume: u64,

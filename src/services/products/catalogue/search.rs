@@ -30,7 +30,6 @@ pub(crate) enum Sort {
     VolumeDown,
 }
 
-/// Price bounds, both inclusive, in the currency's smallest unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) min: u64,
@@ -38,7 +37,6 @@ pub(crate) struct Bounds {
     pub(crate) currency: Currency,
 }
 
-/// What is looked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query {
     /// Free text; without a word in it, everything.
@@ -51,13 +49,10 @@ pub(crate) struct Query {
     /// Only the so many most sold products of the catalogue.
     pub(crate) among_first: Option<usize>,
     pub(crate) sort: Sort,
-    /// How many to pass over.
     pub(crate) skip: usize,
-    /// How many to take.
     pub(crate) take: usize,
 }
 
-/// One page of what was found.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
     pub(crate) products: Vec<&'a Product>,
@@ -162,7 +157,6 @@ impl Catalogue {
         self.products.get(*self.by_id.get(&id)?)
     }
 
-    /// Every product, most sold first.
     pub(crate) fn products(&self) -> &[Product] {
         &self.products
     }
@@ -171,7 +165,6 @@ impl Catalogue {
         &self.categories
     }
 
-    /// One page of the products that fit.
     pub(crate) fn search(&self, query: &Query) -> Page<'_> {
         let all = self.products.len();
         let found = self.index.matching(&query.keywords);

@@ -23,9 +23,9 @@ use crate::limits::abuse::{Named, Seen};
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, read};
 use crate::services::products::ask::Products;
-use crate::services::products::dropped::{DropReason, Dropped};
 use crate::services::products::forms::{count_of, id_in};
 use crate::services::products::last_resort::LastResort;
+use crate::services::products::product::{DropReason, Dropped};
 use crate::services::products::question::{Keyed, Kind, Question, Read, loaded, parsed, replaced};
 
 pub const METHOD: Method = Method {
@@ -90,7 +90,6 @@ pub(super) struct Category {
     pub parent_category_id: Option<String>,
 }
 
-/// All categories.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Categories;
 

@@ -116,7 +116,6 @@ pub(super) struct DetailsData {
     unavailable: Vec<String>,
 }
 
-/// The details of one product.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Details {
     product_id: u64,

@@ -29,9 +29,8 @@ use crate::services::products::address::{
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, read};
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
-use crate::services::products::dropped::Dropped;
 use crate::services::products::forms::count_of;
-use crate::services::products::product::{AffiliateStatus, Product};
+use crate::services::products::product::{AffiliateStatus, Dropped, Product};
 use crate::services::products::question::{
     Kind, Question, Read, loaded, parsed, product_tag, replaced,
 };

@@ -18,7 +18,6 @@ use actix_web::web::ServiceConfig;
 use super::ask::Restorable;
 use crate::http::service::Route;
 
-/// Every route.
 pub(super) const ROUTES: &[&[Route]] = &[
     search::ROUTES,
     smart_search::ROUTES,

@@ -23,8 +23,8 @@ use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::terms::OrderStatus;
 use crate::services::products::aliexpress::{Method, Request, read};
 use crate::services::products::ask::Products;
-use crate::services::products::dropped::{DropReason, Dropped};
 use crate::services::products::forms::{codes, count_of, page};
+use crate::services::products::product::{DropReason, Dropped};
 use crate::services::products::question::{Kind, Question, Read, loaded};
 
 pub const METHOD: Method = Method {

@@ -26,10 +26,9 @@ use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::terms::Sort;
 use crate::services::products::aliexpress::{Method, Request, Target, read};
 use crate::services::products::ask::Products;
-use crate::services::products::dropped::Dropped;
 use crate::services::products::forms::count_of;
 use crate::services::products::last_resort::LastResort;
-use crate::services::products::product::Product;
+use crate::services::products::product::{Dropped, Product};
 use crate::services::products::question::{
     Keyed, Kind, Question, Read, category_tag, loaded, tags_of,
 };

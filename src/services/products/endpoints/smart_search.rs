@@ -25,9 +25,8 @@ use crate::http::service::Route;
 use crate::limits::Class;
 use crate::services::products::aliexpress::Target;
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
-use crate::services::products::dropped::Dropped;
 use crate::services::products::forms::count_of;
-use crate::services::products::product::{AffiliateStatus, Product};
+use crate::services::products::product::{AffiliateStatus, Dropped, Product};
 use crate::services::products::question::{parsed, replaced};
 use crate::services::products::ranking;
 use crate::services::products::search_query::{SearchForm, SearchQuery};
@@ -68,10 +67,8 @@ pub(super) struct SmartSearchForm {
     pub min_quality: Option<Value>,
 }
 
-/// A valid smart search.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SmartQuery {
-    /// The search beneath it.
     pub search: SearchQuery,
     pub generate_affiliate_links: bool,
     pub force_refresh: bool,
@@ -210,8 +207,8 @@ fn assemble(page: SearchData, products: Vec<Product>, saved: u64) -> SmartSearch
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::products::dropped::DropReason;
     use crate::services::products::fixtures;
+    use crate::services::products::product::DropReason;
 
     #[test]
     fn what_was_left_out_and_saved_is_counted() {

@@ -21,15 +21,12 @@ use super::verify::{self, Credentials};
 use crate::clock::{self, Timestamp};
 use crate::services::products::catalogue::Catalogue;
 
-/// Everything the simulator knows; shared by all its threads.
 #[derive(Debug)]
 pub(super) struct Gateway {
     catalogue: Catalogue,
-    /// Who may call.
     credentials: Vec<Credentials>,
     faults: Faults,
     stats: Mutex<Stats>,
-    /// Number of the next answer.
     answers: AtomicU64,
 }
 
@@ -38,7 +35,6 @@ pub(super) struct Gateway {
 struct Stats {
     /// Every method, called or not; `unknown` only when there was one.
     calls: BTreeMap<&'static str, u64>,
-    /// By application key.
     accounts: BTreeMap<String, u64>,
     bad_signatures: u64,
 }

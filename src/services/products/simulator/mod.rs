@@ -46,13 +46,10 @@ pub use verify::{Credentials, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID};
 const LARGEST_BODY: usize = 256 * 1024;
 /// How long a stop waits for answers under way; hanging ones must not hold it up.
 const STOP_SECONDS: u64 = 2;
-/// How long an idle connection stays open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How to start a simulator.
 #[derive(Debug, Clone)]
 pub struct SimulatorSettings {
-    /// Address to listen on; port 0 for any free one.
     pub listen: SocketAddr,
     /// A catalogue of one JSON object a line, plain or gzip; `None` for the built-in one.
     pub catalog: Option<PathBuf>,
@@ -73,15 +70,12 @@ impl Default for SimulatorSettings {
     }
 }
 
-/// A simulator that has its address.
 pub struct Running {
-    /// Where it listens, the port filled in.
     pub address: SocketAddr,
     /// The service; it answers while somebody awaits it.
     pub server: Server,
     /// For stopping it from elsewhere. It does not listen to signals itself.
     pub handle: ServerHandle,
-    /// What became of the catalogue's lines.
     pub report: LoadReport,
 }
 

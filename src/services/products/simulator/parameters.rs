@@ -38,12 +38,10 @@ impl Parameters {
         read
     }
 
-    /// The first name that was sent more than once.
     pub(super) fn repeated(&self) -> Option<&str> {
         self.repeated.as_deref()
     }
 
-    /// The value sent under `name`.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.sent.get(name).map(String::as_str)
     }
@@ -54,12 +52,10 @@ impl Parameters {
         pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// A value that must be there.
     pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
         self.get(name).ok_or_else(|| Refusal::missing(name))
     }
 
-    /// A whole number in a range, or the default.
     pub(super) fn integer(
         &self,
         name: &str,
@@ -81,7 +77,6 @@ impl Parameters {
         text.parse().map(Some).map_err(|_| Refusal::invalid(name, expected))
     }
 
-    /// One of a list of words, or nothing.
     pub(super) fn one_of(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Refusal> {
         match self.get(name) {
             Some(value) if !allowed.contains(&value) => {
@@ -97,7 +92,6 @@ impl Parameters {
         whole.split(',').map(str::trim).filter(|member| !member.is_empty()).collect()
     }
 
-    /// A list of identifiers, every one a whole number.
     pub(super) fn identifiers(&self, name: &str) -> Result<Vec<u64>, Refusal> {
         let read = self.list(name).into_iter().map(str::parse).collect::<Result<_, _>>();
         read.map_err(|_| Refusal::invalid(name, "whole numbers separated by commas"))

@@ -20,7 +20,6 @@ impl Refusal {
         Self { kind: "ISV", code: code.to_owned(), message: message.into(), sub: None }
     }
 
-    /// A mandatory parameter was not sent, or sent empty.
     pub(super) fn missing(name: &str) -> Self {
         let text = format!(
             "The input parameter \"{name}\" that is mandatory for processing this request is not supplied"
@@ -28,7 +27,6 @@ impl Refusal {
         Self::caller("MissingParameter", text)
     }
 
-    /// A parameter has a value that is not allowed.
     pub(super) fn invalid(name: &str, allowed: &str) -> Self {
         let text = format!("The specified parameter \"{name}\" is not valid, expected {allowed}");
         Self::caller("InvalidParameter", text)

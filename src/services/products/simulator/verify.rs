@@ -17,18 +17,14 @@ use super::parameters::Parameters;
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
 
-/// Application key of the demonstration account.
 pub const DEMO_APP_KEY: &str = "500001";
 /// Secret of the demonstration account; it guards nothing.
 pub const DEMO_APP_SECRET: &str = "breakwater-demonstration-secret";
-/// Tracking id of the demonstration account.
 pub const DEMO_TRACKING_ID: &str = "breakwater";
 
-/// An account the simulator knows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub app_key: String,
-    /// Secret that calls are signed with.
     pub app_secret: String,
     /// The one tracking id of the account; any other gives empty lists.
     pub tracking_id: String,
@@ -119,7 +115,6 @@ fn check_timestamp(text: &str, now: Timestamp) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Milliseconds since the epoch from either form.
 fn read_timestamp(text: &str) -> Option<i64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok();

@@ -3,9 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::services::products::dropped::DropReason;
 use crate::services::products::fixtures::{defaults, product_of, wire_product};
-use crate::services::products::product::{AffiliateStatus, Product};
+use crate::services::products::product::{AffiliateStatus, DropReason, Product};
 use crate::services::products::reading::products;
 
 fn changed(name: &str, value: Value) -> Value {
@@ -17,7 +16,7 @@ fn changed(name: &str, value: Value) -> Value {
 fn page(
     values: Vec<Value>,
     validate: bool,
-) -> (Vec<Product>, crate::services::products::dropped::Dropped) {
+) -> (Vec<Product>, crate::services::products::product::Dropped) {
     products(&json!({"products": values}), &defaults(), validate)
 }
 

@@ -26,14 +26,12 @@ pub(super) use wire::{Connection, Exchange};
 /// meet for a moment are not over it, those that stay are.
 const DEPTH: u32 = 4;
 
-/// The rules in force.
 #[derive(Debug, Default)]
 pub(super) struct Faults(ArcSwap<Vec<RuleInForce>>);
 
 #[derive(Debug)]
 struct RuleInForce {
     rule: Rule,
-    /// As it was sent.
     sent: Value,
     seen: AtomicU64,
     fired: AtomicU64,
@@ -56,12 +54,10 @@ impl Faults {
         Ok(())
     }
 
-    /// Drops all rules.
     pub(super) fn clear(&self) {
         self.0.store(Vec::new().into());
     }
 
-    /// The rules as they were sent.
     pub(super) fn show(&self) -> Value {
         self.0.load().iter().map(|one| one.sent.clone()).collect()
     }

@@ -50,13 +50,10 @@ pub(in super::super) struct Rule {
 pub(super) enum Kind {
     /// The ordinary answer, late.
     Delay,
-    /// No answer, for as long as the caller waits.
     Hang,
-    /// Another HTTP status with a text.
     Status,
     /// The connection is cut without an answer.
     Reset,
-    /// Bytes that are no JSON.
     Garbage,
     /// A page for people; with the code `moved` it says that the service is offline for ever.
     Html,
@@ -66,7 +63,6 @@ pub(super) enum Kind {
     SlowBody,
     /// The call limit, in one of its two texts.
     Throttle,
-    /// A refusal with this code.
     Error,
     /// The ordinary answer in another shape, or with a business code instead of a result.
     Variant,

@@ -108,7 +108,6 @@ fn named(name: &str) -> Option<Change> {
     VARIANTS.into_iter().find(|(known, _)| *known == name).map(|(_, change)| change)
 }
 
-/// Gives an answer this shape.
 pub(super) fn reshape(answer: &mut Value, name: &str, seed: u64) {
     if let Some(change) = named(name) {
         change(answer, seed);
@@ -141,7 +140,6 @@ fn with_resp_result(answer: &mut Value, change: impl FnOnce(&mut Map<String, Val
     }
 }
 
-/// Replaces every list of records.
 fn each_list(answer: &mut Value, mut change: impl FnMut(Vec<Value>) -> Value) {
     each(answer, &mut |name, value| {
         let is_records = name.is_some_and(|name| name != "string" && LISTS.contains(&name));

@@ -30,7 +30,6 @@ const JSON: &str = "application/json;charset=UTF-8";
 pub(in super::super) struct Connection(RefCell<Option<std::net::TcpStream>>);
 
 impl Connection {
-    /// Remembers a new connection's socket.
     pub(in super::super) fn remember(socket: &dyn Any, kept: &mut Extensions) {
         let handle = socket.downcast_ref::<TcpStream>().map(|tcp| tcp.as_fd().try_clone_to_owned());
         if let Some(Ok(handle)) = handle {
@@ -49,14 +48,12 @@ impl Connection {
 /// The variant of a refusal whose fields are at the root instead of under `error_response`.
 const ERROR_AT_ROOT: &str = "error_at_root";
 
-/// One call and its ordinary answer.
 #[derive(Debug)]
 pub(in super::super) struct Exchange<'a> {
     pub(in super::super) request: &'a HttpRequest,
     /// `None` for an unknown method.
     pub(in super::super) method: Option<&'static Method>,
     pub(in super::super) request_id: &'a str,
-    /// What would be answered without a fault.
     pub(in super::super) body: Value,
 }
 
@@ -69,7 +66,6 @@ fn json_bytes(body: impl Into<Bytes>) -> HttpResponse {
 }
 
 impl Exchange<'_> {
-    /// The answer the caller gets.
     pub(in super::super) async fn under(self, rule: Option<Rule>) -> HttpResponse {
         let Some(rule) = rule else { return json(&self.body) };
         let pause = Duration::from_millis(rule.ms.unwrap_or_default());

@@ -10,7 +10,6 @@ use url::Url;
 use super::super::refusal::Refusal;
 use super::{Answer, Call, Method};
 
-/// How many links one call may ask for.
 const MOST_LINKS: usize = 50;
 
 pub(super) const METHODS: &[Method] =

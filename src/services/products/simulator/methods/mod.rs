@@ -16,10 +16,8 @@ use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::services::products::catalogue::Catalogue;
 
-/// A method the simulator answers.
 #[derive(Debug)]
 pub(super) struct Method {
-    /// The full name, as sent in `method`.
     pub(super) name: &'static str,
     pub(super) answer: fn(&Call<'_>) -> Result<Answer, Refusal>,
 }
@@ -37,7 +35,6 @@ impl Method {
     }
 }
 
-/// One call whose caller is known.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) parameters: &'a Parameters,
@@ -55,7 +52,6 @@ impl Call<'_> {
     }
 }
 
-/// What a method has to say.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// `resp_code` 200 with this `result`.
@@ -68,7 +64,6 @@ impl Answer {
     /// "The result is empty": no match is not an error.
     const EMPTY: Self = Self::Business(405);
 
-    /// The whole body.
     pub(super) fn body(self, method: &Method, request_id: &str) -> Value {
         let resp = match self {
             Self::Result(result) => {

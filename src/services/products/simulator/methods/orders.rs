@@ -17,7 +17,6 @@ use crate::services::products::catalogue::money::Currency;
 
 /// 2025-01-01T00:00:00+08:00, when the first order came, in milliseconds.
 const FIRST_MS: i64 = 1_735_660_800_000;
-/// Time between two orders.
 const EVERY_MS: i64 = 37 * 60 * 1000;
 /// Number of the first order as a caller sees it.
 const FIRST_ID: u64 = 8_100_000_000_000_000;

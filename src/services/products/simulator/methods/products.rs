@@ -12,7 +12,6 @@ use super::product_view::Presentation;
 use super::{Answer, Call, Method};
 use crate::services::products::catalogue::{Bounds, Category, Product, Query, Sort};
 
-/// How many ids one call for details may name.
 const MOST_IDS: usize = 50;
 /// Products on a page of the match, which has no parameter for it.
 const MATCH_PAGE: usize = 20;
@@ -29,10 +28,8 @@ pub(super) const METHODS: &[Method] = &[
     Method { name: "aliexpress.affiliate.category.get", answer: |call| Ok(categories(call)) },
 ];
 
-/// Where in the pages a call is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paging {
-    /// From 1.
     pub(super) page_no: usize,
     pub(super) page_size: usize,
 }
@@ -45,7 +42,6 @@ impl Paging {
         })
     }
 
-    /// How many records come before this page.
     pub(super) const fn skip(self) -> usize {
         (self.page_no - 1) * self.page_size
     }
