@@ -8,7 +8,7 @@
 //!
 //! - What was seen before a throttle counts for nothing after it: who waits as told is served.
 //! - Ids and pages count by the minute, as queries do: who reads on from one product to the next is
-//!   slower. Ten times as many without ever resting a minute is a machine, however slow.
+//!   slower.
 //! - One request alone is no scan, whatever it lists: what continues it is.
 //! - In shadow mode all is the same, but nobody is refused.
 
@@ -26,7 +26,7 @@ pub use self::penalty::{AbuseStatus, Pattern};
 use foldhash::quality::{FixedState, SeedableRandomState};
 
 use self::penalty::Penalties;
-use self::sequence::{Minute, Sequence, Visit};
+use self::sequence::{Minute, Sequence};
 use super::client::Principal;
 use crate::limits::{AbuseMode, Limits};
 use crate::resilience::sharded_map::{ShardedMap, secret_hasher};
@@ -42,8 +42,6 @@ const PENALTIES: usize = 1 << 16;
 const REPEATS: u32 = 20;
 /// Most ids or pages in a row in a minute: a person looks at fewer, the largest bulk request is one.
 const IN_SEQUENCE: u32 = 20;
-/// So many times as many without a minute's rest are too many at any pace.
-const LASTING: u32 = 10;
 /// A key may stand for all visitors of a shop, so it may spend this share of its limit on one pattern.
 const KEY_SHARE: u32 = 2;
 
@@ -262,14 +260,10 @@ impl Abuse {
         }
         let most = IN_SEQUENCE.max(who.least).max(at_once);
         let key = self.key(who, (pattern, of));
-        let Visit { pace, length } = self.sequences.update(&key, |sequence| {
-            let visits = numbers.map(|number| sequence.visit(number, second));
-            visits.fold(Visit::default(), Visit::or)
+        let pace = self.sequences.update(&key, |sequence| {
+            numbers.map(|number| sequence.visit(number, second)).max().unwrap_or_default()
         });
-        if pace > most {
-            return Some((pattern, pace));
-        }
-        (length > most.saturating_mul(LASTING)).then_some((pattern, length))
+        (pace > most).then_some((pattern, pace))
     }
 
     /// Another one after every throttle, so that nothing from before it counts.

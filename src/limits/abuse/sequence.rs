@@ -4,7 +4,7 @@
 //! out, asks for several at once and visits others in between; so a step may be as wide as [`AHEAD`], a
 //! number that was overtaken still counts up to [`BEHIND`] late, and up to [`OTHERS`] numbers of other
 //! runs may come between two of one. Even steps of any width are found, too. Refuses: to count a number
-//! twice, and to remember a run that rested for a minute. Who visits a dense catalogue without order
+//! twice. Who visits a dense catalogue without order
 //! never makes a long run so.
 
 use std::cmp::Ordering;
@@ -19,9 +19,6 @@ const BEHIND: u64 = 4;
 const OTHERS: u32 = 4;
 /// Runs that can be alive at once: each of the numbers between began or continued another one.
 const RUNS: usize = 5;
-/// A run that rests so long is over, in seconds.
-const REST: u32 = 60;
-
 /// How many in the last minute: looks back between 50 and 60 seconds, since a sequence has to be small.
 type Pace = Minute<6>;
 
@@ -36,21 +33,6 @@ impl<const SLOTS: usize> Minute<SLOTS> {
         let slot = u64::from(second) * slots / 60;
         self.0.update(slot, |count| *count = count.saturating_add(1));
         self.0.last(slots, slot).map(|(_, count)| u32::from(*count)).sum()
-    }
-}
-
-/// The run that a number made longer; nought for none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Visit {
-    /// How many of it came in the last minute.
-    pub(super) pace: u32,
-    /// How many of it came without a minute's rest.
-    pub(super) length: u32,
-}
-
-impl Visit {
-    pub(super) fn or(self, other: Self) -> Self {
-        Self { pace: self.pace.max(other.pace), length: self.length.max(other.length) }
     }
 }
 
@@ -71,9 +53,8 @@ struct Run {
     passed: u16,
     /// Up or down; `None` as long as that is not known.
     heading: Option<Ordering>,
-    /// The number of the sequence that moved it, and when.
+    /// The number of the sequence that moved it.
     moved: u32,
-    second: u32,
     pace: Pace,
 }
 
@@ -109,10 +90,8 @@ impl Run {
         Step::Further
     }
 
-    const fn is_alive(&self, count: u32, second: u32) -> bool {
-        self.length > 0
-            && count.saturating_sub(self.moved) <= OTHERS + 1
-            && second.saturating_sub(self.second) < REST
+    const fn is_alive(&self, count: u32) -> bool {
+        self.length > 0 && count.saturating_sub(self.moved) <= OTHERS + 1
     }
 }
 
@@ -120,7 +99,6 @@ impl Run {
 #[derive(Debug, Clone, Copy, Default)]
 struct Stride {
     last: u64,
-    second: u32,
     /// From the last but one to the last; differences wrap, so that they know up and down.
     width: u64,
     length: u16,
@@ -128,26 +106,19 @@ struct Stride {
 }
 
 impl Stride {
-    fn visit(&mut self, number: u64, second: u32) -> Visit {
+    fn visit(&mut self, number: u64, second: u32) -> u32 {
         let width = number.wrapping_sub(self.last);
         if self.length > 0 && width == 0 {
-            return Visit::default();
+            return 0;
         }
-        let rested = second.saturating_sub(self.second) >= REST;
-        if rested || (self.length > 1 && width != self.width) {
-            (self.length, self.pace) = (0, Pace::default());
-            if !rested {
-                // The last one and this one are the first two in another stride.
-                self.count(self.second);
-            }
+        if self.length > 1 && width != self.width {
+            // The last one and this one are the first two in another stride.
+            (self.length, self.pace) = (1, Pace::default());
+            self.pace.add(second);
         }
-        (self.last, self.width, self.second) = (number, width, second);
-        self.count(second)
-    }
-
-    fn count(&mut self, second: u32) -> Visit {
+        (self.last, self.width) = (number, width);
         self.length = self.length.saturating_add(1);
-        Visit { pace: self.pace.add(second), length: self.length.into() }
+        self.pace.add(second)
     }
 }
 
@@ -160,19 +131,20 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// Takes the next number; returns the run that it made longer.
-    pub(super) fn visit(&mut self, number: u64, second: u32) -> Visit {
+    /// Takes the next number; returns how many of the run that it made longer came in the last minute,
+    /// 0 when it made none longer.
+    pub(super) fn visit(&mut self, number: u64, second: u32) -> u32 {
         self.count = self.count.saturating_add(1);
-        self.follow(number, second).or(self.stride.visit(number, second))
+        self.follow(number, second).max(self.stride.visit(number, second))
     }
 
     /// Continues the longest run that the number belongs to, or begins one.
-    fn follow(&mut self, number: u64, second: u32) -> Visit {
+    fn follow(&mut self, number: u64, second: u32) -> u32 {
         let count = self.count;
         let mut best: Option<(usize, Run, Step)> = None;
         for (place, run) in self.runs.iter().enumerate() {
             let mut next = *run;
-            if !run.is_alive(count, second) {
+            if !run.is_alive(count) {
                 continue;
             }
             let step = next.step(number);
@@ -184,23 +156,23 @@ impl Sequence {
         let (place, mut run, step) = best.unwrap_or_else(|| {
             let mut begun = Run::default();
             let step = begun.step(number);
-            (self.oldest(count, second), begun, step)
+            (self.oldest(count), begun, step)
         });
-        (run.moved, run.second) = (count, second);
-        let visit = match step {
-            Step::Further => Visit { pace: run.pace.add(second), length: run.length.into() },
-            Step::Known | Step::Elsewhere => Visit::default(),
+        run.moved = count;
+        let pace = match step {
+            Step::Further => run.pace.add(second),
+            Step::Known | Step::Elsewhere => 0,
         };
         if let Some(kept) = self.runs.get_mut(place) {
             *kept = run;
         }
-        visit
+        pace
     }
 
     /// The place of a run that is over, else of the one that moved longest ago.
-    fn oldest(&self, count: u32, second: u32) -> usize {
+    fn oldest(&self, count: u32) -> usize {
         let places = self.runs.iter().enumerate();
-        let oldest = places.min_by_key(|(_, run)| (run.is_alive(count, second), run.moved));
+        let oldest = places.min_by_key(|(_, run)| (run.is_alive(count), run.moved));
         oldest.map_or(0, |(place, _)| place)
     }
 }
@@ -214,7 +186,7 @@ mod tests {
     /// The longest run that was reported.
     fn longest(ids: impl IntoIterator<Item = u64>) -> u32 {
         let mut sequence = Sequence::default();
-        ids.into_iter().map(|id| sequence.visit(id, 100).length).max().unwrap_or_default()
+        ids.into_iter().map(|id| sequence.visit(id, 100)).max().unwrap_or_default()
     }
 
     #[test]
@@ -293,24 +265,15 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_of_rest_ends_a_run() {
-        let mut sequence = Sequence::default();
-        let mut length = |id, second| sequence.visit(id, second).length;
-        assert_eq!([length(1, 0), length(2, 59), length(3, 118)], [1, 2, 3]);
-        assert_eq!([length(4, 178), length(5, 179)], [1, 2]);
-    }
-
-    #[test]
     fn the_pace_is_that_of_the_last_minute() {
         for stride in [1, 1_000] {
             let mut sequence = Sequence::default();
             let visits = (0..200_u32).map(|n| sequence.visit(u64::from(n) * stride, n * 10));
-            let last = visits.map(|visit| (visit.pace, visit.length)).last();
-            assert_eq!(last, Some((6, 200)), "six in a minute, two hundred in all");
+            assert_eq!(visits.last(), Some(6), "six in a minute, two hundred in all");
         }
         let mut sequence = Sequence::default();
         let both = [(1, 0), (500, 9), (2, 30), (501, 39), (3, 59), (502, 61)];
-        let paces = both.map(|(id, second)| sequence.visit(id, second).pace);
+        let paces = both.map(|(id, second)| sequence.visit(id, second));
         assert_eq!(paces, [1, 2, 2, 2, 3, 2], "each by itself; the first two are an even step");
     }
 
@@ -319,8 +282,8 @@ mod tests {
         let mut sequence = Sequence::default();
         sequence.visit(1, 0);
         sequence.visit(2, 0);
-        assert_eq!(sequence.visit(2, 1), Visit::default());
-        assert_eq!(sequence.visit(1, 2).length, 2, "as an even step back, but not in a run");
+        assert_eq!(sequence.visit(2, 1), 0);
+        assert_eq!(sequence.visit(1, 2), 2, "as an even step back, but not in a run");
     }
 
     #[test]

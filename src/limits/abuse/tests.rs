@@ -147,22 +147,6 @@ fn who_reads_on_from_product_to_product_is_no_scanner() {
 }
 
 #[test]
-fn who_never_rests_is_a_machine_at_any_pace() {
-    for seconds in [4, 15, 50] {
-        let mut watch = TestWatch::new(AbuseMode::On);
-        let mut refused = None;
-        for number in 1..=201_u64 {
-            let ids = [900_000 + 2 * number];
-            if !watch.serves(client(1), &Seen { ids: &ids, ..query(number) }) {
-                refused = refused.or(Some(number));
-            }
-            watch.wait(Duration::from_secs(seconds));
-        }
-        assert_eq!(refused, Some(201), "one in {seconds} s");
-    }
-}
-
-#[test]
 fn products_and_categories_are_two_rows() {
     let watch = TestWatch::new(AbuseMode::On);
     let ids: Vec<u64> = (1..=40).collect();
