@@ -82,7 +82,7 @@ impl Stores {
         let counts = metrics.cache.clone();
         let memory = MemoryTier::new(cache.memory_items, cache.memory_bytes, counts.clone());
         let observer = supervisor.observer();
-        let database = Some(self.database.clone());
+        let database = self.database.clone();
         let tables = CacheTables::new(memory, database, counts, self.log.clone(), observer);
         tables.invalidations.await_log(clock::now());
         tables

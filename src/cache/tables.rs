@@ -35,7 +35,7 @@ pub(super) const SOFT_TIMEOUT: Duration = Duration::from_millis(250);
 pub struct CacheTables {
     pub memory: MemoryTier,
     pub redis: Option<RedisTier>,
-    pub database: Option<DatabaseTier>,
+    pub database: DatabaseTier,
     pub metrics: CacheMetrics,
     pub log: Logger,
     pub observer: Arc<dyn Observer>,
@@ -59,7 +59,7 @@ impl std::fmt::Debug for CacheTables {
 impl CacheTables {
     pub fn new(
         memory: MemoryTier,
-        database: Option<DatabaseTier>,
+        database: DatabaseTier,
         metrics: CacheMetrics,
         log: Logger,
         observer: Arc<dyn Observer>,
@@ -88,8 +88,7 @@ impl CacheTables {
     pub fn degraded(&self) -> Vec<&'static str> {
         let redis = self.redis.as_ref().map(|redis| &redis.client);
         let redis = redis.is_some_and(|redis| redis.is_avoided() || redis.refuses_writes());
-        let database =
-            self.database.as_ref().is_none_or(|d| d.is_avoided() || d.writer.is_refused());
+        let database = self.database.is_avoided() || self.database.writer.is_refused();
         let tiers = [(Tier::Redis, redis), (Tier::Database, database)];
         tiers.iter().filter(|(_, down)| *down).map(|(tier, _)| tier.label()).collect()
     }
@@ -124,15 +123,13 @@ impl CacheTables {
 
     /// The database, once it is known which of its rows are invalid.
     pub(super) fn trusted_database(&self) -> Option<&DatabaseTier> {
-        self.database.as_ref().filter(|_| self.invalidations.is_known())
+        self.invalidations.is_known().then_some(&self.database)
     }
 
     /// Hands entries that are in memory to the tiers behind; waits for Redis, not for SQL.
     pub(super) async fn store(&self, kind: &'static str, rows: Vec<Row>) {
-        if let Some(database) = &self.database {
-            let lost = rows.iter().filter(|row| !database.writer.put((*row).clone()));
-            self.lost(Tier::Database, lost.count());
-        }
+        let lost = rows.iter().filter(|row| !self.database.writer.put((*row).clone()));
+        self.lost(Tier::Database, lost.count());
         let Some(redis) = &self.redis else { return };
         let (large, rows): (Vec<Row>, Vec<Row>) =
             rows.into_iter().partition(|row| row.entry.len() > LARGEST);
@@ -200,12 +197,10 @@ impl CacheTables {
     }
 
     async fn drop_corrupt(&self, tier: Tier, corrupt: &[&CacheKey]) {
-        match (tier, &self.database, &self.redis) {
-            (Tier::Database, Some(database), _) => {
-                corrupt.iter().for_each(|key| database.writer.remove((*key).clone()));
-            }
-            (Tier::Redis, _, Some(redis)) => drop(redis.remove(corrupt).await),
-            _ => {}
+        if tier == Tier::Database {
+            corrupt.iter().for_each(|key| self.database.writer.remove((*key).clone()));
+        } else if let Some(redis) = &self.redis {
+            drop(redis.remove(corrupt).await);
         }
     }
 

@@ -41,8 +41,8 @@ impl CacheTables {
     /// Hands the uses counted since the last call to SQL.
     pub fn hand_over_uses(&self) {
         let uses = self.memory.take_uses();
-        if let Some(database) = self.database.as_ref().filter(|_| !uses.is_empty()) {
-            database.writer.used(uses, clock::now());
+        if !uses.is_empty() {
+            self.database.writer.used(uses, clock::now());
         }
         let entries = u64::try_from(self.memory.len()).unwrap_or(u64::MAX);
         self.metrics.size(Tier::Memory.label(), entries, self.memory.bytes());
@@ -53,8 +53,7 @@ impl CacheTables {
     pub async fn tidy(&self, max_bytes: u64, longest: Duration) -> Swept {
         let now = clock::now();
         self.invalidations.forget_before(now.minus(longest));
-        let Some(database) = &self.database else { return Swept::default() };
-        let swept = database.sweep(now, max_bytes).await;
+        let swept = self.database.sweep(now, max_bytes).await;
         let swept =
             swept.inspect_err(|error| warn!(self.log, "database not swept"; "error" => %error));
         let Ok(swept) = swept else { return Swept::default() };
@@ -137,7 +136,7 @@ impl Warmer {
     async fn lift_all(&self) -> Option<(Round, Vec<(CacheKey, Plan)>)> {
         let mut round = Round::default();
         let mut wanted = Vec::new();
-        if self.keys == 0 || self.tables.database.is_none() {
+        if self.keys == 0 {
             return Some((round, wanted));
         }
         let now = clock::now();

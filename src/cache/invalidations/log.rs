@@ -179,13 +179,11 @@ impl CacheTables {
             };
             cleared.redis = self.dropped(Tier::Redis, dropped, cleared);
         }
-        if let Some(database) = &self.database {
-            let dropped = match &key {
-                Some(key) => database.remove(key).await,
-                None => database.remove_matching(pattern).await,
-            };
-            cleared.database = self.dropped(Tier::Database, dropped, cleared);
-        }
+        let dropped = match &key {
+            Some(key) => self.database.remove(key).await,
+            None => self.database.remove_matching(pattern).await,
+        };
+        cleared.database = self.dropped(Tier::Database, dropped, cleared);
     }
 
     fn dropped<T: Default>(

@@ -79,7 +79,7 @@ async fn what_another_left_behind_memory_spares_the_renewal() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::over(&folder.path().join("cache.db"));
     fixture.stores("a", std::sync::Arc::new(entry("newer", SOON, HOUR))).await;
-    fixture.client.tables().database.as_ref().unwrap().writer.flush().await;
+    fixture.client.tables().database.writer.flush().await;
     let source = Source::open(Brings::Bodies);
     let plan = Plan { priority: Priority::Refresh, ..source.plan() };
     let mut joined = start_one(fixture.client.tables(), &key("a"), 0, &plan);

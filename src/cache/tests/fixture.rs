@@ -185,7 +185,7 @@ pub(in crate::cache) struct Fixture {
 }
 
 impl Fixture {
-    /// Memory alone.
+    /// Memory alone: the database is away.
     pub(in crate::cache) fn of_memory() -> Self {
         Self::build(None, 1_000, 10_000_000, SOFT_TIMEOUT)
     }
@@ -212,7 +212,13 @@ impl Fixture {
         let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
         let log = Logger::root(slog::Discard, slog::o!());
         let observer = supervisor.observer();
-        let tables = CacheTables::new(memory, path.map(open), counts, log, observer);
+        let tables = CacheTables::new(
+            memory,
+            open(path.unwrap_or(Path::new("/no/folder/cache.db"))),
+            counts,
+            log,
+            observer,
+        );
         let tables = CacheTables { soft, ..tables };
         let spec =
             Spec { name: "cache", instance: 0, capacity: 1_000, policy: RestartPolicy::default() };

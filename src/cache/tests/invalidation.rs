@@ -125,7 +125,7 @@ async fn rows_are_hit_where_they_lie() {
         let source = Source::open(Brings::Bodies);
         fixture.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
         fixture.stores("spared", Arc::new(tagged("old", &["product:2"]))).await;
-        fixture.client.tables().database.as_ref().unwrap().writer.flush().await;
+        fixture.client.tables().database.writer.flush().await;
         let cleared = invalidate(&fixture, text, Mode::Hard).await;
         assert_eq!((cleared.memory, cleared.database), (0, rows), "{text}");
         assert_eq!(ask(&fixture, "hit", &source).await.tier, Tier::Upstream, "{text}");
@@ -139,7 +139,7 @@ async fn a_soft_row_is_served_when_the_source_is_down() {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Fixture::over(&folder.path().join("cache.db"));
     fixture.stores("hit", Arc::new(tagged("old", &["product:1"]))).await;
-    fixture.client.tables().database.as_ref().unwrap().writer.flush().await;
+    fixture.client.tables().database.writer.flush().await;
     invalidate(&fixture, "tag product:1", Mode::Soft).await;
     let answer = ask(&fixture, "hit", &Source::open(down())).await;
     assert_eq!((body_of(&answer), answer.tier, answer.stale), ("old", Tier::Database, true));

@@ -200,7 +200,7 @@ async fn a_find_older_than_memory_gives_way_to_it() {
     let tables = fixture.client.tables();
     let older = std::sync::Arc::new(super::fixture::entry("older", LONG, super::fixture::HOUR));
     fixture.stores("a", older).await;
-    tables.database.as_ref().unwrap().writer.flush().await;
+    tables.database.writer.flush().await;
     // Another load completed after this caller had looked into memory.
     fixture.holds("a", fresh("newer"));
     let source = Source::open(Brings::Bodies);

@@ -78,7 +78,7 @@ async fn stale_on_disk_is_served_while_its_refresh_runs() {
     let fixture = Fixture::over(&folder.path().join("cache.db"));
     let tables = fixture.client.tables();
     fixture.stores("a", std::sync::Arc::new(stale("old"))).await;
-    tables.database.as_ref().unwrap().writer.flush().await;
+    tables.database.writer.flush().await;
     let source = Source::held(Brings::Bodies);
     let answer = fixture.get("a", &source).await.unwrap();
     assert_eq!((body_of(&answer), answer.tier, answer.stale), ("old", Tier::Database, true));
@@ -96,7 +96,7 @@ async fn a_key_that_failed_a_moment_ago_is_still_looked_for() {
     let source = Source::open(down());
     assert!(fixture.get("a", &source).await.is_err());
     fixture.stores("a", std::sync::Arc::new(stale("old"))).await;
-    fixture.client.tables().database.as_ref().unwrap().writer.flush().await;
+    fixture.client.tables().database.writer.flush().await;
     let answer = fixture.get("a", &source).await.unwrap();
     assert_eq!((body_of(&answer), answer.tier), ("old", Tier::Database));
     fixture.client.tables().memory.remove(&key("a"));
@@ -114,7 +114,7 @@ async fn a_reload_that_fails_or_is_held_back_falls_back_on_every_tier() {
     for n in 0..12 {
         fixture.stores(&n.to_string(), std::sync::Arc::new(entry("old", HOUR / 60, HOUR))).await;
     }
-    fixture.client.tables().database.as_ref().unwrap().writer.flush().await;
+    fixture.client.tables().database.writer.flush().await;
     fixture.holds("memory", entry("old", HOUR / 60, HOUR));
     let source = Source::open(down());
     let reload = async |name: &str| {

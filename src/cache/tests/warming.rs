@@ -24,7 +24,7 @@ async fn popular(path: &Path) -> Fixture {
     let rows: Vec<_> =
         names.map(|name| Row::new(KIND, key(&name), &stale("old"), Some(name.into()))).collect();
     tables.store(KIND, rows.clone()).await;
-    let database = tables.database.as_ref().unwrap();
+    let database = &tables.database;
     database.writer.flush().await;
     database.writer.used(rows.iter().map(|row| (row.key.clone(), 5)).collect(), clock::now());
     database.writer.flush().await;

@@ -211,19 +211,17 @@ fn redis(worker: &Worker) -> Component {
 }
 
 fn database(worker: &Worker) -> Component {
-    match &worker.cache.tables().database {
-        None => component("database", Health::Unhealthy, "there is none"),
-        Some(database) if database.is_avoided() => {
-            let why = database.absence().map_or_else(
-                || "failing; avoided for now".to_owned(),
-                |reason| format!("cannot be used: {reason}"),
-            );
-            component("database", Health::Unhealthy, why)
-        }
-        Some(database) if database.writer.is_refused() => {
-            component("database", Health::Degraded, "readable, but refuses writes")
-        }
-        Some(_) => component("database", Health::Healthy, "answering"),
+    let database = &worker.cache.tables().database;
+    if database.is_avoided() {
+        let why = database.absence().map_or_else(
+            || "failing; avoided for now".to_owned(),
+            |reason| format!("cannot be used: {reason}"),
+        );
+        component("database", Health::Unhealthy, why)
+    } else if database.writer.is_refused() {
+        component("database", Health::Degraded, "readable, but refuses writes")
+    } else {
+        component("database", Health::Healthy, "answering")
     }
 }
 

@@ -262,7 +262,7 @@ async fn cache_stats(call: Call) -> Answer {
         },
         waiting: Waiting {
             changes: tables.changes.as_ref().map_or(0, |(changes, _)| changes.counts().pending),
-            database: tables.database.as_ref().map_or(0, |database| database.writer.waiting()),
+            database: tables.database.writer.waiting(),
         },
     };
     call.report(&stats)

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use breakwater::cache::tiers::database::{DatabaseTier, Writer};
 use breakwater::cache::tiers::memory::MemoryTier;
 use breakwater::cache::{
     CacheActor, CacheClient, CacheKey, CacheTables, Get, Lifetimes, Loaded, Loader, Plan, Question,
     Tier,
 };
+use breakwater::database::Store;
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
 use breakwater::resilience::Priority;
+use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use breakwater::{cache, clock};
 use futures_util::future::join_all;
@@ -72,6 +75,16 @@ fn panics_at_first(panics: usize) -> (Plan, Arc<AtomicUsize>) {
     (plan(loader), calls)
 }
 
+/// A database that is away.
+fn no_database() -> DatabaseTier {
+    let path = std::path::Path::new("/no/folder/cache.db");
+    let (store, _) = Store::open(path, 1, clock::monotonic(), clock::now());
+    let writer = Writer::start(store.clone(), Arc::new(|_| {})).unwrap();
+    let settings = breaker::Settings::new(3, Duration::from_secs(60));
+    let breaker = Breaker::new("database", settings, Arc::new(|_| {}));
+    DatabaseTier::new(store, Arc::new(breaker), writer)
+}
+
 impl Subject for Cache {
     type Actor = CacheActor;
     const NAME: &'static str = "cache";
@@ -81,7 +94,7 @@ impl Subject for Cache {
         let counts = Metrics::new().cache.clone();
         let memory = MemoryTier::new(100, 1_000_000, counts.clone());
         let log = Logger::root(slog::Discard, slog::o!());
-        Self(CacheTables::new(memory, None, counts, log, supervisor.observer()))
+        Self(CacheTables::new(memory, no_database(), counts, log, supervisor.observer()))
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<CacheActor> {

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 
 async fn flush(fixture: &Fixture) {
-    fixture.client.tables().database.as_ref().unwrap().writer.flush().await;
+    fixture.client.tables().database.writer.flush().await;
 }
 
 /// A connection beside those of the tier.
