@@ -1,14 +1,20 @@
 //! Whose key a request presents.
 //!
-//! Owns: where a key may stand in a request, and the settings of keys with the internal one. Refuses: whatever is
-//! not a known key, always in the same way and after the same work, so that nobody learns whether a
-//! key exists or how much of a guess was right: digests are compared in constant time, also with
-//! nobody's.
+//! Owns: where a key may stand in a request, and the settings of keys with the internal one; the form
+//! `bw_ID_SECRET` (a prefix that secret scanners can be taught, the id, 192 random bits), and digests. A
+//! digest is SHA-256 and not one of the slow hashes made for passwords: nobody guesses 192 random bits,
+//! and a slow hash would be a way to keep the gateway busy. Refuses: whatever is not a known key, always
+//! in the same way and after the same work, so that nobody learns whether a key exists or how much of a
+//! guess was right; to show a secret twice, or to make one without randomness.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use super::secret::{LONGEST_KEY_BYTES, SecretDigest, id_in};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
 use super::table::State;
 use crate::clock::Timestamp;
 use crate::config::kinds::{Optional, SECRET_WORD, SWITCH};
@@ -129,6 +135,128 @@ impl InternalKey {
         let in_force = key.expires_at.is_none_or(|until| now() < until);
         (here && in_force).then_some(Held { id, per_minute: key.per_minute })
     }
+}
+
+const PREFIX: &str = "bw_";
+const SECRET_BYTES: usize = 24;
+/// Longest key that is looked at; a longer one is unknown.
+pub(super) const LONGEST_KEY_BYTES: usize = 512;
+
+/// The SHA-256 digest of a secret, all that is kept of it.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    /// The digest of no known secret, for the work that must be done all the same.
+    pub(super) const NOBODY: Self = Self([0; 32]);
+
+    pub fn of(secret: &[u8]) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
+    /// Whether `presented` is the secret, in a time that does not depend on either.
+    pub fn matches(&self, presented: &[u8]) -> bool {
+        presented.len() <= LONGEST_KEY_BYTES && self.equals(&Self::of(presented)).into()
+    }
+
+    pub(super) fn equals(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+
+    /// Two digits by which people see that a secret is not the one before, most likely. A dictionary
+    /// tried against them leaves one word in 256, and proves none; more digits would prove it.
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(b"breakwater fingerprint ");
+        digest.update(self.0);
+        let mut text = hex(&digest.finalize());
+        text.truncate(2);
+        text
+    }
+}
+
+/// As it is stored.
+impl From<SecretDigest> for String {
+    fn from(digest: SecretDigest) -> Self {
+        hex(&digest.0)
+    }
+}
+
+impl TryFrom<String> for SecretDigest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const REFUSED: &str = "not 64 hexadecimal digits";
+        let digits = text.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(REFUSED);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| REFUSED)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| REFUSED)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl std::fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let written = write!(text, "{byte:02x}");
+        debug_assert!(written.is_ok());
+        text
+    })
+}
+
+pub struct NewKey {
+    pub id: KeyId,
+    /// The whole of it, for its holder.
+    pub text: String,
+    /// What is kept.
+    pub digest: SecretDigest,
+}
+
+impl NewKey {
+    /// Makes one from what the operating system calls random.
+    ///
+    /// # Errors
+    /// The operating system has no randomness to give.
+    pub fn make() -> Result<Self, getrandom::Error> {
+        let random = || {
+            let mut bytes = [0; SECRET_BYTES];
+            getrandom::fill(&mut bytes)?;
+            Ok::<_, getrandom::Error>(bytes)
+        };
+        let id = random()?.iter().fold(0_u64, |id, byte| id << 8 | u64::from(*byte));
+        // One in 2^48 would be the internal key's.
+        let id = Some(KeyId::new(id)).filter(|id| *id != KeyId::INTERNAL).unwrap_or(KeyId::new(1));
+        let text = format!("{PREFIX}{id}_{}", hex(&random()?));
+        let digest = SecretDigest::of(text.as_bytes());
+        Ok(Self { id, text, digest })
+    }
+}
+
+impl std::fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The id in what is presented as a key, if it has the form of one.
+pub(super) fn id_in(presented: &[u8]) -> Option<KeyId> {
+    let rest = presented.strip_prefix(PREFIX.as_bytes())?;
+    let (id, secret) = rest.split_at_checked(12)?;
+    let whole = secret.len() == 1 + 2 * SECRET_BYTES && secret.starts_with(b"_");
+    let id = std::str::from_utf8(id).ok().filter(|_| whole)?;
+    id.parse().ok().filter(|id| *id != KeyId::INTERNAL)
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
-use crate::access::identifier::network;
-use crate::access::record::{StoredKey, Subject};
-use crate::access::secret::NewKey;
+use crate::access::record::{StoredKey, Subject, network};
 
 const SECRET: &str = "s3cret-of-the-shop";
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
@@ -196,4 +194,37 @@ proptest! {
         };
         prop_assert_eq!(known(&configured(), presented), None);
     }
+}
+
+#[test]
+fn a_key_names_its_id_and_is_never_the_same() {
+    let [one, other] = [NewKey::make().unwrap(), NewKey::make().unwrap()];
+    assert_eq!(id_in(one.text.as_bytes()), Some(one.id));
+    assert_eq!(one.text.len(), 64);
+    assert!(one.id != other.id && one.text != other.text && one.digest != other.digest);
+    assert!(one.digest.matches(one.text.as_bytes()));
+    assert!(!format!("{one:?}").contains(&one.text[16..]));
+}
+
+#[test]
+fn what_has_not_the_form_names_nobody() {
+    let key = NewKey::make().unwrap().text;
+    let zero = format!("bw_000000000000_{}", &key[16..]);
+    for text in ["", "bw_", &key[..63], &format!("{key}0"), &key[1..], &zero, &key.to_uppercase()] {
+        assert_eq!(id_in(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
+fn a_digest_is_written_and_read_and_its_fingerprint_is_short() {
+    let digest = SecretDigest::of(b"secret");
+    assert_eq!(SecretDigest::try_from(String::from(digest)), Ok(digest));
+    for bad in ["", "00", &"g".repeat(64), &"+".repeat(64), &"0".repeat(65)] {
+        assert!(SecretDigest::try_from(bad.to_owned()).is_err(), "{bad}");
+    }
+    assert_eq!(digest.fingerprint().len(), 2);
+    let words = 0..2_560_u32;
+    let fit = words
+        .filter(|word| SecretDigest::of(&word.to_be_bytes()).fingerprint() == digest.fingerprint());
+    assert!(fit.count() > 1, "it proves nothing");
 }

@@ -8,16 +8,14 @@
 //! | question | file |
 //! |---|---|
 //! | what does every request read | [`table`] |
-//! | whose key is this, how does a key look | [`keys`], [`secret`] |
-//! | what is stored, what can stand on a list | [`record`], [`identifier`] |
+//! | whose key is this, how does a key look | [`keys`] |
+//! | what is stored, what can stand on a list | [`record`] |
 //! | who guesses the admin's key, what did admins do | [`guesses`], [`audit`] |
 
 pub mod audit;
 pub mod guesses;
-pub mod identifier;
 pub mod keys;
 pub mod record;
-pub mod secret;
 pub mod table;
 
 use std::net::IpAddr;
@@ -25,10 +23,8 @@ use std::sync::Arc;
 
 pub use audit::{Audit, AuditEvent, AuditPage};
 pub use guesses::Guesses;
-pub use identifier::Identifier;
-pub use keys::{AccessSettings, Held, PresentedKey};
-pub use record::{Entry, ListName, StoredKey, Subject};
-pub use secret::{NewKey, SecretDigest};
+pub use keys::{AccessSettings, Held, NewKey, PresentedKey, SecretDigest};
+pub use record::{Entry, Identifier, ListName, StoredKey, Subject};
 pub use table::{Sizes, Table, Verdict};
 
 use self::keys::InternalKey;

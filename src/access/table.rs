@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::identifier::Identifier;
-use super::record::{Entry, ListName, StoredKey, Subject};
+use super::record::{Entry, Identifier, ListName, StoredKey, Subject};
 use crate::clock::Timestamp;
 use crate::limits::KeyId;
 use crate::replication::{Change, Draft, Topic};

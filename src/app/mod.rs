@@ -17,8 +17,7 @@
 //! ```
 
 mod access;
-mod connections;
-mod simulator;
+mod commands;
 mod stores;
 mod upkeep;
 mod worker_factory;
@@ -27,23 +26,20 @@ mod worker_factory;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use slog::{Logger, error, info};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use slog::{Logger, info};
 
 use crate::access::{AccessSettings, AuditEvent, Guesses, SecretDigest};
 use crate::cache::{CacheSettings, CacheTables};
-use crate::cli::{Commands, Failure, Simulation};
+use crate::cli::Failure;
 use crate::clock;
-use crate::config::{Group, InForce, Schema, Secret, Settings};
-use crate::console;
-use crate::database::{DatabaseSettings, Event, Store, revert};
-use crate::http::connection::ConnectionLimiter;
+use crate::config::{Group, InForce, Schema, Secret};
+use crate::database::DatabaseSettings;
+use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
@@ -60,7 +56,8 @@ use crate::redis::RedisSettings;
 use crate::resilience::breaker::Breaker;
 use crate::services::products;
 use crate::supervision::{Handle, Spec, Supervisor, spawn_watched};
-use crate::telemetry::{self, LogSettings, Telemetry};
+use crate::telemetry::LogSettings;
+pub use commands::Breakwater;
 use stores::Stores;
 use upkeep::{Deaths, PersistedState};
 use worker_factory::WorkerFactory;
@@ -173,7 +170,7 @@ impl Gateway {
             supervisor,
             breakers,
             draining: AtomicBool::new(false),
-            connections: ConnectionLimiter::new(connections::limits(&settings, &log)),
+            connections: ConnectionLimiter::new(ConnectionLimits::from_settings(&settings, &log)),
             lags: Arc::new(LoopLags::new(settings.server.workers, clock::monotonic())),
             log,
             started: clock::now(),
@@ -298,112 +295,4 @@ fn accounts(stores: &Stores, limits: &Limits, pressure: &Arc<Pressure>) -> Table
         return table.shared(Sharing::among(limits.instances));
     }
     table
-}
-
-/// The commands of the binary.
-#[derive(Debug, Clone, Copy)]
-pub struct Breakwater;
-
-impl Commands for Breakwater {
-    fn schema(&self) -> Schema {
-        SCHEMA
-    }
-
-    fn address(&self, settings: &Settings) -> SocketAddr {
-        let server: Server = settings.of();
-        (server.host, server.port).into()
-    }
-
-    fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
-        let telemetry = start_log(&settings)?;
-        let log = telemetry.logger().clone();
-        let losses = telemetry.losses();
-        let level = telemetry.level();
-        let outcome = actix_rt::System::new().block_on(async {
-            // Before the address is told: who knows it may already ask us to stop.
-            let mut signals = Signals::listen()?;
-            let take_over =
-                move |settings: &Settings| level.set(settings.of::<LogSettings>().level);
-            let in_force = InForce::new(file, settings, take_over);
-            let gateway = Gateway::start(in_force, log.clone(), losses).await?;
-            console::say(&format!("listening on http://{}", gateway.address))?;
-            info!(log, "listening"; "address" => %gateway.address);
-            signals.wait_for_stop(|| gateway.reload()).await;
-            tokio::select! {
-                () = gateway.stop() => Ok(()),
-                () = signals.wait_for_stop(|| {}) => {
-                    Err("ended at once by a second signal; not everything was stored".into())
-                }
-            }
-        });
-        if let Err(failure) = &outcome {
-            error!(log, "cannot serve"; "error" => %failure);
-        }
-        outcome
-    }
-
-    fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure> {
-        let telemetry = start_log(&settings)?;
-        let log = telemetry.logger().clone();
-        actix_rt::System::new().block_on(simulator::alone(&settings, simulation, &log))
-    }
-
-    fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
-        let DatabaseSettings { path, .. } = settings.of();
-        if down {
-            let step = revert(&path)?;
-            let step = step.unwrap_or_else(|| "no step: there is none to take back".to_owned());
-            return Ok(format!("{}: took back {step}", path.display()));
-        }
-        let (store, events) = Store::open(&path, 1, clock::monotonic(), clock::now());
-        drop(store.lend()?);
-        let kept = events.iter().find_map(|event| match event {
-            Event::Quarantined(kept) => {
-                Some(format!("; the old file was no database and is now {}", kept.display()))
-            }
-            Event::Opened | Event::Lost(_) => None,
-        });
-        let kept = kept.unwrap_or_default();
-        Ok(format!("{} is up to date{kept}", path.display()))
-    }
-
-    fn openapi(&self, gpt: bool) -> Result<String, Failure> {
-        let surfaces: Vec<_> = SERVICES.iter().map(|(surface, _)| *surface).collect();
-        Ok(if gpt { openapi::for_gpt(&surfaces) } else { openapi::complete(&surfaces) })
-    }
-}
-
-fn start_log(settings: &Settings) -> std::io::Result<Telemetry> {
-    let structured = settings.of::<Features>().structured_logging;
-    let telemetry = telemetry::start(&settings.of(), structured)?;
-    telemetry::install_panic_hook(telemetry.logger().clone());
-    Ok(telemetry)
-}
-
-/// The signals that an operator sends.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns at SIGTERM or SIGINT; calls `reload` at every SIGHUP.
-    async fn wait_for_stop(&mut self, mut reload: impl FnMut()) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => reload(),
-            }
-        }
-    }
 }

@@ -10,9 +10,7 @@ use actix_web::http::Method as HttpMethod;
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 
-use super::handlers::{
-    admin, chaos, documents, health, method_not_allowed, metrics, not_found, status,
-};
+use super::handlers::{admin, documents, health, method_not_allowed, not_found, status};
 use super::pipeline::Pipeline;
 use super::route::{AuthScope, Route as Known, is_always_open};
 use super::service::{Method, Operation, Route, Surface};
@@ -20,8 +18,7 @@ use super::state::Worker;
 use crate::limits::Class;
 
 /// The gateway's own routes that are always there.
-const CORE: &[&[Route]] =
-    &[health::ROUTES, metrics::ROUTES, status::ROUTES, documents::ROUTES, admin::ROUTES];
+const CORE: &[&[Route]] = &[health::ROUTES, status::ROUTES, documents::ROUTES, admin::ROUTES];
 
 /// A route with a fault, for the test that sees what a client gets then; in no binary.
 #[cfg(test)]
@@ -36,7 +33,7 @@ async fn panics() -> actix_web::HttpResponse {
 pub fn all<'a>(
     surfaces: impl IntoIterator<Item = &'a Surface>,
 ) -> impl Iterator<Item = &'static Route> {
-    let own = CORE.iter().copied().chain([chaos::ROUTES]).flatten();
+    let own = CORE.iter().copied().chain([admin::CHAOS]).flatten();
     let of_services: Vec<_> = surfaces.into_iter().flat_map(|surface| surface.routes).collect();
     of_services.into_iter().copied().flatten().chain(own)
 }
@@ -48,7 +45,7 @@ pub fn configure(config: &mut ServiceConfig, worker: &web::Data<Worker>) {
         service.install(config);
     }
     for route in all(shared.services.iter().map(|service| service.surface())) {
-        let is_chaos = chaos::ROUTES.iter().any(|one| one.template == route.template);
+        let is_chaos = admin::CHAOS.iter().any(|one| one.template == route.template);
         if !is_chaos || shared.settings.chaos.enabled {
             config.service(resource(route, worker));
         }

@@ -25,7 +25,7 @@ use super::connection::{Connection, Timeouts, refusal};
 use super::forms::BODY_LIMIT;
 use super::routes;
 use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
-use super::state::{REPORT_EVERY, Shared, Worker};
+use super::state::{Shared, Worker};
 use crate::clock;
 use crate::supervision::keep_running;
 
@@ -93,7 +93,6 @@ fn application<B: Fn() -> Worker>(
     > + use<B>,
 > {
     let worker = web::Data::new(build());
-    report_regularly(&worker);
     tick(&worker);
     App::new()
         .app_data(worker.clone())
@@ -145,24 +144,8 @@ fn receive(
     Ok((Connection::new(stream, timeouts, metrics, Some(slot)), Some(peer)))
 }
 
-/// A worker without traffic still reports what it saw.
-fn report_regularly(worker: &web::Data<Worker>) {
-    let observer = worker.shared.supervisor.observer();
-    let worker = Arc::downgrade(&worker.clone().into_inner());
-    keep_running("reports", observer, move || {
-        let worker = worker.clone();
-        async move {
-            let mut ticks = tokio::time::interval(REPORT_EVERY);
-            loop {
-                ticks.tick().await;
-                let Some(worker) = worker.upgrade() else { return };
-                worker.report_due();
-            }
-        }
-    });
-}
-
-/// The ticker that the worker's load shedder measures the event loop with; it ends with the worker.
+/// The ticker that the worker's load shedder measures the event loop with; a worker without traffic
+/// still reports what it saw. It ends with the worker.
 fn tick(worker: &web::Data<Worker>) {
     let observer = worker.shared.supervisor.observer();
     let worker = Arc::downgrade(&worker.clone().into_inner());
@@ -177,6 +160,7 @@ fn tick(worker: &web::Data<Worker>) {
                     info!(worker.shared.log, "requests are no longer refused";
                         "refused" => refused);
                 }
+                worker.report_due();
             }
         }
     });

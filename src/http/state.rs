@@ -8,7 +8,6 @@ use std::cell::RefCell;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use actix_web::web::Bytes;
 use slog::{Logger, info, warn};
@@ -122,9 +121,6 @@ impl Worker {
         RefCell::new(LogSampler::one_a_minute())
     }
 }
-
-/// How often a worker without traffic reports what it saw.
-pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 impl Worker {
     /// Reports a request to MetricsActor, with others.

@@ -1,9 +1,11 @@
 //! The command line seen from outside: status, output and complaint of every command.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::super::*;
-use crate::cli::{DONE, FAILED, MISUSED, Outcome, execute};
+use crate::cli::{Commands, DONE, FAILED, MISUSED, Outcome, Simulation, execute};
+use crate::config::Settings;
 
 /// Notes what it was asked to do; fails when told so.
 #[derive(Default)]

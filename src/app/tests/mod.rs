@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::config::{Environment, InForce, resolve};
+use crate::config::{Environment, InForce, Settings, resolve};
 
 fn settings(folder: &std::path::Path) -> Settings {
     let database = format!("sqlite://{}", folder.join("app.db").display());

@@ -4,10 +4,8 @@
 //! their handlers. Nothing here asks a neighbour that could be down, but for admins.
 
 pub mod admin;
-pub mod chaos;
 pub mod documents;
 pub mod health;
-pub mod metrics;
 pub mod status;
 
 use super::error::{ApiError, ErrorCode};

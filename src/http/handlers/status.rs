@@ -1,23 +1,28 @@
 //! What the process says about itself: status, cache figures, metrics.
 //!
-//! Owns: the shapes of `/api/status` and `/api/cache/stats`, and the scrape. Counts come from the
-//! registry and are exact; nothing here asks an actor.
+//! Owns: the shapes of `/api/status` and `/api/cache/stats`, and `/metrics`, which Prometheus scrapes.
+//! State that changes all the time is not pushed into a gauge at every change: a scrape brings gauges
+//! up to date first. Counts come from the registry and are exact; nothing here asks an actor.
 
 use std::collections::BTreeMap;
 
+use actix_web::HttpResponse;
 use actix_web::web::to;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock::{self, Timestamp};
+use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::service::Route;
+use crate::http::state::Shared;
 use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
-use crate::metrics::{CacheTotals, TierTotals};
+use crate::metrics::{CONTENT_TYPE, CacheTotals, TierTotals, render};
 use crate::origin::health::Problem;
 use crate::origin::state::{CredentialStatus, OriginStatus};
 use crate::resilience::breaker::State;
+use crate::supervision::ActorState;
 
 /// `/api/status`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -185,6 +190,11 @@ pub struct Impact {
 }
 
 pub const ROUTES: &[Route] = &[
+    Route::at("/metrics", Class::Exempt).get(|| to(metrics)).says(|doc| {
+        let details = "In the Prometheus text format.";
+        doc.says("Status", "getMetrics", "Shows every metric for Prometheus.", details)
+            .answers(&["text/plain"], "Every metric.");
+    }),
     Route::at("/api/status", Class::General).get(|| to(status)).says(|doc| {
         doc.says("Status", "getStatus", "Tells how the service is.", "")
             .reports::<Status>("The status.");
@@ -275,5 +285,88 @@ fn efficiency(totals: &CacheTotals) -> &'static str {
         rate if rate >= 60.0 => "good",
         rate if rate >= 30.0 => "fair",
         _ => "poor",
+    }
+}
+
+async fn metrics(call: Call) -> Answer {
+    let (worker, shared) = (&call.worker, &call.worker.shared);
+    let tables = worker.cache.tables();
+    let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
+    shared.metrics.cache.size("memory", entries, tables.memory.bytes());
+    refresh(shared);
+    shared.metrics.limits.shared.set(worker.shares_limits());
+    let text = render(&shared.metrics)
+        .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
+    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
+}
+
+/// Breakers of the tiers, which have a metric of their own.
+const CACHE_TIERS: [&str; 2] = ["redis", "database"];
+
+/// Brings every such gauge up to date.
+fn refresh(shared: &Shared) {
+    let mut actors: std::collections::BTreeMap<&'static str, (i64, i64)> = Default::default();
+    for actor in shared.supervisor.status() {
+        let (up, queue) = actors.entry(actor.name).or_default();
+        *up = up.saturating_add(i64::from(actor.state == ActorState::Running));
+        *queue = queue.saturating_add(i64::try_from(actor.queue).unwrap_or(i64::MAX));
+    }
+    for (name, (up, queue)) in actors {
+        shared.metrics.actors.up.at([name]).set(up);
+        shared.metrics.actors.queue_length.at([name]).set(queue);
+    }
+    let now = clock::monotonic();
+    for breaker in &shared.breakers {
+        let state = breaker.snapshot(now).state;
+        if let Some(tier) = CACHE_TIERS.into_iter().find(|tier| *tier == breaker.name()) {
+            shared.metrics.upstream.breakers.tier_state.at([tier]).set(state.gauge());
+        }
+    }
+    shared.metrics.limits.abuse_throttled.set(shared.abuse.throttled_now(now));
+    shared.metrics.http.connections.set(shared.connections.open());
+    shared.metrics.http.loop_lag.set(shared.lags.worst(now).as_secs_f64());
+    let origins = shared.origins.iter().map(|origin| origin.status(now, clock::now()));
+    upstreams(shared, &origins.collect::<Vec<_>>());
+    access(shared);
+}
+
+fn access(shared: &Shared) {
+    let sizes = shared.access.sizes();
+    shared.metrics.limits.whitelist_size.set(sizes.allow);
+    shared.metrics.limits.blacklist_size.set(sizes.deny);
+    let metrics = &shared.metrics.access;
+    metrics.keys.set(sizes.keys);
+    let changes = shared.changes.counts();
+    metrics.pending.set(changes.pending);
+    metrics.unreadable.set(changes.unreadable);
+    let (waiting, dropped) = shared.access.audit.counts();
+    metrics.audit_waiting.set(waiting);
+    metrics.audit_dropped.set(dropped);
+}
+
+/// Gauges without a label are of all upstreams together.
+fn upstreams(shared: &Shared, origins: &[OriginStatus]) {
+    let metrics = &shared.metrics.upstream;
+    for account in origins.iter().flat_map(|origin| &origin.credentials) {
+        let name = [account.name];
+        metrics.breakers.state.at(name).set(account.breaker.state.gauge());
+        let slow_start = account.breaker.slow_start_per_second.unwrap_or_default();
+        metrics.breakers.slow_start.at(name).set(slow_start);
+        if let Some(left) = account.pacing.budget_remaining {
+            metrics.account_budget_remaining.at(name).set(left);
+        }
+    }
+    let sum = |of: fn(&OriginStatus) -> u32| origins.iter().map(of).sum::<u32>();
+    let paced = |origin: &OriginStatus| {
+        origin.credentials.iter().map(|account| account.pacing.queue).sum::<usize>()
+    };
+    let waiting = origins.iter().map(|origin| origin.load.waiting.saturating_add(paced(origin)));
+    metrics.concurrency_limit.set(sum(|of| of.load.limit));
+    metrics.in_flight.set(sum(|of| of.load.in_flight));
+    metrics.waiting.set(waiting.sum::<usize>());
+    if let Some(left) =
+        origins.iter().filter_map(OriginStatus::budget_remaining).reduce(u64::saturating_add)
+    {
+        metrics.budget_remaining.set(left);
     }
 }

@@ -7,8 +7,10 @@
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::answers::{self, BAD_INPUT, Failures, LIMITS, UPSTREAM, add_header, envelope, one_of};
-use super::schemas::{Schemas, description, without_null};
+use super::schemas::{
+    self, BAD_INPUT, Failures, LIMITS, Schemas, UPSTREAM, add_header, description, envelope,
+    one_of, without_null,
+};
 use crate::http::error::ErrorCode;
 use crate::http::forms::BODY_LIMIT;
 use crate::http::route::{AuthScope, Method, is_always_open};
@@ -149,7 +151,7 @@ impl<'a> Doc<'a> {
     /// It answers with data that came through the cache, or past it.
     pub fn fetches<T: ToSchema>(&mut self, what: &str) -> &mut Self {
         let data = self.schemas.register::<T>();
-        let metadata = self.schemas.insert("FetchedMetadata", answers::fetched());
+        let metadata = self.schemas.insert("FetchedMetadata", schemas::fetched());
         self.succeeds(OK, &format!("Fetched_{}", T::name()), data, metadata, what);
         self.fails(UPSTREAM);
         for name in ["Cache-Status", "Age"] {
@@ -166,14 +168,14 @@ impl<'a> Doc<'a> {
     /// The same under another status.
     pub fn reports_as<T: ToSchema>(&mut self, status: &str, what: &str) -> &mut Self {
         let data = self.schemas.register::<T>();
-        let metadata = self.schemas.insert("ReportedMetadata", answers::reported());
+        let metadata = self.schemas.insert("ReportedMetadata", schemas::reported());
         self.succeeds(status, &format!("Reported_{}", T::name()), data, metadata, what)
     }
 
     /// It answers with a list of the gateway itself.
     pub fn reports_list<T: ToSchema>(&mut self, what: &str) -> &mut Self {
         let list = json!({"type": "array", "items": self.schemas.register::<T>()});
-        let metadata = self.schemas.insert("ReportedMetadata", answers::reported());
+        let metadata = self.schemas.insert("ReportedMetadata", schemas::reported());
         self.succeeds(OK, &format!("Reported_Vec_{}", T::name()), list, metadata, what)
     }
 

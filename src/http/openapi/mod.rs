@@ -9,7 +9,6 @@
     reason = "only JSON objects made here are indexed, at the start: what is missing is null or added"
 )]
 
-mod answers;
 mod doc;
 mod schemas;
 #[cfg(test)]
@@ -19,12 +18,12 @@ use serde_json::{Value, json};
 
 use super::routes;
 use super::service::{Method, Surface};
-pub use answers::{
-    BAD_INPUT, DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UNPROCESSABLE, UPSTREAM,
-};
 pub use doc::Doc;
 use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY};
 use schemas::Schemas;
+pub use schemas::{
+    BAD_INPUT, DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UNPROCESSABLE, UPSTREAM,
+};
 
 const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
     `metadata`; no failure is ever a success with an empty list. Every address that takes GET takes \
@@ -63,7 +62,7 @@ pub fn for_gpt(surfaces: &[&Surface]) -> String {
 
 fn document(surfaces: &[&Surface], reader: Reader) -> String {
     let mut schemas = Schemas::default();
-    schemas.insert("Error", answers::error());
+    schemas.insert("Error", schemas::error());
     let mut paths = json!({});
     for route in routes::all(surfaces.iter().copied()) {
         for operation in route.operations() {
@@ -101,7 +100,7 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
     components["securitySchemes"][AUTHORIZATION] =
         json!({"type": "http", "scheme": "bearer", "description": bearer});
     if reader == Reader::Anybody {
-        components["headers"] = answers::headers();
+        components["headers"] = schemas::headers();
         for (name, what) in [
             (INTERNAL_KEY, "A client's key: higher limits of its own."),
             (ADMIN_KEY, "The admin's key; without one configured, closed."),

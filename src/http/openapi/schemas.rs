@@ -1,12 +1,15 @@
 //! The schemas of a document.
 //!
-//! Owns: registering what operations use, forms in one flat object each, and leaving out what no
-//! operation needs. Has no neighbours.
+//! Owns: registering what operations use, forms in one flat object each, leaving out what no operation
+//! needs; and, by hand, what [`crate::http::envelope`] writes by hand: envelopes, errors and header
+//! fields, which a test holds against what is written. Has no neighbours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+
+use crate::http::error::ErrorCode;
 
 /// Where a reference to a schema leads.
 const SCHEMAS: &str = "#/components/schemas/";
@@ -114,4 +117,225 @@ pub(super) fn without_null(mut schema: Value) -> Value {
 pub(super) fn description(schema: &Value) -> Option<&str> {
     let own = schema["description"].as_str();
     own.or_else(|| schema["oneOf"].as_array()?.iter().find_map(description))
+}
+
+/// Ways to fail: codes that share a status, and when.
+pub type Failures = [(&'static [ErrorCode], &'static str)];
+
+/// The input is not as described.
+pub const BAD_INPUT: &Failures = &[(
+    &[ErrorCode::InvalidRequest],
+    "The input is not as described; the sentence names every field that is not, and what is allowed.",
+)];
+
+pub const NOT_FOUND: &Failures = &[(&[ErrorCode::NotFound], "There is no such thing.")];
+
+/// The input is as described, and the answer is that there can be none.
+pub const UNPROCESSABLE: &Failures =
+    &[(&[ErrorCode::Unprocessable], "Nothing can be made of this input; the sentence says why.")];
+
+/// A change that the database did not take.
+pub const DATABASE_AWAY: &Failures =
+    &[(&[ErrorCode::Overloaded], "The database is away: nothing was changed.")];
+
+/// Neither a tier nor the upstream has an answer.
+pub const UPSTREAM: &Failures = &[
+    (&[ErrorCode::UpstreamRejected], "The upstream refuses for good."),
+    (
+        &[ErrorCode::UpstreamUnavailable, ErrorCode::Overloaded, ErrorCode::CircuitOpen],
+        "No tier holds an answer and the upstream gives none now.",
+    ),
+    (&[ErrorCode::DeadlineExceeded], "There was no answer in time."),
+];
+
+/// Time ran out.
+pub const NOT_IN_TIME: &Failures = &[(&[ErrorCode::DeadlineExceeded], "It was not done in time.")];
+
+/// The part that knows is being restarted.
+pub const RESTARTING: &Failures = &[(&[ErrorCode::Overloaded], "The monitor is being restarted.")];
+
+/// Every code, in the order of the contract.
+pub(super) const ALL: [ErrorCode; 18] = [
+    ErrorCode::InvalidRequest,
+    ErrorCode::KeyRequired,
+    ErrorCode::Forbidden,
+    ErrorCode::Blocked,
+    ErrorCode::NotFound,
+    ErrorCode::MethodNotAllowed,
+    ErrorCode::RequestTimeout,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::UnsupportedMediaType,
+    ErrorCode::Unprocessable,
+    ErrorCode::RateLimited,
+    ErrorCode::AbuseThrottled,
+    ErrorCode::Internal,
+    ErrorCode::UpstreamRejected,
+    ErrorCode::UpstreamUnavailable,
+    ErrorCode::Overloaded,
+    ErrorCode::CircuitOpen,
+    ErrorCode::DeadlineExceeded,
+];
+
+/// An object that always has all of these fields.
+fn object(properties: Value) -> Value {
+    let required: Vec<_> = properties.as_object().into_iter().flat_map(|all| all.keys()).collect();
+    let required = json!(required);
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+pub(super) fn one_of(codes: &[ErrorCode]) -> Value {
+    let words: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+    json!({"type": "string", "enum": words})
+}
+
+/// The envelope of an answer that succeeds.
+pub(super) fn envelope(data: Value, metadata: Value) -> Value {
+    let success = json!({"type": "boolean", "enum": [true]});
+    object(json!({"success": success, "data": data, "metadata": metadata}))
+}
+
+/// Every error, whatever its status.
+pub(super) fn error() -> Value {
+    let mut error = object(json!({
+        "success": {"type": "boolean", "enum": [false]},
+        "error": {"type": "string", "description": "A sentence for a person."},
+        "code": one_of(&ALL),
+        "retryable": {
+            "type": "boolean",
+            "description": "Whether the same request may succeed later.",
+        },
+        "metadata": object(common()),
+    }));
+    error["properties"]["retry_after"] = json!({
+        "type": "integer",
+        "minimum": 1,
+        "description": "When to come back, in seconds; absent where nobody knows.",
+    });
+    error
+}
+
+/// What is said about every answer.
+fn common() -> Value {
+    json!({
+        "request_id": {"type": "string", "description": "As in `X-Request-ID`."},
+        "timestamp": {
+            "type": "string",
+            "format": "date-time",
+            "description": "When it was answered: RFC 3339, UTC, to the millisecond.",
+        },
+        "api_version": {
+            "type": "string",
+            "description": "Version of the envelope.",
+            "example": "1",
+        },
+    })
+}
+
+fn success() -> Value {
+    let mut fields = common();
+    fields["processing_time_ms"] = json!({
+        "type": "number",
+        "minimum": 0,
+        "description": "From the first byte of the request to the answer.",
+    });
+    fields
+}
+
+/// About an answer of the process itself.
+pub(super) fn reported() -> Value {
+    object(success())
+}
+
+/// About an answer that came through the cache, or past it.
+pub(super) fn fetched() -> Value {
+    let flag = |what: &str| json!({"type": "boolean", "description": what});
+    let mut fields = success();
+    fields["api_integration"] = json!({
+        "type": "string",
+        "enum": ["live", "simulator"],
+        "description": "Whose data it is: the real service's or the simulator's.",
+    });
+    fields["cache_enabled"] = flag("Whether the cache took part.");
+    fields["cache_hit"] = flag("Whether a tier answered.");
+    fields["cache_tier"] = json!({
+        "type": "string",
+        "enum": ["memory", "redis", "database", "none"],
+        "description": "Which one; `none`: the upstream.",
+    });
+    fields["stale"] =
+        flag("Whether the data is past its fresh time; it is being fetched anew or cannot be.");
+    fields["age_seconds"] = json!({
+        "type": "integer",
+        "minimum": 0,
+        "description": "Age of the data.",
+    });
+    fields["degraded"] = json!({
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "What is missing or second best: words of the service, `stale`, `validation`, \
+            `last_resort` (made from a catalogue file because everything else failed), `upstream` \
+            (a part could not be had), or the tiers that do not answer now, `redis` and \
+            `database`. Empty when all is well.",
+    });
+    object(fields)
+}
+
+/// How the client stands, on every limited answer.
+pub(super) const LIMITS: [&str; 5] = [
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit",
+    "RateLimit-Policy",
+];
+
+const TEXTS: [(&str, &str, &str); 4] = [
+    (
+        "X-Request-ID",
+        "Id of the request: the client's own when it sent a sane one, else the trace id of its \
+         `traceparent`, else a new one.",
+        "9f3c51a7d2e84b06a1c5e0f7b3d94826",
+    ),
+    (
+        "Cache-Status",
+        "Where the answer came from (RFC 9211).",
+        "breakwater; hit; ttl=3510; detail=memory",
+    ),
+    (
+        "RateLimit",
+        "What is left under every rule that applies (draft-ietf-httpapi-ratelimit-headers).",
+        "\"search-minute\";r=99;t=60",
+    ),
+    ("RateLimit-Policy", "The rules that apply.", "\"search-minute\";q=100;w=60"),
+];
+
+const NUMBERS: [(&str, &str, u64); 5] = [
+    ("Age", "Seconds since the data was fetched (RFC 9111); absent when it is new.", 90),
+    ("Retry-After", "Seconds after which trying again may help.", 3),
+    (
+        "X-RateLimit-Limit",
+        "Requests that the rule nearest to its end allows; 0 during a throttle for abuse.",
+        100,
+    ),
+    ("X-RateLimit-Remaining", "Requests that may still come at once.", 99),
+    ("X-RateLimit-Reset", "Seconds until the whole limit is there again.", 60),
+];
+
+/// Refers to the description of a header in a response.
+pub(super) fn add_header(response: &mut Value, name: &str) {
+    response["headers"][name] = json!({"$ref": format!("#/components/headers/{name}")});
+}
+
+/// Every description of a header.
+pub(super) fn headers() -> Value {
+    let mut headers = json!({});
+    for (name, what, example) in TEXTS {
+        let schema = json!({"type": "string", "examples": [example]});
+        headers[name] = json!({"description": what, "schema": schema});
+    }
+    for (name, what, example) in NUMBERS {
+        let schema = json!({"type": "integer", "minimum": 0, "examples": [example]});
+        headers[name] = json!({"description": what, "schema": schema});
+    }
+    headers
 }

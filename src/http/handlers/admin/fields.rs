@@ -14,8 +14,7 @@ use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
 use super::audit::Audited;
-use crate::access::identifier::network;
-use crate::access::record::MOST_NETWORKS;
+use crate::access::record::{MOST_NETWORKS, network};
 use crate::access::{Identifier, ListName, NotChanged, Subject};
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};

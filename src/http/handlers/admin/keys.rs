@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::audit::Audited;
 use super::fields::{LONGEST_TEXT, PageForm, moment, networks, not_changed, page, remove, until};
-use crate::access::identifier::shown;
+use crate::access::record::shown;
 use crate::access::{NewKey, SecretDigest, StoredKey, Subject};
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
