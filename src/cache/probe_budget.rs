@@ -1,11 +1,13 @@
 //! How much is loaded from an origin that fails, all keys together.
 //!
-//! Owns: one budget for each origin. At most [`RENEWALS`] background loads run at once, so that an
+//! Owns: one budget for each origin; failures are counted by kind, so that what fails alone does not
+//! hold the others. At most [`RENEWALS`] background loads run at once, so that an
 //! outage that nobody has noticed yet costs the origin no more than these; and while loads fail, at
 //! most [`PROBES_A_SECOND`] of any kind begin in a second. A load that a client waits for is rejected only
 //! after [`PATIENCE`] failures in a row: a key that has nothing to serve may try longer. One success
 //! ends it. What is known of each key is in `failure_memo.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,28 +55,41 @@ const fn is_of_origin(failure: &Failure) -> bool {
 #[derive(Debug)]
 struct Budget {
     renewals: u32,
+    failing: BTreeMap<&'static str, Failing>,
+    probes: Pace,
+}
+
+/// Failures of one kind in a row, and the last one.
+#[derive(Debug, Default)]
+struct Failing {
     failures: u32,
     last: Option<Failure>,
-    probes: Pace,
 }
 
 impl Default for Budget {
     fn default() -> Self {
         let probes = Pace::new(PROBES_A_SECOND, PROBES_AT_ONCE);
-        Self { renewals: 0, failures: 0, last: None, probes }
+        Self { renewals: 0, failing: BTreeMap::new(), probes }
     }
 }
 
 impl Budget {
-    fn admit(&mut self, priority: Priority, now: Instant) -> Result<(), Rejected> {
+    fn admit(
+        &mut self,
+        kind: &'static str,
+        priority: Priority,
+        now: Instant,
+    ) -> Result<(), Rejected> {
         let is_awaited = priority == Priority::Client;
         if !is_awaited && self.renewals >= RENEWALS {
             return Err(Rejected { reason: "busy", wait: BUSY, last: None });
         }
-        if self.failures >= if is_awaited { PATIENCE } else { 1 } {
+        let failing = self.failing.get(kind);
+        if failing.map_or(0, |one| one.failures) >= if is_awaited { PATIENCE } else { 1 } {
             let wait = self.probes.wait(now, 0);
             if !wait.is_zero() {
-                return Err(Rejected { reason: "failing", wait, last: self.last.clone() });
+                let last = failing.and_then(|one| one.last.clone());
+                return Err(Rejected { reason: "failing", wait, last });
             }
             self.probes.take(now);
         }
@@ -82,15 +97,16 @@ impl Budget {
         Ok(())
     }
 
-    fn record(&mut self, outcome: Result<(), &Failure>) {
+    fn record(&mut self, kind: &'static str, outcome: Result<(), &Failure>) {
         let Err(failure) = outcome else {
-            (self.failures, self.last) = (0, None);
+            self.failing.remove(kind);
             return;
         };
         let counts = is_of_origin(failure);
-        self.failures = self.failures.saturating_add(u32::from(counts));
         if counts || failure.kind == FailureKind::CircuitOpen {
-            self.last = Some(failure.clone());
+            let failing = self.failing.entry(kind).or_default();
+            failing.failures = failing.failures.saturating_add(u32::from(counts));
+            failing.last = Some(failure.clone());
         }
     }
 }
@@ -104,6 +120,7 @@ pub(super) struct ProbeBudgets(ShardedMap<&'static str, Budget>);
 pub(super) struct Permit {
     budgets: Arc<ProbeBudgets>,
     origin: &'static str,
+    kind: &'static str,
     priority: Priority,
 }
 
@@ -114,23 +131,25 @@ impl ProbeBudgets {
 
     pub(super) fn admit(
         self: &Arc<Self>,
-        origin: &'static str,
+        (origin, kind): (&'static str, &'static str),
         priority: Priority,
         now: Instant,
     ) -> Result<Permit, Rejected> {
-        self.0.update(&origin, |budget| budget.admit(priority, now))?;
-        Ok(Permit { budgets: Arc::clone(self), origin, priority })
+        self.0.update(&origin, |budget| budget.admit(kind, priority, now))?;
+        Ok(Permit { budgets: Arc::clone(self), origin, kind, priority })
     }
 
-    /// Whether the last load that said something about the origin failed.
+    /// Whether the last load of some kind that said something about the origin failed.
     pub(super) fn is_failing(&self, origin: &'static str) -> bool {
-        self.0.find(&origin, |budget| budget.failures > 0).unwrap_or(false)
+        self.0
+            .find(&origin, |budget| budget.failing.values().any(|one| one.failures > 0))
+            .unwrap_or(false)
     }
 }
 
 impl Permit {
     pub(super) fn record(self, outcome: Result<(), &Failure>) {
-        self.budgets.0.update(&self.origin, |budget| budget.record(outcome));
+        self.budgets.0.update(&self.origin, |budget| budget.record(self.kind, outcome));
     }
 }
 
@@ -166,12 +185,13 @@ mod tests {
     fn an_unnoticed_outage_costs_no_more_than_what_runs() {
         let start = clock::monotonic();
         let budgets = budgets();
-        let permits: Vec<_> =
-            (0..200).filter_map(|_| budgets.admit("a", Priority::Refresh, start).ok()).collect();
+        let permits: Vec<_> = (0..200)
+            .filter_map(|_| budgets.admit(("a", "search"), Priority::Refresh, start).ok())
+            .collect();
         assert_eq!(permits.len(), 6);
         permits.into_iter().for_each(|permit| permit.record(Err(&down())));
         let probes = (0..1_000)
-            .filter_map(|ms| budgets.admit("a", Priority::Refresh, at(start, ms)).ok())
+            .filter_map(|ms| budgets.admit(("a", "search"), Priority::Refresh, at(start, ms)).ok())
             .map(|permit| permit.record(Err(&down())));
         assert_eq!(probes.count(), 3, "two at once and one more within the second");
     }
@@ -181,17 +201,18 @@ mod tests {
         let start = clock::monotonic();
         let budgets = budgets();
         for _ in 0..PATIENCE {
-            budgets.admit("a", Priority::Client, start).unwrap().record(Err(&down()));
+            budgets.admit(("a", "search"), Priority::Client, start).unwrap().record(Err(&down()));
         }
-        budgets.admit("a", Priority::Client, start).unwrap().record(Err(&down()));
-        let last = budgets.admit("a", Priority::Client, start).unwrap();
-        let rejected = budgets.admit("a", Priority::Client, start).unwrap_err();
+        budgets.admit(("a", "search"), Priority::Client, start).unwrap().record(Err(&down()));
+        let last = budgets.admit(("a", "search"), Priority::Client, start).unwrap();
+        let rejected = budgets.admit(("a", "search"), Priority::Client, start).unwrap_err();
         let wait = Duration::from_millis(500);
         assert_eq!(rejected, Rejected { reason: "failing", wait, last: Some(down()) });
         assert_eq!(rejected.failure(), down().retry_after(Some(wait)));
         assert!(budgets.is_failing("a"));
         last.record(Ok(()));
-        let free: Vec<_> = (0..100).map(|_| budgets.admit("a", Priority::Client, start)).collect();
+        let free: Vec<_> =
+            (0..100).map(|_| budgets.admit(("a", "search"), Priority::Client, start)).collect();
         assert!(free.iter().all(Result::is_ok));
     }
 
@@ -201,16 +222,30 @@ mod tests {
         let budgets = budgets();
         for _ in 0..100 {
             let ours = Failure::new(FailureKind::CircuitOpen, "not asked");
-            budgets.admit("a", Priority::Refresh, start).unwrap().record(Err(&ours));
-            drop(budgets.admit("a", Priority::Refresh, start).unwrap());
+            budgets.admit(("a", "search"), Priority::Refresh, start).unwrap().record(Err(&ours));
+            drop(budgets.admit(("a", "search"), Priority::Refresh, start).unwrap());
         }
         assert!(!budgets.is_failing("a"));
     }
 
     #[test]
+    fn a_kind_that_fails_costs_another_nothing_and_all_share_the_probes() {
+        let (budgets, now) = (budgets(), clock::monotonic());
+        let load = |kind| budgets.admit(("a", kind), Priority::Client, now);
+        for _ in 0..PATIENCE + PROBES_AT_ONCE {
+            load("links").unwrap().record(Err(&down()));
+        }
+        assert!(load("links").is_err() && budgets.is_failing("a"));
+        for _ in 0..PATIENCE {
+            load("search").unwrap().record(Err(&down()));
+        }
+        assert!(load("search").is_err(), "there are no more probes for it");
+    }
+
+    #[test]
     fn an_origin_that_fails_costs_another_nothing() {
         let (budgets, now) = (budgets(), clock::monotonic());
-        budgets.admit("a", Priority::Refresh, now).unwrap().record(Err(&down()));
+        budgets.admit(("a", "search"), Priority::Refresh, now).unwrap().record(Err(&down()));
         assert!(budgets.is_failing("a") && !budgets.is_failing("b"));
     }
 
@@ -221,12 +256,12 @@ mod tests {
         fn permits_come_back_and_probes_are_few(events in prop::collection::vec((0..3_u8, 0..400_u64), 1..300)) {
             let start = clock::monotonic();
             let budgets = budgets();
-            budgets.admit("a", Priority::Refresh, start).unwrap().record(Err(&down()));
+            budgets.admit(("a", "search"), Priority::Refresh, start).unwrap().record(Err(&down()));
             let (mut now, mut running, mut admitted) = (0, Vec::new(), Vec::new());
             for (event, wait) in events {
                 now += wait;
                 match event {
-                    0 | 1 => if let Ok(permit) = budgets.admit("a", Priority::Refresh, at(start, now)) {
+                    0 | 1 => if let Ok(permit) = budgets.admit(("a", "search"), Priority::Refresh, at(start, now)) {
                         admitted.push(now);
                         running.push(permit);
                     },

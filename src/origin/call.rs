@@ -20,6 +20,7 @@ use slog::{Logger, info, o};
 use super::attempt::Policy;
 use super::concurrency::Slot;
 use super::credentials::{Ask, Credential, Prefer, Refusal, Turn};
+use super::evidence::Asked;
 use super::health::Made;
 use super::pacing::Booking;
 use super::state::OriginState;
@@ -209,7 +210,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         }
         let at = clock::monotonic();
         let within = self.time_left(at)?;
-        let permit = self.permit(credential, at)?;
+        let permit = self.permit(credential, operation, prefer, at)?;
         if !prefer.is_check() {
             let fault = |fault| NotMade::Changed(Refusal::Health(fault).into_failure(at));
             credential.health.start(operation, at).map_err(fault)?;
@@ -218,11 +219,18 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         Ok(Started { index, credential, permit, slot, at, within })
     }
 
-    fn permit(&self, credential: &Credential, at: Instant) -> Result<Permit, NotMade> {
-        let admitted = match self.call.priority {
-            Priority::Client => credential.breaker.admit(at),
-            Priority::Refresh | Priority::Warming => credential.breaker.admit_background(at),
-        };
+    fn permit(
+        &self,
+        credential: &Credential,
+        operation: &'static str,
+        prefer: Prefer,
+        at: Instant,
+    ) -> Result<Permit, NotMade> {
+        let admitted =
+            credential.may_probe(operation, prefer, at).and_then(|()| match self.call.priority {
+                Priority::Client => credential.breaker.admit(at),
+                Priority::Refresh | Priority::Warming => credential.breaker.admit_background(at),
+            });
         admitted.map_err(|rejected| NotMade::Changed(refusal::by_breaker(rejected)))
     }
 
@@ -255,13 +263,14 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         let took = ended.saturating_duration_since(at);
         // With nearly an attempt's time it is the upstream that was late, not the caller in haste.
         let cut_by_caller = within < self.state.attempt_timeout * 3 / 4 && took >= within;
-        let health = refusal::health(&outcome, cut_by_caller);
-        permit.record(health, ended);
-        slot.ended(refusal::load(&outcome, health), ended);
+        let (operation, result) =
+            (O::operation(question), refusal::health(&outcome, cut_by_caller));
+        let (asked, is_probe) = (Asked::new(operation, question), credential.breaker.is_open());
+        permit.record(credential.health.weigh(asked, result, is_probe, ended), ended);
+        slot.ended(refusal::load(&outcome, result), ended);
         if let Outcome::Throttled { wait, .. } = &outcome {
             credential.pacing.ban(ended, wait.unwrap_or(refusal::ASSUMED_BAN));
         }
-        let operation = O::operation(question);
         attempt::report(self.state, &self.log, credential, (operation, number), &outcome, took);
         if ended >= self.call.deadline
             && let Outcome::Transient { reason } = &outcome
@@ -269,7 +278,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             // The request's time was over, not the attempt's own.
             return Err(refusal::too_late(reason.clone()).into());
         }
-        Ok(Attempted { index, made: Made { operation, started: at }, outcome })
+        Ok(Attempted { index, made: Made { asked, started: at }, outcome })
     }
 
     /// An outcome that may mean something else is checked by another question, if there is a retry

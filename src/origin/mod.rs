@@ -11,6 +11,7 @@ pub mod call;
 pub mod concurrency;
 pub mod credentials;
 pub mod dns_cache;
+mod evidence;
 pub mod health;
 pub mod pacing;
 mod refusal;

@@ -19,7 +19,7 @@ use super::credentials::{Ask, Credential, Credentials, Prefer};
 use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
 use super::transport::Wire;
-use super::{Misconfiguration, Outcome, Priority};
+use super::{Blame, Misconfiguration, Outcome, Priority};
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::metrics::UpstreamMetrics;
@@ -136,7 +136,9 @@ impl OriginState {
         (now, wall): (Instant, Timestamp),
     ) {
         let ended = match (outcome, outcome.misconfiguration()) {
-            (Outcome::Ok(_) | Outcome::Empty, _) => credential.health.succeeded(made.operation),
+            (Outcome::Ok(_) | Outcome::Empty, _) => {
+                credential.health.succeeded(made.asked.operation)
+            }
             (Outcome::Permanent { reason, .. }, Some(what)) => {
                 let advice = advice(what);
                 let logged = advice.clone();
@@ -148,6 +150,13 @@ impl OriginState {
                         "reason" => reason);
                 }
                 ended
+            }
+            (Outcome::Permanent { blame: Blame::Unknown, reason }, None) => {
+                if credential.health.refused_unknown(made, reason, (now, wall)) {
+                    error!(self.log, "upstream refuses different questions, and nobody knows why";
+                        "account" => credential.name, "reason" => reason);
+                }
+                return;
             }
             _ => return,
         };

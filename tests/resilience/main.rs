@@ -44,6 +44,7 @@ mod two_instances;
 mod upstream_accounts;
 mod upstream_background;
 mod upstream_bad_input;
+mod upstream_blame;
 mod upstream_care;
 mod upstream_concurrency;
 mod upstream_kinds;

@@ -72,7 +72,8 @@ impl Load {
     }
 
     fn admit(&self, priority: Priority) -> Result<Permit, Rejected> {
-        self.tables.budgets.admit(self.plan.origin, priority, clock::monotonic())
+        let of = (self.plan.origin, self.plan.lifetimes.kind);
+        self.tables.budgets.admit(of, priority, clock::monotonic())
     }
 
     async fn ask(&self, pending: &mut Vec<PendingKey>, priority: Priority, permit: Permit) {

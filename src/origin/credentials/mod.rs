@@ -22,7 +22,7 @@ use super::health::{CredentialHealth, Fault, Problem};
 use super::pacing::{Booking, Pacing};
 use crate::clock::Timestamp;
 use crate::resilience::Refused;
-use crate::resilience::breaker::{Breaker, Rejected};
+use crate::resilience::breaker::{Breaker, Rejected, RejectedBy};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
@@ -52,6 +52,20 @@ impl Credential {
         self.health.problems(self.name)
     }
 
+    /// Whether a call may be a probe, if it would be one: probes go to a method that worked.
+    pub fn may_probe(
+        &self,
+        operation: &'static str,
+        prefer: Prefer,
+        now: Instant,
+    ) -> Result<(), Rejected> {
+        if prefer.is_check() || !self.breaker.is_open() {
+            return Ok(());
+        }
+        let by_open = |retry_after| Rejected { retry_after, by: RejectedBy::Open };
+        self.health.may_probe(operation, now).map_err(by_open)
+    }
+
     fn quote(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Quote {
         let Ask { operation, priority, latest, prefer } = *ask;
         if !prefer.is_check() {
@@ -59,6 +73,7 @@ impl Credential {
         }
         // No call waits for an upstream that is left alone.
         self.breaker.peek(priority != Priority::Client, now).map_err(Refusal::Breaker)?;
+        self.may_probe(operation, prefer, now).map_err(Refusal::Breaker)?;
         let at = self.pacing.quote(priority, now, wall, latest).map_err(Refusal::Pacing)?;
         Ok(Offer { at, probes: self.breaker.is_open() && at <= now })
     }
