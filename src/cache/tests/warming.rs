@@ -128,7 +128,7 @@ async fn what_is_held_back_from_warming_is_not_held_back_from_a_client_that_join
     let fixture = Fixture::of_memory();
     let tables = fixture.client.tables();
     let source = Source::open(Brings::Bodies);
-    let admit = || tables.budgets.admit(ORIGIN, Priority::Refresh, clock::monotonic());
+    let admit = || tables.budgets.admit((ORIGIN, "search"), Priority::Refresh, clock::monotonic());
     let full: Vec<_> = (0..6).map(|_| admit()).collect();
     assert!(full.iter().all(Result::is_ok));
     let warming = Plan { priority: Priority::Warming, ..source.plan() };
