@@ -226,9 +226,6 @@ pub struct NewKey {
 
 impl NewKey {
     /// Makes one from what the operating system calls random.
-    ///
-    /// # Errors
-    /// The operating system has no randomness to give.
     pub fn make() -> Result<Self, getrandom::Error> {
         let random = || {
             let mut bytes = [0; SECRET_BYTES];

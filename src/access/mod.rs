@@ -87,9 +87,6 @@ impl Access {
     }
 
     /// Stores a new key. It is known when this returns.
-    ///
-    /// # Errors
-    /// There are too many, or the database does not take it.
     pub async fn add_key(&self, id: KeyId, key: &StoredKey) -> Result<(), NotChanged> {
         if self.table.read().sizes(key.created_at).keys >= MOST_KEYS {
             return Err(NotChanged::Full(MOST_KEYS));
@@ -98,9 +95,6 @@ impl Access {
     }
 
     /// Puts somebody on a list, or changes reason and end of an entry. In force when this returns.
-    ///
-    /// # Errors
-    /// The list is full, or the database does not take it.
     pub async fn put(
         &self,
         list: ListName,
@@ -120,9 +114,6 @@ impl Access {
 
     /// Revokes a key, or takes somebody from a list; false when nothing was there. Out of force when
     /// this returns.
-    ///
-    /// # Errors
-    /// The database is away.
     pub async fn remove(&self, subject: Subject, now: Timestamp) -> Result<bool, Away> {
         // Another instance may have made it a moment ago.
         self.changes.catch_up().await?;

@@ -108,17 +108,11 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts everything; when this returns, requests are answered. Call it inside an actix system.
-    ///
-    /// # Errors
-    /// The address cannot be bound, a thread cannot be started, or the simulator inside cannot be.
     pub async fn start(in_force: InForce, log: Logger, losses: Losses) -> Result<Self, Failure> {
         Self::start_with(in_force, log, losses, |_| Ok(Vec::new())).await
     }
 
     /// The same with more services beside those of this crate.
-    ///
-    /// # Errors
-    /// As [`Gateway::start`], or one of the services cannot be built.
     pub async fn start_with(
         in_force: InForce,
         log: Logger,
@@ -144,7 +138,7 @@ impl Gateway {
         let longest = longest_life(&settings.of(), &services);
         upkeep::start(&cache, &stores, &persisted, longest, &settings, &supervisor);
         let breakers = breakers(&origins, &stores);
-        let forced = Breakers::new(breakers.clone(), origins.clone());
+        let forced = Breakers { all: breakers.clone(), origins: origins.clone() };
         let (changes, access) =
             access::follow(&settings, longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;

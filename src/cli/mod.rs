@@ -87,27 +87,15 @@ pub trait Commands {
 
     /// Answers requests until it is to stop. `file` is the one that `--config` named, to read the
     /// settings again.
-    ///
-    /// # Errors
-    /// It cannot start, or could not stop in order.
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
 
     /// Runs the simulator until it is to stop.
-    ///
-    /// # Errors
-    /// It cannot start: address in use, catalogue without a good line.
     fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure>;
 
     /// Brings the database up to date, or takes the newest step back; says what was done.
-    ///
-    /// # Errors
-    /// The database cannot be opened, or a migration fails.
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure>;
 
     /// The OpenAPI document, or only the operations for GPT Actions.
-    ///
-    /// # Errors
-    /// It cannot be written.
     fn openapi(&self, gpt: bool) -> Result<String, Failure>;
 }
 

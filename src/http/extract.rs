@@ -55,9 +55,6 @@ impl FromRequest for Call {
 
 impl Call {
     /// What the service of this handler has installed.
-    ///
-    /// # Errors
-    /// Nothing of this type was installed: a mistake in the service.
     pub fn service<T: 'static>(&self) -> Result<&T, ApiError> {
         self.request.app_data::<T>().ok_or_else(|| {
             let missing = format!("{} is not installed", std::any::type_name::<T>());
@@ -65,24 +62,20 @@ impl Call {
         })
     }
 
-    #[must_use]
     pub fn cache(&self) -> &CacheClient {
         &self.worker.cache
     }
 
-    #[must_use]
     pub fn scope(&self) -> Scope {
         self.context.scope()
     }
 
     /// Whether the client has shown a key that is known.
-    #[must_use]
     pub fn has_key(&self) -> bool {
         self.context.keyed.get()
     }
 
     /// The query string of a request without a body; `None` for POST and DELETE.
-    #[must_use]
     pub fn query(&self) -> Option<&str> {
         let is_get = [Method::GET, Method::HEAD].contains(self.request.method());
         is_get.then(|| self.request.query_string())
@@ -99,18 +92,12 @@ impl Call {
     }
 
     /// The form in the query string.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn query_form<T: RawForm>(&self) -> Result<T, ApiError> {
         Ok(forms::from_query(self.request.query_string())?)
     }
 
     /// The form of the request: in the query string of a GET, in the JSON body of a POST (no body is
     /// an empty object), and in either of a DELETE, whose body a proxy may drop.
-    ///
-    /// # Errors
-    /// It cannot be read, or the body did not come.
     pub async fn form<T: RawForm>(&self) -> Result<T, ApiError> {
         if self.query().is_some() {
             return self.query_form();
@@ -125,14 +112,10 @@ impl Call {
 
     /// Shows what is asked for to the watch for abuse; `what` is called only where the client is
     /// watched.
-    ///
-    /// # Errors
-    /// The client is throttled from now on.
     pub fn watch<'a>(&self, what: impl FnOnce() -> Seen<'a>) -> Result<(), ApiError> {
         caller::observe(&self.worker, &self.context, what)
     }
 
-    #[must_use]
     pub fn answer(&self, served: Served) -> HttpResponse {
         let shared = &self.worker.shared;
         if served.last_resort {
@@ -142,9 +125,6 @@ impl Call {
     }
 
     /// An answer of the gateway itself.
-    ///
-    /// # Errors
-    /// The data cannot be written as JSON.
     pub fn report(&self, data: &impl Serialize) -> Answer {
         envelope::own(&self.context, data)
     }

@@ -29,7 +29,6 @@ pub enum AuthScope {
 
 impl AuthScope {
     /// The scope of an address.
-    #[must_use]
     pub fn of(template: &str) -> Self {
         let begins = |with: &[&str]| with.iter().any(|prefix| template.starts_with(prefix));
         if begins(&["/health"]) {
@@ -44,7 +43,6 @@ impl AuthScope {
 
 /// Whether a route answers under overload and for throttled clients: what reports the state of the
 /// service, and what an operator needs to repair it.
-#[must_use]
 pub fn is_always_open(template: &str, class: Class) -> bool {
     class == Class::Exempt
         || template == "/api/status"

@@ -40,9 +40,6 @@ const REFUSED_AT_ONCE: u32 = 1_024;
 const MOST_IGNORED: usize = 1 << 16;
 
 /// Binds and builds; the server answers while it is awaited.
-///
-/// # Errors
-/// The address cannot be bound.
 pub fn bind(
     shared: &Arc<Shared>,
     build: impl Fn() -> Worker + Send + Clone + 'static,

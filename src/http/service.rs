@@ -67,34 +67,28 @@ pub struct Route {
 }
 
 impl Route {
-    #[must_use]
     pub const fn at(template: &'static str, class: Class) -> Self {
         Self { template, class, operations: [None; METHODS] }
     }
 
-    #[must_use]
     pub const fn get(self, handler: fn() -> actix_web::Route) -> Self {
         self.with(Method::Get, false, handler)
     }
 
-    #[must_use]
     pub const fn post(self, handler: fn() -> actix_web::Route) -> Self {
         self.with(Method::Post, false, handler)
     }
 
     /// The POST that means the same as the GET.
-    #[must_use]
     pub const fn same_by_post(self, handler: fn() -> actix_web::Route) -> Self {
         self.with(Method::Post, true, handler)
     }
 
-    #[must_use]
     pub const fn delete(self, handler: fn() -> actix_web::Route) -> Self {
         self.with(Method::Delete, false, handler)
     }
 
     /// Describes every operation so far that has no description.
-    #[must_use]
     pub const fn says(mut self, describe: Describe) -> Self {
         let mut left = self.operations.as_mut_slice();
         while let [first, rest @ ..] = left {
@@ -240,9 +234,6 @@ impl<'a> ServiceParts<'a> {
     /// `upstream`. Its breakers, health and counts are shown with those of all others, and what must
     /// survive a restart is stored. Answers of a simulator of our own are not live, and it is paced
     /// only where a setting asks for it.
-    ///
-    /// # Errors
-    /// No thread can be started for it.
     pub fn origin<O: Origin>(
         &self,
         identities: Vec<Identity<O>>,

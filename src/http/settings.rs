@@ -80,7 +80,6 @@ impl Section for Features {}
 
 impl Features {
     /// Whether any of them is on for some clients only, so that answers depend on the client.
-    #[must_use]
     pub fn depend_on_clients(&self) -> bool {
         let Self { enhanced_caching, retry_logic, data_validation, structured_logging } = self;
         [enhanced_caching, retry_logic, data_validation, structured_logging]
@@ -112,7 +111,6 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    #[must_use]
     pub fn of(settings: &Settings, database: PathBuf) -> Self {
         Self {
             server: settings.of(),

@@ -54,7 +54,6 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    #[must_use]
     pub const fn new(timeouts: Timeouts, now: Instant) -> Self {
         Self { timeouts, begun: 0, quiet: now, received: None, blocked: None }
     }
@@ -73,7 +72,6 @@ impl Deadlines {
         }
     }
 
-    #[must_use]
     pub const fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }
@@ -85,7 +83,6 @@ impl Deadlines {
     }
 
     /// When something is overdue if nothing happens; nothing while a request is served.
-    #[must_use]
     pub fn due(&mut self, begun: u64, serving: bool, now: Instant) -> Option<(Instant, Overdue)> {
         if serving {
             self.look(begun, now);

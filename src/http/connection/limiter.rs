@@ -37,7 +37,6 @@ pub struct ConnectionLimits {
 
 impl ConnectionLimits {
     /// What the settings want, or what fits.
-    #[must_use]
     pub fn from_settings(settings: &HttpSettings, log: &Logger) -> Self {
         let (server, limits) = (&settings.server, &settings.limits);
         let wanted = (MOST_CONNECTIONS, server.max_connections_per_address);
@@ -90,7 +89,6 @@ pub enum LimitExceeded {
 }
 
 impl LimitExceeded {
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
@@ -119,15 +117,11 @@ pub struct ConnectionSlot {
 }
 
 impl ConnectionLimiter {
-    #[must_use]
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self { limits, counts: Mutex::default() })
     }
 
     /// Counts a connection from `peer`.
-    ///
-    /// # Errors
-    /// The limit that it exceeds.
     pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<ConnectionSlot, LimitExceeded> {
         let limits = &self.limits;
         let of_many = limits.per_address.is_none() || is_trusted(peer, &limits.trusted);
@@ -148,13 +142,11 @@ impl ConnectionLimiter {
         Ok(ConnectionSlot { limiter: Arc::clone(self), client })
     }
 
-    #[must_use]
     pub const fn most(&self) -> u32 {
         self.limits.most
     }
 
     /// How many connections there are.
-    #[must_use]
     pub fn open(&self) -> u32 {
         self.counts().all
     }

@@ -76,7 +76,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// For the requests that are read from it.
-    #[must_use]
     pub fn requests(&self) -> &Rc<Requests> {
         &self.requests
     }
@@ -295,7 +294,6 @@ impl Requests {
     }
 
     /// The context of the request that is being served.
-    #[must_use]
     pub fn context(&self) -> Option<Rc<RequestContext>> {
         self.serving.borrow().clone()
     }
@@ -306,7 +304,6 @@ impl Requests {
     }
 
     /// Whether what comes may still belong to the last request.
-    #[must_use]
     pub fn has_open_body(&self) -> bool {
         self.open_body.get()
     }

@@ -51,7 +51,6 @@ pub fn sentence(mistakes: &[InvalidField]) -> String {
 }
 
 /// A bounded, escaped form of something a client sent, fit to be shown to it.
-#[must_use]
 pub fn shown(text: &str) -> String {
     let mut escaped: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {
@@ -74,23 +73,16 @@ impl Check {
         self.mistakes.push(mistake);
     }
 
-    #[must_use]
     pub const fn is_fine(&self) -> bool {
         self.mistakes.is_empty()
     }
 
     /// `value` if nothing was refused.
-    ///
-    /// # Errors
-    /// Every mistake that was noted.
     pub fn finish<T>(self, value: T) -> Result<T, Vec<InvalidField>> {
         if self.is_fine() { Ok(value) } else { Err(self.mistakes) }
     }
 
     /// The same of a value that was refused where it could not be read.
-    ///
-    /// # Errors
-    /// Every mistake that was noted.
     pub fn found<T>(self, value: Option<T>) -> Result<T, Vec<InvalidField>> {
         value.filter(|_| self.is_fine()).ok_or(self.mistakes)
     }
@@ -255,7 +247,6 @@ impl Check {
 }
 
 /// The number that plain digits spell; no sign, no blank, no exponent.
-#[must_use]
 pub fn digits_of(digits: &str) -> Option<u64> {
     let plain = (1..=MAX_DIGITS).contains(&digits.len())
         && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -263,14 +254,12 @@ pub fn digits_of(digits: &str) -> Option<u64> {
 }
 
 /// An exact decimal, written plainly or with an exponent.
-#[must_use]
 pub fn decimal(text: &str) -> Option<Decimal> {
     let text = text.trim();
     Decimal::from_str_exact(text).ok().or_else(|| Decimal::from_scientific(text).ok())
 }
 
 /// Trims, and makes every run of white space one blank.
-#[must_use]
 pub fn fold_white_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -49,13 +49,11 @@ enum Reader {
 }
 
 /// The complete document.
-#[must_use]
 pub fn complete(surfaces: &[&Surface]) -> String {
     document(surfaces, Reader::Anybody)
 }
 
 /// The operations that are meant for GPT Actions only.
-#[must_use]
 pub fn for_gpt(surfaces: &[&Surface]) -> String {
     document(surfaces, Reader::Gpt)
 }

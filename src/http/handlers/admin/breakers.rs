@@ -68,16 +68,11 @@ fn draft(name: &str, action: Action, at: Timestamp) -> Draft {
 
 /// The breakers of this instance.
 pub struct Breakers {
-    all: Vec<Breaker>,
-    origins: Vec<Arc<OriginState>>,
+    pub all: Vec<Breaker>,
+    pub origins: Vec<Arc<OriginState>>,
 }
 
 impl Breakers {
-    #[must_use]
-    pub const fn new(all: Vec<Breaker>, origins: Vec<Arc<OriginState>>) -> Self {
-        Self { all, origins }
-    }
-
     fn move_one(&self, breaker: &Breaker, action: Action) {
         let now = clock::monotonic();
         match action {
