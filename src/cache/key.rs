@@ -1,9 +1,10 @@
 //! The name of a cached answer, what the answer is about, and patterns over names.
 //!
-//! Owns: both types and their hashes, and the match in memory: all three tiers drop the same keys. What goes into a key is the caller's business: two requests that
-//! mean the same must give the same parts, and no others may. A tag names a product, a category, or the
-//! operation that made the answer; its number never changes, because entries outlive the process. Two
-//! tags with one number (1 in 2^64) are invalidated together, which costs a refresh and nothing else.
+//! Owns: both types and their hashes, and the match in memory: all three tiers drop the same keys.
+//! What goes into a key is the caller's business: two requests that mean the same must give the same
+//! parts, and no others may. A tag names a product, a category, or the operation that made the answer;
+//! its number never changes, because entries outlive the process. Two tags with one number (1 in 2^64)
+//! are invalidated together, which costs a refresh and nothing else.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! What the cache does when nobody asks: counting uses, making room, and warming.
 //!
 //! Owns: one step of each; the caller decides how often. A store that is away leaves its step undone
-//! for the next call. A round of warming first lifts what SQL holds into memory, which costs nothing; then it loads what
-//! is stale or nearly so, one at a time with a pause between, as the least urgent of all calls. It ends
-//! when the source fails or clients need its pace; the rest waits for the next round. The first load of
-//! a round is always tried: without clients nobody else would find out that the source is back. What
-//! failed a moment ago is passed over.
+//! for the next call. A round of warming first lifts what SQL holds into memory, which costs nothing;
+//! then it loads what is stale or nearly so, one at a time with a pause between, as the least urgent
+//! of all calls. It ends when the source fails or clients need its pace; the rest waits for the next
+//! round. The first load of a round is always tried: without clients nobody else would find out that
+//! the source is back. What failed a moment ago is passed over.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! The SQL database: connections, schema, migrations.
 //!
-//! Owns: the state of the file and the pool over it, and what an error says about the file: diesel passes
-//! no codes on, so SQLite's texts are read, those of `sqlite3_errstr` and of the parser, stable since
-//! SQLite 3.7. A file that is no database, or lacks a table, is
-//! quarantined, never deleted, and a new one is begun; a path that cannot be used means no database
-//! for now, and the service goes on with the tiers that are left.
+//! Owns: the state of the file and the pool over it, and what an error says about the file: diesel
+//! passes no codes on, so SQLite's texts are read, those of `sqlite3_errstr` and of the parser, stable
+//! since SQLite 3.7. A file that is no database, or lacks a table, is quarantined, never deleted, and
+//! a new one is begun; a path that cannot be used means no database for now, and the service goes on
+//! with the tiers that are left.
 
 mod care;
 mod opening;

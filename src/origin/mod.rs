@@ -1,9 +1,10 @@
 //! Calling anything: what to send, when, how often, and what an answer means.
 //!
-//! Owns: the words of a call ([`Origin`], [`Request`], [`Answer`], [`Outcome`]), credentials with their
-//! pace, budget, breaker and health, the concurrency limit, retries and `ApiClientActor`. Knows no particular upstream: a service implements [`Origin`] for the one it
-//! calls, and `transport` carries requests. When the upstream is down, callers get a typed failure at
-//! once; what to serve instead is theirs to decide.
+//! Owns: the words of a call ([`Origin`], [`Request`], [`Answer`], [`Outcome`]), credentials with
+//! their pace, budget, breaker and health, the concurrency limit, retries and `ApiClientActor`. Knows
+//! no particular upstream: a service implements [`Origin`] for the one it calls, and `transport`
+//! carries requests. When the upstream is down, callers get a typed failure at once; what to serve
+//! instead is theirs to decide.
 
 pub mod actor;
 pub mod attempt;

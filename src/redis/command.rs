@@ -1,13 +1,13 @@
 //! Sends a command, several in one round trip, or a script, and reports how it went.
 //!
 //! Owns: the bound on every command, one repetition when a connection had died unnoticed, and the
-//! report to the shared health. Only Redis is blamed for its own lateness: waiting
-//! behind other answers, or on a thread that was busy with something else, says nothing about Redis.
-//! Without Redis every command ends within the deadline, or at once when the breaker is open.
+//! report to the shared health. Only Redis is blamed for its own lateness: waiting behind other
+//! answers, or on a thread that was busy with something else, says nothing about Redis. Without Redis
+//! every command ends within the deadline, or at once when the breaker is open.
 //!
-//! A script is sent once, then run by the hash that Redis gave it; a Redis that does not know it, because
-//! it was started again, is sent it again. No script runs twice: when the answer is lost, so is the
-//! outcome, and the caller has to do without.
+//! A script is sent once, then run by the hash that Redis gave it; a Redis that does not know it,
+//! because it was started again, is sent it again. No script runs twice: when the answer is lost, so
+//! is the outcome, and the caller has to do without.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -217,9 +217,8 @@ impl Script {
 }
 
 impl Redis {
-    /// Runs `script` on `key`; its answer has to be a list of whole numbers.
-    /// After an error, what the script does may be done all the
-    /// same, but not twice.
+    /// Runs `script` on `key`; its answer has to be a list of whole numbers. After an error, what the
+    /// script does may be done all the same, but not twice.
     pub async fn run(
         &self,
         script: &Script,

@@ -1,11 +1,11 @@
 //! Room: replication. One log of changes in SQL, which every instance follows.
 //!
 //! Owns: writing a change, and handing every change to the [`Topic`] it belongs to, in the order of
-//! their numbers, within [`POLL`] of the moment it was written, and sooner where Redis says so. The log is the truth: a change that
-//! is committed is in force here when the call returns, and elsewhere within a second. While the
-//! database is away [`Changes::commit`] fails and [`Changes::announce`] puts the change in force
-//! here, and writes it when the database is back. A log that was lost (a new database file) gets what
-//! this instance knows; one that was put back from a backup counts as it is.
+//! their numbers, within [`POLL`] of the moment it was written, and sooner where Redis says so. The
+//! log is the truth: a change that is committed is in force here when the call returns, and elsewhere
+//! within a second. While the database is away [`Changes::commit`] fails and [`Changes::announce`]
+//! puts the change in force here, and writes it when the database is back. A log that was lost (a new
+//! database file) gets what this instance knows; one that was put back from a backup counts as it is.
 
 mod follower;
 mod table;

@@ -2,8 +2,8 @@
 //!
 //! Owns: the limit, the slots held, the queue before them, and how long slots are held. Refuses, at
 //! once: what finds the queue full, what would wait past its deadline, and what would make a standing
-//! queue longer. Pure: time is an argument, and it wakes no call; the calls that leave the queue it hands
-//! to its owner, whose `W` says how they are woken.
+//! queue longer. Pure: time is an argument, and it wakes no call; the calls that get a slot it hands
+//! to its owner, whose `W` says how they are woken. The `W` of a call that is too late is dropped.
 //!
 //! The limit moves by additive increase and multiplicative decrease (RFC 5681): by one for as many
 //! answers as it allows calls, down by a tenth for time-outs and the like, but only once in a round

@@ -1,4 +1,5 @@
-//! Calls at a steady rate with a burst: when the next one may start, and how long the queue for it may be.
+//! Calls at a steady rate with a burst: when the next one may start, and how long the queue for it may
+//! be.
 //!
 //! Owns: the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371, annex A); it
 //! answers with a time, and the caller decides whether to wait for it. And since when a queue has not

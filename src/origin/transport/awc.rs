@@ -1,9 +1,10 @@
 //! The awc transport: one pooled HTTP client a thread.
 //!
 //! Owns: connections and their time-outs. A new connection tries the addresses of the name one after
-//! the other; one that never answers leaves the others their share of the time. Refuses: bodies beyond [`Wire::max_body`] and redirects (a
-//! moved upstream is configuration, not something to follow with a signed request). Speaks HTTP/1.1
-//! alone: a call that is cut ends its connection and touches no other call.
+//! the other; one that never answers leaves the others their share of the time. Refuses: bodies beyond
+//! [`Wire::max_body`] and redirects (a moved upstream is configuration, not something to follow with a
+//! signed request). Speaks HTTP/1.1 alone: a call that is cut ends its connection and touches no other
+//! call.
 
 use std::cell::RefCell;
 use std::io;
