@@ -48,7 +48,7 @@ use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Limits, Policies, Pressure, Sharing, Table};
-use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Parts, SLOW_THRESHOLD};
+use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
@@ -224,10 +224,10 @@ fn monitor(
     metrics: &Metrics,
     supervisor: &Supervisor,
 ) -> Result<(Handle<MetricsActor>, MonitoringTable), Failure> {
-    let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
-    let table = parts.table.clone();
-    let build = move || MetricsActor::new(parts.clone());
-    let monitor = supervisor.start_on_own_thread(Spec::new(ACTOR_NAME, 0, MONITOR_INBOX), build)?;
+    let actor = MetricsActor::new(metrics.clone());
+    let table = actor.table.clone();
+    let spec = Spec::new(ACTOR_NAME, 0, MONITOR_INBOX);
+    let monitor = supervisor.start_on_own_thread(spec, move || actor.clone())?;
     Ok((monitor, table))
 }
 

@@ -1,13 +1,11 @@
 //! `MetricsActor`: takes in what the workers saw, answers questions about the recent past.
 //!
-//! Owns: nothing but its parts; the windows and lists are a table older than the actor, the counts
-//! are in the registry. Accepts: [`Observed`] in batches, [`Report`], [`RecentRequests`] and
+//! Owns: nothing; the windows and lists are a table older than the actor, the counts are in the
+//! registry. Accepts: [`Observed`] in batches, [`Report`], [`RecentRequests`] and
 //! [`Reset`]. Sends: nothing. When overloaded: its handle drops batches and
 //! counts them under `actor_events_dropped_total`; exact counts do not come through here and do
 //! not suffer. When dead: the same, and reports are answered again after the restart with
 //! everything the table held.
-
-use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
@@ -19,30 +17,16 @@ use crate::clock;
 /// The name of this actor in labels, status and logs.
 pub const NAME: &str = "metrics";
 
-/// From which duration on a request is listed as slow, unless configured otherwise.
-pub const SLOW_THRESHOLD: Duration = Duration::from_secs(1);
-
+/// Every incarnation is a clone of the first.
 #[derive(Debug, Clone)]
-pub struct Parts {
-    pub metrics: Metrics,
+pub struct MetricsActor {
+    metrics: Metrics,
     pub table: MonitoringTable,
 }
 
-impl Parts {
-    pub fn new(metrics: Metrics, slow_threshold: Duration) -> Self {
-        let table = MonitoringTable::new(slow_threshold, clock::monotonic(), clock::now());
-        Self { metrics, table }
-    }
-}
-
-#[derive(Debug)]
-pub struct MetricsActor {
-    parts: Parts,
-}
-
 impl MetricsActor {
-    pub const fn new(parts: Parts) -> Self {
-        Self { parts }
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, table: MonitoringTable::new(clock::monotonic(), clock::now()) }
     }
 }
 
@@ -60,7 +44,7 @@ impl Handler<Observed> for MetricsActor {
 
     fn handle(&mut self, Observed(batch): Observed, _: &mut Context<Self>) {
         let (now, wall) = (clock::monotonic(), clock::now());
-        let mut table = self.parts.table.lock();
+        let mut table = self.table.lock();
         for seen in batch {
             table.observe(&seen, now, wall);
         }
@@ -75,7 +59,7 @@ impl Handler<Report> for MetricsActor {
     type Result = MessageResult<Report>;
 
     fn handle(&mut self, _: Report, _: &mut Context<Self>) -> Self::Result {
-        let Parts { metrics, table } = &self.parts;
+        let Self { metrics, table } = &*self;
         let dropped = metrics.actors.events_dropped.at([NAME]).get();
         let (now, wall) = (clock::monotonic(), clock::now());
         MessageResult(MonitoringReport::new(metrics, table, dropped, now, wall))
@@ -95,7 +79,7 @@ impl Handler<RecentRequests> for MetricsActor {
     type Result = MessageResult<RecentRequests>;
 
     fn handle(&mut self, asked: RecentRequests, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.parts.table.lock().recent(asked.only_slow, asked.limit))
+        MessageResult(self.table.lock().recent(asked.only_slow, asked.limit))
     }
 }
 
@@ -108,7 +92,7 @@ impl Handler<Reset> for MetricsActor {
     type Result = ();
 
     fn handle(&mut self, _: Reset, _: &mut Context<Self>) {
-        self.parts.table.lock().reset(clock::monotonic(), clock::now());
+        self.table.lock().reset(clock::monotonic(), clock::now());
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the file beside it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::metrics::observations::tests::seen;
@@ -9,10 +10,10 @@ use crate::supervision::{Chaos, Handle, RestartPolicy, Silent, Spec, Supervisor}
 /// Stops the actor from within.
 fn started() -> (Actor, Metrics) {
     let metrics = Metrics::new();
-    let parts = Parts::new(metrics.clone(), SLOW_THRESHOLD);
+    let actor = MetricsActor::new(metrics.clone());
     let supervisor = Supervisor::new(Arc::new(Silent)).unwrap();
     let spec = Spec { name: NAME, instance: 0, capacity: 100, policy: RestartPolicy::default() };
-    let handle = supervisor.start_here(spec, move || MetricsActor::new(parts.clone()));
+    let handle = supervisor.start_here(spec, move || actor.clone());
     (Actor { handle, supervisor }, metrics)
 }
 

@@ -18,10 +18,7 @@ mod report;
 mod requests;
 mod window;
 
-pub use actor::{
-    MetricsActor, NAME as ACTOR_NAME, Observed, Parts, RecentRequests, Report, Reset,
-    SLOW_THRESHOLD,
-};
+pub use actor::{MetricsActor, NAME as ACTOR_NAME, Observed, RecentRequests, Report, Reset};
 pub use cache::{CacheMetrics, CacheTotals, KindTotals, TierTotals};
 pub use exposition::{CONTENT_TYPE, render};
 pub use families::{

@@ -31,6 +31,8 @@ const MAX_ENDPOINTS: usize = 128;
 /// How many of the last requests are kept, and of the last slow ones.
 const RECENT_KEPT: usize = 200;
 const SLOW_KEPT: usize = 100;
+/// From this duration on a request is listed as slow.
+const SLOW: Duration = Duration::from_secs(1);
 /// Longest request id kept, in bytes.
 const MAX_ID_BYTES: usize = 128;
 /// A batch is sent when it has this many entries, or when its first is this old.
@@ -83,9 +85,8 @@ pub struct MonitoringTable {
 }
 
 impl MonitoringTable {
-    /// An empty table; requests that take `slow_threshold` or longer are listed as slow.
-    pub fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
-        Self { shared: Arc::new(Mutex::new(Observations::new(slow_threshold, now, since))) }
+    pub fn new(now: Instant, since: Timestamp) -> Self {
+        Self { shared: Arc::new(Mutex::new(Observations::new(now, since))) }
     }
 
     /// How long 99 of a hundred answers from memory took at most, lately, of those that waited for
@@ -109,7 +110,6 @@ impl MonitoringTable {
 pub(super) struct Observations {
     since: Timestamp,
     origin: Instant,
-    slow_threshold: Duration,
     overall: Window<60>,
     from_memory: Window<3>,
     endpoints: BTreeMap<(&'static str, &'static str), Window<5>>,
@@ -127,11 +127,10 @@ pub(super) struct Summary {
 }
 
 impl Observations {
-    fn new(slow_threshold: Duration, now: Instant, since: Timestamp) -> Self {
+    fn new(now: Instant, since: Timestamp) -> Self {
         Self {
             since,
             origin: now,
-            slow_threshold,
             overall: Window::new(now, FINE),
             from_memory: Window::new(now, FINE),
             endpoints: BTreeMap::new(),
@@ -159,7 +158,7 @@ impl Observations {
             window.observe(finished, status, duration);
         }
         let recent = RecentRequest::new(seen, wall.minus(now.saturating_duration_since(finished)));
-        if duration >= self.slow_threshold {
+        if duration >= SLOW {
             push(&mut self.slow, SLOW_KEPT, recent.clone());
         }
         push(&mut self.all, RECENT_KEPT, recent);
@@ -167,7 +166,7 @@ impl Observations {
 
     /// Forgets everything and begins anew.
     pub(super) fn reset(&mut self, now: Instant, wall: Timestamp) {
-        *self = Self::new(self.slow_threshold, now, wall);
+        *self = Self::new(now, wall);
     }
 
     /// What the windows say as of `now`.
