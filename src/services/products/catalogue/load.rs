@@ -11,8 +11,7 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::categories::Categories;
-use super::product::{BadLine, Product};
+use super::product::{BadLine, Categories, Product};
 
 const BUILTIN: &str = include_str!("builtin.jsonl");
 

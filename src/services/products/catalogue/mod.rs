@@ -5,15 +5,13 @@
 //! one to answer from when everything else has failed. Refuses: a file that cannot be read to its end,
 //! and one without a single good line. It has no neighbour that could be down.
 
-mod categories;
 mod load;
 pub(crate) mod money;
 mod product;
 mod search;
 
-pub(crate) use categories::{Categories, Category};
 pub use load::{LoadReport, SkippedLine};
-pub(crate) use product::{Price, Product};
+pub(crate) use product::{Categories, Category, Price, Product};
 pub(crate) use search::{Bounds, Catalogue, Query, Sort};
 
 #[cfg(test)]

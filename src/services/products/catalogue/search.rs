@@ -8,10 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
-use super::categories::Categories;
 use super::load::{self, LoadReport};
 use super::money::Currency;
-use super::product::Product;
+use super::product::{Categories, Product};
 
 /// More different words than this in one search are not looked at.
 const MOST_WORDS: usize = 64;

@@ -1,6 +1,5 @@
 //! What is found, in which order, on which page.
 
-use super::categories::Categories;
 use super::money::Currency;
 use super::*;
 
