@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::metrics::{
-    ACTOR_NAME, Metrics, MetricsActor, Observed, Parts, RecentRequests, RequestSeen, SLOW_THRESHOLD,
+    ACTOR_NAME, Metrics, MetricsActor, Observed, RecentRequests, RequestSeen,
 };
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
 use super::contract;
 use super::subject::{SOON, Subject};
 
-struct Monitor(Parts);
+struct Monitor(MetricsActor);
 
 fn seen(route: &'static str) -> Observed {
     Observed(vec![RequestSeen {
@@ -33,12 +33,12 @@ impl Subject for Monitor {
     const OWN_THREAD: bool = true;
 
     fn new(_: &Supervisor) -> Self {
-        Self(Parts::new(Metrics::new(), SLOW_THRESHOLD))
+        Self(MetricsActor::new(Metrics::new()))
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<MetricsActor> {
-        let parts = self.0.clone();
-        supervisor.start_on_own_thread(spec, move || MetricsActor::new(parts.clone())).unwrap()
+        let actor = self.0.clone();
+        supervisor.start_on_own_thread(spec, move || actor.clone()).unwrap()
     }
 
     async fn ask(handle: &Handle<MetricsActor>) -> Result<(), AskError> {
