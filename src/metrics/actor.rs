@@ -20,7 +20,7 @@ pub const NAME: &str = "metrics";
 /// Every incarnation is a clone of the first.
 #[derive(Debug, Clone)]
 pub struct MetricsActor {
-    metrics: Metrics,
+    pub metrics: Metrics,
     pub table: MonitoringTable,
 }
 
