@@ -35,6 +35,23 @@ fn check_product(product: &Value) {
 }
 
 #[test]
+fn words_that_the_upstream_documents_are_passed_on() {
+    let app = TestApp::with(&[("INTERNAL_API_KEY", "a-client-key-for-tests")]);
+    for path in ["/api/products/search", "/api/products/hot"] {
+        let found = products(&app.get(&format!("{path}?sort=DISCOUNT_DESC&page_size=5")));
+        let percent = |product: &Value| -> u64 {
+            product["discount"].as_str().unwrap().trim_end_matches('%').parse().unwrap()
+        };
+        let discounts: Vec<u64> = found.iter().map(percent).collect();
+        assert!(discounts.is_sorted_by(|left, right| left >= right), "{discounts:?}");
+    }
+    let orders = "/api/orders?start_time=2025-03-01%2000:00:00&end_time=2025-03-08%2000:00:00";
+    let mut keyed = app.connection().with_header("x-internal-key", "a-client-key-for-tests");
+    let orders = keyed.get(&format!("{orders}&status=buyer%20confirmed%20receipt")).unwrap();
+    assert_eq!(data(&orders)["orders"][0]["order_status"], "Buyer Confirmed Receipt");
+}
+
+#[test]
 fn search_by_get_and_post() {
     let app = TestApp::start();
     let path = "/api/products/search";

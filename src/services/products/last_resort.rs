@@ -139,10 +139,10 @@ impl LastResort {
 }
 
 /// Among several currencies the order by price follows the catalogue's fixed table of rates: it is
-/// only an order, no price is made of it.
+/// only an order, no price is made of it. The file names no discounts to order by.
 fn sort(asked: Option<terms::Sort>) -> catalogue::Sort {
     match asked {
-        None => catalogue::Sort::Shop,
+        None | Some(terms::Sort::DiscountAsc | terms::Sort::DiscountDesc) => catalogue::Sort::Shop,
         Some(terms::Sort::SalePriceAsc) => catalogue::Sort::PriceUp,
         Some(terms::Sort::SalePriceDesc) => catalogue::Sort::PriceDown,
         Some(terms::Sort::LastVolumeAsc) => catalogue::Sort::VolumeUp,

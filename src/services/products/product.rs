@@ -159,7 +159,7 @@ pub enum DropReason {
     PriceInvalid,
     /// Price zero or below.
     PriceNotPositive,
-    /// Price above a million.
+    /// Price above what the currency lets one believe.
     PriceTooHigh,
     /// Currency missing or not known.
     CurrencyUnknown,

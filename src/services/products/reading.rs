@@ -1,7 +1,7 @@
 //! From the records of an answer to products.
 //!
-//! Owns: validation (what makes a product unfit to be shown) and sanitising (white space, exact
-//! prices, addresses). Refuses: products that fail, each with a reason that is counted. With
+//! Owns: validation (what makes a product unfit to be shown) and sanitising (white space, character
+//! references, exact prices, ratings, addresses). Refuses: products that fail, each with a reason that is counted. With
 //! validation switched off only what cannot be represented is left out: no id, or no price.
 
 use std::collections::{HashMap, HashSet};
@@ -14,12 +14,12 @@ use super::aliexpress::records::Records;
 use super::aliexpress::terms::Currency;
 use super::aliexpress::{Target, read};
 use super::product::{AffiliateStatus, DropReason, Dropped, Product};
-use crate::http::forms::{decimal, fold_white_space};
+use crate::http::forms::decimal;
 
 /// Shortest title, in characters.
 const MIN_TITLE: usize = 5;
-/// Highest believable price, in major units of any currency.
-const MAX_PRICE: i64 = 1_000_000;
+/// Most stars of a rating.
+const MOST_STARS: Decimal = Decimal::from_parts(5, 0, 0, false, 0);
 /// Decimals of a price in a currency that is not known (validation off).
 const DEFAULT_DECIMALS: u32 = 2;
 
@@ -88,11 +88,11 @@ pub fn product(record: &Value, target: &Target, validate: bool) -> Result<Produc
         image_url,
         gallery_images,
         commission_rate: rate("commission_rate"),
-        evaluate_rate: rate("evaluate_rate"),
+        evaluate_rate: text("evaluate_rate").and_then(|rate| rating(&rate)),
         orders_count: read::count(record, "lastest_volume")
             .or_else(|| read::count(record, "latest_volume")),
         category_id,
-        category_name: category_name.flatten().map(|name| fold_white_space(&name)),
+        category_name: category_name.flatten().map(|name| read::prose(&name)),
         shop_id: id("shop_id"),
         shop_url: text("shop_url").and_then(|url| web_url(&url)),
         quality_score: 0.0,
@@ -108,7 +108,7 @@ const CATEGORIES: [(&str, &str); 2] = [
 ];
 
 fn title(raw: Option<String>, validate: bool) -> Result<String, DropReason> {
-    let title = fold_white_space(&raw.unwrap_or_default());
+    let title = read::prose(&raw.unwrap_or_default());
     let long_enough = title.chars().count() >= MIN_TITLE;
     if long_enough || !validate { Ok(title) } else { Err(DropReason::TitleTooShort) }
 }
@@ -158,8 +158,7 @@ impl Money {
         let known = Currency::parse(&self.currency);
         let price = exact(amount, known);
         if validate {
-            check_price(price)?;
-            known.ok_or(DropReason::CurrencyUnknown)?;
+            check_price(price, known)?;
         }
         Ok((price.to_string(), self.currency))
     }
@@ -171,14 +170,12 @@ impl Money {
     }
 }
 
-fn check_price(price: Decimal) -> Result<(), DropReason> {
+fn check_price(price: Decimal, currency: Option<Currency>) -> Result<(), DropReason> {
     if price <= Decimal::ZERO {
-        Err(DropReason::PriceNotPositive)
-    } else if price > Decimal::from(MAX_PRICE) {
-        Err(DropReason::PriceTooHigh)
-    } else {
-        Ok(())
+        return Err(DropReason::PriceNotPositive);
     }
+    let currency = currency.ok_or(DropReason::CurrencyUnknown)?;
+    if price > currency.ceiling() { Err(DropReason::PriceTooHigh) } else { Ok(()) }
 }
 
 /// The amount with exactly the currency's number of decimals.
@@ -194,6 +191,15 @@ fn exact(amount: Decimal, currency: Option<Currency>) -> Decimal {
 fn rate(text: &str) -> Option<String> {
     let rate = read::percent(text)?;
     (Decimal::ZERO..=Decimal::ONE_HUNDRED).contains(&rate).then(|| format!("{rate}%"))
+}
+
+/// The share of good ratings; without a percent sign at most five are stars.
+fn rating(text: &str) -> Option<String> {
+    let stars = if text.ends_with('%') { None } else { read::percent(text) };
+    match stars.filter(|stars| (Decimal::ZERO..=MOST_STARS).contains(stars)) {
+        Some(stars) => Some(format!("{}%", stars * Decimal::from(20))),
+        None => rate(text),
+    }
 }
 
 /// The main image, and the others without it, each once. Without a main one the first serves.

@@ -3,6 +3,7 @@
 //! Owns: everything that is particular to AliExpress, but for its methods, which the endpoints own.
 
 mod answer;
+mod character_references;
 pub mod clock_drift;
 mod errors;
 pub mod faults;

@@ -6,6 +6,8 @@
 use rust_decimal::Decimal;
 use serde_json::{Number, Value};
 
+use super::character_references;
+use crate::http::forms::fold_white_space;
 pub use crate::http::forms::{decimal, digits_of};
 
 /// Floats at or above 2^53 are not exact any more.
@@ -26,6 +28,11 @@ pub fn text_of(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// What a person reads: character references decoded once, white space folded.
+pub fn prose(text: &str) -> String {
+    fold_white_space(&character_references::decoded(text))
 }
 
 /// A whole number that is not negative, written as a number or as digits.

@@ -31,6 +31,8 @@ pub struct Currency(&'static str);
 /// What prices are in when no target price came back.
 const YUAN: Currency = Currency("CNY");
 const WHOLE: [&str; 4] = ["JPY", "KRW", "CLP", "VND"];
+/// Currencies in which an ordinary price has seven digits.
+const OF_MANY_DIGITS: [&str; 4] = ["IDR", "VND", "KRW", "CLP"];
 
 impl Currency {
     pub const USD: Self = Self("USD");
@@ -54,6 +56,12 @@ impl Currency {
     /// Digits after the decimal point: 2, or 0 where there is no smaller unit.
     pub fn decimals(self) -> u32 {
         if WHOLE.contains(&self.0) { 0 } else { 2 }
+    }
+
+    /// The highest believable price, in major units.
+    pub fn ceiling(self) -> Decimal {
+        let millions = if OF_MANY_DIGITS.contains(&self.0) { 1_000 } else { 1 };
+        Decimal::from(millions * 1_000_000)
     }
 
     /// A lower price bound in the smallest unit, rounded up: no price below `amount` passes it.
@@ -105,11 +113,21 @@ pub enum Sort {
     LastVolumeAsc,
     /// Most orders first.
     LastVolumeDesc,
+    /// Smallest discount first.
+    DiscountAsc,
+    /// Largest discount first.
+    DiscountDesc,
 }
 
 impl Sort {
-    pub const ALL: [Self; 4] =
-        [Self::SalePriceAsc, Self::SalePriceDesc, Self::LastVolumeAsc, Self::LastVolumeDesc];
+    pub const ALL: [Self; 6] = [
+        Self::SalePriceAsc,
+        Self::SalePriceDesc,
+        Self::LastVolumeAsc,
+        Self::LastVolumeDesc,
+        Self::DiscountAsc,
+        Self::DiscountDesc,
+    ];
 
     pub const fn code(self) -> &'static str {
         match self {
@@ -117,6 +135,8 @@ impl Sort {
             Self::SalePriceDesc => "SALE_PRICE_DESC",
             Self::LastVolumeAsc => "LAST_VOLUME_ASC",
             Self::LastVolumeDesc => "LAST_VOLUME_DESC",
+            Self::DiscountAsc => "DISCOUNT_ASC",
+            Self::DiscountDesc => "DISCOUNT_DESC",
         }
     }
 
@@ -132,17 +152,22 @@ pub enum OrderStatus {
     #[serde(rename = "Payment Completed")]
     PaymentCompleted,
     /// The buyer has confirmed the delivery.
+    #[serde(rename = "Buyer Confirmed Receipt")]
+    BuyerConfirmedReceipt,
+    /// The commission is settled.
     Completed,
     /// The order earns nothing.
     Invalid,
 }
 
 impl OrderStatus {
-    pub const ALL: [Self; 3] = [Self::PaymentCompleted, Self::Completed, Self::Invalid];
+    pub const ALL: [Self; 4] =
+        [Self::PaymentCompleted, Self::BuyerConfirmedReceipt, Self::Completed, Self::Invalid];
 
     pub const fn code(self) -> &'static str {
         match self {
             Self::PaymentCompleted => "Payment Completed",
+            Self::BuyerConfirmedReceipt => "Buyer Confirmed Receipt",
             Self::Completed => "Completed",
             Self::Invalid => "Invalid",
         }
@@ -248,5 +273,16 @@ mod tests {
             assert_eq!(Language::parse(&language.code().to_lowercase()), Some(language));
         }
         assert_eq!(Sort::parse("BEST"), None);
+    }
+
+    #[test]
+    fn ceilings_follow_the_currency() {
+        let ceiling = |code| Currency::parse(code).unwrap().ceiling();
+        for code in ["IDR", "VND", "KRW", "CLP"] {
+            assert_eq!(ceiling(code), dec("1000000000"), "{code}");
+        }
+        for code in ["USD", "JPY", "CNY"] {
+            assert_eq!(ceiling(code), dec("1000000"), "{code}");
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Sort {
     PriceDown,
     VolumeUp,
     VolumeDown,
+    DiscountUp,
+    DiscountDown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +173,7 @@ impl Catalogue {
         found.truncate(found.partition_point(|at| *at < query.among_first.unwrap_or(all)));
         found.retain(|at| self.products.get(*at).is_some_and(|product| fits(product, query)));
         let price = |at: &usize| Some(self.products.get(*at)?.price.known()?.dollars());
+        let discount = |at: &usize| self.products.get(*at).map(|one| one.discount_percent);
         match query.sort {
             Sort::Shop | Sort::VolumeDown => {}
             Sort::VolumeUp => found.reverse(),
@@ -179,6 +182,8 @@ impl Catalogue {
                 (price.is_none(), price)
             }),
             Sort::PriceDown => found.sort_by_cached_key(|at| Reverse(price(at))),
+            Sort::DiscountUp => found.sort_by_key(discount),
+            Sort::DiscountDown => found.sort_by_key(|at| Reverse(discount(at))),
         }
         let page = found.iter().skip(query.skip).take(query.take);
         let products = page.filter_map(|at| self.products.get(*at)).collect();

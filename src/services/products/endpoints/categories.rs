@@ -138,7 +138,9 @@ fn category(record: &Value) -> Option<Category> {
     let parent = read::id(record, "parent_category_id").filter(|parent| *parent != id);
     Some(Category {
         category_id: id.to_string(),
-        category_name: read::text(record, "category_name")?,
+        category_name: read::text(record, "category_name")
+            .map(|name| read::prose(&name))
+            .filter(|name| !name.is_empty())?,
         parent_category_id: parent.map(|id| id.to_string()),
     })
 }

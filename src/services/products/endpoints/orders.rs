@@ -219,7 +219,7 @@ fn order(record: &Value) -> Option<Order> {
         order_status: text("order_status"),
         tracking_id: text("tracking_id"),
         product_id: id("product_id"),
-        product_title: text("product_title"),
+        product_title: text("product_title").map(|title| read::prose(&title)),
         product_count: read::count(record, "product_count"),
         paid_amount: text("paid_amount"),
         commission_rate: text("commission_rate"),

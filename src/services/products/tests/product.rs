@@ -81,6 +81,53 @@ fn values_are_put_right() {
 }
 
 #[test]
+fn the_highest_price_follows_the_currency() {
+    let priced = |amount: &str, currency: &str| {
+        let mut product = changed("target_sale_price", json!(amount));
+        product["target_sale_price_currency"] = json!(currency);
+        product_of(&product).map(|product| product.price)
+    };
+    for (amount, currency) in
+        [("5500000.00", "IDR"), ("6200000", "VND"), ("1350000", "KRW"), ("1000000000", "CLP")]
+    {
+        assert_eq!(priced(amount, currency).as_deref(), Ok(amount));
+    }
+    for (amount, currency) in [("1000000001", "VND"), ("1000001", "JPY"), ("1000000.01", "EUR")] {
+        assert_eq!(priced(amount, currency), Err(DropReason::PriceTooHigh), "{currency}");
+    }
+}
+
+#[test]
+fn character_references_are_decoded_once() {
+    let mut product =
+        changed("product_title", json!("Men&#39;s T-Shirt &amp; &quot;Sport&quot; 2&nbsp;pcs"));
+    product["first_level_category_name"] = json!("Toys &amp;amp; Hobbies");
+    let product = product_of(&product).unwrap();
+    assert_eq!(product.product_title, "Men's T-Shirt & \"Sport\" 2 pcs");
+    assert_eq!(product.category_name.as_deref(), Some("Toys &amp; Hobbies"));
+    let short = product_of(&changed("product_title", json!("&#39;&#39;")));
+    assert_eq!(short.unwrap_err(), DropReason::TitleTooShort);
+}
+
+#[test]
+fn a_rating_of_at_most_five_is_in_stars() {
+    let rated = |rate: Value| product_of(&changed("evaluate_rate", rate)).unwrap();
+    for (stars, percent) in [
+        (json!("4.8"), "96.0%"),
+        (json!(4.8), "96.0%"),
+        (json!("5"), "100%"),
+        (json!("4.8%"), "4.8%"),
+        (json!("96.5"), "96.5%"),
+        (json!("5.1"), "5.1%"),
+    ] {
+        assert_eq!(rated(stars.clone()).evaluate_rate.as_deref(), Some(percent), "{stars}");
+    }
+    assert_eq!(rated(json!("4.8")).quality_score, rated(json!("96.0%")).quality_score);
+    let discount = product_of(&changed("discount", json!("5"))).unwrap();
+    assert_eq!(discount.discount.as_deref(), Some("5%"), "no other rate is in stars");
+}
+
+#[test]
 fn a_currency_without_smaller_unit_has_no_decimals() {
     let mut yen = changed("target_sale_price", json!("1500.00"));
     yen["target_sale_price_currency"] = json!("JPY");

@@ -20,7 +20,7 @@ const FIRST_MS: i64 = 1_735_660_800_000;
 const EVERY_MS: i64 = 37 * 60 * 1000;
 /// Number of the first order as a caller sees it.
 const FIRST_ID: u64 = 8_100_000_000_000_000;
-const STATES: [&str; 3] = ["Payment Completed", "Completed", "Invalid"];
+const STATES: [&str; 4] = ["Payment Completed", "Buyer Confirmed Receipt", "Completed", "Invalid"];
 
 pub(super) const METHODS: &[Method] =
     &[Method { name: "aliexpress.affiliate.order.list", answer: page }];
@@ -75,7 +75,8 @@ fn up_to(at: Timestamp) -> u64 {
 fn state(number: u64) -> &'static str {
     match fastrand::Rng::with_seed(number).usize(..10) {
         0..=4 => "Payment Completed",
-        5..=8 => "Completed",
+        5..=6 => "Buyer Confirmed Receipt",
+        7..=8 => "Completed",
         _ => "Invalid",
     }
 }

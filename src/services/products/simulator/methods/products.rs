@@ -118,11 +118,13 @@ fn read_bounds(parameters: &Parameters) -> Result<Option<Bounds>, Refusal> {
 }
 
 fn read_sort(parameters: &Parameters) -> Result<Sort, Refusal> {
-    const WORDS: [(&str, Sort); 4] = [
+    const WORDS: [(&str, Sort); 6] = [
         ("SALE_PRICE_ASC", Sort::PriceUp),
         ("SALE_PRICE_DESC", Sort::PriceDown),
         ("LAST_VOLUME_ASC", Sort::VolumeUp),
         ("LAST_VOLUME_DESC", Sort::VolumeDown),
+        ("DISCOUNT_ASC", Sort::DiscountUp),
+        ("DISCOUNT_DESC", Sort::DiscountDown),
     ];
     let word = parameters.one_of("sort", &WORDS.map(|(word, _)| word))?;
     let sort = word.and_then(|word| WORDS.into_iter().find(|(known, _)| *known == word));

@@ -133,6 +133,20 @@ fn only_the_asked_fields_are_sent() {
 }
 
 #[test]
+fn every_documented_order_is_followed() {
+    let discounts = |sort: &str| -> Vec<u64> {
+        let shown = products(SEARCH, &format!("page_size=50&sort={sort}"));
+        let discount = |product: &Value| {
+            product["discount"].as_str().unwrap().trim_end_matches('%').parse().unwrap()
+        };
+        shown.iter().map(discount).collect()
+    };
+    assert!(discounts("DISCOUNT_DESC").is_sorted_by(|left, right| left >= right));
+    assert!(discounts("DISCOUNT_ASC").is_sorted());
+    assert!(discounts("DISCOUNT_DESC")[0] > discounts("DISCOUNT_ASC")[0]);
+}
+
+#[test]
 fn hot_products_are_the_ones_that_sell() {
     let all = ids(&products(SEARCH, "page_size=50&sort=LAST_VOLUME_DESC"));
     assert_eq!(ids(&products(HOT, "page_size=50")), all);
