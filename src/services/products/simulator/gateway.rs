@@ -13,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::faults::{Exchange, Faults, flatten_lists};
+use super::faults::{Exchange, Faults};
 use super::methods::{Answer, Call, Method};
 use super::parameters::Parameters;
 use super::refusal::Refusal;
@@ -94,13 +94,10 @@ impl Gateway {
         let app_key = parameters.get("app_key").unwrap_or_default();
         this.stats().count(method, app_key);
         let request_id = format!("0ba2{:019}", this.answers.fetch_add(1, Ordering::Relaxed));
-        let mut body = match this.answer(&parameters, method, clock::now()) {
+        let body = match this.answer(&parameters, method, clock::now()) {
             Ok((method, answer)) => answer.body(method, &request_id),
             Err(refusal) => refusal.body(&request_id, false),
         };
-        if parameters.get("simplify") == Some("true") {
-            flatten_lists(&mut body);
-        }
         let fault = this.faults.meet(named, app_key, clock::monotonic());
         Exchange { request: &request, method, request_id: &request_id, body }.under(fault).await
     }

@@ -2,7 +2,8 @@
 //!
 //! Owns: reading query string and form body into one sorted set, and reading single values with
 //! the gateway's own complaints. Refuses: a name sent twice (which of the two was signed would be
-//! anybody's guess). Empty values count as not sent, as upstream. Has no neighbour.
+//! anybody's guess). Empty values count as not sent, as upstream, and so do the words that clients make
+//! of a value that is not set; these are signed all the same. Has no neighbour.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,6 +13,9 @@ use url::form_urlencoded;
 
 use super::refusal::Refusal;
 use crate::services::products::catalogue::money::Currency;
+
+/// What a value that is not set becomes when it is written as text.
+const NOTHING: [&str; 5] = ["None", "null", "undefined", "NaN", "<nil>"];
 
 /// The sent set: every parameter with a value, sorted by name.
 #[derive(Debug, Default)]
@@ -43,7 +47,8 @@ impl Parameters {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.sent.get(name).map(String::as_str)
+        let value = self.sent.get(name).map(String::as_str);
+        value.filter(|value| !NOTHING.contains(value))
     }
 
     /// Every pair but the signature itself, sorted by name.
@@ -116,6 +121,17 @@ mod tests {
         assert_eq!(read.get("sign"), Some("X"));
         assert_eq!(read.get("empty"), None);
         assert_eq!(read.repeated(), None);
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_signed_and_not_read() {
+        let read = Parameters::read("delivery_days=None&keywords=null&page_no=undefined", b"");
+        assert_eq!(read.signed().count(), 3);
+        assert_eq!(read.get("keywords"), None);
+        assert_eq!(read.one_of("delivery_days", &["3"]), Ok(None));
+        assert_eq!(read.integer("page_no", 1, 1..=50), Ok(1));
+        assert!(read.required("keywords").is_err());
+        assert_eq!(Parameters::read("keywords=none", b"").get("keywords"), Some("none"));
     }
 
     #[test]

@@ -19,7 +19,6 @@ use serde_json::Value;
 use crate::resilience::tick::Tick;
 use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 use rule::{Kind, Rule};
-pub(super) use variant::flatten_lists;
 pub(super) use wire::{Connection, Exchange};
 
 /// A capacity lets through what comes in this part of a second, and at least one call: callers that

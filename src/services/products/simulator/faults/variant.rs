@@ -34,7 +34,7 @@ const VARIANTS: [(&str, Change); 16] = [
         }
     }),
     // Every list directly under its plural.
-    ("bare_lists", |answer, _| flatten_lists(answer)),
+    ("bare_lists", |answer, _| flatten(answer, &LISTS)),
     ("bare_image_list", |answer, _| flatten(answer, &["string"])),
     // One object in place of a list of one.
     ("single_object", |answer, _| {
@@ -114,12 +114,8 @@ pub(super) fn reshape(answer: &mut Value, name: &str, seed: u64) {
     }
 }
 
-/// What `simplify` asks for, too: `{"products": {"product": []}}` becomes `{"products": []}`.
-pub(in super::super) fn flatten_lists(answer: &mut Value) {
-    flatten(answer, &LISTS);
-}
-
-/// Replaces every object that holds nothing but a list of one of these names by the list.
+/// Replaces every object that holds nothing but a list of one of these names by the list:
+/// `{"products": {"product": []}}` becomes `{"products": []}`.
 fn flatten(answer: &mut Value, names: &[&str]) {
     each(answer, &mut |_, value| {
         let fields = value.as_object_mut().filter(|fields| fields.len() == 1);
