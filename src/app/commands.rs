@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::connect::connect;
 use super::{Gateway, SCHEMA, SERVICES};
-use crate::cli::{Commands, Failure, Simulation};
+use crate::cli::{Commands, Failure, Simulation, Tried};
 use crate::clock;
 use crate::config::{InForce, Schema, Settings};
 use crate::console;
@@ -64,6 +65,10 @@ impl Commands for Breakwater {
         outcome
     }
 
+    fn connect(&self, settings: Settings) -> Vec<Tried> {
+        actix_rt::System::new().block_on(connect(&settings, SERVICES))
+    }
+
     fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure> {
         let telemetry = start_log(&settings)?;
         let log = telemetry.logger().clone();
@@ -90,14 +95,18 @@ impl Commands for Breakwater {
     }
 
     fn openapi(&self, gpt: bool) -> Result<String, Failure> {
-        let surfaces: Vec<_> = SERVICES.iter().map(|(surface, _)| *surface).collect();
+        let surfaces: Vec<_> = SERVICES.iter().map(|(surface, ..)| *surface).collect();
         Ok(if gpt { openapi::for_gpt(&surfaces) } else { openapi::complete(&surfaces) })
     }
 }
 
 fn start_log(settings: &Settings) -> std::io::Result<Telemetry> {
     let structured = settings.of::<Features>().structured_logging;
-    let telemetry = telemetry::start(&settings.of(), structured)?;
+    let log: LogSettings = settings.of();
+    let telemetry = telemetry::start(&log, structured).map_err(|error| {
+        let name = log.file.unwrap_or_default();
+        std::io::Error::new(error.kind(), format!("LOG_FILE {}: {error}", name.display()))
+    })?;
     telemetry::install_panic_hook(telemetry.logger().clone());
     Ok(telemetry)
 }

@@ -18,6 +18,7 @@
 
 mod access;
 mod commands;
+mod connect;
 mod stores;
 mod upkeep;
 mod worker_factory;
@@ -31,19 +32,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info};
 
 use crate::access::{AccessSettings, AuditEvent, Guesses, SecretDigest};
 use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::Failure;
 use crate::clock;
-use crate::config::{Group, InForce, Schema, Secret};
+use crate::config::{Group, InForce, Schema, Secret, Settings};
 use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
-use crate::http::service::{Service, Surface};
+use crate::http::service::{Service, Surface, Tried};
 use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
@@ -63,7 +65,8 @@ use upkeep::{Deaths, PersistedState};
 use worker_factory::WorkerFactory;
 
 /// The services: what the documents say of each, and how it is built.
-const SERVICES: &[(&Surface, Start)] = &[(&products::SURFACE, products::start::start)];
+const SERVICES: &[(&Surface, Start, Connect)] =
+    &[(&products::SURFACE, products::start::start, products::start::connect)];
 
 /// Every section of settings, in the order of the settings page.
 pub const SCHEMA: Schema = Schema(&[
@@ -83,8 +86,28 @@ pub const SCHEMA: Schema = Schema(&[
         Group::of::<LogSettings>(),
         Group::of::<Features>(),
         Group::of::<Chaos>(),
+        Group::caution(timeouts),
     ],
 ]);
+
+/// A time-out that another one hides.
+fn timeouts(settings: &Settings) -> Option<String> {
+    let Server { request_timeout, shutdown_timeout, .. } = settings.of();
+    let (upstream, redis): (UpstreamSettings, RedisSettings) = (settings.of(), settings.of());
+    let longest = [
+        ("UPSTREAM_TIMEOUT_MS", upstream.attempt_timeout > request_timeout),
+        ("REDIS_TIMEOUT_MS", redis.timeout > request_timeout),
+    ];
+    let hidden = longest.into_iter().filter(|(name, longer)| *longer && settings.is_set(name));
+    let hidden = hidden.map(|(name, _)| {
+        format!("{name} is longer than REQUEST_TIMEOUT_MS: requests end before it does")
+    });
+    let cut = (shutdown_timeout < request_timeout).then(|| {
+        "SHUTDOWN_TIMEOUT_SECONDS is shorter than REQUEST_TIMEOUT_MS: a stop may cut requests".into()
+    });
+    let all: Vec<String> = hidden.chain(cut).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
 
 /// Batches that may wait for MetricsActor.
 const MONITOR_INBOX: usize = 4_096;
@@ -253,6 +276,7 @@ fn serve(
 pub type Services = Vec<Arc<dyn Service>>;
 
 type Start = fn(&ServiceParts<'_>) -> Result<Arc<dyn Service>, Failure>;
+type Connect = for<'a> fn(&'a ServiceParts<'a>) -> LocalBoxFuture<'a, Vec<Tried>>;
 
 fn surfaces(services: &Services) -> Vec<&'static Surface> {
     services.iter().map(|service| service.surface()).collect()
@@ -262,7 +286,7 @@ fn start_services(
     parts: &ServiceParts<'_>,
     more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
 ) -> Result<Services, Failure> {
-    let services = SERVICES.iter().map(|(_, start)| start(parts));
+    let services = SERVICES.iter().map(|(_, start, _)| start(parts));
     let mut services = services.collect::<Result<Services, Failure>>()?;
     services.extend(more(parts)?);
     Ok(services)

@@ -65,6 +65,25 @@ impl Stores {
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
+    /// Asks Redis once whether it takes writes; `None` where there is none.
+    pub(super) async fn try_redis(
+        settings: &Settings,
+        metrics: &Metrics,
+        log: &Logger,
+    ) -> Option<Result<String, String>> {
+        let RedisSettings { url, timeout } = settings.of();
+        let health = Arc::new(Health::new(breaker("redis", metrics, log)));
+        let redis = match Redis::new(url?.expose(), timeout, health) {
+            Ok(redis) => redis,
+            Err(problem) => return Some(Err(problem.to_string())),
+        };
+        Some(match redis.ping().await {
+            Ok(()) if redis.refuses_writes() => Err("it answers, and takes no writes".to_owned()),
+            Ok(()) => Ok("answers and takes writes".to_owned()),
+            Err(problem) => Err(problem.to_string()),
+        })
+    }
+
     /// The breakers of the stores that are there.
     pub(super) fn breakers(&self) -> Vec<Breaker> {
         let redis = self.redis.as_ref().map(|redis| redis.health.breaker().clone());

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Environment, Schema, Settings};
+use crate::config::{self, Environment, Mistakes, Schema, Settings};
 use crate::console;
 
 /// Why a command failed, for a person.
@@ -44,7 +44,11 @@ enum Command {
     /// Run the simulator of the AliExpress gateway alone
     Simulate(Simulation),
     /// Name every mistake in the configuration, or show what is in force
-    CheckConfig,
+    CheckConfig {
+        /// Also try the database, Redis, and each account of the upstream with one call
+        #[arg(long)]
+        connect: bool,
+    },
     /// Bring the database up to date
     Migrate {
         /// Take the newest step back instead, for the version before; no gateway may be running
@@ -78,6 +82,9 @@ pub struct Simulation {
     pub catalog: Option<PathBuf>,
 }
 
+/// A part that was tried, and what it said or why it failed.
+pub type Tried = (String, Result<String, String>);
+
 /// What the commands do; each returns when it is done, or says why it failed.
 pub trait Commands {
     fn schema(&self) -> Schema;
@@ -88,6 +95,9 @@ pub trait Commands {
     /// Answers requests until it is to stop. `file` is the one that `--config` named, to read the
     /// settings again.
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
+
+    /// Tries what the settings name: the name of each part, and what it said.
+    fn connect(&self, settings: Settings) -> Vec<Tried>;
 
     /// Runs the simulator until it is to stop.
     fn simulate(&self, settings: Settings, simulation: Simulation) -> Result<(), Failure>;
@@ -159,19 +169,29 @@ where
     let with_settings =
         |act: &dyn Fn(Settings) -> Outcome| match config::load(schema, file, environment) {
             Ok(settings) => act(settings),
-            Err(mistakes) => Outcome::misused(format!("breakwater: {mistakes}")),
+            Err(mistakes) => refused(&mistakes),
         };
+    let probed = |act: &dyn Fn(Settings) -> Outcome| {
+        with_settings(&|settings| {
+            let mistakes = settings.probe();
+            if mistakes.0.is_empty() { act(settings) } else { refused(&mistakes) }
+        })
+    };
     match command.unwrap_or_default() {
-        Command::Serve => {
-            with_settings(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
-        }
+        Command::Serve => probed(&|settings| {
+            ended(commands.serve(settings, file.map(Path::to_owned)))
+        }),
         Command::Simulate(simulation) => {
             with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
         }
         Command::Migrate { down } => {
             with_settings(&|settings| printed(commands.migrate(settings, down)))
         }
-        Command::CheckConfig => with_settings(&|settings| Outcome::done(in_force(&settings))),
+        Command::CheckConfig { connect } => probed(&|settings| {
+            let said = in_force(&settings);
+            let tried = if connect { commands.connect(settings) } else { Vec::new() };
+            checked(said, &tried)
+        }),
         Command::Health { url: None } => {
             with_settings(&|settings| alive(&health::address_of(commands.address(&settings))))
         }
@@ -179,6 +199,25 @@ where
         Command::Openapi { gpt } => printed(commands.openapi(gpt)),
         Command::Settings => Outcome::done(config::settings_page(schema)),
     }
+}
+
+fn refused(mistakes: &Mistakes) -> Outcome {
+    Outcome::misused(format!("breakwater: {mistakes}"))
+}
+
+/// What is in force, and a line for everything that was tried.
+fn checked(mut said: String, tried: &[Tried]) -> Outcome {
+    let mut status = DONE;
+    for (name, outcome) in tried {
+        match outcome {
+            Ok(good) => said.push_str(&format!("\ntried {name}: {good}")),
+            Err(problem) => {
+                said.push_str(&format!("\ntried {name}: failed: {}", config::redact(problem)));
+                status = FAILED;
+            }
+        }
+    }
+    Outcome { status, ..Outcome::done(said) }
 }
 
 fn ended(result: Result<(), Failure>) -> Outcome {

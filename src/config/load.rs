@@ -12,6 +12,7 @@ use std::path::Path;
 use super::file::{DEFAULT_FILE, FileText};
 use super::removed::REMOVED;
 use super::settings::{Declaration, Given};
+use super::near_miss::near_miss;
 use super::{Schema, Settings, Source, file};
 
 #[derive(Clone, Default)]
@@ -26,9 +27,17 @@ impl Environment {
         std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
     }
 
-    /// The variable's value without surrounding white space; `None` when it is not set or blank.
+    /// The variable's value without surrounding white space and quotes; `None` when it is not set or
+    /// blank. A file of variables that a shell reads has quotes, and `docker run --env-file` keeps them.
     pub(super) fn get(&self, variable: &str) -> Option<&str> {
-        self.0.get(variable).map(|value| value.trim()).filter(|value| !value.is_empty())
+        let value = self.0.get(variable)?.trim();
+        let within = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+        let value = within('"').or_else(|| within('\'')).unwrap_or(value);
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 }
 
@@ -117,6 +126,9 @@ impl Loader {
         for removed in REMOVED.iter().filter(|one| environment.get(one.variable).is_some()) {
             self.mistakes.add(removed.variable, None, removed.expected());
         }
+        let schema = self.settings.schema;
+        self.settings.near_misses =
+            environment.names().filter_map(|name| near_miss(schema, name)).collect();
     }
 
     /// Keeps the text of a setting, or says what was expected. A refused text is kept too, so that the

@@ -8,6 +8,7 @@ mod file;
 mod in_force;
 pub mod kinds;
 mod load;
+mod near_miss;
 mod redact;
 mod removed;
 mod settings;

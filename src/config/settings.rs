@@ -77,6 +77,10 @@ pub trait Section: Declared {
     fn caution(&self) -> Option<String> {
         None
     }
+
+    /// Looks at what the section names on this machine (files, addresses), for `check-config`: adds what
+    /// `serve` could not start with.
+    fn probe(&self, _mistakes: &mut Mistakes) {}
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +88,7 @@ pub struct Group {
     pub(super) declarations: &'static [Declaration],
     pub(super) check: fn(&Settings, &mut Mistakes),
     pub(super) caution: fn(&Settings) -> Option<String>,
+    pub(super) probe: fn(&Settings, &mut Mistakes),
 }
 
 impl Group {
@@ -92,7 +97,13 @@ impl Group {
             declarations: S::DECLARATIONS,
             check: |settings, mistakes| S::read(settings).check(settings, mistakes),
             caution: |settings| S::read(settings).caution(),
+            probe: |settings, mistakes| S::read(settings).probe(mistakes),
         }
+    }
+
+    /// What is unwise about settings of several sections together.
+    pub const fn caution(caution: fn(&Settings) -> Option<String>) -> Self {
+        Self { declarations: &[], check: |_, _| {}, caution, probe: |_, _| {} }
     }
 }
 
@@ -176,6 +187,8 @@ pub(super) struct Given {
 pub struct Settings {
     pub(super) schema: Schema,
     pub(super) given: BTreeMap<&'static str, Given>,
+    /// Variables that look like settings and are none, in sentences.
+    pub(super) near_misses: Vec<String>,
 }
 
 impl fmt::Debug for Settings {
@@ -187,7 +200,7 @@ impl fmt::Debug for Settings {
 impl Settings {
     /// Those of a process for which nothing is set.
     pub const fn unset(schema: Schema) -> Self {
-        Self { schema, given: BTreeMap::new() }
+        Self { schema, given: BTreeMap::new(), near_misses: Vec::new() }
     }
 
     pub fn of<S: Declared>(&self) -> S {
@@ -205,7 +218,15 @@ impl Settings {
 
     /// What is allowed and unwise, in sentences.
     pub fn cautions(&self) -> impl Iterator<Item = String> {
-        self.schema.groups().filter_map(|group| (group.caution)(self))
+        let of_sections = self.schema.groups().filter_map(|group| (group.caution)(self));
+        of_sections.chain(self.near_misses.iter().cloned())
+    }
+
+    /// What is wrong with what the settings name on this machine.
+    pub fn probe(&self) -> Mistakes {
+        let mut mistakes = Mistakes::default();
+        self.schema.groups().for_each(|group| (group.probe)(self, &mut mistakes));
+        mistakes
     }
 
     /// Every setting with its value and its source, secrets hidden, in the order of the page.

@@ -16,7 +16,7 @@ mod tests;
 
 use std::fmt;
 
-pub use opening::Lent;
+pub use opening::{Lent, describe};
 pub use schema::{Connection, migrate, revert};
 pub use settings::DatabaseSettings;
 pub use store::{Event, Store};

@@ -82,6 +82,30 @@ pub(super) fn look(path: &Path) -> Result<(), DatabaseError> {
     check(&mut connection)
 }
 
+/// What a gateway would find at `path`, in words; changes nothing.
+///
+/// # Errors
+/// It could not use the file.
+pub fn describe(path: &Path) -> Result<String, DatabaseError> {
+    if !path.try_exists().map_err(DatabaseError::new)? {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        return match folder.map(std::fs::metadata) {
+            Some(Err(error)) => Err(DatabaseError::new(format!("no folder for the file: {error}"))),
+            Some(Ok(_)) | None => Ok("there is no file yet; serve makes one".to_owned()),
+        };
+    }
+    let address = format!("file:{}?mode=ro", path.to_string_lossy());
+    let mut connection = Connection::establish(&address).map_err(DatabaseError::new)?;
+    let is_current = check(&mut connection);
+    match is_current {
+        Ok(()) => Ok("opened".to_owned()),
+        Err(error) if error.harm() == Harm::Schema => {
+            Ok("opened; serve brings its tables up to date".to_owned())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A connection of its own, which says what is wrong; the pool's error says only "timed out".
 fn connect(path: &Path) -> Result<Connection, DatabaseError> {
     // For its owner only; SQLite gives the files beside it the same permissions. A file that cannot be

@@ -12,7 +12,7 @@ use crate::cache::CacheSettings;
 use crate::config::kinds::{
     INTERFACE, List, Rollout, SHARE, SWITCH, WEB_ORIGIN, Whole, millis, seconds,
 };
-use crate::config::{Section, Settings};
+use crate::config::{Mistakes, Section, Settings};
 use crate::limits::Limits;
 use crate::settings;
 
@@ -60,7 +60,15 @@ settings! {
     }
 }
 
-impl Section for Server {}
+impl Section for Server {
+    fn probe(&self, mistakes: &mut Mistakes) {
+        // Any port: the one that is set may be in use by the gateway that runs.
+        if let Err(error) = std::net::TcpListener::bind((self.host, 0)) {
+            let expected = format!("an address of this machine ({error})");
+            mistakes.add("API_HOST", Some(self.host.to_string()), expected);
+        }
+    }
+}
 
 settings! {
     #[derive(Copy, Eq)]

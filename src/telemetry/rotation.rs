@@ -75,6 +75,19 @@ impl RotatingFile {
     }
 }
 
+/// Whether the file can be opened, or made, without making anything.
+pub(super) fn probe(path: &Path) -> io::Result<()> {
+    if path.try_exists()? {
+        return OpenOptions::new().append(true).open(path).map(drop);
+    }
+    let mut above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    match above.find_map(|above| fs::metadata(above).ok()) {
+        Some(found) if !found.is_dir() => Err(ErrorKind::NotADirectory.into()),
+        Some(found) if found.permissions().readonly() => Err(ErrorKind::PermissionDenied.into()),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// For its owner only: lines hold addresses of clients.
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)

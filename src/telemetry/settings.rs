@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use slog::Level;
 
-use crate::config::Section;
+use super::rotation::probe;
 use crate::config::kinds::{Choice, FILE_PATH, Optional};
+use crate::config::{Mistakes, Section};
 use crate::settings;
 
 /// How log lines are written.
@@ -44,4 +45,13 @@ settings! {
     }
 }
 
-impl Section for LogSettings {}
+impl Section for LogSettings {
+    fn probe(&self, mistakes: &mut Mistakes) {
+        if let Some(path) = &self.file
+            && let Err(error) = probe(path)
+        {
+            let expected = format!("a file that can be written to ({error})");
+            mistakes.add("LOG_FILE", Some(path.display().to_string()), expected);
+        }
+    }
+}

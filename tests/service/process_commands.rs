@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::gateway::breakwater;
+use crate::support::redis::Redis;
+use crate::test_app::Upstream;
 
 fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
     let mut command: Command = breakwater(folder);
@@ -131,4 +133,73 @@ fn an_address_that_is_taken_is_a_failure_and_not_a_hang() {
     assert_eq!((status, said.as_str()), (1, ""), "{complaint}");
     let last = complaint.lines().last().unwrap_or_default();
     assert!(last.starts_with("breakwater: "), "{complaint}");
+}
+
+#[test]
+fn what_serve_cannot_start_with_is_a_mistake_for_both() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("LOG_FILE", "/dev/null/breakwater.log"),
+        ("LAST_RESORT_CATALOG", "missing.jsonl"),
+        ("API_HOST", "192.0.2.1"),
+    ] {
+        for command in ["check-config", "serve"] {
+            let (status, said, complaint) = run(folder.path(), &[command], &[(name, value)]);
+            assert_eq!((status, said.as_str()), (2, ""), "{command} with {name}");
+            assert!(complaint.contains(&format!("{name} = {value}: expected")), "{complaint}");
+        }
+    }
+}
+
+#[test]
+fn names_that_are_nearly_settings_are_told_and_quotes_are_no_part_of_a_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        ("RATE_LIMIT_PER_MINUTE", "5"),
+        ("API_PORT", "\"8124\""),
+        ("ADMIN_API_KEY", "'0123456789abcdef0123'"),
+        ("UPSTREAM_TIMEOUT_MS", "9000"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+    ];
+    let (status, said, complaint) = run(folder.path(), &["check-config"], &settings);
+    assert_eq!((status, complaint.as_str()), (0, ""));
+    for words in [
+        "but: RATE_LIMIT_PER_MINUTE is no setting and changes nothing; did you mean",
+        "but: UPSTREAM_TIMEOUT_MS is longer than REQUEST_TIMEOUT_MS",
+        "8124  (environment)",
+    ] {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+    assert!(!said.contains("HTTP_PROXY is"), "{said}");
+}
+
+#[test]
+fn with_connect_every_part_is_tried_and_told() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let redis = Redis::start();
+    let gateway_url = format!("http://{}/sync", upstream.address);
+    let redis_url = redis.url();
+    let mut settings = vec![
+        ("ALIEXPRESS_APP_KEY", "500001"),
+        ("ALIEXPRESS_APP_SECRET", "breakwater-demonstration-secret"),
+        ("ALIEXPRESS_GATEWAY_URL", gateway_url.as_str()),
+        ("REDIS_URL", redis_url.as_str()),
+    ];
+    let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
+    assert_eq!(status, 0, "{said}");
+    for words in [
+        "tried database breakwater.db: there is no file yet",
+        "tried redis: answers and takes writes",
+        "tried account upstream: answered",
+    ] {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+    assert!(!folder.path().join("breakwater.db").exists(), "it only looks");
+    settings[1].1 = "another-secret-than-that";
+    settings[3].1 = "redis://127.0.0.1:1";
+    std::fs::write(folder.path().join("breakwater.db"), "no database").unwrap();
+    let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
+    assert_eq!(status, 1, "{said}");
+    assert_eq!(said.matches(": failed: ").count(), 3, "{said}");
+    assert!(!said.contains("another-secret"), "{said}");
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::super::*;
-use crate::cli::{Commands, DONE, FAILED, MISUSED, Outcome, Simulation, execute};
+use crate::cli::{Commands, DONE, FAILED, MISUSED, Outcome, Simulation, Tried, execute};
 use crate::config::Settings;
 
 /// Notes what it was asked to do; fails when told so.
@@ -34,6 +34,10 @@ impl Commands for Recorder {
     }
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
         self.note(format!("serve on {} from {file:?}", self.address(&settings).port()), ())
+    }
+    fn connect(&self, _: Settings) -> Vec<Tried> {
+        let noted = self.note("connect".to_owned(), "answers".to_owned());
+        vec![("redis".to_owned(), noted.map_err(|failure| failure.to_string()))]
     }
     fn simulate(&self, _: Settings, simulation: Simulation) -> Result<(), Failure> {
         self.note(format!("simulate {} {:?}", simulation.listen, simulation.catalog), ())
@@ -79,6 +83,7 @@ fn each_command_reaches_its_function() {
     );
     assert_eq!(asked(&["migrate"]), "migrate breakwater.db");
     assert_eq!(asked(&["migrate", "--down"]), "migrate breakwater.db down");
+    assert_eq!(asked(&["check-config", "--connect"]), "connect");
     assert_eq!(asked(&["openapi"]), "openapi false");
     assert_eq!(asked(&["openapi", "--gpt"]), "openapi true");
 }

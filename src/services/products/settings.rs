@@ -226,7 +226,16 @@ settings! {
     }
 }
 
-impl Section for ProductSettings {}
+impl Section for ProductSettings {
+    fn probe(&self, mistakes: &mut Mistakes) {
+        if let Some(path) = &self.last_resort_catalog
+            && let Err(error) = LastResort::load(path)
+        {
+            let expected = format!("a catalogue with at least one good line ({error})");
+            mistakes.add("LAST_RESORT_CATALOG", Some(path.display().to_string()), expected);
+        }
+    }
+}
 
 impl ProductSettings {
     /// The longest fresh time of anything kept.

@@ -6,19 +6,23 @@
 //! one must not believe that there is one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info, warn};
 
-use super::aliexpress::{AliExpress, AliExpressClient, Target};
+use super::aliexpress::{AliExpress, AliExpressClient, Request, Target};
 use super::ask::Products;
 use super::catalogue::LoadReport;
+use super::endpoints;
 use super::last_resort::LastResort;
 use super::settings::{AliExpressSettings, ProductSettings, Setup};
 use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
+use crate::clock;
 use crate::config::Secret;
-use crate::http::service::{Service, ServiceParts, StartFailure};
-use crate::origin::Identity;
+use crate::http::service::{Service, ServiceParts, StartFailure, Tried};
+use crate::origin::{Call, Identity, Priority};
 
 /// The names of the accounts in labels, logs and paths, in the order of their settings.
 const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
@@ -55,11 +59,37 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     Ok(Arc::new(Products { upstream, dropped, repaired, settings, log, simulator }))
 }
 
+/// Tries each account with one call: the list of categories.
+pub fn connect<'a>(parts: &'a ServiceParts<'a>) -> LocalBoxFuture<'a, Vec<Tried>> {
+    Box::pin(async move {
+        let mut tried = Vec::new();
+        for identity in identities(&parts.settings.of()) {
+            let name = format!("account {}", identity.name);
+            let outcome = match parts.origin(vec![identity], false) {
+                Ok(client) => categories(&client, parts.request_timeout).await,
+                Err(error) => Err(error.to_string()),
+            };
+            tried.push((name, outcome));
+        }
+        tried
+    })
+}
+
+async fn categories(client: &AliExpressClient, within: Duration) -> Result<String, String> {
+    let request = Request::of(&endpoints::categories::METHOD);
+    let answer = client.call(Call::new(request, Priority::Client, clock::monotonic() + within)).await;
+    answer.map(|_| "answered".to_owned()).map_err(|failure| failure.to_string())
+}
+
 fn upstream(
     of: &AliExpressSettings,
     parts: &ServiceParts<'_>,
     is_simulated: bool,
 ) -> std::io::Result<AliExpressClient> {
+    parts.origin(identities(of), is_simulated)
+}
+
+fn identities(of: &AliExpressSettings) -> Vec<Identity<AliExpress>> {
     let accounts = of.accounts();
     let identity = |(index, name): (usize, &'static str)| {
         let account = accounts.get(index)?;
@@ -68,8 +98,7 @@ fn upstream(
             .at(index);
         Some(Identity { name, id: origin.id().to_owned(), origin })
     };
-    let identities = NAMES.into_iter().enumerate().filter_map(identity).collect();
-    parts.origin(identities, is_simulated)
+    NAMES.into_iter().enumerate().filter_map(identity).collect()
 }
 
 /// Starts the simulator inside and points the settings at it.

@@ -1,0 +1,50 @@
+//! Trying what the settings name: `check-config --connect`.
+//!
+//! Owns: which parts are tried, one after the other. Changes nothing in the database; Redis gets one key
+//! that lives for seconds; every account of an upstream makes one call. What is down is told in its own
+//! words.
+
+use std::sync::Arc;
+
+use slog::{Discard, Logger, o};
+
+use super::stores::Stores;
+use super::{Connect, Start};
+use crate::config::Settings;
+use crate::database::{self, DatabaseSettings};
+use crate::http::service::{ServiceParts, Surface, Tried};
+use crate::http::settings::Server;
+use crate::metrics::Metrics;
+use crate::origin::start::Environment;
+use crate::supervision::{Silent, Supervisor};
+
+pub(super) async fn connect(
+    settings: &Settings,
+    services: &[(&Surface, Start, Connect)],
+) -> Vec<Tried> {
+    let (metrics, log) = (Metrics::new(), Logger::root(Discard, o!()));
+    let DatabaseSettings { path, .. } = settings.of();
+    let database = database::describe(&path).map_err(|error| error.to_string());
+    let mut tried = vec![(format!("database {}", path.display()), database)];
+    if let Some(outcome) = Stores::try_redis(settings, &metrics, &log).await {
+        tried.push(("redis".to_owned(), outcome));
+    }
+    let supervisor = match Supervisor::new(Arc::new(Silent)) {
+        Ok(supervisor) => supervisor,
+        Err(error) => {
+            tried.push(("upstreams".to_owned(), Err(error.to_string())));
+            return tried;
+        }
+    };
+    for (_, _, connect) in services {
+        let parts = ServiceParts::new(Environment {
+            settings,
+            request_timeout: settings.of::<Server>().request_timeout,
+            metrics: &metrics,
+            log: &log,
+            supervisor: &supervisor,
+        });
+        tried.extend(connect(&parts).await);
+    }
+    tried
+}
