@@ -103,7 +103,8 @@ fn timeouts(settings: &Settings) -> Option<String> {
         format!("{name} is longer than REQUEST_TIMEOUT_MS: requests end before it does")
     });
     let cut = (shutdown_timeout < request_timeout).then(|| {
-        "SHUTDOWN_TIMEOUT_SECONDS is shorter than REQUEST_TIMEOUT_MS: a stop may cut requests".into()
+        "SHUTDOWN_TIMEOUT_SECONDS is shorter than REQUEST_TIMEOUT_MS: a stop may cut requests"
+            .into()
     });
     let all: Vec<String> = hidden.chain(cut).collect();
     (!all.is_empty()).then(|| all.join("; "))

@@ -178,9 +178,9 @@ where
         })
     };
     match command.unwrap_or_default() {
-        Command::Serve => probed(&|settings| {
-            ended(commands.serve(settings, file.map(Path::to_owned)))
-        }),
+        Command::Serve => {
+            probed(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
+        }
         Command::Simulate(simulation) => {
             with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
         }

@@ -10,9 +10,9 @@ use std::fmt;
 use std::path::Path;
 
 use super::file::{DEFAULT_FILE, FileText};
+use super::near_miss::near_miss;
 use super::removed::REMOVED;
 use super::settings::{Declaration, Given};
-use super::near_miss::near_miss;
 use super::{Schema, Settings, Source, file};
 
 #[derive(Clone, Default)]

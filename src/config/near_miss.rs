@@ -44,8 +44,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_begins_like_a_setting_is_named_with_what_was_meant() {
-        for (variable, meant) in [("ADMIN_KEY", "ADMIN_API_KEY"), ("API_PROT", "API_PORT")]
-        {
+        for (variable, meant) in [("ADMIN_KEY", "ADMIN_API_KEY"), ("API_PROT", "API_PORT")] {
             let said = near_miss(SCHEMA, variable).unwrap();
             assert!(said.starts_with(variable) && said.contains(meant), "{said}");
         }
@@ -53,8 +52,7 @@ mod tests {
 
     #[test]
     fn settings_and_what_others_wrote_are_not_named() {
-        for other in ["API_PORT", "PATH", "HTTP_PROXY", "API_PORT_6379_TCP", "API_SERVICE_HOST"]
-        {
+        for other in ["API_PORT", "PATH", "HTTP_PROXY", "API_PORT_6379_TCP", "API_SERVICE_HOST"] {
             assert_eq!(near_miss(SCHEMA, other), None);
         }
     }

@@ -77,7 +77,8 @@ pub fn connect<'a>(parts: &'a ServiceParts<'a>) -> LocalBoxFuture<'a, Vec<Tried>
 
 async fn categories(client: &AliExpressClient, within: Duration) -> Result<String, String> {
     let request = Request::of(&endpoints::categories::METHOD);
-    let answer = client.call(Call::new(request, Priority::Client, clock::monotonic() + within)).await;
+    let answer =
+        client.call(Call::new(request, Priority::Client, clock::monotonic() + within)).await;
     answer.map(|_| "answered".to_owned()).map_err(|failure| failure.to_string())
 }
 
