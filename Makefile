@@ -32,7 +32,7 @@ count: ## count the house: code, mechanisms, settings, import circles
 	@$(CARGO) run --quiet --locked --example count
 
 acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products, BAD_INPUT=FOLDER for more bad input
-	@tools/require.sh cargo cc redis-server
+	@tools/require.sh cargo cc redis-server varnish
 	@$(CARGO) test --release --locked --test acceptance -- --nocapture --test-threads=1
 
 bench: ## compare the hit path to a bare handler, nginx and Varnish, and the hit ratio to LRU's

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::key::{MOST_TAGS, Tag};
+use super::key::{MOST_TAGS, Tag, digest};
 use crate::clock::Timestamp;
 use crate::gzip::Packed;
 
@@ -54,6 +54,8 @@ pub struct Entry {
     uses: AtomicU32,
     /// The body behind the beginning that all answers have, packed when that was first asked for.
     packed: OnceLock<Option<Packed>>,
+    /// That of the body, taken when it was first asked for.
+    digest: OnceLock<u64>,
     /// The version of the invalidations it was last held against, and the verdict: `version << 2 | verdict`.
     checked: AtomicU64,
 }
@@ -67,8 +69,9 @@ impl Entry {
         mut tags: Vec<Tag>,
     ) -> Self {
         tags.truncate(MOST_TAGS);
-        let (uses, packed, checked) = (AtomicU32::new(0), OnceLock::new(), AtomicU64::new(0));
-        Self { representation, times, negative, tags: tags.into(), uses, packed, checked }
+        let (uses, checked) = (AtomicU32::new(0), AtomicU64::new(0));
+        let (packed, digest) = (OnceLock::new(), OnceLock::new());
+        Self { representation, times, negative, tags: tags.into(), uses, packed, digest, checked }
     }
 
     /// Its body behind `before`, packed, which is done once. `None` when it is no text, or the packed
@@ -83,6 +86,11 @@ impl Entry {
             packed.filter(|packed| packed.size() <= room)
         };
         self.packed.get_or_init(pack).as_ref()
+    }
+
+    /// The same for the same body.
+    pub fn digest(&self) -> u64 {
+        *self.digest.get_or_init(|| digest(&self.representation.body))
     }
 
     /// Bytes that its packed body may take. JSON packs to a quarter or less.

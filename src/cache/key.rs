@@ -55,16 +55,19 @@ pub(super) const LONGEST_TAG: usize = 128;
 /// Most tags of one entry; more are not kept. A full page of products has about a hundred.
 pub(super) const MOST_TAGS: usize = 256;
 
+/// The first 64 bits of the SHA-256 of `bytes`: the same in every process, fit to be stored and sent.
+pub fn digest(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(u64);
 
 impl Tag {
     /// The tag of a text such as `product:1005001`.
     pub fn of(text: &str) -> Self {
-        let digest = Sha256::digest(text.as_bytes());
-        let number =
-            digest.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
-        Self(number)
+        Self(digest(text.as_bytes()))
     }
 
     pub const fn from_number(number: u64) -> Self {

@@ -36,7 +36,7 @@ pub use entry::{Entry, JSON, Representation, Times, Verdict};
 pub use freshness::Freshness;
 pub use get::{Answer, Forward, Found, Get};
 pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};
-pub use key::{CacheKey, Tag, sweeps};
+pub use key::{CacheKey, Tag, digest, sweeps};
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
 pub use settings::CacheSettings;
 pub use tables::CacheTables;

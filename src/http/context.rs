@@ -4,7 +4,7 @@
 //! into logs, headers and JSON as it is), else a new one. The stops of the pipeline note here what
 //! later stops and the handler need.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::{self, AcceptEncoding, Encoding, HeaderMap, HeaderValue};
 
+use super::served::Lasting;
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
 
@@ -73,6 +74,8 @@ pub struct RequestContext {
     pub gzip: bool,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
+    /// What its answer says about how long its data lasts.
+    pub lasting: RefCell<Option<Lasting>>,
     /// Whether it waited for others: the client's body, the upstream, or Redis about its limits.
     pub waited: Cell<bool>,
 }
@@ -98,6 +101,7 @@ impl RequestContext {
             watched: Cell::new(None),
             gzip: fields.accept_encoding.is_some_and(|first| takes_gzip(first, headers)),
             tier: Cell::new(None),
+            lasting: RefCell::new(None),
             waited: Cell::new(false),
         })
     }

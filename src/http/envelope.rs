@@ -19,7 +19,7 @@ use time::macros::format_description;
 use super::context::RequestContext;
 use super::error::{ApiError, ErrorCode};
 use super::headers::{self, CACHE_STATUS, GZIP, JSON};
-use super::served::{Body, Parts, Served, Source};
+use super::served::{Body, Lasting, Parts, Served, Source};
 use crate::cache::{Forward, Tier};
 use crate::clock::{self, Timestamp};
 use crate::limits::retry_after_seconds;
@@ -78,6 +78,7 @@ pub fn answer(
         let status = if last_resort { BYPASSED_LAST_RESORT } else { BYPASSED };
         fields.insert(CACHE_STATUS, HeaderValue::from_static(status));
     }
+    context.lasting.replace(Lasting::of(served));
     response
 }
 

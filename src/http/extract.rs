@@ -19,7 +19,7 @@ use super::context::{RequestContext, Scope};
 use super::envelope;
 use super::error::{ApiError, ErrorCode};
 use super::forms::{self, BODY_LIMIT, RawForm};
-use super::served::Served;
+use super::served::{Body, Lasting, Served};
 use super::state::Worker;
 use super::stops::caller;
 use crate::cache::CacheClient;
@@ -122,6 +122,11 @@ impl Call {
             shared.metrics.cache.last_resort.inc();
         }
         envelope::answer(&self.context, served, shared.integration, &self.worker.degraded())
+    }
+
+    /// Says that the answer's data stays the same for a while; `data` changes whenever it does.
+    pub fn lasts(&self, seconds: u64, data: Bytes) {
+        self.context.lasting.replace(Some(Lasting { seconds, data: Body::Own(data) }));
     }
 
     /// An answer of the gateway itself.

@@ -11,10 +11,11 @@
 //! | 7 | rate limit | 429 `rate_limited`, then 401 `key_required` | [`rate_limit`] |
 //! | 8 | handler | the answer; its panic is a 500 | [`super::routes`] |
 //! | 9 | envelope and headers | one shape for every error | [`answer`] |
-//! | 10 | compression | gzip | [`answer`] |
-//! | 11 | metrics and log | counts exactly, logs what matters | [`record`] |
+//! | 10 | storing | `Cache-Control`, `ETag`, 304, `Vary` | [`storing`] |
+//! | 11 | compression | gzip | [`answer`] |
+//! | 12 | metrics and log | counts exactly, logs what matters | [`record`] |
 //!
-//! A stop refuses with an [`ApiError`]; stops 9 to 11 see every answer, refusals included.
+//! A stop refuses with an [`ApiError`]; stops 9 to 12 see every answer, refusals included.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -32,7 +33,7 @@ use super::error::{ApiError, ErrorCode};
 use super::route::{AuthScope, Route};
 use super::state::Worker;
 use super::stops::caller::Caller;
-use super::stops::{admin_key, answer, rate_limit, record};
+use super::stops::{admin_key, answer, rate_limit, record, storing};
 use crate::clock;
 use crate::limits::Admission;
 
@@ -86,6 +87,7 @@ impl Stops {
             }
         };
         let (mut response, failure) = answer::settle(&context, outcome); // 9
+        storing::permit(worker, route, &context, &asked, &mut response, &mut limits); // 10
         let failed = failure.as_ref();
         let pack =
             answer::write_headers(worker, route, &context, fields.origin, &mut response, failed);
@@ -96,11 +98,11 @@ impl Stops {
         }
         if pack {
             // In a box: the future of an answer that is not packed here stays small.
-            response = Box::pin(answer::pack(worker, response)).await?; // 10
+            response = Box::pin(answer::pack(worker, response)).await?; // 11
         }
         let done = record::Done { context: &context, request: &asked, status: response.status() };
         match shed {
-            None => record::request(worker, route, &done, failure.as_ref()), // 11
+            None => record::request(worker, route, &done, failure.as_ref()), // 12
             Some(reason) => record::shed(worker, route, &done, reason),
         }
         Ok(ServiceResponse::new(asked, response))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::{Bytes, BytesMut};
 
-use crate::cache::{Answer, Entry, Forward, Tier};
+use crate::cache::{Answer, Entry, Forward, Tier, digest};
 
 /// In `degraded`: the answer is past its fresh time.
 pub const DEGRADED_STALE: &str = "stale";
@@ -49,6 +49,35 @@ impl Served {
     pub const fn live(body: Bytes, empty: bool) -> Self {
         let body = Body::Own(body);
         Self { body, source: None, degraded: Vec::new(), empty, last_resort: false }
+    }
+}
+
+/// An answer whose data stays the same for a while.
+#[derive(Debug)]
+pub struct Lasting {
+    pub seconds: u64,
+    /// The data, or something that changes whenever it does.
+    pub data: Body,
+}
+
+impl Lasting {
+    /// What a client may keep: data of the cache that nothing is missing from.
+    #[must_use]
+    pub fn of(served: Served) -> Option<Self> {
+        let is_whole =
+            !served.last_resort && served.degraded.iter().all(|word| *word == DEGRADED_STALE);
+        let source = served.source.filter(|_| is_whole)?;
+        let seconds = source.ttl_seconds.try_into().unwrap_or(0);
+        Some(Self { seconds, data: served.body })
+    }
+
+    /// The same for the same data.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        match &self.data {
+            Body::Own(bytes) => digest(bytes),
+            Body::Kept(entry) => entry.digest(),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod p13_bad_input;
 mod p14_overload;
 mod p14_phases;
 mod p15_stopping_loses_nothing;
+mod p16_shared_cache;
 mod p19_recovery_is_prompt;
 mod p1_one_flight;
 mod p2_one_failure;

@@ -55,5 +55,6 @@ mod single_flight;
 mod smart_search;
 mod snapshot;
 mod stale;
+mod storing;
 mod test_app;
 mod warming;

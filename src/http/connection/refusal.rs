@@ -45,7 +45,8 @@ fn answer(error: &ApiError) -> Vec<u8> {
     let body = envelope::error_body(&id, error);
     let mut text = format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\
-         content-type: application/json\r\ndate: {}\r\nx-request-id: {id}\r\n",
+         content-type: application/json\r\ncache-control: no-store\r\ndate: {}\r\n\
+         x-request-id: {id}\r\n",
         body.len(),
         date(clock::now()),
     );
@@ -80,6 +81,7 @@ mod tests {
             let id = body["metadata"]["request_id"].as_str().unwrap();
             assert!(head.contains(&format!("x-request-id: {id}")), "{head}");
             assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+            assert!(head.contains("cache-control: no-store\r\n"), "{head}");
             let length = text.len() - head.len() - 4;
             assert!(head.contains(&format!("content-length: {length}\r\n")), "{head}");
         }

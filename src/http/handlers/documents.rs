@@ -5,12 +5,15 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::to;
+use bytes::Bytes;
 
 use crate::http::extract::Call;
 use crate::http::service::Route;
 use crate::limits::Class;
 
 const JSON: &str = "application/json";
+/// Seconds that a client may keep a document: an upgrade is seen soon enough.
+const LASTS: u64 = 300;
 const PAGE: &str = include_str!("documents.html");
 /// The page's own script and style may run, named by their hashes (CSP 3, hash-source), and nothing
 /// else. The test says what they are when the page changes.
@@ -37,14 +40,20 @@ pub const ROUTES: &[Route] = &[
 ];
 
 async fn openapi(call: Call) -> HttpResponse {
-    HttpResponse::Ok().content_type(JSON).body(call.worker.shared.openapi.clone())
+    document(&call, &call.worker.shared.openapi)
 }
 
 async fn openapi_gpt(call: Call) -> HttpResponse {
-    HttpResponse::Ok().content_type(JSON).body(call.worker.shared.openapi_gpt.clone())
+    document(&call, &call.worker.shared.openapi_gpt)
 }
 
-async fn page() -> HttpResponse {
+fn document(call: &Call, text: &Bytes) -> HttpResponse {
+    call.lasts(LASTS, text.clone());
+    HttpResponse::Ok().content_type(JSON).body(text.clone())
+}
+
+async fn page(call: Call) -> HttpResponse {
+    call.lasts(LASTS, Bytes::from_static(PAGE.as_bytes()));
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, PAGE_POLICY))

@@ -28,15 +28,12 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::{GZIP, POLICY, REQUEST_ID, SECURITY};
 use crate::http::route::Route;
 use crate::http::state::Worker;
+use crate::http::stops::storing;
 
 /// When to come back after an overload.
 pub(in crate::http) const COME_BACK: Duration = Duration::from_secs(1);
 /// Bodies shorter than this are sent as they are.
 const COMPRESSED_FROM: u64 = 1_024;
-
-/// Answers differ by origin, and large ones by encoding.
-const VARY: HeaderValue = HeaderValue::from_static("Origin");
-const VARY_LARGE: HeaderValue = HeaderValue::from_static("Origin, accept-encoding");
 
 /// What a script of an allowed origin may send.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
@@ -89,7 +86,7 @@ pub(in crate::http) fn write_headers(
     response: &mut HttpResponse,
     failure: Option<&ApiError>,
 ) -> bool {
-    let size = response.body().size();
+    let (size, status) = (response.body().size(), response.status());
     let headers = response.headers_mut();
     for (name, value) in SECURITY {
         headers.append(name, value);
@@ -109,7 +106,8 @@ pub(in crate::http) fn write_headers(
     }
     let is_packed = headers.contains_key(header::CONTENT_ENCODING);
     let is_large = matches!(size, BodySize::Sized(bytes) if bytes >= COMPRESSED_FROM);
-    headers.append(header::VARY, if is_packed || is_large { VARY_LARGE } else { VARY });
+    let by_encoding = is_packed || is_large || status == StatusCode::NOT_MODIFIED;
+    headers.append(header::VARY, storing::vary(route.scope, by_encoding));
     if is_packed {
         count_packed(worker, size);
     }

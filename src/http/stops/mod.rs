@@ -5,3 +5,4 @@ pub(super) mod answer;
 pub(super) mod caller;
 pub(super) mod rate_limit;
 pub(super) mod record;
+pub(super) mod storing;
