@@ -19,6 +19,8 @@ pub enum FailureKind {
     CircuitOpen,
     /// Time ran out.
     DeadlineExceeded,
+    /// No tier holds an answer, and the client wants none that is not stored.
+    NotStored,
     /// A fault of ours.
     Internal,
 }

@@ -154,6 +154,12 @@ impl CacheClient {
         pending.ok_or_else(lost)?.answer(deadline).await
     }
 
+    /// What any tier holds under one key; nothing is loaded for it.
+    pub async fn held(&self, kind: &'static str, key: &CacheKey) -> Option<Answer> {
+        let _waits = self.waiting.begin();
+        self.tables.held(kind, key).await
+    }
+
     /// The answers for several keys of one kind, in their order; what is missing is loaded together.
     /// `plan` is asked for only when memory has not all of it fresh.
     pub async fn get_many(

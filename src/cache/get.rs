@@ -136,6 +136,25 @@ impl CacheTables {
         Ok((self.served(kind, answer), renew))
     }
 
+    /// What any tier holds: nothing is loaded for it.
+    pub(super) async fn held(&self, kind: &'static str, key: &CacheKey) -> Option<Answer> {
+        let served_at = clock::now();
+        let mut held = self.look(key, served_at).map(|(entry, _)| (entry, Tier::Memory));
+        for tier in [Tier::Redis, Tier::Database] {
+            if held.is_none() {
+                let found = self.find(kind, tier, &[key]).await.0.into_iter().flatten().next();
+                held = found.map(|entry| (Arc::new(entry), tier));
+            }
+        }
+        let Some((entry, tier)) = held else {
+            self.metrics.miss(kind);
+            return None;
+        };
+        let stale = !self.judge(key, &entry, served_at).is_fresh();
+        let (forward, collapsed, waited) = (Forward::Miss, false, tier != Tier::Memory);
+        Some(self.served(kind, Answer { entry, tier, forward, stale, collapsed, waited, served_at }))
+    }
+
     fn served(&self, kind: &'static str, answer: Answer) -> Answer {
         match answer.tier {
             Tier::Upstream => self.metrics.miss(kind),

@@ -208,6 +208,10 @@ const USUAL_WAIT: Duration = Duration::from_secs(2);
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         let code = match failure.kind {
+            FailureKind::NotStored => {
+                let message = "Nothing is stored for this, and the request says only-if-cached.";
+                return Self::with_message(ErrorCode::DeadlineExceeded, message);
+            }
             FailureKind::UpstreamRejected => ErrorCode::UpstreamRejected,
             FailureKind::UpstreamUnavailable => ErrorCode::UpstreamUnavailable,
             FailureKind::Overloaded => ErrorCode::Overloaded,

@@ -22,6 +22,7 @@ use super::forms::{self, BODY_LIMIT, RawForm};
 use super::served::{Body, Lasting, Served};
 use super::state::Worker;
 use super::stops::caller;
+use super::wishes::Wishes;
 use crate::cache::CacheClient;
 use crate::limits::abuse::Seen;
 
@@ -73,6 +74,11 @@ impl Call {
     /// Whether the client has shown a key that is known.
     pub fn has_key(&self) -> bool {
         self.context.keyed.get()
+    }
+
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        Wishes::of(self.request.headers(), self.has_key())
     }
 
     /// The query string of a request without a body; `None` for POST and DELETE.

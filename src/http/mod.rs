@@ -24,6 +24,7 @@ pub mod service;
 pub mod settings;
 pub mod state;
 pub mod stops;
+mod wishes;
 
 pub use envelope::Integration;
 pub use error::{ApiError, ErrorCode};

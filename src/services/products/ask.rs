@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use actix_web::dev::ServerHandle;
+use futures_util::future::join_all;
 use serde_json::Value;
 use slog::{Logger, debug, warn};
 
@@ -20,7 +21,7 @@ use super::aliexpress::{AliExpressClient, Found, Repairs, Request, Target};
 use super::product::Dropped;
 use super::question::{Keyed, Question, Stored, key};
 use super::settings::Setup;
-use crate::cache::{Answer, CacheKey, Lifetimes, Loaded, Loader, Plan, Tag};
+use crate::cache::{Answer, CacheKey, Lifetimes, Loaded, Loader, Plan, Tag, Tier};
 use crate::clock;
 use crate::config::kinds::Rollout;
 use crate::failure::{Failure, FailureKind};
@@ -102,14 +103,32 @@ impl Products {
             // In a box: the future of a hit stays small.
             return Box::pin(self.ask_live(call, &keyed.question)).await;
         }
-        let (key, deadline) = (keyed.key(validate).clone(), scope.deadline);
-        let plan = || self.plan(scope, Arc::clone(&keyed.asked), validate);
-        let answer = if reload {
-            call.cache().reload(key, deadline, plan()).await?
-        } else {
-            call.cache().get(Q::KIND.label, key, deadline, plan).await?
-        };
+        let (wishes, key) = (call.wishes(), keyed.key(validate));
+        if wishes.only_stored {
+            return Box::pin(self.held::<Q>(call, key, validate)).await;
+        }
+        let deadline = scope.deadline;
+        let plan = |scope| self.plan(scope, Arc::clone(&keyed.asked), validate);
+        if !reload {
+            let plan = || plan(scope);
+            let answer = call.cache().get(Q::KIND.label, key.clone(), deadline, plan).await?;
+            if answer.tier == Tier::Upstream || !wishes.refuses(answer.age()) {
+                return Ok(kept(&answer, validate));
+            }
+        }
+        let answer = call.cache().reload(key.clone(), deadline, plan(call.scope())).await?;
         Ok(kept(&answer, validate))
+    }
+
+    /// What the cache holds; nothing is loaded for it.
+    async fn held<Q: Question>(
+        &self,
+        call: &Call,
+        key: &CacheKey,
+        validate: bool,
+    ) -> Result<Served, Failure> {
+        let held = call.cache().held(Q::KIND.label, key).await;
+        Ok(kept(&held.ok_or_else(not_stored)?, validate))
     }
 
     /// The answer to one question past every tier; nothing is stored.
@@ -132,8 +151,17 @@ impl Products {
         if !self.caches(&scope) {
             return self.all_live(call, &questions).await;
         }
+        let wishes = call.wishes();
+        if let [question] = questions.as_slice()
+            && !wishes.is_none()
+        {
+            return vec![self.ask_keyed(call, &Keyed::new(question.clone()), false).await];
+        }
         let validate = self.validates::<Q>(&scope);
         let keys: Vec<_> = questions.iter().map(|question| key(question, validate)).collect();
+        if wishes.only_stored {
+            return join_all(keys.iter().map(|key| self.held::<Q>(call, key, validate))).await;
+        }
         let deadline = scope.deadline;
         let plan = || self.plan(scope, questions.into(), validate);
         let answers = call.cache().get_many(Q::KIND.label, keys, deadline, plan).await;
@@ -145,6 +173,9 @@ impl Products {
         call: &Call,
         questions: &[Q],
     ) -> Vec<Result<Served, Failure>> {
+        if call.wishes().only_stored {
+            return questions.iter().map(|_| Err(not_stored())).collect();
+        }
         let _wait = call.cache().waiting().begin();
         let scope = call.scope();
         let validate = self.validates::<Q>(&scope);
@@ -331,6 +362,10 @@ pub(super) fn asked_again<Q: Question>(
     (is_ours && super::question::key(&question, true) == *key).then_some(question)
 }
 
+fn not_stored() -> Failure {
+    Failure::new(FailureKind::NotStored, "only what is stored was asked for")
+}
+
 fn kept(answer: &Answer, validate: bool) -> Served {
     marked(Served::kept(answer), &answer.entry.tags, validate)
 }
@@ -362,7 +397,7 @@ fn stands_in_for(failure: &Failure) -> bool {
         | FailureKind::DeadlineExceeded
         | FailureKind::Overloaded => true,
         FailureKind::UpstreamRejected => !failure.by_caller,
-        FailureKind::Internal => false,
+        FailureKind::NotStored | FailureKind::Internal => false,
     }
 }
 
