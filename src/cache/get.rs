@@ -152,7 +152,9 @@ impl CacheTables {
         };
         let stale = !self.judge(key, &entry, served_at).is_fresh();
         let (forward, collapsed, waited) = (Forward::Miss, false, tier != Tier::Memory);
-        Some(self.served(kind, Answer { entry, tier, forward, stale, collapsed, waited, served_at }))
+        Some(
+            self.served(kind, Answer { entry, tier, forward, stale, collapsed, waited, served_at }),
+        )
     }
 
     fn served(&self, kind: &'static str, answer: Answer) -> Answer {

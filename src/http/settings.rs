@@ -57,7 +57,7 @@ settings! {
         allowed_origins: Vec<String> = GPT_ORIGINS.map(String::from).to_vec(), "ALLOWED_ORIGINS",
             "allowed_origins", List(WEB_ORIGIN),
             "web origins that may call from a browser, compared exactly";
-        public_caching: bool = false, "PUBLIC_CACHING", "public_caching", Switch,
+        public_caching: bool = false, "PUBLIC_CACHING", "public_caching", SWITCH,
             "caches between may keep answers for all clients; those then tell nothing about limits";
     }
 }

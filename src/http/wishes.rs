@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn all_may_ask_for_what_is_stored() {
-        assert!(of("only-if-cached", false).only_stored && of("a, ONLY-IF-CACHED", true).only_stored);
+        assert!(
+            of("only-if-cached", false).only_stored && of("a, ONLY-IF-CACHED", true).only_stored
+        );
         assert_eq!(Wishes::of(&HeaderMap::new(), true), Wishes::default());
     }
 }
