@@ -12,7 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::failure::{Failure, FailureKind};
-use crate::http::forms::InvalidField;
+use crate::http::forms::{InvalidField, LISTED};
 
 /// The kinds of error a client can get, one for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -226,7 +226,11 @@ impl From<Failure> for ApiError {
 
 impl From<Vec<InvalidField>> for ApiError {
     fn from(problems: Vec<InvalidField>) -> Self {
-        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Self::with_message(ErrorCode::InvalidRequest, all.join("; "))
+        let mut told: Vec<String> = problems.iter().take(LISTED).map(ToString::to_string).collect();
+        let more = problems.len().saturating_sub(LISTED);
+        if more > 0 {
+            told.push(format!("and {more} more mistakes"));
+        }
+        Self::with_message(ErrorCode::InvalidRequest, told.join("; "))
     }
 }

@@ -19,6 +19,7 @@ use super::context::{RequestContext, Scope};
 use super::envelope;
 use super::error::{ApiError, ErrorCode};
 use super::forms::{self, BODY_LIMIT, RawForm};
+use super::public_address::public_address;
 use super::served::{Body, Lasting, Served};
 use super::state::Worker;
 use super::stops::caller;
@@ -102,6 +103,14 @@ impl Call {
         Ok(forms::from_query(self.request.query_string())?)
     }
 
+    /// For a request without a form, or with one in its body.
+    ///
+    /// # Errors
+    /// There are fields in the query string.
+    pub fn no_query(&self) -> Result<(), ApiError> {
+        Ok(forms::empty_query(self.request.query_string())?)
+    }
+
     /// The form of the request: in the query string of a GET, in the JSON body of a POST (no body is
     /// an empty object), and in either of a DELETE, whose body a proxy may drop.
     pub async fn form<T: RawForm>(&self) -> Result<T, ApiError> {
@@ -113,6 +122,7 @@ impl Call {
         if body.is_empty() && self.request.method() == Method::DELETE {
             return self.query_form();
         }
+        self.no_query()?;
         Ok(forms::from_json(if body.is_empty() { b"{}" } else { &body })?)
     }
 
@@ -128,6 +138,12 @@ impl Call {
             shared.metrics.cache.last_resort.inc();
         }
         envelope::answer(&self.context, served, shared.integration, &self.worker.degraded())
+    }
+
+    /// The address that clients know this gateway by, if that is known.
+    #[must_use]
+    pub fn public_address(&self) -> Option<String> {
+        public_address(&self.worker.shared, &self.request)
     }
 
     /// Says that the answer's data stays the same for a while; `data` changes whenever it does.

@@ -16,6 +16,7 @@ pub mod load_shedder;
 pub mod log_sampler;
 pub mod openapi;
 mod pipeline;
+mod public_address;
 pub mod route;
 pub mod routes;
 pub mod served;

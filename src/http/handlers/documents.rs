@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::http::extract::Call;
 use crate::http::service::Route;
+use crate::http::{openapi, public_address};
 use crate::limits::Class;
 
 const JSON: &str = "application/json";
@@ -23,33 +24,41 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 pub const ROUTES: &[Route] = &[
-    Route::at("/openapi.json", Class::General).get(|| to(openapi)).says(|doc| {
+    Route::at("/openapi.json", Class::General).get(|| to(complete)).says(|doc| {
         doc.says("Documents", "getOpenApi", "Shows this document.", "")
-            .answers(&[JSON], "An OpenAPI 3.1 document.");
+            .answers(&[JSON], "An OpenAPI 3.1 document.")
+            .lasts();
     }),
-    Route::at("/openapi-gpt.json", Class::General).get(|| to(openapi_gpt)).says(|doc| {
+    Route::at("/openapi-gpt.json", Class::General).get(|| to(for_gpt)).says(|doc| {
         let summary = "Shows the document for GPT Actions: the public operations only.";
         doc.says("Documents", "getOpenApiForGpt", summary, "")
-            .answers(&[JSON], "An OpenAPI 3.1 document.");
+            .answers(&[JSON], "An OpenAPI 3.1 document.")
+            .lasts();
     }),
     Route::at("/docs", Class::General).get(|| to(page)).says(|doc| {
         let details = "With a form to try every operation; needs no other file.";
         doc.says("Documents", "getDocs", "Shows this document as a page.", details)
-            .answers(&["text/html"], "The page.");
+            .answers(&["text/html"], "The page.")
+            .lasts();
     }),
 ];
 
-async fn openapi(call: Call) -> HttpResponse {
+async fn complete(call: Call) -> HttpResponse {
     document(&call, &call.worker.shared.openapi)
 }
 
-async fn openapi_gpt(call: Call) -> HttpResponse {
+async fn for_gpt(call: Call) -> HttpResponse {
     document(&call, &call.worker.shared.openapi_gpt)
 }
 
 fn document(call: &Call, text: &Bytes) -> HttpResponse {
+    let text = match call.public_address() {
+        Some(address) => openapi::at(text, &address),
+        None => text.clone(),
+    };
     call.lasts(LASTS, text.clone());
-    HttpResponse::Ok().content_type(JSON).body(text.clone())
+    let vary = (header::VARY, public_address::VARY);
+    HttpResponse::Ok().content_type(JSON).append_header(vary).body(text)
 }
 
 async fn page(call: Call) -> HttpResponse {

@@ -132,6 +132,14 @@ impl<'a> Doc<'a> {
         self.in_path(name, what, text)
     }
 
+    /// An example of the parameter that was described last.
+    pub fn example(&mut self, example: &str) -> &mut Self {
+        if let Some(parameter) = self.parameters.last_mut() {
+            parameter["example"] = example.into();
+        }
+        self
+    }
+
     /// One of several words in the path.
     pub fn path_word(&mut self, name: &str, what: &str, words: &[&str]) -> &mut Self {
         self.in_path(name, what, json!({"type": "string", "enum": words}))
@@ -157,7 +165,7 @@ impl<'a> Doc<'a> {
         for name in ["Cache-Status", "Age"] {
             add_header(self.responses.entry(OK).or_insert_with(|| json!({})), name);
         }
-        self
+        self.lasts()
     }
 
     /// It answers with data of the gateway itself.
@@ -212,6 +220,17 @@ impl<'a> Doc<'a> {
         self
     }
 
+    /// Its data stays the same for a while, and a client that has it already gets none; of an operation
+    /// that needs a key nothing is stored.
+    pub fn lasts(&mut self) -> &mut Self {
+        if self.method == Method::Get && self.operation["security"].is_null() {
+            add_header(self.responses.entry(OK).or_insert_with(|| json!({})), "ETag");
+            let known = "The client has it already, as `If-None-Match` says.";
+            self.responses.insert("304".into(), json!({"description": known}));
+        }
+        self
+    }
+
     /// It needs a client's key, whether or not keys are required elsewhere.
     pub fn needs_key(&mut self) -> &mut Self {
         self.operation["security"] = json!([{INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
@@ -255,6 +274,9 @@ impl<'a> Doc<'a> {
             if self.operation["security"].is_null() {
                 self.operation["security"] = json!([{}, {INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
             }
+        } else {
+            // Said, and not left out: whoever checks documents wants to know that it is meant.
+            self.operation["security"] = json!([]);
         }
         if self.operation["requestBody"].is_object() {
             let large = format!("The body is larger than {BODY_LIMIT} bytes.");
@@ -286,6 +308,7 @@ impl<'a> Doc<'a> {
     fn header_fields(&mut self, is_limited: bool) {
         for (status, response) in &mut self.responses {
             add_header(response, "X-Request-ID");
+            add_header(response, "Cache-Control");
             // Refusals behind the limit carry them as well; saying so everywhere would say nothing.
             if is_limited && matches!(status.as_str(), "200" | "429") {
                 LIMITS.into_iter().for_each(|name| add_header(response, name));

@@ -14,6 +14,7 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::routes;
@@ -58,6 +59,20 @@ pub fn for_gpt(surfaces: &[&Surface]) -> String {
     document(surfaces, Reader::Gpt)
 }
 
+/// Where a document names the address it describes, relative to itself.
+const SERVER: &[u8] = b"\"url\":\"/\"";
+
+/// The document for clients that reach the gateway at `address`.
+#[must_use]
+pub fn at(document: &Bytes, address: &str) -> Bytes {
+    let Some(place) = document.windows(SERVER.len()).position(|part| part == SERVER) else {
+        return document.clone();
+    };
+    let (before, rest) = document.split_at(place);
+    let server = format!("\"url\":{}", json!(address));
+    [before, server.as_bytes(), rest.get(SERVER.len()..).unwrap_or_default()].concat().into()
+}
+
 fn document(surfaces: &[&Surface], reader: Reader) -> String {
     let mut schemas = Schemas::default();
     schemas.insert("Error", schemas::error());
@@ -93,6 +108,9 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
         "components": {"schemas": schemas.needed_by(&paths).0},
         "paths": paths,
     });
+    let tags = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
+    let tags = tags.map(|(name, what)| json!({"name": name, "description": what}));
+    document["tags"] = tags.collect();
     let components = &mut document["components"];
     let bearer = "The same key as `Bearer KEY`.";
     components["securitySchemes"][AUTHORIZATION] =
@@ -106,9 +124,6 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
             components["securitySchemes"][name] =
                 json!({"type": "apiKey", "in": "header", "name": name, "description": what});
         }
-        let tags = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
-        let tags = tags.map(|(name, what)| json!({"name": name, "description": what}));
-        document["tags"] = tags.collect();
     } else {
         document["security"] = json!([{}, {AUTHORIZATION: []}]);
     }

@@ -289,12 +289,22 @@ pub(super) const LIMITS: [&str; 5] = [
     "RateLimit-Policy",
 ];
 
-const TEXTS: [(&str, &str, &str); 4] = [
+const TEXTS: [(&str, &str, &str); 6] = [
     (
         "X-Request-ID",
         "Id of the request: the client's own when it sent a sane one, else the trace id of its \
          `traceparent`, else a new one.",
         "9f3c51a7d2e84b06a1c5e0f7b3d94826",
+    ),
+    (
+        "Cache-Control",
+        "What may be stored (RFC 9111): `no-store`, or for whom and how long, counted from the answer.",
+        "private, max-age=3510",
+    ),
+    (
+        "ETag",
+        "A weak tag of the data, for `If-None-Match`; where something may be stored.",
+        "W/\"1-9f3c51a7d2e84b06\"",
     ),
     (
         "Cache-Status",
@@ -310,7 +320,7 @@ const TEXTS: [(&str, &str, &str); 4] = [
 ];
 
 const NUMBERS: [(&str, &str, u64); 5] = [
-    ("Age", "Seconds since the data was fetched (RFC 9111); absent when it is new.", 90),
+    ("Age", "Seconds since the data was fetched (RFC 9111); absent when it is new, or `max-age` is told.", 90),
     ("Retry-After", "Seconds after which trying again may help.", 3),
     (
         "X-RateLimit-Limit",

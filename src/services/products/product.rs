@@ -43,7 +43,7 @@ const STEPS: f64 = 1000.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Product {
     /// Id, digits.
-    #[schema(example = "3256812497109248")]
+    #[schema(example = "3256800527853119")]
     pub product_id: String,
     /// Title in the language asked for.
     pub product_title: String,

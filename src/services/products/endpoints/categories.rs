@@ -53,6 +53,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc.says("Categories", "listChildCategories", summary, details)
             .for_gpt()
             .path("id", "Category id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+            .example("248625901")
             .fetches::<ChildrenData>("The categories below.")
             .fails(BAD_INPUT)
             .fails(NOT_FOUND);
@@ -170,12 +171,14 @@ fn read_parent(id: &str) -> Result<u64, Vec<InvalidField>> {
 }
 
 async fn all(call: Call) -> Answer {
+    call.no_query()?;
     let products: &Products = call.service()?;
     Ok(call.answer(products.ask(&call, Categories).await?))
 }
 
 async fn children(call: Call) -> Answer {
     let products: &Products = call.service()?;
+    call.no_query()?;
     let parent = read_parent(&call.path::<String>()?)?;
     let ids = [parent];
     call.watch(|| Seen { ids: &ids, named: Named::Groups, ..Seen::default() })?;

@@ -56,6 +56,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc.says("Products", "getProduct", "Gets the details of one product.", details)
             .for_gpt()
             .path("product_id", "Product id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+            .example("3256800527853119")
             .query::<TargetForm>()
             .fetches::<Product>("The product.")
             .fails(NOT_FOUND);
@@ -67,7 +68,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[schema(as = DetailsRequest)]
 struct DetailsForm {
     /// Product ids, as texts or numbers; texts, because they exceed 2^53.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["3256812497109248"]))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["3256800527853119"]))]
     product_ids: Option<Value>,
     #[serde(flatten)]
     target: TargetForm,

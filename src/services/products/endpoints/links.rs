@@ -82,7 +82,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[schema(as = LinksRequest)]
 struct LinksForm {
     /// Addresses of pages of the shop.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 50, example = json!(["https://www.aliexpress.com/item/3256812497109248.html"]))]
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 50, example = json!(["https://www.aliexpress.com/item/3256800527853119.html"]))]
     urls: Option<Value>,
 }
 
@@ -90,7 +90,7 @@ struct LinksForm {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct LinkForm {
     /// Address of a page of the shop.
-    #[schema(value_type = String, example = "https://www.aliexpress.com/item/3256812497109248.html")]
+    #[schema(value_type = String, example = "https://www.aliexpress.com/item/3256800527853119.html")]
     url: Option<Value>,
 }
 

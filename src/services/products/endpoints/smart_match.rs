@@ -47,7 +47,7 @@ pub(super) const ROUTES: &[Route] =
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 struct SmartMatchForm {
     /// Address of a product page, or of a page of the shop that names the product.
-    #[schema(value_type = String, example = "https://www.aliexpress.com/item/3256812497109248.html")]
+    #[schema(value_type = String, example = "https://www.aliexpress.com/item/3256800527853119.html")]
     product_url: Option<Value>,
     #[serde(flatten)]
     target: TargetForm,

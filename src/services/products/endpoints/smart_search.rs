@@ -54,7 +54,7 @@ pub(super) struct SmartSearchForm {
     #[serde(flatten)]
     pub search: SearchForm,
     /// One category id, added to `category_ids`.
-    #[schema(value_type = Option<String>, example = "26")]
+    #[schema(value_type = Option<String>, example = "439132154")]
     pub category_id: Option<Value>,
     /// Whether every product gets an affiliate link of its own.
     #[schema(value_type = Option<bool>, default = true)]

@@ -1,0 +1,76 @@
+//! Fields that no form has are refused wherever they are sent, with what was probably meant.
+
+use serde_json::{Map, Value, json};
+
+use crate::envelope::{data, refused};
+use crate::support::http::Answer;
+use crate::test_app::TestApp;
+
+fn sentence(answer: &Answer) -> String {
+    refused(answer, 400, "invalid_request")["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_query_and_a_body_are_refused_alike_with_a_suggestion() {
+    let app = TestApp::start();
+    for (path, given, meant) in [
+        ("/api/products/search", "page", "page_no"),
+        ("/api/products/search", "pageSize", "page_size"),
+        ("/api/products/hot", "keyword", "keywords"),
+        ("/api/products/smart-search", "refresh", "force_refresh"),
+        ("/api/products/smart-search", "min_price", "min_sale_price"),
+    ] {
+        let by_query = sentence(&app.get(&format!("{path}?{given}=1")));
+        let by_body = sentence(&app.post(path, &json!({given: "1"})));
+        assert_eq!(by_query, by_body);
+        let start = format!("{given}: is not a known field, `{meant}` is; allowed: ");
+        assert!(by_query.starts_with(&start), "{by_query}");
+    }
+    let far = sentence(&app.get("/api/products/search?utm_source=x&keywords=usb"));
+    assert!(far.starts_with("utm_source: is not a known field; allowed: "), "{far}");
+    for path in [
+        "/api/categories?page=2",
+        "/api/categories/248625901/children?x=1",
+        "/api/products/details/1?lang=EN",
+        "/api/affiliate/link?url=https://www.aliexpress.com/item/1.html&link=1",
+        "/api/smart-match?url=https://www.aliexpress.com/item/1.html",
+    ] {
+        sentence(&app.get(path));
+    }
+    assert_eq!(app.upstream.calls(), 0);
+    data(&app.get("/health/live?probe=1"));
+}
+
+#[test]
+fn what_is_given_twice_is_refused_unless_it_is_a_list() {
+    let app = TestApp::start();
+    let query = sentence(&app.get("/api/products/search?page_no=1&page_no=2"));
+    assert!(query.starts_with("page_no: is given more than once"), "{query}");
+    let body = sentence(&app.post_text("/api/products/search", r#"{"page_no": 1, "page_no": 2}"#));
+    assert!(body.starts_with("page_no: is given more than once"), "{body}");
+    data(&app.get("/api/products/search?category_ids=439132154&category_ids=447694628"));
+}
+
+#[test]
+fn a_body_is_not_completed_by_the_query() {
+    let app = TestApp::start();
+    let told = sentence(&app.post("/api/products/search?page_no=2", &json!({"keywords": "usb"})));
+    assert!(told.starts_with("page_no: is not a known field; allowed: no fields"), "{told}");
+}
+
+#[test]
+fn a_flood_of_wrong_names_gets_a_short_answer() {
+    let app = TestApp::start();
+    let names = (0..6_000).map(|number| (format!("x{number}"), Value::from(0)));
+    let body = Value::Object(names.collect::<Map<_, _>>()).to_string();
+    assert!(body.len() > 50_000);
+    let answer = app.post_text("/api/products/search", &body);
+    assert!(answer.body.len() < 10_000, "{}", answer.body.len());
+    assert!(sentence(&answer).ends_with("; and 5980 more mistakes"), "{}", answer.text());
+    let query: Vec<_> = (0..1_000).map(|number| format!("x{number}=")).collect();
+    let answer = app.get(&format!("/api/products/search?{}", query.join("&")));
+    assert!(sentence(&answer).ends_with("; and 980 more mistakes"), "{}", answer.text());
+    let urls: Vec<_> = (0..50).collect();
+    let answer = app.post("/api/affiliate/links", &json!({"urls": urls}));
+    assert!(sentence(&answer).ends_with("; and 30 more mistakes"), "{}", answer.text());
+}
