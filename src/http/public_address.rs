@@ -70,7 +70,8 @@ mod tests {
         assert_eq!(told_by(&[host, proto]), shop);
         let forwarded = ("x-forwarded-host", "API.shop.example, inner");
         assert_eq!(told_by(&[("host", "inner"), forwarded, proto]), shop);
-        let standard = ("forwarded", "for=1.2.3.4;Host=\"api.shop.example\"; proto=https, for=5.6.7.8");
+        let standard =
+            ("forwarded", "for=1.2.3.4;Host=\"api.shop.example\"; proto=https, for=5.6.7.8");
         assert_eq!(told_by(&[("host", "inner"), standard]), shop);
         assert_eq!(told_by(&[("host", "[::1]:8080")]), Some("http://[::1]:8080".to_owned()));
     }

@@ -89,7 +89,8 @@ fn examples_are_answered_by_the_simulator() {
                 let value = own.or_else(|| example(&document, &parameter["schema"]));
                 match (parameter["in"].as_str(), value) {
                     (Some("path"), value) => {
-                        let value = value.unwrap_or_else(|| panic!("{path}: {name} has no example"));
+                        let value =
+                            value.unwrap_or_else(|| panic!("{path}: {name} has no example"));
                         target = target.replace(&format!("{{{name}}}"), &in_url(&value));
                     }
                     (_, Some(value)) => query.push(format!("{name}={}", in_url(&value))),
@@ -99,9 +100,8 @@ fn examples_are_answered_by_the_simulator() {
             let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
             let form = body.as_str().and_then(|place| document.pointer(&place[1..]));
             let fields = form.and_then(|form| form["properties"].as_object()).into_iter().flatten();
-            let fields = fields.filter_map(|(name, schema)| {
-                Some((name.clone(), example(&document, schema)?))
-            });
+            let fields = fields
+                .filter_map(|(name, schema)| Some((name.clone(), example(&document, schema)?)));
             let body = match form {
                 Some(_) => json!(fields.collect::<Map<_, _>>()).to_string(),
                 None => String::new(),

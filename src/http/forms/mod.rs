@@ -58,7 +58,8 @@ pub fn from_query<T: RawForm>(query: &str) -> Result<T, Vec<InvalidField>> {
 /// # Errors
 /// It has; all of them are named.
 pub fn empty_query(query: &str) -> Result<(), Vec<InvalidField>> {
-    let names: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
+    let names: Vec<_> =
+        url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name).collect();
     let refused = names::refuse(names.iter().map(Cow::as_ref), &[]);
     if refused.is_empty() { Ok(()) } else { Err(refused) }
 }
@@ -90,9 +91,14 @@ pub fn from_json<T: RawForm>(body: &[u8]) -> Result<T, Vec<InvalidField>> {
     let unknown = fields.iter().map(|(name, _)| name).filter(|name| !known.contains(name));
     let mut mistakes = names::refuse(unknown.map(String::as_str), &known);
     let mut seen = HashSet::new();
-    let twice = |name: &&String| known.contains(name) && !seen.insert(*name);
-    for name in fields.iter().map(|(name, _)| name).filter(twice) {
-        mistakes.push(InvalidField::new(name, "is given more than once", "one value or a list"));
+    for (name, _) in &fields {
+        if known.contains(name) && !seen.insert(name) {
+            mistakes.push(InvalidField::new(
+                name,
+                "is given more than once",
+                "one value or a list",
+            ));
+        }
     }
     if mistakes.is_empty() { build(fields.into_iter().collect()) } else { Err(mistakes) }
 }
@@ -172,14 +178,18 @@ mod tests {
     #[test]
     fn both_ways_refuse_what_the_form_does_not_have() {
         let query = from_query::<Form>("c=1&a=1&c=2").unwrap_err();
-        assert_eq!((query.len(), query[0].field.as_str(), query[0].allowed.as_str()), (2, "c", "a, b"));
+        assert_eq!(
+            (query.len(), query[0].field.as_str(), query[0].allowed.as_str()),
+            (2, "c", "a, b")
+        );
         assert!(empty_query("").is_ok() && empty_query("&").is_ok());
         assert_eq!(empty_query("a=1").unwrap_err()[0].allowed, "no fields");
     }
 
     #[test]
     fn a_body_names_every_field_that_comes_twice() {
-        let mistakes = from_json::<Form>(br#"{"a": 1, "b": 2, "a": 3, "a": 4, "c": 5}"#).unwrap_err();
+        let mistakes =
+            from_json::<Form>(br#"{"a": 1, "b": 2, "a": 3, "a": 4, "c": 5}"#).unwrap_err();
         let fields: Vec<_> = mistakes.iter().map(|mistake| mistake.field.as_str()).collect();
         assert_eq!(fields, ["c", "a", "a"]);
     }

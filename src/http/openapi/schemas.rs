@@ -320,7 +320,11 @@ const TEXTS: [(&str, &str, &str); 6] = [
 ];
 
 const NUMBERS: [(&str, &str, u64); 5] = [
-    ("Age", "Seconds since the data was fetched (RFC 9111); absent when it is new, or `max-age` is told.", 90),
+    (
+        "Age",
+        "Seconds since the data was fetched (RFC 9111); absent when it is new, or `max-age` is told.",
+        90,
+    ),
     ("Retry-After", "Seconds after which trying again may help.", 3),
     (
         "X-RateLimit-Limit",

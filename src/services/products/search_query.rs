@@ -64,7 +64,10 @@ fn category_ids_schema() -> Schema {
         .item(Object::with_type(Type::String))
         .item(Array::new(Object::with_type(Type::String)))
         .item(Object::with_type(Type::Null))
-        .examples([serde_json::json!("439132154,447694628"), serde_json::json!(["439132154", "447694628"])])
+        .examples([
+            serde_json::json!("439132154,447694628"),
+            serde_json::json!(["439132154", "447694628"]),
+        ])
         .build();
     Schema::OneOf(texts)
 }
