@@ -139,7 +139,8 @@ impl Generator {
         }
         if self.random.u8(..12) == 0 {
             let name = self.naughty().to_owned();
-            suspects.push(name.clone());
+            // The name itself may be told cut and escaped.
+            suspects.push("is not a known field".to_owned());
             pairs.push((name, self.naughty().to_owned()));
         }
         self.random.shuffle(&mut pairs);
@@ -175,7 +176,8 @@ impl Generator {
         }
         if self.random.u8(..12) == 0 {
             let name = self.naughty().to_owned();
-            suspects.push(name.clone());
+            // The name itself may be told cut and escaped.
+            suspects.push("is not a known field".to_owned());
             fields.push((name, self.json(0)));
         }
         let fields = fields.iter().map(|(name, value)| format!("{}:{value}", json!(name)));
