@@ -122,7 +122,7 @@ fn answer(failure: &Failure) -> Answer {
         FailureKind::Overloaded => Answer::Overloaded,
         FailureKind::CircuitOpen => Answer::CircuitOpen,
         FailureKind::DeadlineExceeded => Answer::Deadline,
-        FailureKind::Internal => panic!("{failure}"),
+        FailureKind::NotStored | FailureKind::Internal => panic!("{failure}"),
     }
 }
 
