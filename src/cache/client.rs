@@ -137,8 +137,7 @@ impl CacheClient {
         deadline: Instant,
         plan: Plan,
     ) -> Result<Answer, Failure> {
-        let plan = Plan { reload: true, ..plan };
-        Box::pin(self.load_one(key, Forward::Request, plan, deadline)).await
+        self.load_one(key, Forward::Request, Plan { reload: true, ..plan }, deadline).await
     }
 
     async fn load_one(
@@ -199,11 +198,11 @@ impl CacheClient {
             if nobody_waits {
                 plan.priority = Priority::Refresh;
             }
-            let pending = self.load(missing, forwards, plan).await;
+            let pending = Box::pin(self.load(missing, forwards, plan)).await;
             let _waits = self.waiting.begin();
             for pending in pending {
                 if let Some(answer) = answers.get_mut(pending.place) {
-                    *answer = Some(pending.answer(deadline).await);
+                    *answer = Some(Box::pin(pending.answer(deadline)).await);
                 }
             }
         }

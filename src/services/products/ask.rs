@@ -116,7 +116,8 @@ impl Products {
                 return Ok(kept(&answer, validate));
             }
         }
-        let answer = call.cache().reload(key.clone(), deadline, plan(call.scope())).await?;
+        let reload = call.cache().reload(key.clone(), deadline, plan(call.scope()));
+        let answer = Box::pin(reload).await?;
         Ok(kept(&answer, validate))
     }
 
