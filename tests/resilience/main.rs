@@ -48,6 +48,7 @@ mod upstream_blame;
 mod upstream_care;
 mod upstream_concurrency;
 mod upstream_kinds;
+mod upstream_legal_http;
 mod upstream_recovery;
 mod upstream_refusals;
 mod upstream_rig;

@@ -1,6 +1,7 @@
 //! A gateway before an upstream that answers by a script, byte for byte.
 //!
-//! Owns: what the upstream was asked, and the usual answers. Its connections are kept open.
+//! Owns: what the upstream was asked, and the usual answers. Its connections are kept open as long
+//! as the script says.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,17 +20,27 @@ pub(crate) struct Asked {
     pub(crate) form: String,
     /// Which call of this method it is, from 1.
     pub(crate) number: usize,
+    /// Which request on its connection it is, from 1.
+    pub(crate) turn: usize,
 }
 
-/// What is written.
-pub(crate) struct Reply(Vec<u8>);
+/// What is written, and whether the connection is kept.
+pub(crate) struct Reply {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) keeps: bool,
+}
 
 impl Reply {
+    /// Written as it is, before the end of the connection.
+    pub(crate) fn last(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), keeps: false }
+    }
+
     /// An answer with this status, these header lines and this body.
     pub(crate) fn of(status: u16, lines: &str, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
         let head = format!("HTTP/1.1 {status} X\r\n{lines}content-length: {}\r\n\r\n", body.len());
-        Self([head.as_bytes(), body].concat())
+        Self { bytes: [head.as_bytes(), body].concat(), keeps: true }
     }
 
     pub(crate) fn json(body: impl AsRef<[u8]>) -> Self {
@@ -123,6 +134,11 @@ impl Scripted {
         self.asked.lock().unwrap().iter().filter(|asked| asked.method == method).count()
     }
 
+    /// Of each call, which request on its connection it was.
+    pub(crate) fn turns(&self) -> Vec<usize> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.turn).collect()
+    }
+
     /// What `/health/detailed` says of the upstream: status and words.
     pub(crate) fn health(&mut self) -> (String, String) {
         let body = self.get("/health/detailed").json();
@@ -164,17 +180,22 @@ fn upstream(asked: Arc<Mutex<Vec<Asked>>>, script: Script) -> SocketAddr {
 
 fn serve(stream: &TcpStream, asked: &Mutex<Vec<Asked>>, script: &Script) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    while let Some(form) = read_request(&mut reader)? {
+    for turn in 1.. {
+        let Some(form) = read_request(&mut reader)? else { break };
         let method = form.split('&').find_map(|pair| pair.strip_prefix("method=")).unwrap_or("");
         let method = method.trim_start_matches("aliexpress.affiliate.").to_owned();
         let one = {
             let mut asked = asked.lock().unwrap();
             let number = asked.iter().filter(|one| one.method == method).count() + 1;
-            let one = Asked { method, form, number };
+            let one = Asked { method, form, number, turn };
             asked.push(one.clone());
             one
         };
-        (&mut &*stream).write_all(&script(&one).0)?;
+        let reply = script(&one);
+        (&mut &*stream).write_all(&reply.bytes)?;
+        if !reply.keeps {
+            return stream.shutdown(std::net::Shutdown::Both);
+        }
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 
 mod awc;
 mod body;
+mod connect;
+mod stream;
 
 use std::fmt;
 use std::future::Future;
