@@ -102,7 +102,7 @@ fn different_questions_that_are_refused_for_no_known_reason_show_in_health() {
         assert_eq!(is_told, matches!(keywords, "c" | "d"), "{words}");
         assert_eq!(health, if is_told { "degraded" } else { "healthy" });
     }
-    assert!(scripted.log().contains("F77"));
+    scripted.until_logged("F77");
     assert_eq!(scripted.search("e").0, 200);
     assert_eq!(scripted.health().0, "healthy");
     scripted.stop();

@@ -43,7 +43,7 @@ fn an_ip_allow_list_is_a_matter_of_configuration() {
     let (health, words) = scripted.health();
     assert_ne!(health, "healthy");
     assert!(words.contains("ip_allow_list") && words.contains("ALIEXPRESS_APP_KEY"), "{words}");
-    assert!(scripted.log().contains("AppWhiteIpLimit"));
+    scripted.until_logged("AppWhiteIpLimit");
     // What is stored is served all the while.
     std::thread::sleep(std::time::Duration::from_millis(1_300));
     assert_eq!(scripted.search("kettle").0, 200);

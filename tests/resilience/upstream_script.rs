@@ -6,11 +6,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::gateway::{Plan, Running};
 use crate::support::http::{Answer, Connection};
+use crate::support::process::wait_until;
 
 /// One request of the gateway.
 #[derive(Debug, Clone)]
@@ -154,8 +156,12 @@ impl Scripted {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default()
+    /// Waits until the log has this, which is written by a thread of its own.
+    pub(crate) fn until_logged(&self, words: &str) {
+        let log = self.folder.path().join("gateway.log");
+        wait_until(words, Duration::from_secs(10), || {
+            std::fs::read_to_string(&log).is_ok_and(|log| log.contains(words))
+        });
     }
 
     pub(crate) fn stop(self) {
