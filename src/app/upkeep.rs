@@ -56,9 +56,18 @@ pub(super) fn start(
 /// answered from memory, and it is seldom a request that has to find out.
 async fn watch_redis(tables: CacheTables) {
     let Some(redis) = tables.redis.clone() else { return };
+    let mut told = None;
     loop {
         // A store that is back proves it as often as its breaker wants, at once.
         while redis.client.ping().await.is_ok() && redis.client.is_avoided() {}
+        let trouble = redis.client.trouble();
+        if trouble != told {
+            match &trouble {
+                Some(said) => warn!(tables.log, "redis does not do what it is asked"; "said" => said),
+                None => info!(tables.log, "redis does what it is asked again"),
+            }
+            told = trouble;
+        }
         tokio::time::sleep(ASK_EVERY).await;
     }
 }

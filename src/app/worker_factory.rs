@@ -135,6 +135,10 @@ impl Counter for RedisCounter {
         self.redis.is_avoided() || self.redis.refuses_writes()
     }
 
+    fn is_exact(&self) -> bool {
+        !self.is_away() && !self.script.is_refused()
+    }
+
     fn ask<'a>(
         &'a self,
         question: &'a Question,

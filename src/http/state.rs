@@ -154,7 +154,7 @@ impl Worker {
     /// Whether limits are exact over all instances now, and not kept by shares.
     #[must_use]
     pub fn shares_limits(&self) -> bool {
-        self.counter.as_ref().is_some_and(|counter| !counter.is_away())
+        self.counter.as_ref().is_some_and(|counter| counter.is_exact())
     }
 
     /// Reports what has waited long enough.

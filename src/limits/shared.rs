@@ -31,6 +31,11 @@ pub trait Counter: fmt::Debug + Send + Sync {
     /// Whether it is not to be asked now.
     fn is_away(&self) -> bool;
 
+    /// Whether the last question was answered, so that limits are exact over all instances.
+    fn is_exact(&self) -> bool {
+        !self.is_away()
+    }
+
     /// Runs the script once; `None` without an answer in time, whatever the reason.
     fn ask<'a>(
         &'a self,

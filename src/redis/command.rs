@@ -10,6 +10,7 @@
 //! is the outcome, and the caller has to do without.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
@@ -18,7 +19,7 @@ use futures_util::FutureExt;
 
 use super::Redis;
 use super::connection::{Lent, Subscription};
-use super::health::{Effect, Fault};
+use super::health::{Effect, Fault, READ_ONLY};
 use crate::clock;
 use crate::failure::StoreError;
 
@@ -29,6 +30,9 @@ const HELD_UP: Duration = Duration::from_millis(15);
 /// How often a thread looks once more when the time is up: the answer may lie in the socket, unread.
 const LAST_LOOKS: u32 = 3;
 
+/// A connection to a replica is given up when it is so old: a Redis that is one for good costs no more
+/// than a connection in this time.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How the error begins when Redis does not know a hash.
 const UNKNOWN: &str = "NOSCRIPT";
 
@@ -146,6 +150,13 @@ impl Redis {
             Err(Fault::TooLate | Fault::Broken(_) | Fault::Failed(_)) => {
                 self.connection.throw_away(lent);
             }
+            // After a failover the old connection leads to a replica, the same address to the primary.
+            Err(Fault::NoWrites(cause))
+                if cause.starts_with(READ_ONLY)
+                    && lent.age(clock::monotonic()) >= RECONNECT_AFTER =>
+            {
+                self.connection.throw_away(lent);
+            }
             Err(Fault::OwnDelay | Fault::NotAsked) => {}
             Ok(_) | Err(Fault::NoWrites(_) | Fault::Refused(_)) => {
                 lent.answered(clock::monotonic());
@@ -202,18 +213,31 @@ pub struct Script {
     text: &'static str,
     /// As Redis named it when it was first sent.
     hash: OnceLock<String>,
+    /// Whether Redis did not run it when it was last asked to.
+    refused: AtomicBool,
 }
 
 impl Script {
     pub const fn new(text: &'static str) -> Self {
-        Self { text, hash: OnceLock::new() }
+        Self { text, hash: OnceLock::new(), refused: AtomicBool::new(false) }
     }
 
-    fn run(hash: &str, key: &str, arguments: &[u64]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(hash).arg(1).arg(key).arg(arguments);
+    /// Whether Redis did not run it when it was last asked to, on any thread.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn run(name: &str, script: &str, key: &str, arguments: &[u64]) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(1).arg(key).arg(arguments);
         command
     }
+}
+
+/// Whether the server or the user's permissions lack the command, so that another may do.
+fn is_withheld(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused(cause)
+        if cause.contains("unknown command") || cause.starts_with("NOPERM"))
 }
 
 impl Redis {
@@ -225,17 +249,40 @@ impl Redis {
         key: &str,
         arguments: &[u64],
     ) -> Result<Vec<i64>, StoreError> {
+        let answer = match self.run_by_hash(script, key, arguments).await {
+            // Longer on the wire, and one command instead of two.
+            Err(error) if is_withheld(&error) => {
+                let whole = Script::run("EVAL", script.text, key, arguments);
+                self.one(whole, Effect::Counts).await
+            }
+            answer => answer,
+        };
+        let refused = match &answer {
+            Ok(_) => false,
+            Err(StoreError::Refused(_) | StoreError::Failed(_)) => true,
+            Err(StoreError::Avoided | StoreError::TooLate) => return answer,
+        };
+        script.refused.store(refused, Ordering::Relaxed);
+        answer
+    }
+
+    async fn run_by_hash(
+        &self,
+        script: &Script,
+        key: &str,
+        arguments: &[u64],
+    ) -> Result<Vec<i64>, StoreError> {
+        let by = |hash: &str| Script::run("EVALSHA", hash, key, arguments);
         if let Some(hash) = script.hash.get() {
-            match self.one(Script::run(hash, key, arguments), Effect::Counts).await {
+            match self.one(by(hash), Effect::Counts).await {
                 Err(StoreError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
                 answer => return answer,
             }
         }
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(script.text);
-        let hash = self.one(load, Effect::Reads).await?;
-        let hash = script.hash.get_or_init(|| hash);
-        self.one(Script::run(hash, key, arguments), Effect::Counts).await
+        let hash = self.one(load, Effect::Counts).await?;
+        self.one(by(script.hash.get_or_init(|| hash)), Effect::Counts).await
     }
 }
 

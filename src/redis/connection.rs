@@ -18,6 +18,7 @@ use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::{Stream, StreamExt};
 
 use super::health::Fault;
+use crate::clock;
 use crate::failure::StoreError;
 
 /// Commands of one thread that may be on their way to its connection; more wait, within their time.
@@ -31,10 +32,15 @@ pub(super) struct Lent {
     /// It was made for this command; any other may have died since it was last used.
     pub(super) new: bool,
     number: u64,
+    made_at: Instant,
     last_answer: LastAnswer,
 }
 
 impl Lent {
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.made_at)
+    }
+
     pub(super) fn answered(&self, now: Instant) {
         *self.last_answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
@@ -58,14 +64,15 @@ pub(super) struct Shared {
 struct Live {
     connection: Connection,
     number: u64,
+    made_at: Instant,
     last_answer: LastAnswer,
 }
 
 impl Live {
     fn lend(&self, new: bool) -> Lent {
-        let Self { connection, number, last_answer } = self;
+        let Self { connection, number, made_at, last_answer } = self;
         let (connection, last_answer) = (connection.as_ref().clone(), Arc::clone(last_answer));
-        Lent { connection, new, number: *number, last_answer }
+        Lent { connection, new, number: *number, made_at: *made_at, last_answer }
     }
 }
 
@@ -111,7 +118,8 @@ impl Shared {
         }
         let connection = self.pool.get().await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let live = Live { connection, number, last_answer: LastAnswer::default() };
+        let (made_at, last_answer) = (clock::monotonic(), LastAnswer::default());
+        let live = Live { connection, number, made_at, last_answer };
         let lent = live.lend(true);
         *self.live() = Some(live);
         Ok(lent)

@@ -1,15 +1,17 @@
 //! What all threads together know of one Redis, and what an error says about it.
 //!
-//! Owns: the breaker, whether writes are refused, and the classification of errors by their code. A
-//! refusal (no memory, read-only, a wrong type under a key) comes from a healthy Redis and does not move
-//! the breaker: reads go on. A code that is not known here counts as a failure. Older than any thread's
-//! connection, and shared by all.
+//! Owns: the breaker, whether writes are refused, what Redis said last when it did not do what it was
+//! asked, and the classification of errors by their code. A refusal (no memory, read-only, a wrong type
+//! under a key) comes from a healthy Redis and does not move the breaker: reads go on. A code that is not
+//! known here counts as a failure. Older than any thread's connection, and shared by all.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use deadpool_redis::PoolError;
 use deadpool_redis::redis::RedisError;
 
+use crate::config::redact;
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
@@ -40,11 +42,23 @@ impl Effect {
 pub struct Health {
     breaker: Breaker,
     refuses_writes: AtomicBool,
+    /// Whether there are words of trouble: most outcomes need not look.
+    troubled: AtomicBool,
+    trouble: Mutex<Trouble>,
+}
+
+/// What Redis said last, in its own words, by what was asked of it.
+#[derive(Debug, Default)]
+struct Trouble {
+    scripts: Option<String>,
+    others: Option<String>,
 }
 
 impl Health {
     pub const fn new(breaker: Breaker) -> Self {
-        Self { breaker, refuses_writes: AtomicBool::new(false) }
+        let (refuses_writes, troubled) = (AtomicBool::new(false), AtomicBool::new(false));
+        let trouble = Mutex::new(Trouble { scripts: None, others: None });
+        Self { breaker, refuses_writes, troubled, trouble }
     }
 
     /// Keeps a failing Redis out of the way.
@@ -56,10 +70,27 @@ impl Health {
         self.refuses_writes.load(Ordering::Relaxed)
     }
 
-    /// Learns from an outcome whether writes are taken.
+    /// What Redis said when it last did not do what it was asked, and what to do about it; `None` when
+    /// the next of that kind was done.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let trouble = self.words();
+        let said = trouble.others.as_ref().or(trouble.scripts.as_ref())?;
+        Some(advice(said).map_or_else(|| said.clone(), |advice| format!("{said}; {advice}")))
+    }
+
+    fn words(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from an outcome what Redis says, and whether writes are taken.
     pub(super) fn learn<T>(&self, outcome: &Result<T, Fault>, effect: Effect) {
+        self.listen(outcome, effect);
         let refuses = match (outcome, effect) {
             (Ok(_), Effect::Adds | Effect::Claims | Effect::Probes) => false,
+            // A user who may not run scripts may write all the same.
+            (Err(Fault::NoWrites(cause)), Effect::Counts) if cause.starts_with(NO_PERMISSION) => {
+                return;
+            }
             (
                 Err(Fault::NoWrites(_)),
                 Effect::Adds | Effect::Claims | Effect::Counts | Effect::Drops | Effect::Probes,
@@ -68,6 +99,47 @@ impl Health {
         };
         self.refuses_writes.store(refuses, Ordering::Relaxed);
     }
+
+    fn listen<T>(&self, outcome: &Result<T, Fault>, effect: Effect) {
+        let said = match outcome {
+            // That a replica answers reads says nothing about what it refused.
+            Ok(_) if effect == Effect::Reads || !self.troubled.load(Ordering::Relaxed) => return,
+            Ok(_) => None,
+            Err(Fault::Refused(cause)) if is_about_one_command(cause) => return,
+            Err(
+                Fault::Broken(cause)
+                | Fault::Failed(cause)
+                | Fault::NoWrites(cause)
+                | Fault::Refused(cause),
+            ) => Some(redact(cause).into_owned()),
+            Err(Fault::TooLate | Fault::OwnDelay | Fault::NotAsked) => return,
+        };
+        let mut trouble = self.words();
+        let Trouble { scripts, others } = &mut *trouble;
+        *(if effect == Effect::Counts { scripts } else { others }) = said;
+        let troubled = trouble.scripts.is_some() || trouble.others.is_some();
+        self.troubled.store(troubled, Ordering::Relaxed);
+    }
+}
+
+/// What an operator can do about it, where Redis is not simply failing.
+fn advice(said: &str) -> Option<&'static str> {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if has(&["WRONGPASS", "NOAUTH", "invalid password", "without any password", "AUTH"]) {
+        Some("check user and password in REDIS_URL")
+    } else if has(&[NO_PERMISSION, "unknown command", "Unknown Redis command", "renamed"]) {
+        Some("the user of REDIS_URL needs permission for this command")
+    } else if has(&["MOVED", "CROSSSLOT", "cluster support"]) {
+        Some("REDIS_URL names one node of a cluster")
+    } else if has(&["READONLY"]) {
+        Some("REDIS_URL leads to a replica; connecting anew until it leads to the primary")
+    } else {
+        None
+    }
+}
+
+fn is_about_one_command(cause: &str) -> bool {
+    THIS_COMMAND.iter().any(|code| cause.starts_with(code))
 }
 
 /// How a command failed, as precisely as the client has to know.
@@ -90,7 +162,10 @@ pub(super) enum Fault {
 
 /// Codes of a Redis that answers and takes no writes: no memory, a replica, unsaved changes, too
 /// few replicas, a user who may not.
-pub(super) const NO_WRITES: [&str; 5] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"];
+pub(super) const NO_WRITES: [&str; 5] = ["OOM", READ_ONLY, "MISCONF", "NOREPLICAS", NO_PERMISSION];
+const NO_PERMISSION: &str = "NOPERM";
+/// What a replica says: the primary is elsewhere, perhaps behind the same address.
+pub(super) const READ_ONLY: &str = "READONLY";
 /// Codes that concern nothing but the command at hand.
 pub(super) const THIS_COMMAND: [&str; 2] = ["WRONGTYPE", "NOSCRIPT"];
 
@@ -101,6 +176,9 @@ impl Fault {
         if NO_WRITES.contains(&code) {
             Self::NoWrites(text)
         } else if THIS_COMMAND.contains(&code) || detail.starts_with("unknown command") {
+            Self::Refused(text)
+        } else if code == "ERR" && detail.contains("script") {
+            // The server does not run what the script asks for: it is healthy.
             Self::Refused(text)
         } else {
             Self::Failed(text)

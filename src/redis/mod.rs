@@ -84,6 +84,11 @@ impl Redis {
         self.health.breaker().is_open()
     }
 
+    /// What Redis said when it last did not do what it was asked, and what to do about it.
+    pub fn trouble(&self) -> Option<String> {
+        self.health.trouble()
+    }
+
     /// Whether Redis answers and takes no writes: the last one, of any thread, was refused.
     pub fn refuses_writes(&self) -> bool {
         self.health.refuses_writes()

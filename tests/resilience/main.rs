@@ -39,6 +39,7 @@ mod redis_refusals;
 mod redis_rig;
 mod redis_server;
 mod redis_wire;
+mod redis_words;
 mod restart;
 mod two_instances;
 mod upstream_accounts;

@@ -38,6 +38,7 @@ pub(crate) enum Fault {
 /// The proxy.
 pub(crate) struct FaultProxy {
     address: SocketAddr,
+    target: watch::Sender<SocketAddr>,
     fault: watch::Sender<Fault>,
     accepted: Arc<AtomicUsize>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -47,6 +48,7 @@ impl FaultProxy {
     /// Starts one before `target`, which need not be there yet.
     pub(crate) fn before(target: SocketAddr) -> Self {
         let (fault, faults) = watch::channel(Fault::None);
+        let (target, targets) = watch::channel(target);
         let accepted = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&accepted);
         let (told, address) = std::sync::mpsc::channel();
@@ -56,11 +58,11 @@ impl FaultProxy {
                 let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
                 let address = listener.local_addr().expect("it is bound");
                 told.send(address).expect("the test waits for it");
-                accept(listener, address, target, faults, counted).await;
+                accept(listener, address, targets, faults, counted).await;
             });
         });
         let address = address.recv().expect("the proxy's thread tells its address");
-        Self { address, fault, accepted, thread: Some(thread) }
+        Self { address, target, fault, accepted, thread: Some(thread) }
     }
 
     /// Where it listens.
@@ -71,6 +73,11 @@ impl FaultProxy {
     /// From now on this happens.
     pub(crate) fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
+    }
+
+    /// New connections lead there; open ones stay where they are.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        self.target.send_replace(target);
     }
 
     /// Connections accepted so far.
@@ -104,7 +111,7 @@ async fn listen(address: SocketAddr) -> TcpListener {
 async fn accept(
     listener: TcpListener,
     address: SocketAddr,
-    target: SocketAddr,
+    targets: watch::Receiver<SocketAddr>,
     mut faults: watch::Receiver<Fault>,
     accepted: Arc<AtomicUsize>,
 ) {
@@ -129,6 +136,7 @@ async fn accept(
             changed = faults.changed() => if changed.is_err() { return },
             Ok((client, _)) = next => {
                 accepted.fetch_add(1, Ordering::SeqCst);
+                let target = *targets.borrow();
                 spawn(carry(client, target, faults.clone()));
             }
         }

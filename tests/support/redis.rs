@@ -61,13 +61,24 @@ impl Redis {
 
     /// Sends one command on a connection of its own; the answer as it came over the wire.
     pub(crate) fn command(&self, words: &[&[u8]]) -> Vec<u8> {
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            request.extend(format!("${}\r\n", word.len()).into_bytes());
-            request.extend([word, &b"\r\n"[..]].concat());
+        self.commands(&[words])
+    }
+
+    /// The same with this password.
+    pub(crate) fn command_as(&self, password: &[u8], words: &[&[u8]]) -> Vec<u8> {
+        self.commands(&[&[b"AUTH", password], words])
+    }
+
+    fn commands(&self, commands: &[&[&[u8]]]) -> Vec<u8> {
+        let mut request = Vec::new();
+        // After the last the server closes the connection: the end of the answer is its end.
+        for words in commands.iter().chain(&[&[&b"QUIT"[..]][..]]) {
+            request.extend(format!("*{}\r\n", words.len()).into_bytes());
+            for word in *words {
+                request.extend(format!("${}\r\n", word.len()).into_bytes());
+                request.extend([word, &b"\r\n"[..]].concat());
+            }
         }
-        // After it the server closes the connection: the end of the answer is its end.
-        request.extend(b"*1\r\n$4\r\nQUIT\r\n");
         ask(self.address, &request).expect("redis-server answers a test's own command")
     }
 

@@ -9,6 +9,7 @@ use actix_web::web::to;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::http::envelope::{self, Answered};
 use crate::http::extract::{Answer, Call};
@@ -201,13 +202,21 @@ fn redis(worker: &Worker) -> Component {
     match &worker.cache.tables().redis {
         None => component("redis", Health::Healthy, "not configured"),
         Some(redis) if redis.client.is_avoided() => {
-            component("redis", Health::Unhealthy, "failing; avoided for now")
+            component("redis", Health::Unhealthy, said("failing; avoided for now", redis))
         }
         Some(redis) if redis.client.refuses_writes() => {
-            component("redis", Health::Degraded, "answering, but refuses writes")
+            component("redis", Health::Degraded, said("answering, but refuses writes", redis))
+        }
+        Some(redis) if redis.client.trouble().is_some() => {
+            component("redis", Health::Degraded, said("answering, but not everything", redis))
         }
         Some(_) => component("redis", Health::Healthy, "answering"),
     }
+}
+
+/// How Redis is, and what it says itself.
+fn said(how: &str, redis: &RedisTier) -> String {
+    redis.client.trouble().map_or_else(|| how.to_owned(), |said| format!("{how}; it said: {said}"))
 }
 
 fn database(worker: &Worker) -> Component {
