@@ -63,7 +63,9 @@ async fn watch_redis(tables: CacheTables) {
         let trouble = redis.client.trouble();
         if trouble != told {
             match &trouble {
-                Some(said) => warn!(tables.log, "redis does not do what it is asked"; "said" => said),
+                Some(said) => {
+                    warn!(tables.log, "redis does not do what it is asked"; "said" => said)
+                }
                 None => info!(tables.log, "redis does what it is asked again"),
             }
             told = trouble;
