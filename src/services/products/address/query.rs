@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use url::{Url, form_urlencoded};
 
 /// Names that only track, in lower case; `*` stands for any ending.
-const TRACKING: [&str; 59] = [
+const TRACKING: &[&str] = &[
     // The shop's own: where on its pages somebody came from, and in which experiment.
     "spm*",
     "scm*",
@@ -26,7 +26,6 @@ const TRACKING: [&str; 59] = [
     "sdom",
     "ws_ab_test*",
     "_t",
-    "_evo_buckets",
     "gatewayadapt",
     "_randl_*",
     // Partners' links and links that were shared.
@@ -67,7 +66,16 @@ const TRACKING: [&str; 59] = [
     "gad_*",
     "gbraid",
     "wbraid",
+    "dclid",
     "fbclid",
+    "ttclid",
+    "twclid",
+    "yclid",
+    "igshid",
+    "_gl",
+    "mc_*",
+    "tracelog",
+    "rowan_*",
     "msclkid",
     "srsltid",
     "edm_*",

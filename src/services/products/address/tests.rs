@@ -26,7 +26,7 @@ fn one_product_has_one_source() {
         "https://www.aliexpress.com//item/1005007137023075.html",
         "https://es.aliexpress.com/item/1005007137023075.html?src=google&albch=shopping&acnt=8\
          &aff_fsk=Une&spm=a.b&algo_pvid=1&pdp_ext_f=%7B%22sku_id%22%3A%221%22%7D&PDP_NPI=4&scm-url=1\
-         &utm_source=x&curPageLogUid=Q&utparam-url=x_object_id%3A7&_t=gps-id:a,b&&",
+         &utm_source=x&yclid=1&mc_cid=2&curPageLogUid=Q&utparam-url=x_object_id%3A7&_t=gps-id:a,b&&",
     ] {
         assert_eq!(source(url), ITEM, "{url}");
     }
