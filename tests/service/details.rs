@@ -31,6 +31,20 @@ fn details_of_one_product() {
 }
 
 #[test]
+fn what_is_no_id_costs_the_others_nothing() {
+    let app = TestApp::start();
+    let known = some_products(&app, 2);
+    let known = ids(&known);
+    let asked = json!({"product_ids": [known[1], "B07VMG4ZL5", known[0], "99999999999999999999"]});
+    let details = data(&app.post("/api/products/details", &asked));
+    assert_eq!(ids(details["products"].as_array().unwrap()), [known[1], known[0]]);
+    assert_eq!(details["invalid"], json!(["B07VMG4ZL5", "99999999999999999999"]));
+    assert_eq!((&details["requested_count"], &details["returned_count"]), (&json!(4), &json!(2)));
+    let none = app.post("/api/products/details", &json!({"product_ids": ["B07VMG4ZL5"]}));
+    refused(&none, 400, "invalid_request");
+}
+
+#[test]
 fn an_absent_product_is_not_found_and_that_is_kept_for_a_while() {
     let app = TestApp::start();
     for _ in 0..3 {

@@ -203,25 +203,39 @@ impl Check {
 
     /// Distinct ids in the order given, from a list or a comma-separated text, at most `max`.
     pub fn ids(&mut self, field: &str, value: Option<&Value>, max: usize) -> Vec<u64> {
-        let allowed =
-            format!("up to {max} ids of 1 to 20 digits, as a list or separated by commas");
+        let (ids, others) = self.ids_and_others(field, value, max);
+        if let (Some(other), false) = (others.first(), ids.is_empty()) {
+            self.refuse(field, format!("`{other}` is not an id"), ids_allowed(max));
+            return Vec::new();
+        }
+        ids
+    }
+
+    /// The same, and beside them what is no id, fit to be shown. It is a mistake only where there is no id.
+    pub fn ids_and_others(
+        &mut self,
+        field: &str,
+        value: Option<&Value>,
+        max: usize,
+    ) -> (Vec<u64>, Vec<String>) {
+        let allowed = ids_allowed(max);
         let mut seen = HashSet::new();
-        let mut ids = Vec::new();
+        let (mut ids, mut others) = (Vec::new(), Vec::new());
         for text in self.items(field, value, &allowed) {
             match digits_of(&text).filter(|id| *id > 0) {
                 Some(id) if seen.insert(id) => ids.push(id),
                 Some(_) => {}
-                None => {
-                    self.refuse(field, format!("`{}` is not an id", shown(&text)), &allowed);
-                    return Vec::new();
-                }
+                None => others.push(shown(&text)),
             }
         }
-        if ids.len() > max {
-            self.refuse(field, format!("has {} ids", ids.len()), allowed);
+        let count = ids.len().saturating_add(others.len());
+        if let (Some(other), true) = (others.first(), ids.is_empty()) {
+            self.refuse(field, format!("`{other}` is not an id"), allowed);
+        } else if count > max {
+            self.refuse(field, format!("has {count} ids"), allowed);
             ids.clear();
         }
-        ids
+        (ids, others)
     }
 
     /// The parts of a list or of a comma-separated text, trimmed, blanks left out.
@@ -244,6 +258,10 @@ impl Check {
         }
         parts
     }
+}
+
+fn ids_allowed(max: usize) -> String {
+    format!("up to {max} ids of 1 to 20 digits, as a list or separated by commas")
 }
 
 /// The number that plain digits spell; no sign, no blank, no exponent.
@@ -326,6 +344,20 @@ mod tests {
             json!("1,2,3,4"),
         ] {
             assert!(one(|c| c.ids("ids", Some(&value), 3)).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_stands_beside_the_ids() {
+        let read = |value: Value| one(|c| c.ids_and_others("ids", Some(&value), 3));
+        let told = |ids: &[u64], others: &[&str]| {
+            Ok((ids.to_vec(), others.iter().map(|&other| other.to_owned()).collect()))
+        };
+        assert_eq!(read(json!(["7", "x", 26])), told(&[7, 26], &["x"]));
+        assert_eq!(read(json!("7,0")), told(&[7], &["0"]));
+        assert_eq!(read(json!([])), told(&[], &[]));
+        for wrong in [json!(["x"]), json!([{}, 7]), json!(["7", "8", "9", "x"])] {
+            assert_eq!(read(wrong.clone()).unwrap_err().len(), 1, "{wrong}");
         }
     }
 

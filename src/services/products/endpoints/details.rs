@@ -2,8 +2,8 @@
 //!
 //! Owns: one product, and up to 20 at once. Each product is cached by itself, so that both share
 //! entries; those that no tier holds are asked for in one call. That a product is absent is stored
-//! for a short time. Refuses: ids that are no ids, none at all, and more than 20. Ids whose answer
-//! failed are named, not passed off as absent; the last resort fills in what it can.
+//! for a short time. Refuses: none at all, and more than 20. What is no id is named and costs the others
+//! nothing. Ids whose answer failed are named, not passed off as absent; the last resort fills in what it can.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ pub const METHOD: Method = Method {
 pub(super) const ROUTES: &[Route] = &[
     Route::at("/api/products/details", Class::General).post(|| to(several)).says(|doc| {
         let details = "Answers in the order asked for; ids without a product are listed as \
-             `missing`, ids that could not be asked for as `unavailable`.";
+             `missing`, what is no id as `invalid`, ids that could not be asked for as `unavailable`.";
         doc.says("Products", "getProducts", "Gets the details of several products.", details)
             .for_gpt()
             .form::<DetailsForm>()
@@ -78,14 +78,16 @@ struct DetailsForm {
 type Wanted = (Vec<u64>, Target);
 
 impl DetailsForm {
-    fn validate(&self, defaults: &Target) -> Result<Wanted, Vec<InvalidField>> {
+    /// What is wanted, and what is no id.
+    fn validate(&self, defaults: &Target) -> Result<(Wanted, Vec<String>), Vec<InvalidField>> {
         let mut check = Check::default();
-        let ids = check.ids("product_ids", self.product_ids.as_ref(), MAX_PRODUCTS);
+        let given = self.product_ids.as_ref();
+        let (ids, invalid) = check.ids_and_others("product_ids", given, MAX_PRODUCTS);
         if ids.is_empty() && check.is_fine() {
             check.refuse("product_ids", "is missing or empty", "1 to 20 product ids");
         }
         let target = self.target.read(&mut check, defaults);
-        check.finish((ids, target))
+        check.finish(((ids, target), invalid))
     }
 }
 
@@ -112,6 +114,9 @@ pub(super) struct DetailsData {
     returned_count: u64,
     /// Ids for which there is no product, in the order asked for.
     missing: Vec<String>,
+    /// What is no id at all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    invalid: Vec<String>,
     /// Ids that could not be asked for; they may exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unavailable: Vec<String>,
@@ -172,10 +177,10 @@ async fn one(call: Call) -> Answer {
 async fn several(call: Call) -> Answer {
     let products: &Products = call.service()?;
     let form: DetailsForm = call.form().await?;
-    let wanted = form.validate(products.defaults())?;
+    let (wanted, invalid) = form.validate(products.defaults())?;
     watch(&call, &wanted)?;
     let answers = products.details(&call, &wanted).await;
-    Ok(call.answer(assemble(&wanted.0, answers)?))
+    Ok(call.answer(assemble(&wanted.0, invalid, answers)?))
 }
 
 fn watch(call: &Call, wanted: &Wanted) -> Result<(), ApiError> {
@@ -201,8 +206,13 @@ impl Products {
 ///
 /// # Errors
 /// Nothing could be answered for any of them, because of this failure.
-fn assemble(ids: &[u64], answers: Vec<Result<Served, Failure>>) -> Result<Served, Failure> {
-    let mut data = DetailsData { requested_count: count_of(ids.len()), ..DetailsData::default() };
+fn assemble(
+    ids: &[u64],
+    invalid: Vec<String>,
+    answers: Vec<Result<Served, Failure>>,
+) -> Result<Served, Failure> {
+    let requested_count = count_of(ids.len().saturating_add(invalid.len()));
+    let mut data = DetailsData { requested_count, invalid, ..DetailsData::default() };
     let (mut whole, mut failure): (Option<Served>, _) = (None, None);
     for (id, answer) in ids.iter().zip(answers) {
         let part = match answer {
@@ -257,7 +267,7 @@ mod tests {
 
     fn checked(ids: Value) -> Result<Vec<u64>, Vec<InvalidField>> {
         let form = DetailsForm { product_ids: Some(ids), ..DetailsForm::default() };
-        form.validate(&defaults()).map(|(ids, _)| ids)
+        form.validate(&defaults()).map(|((ids, _), _)| ids)
     }
 
     #[test]
@@ -293,12 +303,13 @@ mod tests {
             .map(|one| Ok(Served::live(one.representation.body, one.empty)))
             .collect();
         answers.push(Err(Failure::new(crate::failure::FailureKind::CircuitOpen, "")));
-        let whole = assemble(&[2, 5, 1, 7], answers).unwrap();
+        let whole = assemble(&[2, 5, 1, 7], vec!["x".to_owned()], answers).unwrap();
         assert_eq!(whole.degraded, [DEGRADED_UPSTREAM]);
         let data: Value = parsed(&whole).unwrap();
         let shown = |place: usize| data["products"][place]["product_id"].clone();
         assert_eq!([shown(0), shown(1)], ["2", "1"]);
-        assert_eq!((&data["requested_count"], &data["returned_count"]), (&json!(4), &json!(2)));
+        assert_eq!((&data["requested_count"], &data["returned_count"]), (&json!(5), &json!(2)));
+        assert_eq!(data["invalid"], json!(["x"]));
         assert_eq!((&data["missing"], &data["unavailable"]), (&json!(["5"]), &json!(["7"])));
     }
 }
