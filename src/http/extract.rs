@@ -119,10 +119,11 @@ impl Call {
         }
         // In a box: the future of a request without a body stays small.
         let body = Box::pin(self.body()).await?;
-        if body.is_empty() && self.request.method() == Method::DELETE {
+        if self.request.method() != Method::DELETE {
+            self.no_query()?;
+        } else if body.is_empty() {
             return self.query_form();
         }
-        self.no_query()?;
         Ok(forms::from_json(if body.is_empty() { b"{}" } else { &body })?)
     }
 

@@ -126,8 +126,10 @@ fn keep(storing: Storing, lasting: &Lasting, asked: &HeaderMap, response: &mut H
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.append(header::ETAG, tag);
     }
-    // `max-age` is counted from now, and not from when the data was fetched.
-    headers.remove(header::AGE);
+    if lasting.seconds > 0 {
+        // `max-age` is counted from now, and not from when the data was fetched.
+        headers.remove(header::AGE);
+    }
     if is_known {
         headers.remove(header::CONTENT_TYPE);
         headers.remove(header::CONTENT_ENCODING);
