@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::access::AccessSettings;
 use crate::cache::CacheSettings;
 use crate::config::kinds::{
-    INTERFACE, List, Optional, Rollout, SHARE, SWITCH, WEB_ADDRESS, WEB_ORIGIN, Whole, millis,
-    seconds,
+    INTERFACE, List, Optional, Rollout, SHARE, SWITCH, Text, WEB_ADDRESS, WEB_ORIGIN, Whole,
+    millis, seconds,
 };
 use crate::config::{Mistakes, Section, Settings};
 use crate::limits::Limits;
@@ -32,6 +32,11 @@ const GPT_ORIGINS: [&str; 2] = ["https://chat.openai.com", "https://chatgpt.com"
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(512)
 }
+
+const PUBLIC_ADDRESS: Text<String> = Text {
+    expected: || "an http or https address such as https://api.example.com".to_owned(),
+    ..WEB_ADDRESS
+};
 
 settings! {
     pub struct Server in "server" {
@@ -58,7 +63,7 @@ settings! {
         allowed_origins: Vec<String> = GPT_ORIGINS.map(String::from).to_vec(), "ALLOWED_ORIGINS",
             "allowed_origins", List(WEB_ORIGIN),
             "web origins that may call from a browser, compared exactly";
-        public_url: Option<String> = None, "PUBLIC_URL", "public_url", Optional(WEB_ADDRESS),
+        public_url: Option<String> = None, "PUBLIC_URL", "public_url", Optional(PUBLIC_ADDRESS),
             "address that clients know the gateway by, for documents; else what a trusted proxy tells";
         public_caching: bool = false, "PUBLIC_CACHING", "public_caching", SWITCH,
             "caches between may keep answers for all clients; those then tell nothing about limits";

@@ -21,7 +21,7 @@ use crate::support::process::{Process, wait_until};
 
 const KEY: &str = "acceptance-shop-key-0123456789";
 const SPAN: &str = "?start_time=2026-01-01+00:00:00&end_time=2026-01-02+00:00:00";
-const LINK: &str = "https://www.aliexpress.com/item/1005001234567890.html";
+const LINK: &str = "https://www.aliexpress.com/item/3256800527853119.html";
 /// Each path is asked for so often by each in turn.
 const TURNS: usize = 3;
 
@@ -104,6 +104,7 @@ fn p16_shared_cache() {
             assert_eq!(answer.header("x-request-id"), None, "{path}");
         }
         assert!(varnish.terminate().success());
+        fixture.end();
     }
     table.print();
 }
@@ -117,7 +118,7 @@ fn paths(document: &Value) -> Vec<String> {
             "/api/orders" => format!("{path}{SPAN}"),
             "/api/affiliate/link" => format!("{path}?url={LINK}"),
             "/api/smart-match" => format!("{path}?product_url={LINK}"),
-            _ => path.replace("{product_id}", "1005001234567890").replace("{id}", "7"),
+            _ => path.replace("{product_id}", "3256800527853119").replace("{id}", "248625901"),
         })
         .chain(["/nothing".to_owned(), "/api/products/search?page_no=0".to_owned()])
         .collect()
