@@ -4,7 +4,8 @@
 //! every six seconds. When it is empty no key from there is compared, also not the right one: a client
 //! that guesses would only have to look for the answer that differs. A right key costs nothing. The
 //! network around an address (IPv4 by 24 bits, IPv6 by 48) has a bucket of a hundred, so a client that
-//! has many addresses gains little by changing them. Refuses: to keep more than a bounded number of
+//! has many addresses gains little by changing them. Clients of whom only the proxy is known have
+//! buckets of their own: they take nothing from that proxy's own host. Refuses: to keep more than a bounded number of
 //! buckets; the one used longest ago makes room.
 
 use std::net::IpAddr;
@@ -36,11 +37,19 @@ pub enum Guessed {
     Locked(Duration),
 }
 
+/// Where a key comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guesser {
+    pub address: IpAddr,
+    /// False if the address is that of the proxy, and the client's is not known.
+    pub is_sure: bool,
+}
+
 #[derive(Debug)]
 pub struct Guesses {
     ipv6_prefix: u8,
     origin: Instant,
-    buckets: ShardedMap<IpNet, TokenBucket>,
+    buckets: ShardedMap<(bool, IpNet), TokenBucket>,
 }
 
 impl Guesses {
@@ -49,9 +58,10 @@ impl Guesses {
     }
 
     /// Compares a key from an address, if one may come from there.
-    pub fn guess(&self, from: IpAddr, now: Instant, is_right: impl FnOnce() -> bool) -> Guessed {
+    pub fn guess(&self, from: Guesser, now: Instant, is_right: impl FnOnce() -> bool) -> Guessed {
         let tick = Tick::between(self.origin, now);
-        let (own, wide) = self.counted_by(from.to_canonical());
+        let (own, wide) = self.counted_by(from.address.to_canonical());
+        let (own, wide) = ((from.is_sure, own), (from.is_sure, wide));
         let of_own = BucketRule::per_minute(OF_ADDRESS, OF_ADDRESS);
         let of_wide = BucketRule::per_minute(OF_NETWORK, OF_NETWORK);
         if let Err(wait) = self.buckets.update(&wide, |bucket| bucket.take(of_wide, tick, 1)) {
@@ -97,6 +107,10 @@ mod tests {
         Ipv4Addr::from_bits(number).into()
     }
 
+    fn at(address: IpAddr) -> Guesser {
+        Guesser { address, is_sure: true }
+    }
+
     fn new() -> (Guesses, Instant) {
         let now = clock::monotonic();
         (Guesses::new(64, now), now)
@@ -104,7 +118,7 @@ mod tests {
 
     /// Whether a wrong key is compared.
     fn wrong(guesses: &Guesses, from: IpAddr, now: Instant) -> bool {
-        guesses.guess(from, now, || false) == Guessed::Wrong
+        guesses.guess(at(from), now, || false) == Guessed::Wrong
     }
 
     #[test]
@@ -112,7 +126,7 @@ mod tests {
         let (guesses, now) = new();
         let count = |now| (0..20).filter(|_| wrong(&guesses, address(1), now)).count();
         assert_eq!(count(now), 10);
-        assert_eq!(guesses.guess(address(1), now, || true), Guessed::Locked(EACH));
+        assert_eq!(guesses.guess(at(address(1)), now, || true), Guessed::Locked(EACH));
         assert!(wrong(&guesses, address(2), now), "others are not concerned");
         assert_eq!((count(now + EACH), count(now + 100 * EACH)), (1, 10));
     }
@@ -121,7 +135,7 @@ mod tests {
     fn a_right_one_costs_nothing_and_forgives_nothing() {
         let (guesses, now) = new();
         assert!((0..9).all(|_| wrong(&guesses, address(1), now)));
-        assert!((0..100).all(|_| guesses.guess(address(1), now, || true) == Guessed::Right));
+        assert!((0..100).all(|_| guesses.guess(at(address(1)), now, || true) == Guessed::Right));
         assert!(wrong(&guesses, address(1), now));
         assert!(!wrong(&guesses, address(1), now));
     }
@@ -151,8 +165,24 @@ mod tests {
     #[test]
     fn right_keys_leave_the_network_its_guesses() {
         let (guesses, now) = new();
-        assert!((0..500).all(|_| guesses.guess(address(1), now, || true) == Guessed::Right));
+        assert!((0..500).all(|_| guesses.guess(at(address(1)), now, || true) == Guessed::Right));
         assert!((0..10).all(|last| wrong(&guesses, address(2 + last), now)));
+    }
+
+    #[test]
+    fn clients_in_doubt_take_nothing_from_the_host_of_the_proxy() {
+        let (guesses, now) = new();
+        let behind = |number| Guesser { address: address(number), is_sure: false };
+        let wrong = (0..20).filter(|_| guesses.guess(behind(1), now, || false) == Guessed::Wrong);
+        assert_eq!(wrong.count(), 10);
+        for proxy in 1..100 {
+            let guessed = guesses.guess(behind(proxy), now, || false);
+            assert_ne!(guessed, Guessed::Right);
+        }
+        for of_its_network in 1..100 {
+            let guessed = guesses.guess(at(address(of_its_network)), now, || true);
+            assert_eq!(guessed, Guessed::Right);
+        }
     }
 
     #[test]

@@ -43,13 +43,14 @@ use crate::config::{Group, InForce, Schema, Secret, Settings};
 use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
+use crate::http::handlers::rendered::RenderedMetrics;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
 use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, server};
-use crate::limits::{Abuse, Limits, Policies, Pressure, Sharing, Table};
+use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
@@ -174,6 +175,8 @@ impl Gateway {
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
+            open_routes: OpenRoutes::new(settings.limits.ipv6_prefix, clock::monotonic()),
+            rendered: RenderedMetrics::new(clock::monotonic()),
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
             changes,
             access,

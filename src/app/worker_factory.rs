@@ -93,6 +93,7 @@ impl WorkerFactory {
             counter,
             monitor: self.monitor.clone(),
             shedder: LoadShedder::new(bounds, lags, instance, clock::monotonic()),
+            open_routes: std::cell::RefCell::default(),
             seen: std::cell::RefCell::default(),
             refusals: Worker::refusal_lines(),
             doubts: Worker::doubt_lines(),

@@ -42,7 +42,8 @@ fn hide_password(authority: &str) -> Cow<'_, str> {
     };
     match user_info.split_once(':') {
         Some((user, _)) => Cow::Owned(format!("{user}:{HIDDEN}@{host}")),
-        None => Cow::Borrowed(authority),
+        // A password that stands where the user's name does is one, too.
+        None => Cow::Owned(format!("{HIDDEN}@{host}")),
     }
 }
 
@@ -100,6 +101,7 @@ mod tests {
         for (text, clean) in [
             ("redis://:hunter2@cache:6379/0", "redis://:[hidden]@cache:6379/0"),
             ("redis://me:a@b:c@cache", "redis://me:[hidden]@cache"),
+            ("redis://hunter2@cache:6379", "redis://[hidden]@cache:6379"),
             (
                 "x postgres://u:p@h/db and http://a:b@c",
                 "x postgres://u:[hidden]@h/db and http://a:[hidden]@c",

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{self, AcceptEncoding, Encoding, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
+use super::accept_encoding::prefers_gzip;
 use super::served::Lasting;
 use crate::cache::Tier;
 use crate::limits::abuse::Watched;
@@ -145,11 +146,7 @@ fn takes_gzip(first: &HeaderValue, headers: &HeaderMap) -> bool {
     if first.as_bytes() == b"gzip" || first.as_bytes().starts_with(b"gzip, deflate") {
         return true;
     }
-    let given = headers.get_all(header::ACCEPT_ENCODING);
-    header::from_comma_delimited(given).is_ok_and(|accepted: Vec<_>| {
-        let ours = [Encoding::gzip(), Encoding::identity()];
-        AcceptEncoding(accepted).negotiate(ours.iter()) == Some(Encoding::gzip())
-    })
+    prefers_gzip(headers.get_all(header::ACCEPT_ENCODING).map(|line| line.as_bytes()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! over a limit or not allowed is refused in one error format. This room decides nothing about
 //! services, caching or limits; when those fail, the answer has the failure's own code.
 
+mod accept_encoding;
 pub mod connection;
 pub mod context;
 pub mod envelope;

@@ -35,7 +35,7 @@ use super::state::Worker;
 use super::stops::caller::Caller;
 use super::stops::{admin_key, answer, rate_limit, record, storing};
 use crate::clock;
-use crate::limits::Admission;
+use crate::limits::{Admission, Class};
 
 /// The one layer around the handlers of a route.
 pub(super) struct Pipeline(Rc<Stops>);
@@ -121,15 +121,19 @@ impl Stops {
         B: MessageBody + 'static,
     {
         let Self { worker, route } = self;
-        if answer::is_preflight(&request) {
+        let caller = Caller::find(worker, &request, fields, context); // 4
+        let is_preflight = answer::is_preflight(&request);
+        if is_preflight || route.class == Class::Exempt {
+            rate_limit::check_open(worker, &caller, context)?;
+        }
+        if is_preflight {
             return answer::preflight(
                 request.headers(),
                 &worker.shared.settings.server.allowed_origins,
             ); // 3
         }
-        let caller = Caller::find(worker, &request, fields, context); // 4
-        let is_admin = route.scope == AuthScope::Admin
-            && admin_key::check(worker, &request, caller.address.counted);
+        let is_admin =
+            route.scope == AuthScope::Admin && admin_key::check(worker, &request, &caller.address);
         caller.check_lists(worker, route)?; // 5
         caller.check_abuse(worker, route, context)?; // 6
         if !is_admin {
@@ -153,9 +157,13 @@ fn underway(
     context: &Rc<RequestContext>,
 ) -> Option<super::connection::Serving> {
     // A body of a known length ends where it ends. Only reading finds the end of one in chunks.
-    let in_chunks = !matches!(request.parts().1, Payload::None)
-        && request.headers().contains_key(header::TRANSFER_ENCODING);
-    request.conn_data::<Rc<Requests>>().map(|requests| requests.begin(in_chunks, context))
+    let with_body = !matches!(request.parts().1, Payload::None);
+    let in_chunks = with_body && request.headers().contains_key(header::TRANSFER_ENCODING);
+    let is_last = request.head().connection_type() == ConnectionType::Close;
+    request.conn_data::<Rc<Requests>>().map(|requests| {
+        requests.expect(with_body, is_last);
+        requests.begin(in_chunks, context)
+    })
 }
 
 impl<S, B> Transform<S, ServiceRequest> for Pipeline

@@ -14,6 +14,7 @@ use slog::{Logger, info, warn};
 
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
+use super::handlers::rendered::RenderedMetrics;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::LogSampler;
 use super::service::Service;
@@ -24,7 +25,7 @@ use crate::cache::upkeep::Warmer;
 use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::{Environment, InForce, Mistakes, Reloaded};
-use crate::limits::{Abuse, Counter, Pressure, RateLimiterActor, Table};
+use crate::limits::{Abuse, Counter, OpenOfWorker, OpenRoutes, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
 use crate::origin::state::OriginState;
 use crate::replication::Changes;
@@ -44,6 +45,10 @@ pub struct Shared {
     /// The breakers an admin may see and move, by name.
     pub breakers: Vec<crate::resilience::breaker::Breaker>,
     pub accounts: Arc<Table>,
+    /// Who asked how often for what is never limited.
+    pub open_routes: OpenRoutes,
+    /// What `/metrics` showed last.
+    pub rendered: RenderedMetrics,
     /// What is served beside the gateway's own endpoints.
     pub services: Vec<Arc<dyn Service>>,
     /// The log of changes that all instances follow.
@@ -100,6 +105,8 @@ pub struct Worker {
     /// The process's window keeper.
     pub monitor: Handle<MetricsActor>,
     pub shedder: LoadShedder,
+    /// What it may do of what is never limited.
+    pub open_routes: RefCell<OpenOfWorker>,
     /// What was seen and not yet reported.
     pub seen: RefCell<Batch>,
     /// Log lines about refusals that anybody can cause in any number.

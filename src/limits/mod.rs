@@ -22,6 +22,7 @@ mod account;
 pub mod actor;
 pub mod admission;
 pub mod client;
+pub mod open_routes;
 pub mod policy;
 pub mod pressure;
 pub mod quota;
@@ -39,6 +40,7 @@ pub use client::{
     ClientAddress, ForwardingHeaders, KeyId, Network, NotAKeyId, Principal, client_address,
     is_trusted,
 };
+pub use open_routes::{OpenOfWorker, OpenRoutes, TooOften};
 pub use policy::Policies;
 pub use pressure::Pressure;
 pub use settings::{AbuseMode, AddressHeader, Limits};

@@ -55,7 +55,17 @@ settings! {
     }
 }
 
-impl Section for Limits {}
+/// Networks with fewer bits are more than anybody has proxies in.
+const NARROWEST: u8 = 8;
+
+impl Section for Limits {
+    fn caution(&self) -> Option<String> {
+        let wide = self.trusted_proxies.iter().find(|network| network.prefix_len() < NARROWEST)?;
+        Some(format!(
+            "TRUSTED_PROXIES holds {wide}: whoever connects from there may say that it is somebody else"
+        ))
+    }
+}
 
 impl Limits {
     /// Who wants no limits on clients does not want them throttled either, unless it is set.
@@ -91,6 +101,24 @@ impl AbuseMode {
             Self::On => "on",
             Self::Shadow => "shadow",
             Self::Off => "off",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_trusts_half_the_internet_is_told() {
+        let caution = |networks: &[&str]| {
+            let trusted_proxies = networks.iter().map(|text| text.parse().unwrap()).collect();
+            Limits { trusted_proxies, ..Limits::default() }.caution()
+        };
+        assert_eq!(caution(&["10.0.0.0/8", "fd00::/8"]), None);
+        for wide in ["0.0.0.0/0", "0.0.0.0/7", "::/0"] {
+            let said = caution(&["10.0.0.0/8", wide]).unwrap();
+            assert!(said.contains(&format!("TRUSTED_PROXIES holds {wide}")), "{said}");
         }
     }
 }

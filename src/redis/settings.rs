@@ -48,7 +48,9 @@ impl Kind for RedisAddress {
     }
 
     fn show(&self, value: &Secret) -> Option<String> {
-        Some(redact(value.expose()).into_owned())
+        // As it is read: what would end a password in a text is encoded there.
+        let url = Url::parse(value.expose()).ok()?;
+        Some(redact(url.as_str()).into_owned())
     }
 
     fn quote(&self, text: &str) -> String {

@@ -170,6 +170,19 @@ async fn what_is_no_http_at_all_is_a_broken_exchange() {
 }
 
 #[actix::test]
+async fn a_name_of_a_header_that_no_decoder_bears_is_a_broken_exchange() {
+    let upstream = raw(|stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n")?;
+        stream.write_all(&[b'a'; 66_000])?;
+        stream.write_all(b": 1\r\n\r\n{}")
+    });
+    let failure = failure_of(upstream).await;
+    assert_eq!(failure.kind, FailureKind::UpstreamUnavailable, "{failure}");
+    assert!(failure.reason.contains("exchange broke"), "{failure}");
+    assert!(!failure.reason.contains("died"), "the decoder never saw it: {failure}");
+}
+
+#[actix::test]
 async fn a_redirect_is_not_followed() {
     let upstream = raw(|stream| {
         stream.write_all(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\n")?;

@@ -46,6 +46,8 @@ mod links;
 mod log_lines;
 mod misconfigured;
 mod observability;
+mod open_routes;
+mod pipelining;
 mod pressure;
 mod process_commands;
 mod process_stop;

@@ -194,8 +194,36 @@ pub const WEB_ADDRESS: Text<String> = Text {
     quote: quoted_address,
 };
 
-/// An address that could not be read may hold a password anywhere before its last `@`, and in its
-/// parameters.
+/// An address that could not be read may hold a password anywhere: only one that has no room for one
+/// is shown, a scheme, a host, a port and a path.
 pub fn quoted_address(text: &str) -> String {
-    if text.contains(['@', '?']) { HIDDEN.to_owned() } else { quoted(text) }
+    let (_, rest) = text.split_once("://").unwrap_or(("", text));
+    let (host, _) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = host.split_once(':').map_or("", |(_, port)| port);
+    let is_plain = !text.contains(|letter: char| "@?=#".contains(letter) || letter.is_whitespace())
+        && port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_plain { quoted(text) } else { HIDDEN.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_may_hold_a_password_is_not_shown() {
+        for hidden in [
+            "redis://:hunter2@cache:6379/x",
+            "rediss://me:hunter2",
+            "cache:hunter2",
+            "host=h password=hunter2",
+            "redis://cache/0?pass=hunter2",
+            "redis://cache:hunter2/0",
+            "hunter2 @cache",
+        ] {
+            assert_eq!(quoted_address(hidden), HIDDEN, "{hidden}");
+        }
+        for plain in ["cache:6379", "http://cache:80/a", "redis://cache/first", "redis://"] {
+            assert!(quoted_address(plain).contains(plain), "{plain}");
+        }
+    }
 }

@@ -7,6 +7,8 @@
 //! one timer a connection, which is set anew only when it fires.
 
 mod deadlines;
+mod header_names;
+mod intake;
 mod limiter;
 pub mod refusal;
 
@@ -24,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 pub use deadlines::{Deadlines, Overdue, Timeouts};
+use intake::Intake;
 pub use limiter::{ConnectionLimiter, ConnectionLimits, ConnectionSlot, LimitExceeded};
 
 use crate::clock;
@@ -51,6 +54,7 @@ pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     /// It failed, or was cut: nothing more can be sent.
     failed: bool,
     metrics: HttpMetrics,
+    intake: Intake,
     _slot: Option<ConnectionSlot>,
 }
 
@@ -71,6 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read_put_off: false,
             failed: false,
             metrics,
+            intake: Intake::default(),
             _slot: slot,
         }
     }
@@ -166,6 +171,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// The server has to wait: what comes meanwhile is kept, and the end of the client noticed.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [0; 1_024];
+        while self.intake.wait() {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) => self.intake.keep(buf.filled_mut()),
+                Poll::Ready(Err(error)) => {
+                    self.failed = true;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
     /// Closing a socket with unread bytes in it resets the connection, and the client may never see
     /// its answer: what has come already is read first.
     fn take_what_came(&mut self, cx: &mut Context<'_>) {
@@ -195,9 +217,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
             this.read_put_off = true;
             return this.wait_for_client(cx);
         }
+        if this.requests.is_over() {
+            return Poll::Ready(Ok(()));
+        }
         this.turns = 0;
+        if this.intake.holds_back(this.requests.serving_body()) {
+            return this.read_ahead(cx);
+        }
         let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        let read = if this.intake.give(buf) {
+            Poll::Ready(Ok(()))
+        } else {
+            let read = Pin::new(&mut this.stream).poll_read(cx, buf);
+            this.intake.hold_rest(buf, before);
+            read
+        };
+        match read {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before && !this.requests.is_serving() {
                     this.deadlines.received(this.requests.begun.get(), clock::monotonic());
@@ -252,6 +287,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         if unwatched && this.overdue(cx).is_some() {
             cx.waker().wake_by_ref();
         }
+        if this.intake.turned(this.requests.serving_body()) {
+            cx.waker().wake_by_ref();
+        }
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 
@@ -281,6 +319,10 @@ pub struct Requests {
     open_body: Cell<bool>,
     /// The server gave one up before there was an answer.
     abandoned: Cell<bool>,
+    /// The one that is being served has a body.
+    with_body: Cell<bool>,
+    /// It is the last.
+    last: Cell<bool>,
 }
 
 impl Requests {
@@ -306,6 +348,22 @@ impl Requests {
     /// Whether what comes may still belong to the last request.
     pub fn has_open_body(&self) -> bool {
         self.open_body.get()
+    }
+
+    /// What is known of the request before it begins: whether it has a body, and says close.
+    pub fn expect(&self, with_body: bool, last: bool) {
+        self.with_body.set(with_body);
+        self.last.set(last);
+    }
+
+    /// The last request has its answer. Of an unread body the server may still take the rest.
+    fn is_over(&self) -> bool {
+        self.last.get() && !self.is_serving() && !self.with_body.get()
+    }
+
+    /// Whether the request that is being served has a body, if there is one.
+    fn serving_body(&self) -> Option<bool> {
+        self.is_serving().then(|| self.with_body.get())
     }
 
     fn is_serving(&self) -> bool {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Wake;
 use std::time::Duration;
 
-use actix_http::{HttpService, Request, Response};
+use actix_http::{HttpService, KeepAlive, Request, Response};
 use actix_service::{Service as _, ServiceFactory as _, fn_service};
 use actix_web::http::header::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, duplex, split};
@@ -179,6 +179,8 @@ fn serve(local: &LocalSet, length: usize) -> (DuplexStream, Rc<Cell<usize>>, Met
     local.spawn_local(async move {
         let requests = Rc::clone(connection.requests());
         let http = HttpService::build()
+            // Its own timer would go by the real clock.
+            .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_secs(2))
             .h1(fn_service(move |_: Request| {

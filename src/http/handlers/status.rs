@@ -2,20 +2,24 @@
 //!
 //! Owns: the shapes of `/api/status` and `/api/cache/stats`, and `/metrics`, which Prometheus scrapes.
 //! State that changes all the time is not pushed into a gauge at every change: a scrape brings gauges
-//! up to date first. Counts come from the registry and are exact; nothing here asks an actor.
+//! up to date first, unless the page was made just now. Counts come from the registry and are exact; nothing here asks an actor.
 
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
+use actix_web::http::header::CONTENT_ENCODING;
 use actix_web::web::to;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::rendered::{Made, Page};
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
+use crate::http::headers::GZIP;
 use crate::http::service::Route;
-use crate::http::state::Shared;
+use crate::http::state::{Shared, Worker};
+use crate::http::stops::answer::gzip;
 use crate::limits::Class;
 use crate::limits::pressure::PressureStatus;
 use crate::metrics::{CONTENT_TYPE, CacheTotals, TierTotals, render};
@@ -289,7 +293,18 @@ fn efficiency(totals: &CacheTotals) -> &'static str {
 }
 
 async fn metrics(call: Call) -> Answer {
-    let (worker, shared) = (&call.worker, &call.worker.shared);
+    let page =
+        call.worker.shared.rendered.page(clock::monotonic(), || render_page(&call.worker))?;
+    let mut response = HttpResponse::Ok();
+    response.content_type(CONTENT_TYPE);
+    match page.packed.filter(|_| call.context.gzip) {
+        Some(packed) => Ok(response.insert_header((CONTENT_ENCODING, GZIP)).body(packed)),
+        None => Ok(response.body(page.text)),
+    }
+}
+
+fn render_page(worker: &Worker) -> Made {
+    let shared = &worker.shared;
     let tables = worker.cache.tables();
     let entries = u64::try_from(tables.memory.len()).unwrap_or(u64::MAX);
     shared.metrics.cache.size("memory", entries, tables.memory.bytes());
@@ -297,7 +312,7 @@ async fn metrics(call: Call) -> Answer {
     shared.metrics.limits.shared.set(worker.shares_limits());
     let text = render(&shared.metrics)
         .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
-    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
+    Ok(Page { packed: gzip(text.as_bytes()), text: text.into() })
 }
 
 /// Breakers of the tiers, which have a metric of their own.

@@ -11,12 +11,13 @@ use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use slog::warn;
 
-use crate::access::guesses::Guessed;
+use crate::access::guesses::{Guessed, Guesser};
 use crate::clock;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::context_of;
 use crate::http::headers::ADMIN_KEY;
 use crate::http::state::{Shared, Worker};
+use crate::limits::ClientAddress;
 
 /// Proof that the request carries the admin's key. A handler that takes it is closed to others.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +75,14 @@ impl NotAdmin {
 
 /// Checks the key of a request to an admin's route, once. Its holder is not subject to the limits of
 /// clients: an admin has to act while somebody else spends them.
-pub(in crate::http) fn check(worker: &Worker, request: &ServiceRequest, address: IpAddr) -> bool {
+pub(in crate::http) fn check(
+    worker: &Worker,
+    request: &ServiceRequest,
+    address: &ClientAddress,
+) -> bool {
     let shown = request.headers().get(ADMIN_KEY).map(|value| value.as_bytes());
-    let compared = compare(&worker.shared, shown, address).map(|()| Admin { address });
+    let compared = compare(&worker.shared, shown, address);
+    let compared = compared.map(|()| Admin { address: address.counted });
     request.extensions_mut().insert(AdminCheck(compared));
     compared.is_ok()
 }
@@ -108,11 +114,12 @@ fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
     })
 }
 
-fn compare(shared: &Shared, shown: Option<&[u8]>, address: IpAddr) -> Result<(), NotAdmin> {
+fn compare(shared: &Shared, shown: Option<&[u8]>, address: &ClientAddress) -> Result<(), NotAdmin> {
     let known = shared.admin_key.as_ref().ok_or(NotAdmin::Closed)?;
     let shown = shown.filter(|key| !key.is_empty()).ok_or(NotAdmin::Missing)?;
     let now = clock::monotonic();
-    match shared.guesses.guess(address, now, || known.matches(shown)) {
+    let from = Guesser { address: address.counted, is_sure: address.is_sure() };
+    match shared.guesses.guess(from, now, || known.matches(shown)) {
         Guessed::Right => Ok(()),
         Guessed::Wrong => Err(NotAdmin::Wrong),
         Guessed::Locked(wait) => Err(NotAdmin::Locked(wait)),

@@ -38,6 +38,8 @@ const COMPRESSED_FROM: u64 = 1_024;
 /// What a script of an allowed origin may send.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
 const HEADERS: &str = "content-type, authorization, x-internal-key, x-request-id, traceparent";
+/// Longest list of header fields that a preflight may ask for.
+const LONGEST_LIST: usize = 1_024;
 /// Seconds that a browser may remember the answer to a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 /// What a script of an allowed origin may read of an answer.
@@ -134,7 +136,7 @@ fn count_packed(worker: &Worker, size: BodySize) {
     }
 }
 
-fn gzip(plain: &[u8]) -> Option<Bytes> {
+pub(in crate::http) fn gzip(plain: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
     encoder.write_all(plain).ok()?;
     encoder.finish().ok().map(Bytes::from)
@@ -164,7 +166,9 @@ pub(in crate::http) fn preflight(
     let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).map(HeaderValue::to_str);
     let wanted = wanted.transpose().unwrap_or(Some("?")).unwrap_or_default();
     let is_known = |name: &str| HEADERS.split(", ").any(|known| known.eq_ignore_ascii_case(name));
-    if !wanted.split(',').map(str::trim).all(|name| name.is_empty() || is_known(name)) {
+    if wanted.len() > LONGEST_LIST
+        || !wanted.split(',').map(str::trim).all(|name| name.is_empty() || is_known(name))
+    {
         return refuse("header");
     }
     let mut answer = HttpResponse::new(StatusCode::OK);

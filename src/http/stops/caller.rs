@@ -4,8 +4,8 @@
 //! it asks for. What is known lies in a table of the process.
 //!
 //! Refuses clients on the deny list (403), throttled ones (429), and those without a key where one is
-//! needed (401). Where forwarding headers leave in doubt who the client is, it is counted under the
-//! proxy, and no list and no key may conclude anything good from that: if any of the addresses that
+//! needed (401). Where forwarding headers leave in doubt who the client is, it is counted with
+//! all such clients of the proxy, and no list and no key may conclude anything good from that: if any of the addresses that
 //! it may have is denied, it is denied.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -57,7 +57,7 @@ impl Caller {
         } else {
             in_doubt(worker, presented, &address, context)
         };
-        let by_address = || principal_at(worker, address.counted);
+        let by_address = || address.principal(worker.shared.settings.limits.ipv6_prefix);
         let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
         let caller = Self { address, held, principal, verdict };
         if worker.shared.settings.features.depend_on_clients() {

@@ -22,7 +22,7 @@ use crate::http::headers::number;
 use crate::http::route::Route;
 use crate::http::state::Worker;
 use crate::limits::{
-    Admission, Admit, Class, Decision, QuotaState, retry_after_seconds, seconds_up,
+    Admission, Admit, Class, Decision, QuotaState, TooOften, retry_after_seconds, seconds_up,
 };
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -64,6 +64,27 @@ pub(in crate::http) async fn charge(
         shared.metrics.limits.local_decisions.inc();
     }
     Some(admission)
+}
+
+/// Bounds what is never limited: by far more than it needs, and by less than makes it a lever.
+pub(in crate::http) fn check_open(
+    worker: &Worker,
+    caller: &Caller,
+    context: &RequestContext,
+) -> Result<(), ApiError> {
+    let shared = &worker.shared;
+    if caller.is_exempt() || !shared.settings.limits.enabled {
+        return Ok(());
+    }
+    let mut own = worker.open_routes.borrow_mut();
+    let (code, wait, rule) =
+        match shared.open_routes.admit(&mut own, &caller.address, context.started) {
+            Ok(()) => return Ok(()),
+            Err(TooOften::Address(wait)) => (ErrorCode::RateLimited, wait, "address"),
+            Err(TooOften::Worker(wait)) => (ErrorCode::Overloaded, wait, "worker"),
+        };
+    shared.metrics.limits.refused.at([Class::Exempt.as_str(), rule]).inc();
+    Err(ApiError::new(code).retry_after(wait))
 }
 
 pub(in crate::http) fn check(worker: &Worker, admission: &Admission) -> Result<(), ApiError> {

@@ -9,8 +9,9 @@
 //! that is not a trusted proxy: what stands left of it was written by a stranger and is never read.
 //! Refuses to guess: a malformed hop means the peer, and so do two headers that disagree (a proxy that
 //! knows one of them passes the other on as the client wrote it). Such a request is in doubt: it is
-//! counted under the peer, and what the headers named is told, too, so that nobody gets past a list by
-//! a header that nobody understands.
+//! counted with all others in doubt behind that proxy, never under the proxy itself (its own host calls,
+//! too) nor under an address that anybody could have written. What the headers named is told, too, so
+//! that nobody gets past a list by a header that nobody understands.
 
 mod forwarded;
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 /// The address of a client, as far as it is known. IPv4 wrapped in IPv6 is IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress {
-    /// The address it is counted under: the client's, or where that is in doubt the peer's.
+    /// The client's, or where that is in doubt the peer's. What is counted goes to [`Self::principal`].
     pub counted: IpAddr,
     /// What each header named, where they do not tell.
     doubt: Option<[Option<IpAddr>; 2]>,
@@ -62,6 +63,13 @@ impl ClientAddress {
     #[must_use]
     pub const fn is_sure(&self) -> bool {
         self.doubt.is_none()
+    }
+
+    /// Who a request without a known key is counted under.
+    #[must_use]
+    pub fn principal(&self, ipv6_prefix: u8) -> Principal {
+        let network = Network::of(self.counted, ipv6_prefix);
+        if self.is_sure() { Principal::Network(network) } else { Principal::InDoubt(network) }
     }
 
     /// The addresses that were named and not believed; one of them is the client's if a proxy wrote
@@ -208,6 +216,18 @@ impl Network {
     }
 }
 
+impl Network {
+    fn add_to(&self, sum: &mut crc32fast::Hasher) {
+        match self {
+            Self::V4(address) => sum.update(&address.octets()),
+            Self::V6 { base, prefix } => {
+                sum.update(&base.octets());
+                sum.update(&[*prefix]);
+            }
+        }
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -224,6 +244,8 @@ pub enum Principal {
     Key(KeyId),
     /// Anybody at these addresses.
     Network(Network),
+    /// Anybody behind the proxy here of whom it is not known where they are.
+    InDoubt(Network),
 }
 
 impl Principal {
@@ -249,10 +271,10 @@ impl Principal {
                 sum.update(b"key");
                 sum.update(&number.to_be_bytes());
             }
-            Self::Network(Network::V4(address)) => sum.update(&address.octets()),
-            Self::Network(Network::V6 { base, prefix }) => {
-                sum.update(&base.octets());
-                sum.update(&[*prefix]);
+            Self::Network(network) => network.add_to(&mut sum),
+            Self::InDoubt(proxy) => {
+                sum.update(b"doubt");
+                proxy.add_to(&mut sum);
             }
         }
         sum.finalize()
@@ -264,6 +286,7 @@ impl fmt::Display for Principal {
         match self {
             Self::Key(id) => write!(f, "key:{id}"),
             Self::Network(network) => write!(f, "{network}"),
+            Self::InDoubt(proxy) => write!(f, "behind:{proxy}"),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! more, at once and on a new one.
 
 use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use actix_web::dev::fn_service;
@@ -14,6 +15,7 @@ use actix_web::error::ParseError;
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::{Version, header};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use slog::Logger;
 use url::Url;
 
@@ -109,9 +111,13 @@ fn is_stale(error: &SendRequestError) -> bool {
 
 impl Transport for AwcTransport {
     async fn send(&self, request: Request, within: Duration) -> Result<Answer, TransportFault> {
-        tokio::time::timeout(within, self.exchange(request))
-            .await
-            .unwrap_or(Err(TransportFault::Timeout))
+        // What comes is foreign: should it bring a decoder down, that is a broken exchange.
+        let exchange = AssertUnwindSafe(self.exchange(request)).catch_unwind();
+        match tokio::time::timeout(within, exchange).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => Err(TransportFault::Broken("its reader died".to_owned())),
+            Err(_) => Err(TransportFault::Timeout),
+        }
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn unfinished(patience: Patience) -> Vec<Case> {
             &[408],
             request,
         ),
-        given_up("a second head that does not end", &format!("{live}GET / HT"), &[200], idle),
+        given_up("a second head that does not end", &format!("{live}GET / HT"), &[200, 408], head),
         case("http/0.9", "GET /\r\n", Expected::Refused),
     ]
 }
@@ -174,6 +174,11 @@ fn behind_another() -> Vec<Case> {
             format!("{older}\0garbage\r\n\r\n"),
             Answered(&[200, 400]),
         ),
+        case(
+            "a name that is too long after a good request",
+            format!("{good}GET / HTTP/1.1\r\nHost: a\r\n{}: b\r\n\r\n", "a".repeat(65_536)),
+            Answered(&[200, 400]),
+        ),
         case("another protocol after", format!("{good}SSH-2.0-x\r\n\r\n"), Answered(&[200, 400])),
     ]
 }
@@ -188,6 +193,10 @@ fn heads() -> Vec<Case> {
         head("no colon", b"no colon here", Refused),
         head("no name", b": x", Refused),
         head("a space in the name", b"x y: z", Refused),
+        head("a long name", &[&b"a".repeat(65_535)[..], b": b"].concat(), Answered(&[200])),
+        head("a name that is too long", &[&b"a".repeat(65_536)[..], b": b"].concat(), Refused),
+        head("a name without end", &b"a".repeat(70_000), Refused),
+        head("a long value", &[b"a: ", &b"b".repeat(100_000)[..]].concat(), Answered(&[200])),
         head("a space before the colon", b"x : z", Refused),
         head("a folded header", b"x: y\r\n z", Refused),
         head("nul in a name", b"x\0y: z", Refused),

@@ -57,10 +57,13 @@ impl Stats {
     }
 }
 
-/// The paths of the gateway and of the control; another method than theirs is 405.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
+/// The paths of the gateway and, if it has one, of the control; another method than theirs is 405.
+pub(super) fn routes(config: &mut web::ServiceConfig, control: bool) {
+    config.service(web::resource("/sync").get(Gateway::sync).post(Gateway::sync));
+    if !control {
+        return;
+    }
     config
-        .service(web::resource("/sync").get(Gateway::sync).post(Gateway::sync))
         .service(web::resource("/__simulator/stats").get(Gateway::show_stats))
         .service(web::resource("/__simulator/reset").post(Gateway::reset))
         .service(

@@ -57,6 +57,8 @@ pub struct SimulatorSettings {
     pub credentials: Vec<Credentials>,
     /// Threads that answer; at least one is started.
     pub workers: usize,
+    /// Whether faults and counts can be asked for.
+    pub control: bool,
 }
 
 impl Default for SimulatorSettings {
@@ -66,6 +68,7 @@ impl Default for SimulatorSettings {
             catalog: None,
             credentials: vec![Credentials::demonstration()],
             workers: 1,
+            control: true,
         }
     }
 }
@@ -100,7 +103,7 @@ pub fn start(settings: SimulatorSettings) -> io::Result<Running> {
         App::new()
             .app_data(gateway.clone())
             .app_data(web::PayloadConfig::new(LARGEST_BODY))
-            .configure(gateway::routes)
+            .configure(|config| gateway::routes(config, settings.control))
     };
     let listen = settings.listen;
     let http = HttpServer::new(app)

@@ -226,6 +226,22 @@ async fn counts_are_exact_until_reset() {
 }
 
 #[actix_web::test]
+async fn without_a_control_there_is_only_the_gateway() {
+    let running = start(SimulatorSettings { control: false, ..SimulatorSettings::default() });
+    let running = running.unwrap();
+    let url = |path: &str| format!("http://{}{path}", running.address);
+    actix_web::rt::spawn(running.server);
+    let client = awc::Client::default();
+    assert_eq!(client.get(url("/sync")).send().await.unwrap().status(), 200);
+    for path in ["/__simulator/stats", "/__simulator/faults"] {
+        assert_eq!(client.get(url(path)).send().await.unwrap().status(), 404);
+    }
+    let faults = client.put(url("/__simulator/faults")).send_body("[]").await.unwrap();
+    assert_eq!(faults.status(), 404);
+    running.handle.stop(false).await;
+}
+
+#[actix_web::test]
 async fn bad_rules_are_refused_with_what_is_allowed() {
     let rig = Rig::start();
     let (status, answer) = rig.put_faults(&json!([{"fault": "explode", "share": 2}])).await;
