@@ -171,7 +171,6 @@ impl Gateway {
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
         let is_simulated = origins.iter().any(|origin| origin.is_simulated);
-        let digest = |key: &Secret| SecretDigest::of(key.expose().as_bytes());
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
@@ -181,7 +180,7 @@ impl Gateway {
             changes,
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
-            admin_key: settings.access.admin_key.as_ref().map(digest),
+            admin_key: settings.access.admin_key.as_ref().map(digest_of),
             openapi: openapi::complete(&surfaces(&services)).into(),
             openapi_gpt: openapi::for_gpt(&surfaces(&services)).into(),
             services,
@@ -256,6 +255,10 @@ fn monitor(
     let spec = Spec::new(ACTOR_NAME, 0, MONITOR_INBOX);
     let monitor = supervisor.start_on_own_thread(spec, move || actor.clone())?;
     Ok((monitor, table))
+}
+
+fn digest_of(key: &Secret) -> SecretDigest {
+    SecretDigest::of(key.expose().as_bytes())
 }
 
 /// Binds the address and serves from now on.

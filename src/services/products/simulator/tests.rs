@@ -24,9 +24,13 @@ struct Rig {
 }
 
 impl Rig {
-    #[expect(clippy::disallowed_methods, reason = "the test owns the server it starts")]
     fn start() -> Self {
-        let running = start(SimulatorSettings::default()).unwrap();
+        Self::start_with(SimulatorSettings::default())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test owns the server it starts")]
+    fn start_with(settings: SimulatorSettings) -> Self {
+        let running = start(settings).unwrap();
         let served = actix_rt::spawn(running.server);
         let client = awc::Client::builder().timeout(Duration::from_secs(20)).finish();
         Self { address: running.address, client, handle: running.handle, served }
@@ -227,18 +231,13 @@ async fn counts_are_exact_until_reset() {
 
 #[actix_web::test]
 async fn without_a_control_there_is_only_the_gateway() {
-    let running = start(SimulatorSettings { control: false, ..SimulatorSettings::default() });
-    let running = running.unwrap();
-    let url = |path: &str| format!("http://{}{path}", running.address);
-    actix_web::rt::spawn(running.server);
-    let client = awc::Client::default();
-    assert_eq!(client.get(url("/sync")).send().await.unwrap().status(), 200);
+    let rig = Rig::start_with(SimulatorSettings { control: false, ..SimulatorSettings::default() });
+    rig.call(&search()).await;
     for path in ["/__simulator/stats", "/__simulator/faults"] {
-        assert_eq!(client.get(url(path)).send().await.unwrap().status(), 404);
+        assert_eq!(rig.client.get(rig.url(path)).send().await.unwrap().status(), 404);
     }
-    let faults = client.put(url("/__simulator/faults")).send_body("[]").await.unwrap();
-    assert_eq!(faults.status(), 404);
-    running.handle.stop(false).await;
+    assert_eq!(rig.client.put(rig.url("/__simulator/faults")).send().await.unwrap().status(), 404);
+    rig.stop().await;
 }
 
 #[actix_web::test]
