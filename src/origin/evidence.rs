@@ -123,6 +123,13 @@ impl Evidence {
         !is_proven || self.refused.are_several() && self.refused.operations.len() > 1
     }
 
+    /// Whether a method may be tried although another was refused because of the credential: nothing
+    /// was ever answered, so the fault may be that method's alone.
+    pub(super) fn is_untried(&self, operation: &'static str) -> bool {
+        let refused = &self.refused.operations;
+        !self.is_proven() && refused.len() < 2 && !refused.contains(&operation)
+    }
+
     /// A question was refused, nobody knows why; whether several were.
     pub(super) fn refused_unknown(&mut self, asked: Asked) -> bool {
         self.unknown.note(asked);
@@ -219,6 +226,7 @@ mod tests {
     fn a_refusal_is_of_the_credential_when_nothing_or_nothing_any_more_is_answered() {
         let (mut evidence, now) = (Evidence::default(), clock::monotonic());
         assert!(evidence.refused(asked("links", 1)));
+        assert!(evidence.is_untried("search") && !evidence.is_untried("links"));
         evidence.succeeded("search", now);
         for question in 1..10 {
             assert!(
@@ -232,6 +240,7 @@ mod tests {
         assert!(!evidence.refused(asked("links", 12)));
         assert!(!evidence.refused(asked("links", 12)), "the same again");
         assert!(evidence.refused(asked("details", 13)));
+        assert!(!evidence.is_untried("categories"), "it was accepted before");
     }
 
     #[test]
