@@ -69,7 +69,8 @@ async fn a_fault_of_the_configuration_is_asked_once_by_all() {
     for method in [SEARCH, HOT].into_iter().cycle().take(20) {
         assert_eq!(rig.call(method).await.unwrap_err().kind, FailureKind::UpstreamRejected);
     }
-    assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (1, 0));
+    // One try of each of two methods: as long as nothing was answered, it may be one method's fault.
+    assert_eq!((rig.calls_of(SEARCH).await, rig.calls_of(HOT).await), (1, 1));
     // Put right: whoever says so is believed at once.
     rig.faults(&json!([])).await;
     assert!(rig.call(SEARCH).await.is_err());
