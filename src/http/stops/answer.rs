@@ -37,14 +37,15 @@ const COMPRESSED_FROM: u64 = 1_024;
 
 /// What a script of an allowed origin may send.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
-const HEADERS: &str = "content-type, authorization, x-internal-key, x-request-id, traceparent";
+const HEADERS: &str = "content-type, authorization, x-internal-key, x-request-id, traceparent, \
+    cache-control, if-none-match";
 /// Longest list of header fields that a preflight may ask for.
 const LONGEST_LIST: usize = 1_024;
 /// Seconds that a browser may remember the answer to a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 /// What a script of an allowed origin may read of an answer.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, cache-status, age, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
+    "x-request-id, cache-status, age, etag, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
      x-ratelimit-reset, ratelimit, ratelimit-policy",
 );
 

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | health, status, metrics, admin; every error; every method but GET and HEAD | `no-store` |
 //! | without [`Lasting`]: orders, past the cache, second best | `no-store` |
-//! | to a client with a key | `no-store` |
+//! | to a client with a key, or that shows an admin's | `no-store` |
 //! | with the fields of a client's limits | `no-store`; in public without these fields |
 //! | the rest | `private` or `public`, `max-age=` what is left of its fresh time |
 //!
@@ -23,6 +23,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::http::context::RequestContext;
 use crate::http::envelope::API_VERSION;
+use crate::http::headers::ADMIN_KEY;
 use crate::http::route::{AuthScope, Route};
 use crate::http::served::Lasting;
 use crate::http::state::Worker;
@@ -48,6 +49,8 @@ struct Facts {
     is_read: bool,
     /// The handler says that its data stays the same for a while.
     lasts: bool,
+    /// Its client has a key, or shows one of an admin: what it was answered is for no other eyes, also
+    /// where the key makes no difference.
     keyed: bool,
     /// It tells its client what is left of its limits.
     limited: bool,
@@ -74,10 +77,12 @@ pub(in crate::http) const fn vary(scope: AuthScope, by_encoding: bool) -> Header
     HeaderValue::from_static(match (scope, by_encoding) {
         (AuthScope::Open, false) => "Origin",
         (AuthScope::Open, true) => "Origin, accept-encoding",
-        (AuthScope::Clients, false) => "Origin, authorization, x-internal-key",
-        (AuthScope::Clients, true) => "Origin, authorization, x-internal-key, accept-encoding",
-        (AuthScope::Admin, false) => "Origin, x-admin-key",
-        (AuthScope::Admin, true) => "Origin, x-admin-key, accept-encoding",
+        (AuthScope::Clients | AuthScope::Admin, false) => {
+            "Origin, authorization, x-internal-key, x-admin-key"
+        }
+        (AuthScope::Clients | AuthScope::Admin, true) => {
+            "Origin, authorization, x-internal-key, x-admin-key, accept-encoding"
+        }
     })
 }
 
@@ -94,14 +99,18 @@ pub(in crate::http) fn permit(
     let settings = &worker.shared.settings;
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
     let lasting = context.lasting.take();
+    let limited = limits.as_ref().is_some_and(|limits| limits.verdict.binding().is_some());
+    let public = settings.server.public_caching;
+    // Looked for only where it makes a difference.
+    let shows_admin_key = || (public || !limited) && request.headers().contains_key(ADMIN_KEY);
     let storing = decide(Facts {
         scope: route.scope,
         is_read: is_read && response.status() == StatusCode::OK,
         lasts: lasting.is_some(),
-        keyed: context.keyed.get(),
-        limited: limits.as_ref().is_some_and(|limits| limits.verdict.binding().is_some()),
+        keyed: context.keyed.get() || shows_admin_key(),
+        limited,
         by_client: settings.features.depend_on_clients(),
-        public: settings.server.public_caching,
+        public,
     });
     match (storing, lasting) {
         (Storing::Nobody, _) | (_, None) => {
