@@ -154,9 +154,9 @@ impl CacheClient {
     }
 
     /// What any tier holds under one key; nothing is loaded for it.
-    pub async fn held(&self, kind: &'static str, key: &CacheKey) -> Option<Answer> {
+    pub async fn held(&self, plan: &Plan, key: &CacheKey) -> Option<Answer> {
         let _waits = self.waiting.begin();
-        self.tables.held(kind, key).await
+        self.tables.held(plan, key).await
     }
 
     /// The answers for several keys of one kind, in their order; what is missing is loaded together.

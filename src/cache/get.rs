@@ -137,12 +137,12 @@ impl CacheTables {
     }
 
     /// What any tier holds: nothing is loaded for it.
-    pub(super) async fn held(&self, kind: &'static str, key: &CacheKey) -> Option<Answer> {
-        let served_at = clock::now();
+    pub(super) async fn held(&self, plan: &Plan, key: &CacheKey) -> Option<Answer> {
+        let (kind, served_at) = (plan.lifetimes.kind, clock::now());
         let mut held = self.look(key, served_at).map(|(entry, _)| (entry, Tier::Memory));
         for tier in [Tier::Redis, Tier::Database] {
             if held.is_none() {
-                let found = self.find(kind, tier, &[key]).await.0.into_iter().flatten().next();
+                let found = self.find(plan, tier, &[key]).await.0.into_iter().flatten().next();
                 held = found.map(|entry| (Arc::new(entry), tier));
             }
         }

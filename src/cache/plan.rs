@@ -35,6 +35,25 @@ const REVALIDATE: Duration = Duration::from_secs(3_600);
 const JITTER: f64 = 0.1;
 
 impl Lifetimes {
+    /// The times of an entry of another process, no longer than an entry stored now could have: whoever can
+    /// write to Redis must not make an answer last.
+    pub(super) fn bounded(&self, times: Times, negative: bool, now: Timestamp) -> Times {
+        let fresh = if negative { self.negative } else { self.fresh };
+        let (revalidate, stale) = if negative {
+            (Duration::ZERO, Duration::ZERO)
+        } else {
+            (REVALIDATE.min(self.stale), self.stale)
+        };
+        let stored_at = times.stored_at.min(now);
+        let fresh_until = times.fresh_until.min(stored_at.plus(fresh.mul_f64(1.0 + JITTER)));
+        Times {
+            stored_at,
+            fresh_until,
+            revalidate_until: times.revalidate_until.min(fresh_until.plus(revalidate)),
+            stale_until: times.stale_until.min(fresh_until.plus(stale)),
+        }
+    }
+
     /// Makes an entry of what a load brought that began at `asked_at`. The data may be as old as the
     /// question (RFC 9111, 4.2.3: the response delay is part of the age), so times are counted from
     /// there; `stored_at` is the same but for clocks that disagree. `chance` in 0..1 sets the jitter.
@@ -95,6 +114,8 @@ pub struct Plan {
     pub lifetimes: Lifetimes,
     pub loader: Loader,
     pub question: Question,
+    /// Whether bytes that another process stored are an answer of this kind; what is none is a miss.
+    pub is_answer: fn(&Representation) -> bool,
     /// Where it is loaded from: all plans with this name share a probe budget.
     pub origin: &'static str,
     /// Skip what the tiers hold, and load.
@@ -123,7 +144,14 @@ impl Plan {
         });
         let (reload, priority, within) = (false, Priority::Client, WITHIN);
         let question: Question = Arc::new(move |_| Some(question.clone()));
-        Self { lifetimes, loader, question, origin, reload, priority, within }
+        let is_answer = |_: &Representation| true;
+        Self { lifetimes, loader, question, is_answer, origin, reload, priority, within }
+    }
+
+    /// The same; what this refuses is no answer of its kind.
+    #[must_use]
+    pub fn checked(self, is_answer: fn(&Representation) -> bool) -> Self {
+        Self { is_answer, ..self }
     }
 }
 
@@ -169,6 +197,28 @@ mod tests {
         assert_eq!(entry.times.fresh_until.as_millis(), 60_000);
         assert_eq!(entry.times.stale_until, entry.times.fresh_until);
         assert!(entry.negative);
+    }
+
+    #[test]
+    fn times_of_others_are_no_longer_than_ones_own() {
+        let at = Timestamp::from_millis;
+        let now = at(10_000);
+        let day = |days: i64| at(days * 86_400_000);
+        let long = Times {
+            stored_at: day(1_000),
+            fresh_until: day(2_000),
+            revalidate_until: day(3_000),
+            stale_until: day(4_000),
+        };
+        let bounded = SEARCH.bounded(long, false, now);
+        assert_eq!(bounded.stored_at, now);
+        assert_eq!(bounded.fresh_until, at(10_000 + 1_100_000));
+        assert_eq!(bounded.revalidate_until, at(10_000 + 1_100_000 + 3_600_000));
+        assert_eq!(bounded.stale_until, at(10_000 + 1_100_000 + 5_000_000));
+        let nothing = SEARCH.bounded(long, true, now);
+        assert_eq!(nothing.stale_until, at(10_000 + 66_000));
+        let stamped = SEARCH.stamp(Loaded::json("x".into(), false, Vec::new()), now, now, 1.0);
+        assert_eq!(SEARCH.bounded(stamped.times, false, now), stamped.times);
     }
 
     #[test]

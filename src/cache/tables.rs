@@ -15,6 +15,7 @@ use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
 use super::key::CacheKey;
 use super::pending::PendingKeys;
+use super::plan::Plan;
 use super::probe_budget::ProbeBudgets;
 use super::tiers::database::DatabaseTier;
 use super::tiers::memory::MemoryTier;
@@ -154,10 +155,11 @@ impl CacheTables {
     /// answered. What cannot be decoded is dropped there.
     pub(super) async fn find(
         &self,
-        kind: &'static str,
+        plan: &Plan,
         tier: Tier,
         keys: &[&CacheKey],
     ) -> (Vec<Option<Entry>>, bool) {
+        let kind = plan.lifetimes.kind;
         if keys.is_empty() {
             return (Vec::new(), true);
         }
@@ -180,7 +182,7 @@ impl CacheTables {
         let mut usable = Vec::with_capacity(keys.len());
         for (key, bytes) in keys.iter().copied().zip(found) {
             let is_held = bytes.is_some();
-            let entry = bytes.and_then(|bytes| self.decoded(tier, key, bytes));
+            let entry = bytes.and_then(|bytes| self.decoded(plan, tier, key, bytes));
             if is_held && entry.is_none() {
                 corrupt.push(key);
             }
@@ -204,13 +206,26 @@ impl CacheTables {
         }
     }
 
-    pub(super) fn decoded(&self, tier: Tier, key: &CacheKey, bytes: Bytes) -> Option<Entry> {
-        let decoded = Entry::decode(bytes, key).inspect_err(|problem| {
+    /// What another process stored, if it is an entry of this kind, with times that it may have.
+    pub(super) fn decoded(
+        &self,
+        plan: &Plan,
+        tier: Tier,
+        key: &CacheKey,
+        bytes: Bytes,
+    ) -> Option<Entry> {
+        let decoded = Entry::decode(bytes, key).and_then(|entry| {
+            let is_answer = (plan.is_answer)(&entry.representation);
+            if is_answer { Ok(entry) } else { Err("not an answer of its kind") }
+        });
+        let decoded = decoded.inspect_err(|problem| {
             self.metrics.corrupt_entries.at([tier.label()]).inc();
             warn!(self.log, "corrupt cache entry dropped"; "tier" => tier.label(),
                 "key" => %key, "problem" => %problem);
         });
-        decoded.ok()
+        let mut entry = decoded.ok()?;
+        entry.times = plan.lifetimes.bounded(entry.times, entry.negative, clock::now());
+        Some(entry)
     }
 
     /// Notes how long an operation of a tier behind memory took, unless the tier was not asked;

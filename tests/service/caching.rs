@@ -1,8 +1,15 @@
 //! The tiers as clients see them: memory, then the database after a restart, then nothing.
 
+use std::time::Duration;
+
+use breakwater::cache::{CacheKey, Entry, Representation, Times};
+use breakwater::clock;
 use serde_json::json;
 
 use crate::envelope::{data, metadata, refused};
+use crate::support::gateway::Plan;
+use crate::support::process::wait_until;
+use crate::support::redis::Redis;
 use crate::test_app::TestApp;
 
 const PATHS: [&str; 5] = [
@@ -105,4 +112,60 @@ fn a_database_that_cannot_be_opened_is_left_out_and_said() {
     assert_eq!(app.get("/health/ready").status, 200);
     let health = data(&app.get("/health/detailed"));
     assert_eq!(health["status"], "degraded", "{health}");
+}
+
+#[test]
+fn what_somebody_else_wrote_into_redis_is_a_miss_unless_it_is_an_answer_of_its_kind() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = |name: &str| {
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        Plan::in_folder(&folder).with("REDIS_URL", redis.url())
+    };
+    let path = "/api/products/search?keywords=usb";
+    let first = plan("first").start();
+    let honest = data(&first.connection().get(path).unwrap());
+    let name = wait_for_entry(&redis);
+    first.stop();
+    let forged = |body: &str| {
+        let key = CacheKey::new(name.strip_prefix("breakwater:2:e:").unwrap());
+        let year = clock::now().plus(Duration::from_secs(365 * 86_400));
+        let (fresh_until, revalidate_until, stale_until) = (year, year, year);
+        let times = Times { stored_at: clock::now(), fresh_until, revalidate_until, stale_until };
+        let representation = Representation::json(body.to_owned().into());
+        let entry = Entry::new(representation, times, false, Vec::new()).encode(&key);
+        redis.command(&[b"SET", name.as_bytes(), &entry]);
+    };
+    for (number, body) in ["{\"products\": ", "\"no page\"", "[]"].into_iter().enumerate() {
+        forged(body);
+        let gateway = plan(&format!("broken {number}")).start();
+        let answer = gateway.connection().get(path).unwrap();
+        assert_eq!((answer.status, data(&answer)), (200, honest.clone()), "{body}");
+        gateway.stop();
+    }
+    // One that is an answer is believed, and no longer than one of this gateway's own.
+    forged(
+        &json!({"products": [], "total_record_count": 7, "current_page": 1, "page_size": 20})
+            .to_string(),
+    );
+    let gateway = plan("believed").start();
+    let answer = gateway.connection().get(path).unwrap();
+    assert_eq!(data(&answer)["total_record_count"], 7);
+    let status = answer.header("cache-status").unwrap();
+    let ttl = status.split("ttl=").nth(1).and_then(|rest| rest.split(';').next()).unwrap();
+    assert!(ttl.parse::<u64>().unwrap() <= 3_960, "{status}");
+    gateway.stop();
+    redis.stop();
+}
+
+/// The name of the first entry that Redis holds.
+fn wait_for_entry(redis: &Redis) -> String {
+    let mut name = None;
+    wait_until("an entry is stored", Duration::from_secs(10), || {
+        let keys = String::from_utf8(redis.command(&[b"KEYS", b"breakwater:2:e:*"])).unwrap();
+        name = keys.lines().find(|line| line.starts_with("breakwater:")).map(str::to_owned);
+        name.is_some()
+    });
+    name.unwrap()
 }

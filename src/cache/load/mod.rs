@@ -174,7 +174,7 @@ impl Load {
 
     async fn search_in(&self, tier: Tier, pending: &mut Vec<PendingKey>) -> bool {
         let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
-        let (found, answered) = self.tables.find(self.plan.lifetimes.kind, tier, &keys).await;
+        let (found, answered) = self.tables.find(&self.plan, tier, &keys).await;
         let (mut found, now) = (found.into_iter(), clock::now());
         pending.retain_mut(|one| {
             let entry = found.next().flatten();

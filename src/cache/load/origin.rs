@@ -281,8 +281,9 @@ impl Load {
             let (mut found, now) = (found.into_iter(), clock::now());
             for mut one in std::mem::take(pending) {
                 let (bytes, still_held) = found.next().unwrap_or_default();
-                let entry =
-                    bytes.and_then(|bytes| self.tables.decoded(Tier::Redis, one.key(), bytes));
+                let entry = bytes.and_then(|bytes| {
+                    self.tables.decoded(&self.plan, Tier::Redis, one.key(), bytes)
+                });
                 let entry = entry.filter(|entry| entry.times.stored_at >= since);
                 if entry.is_some_and(|entry| self.completes(&mut one, entry, Tier::Redis, now)) {
                     continue;

@@ -140,6 +140,7 @@ impl Source {
             lifetimes,
             loader,
             question,
+            is_answer: |_| true,
             origin: ORIGIN,
             reload: false,
             priority: Priority::Client,

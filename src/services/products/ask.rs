@@ -105,7 +105,8 @@ impl Products {
         }
         let (wishes, key) = (call.wishes(), keyed.key(validate));
         if wishes.only_stored {
-            return Box::pin(self.held::<Q>(call, key, validate)).await;
+            let plan = self.plan(scope, Arc::clone(&keyed.asked), validate);
+            return Box::pin(held(call, key, &plan, validate)).await;
         }
         let deadline = scope.deadline;
         let plan = |scope| self.plan(scope, Arc::clone(&keyed.asked), validate);
@@ -119,17 +120,6 @@ impl Products {
         let reload = call.cache().reload(key.clone(), deadline, plan(call.scope()));
         let answer = Box::pin(reload).await?;
         Ok(kept(&answer, validate))
-    }
-
-    /// What the cache holds; nothing is loaded for it.
-    async fn held<Q: Question>(
-        &self,
-        call: &Call,
-        key: &CacheKey,
-        validate: bool,
-    ) -> Result<Served, Failure> {
-        let held = call.cache().held(Q::KIND.label, key).await;
-        Ok(kept(&held.ok_or_else(not_stored)?, validate))
     }
 
     /// The answer to one question past every tier; nothing is stored.
@@ -161,7 +151,8 @@ impl Products {
         let validate = self.validates::<Q>(&scope);
         let keys: Vec<_> = questions.iter().map(|question| key(question, validate)).collect();
         if wishes.only_stored {
-            return join_all(keys.iter().map(|key| self.held::<Q>(call, key, validate))).await;
+            let plan = self.plan(scope, questions.into(), validate);
+            return join_all(keys.iter().map(|key| held(call, key, &plan, validate))).await;
         }
         let deadline = scope.deadline;
         let plan = || self.plan(scope, questions.into(), validate);
@@ -253,6 +244,7 @@ impl Products {
             question: Arc::new(move |place| {
                 Stored::write(questions.get(place).filter(|_| validate)?)
             }),
+            is_answer: Q::KIND.is_answer,
             origin: ORIGIN,
             reload: false,
             priority: Priority::Client,
@@ -365,6 +357,12 @@ pub(super) fn asked_again<Q: Question>(
 
 fn not_stored() -> Failure {
     Failure::new(FailureKind::NotStored, "only what is stored was asked for")
+}
+
+/// What the cache holds; nothing is loaded for it.
+async fn held(call: &Call, key: &CacheKey, plan: &Plan, validate: bool) -> Result<Served, Failure> {
+    let held = call.cache().held(plan, key).await;
+    Ok(kept(&held.ok_or_else(not_stored)?, validate))
 }
 
 fn kept(answer: &Answer, validate: bool) -> Served {

@@ -17,7 +17,7 @@ use super::aliexpress::Request;
 use super::last_resort::LastResort;
 use super::product::{Dropped, Product};
 use super::settings::Setup;
-use crate::cache::{CacheKey, Loaded, Tag};
+use crate::cache::{CacheKey, Loaded, Representation, Tag};
 use crate::failure::{Failure, FailureKind};
 use crate::http::served::{Body, Served};
 
@@ -38,6 +38,8 @@ pub(super) struct Kind {
     pub(super) label: &'static str,
     /// How long an answer is fresh.
     pub(super) fresh: fn(&Setup) -> Duration,
+    /// Whether bytes that another process stored are an answer: see [`reads`].
+    pub(super) is_answer: fn(&Representation) -> bool,
     /// Whether validation makes a difference.
     pub(super) is_validated: bool,
     /// Whether its request carries the tracking id: what was stored under another one is not asked
@@ -45,6 +47,11 @@ pub(super) struct Kind {
     pub(super) is_tracked: bool,
     /// Most questions that one upstream call answers.
     pub(super) at_once: usize,
+}
+
+/// Whether stored bytes are a `T`, as [`loaded`] writes it.
+pub(super) fn reads<T: DeserializeOwned>(stored: &Representation) -> bool {
+    serde_json::from_slice::<T>(&stored.body).is_ok()
 }
 
 /// What is asked under one cache key. It is stored beside the answer, so that the key can be warmed.

@@ -26,7 +26,9 @@ use crate::services::products::ask::Products;
 use crate::services::products::forms::{count_of, id_in};
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::product::{DropReason, Dropped};
-use crate::services::products::question::{Keyed, Kind, Question, Read, loaded, parsed, replaced};
+use crate::services::products::question::{
+    Keyed, Kind, Question, Read, loaded, parsed, reads, replaced,
+};
 
 pub const METHOD: Method = Method {
     name: "aliexpress.affiliate.category.get",
@@ -98,6 +100,7 @@ impl Question for Categories {
     const KIND: Kind = Kind {
         operation: "categories",
         label: "category",
+        is_answer: reads::<CategoriesData>,
         fresh: |setup| setup.lifetimes.category_ttl,
         is_validated: false,
         is_tracked: false,

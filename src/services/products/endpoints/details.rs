@@ -29,7 +29,7 @@ use crate::services::products::forms::{TargetForm, count_of, id_in};
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::product::Product;
 use crate::services::products::question::{
-    Kind, Question, Read, loaded, parsed, product_tag, replaced, tags_of,
+    Kind, Question, Read, loaded, parsed, product_tag, reads, replaced, tags_of,
 };
 use crate::services::products::reading;
 
@@ -132,6 +132,7 @@ impl Question for Details {
     const KIND: Kind = Kind {
         operation: "details",
         label: "product",
+        is_answer: reads::<Option<Product>>,
         fresh: |setup| setup.lifetimes.product_ttl,
         is_validated: true,
         is_tracked: true,

@@ -32,7 +32,7 @@ use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::forms::count_of;
 use crate::services::products::product::{AffiliateStatus, Dropped, Product};
 use crate::services::products::question::{
-    Kind, Question, Read, loaded, parsed, product_tag, replaced,
+    Kind, Question, Read, loaded, parsed, product_tag, reads, replaced,
 };
 
 /// In `degraded`: some links could not be made.
@@ -178,6 +178,7 @@ impl Question for Link {
     const KIND: Kind = Kind {
         operation: "link",
         label: "link",
+        is_answer: reads::<Option<String>>,
         fresh: |setup| setup.lifetimes.link_ttl,
         is_validated: false,
         is_tracked: true,

@@ -25,7 +25,7 @@ use crate::services::products::aliexpress::{Method, Request, read};
 use crate::services::products::ask::Products;
 use crate::services::products::forms::{codes, count_of, page};
 use crate::services::products::product::{DropReason, Dropped};
-use crate::services::products::question::{Kind, Question, Read, loaded};
+use crate::services::products::question::{Kind, Question, Read, loaded, reads};
 
 pub const METHOD: Method = Method {
     name: "aliexpress.affiliate.order.list",
@@ -187,6 +187,7 @@ impl Question for Orders {
     const KIND: Kind = Kind {
         operation: "orders",
         label: "orders",
+        is_answer: reads::<OrdersData>,
         fresh: |setup| setup.cache.default_ttl,
         is_validated: true,
         is_tracked: false,

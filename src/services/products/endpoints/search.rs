@@ -30,7 +30,7 @@ use crate::services::products::forms::count_of;
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::product::{Dropped, Product};
 use crate::services::products::question::{
-    Keyed, Kind, Question, Read, category_tag, loaded, tags_of,
+    Keyed, Kind, Question, Read, category_tag, loaded, reads, tags_of,
 };
 use crate::services::products::reading;
 use crate::services::products::search_query::{SearchForm, SearchQuery};
@@ -50,6 +50,7 @@ pub const HOT_METHOD: Method = Method { name: "aliexpress.affiliate.hotproduct.q
 const KIND: Kind = Kind {
     operation: "search",
     label: "search",
+    is_answer: reads::<SearchData>,
     fresh: |setup| setup.lifetimes.search_ttl,
     is_validated: true,
     is_tracked: true,

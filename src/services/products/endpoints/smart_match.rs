@@ -22,7 +22,9 @@ use crate::services::products::aliexpress::{Method, Request, Target};
 use crate::services::products::ask::Products;
 use crate::services::products::forms::{TargetForm, count_of};
 use crate::services::products::product::Product;
-use crate::services::products::question::{Kind, Question, Read, loaded, product_tag, tags_of};
+use crate::services::products::question::{
+    Kind, Question, Read, loaded, product_tag, reads, tags_of,
+};
 use crate::services::products::reading;
 
 /// The device that the upstream is told about.
@@ -99,6 +101,7 @@ impl Question for SmartMatch {
     const KIND: Kind = Kind {
         operation: "smart-match",
         label: "smart_match",
+        is_answer: reads::<SmartMatchData>,
         fresh: |setup| setup.cache.default_ttl,
         is_validated: true,
         is_tracked: true,
