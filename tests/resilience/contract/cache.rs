@@ -41,7 +41,8 @@ fn plan(loader: Loader) -> Plan {
     let question: Question = Arc::new(|_| None);
     let priority = Priority::Client;
     let (lifetimes, origin) = (LIFETIMES, "test");
-    Plan { lifetimes, loader, question, origin, reload: false, priority, within: SOON }
+    let is_answer = |_: &_| true;
+    Plan { lifetimes, loader, question, is_answer, origin, reload: false, priority, within: SOON }
 }
 
 fn get(name: &str) -> Get {
