@@ -36,15 +36,15 @@ const JITTER: f64 = 0.1;
 
 impl Lifetimes {
     /// The times of an entry of another process, no longer than an entry stored now could have: whoever can
-    /// write to Redis must not make an answer last.
-    pub(super) fn bounded(&self, times: Times, negative: bool, now: Timestamp) -> Times {
+    /// write to Redis must not make an answer last. One that says it was stored far ahead is not trusted anyhow (`freshness`).
+    pub(super) fn bounded(&self, times: Times, negative: bool) -> Times {
         let fresh = if negative { self.negative } else { self.fresh };
         let (revalidate, stale) = if negative {
             (Duration::ZERO, Duration::ZERO)
         } else {
             (REVALIDATE.min(self.stale), self.stale)
         };
-        let stored_at = times.stored_at.min(now);
+        let stored_at = times.stored_at;
         let fresh_until = times.fresh_until.min(stored_at.plus(fresh.mul_f64(1.0 + JITTER)));
         Times {
             stored_at,
@@ -205,20 +205,19 @@ mod tests {
         let now = at(10_000);
         let day = |days: i64| at(days * 86_400_000);
         let long = Times {
-            stored_at: day(1_000),
+            stored_at: now,
             fresh_until: day(2_000),
             revalidate_until: day(3_000),
             stale_until: day(4_000),
         };
-        let bounded = SEARCH.bounded(long, false, now);
-        assert_eq!(bounded.stored_at, now);
+        let bounded = SEARCH.bounded(long, false);
         assert_eq!(bounded.fresh_until, at(10_000 + 1_100_000));
         assert_eq!(bounded.revalidate_until, at(10_000 + 1_100_000 + 3_600_000));
         assert_eq!(bounded.stale_until, at(10_000 + 1_100_000 + 5_000_000));
-        let nothing = SEARCH.bounded(long, true, now);
+        let nothing = SEARCH.bounded(long, true);
         assert_eq!(nothing.stale_until, at(10_000 + 66_000));
         let stamped = SEARCH.stamp(Loaded::json("x".into(), false, Vec::new()), now, now, 1.0);
-        assert_eq!(SEARCH.bounded(stamped.times, false, now), stamped.times);
+        assert_eq!(SEARCH.bounded(stamped.times, false), stamped.times);
     }
 
     #[test]

@@ -224,7 +224,7 @@ impl CacheTables {
                 "key" => %key, "problem" => %problem);
         });
         let mut entry = decoded.ok()?;
-        entry.times = plan.lifetimes.bounded(entry.times, entry.negative, clock::now());
+        entry.times = plan.lifetimes.bounded(entry.times, entry.negative);
         Some(entry)
     }
 
