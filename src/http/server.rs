@@ -128,7 +128,7 @@ fn receive(
 ) -> Result<(Connection<TcpStream>, Option<SocketAddr>), DispatchError> {
     let metrics = shared.metrics.http.clone();
     let peer = stream.peer_addr()?;
-    let slot = match shared.connections.admit(peer.ip()) {
+    let slot = match shared.connections.admit(peer.ip(), clock::monotonic()) {
         Ok(slot) => slot,
         Err(exceeded) => {
             metrics.cut.at([exceeded.as_str()]).inc();

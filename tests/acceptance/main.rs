@@ -38,6 +38,7 @@ mod p14_phases;
 mod p15_stopping_loses_nothing;
 mod p16_shared_cache;
 mod p17_open_routes_are_no_lever;
+mod p18_places_are_kept;
 mod p19_recovery_is_prompt;
 mod p1_one_flight;
 mod p2_one_failure;

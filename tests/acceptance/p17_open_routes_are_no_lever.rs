@@ -34,13 +34,13 @@ fn p17_open_routes_are_no_lever() {
     let admin = gateway.admin().send("POST", "/admin/breakers/upstream/reset", b"").unwrap();
     assert_eq!(admin.status, 200);
 
+    let refused = "GET /api/status HTTP/1.1\r\nHost: a\r\n\r\n".repeat(8);
     let (over, began) = (AtomicBool::new(false), monotonic());
     let logged = std::fs::metadata(&log).unwrap().len();
     let under = std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| flood(gateway.address, "127.66.0.1", &open_routes(), &over));
         }
-        let refused = "GET /api/status HTTP/1.1\r\nHost: a\r\n\r\n".repeat(8);
         scope.spawn(|| flood(gateway.address, "127.67.0.1", &refused, &over));
         let under = honest(&gateway);
         over.store(true, Ordering::Relaxed);

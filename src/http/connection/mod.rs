@@ -6,6 +6,7 @@
 //! not take what it was answered, nothing more is read from it. Costs a comparison or two a read, and
 //! one timer a connection, which is set anew only when it fires.
 
+mod activity;
 mod deadlines;
 mod header_names;
 mod intake;
@@ -15,16 +16,18 @@ pub mod refusal;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use activity::Activity;
 pub use deadlines::{Deadlines, Overdue, Timeouts};
 use intake::Intake;
 pub use limiter::{ConnectionLimiter, ConnectionLimits, ConnectionSlot, LimitExceeded};
@@ -65,11 +68,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         metrics: HttpMetrics,
         slot: Option<ConnectionSlot>,
     ) -> Self {
+        let requests = Rc::<Requests>::default();
+        if let Some(slot) = &slot {
+            // It is new: nothing was set before.
+            let _set = requests.activity.set(Arc::clone(slot.activity()));
+        }
         Self {
             stream,
             deadlines: Deadlines::new(timeouts, clock::monotonic()),
             timer: None,
-            requests: Rc::default(),
+            requests,
             ended: false,
             turns: 0,
             read_put_off: false,
@@ -217,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
             this.read_put_off = true;
             return this.wait_for_client(cx);
         }
-        if this.requests.is_over() {
+        if this.requests.is_over() || this.requests.is_dismissed(cx) {
             return Poll::Ready(Ok(()));
         }
         this.turns = 0;
@@ -236,6 +244,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before && !this.requests.is_serving() {
                     this.deadlines.received(this.requests.begun.get(), clock::monotonic());
+                    let bytes = buf.filled().len().saturating_sub(before);
+                    if !this.requests.received(bytes) {
+                        return Poll::Ready(Err(this.cut("unread_heads")));
+                    }
                 }
                 Poll::Ready(Ok(()))
             }
@@ -323,6 +335,8 @@ pub struct Requests {
     with_body: Cell<bool>,
     /// It is the last.
     last: Cell<bool>,
+    /// What others see of them; none in tests.
+    activity: OnceCell<Arc<Activity>>,
 }
 
 impl Requests {
@@ -332,6 +346,9 @@ impl Requests {
         self.open_body.set(in_chunks);
         self.begun.set(self.begun.get().wrapping_add(1));
         self.serving.replace(Some(Rc::clone(context)));
+        if let Some(activity) = self.activity.get() {
+            activity.busy();
+        }
         Serving { requests: Rc::clone(self), answered: false }
     }
 
@@ -359,6 +376,16 @@ impl Requests {
     /// The last request has its answer. Of an unread body the server may still take the rest.
     fn is_over(&self) -> bool {
         self.last.get() && !self.is_serving() && !self.with_body.get()
+    }
+
+    /// Whether another connection needs the place, and nothing is served here.
+    fn is_dismissed(&self, cx: &Context<'_>) -> bool {
+        self.activity.get().is_some_and(|activity| activity.is_dismissed(cx)) && !self.is_serving()
+    }
+
+    /// So many bytes of a head came. False if the heads of all connections leave them no room.
+    fn received(&self, bytes: usize) -> bool {
+        self.activity.get().is_none_or(|activity| activity.received(bytes))
     }
 
     /// Whether the request that is being served has a body, if there is one.
@@ -389,7 +416,10 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.requests.serving.take();
+        let served = self.requests.serving.take();
+        if let (Some(served), Some(activity)) = (served, self.requests.activity.get()) {
+            activity.idle(served.started);
+        }
         if !self.answered {
             self.requests.abandoned.set(true);
         }
