@@ -17,6 +17,7 @@ use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
 use crate::http::load_shedder::{Bounds, LoadShedder};
+use crate::http::log_sampler::LogSamplers;
 use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
 use crate::limits::shared::SCRIPT;
@@ -95,7 +96,7 @@ impl WorkerFactory {
             shedder: LoadShedder::new(bounds, lags, instance, clock::monotonic()),
             open_routes: std::cell::RefCell::default(),
             seen: std::cell::RefCell::default(),
-            refusals: Worker::refusal_lines(),
+            lines: LogSamplers::default(),
             doubts: Worker::doubt_lines(),
         }
     }

@@ -15,6 +15,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use super::accept_encoding::prefers_gzip;
 use super::served::Lasting;
 use crate::cache::Tier;
+use crate::limits::Principal;
 use crate::limits::abuse::Watched;
 
 const LONGEST_ID: usize = 128;
@@ -72,6 +73,8 @@ pub struct RequestContext {
     pub keyed: Cell<bool>,
     /// Its client, if that is watched for abuse.
     pub watched: Cell<Option<Watched>>,
+    /// Whom it may come from where its address is in doubt: their throttles hold for it as well.
+    pub suspects: Cell<[Option<Principal>; 2]>,
     pub gzip: bool,
     /// The tier that answered, if one did.
     pub tier: Cell<Option<Tier>>,
@@ -100,6 +103,7 @@ impl RequestContext {
             address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             keyed: Cell::new(false),
             watched: Cell::new(None),
+            suspects: Cell::new([None; 2]),
             gzip: fields.accept_encoding.is_some_and(|first| takes_gzip(first, headers)),
             tier: Cell::new(None),
             lasting: RefCell::new(None),

@@ -133,7 +133,7 @@ impl ErrorCode {
             Self::UnsupportedMediaType => "The body must be application/json.",
             Self::Unprocessable => "Nothing can be made of this.",
             Self::RateLimited => "Too many requests; come back later.",
-            Self::AbuseThrottled => "This looks like abuse; come back later.",
+            Self::AbuseThrottled => "These requests follow a pattern of abuse; come back later.",
             Self::Internal => "Something went wrong here; the request id tells us where to look.",
             Self::UpstreamRejected => {
                 "The upstream service refuses these requests; its configuration needs attention."

@@ -1,8 +1,11 @@
 //! Limits log lines that a flood of requests may cause.
 //!
 //! It decides which line is written, and says how many were left out since the one before. The
-//! metrics count everything exactly. Pure: the time is an argument.
+//! metrics count everything exactly. Each kind of line has a rate of its own, so a flood of one hides
+//! no other. Pure: the time is an argument.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::Instant;
 
@@ -10,6 +13,9 @@ use crate::resilience::tick::Tick;
 use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 
 const ONE: NonZeroU32 = NonZeroU32::MIN;
+/// Lines of one kind that a request may cause, at once. With one a second from then on, a flood of a
+/// day takes less room than the log files have, so the lines of admins are still there.
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// Lines at a steady rate.
 #[derive(Debug, Clone, Copy)]
@@ -22,10 +28,10 @@ pub struct LogSampler {
 }
 
 impl LogSampler {
-    /// So many lines a second, all of which may come at once.
+    /// So many lines at once, and one a second from then on.
     #[must_use]
-    pub fn per_second(lines: NonZeroU32) -> Self {
-        Self::new(BucketRule::per_second(lines, lines))
+    pub fn one_a_second(at_once: NonZeroU32) -> Self {
+        Self::new(BucketRule::per_second(ONE, at_once))
     }
 
     #[must_use]
@@ -49,6 +55,19 @@ impl LogSampler {
     }
 }
 
+/// Lines of several kinds.
+#[derive(Debug, Default)]
+pub struct LogSamplers(RefCell<HashMap<&'static str, LogSampler>>);
+
+impl LogSamplers {
+    /// One more line of a kind. If it is to be written: how many of the kind were left out.
+    #[must_use = "a line is due"]
+    pub fn line(&self, kind: &'static str, now: Instant) -> Option<u64> {
+        let mut samplers = self.0.borrow_mut();
+        samplers.entry(kind).or_insert_with(|| LogSampler::one_a_second(AT_ONCE)).line(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -57,13 +76,21 @@ mod tests {
     use crate::clock::monotonic;
 
     #[test]
-    fn so_many_a_second_and_then_how_many_there_were() {
-        let (lines, start) = (ONE.saturating_add(1), monotonic());
-        let mut sampler = LogSampler::per_second(lines);
+    fn so_many_at_once_and_then_one_a_second_and_how_many_there_were() {
+        let (at_once, start) = (ONE.saturating_add(1), monotonic());
+        let mut sampler = LogSampler::one_a_second(at_once);
         let lines: Vec<_> = (0..20)
             .filter_map(|tenth| sampler.line(start + Duration::from_millis(100) * tenth))
             .collect();
-        assert_eq!(lines, [0, 0, 3, 4, 4]);
-        assert_eq!(sampler.line(start + Duration::from_secs(100)), Some(4));
+        assert_eq!(lines, [0, 0, 8]);
+        assert_eq!(sampler.line(start + Duration::from_secs(100)), Some(9));
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_hides_no_other() {
+        let (samplers, now) = (LogSamplers::default(), monotonic());
+        let written = (0..1_000).filter(|_| samplers.line("not_found", now).is_some()).count();
+        assert_eq!(written, 20);
+        assert_eq!(samplers.line("forbidden", now), Some(0));
     }
 }

@@ -5,7 +5,6 @@
 //! does not take a batch, that is dropped and counted.
 
 use std::cell::RefCell;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +15,7 @@ use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::handlers::rendered::RenderedMetrics;
 use super::load_shedder::{LoadShedder, LoopLags};
-use super::log_sampler::LogSampler;
+use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
 use super::settings::HttpSettings;
 use crate::access::{Access, Guesses, SecretDigest};
@@ -109,19 +108,13 @@ pub struct Worker {
     pub open_routes: RefCell<OpenOfWorker>,
     /// What was seen and not yet reported.
     pub seen: RefCell<Batch>,
-    /// Log lines about refusals that anybody can cause in any number.
-    pub refusals: RefCell<LogSampler>,
+    /// Log lines that requests cause, and so anybody in any number.
+    pub lines: LogSamplers,
     /// Log lines about forwarding headers that do not tell who the client is.
     pub doubts: RefCell<LogSampler>,
 }
 
 impl Worker {
-    /// For its [`Worker::refusals`]: ten lines a second.
-    #[must_use]
-    pub fn refusal_lines() -> RefCell<LogSampler> {
-        RefCell::new(LogSampler::per_second(const { NonZeroU32::new(10).unwrap() }))
-    }
-
     /// For its [`Worker::doubts`]: a line a minute.
     #[must_use]
     pub fn doubt_lines() -> RefCell<LogSampler> {

@@ -53,8 +53,26 @@ fn the_same_query_again_and_again() {
     assert_eq!(answer.header("retry-after"), Some("30"));
     assert_eq!(answer.json()["retry_after"], 30);
     assert!(answer.header("x-ratelimit-limit").is_some(), "as a limit of nought");
-    for path in ["/api/products/search?keywords=lamp", "/api/categories", "/nowhere"] {
-        refused(&app.get(path), 429, "abuse_throttled");
+    let error = refused(&app.get(SEARCH), 429, "abuse_throttled");
+    for word in ["repeated_query", "keep its answer", "client key"] {
+        assert!(error["error"].as_str().unwrap().contains(word), "{error}");
+    }
+    // Nothing else of the same client: most of those repetitions were hits.
+    for path in ["/api/products/search?keywords=lamp", "/api/categories"] {
+        data(&app.get(path));
+    }
+    data(&app.connection().with_header("x-internal-key", KEY).get(SEARCH).unwrap());
+}
+
+#[test]
+fn a_scan_throttles_everything_that_its_client_asks() {
+    let app = watching("on");
+    let ids = (1_000..1_040).map(|id| format!("/api/products/details/{id}"));
+    let (at, answer) = first_refused(&app, ids).unwrap();
+    assert_eq!(at, 21);
+    for answer in [answer, app.get(SEARCH), app.get("/api/categories"), app.get("/nowhere")] {
+        let error = refused(&answer, 429, "abuse_throttled");
+        assert!(error["error"].as_str().unwrap().contains("sequential_ids"), "{error}");
     }
     // What is never limited, what an operator needs, and who shows a key.
     assert_eq!(app.get("/health/live").status, 200);

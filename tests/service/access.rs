@@ -71,7 +71,7 @@ fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
     for _ in 0..300 {
         refused(&connection.get(SEARCH).unwrap(), 401, "key_required");
     }
-    // Ten at once, and ten a second from then on.
+    // Twenty at once, and one a second from then on.
     let seconds = began.elapsed().as_secs() + 2;
     let log = app.log();
     let lines: Vec<serde_json::Value> = log
@@ -80,12 +80,55 @@ fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
         .map(|line| serde_json::from_str(line).unwrap())
         .filter(|line: &serde_json::Value| line["level"] != "DEBG")
         .collect();
-    let most = usize::try_from(10 * seconds).unwrap();
-    assert!((10..=most).contains(&lines.len()), "{} lines in {seconds} s", lines.len());
+    let most = usize::try_from(20 + seconds).unwrap();
+    assert!((20..=most).contains(&lines.len()), "{} lines in {seconds} s", lines.len());
     assert!(lines.iter().all(|line| line["left_out"].is_u64() && line["request_id"].is_string()));
     let counted =
         "http_requests_total{method=\"GET\",route=\"/api/products/search\",status=\"401\"}";
     assert!((app.metric(counted) - 300.0).abs() < 0.1, "all of them are counted");
+}
+
+#[test]
+fn a_denied_client_fills_no_log_whatever_it_sends() {
+    let app = TestApp::with(&[("TRUSTED_PROXIES", "127.0.0.1"), ("HTTP_WORKERS", "1")]);
+    let denied = br#"{"identifier": "203.0.113.9"}"#;
+    let mut admin = app.admin().with_header("content-type", "application/json");
+    data(&admin.send("POST", "/admin/rate-limit/blacklist", denied).unwrap());
+    let began = breakwater::clock::monotonic();
+    let connection = || app.connection().with_header("x-forwarded-for", "203.0.113.9");
+    let long = format!("/nowhere/{}", "x".repeat(10_000));
+    let (mut plain, strange) = (connection(), connection().with_header("origin", "https://a.test"));
+    let mut strange = strange.with_header("access-control-request-method", "GET");
+    for _ in 0..100 {
+        refused(&plain.post("/health").unwrap(), 405, "method_not_allowed");
+        refused(&plain.get(&long).unwrap(), 403, "blocked");
+        refused(&plain.get("/admin/keys").unwrap(), 403, "forbidden");
+        refused(&strange.send("OPTIONS", "/x", b"").unwrap(), 400, "invalid_request");
+    }
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap() + 2;
+    let log = app.log();
+    assert!(log.contains("admin action"), "the admin's line is still there");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .filter(|line| line.contains("request refused"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["level"] != "DEBG")
+        .collect();
+    for (code, path, cause) in [
+        ("method_not_allowed", "/health", "method"),
+        ("blocked", "/nowhere/xxx", "denied by"),
+        ("forbidden", "/admin/keys", "admin's key"),
+        ("invalid_request", "/x", "origin"),
+    ] {
+        let of_kind: Vec<_> = lines.iter().filter(|line| line["code"] == code).collect();
+        assert!((1..=20 + seconds).contains(&of_kind.len()), "{code}: {}", of_kind.len());
+        for line in of_kind {
+            let text = |name: &str| line[name].as_str().unwrap_or_default();
+            assert!(text("path").starts_with(path) && text("path").len() <= 200, "{line}");
+            assert!(text("cause").contains(cause), "{line}");
+            assert_eq!(text("client"), "203.0.113.9", "{line}");
+        }
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ struct Overload {
 
 impl Overload {
     fn none() -> Self {
-        Self { refused: 0, last: None, lines: LogSampler::per_second(NonZeroU32::MIN) }
+        Self { refused: 0, last: None, lines: LogSampler::one_a_second(NonZeroU32::MIN) }
     }
 }
 

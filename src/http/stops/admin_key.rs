@@ -17,6 +17,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::context_of;
 use crate::http::headers::ADMIN_KEY;
 use crate::http::state::{Shared, Worker};
+use crate::http::stops::record;
 use crate::limits::ClientAddress;
 
 /// Proof that the request carries the admin's key. A handler that takes it is closed to others.
@@ -102,9 +103,11 @@ fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
     };
     let shared = &worker.shared;
     shared.metrics.access.admin_refused.at([refusal.label()]).inc();
-    warn!(shared.log, "admin request refused"; "path" => request.path(),
-        "client" => %context.address.get(), "reason" => refusal.label(),
-        "request_id" => &*context.id);
+    if let Some(left_out) = worker.lines.line("admin", clock::monotonic()) {
+        warn!(shared.log, "admin request refused"; "path" => record::path(request),
+            "client" => %context.address.get(), "reason" => refusal.label(),
+            "request_id" => &*context.id, "left_out" => left_out);
+    }
     Err(match refusal {
         NotAdmin::Locked(wait) => {
             let message = "Too many wrong admin keys came from this address; come back later.";

@@ -11,6 +11,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use slog::warn;
@@ -21,7 +22,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::FORWARDED_FOR;
 use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
-use crate::limits::abuse::{AbuseCheck, Asking, Flagged, Seen};
+use crate::limits::abuse::{AbuseCheck, Asking, Flagged, Pattern, Seen};
 use crate::limits::{
     AddressHeader, Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
 };
@@ -47,7 +48,7 @@ impl Caller {
         fields: &Fields<'_>,
         context: &RequestContext,
     ) -> Self {
-        let address = address(worker, request);
+        let address = address(worker, request.request());
         let presented = PresentedKey {
             internal: fields.internal_key.map(HeaderValue::as_bytes),
             authorization: fields.authorization.map(HeaderValue::as_bytes),
@@ -104,31 +105,25 @@ impl Caller {
             AbuseCheck::Unwatched => None,
             AbuseCheck::Watched(watched) => {
                 context.watched.set(Some(watched));
-                self.wait_of_suspects(worker, context)
+                context.suspects.set(self.suspects(worker));
+                wait_of_suspects(worker, context, None)
             }
             AbuseCheck::Shadowed => {
                 metrics.abuse_refused.at([SHADOWED]).inc();
                 None
             }
-            AbuseCheck::Throttled(wait) => Some(wait),
+            AbuseCheck::Throttled(wait, pattern) => Some((wait, pattern)),
         };
-        let Some(wait) = wait else { return Ok(()) };
+        let Some((wait, pattern)) = wait else { return Ok(()) };
         metrics.abuse_refused.at([REFUSED]).inc();
-        Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(wait))
+        Err(throttled(wait, pattern))
     }
 
-    /// Where its address is in doubt, none that it may have may be throttled. A client with a key is
-    /// judged by its key, wherever it is.
-    fn wait_of_suspects(&self, worker: &Worker, context: &RequestContext) -> Option<Duration> {
-        let abuse = &worker.shared.abuse;
-        let suspects = self.address.suspects().filter(|_| self.held.is_none());
-        let waits =
-            suspects.filter_map(|one| abuse.wait_of(principal_at(worker, one), context.started));
-        let longest = waits.max();
-        if longest.is_some() {
-            abuse.count_refused();
-        }
-        longest
+    /// Where its address is in doubt: who it may be. A client with a key is judged by its key,
+    /// wherever it is.
+    fn suspects(&self, worker: &Worker) -> [Option<Principal>; 2] {
+        let mut suspects = self.address.suspects().filter(|_| self.held.is_none());
+        [(); 2].map(|()| suspects.next().map(|one| principal_at(worker, one)))
     }
 
     pub(in crate::http) fn check_key(
@@ -174,7 +169,7 @@ fn principal_at(worker: &Worker, address: IpAddr) -> Principal {
 }
 
 /// Where a request comes from: its peer, unless that is a trusted proxy.
-fn address(worker: &Worker, request: &ServiceRequest) -> ClientAddress {
+pub(super) fn address(worker: &Worker, request: &HttpRequest) -> ClientAddress {
     let peer = request.peer_addr().map_or(NOWHERE, |peer| peer.ip());
     let limits = &worker.shared.settings.limits;
     let trusted = &limits.trusted_proxies;
@@ -194,6 +189,27 @@ fn address(worker: &Worker, request: &ServiceRequest) -> ClientAddress {
     client_address(peer, &headers, trusted)
 }
 
+/// Where the address is in doubt, none that it may be may be throttled.
+fn wait_of_suspects(
+    worker: &Worker,
+    context: &RequestContext,
+    query: Option<u64>,
+) -> Option<(Duration, Pattern)> {
+    let abuse = &worker.shared.abuse;
+    let suspects = context.suspects.get().into_iter().flatten();
+    let longest = suspects.filter_map(|one| abuse.wait_of(one, query, context.started)).max();
+    if longest.is_some() {
+        abuse.count_refused();
+    }
+    longest
+}
+
+fn throttled(wait: Duration, pattern: Pattern) -> ApiError {
+    ApiError::with_message(ErrorCode::AbuseThrottled, pattern.advice())
+        .because(pattern.as_str())
+        .retry_after(wait)
+}
+
 /// Looks at what a request asks for; `what` is called only where its client is watched.
 pub(in crate::http) fn observe<'a>(
     worker: &Worker,
@@ -201,10 +217,16 @@ pub(in crate::http) fn observe<'a>(
     what: impl FnOnce() -> Seen<'a>,
 ) -> Result<(), ApiError> {
     let Some(watched) = context.watched.get() else { return Ok(()) };
-    let Some(flagged) = worker.shared.abuse.observe(watched, &what(), context.started) else {
+    let (seen, metrics) = (what(), &worker.shared.metrics.limits);
+    if let Some(query) = seen.query
+        && let Some((wait, pattern)) = wait_of_suspects(worker, context, Some(query))
+    {
+        metrics.abuse_refused.at([REFUSED]).inc();
+        return Err(throttled(wait, pattern));
+    }
+    let Some(flagged) = worker.shared.abuse.observe(watched, &seen, context.started) else {
         return Ok(());
     };
-    let metrics = &worker.shared.metrics.limits;
     metrics.abuse_refused.at([if flagged.refused { REFUSED } else { SHADOWED }]).inc();
     if flagged.fresh {
         metrics.abuse_detected.at([flagged.pattern.as_str()]).inc();
@@ -213,12 +235,13 @@ pub(in crate::http) fn observe<'a>(
     if !flagged.refused {
         return Ok(());
     }
-    Err(ApiError::new(ErrorCode::AbuseThrottled).retry_after(flagged.throttled_for))
+    Err(throttled(flagged.throttled_for, flagged.pattern))
 }
 
 fn log_abuse(worker: &Worker, context: &RequestContext, flagged: &Flagged) {
+    let Some(left_out) = worker.lines.line("abuse", context.started) else { return };
     warn!(worker.shared.log, "client found abusive"; "principal" => %flagged.principal,
         "pattern" => flagged.pattern.as_str(), "seen" => flagged.seen, "flags" => flagged.flags,
         "throttled_for_s" => flagged.throttled_for.as_secs(), "refused" => flagged.refused,
-        "request_id" => &*context.id);
+        "request_id" => &*context.id, "left_out" => left_out);
 }

@@ -2,8 +2,8 @@
 //!
 //! The counters are exact, also for shed requests; MetricsActor learns of the others for its windows
 //! and lists. An answered request is logged at debug level; what failed, was slow or was refused at
-//! info or above. Refusals that anybody can cause in any number are a few lines a second: a flood
-//! must not fill the disk.
+//! info or above, each error code and the slow ones at a rate of their own: a client that is refused
+//! must not fill the disk, whatever it sends. Nothing of a line is longer than its bound.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,13 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::load_shedder::Reason;
 use crate::http::route::Route;
 use crate::http::state::Worker;
+use crate::http::stops::caller::address;
 use crate::metrics::RequestSeen;
 
 /// Longest name of a method in a log line; an unknown one may be as long as a head.
 const LONGEST_METHOD: usize = 24;
+const LONGEST_PATH: usize = 200;
+const LONGEST_CAUSE: usize = 300;
 const SLOW: Duration = Duration::from_secs(1);
 
 pub(in crate::http) struct Done<'a> {
@@ -59,39 +62,43 @@ pub(in crate::http) fn request(
         finished: now,
     });
     let log = &worker.shared.log;
-    if failure.is_none() && took < SLOW && !log.is_enabled(Level::Debug) {
+    let slow = (took >= SLOW).then_some("slow");
+    let kind = failure.map(|failure| failure.code.as_str()).or(slow);
+    let left_out = kind.and_then(|kind| worker.lines.line(kind, now));
+    if left_out.is_none() && !log.is_enabled(Level::Debug) {
         return;
     }
-    let method = done.request.method().as_str();
+    let client = address(worker, done.request).counted.to_string();
     let line = slog::o!("request_id" => &*context.id,
-        "method" => method.get(..LONGEST_METHOD).unwrap_or(method), "route" => route.template,
+        "method" => bounded(done.request.method().as_str(), LONGEST_METHOD),
+        "route" => route.template, "path" => path(done.request), "client" => client,
         "status" => status, "duration_ms" => took.as_secs_f64() * 1_000.0);
-    match failure {
-        Some(failure) if failure.code == ErrorCode::Internal => warn!(log, "request failed";
-            "code" => failure.code.as_str(), "cause" => failure.cause.as_deref(), line),
-        Some(failure) if anybody_can_cause(failure.code) => {
-            let left_out = worker.refusals.borrow_mut().line(now);
-            refused(log, failure, left_out, line);
-        }
-        Some(failure) => info!(log, "request refused";
-            "code" => failure.code.as_str(), "cause" => failure.cause.as_deref(), line),
-        None if took >= SLOW => info!(log, "request was slow"; line),
-        None => debug!(log, "request answered"; line),
+    match (failure, left_out) {
+        (Some(failure), left_out) => refused(log, failure, left_out, line),
+        (None, Some(left_out)) => info!(log, "request was slow"; "left_out" => left_out, line),
+        (None, None) => debug!(log, "request answered"; line),
     }
-}
-
-fn anybody_can_cause(code: ErrorCode) -> bool {
-    [ErrorCode::KeyRequired, ErrorCode::Blocked, ErrorCode::RateLimited, ErrorCode::AbuseThrottled]
-        .contains(&code)
 }
 
 fn refused(log: &Logger, failure: &ApiError, left_out: Option<u64>, line: impl slog::KV) {
-    let (code, cause) = (failure.code.as_str(), failure.cause.as_deref());
+    let cause = failure.cause.as_deref().unwrap_or(&failure.message);
+    let (code, cause) = (failure.code.as_str(), bounded(cause, LONGEST_CAUSE));
     match left_out {
+        Some(left_out) if failure.code == ErrorCode::Internal => warn!(log, "request failed";
+            "code" => code, "cause" => cause, "left_out" => left_out, line),
         Some(left_out) => info!(log, "request refused";
             "code" => code, "cause" => cause, "left_out" => left_out, line),
         None => debug!(log, "request refused"; "code" => code, "cause" => cause, line),
     }
+}
+
+/// The path of a request as far as a log line shows it.
+pub(super) fn path(request: &HttpRequest) -> &str {
+    bounded(request.path(), LONGEST_PATH)
+}
+
+fn bounded(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or(text)
 }
 
 /// A shed request must cost much less than an answered one: counters, and a line a second.
@@ -100,7 +107,8 @@ pub(in crate::http) fn shed(worker: &Worker, route: &Route, done: &Done<'_>, rea
     worker.shared.metrics.http.shed.at([reason.as_str()]).inc();
     if let Some(refused) = worker.shedder.refused(now) {
         warn!(worker.shared.log, "requests refused because there are too many";
-            "reason" => reason.as_str(), "refused" => refused,
+            "reason" => reason.as_str(), "refused" => refused, "path" => path(done.request),
+            "client" => %address(worker, done.request).counted,
             "request_id" => &*done.context.id, "status" => done.status.as_u16());
     }
 }

@@ -1,8 +1,8 @@
 //! Abuse: the same query again and again, ids in a row, page after page of a search.
 //!
 //! Owns: what each client asked for lately, as far as it could be a pattern, and who is throttled for
-//! one. Refuses: a client that goes on in a pattern, from the request on that shows it, for a time that
-//! doubles with every further one (`penalty.rs`). Counted under the principal: holders of keys behind
+//! one. Refuses: a client that goes on in a scan, from the request on that shows it, for a time that
+//! doubles with every further one; of a client that repeats a query only that query (`penalty.rs`). Counted under the principal: holders of keys behind
 //! one address are judged each by themselves. Bounded: in a full table what was asked longest ago is
 //! forgotten, so a flood of strangers throttles nobody.
 //!
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 pub use self::penalty::{AbuseStatus, Pattern};
 use foldhash::quality::{FixedState, SeedableRandomState};
 
-use self::penalty::Penalties;
+use self::penalty::{Penalties, Penalty, Subject};
 use self::sequence::{Minute, Sequence};
 use super::client::Principal;
 use crate::limits::{AbuseMode, Limits};
@@ -70,8 +70,8 @@ pub enum AbuseCheck {
     Unwatched,
     /// It goes on and is to be shown to [`Abuse::observe`].
     Watched(Watched),
-    /// Its client is throttled; exactly so long.
-    Throttled(Duration),
+    /// Its client is throttled; exactly so long, for this.
+    Throttled(Duration, Pattern),
     /// It would be, but for shadow mode: it goes on and is not watched.
     Shadowed,
 }
@@ -157,27 +157,32 @@ impl Abuse {
             return AbuseCheck::Unwatched;
         }
         let Some(least) = self.least(&asking) else { return AbuseCheck::Unwatched };
-        let principal = asking.principal;
-        let (flags, wait) = self.penalties.meet(&principal, self.tick(now));
-        let Some(wait) = wait else {
-            return AbuseCheck::Watched(Watched { principal, flags, least });
+        let (principal, now) = (asking.principal, self.tick(now));
+        let penalty = self.penalties.meet(&Subject { principal, query: None }, now);
+        let Some(wait) = penalty.left(now) else {
+            return AbuseCheck::Watched(Watched { principal, flags: penalty.flags, least });
         };
         self.count_refused();
         if self.mode == AbuseMode::Shadow {
             AbuseCheck::Shadowed
         } else {
-            AbuseCheck::Throttled(wait)
+            AbuseCheck::Throttled(wait, penalty.pattern)
         }
     }
 
-    /// How long a request has to wait that may come from `suspect`, though it is counted as another's:
-    /// nobody gets out of a throttle by hiding its address.
+    /// How long a request, or one for this query, has to wait that may come from `suspect`, though it
+    /// is counted as another's: nobody gets out of a throttle by hiding its address.
     #[must_use]
-    pub fn wait_of(&self, suspect: Principal, now: Instant) -> Option<Duration> {
+    pub fn wait_of(
+        &self,
+        suspect: Principal,
+        query: Option<u64>,
+        now: Instant,
+    ) -> Option<(Duration, Pattern)> {
         if self.mode != AbuseMode::On {
             return None;
         }
-        self.penalties.wait(&suspect, self.tick(now))
+        self.penalties.wait(&Subject { principal: suspect, query }, self.tick(now))
     }
 
     /// A request was refused because of those it may come from.
@@ -190,17 +195,19 @@ impl Abuse {
     pub fn observe(&self, watched: Watched, seen: &Seen<'_>, now: Instant) -> Option<Flagged> {
         let now = self.tick(now);
         let second = u32::try_from(now.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
-        let (pattern, count) = self
-            .repeated(&watched, seen.query, second)
-            .or_else(|| self.in_sequence(&watched, seen, second))
-            .or_else(|| self.scanned(&watched, seen.page?, second))?;
-        let principal = watched.principal;
-        let (penalty, fresh) = self.penalties.found(&principal, pattern, count, now);
+        let (principal, query) = (watched.principal, seen.query);
+        let (penalty, fresh) =
+            query.and_then(|query| self.repeated(&watched, query, now, second)).or_else(|| {
+                let scan = self.in_sequence(&watched, seen, second);
+                let (pattern, count) =
+                    scan.or_else(|| self.scanned(&watched, seen.page?, second))?;
+                Some(self.penalties.found(&Subject { principal, query: None }, pattern, count, now))
+            })?;
         self.count_refused();
         Some(Flagged {
             principal,
-            pattern,
-            seen: count,
+            pattern: penalty.pattern,
+            seen: penalty.seen,
             flags: penalty.flags,
             throttled_for: penalty.left(now).unwrap_or_default(),
             fresh,
@@ -227,11 +234,24 @@ impl Abuse {
         asking.own.or(self.per_key).map(|limit| limit.get() / KEY_SHARE)
     }
 
-    fn repeated(&self, who: &Watched, query: Option<u64>, second: u32) -> Option<(Pattern, u32)> {
-        let most = REPEATS.max(who.least);
-        let key = self.key(who, (Pattern::RepeatedQuery, query?));
+    /// The penalty of a query that is, or was, asked too often, and whether it is a new one.
+    fn repeated(
+        &self,
+        who: &Watched,
+        query: u64,
+        now: Tick,
+        second: u32,
+    ) -> Option<(Penalty, bool)> {
+        let subject = Subject { principal: who.principal, query: Some(query) };
+        let penalty = self.penalties.meet(&subject, now);
+        if penalty.left(now).is_some() {
+            return Some((penalty, false));
+        }
+        let pattern = Pattern::RepeatedQuery;
+        let key = self.key(who, (pattern, query, penalty.flags));
         let count = self.queries.update(&key, |minute| minute.add(second));
-        (count > most).then_some((Pattern::RepeatedQuery, count))
+        let is_pattern = count > REPEATS.max(who.least);
+        is_pattern.then(|| self.penalties.found(&subject, pattern, count, now))
     }
 
     fn in_sequence(&self, who: &Watched, seen: &Seen<'_>, second: u32) -> Option<(Pattern, u32)> {

@@ -1,9 +1,10 @@
 //! Who is throttled for abuse, for how long, and what an operator sees of it.
 //!
 //! Owns: a penalty for each client that was found abusive: 30 seconds for the first time, twice as long
-//! with every further one, an hour at most; an hour after the end of the last it is forgotten. Refuses:
-//! to prolong a penalty that lasts, so a wait that was told stays true. Bounded: the penalty of who was
-//! away longest makes room for new ones.
+//! with every further one, an hour at most; an hour after the end of the last it is forgotten. A query
+//! that is repeated has a penalty of its own, of 30 seconds each time: most repetitions are answered by
+//! the cache, so they are no reason to refuse anything else. Refuses: to prolong a penalty that lasts, so
+//! a wait that was told stays true. Bounded: the penalty of who was away longest makes room for new ones.
 
 use std::cmp::Reverse;
 use std::sync::atomic::Ordering;
@@ -25,7 +26,9 @@ const LENGTHS: Backoff =
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// A pattern of abuse.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// The same query again and again.
@@ -46,6 +49,33 @@ impl Pattern {
             Self::PageScan => "page_scan",
         }
     }
+
+    /// For the client: what it did, and what to do instead.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::RepeatedQuery => {
+                "The same query came too often within a minute (repeated_query), so this query is \
+                 refused for now, and no other; keep its answer, or show a client key, which may ask \
+                 more often."
+            }
+            Self::SequentialIds => {
+                "Too many ids in a row were asked for within a minute (sequential_ids); wait, ask more \
+                 slowly and only for what is shown, or show a client key, which may ask for more."
+            }
+            Self::PageScan => {
+                "Too many pages of one search were asked for within a minute (page_scan); wait, turn \
+                 them more slowly or narrow the search, or show a client key, which may ask for more."
+            }
+        }
+    }
+}
+
+/// What a penalty refuses: everything that a client asks, or one query of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Subject {
+    pub(super) principal: Principal,
+    pub(super) query: Option<u64>,
 }
 
 /// What is known of a client that was found abusive; the default is one that never was.
@@ -77,41 +107,42 @@ impl Penalty {
         }
         self.flags = self.flags.saturating_add(1);
         (self.pattern, self.seen) = (pattern, seen);
-        self.until = now.plus(LENGTHS.wait(self.flags));
+        let times = if pattern == Pattern::RepeatedQuery { 1 } else { self.flags };
+        self.until = now.plus(LENGTHS.wait(times));
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Penalties(ShardedMap<Principal, Penalty>);
+pub(super) struct Penalties(ShardedMap<Subject, Penalty>);
 
 impl Penalties {
     pub(super) fn new(capacity: usize) -> Self {
         Self(ShardedMap::new(capacity))
     }
 
-    /// How often a client was found, and the time it has to wait, which is counted as a refusal.
-    pub(super) fn meet(&self, who: &Principal, now: Tick) -> (u32, Option<Duration>) {
+    /// The penalty of a subject; if it lasts, this is counted as a refusal.
+    pub(super) fn meet(&self, who: &Subject, now: Tick) -> Penalty {
         let met = self.0.find(who, |penalty| {
             if penalty.is_forgotten(now) {
-                return (0, None);
+                return Penalty::default();
             }
-            let left = penalty.left(now);
-            penalty.refused = penalty.refused.saturating_add(u64::from(left.is_some()));
-            (penalty.flags, left)
+            let is_refused = penalty.left(now).is_some();
+            penalty.refused = penalty.refused.saturating_add(u64::from(is_refused));
+            *penalty
         });
         met.unwrap_or_default()
     }
 
-    /// The time that a client has to wait. Counts nothing: it may be another who asks.
-    pub(super) fn wait(&self, who: &Principal, now: Tick) -> Option<Duration> {
-        self.0.find(who, |penalty| penalty.left(now)).flatten()
+    /// The time that a subject has to wait, and why. Counts nothing: it may be another who asks.
+    pub(super) fn wait(&self, who: &Subject, now: Tick) -> Option<(Duration, Pattern)> {
+        self.0.find(who, |penalty| Some((penalty.left(now)?, penalty.pattern))).flatten()
     }
 
     /// A client was found abusive. Gives the penalty, and whether it is a new one: who is throttled
     /// already is so for no longer than that.
     pub(super) fn found(
         &self,
-        who: &Principal,
+        who: &Subject,
         pattern: Pattern,
         seen: u32,
         now: Tick,
@@ -134,7 +165,7 @@ impl Penalties {
     }
 
     /// At most `most` of those that count, the worst first.
-    pub(super) fn worst(&self, most: usize, now: Tick) -> Vec<(Principal, Penalty)> {
+    pub(super) fn worst(&self, most: usize, now: Tick) -> Vec<(Subject, Penalty)> {
         let mut all = Vec::new();
         self.0.each(|who, penalty| {
             if !penalty.is_forgotten(now) {
@@ -182,9 +213,9 @@ pub struct Offender {
 pub struct AbuseStatus {
     /// `on`, `shadow` or `off`.
     pub mode: &'static str,
-    /// Clients throttled now; in shadow mode those that would be.
+    /// Clients and repeated queries throttled now; in shadow mode those that would be.
     pub throttled_now: usize,
-    /// Clients whose penalties are remembered.
+    /// Clients and repeated queries whose penalties are remembered.
     pub remembered: usize,
     /// How many can be.
     pub capacity: usize,
@@ -203,8 +234,8 @@ impl Abuse {
         let throttled_now = self.penalties.throttled_now(now);
         let (remembered, capacity) = self.penalties.size();
         let worst = self.penalties.worst(LISTED, now).into_iter();
-        let offenders = worst.map(|(principal, penalty)| Offender {
-            principal: principal.to_string(),
+        let offenders = worst.map(|(subject, penalty)| Offender {
+            principal: subject.principal.to_string(),
             pattern: penalty.pattern,
             seen: penalty.seen,
             flags: penalty.flags,
@@ -227,8 +258,9 @@ impl Abuse {
 mod tests {
     use super::*;
 
-    fn client(number: u32) -> Principal {
-        Principal::of_address(std::net::Ipv4Addr::from_bits(number).into(), 64)
+    fn client(number: u32) -> Subject {
+        let address = std::net::Ipv4Addr::from_bits(number).into();
+        Subject { principal: Principal::of_address(address, 64), query: None }
     }
 
     fn found(penalties: &Penalties, number: u32, now: Tick) -> (u32, u64, bool) {
@@ -244,12 +276,14 @@ mod tests {
         assert_eq!(found(&penalties, 1, soon), (1, 20, false));
         for _ in 0..100 {
             let met = penalties.meet(&client(1), soon);
-            assert_eq!(met, (1, Some(Duration::from_secs(20))));
+            assert_eq!((met.flags, met.left(soon)), (1, Some(Duration::from_secs(20))));
         }
         let end = start.plus(LENGTHS.first);
-        assert_eq!(penalties.meet(&client(1), end), (1, None));
-        assert_eq!(penalties.meet(&client(2), soon), (0, None));
-        assert_eq!(penalties.wait(&client(1), soon), Some(Duration::from_secs(20)));
+        assert_eq!(penalties.meet(&client(1), end).left(end), None);
+        assert_eq!(penalties.meet(&client(2), soon), Penalty::default());
+        let wait = Some((Duration::from_secs(20), Pattern::SequentialIds));
+        assert_eq!(penalties.wait(&client(1), soon), wait);
+        assert_eq!(penalties.wait(&Subject { query: Some(1), ..client(1) }, soon), None);
         assert_eq!(penalties.wait(&client(1), end), None);
         assert_eq!(penalties.worst(5, soon)[0].1.refused, 100);
         assert_eq!((penalties.throttled_now(soon), penalties.throttled_now(end)), (1, 0));
@@ -261,7 +295,7 @@ mod tests {
         let penalties = Penalties::new(1_000);
         let end = Tick::ORIGIN.plus(LENGTHS.first).plus(FORGOTTEN_AFTER);
         (0..3).for_each(|number| assert!(found(&penalties, number, Tick::ORIGIN).2));
-        assert_eq!(penalties.meet(&client(0), end), (0, None));
+        assert_eq!(penalties.meet(&client(0), end), Penalty::default());
         assert_eq!(found(&penalties, 1, end), (1, 30, true));
         assert_eq!((penalties.throttled_now(end), penalties.size().0), (1, 1));
     }

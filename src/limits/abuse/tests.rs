@@ -45,7 +45,7 @@ impl TestWatch {
                 Some(_) | None => Fate::Served,
             },
             AbuseCheck::Unwatched | AbuseCheck::Shadowed => Fate::Served,
-            AbuseCheck::Throttled(wait) => Fate::Throttled(wait),
+            AbuseCheck::Throttled(wait, _) => Fate::Throttled(wait),
         }
     }
 
@@ -97,8 +97,9 @@ fn the_same_query_twenty_one_times_in_a_minute() {
     let all = std::iter::repeat_n(query(5), 30);
     assert_eq!(watch.first_refused(client(1), all), Some(21));
     assert!(watch.serves(client(2), &query(5)), "another asks the same");
-    let Fate::Throttled(wait) = watch.ask(client(1), &query(6)) else { panic!("not throttled") };
-    assert_eq!(wait, Duration::from_secs(30));
+    assert!(watch.serves(client(1), &query(6)), "only that query is throttled");
+    let Fate::Flagged(again) = watch.ask(client(1), &query(5)) else { panic!("not throttled") };
+    assert_eq!((again.throttled_for, again.fresh), (Duration::from_secs(30), false));
     let status = watch.abuse.status(watch.now);
     assert_eq!((status.offenders[0].pattern, status.throttled_now), (Pattern::RepeatedQuery, 1));
     assert_eq!(status.offenders[0].principal, "0.0.0.1");
@@ -188,11 +189,12 @@ fn a_patient_reader_is_no_scanner() {
 fn the_throttle_doubles_and_who_waits_is_served() {
     let mut watch = TestWatch::new(AbuseMode::On);
     for (round, seconds) in (1..).zip([30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]) {
-        // Twenty of another query, which must not count afterwards.
+        // Twenty of a query, which must not count afterwards.
         for _ in 0..20 {
             assert!(watch.serves(client(1), &query(1)), "round {round}");
         }
-        let last = (0..21).map(|_| watch.ask(client(1), &query(2))).last();
+        let ids: Vec<u64> = (1_000..1_021).collect();
+        let last = products(&ids).map(|seen| watch.ask(client(1), &seen)).last();
         let Some(Fate::Flagged(flagged)) = last else { panic!("round {round}: {last:?}") };
         assert_eq!((flagged.throttled_for.as_secs(), flagged.flags), (seconds, round));
         watch.wait(flagged.throttled_for - Duration::from_millis(1));
@@ -204,9 +206,21 @@ fn the_throttle_doubles_and_who_waits_is_served() {
         watch.wait(Duration::from_millis(1));
     }
     watch.wait(Duration::from_secs(3_600));
-    assert_eq!(watch.first_refused(client(1), std::iter::repeat_n(query(2), 30)), Some(21));
+    let ids: Vec<u64> = (1_000..1_030).collect();
+    assert_eq!(watch.first_refused(client(1), products(&ids)), Some(21));
     let status = watch.abuse.status(watch.now);
     assert_eq!((status.offenders[0].flags, status.offenders[0].throttled_for_seconds), (1, 30));
+}
+
+#[test]
+fn a_repeated_query_waits_as_long_each_time() {
+    let mut watch = TestWatch::new(AbuseMode::On);
+    for round in 1..5 {
+        let last = (0..21).map(|_| watch.ask(client(1), &query(2))).last();
+        let Some(Fate::Flagged(flagged)) = last else { panic!("round {round}: {last:?}") };
+        assert_eq!((flagged.throttled_for.as_secs(), flagged.flags), (30, round));
+        watch.wait(flagged.throttled_for);
+    }
 }
 
 #[test]
@@ -242,15 +256,21 @@ fn the_limit_of_a_key_is_its_own_or_that_of_all() {
 #[test]
 fn who_hides_waits_all_the_same() {
     let mut watch = TestWatch::new(AbuseMode::On);
+    let ids: Vec<u64> = (1_000..1_030).collect();
+    let wait = |watch: &TestWatch, number, query| {
+        watch.abuse.wait_of(client(number), query, watch.now).map(|(wait, _)| wait.as_secs())
+    };
     watch.first_refused(client(1), std::iter::repeat_n(query(5), 30));
-    assert_eq!(watch.abuse.wait_of(client(2), watch.now), None);
+    assert_eq!((wait(&watch, 1, Some(5)), wait(&watch, 1, Some(6))), (Some(30), None));
+    assert_eq!((wait(&watch, 1, None), wait(&watch, 2, Some(5))), (None, None));
+    watch.first_refused(client(1), products(&ids));
     watch.wait(Duration::from_secs(10));
-    assert_eq!(watch.abuse.wait_of(client(1), watch.now), Some(Duration::from_secs(20)));
+    assert_eq!(wait(&watch, 1, None), Some(20));
     watch.wait(Duration::from_secs(20));
-    assert_eq!(watch.abuse.wait_of(client(1), watch.now), None);
+    assert_eq!((wait(&watch, 1, None), wait(&watch, 1, Some(5))), (None, None));
     let shadow = TestWatch::new(AbuseMode::Shadow);
     shadow.first_refused(client(1), std::iter::repeat_n(query(5), 30));
-    assert_eq!(shadow.abuse.wait_of(client(1), shadow.now), None);
+    assert_eq!(wait(&shadow, 1, Some(5)), None);
 }
 
 #[test]
