@@ -281,10 +281,11 @@ mod tests {
         let end = start.plus(LENGTHS.first);
         assert_eq!(penalties.meet(&client(1), end).left(end), None);
         assert_eq!(penalties.meet(&client(2), soon), Penalty::default());
+        let of_a_query = Subject { query: Some(1), ..client(1) };
+        let waits = [(client(1), soon), (of_a_query, soon), (client(1), end)]
+            .map(|(who, now)| penalties.wait(&who, now));
         let wait = Some((Duration::from_secs(20), Pattern::SequentialIds));
-        assert_eq!(penalties.wait(&client(1), soon), wait);
-        assert_eq!(penalties.wait(&Subject { query: Some(1), ..client(1) }, soon), None);
-        assert_eq!(penalties.wait(&client(1), end), None);
+        assert_eq!(waits, [wait, None, None]);
         assert_eq!(penalties.worst(5, soon)[0].1.refused, 100);
         assert_eq!((penalties.throttled_now(soon), penalties.throttled_now(end)), (1, 0));
         assert_eq!(found(&penalties, 1, end), (2, 60, true), "twice as long");
