@@ -26,6 +26,8 @@ use crate::limits::retry_after_seconds;
 
 /// Version of the envelope and of everything in it.
 pub const API_VERSION: &str = "1";
+/// Bytes of an envelope beside its data, generously.
+const AROUND: usize = 512;
 /// Header fields of an answer: room for all of them at once.
 const HEADERS: usize = 24;
 /// What stands before the data, and between it and the metadata.
@@ -52,16 +54,15 @@ pub fn answer(
     degraded: &[&'static str],
 ) -> HttpResponse {
     let last_resort = served.last_resort;
-    let (body, is_packed) = with_text(|after| {
-        after.push_str(BETWEEN);
-        metadata(after, context, clock::monotonic());
-        cache_facts(after, &served, integration);
-        list(after, served.degraded.iter().chain(degraded));
-        after.push_str("}}");
-        let packed = if context.gzip { packed(&served.body, after.as_bytes()) } else { None };
-        let is_packed = packed.is_some();
-        (packed.unwrap_or_else(|| around(served.body.bytes().clone(), after)), is_packed)
-    });
+    let mut after = String::with_capacity(AROUND);
+    after.push_str(BETWEEN);
+    metadata(&mut after, context, clock::monotonic());
+    cache_facts(&mut after, &served, integration);
+    list(&mut after, served.degraded.iter().chain(degraded));
+    after.push_str("}}");
+    let packed = if context.gzip { packed(&served.body, after.as_bytes()) } else { None };
+    let is_packed = packed.is_some();
+    let body = packed.unwrap_or_else(|| around(served.body.bytes().clone(), after));
     let mut response = json(StatusCode::OK, body);
     let fields = response.headers_mut();
     if is_packed {
@@ -82,22 +83,8 @@ pub fn answer(
     response
 }
 
-thread_local! {
-    /// Room for one text at a time: bytes of just the right length are cheaper than a text that grows.
-    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Writes a text into the room of this thread; `write` must not come back here.
-fn with_text<T>(write: impl FnOnce(&mut String) -> T) -> T {
-    TEXT.with_borrow_mut(|text| {
-        text.clear();
-        write(text)
-    })
-}
-
-fn around(data: Bytes, after: &str) -> Parts {
-    let before = Bytes::from_static(BEFORE.as_bytes());
-    Parts::new(before, data, Bytes::copy_from_slice(after.as_bytes()))
+fn around(data: Bytes, after: String) -> Parts {
+    Parts::new(Bytes::from_static(BEFORE.as_bytes()), data, after.into())
 }
 
 /// The answer packed, if its data is that of an entry: the entry keeps it packed, only the end is
@@ -130,13 +117,11 @@ pub fn own_with_status(
 ) -> Result<HttpResponse, ApiError> {
     let data = serde_json::to_vec(data)
         .map_err(|error| ApiError::new(ErrorCode::Internal).because(error))?;
-    let body = with_text(|after| {
-        after.push_str(BETWEEN);
-        metadata(after, context, clock::monotonic());
-        after.push_str("}}");
-        around(data.into(), after)
-    });
-    Ok(json(status, body))
+    let mut after = String::with_capacity(AROUND);
+    after.push_str(BETWEEN);
+    metadata(&mut after, context, clock::monotonic());
+    after.push_str("}}");
+    Ok(json(status, around(data.into(), after)))
 }
 
 /// Marks an answer with an error status as deliberate: its body is kept.
@@ -159,22 +144,21 @@ pub fn error(context: &RequestContext, error: &ApiError) -> HttpResponse {
 
 /// The body of an error, also for a connection without a request.
 pub(super) fn error_body(id: &str, error: &ApiError) -> Bytes {
-    with_text(|body| {
-        body.push_str("{\"success\":false,\"error\":");
-        text(body, &error.message);
-        for part in [",\"code\":\"", error.code.as_str(), "\",\"retryable\":"] {
-            body.push_str(part);
-        }
-        boolean(body, error.code.is_retryable());
-        if let Some(wait) = error.retry_after {
-            body.push_str(",\"retry_after\":");
-            number(body, retry_after_seconds(wait));
-        }
-        body.push_str(",\"metadata\":{");
-        identity(body, id);
-        body.push_str("}}");
-        Bytes::copy_from_slice(body.as_bytes())
-    })
+    let mut body = String::with_capacity(AROUND);
+    body.push_str("{\"success\":false,\"error\":");
+    text(&mut body, &error.message);
+    for part in [",\"code\":\"", error.code.as_str(), "\",\"retryable\":"] {
+        body.push_str(part);
+    }
+    boolean(&mut body, error.code.is_retryable());
+    if let Some(wait) = error.retry_after {
+        body.push_str(",\"retry_after\":");
+        number(&mut body, retry_after_seconds(wait));
+    }
+    body.push_str(",\"metadata\":{");
+    identity(&mut body, id);
+    body.push_str("}}");
+    body.into()
 }
 
 fn json(status: StatusCode, body: impl MessageBody + 'static) -> HttpResponse {
@@ -287,32 +271,29 @@ fn timestamp(body: &mut String, at: Timestamp) {
 
 fn cache_status(source: &Source, last_resort: bool) -> HeaderValue {
     let collapsed = if source.collapsed { "; collapsed" } else { "" };
-    with_text(|text| {
-        match source.tier {
-            Tier::Upstream if last_resort => {
-                text.push_str("breakwater; fwd=miss; detail=last_resort")
-            }
-            Tier::Upstream => {
-                let forward = match source.forward {
-                    Forward::Miss => "miss",
-                    Forward::Stale => "stale",
-                    Forward::Request => "request",
-                };
-                for part in ["breakwater; fwd=", forward, "; stored", collapsed] {
-                    text.push_str(part);
-                }
-            }
-            tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
-                text.push_str("breakwater; hit; ttl=");
-                number(text, source.ttl_seconds);
-                for part in ["; detail=", tier.label(), collapsed] {
-                    text.push_str(part);
-                }
+    let mut text = String::with_capacity(64);
+    match source.tier {
+        Tier::Upstream if last_resort => text.push_str("breakwater; fwd=miss; detail=last_resort"),
+        Tier::Upstream => {
+            let forward = match source.forward {
+                Forward::Miss => "miss",
+                Forward::Stale => "stale",
+                Forward::Request => "request",
+            };
+            for part in ["breakwater; fwd=", forward, "; stored", collapsed] {
+                text.push_str(part);
             }
         }
-        // Words and digits are always a valid value.
-        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("breakwater"))
-    })
+        tier @ (Tier::Memory | Tier::Redis | Tier::Database) => {
+            text.push_str("breakwater; hit; ttl=");
+            number(&mut text, source.ttl_seconds);
+            for part in ["; detail=", tier.label(), collapsed] {
+                text.push_str(part);
+            }
+        }
+    }
+    // Words and digits are always a valid value.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("breakwater"))
 }
 
 #[cfg(test)]
