@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::window::{Window, WindowStats};
+use super::window::{Window, WindowStats, float};
 use crate::clock::Timestamp;
 
 /// How far back the windows reach.
@@ -207,7 +207,8 @@ impl RecentRequest {
             method: seen.method,
             route: seen.route,
             status: seen.status,
-            duration_ms: seen.duration.as_secs_f64() * 1_000.0,
+            duration_ms: float(u64::try_from(seen.duration.as_micros()).unwrap_or(u64::MAX))
+                / 1_000.0,
             tier: seen.tier,
         }
     }

@@ -180,7 +180,7 @@ fn mean_ms(took: Duration, requests: u64) -> f64 {
 
 #[expect(clippy::as_conversions, reason = "exact up to 2^53, and rounding is fine beyond it")]
 #[expect(clippy::cast_precision_loss, reason = "the same")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 

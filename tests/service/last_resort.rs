@@ -224,8 +224,8 @@ fn refused_start(folder: &Path, file: &Path) -> String {
     let mut command = breakwater(folder);
     command.arg("serve").env("API_PORT", "0").env("LAST_RESORT_CATALOG", file);
     let output = command.output().expect("it runs");
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()));
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), b"".as_slice()));
     let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.contains("breakwater: LAST_RESORT_CATALOG: catalogue "), "{complaint}");
+    assert!(complaint.contains("LAST_RESORT_CATALOG = "), "{complaint}");
     complaint
 }
