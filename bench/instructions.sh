@@ -22,7 +22,7 @@ readonly query='/api/products/search?keywords=black&page_size=20'
 readonly settings=(API_PORT=0 HTTP_WORKERS=1 LOG_LEVEL=warning
   DATABASE_URL="sqlite://$folder/gateway.db" RATE_LIMIT_ENABLED=true
   RATE_LIMIT_SEARCH_PER_MINUTE=100000000 RATE_LIMIT_SEARCH_BURST=100000000
-  ABUSE_DETECTION=off)
+  ABUSE_DETECTION=shadow)
 
 # ask URL TIMES: one connection, and no header fields but Host.
 ask() {

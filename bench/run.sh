@@ -34,7 +34,7 @@ start_gateway() {
   start "$name" env -i PATH="$PATH" API_PORT=0 HTTP_WORKERS="$workers" LOG_LEVEL=warning \
     DATABASE_URL="sqlite://$folder/$name/gateway.db" RATE_LIMIT_ENABLED=true \
     RATE_LIMIT_SEARCH_PER_MINUTE=100000000 RATE_LIMIT_SEARCH_BURST=100000000 \
-    ABUSE_DETECTION=off "$@" \
+    ABUSE_DETECTION=shadow "$@" \
     "$built/breakwater" serve
 }
 
