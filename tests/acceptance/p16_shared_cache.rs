@@ -69,30 +69,13 @@ fn p16_shared_cache() {
         let gateway = plan.start();
         let (varnish, front) = varnish(fixture.folder(), gateway.address);
         let paths = paths(&gateway.connection().get("/openapi.json").unwrap().json());
-        let (mut answers, mut stored, mut leaks) = (0, 0, Vec::new());
-        let mut owners = BTreeMap::new();
-        let mut strangers = BTreeSet::new();
+        let mut walk = Walk::default();
         for path in &paths {
             for who in ALL.into_iter().cycle().take(ALL.len() * TURNS) {
-                let answer = who.asks(front, path);
-                answers += 1;
-                let id = answer.header("x-request-id").unwrap_or_default().to_owned();
-                if let Some(owner) = owners.get(&id) {
-                    leaks.push(format!("{path}: {who:?} got what {owner:?} was answered"));
-                }
-                let tells_limits =
-                    answer.headers.iter().any(|(name, _)| name.contains("ratelimit"));
-                if !strangers.insert(id.clone()) {
-                    stored += usize::from(who == Who::Stranger);
-                    if tells_limits || who != Who::Stranger {
-                        leaks.push(format!("{path}: {who:?} got what a stranger was answered"));
-                    }
-                }
-                if who != Who::Stranger || tells_limits {
-                    owners.insert(id, who);
-                }
+                walk.note(path, who, &who.asks(front, path));
             }
         }
+        let Walk { answers, stored, leaks, .. } = walk;
         let figures = [paths.len(), answers, stored, leaks.len()].map(|figure| figure.to_string());
         table.row(std::iter::once(public.to_owned()).chain(figures));
         assert!(leaks.is_empty(), "{leaks:#?}");
@@ -107,6 +90,38 @@ fn p16_shared_cache() {
         fixture.end();
     }
     table.print();
+}
+
+/// What came back so far.
+#[derive(Default)]
+struct Walk {
+    answers: usize,
+    /// Answers to strangers that the cache gave.
+    stored: usize,
+    leaks: Vec<String>,
+    /// Whom an answer was for that nobody else may get, by the id of its request.
+    owners: BTreeMap<String, Who>,
+    seen: BTreeSet<String>,
+}
+
+impl Walk {
+    fn note(&mut self, path: &str, who: Who, answer: &Answer) {
+        self.answers += 1;
+        let id = answer.header("x-request-id").unwrap_or_default().to_owned();
+        if let Some(owner) = self.owners.get(&id) {
+            self.leaks.push(format!("{path}: {who:?} got what {owner:?} was answered"));
+        }
+        let tells_limits = answer.headers.iter().any(|(name, _)| name.contains("ratelimit"));
+        if !self.seen.insert(id.clone()) {
+            self.stored += usize::from(who == Who::Stranger);
+            if tells_limits || who != Who::Stranger {
+                self.leaks.push(format!("{path}: {who:?} got what a stranger was answered"));
+            }
+        }
+        if who != Who::Stranger || tells_limits {
+            self.owners.insert(id, who);
+        }
+    }
 }
 
 /// Every address that takes GET, filled in.
