@@ -36,6 +36,26 @@ impl LevelHandle {
     }
 }
 
+/// Lets through what the level allows, and says so beforehand: slog's own filter says of every level that
+/// it is enabled, and lines that nobody sees would be put together.
+pub(super) struct Adjustable<D> {
+    pub(super) drain: D,
+    pub(super) level: LevelHandle,
+}
+
+impl<D: Drain<Ok = ()>> Drain for Adjustable<D> {
+    type Ok = ();
+    type Err = D::Err;
+
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), D::Err> {
+        if self.level.passes(record.level()) { self.drain.log(record, values) } else { Ok(()) }
+    }
+
+    fn is_enabled(&self, level: Level) -> bool {
+        self.level.passes(level)
+    }
+}
+
 /// Counts of lost lines since the start. Copies share them.
 #[derive(Debug, Clone, Default)]
 pub struct Losses {

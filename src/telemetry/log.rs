@@ -16,7 +16,7 @@ use slog::{
 };
 use slog_async::{AsyncCore, AsyncGuard};
 
-use super::drains::{LevelHandle, Lines, Losses, Text, counting};
+use super::drains::{Adjustable, LevelHandle, Lines, Losses, Text, counting};
 use super::rotation::{RotatingFile, Rotation};
 use super::settings::{LogFormat, LogSettings};
 use crate::clock;
@@ -119,9 +119,8 @@ pub(super) fn running(sink: Sink, level: Level) -> Telemetry {
         .build_with_guard();
     let queue = counting(Timed(core), &losses.dropped);
     let level = LevelHandle::new(level);
-    let passes = level.clone();
     // Decided before anything about a line is formatted.
-    let drain = queue.filter(move |record| passes.passes(record.level())).ignore_res();
+    let drain = Adjustable { drain: queue, level: level.clone() };
     Telemetry { logger: Logger::root(drain, o!()), level, losses, guard: Some(guard) }
 }
 

@@ -222,3 +222,13 @@ fn a_panic_s_message_is_short_and_without_passwords() {
     assert_eq!(say(Box::new(7)), "not a text");
     assert_eq!(say(Box::new("x".repeat(10_000))).len(), 500);
 }
+
+#[test]
+fn a_level_that_is_not_logged_is_told_beforehand() {
+    let page = logged(LogFormat::Json, Level::Info, |log, level| {
+        assert!(log.is_enabled(Level::Info) && !log.is_enabled(Level::Debug));
+        level.set(Level::Debug);
+        assert!(for_request(log, "r-2").is_enabled(Level::Debug));
+    });
+    assert!(page.lines().is_empty());
+}
