@@ -234,6 +234,12 @@ impl Script {
     }
 }
 
+/// Whether Redis does not run this script, whatever else it does.
+fn is_of_script(error: &StoreError) -> bool {
+    let names_it = |cause: &str| cause.starts_with("ERR") && cause.contains("script");
+    is_withheld(error) || matches!(error, StoreError::Refused(cause) if names_it(cause))
+}
+
 /// Whether the server or the user's permissions lack the command, so that another may do.
 fn is_withheld(error: &StoreError) -> bool {
     matches!(error, StoreError::Refused(cause)
@@ -257,12 +263,8 @@ impl Redis {
             }
             answer => answer,
         };
-        let refused = match &answer {
-            Ok(_) => false,
-            Err(StoreError::Refused(_) | StoreError::Failed(_)) => true,
-            Err(StoreError::Avoided | StoreError::TooLate) => return answer,
-        };
-        script.refused.store(refused, Ordering::Relaxed);
+        // What else stops it (no memory, a replica, no connection) is known of all commands.
+        script.refused.store(answer.as_ref().is_err_and(is_of_script), Ordering::Relaxed);
         answer
     }
 

@@ -226,6 +226,7 @@ fn a_panic_s_message_is_short_and_without_passwords() {
 #[test]
 fn a_level_that_is_not_logged_is_told_beforehand() {
     let page = logged(LogFormat::Json, Level::Info, |log, level| {
+        use slog::Drain as _;
         assert!(log.is_enabled(Level::Info) && !log.is_enabled(Level::Debug));
         level.set(Level::Debug);
         assert!(for_request(log, "r-2").is_enabled(Level::Debug));
