@@ -59,15 +59,16 @@ pub(crate) fn live(client: &Client, episodes: &[Episode], arrivals: &[Duration])
 async fn ask_all(client: &Client, episodes: &[Episode], arrivals: &[Duration]) -> Record {
     let midnight = clock::monotonic();
     let upstream = &Upstream::new(episodes, SEED);
-    let params = BTreeMap::from([("keywords", "earbuds".to_owned())]);
-    let request = &Request { method: &search::METHOD, params };
-    let due = stream::iter(arrivals).then(|at| async move {
+    let due = stream::iter(arrivals.iter().enumerate()).then(|(number, at)| async move {
         tokio::time::sleep_until(Instant::from_std(midnight + *at)).await;
-        upstream.time()
+        (number, upstream.time())
     });
-    let asked = due.map(|asked| async move {
+    let asked = due.map(|(number, asked)| async move {
+        // The cache asks each question once: what comes here differs.
+        let params = BTreeMap::from([("keywords", format!("earbuds {number}"))]);
+        let request = Request { method: &search::METHOD, params };
         let (line, until) = (Line::to(upstream), Instant::from_std(midnight + asked + PATIENCE));
-        let answer = client.ask(&line, request, until).await;
+        let answer = client.ask(&line, &request, until).await;
         Question { asked, answered: upstream.time(), calls: line.calls(), answer }
     });
     let questions = asked.buffer_unordered(usize::MAX).collect().await;
