@@ -7,6 +7,9 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use bytes::Bytes;
+use serde_json::json;
+
 use super::state::Shared;
 use crate::limits::is_trusted;
 
@@ -50,6 +53,20 @@ fn told(headers: &HeaderMap) -> Option<String> {
 fn is_host(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     (1..=LONGEST).contains(&host.len()) && host.bytes().all(allowed)
+}
+
+/// Where a document names the address it describes, relative to itself.
+const SERVER: &[u8] = b"\"url\":\"/\"";
+
+/// The document for clients that reach the gateway at `address`.
+#[must_use]
+pub(super) fn written_into(document: &Bytes, address: &str) -> Bytes {
+    let Some(place) = document.windows(SERVER.len()).position(|part| part == SERVER) else {
+        return document.clone();
+    };
+    let (before, rest) = document.split_at(place);
+    let server = format!("\"url\":{}", json!(address));
+    [before, server.as_bytes(), rest.get(SERVER.len()..).unwrap_or_default()].concat().into()
 }
 
 #[cfg(test)]

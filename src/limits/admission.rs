@@ -7,11 +7,9 @@ use std::cmp::Reverse;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use actix::Message;
 use serde::Serialize;
 
 use super::client::Principal;
-use super::shared::Question;
 use crate::resilience::token_bucket::BucketRule;
 use crate::resilience::window::{self, WindowRule};
 
@@ -60,8 +58,7 @@ impl<T> PerClass<T> {
 
 /// Asks whether a request may go on; admitted requests are counted. Where all instances have to be
 /// asked, the answer is the question for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
-#[rtype(result = "Result<Admission, Question>")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admit {
     pub class: Class,
     pub principal: Principal,

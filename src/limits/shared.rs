@@ -96,6 +96,10 @@ impl Sharing {
     }
 }
 
+impl Message for Admit {
+    type Result = Result<Admission, Question>;
+}
+
 /// What all instances are asked about a request; without their answer the account decides.
 #[derive(Debug, Message)]
 #[rtype(result = "Admission")]

@@ -8,8 +8,8 @@ use actix_web::web::to;
 use bytes::Bytes;
 
 use crate::http::extract::Call;
+use crate::http::public_address;
 use crate::http::service::Route;
-use crate::http::{openapi, public_address};
 use crate::limits::Class;
 
 const JSON: &str = "application/json";
@@ -53,7 +53,7 @@ async fn for_gpt(call: Call) -> HttpResponse {
 
 fn document(call: &Call, text: &Bytes) -> HttpResponse {
     let text = match call.public_address() {
-        Some(address) => openapi::at(text, &address),
+        Some(address) => public_address::written_into(text, &address),
         None => text.clone(),
     };
     call.lasts(LASTS, text.clone());

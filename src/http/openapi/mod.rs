@@ -14,7 +14,6 @@ mod schemas;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::routes;
@@ -57,20 +56,6 @@ pub fn complete(surfaces: &[&Surface]) -> String {
 /// The operations that are meant for GPT Actions only.
 pub fn for_gpt(surfaces: &[&Surface]) -> String {
     document(surfaces, Reader::Gpt)
-}
-
-/// Where a document names the address it describes, relative to itself.
-const SERVER: &[u8] = b"\"url\":\"/\"";
-
-/// The document for clients that reach the gateway at `address`.
-#[must_use]
-pub fn at(document: &Bytes, address: &str) -> Bytes {
-    let Some(place) = document.windows(SERVER.len()).position(|part| part == SERVER) else {
-        return document.clone();
-    };
-    let (before, rest) = document.split_at(place);
-    let server = format!("\"url\":{}", json!(address));
-    [before, server.as_bytes(), rest.get(SERVER.len()..).unwrap_or_default()].concat().into()
 }
 
 fn document(surfaces: &[&Surface], reader: Reader) -> String {

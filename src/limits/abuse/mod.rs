@@ -22,16 +22,20 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-pub use self::penalty::{AbuseStatus, Pattern};
+pub use self::penalty::Pattern;
 use foldhash::quality::{FixedState, SeedableRandomState};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use self::penalty::{Penalties, Penalty, Subject};
+use self::penalty::{Offender, Penalties, Penalty, Subject};
 use self::sequence::{Minute, Sequence};
 use super::client::Principal;
-use crate::limits::{AbuseMode, Limits};
+use crate::limits::{AbuseMode, Limits, retry_after_seconds};
 use crate::resilience::sharded_map::{ShardedMap, secret_hasher};
 use crate::resilience::tick::Tick;
 
+/// Offenders that an operator is shown.
+const LISTED: usize = 20;
 /// Queries of clients that are counted at once.
 const QUERIES: usize = 1 << 18;
 /// Clients whose ids are followed at once, and searches whose pages are.
@@ -297,4 +301,50 @@ impl Abuse {
 #[must_use]
 pub fn fingerprint(what: &impl Hash) -> u64 {
     FixedState::default().hash_one(what)
+}
+
+/// Abuse as it is seen now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct AbuseStatus {
+    /// `on`, `shadow` or `off`.
+    pub mode: &'static str,
+    /// Clients and repeated queries throttled now; in shadow mode those that would be.
+    pub throttled_now: usize,
+    /// Clients and repeated queries whose penalties are remembered.
+    pub remembered: usize,
+    /// How many can be.
+    pub capacity: usize,
+    /// Requests refused since the start; in shadow mode those that would have been.
+    pub refused: u64,
+    /// Bytes that watching takes.
+    pub bytes: usize,
+    /// The worst of them, at most 20.
+    pub offenders: Vec<Offender>,
+}
+
+impl Abuse {
+    #[must_use]
+    pub fn status(&self, now: Instant) -> AbuseStatus {
+        let now = self.tick(now);
+        let throttled_now = self.penalties.throttled_now(now);
+        let (remembered, capacity) = self.penalties.size();
+        let worst = self.penalties.worst(LISTED, now).into_iter();
+        let offenders = worst.map(|(subject, penalty)| Offender {
+            principal: subject.principal.to_string(),
+            pattern: penalty.pattern,
+            seen: penalty.seen,
+            flags: penalty.flags,
+            throttled_for_seconds: penalty.left(now).map_or(0, retry_after_seconds),
+            refused: penalty.refused,
+        });
+        AbuseStatus {
+            mode: self.mode.as_str(),
+            throttled_now,
+            remembered,
+            capacity,
+            refused: self.refused.load(Ordering::Relaxed),
+            bytes: self.queries.bytes() + self.sequences.bytes() + self.penalties.bytes(),
+            offenders: offenders.collect(),
+        }
+    }
 }

@@ -7,15 +7,12 @@
 //! a wait that was told stays true. Bounded: the penalty of who was away longest makes room for new ones.
 
 use std::cmp::Reverse;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Abuse;
 use crate::limits::client::Principal;
-use crate::limits::retry_after_seconds;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
@@ -188,9 +185,6 @@ impl Penalties {
     }
 }
 
-/// Offenders that an operator is shown.
-const LISTED: usize = 20;
-
 /// A client that was found abusive, and for which that is not forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Offender {
@@ -206,52 +200,6 @@ pub struct Offender {
     pub throttled_for_seconds: u64,
     /// Requests refused since it was first found; in shadow mode those that would have been.
     pub refused: u64,
-}
-
-/// Abuse as it is seen now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct AbuseStatus {
-    /// `on`, `shadow` or `off`.
-    pub mode: &'static str,
-    /// Clients and repeated queries throttled now; in shadow mode those that would be.
-    pub throttled_now: usize,
-    /// Clients and repeated queries whose penalties are remembered.
-    pub remembered: usize,
-    /// How many can be.
-    pub capacity: usize,
-    /// Requests refused since the start; in shadow mode those that would have been.
-    pub refused: u64,
-    /// Bytes that watching takes.
-    pub bytes: usize,
-    /// The worst of them, at most 20.
-    pub offenders: Vec<Offender>,
-}
-
-impl Abuse {
-    #[must_use]
-    pub fn status(&self, now: Instant) -> AbuseStatus {
-        let now = self.tick(now);
-        let throttled_now = self.penalties.throttled_now(now);
-        let (remembered, capacity) = self.penalties.size();
-        let worst = self.penalties.worst(LISTED, now).into_iter();
-        let offenders = worst.map(|(subject, penalty)| Offender {
-            principal: subject.principal.to_string(),
-            pattern: penalty.pattern,
-            seen: penalty.seen,
-            flags: penalty.flags,
-            throttled_for_seconds: penalty.left(now).map_or(0, retry_after_seconds),
-            refused: penalty.refused,
-        });
-        AbuseStatus {
-            mode: self.mode.as_str(),
-            throttled_now,
-            remembered,
-            capacity,
-            refused: self.refused.load(Ordering::Relaxed),
-            bytes: self.queries.bytes() + self.sequences.bytes() + self.penalties.bytes(),
-            offenders: offenders.collect(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use serde_json::Value;
 use slog::info;
 use utoipa::ToSchema;
 
-use super::fields::{LISTED, MOST_LISTED};
 use crate::access::{AuditEvent, AuditPage};
 use crate::clock;
 use crate::http::error::ApiError;
@@ -22,6 +21,10 @@ use crate::http::service::Route;
 use crate::http::state::Shared;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
+
+/// Rows of a page at most, and when nothing is said.
+pub(super) const MOST_LISTED: u32 = 1_000;
+pub(super) const LISTED: u32 = 100;
 
 /// An audit event that was begun. It is logged and noted when it is over, whatever came of it.
 pub(in crate::http) struct Audited {

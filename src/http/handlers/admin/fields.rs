@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
-use super::audit::Audited;
+use super::audit::{Audited, LISTED, MOST_LISTED};
 use crate::access::record::{MOST_NETWORKS, network};
 use crate::access::{Identifier, ListName, NotChanged, Subject};
 use crate::clock::{self, Timestamp};
@@ -22,10 +22,6 @@ use crate::http::extract::Call;
 use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::stops::admin_key::Admin;
 use crate::replication::Away;
-
-/// Rows of a page at most, and when nothing is said.
-pub(super) const MOST_LISTED: u32 = 1_000;
-pub(super) const LISTED: u32 = 100;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
