@@ -52,7 +52,7 @@ pub(super) fn start(
     keep_running("upstream-state", observer(), move || persist_state(Arc::clone(&persisted)));
 }
 
-/// The breakers hear of it: that a store died, or is back, is known also while everything is
+/// The breakers learn of it: that a store died, or is back, is known also while everything is
 /// answered from memory, and it is seldom a request that has to find out.
 async fn watch_redis(tables: CacheTables) {
     let Some(redis) = tables.redis.clone() else { return };

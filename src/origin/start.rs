@@ -34,7 +34,7 @@ const INBOX: usize = 1_024;
 /// Longest time the upstream is left alone before it is probed again: stale answers bridge the time,
 /// but should not do so long after it is well.
 const LONGEST_OPEN: Duration = Duration::from_secs(60);
-/// A probe of which nothing is heard for so long beyond its time is lost.
+/// A probe without an outcome for so long beyond its time is lost.
 const PROBE_GRACE: Duration = Duration::from_secs(1);
 
 /// One credential that an upstream knows us by, and the upstream's language as spoken with it.

@@ -1,4 +1,4 @@
-//! The lists of who is let past the limits and of who is turned away.
+//! The lists of clients that pass the limits and of clients that are rejected.
 //!
 //! Owns: the forms and answers. Refuses: whoever is not named as an address, a network or a key, ends
 //! that are past, and more entries than there may be. Admin addresses are not subject to the lists, so
