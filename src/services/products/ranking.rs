@@ -96,11 +96,12 @@ fn similar(a: &Candidate, b: &Candidate) -> bool {
 }
 
 fn same_image(a: &Product, b: &Product) -> bool {
-    let path = |product: &Product| {
-        let url = product.image_url.as_deref()?;
-        Some(url.split(['?', '#']).next().unwrap_or(url).to_owned())
-    };
-    path(a).is_some_and(|image| path(b).is_some_and(|other| image == other))
+    let images = a.image_url.as_deref().zip(b.image_url.as_deref());
+    images.is_some_and(|(one, other)| without_query(one) == without_query(other))
+}
+
+fn without_query(url: &str) -> Option<&str> {
+    url.split(['?', '#']).next()
 }
 
 /// Whether the lower price is at least nine tenths of the higher one.

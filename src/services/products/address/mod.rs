@@ -12,12 +12,14 @@ mod query;
 use serde_json::Value;
 use url::Url;
 
-use crate::http::forms::{Check, InvalidField, shown};
+use crate::http::forms::{Check, InvalidField, digits_of, shown};
 
 /// Longest source, in bytes.
 const MAX_SOURCE: usize = 2048;
 /// Addresses within addresses that are followed.
 const MAX_DEPTH: usize = 4;
+/// Where the pages of products lie.
+const ITEM: &str = "https://www.aliexpress.com/item/";
 /// The shop; names below these are the shop, too.
 const SHOP: [&str; 3] = ["aliexpress.com", "aliexpress.us", "aliexpress.ru"];
 
@@ -91,6 +93,20 @@ pub(super) fn address(check: &mut Check, field: &str, url: Option<&Value>) -> Op
 
 /// The source of the address. Commas are escaped, because sources travel in a comma-separated list.
 pub(super) fn link_source(text: &str) -> Result<String, Unfit> {
+    plain_page(text).map_or_else(|| read_source(text), |page| Ok(page.to_owned()))
+}
+
+/// The source of a page of a product as the upstream writes it, which needs no reading: a page of
+/// search results has fifty of them, and they would be most of what a hit costs.
+fn plain_page(text: &str) -> Option<&str> {
+    let (id, rest) = text.strip_prefix(ITEM)?.split_once(".html")?;
+    digits_of(id).filter(|_| !id.starts_with('0'))?;
+    let only_tracks = |query: &str| query.split('&').all(query::plainly_tracks);
+    let is_plain = rest.is_empty() || rest.strip_prefix('?').is_some_and(only_tracks);
+    is_plain.then(|| text.strip_suffix(rest)).flatten()
+}
+
+fn read_source(text: &str) -> Result<String, Unfit> {
     let mut url = shop_url(text)?;
     for _ in 0..MAX_DEPTH {
         let is_product = product_id::in_path(&url).is_some();
@@ -109,7 +125,7 @@ pub(super) fn link_source(text: &str) -> Result<String, Unfit> {
 
 /// The page of a product with the query of `url`.
 fn page_of(id: u64, url: Url) -> Url {
-    let Ok(mut page) = Url::parse(&format!("https://www.aliexpress.com/item/{id}.html")) else {
+    let Ok(mut page) = Url::parse(&format!("{ITEM}{id}.html")) else {
         return url;
     };
     page.set_query(url.query());

@@ -117,11 +117,22 @@ impl<'a> Pair<'a> {
     }
 
     fn tracks(&self) -> bool {
-        let name = self.name.to_ascii_lowercase();
-        TRACKING.iter().any(|known| {
-            known.strip_suffix('*').map_or(name == *known, |start| name.starts_with(start))
-        })
+        is_tracking(&self.name)
     }
+}
+
+fn is_tracking(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    TRACKING.iter().any(|known| {
+        known.strip_suffix('*').map_or(name == *known, |start| name.starts_with(start))
+    })
+}
+
+/// Whether the pair, as it is written, only tracks; false where the name would first have to be read.
+pub(super) fn plainly_tracks(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or(pair);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    !pair.contains('#') && name.bytes().all(is_plain) && is_tracking(name)
 }
 
 /// The address that the query holds; it may be escaped again, or lie on the same host.

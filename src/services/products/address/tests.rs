@@ -5,6 +5,17 @@ use proptest::prelude::*;
 use super::*;
 
 const ITEM: &str = "https://www.aliexpress.com/item/1005007137023075.html";
+const PAGES: &str = super::ITEM;
+
+#[test]
+fn pages_as_the_upstream_writes_them_are_told_from_their_text() {
+    for rest in ["", "?pdp_npi=4%40dis%21simulated", "?spm=a.b&utm_source=x"] {
+        assert_eq!(plain_page(&format!("{ITEM}{rest}")), Some(ITEM), "{rest}");
+    }
+    for rest in ["?", "?sku_id=1", "?spm=1#x", "?%73pm=1", "?spm=1&&", "#x", "x"] {
+        assert_eq!(plain_page(&format!("{ITEM}{rest}")), None, "{rest}");
+    }
+}
 
 fn source(url: &str) -> String {
     link_source(url).unwrap_or_else(|unfit| panic!("{url}: {unfit:?}"))
@@ -169,6 +180,15 @@ proptest! {
         if let Ok(once) = link_source(&format!("https://www.aliexpress.com/{path}?{query}")) {
             prop_assert_eq!(link_source(&once), Ok(once.clone()));
             prop_assert!(!once.contains(','));
+        }
+    }
+
+    /// What is told from the text alone is what reading it tells.
+    #[test]
+    fn a_plain_page_is_its_own_source(id in "[0-9]{1,21}", rest in "(\\?[spm_dtukc0-9=&.#%@!-]{0,20}|#[a-z]{0,3}|[a-z ]{0,2})") {
+        let url = format!("{PAGES}{id}.html{rest}");
+        if let Some(page) = plain_page(&url) {
+            prop_assert_eq!(read_source(&url), Ok(page.to_owned()));
         }
     }
 

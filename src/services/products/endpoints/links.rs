@@ -277,12 +277,12 @@ impl FoundLinks {
         LinkData { url: target.url, affiliate_url, status, reason }
     }
 
-    /// Puts a link on every product. True when any has none: the answer is then degraded by
+    /// Puts a link on every product; `targets` are theirs. True when any has none: the answer is then degraded by
     /// `affiliate_links`.
-    pub(super) fn attach(&self, products: &mut [Product]) -> bool {
+    pub(super) fn attach(&self, products: &mut [Product], targets: Vec<LinkTarget>) -> bool {
         let mut degraded = false;
-        for product in products {
-            let link = self.resolve(LinkTarget::of(&product.product_url));
+        for (product, target) in products.iter_mut().zip(targets) {
+            let link = self.resolve(target);
             degraded |= link.status == AffiliateStatus::Failed;
             product.affiliate_url = link.affiliate_url;
             product.affiliate_status = link.status;

@@ -123,14 +123,15 @@ fn products_get_links_or_none() {
         (&sources[1], Some("https://s.test/2"), AffiliateStatus::Generated),
         (&sources[2], None, AffiliateStatus::Generated),
     ]);
-    assert!(found.attach(&mut products));
+    let targets = targets_of(&products);
+    assert!(found.attach(&mut products, targets.clone()));
     let states: Vec<_> = products.iter().map(|product| product.affiliate_status).collect();
     assert_eq!(
         states,
         [AffiliateStatus::Cached, AffiliateStatus::Generated, AffiliateStatus::Failed]
     );
     assert_eq!(products[2].affiliate_url, None);
-    assert!(!found.attach(&mut products[..2]) && !found.are_all_cached());
+    assert!(!found.attach(&mut products[..2], targets) && !found.are_all_cached());
 }
 
 proptest! {

@@ -169,12 +169,13 @@ impl Products {
         products: &mut [Product],
         page: &mut Served,
     ) -> FoundLinks {
+        let targets = targets_of(products);
         let found = if page.last_resort {
             FoundLinks::default()
         } else {
-            self.links(call, &targets_of(products), ship_to).await
+            self.links(call, &targets, ship_to).await
         };
-        if found.attach(products) {
+        if found.attach(products, targets) {
             page.degraded.push(DEGRADED_LINKS);
         }
         if found.failure.is_some() {
