@@ -146,6 +146,7 @@ async fn alone(settings: &Settings, simulation: Simulation, log: &Logger) -> Res
         catalog: simulation.catalog,
         credentials: accounts(&settings.of()),
         workers: settings.of::<Server>().workers,
+        pictures: None,
         control: true,
     })?;
     info!(log, "catalogue is loaded"; "catalogue" => %running.report);

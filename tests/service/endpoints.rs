@@ -30,8 +30,13 @@ fn check_product(product: &Value) {
     for rate in ["commission_rate", "evaluate_rate", "discount"] {
         assert!(product[rate].as_str().is_none_or(|rate| rate.ends_with('%')), "{product}");
     }
-    let states = ["cached", "generated", "failed", "not_requested"].map(Value::from);
-    assert!(states.contains(&product["affiliate_status"]), "{product}");
+    let state = product["affiliate_status"].as_str().unwrap();
+    let has_link = match state {
+        "cached" | "generated" | "provided" => true,
+        "failed" | "not_requested" => false,
+        other => panic!("{other}"),
+    };
+    assert_eq!(product["affiliate_url"].is_string(), has_link, "{product}");
 }
 
 #[test]
@@ -150,6 +155,47 @@ fn a_category_narrows_a_search() {
     let found = products(&app.get(&path));
     assert!(!found.is_empty());
     assert!(found.iter().all(|product| product["category_id"] == category), "{found:?}");
+}
+
+#[test]
+fn a_link_that_came_with_the_product_is_told_as_such() {
+    let app = TestApp::start();
+    let found = products(&app.get("/api/products/search?keywords=usb&page_size=1"));
+    assert_eq!(found[0]["affiliate_status"], "provided");
+    let link = found[0]["affiliate_url"].as_str().unwrap();
+    assert!(link.starts_with("https://s.click.aliexpress.com/"), "{link}");
+    let id = found[0]["product_id"].as_str().unwrap();
+    let one = data(&app.get(&format!("/api/products/details/{id}")));
+    check_product(&one);
+    assert_eq!(one["affiliate_status"], "provided");
+}
+
+#[test]
+fn common_words_find_what_they_should() {
+    let app = TestApp::start();
+    let titles = |keywords: &str| -> Vec<String> {
+        let body = json!({"keywords": keywords, "page_size": 50});
+        let found = products(&app.post("/api/products/search", &body));
+        let title = |one: &Value| one["product_title"].as_str().unwrap().to_lowercase();
+        found.iter().map(title).collect()
+    };
+    for (keywords, expected) in [
+        ("phone case", "phone case"),
+        ("wireless headphones", "headphones"),
+        ("tshirt", "t-shirt"),
+        ("lapm", "lamp"),
+        ("hedphones", "headphones"),
+        ("powerbank", "power bank"),
+        ("smartwatches", "smart watch"),
+        ("head phones", "headphones"),
+    ] {
+        let found = titles(keywords);
+        let first = found.first().unwrap_or_else(|| panic!("{keywords}"));
+        assert!(first.contains(expected), "{keywords}: {found:?}");
+    }
+    for nothing in ["🎧", "👍🏽 ❤️", "!!!", "— … —", "\"\""] {
+        assert_eq!(titles(nothing), [""; 0], "{nothing}");
+    }
 }
 
 #[test]

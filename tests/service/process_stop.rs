@@ -9,8 +9,9 @@ use std::time::Duration;
 use breakwater::clock::monotonic;
 use serde_json::json;
 
-use crate::envelope::{data, metadata};
+use crate::envelope::{data, metadata, refused};
 use crate::support::gateway::Plan;
+use crate::support::http::Connection;
 use crate::support::process::wait_until;
 use crate::test_app::Upstream;
 
@@ -58,9 +59,24 @@ fn without_credentials_the_simulator_inside_answers_and_says_so() {
     let gateway = Plan::in_folder(folder.path()).start();
     let answer = gateway.connection().get("/api/products/search?keywords=usb").unwrap();
     assert_eq!(metadata(&answer)["api_integration"], "simulator");
-    assert!(!data(&answer)["products"].as_array().unwrap().is_empty());
+    let products = data(&answer)["products"].as_array().unwrap().clone();
+    assert!(!products.is_empty());
     let status = data(&gateway.connection().get("/api/status").unwrap());
     assert_eq!(status["api_integration"], "simulator");
+    // On any free port nobody knows the gateway's address before it listens: its simulator shows them.
+    for product in &products {
+        let address = product["image_url"].as_str().unwrap();
+        let (host, path) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let path = format!("/{path}");
+        let simulator = Connection::to(host.parse().unwrap());
+        for mut shows in [simulator, gateway.connection()] {
+            let picture = shows.get(&path).unwrap();
+            assert_eq!(picture.header("content-type"), Some("image/svg+xml"), "{path}");
+            assert!(picture.status == 200 && picture.text().starts_with("<svg"), "{path}");
+        }
+    }
+    let none = "/simulator/pictures/lamp/ultraviolet/1.svg";
+    refused(&gateway.connection().get(none).unwrap(), 404, "not_found");
     gateway.stop();
     let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
     assert!(log.contains("simulator inside"), "{log}");

@@ -96,13 +96,24 @@ pub enum AffiliateStatus {
     Cached,
     /// Made for this answer.
     Generated,
+    /// Came with the product from the upstream.
+    Provided,
     /// None could be made.
     Failed,
-    /// Not asked for; an address that stands there all the same is the upstream's own.
+    /// Not asked for, and none came with the product.
     NotRequested,
 }
 
 impl Product {
+    /// Takes the upstream's own affiliate address, or that there is none.
+    pub(super) fn provide(&mut self, link: Option<String>) {
+        self.affiliate_status = match link {
+            Some(_) => AffiliateStatus::Provided,
+            None => AffiliateStatus::NotRequested,
+        };
+        self.affiliate_url = link;
+    }
+
     /// The score, in thousandths.
     #[must_use]
     pub fn score(&self) -> f64 {

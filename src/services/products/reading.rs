@@ -34,7 +34,7 @@ pub fn products(result: &Value, target: &Target, validate: bool) -> (Vec<Product
         match product(record, target, validate) {
             Ok(mut product) if seen.insert(product.product_id.clone()) => {
                 if link(record).is_some_and(|link| shared.contains(&link)) {
-                    product.affiliate_url = None;
+                    product.provide(None);
                 }
                 kept.push(product);
             }
@@ -79,7 +79,7 @@ pub fn product(record: &Value, target: &Target, validate: bool) -> Result<Produc
         product_id,
         product_title,
         product_url,
-        affiliate_url: link(record).and_then(|link| web_url(&link)),
+        affiliate_url: None,
         affiliate_status: AffiliateStatus::NotRequested,
         price,
         original_price: prices.original.and_then(|original| original.original(&currency)),
@@ -97,6 +97,7 @@ pub fn product(record: &Value, target: &Target, validate: bool) -> Result<Produc
         shop_url: text("shop_url").and_then(|url| web_url(&url)),
         quality_score: 0.0,
     };
+    product.provide(link(record).and_then(|link| web_url(&link)));
     product.quality_score = product.score();
     Ok(product)
 }

@@ -5,6 +5,7 @@
 //! catalogue of the last resort that cannot be read or has no good line; an operator who asked for
 //! one must not believe that there is one.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, Si
 use crate::clock;
 use crate::config::Secret;
 use crate::http::service::{Service, ServiceParts, StartFailure, Tried};
-use crate::http::settings::Chaos;
+use crate::http::settings::{Chaos, Server};
 use crate::origin::{Call, Identity, Priority};
 
 /// The names of the accounts in labels, logs and paths, in the order of their settings.
@@ -117,6 +118,7 @@ fn start_simulator(
         credentials: vec![account],
         // Its address is on this host, and nobody is asked for a key there.
         control: parts.settings.of::<Chaos>().enabled,
+        pictures: pictures(parts.settings.of()),
         ..SimulatorSettings::default()
     })?;
     warn!(parts.log, "no credentials are set: answers come from the simulator inside";
@@ -131,6 +133,14 @@ fn start_simulator(
     settings.app_key = Some(DEMO_APP_KEY.to_owned());
     settings.app_secret = Some(Secret::new(DEMO_APP_SECRET));
     Ok(running.handle)
+}
+
+/// Where clients reach this gateway, which shows the simulator's pictures; `None` where that is not known
+/// before it listens: the simulator's own address has to do then, until the process ends.
+fn pictures(Server { host, port, public_url, .. }: Server) -> Option<String> {
+    let host = if host.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { host };
+    let own = (port != 0).then(|| format!("http://{}", SocketAddr::new(host, port)));
+    public_url.map(|address| address.trim_end_matches('/').to_owned()).or(own)
 }
 
 fn last_resort(
@@ -150,5 +160,28 @@ pub(crate) fn log_skipped(report: &LoadReport, log: &Logger) {
     for skipped in &report.first_skipped {
         warn!(log, "catalogue line skipped"; "line" => skipped.number,
             "reason" => skipped.reason, "detail" => &skipped.detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_where_clients_reach_the_gateway_again_after_a_restart() {
+        let shown = |host: &str, port, public_url: Option<&str>| {
+            let host = host.parse().unwrap();
+            let public_url = public_url.map(str::to_owned);
+            pictures(Server { host, port, public_url, ..Server::default() })
+        };
+        for (host, port, public_url, expected) in [
+            ("127.0.0.1", 8080, None, Some("http://127.0.0.1:8080")),
+            ("0.0.0.0", 80, None, Some("http://127.0.0.1:80")),
+            ("::1", 8080, None, Some("http://[::1]:8080")),
+            ("0.0.0.0", 80, Some("https://api.example.com/"), Some("https://api.example.com")),
+            ("127.0.0.1", 0, None, None),
+        ] {
+            assert_eq!(shown(host, port, public_url).as_deref(), expected, "{host} {port}");
+        }
     }
 }

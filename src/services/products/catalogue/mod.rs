@@ -5,6 +5,7 @@
 //! one to answer from when everything else has failed. Refuses: a file that cannot be read to its end,
 //! and one without a single good line. It has no neighbour that could be down.
 
+mod index;
 mod load;
 pub(crate) mod money;
 mod product;

@@ -105,3 +105,19 @@ fn similar_products_leave_out_the_product_itself() {
 fn only_the_most_sold() {
     assert_eq!(ids(&Query { among_first: Some(2), ..everything() }), [1, 2]);
 }
+
+#[test]
+fn a_text_without_a_word_finds_nothing() {
+    let found = |keywords: &str| ids(&Query { keywords: keywords.to_owned(), ..everything() });
+    assert_eq!(found(" ").len(), 6);
+    for nothing in ["🎧", "!!!", "-", "\u{200d}"] {
+        assert!(found(nothing).is_empty(), "{nothing}");
+    }
+}
+
+#[test]
+fn titles_with_the_words_come_first_unless_an_order_is_asked_for() {
+    let found = |sort| ids(&Query { keywords: "home desk".to_owned(), sort, ..everything() });
+    assert_eq!(found(Sort::Shop), [4, 3]);
+    assert_eq!(found(Sort::VolumeDown), [3, 4]);
+}

@@ -7,6 +7,7 @@ pub mod categories;
 pub mod details;
 pub mod links;
 pub mod orders;
+mod pictures;
 pub mod search;
 pub mod smart_match;
 mod smart_search;
@@ -26,6 +27,7 @@ pub(super) const ROUTES: &[&[Route]] = &[
     links::ROUTES,
     smart_match::ROUTES,
     orders::ROUTES,
+    pictures::ROUTES,
 ];
 
 /// Every kind of question that is stored beside its answer and can be asked again.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::faults::{Exchange, Faults};
 use super::methods::{Answer, Call, Method};
 use super::parameters::Parameters;
+use super::pictures::{PICTURE, PICTURE_TYPE, picture};
 use super::refusal::Refusal;
 use super::verify::{self, Credentials};
 use crate::clock::{self, Timestamp};
@@ -25,6 +26,7 @@ use crate::services::products::catalogue::Catalogue;
 pub(super) struct Gateway {
     catalogue: Catalogue,
     credentials: Vec<Credentials>,
+    pictures: Option<String>,
     faults: Faults,
     stats: Mutex<Stats>,
     answers: AtomicU64,
@@ -59,7 +61,9 @@ impl Stats {
 
 /// The paths of the gateway and, if it has one, of the control; another method than theirs is 405.
 pub(super) fn routes(config: &mut web::ServiceConfig, control: bool) {
-    config.service(web::resource("/sync").get(Gateway::sync).post(Gateway::sync));
+    config
+        .service(web::resource("/sync").get(Gateway::sync).post(Gateway::sync))
+        .service(web::resource(PICTURE).get(show_picture));
     if !control {
         return;
     }
@@ -75,15 +79,28 @@ pub(super) fn routes(config: &mut web::ServiceConfig, control: bool) {
 }
 
 async fn unknown_path() -> HttpResponse {
-    let known = ["/sync", "/__simulator/stats", "/__simulator/reset", "/__simulator/faults"];
+    let known =
+        ["/sync", "/__simulator/stats", "/__simulator/reset", "/__simulator/faults", PICTURE];
     HttpResponse::NotFound().json(json!({ "error": "there is nothing here", "known": known }))
 }
 
+async fn show_picture(path: web::Path<(String, String, String)>) -> HttpResponse {
+    let (drawing, colour, view) = path.into_inner();
+    match picture(&drawing, &colour, &view) {
+        Some(drawn) => HttpResponse::Ok().content_type(PICTURE_TYPE).body(drawn),
+        None => HttpResponse::NotFound().json(json!({ "error": "there is no such picture" })),
+    }
+}
+
 impl Gateway {
-    pub(super) fn new(catalogue: Catalogue, credentials: Vec<Credentials>) -> Self {
+    pub(super) fn new(
+        catalogue: Catalogue,
+        credentials: Vec<Credentials>,
+        pictures: Option<String>,
+    ) -> Self {
         let stats = Mutex::new(Stats::new(&credentials));
         let (faults, answers) = (Faults::default(), AtomicU64::new(0));
-        Self { catalogue, credentials, faults, stats, answers }
+        Self { catalogue, credentials, pictures, faults, stats, answers }
     }
 
     fn stats(&self) -> MutexGuard<'_, Stats> {
@@ -97,7 +114,11 @@ impl Gateway {
         let app_key = parameters.get("app_key").unwrap_or_default();
         this.stats().count(method, app_key);
         let request_id = format!("0ba2{:019}", this.answers.fetch_add(1, Ordering::Relaxed));
-        let body = match this.answer(&parameters, method, clock::now()) {
+        let pictures = this.pictures.clone().unwrap_or_else(|| {
+            let asked = request.connection_info();
+            format!("{}://{}", asked.scheme(), asked.host())
+        });
+        let body = match this.answer(&parameters, method, &pictures, clock::now()) {
             Ok((method, answer)) => answer.body(method, &request_id),
             Err(refusal) => refusal.body(&request_id, false),
         };
@@ -109,6 +130,7 @@ impl Gateway {
         &self,
         parameters: &Parameters,
         method: Option<&'static Method>,
+        pictures: &str,
         now: Timestamp,
     ) -> Result<(&'static Method, Answer), Refusal> {
         let caller = verify::caller(parameters, &self.credentials, now).inspect_err(|refusal| {
@@ -118,7 +140,7 @@ impl Gateway {
         })?;
         let method = method.ok_or_else(Refusal::method)?;
         let tracking_id = caller.tracking_id.as_str();
-        let call = Call { parameters, catalogue: &self.catalogue, tracking_id, now };
+        let call = Call { parameters, catalogue: &self.catalogue, tracking_id, pictures, now };
         Ok((method, (method.answer)(&call)?))
     }
 

@@ -24,6 +24,7 @@ mod faults;
 mod gateway;
 mod methods;
 mod parameters;
+mod pictures;
 mod refusal;
 mod verify;
 
@@ -40,6 +41,7 @@ use crate::services::products::catalogue::Catalogue;
 pub use crate::services::products::catalogue::{LoadReport, SkippedLine};
 use faults::Connection;
 use gateway::Gateway;
+pub use pictures::{PICTURE, PICTURE_TYPE, picture};
 pub use verify::{Credentials, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID};
 
 /// Larger bodies are refused unread.
@@ -57,6 +59,8 @@ pub struct SimulatorSettings {
     pub credentials: Vec<Credentials>,
     /// Threads that answer; at least one is started.
     pub workers: usize,
+    /// Where clients reach its pictures; `None`: at the address that a call came to.
+    pub pictures: Option<String>,
     /// Whether faults and counts can be asked for.
     pub control: bool,
 }
@@ -68,6 +72,7 @@ impl Default for SimulatorSettings {
             catalog: None,
             credentials: vec![Credentials::demonstration()],
             workers: 1,
+            pictures: None,
             control: true,
         }
     }
@@ -98,7 +103,7 @@ impl fmt::Debug for Running {
 /// The catalogue cannot be read or has no good line; the address cannot be listened on.
 pub fn start(settings: SimulatorSettings) -> io::Result<Running> {
     let (catalogue, report) = Catalogue::load(settings.catalog.as_deref())?;
-    let gateway = web::Data::new(Gateway::new(catalogue, settings.credentials));
+    let gateway = web::Data::new(Gateway::new(catalogue, settings.credentials, settings.pictures));
     let app = move || {
         App::new()
             .app_data(gateway.clone())

@@ -86,8 +86,9 @@ impl Rig {
     /// What comes back when the same is sent over a bare socket.
     async fn bare(&self, pairs: &Pairs) -> io::Result<Vec<u8>> {
         let body = form(pairs);
+        let (host, length) = (self.address, body.len());
         let head =
-            format!("POST /sync HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+            format!("POST /sync HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n");
         let mut socket = tokio::net::TcpStream::connect(self.address).await?;
         socket.write_all((head + &body).as_bytes()).await?;
         let mut answer = Vec::new();

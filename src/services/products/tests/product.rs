@@ -169,6 +169,9 @@ fn a_link_shared_by_a_page_belongs_to_none_of_its_products() {
     );
     let urls: Vec<_> = products.iter().map(|product| product.affiliate_url.as_deref()).collect();
     assert_eq!(urls, [None, None, Some("https://s.test/3")]);
+    let states: Vec<_> = products.iter().map(|product| product.affiliate_status).collect();
+    let [none, own] = [AffiliateStatus::NotRequested, AffiliateStatus::Provided];
+    assert_eq!(states, [none, none, own]);
 }
 
 #[test]

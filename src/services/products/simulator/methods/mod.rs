@@ -41,6 +41,8 @@ pub(super) struct Call<'a> {
     pub(super) catalogue: &'a Catalogue,
     /// The one tracking id of the caller.
     pub(super) tracking_id: &'a str,
+    /// The address that pictures are reached at.
+    pub(super) pictures: &'a str,
     pub(super) now: Timestamp,
 }
 

@@ -8,6 +8,7 @@
 use serde_json::{Value, json};
 
 use super::super::parameters::Parameters;
+use super::super::pictures::PICTURES;
 use super::super::refusal::Refusal;
 use super::{Call, links};
 use crate::services::products::catalogue::money::{Currency, Money};
@@ -27,6 +28,7 @@ pub(super) struct Presentation<'a> {
     /// Names of the fields that are asked for; none: all.
     fields: Vec<&'a str>,
     promotion_link: Option<String>,
+    pictures: &'a str,
 }
 
 impl<'a> Presentation<'a> {
@@ -48,6 +50,7 @@ impl<'a> Presentation<'a> {
             promotion_link: shared
                 .filter(|_| parameters.get("tracking_id").is_some())
                 .map(|shared| links::short_link('s', &shared, call.tracking_id)),
+            pictures: call.pictures,
         })
     }
 
@@ -68,8 +71,10 @@ impl<'a> Presentation<'a> {
 
     fn identity(&self, product: &Product) -> Vec<(&'static str, Value)> {
         let Product { id, shop_id, image_url, .. } = product;
-        let repeated = image_url.iter().filter(|_| !id.is_multiple_of(3));
-        let small: Vec<&String> = repeated.chain(&product.images).collect();
+        let main = image_url.as_ref().map(|image| self.image(image));
+        let repeated = main.clone().into_iter().filter(|_| !id.is_multiple_of(3));
+        let others = product.images.iter().map(|image| self.image(image));
+        let small: Vec<String> = repeated.chain(others).collect();
         let category = |level: usize| product.categories.get(level);
         let name = |level| category(level).and_then(|id| self.categories.name(*id));
         let page = format!("https://www.aliexpress.com/item/{id}.html?pdp_npi=4%40dis%21simulated");
@@ -78,7 +83,7 @@ impl<'a> Presentation<'a> {
             ("product_title", json!(product.title)),
             ("product_detail_url", json!(page)),
             ("promotion_link", json!(self.promotion_link)),
-            ("product_main_image_url", json!(image_url)),
+            ("product_main_image_url", json!(main)),
             ("product_small_image_urls", json!({"string": small})),
             ("product_video_url", json!("")),
             ("first_level_category_id", json!(category(0))),
@@ -89,6 +94,12 @@ impl<'a> Presentation<'a> {
             ("shop_url", json!(format!("https://www.aliexpress.com/store/{shop_id}"))),
             ("sku_id", json!(product.sku_id)),
         ]
+    }
+
+    /// The address of an image: one of the built-in catalogue is a path.
+    fn image(&self, image: &str) -> String {
+        let own = if image.starts_with(PICTURES) { self.pictures } else { "" };
+        format!("{own}{image}")
     }
 
     fn rates(&self, product: &Product) -> Vec<(&'static str, Value)> {

@@ -20,7 +20,9 @@ const ORDERS: &str = "order.list";
 fn call(method: &str, form: &str) -> Result<Value, String> {
     let parameters = Parameters::read(form, b"");
     let now = read_gateway_time("2026-01-01 00:00:00").unwrap();
-    let call = Call { parameters: &parameters, catalogue: &CATALOGUE, tracking_id: "t", now };
+    let pictures = "http://here.test";
+    let (parameters, catalogue) = (&parameters, &*CATALOGUE);
+    let call = Call { parameters, catalogue, tracking_id: "t", pictures, now };
     let method = Method::named(&format!("aliexpress.affiliate.{method}")).expect(method);
     match (method.answer)(&call) {
         Ok(answer) => {
