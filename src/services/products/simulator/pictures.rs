@@ -5,7 +5,7 @@
 //! an address in front. Refuses: a picture that is none. Has no neighbour that could be down.
 
 /// What every path of a picture begins with.
-pub const PICTURES: &str = "/simulator/pictures/";
+pub(super) const PICTURES: &str = "/simulator/pictures/";
 /// Its path, as a route: what is drawn, in which colour, and `{number of the view}.svg`.
 pub const PICTURE: &str = "/simulator/pictures/{drawing}/{colour}/{view}";
 pub const PICTURE_TYPE: &str = "image/svg+xml";
