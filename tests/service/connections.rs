@@ -51,6 +51,23 @@ fn every_head_has_its_time_and_not_only_the_first() {
 }
 
 #[test]
+fn what_is_no_request_is_counted() {
+    let app = TestApp::start();
+    let before = unread(&app, "malformed");
+    let broken_chunks =
+        "POST /api/products/search HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n";
+    let many_fields = format!("GET /x HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(120));
+    let behind_one = [LIVE, b"GARBAGE\r\n\r\n"].concat();
+    let sent = [b"BAD\r\n\r\n", broken_chunks.as_bytes(), many_fields.as_bytes(), &behind_one];
+    for bytes in sent {
+        let mut stream = connect(&app);
+        stream.write_all(bytes).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    assert!((unread(&app, "malformed") - before - 3.0).abs() < 0.1, "the chunks had a request");
+}
+
+#[test]
 fn what_came_behind_a_request_and_is_no_whole_head_ends_too() {
     let app = TestApp::with(&[("KEEP_ALIVE_SECONDS", "1")]);
     let mut stream = connect(&app);

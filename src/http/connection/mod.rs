@@ -175,6 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let is_open = self.requests.abandoned.get() && self.requests.has_open_body();
         if is_open && !self.failed && !self.ended && !self.deadlines.is_blocked() {
             self.ended = true;
+            self.metrics.unread.at(["malformed"]).inc();
             let _fits = Pin::new(&mut self.stream).poll_write(cx, refusal::BAD_REQUEST);
         }
     }
@@ -276,7 +277,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         let this = &mut *self;
         match Pin::new(&mut this.stream).poll_write(cx, buf) {
             Poll::Ready(Ok(written)) => {
-                this.wrote(written == buf.len(), cx);
+                let all = written == buf.len();
+                if all && refusal::is_bare(buf) {
+                    this.metrics.unread.at(["malformed"]).inc();
+                }
+                this.wrote(all, cx);
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(Err(error)) => {

@@ -28,6 +28,16 @@ const IMF_FIXDATE: &[BorrowedFormatItem<'static>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
 
+/// Whether what is written ends with such a bare answer: every other one names its request.
+pub(super) fn is_bare(written: &[u8]) -> bool {
+    if !written.ends_with(b"\r\n\r\n") {
+        return false;
+    }
+    let start = written.windows(10).rposition(|bytes| bytes == b"HTTP/1.1 4");
+    let head = start.and_then(|start| written.get(start..)).unwrap_or_default();
+    !head.is_empty() && !head.windows(14).any(|bytes| bytes == b"\r\nx-request-id")
+}
+
 /// The answer to a head that takes too long.
 pub(super) fn too_slow() -> Vec<u8> {
     answer(&ApiError::new(ErrorCode::RequestTimeout))
@@ -70,6 +80,18 @@ fn date(now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_without_a_request_is_told() {
+        let ours = "HTTP/1.1 404 Not Found\r\nx-request-id: 1\r\n\r\n";
+        let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+        assert!(is_bare(BAD_REQUEST) && is_bare(bare.as_bytes()));
+        assert!(is_bare(format!("{ours}{bare}").as_bytes()));
+        let rows = ["", "\r\n\r\n", ours, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"];
+        for written in rows.map(str::to_owned).into_iter().chain([format!("{bare}{ours}")]) {
+            assert!(!is_bare(written.as_bytes()), "{written}");
+        }
+    }
 
     #[test]
     fn a_refusal_has_all_that_an_answer_has() {
