@@ -87,7 +87,8 @@ mod tests {
         let bare = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
         assert!(is_bare(BAD_REQUEST) && is_bare(bare.as_bytes()));
         assert!(is_bare(format!("{ours}{bare}").as_bytes()));
-        let rows = ["", "\r\n\r\n", ours, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"];
+        let rows =
+            ["", "\r\n\r\n", ours, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"];
         for written in rows.map(str::to_owned).into_iter().chain([format!("{bare}{ours}")]) {
             assert!(!is_bare(written.as_bytes()), "{written}");
         }
