@@ -6,6 +6,7 @@
 use std::future::ready;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use actix_service::{ServiceFactory, ServiceFactoryExt as _, fn_service, map_conf
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use actix_web::{App, Error, web};
-use slog::info;
+use slog::{info, warn};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::{Connection, Timeouts, refusal};
@@ -33,9 +34,6 @@ use crate::supervision::keep_running;
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// Connections that one worker may hold beyond the limit: a refused one is the worker's for a moment,
-/// and the server must not stop accepting because of it.
-const REFUSED_AT_ONCE: u32 = 1_024;
 /// Most that is read and thrown away of a refused connection.
 const MOST_IGNORED: usize = 1 << 16;
 
@@ -47,10 +45,12 @@ pub fn bind(
     let settings = &shared.settings.server;
     let listener = listen((settings.host, settings.port).into())?;
     let address = listener.local_addr()?;
-    let most = usize::try_from(shared.connections.most().saturating_add(REFUSED_AT_ONCE));
+    let in_use = listener.as_raw_fd().unsigned_abs();
     let builder = Server::build()
         .workers(settings.workers)
-        .max_concurrent_connections(most.unwrap_or(usize::MAX))
+        .max_concurrent_connections(
+            shared.connections.limits().most_of_worker(settings.workers, in_use),
+        )
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
@@ -128,7 +128,15 @@ fn receive(
 ) -> Result<(Connection<TcpStream>, Option<SocketAddr>), DispatchError> {
     let metrics = shared.metrics.http.clone();
     let peer = stream.peer_addr()?;
-    let slot = match shared.connections.admit(peer.ip(), clock::monotonic()) {
+    let (connections, now) = (&shared.connections, clock::monotonic());
+    let descriptor = stream.as_raw_fd().unsigned_abs();
+    if let Some(left_out) = connections.shortage(descriptor, now) {
+        warn!(shared.log, "descriptors run out: idle connections are closed, others are refused; \
+            raise `ulimit -n` (LimitNOFILE)";
+            "in_use" => descriptor, "descriptors" => connections.limits().descriptors,
+            "connections" => connections.open(), "left_out" => left_out);
+    }
+    let slot = match connections.admit(peer.ip(), descriptor, now) {
         Ok(slot) => slot,
         Err(exceeded) => {
             metrics.cut.at([exceeded.as_str()]).inc();

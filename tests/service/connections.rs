@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::envelope::{data, refused};
 use crate::gate::Gate;
+use crate::support::gateway::Plan;
 use crate::support::http::read_answer;
 use crate::support::process::wait_until;
 use crate::test_app::TestApp;
@@ -213,4 +214,31 @@ fn hundreds_that_drip_do_not_keep_out_who_asks() {
     }
     assert!(app.metric("http_connections ") >= 1.0);
     wait_until("they are let go", SOON, || unread(&app, "too_slow") > 299.0);
+}
+
+#[test]
+fn a_process_with_few_descriptors_says_so_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::in_folder(folder.path()).with("HTTP_WORKERS", "2").with("LOG_FORMAT", "json");
+    let gateway = plan.through(&["prlimit", "--nofile=96:96"]).start();
+    let ask = || {
+        let stream = TcpStream::connect(gateway.address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        drop((&stream).write_all(LIVE));
+        stream
+    };
+    // More than there are places; each stays open after its answer.
+    let crowd: Vec<_> = (0..150).map(|_| ask()).collect();
+    let answered = crowd.iter().filter(|stream| {
+        let answer = read_answer(&mut std::io::BufReader::new(*stream), false);
+        answer.is_ok_and(|(answer, _)| answer.status == 200)
+    });
+    assert!(answered.count() > 50, "those that are idle make room");
+    for path in ["/health/live", "/api/products/search?keywords=usb"] {
+        data(&gateway.connection().get(path).unwrap());
+    }
+    gateway.stop();
+    let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
+    assert_eq!(log.matches("descriptors run out").count(), 1, "{log}");
+    assert!(log.contains("LimitNOFILE") && log.contains("\"descriptors\":96"), "{log}");
 }

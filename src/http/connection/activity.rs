@@ -14,6 +14,8 @@ use futures_util::task::AtomicWaker;
 
 /// Instead of the time since when it is idle.
 const BUSY: u64 = u64::MAX;
+/// A new connection has so long to begin a request before it counts as idle.
+const NEW: Duration = Duration::from_millis(500);
 /// A head of fewer bytes is as every head, and counts for nothing.
 const USUAL: usize = 16 << 10;
 /// Bytes of unread heads in all beyond the usual ones.
@@ -39,7 +41,7 @@ impl Activity {
             unread: AtomicUsize::new(0),
             unread_of_all: Arc::clone(unread_of_all),
         };
-        new.idle(now);
+        new.idle(now + NEW);
         new
     }
 
@@ -54,9 +56,10 @@ impl Activity {
         self.idle_since.store(millis(since), Ordering::Relaxed);
     }
 
-    /// Since when, in milliseconds from the origin.
-    pub(super) fn idle_since(&self) -> Option<u64> {
-        Some(self.idle_since.load(Ordering::Relaxed)).filter(|since| *since != BUSY)
+    /// Since when it is idle, in milliseconds from the origin.
+    pub(super) fn idle_since(&self, now: Instant) -> Option<u64> {
+        let now = millis(now.saturating_duration_since(self.origin));
+        Some(self.idle_since.load(Ordering::Relaxed)).filter(|since| *since <= now)
     }
 
     pub(super) fn dismiss(&self) {
@@ -127,11 +130,13 @@ mod tests {
     #[test]
     fn it_is_idle_between_requests() {
         let now = clock::monotonic();
+        let later = |milliseconds| now + Duration::from_millis(milliseconds);
         let activity = Activity::new(now, now, &Arc::default());
-        assert_eq!(activity.idle_since(), Some(0));
+        assert_eq!(activity.idle_since(later(499)), None, "its request may be on the way");
+        assert_eq!(activity.idle_since(later(600)), Some(500));
         activity.busy();
-        assert_eq!(activity.idle_since(), None);
-        activity.idle(now + Duration::from_secs(2));
-        assert_eq!(activity.idle_since(), Some(2_000));
+        assert_eq!(activity.idle_since(later(3_000)), None);
+        activity.idle(later(2_000));
+        assert_eq!(activity.idle_since(later(2_000)), Some(2_000));
     }
 }

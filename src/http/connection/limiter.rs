@@ -2,94 +2,28 @@
 //!
 //! The counts are those of all workers. The connections of trusted proxies count in all but not by
 //! address, because they carry many clients. When all places are taken, the longest idle connections
-//! of the most crowded network are closed for new ones; the last places are for this host. The system is asked for as many descriptors as the
-//! settings want. When it does not give them, fewer connections are admitted: they must leave
-//! descriptors to everything else, also to refusing a connection.
+//! of the most crowded network are closed for new ones; the last places are for this host. Places end with
+//! the descriptors, too: the number of a new one is the lowest that is free, so it tells how many are in
+//! use. Some are left to everything else, also to refusing a connection. The log says so.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ipnet::IpNet;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use slog::{Logger, info, warn};
 
 use super::activity::Activity;
+use super::limits::ConnectionLimits;
 use crate::clock;
-use crate::http::settings::HttpSettings;
+use crate::http::log_sampler::LogSampler;
 use crate::limits::{Network, is_trusted};
-
-/// Descriptors that are not connections of clients: upstream, Redis, database, log.
-const OTHERS: u64 = 256;
-/// Connections of clients in all; one more is refused. A busy instance has some thousand, and each costs
-/// some kilobytes.
-const MOST_CONNECTIONS: u32 = 20_000;
-/// Those of a worker's loop.
-const EACH_WORKER: u64 = 8;
-
-#[derive(Debug, Clone)]
-pub struct ConnectionLimits {
-    pub most: u32,
-    /// From one address, or IPv6 prefix; `None` for any number.
-    pub per_address: Option<NonZeroU32>,
-    pub trusted: Vec<IpNet>,
-    /// Bits of an IPv6 address that make a client.
-    pub ipv6_prefix: u8,
-}
-
-impl ConnectionLimits {
-    /// What the settings want, or what fits.
-    pub fn from_settings(settings: &HttpSettings, log: &Logger) -> Self {
-        let (server, limits) = (&settings.server, &settings.limits);
-        let wanted = (MOST_CONNECTIONS, server.max_connections_per_address);
-        let workers = u64::try_from(server.workers).unwrap_or(u64::MAX);
-        let reserve = OTHERS.saturating_add(workers.saturating_mul(EACH_WORKER));
-        let descriptors = raised_to(reserve.saturating_add(u64::from(wanted.0)), log);
-        let fitting = descriptors.map_or(wanted, |there| fitting(wanted, there, reserve));
-        if fitting != wanted {
-            warn!(log, "fewer connections than wanted, there are too few descriptors (ulimit -n)";
-            "descriptors" => descriptors, "max_connections" => fitting.0,
-            "max_connections_per_address" => fitting.1);
-        }
-        Self {
-            most: fitting.0,
-            per_address: NonZeroU32::new(fitting.1).filter(|_| limits.enabled),
-            trusted: limits.trusted_proxies.clone(),
-            ipv6_prefix: limits.ipv6_prefix,
-        }
-    }
-}
-
-/// The descriptors there may be after asking for so many; `None` for any number.
-fn raised_to(wanted: u64, log: &Logger) -> Option<u64> {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let had = current.filter(|had| *had < wanted)?;
-    let more = maximum.map_or(wanted, |most| most.min(wanted));
-    if more > had && setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum }).is_ok() {
-        info!(log, "more descriptors asked for"; "had" => had, "has" => more);
-        return Some(more);
-    }
-    Some(had)
-}
-
-/// What fits of the connections wanted, in all and from each address (0: any); one address never takes
-/// more than half of what was cut.
-fn fitting(wanted: (u32, u32), descriptors: u64, reserve: u64) -> (u32, u32) {
-    let room = descriptors.saturating_sub(reserve).max(descriptors / 2).max(1);
-    let all = u32::try_from(room).unwrap_or(u32::MAX);
-    if all >= wanted.0 {
-        return wanted;
-    }
-    // 0 stays 0: any number.
-    (all, wanted.1.min((all / 2).max(1)))
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitExceeded {
     Process,
+    Descriptors,
     Address,
 }
 
@@ -97,12 +31,13 @@ impl LimitExceeded {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Descriptors => "descriptors",
             Self::Address => "address",
         }
     }
 }
 
-/// Connections of clients are closed in such numbers to make room, the longest idle first.
+/// Connections of clients are closed in such numbers to make room, of few fewer, the longest idle first.
 const ROOM: usize = 16;
 /// So many that have to go may still be there.
 const MOST_LEAVING: u32 = 64;
@@ -118,6 +53,8 @@ pub struct ConnectionLimiter {
     origin: Instant,
     unread: Arc<AtomicUsize>,
     counts: Mutex<Counts>,
+    /// Lines about descriptors that run out.
+    lines: Mutex<LogSampler>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +63,8 @@ struct Counts {
     next: u64,
     /// Those that were told to go and are still there.
     leaving: u32,
+    /// Those that have one of the spare descriptors: a lower one that is free tells less then.
+    beyond: u32,
     by_client: HashMap<Network, u32>,
     around: HashMap<IpNet, usize>,
 }
@@ -144,19 +83,23 @@ struct Open {
 pub struct ConnectionSlot {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
+    is_beyond: bool,
     activity: Arc<Activity>,
 }
 
 impl ConnectionLimiter {
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         let origin = clock::monotonic();
-        Arc::new(Self { limits, origin, unread: Arc::default(), counts: Mutex::default() })
+        let lines = Mutex::new(LogSampler::one_a_minute());
+        Arc::new(Self { limits, origin, unread: Arc::default(), counts: Mutex::default(), lines })
     }
 
-    /// Counts a connection from `peer`; where all places are taken, idle ones make room.
+    /// Counts a connection from `peer`, whose descriptor has this number; where all places are taken,
+    /// idle ones make room.
     pub fn admit(
         self: &Arc<Self>,
         peer: IpAddr,
+        descriptor: u32,
         now: Instant,
     ) -> Result<ConnectionSlot, LimitExceeded> {
         let limits = &self.limits;
@@ -168,19 +111,37 @@ impl ConnectionLimiter {
         if limits.per_address.is_some_and(|most| of_client.unwrap_or(0) >= most.get()) {
             return Err(LimitExceeded::Address);
         }
-        let kept = if is_this_host(peer) { 0 } else { KEPT_FOR_THIS_HOST.min(limits.most / 2) };
-        if counts.all() >= limits.most - kept && !counts.make_room() {
-            return Err(LimitExceeded::Process);
+        let kept = if is_this_host(peer) { 0 } else { KEPT_FOR_THIS_HOST };
+        let full = if counts.all() >= limits.most - kept.min(limits.most / 2) {
+            Some(LimitExceeded::Process)
+        } else {
+            let most = limits.first_spare() - kept.min(limits.spare());
+            (descriptor + counts.beyond >= most).then_some(LimitExceeded::Descriptors)
+        };
+        if let Some(full) = full
+            && !counts.make_room(now)
+        {
+            return Err(full);
         }
         let activity = Arc::new(Activity::new(self.origin, now, &self.unread));
         let around = (!is_proxy).then(|| around(peer));
         let number = counts.add(Open { client, around, activity: Arc::clone(&activity) });
+        let is_beyond = descriptor >= limits.first_spare();
+        counts.beyond += u32::from(is_beyond);
         drop(counts);
-        Ok(ConnectionSlot { limiter: Arc::clone(self), number, activity })
+        Ok(ConnectionSlot { limiter: Arc::clone(self), number, is_beyond, activity })
     }
 
-    pub const fn most(&self) -> u32 {
-        self.limits.most
+    /// Whether the log is to say that descriptors run out, and how many lines were left out before.
+    pub fn shortage(&self, descriptor: u32, now: Instant) -> Option<u64> {
+        if descriptor < self.limits.first_spare() {
+            return None;
+        }
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).line(now)
+    }
+
+    pub const fn limits(&self) -> &ConnectionLimits {
+        &self.limits
     }
 
     /// How many connections there are.
@@ -234,25 +195,26 @@ impl Counts {
     }
 
     /// Tells the longest idle of the most crowded network to go; false if none is idle.
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, now: Instant) -> bool {
         if self.leaving >= MOST_LEAVING {
             return false;
         }
         let crowd = |open: &Open| open.around.and_then(|net| self.around.get(&net).copied());
         let idle = self.open.iter().filter_map(|(number, open)| {
-            let since = open.activity.idle_since()?;
+            let since = open.activity.idle_since(now)?;
             Some((crowd(open).unwrap_or(0), open.around, since, *number))
         });
         let idle: Vec<_> = idle.collect();
         let crowded = idle.iter().map(|(crowd, around, ..)| (*crowd, *around)).max();
         let Some((_, crowded)) = crowded else { return false };
+        let room = ROOM.min(self.open.len() / ROOM + 1);
         let mut longest: Vec<_> = idle
             .into_iter()
             .filter(|(_, around, ..)| *around == crowded)
             .map(|(_, _, since, number)| (since, number))
             .collect();
         longest.sort_unstable();
-        for (_, number) in longest.into_iter().take(ROOM) {
+        for (_, number) in longest.into_iter().take(room) {
             if let Some(open) = self.open.get(&number) {
                 open.activity.dismiss();
                 self.remove(number);
@@ -272,6 +234,7 @@ impl ConnectionSlot {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.limiter.counts();
+        counts.beyond -= u32::from(self.is_beyond);
         if !counts.remove(self.number) {
             counts.leaving = counts.leaving.saturating_sub(1);
         }
@@ -292,11 +255,14 @@ fn is_this_host(peer: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn limiter(most: u32, per_address: u32) -> Arc<ConnectionLimiter> {
         ConnectionLimiter::new(ConnectionLimits {
             most,
+            descriptors: 1_024,
             per_address: NonZeroU32::new(per_address),
             trusted: vec!["10.0.0.0/8".parse().unwrap()],
             ipv6_prefix: 64,
@@ -307,7 +273,7 @@ mod tests {
         limiter: &Arc<ConnectionLimiter>,
         peer: IpAddr,
     ) -> Result<ConnectionSlot, LimitExceeded> {
-        let slot = limiter.admit(peer, clock::monotonic())?;
+        let slot = limiter.admit(peer, 40, clock::monotonic())?;
         slot.activity().busy();
         Ok(slot)
     }
@@ -356,7 +322,7 @@ mod tests {
         let limiter = limiter(48, 0);
         let now = clock::monotonic();
         let at = |second| now + std::time::Duration::from_secs(second);
-        let idle = |address: String, second| limiter.admit(peer(&address), at(second)).unwrap();
+        let idle = |address: String, second| limiter.admit(peer(&address), 40, at(second)).unwrap();
         let crowd: Vec<_> = (0..20).map(|n| idle(format!("2001:db8:1:{n}::1"), 20 - n)).collect();
         let others: Vec<_> = (0..10).map(|n| idle(format!("203.0.113.{n}"), 0)).collect();
         let proxy: Vec<_> = (0..10).map(|_| idle("10.1.1.1".to_owned(), 0)).collect();
@@ -364,24 +330,31 @@ mod tests {
         let is_gone = |slot: &ConnectionSlot| slot.activity().is_gone();
         let new = idle("198.51.100.1".to_owned(), 30);
         // Those that came last are idle longest; one of them is busy.
-        assert_eq!(crowd.iter().map(is_gone).collect::<Vec<_>>()[..3], [false; 3]);
-        assert!(crowd[3..19].iter().all(is_gone) && !is_gone(&crowd[19]));
+        assert!(!crowd[..16].iter().any(is_gone));
+        assert!(crowd[16..19].iter().all(is_gone) && !is_gone(&crowd[19]));
         assert!(!others.iter().chain(&proxy).chain([&new]).any(is_gone));
-        assert_eq!(limiter.open(), 25);
+        assert_eq!(limiter.open(), 38);
         drop(crowd);
         assert_eq!((limiter.open(), limiter.counts().leaving), (21, 0));
     }
 
     #[test]
     fn connections_leave_descriptors_to_everything_else() {
-        let wanted = (20_000, 1_000);
-        assert_eq!(fitting(wanted, 1_048_576, 288), wanted);
-        assert_eq!(fitting(wanted, 20_288, 288), wanted);
-        assert_eq!(fitting(wanted, 4_096, 288), (3_808, 1_000));
-        assert_eq!(fitting(wanted, 1_024, 288), (736, 368));
-        assert_eq!(fitting(wanted, 300, 288), (150, 75));
-        assert_eq!(fitting(wanted, 1, 288), (1, 1));
-        assert_eq!(fitting((20_000, 0), 1_024, 288), (736, 0));
-        assert_eq!(fitting((100, 100), 1_024, 288), (100, 100));
+        let (limiter, now) = (limiter(20_000, 0), clock::monotonic());
+        let admit = |from: &str, descriptor| limiter.admit(peer(from), descriptor, now);
+        assert!(admit("203.0.113.7", 895 - 8).is_ok());
+        assert_eq!(limiter.shortage(895, now), None);
+        assert_eq!(admit("203.0.113.7", 888).unwrap_err(), LimitExceeded::Descriptors);
+        let ours = admit("127.0.0.1", 895).unwrap();
+        // It makes room as soon as it is idle; who came for it has a spare one.
+        ours.activity().idle(now);
+        let spare = admit("127.0.0.1", 896).unwrap();
+        assert!(ours.activity().is_gone());
+        drop(ours);
+        assert_eq!(admit("127.0.0.1", 895).unwrap_err(), LimitExceeded::Descriptors);
+        drop(spare);
+        assert!(admit("127.0.0.1", 895).is_ok());
+        let told = (0..3).map(|_| limiter.shortage(900, now)).collect::<Vec<_>>();
+        assert_eq!(told, [Some(0), None, None]);
     }
 }

@@ -11,6 +11,7 @@ mod deadlines;
 mod header_names;
 mod intake;
 mod limiter;
+mod limits;
 pub mod refusal;
 
 #[cfg(test)]
@@ -30,7 +31,8 @@ use tokio::time::Sleep;
 use activity::Activity;
 pub use deadlines::{Deadlines, Overdue, Timeouts};
 use intake::Intake;
-pub use limiter::{ConnectionLimiter, ConnectionLimits, ConnectionSlot, LimitExceeded};
+pub use limiter::{ConnectionLimiter, ConnectionSlot, LimitExceeded};
+pub use limits::ConnectionLimits;
 
 use crate::clock;
 use crate::http::context::RequestContext;

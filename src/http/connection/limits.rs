@@ -1,0 +1,107 @@
+//! How many connections there may be.
+//!
+//! Owns: the bounds of the settings, and asking the system for as many descriptors as they want. When it
+//! does not give them, fewer connections fit, and the log says so.
+
+use std::num::NonZeroU32;
+
+use ipnet::IpNet;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use slog::{Logger, info, warn};
+
+use crate::http::settings::HttpSettings;
+
+/// Connections of clients in all; one more is refused. A busy instance has some thousand, and each costs
+/// some kilobytes.
+const MOST_CONNECTIONS: u32 = 20_000;
+/// Connections that one worker may hold beyond the limit: a refused one is the worker's for a moment,
+/// and the server must not stop accepting because of it.
+const REFUSED_AT_ONCE: u32 = 1_024;
+/// Descriptors that clients leave to what is opened later: upstream, Redis, database, log; of few, an
+/// eighth.
+const MOST_SPARE: u32 = 256;
+
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    pub most: u32,
+    /// Descriptors of the process, of all kinds.
+    pub descriptors: u32,
+    /// From one address, or IPv6 prefix; `None` for any number.
+    pub per_address: Option<NonZeroU32>,
+    pub trusted: Vec<IpNet>,
+    /// Bits of an IPv6 address that make a client.
+    pub ipv6_prefix: u8,
+}
+
+impl ConnectionLimits {
+    /// What the settings want, as far as there are descriptors; one address never takes more than half
+    /// of those.
+    pub fn from_settings(settings: &HttpSettings, log: &Logger) -> Self {
+        let (limits, wanted) = (&settings.limits, MOST_CONNECTIONS + 2 * MOST_SPARE);
+        let descriptors = raised_to(wanted, log);
+        if descriptors < wanted {
+            warn!(log, "too few descriptors for all connections; raise `ulimit -n` (LimitNOFILE)";
+                "descriptors" => descriptors, "wanted" => wanted);
+        }
+        let of_address = settings.server.max_connections_per_address.min((descriptors / 2).max(1));
+        Self {
+            most: MOST_CONNECTIONS,
+            descriptors,
+            per_address: NonZeroU32::new(of_address).filter(|_| limits.enabled),
+            trusted: limits.trusted_proxies.clone(),
+            ipv6_prefix: limits.ipv6_prefix,
+        }
+    }
+
+    pub fn spare(&self) -> u32 {
+        (self.descriptors / 8).min(MOST_SPARE)
+    }
+
+    pub fn first_spare(&self) -> u32 {
+        self.descriptors - self.spare()
+    }
+
+    /// Connections that each of the workers may hold, refused ones included, before the server stops
+    /// accepting. `in_use` are the descriptors at the start.
+    pub fn most_of_worker(&self, workers: usize, in_use: u32) -> usize {
+        let Self { most, descriptors, .. } = *self;
+        let fitting = descriptors.saturating_sub(in_use).saturating_sub(self.spare() / 2);
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX) / workers.max(1);
+        let most = usize::try_from(most.saturating_add(REFUSED_AT_ONCE)).unwrap_or(usize::MAX);
+        most.min(fitting).max(1)
+    }
+}
+
+/// The descriptors there may be after asking for so many.
+fn raised_to(wanted: u32, log: &Logger) -> u32 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let Some(had) = current.filter(|had| *had < u64::from(wanted)) else {
+        return current.map_or(u32::MAX, |has| has.try_into().unwrap_or(u32::MAX));
+    };
+    let more = maximum.map_or(wanted.into(), |most| most.min(wanted.into()));
+    let is_raised =
+        more > had && setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum }).is_ok();
+    if is_raised {
+        info!(log, "more descriptors asked for"; "had" => had, "has" => more);
+    }
+    u32::try_from(if is_raised { more } else { had }).unwrap_or(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_accept_no_more_than_there_are_descriptors() {
+        let limits = |descriptors| ConnectionLimits {
+            most: 20_000,
+            descriptors,
+            per_address: None,
+            trusted: Vec::new(),
+            ipv6_prefix: 64,
+        };
+        assert_eq!(limits(1_024).most_of_worker(2, 30), (1_024 - 30 - 64) / 2);
+        assert_eq!(limits(1_024).most_of_worker(512, 1_024), 1);
+        assert_eq!(limits(u32::MAX).most_of_worker(2, 30), 21_024);
+    }
+}
