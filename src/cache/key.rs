@@ -90,7 +90,7 @@ pub(super) fn is_tag(text: &str) -> bool {
 /// Whether the whole of `text` matches a glob of `*`, `?` and `[a-z]`, as Redis and SQLite read it. A
 /// bracket that is never closed stands for itself. Backtracks only to the last star, so no pattern
 /// takes more than length times length steps.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern, text);
     // What follows the last star, and where in the text that begins.
     let mut star: Option<(&str, &str)> = None;
@@ -109,6 +109,11 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
         }
     }
     pattern.chars().all(|sign| sign == '*')
+}
+
+/// What every text begins with that matches `pattern`.
+pub(super) fn literal_beginning(pattern: &str) -> &str {
+    pattern.split(['*', '?', '[']).next().unwrap_or_default()
 }
 
 /// Whether a pattern spares hardly anything: it matches at least nine in ten of a `sample` of keys.

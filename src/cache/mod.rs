@@ -25,6 +25,7 @@ mod pending;
 mod plan;
 mod probe_budget;
 pub mod settings;
+mod survey;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -36,8 +37,9 @@ pub use entry::{Entry, JSON, Representation, Times, Verdict};
 pub use freshness::Freshness;
 pub use get::{Answer, Forward, Found, Get};
 pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};
-pub use key::{CacheKey, Tag, digest, sweeps};
+pub use key::{CacheKey, Tag, digest, matches, sweeps};
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
 pub use settings::CacheSettings;
+pub use survey::{Held, Missed, Survey};
 pub use tables::CacheTables;
 pub use tiers::Tier;

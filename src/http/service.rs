@@ -146,8 +146,11 @@ pub struct Surface {
     pub name: &'static str,
     /// Its routes, one list an endpoint.
     pub routes: &'static [&'static [Route]],
-    /// The operation parts of its cache keys.
-    pub operations: &'static [&'static str],
+    /// The operation parts of its cache keys, each with the kind of what is kept under them.
+    pub operations: &'static [(&'static str, &'static str)],
+    /// The words that the tags of its answers begin with, each with the values that can follow; none
+    /// where these are the numbers of things.
+    pub about: &'static [(&'static str, &'static [&'static str])],
     /// Its sections of settings.
     pub settings: &'static [Group],
     /// Its tags in the OpenAPI document, each with a description.

@@ -208,3 +208,42 @@ fn a_breaker_that_an_admin_opens_is_open_at_the_other_until_it_is_reset() {
     until("it is closed here", || a.breaker() == "closed");
     pair.stop();
 }
+
+#[test]
+fn what_the_tiers_hold_is_listed_and_a_tier_that_is_away_is_named_with_the_reason() {
+    let Pair { redis, upstream, a, b } = Pair::start(&[]);
+    let path = search(1);
+    until("it is in memory", || a.tier(&path) == "memory");
+    let key = only_key(&redis);
+    // Of another type, and no entry: neither hides the others.
+    redis.command(&[b"LPUSH", b"breakwater:2:e:products:search:odd", b"x"]);
+    redis.command(&[b"SET", b"breakwater:2:e:products:search:text", b"x"]);
+    let list = |instance: &Instance| {
+        instance.admin("GET", "/admin/cache/keys?tag=operation:search&pattern=*:search:*", "")
+    };
+    let all = json!(["memory", "redis", "database"]);
+    until("every tier answers", || list(&a)["keys"][0]["tiers"] == all);
+    until("the other sees what Redis holds", || list(&b)["keys"][0]["tiers"] == json!(["redis"]));
+    let told = list(&b);
+    assert_eq!((&told["found"], &told["keys"][0]["key"]), (&json!(1), &json!(key)), "{told}");
+    let dry = json!({"tag": "operation:search", "dry_run": true});
+    until("it is counted", || a.invalidate(&dry)["redis"] == 1);
+    redis.kill();
+    let file = a.folder.path().join("gateway.db");
+    let mut lock = SqliteConnection::establish(&file.to_string_lossy()).unwrap();
+    lock.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    until("Redis is missed", || list(&a)["partial"][0]["tier"] == "redis");
+    for what in [dry, json!({"tag": "operation:search"}), json!({"pattern": "*:search:*"})] {
+        let told = a.invalidate(&what);
+        let partial = told["partial"].as_array().unwrap();
+        assert!(partial.iter().any(|missed| missed["tier"] == "redis"), "{told}");
+        assert!(partial.iter().all(|missed| missed["reason"] != ""), "{told}");
+        assert_eq!((&told["complete"], &told["memory"]), (&json!(false), &json!(1)), "{told}");
+        assert_eq!(told["unreached"].to_string().contains("database"), what["dry_run"] != true);
+        until("it is in memory again", || a.tier(&path) == "memory");
+    }
+    drop(lock);
+    a.stop();
+    b.stop();
+    upstream.stop();
+}

@@ -70,7 +70,8 @@ const SURFACE: Surface = Surface {
                 .fetches::<RatesData>("The rates.");
         },
     )]],
-    operations: &["latest"],
+    operations: &[("latest", "rates")],
+    about: &[],
     settings: &[],
     tags: &[("Rates", "Exchange rates")],
 };

@@ -4,8 +4,8 @@
 //! it is written to the log for others; last, what is of no use any more makes room. An answer is
 //! given only once the rule's time is past, so what is loaded after the answer is not hit by it. A
 //! tier that cannot be reached is named; what it still holds is invalid when it is read, here and
-//! wherever the rule is known. While the database is away the rule is written when it is back. No tier
-//! is walked through for a tag or a soft invalidation.
+//! wherever the rule is known. While the database is away the rule is written when it is back. For a tag
+//! and for a soft invalidation nothing is dropped: what they hit is counted by a bounded look before.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::{Invalidations, Mode, Rule, Subject};
 use crate::cache::key::{CacheKey, matches};
+use crate::cache::survey::{Missed, Survey};
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
 use crate::clock::{self, Timestamp};
@@ -98,14 +99,19 @@ pub struct Cleared {
     #[serde(serialize_with = "Timestamp::write_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Entries dropped from memory. A tag and a soft invalidation drop nothing: what they hit is
-    /// found out when it is read.
+    /// Entries hit in memory. A tag and a soft invalidation drop none of them: they are not valid any
+    /// more when they are read.
     #[schema(minimum = 0)]
     pub memory: usize,
     #[schema(minimum = 0)]
     pub redis: u64,
     #[schema(minimum = 0)]
     pub database: usize,
+    /// Whether these are all. Of a large tier only a part is counted, and nothing of one that did not
+    /// answer; the others are hit all the same.
+    pub complete: bool,
+    /// Tiers that did not answer or took too long, and why.
+    pub partial: Vec<Missed>,
     /// Tiers that could not be reached: they may still hold what was to be dropped. It is not
     /// answered with.
     #[schema(value_type = Vec<String>)]
@@ -115,16 +121,38 @@ pub struct Cleared {
 }
 
 impl Cleared {
-    fn announced(&mut self, delivery: Delivery) {
+    /// What an invalidation would do that hits what was found.
+    pub fn foreseen(survey: &Survey, at: Timestamp) -> Self {
+        Self {
+            at,
+            memory: survey.count(Tier::Memory),
+            redis: u64::try_from(survey.count(Tier::Redis)).unwrap_or(u64::MAX),
+            database: survey.count(Tier::Database),
+            complete: survey.complete && survey.missed.is_empty(),
+            partial: survey.missed.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing was hit, as far as it was counted.
+    pub const fn is_nothing(&self) -> bool {
+        self.memory == 0 && self.redis == 0 && self.database == 0
+    }
+
+    fn announced(&mut self, delivery: Delivery, absence: Option<String>) {
         if delivery != Delivery::Written {
-            self.missed(Tier::Database);
+            let reason = absence.unwrap_or_else(|| "takes no writes".to_owned());
+            self.missed(Missed { tier: Tier::Database.label(), reason });
         }
         self.replayed_later = delivery == Delivery::Pending;
     }
 
-    fn missed(&mut self, tier: Tier) {
-        if !self.unreached.contains(&tier.label()) {
-            self.unreached.push(tier.label());
+    fn missed(&mut self, missed: Missed) {
+        if !self.unreached.contains(&missed.tier) {
+            self.unreached.push(missed.tier);
+        }
+        if !self.partial.iter().any(|known| known.tier == missed.tier) {
+            self.partial.push(missed);
         }
     }
 
@@ -144,13 +172,21 @@ impl CacheTables {
         mode: Mode,
         reason: &'static str,
     ) -> Cleared {
+        // What is dropped is counted then.
+        let drops = mode == Mode::Hard && !matches!(subject, Subject::Tag(_));
+        let survey = if drops {
+            Survey { complete: true, ..Survey::default() }
+        } else {
+            self.survey(std::slice::from_ref(&subject)).await
+        };
         let rule = Rule { subject, mode, at: clock::now() };
         self.invalidations.apply(&rule);
-        let mut cleared = Cleared { at: rule.at, ..Cleared::default() };
+        let mut cleared = Cleared::foreseen(&survey, rule.at);
         if let Some((changes, longest)) = &self.changes {
-            cleared.announced(changes.announce(draft(&rule, *longest)).await);
+            let delivery = changes.announce(draft(&rule, *longest)).await;
+            cleared.announced(delivery, self.database.absence());
         }
-        if mode == Mode::Hard {
+        if drops {
             self.drop_useless(&rule.subject, &mut cleared).await;
         }
         self.metrics.invalidations.at(["all", reason]).inc_by(cleared.entries().max(1));
@@ -174,13 +210,13 @@ impl CacheTables {
         };
         if let Some(redis) = &self.redis {
             let dropped = match &key {
-                Some(key) => redis.remove(&[key]).await,
+                Some(key) => redis.remove(&[key]).await.map(|gone| (gone, true)),
                 None => redis.remove_matching(pattern).await,
             };
             cleared.redis = self.dropped(Tier::Redis, dropped, cleared);
         }
         let dropped = match &key {
-            Some(key) => self.database.remove(key).await,
+            Some(key) => self.database.remove(key).await.map(|gone| (gone, true)),
             None => self.database.remove_matching(pattern).await,
         };
         cleared.database = self.dropped(Tier::Database, dropped, cleared);
@@ -189,14 +225,18 @@ impl CacheTables {
     fn dropped<T: Default>(
         &self,
         tier: Tier,
-        dropped: Result<T, StoreError>,
+        dropped: Result<(T, bool), StoreError>,
         cleared: &mut Cleared,
     ) -> T {
-        dropped.unwrap_or_else(|error| {
-            warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
-            cleared.missed(tier);
-            T::default()
-        })
+        let (gone, error) = match dropped {
+            Ok((gone, true)) => return gone,
+            Ok((gone, false)) => (gone, StoreError::TooLate),
+            Err(error) => (T::default(), error),
+        };
+        warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
+        cleared.missed(self.missed(tier, &error));
+        cleared.complete = false;
+        gone
     }
 }
 
@@ -212,9 +252,12 @@ mod tests {
             (Delivery::Dropped, &["database"], false),
         ] {
             let mut cleared = Cleared::default();
-            cleared.announced(delivery);
-            cleared.unreached.clone().iter().for_each(|_| cleared.missed(Tier::Database));
+            cleared.announced(delivery, None);
+            let missed = || Missed { tier: "database", reason: "no answer in time".to_owned() };
+            cleared.unreached.clone().iter().for_each(|_| cleared.missed(missed()));
             assert_eq!((&cleared.unreached[..], cleared.replayed_later), (unreached, later));
+            let told: Vec<_> = cleared.partial.iter().map(|missed| &*missed.reason).collect();
+            assert_eq!(told, vec!["takes no writes"; unreached.len()]);
         }
     }
 }

@@ -92,7 +92,7 @@ impl Subject {
 
     /// The number that rules about it are found by: of a tag the one that entries carry, of all else
     /// that of its text, which is no tag.
-    pub(super) fn number(&self) -> Tag {
+    pub(in crate::cache) fn number(&self) -> Tag {
         match self {
             Self::Tag(tag) => Tag::of(tag),
             Self::Key(_) | Self::Pattern(_) | Self::Everything => Tag::of(&self.text()),

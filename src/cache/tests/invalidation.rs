@@ -119,7 +119,7 @@ async fn what_was_asked_for_before_it_and_arrives_after_it_is_hit() {
 
 #[actix::test]
 async fn rows_are_hit_where_they_lie() {
-    for (text, rows) in [("tag product:1", 0), ("key test:search:hit", 1), ("everything", 2)] {
+    for (text, rows) in [("tag product:1", 1), ("key test:search:hit", 1), ("everything", 2)] {
         let folder = tempfile::tempdir().unwrap();
         let fixture = Fixture::over(&folder.path().join("cache.db"));
         let source = Source::open(Brings::Bodies);

@@ -113,6 +113,18 @@ impl MemoryTier {
         self.entries.remove(key).is_some()
     }
 
+    /// The same without counting as a use.
+    pub fn peek(&self, key: &CacheKey) -> Option<Arc<Entry>> {
+        self.entries.peek(key)
+    }
+
+    /// So many entries at most, and whether these are all.
+    pub fn held(&self, most: usize) -> (Vec<(CacheKey, Arc<Entry>)>, bool) {
+        let held: Vec<_> = self.entries.iter().take(most).collect();
+        let all = held.len() < most;
+        (held, all)
+    }
+
     /// Drops every key that `matches`; says how many.
     pub fn remove_matching(&self, matches: impl Fn(&str) -> bool) -> usize {
         let removed = Cell::new(0_usize);

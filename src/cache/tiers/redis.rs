@@ -5,6 +5,7 @@
 //! miss here, and every instance loads for itself. A key that holds something else is a miss; the next
 //! store overwrites it. A lock is a hint that saves calls, never a promise.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,10 @@ use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
 pub(in crate::cache) const LARGEST: usize = 1 << 20;
 const WALK_TIMEOUT: Duration = Duration::from_secs(5);
 const STEP: u32 = 1_000;
+/// Steps of a look that does not have to see everything.
+const LOOKS: usize = 10;
+/// Keys in one round trip of a look: what other commands wait behind is below 300 kB.
+const AT_ONCE: usize = 100;
 
 /// Drops each lock that carries the token, in one atomic step. What holds another type, or another
 /// token, is not ours. Sent as it is: at its size, asking by its hash first would save nothing.
@@ -64,30 +69,82 @@ impl RedisTier {
         self.client.one(named("UNLINK", ENTRY, keys), Effect::Drops).await
     }
 
-    /// Drops every entry whose key matches the glob; says how many. Locks and the sign of life
-    /// match nothing.
-    pub async fn remove_matching(&self, glob: &str) -> Result<u64, StoreError> {
-        let pattern = format!("{ENTRY}{glob}");
-        let walk = async {
-            let (mut cursor, mut removed) = (0_u64, 0_u64);
-            loop {
-                let mut scan = redis::cmd("SCAN");
-                scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(STEP);
-                let (next, keys): (u64, Vec<Vec<u8>>) =
-                    self.client.one(scan, Effect::Reads).await?;
-                if !keys.is_empty() {
-                    let mut unlink = redis::cmd("UNLINK");
-                    unlink.arg(keys);
-                    let gone: u64 = self.client.one(unlink, Effect::Drops).await?;
-                    removed = removed.saturating_add(gone);
-                }
-                if next == 0 {
-                    return Ok(removed);
-                }
-                cursor = next;
+    /// Drops entries whose key matches the glob, for a bounded time; how many, and whether these were
+    /// all. Locks and the sign of life match nothing.
+    pub async fn remove_matching(&self, glob: &str) -> Result<(u64, bool), StoreError> {
+        let (mut cursor, mut removed) = (0_u64, 0_u64);
+        let end = clock::monotonic() + WALK_TIMEOUT;
+        while clock::monotonic() < end {
+            let (next, keys): (u64, Vec<Vec<u8>>) =
+                self.client.one(scan(cursor, glob), Effect::Reads).await?;
+            if !keys.is_empty() {
+                let mut unlink = redis::cmd("UNLINK");
+                unlink.arg(keys);
+                let gone: u64 = self.client.one(unlink, Effect::Drops).await?;
+                removed = removed.saturating_add(gone);
             }
-        };
-        tokio::time::timeout(WALK_TIMEOUT, walk).await.unwrap_or(Err(StoreError::TooLate))
+            if next == 0 {
+                return Ok((removed, true));
+            }
+            cursor = next;
+        }
+        Ok((removed, false))
+    }
+
+    /// Keys that match the glob, and whether these are all: of a large Redis only a part is looked at.
+    pub async fn keys(&self, glob: &str) -> Result<(Vec<CacheKey>, bool), StoreError> {
+        let (mut cursor, mut found) = (0_u64, BTreeSet::new());
+        for _ in 0..LOOKS {
+            let (next, names): (u64, Vec<Vec<u8>>) =
+                self.client.one(scan(cursor, glob), Effect::Reads).await?;
+            let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+            found.extend(names.filter_map(|name| Some(CacheKey::new(name.strip_prefix(ENTRY)?))));
+            if next == 0 {
+                return Ok((found.into_iter().collect(), true));
+            }
+            cursor = next;
+        }
+        Ok((found.into_iter().collect(), false))
+    }
+
+    /// The first `bytes` bytes of what is stored under each of `keys`, in their order, and its size. What
+    /// holds another type is as if it were not there.
+    pub async fn beginnings(
+        &self,
+        keys: &[CacheKey],
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, u64)>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_ONCE) {
+            match self.beginnings_at_once(keys, bytes).await {
+                Err(StoreError::Refused(_)) => {}
+                answered => {
+                    found.extend(answered?);
+                    continue;
+                }
+            }
+            for key in keys {
+                match self.beginnings_at_once(std::slice::from_ref(key), bytes).await {
+                    Err(StoreError::Refused(_)) => found.push((Bytes::new(), 0)),
+                    one => found.extend(one?),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn beginnings_at_once(
+        &self,
+        keys: &[CacheKey],
+        bytes: usize,
+    ) -> Result<Vec<(Bytes, u64)>, StoreError> {
+        let mut commands = Pipeline::with_capacity(2 * keys.len());
+        for key in keys {
+            let name = format!("{ENTRY}{key}");
+            commands.cmd("GETRANGE").arg(&name).arg(0).arg(bytes.saturating_sub(1));
+            commands.cmd("STRLEN").arg(&name);
+        }
+        self.client.many(commands, Effect::Reads).await
     }
 
     /// Tries to hold the lock of each of `keys` for `life` under `token`, in one round trip; says
@@ -127,6 +184,13 @@ impl RedisTier {
         let locks = found.split_off(keys.len().min(found.len()));
         Ok(found.into_iter().zip(locks.into_iter().map(|lock| lock.is_some())).collect())
     }
+}
+
+/// One step of a walk: it answers where the next begins, 0 for nowhere, and names of entries that match.
+fn scan(cursor: u64, glob: &str) -> Cmd {
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(format!("{ENTRY}{glob}")).arg("COUNT").arg(STEP);
+    scan
 }
 
 fn named(command: &str, prefix: &str, keys: &[&CacheKey]) -> Cmd {

@@ -32,13 +32,13 @@ pub(super) fn refuse<'a>(
 
 /// The known name that is most like this one, if it is alike at all: shorter, longer, misspelt, or with
 /// the same beginning.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+pub fn nearest<'a, T: AsRef<str>>(name: &str, known: &'a [T]) -> Option<&'a T> {
     let given = letters(name);
     if given.len() < 3 || given.len() > LONGEST {
         return None;
     }
     let alike = known.iter().filter_map(|known| {
-        let letters = letters(known);
+        let letters = letters(known.as_ref());
         let edits = edits(&given, &letters);
         let beginning = given.iter().zip(&letters).take_while(|(one, other)| one == other).count();
         let is_alike = edits <= given.len().min(letters.len()) / 3

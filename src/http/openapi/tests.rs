@@ -27,6 +27,7 @@ use crate::limits::Class;
 /// What a service could bring: a form by query string and by body, and an answer.
 const SURFACE: Surface = Surface {
     operations: &[],
+    about: &[],
     settings: &[],
     name: "things",
     routes: &[&[Route::at("/things/{id}", Class::Search)

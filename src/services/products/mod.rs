@@ -47,7 +47,8 @@ use settings::{AliExpressSettings, ProductSettings};
 pub const SURFACE: Surface = Surface {
     name: question::SERVICE,
     routes: endpoints::ROUTES,
-    operations: &["search", "hot", "details", "categories", "link", "smart-match"],
+    operations: question::OPERATIONS,
+    about: question::ABOUT,
     settings: &[Group::of::<AliExpressSettings>(), Group::of::<ProductSettings>()],
     tags: &[
         ("Products", "Search and details"),

@@ -23,6 +23,22 @@ use crate::http::served::{Body, Served};
 
 /// The service's part of its cache keys.
 pub(super) const SERVICE: &str = "products";
+/// The operations of what is kept, each with its kind.
+pub(super) const OPERATIONS: &[(&str, &str)] = &[
+    ("search", "search"),
+    ("hot", "hot"),
+    ("details", "product"),
+    ("categories", "category"),
+    ("link", "link"),
+    ("smart-match", "smart_match"),
+];
+/// What the tags of answers begin with, and what can follow where it is no id.
+pub(super) const ABOUT: &[(&str, &[&str])] = &[
+    ("product", &[]),
+    ("category", &[]),
+    ("operation", &["search", "hot", "details", "categories", "link", "smart-match"]),
+    ("answer", &["repaired"]),
+];
 /// Version of the form in which questions are stored; those of another one are outdated.
 const VERSION: u8 = 3;
 /// Longest question stored, in bytes: the longest search is about half of it. Longer are only links

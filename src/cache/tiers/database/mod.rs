@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Bool, Nullable, Text};
+use diesel::sql_types::{Binary, Nullable, Text};
 
 use crate::cache::key::CacheKey;
 use crate::clock;
@@ -78,29 +78,19 @@ impl DatabaseTier {
 
     /// Drops `key`, also if it still waits to be written.
     pub async fn remove(&self, key: &CacheKey) -> Result<usize, StoreError> {
-        self.delete("key = ", key.as_str().to_owned(), READ_TIMEOUT).await
+        let key = key.as_str().to_owned();
+        self.flush().await;
+        self.run(READ_TIMEOUT, move |connection| {
+            diesel::delete(dsl::cache_entries.find(key)).execute(connection)
+        })
+        .await
     }
 
-    /// Drops every key that matches the glob; says how many.
-    pub async fn remove_matching(&self, glob: &str) -> Result<usize, StoreError> {
-        self.delete("key GLOB ", glob.to_owned(), SWEEP_TIMEOUT).await
-    }
-
-    async fn delete(
-        &self,
-        condition: &'static str,
-        text: String,
-        within: Duration,
-    ) -> Result<usize, StoreError> {
-        // Not while the database is away and nothing can be stored.
+    /// Not while the database is away and nothing can be stored.
+    async fn flush(&self) {
         if self.store.is_open() {
             self.writer.flush().await;
         }
-        self.run(within, move |connection| {
-            let hit = sql::<Bool>(condition).bind::<Text, _>(text);
-            diesel::delete(dsl::cache_entries.filter(hit)).execute(connection)
-        })
-        .await
     }
 
     /// Asks for a sign of life: whether the table can be read at all. Once a second it also lets

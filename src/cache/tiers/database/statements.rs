@@ -16,10 +16,10 @@ use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use diesel::upsert::excluded;
 use tokio::sync::oneshot;
 
-use super::{DatabaseTier, SWEEP_TIMEOUT};
-use crate::cache::key::CacheKey;
+use super::{DatabaseTier, READ_TIMEOUT, SWEEP_TIMEOUT};
+use crate::cache::key::{CacheKey, literal_beginning, matches};
 use crate::cache::tiers::Row;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::database::Connection;
 use crate::database::schema::cache_entries::{self, dsl};
 use crate::database::schema::kept_state;
@@ -198,6 +198,121 @@ impl DatabaseTier {
             Ok(Swept { expired, evicted, rows, bytes, unfinished })
         })
         .await
+    }
+}
+
+/// Most keys that one look at the table passes, and most bytes of the entries under them that are read.
+const LOOKED_AT: usize = 10_000;
+const LOOKED_AT_BYTES: i64 = 32 << 20;
+/// Rows of one statement of a look.
+const AT_ONCE: usize = 500;
+/// Of longer entries no text is read.
+const LONGEST_TEXT: usize = 64 << 10;
+
+/// What a look found: each key, the beginning of its entry and the size of the whole.
+type Beginnings = Vec<(CacheKey, Bytes, u64)>;
+
+/// The next keys that begin with `prefix`, from `from` on: read from the index alone.
+fn keys_from(connection: &mut Connection, prefix: &str, from: &str) -> QueryResult<Vec<String>> {
+    dsl::cache_entries
+        .filter(dsl::key.ge(from).and(dsl::key.lt(format!("{prefix}{}", char::MAX))))
+        .order(dsl::key)
+        .limit(i64::try_from(LOOKED_AT).unwrap_or(i64::MAX))
+        .select(sql::<Text>("CAST(key AS TEXT)"))
+        .load(connection)
+}
+
+impl DatabaseTier {
+    /// Drops rows whose key matches the glob, also those that still wait to be written, for a bounded time
+    /// and in steps that others can write between; how many, and whether these were all.
+    pub async fn remove_matching(&self, glob: &str) -> Result<(usize, bool), StoreError> {
+        self.flush().await;
+        let prefix = literal_beginning(glob);
+        let (mut from, mut removed) = (prefix.to_owned(), 0_usize);
+        let end = clock::monotonic() + SWEEP_TIMEOUT;
+        while clock::monotonic() < end {
+            let (prefix, glob) = (prefix.to_owned(), glob.to_owned());
+            let (gone, next) = self
+                .run(SWEEP_TIMEOUT, move |connection| {
+                    let mut keys = keys_from(connection, &prefix, &from)?;
+                    // The least text after the last key.
+                    let next = keys.last().filter(|_| keys.len() == LOOKED_AT);
+                    let next = next.map(|last| format!("{last}\0"));
+                    keys.retain(|key| matches(&glob, key));
+                    let mut gone = 0_usize;
+                    for keys in keys.chunks(AT_ONCE) {
+                        let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys));
+                        gone = gone.saturating_add(diesel::delete(rows).execute(connection)?);
+                    }
+                    Ok((gone, next))
+                })
+                .await?;
+            removed = removed.saturating_add(gone);
+            let Some(next) = next else { return Ok((removed, true)) };
+            from = next;
+        }
+        Ok((removed, false))
+    }
+
+    /// The first `bytes` bytes of entries under keys that begin with `prefix` and that `matches`, and
+    /// whether these are all: of a large table only a part is looked at, in the order of keys.
+    pub async fn beginnings(
+        &self,
+        prefix: String,
+        bytes: usize,
+        matches: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<(Beginnings, bool), StoreError> {
+        // What was just stored is to be seen; it is no reason to wait for a database that takes no writes.
+        drop(tokio::time::timeout(READ_TIMEOUT, self.flush()).await);
+        self.run(SWEEP_TIMEOUT, move |connection| {
+            let mut keys = keys_from(connection, &prefix, &prefix)?;
+            let mut all = keys.len() < LOOKED_AT;
+            keys.retain(|key| matches(key));
+            let (mut found, mut left) = (Vec::new(), LOOKED_AT_BYTES);
+            for keys in keys.chunks(AT_ONCE) {
+                // The length alone is read without the entry.
+                let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys)).order(dsl::key);
+                let sizes = sql::<(Text, BigInt)>("CAST(key AS TEXT), length(entry)");
+                let sized: Vec<(String, i64)> = rows.select(sizes).load(connection)?;
+                let within = sized.iter().take_while(|(_, size)| {
+                    left = left.saturating_sub((*size).max(1));
+                    left >= 0
+                });
+                let keys: Vec<&str> = within.map(|(key, _)| key.as_str()).collect();
+                all &= keys.len() == sized.len();
+                let columns = format!(
+                    "CAST(key AS TEXT), length(entry), substr(CAST(entry AS BLOB), 1, {bytes})"
+                );
+                let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys));
+                let rows = rows.select(sql::<(Text, BigInt, Binary)>(&columns));
+                let read: Vec<(String, i64, Vec<u8>)> = rows.load(connection)?;
+                found.extend(read.into_iter().map(|(key, size, beginning)| {
+                    let size = u64::try_from(size).unwrap_or_default();
+                    (CacheKey::new(key), Bytes::from(beginning), size)
+                }));
+                if left < 0 {
+                    break;
+                }
+            }
+            Ok((found, all))
+        })
+        .await
+    }
+
+    /// What was asked under each of `keys`, and the entry if it is not long, as they are stored.
+    pub async fn texts(&self, keys: &[CacheKey]) -> Result<HashMap<String, Vec<u8>>, StoreError> {
+        let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
+        let rows: Vec<(String, Vec<u8>, Vec<u8>)> = self
+            .run(SWEEP_TIMEOUT, move |connection| {
+                let columns = format!(
+                    "CAST(key AS TEXT), CAST(coalesce(question, '') AS BLOB), \
+                     CASE WHEN length(entry) <= {LONGEST_TEXT} THEN CAST(entry AS BLOB) ELSE x'' END"
+                );
+                let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys));
+                rows.select(sql::<(Text, Binary, Binary)>(&columns)).load(connection)
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(key, asked, entry)| (key, [asked, entry].join(&b' '))).collect())
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns: the forms of invalidations, their checks, and what is told of them. Refuses: to invalidate
 //! everything unless that is asked for as such. Every invalidation is logged with the request that
-//! made it. A tier that is down is named in the answer and is no error: the invalidation is in force.
+//! made it; a dry run changes nothing and is not. A tier that is down is named in the answer and is no
+//! error: the invalidation is in force.
 
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::audit::Audited;
+use super::cache_names::{Names, NothingMatched};
 use crate::cache::invalidations::{LONGEST, NotASubject};
 use crate::cache::upkeep::Round;
-use crate::cache::{CacheKey, Cleared, Mode, Subject, sweeps};
+use crate::cache::{Cleared, Mode, Subject, sweeps};
+use crate::clock;
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
@@ -23,10 +26,11 @@ use crate::limits::Class;
 
 pub const CLEAR: Route =
     Route::at("/api/cache/clear", Class::General).post(|| to(clear)).says(|doc| {
-        let details = "All of them, or those whose key matches a pattern.";
+        let details = "All of them, or those whose key matches a pattern. The answer says how many \
+             were hit, and what was probably meant if none was; with `dry_run` nothing else is done.";
         doc.says("Admin", "clearCache", "Drops entries from every tier.", details)
             .query::<ClearForm>()
-            .reports::<Invalidated>("How many entries went from each tier.")
+            .reports::<Invalidated>("How many entries were hit in each tier.")
             .fails(NOT_IN_TIME);
     });
 
@@ -36,10 +40,12 @@ pub const INVALIDATE: Route =
         let details = "In every tier and every instance: what was stored until now is not \
              answered with any more (hard), or only when nothing newer can be had \
              (soft). Needs exactly one of `key`, `tag` and `pattern`, or `all` alone; \
-             a pattern that matches everything needs `all` beside it.";
+             a pattern that matches everything needs `all` beside it. The answer says how \
+             many entries were hit, and what was probably meant if none was; with `dry_run` \
+             nothing else is done.";
         doc.says("Admin", "invalidateCache", summary, details)
             .form::<InvalidateForm>()
-            .reports::<Invalidated>("It is in force; how many entries went from each tier.")
+            .reports::<Invalidated>("It is in force; how many entries were hit in each tier.")
             .fails(NOT_IN_TIME);
     });
 
@@ -61,6 +67,9 @@ pub struct ClearForm {
     /// Says that a pattern which matches everything is meant.
     #[schema(value_type = Option<bool>, default = false)]
     pub all: Option<Value>,
+    /// Only says what would be hit.
+    #[schema(value_type = Option<bool>, default = false)]
+    pub dry_run: Option<Value>,
 }
 
 /// What to invalidate: exactly one of `key`, `tag` and `pattern`, or `all` alone.
@@ -81,22 +90,36 @@ pub struct InvalidateForm {
     /// How thoroughly.
     #[schema(value_type = Option<Mode>, default = "hard")]
     pub mode: Option<Value>,
+    /// Only says what would be hit.
+    #[schema(value_type = Option<bool>, default = false)]
+    pub dry_run: Option<Value>,
 }
 
-/// What an invalidation did.
+/// Keys that a dry run names.
+const NAMED: usize = 20;
+
+/// What an invalidation did, or would do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invalidated {
+    /// Nothing was changed: these are entries that would be hit.
+    pub dry_run: bool,
     #[serde(flatten)]
     pub cleared: Cleared,
     /// How thoroughly.
     pub mode: Mode,
+    /// The first twenty keys that a dry run found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Why nothing was hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched_nothing: Option<NothingMatched>,
 }
 
 async fn clear(admin: Admin, call: Call) -> Answer {
-    let ClearForm { pattern, all } = call.query_form()?;
+    let ClearForm { pattern, all, dry_run } = call.query_form()?;
     // Without a pattern it is everything that is asked for.
     let all = if pattern.is_none() { Some(Value::Bool(true)) } else { all };
-    let form = InvalidateForm { pattern, all, ..InvalidateForm::default() };
+    let form = InvalidateForm { pattern, all, dry_run, ..InvalidateForm::default() };
     carry_out(&admin, &call, "cache.clear", &form).await
 }
 
@@ -124,29 +147,27 @@ async fn warm(admin: Admin, call: Call) -> Answer {
 }
 
 async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateForm) -> Answer {
-    let services = call.worker.shared.services.iter();
-    let operations = services.flat_map(|service| {
-        let surface = service.surface();
-        surface.operations.iter().map(|operation| (surface.name, *operation))
-    });
-    let (subject, mode) = read(form, &sample_keys(operations))?;
-    let what = format!("{} ({})", subject.text(), mode.label());
-    let audited = Audited::begin(call, admin, action, what);
-    let reason = reason(&subject);
-    let cleared = call.cache().invalidate(subject, mode, reason).await;
-    let cleared = audited.end(cleared.map_err(ApiError::from))?;
-    call.report(&Invalidated { cleared, mode })
+    let names = names(call);
+    let (subject, mode, dry_run) = read(form, &names.sample_keys())?;
+    let subjects = [subject];
+    let (cleared, keys) = if dry_run {
+        let survey = call.cache().tables().survey(&subjects).await;
+        let keys = survey.found.keys().take(NAMED).map(ToString::to_string).collect();
+        (Cleared::foreseen(&survey, clock::now()), keys)
+    } else {
+        let [subject] = &subjects;
+        let what = format!("{} ({})", subject.text(), mode.label());
+        let audited = Audited::begin(call, admin, action, what);
+        let cleared = call.cache().invalidate(subject.clone(), mode, reason(subject)).await;
+        (audited.end(cleared.map_err(ApiError::from))?, Vec::new())
+    };
+    let matched_nothing = cleared.is_nothing().then(|| names.nothing(&subjects, cleared.complete));
+    call.report(&Invalidated { dry_run, cleared, mode, keys, matched_nothing })
 }
 
-/// Keys as there could be, some of every operation: what a pattern does to them is what it would do
-/// to a full cache.
-fn sample_keys<'a>(operations: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<String> {
-    let of_one = |(service, operation)| {
-        (0..16).map(move |number: u32| {
-            CacheKey::of(service, operation, [number.to_string().as_str()]).as_str().to_owned()
-        })
-    };
-    operations.flat_map(of_one).collect()
+/// What the keys and tags of all services are made of.
+pub(super) fn names(call: &Call) -> Names {
+    Names::of(call.worker.shared.services.iter().map(|service| service.surface()))
 }
 
 fn reason(subject: &Subject) -> &'static str {
@@ -159,9 +180,13 @@ fn reason(subject: &Subject) -> &'static str {
 }
 
 /// Reads a form; all mistakes are named.
-fn read(form: &InvalidateForm, sample: &[String]) -> Result<(Subject, Mode), Vec<InvalidField>> {
+fn read(
+    form: &InvalidateForm,
+    sample: &[String],
+) -> Result<(Subject, Mode, bool), Vec<InvalidField>> {
     let mut check = Check::default();
     let all = check.flag("all", form.all.as_ref());
+    let dry_run = check.flag("dry_run", form.dry_run.as_ref()).unwrap_or_default();
     let mode = check.word("mode", form.mode.as_ref(), mode_of, "soft or hard");
     let key = subject(&mut check, "key", form.key.as_ref(), Subject::key);
     let tag = subject(&mut check, "tag", form.tag.as_ref(), Subject::tag);
@@ -185,7 +210,7 @@ fn read(form: &InvalidateForm, sample: &[String]) -> Result<(Subject, Mode), Vec
             None
         }
     };
-    check.found(chosen.map(|subject| (subject, mode.unwrap_or(Mode::Hard))))
+    check.found(chosen.map(|subject| (subject, mode.unwrap_or(Mode::Hard), dry_run)))
 }
 
 const ONE: &str = "exactly one of key, tag and pattern, or all: true alone or beside a pattern";
@@ -195,7 +220,7 @@ fn mode_of(word: &str) -> Option<Mode> {
 }
 
 /// Reads what is to be invalidated. What is there and blank is a mistake, not an absence.
-fn subject(
+pub(super) fn subject(
     check: &mut Check,
     field: &str,
     value: Option<&Value>,
@@ -226,15 +251,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cache::CacheKey;
     use crate::http::forms::{from_json, sentence};
 
-    const OPERATIONS: [(&str, &str); 3] =
-        [("things", "search"), ("things", "hot"), ("things", "link")];
+    /// Some keys of three operations.
+    fn sample() -> Vec<String> {
+        let keys = |operation| {
+            let key = move |number: u32| CacheKey::of("things", operation, [&*number.to_string()]);
+            (0..16).map(move |number| key(number).to_string())
+        };
+        ["search", "hot", "link"].into_iter().flat_map(keys).collect()
+    }
 
     fn of(body: &Value) -> Result<(String, Mode), String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
-        let subject = read(&form, &sample_keys(OPERATIONS.into_iter()))
-            .map(|(subject, mode)| (subject.text(), mode));
+        let subject = read(&form, &sample()).map(|(subject, mode, _)| (subject.text(), mode));
         subject.map_err(|mistakes| sentence(&mistakes))
     }
 

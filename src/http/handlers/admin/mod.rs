@@ -7,6 +7,8 @@
 pub mod audit;
 pub mod breakers;
 pub mod cache;
+pub mod cache_keys;
+pub mod cache_names;
 mod fields;
 pub mod keys;
 pub mod lists;
@@ -40,6 +42,7 @@ use crate::supervision::{ActorStatus, Chaos};
 pub const ROUTES: &[Route] = &[
     cache::CLEAR,
     cache::INVALIDATE,
+    cache_keys::ROUTE,
     cache::WARM,
     Route::at("/admin/actors", Class::General).get(|| to(actors)).says(|doc| {
         let details = "Its state, restarts, last panic and queue.";

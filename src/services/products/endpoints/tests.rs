@@ -140,5 +140,9 @@ fn validation_is_part_of_the_key_where_it_makes_a_difference() {
 #[test]
 fn the_surface_names_every_operation_that_is_stored() {
     let stored: Vec<_> = RESTORABLE.iter().map(|one| one.operation).collect();
-    assert_eq!(super::super::SURFACE.operations, stored);
+    let surface = super::super::SURFACE;
+    let told: Vec<_> = surface.operations.iter().map(|(operation, _)| *operation).collect();
+    assert_eq!(told, stored);
+    let tags = surface.about.iter().find(|(word, _)| *word == "operation");
+    assert_eq!(tags.map(|(_, values)| *values), Some(&*stored));
 }
