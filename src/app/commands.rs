@@ -42,6 +42,7 @@ impl Commands for Breakwater {
         let log = telemetry.logger().clone();
         let losses = telemetry.losses();
         let level = telemetry.level();
+        let server: Server = settings.of();
         let outcome = actix_rt::System::new().block_on(async {
             // Before the address is told: who knows it may already ask us to stop.
             let mut signals = Signals::listen()?;
@@ -49,8 +50,10 @@ impl Commands for Breakwater {
                 move |settings: &Settings| level.set(settings.of::<LogSettings>().level);
             let in_force = InForce::new(file, settings, take_over);
             let gateway = Gateway::start(in_force, log.clone(), losses).await?;
-            console::say(&format!("listening on http://{}", gateway.address))?;
-            info!(log, "listening"; "address" => %gateway.address);
+            let address = gateway.address;
+            let documents = server.reached_at(address.port());
+            console::say(&format!("listening on http://{address} - start at {documents}/docs"))?;
+            info!(log, "listening"; "address" => %address);
             signals.wait_for_stop(|| gateway.reload()).await;
             tokio::select! {
                 () = gateway.stop() => Ok(()),

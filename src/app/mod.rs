@@ -44,12 +44,13 @@ use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::handlers::rendered::RenderedMetrics;
+use crate::http::handlers::start::StartPage;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
 use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::state::Shared;
-use crate::http::{Integration, openapi, server};
+use crate::http::{Integration, openapi, routes, server};
 use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
@@ -171,6 +172,11 @@ impl Gateway {
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
         let is_simulated = origins.iter().any(|origin| origin.is_simulated);
+        let integration = Integration { name: if is_simulated { "simulator" } else { "live" } };
+        let surfaces = surfaces(&services);
+        let start_page = StartPage::new(integration, &surfaces, |path| {
+            routes::all(surfaces.iter().copied()).any(|route| route.template == path)
+        });
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
@@ -181,10 +187,11 @@ impl Gateway {
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: settings.access.admin_key.as_ref().map(digest_of),
-            openapi: openapi::complete(&surfaces(&services)).into(),
-            openapi_gpt: openapi::for_gpt(&surfaces(&services)).into(),
+            start_page,
+            openapi: openapi::complete(&surfaces).into(),
+            openapi_gpt: openapi::for_gpt(&surfaces).into(),
             services,
-            integration: Integration { name: if is_simulated { "simulator" } else { "live" } },
+            integration,
             origins,
             metrics,
             supervisor,

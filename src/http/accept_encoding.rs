@@ -6,7 +6,7 @@
 /// Longest field that is read, all its lines together.
 const LONGEST: usize = 1_024;
 /// Weights are thousandths.
-const WHOLE: u16 = 1_000;
+pub(super) const WHOLE: u16 = 1_000;
 
 /// Of two that are liked alike gzip is the shorter.
 pub(super) fn prefers_gzip<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
@@ -39,7 +39,7 @@ pub(super) fn prefers_gzip<'a>(lines: impl Iterator<Item = &'a [u8]>) -> bool {
 }
 
 /// The thousandths in `q=0.5`; 0 for what is none.
-fn weight(parameter: &[u8]) -> u16 {
+pub(super) fn weight(parameter: &[u8]) -> u16 {
     let number = match parameter {
         [b'q' | b'Q', b'=', number @ ..] => number,
         _ => return 0,

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use actix_web::dev::Payload;
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
@@ -77,9 +78,13 @@ impl Call {
         self.context.keyed.get()
     }
 
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
     #[must_use]
     pub fn wishes(&self) -> Wishes {
-        Wishes::of(self.request.headers(), self.has_key())
+        Wishes::of(self.headers(), self.has_key())
     }
 
     /// The query string of a request without a body; `None` for POST and DELETE.

@@ -10,7 +10,7 @@ use actix_web::http::Method as HttpMethod;
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 
-use super::handlers::{admin, documents, health, method_not_allowed, not_found, status};
+use super::handlers::{admin, documents, health, method_not_allowed, not_found, start, status};
 use super::pipeline::Pipeline;
 use super::route::{AuthScope, Route as Known, is_always_open};
 use super::service::{Method, Operation, Route, Surface};
@@ -18,7 +18,8 @@ use super::state::Worker;
 use crate::limits::Class;
 
 /// The gateway's own routes that are always there.
-const CORE: &[&[Route]] = &[health::ROUTES, status::ROUTES, documents::ROUTES, admin::ROUTES];
+const CORE: &[&[Route]] =
+    &[start::ROUTES, health::ROUTES, status::ROUTES, documents::ROUTES, admin::ROUTES];
 
 /// A route with a fault, for the test that sees what a client gets then; in no binary.
 #[cfg(test)]

@@ -151,6 +151,8 @@ pub struct Surface {
     /// The words that the tags of its answers begin with, each with the values that can follow; none
     /// where these are the numbers of things.
     pub about: &'static [(&'static str, &'static [&'static str])],
+    /// A request to begin with.
+    pub example: &'static str,
     /// Its sections of settings.
     pub settings: &'static [Group],
     /// Its tags in the OpenAPI document, each with a description.

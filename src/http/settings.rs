@@ -2,7 +2,7 @@
 //!
 //! Owns: their declaration, and [`HttpSettings`], which is all that handlers and middleware read.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +67,16 @@ settings! {
             "address that clients know the gateway by, for documents; else what a trusted proxy tells";
         public_caching: bool = false, "PUBLIC_CACHING", "public_caching", SWITCH,
             "caches between may keep answers for all clients; those then tell nothing about limits";
+    }
+}
+
+impl Server {
+    /// The address that clients know the gateway by, as far as the settings tell.
+    pub fn reached_at(&self, port: u16) -> String {
+        let any = self.host.is_unspecified();
+        let host = if any { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { self.host };
+        let own = || format!("http://{}", SocketAddr::new(host, port));
+        self.public_url.as_deref().map_or_else(own, |url| url.trim_end_matches('/').to_owned())
     }
 }
 

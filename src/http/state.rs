@@ -14,6 +14,7 @@ use slog::{Logger, info, warn};
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::handlers::rendered::RenderedMetrics;
+use super::handlers::start::StartPage;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
@@ -66,6 +67,7 @@ pub struct Shared {
     pub log: Logger,
     pub started: Timestamp,
     pub losses: crate::telemetry::Losses,
+    pub start_page: StartPage,
     pub openapi: Bytes,
     pub openapi_gpt: Bytes,
 }

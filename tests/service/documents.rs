@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::envelope::{data, refused};
 use crate::support::http::Answer;
 use crate::test_app::TestApp;
 
@@ -121,4 +122,33 @@ fn examples_are_answered_by_the_simulator() {
         }
     }
     assert!(asked > 20, "{asked}");
+}
+
+#[test]
+fn the_root_shows_where_to_go() {
+    let app = TestApp::start();
+    let answer = app.get("/");
+    let start = data(&answer);
+    assert_eq!(start["api_integration"], "live");
+    assert!(start["links"]["admin"].is_null(), "there is no such page");
+    let links = start["links"].as_object().unwrap().values();
+    let paths: Vec<_> = links.chain(start["examples"].as_array().unwrap()).collect();
+    let paths: Vec<_> = paths.into_iter().filter_map(Value::as_str).collect();
+    for path in ["/docs", "/openapi.json", "/health", "/metrics"] {
+        assert!(paths.contains(&path), "{path}");
+    }
+    let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    let page = app.connection().with_header("accept", accept).get("/").unwrap();
+    assert!(page.status == 200 && page.header("content-type") == Some("text/html; charset=utf-8"));
+    for path in paths {
+        assert_eq!(app.get(path).status, 200, "{path}");
+        // From where the page is, also behind a proxy that puts something in front.
+        assert!(page.text().contains(&format!("href=\"{}\"", &path[1..])), "{path}");
+    }
+    for answer in [&answer, &page] {
+        let varies = |field: &(String, String)| field.0 == "vary" && field.1 == "accept";
+        assert!(answer.headers.iter().any(varies), "{:?}", answer.headers);
+    }
+    assert_ne!(answer.header("etag"), page.header("etag"));
+    refused(&app.post("/", &Value::Null), 405, "method_not_allowed");
 }

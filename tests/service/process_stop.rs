@@ -54,6 +54,19 @@ fn an_idle_connection_does_not_hold_up_the_stop() {
 }
 
 #[test]
+fn the_start_line_names_the_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Plan::in_folder(folder.path()).spawn();
+    let line = process.line(Duration::from_secs(60), |line| Some(line.to_owned()));
+    let (listening, documents) = line.split_once(" - start at ").unwrap();
+    let address = listening.strip_prefix("listening on ").unwrap();
+    assert_eq!(documents, format!("{address}/docs"));
+    let address = address.strip_prefix("http://").unwrap().parse().unwrap();
+    assert_eq!(Connection::to(address).get("/docs").unwrap().status, 200);
+    assert!(process.terminate().success());
+}
+
+#[test]
 fn without_credentials_the_simulator_inside_answers_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Plan::in_folder(folder.path()).start();

@@ -72,6 +72,7 @@ const SURFACE: Surface = Surface {
     )]],
     operations: &[("latest", "rates")],
     about: &[],
+    example: "/api/rates/EUR",
     settings: &[],
     tags: &[("Rates", "Exchange rates")],
 };

@@ -18,7 +18,8 @@ fn lasting(template: &str) -> Option<String> {
         "/api/affiliate/link" => format!("{template}?url={link}"),
         "/api/smart-match" => format!("{template}?product_url={link}"),
         "/api/categories/{id}/children" => "/api/categories/248625901/children".to_owned(),
-        "/api/products/search"
+        "/"
+        | "/api/products/search"
         | "/api/products/smart-search"
         | "/api/products/hot"
         | "/api/categories"

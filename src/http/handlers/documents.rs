@@ -14,12 +14,12 @@ use crate::limits::Class;
 
 const JSON: &str = "application/json";
 /// Seconds that a client may keep a document: an upgrade is seen soon enough.
-const LASTS: u64 = 300;
+pub(super) const LASTS: u64 = 300;
 const PAGE: &str = include_str!("documents.html");
 /// The page's own script and style may run, named by their hashes (CSP 3, hash-source), and nothing
 /// else. The test says what they are when the page changes.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'sha256-lez4dukWkezEmVAd/oAp6Kicnpv9DZ0Xfjr/o/gvT5g='; script-src 'sha256-wVa//GF+JamIw/5m2zXn8w1a3xVpZTycZHTE06cTfgQ='; connect-src 'self'; \
+    "default-src 'none'; style-src 'sha256-lez4dukWkezEmVAd/oAp6Kicnpv9DZ0Xfjr/o/gvT5g='; script-src 'sha256-wVa//GF+JamIw/5m2zXn8w1a3xVpZTycZHTE06cTfgQ='; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
@@ -70,7 +70,7 @@ async fn page(call: Call) -> HttpResponse {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -91,7 +91,7 @@ mod tests {
         text
     }
 
-    fn source(page: &str, element: &str) -> String {
+    pub(in super::super) fn source(page: &str, element: &str) -> String {
         let (_, behind) = page.split_once(&format!("<{element}>")).unwrap();
         let (text, _) = behind.split_once(&format!("</{element}>")).unwrap();
         format!("'sha256-{}'", base64(&Sha256::digest(text.as_bytes())))

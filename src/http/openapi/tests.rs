@@ -30,6 +30,7 @@ const SURFACE: Surface = Surface {
     about: &[],
     settings: &[],
     name: "things",
+    example: "/things/1",
     routes: &[&[Route::at("/things/{id}", Class::Search)
         .get(|| actix_web::web::to(thing))
         .same_by_post(|| actix_web::web::to(thing))

@@ -49,6 +49,7 @@ pub const SURFACE: Surface = Surface {
     routes: endpoints::ROUTES,
     operations: question::OPERATIONS,
     about: question::ABOUT,
+    example: "/api/products/search?keywords=desk+lamp",
     settings: &[Group::of::<AliExpressSettings>(), Group::of::<ProductSettings>()],
     tags: &[
         ("Products", "Search and details"),

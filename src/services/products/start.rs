@@ -5,7 +5,6 @@
 //! catalogue of the last resort that cannot be read or has no good line; an operator who asked for
 //! one must not believe that there is one.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +117,7 @@ fn start_simulator(
         credentials: vec![account],
         // Its address is on this host, and nobody is asked for a key there.
         control: parts.settings.of::<Chaos>().enabled,
-        pictures: pictures(parts.settings.of()),
+        pictures: pictures(&parts.settings.of()),
         ..SimulatorSettings::default()
     })?;
     warn!(parts.log, "no credentials are set: answers come from the simulator inside";
@@ -137,10 +136,9 @@ fn start_simulator(
 
 /// Where clients reach this gateway, which shows the simulator's pictures; `None` where that is not known
 /// before it listens: the simulator's own address has to do then, until the process ends.
-fn pictures(Server { host, port, public_url, .. }: Server) -> Option<String> {
-    let host = if host.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { host };
-    let own = (port != 0).then(|| format!("http://{}", SocketAddr::new(host, port)));
-    public_url.map(|address| address.trim_end_matches('/').to_owned()).or(own)
+fn pictures(server: &Server) -> Option<String> {
+    let is_known = server.port != 0 || server.public_url.is_some();
+    is_known.then(|| server.reached_at(server.port))
 }
 
 fn last_resort(
@@ -172,7 +170,7 @@ mod tests {
         let shown = |host: &str, port, public_url: Option<&str>| {
             let host = host.parse().unwrap();
             let public_url = public_url.map(str::to_owned);
-            pictures(Server { host, port, public_url, ..Server::default() })
+            pictures(&Server { host, port, public_url, ..Server::default() })
         };
         for (host, port, public_url, expected) in [
             ("127.0.0.1", 8080, None, Some("http://127.0.0.1:8080")),
@@ -180,6 +178,7 @@ mod tests {
             ("::1", 8080, None, Some("http://[::1]:8080")),
             ("0.0.0.0", 80, Some("https://api.example.com/"), Some("https://api.example.com")),
             ("127.0.0.1", 0, None, None),
+            ("127.0.0.1", 0, Some("https://api.example.com"), Some("https://api.example.com")),
         ] {
             assert_eq!(shown(host, port, public_url).as_deref(), expected, "{host} {port}");
         }
