@@ -44,7 +44,6 @@ use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::handlers::rendered::RenderedMetrics;
-use crate::http::handlers::start::StartPage;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
@@ -171,12 +170,8 @@ impl Gateway {
         let (monitor, monitored) = monitor(&metrics, &supervisor)?;
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
-        let is_simulated = origins.iter().any(|origin| origin.is_simulated);
-        let integration = Integration { name: if is_simulated { "simulator" } else { "live" } };
+        let integration = integration(&origins);
         let surfaces = surfaces(&services);
-        let start_page = StartPage::new(integration, &surfaces, |path| {
-            routes::all(surfaces.iter().copied()).any(|route| route.template == path)
-        });
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
@@ -187,7 +182,7 @@ impl Gateway {
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: settings.access.admin_key.as_ref().map(digest_of),
-            start_page,
+            start_page: routes::start_page(integration, &surfaces),
             openapi: openapi::complete(&surfaces).into(),
             openapi_gpt: openapi::for_gpt(&surfaces).into(),
             services,
@@ -304,6 +299,11 @@ fn start_services(
     let mut services = services.collect::<Result<Services, Failure>>()?;
     services.extend(more(parts)?);
     Ok(services)
+}
+
+fn integration(origins: &[Arc<OriginState>]) -> Integration {
+    let is_simulated = origins.iter().any(|origin| origin.is_simulated);
+    Integration { name: if is_simulated { "simulator" } else { "live" } }
 }
 
 /// Every breaker that an admin may see and move.

@@ -10,6 +10,8 @@ use actix_web::http::Method as HttpMethod;
 use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 
+use super::envelope::Integration;
+use super::handlers::start::StartPage;
 use super::handlers::{admin, documents, health, method_not_allowed, not_found, start, status};
 use super::pipeline::Pipeline;
 use super::route::{AuthScope, Route as Known, is_always_open};
@@ -37,6 +39,13 @@ pub fn all<'a>(
     let own = CORE.iter().copied().chain([admin::CHAOS]).flatten();
     let of_services: Vec<_> = surfaces.into_iter().flat_map(|surface| surface.routes).collect();
     of_services.into_iter().copied().flatten().chain(own)
+}
+
+/// What `/` shows.
+pub fn start_page(integration: Integration, surfaces: &[&Surface]) -> StartPage {
+    StartPage::new(integration, surfaces, |path| {
+        all(surfaces.iter().copied()).any(|route| route.template == path)
+    })
 }
 
 /// Leads every route that is there to its handlers.
