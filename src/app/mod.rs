@@ -44,6 +44,7 @@ use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::handlers::rendered::RenderedMetrics;
+use crate::http::handlers::start::Documents;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
@@ -171,7 +172,6 @@ impl Gateway {
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
         let integration = integration(&origins);
-        let surfaces = surfaces(&services);
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
@@ -182,9 +182,7 @@ impl Gateway {
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: settings.access.admin_key.as_ref().map(digest_of),
-            start_page: routes::start_page(integration, &surfaces),
-            openapi: openapi::complete(&surfaces).into(),
-            openapi_gpt: openapi::for_gpt(&surfaces).into(),
+            documents: documents(integration, &services),
             services,
             integration,
             origins,
@@ -304,6 +302,15 @@ fn start_services(
 fn integration(origins: &[Arc<OriginState>]) -> Integration {
     let is_simulated = origins.iter().any(|origin| origin.is_simulated);
     Integration { name: if is_simulated { "simulator" } else { "live" } }
+}
+
+fn documents(integration: Integration, services: &Services) -> Documents {
+    let surfaces = surfaces(services);
+    Documents {
+        start: routes::start_page(integration, &surfaces),
+        openapi: openapi::complete(&surfaces).into(),
+        openapi_gpt: openapi::for_gpt(&surfaces).into(),
+    }
 }
 
 /// Every breaker that an admin may see and move.

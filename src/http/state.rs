@@ -8,13 +8,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_web::web::Bytes;
 use slog::{Logger, info, warn};
 
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::handlers::rendered::RenderedMetrics;
-use super::handlers::start::StartPage;
+use super::handlers::start::Documents;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
@@ -67,9 +66,7 @@ pub struct Shared {
     pub log: Logger,
     pub started: Timestamp,
     pub losses: crate::telemetry::Losses,
-    pub start_page: StartPage,
-    pub openapi: Bytes,
-    pub openapi_gpt: Bytes,
+    pub documents: Documents,
 }
 
 impl Shared {

@@ -44,11 +44,11 @@ pub const ROUTES: &[Route] = &[
 ];
 
 async fn complete(call: Call) -> HttpResponse {
-    document(&call, &call.worker.shared.openapi)
+    document(&call, &call.worker.shared.documents.openapi)
 }
 
 async fn for_gpt(call: Call) -> HttpResponse {
-    document(&call, &call.worker.shared.openapi_gpt)
+    document(&call, &call.worker.shared.documents.openapi_gpt)
 }
 
 fn document(call: &Call, text: &Bytes) -> HttpResponse {

@@ -3,12 +3,13 @@
 //! Owns: what is shown first. Made once at the start, of the addresses that are there. Has no neighbour
 //! that could be down.
 
+use std::collections::BTreeMap;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::to;
 use bytes::Bytes;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::documents::LASTS;
@@ -53,7 +54,15 @@ pub struct Start {
     examples: Vec<&'static str>,
 }
 
-/// What is shown, made once.
+/// What describes this gateway, made once.
+#[derive(Debug)]
+pub struct Documents {
+    pub start: StartPage,
+    pub openapi: Bytes,
+    pub openapi_gpt: Bytes,
+}
+
+/// What `/` shows.
 #[derive(Debug)]
 pub struct StartPage {
     start: Start,
@@ -112,7 +121,7 @@ pub const ROUTES: &[Route] = &[Route::at("/", Class::General).get(|| to(start)).
 })];
 
 async fn start(call: Call) -> Answer {
-    let StartPage { start, page } = &call.worker.shared.start_page;
+    let StartPage { start, page } = &call.worker.shared.documents.start;
     let accept = call.headers().get_all(header::ACCEPT).map(HeaderValue::as_bytes);
     let mut response = if wants_page(accept) {
         call.lasts(LASTS, page.clone());
