@@ -126,11 +126,15 @@ impl ErrorCode {
             Self::KeyRequired => "This needs an API key, in x-internal-key or Authorization.",
             Self::Forbidden => "This is not allowed.",
             Self::Blocked => "This client is blocked.",
-            Self::NotFound => "There is nothing at this address.",
-            Self::MethodNotAllowed => "This address does not take this method.",
+            Self::NotFound => "There is nothing at this address; / shows where to go.",
+            Self::MethodNotAllowed => {
+                "This address does not take this method; Allow names those that it takes."
+            }
             Self::RequestTimeout => "The request took too long to arrive.",
             Self::BodyTooLarge => "The body is too large.",
-            Self::UnsupportedMediaType => "The body must be application/json.",
+            Self::UnsupportedMediaType => {
+                "The body must be JSON, and Content-Type must say application/json."
+            }
             Self::Unprocessable => "Nothing can be made of this.",
             Self::RateLimited => "Too many requests; come back later.",
             Self::AbuseThrottled => "These requests follow a pattern of abuse; come back later.",

@@ -184,6 +184,7 @@ fn common_words_find_what_they_should() {
         ("wireless headphones", "headphones"),
         ("tshirt", "t-shirt"),
         ("lapm", "lamp"),
+        ("red dress", "dress"),
         ("hedphones", "headphones"),
         ("powerbank", "power bank"),
         ("smartwatches", "smart watch"),

@@ -20,7 +20,8 @@ struct Occurrence {
     in_title: bool,
 }
 
-/// A product that was found, and how many of the words its title has.
+/// A product that was found, and how many of the words its title has. The last word counts twice: it
+/// names the thing, and those before it say which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) place: usize,
@@ -57,8 +58,11 @@ impl Index {
     pub(super) fn matching(&self, keywords: &str) -> Vec<Found> {
         let asked = words(keywords);
         let mut slips = MOST_SLIPS;
-        let lists = (0..asked.len()).map(|at| self.meant(&asked, at, &mut slips));
-        let shared = counted(lists.flatten());
+        let lists = (0..asked.len()).flat_map(|at| {
+            let weight = if at + 1 == asked.len() { 2 } else { 1 };
+            self.meant(&asked, at, &mut slips).into_iter().map(move |one| (one, weight))
+        });
+        let shared = counted(lists);
         let most = shared.values().map(|(words, _)| *words).max().unwrap_or(0);
         if most * 2 < asked.len() {
             return Vec::new();
@@ -76,7 +80,8 @@ impl Index {
         let most = usize::try_from(self.products / 10 + 1).unwrap_or(usize::MAX);
         let words = words(text);
         let lists = words.iter().filter_map(|word| self.words.get(word));
-        let shared = counted(lists.filter(|list| list.len() <= most).flatten().copied());
+        let telling = lists.filter(|list| list.len() <= most).flatten();
+        let shared = counted(telling.map(|one| (*one, 1)));
         let mut found: Vec<_> = shared.into_iter().map(|(at, (words, _))| (at, words)).collect();
         found.sort_by_key(|(at, words)| (Reverse(*words), *at));
         found.into_iter().map(|(at, _)| at).collect()
@@ -120,7 +125,9 @@ impl Index {
         if word.chars().count() < SHORTEST_SLIP || word.contains(char::is_numeric) {
             return None;
         }
-        let near = self.words.iter().filter(|(known, _)| is_one_slip(word, known));
+        // A letter has at most four bytes.
+        let like = |known: &str| known.len().abs_diff(word.len()) <= 4 && is_one_slip(word, known);
+        let near = self.words.iter().filter(|(known, _)| like(known));
         let best = near.max_by_key(|(known, list)| {
             (known.chars().next() == word.chars().next(), list.len(), Reverse(*known))
         });
@@ -128,14 +135,14 @@ impl Index {
     }
 }
 
-/// Of each product how many of the lists it is in, and in how many by its title.
-fn counted(lists: impl Iterator<Item = Occurrence>) -> HashMap<usize, (usize, usize)> {
+/// Of each product how many of the lists it is in, and the weights of those that it is in by its title.
+fn counted(lists: impl Iterator<Item = (Occurrence, usize)>) -> HashMap<usize, (usize, usize)> {
     let mut shared = HashMap::<_, (usize, usize)>::new();
-    for Occurrence { place, in_title } in lists {
+    for (Occurrence { place, in_title }, weight) in lists {
         let (words, titles) =
             shared.entry(usize::try_from(place).unwrap_or(usize::MAX)).or_default();
         *words += 1;
-        *titles += usize::from(in_title);
+        *titles += if in_title { weight } else { 0 };
     }
     shared
 }
@@ -164,7 +171,9 @@ fn is_one_slip(typed: &str, meant: &str) -> bool {
     match (left(typed), left(meant)) {
         (0 | 1, 1) | (1, 0) => true,
         (2, 2) => {
-            typed.chars().take(2).eq(meant.chars().take(2).collect::<Vec<_>>().into_iter().rev())
+            let (mut typed, mut meant) = (typed.chars(), meant.chars());
+            let (first, second) = (typed.next(), typed.next());
+            (second, first) == (meant.next(), meant.next())
         }
         _ => false,
     }
