@@ -4,8 +4,8 @@
 //! still be answered with is found. One look costs a bounded part of each tier; if that was not all,
 //! or a tier did not answer, the survey says so and why.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ use crate::failure::StoreError;
 const IN_MEMORY: usize = 100_000;
 /// Entries of Redis whose beginnings one look reads: 5 MB.
 const IN_REDIS: usize = 2_000;
+/// Keys of memory whose copies are looked for in the other tiers in any case.
+const KNOWN: usize = 1_000;
 const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A tier that did not do its part, and why.
@@ -94,22 +96,19 @@ impl Subject {
 impl CacheTables {
     /// What is held of what all of `subjects` hit.
     pub async fn survey(&self, subjects: &[Subject]) -> Survey {
-        let key = subjects.iter().find_map(|subject| match subject {
-            Subject::Key(key) => Some(CacheKey::new(key.as_str())),
-            Subject::Tag(_) | Subject::Pattern(_) | Subject::Everything => None,
-        });
+        let mut survey = Survey { complete: true, ..Survey::default() };
+        let (entries, all) = self.in_memory(subjects);
+        survey.complete &= all;
+        self.add(&mut survey.found, Tier::Memory, entries, subjects);
+        // However large the other tiers are, what they hold of these is known.
+        let known: Vec<CacheKey> = survey.found.keys().take(KNOWN).cloned().collect();
         let ranges = subjects.iter().map(Subject::range);
         let narrowest = ranges.max_by_key(|(glob, prefix)| (prefix.len(), glob.len()));
         let (glob, prefix) = narrowest.unwrap_or_else(|| Subject::Everything.range());
-        let redis = self.in_redis(key.as_ref(), &glob);
-        let (redis, database) = join(redis, self.in_database(&glob, prefix)).await;
-        let mut survey = Survey { complete: true, ..Survey::default() };
-        let parts = [
-            (Tier::Memory, Ok(self.in_memory(key))),
-            (Tier::Redis, redis),
-            (Tier::Database, database),
-        ];
-        for (tier, part) in parts {
+        let names = known.iter().map(ToString::to_string).collect();
+        let redis = self.in_redis(known, key_of(subjects), &glob);
+        let (redis, database) = join(redis, self.in_database(names, &glob, prefix)).await;
+        for (tier, part) in [(Tier::Redis, redis), (Tier::Database, database)] {
             match part {
                 Ok((entries, all)) => {
                     survey.complete &= all;
@@ -164,10 +163,11 @@ impl CacheTables {
         }
     }
 
-    fn in_memory(&self, key: Option<CacheKey>) -> Part {
-        let (entries, all) = match key {
+    fn in_memory(&self, subjects: &[Subject]) -> Part {
+        let (entries, all) = match key_of(subjects) {
             Some(key) => {
-                (self.memory.peek(&key).map(|entry| (key, entry)).into_iter().collect(), true)
+                let held = self.memory.peek(&key).map(|entry| (key, entry));
+                (held.into_iter().collect(), true)
             }
             None => self.memory.held(IN_MEMORY),
         };
@@ -178,24 +178,52 @@ impl CacheTables {
         (sized.collect(), all)
     }
 
-    async fn in_redis(&self, key: Option<&CacheKey>, glob: &str) -> Result<Part, StoreError> {
+    async fn in_redis(
+        &self,
+        known: Vec<CacheKey>,
+        only: Option<CacheKey>,
+        glob: &str,
+    ) -> Result<Part, StoreError> {
         let Some(redis) = &self.redis else { return Ok((Vec::new(), true)) };
-        let looked = tokio::time::timeout(REDIS_TIMEOUT, look(redis, key, glob)).await;
-        looked.unwrap_or(Err(StoreError::TooLate))
+        let look = look(redis, known, only, glob);
+        tokio::time::timeout(REDIS_TIMEOUT, look).await.unwrap_or(Err(StoreError::TooLate))
     }
 
-    async fn in_database(&self, glob: &str, prefix: String) -> Result<Part, StoreError> {
+    async fn in_database(
+        &self,
+        known: Vec<String>,
+        glob: &str,
+        prefix: String,
+    ) -> Result<Part, StoreError> {
         let glob = glob.to_owned();
         let is_wanted = move |key: &str| matches(&glob, key);
-        let (found, all) = self.database.beginnings(prefix, BEGINNING, is_wanted).await?;
+        let (found, all) = self.database.beginnings(known, prefix, BEGINNING, is_wanted).await?;
         Ok((found.into_iter().filter_map(bodiless).collect(), all))
     }
 }
 
-async fn look(redis: &RedisTier, key: Option<&CacheKey>, glob: &str) -> Result<Part, StoreError> {
-    let (mut keys, mut all) = match key {
-        Some(key) => (vec![key.clone()], true),
-        None => redis.keys(glob).await?,
+/// The only key that all of `subjects` can hit, if one of them is a key.
+fn key_of(subjects: &[Subject]) -> Option<CacheKey> {
+    subjects.iter().find_map(|subject| match subject {
+        Subject::Key(key) => Some(CacheKey::new(key.as_str())),
+        Subject::Tag(_) | Subject::Pattern(_) | Subject::Everything => None,
+    })
+}
+
+async fn look(
+    redis: &RedisTier,
+    known: Vec<CacheKey>,
+    only: Option<CacheKey>,
+    glob: &str,
+) -> Result<Part, StoreError> {
+    let (mut keys, mut all) = match only {
+        Some(key) => (vec![key], true),
+        None => {
+            let (others, all) = redis.keys(glob).await?;
+            let asked: HashSet<CacheKey> = known.iter().cloned().collect();
+            let others = others.into_iter().filter(|key| !asked.contains(key));
+            (known.into_iter().chain(others).collect(), all)
+        }
     };
     all &= keys.len() <= IN_REDIS;
     keys.truncate(IN_REDIS);

@@ -215,6 +215,7 @@ fn a_dry_run_tells_what_would_go_and_changes_nothing() {
         (json!({"pattern": "products:search:*"}), 1),
         (json!({"tag": "operation:hot", "mode": "soft"}), 1),
         (json!({"all": true}), 3),
+        (json!({"pattern": "products:*"}), 3),
         (json!({"tag": "product:1"}), 0),
     ] {
         let mut dry = body.clone();

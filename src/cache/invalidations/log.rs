@@ -228,13 +228,16 @@ impl CacheTables {
         dropped: Result<(T, bool), StoreError>,
         cleared: &mut Cleared,
     ) -> T {
-        let (gone, error) = match dropped {
+        let (gone, missed) = match dropped {
             Ok((gone, true)) => return gone,
-            Ok((gone, false)) => (gone, StoreError::TooLate),
-            Err(error) => (T::default(), error),
+            Ok((gone, false)) => {
+                let reason = "there is more than could be dropped in time".to_owned();
+                (gone, Missed { tier: tier.label(), reason })
+            }
+            Err(error) => (T::default(), self.missed(tier, &error)),
         };
-        warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => %error);
-        cleared.missed(self.missed(tier, &error));
+        warn!(self.log, "cache tier not cleared"; "tier" => tier.label(), "error" => &missed.reason);
+        cleared.missed(missed);
         cleared.complete = false;
         gone
     }

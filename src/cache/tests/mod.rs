@@ -6,4 +6,5 @@ mod invalidation;
 mod loads;
 mod many;
 mod staleness;
+mod survey;
 mod warming;

@@ -5,8 +5,9 @@
 //! one looks, and no row is written anew for it. Pages that become free are taken by the next rows: the
 //! file does not grow beyond what it once needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use diesel::dsl::sql;
@@ -201,9 +202,13 @@ impl DatabaseTier {
     }
 }
 
-/// Most keys that one look at the table passes, and most bytes of the entries under them that are read.
-const LOOKED_AT: usize = 10_000;
-const LOOKED_AT_BYTES: i64 = 32 << 20;
+/// Most keys that one look at the table passes, and of how many entries and bytes under them it reads the
+/// beginning.
+const LOOKED_AT: usize = 100_000;
+const READ: usize = 10_000;
+const READ_BYTES: i64 = 32 << 20;
+/// An operator waits for it, and an invalidation by tag.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Rows of one statement of a look.
 const AT_ONCE: usize = 500;
 /// Of longer entries no text is read.
@@ -212,12 +217,17 @@ const LONGEST_TEXT: usize = 64 << 10;
 /// What a look found: each key, the beginning of its entry and the size of the whole.
 type Beginnings = Vec<(CacheKey, Bytes, u64)>;
 
-/// The next keys that begin with `prefix`, from `from` on: read from the index alone.
-fn keys_from(connection: &mut Connection, prefix: &str, from: &str) -> QueryResult<Vec<String>> {
+/// The next keys that begin with `prefix`, from `from` on, at most so many: read from the index alone.
+fn keys_from(
+    connection: &mut Connection,
+    prefix: &str,
+    from: &str,
+    most: usize,
+) -> QueryResult<Vec<String>> {
     dsl::cache_entries
         .filter(dsl::key.ge(from).and(dsl::key.lt(format!("{prefix}{}", char::MAX))))
         .order(dsl::key)
-        .limit(i64::try_from(LOOKED_AT).unwrap_or(i64::MAX))
+        .limit(i64::try_from(most).unwrap_or(i64::MAX))
         .select(sql::<Text>("CAST(key AS TEXT)"))
         .load(connection)
 }
@@ -234,9 +244,9 @@ impl DatabaseTier {
             let (prefix, glob) = (prefix.to_owned(), glob.to_owned());
             let (gone, next) = self
                 .run(SWEEP_TIMEOUT, move |connection| {
-                    let mut keys = keys_from(connection, &prefix, &from)?;
+                    let mut keys = keys_from(connection, &prefix, &from, READ)?;
                     // The least text after the last key.
-                    let next = keys.last().filter(|_| keys.len() == LOOKED_AT);
+                    let next = keys.last().filter(|_| keys.len() == READ);
                     let next = next.map(|last| format!("{last}\0"));
                     keys.retain(|key| matches(&glob, key));
                     let mut gone = 0_usize;
@@ -254,21 +264,26 @@ impl DatabaseTier {
         Ok((removed, false))
     }
 
-    /// The first `bytes` bytes of entries under keys that begin with `prefix` and that `matches`, and
-    /// whether these are all: of a large table only a part is looked at, in the order of keys.
+    /// The first `bytes` bytes of entries under `known` keys and under those that begin with `prefix` and
+    /// that `matches`, and whether these are all: of a large table only a part is looked at, in the order
+    /// of keys.
     pub async fn beginnings(
         &self,
+        known: Vec<String>,
         prefix: String,
         bytes: usize,
         matches: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<(Beginnings, bool), StoreError> {
         // What was just stored is to be seen; it is no reason to wait for a database that takes no writes.
         drop(tokio::time::timeout(READ_TIMEOUT, self.flush()).await);
-        self.run(SWEEP_TIMEOUT, move |connection| {
-            let mut keys = keys_from(connection, &prefix, &prefix)?;
-            let mut all = keys.len() < LOOKED_AT;
-            keys.retain(|key| matches(key));
-            let (mut found, mut left) = (Vec::new(), LOOKED_AT_BYTES);
+        self.run(LOOK_TIMEOUT, move |connection| {
+            let (mut keys, others) = (known, keys_from(connection, &prefix, &prefix, LOOKED_AT)?);
+            let mut all = others.len() < LOOKED_AT;
+            let asked: HashSet<String> = keys.iter().cloned().collect();
+            keys.extend(others.into_iter().filter(|key| matches(key) && !asked.contains(key)));
+            all &= keys.len() <= READ;
+            keys.truncate(READ);
+            let (mut found, mut left) = (Vec::new(), READ_BYTES);
             for keys in keys.chunks(AT_ONCE) {
                 // The length alone is read without the entry.
                 let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys)).order(dsl::key);
@@ -303,7 +318,7 @@ impl DatabaseTier {
     pub async fn texts(&self, keys: &[CacheKey]) -> Result<HashMap<String, Vec<u8>>, StoreError> {
         let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let rows: Vec<(String, Vec<u8>, Vec<u8>)> = self
-            .run(SWEEP_TIMEOUT, move |connection| {
+            .run(LOOK_TIMEOUT, move |connection| {
                 let columns = format!(
                     "CAST(key AS TEXT), CAST(coalesce(question, '') AS BLOB), \
                      CASE WHEN length(entry) <= {LONGEST_TEXT} THEN CAST(entry AS BLOB) ELSE x'' END"

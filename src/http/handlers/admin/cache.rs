@@ -204,6 +204,8 @@ fn read(
         }
         [true, false, false] => key,
         [false, true, false] => tag,
+        // A dry run of what matches everything harms nothing.
+        [false, false, true] if dry_run => pattern,
         [false, false, true] => pattern.filter(|pattern| narrow(&mut check, pattern, all, sample)),
         [true, true, _] | [true, _, true] | [_, true, true] => {
             check.refuse("body", "names several things to invalidate", ONE);

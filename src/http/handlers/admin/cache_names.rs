@@ -128,6 +128,12 @@ impl Names {
             let reason = "a tag is compared as a whole: no sign in it stands for others".to_owned();
             return impossible(reason, None);
         }
+        let number = value.trim_start_matches('0').split(|c: char| !c.is_ascii_digit()).next();
+        if values.is_empty() && number != Some(value) {
+            let near = number.filter(|number| !number.is_empty());
+            let near = near.map(|number| Suggestion::Tag(format!("{word}:{number}")));
+            return impossible(format!("`{word}:` is followed by a number"), near);
+        }
         if values.is_empty() || values.contains(&value) {
             return possible(format!("no entry has the tag `{}`", shown(tag)));
         }
@@ -227,7 +233,9 @@ impl Names {
                 let hash = if hash.is_empty() { "*".to_owned() } else { hash.to_ascii_lowercase() };
                 Some(format!("{}:{}:{hash}", service(first)?, operation(second)?))
             }
-            _ => None,
+            // As the key is called in Redis, with more before it.
+            [_, ref last @ ..] => self.meant(last),
+            [] => None,
         }
     }
 
@@ -299,6 +307,9 @@ mod tests {
             ("tag things:search:*", Some(Pattern("things:search:*".into()))),
             (&format!("tag {}", key("search")), Some(Key(key("search")))),
             ("tag thing:*", None),
+            ("tag thing:007", Some(Tag("thing:7".into()))),
+            ("tag thing:7.html", Some(Tag("thing:7".into()))),
+            ("tag thing:round", None),
             ("tag zzz:7", None),
             ("key thing:7", Some(Tag("thing:7".into()))),
             ("key things:search", Some(Pattern("things:search:*".into()))),
@@ -309,6 +320,7 @@ mod tests {
             (&format!("key {}", key("search").to_uppercase()), Some(Key(key("search")))),
             ("key x", None),
             ("pattern thing:search:*", Some(Pattern("things:search:*".into()))),
+            ("pattern entries:2:e:things:search:*", Some(Pattern("things:search:*".into()))),
             ("pattern *:serach:*", Some(Pattern("*:search:*".into()))),
             ("pattern search:*", Some(Pattern("*:search:*".into()))),
             ("pattern *search", Some(Pattern("*:search:*".into()))),
