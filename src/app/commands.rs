@@ -144,12 +144,14 @@ impl Signals {
 
 /// The simulator alone, until a signal.
 async fn alone(settings: &Settings, simulation: Simulation, log: &Logger) -> Result<(), Failure> {
+    let Server { workers, public_url, .. } = settings.of();
     let running = simulator::start(SimulatorSettings {
         listen: simulation.listen,
         catalog: simulation.catalog,
         credentials: accounts(&settings.of()),
-        workers: settings.of::<Server>().workers,
-        pictures: None,
+        workers,
+        // A gateway shows them, too.
+        pictures: public_url.map(|address| address.trim_end_matches('/').to_owned()),
         control: true,
     })?;
     info!(log, "catalogue is loaded"; "catalogue" => %running.report);
