@@ -1,6 +1,8 @@
 //! HTTP that is legal and rare: interim answers, bodies that end with the connection, idle connections
 //! that are closed as they are used again.
 
+use std::sync::Barrier;
+
 use crate::upstream_script::{Asked, Reply, Scripted, good, page, product};
 
 fn legal(before: &'static str, version: &'static str, lines: &'static str) -> Scripted {
@@ -68,6 +70,38 @@ fn an_idle_connection_that_dies_is_replaced_at_once_and_counts_nowhere() {
     assert!((calls - 8.0).abs() < 0.1, "{calls}");
     assert!(scripted.metric("upstream_retries_total ") < 0.1);
     scripted.stop();
+}
+
+/// Four searches at once, each with words of its own, and their statuses.
+fn four_at_once(scripted: &Scripted, words: &str) -> Vec<u16> {
+    std::thread::scope(|threads| {
+        let ask = |number: usize| {
+            let mut connection = scripted.gateway.connection();
+            let path = format!("/api/products/search?keywords={words}{number}");
+            threads.spawn(move || connection.get(&path).unwrap().status)
+        };
+        let asked: Vec<_> = (0..4).map(ask).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    })
+}
+
+/// Four connections are open, and all are closed as they are used again.
+#[test]
+fn when_all_idle_connections_die_one_call_goes_ahead_of_the_others() {
+    for (heals, calls, status) in [(true, 12, 200), (false, 9, 503)] {
+        let together = Barrier::new(4);
+        let scripted = Scripted::start_with(&[("RETRY_MAX_ATTEMPTS", "1")], move |asked| {
+            if asked.number <= 8 {
+                together.wait();
+            }
+            let answers = asked.number <= 4 || (heals && asked.number > 8);
+            if answers { good(asked) } else { Reply::last("") }
+        });
+        assert_eq!(four_at_once(&scripted, "kettle"), [200; 4]);
+        assert_eq!(four_at_once(&scripted, "toaster"), [status; 4]);
+        assert_eq!(scripted.calls("product.query"), calls);
+        scripted.stop();
+    }
 }
 
 #[test]

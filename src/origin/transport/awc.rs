@@ -4,11 +4,12 @@
 //! [`Wire::max_body`] and redirects (a moved upstream is configuration, not something to follow with a
 //! signed request). Speaks HTTP/1.1 alone: a call that is cut ends its connection and touches no other
 //! call. A connection that the upstream closed while it was idle costs a call nothing: it goes out once
-//! more, at once and on a new one.
+//! more, at once and on a new one. When several calls find theirs closed, one goes ahead and the others
+//! follow if it was answered: an upstream that cuts everything is not called twice for each.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::fn_service;
 use actix_web::error::ParseError;
@@ -17,12 +18,14 @@ use awc::http::{Version, header};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use slog::Logger;
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::body::Bodies;
 use super::connect::Dialler;
 use super::stream::Stale;
 use super::{Transport, TransportFault, Wire};
+use crate::clock;
 use crate::origin::{Answer, Request};
 
 /// How long an idle connection is kept.
@@ -39,6 +42,21 @@ pub struct AwcTransport {
     plain: RefCell<awc::Client>,
     secure: RefCell<awc::Client>,
     bodies: Bodies,
+    ahead: Mutex<Ahead>,
+}
+
+/// The call that went out once more before the others.
+#[derive(Default)]
+struct Ahead {
+    /// When it ended, and whether it was answered.
+    ended: Option<(Instant, bool)>,
+}
+
+impl Ahead {
+    /// How it went for whoever found a closed connection at `since`; `None`: nobody went ahead.
+    fn answered(&self, since: Instant) -> Option<bool> {
+        self.ended.filter(|(at, _)| *at >= since).map(|(_, answered)| answered)
+    }
 }
 
 impl AwcTransport {
@@ -48,6 +66,7 @@ impl AwcTransport {
             plain: RefCell::new(client(wire, log, false)),
             secure: RefCell::new(client(wire, log, true)),
             bodies: Bodies::new(wire.max_body),
+            ahead: Mutex::default(),
             wire: wire.clone(),
             log: log.clone(),
         }
@@ -60,10 +79,23 @@ impl AwcTransport {
         let sent = ask(&client.borrow(), request.clone());
         let mut response = sent.await;
         if response.as_ref().is_err_and(is_stale) {
-            // What else is idle is as old, and goes with the pool; calls under way do not mind.
-            client.replace(self::client(&self.wire, &self.log, is_secure));
-            let sent = ask(&client.borrow(), request);
-            response = sent.await;
+            let since = clock::monotonic();
+            let mut ahead = self.ahead.lock().await;
+            let answered = ahead.answered(since);
+            if answered.is_none() {
+                // What else is idle is as old, and goes with the pool; calls under way do not mind.
+                client.replace(self::client(&self.wire, &self.log, is_secure));
+            }
+            if answered != Some(false) {
+                let sent = ask(&client.borrow(), request);
+                if answered.is_none() {
+                    response = sent.await;
+                    ahead.ended = Some((clock::monotonic(), response.is_ok()));
+                } else {
+                    drop(ahead);
+                    response = sent.await;
+                }
+            }
         }
         let response = response.map_err(|error| fault(&error))?;
         let status = response.status().as_u16();
