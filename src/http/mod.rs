@@ -24,6 +24,7 @@ pub mod served;
 pub mod server;
 pub mod service;
 pub mod settings;
+pub mod start_page;
 pub mod state;
 pub mod stops;
 mod wishes;

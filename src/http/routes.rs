@@ -11,17 +11,16 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web_lab::middleware::CatchPanic;
 
 use super::envelope::Integration;
-use super::handlers::start::StartPage;
-use super::handlers::{admin, documents, health, method_not_allowed, not_found, start, status};
+use super::handlers::{admin, documents, health, method_not_allowed, not_found, status};
 use super::pipeline::Pipeline;
 use super::route::{AuthScope, Route as Known, is_always_open};
 use super::service::{Method, Operation, Route, Surface};
+use super::start_page::StartPage;
 use super::state::Worker;
 use crate::limits::Class;
 
 /// The gateway's own routes that are always there.
-const CORE: &[&[Route]] =
-    &[start::ROUTES, health::ROUTES, status::ROUTES, documents::ROUTES, admin::ROUTES];
+const CORE: &[&[Route]] = &[health::ROUTES, status::ROUTES, documents::ROUTES, admin::ROUTES];
 
 /// A route with a fault, for the test that sees what a client gets then; in no binary.
 #[cfg(test)]
@@ -43,7 +42,8 @@ pub fn all<'a>(
 
 /// What `/` shows.
 pub fn start_page(integration: Integration, surfaces: &[&Surface]) -> StartPage {
-    StartPage::new(integration, surfaces, |path| {
+    let examples = surfaces.iter().map(|surface| surface.example).collect();
+    StartPage::new(integration, examples, |path| {
         all(surfaces.iter().copied()).any(|route| route.template == path)
     })
 }

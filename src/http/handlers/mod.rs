@@ -7,7 +7,6 @@ pub mod admin;
 pub mod documents;
 pub mod health;
 pub mod rendered;
-pub mod start;
 pub mod status;
 
 use super::error::{ApiError, ErrorCode};
