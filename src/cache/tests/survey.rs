@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use diesel::Connection as _;
-use diesel::connection::SimpleConnection;
-use diesel::sqlite::SqliteConnection;
-
 use super::fixture::{Fixture, HOUR, entry, fresh, key};
 use crate::cache::{Freshness, Mode, Subject, Tier};
+use crate::database::tests::run_beside;
 
 #[actix::test]
 async fn the_newest_copy_counts_and_what_is_dead_is_not_there() {
@@ -52,15 +49,13 @@ async fn of_a_large_table_a_part_is_looked_at_and_a_pattern_leaves_it_in_steps()
     fixture.holds("~last", fresh("last"));
     fixture.stores("~last", Arc::new(fresh("last"))).await;
     fixture.client.tables().database.writer.flush().await;
-    let mut beside = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
-    beside
-        .batch_execute(
-            "PRAGMA busy_timeout = 5000; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
+    run_beside(
+        &path,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 \
              FROM n WHERE i < 100001) INSERT INTO cache_entries (key, kind, entry, stored_at, \
              stale_until) SELECT CASE WHEN i < 20002 THEN 'test:hot:' ELSE 'test:list:' END || i, \
              'x', x'00', 0, 0 FROM n",
-        )
-        .unwrap();
+    );
     let tables = fixture.client.tables();
     let survey = tables.survey(&[]).await;
     assert!(!survey.complete && survey.missed.is_empty());

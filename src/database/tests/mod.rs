@@ -86,6 +86,11 @@ impl Bench {
     }
 }
 
+/// Runs statements on a file that somebody else has open.
+pub(crate) fn run_beside(path: &Path, sql: &str) {
+    beside(path).batch_execute(&format!("PRAGMA busy_timeout = 5000; {sql}")).unwrap();
+}
+
 fn beside(path: &Path) -> Connection {
     Connection::establish(&path.to_string_lossy()).unwrap()
 }
