@@ -13,6 +13,10 @@ pub enum FailureKind {
     UpstreamRejected,
     /// The upstream fails or cannot be reached.
     UpstreamUnavailable,
+    /// The client, which has no key, has had its share of the upstream's calls of today.
+    ShareSpent,
+    /// What is left of the upstream's calls of today is for clients with a key.
+    KeptForKeys,
     /// Too much is already waiting.
     Overloaded,
     /// The breaker is open: the upstream is not asked.
@@ -43,6 +47,13 @@ impl Failure {
     #[must_use]
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self { kind, retry_after: None, reason: reason.into(), by_caller: false }
+    }
+
+    /// Whether it was refused for the sake of others: it says nothing about the origin, nor about what
+    /// another client would get.
+    #[must_use]
+    pub const fn is_of_client(&self) -> bool {
+        matches!(self.kind, FailureKind::ShareSpent | FailureKind::KeptForKeys)
     }
 
     /// The same, with the time after which trying again may help.

@@ -73,6 +73,10 @@ impl FailureMemo {
         now: Instant,
         chance: f64,
     ) -> Duration {
+        if failure.is_of_client() {
+            // Others may load it now.
+            return Duration::ZERO;
+        }
         if matches!(failure.kind, FailureKind::CircuitOpen | FailureKind::Overloaded) {
             // The origin was not asked: that says nothing about the key, and asking again is free.
             let wait = pause(1, None, false, chance);

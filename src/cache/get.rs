@@ -192,19 +192,29 @@ impl PendingAnswer {
     }
 
     /// What the load brings. One that died is started again, once; and so is one that answers a
-    /// question from before an invalidation that was in force when this caller asked.
+    /// question from before an invalidation that was in force when this caller asked. One that another
+    /// client began, and is refused to that client, is begun again for this one until its deadline.
     async fn completed(&mut self) -> Completed {
         let mut completed = self.joined.follower.first().await;
         if completed.as_ref().is_some_and(|completed| self.is_too_old(completed)) {
             // It may have been announced before the origin answered, which may bring something newer.
             completed = self.joined.follower.last().await;
         }
-        if let Some(completed) = completed.filter(|completed| !self.is_too_old(completed)) {
+        let is_anothers = |joined: &Joined, completed: &Completed| {
+            joined.collapsed && completed.as_ref().is_err_and(Failure::is_of_client)
+        };
+        let completed = completed.filter(|completed| !self.is_too_old(completed));
+        if let Some(completed) = completed.filter(|one| !is_anothers(&self.joined, one)) {
             return completed;
         }
         let lost = || Failure::new(FailureKind::Internal, "the load died twice");
-        let mut again = start_one(&self.tables, &self.key, self.place, &self.plan);
-        again.follower.first().await.unwrap_or_else(|| Err(lost()))
+        loop {
+            let mut again = start_one(&self.tables, &self.key, self.place, &self.plan);
+            let completed = again.follower.first().await.unwrap_or_else(|| Err(lost()));
+            if !is_anothers(&again, &completed) {
+                return completed;
+            }
+        }
     }
 
     fn is_too_old(&self, completed: &Completed) -> bool {

@@ -15,8 +15,9 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use super::accept_encoding::prefers_gzip;
 use super::served::Lasting;
 use crate::cache::Tier;
-use crate::limits::Principal;
 use crate::limits::abuse::Watched;
+use crate::limits::{Network, Principal};
+use crate::origin::Payer;
 
 const LONGEST_ID: usize = 128;
 
@@ -59,6 +60,8 @@ pub struct Scope {
     pub deadline: Instant,
     /// A number that stays the same for a client: its share of percentage rollouts.
     pub client: u64,
+    /// Whose share of the upstream's calls what is loaded comes from; known where something is.
+    pub payer: Option<Payer>,
 }
 
 #[derive(Debug)]
@@ -69,8 +72,8 @@ pub struct RequestContext {
     pub client: Cell<u64>,
     /// Where it comes from, as far as trusted proxies tell.
     pub address: Cell<IpAddr>,
-    /// Whether it carries a known client key.
-    pub keyed: Cell<bool>,
+    /// Who it is counted under.
+    pub principal: Cell<Principal>,
     /// Its client, if that is watched for abuse.
     pub watched: Cell<Option<Watched>>,
     /// Whom it may come from where its address is in doubt: their throttles hold for it as well.
@@ -101,7 +104,7 @@ impl RequestContext {
             deadline: now + timeout,
             client: Cell::new(0),
             address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            keyed: Cell::new(false),
+            principal: Cell::new(Principal::Network(Network::V4(Ipv4Addr::UNSPECIFIED))),
             watched: Cell::new(None),
             suspects: Cell::new([None; 2]),
             gzip: fields.accept_encoding.is_some_and(|first| takes_gzip(first, headers)),
@@ -117,6 +120,7 @@ impl RequestContext {
             request_id: Arc::clone(&self.id),
             deadline: self.deadline,
             client: self.client.get(),
+            payer: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use crate::failure::{Failure, FailureKind};
 use crate::http::forms::{InvalidField, LISTED};
+use crate::limits::seconds_up;
 
 /// The kinds of error a client can get, one for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -215,6 +216,21 @@ impl From<Failure> for ApiError {
             FailureKind::NotStored => {
                 let message = "Nothing is stored for this, and the request says only-if-cached.";
                 return Self::with_message(ErrorCode::DeadlineExceeded, message);
+            }
+            FailureKind::ShareSpent | FailureKind::KeptForKeys => {
+                let bound = if failure.kind == FailureKind::ShareSpent {
+                    "This address has had its share of the upstream's calls of today"
+                } else {
+                    "What is left of the upstream's calls of today is kept for API keys"
+                };
+                let wait = failure.retry_after.unwrap_or(USUAL_WAIT);
+                let message = format!(
+                    "{bound}; what is stored is still answered. The upstream's day ends in {} s. \
+                     With an API key, in x-internal-key or Authorization, this is answered now.",
+                    seconds_up(wait)
+                );
+                let refused = Self::with_message(ErrorCode::RateLimited, message);
+                return refused.because(failure.reason).retry_after(wait);
             }
             FailureKind::UpstreamRejected => ErrorCode::UpstreamRejected,
             FailureKind::UpstreamUnavailable => ErrorCode::UpstreamUnavailable,

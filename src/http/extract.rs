@@ -25,8 +25,11 @@ use super::served::{Body, Lasting, Served};
 use super::state::Worker;
 use super::stops::caller;
 use super::wishes::Wishes;
+use crate::access::Verdict;
 use crate::cache::CacheClient;
+use crate::limits::Principal;
 use crate::limits::abuse::Seen;
+use crate::origin::Payer;
 
 pub type Answer = Result<HttpResponse, ApiError>;
 
@@ -73,9 +76,27 @@ impl Call {
         self.context.scope()
     }
 
+    /// The same for what is loaded, with who pays for it: nobody for a key or an address on the allow
+    /// list. Each call weighs so many.
+    #[must_use]
+    pub fn paid_scope(&self, weight: u32) -> Scope {
+        let context = &self.context;
+        let principal = context.principal.get();
+        let is_free = match principal {
+            Principal::Key(_) => true,
+            Principal::Network(_) => {
+                let list = self.worker.shared.access.evaluate(context.address.get(), None);
+                list == Verdict::Allowed
+            }
+            Principal::InDoubt(_) => false,
+        };
+        let payer = (!is_free).then(|| Payer { client: principal.to_string().into(), weight });
+        Scope { payer, ..self.scope() }
+    }
+
     /// Whether the client has shown a key that is known.
     pub fn has_key(&self) -> bool {
-        self.context.keyed.get()
+        self.context.principal.get().is_key()
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {

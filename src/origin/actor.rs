@@ -95,8 +95,8 @@ impl<O: Origin> OriginClient<O> {
     /// then is refused here.
     pub async fn call(&self, call: Call<O>) -> Result<Reply<O>, Failure> {
         let now = clock::monotonic();
-        let operation = O::operation(&call.question);
-        self.state.check(operation, call.priority, call.deadline, now, clock::now())?;
+        let (operation, payer) = (O::operation(&call.question), call.payer.as_ref());
+        self.state.check(operation, call.priority, payer, call.deadline, now, clock::now())?;
         let within = call.deadline.saturating_duration_since(now).saturating_add(GRACE);
         match self.actor.ask_queued(call, within).await {
             Ok(answer) => answer,

@@ -25,7 +25,7 @@ use super::health::Made;
 use super::pacing::Booking;
 use super::state::OriginState;
 use super::transport::Transport;
-use super::{Blame, Origin, Outcome, Priority, attempt, refusal};
+use super::{Blame, Origin, Outcome, Payer, Priority, attempt, refusal};
 use crate::clock;
 use crate::failure::Failure;
 use crate::resilience::backoff::Backoff;
@@ -44,13 +44,15 @@ pub struct Call<O: Origin> {
     pub retry: bool,
     /// Only calls for a client are repeated and wait for their turn.
     pub priority: Priority,
+    /// The client without a key that it is for; `None`: it is for another, or for none.
+    pub payer: Option<Payer>,
     pub request_id: Arc<str>,
 }
 
 impl<O: Origin> Call<O> {
     /// A call that may be repeated and that no request is named for.
     pub fn new(question: O::Question, priority: Priority, deadline: Instant) -> Self {
-        Self { question, deadline, retry: true, priority, request_id: "".into() }
+        Self { question, deadline, retry: true, priority, payer: None, request_id: "".into() }
     }
 }
 
@@ -347,9 +349,10 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         self.state.credentials.is_elsewhere(index, &ask, now, self.transport.wall())
     }
 
-    fn ask(&self, operation: &'static str, prefer: Prefer, now: Instant) -> Ask {
+    fn ask(&self, operation: &'static str, prefer: Prefer, now: Instant) -> Ask<'_> {
         let latest = self.state.latest_start(now, self.call.deadline);
-        Ask { operation, priority: self.call.priority, latest, prefer }
+        let (priority, payer) = (self.call.priority, self.call.payer.as_ref());
+        Ask { operation, priority, payer, latest, prefer }
     }
 
     fn time_left(&self, at: Instant) -> Result<Duration, NotMade> {

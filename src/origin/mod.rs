@@ -23,6 +23,7 @@ pub mod transport;
 
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -77,6 +78,15 @@ pub trait Origin: Send + Sync + 'static {
     fn advice(&self, fault: Misconfiguration) -> String {
         format!("check the {} of the upstream", fault.name)
     }
+}
+
+/// A client without a key, for whom calls are made: it gets a share of the day's budget, and nothing of
+/// what is kept for keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payer {
+    pub client: Arc<str>,
+    /// For how many calls one counts in its share.
+    pub weight: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -63,6 +63,10 @@ pub(super) fn of_outcome<T>(outcome: &Outcome<T>) -> Option<Failure> {
 /// Of an attempt that was made and failed and a further one that was refused: which failure counts.
 pub(super) fn rather(made: Option<Failure>, refused: Failure) -> Failure {
     let Some(made) = made else { return refused };
+    if refused.is_of_client() {
+        // Others may ask sooner.
+        return made;
+    }
     let wait = made.retry_after.max(refused.retry_after);
     made.retry_after(wait)
 }
@@ -99,6 +103,8 @@ pub(super) fn by_bound(refused: Refused) -> Failure {
             FailureKind::Overloaded
         }
         Reason::Banned | Reason::BudgetSpent => FailureKind::UpstreamUnavailable,
+        Reason::ShareSpent => FailureKind::ShareSpent,
+        Reason::KeptForKeys => FailureKind::KeptForKeys,
     };
     let reason = format!("not sent: {}", refused.reason.as_str());
     Failure::new(kind, reason).retry_after(Some(refused.retry_after))
@@ -190,6 +196,19 @@ mod tests {
         for outcome in permanent.into_iter().chain([throttled]) {
             assert_eq!(health(&outcome, false), CallResult::Ignored);
         }
+    }
+
+    #[test]
+    fn a_failed_attempt_is_told_and_the_longer_wait_unless_that_is_one_clients() {
+        let after = |reason, seconds| {
+            by_bound(Refused { reason, retry_after: Duration::from_secs(seconds) })
+        };
+        let made = || Some(unavailable("down".to_owned()));
+        assert_eq!(rather(None, after(Reason::ShareSpent, 9)).kind, FailureKind::ShareSpent);
+        let wait = |refused| rather(made(), refused).retry_after;
+        assert_eq!(wait(after(Reason::Queue, 9)), Some(Duration::from_secs(9)));
+        assert_eq!(wait(after(Reason::ShareSpent, 9)), None);
+        assert_eq!(wait(after(Reason::KeptForKeys, 9)), None);
     }
 
     #[test]

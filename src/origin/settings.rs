@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::pacing;
+use super::pacing::{self, Shares};
 use crate::config::kinds::{Optional, RATE, Whole, millis, seconds};
 use crate::config::{Mistakes, Section, Settings};
 use crate::settings;
@@ -19,6 +19,10 @@ settings! {
             "calls that may go at once, for each account", words("10");
         daily_budget: Option<u64> = None, "UPSTREAM_DAILY_BUDGET", "daily_budget",
             Optional(Whole(0, 1_000_000_000)), "calls a day, for each account; 0: any", words("5000");
+        client_share: u64 = 10, "UPSTREAM_CLIENT_SHARE_PERCENT", "client_share_percent", Whole(1, 100),
+            "percent of the day's calls that one client without a key may spend; 100: all";
+        key_reserve: u64 = 20, "UPSTREAM_KEY_RESERVE_PERCENT", "key_reserve_percent", Whole(0, 100),
+            "percent of the day's calls that only clients with a key may spend";
         attempt_timeout: Duration = Duration::from_secs(2), "UPSTREAM_TIMEOUT_MS", "timeout_ms",
             millis(1, 120_000), "longest time of one attempt";
     }
@@ -36,7 +40,8 @@ impl UpstreamSettings {
         let (per_second, burst) = (self.per_second.unwrap_or(5.0), self.burst.unwrap_or(10));
         let daily_budget = Some(self.daily_budget.unwrap_or(5_000)).filter(|budget| *budget > 0);
         let rate = Some(pacing::Rate { per_second, burst });
-        pacing::Settings { rate, daily_budget, ..pacing::Settings::default() }
+        let shares = Shares { client: self.client_share, kept_for_keys: self.key_reserve };
+        pacing::Settings { rate, daily_budget, shares, ..pacing::Settings::default() }
     }
 }
 

@@ -19,7 +19,7 @@ use super::credentials::{Ask, Credential, Credentials, Prefer};
 use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
 use super::transport::Wire;
-use super::{Blame, Misconfiguration, Outcome, Priority};
+use super::{Blame, Misconfiguration, Outcome, Payer, Priority};
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::metrics::UpstreamMetrics;
@@ -89,12 +89,13 @@ impl OriginState {
         &self,
         operation: &'static str,
         priority: Priority,
+        payer: Option<&Payer>,
         deadline: Instant,
         now: Instant,
         wall: Timestamp,
     ) -> Result<(), Failure> {
         let latest = self.latest_start(now, deadline);
-        let ask = Ask { operation, priority, latest, prefer: Prefer::Any };
+        let ask = Ask { operation, priority, payer, latest, prefer: Prefer::Any };
         self.credentials
             .peek(&ask, now, wall)
             .map_err(|refused| self.refused(refused, priority, FIRST, now))?;

@@ -38,7 +38,7 @@ fn troubled(now: Instant) -> (Breaker, Pacing) {
         breaker.admit(now).unwrap().record(Some(healthy), now);
     }
     for _ in 0..3 {
-        pacing.book(Priority::Client, now, WALL, now).unwrap().start(now).unwrap();
+        pacing.book(Priority::Client, None, now, WALL, now).unwrap().start(now).unwrap();
     }
     pacing.ban(now, Duration::from_secs(90));
     (breaker, pacing)
@@ -66,7 +66,7 @@ fn breaker_budget_and_ban_are_as_before() {
     assert_eq!(Saved { saved_at: WALL, ..again.accounts[0].clone() }, saved.accounts[0]);
     assert!(breaker.admit(now).is_err());
     for priority in [Priority::Client, Priority::Refresh] {
-        let refused = pacing.book(priority, now, wall, now).unwrap_err();
+        let refused = pacing.book(priority, None, now, wall, now).unwrap_err();
         assert_eq!(refused.retry_after, Duration::from_secs(85));
     }
 }

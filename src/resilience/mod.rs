@@ -64,6 +64,10 @@ pub enum Reason {
     Banned,
     /// The day's calls are used up.
     BudgetSpent,
+    /// The client it is for has had its share of the day's calls.
+    ShareSpent,
+    /// What is left of the day is for clients with a key.
+    KeptForKeys,
     Queue,
     /// The queue has not been empty for a while, and is kept short.
     Standing,
@@ -78,6 +82,8 @@ impl Reason {
         match self {
             Self::Banned => "banned",
             Self::BudgetSpent => "budget_spent",
+            Self::ShareSpent => "share_spent",
+            Self::KeptForKeys => "kept_for_keys",
             Self::Queue => "queue",
             Self::Standing => "standing",
             Self::Deadline => "deadline",

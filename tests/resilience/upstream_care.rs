@@ -307,7 +307,7 @@ async fn a_place_that_comes_too_late_costs_no_budget() {
     let next = rig
         .account()
         .pacing
-        .book(Priority::Client, now, clock::now(), now + Duration::from_secs(1))
+        .book(Priority::Client, None, now, clock::now(), now + Duration::from_secs(1))
         .unwrap();
     let within = next.at() - now + Duration::from_millis(3);
     drop(next);

@@ -237,7 +237,9 @@ impl<O: Origin<Question = Request>> Rig<O> {
         let question = Request { method: named(method), params };
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
-        self.client.call(Call { question, deadline, retry: true, priority, request_id }).await
+        self.client
+            .call(Call { question, deadline, retry: true, priority, payer: None, request_id })
+            .await
     }
 
     /// Puts fault rules in force at the simulator.

@@ -222,6 +222,57 @@ fn a_spent_limit_is_only_its_owners() {
     }
 }
 
+/// Of sixty calls of the day a client without a key has six, and twelve are for keys.
+#[test]
+fn one_client_cannot_spend_the_day_of_all() {
+    let app = TestApp::with(&[
+        ("UPSTREAM_DAILY_BUDGET", "60"),
+        ("UPSTREAM_RATE_PER_SECOND", "1000"),
+        ("UPSTREAM_BURST", "1000"),
+        ("RATE_LIMIT_ENABLED", "true"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("INTERNAL_API_KEY", KEY),
+    ]);
+    let from = |address: &str| app.connection().with_header("x-forwarded-for", address);
+    let search = |number: u32| format!("/api/products/search?keywords=usb&max_sale_price={number}");
+    let mut one = from("2001:db8::1");
+    (10..16).for_each(|number| drop(data(&one.get(&search(number)).unwrap())));
+    // Another address of the same network is the same client.
+    let answer = from("2001:db8::2").get(&search(16)).unwrap();
+    refused(&answer, 429, "rate_limited");
+    let message = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(message.contains("share") && message.contains("x-internal-key"), "{message}");
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&wait) && message.contains(&format!("{wait} s")), "{message}");
+    assert_eq!(answer.header("ratelimit"), Some(&*format!("\"upstream-share\";r=0;t={wait}")));
+    assert_eq!(app.upstream.calls(), 6);
+    // What is stored is free, and what it was refused others get.
+    data(&one.get(&search(10)).unwrap());
+    data(&from("198.51.100.1").get(&search(16)).unwrap());
+    // To go past the cache is dear.
+    let mut past = from("198.51.100.2").with_header("content-type", "application/json");
+    let mut uncached = || past.send("POST", "/api/products/search/no-cache", b"{}").unwrap();
+    assert_eq!([(); 3].map(|()| uncached().status), [200, 200, 429]);
+    let fresh = |number| {
+        let search = search(number).replace("/search?", "/smart-search?force_refresh=true&");
+        format!("{search}&generate_affiliate_links=false")
+    };
+    let mut past = from("198.51.100.3");
+    assert_eq!([20, 21, 22].map(|n| past.get(&fresh(n)).unwrap().status), [200, 200, 429]);
+    // However many they are, strangers leave what is for keys.
+    for number in 30..67 {
+        let address = format!("203.0.113.{number}");
+        data(&from(&address).get(&search(number)).unwrap());
+    }
+    assert_eq!(app.upstream.calls(), 48);
+    let answer = from("203.0.113.99").get(&search(99)).unwrap();
+    refused(&answer, 429, "rate_limited");
+    assert!(answer.text().contains("kept for API keys"), "{}", answer.text());
+    let keyed = || app.connection().with_header("x-internal-key", KEY);
+    (99..111).for_each(|number| drop(data(&keyed().get(&search(number)).unwrap())));
+    refused(&keyed().get(&search(120)).unwrap(), 503, "upstream_unavailable");
+}
+
 #[test]
 fn a_forwarding_header_of_a_stranger_changes_nothing() {
     let app =

@@ -88,6 +88,7 @@ impl BreakwaterClient {
             deadline: until.into_std(),
             retry: true,
             priority: Priority::Client,
+            payer: None,
             request_id: "a-request".into(),
         };
         match call::run(&self.state, &self.origins, line, &call).await {
@@ -122,7 +123,10 @@ fn answer(failure: &Failure) -> Answer {
         FailureKind::Overloaded => Answer::Overloaded,
         FailureKind::CircuitOpen => Answer::CircuitOpen,
         FailureKind::DeadlineExceeded => Answer::Deadline,
-        FailureKind::NotStored | FailureKind::Internal => panic!("{failure}"),
+        FailureKind::ShareSpent
+        | FailureKind::KeptForKeys
+        | FailureKind::NotStored
+        | FailureKind::Internal => panic!("{failure}"),
     }
 }
 

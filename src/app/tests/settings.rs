@@ -9,7 +9,7 @@ use crate::config::kinds::Rollout;
 use crate::config::{self, Environment, FileText, Mistakes, Settings, load, redact, settings_page};
 use crate::http::settings::{Features, Server};
 use crate::limits::{AbuseMode, Limits};
-use crate::origin::pacing::{self, Rate};
+use crate::origin::pacing::{self, Rate, Shares};
 use crate::origin::settings::UpstreamSettings;
 use crate::services::products::settings::{AliExpressSettings, ProductSettings};
 
@@ -228,6 +228,7 @@ fn the_simulator_inside_is_paced_only_when_that_is_set() {
     let paced = |burst| pacing::Settings {
         rate: Some(Rate { per_second: 5.0, burst }),
         daily_budget: Some(5_000),
+        shares: Shares { client: 10, kept_for_keys: 20 },
         ..pacing::Settings::default()
     };
     assert_eq!(pace(&[], true), pacing::Settings::default());

@@ -225,7 +225,7 @@ impl Load {
         for one in pending.drain(..) {
             let has_stale = one.in_hand.is_some();
             let wait = self.tables.memo.note(one.key(), failure, has_stale, now, chance);
-            if has_stale {
+            if has_stale && !failure.is_of_client() {
                 let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 info!(self.tables.log, "load failed, stale entry kept"; "key" => %one.key(),
                     "reason" => &failure.reason, "wait_ms" => wait_ms);

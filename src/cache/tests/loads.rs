@@ -6,7 +6,7 @@ use super::fixture::{Brings, Fixture, KIND, LONG, Source, body_of, deadline, dow
 use crate::cache::Tier;
 use crate::cache::load::start_one;
 use crate::clock;
-use crate::failure::FailureKind;
+use crate::failure::{Failure, FailureKind};
 
 /// Waits until all callers have joined: a paused clock moves only when nobody has anything to do.
 async fn until_all_wait() {
@@ -69,6 +69,36 @@ async fn a_caller_that_looked_before_the_end_of_a_load_and_joins_after_it_costs_
     let completed = joined.follower.first().await.expect("nothing died");
     assert_eq!(completed.unwrap().1, Tier::Memory);
     assert_eq!((source.asked().len(), tables.in_flight()), (1, 0));
+}
+
+/// What is refused to one client is no answer for another that waits for the same.
+#[actix::test]
+async fn a_refusal_for_the_sake_of_others_is_only_its_clients() {
+    let fixture = Fixture::of_memory();
+    let refused = || Failure::new(FailureKind::ShareSpent, "not sent: share_spent");
+    let (stranger, keyed) =
+        (Source::held(Brings::Failure(refused())), Source::open(Brings::Bodies));
+    let both = async {
+        let second = async {
+            stranger.until_asked(1).await;
+            fixture.get("a", &keyed).await
+        };
+        futures_util::future::join(fixture.get("a", &stranger), second).await
+    };
+    let release = async {
+        until_all_wait().await;
+        stranger.let_go(1);
+    };
+    let ((first, second), ()) = futures_util::future::join(both, release).await;
+    assert_eq!(first.unwrap_err(), refused());
+    assert_eq!(body_of(&second.unwrap()), "load 1 place 0");
+    assert_eq!((stranger.asked().len(), keyed.asked().len()), (1, 1));
+    // It held the key for nobody, and says nothing about the origin.
+    for name in ["b", "c", "d", "e", "f", "g"] {
+        stranger.let_go(1);
+        assert_eq!(fixture.get(name, &stranger).await.unwrap_err(), refused());
+        assert!(fixture.get(name, &keyed).await.is_ok(), "{name}");
+    }
 }
 
 #[actix::test]

@@ -289,8 +289,9 @@ impl<'a> Doc<'a> {
             let slow = "Too many requests; a client that waits as told is not refused.";
             self.refuses(&[ErrorCode::RateLimited], slow);
         } else if is_limited {
-            let abuse = "Too many requests, or a pattern of abuse; a client that waits as told is not \
-                         refused. A throttle for abuse is told as a limit of 0 that lasts as long.";
+            let abuse = "Too many requests, a share of the upstream's day that is spent, or a \
+                         pattern of abuse; a client that waits as told is not refused. A \
+                         throttle for abuse is told as a limit of 0 that lasts as long.";
             self.refuses(&[ErrorCode::RateLimited, ErrorCode::AbuseThrottled], abuse);
         }
         if !is_always_open {

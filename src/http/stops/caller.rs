@@ -65,7 +65,7 @@ impl Caller {
             context.client.set(principal.stable_number().into());
         }
         context.address.set(caller.address.counted);
-        context.keyed.set(held.is_some());
+        context.principal.set(principal);
         caller
     }
 

@@ -128,15 +128,21 @@ thread_local! {
     };
 }
 
-/// Writes the fields of the limits. For a throttled client nothing is left until the throttle ends.
+/// Writes the fields of the limits. For a throttled client nothing is left until the throttle ends, for
+/// one that has had its share of the upstream's calls until the upstream's day does.
 pub(in crate::http) fn write_headers(
     headers: &mut HeaderMap,
     admission: Option<&Admission>,
     failure: Option<&ApiError>,
 ) {
-    let throttled = failure.filter(|failure| failure.code == ErrorCode::AbuseThrottled);
-    if let Some(wait) = throttled.and_then(|failure| failure.retry_after) {
-        write_throttled(headers, retry_after_seconds(wait));
+    let is_admitted = || admission.is_some_and(|admission| admission.verdict.is_admitted());
+    let by = failure.and_then(|failure| match failure.code {
+        ErrorCode::AbuseThrottled => Some("abuse"),
+        ErrorCode::RateLimited if is_admitted() => Some("upstream-share"),
+        _ => None,
+    });
+    if let Some((by, wait)) = by.zip(failure.and_then(|failure| failure.retry_after)) {
+        write_throttled(headers, by, retry_after_seconds(wait));
     } else if let Some(admission) = admission {
         WRITTEN.with_borrow_mut(|written| write_admission(headers, admission, written));
     }
@@ -188,13 +194,13 @@ fn list(
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn write_throttled(headers: &mut HeaderMap, seconds: u64) {
+fn write_throttled(headers: &mut HeaderMap, by: &str, seconds: u64) {
     headers.append(LIMIT, number(0));
     headers.append(REMAINING, number(0));
     headers.append(RESET, number(seconds));
     for (name, value) in [
-        (RATE_LIMIT, format!("\"abuse\";r=0;t={seconds}")),
-        (POLICY, format!("\"abuse\";q=0;w={seconds}")),
+        (RATE_LIMIT, format!("\"{by}\";r=0;t={seconds}")),
+        (POLICY, format!("\"{by}\";q=0;w={seconds}")),
     ] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.append(name, value);

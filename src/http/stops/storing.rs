@@ -107,7 +107,7 @@ pub(in crate::http) fn permit(
         scope: route.scope,
         is_read: is_read && response.status() == StatusCode::OK,
         lasts: lasting.is_some(),
-        keyed: context.keyed.get() || shows_admin_key(),
+        keyed: context.principal.get().is_key() || shows_admin_key(),
         limited,
         by_client: settings.features.depend_on_clients(),
         public,

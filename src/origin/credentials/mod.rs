@@ -17,17 +17,18 @@ mod tests;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Priority;
 use super::health::{CredentialHealth, Fault, Problem};
 use super::pacing::{Booking, Pacing};
+use super::{Payer, Priority};
 use crate::clock::Timestamp;
 use crate::resilience::Refused;
 use crate::resilience::breaker::{Breaker, Rejected, RejectedBy};
 
 #[derive(Debug, Clone, Copy)]
-pub struct Ask {
+pub struct Ask<'a> {
     pub operation: &'static str,
     pub priority: Priority,
+    pub payer: Option<&'a Payer>,
     /// When it has to start, to be answered in time; a call that could start now may.
     pub latest: Instant,
     pub prefer: Prefer,
@@ -66,15 +67,15 @@ impl Credential {
         self.health.may_probe(operation, now).map_err(by_open)
     }
 
-    fn quote(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Quote {
-        let Ask { operation, priority, latest, prefer } = *ask;
+    fn quote(&self, ask: &Ask<'_>, now: Instant, wall: Timestamp) -> Quote {
+        let Ask { operation, priority, payer, latest, prefer } = *ask;
         if !prefer.is_check() {
             self.health.peek(operation, now).map_err(Refusal::Health)?;
         }
         // No call waits for an upstream that is left alone.
         self.breaker.peek(priority != Priority::Client, now).map_err(Refusal::Breaker)?;
         self.may_probe(operation, prefer, now).map_err(Refusal::Breaker)?;
-        let at = self.pacing.quote(priority, now, wall, latest).map_err(Refusal::Pacing)?;
+        let at = self.pacing.quote(priority, payer, now, wall, latest).map_err(Refusal::Pacing)?;
         Ok(Offer { at, probes: self.breaker.is_open() && at <= now })
     }
 }
@@ -117,7 +118,7 @@ impl Credentials {
     /// Gives the call to a credential and books a moment in its pace.
     pub fn choose(
         &self,
-        ask: &Ask,
+        ask: &Ask<'_>,
         now: Instant,
         wall: Timestamp,
     ) -> Result<Turn<'_>, AllRefused<'_>> {
@@ -126,27 +127,29 @@ impl Credentials {
             credential: Some(credential),
             refusal: Some(Refusal::Pacing(refused)),
         };
-        let booking =
-            credential.pacing.book(ask.priority, now, wall, ask.latest).map_err(refused)?;
+        let booking = credential
+            .pacing
+            .book(ask.priority, ask.payer, now, wall, ask.latest)
+            .map_err(refused)?;
         self.turn.store(index.saturating_add(1), Ordering::Relaxed);
         Ok(Turn { index, credential, booking })
     }
 
     /// Whether a call would be refused now by all of them. Takes nothing, and may be asked on any
     /// thread.
-    pub fn peek(&self, ask: &Ask, now: Instant, wall: Timestamp) -> Result<(), AllRefused<'_>> {
+    pub fn peek(&self, ask: &Ask<'_>, now: Instant, wall: Timestamp) -> Result<(), AllRefused<'_>> {
         self.decide(ask, now, wall).map(drop)
     }
 
     /// Whether another credential than `index` could make the call before its deadline.
-    pub fn is_elsewhere(&self, index: usize, ask: &Ask, now: Instant, wall: Timestamp) -> bool {
+    pub fn is_elsewhere(&self, index: usize, ask: &Ask<'_>, now: Instant, wall: Timestamp) -> bool {
         let others = self.all.iter().enumerate().filter(|(other, _)| *other != index);
         others.map(|(_, other)| other.quote(ask, now, wall)).any(|quote| quote.is_ok())
     }
 
     fn decide(
         &self,
-        ask: &Ask,
+        ask: &Ask<'_>,
         now: Instant,
         wall: Timestamp,
     ) -> Result<(usize, &Credential), AllRefused<'_>> {

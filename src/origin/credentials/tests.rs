@@ -113,8 +113,14 @@ fn credential(name: &'static str, pacing: pacing::Settings) -> Credential {
     }
 }
 
-fn ask(priority: Priority, now: Instant) -> Ask {
-    Ask { operation: "query", priority, latest: after(now, 8_000), prefer: Prefer::Any }
+fn ask(priority: Priority, now: Instant) -> Ask<'static> {
+    Ask {
+        operation: "query",
+        priority,
+        payer: None,
+        latest: after(now, 8_000),
+        prefer: Prefer::Any,
+    }
 }
 
 /// Opens the first account's breaker; the answer is when it may be probed.

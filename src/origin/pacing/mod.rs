@@ -2,8 +2,9 @@
 //!
 //! Owns: calls a second, the burst, the daily budget, the queue's length and the time until which
 //! the upstream banned us; a table older than any actor, shared by cloning. Refuses, at once and
-//! without taking anything: what could not start before its deadline, what finds the queue full or
-//! the day's budget spent. Never waits itself: it answers with the moment a call may start.
+//! without taking anything: what could not start before its deadline, what finds the queue full,
+//! the day's budget spent, or what its client may have of it. Never waits itself: it answers with the
+//! moment a call may start.
 //!
 //! A background call gets a booking only if that starts at once and leaves enough for clients. A ban
 //! that ends before the deadline is waited out in the queue; a longer one refuses. Unpaced, there is
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Priority;
+use super::{Payer, Priority};
 use crate::clock::Timestamp;
 use crate::resilience::pace::{Pace, StandingQueue};
 use crate::resilience::{Reason, Refused};
@@ -37,11 +38,31 @@ pub struct Settings {
     pub max_queue: usize,
     /// Where the upstream's day begins: added to UTC before cutting into days.
     pub day_offset: Duration,
+    pub shares: Shares,
+}
+
+/// What calls for clients without a key may take of the day's budget, in hundredths of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// One of these clients; 100: all of it.
+    pub client: u64,
+    /// What none of them gets.
+    pub kept_for_keys: u64,
+}
+
+impl Shares {
+    pub const UNBOUNDED: Self = Self { client: 100, kept_for_keys: 0 };
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { rate: None, daily_budget: None, max_queue: 256, day_offset: Duration::ZERO }
+        Self {
+            rate: None,
+            daily_budget: None,
+            max_queue: 256,
+            day_offset: Duration::ZERO,
+            shares: Shares::UNBOUNDED,
+        }
     }
 }
 
@@ -97,6 +118,7 @@ pub struct Booking {
     pacing: Pacing,
     at: Instant,
     day: i64,
+    payer: Option<Payer>,
     is_waiting: bool,
     is_used: bool,
 }
@@ -111,7 +133,7 @@ impl Pacing {
             started: pace,
             burst,
             waiting: 0,
-            quota: Quota::new(settings.daily_budget, settings.day_offset),
+            quota: Quota::new(&settings),
             banned_until: None,
             standing: StandingQueue::default(),
         };
@@ -121,28 +143,31 @@ impl Pacing {
     pub fn book(
         &self,
         priority: Priority,
+        payer: Option<&Payer>,
         now: Instant,
         wall: Timestamp,
         deadline: Instant,
     ) -> Result<Booking, Refused> {
         let mut table = self.lock();
-        let at = table.moment(priority, now, wall, deadline, self.max_queue)?;
+        let at = table.moment(priority, payer, now, wall, deadline, self.max_queue)?;
         table.booked.take(at);
         let is_waiting = at > now;
         table.waiting = table.waiting.saturating_add(usize::from(is_waiting));
-        let day = table.quota.spend(wall);
-        Ok(Booking { pacing: self.clone(), at, day, is_waiting, is_used: false })
+        let day = table.quota.spend(wall, payer);
+        let payer = payer.cloned();
+        Ok(Booking { pacing: self.clone(), at, day, payer, is_waiting, is_used: false })
     }
 
     /// The moment that [`Self::book`] would give; takes nothing and promises nothing.
     pub fn quote(
         &self,
         priority: Priority,
+        payer: Option<&Payer>,
         now: Instant,
         wall: Timestamp,
         deadline: Instant,
     ) -> Result<Instant, Refused> {
-        self.lock().moment(priority, now, wall, deadline, self.max_queue)
+        self.lock().moment(priority, payer, now, wall, deadline, self.max_queue)
     }
 
     /// The upstream told us to wait. A ban is only ever prolonged.
@@ -188,6 +213,7 @@ impl Table {
     fn moment(
         &mut self,
         priority: Priority,
+        payer: Option<&Payer>,
         now: Instant,
         wall: Timestamp,
         deadline: Instant,
@@ -202,6 +228,9 @@ impl Table {
         }
         if let Some(until) = self.quota.spent_until(wall) {
             return refused(Reason::BudgetSpent, until.since(wall));
+        }
+        if let Some(reason) = payer.and_then(|payer| self.quota.refusal(payer)) {
+            return refused(reason, self.quota.day_ends().since(wall));
         }
         if priority != Priority::Client {
             return self.spare_moment(priority, now, wall);
@@ -298,7 +327,7 @@ impl Drop for Booking {
         if !self.is_used {
             let mut table = self.pacing.lock();
             table.booked.give_back();
-            table.quota.give_back(self.day);
+            table.quota.give_back(self.day, self.payer.as_ref());
         }
     }
 }

@@ -1,14 +1,22 @@
 //! How many calls a day: the daily budget.
 //!
-//! Owns: what was spent today, by wall-clock days that begin where the upstream's do. Refuses:
-//! a call beyond the budget. A clock that steps back over midnight does not renew the budget; one
-//! that steps back further was wrong before, and is believed.
+//! Owns: what was spent today, by wall-clock days that begin where the upstream's do, and how much of
+//! it for which client without a key. Refuses: a call beyond the budget; one for a client that has had
+//! its share; one for any client without a key when no more is left than is kept for keys. A clock that
+//! steps back over midnight does not renew the budget; one that steps back further was wrong before, and
+//! is believed.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Payer, Settings, Shares};
 use crate::clock::Timestamp;
+use crate::resilience::Reason;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Each has cost a call today. What more clients spend is on no account: the keys' part bounds them.
+const MOST_CLIENTS: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) struct Quota {
@@ -16,11 +24,27 @@ pub(super) struct Quota {
     offset: Duration,
     day: i64,
     spent: u64,
+    shares: Shares,
+    /// What was spent today for each client without a key, by weight.
+    by_client: HashMap<Arc<str>, u64>,
 }
 
 impl Quota {
-    pub(super) const fn new(limit: Option<u64>, offset: Duration) -> Self {
-        Self { limit, offset, day: 0, spent: 0 }
+    pub(super) fn new(settings: &Settings) -> Self {
+        let Settings { daily_budget: limit, day_offset: offset, shares, .. } = *settings;
+        Self { limit, offset, day: 0, spent: 0, shares, by_client: HashMap::new() }
+    }
+
+    /// Why no call is made for this client, though the day's budget is not spent.
+    pub(super) fn refusal(&self, payer: &Payer) -> Option<Reason> {
+        let (limit, Shares { client, kept_for_keys }) = (self.limit?, self.shares);
+        let part = |percent: u64| limit.saturating_mul(percent).div_ceil(100);
+        let spent = self.by_client.get(&payer.client).copied().unwrap_or_default();
+        if client < 100 && spent >= part(client) {
+            return Some(Reason::ShareSpent);
+        }
+        let is_kept = limit.saturating_sub(self.spent) <= part(kept_for_keys);
+        is_kept.then_some(Reason::KeptForKeys)
     }
 
     /// When the next day begins, if nothing is left of this one.
@@ -41,16 +65,32 @@ impl Quota {
     }
 
     /// Spends one call; the answer is the day it is charged to.
-    pub(super) fn spend(&mut self, wall: Timestamp) -> i64 {
+    pub(super) fn spend(&mut self, wall: Timestamp, payer: Option<&Payer>) -> i64 {
         self.turn(wall);
         self.spent = self.spent.saturating_add(1);
+        if let Some(Payer { client, weight }) = payer.filter(|_| self.limit.is_some()) {
+            if let Some(spent) = self.by_client.get_mut(client) {
+                *spent = spent.saturating_add(u64::from(*weight));
+            } else if self.by_client.len() < MOST_CLIENTS {
+                self.by_client.insert(Arc::clone(client), u64::from(*weight));
+            }
+        }
         self.day
     }
 
     /// A call charged to `day` was not made.
-    pub(super) fn give_back(&mut self, day: i64) {
-        if day == self.day {
-            self.spent = self.spent.saturating_sub(1);
+    pub(super) fn give_back(&mut self, day: i64, payer: Option<&Payer>) {
+        if day != self.day {
+            return;
+        }
+        self.spent = self.spent.saturating_sub(1);
+        if let Some(Payer { client, weight }) = payer
+            && let Some(spent) = self.by_client.get_mut(client)
+        {
+            *spent = spent.saturating_sub(u64::from(*weight));
+            if *spent == 0 {
+                self.by_client.remove(client);
+            }
         }
     }
 
@@ -79,6 +119,7 @@ impl Quota {
         if day > self.day || day < self.day.saturating_sub(1) {
             self.day = day;
             self.spent = 0;
+            self.by_client = HashMap::new();
         }
     }
 }
@@ -93,16 +134,24 @@ mod tests {
         Timestamp::from_millis(day * DAY_MS + hour * HOUR_MS)
     }
 
+    fn of(daily_budget: Option<u64>) -> Quota {
+        Quota::new(&Settings { daily_budget, ..Settings::default() })
+    }
+
     fn quota() -> Quota {
-        Quota::new(Some(2), Duration::from_secs(8 * 60 * 60))
+        Quota::new(&Settings {
+            daily_budget: Some(2),
+            day_offset: Duration::from_secs(8 * 60 * 60),
+            ..Settings::default()
+        })
     }
 
     #[test]
     fn the_budget_is_spent_until_the_upstreams_midnight() {
         let mut quota = quota();
         assert_eq!(quota.spent_until(at(100, 1)), None);
-        quota.spend(at(100, 1));
-        quota.spend(at(100, 2));
+        quota.spend(at(100, 1), None);
+        quota.spend(at(100, 2), None);
         assert_eq!(quota.remaining(), Some(0));
         // Midnight in GMT+8 is 16:00 UTC.
         assert_eq!(quota.spent_until(at(100, 15)), Some(at(100, 16)));
@@ -113,23 +162,23 @@ mod tests {
     #[test]
     fn a_call_not_made_is_given_back_to_its_own_day_only() {
         let mut quota = quota();
-        let day = quota.spend(at(100, 1));
-        quota.give_back(day);
+        let day = quota.spend(at(100, 1), None);
+        quota.give_back(day, None);
         assert_eq!(quota.remaining(), Some(2));
-        let yesterday = quota.spend(at(100, 1));
-        quota.spend(at(101, 1));
-        quota.give_back(yesterday);
+        let yesterday = quota.spend(at(100, 1), None);
+        quota.spend(at(101, 1), None);
+        quota.give_back(yesterday, None);
         assert_eq!(quota.remaining(), Some(1));
     }
 
     #[test]
     fn a_clock_that_steps_back_renews_nothing_but_a_correction_is_believed() {
         let mut quota = quota();
-        quota.spend(at(100, 17));
+        quota.spend(at(100, 17), None);
         quota.turn(at(100, 15));
         assert_eq!(quota.spent(), 1);
         quota.turn(at(40_000, 0));
-        quota.spend(at(40_000, 0));
+        quota.spend(at(40_000, 0), None);
         quota.turn(at(101, 0));
         assert_eq!((quota.spent(), quota.day()), (0, 101));
     }
@@ -146,16 +195,80 @@ mod tests {
 
     #[test]
     fn a_part_of_the_day_may_be_kept() {
-        let quota = |spent| Quota { spent, ..Quota::new(Some(100), Duration::ZERO) };
+        let quota = |spent| Quota { spent, ..of(Some(100)) };
         assert!(!quota(89).is_below(10) && quota(90).is_below(10) && quota(100).is_below(10));
         assert!(!quota(49).is_below(2) && quota(50).is_below(2));
-        assert!(!quota(100).is_below(0) && !Quota::new(None, Duration::ZERO).is_below(2));
+        assert!(!quota(100).is_below(0) && !of(None).is_below(2));
+    }
+
+    fn payer(client: &str, weight: u32) -> Payer {
+        Payer { client: client.into(), weight }
+    }
+
+    /// Of a hundred calls a client has ten, and twenty are for keys.
+    fn shared() -> Quota {
+        let shares = Shares { client: 10, kept_for_keys: 20 };
+        Quota::new(&Settings { daily_budget: Some(100), shares, ..Settings::default() })
+    }
+
+    #[test]
+    fn a_client_has_its_share_of_a_day_and_no_more() {
+        let (mut quota, [one, other]) = (shared(), [payer("one", 1), payer("other", 5)]);
+        for _ in 0..10 {
+            assert_eq!(quota.refusal(&one), None);
+            quota.spend(at(100, 1), Some(&one));
+        }
+        assert_eq!(quota.refusal(&one), Some(Reason::ShareSpent));
+        // What weighs five is spent with two, and costs the day two.
+        for _ in 0..2 {
+            assert_eq!(quota.refusal(&other), None);
+            quota.spend(at(100, 1), Some(&other));
+        }
+        assert_eq!(quota.refusal(&other), Some(Reason::ShareSpent));
+        assert_eq!(quota.spent(), 12);
+        quota.give_back(100, Some(&one));
+        assert_eq!(quota.refusal(&one), None, "that call was not made");
+        quota.turn(at(101, 1));
+        assert_eq!((quota.refusal(&other), quota.by_client.len()), (None, 0));
+        let day = quota.spend(at(101, 1), Some(&one));
+        quota.give_back(day, Some(&one));
+        assert!(quota.by_client.is_empty());
+    }
+
+    #[test]
+    fn however_many_clients_come_the_part_of_the_keys_is_left() {
+        let mut quota = shared();
+        for number in 0..80 {
+            let client = payer(&number.to_string(), 1);
+            assert_eq!(quota.refusal(&client), None, "{number}");
+            quota.spend(at(100, 1), Some(&client));
+        }
+        assert_eq!(quota.refusal(&payer("another", 1)), Some(Reason::KeptForKeys));
+        assert_eq!((quota.remaining(), quota.spent_until(at(100, 1))), (Some(20), None));
+    }
+
+    #[test]
+    fn a_share_is_never_nothing_and_may_be_all() {
+        let quota =
+            |shares| Quota::new(&Settings { daily_budget: Some(3), shares, ..Settings::default() });
+        let (mut least, one) = (quota(Shares { client: 1, kept_for_keys: 0 }), payer("one", 5));
+        assert_eq!(least.refusal(&one), None);
+        least.spend(at(1, 1), Some(&one));
+        assert_eq!(least.refusal(&one), Some(Reason::ShareSpent));
+        let mut all = quota(Shares::UNBOUNDED);
+        for _ in 0..2 {
+            all.spend(at(1, 1), Some(&one));
+            assert_eq!(all.refusal(&one), None);
+        }
+        let nothing = quota(Shares { client: 100, kept_for_keys: 100 });
+        assert_eq!(nothing.refusal(&one), Some(Reason::KeptForKeys));
+        assert_eq!(of(None).refusal(&one), None, "without a budget nothing is shared out");
     }
 
     #[test]
     fn without_a_limit_nothing_is_ever_spent_up() {
-        let mut quota = Quota::new(None, Duration::ZERO);
-        quota.spend(at(1, 1));
+        let mut quota = of(None);
+        quota.spend(at(1, 1), None);
         assert_eq!((quota.remaining(), quota.spent_until(at(1, 1))), (None, None));
         quota.turn(Timestamp::from_millis(i64::MAX));
         quota.turn(Timestamp::from_millis(i64::MIN));

@@ -15,6 +15,7 @@ const FIVE: Settings = Settings {
     daily_budget: Some(100),
     max_queue: 4,
     day_offset: Duration::ZERO,
+    shares: Shares::UNBOUNDED,
 };
 const SEVEN: Settings = Settings { rate: Some(Rate { per_second: 5.0, burst: 7 }), ..FIVE };
 
@@ -40,7 +41,7 @@ impl Rig {
     }
 
     fn within(&self, patience: Duration) -> Result<Booking, Refused> {
-        self.pacing.book(Priority::Client, self.now, self.wall(), self.now + patience)
+        self.pacing.book(Priority::Client, None, self.now, self.wall(), self.now + patience)
     }
 
     fn book(&self) -> Result<Booking, Refused> {
@@ -48,7 +49,7 @@ impl Rig {
     }
 
     fn spare(&self, priority: Priority) -> Result<Booking, Refused> {
-        self.pacing.book(priority, self.now, self.wall(), self.now + FAR)
+        self.pacing.book(priority, None, self.now, self.wall(), self.now + FAR)
     }
 
     /// As many calls of this priority as may start now; they are made.
@@ -358,7 +359,7 @@ proptest! {
             match step {
                 Step::Book { priority, patience_ms } => {
                     let latest = rig.now + ms(patience_ms);
-                    match rig.pacing.book(priority, rig.now, rig.wall(), latest) {
+                    match rig.pacing.book(priority, None, rig.now, rig.wall(), latest) {
                         Ok(booking) => {
                             prop_assert!(booking.at() >= rig.now && booking.at() <= latest);
                             prop_assert!(priority == Priority::Client || booking.at() == rig.now);

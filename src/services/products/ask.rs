@@ -44,6 +44,9 @@ static REPAIRED: LazyLock<Tag> = LazyLock::new(|| Tag::of("answer:repaired"));
 const REPAIRED_PLACE: usize = 1;
 /// All that is loaded comes from one upstream.
 const ORIGIN: &str = "aliexpress";
+/// For how many calls one counts in the share of a client that asks past the cache: the answer may be
+/// stored, and is no use to others.
+const PAST_CACHE: u32 = 5;
 /// Stands in the log for the request of a load that no client asked for.
 const WARMING: &str = "warming";
 
@@ -101,7 +104,7 @@ impl Products {
         let validate = self.validates::<Q>(&scope);
         if !self.caches(&scope) {
             // In a box: the future of a hit stays small.
-            return Box::pin(self.ask_live(call, &keyed.question)).await;
+            return Box::pin(self.one_live(call, &keyed.question, 1)).await;
         }
         let (wishes, key) = (call.wishes(), keyed.key(validate));
         if wishes.only_stored {
@@ -109,26 +112,35 @@ impl Products {
             return Box::pin(held(call, key, &plan, validate)).await;
         }
         let deadline = scope.deadline;
-        let plan = |scope| self.plan(scope, Arc::clone(&keyed.asked), validate);
+        let plan = |weight| self.plan(call.paid_scope(weight), Arc::clone(&keyed.asked), validate);
         if !reload {
-            let plan = || plan(scope);
+            let plan = || plan(1);
             let answer = call.cache().get(Q::KIND.label, key.clone(), deadline, plan).await?;
             if answer.tier == Tier::Upstream || !wishes.refuses(answer.age()) {
                 return Ok(kept(&answer, validate));
             }
         }
-        let reload = call.cache().reload(key.clone(), deadline, plan(call.scope()));
+        let reload = call.cache().reload(key.clone(), deadline, plan(PAST_CACHE));
         let answer = Box::pin(reload).await?;
         Ok(kept(&answer, validate))
     }
 
-    /// The answer to one question past every tier; nothing is stored.
+    /// The answer to one question past every tier, because the client asks so; nothing is stored.
     pub(super) async fn ask_live<Q: Question>(
         &self,
         call: &Call,
         question: &Q,
     ) -> Result<Served, Failure> {
-        let answer = self.all_live(call, std::slice::from_ref(question)).await.pop();
+        self.one_live(call, question, PAST_CACHE).await
+    }
+
+    async fn one_live<Q: Question>(
+        &self,
+        call: &Call,
+        question: &Q,
+        weight: u32,
+    ) -> Result<Served, Failure> {
+        let answer = self.all_live(call, std::slice::from_ref(question), weight).await.pop();
         answer.unwrap_or_else(|| Err(Failure::new(FailureKind::Internal, "an answer is missing")))
     }
 
@@ -140,7 +152,7 @@ impl Products {
     ) -> Vec<Result<Served, Failure>> {
         let scope = call.scope();
         if !self.caches(&scope) {
-            return self.all_live(call, &questions).await;
+            return self.all_live(call, &questions, 1).await;
         }
         let wishes = call.wishes();
         if let [question] = questions.as_slice()
@@ -155,7 +167,7 @@ impl Products {
             return join_all(keys.iter().map(|key| held(call, key, &plan, validate))).await;
         }
         let deadline = scope.deadline;
-        let plan = || self.plan(scope, questions.into(), validate);
+        let plan = || self.plan(call.paid_scope(1), questions.into(), validate);
         let answers = call.cache().get_many(Q::KIND.label, keys, deadline, plan).await;
         answers.into_iter().map(|answer| Ok(kept(&answer?, validate))).collect()
     }
@@ -164,12 +176,13 @@ impl Products {
         &self,
         call: &Call,
         questions: &[Q],
+        weight: u32,
     ) -> Vec<Result<Served, Failure>> {
         if call.wishes().only_stored {
             return questions.iter().map(|_| Err(not_stored())).collect();
         }
         let _wait = call.cache().waiting().begin();
-        let scope = call.scope();
+        let scope = call.paid_scope(weight);
         let validate = self.validates::<Q>(&scope);
         match self.load(&scope, (Priority::Client, scope.deadline), questions, validate).await {
             Ok(loaded) => loaded.into_iter().map(|one| Ok(live(one, validate))).collect(),
@@ -212,7 +225,7 @@ impl Products {
     fn plan_again<Q: Question>(&self, question: Value, key: &CacheKey) -> Option<Plan> {
         let question: Q = asked_again(&self.settings, question, key)?;
         let deadline = clock::monotonic() + self.settings.within;
-        let scope = Scope { request_id: WARMING.into(), deadline, client: 0 };
+        let scope = Scope { request_id: WARMING.into(), deadline, client: 0, payer: None };
         let plan = self.plan(scope, Arc::new([question]), true);
         Some(Plan { priority: Priority::Warming, ..plan })
     }
@@ -297,15 +310,16 @@ impl Products {
         let retry = is_on(self.settings.features.retry_logic, scope.client);
         let request_id = Arc::clone(&scope.request_id);
         let method = request.method.name;
-        let call = UpstreamCall { question: request, deadline, retry, priority, request_id };
+        let payer = scope.payer.clone();
+        let call = UpstreamCall { question: request, deadline, retry, priority, payer, request_id };
         self.upstream.call(call).await.inspect_err(|failure| match priority {
-            Priority::Client => {
+            Priority::Client if !failure.is_of_client() => {
                 warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
                     "upstream_method" => method, "reason" => %failure);
             }
-            // Refused for the sake of clients, most of the time; it is counted.
-            Priority::Refresh | Priority::Warming => {
-                debug!(self.log, "no answer in the background"; "request_id" => &*scope.request_id,
+            // Refused for the sake of other clients, most of the time; it is counted.
+            Priority::Client | Priority::Refresh | Priority::Warming => {
+                debug!(self.log, "not asked for the sake of others, or no answer in the background"; "request_id" => &*scope.request_id,
                     "upstream_method" => method, "reason" => %failure);
             }
         })
@@ -394,7 +408,9 @@ fn stands_in_for(failure: &Failure) -> bool {
         FailureKind::UpstreamUnavailable
         | FailureKind::CircuitOpen
         | FailureKind::DeadlineExceeded
-        | FailureKind::Overloaded => true,
+        | FailureKind::Overloaded
+        | FailureKind::ShareSpent
+        | FailureKind::KeptForKeys => true,
         FailureKind::UpstreamRejected => !failure.by_caller,
         FailureKind::NotStored | FailureKind::Internal => false,
     }

@@ -58,6 +58,7 @@ fn call(method: &'static str, within: Duration) -> Call<Mute> {
         deadline,
         retry: false,
         priority: Priority::Client,
+        payer: None,
         request_id: "a-request".into(),
     }
 }

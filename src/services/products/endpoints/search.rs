@@ -84,7 +84,8 @@ fn doc(doc: &mut Doc<'_>) {
 
 fn doc_uncached(doc: &mut Doc<'_>) {
     let summary = "Searches products past the cache.";
-    let details = "Reads no tier and stores nothing. Every such request spends an upstream call.";
+    let details = "Reads no tier and stores nothing. Every such request spends an \
+                   upstream call, and five of the share of a client without a key.";
     doc.says("Products", "searchProductsUncached", summary, details)
         .form::<SearchForm>()
         .fetches::<SearchData>("One page of products.");
