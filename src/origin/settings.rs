@@ -19,7 +19,7 @@ settings! {
             "calls that may go at once, for each account", words("10");
         daily_budget: Option<u64> = None, "UPSTREAM_DAILY_BUDGET", "daily_budget",
             Optional(Whole(0, 1_000_000_000)), "calls a day, for each account; 0: any", words("5000");
-        client_share: u64 = 10, "UPSTREAM_CLIENT_SHARE_PERCENT", "client_share_percent", Whole(1, 100),
+        client_share: u64 = 25, "UPSTREAM_CLIENT_SHARE_PERCENT", "client_share_percent", Whole(1, 100),
             "percent of the day's calls that one client without a key may spend; 100: all";
         key_reserve: u64 = 20, "UPSTREAM_KEY_RESERVE_PERCENT", "key_reserve_percent", Whole(0, 100),
             "percent of the day's calls that only clients with a key may spend";

@@ -227,6 +227,7 @@ fn a_spent_limit_is_only_its_owners() {
 fn one_client_cannot_spend_the_day_of_all() {
     let app = TestApp::with(&[
         ("UPSTREAM_DAILY_BUDGET", "60"),
+        ("UPSTREAM_CLIENT_SHARE_PERCENT", "10"),
         ("UPSTREAM_RATE_PER_SECOND", "1000"),
         ("UPSTREAM_BURST", "1000"),
         ("RATE_LIMIT_ENABLED", "true"),

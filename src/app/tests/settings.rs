@@ -228,7 +228,7 @@ fn the_simulator_inside_is_paced_only_when_that_is_set() {
     let paced = |burst| pacing::Settings {
         rate: Some(Rate { per_second: 5.0, burst }),
         daily_budget: Some(5_000),
-        shares: Shares { client: 10, kept_for_keys: 20 },
+        shares: Shares { client: 25, kept_for_keys: 20 },
         ..pacing::Settings::default()
     };
     assert_eq!(pace(&[], true), pacing::Settings::default());
