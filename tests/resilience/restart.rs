@@ -118,7 +118,6 @@ fn breaker_and_budget_are_as_before() {
     let settings = [
         COLD,
         ("UPSTREAM_DAILY_BUDGET", "50"),
-        ("UPSTREAM_CLIENT_SHARE_PERCENT", "100"),
         ("BREAKER_FAILURES", "3"),
         ("BREAKER_OPEN_SECONDS", "600"),
     ];
@@ -158,7 +157,6 @@ fn a_database_that_is_locked_at_the_start_forgets_neither_breaker_nor_budget() {
     let settings = [
         COLD,
         ("UPSTREAM_DAILY_BUDGET", "50"),
-        ("UPSTREAM_CLIENT_SHARE_PERCENT", "100"),
         ("BREAKER_FAILURES", "3"),
         ("BREAKER_OPEN_SECONDS", "600"),
     ];

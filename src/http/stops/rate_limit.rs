@@ -136,10 +136,10 @@ pub(in crate::http) fn write_headers(
     failure: Option<&ApiError>,
 ) {
     let is_admitted = || admission.is_some_and(|admission| admission.verdict.is_admitted());
-    let by = failure.and_then(|failure| match failure.code {
-        ErrorCode::AbuseThrottled => Some("abuse"),
-        ErrorCode::RateLimited if is_admitted() => Some("upstream-share"),
-        _ => None,
+    let by = failure.and_then(|failure| {
+        let is_share = failure.code == ErrorCode::RateLimited && is_admitted();
+        let by_abuse = failure.code == ErrorCode::AbuseThrottled;
+        by_abuse.then_some("abuse").or(is_share.then_some("upstream-share"))
     });
     if let Some((by, wait)) = by.zip(failure.and_then(|failure| failure.retry_after)) {
         write_throttled(headers, by, retry_after_seconds(wait));
