@@ -121,7 +121,9 @@ fn what_somebody_else_wrote_into_redis_is_a_miss_unless_it_is_an_answer_of_its_k
     let plan = |name: &str| {
         let folder = folder.path().join(name);
         std::fs::create_dir(&folder).unwrap();
-        Plan::in_folder(&folder).with("REDIS_URL", redis.url())
+        // Pictures of the simulator have one address then, whichever gateway shows them.
+        let plan = Plan::in_folder(&folder).with("PUBLIC_URL", "http://shop.test");
+        plan.with("REDIS_URL", redis.url())
     };
     let path = "/api/products/search?keywords=usb";
     let first = plan("first").start();
