@@ -44,6 +44,7 @@ use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::handlers::rendered::RenderedMetrics;
+use crate::http::live::Live;
 use crate::http::load_shedder::LoopLags;
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
@@ -52,7 +53,7 @@ use crate::http::start_page::Documents;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, routes, server};
 use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
-use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
+use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Sample};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
@@ -168,7 +169,7 @@ impl Gateway {
         let (changes, access) =
             access::follow(&settings, longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;
-        let (monitor, monitored) = monitor(&metrics, &supervisor)?;
+        let (monitor, observed) = monitor(&metrics, &supervisor)?;
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let pressure = Arc::<Pressure>::default();
         let integration = integration(&origins);
@@ -176,6 +177,8 @@ impl Gateway {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
             open_routes: OpenRoutes::new(settings.limits.ipv6_prefix, clock::monotonic()),
+            live: Live::new(clock::monotonic(), clock::now(), Sample::default()),
+            observed,
             rendered: RenderedMetrics::new(clock::monotonic()),
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
             changes,
@@ -198,7 +201,8 @@ impl Gateway {
             settings,
             in_force,
         });
-        upkeep::watch_pressure(&shared, monitored);
+        upkeep::watch_pressure(&shared);
+        upkeep::sample(&shared, &cache.with_redis(stores.redis_tier()));
         let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
         let (address, handle) = serve(&shared, factory)?;
         Ok(Self { address, handle, shared, stores, cache, persisted })

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
+use tokio::time::MissedTickBehavior;
 
 use super::stores::Stores;
 use crate::cache::CacheTables;
@@ -16,9 +17,10 @@ use crate::cache::settings::CacheSettings;
 use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::config::Settings;
+use crate::http::handlers::admin::live;
 use crate::http::state::Shared;
 use crate::limits::pressure::{Level, Readings};
-use crate::metrics::{Metrics, MonitoringTable, memory_bound, resident_bytes};
+use crate::metrics::{Metrics, memory_bound, resident_bytes};
 use crate::origin::credentials::Credential;
 use crate::origin::state::{OriginState, Persisted};
 use crate::supervision::{Observer, RestartReason, Supervisor, keep_running};
@@ -210,7 +212,7 @@ const JUDGES_TIMES: bool = !cfg!(debug_assertions);
 /// Watches on this thread how near the process is to its bounds, if there are limits: what limits are
 /// read through is switched, and told. A reading that cannot be had counts as none. If the watch dies it
 /// is started again, and meanwhile the last level stays.
-pub(super) fn watch_pressure(shared: &Arc<Shared>, observed: MonitoringTable) {
+pub(super) fn watch_pressure(shared: &Arc<Shared>) {
     let bound = memory_bound();
     tell_memory(shared, bound);
     if !shared.settings.limits.enabled {
@@ -218,12 +220,32 @@ pub(super) fn watch_pressure(shared: &Arc<Shared>, observed: MonitoringTable) {
     }
     let weak = Arc::downgrade(shared);
     keep_running("pressure", shared.supervisor.observer(), move || {
-        let (weak, observed) = (weak.clone(), observed.clone());
+        let weak = weak.clone();
         async move {
             while let Some(shared) = weak.upgrade() {
-                look(&shared, &readings(&shared, &observed, bound));
+                look(&shared, &readings(&shared, bound));
                 drop(shared);
                 tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    });
+}
+
+/// How often the counters are sampled for the admin's page.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Samples the counters on this thread. When a sample is late, the next one is at its time.
+pub(super) fn sample(shared: &Arc<Shared>, cache: &CacheTables) {
+    let (weak, cache) = (Arc::downgrade(shared), cache.clone());
+    keep_running("live", shared.supervisor.observer(), move || {
+        let (weak, cache) = (weak.clone(), cache.clone());
+        async move {
+            let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                ticks.tick().await;
+                let Some(shared) = weak.upgrade() else { return };
+                live::sample(&shared, &cache.degraded());
             }
         }
     });
@@ -254,14 +276,14 @@ fn look(shared: &Shared, readings: &Readings) {
         "strain" => changed.strain);
 }
 
-fn readings(shared: &Shared, observed: &MonitoringTable, bound: Option<u64>) -> Readings {
+fn readings(shared: &Shared, bound: Option<u64>) -> Readings {
     let now = clock::monotonic();
     let queue = shared.lags.longest_queue();
     Readings {
         memory: bound.zip(resident_bytes()).map(|(bound, used)| kib(used) / kib(bound)),
         lag: if JUDGES_TIMES { shared.lags.worst(now) } else { Duration::ZERO },
         queues: f64::from(queue) / f64::from(shared.settings.server.max_in_flight),
-        latency: observed.memory_latency(now).filter(|_| JUDGES_TIMES),
+        latency: shared.observed.memory_latency(now).filter(|_| JUDGES_TIMES),
     }
 }
 

@@ -164,6 +164,9 @@ impl CacheTables {
                 self.metrics.hit(kind, answer.tier.label());
             }
         }
+        if answer.stale {
+            self.metrics.stale(kind);
+        }
         answer.entry.add_uses(1);
         self.metrics.served_age.observe(answer.age());
         answer

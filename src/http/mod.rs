@@ -13,6 +13,7 @@ pub mod extract;
 pub mod forms;
 pub mod handlers;
 mod headers;
+pub mod live;
 pub mod load_shedder;
 pub mod log_sampler;
 pub mod openapi;

@@ -13,6 +13,7 @@ use slog::{Logger, info, warn};
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::handlers::rendered::RenderedMetrics;
+use super::live::Live;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
@@ -25,7 +26,7 @@ use crate::clock;
 use crate::clock::Timestamp;
 use crate::config::{Environment, InForce, Mistakes, Reloaded};
 use crate::limits::{Abuse, Counter, OpenOfWorker, OpenRoutes, Pressure, RateLimiterActor, Table};
-use crate::metrics::{Batch, Metrics, MetricsActor, Observed, RequestSeen};
+use crate::metrics::{Batch, Metrics, MetricsActor, MonitoringTable, Observed, RequestSeen};
 use crate::origin::state::OriginState;
 use crate::replication::Changes;
 use crate::supervision::{Handle, Supervisor};
@@ -46,6 +47,10 @@ pub struct Shared {
     pub accounts: Arc<Table>,
     /// Who asked how often for what is never limited.
     pub open_routes: OpenRoutes,
+    /// What the admin's page shows.
+    pub live: Live,
+    /// The last requests, as MetricsActor keeps them.
+    pub observed: MonitoringTable,
     /// What `/metrics` showed last.
     pub rendered: RenderedMetrics,
     /// What is served beside the gateway's own endpoints.

@@ -10,7 +10,7 @@
 use actix::{Actor, Context, Handler, Message, MessageResult};
 
 use super::families::Metrics;
-use super::observations::{MonitoringTable, RecentRequest, RequestSeen};
+use super::observations::{MonitoringTable, RecentRequest, RequestSeen, Which};
 use super::report::MonitoringReport;
 use crate::clock;
 
@@ -66,11 +66,11 @@ impl Handler<Report> for MetricsActor {
     }
 }
 
-/// Asks for the last requests, or the last slow ones, newest first.
+/// Asks for the last of these requests, newest first.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<RecentRequest>")]
 pub struct RecentRequests {
-    pub only_slow: bool,
+    pub which: Which,
     /// At most so many.
     pub limit: usize,
 }
@@ -79,7 +79,7 @@ impl Handler<RecentRequests> for MetricsActor {
     type Result = MessageResult<RecentRequests>;
 
     fn handle(&mut self, asked: RecentRequests, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.table.lock().recent(asked.only_slow, asked.limit))
+        MessageResult(self.table.lock().recent(asked.which, asked.limit))
     }
 }
 

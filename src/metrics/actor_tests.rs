@@ -73,15 +73,15 @@ async fn the_lists_hold_recent_and_slow_requests_until_a_reset() {
     let (actor, _) = started();
     let batch = vec![seen("quick", clock::monotonic()), slow_failure()];
     actor.ask(Observed(batch)).await;
-    let recent = actor.ask(RecentRequests { only_slow: false, limit: 10 }).await;
+    let recent = actor.ask(RecentRequests { which: Which::All, limit: 10 }).await;
     let ids: Vec<_> = recent.iter().map(|request| &*request.request_id).collect();
     assert_eq!(ids, ["slow", "quick"]);
-    let slow = actor.ask(RecentRequests { only_slow: true, limit: 10 }).await;
+    let slow = actor.ask(RecentRequests { which: Which::Slow, limit: 10 }).await;
     assert_eq!(slow.len(), 1);
 
     actor.ask(Reset).await;
-    assert!(actor.ask(RecentRequests { only_slow: false, limit: 10 }).await.is_empty());
-    assert!(actor.ask(RecentRequests { only_slow: true, limit: 10 }).await.is_empty());
+    assert!(actor.ask(RecentRequests { which: Which::All, limit: 10 }).await.is_empty());
+    assert!(actor.ask(RecentRequests { which: Which::Slow, limit: 10 }).await.is_empty());
     assert_eq!(actor.ask(Report).await.windows[1].counts.requests, 0);
 }
 
@@ -91,7 +91,7 @@ async fn a_restarted_actor_remembers_everything() {
     actor.ask(Observed(vec![seen("before", clock::monotonic())])).await;
     assert_eq!(actor.supervisor.strike(NAME, Chaos::Stop), 1);
     actor.ask(Observed(vec![seen("after", clock::monotonic())])).await;
-    assert_eq!(actor.ask(RecentRequests { only_slow: false, limit: 10 }).await.len(), 2);
+    assert_eq!(actor.ask(RecentRequests { which: Which::All, limit: 10 }).await.len(), 2);
     assert_eq!(actor.ask(Report).await.windows[0].counts.requests, 2);
 }
 

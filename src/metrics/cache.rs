@@ -4,7 +4,7 @@
 //! Refuses: keys as labels; a kind is a word known at compile time, and beyond [`MAX_KINDS`] of them they
 //! share `other`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
@@ -34,6 +34,8 @@ metrics! {
             "Lookups not answered, by tier; layer none counts lookups that no tier answered");
         errors: Counters<2> = add.many("cache_errors", ["cache_type", "cache_layer"],
             "Tier operations that failed; to the caller they are misses");
+        stale_answers: Counters<1> = add.many("cache_stale_answers", ["cache_type"],
+            "Lookups answered with what was past its fresh time; part of the hits");
         kinds: Arc<Handles<Kind, MAX_KINDS>> = Arc::default();
         latency: Labelled<DurationHistogram, 2> = add.family("cache_operation_latency_seconds",
             ["cache_type", "operation"], "Time one operation on the cache took",
@@ -64,6 +66,7 @@ pub struct Kind {
     hits: Handles<Counter, MAX_TIERS>,
     misses: Handles<Counter, MAX_TIERS>,
     errors: Handles<Counter, MAX_TIERS>,
+    stale: OnceLock<Counter>,
 }
 
 impl CacheMetrics {
@@ -77,6 +80,15 @@ impl CacheMetrics {
 
     pub fn tier_miss(&self, kind: &'static str, tier: &'static str) {
         self.kind(kind).misses.resolve(tier, |tier| self.misses.at([kind, tier])).inc();
+    }
+
+    /// The answer of this lookup was past its fresh time.
+    pub fn stale(&self, kind: &'static str) {
+        self.kind(kind).stale.get_or_init(|| self.stale_answers.at([kind])).inc();
+    }
+
+    pub(super) fn stale_total(&self) -> u64 {
+        self.kinds.iter().filter_map(|(_, kind)| kind.stale.get()).map(Counter::get).sum()
     }
 
     pub fn error(&self, kind: &'static str, tier: &'static str) {

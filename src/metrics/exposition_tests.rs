@@ -48,6 +48,7 @@ fn touched() -> Metrics {
 fn touch_cache(metrics: &Metrics) {
     let cache = &metrics.cache;
     cache.hit("search", "memory");
+    cache.stale("search");
     cache.tier_miss("search", "redis");
     cache.miss("search");
     cache.error("search", "redis");
@@ -113,6 +114,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     cache_misses_total counter cache_type,cache_layer
     cache_operation_latency_seconds histogram cache_type,operation
     cache_served_age_seconds histogram
+    cache_stale_answers_total counter cache_type
     cache_warmed_total counter
     cache_writes_dropped_total counter tier
     circuit_breaker_slow_start_per_second gauge name

@@ -16,6 +16,7 @@ use super::histogram::DurationHistogram;
 use super::process::ProcessCollector;
 use super::registry::{Counters, Fraction, Gauge, Gauges, Handles, Labelled, Registrar, metrics};
 use super::requests::{RequestCounts, RouteMetrics};
+use super::series::Sample;
 use crate::resilience::breaker::State;
 
 /// How many route templates are told apart.
@@ -68,6 +69,26 @@ impl Metrics {
         };
         registrar.0.register_collector(Box::new(ProcessCollector));
         Self { families: Arc::new(families), registrar: Arc::new(Mutex::new(registrar)) }
+    }
+
+    /// The counters now: requests to the routes that are `counted`. Of upstream calls the caller knows
+    /// how many were of no use.
+    pub fn sample(&self, counted: impl Fn(&str) -> bool, upstream_failed: u64) -> Sample {
+        let cache = self.cache.totals();
+        let of = |tier| cache.tier(tier).map_or(0, |tier| tier.hits);
+        let mut sample = Sample {
+            memory: of("memory"),
+            redis: of("redis"),
+            database: of("database"),
+            miss: cache.misses,
+            stale: self.cache.stale_total(),
+            upstream: self.upstream.duration.count(),
+            upstream_failed,
+            ..Sample::default()
+        };
+        let routes = self.http.routes.iter().filter(|(template, _)| counted(template));
+        routes.for_each(|(_, route)| route.add_to(&mut sample));
+        sample
     }
 
     /// A counter that a service declares for itself, once; exposed as `{name}_total`.

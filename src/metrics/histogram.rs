@@ -14,10 +14,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// Upper bounds, in seconds, for requests and calls: a memory hit is near 100 µs, a deadline near 10 s.
-const LATENCY: [f64; 16] = [
+pub(super) const LATENCY: [f64; 16] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
+
+/// Its buckets, with the one above all bounds.
+pub(super) const LATENCY_BUCKETS: usize = LATENCY.len() + 1;
 
 /// Upper bounds for operations inside the process or on its own disk and Redis.
 const OPERATION: [f64; 16] = [
@@ -71,6 +74,13 @@ impl DurationHistogram {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.inner.sum.inc_by(seconds);
+    }
+
+    /// Adds what each bucket counted.
+    pub(super) fn add_to(&self, sums: &mut [u64]) {
+        for (sum, bucket) in sums.iter_mut().zip(&self.inner.buckets) {
+            *sum = sum.saturating_add(bucket.load(Ordering::Relaxed));
+        }
     }
 
     pub fn count(&self) -> u64 {

@@ -16,6 +16,7 @@ mod process;
 mod registry;
 mod report;
 mod requests;
+mod series;
 mod window;
 
 pub use actor::{MetricsActor, NAME as ACTOR_NAME, Observed, RecentRequests, Report, Reset};
@@ -26,9 +27,10 @@ pub use families::{
     UpstreamMetrics,
 };
 pub use histogram::DurationHistogram;
-pub use observations::{Batch, MonitoringTable, RecentRequest, RequestSeen};
+pub use observations::{Batch, MonitoringTable, RecentRequest, RequestSeen, Which};
 pub use process::{memory_bound, resident_bytes};
 pub use registry::{Counters, Fraction, Gauge, Gauges, InFlight, Labelled};
 pub use report::{EndpointReport, MonitoringReport, MonitoringTotals};
 pub use requests::{RequestCounts, RouteMetrics};
+pub use series::{Curves, Sample, Series};
 pub use window::{LatencyStats, WindowStats};

@@ -31,6 +31,9 @@ const MAX_ENDPOINTS: usize = 128;
 /// How many of the last requests are kept, and of the last slow ones.
 const RECENT_KEPT: usize = 200;
 const SLOW_KEPT: usize = 100;
+const FAILED_KEPT: usize = 100;
+/// From this status on a request is listed as failed.
+const SERVER_ERRORS: u16 = 500;
 /// From this duration on a request is listed as slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Longest request id kept, in bytes.
@@ -78,6 +81,15 @@ pub struct RecentRequest {
     pub tier: &'static str,
 }
 
+/// Which of the last requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Slow,
+    /// Answered with 5xx.
+    Failed,
+}
+
 /// The shared table; a clone is a reference to the same one.
 #[derive(Debug, Clone)]
 pub struct MonitoringTable {
@@ -95,6 +107,11 @@ impl MonitoringTable {
         let stats = self.lock().from_memory.stats(now, LATELY);
         let p99 = stats.latency_ms.p99.max(0.0) / 1_000.0;
         (stats.counts.requests >= ENOUGH).then(|| Duration::from_secs_f64(p99))
+    }
+
+    /// The last of these requests, newest first. Does not wait for the actor.
+    pub fn recent(&self, which: Which, limit: usize) -> Vec<RecentRequest> {
+        self.lock().recent(which, limit)
     }
 
     /// The observations, locked. Whoever holds them does nothing else: no call out, no waiting.
@@ -115,6 +132,7 @@ pub(super) struct Observations {
     endpoints: BTreeMap<(&'static str, &'static str), Window<5>>,
     all: VecDeque<RecentRequest>,
     slow: VecDeque<RecentRequest>,
+    failed: VecDeque<RecentRequest>,
 }
 
 /// Windows, computed: what a report takes out of the lock.
@@ -136,6 +154,7 @@ impl Observations {
             endpoints: BTreeMap::new(),
             all: VecDeque::new(),
             slow: VecDeque::new(),
+            failed: VecDeque::new(),
         }
     }
 
@@ -158,6 +177,9 @@ impl Observations {
             window.observe(finished, status, duration);
         }
         let recent = RecentRequest::new(seen, wall.minus(now.saturating_duration_since(finished)));
+        if status >= SERVER_ERRORS {
+            push(&mut self.failed, FAILED_KEPT, recent.clone());
+        }
         if duration >= SLOW {
             push(&mut self.slow, SLOW_KEPT, recent.clone());
         }
@@ -183,9 +205,13 @@ impl Observations {
         }
     }
 
-    /// The last requests, or the last slow ones, newest first.
-    pub(super) fn recent(&self, only_slow: bool, limit: usize) -> Vec<RecentRequest> {
-        let ring = if only_slow { &self.slow } else { &self.all };
+    /// The last of these requests, newest first.
+    pub(super) fn recent(&self, which: Which, limit: usize) -> Vec<RecentRequest> {
+        let ring = match which {
+            Which::All => &self.all,
+            Which::Slow => &self.slow,
+            Which::Failed => &self.failed,
+        };
         ring.iter().rev().take(limit).cloned().collect()
     }
 }

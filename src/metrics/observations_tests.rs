@@ -30,11 +30,11 @@ fn the_newest_come_first_and_the_oldest_go() {
     for number in 0..=RECENT_KEPT {
         recent.observe(&seen(&number.to_string(), now), now, Timestamp::from_millis(7));
     }
-    let all = recent.recent(false, usize::MAX);
+    let all = recent.recent(Which::All, usize::MAX);
     assert_eq!(all.len(), RECENT_KEPT);
     assert_eq!(&*all[0].request_id, RECENT_KEPT.to_string());
     assert_eq!(&*all[RECENT_KEPT - 1].request_id, "1");
-    assert_eq!(recent.recent(false, 2).len(), 2);
+    assert_eq!(recent.recent(Which::All, 2).len(), 2);
 }
 
 #[test]
@@ -44,11 +44,12 @@ fn slow_is_at_the_threshold_and_above() {
         let duration = Duration::from_millis(ms);
         recent.observe(&RequestSeen { duration, ..seen("x", now) }, now, Timestamp::from_millis(0));
     }
-    let slow: Vec<_> = recent.recent(true, 10).iter().map(|request| request.duration_ms).collect();
+    let slow: Vec<_> =
+        recent.recent(Which::Slow, 10).iter().map(|request| request.duration_ms).collect();
     assert_eq!(slow, [1_001.0, 1_000.0]);
-    assert_eq!(recent.recent(false, 10).len(), 3);
+    assert_eq!(recent.recent(Which::All, 10).len(), 3);
     recent.reset(now, Timestamp::from_millis(0));
-    assert!(recent.recent(false, 10).is_empty() && recent.recent(true, 10).is_empty());
+    assert!(recent.recent(Which::All, 10).is_empty() && recent.recent(Which::Slow, 10).is_empty());
 }
 
 #[test]
@@ -59,14 +60,14 @@ fn slow_requests_outlive_a_flood_of_quick_ones() {
     for _ in 0..10_000 {
         recent.observe(&seen("quick", now), now, Timestamp::from_millis(1));
     }
-    assert_eq!(recent.recent(true, 10)[0].request_id.as_ref(), "slow");
+    assert_eq!(recent.recent(Which::Slow, 10)[0].request_id.as_ref(), "slow");
 }
 
 #[test]
 fn a_long_id_is_cut_between_characters() {
     let (mut recent, now) = listing();
     recent.observe(&seen(&"ä€".repeat(500), now), now, Timestamp::from_millis(0));
-    let id = recent.recent(false, 1)[0].request_id.clone();
+    let id = recent.recent(Which::All, 1)[0].request_id.clone();
     assert!(id.len() <= MAX_ID_BYTES && id.len() > MAX_ID_BYTES - 4);
 }
 
@@ -85,7 +86,7 @@ fn a_panic_under_the_lock_loses_nothing_that_was_there() {
     }));
     assert!(panicked.is_err());
     table.lock().observe(&seen("next", now), now, Timestamp::from_millis(0));
-    assert_eq!(table.lock().recent(false, 10).len(), 2);
+    assert_eq!(table.lock().recent(Which::All, 10).len(), 2);
     assert!(!table.shared.is_poisoned());
 }
 
@@ -112,7 +113,7 @@ fn the_time_of_day_is_that_of_the_answer_not_of_the_report() {
     let (table, start) = table();
     let now = start + Duration::from_millis(150);
     table.lock().observe(&seen("x", start), now, Timestamp::from_millis(10_000));
-    assert_eq!(table.lock().recent(false, 1)[0].finished_ms, 9_850);
+    assert_eq!(table.lock().recent(Which::All, 1)[0].finished_ms, 9_850);
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn what_was_answered_before_a_reset_does_not_come_back_after_it() {
     let reset = start + Duration::from_secs(1);
     table.lock().reset(reset, Timestamp::from_millis(1_000));
     table.lock().observe(&seen("late", start), reset, Timestamp::from_millis(1_000));
-    assert!(table.lock().recent(false, 9).is_empty());
+    assert!(table.lock().recent(Which::All, 9).is_empty());
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn a_reset_keeps_nothing() {
     let summary = all.summary(now, &[LONGEST_SPAN]);
     assert_eq!(summary.since, Timestamp::from_millis(5));
     assert_eq!(summary.windows[0].counts.requests, 0);
-    assert!(all.recent(false, 9).is_empty() && summary.endpoints.is_empty());
+    assert!(all.recent(Which::All, 9).is_empty() && summary.endpoints.is_empty());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::histogram::DurationHistogram;
 use super::registry::{Counters, Labelled, OTHER};
+use super::series::Sample;
 
 /// Methods that are told apart; the last stands for anything else a client came up with.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER];
@@ -132,6 +133,24 @@ impl RouteMetrics {
         inner.methods.iter().zip(METHODS).filter_map(|(place, method)| {
             place.get().map(|of_method| (inner.template, method, of_method.counts()))
         })
+    }
+}
+
+/// Too many requests: a limit, or abuse.
+const LIMITED: u16 = 429;
+
+impl RouteMetrics {
+    /// Adds what was counted, and how long requests took.
+    pub(super) fn add_to(&self, sample: &mut Sample) {
+        for of_method in self.inner.methods.iter().filter_map(OnceLock::get) {
+            let counts = of_method.counts();
+            sample.requests += counts.requests;
+            sample.client_errors += counts.client_errors;
+            sample.server_errors += counts.server_errors;
+            let limited = of_method.statuses.get(status(LIMITED).0).and_then(OnceLock::get);
+            sample.limited += limited.map_or(0, Counter::get);
+            of_method.duration.add_to(&mut sample.latency);
+        }
     }
 }
 

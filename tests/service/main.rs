@@ -43,6 +43,7 @@ mod invalidation;
 mod keys;
 mod last_resort;
 mod links;
+mod live;
 mod log_lines;
 mod misconfigured;
 mod observability;

@@ -202,6 +202,13 @@ impl Pacing {
         }
     }
 
+    /// Calls a second in the long run; `None` without a bound.
+    pub fn per_second(&self) -> Option<f64> {
+        let interval = self.lock().booked.interval();
+        // The interval is whole nanoseconds, the rate is told to a thousandth.
+        (!interval.is_zero()).then(|| (interval.as_secs_f64().recip() * 1_000.0).round() / 1_000.0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         // Nothing under this lock can panic between two changes that belong together.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

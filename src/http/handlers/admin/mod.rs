@@ -12,6 +12,8 @@ pub mod cache_names;
 mod fields;
 pub mod keys;
 pub mod lists;
+pub mod live;
+mod live_rows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,7 @@ use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
 use crate::metrics::{
-    MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset,
+    MetricsActor, MonitoringReport, RecentRequest, RecentRequests, Report, Reset, Which,
 };
 use crate::supervision::{ActorStatus, Chaos};
 
@@ -57,6 +59,7 @@ pub const ROUTES: &[Route] = &[
         doc.says("Admin", "getRateLimitStatus", summary, "")
             .reports::<LimitStatus>("The accounts, by class of route, the lists, and abuse.");
     }),
+    live::ROUTE,
     lists::ALLOWED,
     lists::DENIED,
     keys::ROUTE,
@@ -79,14 +82,14 @@ pub const ROUTES: &[Route] = &[
             .fails(RESTARTING);
     }),
     Route::at("/admin/monitoring/recent-requests", Class::General)
-        .get(|| to(|admin, call| recent(admin, call, false)))
+        .get(|| to(|admin, call| recent(admin, call, Which::All)))
         .says(|doc| {
             doc.says("Admin", "listRecentRequests", "Lists the last requests, newest first.", "")
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
         }),
     Route::at("/admin/monitoring/slow-requests", Class::General)
-        .get(|| to(|admin, call| recent(admin, call, true)))
+        .get(|| to(|admin, call| recent(admin, call, Which::Slow)))
         .says(|doc| {
             let summary = "Lists the last slow requests, newest first.";
             doc.says("Admin", "listSlowRequests", summary, "")
@@ -194,8 +197,8 @@ async fn monitoring(_: Admin, call: Call) -> Answer {
     call.report(&ask(&call, Report).await?)
 }
 
-async fn recent(_: Admin, call: Call, only_slow: bool) -> Answer {
-    call.report(&ask(&call, RecentRequests { only_slow, limit: LISTED }).await?)
+async fn recent(_: Admin, call: Call, which: Which) -> Answer {
+    call.report(&ask(&call, RecentRequests { which, limit: LISTED }).await?)
 }
 
 async fn reset_monitoring(admin: Admin, call: Call) -> Answer {

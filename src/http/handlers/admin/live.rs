@@ -1,0 +1,233 @@
+//! `/admin/live`: everything the admin's page shows, and of that what is new since it asked last.
+//!
+//! Owns: the shapes, and reading them off what the rooms know. Nothing here asks an actor or a store: it
+//! answers whatever is down. See [`crate::http::live`] for what is sent again and when.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::to;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::live_rows::sections;
+use crate::clock::{self, Timestamp};
+use crate::http::extract::{Answer, Call};
+use crate::http::forms::Check;
+use crate::http::live::summary::{Counted, Fact, Facts, Kind, Level, Trouble};
+use crate::http::route::AuthScope;
+use crate::http::service::Route;
+use crate::http::state::Shared;
+use crate::http::stops::admin_key::Admin;
+use crate::limits::Class;
+use crate::limits::pressure::{Level as Pressed, PressureStatus};
+use crate::metrics::{Curves, Sample, resident_bytes};
+use crate::origin::state::OriginStatus;
+use crate::resilience::breaker::State;
+use crate::supervision::ActorState;
+
+pub const ROUTE: Route = Route::at("/admin/live", Class::General).get(|| to(live)).says(|doc| {
+    let details = "Made at most once a second. Curves and sections that did not change since the second \
+         `since` are left out; what is there replaces what was there before, but for the points of \
+         curves, which follow those before.";
+    doc.says("Admin", "getLive", "Shows how the gateway is: what the admin's page is made of.", details)
+        .query::<LiveForm>()
+        .reports::<LiveReport>("What is new.");
+});
+
+/// What the client has seen.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+struct LiveForm {
+    /// The `seq` of the answer before; everything when absent, 0 or of another process.
+    #[schema(value_type = Option<u64>, minimum = 0)]
+    since: Option<Value>,
+}
+
+/// How the gateway is.
+#[derive(Debug, Serialize, ToSchema)]
+struct LiveReport {
+    /// The second of the last sample, Unix time. It only rises, over a restart as well.
+    seq: u64,
+    /// Milliseconds since the Unix epoch.
+    #[schema(value_type = i64)]
+    now: Timestamp,
+    /// When the process started, milliseconds since the Unix epoch.
+    #[schema(value_type = i64)]
+    started: Timestamp,
+    /// How it is, in a sentence or a few.
+    summary: String,
+    state: LiveState,
+    /// By ring: `1s`, `10s`, `60s`. `end` is the second at which the last point ended; every column has
+    /// a value for each point, `null` where nothing was measured.
+    #[serde(serialize_with = "write_curves")]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    series: Vec<Curves>,
+    /// `breakers`, `actors`, `credentials`, `limits` and `recent`, each whole, those that changed.
+    #[serde(flatten)]
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    sections: BTreeMap<&'static str, Value>,
+}
+
+/// What is small and may change all the time.
+#[derive(Debug, Serialize, ToSchema)]
+struct LiveState {
+    level: Level,
+    /// What is wrong, the worst first.
+    troubles: Vec<Trouble>,
+    version: &'static str,
+    /// `live` or `simulator`.
+    integration: &'static str,
+    /// Whether faults may be dealt out.
+    chaos: bool,
+    uptime_seconds: u64,
+    in_flight: i64,
+    connections: u32,
+    pressure: PressureStatus,
+    /// Memory in use; absent where the system does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+}
+
+fn write_curves<S: Serializer>(curves: &[Curves], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(curves.iter().map(|ring| {
+        let columns =
+            ring.columns.iter().map(|(name, values)| (*name, Value::from(values.clone())));
+        let end = [("end", Value::from(ring.end))];
+        (ring.name, end.into_iter().chain(columns).collect::<BTreeMap<_, _>>())
+    }))
+}
+
+async fn live(_: Admin, call: Call) -> Answer {
+    let form: LiveForm = call.query_form()?;
+    let mut check = Check::default();
+    let number = |text: &str| text.parse::<u64>().ok();
+    let since = check.word("since", form.since.as_ref(), number, "the `seq` of an answer before");
+    let since = check.finish(since)?.unwrap_or_default();
+    let worker = &call.worker;
+    let shared = &worker.shared;
+    let news = shared.live.since(since, || sections(worker));
+    call.report(&LiveReport {
+        seq: news.seq,
+        now: clock::now(),
+        started: shared.started,
+        summary: news.summary.sentence,
+        state: LiveState {
+            level: news.summary.level,
+            troubles: news.summary.troubles,
+            version: env!("CARGO_PKG_VERSION"),
+            integration: shared.integration.name,
+            chaos: shared.settings.chaos.enabled,
+            uptime_seconds: clock::now().since(shared.started).as_secs(),
+            in_flight: shared.metrics.http.in_flight.get(),
+            connections: shared.connections.open(),
+            pressure: shared.pressure.status(),
+            memory_bytes: resident_bytes(),
+        },
+        series: news.curves,
+        sections: news.sections.into_iter().collect(),
+    })
+}
+
+/// Outcomes of upstream calls that were of no use.
+const USELESS: [&str; 4] = ["throttled", "transient", "permanent", "bad_response"];
+
+/// The counters now. What operators and probes ask for is no traffic.
+#[must_use]
+pub fn read_counters(shared: &Shared) -> Sample {
+    let by_account = &shared.metrics.upstream.calls_by_account;
+    let names = shared.origins.iter().flat_map(|origin| origin.credentials.iter());
+    let failed = names.flat_map(|credential| {
+        USELESS.map(|outcome| by_account.at([credential.name, outcome]).get())
+    });
+    let of_clients =
+        |route: &str| AuthScope::of(route) == AuthScope::Clients && route != "/metrics";
+    shared.metrics.sample(of_clients, failed.sum())
+}
+
+/// Hands the counters and what is wrong to the curves and the sentence; once a second. `away`: the tiers that do
+/// not answer.
+pub fn sample(shared: &Shared, away: &[&'static str]) {
+    let (now, wall) = (clock::monotonic(), clock::now());
+    let sample = read_counters(shared);
+    let origins: Vec<_> = shared.origins.iter().map(|origin| origin.status(now, wall)).collect();
+    let mut wrong = upstreams(shared, &origins);
+    wrong.extend(away.iter().filter_map(|tier| store(shared, tier)));
+    wrong.extend(process(shared));
+    let shed = ["lag", "in_flight"].map(|reason| shared.metrics.http.shed.at([reason]).get());
+    let hits = sample.memory + sample.redis + sample.database;
+    let facts = Facts {
+        wrong,
+        counted: Counted {
+            spared: hits + shared.metrics.cache.last_resort.get(),
+            stale: sample.stale,
+            failed: sample.server_errors,
+            shed: shed.iter().sum(),
+        },
+        no_upstream: origins.iter().all(|origin| origin.breaker() == State::Open),
+        ..Facts::default()
+    };
+    shared.live.sample(&sample, facts, now, wall);
+}
+
+fn upstreams(shared: &Shared, origins: &[OriginStatus]) -> Vec<Fact> {
+    let mut wrong = Vec::new();
+    for (origin, status) in shared.origins.iter().zip(origins) {
+        // One needs no name.
+        let name = if origins.len() > 1 { origin.name() } else { "" };
+        let problem = origin.problems().into_iter().next();
+        wrong.extend(problem.map(|problem| {
+            let told = format!("{}: {}", problem.what.name, problem.advice);
+            Fact::new(Kind::Misconfigured, name).saying(told)
+        }));
+        let forced = status.credentials.iter().all(|one| one.breaker.forced);
+        let fact = match status.breaker() {
+            State::Closed => None,
+            State::Open if forced => {
+                Some(Fact::new(Kind::UpstreamDown, name).saying("held open by an admin"))
+            }
+            State::Open => Some(Fact::new(Kind::UpstreamDown, name)),
+            State::HalfOpen => Some(Fact::new(Kind::UpstreamRecovering, name)),
+        };
+        wrong.extend(fact);
+    }
+    wrong
+}
+
+fn store(shared: &Shared, tier: &str) -> Option<Fact> {
+    match tier {
+        "redis" => {
+            let alone = shared.accounts.is_shared();
+            let limits = if alone { ", limits are kept by shares" } else { "" };
+            let told = format!("memory and the database answer instead{limits}");
+            Some(Fact::new(Kind::RedisAway, "").saying(told))
+        }
+        "database" => {
+            let told = "nothing is stored behind memory and Redis, and changes of keys and lists are refused";
+            Some(Fact::new(Kind::DatabaseAway, "").saying(told))
+        }
+        _ => None,
+    }
+}
+
+fn process(shared: &Shared) -> Vec<Fact> {
+    let mut wrong = Vec::new();
+    if shared.lags.any_refuses() {
+        wrong.push(Fact::new(Kind::Overloaded, ""));
+    }
+    let pressure = shared.pressure.status();
+    if pressure.level == Pressed::High {
+        let causes = pressure.because.iter().map(|cause| serde_json::json!(cause));
+        let causes: Vec<_> =
+            causes.filter_map(|cause| cause.as_str().map(|text| text.replace('_', " "))).collect();
+        wrong.push(Fact::new(Kind::Pressure, "").saying(causes.join(", ")));
+    }
+    if !shared.access.is_informed() {
+        wrong.push(Fact::new(Kind::AccessLists, ""));
+    }
+    let actors = shared.supervisor.status().into_iter();
+    let down = actors.filter(|one| matches!(one.state, ActorState::BackingOff | ActorState::Hung));
+    let mut names: Vec<_> = down.map(|actor| actor.name).collect();
+    names.dedup();
+    wrong.extend(names.into_iter().map(|name| Fact::new(Kind::ActorDown, name)));
+    wrong
+}
