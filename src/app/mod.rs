@@ -53,7 +53,7 @@ use crate::http::start_page::Documents;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, routes, server};
 use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
-use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable, Sample};
+use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
@@ -146,9 +146,7 @@ impl Gateway {
         losses: Losses,
         more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
     ) -> Result<Self, Failure> {
-        let metrics = Metrics::new();
-        let observer = Arc::new(Deaths { log: log.clone(), metrics: metrics.clone() });
-        let supervisor = Supervisor::new(observer)?;
+        let (metrics, supervisor) = supervised(&log)?;
         let settings = in_force.settings();
         let parts = ServiceParts::new(Environment {
             settings: &settings,
@@ -177,7 +175,7 @@ impl Gateway {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,
             open_routes: OpenRoutes::new(settings.limits.ipv6_prefix, clock::monotonic()),
-            live: Live::new(clock::monotonic(), clock::now(), Sample::default()),
+            live: Live::default(),
             observed,
             rendered: RenderedMetrics::new(clock::monotonic()),
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
@@ -245,6 +243,13 @@ impl Gateway {
         self.shared.services.iter().for_each(|service| service.stop());
         info!(self.shared.log, "stopped");
     }
+}
+
+/// What is counted, and who starts actors again, counts that and logs it.
+fn supervised(log: &Logger) -> Result<(Metrics, Supervisor), Failure> {
+    let metrics = Metrics::new();
+    let observer = Arc::new(Deaths { log: log.clone(), metrics: metrics.clone() });
+    Ok((metrics, Supervisor::new(observer)?))
 }
 
 /// Where lost log lines are counted.

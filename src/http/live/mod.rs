@@ -15,7 +15,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use self::summary::{Facts, Summary, Watch};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::metrics::{Curves, Sample, Series};
 
 /// Seconds of which the sentence tells errors.
@@ -25,6 +25,7 @@ const LATELY: usize = 10;
 #[derive(Debug)]
 pub struct Live {
     began: Instant,
+    wall: Timestamp,
     first: u64,
     state: Mutex<State>,
 }
@@ -48,17 +49,31 @@ pub struct News {
     pub sections: Vec<(&'static str, Value)>,
 }
 
+impl Default for Live {
+    /// Begins now.
+    fn default() -> Self {
+        Self::new(clock::monotonic(), clock::now())
+    }
+}
+
 impl Live {
-    pub fn new(now: Instant, wall: Timestamp, sample: Sample) -> Self {
+    fn new(now: Instant, wall: Timestamp) -> Self {
         let first = u64::try_from(wall.as_millis() / 1_000).unwrap_or_default();
         let state = State {
-            series: Series::new(first, sample),
+            series: Series::new(first, Sample::default()),
             watch: Watch::default(),
             summary: Watch::default().observe(&Facts::default(), wall),
             made: None,
             sections: BTreeMap::new(),
         };
-        Self { began: now, first, state: Mutex::new(state) }
+        Self { began: now, wall, first, state: Mutex::new(state) }
+    }
+
+    /// The time of day of a moment. It does not depend on when it is asked for, as what is counted from
+    /// now does: the same state must not look like another one a second later.
+    pub fn time_of(&self, moment: Instant) -> Timestamp {
+        let before = self.began.saturating_duration_since(moment);
+        self.wall.minus(before).plus(moment.saturating_duration_since(self.began))
     }
 
     /// Takes in the counters, and what is wrong.
@@ -109,7 +124,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clock;
 
     struct Rig {
         live: Live,
@@ -120,7 +134,7 @@ mod tests {
     impl Rig {
         fn new() -> Self {
             let (start, wall) = (clock::monotonic(), Timestamp::from_millis(1_796_000_000_000));
-            Self { live: Live::new(start, wall, Sample::default()), start, wall }
+            Self { live: Live::new(start, wall), start, wall }
         }
 
         fn tick(&self, second: u64) {

@@ -153,7 +153,14 @@ impl Watch {
 const fn same(kind: Kind) -> Kind {
     match kind {
         Kind::UpstreamRecovering => Kind::UpstreamDown,
-        other => other,
+        Kind::Misconfigured
+        | Kind::Overloaded
+        | Kind::UpstreamDown
+        | Kind::RedisAway
+        | Kind::DatabaseAway
+        | Kind::ActorDown
+        | Kind::Pressure
+        | Kind::AccessLists => kind,
     }
 }
 
@@ -236,7 +243,7 @@ fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -131,6 +131,14 @@ pub struct Snapshot {
     pub state: State,
     /// Milliseconds since the state was entered; the start of the process for the first one.
     pub in_state_ms: u64,
+    /// The same as a moment; `None` before the first call.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub since: Option<Instant>,
+    /// When calls are admitted; `None` when they are, or an admin holds it open.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub until: Option<Instant>,
     /// Milliseconds until calls are admitted; `None` when they are, or an admin holds it open.
     pub retry_after_ms: Option<u64>,
     /// Held open by an admin.

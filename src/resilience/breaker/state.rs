@@ -298,6 +298,8 @@ impl Core {
         Snapshot {
             name,
             state: self.state(),
+            since: self.since,
+            until,
             in_state_ms: self.since.map_or(0, |since| millis(now.saturating_duration_since(since))),
             retry_after_ms: until.map(|until| millis(until.saturating_duration_since(now))),
             forced: matches!(self.phase, Phase::Open { until: None }),

@@ -88,29 +88,19 @@ pub(super) fn sections(worker: &Worker) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Times are whole seconds: the same state must not look like another one because it was read later.
 fn breakers(shared: &Shared) -> Vec<BreakerRow> {
-    let (now, wall) = (clock::monotonic(), clock::now());
-    let row = |breaker: Snapshot| {
-        let millis = std::time::Duration::from_millis;
-        let retry_at = breaker.retry_after_ms.map(|left| whole(wall.plus(millis(left))));
-        BreakerRow {
-            name: breaker.name.to_string(),
-            state: breaker.state,
-            since: whole(wall.minus(millis(breaker.in_state_ms))),
-            forced: breaker.forced,
-            retry_at,
-            slow_start_per_second: breaker.slow_start_per_second,
-            consecutive_failures: breaker.consecutive_failures,
-            transitions: breaker.transitions,
-        }
+    let now = clock::monotonic();
+    let row = |breaker: Snapshot| BreakerRow {
+        name: breaker.name.to_string(),
+        state: breaker.state,
+        since: breaker.since.map_or(shared.started, |since| shared.live.time_of(since)),
+        forced: breaker.forced,
+        retry_at: breaker.until.map(|until| shared.live.time_of(until)),
+        slow_start_per_second: breaker.slow_start_per_second,
+        consecutive_failures: breaker.consecutive_failures,
+        transitions: breaker.transitions,
     };
     shared.breakers.iter().map(|breaker| row(breaker.snapshot(now))).collect()
-}
-
-/// The nearest second.
-fn whole(at: Timestamp) -> Timestamp {
-    Timestamp::from_millis(at.as_millis().saturating_add(500) / 1_000 * 1_000)
 }
 
 /// One row for all instances of a name.
@@ -176,7 +166,7 @@ fn credentials(shared: &Shared) -> Vec<CredentialRow> {
                 waiting: pacing.queue,
                 budget,
                 budget_remaining: pacing.budget_remaining,
-                banned_until: pacing.banned_until.map(whole),
+                banned_until: pacing.banned_until,
                 problems: of_it.cloned().map(Into::into).collect(),
             });
         }
@@ -236,15 +226,5 @@ mod tests {
         assert_eq!((row.instances, row.running, row.restarts, row.queue), (3, 2, 5, 3));
         assert_eq!((row.state, row.last_panic.as_deref()), (ActorState::BackingOff, Some("new")));
         assert_eq!(row.up_since, Timestamp::from_millis(2));
-    }
-
-    #[test]
-    fn a_state_looks_the_same_a_little_later() {
-        let (since, wall) = (Timestamp::from_millis(10_100), Timestamp::from_millis(99_990));
-        let read = |late| {
-            let wall = wall.plus(std::time::Duration::from_micros(late));
-            whole(wall.minus(wall.since(since)))
-        };
-        assert_eq!(read(0), read(30_000));
     }
 }
