@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use breakwater::clock;
 use breakwater::metrics::{
-    ACTOR_NAME, Metrics, MetricsActor, Observed, RecentRequests, RequestSeen,
+    ACTOR_NAME, Metrics, MetricsActor, Observed, RecentRequests, RequestSeen, Which,
 };
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 
@@ -42,7 +42,7 @@ impl Subject for Monitor {
     }
 
     async fn ask(handle: &Handle<MetricsActor>) -> Result<(), AskError> {
-        handle.ask(RecentRequests { only_slow: false, limit: 1 }, SOON).await.map(drop)
+        handle.ask(RecentRequests { which: Which::All, limit: 1 }, SOON).await.map(drop)
     }
 
     fn tell(handle: &Handle<MetricsActor>) -> Result<(), Undelivered> {
@@ -55,7 +55,7 @@ impl Subject for Monitor {
 
     async fn finds_the_mark(&self, handle: &Handle<MetricsActor>) -> bool {
         let recent =
-            handle.ask(RecentRequests { only_slow: false, limit: 100 }, SOON).await.unwrap();
+            handle.ask(RecentRequests { which: Which::All, limit: 100 }, SOON).await.unwrap();
         recent.iter().any(|request| request.route == "/mark")
     }
 
