@@ -78,9 +78,20 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("SystemTime", &["src/clock.rs"]),
 ];
 
+/// What a test sets although it is no setting, to see that it is told or refused.
+const NO_SETTINGS: &[(&str, &str)] = &[
+    ("tests/service/process_commands.rs", "RATE_LIMIT_PER_MINUTE"),
+    ("tests/service/process_commands.rs", "HTTP_PROXY"),
+    ("tests/service/accounts.rs", "ALIEXPRESS_APP_SECRET_2"),
+];
+
 fn sources() -> Vec<(String, String)> {
+    files_in("src")
+}
+
+fn files_in(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("src")];
+    let mut folders = vec![root.join(folder)];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
@@ -186,6 +197,41 @@ fn every_file_says_what_it_owns() {
     assert!(silent.is_empty(), "no module doc: {}", silent.join(", "));
 }
 
+/// Names like those of settings that are set to something: the first of several arguments or of a pair.
+fn names_set(text: &str) -> Vec<&str> {
+    let pieces: Vec<_> = text.split('"').collect();
+    let set = pieces.windows(3).filter_map(|piece| match piece {
+        [before, name, after] if before.trim_end().ends_with('(') => {
+            after.trim_start().starts_with(',').then_some(*name)
+        }
+        _ => None,
+    });
+    let is_name = |name: &&str| {
+        name.contains('_')
+            && name.chars().all(|c| c.is_ascii_uppercase() || "_0123456789".contains(c))
+    };
+    set.filter(is_name).collect()
+}
+
+/// What is no setting changes nothing, and a test that sets it tests something else.
+#[test]
+fn tests_set_only_what_is_a_setting() {
+    // Made of the settings themselves; another test sees to that.
+    let page = include_str!("../docs/settings.md");
+    let known: BTreeSet<_> = page.split('`').collect();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (file, text) in files_in("tests") {
+        for name in names_set(&text) {
+            seen += 1;
+            if !known.contains(name) && !NO_SETTINGS.contains(&(&file, name)) {
+                wrong.push(format!("{file}: {name} is no setting"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 300, "found only {seen}");
+}
+
 #[test]
 fn the_checks_see_what_they_look_for() {
     assert_eq!(
@@ -193,4 +239,7 @@ fn the_checks_see_what_they_look_for() {
         BTreeSet::from(["cache".to_owned(), "http".to_owned()])
     );
     assert!(code("// crate::http\nlet a;").eq(["let a;"]));
+    let sets =
+        "plan.with(\n \"A_B\",\n \"1\").with(\"C_D\", x); var(\"E_F\"); [(\"G_H2\", \"I_J\")]";
+    assert_eq!(names_set(sets), ["A_B", "C_D", "G_H2"]);
 }

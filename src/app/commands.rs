@@ -50,9 +50,15 @@ impl Commands for Breakwater {
                 move |settings: &Settings| level.set(settings.of::<LogSettings>().level);
             let in_force = InForce::new(file, settings, take_over);
             let gateway = Gateway::start(in_force, log.clone(), losses).await?;
-            let address = gateway.address;
+            let inside = gateway.inside.map(|inside| {
+                info!(log, "metrics, health and admin have an address of their own"; "address" => %inside);
+                format!("; metrics, health and admin on http://{inside}")
+            });
+            let (address, inside) = (gateway.address, inside.unwrap_or_default());
             let documents = server.reached_at(address.port());
-            console::say(&format!("listening on http://{address} - start at {documents}/docs"))?;
+            console::say(&format!(
+                "listening on http://{address} - start at {documents}/docs{inside}"
+            ))?;
             info!(log, "listening"; "address" => %address);
             signals.wait_for_stop(|| gateway.reload()).await;
             tokio::select! {

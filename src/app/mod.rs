@@ -46,12 +46,13 @@ use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::handlers::rendered::RenderedMetrics;
 use crate::http::live::Live;
 use crate::http::load_shedder::LoopLags;
+use crate::http::routes::{self, Side};
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
 use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::start_page::Documents;
 use crate::http::state::Shared;
-use crate::http::{Integration, openapi, routes, server};
+use crate::http::{Integration, openapi, server};
 use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
@@ -126,6 +127,8 @@ const LET_GO: Duration = Duration::from_millis(500);
 pub struct Gateway {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where metrics, health and admin are, if they have an address of their own.
+    pub inside: Option<SocketAddr>,
     handle: ServerHandle,
     shared: Arc<Shared>,
     stores: Stores,
@@ -183,7 +186,7 @@ impl Gateway {
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_key: settings.access.admin_key.as_ref().map(digest_of),
-            documents: documents(integration, &services),
+            documents: documents(&settings.server, integration, &services),
             services,
             integration,
             origins,
@@ -202,8 +205,10 @@ impl Gateway {
         upkeep::watch_pressure(&shared);
         upkeep::sample(&shared, &cache.with_redis(stores.redis_tier()));
         let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
-        let (address, handle) = serve(&shared, factory)?;
-        Ok(Self { address, handle, shared, stores, cache, persisted })
+        let (addresses, handle) = serve(&shared, factory)?;
+        let address = addresses.first().copied().ok_or("no address was bound")?;
+        let inside = addresses.get(1).copied();
+        Ok(Self { address, inside, handle, shared, stores, cache, persisted })
     }
 
     /// Reads the configuration again, as a signal asked, and notes that in the audit table.
@@ -270,22 +275,18 @@ fn digest_of(key: &Secret) -> SecretDigest {
     SecretDigest::of(key.expose().as_bytes())
 }
 
-/// Binds the address and serves from now on.
+/// Binds the addresses and serves from now on.
 fn serve(
     shared: &Arc<Shared>,
     factory: WorkerFactory,
-) -> Result<(SocketAddr, ServerHandle), Failure> {
-    let (server, addresses) = server::bind(shared, move || factory.build()).map_err(|error| {
-        let Server { host, port, .. } = &shared.settings.server;
-        format!("cannot listen on {} (API_HOST, API_PORT): {error}", SocketAddr::new(*host, *port))
-    })?;
-    let address = addresses.first().copied().ok_or("no address was bound")?;
+) -> Result<(Vec<SocketAddr>, ServerHandle), Failure> {
+    let (server, addresses) = server::bind(shared, move || factory.build())?;
     let handle = server.handle();
     spawn_watched("http-server", shared.supervisor.observer(), async move {
         // A server that ends by itself was told to stop.
         drop(server.await);
     });
-    Ok((address, handle))
+    Ok((addresses, handle))
 }
 
 /// What is served beside the gateway's own endpoints.
@@ -313,10 +314,10 @@ fn integration(origins: &[Arc<OriginState>]) -> Integration {
     Integration { name: if is_simulated { "simulator" } else { "live" } }
 }
 
-fn documents(integration: Integration, services: &Services) -> Documents {
+fn documents(server: &Server, integration: Integration, services: &Services) -> Documents {
     let surfaces = surfaces(services);
     Documents {
-        start: routes::start_page(integration, &surfaces),
+        start: routes::start_page(integration, &surfaces, Side::of_clients(server)),
         openapi: openapi::complete(&surfaces).into(),
         openapi_gpt: openapi::for_gpt(&surfaces).into(),
     }

@@ -15,6 +15,7 @@ use super::handlers::{admin, documents, health, method_not_allowed, not_found, s
 use super::pipeline::Pipeline;
 use super::route::{AuthScope, Route as Known, is_always_open};
 use super::service::{Method, Operation, Route, Surface};
+use super::settings::Server;
 use super::start_page::StartPage;
 use super::state::Worker;
 use crate::limits::Class;
@@ -40,23 +41,47 @@ pub fn all<'a>(
     of_services.into_iter().copied().flatten().chain(own)
 }
 
-/// What `/` shows.
-pub fn start_page(integration: Integration, surfaces: &[&Surface]) -> StartPage {
+/// What `/` shows of the routes of its own side.
+pub fn start_page(integration: Integration, surfaces: &[&Surface], side: Side) -> StartPage {
     let examples = surfaces.iter().map(|surface| surface.example).collect();
     StartPage::new(integration, examples, |path| {
-        all(surfaces.iter().copied()).any(|route| route.template == path)
+        side.serves(path) && all(surfaces.iter().copied()).any(|route| route.template == path)
     })
 }
 
+/// Which routes a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// There is one listener for all.
+    Both,
+    Public,
+    /// Metrics, health and admin.
+    Inside,
+}
+
+impl Side {
+    /// That of the clients' listener.
+    pub fn of_clients(settings: &Server) -> Self {
+        if settings.metrics_listen.is_some() { Self::Public } else { Self::Both }
+    }
+
+    fn serves(self, template: &str) -> bool {
+        // Who balances load asks where it sends to.
+        let on_both = ["/health/live", "/health/ready"].contains(&template);
+        let inside = template == "/metrics" || AuthScope::of(template) != AuthScope::Clients;
+        self == Self::Both || on_both || inside == (self == Self::Inside)
+    }
+}
+
 /// Leads every route that is there to its handlers.
-pub fn configure(config: &mut ServiceConfig, worker: &web::Data<Worker>) {
+pub fn configure(config: &mut ServiceConfig, worker: &web::Data<Worker>, side: Side) {
     let shared = &worker.shared;
     for service in &shared.services {
         service.install(config);
     }
     for route in all(shared.services.iter().map(|service| service.surface())) {
         let is_chaos = admin::CHAOS.iter().any(|one| one.template == route.template);
-        if !is_chaos || shared.settings.chaos.enabled {
+        if side.serves(route.template) && (!is_chaos || shared.settings.chaos.enabled) {
             config.service(resource(route, worker));
         }
     }

@@ -1,14 +1,16 @@
 //! The HTTP server: its socket, its workers, and the limits of connections.
 //!
+//! Metrics, health and admin may have a listener of their own; both are served by the same workers.
 //! A connection beyond a limit is told so and closed. Each worker is built in its own thread by the
 //! function it is given; a connection that cannot be served ends alone.
 
+use std::cell::RefCell;
 use std::future::ready;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -24,7 +26,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connection::{Connection, Timeouts, refusal};
 use super::forms::BODY_LIMIT;
-use super::routes;
+use super::routes::{self, Side};
 use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
 use super::state::{Shared, Worker};
 use crate::clock;
@@ -37,49 +39,64 @@ const BACKLOG: u32 = 1_024;
 /// Most that is read and thrown away of a refused connection.
 const MOST_IGNORED: usize = 1 << 16;
 
-/// Binds and builds; the server answers while it is awaited.
+thread_local! {
+    /// The worker of this thread, for the routes of both listeners.
+    static WORKER: RefCell<Weak<Worker>> = RefCell::default();
+}
+
+/// Binds and builds; the server answers while it is awaited. The first address is that of clients; the
+/// second, where there is one, that of metrics, health and admin.
 pub fn bind(
     shared: &Arc<Shared>,
     build: impl Fn() -> Worker + Send + Clone + 'static,
 ) -> std::io::Result<(Server, Vec<SocketAddr>)> {
     let settings = &shared.settings.server;
-    let listener = listen((settings.host, settings.port).into())?;
-    let address = listener.local_addr()?;
-    let in_use = listener.as_raw_fd().unsigned_abs();
-    let builder = Server::build()
+    let public = listen((settings.host, settings.port).into(), "API_HOST, API_PORT")?;
+    let mut listeners = vec![(Side::of_clients(settings), public)];
+    if let Some(address) = settings.metrics_listen {
+        listeners.push((Side::Inside, listen(address, "METRICS_LISTEN")?));
+    }
+    let numbers = listeners.iter().map(|(_, listener)| listener.as_raw_fd().unsigned_abs());
+    let in_use = numbers.max().unwrap_or_default();
+    let most = shared.connections.limits().most_of_worker(settings.workers, in_use);
+    let mut builder = Server::build()
         .workers(settings.workers)
-        .max_concurrent_connections(
-            shared.connections.limits().most_of_worker(settings.workers, in_use),
-        )
+        .max_concurrent_connections(most)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
-    let shared = Arc::clone(shared);
-    let server = builder.listen("http", listener, move || {
-        let stopping = stopping.clone();
-        let settings = &shared.settings.server;
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .keep_alive(settings.keep_alive)
-            // Every head is watched by its connection, and not only the first of each.
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .local_addr(address)
-            .on_connect_ext(|connection: &Connection<TcpStream>, data| {
-                data.insert(Rc::clone(connection.requests()));
-            })
-            .h1(map_config(application(&build), |()| AppConfig::default()));
-        let shared = Arc::clone(&shared);
-        fn_service(move |stream: TcpStream| ready(receive(&shared, stream))).and_then(http)
-    })?;
-    Ok((server.run(), vec![address]))
+    let mut addresses = Vec::new();
+    for (side, listener) in listeners {
+        let address = listener.local_addr()?;
+        addresses.push(address);
+        let (stopping, shared, build) = (stopping.clone(), Arc::clone(shared), build.clone());
+        builder = builder.listen("http", listener, move || {
+            let stopping = stopping.clone();
+            let settings = &shared.settings.server;
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .keep_alive(settings.keep_alive)
+                // Every head is watched by its connection, and not only the first of each.
+                .client_request_timeout(Duration::ZERO)
+                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+                .local_addr(address)
+                .on_connect_ext(|connection: &Connection<TcpStream>, data| {
+                    data.insert(Rc::clone(connection.requests()));
+                })
+                .h1(map_config(application(&build, side), |()| AppConfig::default()));
+            let shared = Arc::clone(&shared);
+            fn_service(move |stream: TcpStream| ready(receive(&shared, stream))).and_then(http)
+        })?;
+    }
+    Ok((builder.run(), addresses))
 }
 
 fn application<B: Fn() -> Worker>(
     build: &B,
+    side: Side,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -89,15 +106,31 @@ fn application<B: Fn() -> Worker>(
         InitError = (),
     > + use<B>,
 > {
-    let worker = web::Data::new(build());
-    tick(&worker);
+    let worker = worker_of_thread(build);
     App::new()
         .app_data(worker.clone())
         .app_data(web::PayloadConfig::new(BODY_LIMIT))
-        .configure(move |cfg| routes::configure(cfg, &worker))
+        .configure(move |cfg| routes::configure(cfg, &worker, side))
 }
 
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn worker_of_thread(build: &impl Fn() -> Worker) -> web::Data<Worker> {
+    if let Some(worker) = WORKER.with_borrow(Weak::upgrade) {
+        return worker.into();
+    }
+    let worker = web::Data::new(build());
+    tick(&worker);
+    WORKER.set(Arc::downgrade(&worker));
+    worker
+}
+
+fn listen(address: SocketAddr, setting: &str) -> std::io::Result<TcpListener> {
+    try_listen(address).map_err(|error| {
+        let refused = format!("cannot listen on {address} ({setting}): {error}");
+        std::io::Error::new(error.kind(), refused)
+    })
+}
+
+fn try_listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::access::AccessSettings;
 use crate::cache::CacheSettings;
 use crate::config::kinds::{
-    INTERFACE, List, Optional, Rollout, SHARE, SWITCH, Text, WEB_ADDRESS, WEB_ORIGIN, Whole,
-    millis, seconds,
+    INTERFACE, LISTENER, List, Optional, Rollout, SHARE, SWITCH, Text, WEB_ADDRESS, WEB_ORIGIN,
+    Whole, millis, seconds,
 };
 use crate::config::{Mistakes, Section, Settings};
 use crate::limits::Limits;
@@ -44,6 +44,9 @@ settings! {
             "address to listen on";
         port: u16 = 8080, "API_PORT", "port", Whole(0, 65_535),
             "port to listen on; 0 takes any free port and prints it";
+        metrics_listen: Option<SocketAddr> = None, "METRICS_LISTEN", "metrics_listen",
+            Optional(LISTENER),
+            "address and port for metrics, health and admin alone; they are not served to clients then";
         workers: usize = cores(), "HTTP_WORKERS", "workers", Whole(1, 512),
             "threads that serve requests", words("number of cores");
         request_timeout: Duration = Duration::from_secs(8), "REQUEST_TIMEOUT_MS",
@@ -87,6 +90,19 @@ impl Section for Server {
             let expected = format!("an address of this machine ({error})");
             mistakes.add("API_HOST", Some(self.host.to_string()), expected);
         }
+        let Some(inside) = self.metrics_listen else { return };
+        let is_any = inside.ip().is_unspecified() || self.host.is_unspecified();
+        let expected = if inside.port() == self.port
+            && inside.port() != 0
+            && (is_any || inside.ip() == self.host)
+        {
+            "another address than that of API_HOST and API_PORT".to_owned()
+        } else if let Err(error) = std::net::TcpListener::bind((inside.ip(), 0)) {
+            format!("an address of this machine ({error})")
+        } else {
+            return;
+        };
+        mistakes.add("METRICS_LISTEN", Some(inside.to_string()), expected);
     }
 }
 

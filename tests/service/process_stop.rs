@@ -10,7 +10,7 @@ use breakwater::clock::monotonic;
 use serde_json::json;
 
 use crate::envelope::{data, metadata, refused};
-use crate::support::gateway::Plan;
+use crate::support::gateway::{ADMIN_KEY, Plan};
 use crate::support::http::Connection;
 use crate::support::process::wait_until;
 use crate::test_app::Upstream;
@@ -149,4 +149,46 @@ fn an_address_in_use_is_named_with_its_settings() {
     assert_eq!(ended.status.code(), Some(1));
     let expected = format!("cannot listen on 127.0.0.1:{port} (API_HOST, API_PORT)");
     assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
+fn metrics_health_and_admin_may_have_an_address_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::in_folder(folder.path()).with("METRICS_LISTEN", "127.0.0.1:0");
+    let gateway = plan.with("LOG_FORMAT", "json").with("HTTP_WORKERS", "2").start();
+    let mut line = String::new();
+    wait_until("the address is told", Duration::from_secs(10), || {
+        let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
+        let told = log.lines().find(|line| line.contains("have an address of their own"));
+        line = told.unwrap_or_default().to_owned();
+        !line.is_empty()
+    });
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let inside = line["address"].as_str().unwrap().parse().unwrap();
+    let mut inside = Connection::to(inside).with_header("x-admin-key", ADMIN_KEY);
+    let mut public = gateway.admin();
+    for (path, is_public, is_inside) in [
+        ("/metrics", false, true),
+        ("/health", false, true),
+        ("/health/detailed", false, true),
+        ("/health/live", true, true),
+        ("/health/ready", true, true),
+        ("/admin/actors", false, true),
+        ("/api/monitoring/metrics", false, true),
+        ("/api/cache/stats", true, false),
+        ("/api/products/search?keywords=usb", true, false),
+        ("/openapi.json", true, false),
+    ] {
+        let status = |connection: &mut Connection| connection.get(path).unwrap().status;
+        let expected = |is_served| if is_served { 200 } else { 404 };
+        assert_eq!(status(&mut public), expected(is_public), "{path}");
+        assert_eq!(status(&mut inside), expected(is_inside), "{path} inside");
+    }
+    assert_eq!(public.post("/api/cache/clear").unwrap().status, 404);
+    assert_eq!(inside.post("/api/cache/clear").unwrap().status, 200);
+    // Both are served by the same workers.
+    let actors = data(&inside.get("/admin/actors").unwrap());
+    let caches = actors.as_array().unwrap().iter().filter(|actor| actor["name"] == "cache");
+    assert!(caches.map(|one| one["instances"].as_u64().unwrap()).eq([2]), "{actors}");
+    gateway.stop();
 }

@@ -8,8 +8,8 @@
 mod texts;
 
 pub use texts::{
-    FILE_PATH, INTERFACE, NETWORK, RATE, SECRET_WORD, SHARE, SWITCH, Text, WEB_ADDRESS, WEB_ORIGIN,
-    WORD, quoted_address,
+    FILE_PATH, INTERFACE, LISTENER, NETWORK, RATE, SECRET_WORD, SHARE, SWITCH, Text, WEB_ADDRESS,
+    WEB_ORIGIN, WORD, quoted_address,
 };
 
 use std::fmt::Display;

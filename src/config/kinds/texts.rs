@@ -4,7 +4,7 @@
 //! could not work later, with a sentence that says why. Opens nothing: whether a file can be written or
 //! an address answers is found out elsewhere.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -126,6 +126,19 @@ pub const INTERFACE: Text<IpAddr> = Text {
         text.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| None)
     },
     show: IpAddr::to_string,
+    quote: quoted,
+};
+
+/// An address with a port.
+pub const LISTENER: Text<SocketAddr> = Text {
+    expected: || {
+        "an IP address and a port such as 127.0.0.1:9100, 0.0.0.0:9100 or [::1]:9100".to_owned()
+    },
+    read: |text| {
+        let local = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        local.as_deref().unwrap_or(text).parse().map_err(|_| None)
+    },
+    show: SocketAddr::to_string,
     quote: quoted,
 };
 

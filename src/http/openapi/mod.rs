@@ -28,7 +28,8 @@ pub use schemas::{
 const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
     `metadata`; no failure is ever a success with an empty list. Every address that takes GET takes \
     HEAD as well. Every answer carries `X-Request-ID`; a request may bring its own, or a \
-    `traceparent`. Where a limit applies, every answer carries the rate-limit fields.";
+    `traceparent`. Where a limit applies, every answer carries the rate-limit fields. With `METRICS_LISTEN` \
+    metrics, health and admin are served at that address only; `/health/live` and `/health/ready` at both.";
 
 /// Tags of the gateway's own operations.
 const TAGS: [(&str, &str); 5] = [
