@@ -1,3 +1,5 @@
+//! What the rings keep.
+
 use super::*;
 use crate::metrics::Metrics;
 

@@ -103,7 +103,7 @@ fn a_process_that_is_another_one_sends_everything() {
 
 #[test]
 fn an_outage_is_told_with_what_it_costs() {
-    let app = TestApp::with(&[("BREAKER_FAILURES", "1"), ("CACHE_DEFAULT_TTL_SECONDS", "3600")]);
+    let app = TestApp::with(&[("BREAKER_FAILURES", "1")]);
     let sentence = || live(&app, 0)["summary"].as_str().unwrap().to_owned();
     data(&app.get(SEARCH));
     wait_until("it is well", PATIENCE, || sentence() == "Serving. Everything behind it answers.");

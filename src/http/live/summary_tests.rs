@@ -1,3 +1,5 @@
+//! The sentence for each state.
+
 use super::*;
 
 const MIN: Duration = Duration::from_secs(60);
