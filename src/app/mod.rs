@@ -205,9 +205,7 @@ impl Gateway {
         upkeep::watch_pressure(&shared);
         upkeep::sample(&shared, &cache.with_redis(stores.redis_tier()));
         let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
-        let (addresses, handle) = serve(&shared, factory)?;
-        let address = addresses.first().copied().ok_or("no address was bound")?;
-        let inside = addresses.get(1).copied();
+        let (address, inside, handle) = serve(&shared, factory)?;
         Ok(Self { address, inside, handle, shared, stores, cache, persisted })
     }
 
@@ -279,14 +277,15 @@ fn digest_of(key: &Secret) -> SecretDigest {
 fn serve(
     shared: &Arc<Shared>,
     factory: WorkerFactory,
-) -> Result<(Vec<SocketAddr>, ServerHandle), Failure> {
+) -> Result<(SocketAddr, Option<SocketAddr>, ServerHandle), Failure> {
     let (server, addresses) = server::bind(shared, move || factory.build())?;
     let handle = server.handle();
     spawn_watched("http-server", shared.supervisor.observer(), async move {
         // A server that ends by itself was told to stop.
         drop(server.await);
     });
-    Ok((addresses, handle))
+    let address = addresses.first().copied().ok_or("no address was bound")?;
+    Ok((address, addresses.get(1).copied(), handle))
 }
 
 /// What is served beside the gateway's own endpoints.
