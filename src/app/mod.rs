@@ -43,6 +43,7 @@ use crate::config::{Group, InForce, Schema, Secret, Settings};
 use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::handlers::admin::breakers::Breakers;
+use crate::http::page_files::PageFiles;
 use crate::http::handlers::rendered::RenderedMetrics;
 use crate::http::live::Live;
 use crate::http::load_shedder::LoopLags;
@@ -319,6 +320,7 @@ fn documents(server: &Server, integration: Integration, services: &Services) -> 
         start: routes::start_page(integration, &surfaces, Side::of_clients(server)),
         openapi: openapi::complete(&surfaces).into(),
         openapi_gpt: openapi::for_gpt(&surfaces).into(),
+        admin_page: PageFiles::pack(),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod live;
 pub mod load_shedder;
 pub mod log_sampler;
 pub mod openapi;
+pub mod page_files;
 mod pipeline;
 mod public_address;
 pub mod route;

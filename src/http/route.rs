@@ -18,7 +18,7 @@ pub enum Method {
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthScope {
-    /// Everybody, always: health.
+    /// Everybody, always: health, and the operator's page, which holds no data.
     Open,
     /// Clients that are not on the deny list; with a key where keys are required.
     Clients,
@@ -31,7 +31,7 @@ impl AuthScope {
     /// The scope of an address.
     pub fn of(template: &str) -> Self {
         let begins = |with: &[&str]| with.iter().any(|prefix| template.starts_with(prefix));
-        if begins(&["/health"]) {
+        if begins(&["/health", "/admin/assets/"]) || template == "/admin" {
             Self::Open
         } else if begins(&["/admin", "/api/cache/clear", "/api/monitoring"]) {
             Self::Admin

@@ -42,15 +42,8 @@ pub struct Operation {
     /// The POST of an operation that is described with its GET: the form comes in the body.
     pub by_body: bool,
     pub handler: fn() -> actix_web::Route,
-    describe: Option<Describe>,
-}
-
-impl Operation {
-    pub(super) fn describe(&self, doc: &mut Doc<'_>) {
-        if let Some(describe) = self.describe {
-            describe(doc);
-        }
-    }
+    /// Without it the document leaves the operation out.
+    pub(super) describe: Option<Describe>,
 }
 
 /// Methods of one address, at most.
@@ -189,8 +182,25 @@ pub trait Service: Send + Sync {
         Map::new()
     }
 
+    /// The simulator that stands in for its upstream, where this process runs one.
+    fn simulator(&self) -> Option<&dyn Simulated> {
+        None
+    }
+
     /// Ends what it started beside its upstreams' actors; no request comes any more.
     fn stop(&self) {}
+}
+
+/// A simulator of an upstream that can be told to misbehave.
+pub trait Simulated {
+    /// The rules in force.
+    fn faults(&self) -> Value;
+
+    /// Puts rules in force in place of all others.
+    ///
+    /// # Errors
+    /// Every mistake in them; nothing has changed then.
+    fn replace_faults(&self, rules: &Value) -> Result<(), Vec<String>>;
 }
 
 /// How well a part, or the whole, is.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::envelope::Integration;
+use super::page_files::PageFiles;
 
 pub(super) const PAGE: &str = include_str!("start_page.html");
 /// The page's own style and its icon may be used, and nothing else.
@@ -49,6 +50,7 @@ pub struct Documents {
     pub start: StartPage,
     pub openapi: Bytes,
     pub openapi_gpt: Bytes,
+    pub admin_page: PageFiles,
 }
 
 /// What `/` shows.

@@ -22,6 +22,7 @@ mod access;
 mod access_lists;
 mod accounts;
 mod admin_check;
+mod admin_page;
 mod audit;
 mod bad_input;
 mod caching;

@@ -65,9 +65,11 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
     let mut paths = json!({});
     for route in routes::all(surfaces.iter().copied()) {
         for operation in route.operations() {
+            // A page for people is no part of the interface.
+            let Some(describe) = operation.describe else { continue };
             let (method, by_body) = (operation.method, operation.by_body);
             let mut doc = Doc::new(route.template, route.class, method, by_body, &mut schemas);
-            operation.describe(&mut doc);
+            describe(&mut doc);
             let (mut described, for_gpt) = doc.finish();
             match reader {
                 Reader::Gpt if !for_gpt => continue,

@@ -4,6 +4,7 @@
 //!
 //! | answer | `Cache-Control` |
 //! |---|---|
+//! | files of the admin's page, the same for everybody | `public, max-age=0` |
 //! | health, status, metrics, admin; every error; every method but GET and HEAD | `no-store` |
 //! | without [`Lasting`]: orders, past the cache, second best | `no-store` |
 //! | to a client with a key, or that shows an admin's | `no-store` |
@@ -68,6 +69,8 @@ const fn decide(facts: Facts) -> Storing {
             (false, true) => Storing::Nobody,
             (false, false) => Storing::Private,
         },
+        // The same for everybody, whoever asks.
+        AuthScope::Open if is_read && lasts => Storing::Public,
         AuthScope::Clients | AuthScope::Open | AuthScope::Admin => Storing::Nobody,
     }
 }
@@ -181,9 +184,11 @@ mod tests {
     fn only_what_lasts_and_is_no_clients_own_may_be_stored() {
         assert_eq!(decide(LASTING), Storing::Private);
         assert_eq!(decide(Facts { public: true, ..LASTING }), Storing::Public);
+        let page = Facts { scope: AuthScope::Open, keyed: true, ..LASTING };
+        assert_eq!(decide(page), Storing::Public);
         for public in [false, true] {
             for facts in [
-                Facts { scope: AuthScope::Open, ..LASTING },
+                Facts { scope: AuthScope::Open, lasts: false, ..LASTING },
                 Facts { scope: AuthScope::Admin, ..LASTING },
                 Facts { is_read: false, ..LASTING },
                 Facts { lasts: false, ..LASTING },

@@ -21,6 +21,7 @@ use super::aliexpress::{AliExpressClient, Found, Repairs, Request, Target};
 use super::product::Dropped;
 use super::question::{Keyed, Question, Stored, key};
 use super::settings::Setup;
+use super::simulator::Control;
 use crate::cache::{Answer, CacheKey, Lifetimes, Loaded, Loader, Plan, Tag, Tier};
 use crate::clock;
 use crate::config::kinds::Rollout;
@@ -62,6 +63,13 @@ impl Restorable {
     }
 }
 
+/// The simulator that this process runs.
+#[derive(Debug, Clone)]
+pub(super) struct Inside {
+    pub(super) server: ServerHandle,
+    pub(super) control: Control,
+}
+
 /// The service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Products {
@@ -73,7 +81,7 @@ pub(super) struct Products {
     pub(super) settings: Arc<Setup>,
     pub(super) log: Logger,
     /// The simulator inside, where there is one.
-    pub(super) simulator: Option<ServerHandle>,
+    pub(super) simulator: Option<Inside>,
 }
 
 impl Products {

@@ -39,10 +39,11 @@ use serde_json::{Map, Value};
 
 use crate::cache::{CacheKey, Plan};
 use crate::config::Group;
-use crate::http::service::{Component, Health, Service, Surface, component};
+use crate::http::service::{Component, Health, Service, Simulated, Surface, component};
 
 use ask::Products;
 use settings::{AliExpressSettings, ProductSettings};
+use simulator::Control;
 
 pub const SURFACE: Surface = Surface {
     name: question::SERVICE,
@@ -58,6 +59,16 @@ pub const SURFACE: Surface = Surface {
         ("Orders", "What was earned"),
     ],
 };
+
+impl Simulated for Control {
+    fn faults(&self) -> Value {
+        Self::faults(self)
+    }
+
+    fn replace_faults(&self, rules: &Value) -> Result<(), Vec<String>> {
+        Self::replace_faults(self, rules)
+    }
+}
 
 impl Service for Products {
     fn surface(&self) -> &'static Surface {
@@ -94,10 +105,14 @@ impl Service for Products {
         products.map(|products| ("last_resort_products".to_owned(), products)).into_iter().collect()
     }
 
+    fn simulator(&self) -> Option<&dyn Simulated> {
+        self.simulator.as_ref().map(|simulator| -> &dyn Simulated { &simulator.control })
+    }
+
     fn stop(&self) {
         if let Some(simulator) = &self.simulator {
             // The server hears of it by this call; nobody has to wait for its end.
-            drop(simulator.stop(false));
+            drop(simulator.server.stop(false));
         }
     }
 }

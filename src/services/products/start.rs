@@ -8,12 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info, warn};
 
 use super::aliexpress::{AliExpress, AliExpressClient, Request, Target};
-use super::ask::Products;
+use super::ask::{Inside, Products};
 use super::catalogue::LoadReport;
 use super::endpoints;
 use super::last_resort::LastResort;
@@ -107,7 +106,7 @@ fn identities(of: &AliExpressSettings) -> Vec<Identity<AliExpress>> {
 fn start_simulator(
     settings: &mut AliExpressSettings,
     parts: &ServiceParts<'_>,
-) -> Result<ServerHandle, StartFailure> {
+) -> Result<Inside, StartFailure> {
     let tracking_id = settings.tracking_id.clone().unwrap_or_else(|| DEMO_TRACKING_ID.to_owned());
     let account = simulator::Credentials {
         tracking_id: tracking_id.clone(),
@@ -131,7 +130,7 @@ fn start_simulator(
     settings.tracking_id = Some(tracking_id);
     settings.app_key = Some(DEMO_APP_KEY.to_owned());
     settings.app_secret = Some(Secret::new(DEMO_APP_SECRET));
-    Ok(running.handle)
+    Ok(Inside { server: running.handle, control: running.control })
 }
 
 /// Where clients reach this gateway, which shows the simulator's pictures; `None` where that is not known

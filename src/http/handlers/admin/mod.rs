@@ -14,6 +14,8 @@ pub mod keys;
 pub mod lists;
 pub mod live;
 mod live_rows;
+pub mod page;
+mod simulator;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,9 @@ use crate::metrics::{
 use crate::supervision::{ActorStatus, Chaos};
 
 pub const ROUTES: &[Route] = &[
+    page::PAGE,
+    page::ASSETS,
+    simulator::FAULTS,
     cache::CLEAR,
     cache::INVALIDATE,
     cache_keys::ROUTE,

@@ -59,6 +59,26 @@ impl Stats {
     }
 }
 
+/// The faults of a running simulator, for whoever started it in the same process.
+#[derive(Debug, Clone)]
+pub struct Control(pub(super) web::Data<Gateway>);
+
+impl Control {
+    /// The rules in force, as they were sent.
+    #[must_use]
+    pub fn faults(&self) -> Value {
+        self.0.faults.show()
+    }
+
+    /// Puts rules in force in place of all others.
+    ///
+    /// # Errors
+    /// Every mistake in them; nothing has changed then.
+    pub fn replace_faults(&self, rules: &Value) -> Result<(), Vec<String>> {
+        self.0.faults.replace(rules)
+    }
+}
+
 /// The paths of the gateway and, if it has one, of the control; another method than theirs is 405.
 pub(super) fn routes(config: &mut web::ServiceConfig, control: bool) {
     config

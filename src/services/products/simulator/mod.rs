@@ -40,6 +40,7 @@ use actix_web::{App, HttpServer, web};
 use crate::services::products::catalogue::Catalogue;
 pub use crate::services::products::catalogue::{LoadReport, SkippedLine};
 use faults::Connection;
+pub use gateway::Control;
 use gateway::Gateway;
 pub use pictures::{PICTURE, PICTURE_TYPE, picture};
 pub use verify::{Credentials, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID};
@@ -84,6 +85,8 @@ pub struct Running {
     pub server: Server,
     /// For stopping it from elsewhere. It does not listen to signals itself.
     pub handle: ServerHandle,
+    /// Its faults.
+    pub control: Control,
     pub report: LoadReport,
 }
 
@@ -104,6 +107,7 @@ impl fmt::Debug for Running {
 pub fn start(settings: SimulatorSettings) -> io::Result<Running> {
     let (catalogue, report) = Catalogue::load(settings.catalog.as_deref())?;
     let gateway = web::Data::new(Gateway::new(catalogue, settings.credentials, settings.pictures));
+    let control = Control(gateway.clone());
     let app = move || {
         App::new()
             .app_data(gateway.clone())
@@ -126,7 +130,7 @@ pub fn start(settings: SimulatorSettings) -> io::Result<Running> {
         })?;
     let address = http.addrs().first().copied().unwrap_or(listen);
     let server = http.run();
-    Ok(Running { address, handle: server.handle(), server, report })
+    Ok(Running { address, handle: server.handle(), control, server, report })
 }
 
 #[cfg(test)]

@@ -1,0 +1,43 @@
+// Talks to the gateway that this page came from. Addresses are relative to the page, so that a proxy may
+// put a path in front. The session is a cookie that no script can read.
+
+/** Nothing came: the gateway is gone, or the way to it. */
+export class Gone extends Error {}
+
+/** The gateway said no. */
+export class Refused extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+const PATIENCE_MS = 15000;
+
+async function call(method, path, body, signal) {
+  let answer;
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  try {
+    answer = await fetch(path, {
+      method,
+      cache: "no-store",
+      headers: body === undefined ? {} : { "content-type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, patience]) : patience,
+    });
+    if (answer.status === 204) return undefined;
+    const text = await answer.text();
+    const told = text && JSON.parse(text);
+    if (answer.ok && told) return told.data;
+    throw new Refused(answer.status, told.code, told.error ?? `The gateway answered ${answer.status}.`);
+  } catch (error) {
+    if (error instanceof Refused || signal?.aborted) throw error;
+    if (answer && !answer.ok) throw new Refused(answer.status, "", `Something on the way answered ${answer.status}.`);
+    throw new Gone("The gateway does not answer.");
+  }
+}
+
+export const get = (path, signal) => call("GET", path, undefined, signal);
+export const post = (path, body) => call("POST", path, body);
+export const remove = (path, body) => call("DELETE", path, body);

@@ -1,0 +1,104 @@
+//! The files of the operator's page, as they are sent.
+//!
+//! Owns: what is in `handlers/admin/page/`, built into the binary and packed once at the start. A leaf: it
+//! knows no route, and packing fails for nobody.
+
+use std::io::Write as _;
+
+use actix_web::http::header::HeaderValue;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Name, type and text of every file; the first is the page.
+const FILES: [(&str, &str, &str); 12] = [
+    ("", HTML, include_str!("handlers/admin/page/index.html")),
+    ("page.css", STYLE, concat!(include_str!("handlers/admin/page/page.css"), include_str!("handlers/admin/page/uplot.css"))),
+    ("main.js", SCRIPT, include_str!("handlers/admin/page/main.js")),
+    ("api.js", SCRIPT, include_str!("handlers/admin/page/api.js")),
+    ("dom.js", SCRIPT, include_str!("handlers/admin/page/dom.js")),
+    ("charts.js", SCRIPT, include_str!("handlers/admin/page/charts.js")),
+    ("sections.js", SCRIPT, include_str!("handlers/admin/page/sections.js")),
+    ("actions.js", SCRIPT, include_str!("handlers/admin/page/actions.js")),
+    ("dialog.js", SCRIPT, include_str!("handlers/admin/page/dialog.js")),
+    ("explain.js", SCRIPT, include_str!("handlers/admin/page/explain.js")),
+    ("uplot.js", SCRIPT, include_str!("handlers/admin/page/uplot.js")),
+    ("uplot.LICENSE", TEXT, include_str!("handlers/admin/page/uplot.LICENSE")),
+];
+
+/// The files as they are sent.
+#[derive(Debug)]
+pub struct PageFiles(Vec<File>);
+
+#[derive(Debug)]
+pub(super) struct File {
+    name: &'static str,
+    pub(super) kind: HeaderValue,
+    pub(super) plain: Bytes,
+    pub(super) packed: Bytes,
+}
+
+impl PageFiles {
+    /// Packs every file; once, at the start.
+    #[must_use]
+    pub fn pack() -> Self {
+        let file = |(name, kind, text): (&'static str, &'static str, &'static str)| File {
+            name,
+            pub(super) kind: HeaderValue::from_static(kind),
+            plain: Bytes::from_static(text.as_bytes()),
+            packed: packed(text.as_bytes()),
+        };
+        Self(FILES.into_iter().map(file).collect())
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&File> {
+        self.0.iter().find(|file| file.name == name)
+    }
+}
+
+/// Writing to memory does not fail; if it did, the text is empty and the plain one is sent.
+fn packed(plain: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let done = encoder.write_all(plain).and_then(|()| encoder.finish());
+    done.map(Bytes::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packed, all of it.
+    const LARGEST: usize = 60_000;
+
+    #[test]
+    fn the_page_is_small_and_names_every_script_it_needs() {
+        let files = PageFiles::pack();
+        let size: usize = files.0.iter().map(|file| file.packed.len()).sum();
+        assert!(size < LARGEST, "{size}");
+        let text: String = FILES.iter().map(|(.., text)| *text).collect();
+        for (name, ..) in FILES.iter().filter(|(_, kind, _)| *kind == SCRIPT) {
+            assert!(text.contains(&format!("/{name}\"")), "nothing loads {name}");
+        }
+    }
+
+    #[test]
+    fn no_text_of_the_page_can_become_markup_or_come_from_elsewhere() {
+        for (name, _, text) in FILES.iter().filter(|(name, ..)| !name.starts_with("uplot")) {
+            for word in
+                ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", " style="]
+            {
+                assert!(!text.contains(word), "{name}: {word}");
+            }
+            let far: Vec<_> = text.match_indices("://").collect();
+            assert!(far.is_empty(), "{name}: {far:?}");
+            for absolute in ["href=\"/", "src=\"/", "fetch(\"/", "from \"/"] {
+                assert!(!text.contains(absolute), "{name}: {absolute} is not relative");
+            }
+        }
+    }
+}
