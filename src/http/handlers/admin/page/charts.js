@@ -5,7 +5,7 @@ import { find, make, micros, percent, short } from "./dom.js";
 const STEP = { "1s": 1, "10s": 10, "60s": 60 };
 const KEPT = { "1s": 300, "10s": 360, "60s": 1440 };
 const SPAN = { "1s": "the last 5 minutes", "10s": "the last hour", "60s": "the last 24 hours" };
-const HEIGHT = 110;
+const HEIGHT = 96;
 
 const sum = (values) => values.reduce((all, one) => all + (one ?? 0), 0);
 const add = (...columns) => columns[0].map((_, at) =>
@@ -21,6 +21,8 @@ const CHARTS = [
   },
   {
     title: "Latency", unit: "time of an answer", show: micros,
+    // A second without a request has no latency, and is no gap.
+    spanGaps: true,
     lines: [["p50", [], (r) => r.p50_us], ["p99", [6, 3], (r) => r.p99_us]],
     figures: (r) => {
       const weighed = r.p50_us.map((us, at) => (us === null ? 0 : us * r.requests[at]));
@@ -113,7 +115,7 @@ function options(chart, width, box) {
       { ...axis, size: 52, space: 28, values: (_, splits) => splits.map((value) => chart.show(value)) },
     ],
     series: [{}, ...chart.lines.map(([label, dash], at) => ({
-      label, dash, stroke: colour(`--series-${at + 1}`), width: 1.5, points: { show: false },
+      label, dash, stroke: colour(`--series-${at + 1}`), width: 1.5, spanGaps: Boolean(chart.spanGaps), points: { show: false },
     }))],
     hooks: {
       setCursor: [(plot) => {
@@ -134,7 +136,7 @@ function build() {
     const pointed = make("p", { className: "pointed", "aria-hidden": "true" });
     const key = make("p", { className: "key", "aria-hidden": "true" }, chart.lines.length < 2 ? chart.unit
       : chart.lines.map(([label], at) => make("span", { className: `line-${at + 1}`, textContent: label })));
-    const card = make("div", { className: "card" }, make("h3", { textContent: chart.title }), big, small, canvas, key, pointed);
+    const card = make("div", { className: "card" }, make("h3", { textContent: chart.title }), big, small, canvas, pointed, key);
     return { chart, card, big, small, canvas, pointed, plot: undefined };
   });
   place.replaceChildren(...drawn.map(({ card }) => card));
