@@ -18,7 +18,14 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Name, type and text of every file; the first is the page.
 const FILES: [(&str, &str, &str); 12] = [
     ("", HTML, include_str!("handlers/admin/page/index.html")),
-    ("page.css", STYLE, concat!(include_str!("handlers/admin/page/page.css"), include_str!("handlers/admin/page/uplot.css"))),
+    (
+        "page.css",
+        STYLE,
+        concat!(
+            include_str!("handlers/admin/page/page.css"),
+            include_str!("handlers/admin/page/uplot.css")
+        ),
+    ),
     ("main.js", SCRIPT, include_str!("handlers/admin/page/main.js")),
     ("api.js", SCRIPT, include_str!("handlers/admin/page/api.js")),
     ("dom.js", SCRIPT, include_str!("handlers/admin/page/dom.js")),
@@ -49,7 +56,7 @@ impl PageFiles {
     pub fn pack() -> Self {
         let file = |(name, kind, text): (&'static str, &'static str, &'static str)| File {
             name,
-            pub(super) kind: HeaderValue::from_static(kind),
+            kind: HeaderValue::from_static(kind),
             plain: Bytes::from_static(text.as_bytes()),
             packed: packed(text.as_bytes()),
         };

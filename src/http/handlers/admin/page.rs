@@ -1,8 +1,9 @@
 //! `/admin`: the operator's page and its files.
 //!
 //! Owns: sending the files, which lie in `page/`, and the policy of the page. They are open to everybody,
-//! because they hold no data: the page asks `/admin/live` for it, with the session of whoever signed in. Nothing is loaded from elsewhere; the page runs no script but these
-//! and turns no text into markup, which its policy enforces. Has no neighbour that could be down.
+//! because they hold no data: the page asks `/admin/live` for it, with the session of whoever signed in.
+//! Nothing is loaded from elsewhere; the page runs no script but these and turns no text into markup, which
+//! its policy enforces. Has no neighbour that could be down.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
