@@ -61,7 +61,7 @@ const LATENCY: Duration = Duration::from_millis(150);
 const RISE: Duration = Duration::from_secs(1);
 const FALL: Duration = Duration::from_secs(3);
 /// Pressure ends when the strain was below this for so long.
-const CALM: f64 = 0.8;
+const RELIEVED: f64 = 0.8;
 const HOLD: Duration = Duration::from_secs(5);
 
 /// What operators and clients are told.
@@ -130,7 +130,7 @@ impl Evaluator {
         let passed = now.saturating_duration_since(before).as_secs_f64();
         self.strain += (worst - self.strain) * (1.0 - (-passed / soon.as_secs_f64()).exp());
         let changed = self.change(now);
-        let near = strains.iter().filter(|(strain, _)| *strain >= CALM);
+        let near = strains.iter().filter(|(strain, _)| *strain >= RELIEVED);
         let near: Vec<_> = near.map(|(_, cause)| *cause).collect();
         if self.level == Level::Normal {
             self.because.clear();
@@ -147,7 +147,7 @@ impl Evaluator {
             self.level = if high { Level::High } else { Level::Normal };
             return high;
         }
-        if self.strain >= CALM {
+        if self.strain >= RELIEVED {
             self.calm_since = None;
             return false;
         }
@@ -239,15 +239,15 @@ mod tests {
     #[test]
     fn a_moment_changes_nothing_and_a_dip_ends_nothing() {
         let (pressure, mut now) = (Pressure::default(), monotonic());
-        let (high, calm) = (all()[1].0, Readings::default());
+        let (high, low) = (all()[1].0, Readings::default());
         for _ in 0..20 {
             now += EACH;
             assert_eq!(pressure.evaluate(&high, now), None);
-            assert_eq!(changes(&pressure, &mut now, &calm, 3), []);
+            assert_eq!(changes(&pressure, &mut now, &low, 3), []);
         }
         assert_eq!(changes(&pressure, &mut now, &high, 5).len(), 1);
         for _ in 0..20 {
-            assert_eq!(changes(&pressure, &mut now, &calm, 3), []);
+            assert_eq!(changes(&pressure, &mut now, &low, 3), []);
             assert_eq!(changes(&pressure, &mut now, &high, 2), []);
         }
     }

@@ -313,8 +313,8 @@ mod tests {
                 now = now.plus(Duration::from_nanos(wait));
                 let standings = verdict.burst.iter().chain(verdict.minute.iter());
                 let binding = standings.min_by_key(|s| (s.remaining, std::cmp::Reverse(s.reset_after)));
-                if let Some(standing) = binding.filter(|standing| standing.remaining == 0) {
-                    now = now.plus(standing.reset_after);
+                if let Some(binding) = binding.filter(|binding| binding.remaining == 0) {
+                    now = now.plus(binding.reset_after);
                 }
             }
         }
