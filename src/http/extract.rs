@@ -12,8 +12,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::connection::Requests;
 use super::context::{RequestContext, Scope};
@@ -32,6 +32,10 @@ use crate::limits::abuse::Seen;
 use crate::origin::Payer;
 
 pub type Answer = Result<HttpResponse, ApiError>;
+
+/// A form without fields.
+#[derive(Default, Serialize, Deserialize)]
+struct Nothing {}
 
 /// A request, and the ways of its handler to everything else.
 pub struct Call {
@@ -135,6 +139,27 @@ impl Call {
     /// There are fields in the query string.
     pub fn no_query(&self) -> Result<(), ApiError> {
         Ok(forms::empty_query(self.request.query_string())?)
+    }
+
+    /// For a request without a form.
+    ///
+    /// # Errors
+    /// There are fields, in the query string or in a body.
+    pub async fn no_fields(&self) -> Result<(), ApiError> {
+        self.no_query()?;
+        if self.query().is_some() { Ok(()) } else { self.no_body().await }
+    }
+
+    /// For a request whose form is in the query string although it could have a body.
+    ///
+    /// # Errors
+    /// There are fields in the body.
+    pub async fn no_body(&self) -> Result<(), ApiError> {
+        let body = Box::pin(self.body()).await?;
+        if !body.is_empty() {
+            let _none: Nothing = forms::from_json(&body)?;
+        }
+        Ok(())
     }
 
     /// The form of the request: in the query string of a GET, in the JSON body of a POST (no body is

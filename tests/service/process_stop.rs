@@ -41,6 +41,24 @@ fn what_is_in_flight_at_sigterm_is_answered() {
 }
 
 #[test]
+fn readiness_is_over_before_connections_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).start();
+    gateway.process.ask_to_end();
+    let mut statuses = Vec::new();
+    wait_until("connections are refused", Duration::from_secs(10), || {
+        if TcpStream::connect(gateway.address).is_err() {
+            return true;
+        }
+        let ready = Connection::to(gateway.address).get("/health/ready");
+        statuses.extend(ready.map(|answer| answer.status));
+        statuses.ends_with(&[503])
+    });
+    assert!(statuses.ends_with(&[503]), "{statuses:?}");
+    assert!(gateway.process.wait().success());
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_up_the_stop() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Plan::in_folder(folder.path()).start();

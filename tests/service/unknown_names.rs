@@ -74,3 +74,43 @@ fn a_flood_of_wrong_names_gets_a_short_answer() {
     let answer = app.post("/api/affiliate/links", &json!({"urls": urls}));
     assert!(sentence(&answer).ends_with("; and 30 more mistakes"), "{}", answer.text());
 }
+
+#[test]
+fn what_has_no_form_takes_no_fields() {
+    let app = TestApp::start();
+    let mut admin = app.admin();
+    for path in [
+        "/api/status",
+        "/api/cache/stats",
+        "/api/monitoring/metrics",
+        "/admin/actors",
+        "/admin/breakers",
+        "/admin/config",
+        "/admin/keys",
+        "/admin/monitoring/recent-requests",
+        "/admin/monitoring/slow-requests",
+        "/admin/rate-limit/status",
+        "/admin/rate-limit/blacklist",
+    ] {
+        data(&admin.get(path).unwrap());
+        let said = sentence(&admin.get(&format!("{path}?limit=1")).unwrap());
+        assert_eq!(said, "limit: is not a known field; allowed: no fields", "{path}");
+    }
+    data(&app.get("/api/categories"));
+    let mut admin = admin.with_header("content-type", "application/json");
+    for path in [
+        "/api/cache/clear",
+        "/admin/cache/warm",
+        "/admin/config/reload",
+        "/admin/breakers/upstream/open",
+        "/admin/monitoring/reset",
+    ] {
+        let body = json!({"dry_run": true}).to_string();
+        let said = sentence(&admin.send("POST", path, body.as_bytes()).unwrap());
+        assert!(said.starts_with("dry_run: is not a known field; allowed: no fields"), "{path}");
+    }
+    sentence(&admin.send("POST", "/api/cache/clear?all=false", b"").unwrap());
+    let again = app.get("/api/categories");
+    data(&again);
+    assert_eq!(app.upstream.calls(), 1, "nothing was dropped");
+}

@@ -77,7 +77,8 @@ async fn live(call: Call) -> Answer {
 }
 
 async fn ready(call: Call) -> Answer {
-    let whole = overall(&components(&call.worker));
+    let is_over = call.worker.shared.is_draining();
+    let whole = if is_over { Health::Unhealthy } else { overall(&components(&call.worker)) };
     answer(&call, &report(&call.worker, whole, Vec::new()))
 }
 

@@ -211,6 +211,7 @@ pub const ROUTES: &[Route] = &[
 ];
 
 async fn status(call: Call) -> Answer {
+    call.no_fields().await?;
     let (worker, shared) = (&call.worker, &call.worker.shared);
     let (now, wall) = (clock::monotonic(), clock::now());
     let origins: Vec<_> = shared.origins.iter().map(|origin| origin.status(now, wall)).collect();
@@ -251,6 +252,7 @@ fn worst_breaker(origins: &[OriginStatus]) -> State {
 }
 
 async fn cache_stats(call: Call) -> Answer {
+    call.no_fields().await?;
     let worker = &call.worker;
     let totals = worker.shared.metrics.cache.totals();
     let tables = worker.cache.tables();

@@ -126,12 +126,14 @@ impl Topic for Breakers {
 }
 
 async fn list(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let now = clock::monotonic();
     let all: Vec<_> = call.worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
     call.report(&all)
 }
 
 async fn move_breaker(admin: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let (name, action) = call.path::<(String, String)>()?;
     let worker = &call.worker;
     let known = worker.shared.breakers.iter().find(|breaker| breaker.name() == name);

@@ -117,8 +117,9 @@ pub struct Invalidated {
 
 async fn clear(admin: Admin, call: Call) -> Answer {
     let ClearForm { pattern, all, dry_run } = call.query_form()?;
+    call.no_body().await?;
     // Without a pattern it is everything that is asked for.
-    let all = if pattern.is_none() { Some(Value::Bool(true)) } else { all };
+    let all = all.or_else(|| pattern.is_none().then_some(Value::Bool(true)));
     let form = InvalidateForm { pattern, all, dry_run, ..InvalidateForm::default() };
     carry_out(&admin, &call, "cache.clear", &form).await
 }
@@ -139,6 +140,7 @@ pub struct Warming {
 }
 
 async fn warm(admin: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let audited = Audited::begin(&call, &admin, "cache.warm", "");
     let round = call.worker.warmer.begin().await;
     audited.end(Ok(()))?;

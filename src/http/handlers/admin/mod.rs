@@ -119,6 +119,7 @@ const ENTRIES_SHOWN: usize = 100;
 const LISTED: usize = 100;
 
 async fn actors(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     call.report(&call.worker.shared.supervisor.status())
 }
 
@@ -152,6 +153,7 @@ pub struct SharedLimits {
 }
 
 async fn limits(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let worker = &call.worker;
     let list = |name| ListShown::of(worker, name, None, ENTRIES_SHOWN);
     let accounts = &worker.shared.accounts;
@@ -169,10 +171,12 @@ async fn limits(_: Admin, call: Call) -> Answer {
 }
 
 async fn config(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     call.report(&call.worker.shared.in_force.describe())
 }
 
 async fn reload(admin: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let audited = Audited::begin(&call, &admin, "config.reload", "");
     let shared = Arc::clone(&call.worker.shared);
     // It reads a file.
@@ -199,14 +203,17 @@ struct ResetDone {
 }
 
 async fn monitoring(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     call.report(&ask(&call, Report).await?)
 }
 
 async fn recent(_: Admin, call: Call, which: Which) -> Answer {
+    call.no_fields().await?;
     call.report(&ask(&call, RecentRequests { which, limit: LISTED }).await?)
 }
 
 async fn reset_monitoring(admin: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let audited = Audited::begin(&call, &admin, "monitoring.reset", "");
     audited.end(ask(&call, Reset).await)?;
     call.report(&ResetDone { reset: true })
