@@ -106,6 +106,8 @@ impl Health {
             Ok(_) if effect == Effect::Reads || !self.troubled.load(Ordering::Relaxed) => return,
             Ok(_) => None,
             Err(Fault::Refused(cause)) if is_about_one_command(cause) => return,
+            // A connection from before a restart: it says nothing about Redis now, and a probe would.
+            Err(Fault::Broken(_)) if effect != Effect::Probes => return,
             Err(
                 Fault::Broken(cause)
                 | Fault::Failed(cause)
@@ -125,12 +127,17 @@ impl Health {
 /// What an operator can do about it, where Redis is not simply failing.
 fn advice(said: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["WRONGPASS", "NOAUTH", "invalid password", "without any password", "AUTH"]) {
+    if has(&["WRONGPASS", "NOAUTH", "nvalid password", "without any password", "AUTH", "Authenti"])
+    {
         Some("check user and password in REDIS_URL")
     } else if has(&[NO_PERMISSION, "unknown command", "Unknown Redis command", "renamed"]) {
         Some("the user of REDIS_URL needs permission for this command")
     } else if has(&["MOVED", "CROSSSLOT", "cluster support"]) {
         Some("REDIS_URL names one node of a cluster")
+    } else if has(&["DB index"]) {
+        Some("check the number of the database in REDIS_URL")
+    } else if has(&["lookup address", "onnection refused"]) {
+        Some("check host and port in REDIS_URL, where a password must be percent-encoded")
     } else if has(&["READONLY"]) {
         Some("REDIS_URL leads to a replica; connecting anew until it leads to the primary")
     } else {

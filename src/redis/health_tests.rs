@@ -76,3 +76,30 @@ fn a_refused_read_or_a_failed_write_is_no_refused_write() {
     health.learn(&failed("LOADING"), Effect::Adds);
     assert!(!health.refuses_writes());
 }
+
+#[test]
+fn a_connection_from_before_a_restart_leaves_no_words_and_a_probe_that_breaks_does() {
+    let health = health();
+    let broken = || Err::<(), _>(Fault::Broken("broken pipe".to_owned()));
+    for effect in [Effect::Counts, Effect::Adds, Effect::Reads] {
+        health.learn(&broken(), effect);
+        assert_eq!(health.trouble(), None, "{effect:?}");
+    }
+    health.learn(&broken(), Effect::Probes);
+    assert_eq!(health.trouble().as_deref(), Some("broken pipe"));
+    health.learn(&Ok(()), Effect::Probes);
+    assert_eq!(health.trouble(), None);
+}
+
+#[test]
+fn what_names_no_code_has_advice_too() {
+    let rows = [
+        ("Password authentication failed - AuthenticationFailed", "user and password"),
+        ("ERR: DB index is out of range", "number of the database"),
+        ("failed to lookup address information", "percent-encoded"),
+        ("Connection refused (os error 111)", "host and port"),
+    ];
+    for (said, expected) in rows {
+        assert!(advice(said).is_some_and(|advice| advice.contains(expected)), "{said}");
+    }
+}
