@@ -11,7 +11,7 @@ say() { printf '%s\n' "$*" >&2; }
 package_of() {
   case "$1" in
     cc) echo build-essential ;;
-    curl | nginx | redis-server | valgrind | varnish | wrk) echo "$1" ;;
+    curl | nginx | prometheus | redis-server | valgrind | varnish | wrk) echo "$1" ;;
   esac
 }
 

@@ -120,6 +120,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     circuit_breaker_slow_start_per_second gauge name
     circuit_breaker_state gauge name
     circuit_breaker_transitions_total counter name,to
+    database_disk_free_bytes gauge
     event_loop_lag_seconds gauge
     http_connections gauge
     http_connections_cut_total counter reason

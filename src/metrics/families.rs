@@ -256,7 +256,7 @@ fn abuse_detected(add: &mut Registrar) -> Counters<1> {
 }
 
 metrics! {
-    /// What is counted about who may come in, and about the log of changes.
+    /// What is counted about who may come in, the log of changes, and the disk it lies on.
     pub struct AccessMetrics(add) {
         admin_refused: Counters<1> = add.many("admin_auth_failures", ["reason"],
             "Admin requests refused for their key, by what was wrong with it");
@@ -270,6 +270,8 @@ metrics! {
         audit_waiting: Gauge = add.one("audit_waiting", "Audit events that wait for the database");
         audit_dropped: Gauge = add.one("audit_given_up",
             "Audit events that were never stored, since the start");
+        disk_free: Gauge = add.one("database_disk_free_bytes",
+            "Bytes free on the file system of the database");
     }
 }
 

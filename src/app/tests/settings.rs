@@ -361,7 +361,7 @@ fn the_container_files_set_what_exists_and_publish_on_this_machine_only() {
         assert!(known.contains(name), "{name} is no setting");
     }
     let published = || compose.lines().filter(|line| line.trim().starts_with("ports:"));
-    assert_eq!(published().count(), 2);
+    assert_eq!(published().count(), 4);
     assert!(published().all(|line| line.contains("[\"127.0.0.1:")));
 }
 

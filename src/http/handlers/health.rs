@@ -4,6 +4,8 @@
 //! serve: its actors are not stuck and some source of answers is left. Detailed names each
 //! component; `degraded` still serves and is 200, `unhealthy` does not and is 503.
 
+use std::path::Path;
+
 use actix_web::http::StatusCode;
 use actix_web::web::to;
 use serde::Serialize;
@@ -248,17 +250,20 @@ fn memory() -> Component {
 const SCARCE: u64 = 256 << 20;
 
 fn disk(worker: &Worker) -> Component {
-    let path = &worker.shared.settings.database;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| std::path::Path::new("."));
-    match rustix::fs::statvfs(folder) {
+    match free_beside(&worker.shared.settings.database) {
         Err(error) => component("disk", Health::Degraded, format!("unknown: {error}")),
-        Ok(space) => {
-            let free = space.f_bavail.saturating_mul(space.f_frsize);
+        Ok(free) => {
             let status = if free < SCARCE { Health::Degraded } else { Health::Healthy };
             component("disk", status, format!("{} MiB free", free >> 20))
         }
     }
+}
+
+/// Bytes free on the file system of the database.
+pub(super) fn free_beside(database: &Path) -> rustix::io::Result<u64> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let space = rustix::fs::statvfs(folder.unwrap_or_else(|| Path::new(".")))?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 fn cache(worker: &Worker) -> Component {

@@ -12,6 +12,7 @@ use actix_web::web::to;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::health::free_beside;
 use super::rendered::{Made, Page};
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
@@ -359,6 +360,9 @@ fn access(shared: &Shared) {
     let (waiting, dropped) = shared.access.audit.counts();
     metrics.audit_waiting.set(waiting);
     metrics.audit_dropped.set(dropped);
+    if let Ok(free) = free_beside(&shared.settings.database) {
+        metrics.disk_free.set(free);
+    }
 }
 
 /// Gauges without a label are of all upstreams together.
