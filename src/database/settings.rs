@@ -1,8 +1,10 @@
 //! The settings of the database.
 //!
-//! Owns: their declaration, and which addresses are served. Opens nothing.
+//! Owns: their declaration, which addresses are served, and the look at a file that cannot be one. The
+//! gateway starts without a database, so that is a caution and no mistake.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 
 use crate::config::Section;
 use crate::config::kinds::{Kind, Refusal, quoted_address};
@@ -16,7 +18,22 @@ settings! {
     }
 }
 
-impl Section for DatabaseSettings {}
+impl Section for DatabaseSettings {
+    fn caution(&self) -> Option<String> {
+        let why = unusable(&self.path)?;
+        let name = self.path.display();
+        Some(format!("DATABASE_URL: nothing is stored until `{name}` can be used: {why}"))
+    }
+}
+
+/// Why no database can be kept in this file, as far as a look tells.
+fn unusable(path: &Path) -> Option<String> {
+    if path.exists() {
+        return OpenOptions::new().append(true).open(path).err().map(|error| error.to_string());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    (!folder.is_dir()).then(|| format!("there is no folder `{}`", folder.display()))
+}
 
 /// The file of the database, as `sqlite://PATH` or `sqlite:PATH`.
 struct DatabaseAddress;
@@ -52,5 +69,22 @@ impl Kind for DatabaseAddress {
 
     fn quote(&self, text: &str) -> String {
         quoted_address(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_database_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let caution = |name: &str| DatabaseSettings { path: folder.path().join(name) }.caution();
+        assert!(caution("").unwrap().ends_with("Is a directory (os error 21)"));
+        assert!(caution("none/x.db").unwrap().contains("there is no folder"));
+        assert_eq!(caution("x.db"), None);
+        std::fs::write(folder.path().join("x.db"), "").unwrap();
+        assert_eq!(caution("x.db"), None);
+        assert_eq!(DatabaseSettings { path: "x.db".into() }.caution(), None);
     }
 }
