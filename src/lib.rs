@@ -46,7 +46,7 @@
 //! | [`telemetry`] | the log | — |
 //! | [`config`] | the loader of settings; each room declares its own | — |
 //!
-//! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`] and plain data of
+//! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`], [`steps`] and plain data of
 //! [`config`]. `tests/architecture.rs` keeps this table true.
 //!
 //! # Words
@@ -76,5 +76,6 @@ pub mod redis;
 pub mod replication;
 pub mod resilience;
 pub mod services;
+pub mod steps;
 pub mod supervision;
 pub mod telemetry;

@@ -42,6 +42,7 @@ use crate::clock;
 use crate::config::{Group, InForce, Schema, Secret, Settings};
 use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
+use crate::http::explain::Explain;
 use crate::http::handlers::admin::breakers::Breakers;
 use crate::http::handlers::rendered::RenderedMetrics;
 use crate::http::live::Live;
@@ -182,6 +183,7 @@ impl Gateway {
             live: Live::default(),
             observed,
             rendered: RenderedMetrics::new(clock::monotonic()),
+            explain: Explain::new(clock::now()),
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
             changes,
             access,

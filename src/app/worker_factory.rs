@@ -96,6 +96,7 @@ impl WorkerFactory {
             shedder: LoadShedder::new(bounds, lags, instance, clock::monotonic()),
             open_routes: std::cell::RefCell::default(),
             seen: std::cell::RefCell::default(),
+            hits: std::cell::Cell::default(),
             lines: LogSamplers::default(),
             doubts: Worker::doubt_lines(),
         }

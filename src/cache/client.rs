@@ -16,6 +16,7 @@ use super::tables::CacheTables;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Gauge;
 use crate::resilience::Priority;
+use crate::steps::{Stage, Verdict};
 use crate::supervision::{AskError, Handle};
 
 /// Longest wait for the actor itself; its handlers take microseconds.
@@ -121,12 +122,16 @@ impl CacheClient {
         match found.unwrap_or_else(|_| self.tables.get(kind, &key)) {
             Ok((answer, renew)) => {
                 if renew {
-                    let plan = Plan { priority: Priority::Refresh, ..plan() };
+                    let plan = Plan { priority: Priority::Refresh, steps: None, ..plan() };
                     Box::pin(self.load(vec![(0, key)], Vec::new(), plan)).await;
                 }
                 Ok(answer)
             }
-            Err(forward) => Box::pin(self.load_one(key, forward, plan(), deadline)).await,
+            Err(forward) => {
+                let plan = plan();
+                plan.note(Stage::Memory, forward.verdict(), || "");
+                Box::pin(self.load_one(key, forward, plan, deadline)).await
+            }
         }
     }
 
@@ -137,6 +142,7 @@ impl CacheClient {
         deadline: Instant,
         plan: Plan,
     ) -> Result<Answer, Failure> {
+        plan.note(Stage::Memory, Verdict::Bypassed, || "the request asks for a new load");
         self.load_one(key, Forward::Request, Plan { reload: true, ..plan }, deadline).await
     }
 
@@ -191,13 +197,15 @@ impl CacheClient {
             }
         }
         let nobody_waits = missing.is_empty();
+        let waited = missing.len();
         // What is to be renewed goes along: one call costs less than two.
         missing.extend(due);
         if !missing.is_empty() {
             let mut plan = plan();
             if nobody_waits {
-                plan.priority = Priority::Refresh;
+                (plan.priority, plan.steps) = (Priority::Refresh, None);
             }
+            plan.note(Stage::Memory, Verdict::Miss, || format!("{waited} of {}", get.keys.len()));
             let pending = Box::pin(self.load(missing, forwards, plan)).await;
             let _waits = self.waiting.begin();
             for pending in pending {

@@ -35,6 +35,8 @@ fn pause(failures: u32, told: Option<Duration>, has_stale: bool, chance: f64) ->
 struct Memo {
     failures: u32,
     until: Option<Instant>,
+    /// Why it was left alone last.
+    why: Option<FailureKind>,
     /// What failed, and until when callers are told so; a load that was put off has not failed.
     failure: Option<(Failure, Instant)>,
 }
@@ -81,7 +83,7 @@ impl FailureMemo {
             // The origin was not asked: that says nothing about the key, and asking again is free.
             let wait = pause(1, None, false, chance);
             if has_stale {
-                self.put_off(key, now + wait);
+                self.put_off(key, now + wait, Some(failure.kind));
             }
             return wait;
         }
@@ -89,13 +91,22 @@ impl FailureMemo {
             memo.failures = memo.failures.saturating_add(1);
             let wait = pause(memo.failures, failure.retry_after, has_stale, chance);
             (memo.until, memo.failure) = (Some(now + wait), Some((failure.clone(), now + wait)));
+            memo.why = Some(failure.kind);
             wait
         })
     }
 
     /// Leaves a key alone until `then`, though nothing failed; what is stale is served meanwhile.
-    pub(super) fn put_off(&self, key: &CacheKey, then: Instant) {
-        self.0.update(key, |memo| memo.until = memo.until.max(Some(then)));
+    pub(super) fn put_off(&self, key: &CacheKey, then: Instant, why: Option<FailureKind>) {
+        self.0.update(key, |memo| {
+            memo.until = memo.until.max(Some(then));
+            memo.why = why.or(memo.why);
+        });
+    }
+
+    /// Why a key was left alone last; `None` when its last load went well.
+    pub(super) fn held_for(&self, key: &CacheKey) -> Option<FailureKind> {
+        self.0.find(key, |memo| memo.why)?
     }
 
     pub(super) fn clear(&self, key: &CacheKey) {
@@ -135,12 +146,14 @@ mod tests {
         let (memo, key) = (FailureMemo::new(), CacheKey::new("a:b:c"));
         let start = clock::monotonic();
         let at = |millis| start + Duration::from_millis(millis);
-        memo.put_off(&key, at(100));
+        memo.put_off(&key, at(100), None);
+        assert_eq!(memo.held_for(&key), None);
         assert!(memo.is_held(&key, at(99)) && !memo.is_held(&key, at(100)));
         assert_eq!(memo.failure(&key, at(0)), None);
         let not_asked = Failure::new(FailureKind::CircuitOpen, "not asked");
         assert_eq!(memo.note(&key, &not_asked, true, at(0), 0.0), Duration::from_secs(1));
         assert!(memo.is_held(&key, at(999)));
+        assert_eq!(memo.held_for(&key), Some(FailureKind::CircuitOpen));
         assert_eq!(memo.failure(&key, at(0)), None);
     }
 

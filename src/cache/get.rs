@@ -23,6 +23,7 @@ use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
+use crate::steps::Verdict;
 
 /// Why a question went past the tiers (RFC 9211, `fwd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,16 @@ pub enum Forward {
     Miss,
     Stale,
     Request,
+}
+
+impl Forward {
+    pub(super) const fn verdict(self) -> Verdict {
+        match self {
+            Self::Miss => Verdict::Miss,
+            Self::Stale => Verdict::Stale,
+            Self::Request => Verdict::Bypassed,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +53,8 @@ pub struct Answer {
     pub collapsed: bool,
     /// Whether the caller waited for a load, whatever came of that.
     pub waited: bool,
+    /// Of a stale answer: why the key is not loaded just now, as far as that is known.
+    pub held: Option<FailureKind>,
     pub served_at: Timestamp,
 }
 
@@ -131,6 +144,7 @@ impl CacheTables {
             stale: !freshness.is_fresh(),
             collapsed: false,
             waited: false,
+            held: if freshness.is_fresh() { None } else { self.memo.held_for(key) },
             served_at,
         };
         Ok((self.served(kind, answer), renew))
@@ -152,9 +166,9 @@ impl CacheTables {
         };
         let stale = !self.judge(key, &entry, served_at).is_fresh();
         let (forward, collapsed, waited) = (Forward::Miss, false, tier != Tier::Memory);
-        Some(
-            self.served(kind, Answer { entry, tier, forward, stale, collapsed, waited, served_at }),
-        )
+        let held = None;
+        let answer = Answer { entry, tier, forward, stale, collapsed, waited, held, served_at };
+        Some(self.served(kind, answer))
     }
 
     fn served(&self, kind: &'static str, answer: Answer) -> Answer {
@@ -182,16 +196,19 @@ impl PendingAnswer {
         });
         let Self { tables, plan, key, forward, joined: Joined { collapsed, .. }, .. } = self;
         let kind = plan.lifetimes.kind;
+        let mut held_for = None;
         let completed = completed.or_else(|failure| {
+            held_for = Some(failure.kind);
             let held = tables.look(&key, clock::now());
             held.map(|(entry, _)| (entry, Tier::Memory)).ok_or(failure)
         });
         let (entry, tier) = completed.inspect_err(|_| tables.metrics.miss(kind))?;
         let served_at = clock::now();
         let stale = !tables.judge(&key, &entry, served_at).is_fresh();
-        let waited = true;
-        Ok(tables
-            .served(kind, Answer { entry, tier, forward, stale, collapsed, waited, served_at }))
+        let (waited, held) = (true, held_for.or_else(|| tables.memo.held_for(&key)));
+        let held = held.filter(|_| stale);
+        let answer = Answer { entry, tier, forward, stale, collapsed, waited, held, served_at };
+        Ok(tables.served(kind, answer))
     }
 
     /// What the load brings. One that died is started again, once; and so is one that answers a

@@ -19,21 +19,25 @@ const MOST: usize = 1 << 14;
 pub(super) type Completed = Result<(Arc<Entry>, Tier), Failure>;
 
 #[derive(Debug)]
-pub(super) struct PendingKeys(ShardedMap<CacheKey, Option<watch::Receiver<Option<Completed>>>>);
+pub(super) struct PendingKeys(ShardedMap<CacheKey, Option<Follower>>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Follower(watch::Receiver<Option<Completed>>);
+pub(super) struct Follower {
+    answers: watch::Receiver<Option<Completed>>,
+    /// The request that leads, if one does.
+    pub(super) leads: Option<Arc<str>>,
+}
 
 impl Follower {
     /// The first usable answer; `None` when the load died.
     pub(super) async fn first(&mut self) -> Option<Completed> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|completed| completed.clone())
+        self.answers.wait_for(Option::is_some).await.ok().and_then(|completed| completed.clone())
     }
 
     /// The last answer, after the end of the load; `None` when it died without any.
     pub(super) async fn last(&mut self) -> Option<Completed> {
-        while self.0.changed().await.is_ok() {}
-        self.0.borrow().clone()
+        while self.answers.changed().await.is_ok() {}
+        self.answers.borrow().clone()
     }
 }
 
@@ -67,15 +71,20 @@ impl PendingKeys {
     }
 
     /// Follows the load of `key`. When nobody loads it, the caller is its leader, and must.
-    pub(super) fn join(self: &Arc<Self>, key: &CacheKey) -> (Option<Leader>, Follower) {
+    pub(super) fn join(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        request: Option<&Arc<str>>,
+    ) -> (Option<Leader>, Follower) {
         self.0.update(key, |load| {
             if let Some(load) = load {
-                return (None, Follower(load.clone()));
+                return (None, load.clone());
             }
             let (answers, receiver) = watch::channel(None);
-            *load = Some(receiver.clone());
+            let follower = Follower { answers: receiver, leads: request.cloned() };
+            *load = Some(follower.clone());
             let leader = Leader { pending: Arc::clone(self), key: key.clone(), answers };
-            (Some(leader), Follower(receiver))
+            (Some(leader), follower)
         })
     }
 
@@ -104,7 +113,7 @@ mod tests {
 
     fn led() -> (Arc<PendingKeys>, CacheKey, Leader, Follower) {
         let (pending, key) = (Arc::new(PendingKeys::new()), CacheKey::new("a:b:c"));
-        let (leader, own) = pending.join(&key);
+        let (leader, own) = pending.join(&key, None);
         (pending, key, leader.expect("the first leads"), own)
     }
 
@@ -113,7 +122,7 @@ mod tests {
         let (pending, key, leader, own) = led();
         let mut followers: Vec<_> = (0..999)
             .map(|_| {
-                let (leader, follower) = pending.join(&key);
+                let (leader, follower) = pending.join(&key, None);
                 assert!(leader.is_none(), "a second leader");
                 follower
             })
@@ -152,6 +161,6 @@ mod tests {
         let (pending, key, leader, mut follower) = led();
         drop(leader);
         assert!(follower.first().await.is_none());
-        assert!(pending.join(&key).0.is_some());
+        assert!(pending.join(&key, None).0.is_some());
     }
 }

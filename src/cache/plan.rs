@@ -3,6 +3,7 @@
 //! Owns: lifetimes and the jitter on them. The loader is the caller's; it is called at most
 //! once a load.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::key::Tag;
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::resilience::Priority;
+use crate::steps::{self, Stage, Steps, Verdict};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -122,6 +124,8 @@ pub struct Plan {
     pub reload: bool,
     pub priority: Priority,
     pub within: Duration,
+    /// Of the request that waits for it: what happens on its way is noted there.
+    pub steps: Option<Steps>,
 }
 
 /// Longest time of a load, where a service has no reason for another.
@@ -145,13 +149,25 @@ impl Plan {
         let (reload, priority, within) = (false, Priority::Client, WITHIN);
         let question: Question = Arc::new(move |_| Some(question.clone()));
         let is_answer = |_: &Representation| true;
-        Self { lifetimes, loader, question, is_answer, origin, reload, priority, within }
+        let steps = None;
+        Self { lifetimes, loader, question, is_answer, origin, reload, priority, within, steps }
     }
 
     /// The same; what this refuses is no answer of its kind.
     #[must_use]
     pub fn checked(self, is_answer: fn(&Representation) -> bool) -> Self {
         Self { is_answer, ..self }
+    }
+}
+
+impl Plan {
+    pub(super) fn note<D: Into<Cow<'static, str>>>(
+        &self,
+        stage: Stage,
+        verdict: Verdict,
+        detail: impl FnOnce() -> D,
+    ) {
+        steps::note(self.steps.as_ref(), stage, verdict, detail);
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Rejected {
     /// For the metric: `busy` or `failing`.
     pub(super) reason: &'static str,
     pub(super) wait: Duration,
-    last: Option<Failure>,
+    pub(super) last: Option<Failure>,
 }
 
 impl Rejected {

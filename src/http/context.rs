@@ -4,7 +4,7 @@
 //! into logs, headers and JSON as it is), else a new one. The stops of the pipeline note here what
 //! later stops and the handler need.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use super::accept_encoding::prefers_gzip;
-use super::served::Lasting;
-use crate::cache::Tier;
+use super::served::{Lasting, Source};
 use crate::limits::abuse::Watched;
 use crate::limits::{Network, Principal};
 use crate::origin::Payer;
+use crate::steps::Steps;
 
 const LONGEST_ID: usize = 128;
 
@@ -62,6 +62,8 @@ pub struct Scope {
     pub client: u64,
     /// Whose share of the upstream's calls what is loaded comes from; known where something is.
     pub payer: Option<Payer>,
+    /// Where the steps of what is loaded are noted.
+    pub steps: Option<Steps>,
 }
 
 #[derive(Debug)]
@@ -79,8 +81,12 @@ pub struct RequestContext {
     /// Whom it may come from where its address is in doubt: their throttles hold for it as well.
     pub suspects: Cell<[Option<Principal>; 2]>,
     pub gzip: bool,
-    /// The tier that answered, if one did.
-    pub tier: Cell<Option<Tier>>,
+    /// Where the answer came from, if the cache was asked.
+    pub source: Cell<Option<Source>>,
+    /// When its limit was known, if others were asked about it.
+    pub limited_at: Cell<Option<Instant>>,
+    /// What happened on a way that waits for something; made with the first step.
+    pub steps: OnceCell<Steps>,
     /// What its answer says about how long its data lasts.
     pub lasting: RefCell<Option<Lasting>>,
     /// Whether it waited for others: the client's body, the upstream, or Redis about its limits.
@@ -108,10 +114,16 @@ impl RequestContext {
             watched: Cell::new(None),
             suspects: Cell::new([None; 2]),
             gzip: fields.accept_encoding.is_some_and(|first| takes_gzip(first, headers)),
-            tier: Cell::new(None),
+            source: Cell::new(None),
+            limited_at: Cell::new(None),
+            steps: OnceCell::new(),
             lasting: RefCell::new(None),
             waited: Cell::new(false),
         })
+    }
+
+    pub(super) fn steps(&self) -> &Steps {
+        self.steps.get_or_init(|| Steps::of(&self.id))
     }
 
     #[must_use]
@@ -121,6 +133,7 @@ impl RequestContext {
             deadline: self.deadline,
             client: self.client.get(),
             payer: None,
+            steps: None,
         }
     }
 }

@@ -69,7 +69,7 @@ pub fn answer(
         fields.insert(header::CONTENT_ENCODING, GZIP);
     }
     if let Some(source) = served.source {
-        context.tier.set(Some(source.tier));
+        context.source.set(Some(source));
         context.waited.set(context.waited.get() || source.waited);
         fields.append(CACHE_STATUS, cache_status(&source, last_resort));
         if source.tier != Tier::Upstream {

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod context;
 pub mod envelope;
 pub mod error;
+pub mod explain;
 pub mod extract;
 pub mod forms;
 pub mod handlers;

@@ -86,6 +86,7 @@ impl Stops {
                 Err(ApiError::new(ErrorCode::Overloaded).retry_after(answer::COME_BACK))
             }
         };
+        let limited = limits.as_ref().map(|limits| rate_limit::judged(limits, &context));
         let (mut response, failure) = answer::settle(&context, outcome); // 9
         storing::permit(worker, route, &context, &asked, &mut response, &mut limits); // 10
         let failed = failure.as_ref();
@@ -100,7 +101,8 @@ impl Stops {
             // In a box: the future of an answer that is not packed here stays small.
             response = Box::pin(answer::pack(worker, response)).await?; // 11
         }
-        let done = record::Done { context: &context, request: &asked, status: response.status() };
+        let status = response.status();
+        let done = record::Done { context: &context, request: &asked, status, limited };
         match shed {
             None => record::request(worker, route, &done, failure.as_ref()), // 12
             Some(reason) => record::shed(worker, route, &done, reason),

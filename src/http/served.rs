@@ -13,6 +13,7 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::{Bytes, BytesMut};
 
 use crate::cache::{Answer, Entry, Forward, Tier, digest};
+use crate::failure::FailureKind;
 
 /// In `degraded`: the answer is past its fresh time.
 pub const DEGRADED_STALE: &str = "stale";
@@ -112,6 +113,8 @@ pub struct Source {
     pub age: Duration,
     /// Fresh time left, in seconds; negative for how long it has been stale.
     pub ttl_seconds: i64,
+    /// Of a stale answer: why it is not renewed just now, as far as that is known.
+    pub held: Option<FailureKind>,
 }
 
 impl Source {
@@ -124,6 +127,7 @@ impl Source {
         waited: true,
         age: Duration::ZERO,
         ttl_seconds: 0,
+        held: None,
     };
 
     #[must_use]
@@ -136,6 +140,7 @@ impl Source {
             waited: answer.waited,
             age: answer.age(),
             ttl_seconds: answer.ttl_seconds(),
+            held: answer.held,
         }
     }
 
@@ -157,6 +162,7 @@ impl Source {
             waited: self.waited || other.waited,
             age: self.age.max(other.age),
             ttl_seconds: self.ttl_seconds.min(other.ttl_seconds),
+            held: self.held.or(other.held),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! it shares with all workers. Built once a worker by `app`; handlers borrow it. When MetricsActor
 //! does not take a batch, that is dropped and counted.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,7 @@ use slog::{Logger, info, warn};
 
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
+use super::explain::Explain;
 use super::handlers::rendered::RenderedMetrics;
 use super::live::Live;
 use super::load_shedder::{LoadShedder, LoopLags};
@@ -61,6 +62,8 @@ pub struct Shared {
     pub access: Access,
     /// What clients asked lately, and who is throttled for it.
     pub abuse: Abuse,
+    /// What became of requests lately.
+    pub explain: Explain,
     pub pressure: Arc<Pressure>,
     pub admin_key: Option<SecretDigest>,
     /// How often who was wrong about it.
@@ -112,6 +115,8 @@ pub struct Worker {
     pub open_routes: RefCell<OpenOfWorker>,
     /// What was seen and not yet reported.
     pub seen: RefCell<Batch>,
+    /// Hits, of which a sample is explained.
+    pub hits: Cell<u32>,
     /// Log lines that requests cause, and so anybody in any number.
     pub lines: LogSamplers,
     /// Log lines about forwarding headers that do not tell who the client is.

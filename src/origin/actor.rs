@@ -19,6 +19,7 @@ use super::transport::AwcTransport;
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::origin::state::OriginState;
+use crate::steps::{self, Stage, Verdict};
 use crate::supervision::{AskError, Handle, run_watched};
 
 pub const NAME: &str = "api-client";
@@ -96,14 +97,20 @@ impl<O: Origin> OriginClient<O> {
     pub async fn call(&self, call: Call<O>) -> Result<Reply<O>, Failure> {
         let now = clock::monotonic();
         let (operation, payer) = (O::operation(&call.question), call.payer.as_ref());
-        self.state.check(operation, call.priority, payer, call.deadline, now, clock::now())?;
+        self.state
+            .check(operation, call.priority, payer, call.deadline, now, clock::now())
+            .inspect_err(|failure| call.note_refused(failure))?;
         let within = call.deadline.saturating_duration_since(now).saturating_add(GRACE);
+        let steps = call.steps.clone();
+        let noted = |verdict, what| steps::note(steps.as_ref(), Stage::Attempt, verdict, || what);
         match self.actor.ask_queued(call, within).await {
             Ok(answer) => answer,
             Err(AskError::TooLate) => {
+                noted(Verdict::Failed, "no answer of the api client");
                 Err(Failure::new(FailureKind::DeadlineExceeded, "no answer of the api client"))
             }
             Err(error @ (AskError::NotDelivered(_) | AskError::Died)) => {
+                noted(Verdict::Refused, "the api client is down");
                 let reason = format!("api client: {error}");
                 Err(Failure::new(FailureKind::UpstreamUnavailable, reason).retry_after(Some(BUSY)))
             }

@@ -11,6 +11,7 @@
 //! back by themselves, also when the call is dropped. A call that is past its deadline is never made;
 //! when the upstream hangs, the attempt ends with its time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::Permit;
+use crate::steps::{self, Stage, Steps, Verdict};
 
 /// So often a credential is chosen anew for an attempt; more is no coincidence.
 const MOST_CHANGES: u32 = 8;
@@ -47,12 +49,31 @@ pub struct Call<O: Origin> {
     /// The client without a key that it is for; `None`: it is for another, or for none.
     pub payer: Option<Payer>,
     pub request_id: Arc<str>,
+    /// Where its steps are noted, if a request waits for it.
+    pub steps: Option<Steps>,
 }
 
 impl<O: Origin> Call<O> {
     /// A call that may be repeated and that no request is named for.
     pub fn new(question: O::Question, priority: Priority, deadline: Instant) -> Self {
-        Self { question, deadline, retry: true, priority, payer: None, request_id: "".into() }
+        let (payer, request_id, steps) = (None, "".into(), None);
+        Self { question, deadline, retry: true, priority, payer, request_id, steps }
+    }
+}
+
+impl<O: Origin> Call<O> {
+    pub(super) fn note<D: Into<Cow<'static, str>>>(
+        &self,
+        stage: Stage,
+        verdict: Verdict,
+        detail: impl FnOnce() -> D,
+    ) {
+        steps::note(self.steps.as_ref(), stage, verdict, detail);
+    }
+
+    /// It is not made, or not again.
+    pub(super) fn note_refused(&self, failure: &Failure) {
+        self.note(refusal::stage(failure), Verdict::Refused, || failure.reason.clone());
     }
 }
 
@@ -101,6 +122,8 @@ enum NotMade {
     /// breaker opened. Another may make it, or the same one after the ban.
     Changed(Failure),
     NoBudget,
+    /// It was made, and ended with the time of its request.
+    Ended(Failure),
 }
 
 impl From<Failure> for NotMade {
@@ -117,16 +140,31 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                 Ok(attempted) => attempted,
                 // The outcome of the attempt before says more than why there is no other.
                 Err(NotMade::Refused(failure) | NotMade::Changed(failure)) => {
+                    self.call.note_refused(&failure);
                     return Err(refusal::rather(last, failure));
                 }
+                Err(NotMade::Ended(failure)) => return Err(refusal::rather(last, failure)),
                 // Others have retried enough for now.
-                Err(NotMade::NoBudget) => return Err(last.unwrap_or_else(refusal::no_retry)),
+                Err(NotMade::NoBudget) => {
+                    let all_spent = || "others have retried enough for now";
+                    self.call.note(Stage::Attempt, Verdict::Refused, all_spent);
+                    return Err(last.unwrap_or_else(refusal::no_retry));
+                }
             };
             let (index, outcome) = self.believed(attempted, number).await;
-            let Some(failure) = refusal::of_outcome(&outcome) else { return Ok(reply(outcome)) };
+            let Some(failure) = refusal::of_outcome(&outcome) else {
+                self.call.note(Stage::Attempt, Verdict::Passed, || format!("number {number}"));
+                return Ok(reply(outcome));
+            };
             let Some(wait) = self.wait_before_retry(index, number, &outcome) else {
+                let failed = || format!("number {number}: {}", failure.reason);
+                self.call.note(Stage::Attempt, Verdict::Failed, failed);
                 return Err(failure);
             };
+            self.call.note(Stage::Attempt, Verdict::Retried, || {
+                let wait = attempt::millis(wait);
+                format!("number {number}: {}; again in {wait} ms", failure.reason)
+            });
             info!(self.log, "upstream call will be repeated"; "attempt" => number,
                 "wait_ms" => attempt::millis(wait), "reason" => &failure.reason);
             last = Some(failure);
@@ -146,6 +184,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         let mut changes = 0;
         loop {
             let mut turn = self.credential(operation, number, prefer)?;
+            self.call.note(Stage::Credential, Verdict::Passed, || turn.credential.name);
             self.pace(turn.booking.at()).await?;
             turn.booking.arrived();
             let slot = self.concurrency(number).await?;
@@ -183,6 +222,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         self.time_left(at)?;
         if at > clock::monotonic() {
             tokio::time::sleep_until(at.into()).await;
+            self.call.note(Stage::Pace, Verdict::Passed, || "its turn came");
         }
         Ok(())
     }
@@ -233,7 +273,8 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                 Priority::Client => credential.breaker.admit(at),
                 Priority::Refresh | Priority::Warming => credential.breaker.admit_background(at),
             });
-        admitted.map_err(|rejected| NotMade::Changed(refusal::by_breaker(rejected)))
+        let admitted = admitted.map_err(|rejected| NotMade::Changed(refusal::by_breaker(rejected)));
+        admitted.inspect(|_| self.call.note(Stage::Breaker, Verdict::Passed, || ""))
     }
 
     /// The call is made now: uses its booking and, for a retry, the budget.
@@ -278,7 +319,9 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             && let Outcome::Transient { reason } = &outcome
         {
             // The request's time was over, not the attempt's own.
-            return Err(refusal::too_late(reason.clone()).into());
+            let late = || format!("number {number}: {reason}; the request's time is over");
+            self.call.note(Stage::Attempt, Verdict::Failed, late);
+            return Err(NotMade::Ended(refusal::too_late(reason.clone())));
         }
         Ok(Attempted { index, made: Made { asked, started: at }, outcome })
     }
@@ -303,7 +346,12 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                 match self.attempt(&check, number.saturating_add(1), Prefer::Only(index)).await {
                     Ok(found) => origin.resolve(&check, outcome, &found.outcome),
                     // Nothing in it, and no way to know why: that is not kept as an answer.
-                    Err(NotMade::Refused(_) | NotMade::Changed(_) | NotMade::NoBudget) => {
+                    Err(
+                        NotMade::Refused(_)
+                        | NotMade::Changed(_)
+                        | NotMade::NoBudget
+                        | NotMade::Ended(_),
+                    ) => {
                         let reason = "an empty list that could not be checked".to_owned();
                         Outcome::Transient { reason }
                     }

@@ -13,6 +13,7 @@ use super::{Blame, Outcome, Priority};
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::breaker::{CallResult, Rejected, RejectedBy};
 use crate::resilience::{Reason, Refused};
+use crate::steps::Stage;
 
 /// Wait assumed when the upstream throttles without saying for how long.
 pub(super) const ASSUMED_BAN: Duration = Duration::from_secs(1);
@@ -69,6 +70,20 @@ pub(super) fn rather(made: Option<Failure>, refused: Failure) -> Failure {
     }
     let wait = made.retry_after.max(refused.retry_after);
     made.retry_after(wait)
+}
+
+/// At which stop a call was refused with this failure.
+pub(super) const fn stage(failure: &Failure) -> Stage {
+    match failure.kind {
+        FailureKind::CircuitOpen => Stage::Breaker,
+        FailureKind::UpstreamRejected | FailureKind::Internal => Stage::Credential,
+        FailureKind::Overloaded
+        | FailureKind::UpstreamUnavailable
+        | FailureKind::ShareSpent
+        | FailureKind::KeptForKeys
+        | FailureKind::DeadlineExceeded
+        | FailureKind::NotStored => Stage::Pace,
+    }
 }
 
 pub(super) fn no_retry() -> Failure {

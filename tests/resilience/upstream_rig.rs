@@ -238,7 +238,15 @@ impl<O: Origin<Question = Request>> Rig<O> {
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
         self.client
-            .call(Call { question, deadline, retry: true, priority, payer: None, request_id })
+            .call(Call {
+                question,
+                deadline,
+                retry: true,
+                priority,
+                payer: None,
+                request_id,
+                steps: None,
+            })
             .await
     }
 

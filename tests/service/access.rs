@@ -151,6 +151,8 @@ fn the_admins_door() {
         "/api/monitoring/metrics",
         "/admin/monitoring/recent-requests",
         "/admin/monitoring/slow-requests",
+        "/admin/requests",
+        "/admin/requests/an-id",
     ];
     for path in paths {
         refused(&app.get(path), 403, "forbidden");

@@ -36,6 +36,7 @@ mod endpoints;
 mod envelope;
 mod errors_of_clients;
 mod errors_of_upstream;
+mod explain;
 mod feature_flags;
 mod gate;
 mod headers;

@@ -90,6 +90,7 @@ impl BreakwaterClient {
             priority: Priority::Client,
             payer: None,
             request_id: "a-request".into(),
+            steps: None,
         };
         match call::run(&self.state, &self.origins, line, &call).await {
             Ok(Some(_)) => Answer::Ok,

@@ -29,6 +29,7 @@ use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::Priority;
+use crate::steps::{Stage, Verdict};
 use crate::supervision::spawn_watched;
 
 /// What a load may take after its deadline to store what it brought.
@@ -101,8 +102,15 @@ fn join(
     plan: &Plan,
     led: &mut Vec<PendingKey>,
 ) -> Joined {
-    let (leader, follower) = tables.pending.join(key);
-    let Some(leader) = leader else { return Joined { follower, collapsed: true } };
+    let (leader, follower) =
+        tables.pending.join(key, plan.steps.as_ref().map(|steps| &steps.request_id));
+    let Some(leader) = leader else {
+        plan.note(Stage::Flight, Verdict::Joined, || match &follower.leads {
+            Some(request) => format!("the load of request {request}"),
+            None => "a load in the background".to_owned(),
+        });
+        return Joined { follower, collapsed: true };
+    };
     let now = clock::monotonic();
     let failed = tables.memo.failure(key, now);
     if failed.is_some() {
@@ -129,6 +137,7 @@ fn join(
 
 fn spawn(tables: &CacheTables, led: Vec<PendingKey>, plan: &Plan) {
     if !led.is_empty() {
+        plan.note(Stage::Flight, Verdict::Passed, || "");
         let (tables, plan, now) = (tables.clone(), plan.clone(), clock::monotonic());
         let observer = Arc::clone(&tables.observer);
         let (soft, end) = (now + tables.soft, now + plan.within);
@@ -175,12 +184,32 @@ impl Load {
     async fn search_in(&self, tier: Tier, pending: &mut Vec<PendingKey>) -> bool {
         let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
         let (found, answered) = self.tables.find(&self.plan, tier, &keys).await;
-        let (mut found, now) = (found.into_iter(), clock::now());
+        let now = clock::now();
+        self.note_search(tier, &found, answered, now);
+        let mut found = found.into_iter();
         pending.retain_mut(|one| {
             let entry = found.next().flatten();
             entry.is_none_or(|entry| !self.completes(one, entry, tier, now))
         });
         answered
+    }
+
+    /// A tier that is not there was not asked.
+    fn note_search(&self, tier: Tier, found: &[Option<Entry>], answered: bool, now: Timestamp) {
+        let (true, Some(stage)) = (!found.is_empty(), tier.stage()) else { return };
+        let held: Vec<_> = found.iter().flatten().collect();
+        let is_past = |entry: &&Entry| entry.times.fresh_until <= now;
+        let verdict = match (answered, held.len()) {
+            (false, _) => Verdict::Failed,
+            (true, 0) => Verdict::Miss,
+            (true, _) if held.iter().any(is_past) => Verdict::Stale,
+            (true, _) => Verdict::Hit,
+        };
+        self.plan.note(stage, verdict, || match (answered, found.len()) {
+            (false, _) => "it did not answer".to_owned(),
+            (true, 1) => String::new(),
+            (true, all) => format!("{} of {all}", held.len()),
+        });
     }
 
     /// Lifts a find into memory unless what is held there is as new; whether the key is completed.

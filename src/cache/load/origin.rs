@@ -20,6 +20,7 @@ use crate::cache::tiers::{Row, Tier};
 use crate::clock::{self, Timestamp};
 use crate::failure::{Failure, FailureKind};
 use crate::resilience::Priority;
+use crate::steps::{Stage, Verdict};
 
 /// Bounds on how long a renewal is put off when the origin's pace has no room for it.
 const LEAST_PUT_OFF: Duration = Duration::from_millis(200);
@@ -96,7 +97,7 @@ impl Load {
                 if priority != Priority::Client && failure.kind == FailureKind::Overloaded {
                     let wait = failure.retry_after.unwrap_or_default();
                     let wait = wait.clamp(LEAST_PUT_OFF, LONGEST_PUT_OFF);
-                    return self.put_off(pending, wait, None);
+                    return self.put_off(pending, (wait, Some(failure.kind)), None);
                 }
                 failure
             }
@@ -138,6 +139,10 @@ impl Load {
         self.fall_back(&mut failed).await;
         for mut one in failed {
             let failure = one.failed.take();
+            self.plan.note(Stage::Flight, Verdict::Refused, || match &failure {
+                Some(failure) => format!("its last load failed a moment ago: {}", failure.reason),
+                None => String::new(),
+            });
             one.end(failure.as_ref());
         }
     }
@@ -178,12 +183,18 @@ impl Load {
     ) {
         let lifetimes = &self.plan.lifetimes;
         let mut completed = Vec::with_capacity(pending.len());
+        let first = pending.first().map_or(0, |one| one.place);
         for (one, loaded) in pending.drain(..).zip(loaded) {
             let entry = Arc::new(lifetimes.stamp(loaded, asked_at, stored_at, fastrand::f64()));
             self.tables.memo.clear(one.key());
             let is_cacheable = entry.representation.is_cacheable();
             if is_cacheable {
                 self.tables.memory.put(one.key().clone(), Arc::clone(&entry));
+            }
+            // Before the answer is there: with it the list of steps ends.
+            if one.place == first {
+                let stored = if is_cacheable { Verdict::Stored } else { Verdict::Bypassed };
+                self.plan.note(Stage::Store, stored, || "");
             }
             one.leader.announce(Ok((Arc::clone(&entry), Tier::Upstream)));
             if is_cacheable {
@@ -201,17 +212,28 @@ impl Load {
         self.tables.metrics.loads_held.at([rejected.reason]).inc();
         self.fall_back(pending).await;
         let failure = (self.plan.priority == Priority::Client).then(|| rejected.failure());
-        self.put_off(pending, rejected.wait.mul_f64(1.0 + fastrand::f64()), failure.as_ref());
+        self.plan.note(Stage::Breaker, Verdict::Refused, || match &rejected.last {
+            Some(last) => format!("loads are held back while they fail: {}", last.reason),
+            None => "loads are held back".to_owned(),
+        });
+        let wait = rejected.wait.mul_f64(1.0 + fastrand::f64());
+        let why = rejected.last.as_ref().map(|last| last.kind);
+        self.put_off(pending, (wait, why), failure.as_ref());
     }
 
     /// Serves what is in hand, and leaves those keys alone for `wait`: no load was tried. Callers that
     /// have nothing get the failure. Without one they start a load of their own when the leader goes:
     /// what is refused to a load that nobody waits for need not be refused to a client who joined it.
-    fn put_off(&self, pending: &mut Vec<PendingKey>, wait: Duration, failure: Option<&Failure>) {
+    fn put_off(
+        &self,
+        pending: &mut Vec<PendingKey>,
+        (wait, why): (Duration, Option<FailureKind>),
+        failure: Option<&Failure>,
+    ) {
         let then = clock::monotonic() + wait;
         for one in pending.drain(..) {
             if one.in_hand.is_some() {
-                self.tables.memo.put_off(one.key(), then);
+                self.tables.memo.put_off(one.key(), then, why);
             }
             one.end(failure);
         }
@@ -268,11 +290,14 @@ impl Load {
         let Some(redis) = &self.tables.redis else { return };
         let begun = clock::monotonic();
         for one in pending.extract_if(.., |one| one.in_hand.is_some()) {
-            self.tables.memo.put_off(one.key(), begun + LEAVE);
+            self.tables.memo.put_off(one.key(), begun + LEAVE, None);
             one.end(None);
         }
         // What was stored before a reload began is not what it waits for.
         let since = if self.plan.reload { self.began } else { Timestamp::default() };
+        if !pending.is_empty() {
+            self.plan.note(Stage::Flight, Verdict::Joined, || "the load of another instance");
+        }
         let mut given_up = Vec::new();
         while !pending.is_empty() && clock::monotonic() < begun + WAIT {
             tokio::time::sleep(LOOK_EVERY).await;

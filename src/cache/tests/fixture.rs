@@ -145,6 +145,7 @@ impl Source {
             reload: false,
             priority: Priority::Client,
             within: LONG,
+            steps: None,
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::entry::Entry;
 use super::key::CacheKey;
 use crate::clock::Timestamp;
+use crate::steps::Stage;
 
 pub mod database;
 pub mod memory;
@@ -32,6 +33,16 @@ impl Tier {
             Self::Redis => "redis",
             Self::Database => "database",
             Self::Upstream => "none",
+        }
+    }
+
+    /// The stage of a request's way that asks it; `None` for what was loaded.
+    pub const fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Memory => Some(Stage::Memory),
+            Self::Redis => Some(Stage::Redis),
+            Self::Database => Some(Stage::Database),
+            Self::Upstream => None,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::caller::Caller;
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::explain::Limited;
 use crate::http::headers::number;
 use crate::http::route::Route;
 use crate::http::state::Worker;
@@ -59,6 +60,7 @@ pub(in crate::http) async fn charge(
     };
     if admission.asked {
         context.waited.set(true);
+        context.limited_at.set(Some(clock::monotonic()));
     }
     if admission.alone {
         shared.metrics.limits.local_decisions.inc();
@@ -85,6 +87,15 @@ pub(in crate::http) fn check_open(
         };
     shared.metrics.limits.refused.at([Class::Exempt.as_str(), rule]).inc();
     Err(ApiError::new(code).retry_after(wait))
+}
+
+/// What it said, for whoever asks why.
+pub(in crate::http) fn judged(admission: &Admission, context: &RequestContext) -> Limited {
+    let refused_by = match admission.verdict.decision {
+        Decision::Refused { rule, .. } => Some(rule.as_str()),
+        Decision::Admitted => None,
+    };
+    Limited { class: admission.class.as_str(), refused_by, at: context.limited_at.get() }
 }
 
 pub(in crate::http) fn check(worker: &Worker, admission: &Admission) -> Result<(), ApiError> {

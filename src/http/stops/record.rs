@@ -5,21 +5,23 @@
 //! info or above, each error code and the slow ones at a rate of their own: a client that is refused
 //! must not fill the disk, whatever it sends. Nothing of a line is longer than its bound.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use slog::{Drain as _, Level, Logger, debug, info, warn};
 
-use crate::cache::Tier;
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
+use crate::http::explain::{Limited, Outcome, Record, SAMPLE};
 use crate::http::load_shedder::Reason;
 use crate::http::route::Route;
 use crate::http::state::Worker;
 use crate::http::stops::caller::address;
 use crate::metrics::RequestSeen;
+use crate::steps::Steps;
 
 /// Longest name of a method in a log line; an unknown one may be as long as a head.
 const LONGEST_METHOD: usize = 24;
@@ -31,6 +33,7 @@ pub(in crate::http) struct Done<'a> {
     pub(in crate::http) context: &'a RequestContext,
     pub(in crate::http) request: &'a HttpRequest,
     pub(in crate::http) status: StatusCode,
+    pub(in crate::http) limited: Option<Limited>,
 }
 
 impl Done<'_> {
@@ -57,10 +60,14 @@ pub(in crate::http) fn request(
         route: route.template,
         status,
         duration: took,
-        tier: context.tier.get().map_or("", Tier::label),
+        tier: context.source.get().map_or("", |source| source.tier.label()),
         prompt: !context.waited.get(),
         finished: now,
     });
+    let (source, noted) = (context.source.get(), context.steps.get().is_some());
+    if let Some(outcome) = Outcome::of(status, source.as_ref(), noted, took >= SLOW) {
+        explain(worker, route, done, failure, (outcome, method, took));
+    }
     let log = &worker.shared.log;
     let slow = (took >= SLOW).then_some("slow");
     let kind = failure.map(|failure| failure.code.as_str()).or(slow);
@@ -78,6 +85,40 @@ pub(in crate::http) fn request(
         (None, Some(left_out)) => info!(log, "request was slow"; "left_out" => left_out, line),
         (None, None) => debug!(log, "request answered"; line),
     }
+}
+
+/// Keeps it for whoever asks why it was answered so. A hit costs a comparison, and one of many a push.
+fn explain(
+    worker: &Worker,
+    route: &Route,
+    done: &Done<'_>,
+    failure: Option<&ApiError>,
+    (outcome, method, took): (Outcome, &'static str, Duration),
+) {
+    let (context, status) = (done.context, done.status.as_u16());
+    if outcome == Outcome::Hit {
+        let hits = worker.hits.get();
+        worker.hits.set(hits.wrapping_add(1));
+        if !hits.is_multiple_of(SAMPLE) {
+            return;
+        }
+    }
+    let cause = failure.and_then(|failure| failure.cause.as_deref());
+    worker.shared.explain.keep(Record {
+        outcome,
+        request_id: Arc::clone(&context.id),
+        at: clock::now().minus(took),
+        started: context.started,
+        duration: took,
+        method,
+        route: route.template,
+        status,
+        code: failure.map(|failure| failure.code),
+        cause: cause.map(|cause| bounded(cause, LONGEST_CAUSE).into()),
+        source: context.source.get(),
+        limited: done.limited,
+        noted: context.steps.get().map(Steps::close).unwrap_or_default(),
+    });
 }
 
 fn refused(log: &Logger, failure: &ApiError, left_out: Option<u64>, line: impl slog::KV) {
@@ -103,7 +144,9 @@ fn bounded(text: &str, most: usize) -> &str {
 
 /// A shed request must cost much less than an answered one: counters, and a line a second.
 pub(in crate::http) fn shed(worker: &Worker, route: &Route, done: &Done<'_>, reason: Reason) {
-    let (_, now, _) = done.count(route);
+    let (method, now, took) = done.count(route);
+    let overloaded = ApiError::new(ErrorCode::Overloaded);
+    explain(worker, route, done, Some(&overloaded), (Outcome::Refused, method, took));
     worker.shared.metrics.http.shed.at([reason.as_str()]).inc();
     if let Some(refused) = worker.shedder.refused(now) {
         warn!(worker.shared.log, "requests refused because there are too many";

@@ -233,7 +233,8 @@ impl Products {
     fn plan_again<Q: Question>(&self, question: Value, key: &CacheKey) -> Option<Plan> {
         let question: Q = asked_again(&self.settings, question, key)?;
         let deadline = clock::monotonic() + self.settings.within;
-        let scope = Scope { request_id: WARMING.into(), deadline, client: 0, payer: None };
+        let scope =
+            Scope { request_id: WARMING.into(), deadline, client: 0, payer: None, steps: None };
         let plan = self.plan(scope, Arc::new([question]), true);
         Some(Plan { priority: Priority::Warming, ..plan })
     }
@@ -260,6 +261,7 @@ impl Products {
         };
         Plan {
             lifetimes,
+            steps: scope.steps.clone(),
             loader: self.loader(scope, Arc::clone(&questions), validate),
             // Kept for warming; answers without validation are not warmed.
             question: Arc::new(move |place| {
@@ -318,8 +320,9 @@ impl Products {
         let retry = is_on(self.settings.features.retry_logic, scope.client);
         let request_id = Arc::clone(&scope.request_id);
         let method = request.method.name;
-        let payer = scope.payer.clone();
-        let call = UpstreamCall { question: request, deadline, retry, priority, payer, request_id };
+        let (payer, steps) = (scope.payer.clone(), scope.steps.clone());
+        let question = request;
+        let call = UpstreamCall { question, deadline, retry, priority, payer, request_id, steps };
         self.upstream.call(call).await.inspect_err(|failure| match priority {
             Priority::Client if !failure.is_of_client() => {
                 warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,

@@ -60,6 +60,7 @@ fn call(method: &'static str, within: Duration) -> Call<Mute> {
         priority: Priority::Client,
         payer: None,
         request_id: "a-request".into(),
+        steps: None,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod lists;
 pub mod live;
 mod live_rows;
 pub mod page;
+pub mod requests;
 mod simulator;
 
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub const ROUTES: &[Route] = &[
     lists::DENIED,
     keys::ROUTE,
     audit::ROUTE,
+    requests::LIST,
+    requests::ONE,
     Route::at("/admin/config", Class::General).get(|| to(config)).says(|doc| {
         doc.says("Admin", "getConfig", "Lists the settings in force, secrets hidden.", "")
             .reports_list::<Described>("Every setting, its value and what gave it.");
