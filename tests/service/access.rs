@@ -152,7 +152,6 @@ fn the_admins_door() {
         "/admin/monitoring/recent-requests",
         "/admin/monitoring/slow-requests",
         "/admin/requests",
-        "/admin/requests/an-id",
     ];
     for path in paths {
         refused(&app.get(path), 403, "forbidden");
