@@ -174,8 +174,7 @@ impl Gateway {
                 .await;
         let (monitor, observed) = monitor(&metrics, &supervisor)?;
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
-        let pressure = Arc::<Pressure>::default();
-        let integration = integration(&origins);
+        let (pressure, integration) = (Arc::<Pressure>::default(), integration(&origins));
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
             pressure,

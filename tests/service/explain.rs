@@ -59,6 +59,13 @@ fn a_loaded_answer_a_hit_and_a_retried_one() {
     let hit = explained(&app, "hit");
     assert_eq!((last(&hit), hit["outcome"].as_str()), (("memory", "hit"), Some("hit")));
     assert!(sentence(&hit).starts_with("Answered from memory, fresh for "));
+    // What stands in an id need not be fit for a path.
+    with_id(&app, "a/b%?#c", "/api/products/search?page_no=0");
+    let wrong = explained(&app, "a%2Fb%25%3F%23c");
+    assert_eq!(
+        (last(&wrong), wrong["request_id"].as_str()),
+        (("connection", "refused"), Some("a/b%?#c"))
+    );
     // One hit of many is kept.
     with_id(&app, "next", SEARCH);
     refused(&app.admin().get("/admin/requests/next").unwrap(), 404, "not_found");

@@ -75,6 +75,7 @@ async fn list(_: Admin, call: Call) -> Answer {
 }
 
 async fn one(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     let id = call.path::<String>()?;
     let explain = &call.worker.shared.explain;
     let found = explain.last(None, MOST, |record| *record.request_id == *id);
