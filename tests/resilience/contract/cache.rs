@@ -42,7 +42,17 @@ fn plan(loader: Loader) -> Plan {
     let priority = Priority::Client;
     let (lifetimes, origin) = (LIFETIMES, "test");
     let is_answer = |_: &_| true;
-    Plan { lifetimes, loader, question, is_answer, origin, reload: false, priority, within: SOON }
+    Plan {
+        lifetimes,
+        loader,
+        question,
+        is_answer,
+        origin,
+        reload: false,
+        priority,
+        within: SOON,
+        steps: None,
+    }
 }
 
 fn get(name: &str) -> Get {
