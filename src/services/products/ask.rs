@@ -15,7 +15,7 @@ use std::time::Instant;
 use actix_web::dev::ServerHandle;
 use futures_util::future::join_all;
 use serde_json::Value;
-use slog::{Logger, debug, warn};
+use slog::{Logger, debug};
 
 use super::aliexpress::{AliExpressClient, Found, Repairs, Request, Target};
 use super::product::Dropped;
@@ -323,16 +323,10 @@ impl Products {
         let (payer, steps) = (scope.payer.clone(), scope.steps.clone());
         let question = request;
         let call = UpstreamCall { question, deadline, retry, priority, payer, request_id, steps };
-        self.upstream.call(call).await.inspect_err(|failure| match priority {
-            Priority::Client if !failure.is_of_client() => {
-                warn!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
-                    "upstream_method" => method, "reason" => %failure);
-            }
-            // Refused for the sake of other clients, most of the time; it is counted.
-            Priority::Client | Priority::Refresh | Priority::Warming => {
-                debug!(self.log, "not asked for the sake of others, or no answer in the background"; "request_id" => &*scope.request_id,
-                    "upstream_method" => method, "reason" => %failure);
-            }
+        // The refusal of the request, which is sampled, tells the same of a client's question.
+        self.upstream.call(call).await.inspect_err(|failure| {
+            debug!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
+                "upstream_method" => method, "reason" => %failure);
         })
     }
 
