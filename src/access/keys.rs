@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::session::Role;
 use super::table::State;
 use crate::clock::Timestamp;
 use crate::config::kinds::{Optional, SECRET_WORD, SWITCH};
-use crate::config::{Secret, Section};
+use crate::config::{Mistakes, Secret, Section, Settings};
 use crate::limits::KeyId;
 use crate::settings;
 
@@ -30,6 +31,8 @@ settings! {
     pub struct AccessSettings in "access" {
         admin_key: Option<Secret> = None, "ADMIN_API_KEY", "admin_key", Optional(SECRET_WORD),
             "opens the admin endpoints; without it they are closed";
+        readonly_key: Option<Secret> = None, "ADMIN_READONLY_KEY", "readonly_key",
+            Optional(SECRET_WORD), "an admin's key that may look and change nothing";
         internal_key: Option<Secret> = None, "INTERNAL_API_KEY", "internal_key",
             Optional(SECRET_WORD), "a client key; more of them through the admin endpoints";
         require_key: bool = false, "REQUIRE_API_KEY", "require_key", SWITCH,
@@ -38,13 +41,48 @@ settings! {
 }
 
 impl Section for AccessSettings {
+    fn check(&self, _: &Settings, mistakes: &mut Mistakes) {
+        if self.readonly_key.is_some() && self.readonly_key == self.admin_key {
+            let expected = "another key than ADMIN_API_KEY".to_owned();
+            mistakes.add("ADMIN_READONLY_KEY", None, expected);
+        }
+    }
+
     fn caution(&self) -> Option<String> {
-        let key = self.admin_key.as_ref()?.expose();
-        (key.chars().count() < SHORTEST_ADMIN_KEY).then(|| {
-            format!(
-                "ADMIN_API_KEY has fewer than {SHORTEST_ADMIN_KEY} characters, and may be guessed"
-            )
+        let keys = [("ADMIN_API_KEY", &self.admin_key), ("ADMIN_READONLY_KEY", &self.readonly_key)];
+        let is_short = |key: &Secret| key.expose().chars().count() < SHORTEST_ADMIN_KEY;
+        let mut short = keys.iter().filter(|(_, key)| key.as_ref().is_some_and(is_short));
+        short.next().map(|(name, _)| {
+            format!("{name} has fewer than {SHORTEST_ADMIN_KEY} characters, and may be guessed")
         })
+    }
+}
+
+/// The keys that open the admin endpoints.
+#[derive(Debug, Default)]
+pub struct AdminKeys {
+    pub full: Option<SecretDigest>,
+    /// May look and change nothing.
+    pub read: Option<SecretDigest>,
+}
+
+impl AdminKeys {
+    pub fn of(settings: &AccessSettings) -> Self {
+        let digest = |key: &Option<Secret>| {
+            key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
+        };
+        Self { full: digest(&settings.admin_key), read: digest(&settings.readonly_key) }
+    }
+
+    /// What the holder of this key may do. Compares with both, whichever there are.
+    pub fn role(&self, presented: &[u8]) -> Option<Role> {
+        let is =
+            |key: &Option<SecretDigest>| key.as_ref().is_some_and(|key| key.matches(presented));
+        match (is(&self.full), is(&self.read)) {
+            (true, _) => Some(Role::Full),
+            (false, true) => Some(Role::Read),
+            (false, false) => None,
+        }
     }
 }
 
@@ -207,7 +245,7 @@ impl std::fmt::Debug for SecretDigest {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String cannot fail.
         let written = write!(text, "{byte:02x}");

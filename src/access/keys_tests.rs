@@ -15,6 +15,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_000);
 fn key_of(internal_key: Option<Secret>) -> InternalKey {
     InternalKey::from_settings(&AccessSettings {
         admin_key: None,
+        readonly_key: None,
         internal_key,
         require_key: false,
     })

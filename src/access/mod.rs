@@ -10,12 +10,14 @@
 //! | what does every request read | [`table`] |
 //! | whose key is this, how does a key look | [`keys`] |
 //! | what is stored, what can stand on a list | [`record`] |
+//! | what a browser of an admin holds | [`session`] |
 //! | who guesses the admin's key, what did admins do | [`guesses`], [`audit`] |
 
 pub mod audit;
 pub mod guesses;
 pub mod keys;
 pub mod record;
+pub mod session;
 pub mod table;
 
 use std::net::IpAddr;
@@ -23,8 +25,9 @@ use std::sync::Arc;
 
 pub use audit::{Audit, AuditEvent, AuditPage};
 pub use guesses::Guesses;
-pub use keys::{AccessSettings, Held, NewKey, PresentedKey, SecretDigest};
+pub use keys::{AccessSettings, AdminKeys, Held, NewKey, PresentedKey, SecretDigest};
 pub use record::{Entry, Identifier, ListName, StoredKey, Subject};
+pub use session::{Role, Sessions};
 pub use table::{Sizes, Table, Verdict};
 
 use self::keys::InternalKey;

@@ -35,11 +35,11 @@ use actix_web::dev::ServerHandle;
 use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info};
 
-use crate::access::{AccessSettings, AuditEvent, Guesses, SecretDigest};
+use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses, Sessions};
 use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::Failure;
 use crate::clock;
-use crate::config::{Group, InForce, Schema, Secret, Settings};
+use crate::config::{Group, InForce, Schema, Settings};
 use crate::database::DatabaseSettings;
 use crate::http::connection::{ConnectionLimiter, ConnectionLimits};
 use crate::http::explain::Explain;
@@ -187,7 +187,8 @@ impl Gateway {
             changes,
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
-            admin_key: settings.access.admin_key.as_ref().map(digest_of),
+            admin_keys: AdminKeys::of(&settings.access),
+            sessions: Sessions::default(),
             documents: documents(&settings.server, integration, &services),
             services,
             integration,
@@ -269,10 +270,6 @@ fn monitor(
     let spec = Spec::new(ACTOR_NAME, 0, MONITOR_INBOX);
     let monitor = supervisor.start_on_own_thread(spec, move || actor.clone())?;
     Ok((monitor, table))
-}
-
-fn digest_of(key: &Secret) -> SecretDigest {
-    SecretDigest::of(key.expose().as_bytes())
 }
 
 /// Binds the addresses and serves from now on.

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::state::Shared;
 use crate::limits::is_trusted;
 
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// What it depends on where a proxy tells it.
 pub(super) const VARY: HeaderValue =

@@ -83,8 +83,9 @@ pub fn bind(
                 .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(DISCONNECT_TIMEOUT)
                 .local_addr(address)
-                .on_connect_ext(|connection: &Connection<TcpStream>, data| {
+                .on_connect_ext(move |connection: &Connection<TcpStream>, data| {
                     data.insert(Rc::clone(connection.requests()));
+                    data.insert(BoundPort(address.port()));
                 })
                 .h1(map_config(application(&build, side), |()| AppConfig::default()));
             let shared = Arc::clone(&shared);

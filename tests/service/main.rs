@@ -56,6 +56,7 @@ mod process_commands;
 mod process_stop;
 mod second_service;
 mod secrets;
+mod session;
 mod shedding;
 mod single_flight;
 mod smart_search;

@@ -212,6 +212,12 @@ impl<'a> Doc<'a> {
         self
     }
 
+    /// It answers 204, with nothing.
+    pub fn does(&mut self, what: &str) -> &mut Self {
+        self.responses.insert("204".into(), json!({"description": what}));
+        self
+    }
+
     /// It can fail so.
     pub fn fails(&mut self, failures: &Failures) -> &mut Self {
         for (codes, what) in failures {

@@ -107,7 +107,10 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
         components["headers"] = schemas::headers();
         for (name, what) in [
             (INTERNAL_KEY, "A client's key: higher limits of its own."),
-            (ADMIN_KEY, "The admin's key; without one configured, closed."),
+            (
+                ADMIN_KEY,
+                "The admin's key, or in its place the cookie of a session; without one configured, closed.",
+            ),
         ] {
             components["securitySchemes"][name] =
                 json!({"type": "apiKey", "in": "header", "name": name, "description": what});

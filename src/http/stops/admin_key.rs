@@ -1,29 +1,38 @@
-//! The check of `x-admin-key`, in constant time over digests.
+//! The check of `x-admin-key`, in constant time over digests, and of the cookie of a session.
 //!
 //! Refuses everybody when no key is configured, and everybody without the right one; both look the
 //! same from outside. An address that was wrong too often ([`crate::access::guesses`]) gets a 429
-//! until it may try again.
+//! until it may try again. A cookie that is no session in force is as no key. Refuses changes to who may
+//! only look, and to a cookie that was sent by a page of another host: browsers add cookies by
+//! themselves.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use slog::warn;
 
 use crate::access::guesses::{Guessed, Guesser};
+use crate::access::session::Role;
 use crate::clock;
+use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::context_of;
 use crate::http::headers::ADMIN_KEY;
+use crate::http::public_address::public_address;
 use crate::http::state::{Shared, Worker};
-use crate::http::stops::record;
+use crate::http::stops::{caller, record};
 use crate::limits::ClientAddress;
 
-/// Proof that the request carries the admin's key. A handler that takes it is closed to others.
+/// Proof that the request carries the admin's key or a session's cookie, and may do what it asks for. A
+/// handler that takes it is closed to others.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
     address: IpAddr,
+    role: Role,
+    by_cookie: bool,
 }
 
 impl Admin {
@@ -32,11 +41,29 @@ impl Admin {
         self.address
     }
 
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
     /// The admin's name in the audit log: a fingerprint of the key.
     #[must_use]
     pub fn name(&self, shared: &Shared) -> String {
-        let fingerprint = shared.admin_key.as_ref().map(|key| key.fingerprint());
+        let keys = &shared.admin_keys;
+        let key = match self.role {
+            Role::Full => &keys.full,
+            Role::Read => &keys.read,
+        };
+        let fingerprint = key.as_ref().map(|key| key.fingerprint());
         format!("admin:{}", fingerprint.unwrap_or_default())
+    }
+
+    /// The admin of a request that was checked.
+    ///
+    /// # Errors
+    /// There is none, or it may not do what it asks for.
+    pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        admin_of(request)
     }
 }
 
@@ -81,26 +108,88 @@ pub(in crate::http) fn check(
     request: &ServiceRequest,
     address: &ClientAddress,
 ) -> bool {
-    let shown = request.headers().get(ADMIN_KEY).map(|value| value.as_bytes());
-    let compared = compare(&worker.shared, shown, address);
-    let compared = compared.map(|()| Admin { address: address.counted });
+    let (shared, request_of) = (&worker.shared, request.request());
+    let compared = match request.headers().get(ADMIN_KEY) {
+        Some(shown) => compare(shared, Some(shown.as_bytes()), address).map(|role| (role, false)),
+        None => match session(shared, request_of)
+            .and_then(|text| shared.sessions.role(&text, clock::now()))
+        {
+            Some(role) => Ok((role, true)),
+            None => compare(shared, None, address).map(|role| (role, false)),
+        },
+    };
+    let compared =
+        compared.map(|(role, by_cookie)| Admin { address: address.counted, role, by_cookie });
     request.extensions_mut().insert(AdminCheck(compared));
     compared.is_ok()
 }
 
+fn closed() -> ApiError {
+    let message = "This needs the admin's key in x-admin-key.";
+    ApiError::with_message(ErrorCode::Forbidden, message)
+}
+
 fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
-    let closed = || {
-        let message = "This needs the admin's key in x-admin-key.";
-        ApiError::with_message(ErrorCode::Forbidden, message)
-    };
     let worker = request.app_data::<web::Data<Worker>>().ok_or_else(closed)?;
     let context = context_of(request).ok_or_else(closed)?;
     // A route that is not the admin's has no admin.
     let AdminCheck(outcome) = request.extensions().get().copied().ok_or_else(closed)?;
-    let refusal = match outcome {
-        Ok(admin) => return Ok(admin),
-        Err(refusal) => refusal,
-    };
+    match outcome {
+        Ok(admin) => may(&worker.shared, request, admin),
+        Err(refusal) => Err(refused(worker, request, &context, refusal)),
+    }
+}
+
+/// Whether an admin may do what the request asks for.
+fn may(shared: &Shared, request: &HttpRequest, admin: Admin) -> Result<Admin, ApiError> {
+    if [Method::GET, Method::HEAD].contains(request.method()) {
+        return Ok(admin);
+    }
+    if admin.by_cookie {
+        check_origin(shared, request, true)?;
+    }
+    let ends_session = request.method() == Method::DELETE && request.path() == SESSION;
+    if admin.role == Role::Read && !ends_session {
+        let message = "This key may look and change nothing; changes need ADMIN_API_KEY.";
+        return Err(ApiError::with_message(ErrorCode::Forbidden, message));
+    }
+    Ok(admin)
+}
+
+const SESSION: &str = "/admin/session";
+
+/// The role of a key that was posted to log in.
+///
+/// # Errors
+/// It is wrong, there were too many wrong ones, or none is configured.
+pub(in crate::http) fn log_in(
+    worker: &Worker,
+    request: &HttpRequest,
+    context: &RequestContext,
+    key: &[u8],
+) -> Result<Admin, ApiError> {
+    let address = caller::address(worker, request);
+    match compare(&worker.shared, Some(key), &address) {
+        Ok(role) => Ok(Admin { address: address.counted, role, by_cookie: true }),
+        Err(refusal) => {
+            let error = refused(worker, request, context, refusal);
+            let message = match refusal {
+                NotAdmin::Closed => "No admin key is configured: set ADMIN_API_KEY and restart.",
+                NotAdmin::Missing | NotAdmin::Wrong => "This is not the admin's key.",
+                NotAdmin::Locked(_) => return Err(error),
+            };
+            Err(ApiError { message: message.into(), ..error })
+        }
+    }
+}
+
+/// Counts and logs a refusal.
+fn refused(
+    worker: &Worker,
+    request: &HttpRequest,
+    context: &RequestContext,
+    refusal: NotAdmin,
+) -> ApiError {
     let shared = &worker.shared;
     shared.metrics.access.admin_refused.at([refusal.label()]).inc();
     if let Some(left_out) = worker.lines.line("admin", clock::monotonic()) {
@@ -108,23 +197,118 @@ fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
             "client" => %context.address.get(), "reason" => refusal.label(),
             "request_id" => &*context.id, "left_out" => left_out);
     }
-    Err(match refusal {
+    match refusal {
         NotAdmin::Locked(wait) => {
             let message = "Too many wrong admin keys came from this address; come back later.";
             ApiError::with_message(ErrorCode::RateLimited, message).retry_after(wait)
         }
         NotAdmin::Closed | NotAdmin::Missing | NotAdmin::Wrong => closed(),
-    })
+    }
 }
 
-fn compare(shared: &Shared, shown: Option<&[u8]>, address: &ClientAddress) -> Result<(), NotAdmin> {
-    let known = shared.admin_key.as_ref().ok_or(NotAdmin::Closed)?;
+fn compare(
+    shared: &Shared,
+    shown: Option<&[u8]>,
+    address: &ClientAddress,
+) -> Result<Role, NotAdmin> {
+    let keys = &shared.admin_keys;
+    if keys.full.is_none() && keys.read.is_none() {
+        return Err(NotAdmin::Closed);
+    }
     let shown = shown.filter(|key| !key.is_empty()).ok_or(NotAdmin::Missing)?;
     let now = clock::monotonic();
     let from = Guesser { address: address.counted, is_sure: address.is_sure() };
-    match shared.guesses.guess(from, now, || known.matches(shown)) {
-        Guessed::Right => Ok(()),
-        Guessed::Wrong => Err(NotAdmin::Wrong),
-        Guessed::Locked(wait) => Err(NotAdmin::Locked(wait)),
+    let mut role = None;
+    let guessed = shared.guesses.guess(from, now, || {
+        role = keys.role(shown);
+        role.is_some()
+    });
+    match (guessed, role) {
+        (Guessed::Locked(wait), _) => Err(NotAdmin::Locked(wait)),
+        (Guessed::Right, Some(role)) => Ok(role),
+        (Guessed::Right | Guessed::Wrong, _) => Err(NotAdmin::Wrong),
+    }
+}
+
+/// The port that a connection came in by, as the connection has it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct BoundPort(pub(in crate::http) u16);
+
+/// Several gateways of one host have a cookie each.
+pub(in crate::http) fn cookie_name(request: &HttpRequest) -> String {
+    let port = request.conn_data::<BoundPort>().map_or(0, |port| port.0);
+    format!("breakwater_session_{port}")
+}
+
+/// The session that the request's cookies hold; of several of that name the one that is in force, as a
+/// page of a neighbouring host may have set another.
+pub(in crate::http) fn session(shared: &Shared, request: &HttpRequest) -> Option<String> {
+    let name = cookie_name(request);
+    let fields = request.headers().get_all(header::COOKIE).filter_map(|field| field.to_str().ok());
+    let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.split_once('='));
+    let mut held = pairs.filter(|(of, _)| of.trim() == name).map(|(_, text)| text.trim());
+    held.find(|text| shared.sessions.role(text, clock::now()).is_some()).map(str::to_owned)
+}
+
+/// Whether the request was sent by a page of this host.
+///
+/// # Errors
+/// By one of another host; or, where it is needed, nobody says.
+pub(in crate::http) fn check_origin(
+    shared: &Shared,
+    request: &HttpRequest,
+    is_needed: bool,
+) -> Result<(), ApiError> {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let origin = request.headers().get(header::ORIGIN);
+    if origin.is_none() && !is_needed {
+        return Ok(());
+    }
+    let public = public_address(shared, request);
+    let own = [text(header::HOST), public.as_deref().map(host_of)];
+    let from = text(header::ORIGIN).filter(|origin| origin.contains("://")).map(host_of);
+    if from.is_some_and(|from| own.into_iter().flatten().any(|own| same_host(own, from))) {
+        return Ok(());
+    }
+    let message = "A change by a page needs the Origin of this host. Behind a proxy, let it pass on \
+         Host, or set PUBLIC_URL.";
+    Err(ApiError::with_message(ErrorCode::Forbidden, message))
+}
+
+/// Host and port of an address.
+fn host_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// Whether two hosts are the same; the ports that schemes stand for may be left out.
+fn same_host(one: &str, other: &str) -> bool {
+    let plain = |host: &str| {
+        let host = host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).unwrap_or(host);
+        host.to_ascii_lowercase()
+    };
+    !one.is_empty() && plain(one) == plain(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_compared_with_their_ports() {
+        for (one, other, same) in [
+            ("shop.example", "shop.example", true),
+            ("Shop.example:443", "shop.example", true),
+            ("127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("127.0.0.1:8080", "127.0.0.1:8081", false),
+            ("[::1]:8080", "[::1]:8080", true),
+            ("shop.example", "evil.example", false),
+            ("shop.example", "shop.example.evil", false),
+            ("", "", false),
+        ] {
+            assert_eq!(same_host(one, other), same, "{one} {other}");
+        }
+        assert_eq!(host_of("https://shop.example:8443/ops/"), "shop.example:8443");
+        assert_eq!(host_of("shop.example"), "shop.example");
     }
 }

@@ -54,6 +54,8 @@ struct LiveReport {
     /// When the process started, milliseconds since the Unix epoch.
     #[schema(value_type = i64)]
     started: Timestamp,
+    /// Whether the client may change something: `full` or `read`.
+    access: &'static str,
     /// How it is, in a sentence or a few.
     summary: String,
     state: LiveState,
@@ -97,7 +99,7 @@ fn write_curves<S: Serializer>(curves: &[Curves], to: S) -> Result<S::Ok, S::Err
     }))
 }
 
-async fn live(_: Admin, call: Call) -> Answer {
+async fn live(admin: Admin, call: Call) -> Answer {
     let form: LiveForm = call.query_form()?;
     let mut check = Check::default();
     let number = |text: &str| text.parse::<u64>().ok();
@@ -110,6 +112,7 @@ async fn live(_: Admin, call: Call) -> Answer {
         seq: news.seq,
         now: clock::now(),
         started: shared.started,
+        access: admin.role().as_str(),
         summary: news.summary.sentence,
         state: LiveState {
             level: news.summary.level,

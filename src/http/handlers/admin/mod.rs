@@ -16,6 +16,7 @@ pub mod live;
 mod live_rows;
 pub mod page;
 pub mod requests;
+pub mod session;
 mod simulator;
 
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub const ROUTES: &[Route] = &[
             .reports::<LimitStatus>("The accounts, by class of route, the lists, and abuse.");
     }),
     live::ROUTE,
+    session::ROUTE,
     lists::ALLOWED,
     lists::DENIED,
     keys::ROUTE,
