@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::session::Role;
 use super::table::State;
 use crate::clock::Timestamp;
 use crate::config::kinds::{Optional, SECRET_WORD, SWITCH};
@@ -55,34 +54,6 @@ impl Section for AccessSettings {
         short.next().map(|(name, _)| {
             format!("{name} has fewer than {SHORTEST_ADMIN_KEY} characters, and may be guessed")
         })
-    }
-}
-
-/// The keys that open the admin endpoints.
-#[derive(Debug, Default)]
-pub struct AdminKeys {
-    pub full: Option<SecretDigest>,
-    /// May look and change nothing.
-    pub read: Option<SecretDigest>,
-}
-
-impl AdminKeys {
-    pub fn of(settings: &AccessSettings) -> Self {
-        let digest = |key: &Option<Secret>| {
-            key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
-        };
-        Self { full: digest(&settings.admin_key), read: digest(&settings.readonly_key) }
-    }
-
-    /// What the holder of this key may do. Compares with both, whichever there are.
-    pub fn role(&self, presented: &[u8]) -> Option<Role> {
-        let is =
-            |key: &Option<SecretDigest>| key.as_ref().is_some_and(|key| key.matches(presented));
-        match (is(&self.full), is(&self.read)) {
-            (true, _) => Some(Role::Full),
-            (false, true) => Some(Role::Read),
-            (false, false) => None,
-        }
     }
 }
 

@@ -25,9 +25,9 @@ use std::sync::Arc;
 
 pub use audit::{Audit, AuditEvent, AuditPage};
 pub use guesses::Guesses;
-pub use keys::{AccessSettings, AdminKeys, Held, NewKey, PresentedKey, SecretDigest};
+pub use keys::{AccessSettings, Held, NewKey, PresentedKey, SecretDigest};
 pub use record::{Entry, Identifier, ListName, StoredKey, Subject};
-pub use session::{Role, Sessions};
+pub use session::{AdminKeys, Role};
 pub use table::{Sizes, Table, Verdict};
 
 use self::keys::InternalKey;

@@ -1,6 +1,6 @@
 //! Sessions of the admin's page: what a browser holds in place of the key.
 //!
-//! Owns: the text of the cookie, which says until when and for what it is good and is signed with HMAC;
+//! Owns: the keys of admins and what each may do; the text of the cookie, which says until when and for what it is good and is signed with HMAC;
 //! and which ones were revoked. The secret is made at the first login and ends with the process, so a
 //! restart ends every session: nothing about them has to be stored, no revoked one comes back, and
 //! nobody who gets hold of a cookie can try keys against it. Refuses: every text that is not one of its own, that
@@ -13,8 +13,9 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::keys::hex;
+use super::keys::{AccessSettings, SecretDigest, hex};
 use crate::clock::Timestamp;
+use crate::config::Secret;
 
 /// How long a session lasts: a day's work.
 pub const SESSION_LASTS: Duration = Duration::from_secs(12 * 60 * 60);
@@ -49,6 +50,40 @@ struct Session {
     role: Role,
     number: u64,
     until: Timestamp,
+}
+
+/// The keys that open the admin endpoints.
+#[derive(Debug, Default)]
+pub struct AdminKeys {
+    pub full: Option<SecretDigest>,
+    /// May look and change nothing.
+    pub read: Option<SecretDigest>,
+    /// Of browsers that logged in with one of them.
+    pub sessions: Sessions,
+}
+
+impl AdminKeys {
+    pub fn of(settings: &AccessSettings) -> Self {
+        let digest = |key: &Option<Secret>| {
+            key.as_ref().map(|key| SecretDigest::of(key.expose().as_bytes()))
+        };
+        Self {
+            full: digest(&settings.admin_key),
+            read: digest(&settings.readonly_key),
+            sessions: Sessions::default(),
+        }
+    }
+
+    /// What the holder of this key may do. Compares with both, whichever there are.
+    pub fn role(&self, presented: &[u8]) -> Option<Role> {
+        let is =
+            |key: &Option<SecretDigest>| key.as_ref().is_some_and(|key| key.matches(presented));
+        match (is(&self.full), is(&self.read)) {
+            (true, _) => Some(Role::Full),
+            (false, true) => Some(Role::Read),
+            (false, false) => None,
+        }
+    }
 }
 
 type Signing = [u8; 32];

@@ -35,7 +35,7 @@ use actix_web::dev::ServerHandle;
 use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info};
 
-use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses, Sessions};
+use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses};
 use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::Failure;
 use crate::clock;
@@ -188,7 +188,6 @@ impl Gateway {
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_keys: AdminKeys::of(&settings.access),
-            sessions: Sessions::default(),
             documents: documents(&settings.server, integration, &services),
             services,
             integration,

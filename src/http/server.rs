@@ -29,6 +29,7 @@ use super::forms::BODY_LIMIT;
 use super::routes::{self, Side};
 use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
 use super::state::{Shared, Worker};
+use super::stops::admin_key::BoundPort;
 use crate::clock;
 use crate::supervision::keep_running;
 

@@ -20,7 +20,7 @@ use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
 use super::settings::HttpSettings;
 use super::start_page::Documents;
-use crate::access::{Access, AdminKeys, Guesses, Sessions};
+use crate::access::{Access, AdminKeys, Guesses};
 use crate::cache::CacheClient;
 use crate::cache::upkeep::Warmer;
 use crate::clock;
@@ -65,9 +65,8 @@ pub struct Shared {
     /// What became of requests lately.
     pub explain: Explain,
     pub pressure: Arc<Pressure>,
+    /// The keys of admins, and the sessions begun with them.
     pub admin_keys: AdminKeys,
-    /// Of browsers that logged in.
-    pub sessions: Sessions,
     /// How often who was wrong about it.
     pub guesses: Guesses,
     pub draining: AtomicBool,

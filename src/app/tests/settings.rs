@@ -67,6 +67,7 @@ fn nothing_set_gives_the_contract_s_defaults() {
         ("MAX_MEMORY_CACHE_BYTES", "104857600"),
         ("LAST_RESORT_CATALOG", "none"),
         ("ADMIN_API_KEY", "none"),
+        ("ADMIN_READONLY_KEY", "none"),
         ("REQUIRE_API_KEY", "false"),
         ("RATE_LIMIT_ENABLED", "true"),
         ("MAX_REQUESTS_PER_SECOND", "5"),

@@ -28,6 +28,7 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("CACHE_NEGATIVE_TTL", "0", "0"),
     ("CACHE_STALE_SECONDS", "0", "0"),
     ("ADMIN_API_KEY", " sesame ", "[hidden]"),
+    ("ADMIN_READONLY_KEY", " millet ", "[hidden]"),
     ("REQUIRE_API_KEY", "YES", "true"),
     ("RATE_LIMIT_ENABLED", "off", "false"),
     ("MAX_REQUESTS_PER_SECOND", "0", "0"),
@@ -110,6 +111,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("MAX_MEMORY_CACHE_ITEMS", &["0"]),
     ("MAX_MEMORY_CACHE_BYTES", &["1023", "100MB"]),
     ("ADMIN_API_KEY", &["two words", "schlüssel"]),
+    ("ADMIN_READONLY_KEY", &["two words", "schlüssel"]),
     ("REQUIRE_API_KEY", &["maybe", "2"]),
     ("MAX_REQUESTS_PER_SECOND", &["-1", "1000000001"]),
     (

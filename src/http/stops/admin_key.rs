@@ -112,7 +112,7 @@ pub(in crate::http) fn check(
     let compared = match request.headers().get(ADMIN_KEY) {
         Some(shown) => compare(shared, Some(shown.as_bytes()), address).map(|role| (role, false)),
         None => match session(shared, request_of)
-            .and_then(|text| shared.sessions.role(&text, clock::now()))
+            .and_then(|text| shared.admin_keys.sessions.role(&text, clock::now()))
         {
             Some(role) => Ok((role, true)),
             None => compare(shared, None, address).map(|role| (role, false)),
@@ -247,7 +247,8 @@ pub(in crate::http) fn session(shared: &Shared, request: &HttpRequest) -> Option
     let fields = request.headers().get_all(header::COOKIE).filter_map(|field| field.to_str().ok());
     let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.split_once('='));
     let mut held = pairs.filter(|(of, _)| of.trim() == name).map(|(_, text)| text.trim());
-    held.find(|text| shared.sessions.role(text, clock::now()).is_some()).map(str::to_owned)
+    held.find(|text| shared.admin_keys.sessions.role(text, clock::now()).is_some())
+        .map(str::to_owned)
 }
 
 /// Whether the request was sent by a page of this host.

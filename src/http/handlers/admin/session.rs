@@ -65,7 +65,7 @@ async fn begin(call: Call, request: HttpRequest) -> Answer {
     admin_key::check_origin(&call.worker.shared, &request, false)?;
     let admin = admin_key::log_in(&call.worker, &request, &call.context, key.as_bytes())?;
     let audited = Audited::begin(&call, &admin, "session.begin", admin.role().as_str());
-    let begun = call.worker.shared.sessions.begin(admin.role(), clock::now());
+    let begun = call.worker.shared.admin_keys.sessions.begin(admin.role(), clock::now());
     let begun = begun.map_err(|error| ApiError::new(ErrorCode::Internal).because(error));
     let text = audited.end(begun)?;
     answer(&call, &request, &text, SESSION_LASTS.as_secs())
@@ -78,7 +78,7 @@ async fn end(call: Call, request: HttpRequest) -> Answer {
     if let Some(text) = admin_key::session(shared, &request) {
         let admin = Admin::of(&request)?;
         let audited = Audited::begin(&call, &admin, "session.end", admin.role().as_str());
-        shared.sessions.revoke(&text, clock::now());
+        shared.admin_keys.sessions.revoke(&text, clock::now());
         audited.end(Ok(()))?;
     }
     answer(&call, &request, "", 0)
