@@ -12,9 +12,10 @@ run: ## build and serve on 127.0.0.1:8080; without credentials the simulator ins
 	@tools/require.sh cargo cc
 	@$(CARGO) run --profile quick --locked --bin breakwater -- serve
 
-test: ## run every test; installs Debian's redis-server and prometheus when they are missing
+test: ## run every test; installs Debian's redis-server, prometheus and chromium-driver when they are missing
 	@tools/require.sh cargo cc redis-server
 	@tools/require.sh prometheus || echo "make test: without prometheus the alerts and dashboards are not tested" >&2
+	@tools/require.sh chromedriver || echo "make test: without chromium the operator's page is not tested" >&2
 	@$(CARGO) test --locked
 
 simulation: ## print a day of the upstream in virtual time: Breakwater beside two naive clients

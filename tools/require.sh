@@ -11,6 +11,7 @@ say() { printf '%s\n' "$*" >&2; }
 package_of() {
   case "$1" in
     cc) echo build-essential ;;
+    chromedriver) echo chromium-driver ;;
     curl | nginx | prometheus | redis-server | valgrind | varnish | wrk) echo "$1" ;;
   esac
 }

@@ -38,6 +38,9 @@ const FILES: [(&str, &str, &str); 12] = [
     ("uplot.LICENSE", TEXT, include_str!("handlers/admin/page/uplot.LICENSE")),
 ];
 
+/// The page where no key is configured: it says so at once, and asks for nothing.
+pub(super) const CLOSED: &str = "closed";
+
 /// The files as they are sent.
 #[derive(Debug)]
 pub struct PageFiles(Vec<File>);
@@ -50,17 +53,24 @@ pub(super) struct File {
     pub(super) packed: Bytes,
 }
 
+impl File {
+    fn new(name: &'static str, kind: &'static str, plain: Bytes) -> Self {
+        let packed = packed(&plain);
+        Self { name, kind: HeaderValue::from_static(kind), plain, packed }
+    }
+}
+
 impl PageFiles {
     /// Packs every file; once, at the start.
     #[must_use]
     pub fn pack() -> Self {
-        let file = |(name, kind, text): (&'static str, &'static str, &'static str)| File {
-            name,
-            kind: HeaderValue::from_static(kind),
-            plain: Bytes::from_static(text.as_bytes()),
-            packed: packed(text.as_bytes()),
+        let file = |(name, kind, text): (&'static str, &'static str, &'static str)| {
+            File::new(name, kind, Bytes::from_static(text.as_bytes()))
         };
-        Self(FILES.into_iter().map(file).collect())
+        let mut files: Vec<_> = FILES.into_iter().map(file).collect();
+        let [(_, kind, page), ..] = FILES;
+        files.push(File::new(CLOSED, kind, page.replacen("<html", "<html data-closed", 1).into()));
+        Self(files)
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&File> {

@@ -12,6 +12,7 @@ use actix_web::web::to;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::headers::GZIP;
+use crate::http::page_files::CLOSED;
 use crate::http::service::Route;
 use crate::limits::Class;
 
@@ -32,12 +33,14 @@ pub const PAGE: Route = Route::at("/admin", Class::Exempt).get(|| to(page));
 pub const ASSETS: Route = Route::at("/admin/assets/{file}", Class::Exempt).get(|| to(asset));
 
 async fn page(call: Call) -> Answer {
-    send(&call, "")
+    let keys = &call.worker.shared.admin_keys;
+    let is_closed = keys.full.is_none() && keys.read.is_none();
+    send(&call, if is_closed { CLOSED } else { "" })
 }
 
 async fn asset(call: Call) -> Answer {
     let name: String = call.path()?;
-    send(&call, Some(name.as_str()).filter(|name| !name.is_empty()).unwrap_or("/"))
+    send(&call, &name)
 }
 
 fn send(call: &Call, name: &str) -> Answer {

@@ -109,7 +109,8 @@ function options(chart, width, box) {
     width, height: HEIGHT,
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 } },
     legend: { show: false },
-    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    // The whole time that was chosen, also while less of it is known.
+    scales: { x: { range: () => [rings[range].end - KEPT[range] * STEP[range], rings[range].end] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
     axes: [
       { ...axis, size: 22, space: 60, values: (_, splits) => splits.map(hour) },
       { ...axis, size: 52, space: 28, values: (_, splits) => splits.map((value) => chart.show(value)) },

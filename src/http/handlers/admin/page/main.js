@@ -86,8 +86,6 @@ async function poll(signal) {
 
 function refuse(error) {
   stop();
-  // Without a key configured the answer says which setting gives one.
-  if (error.message.includes("ADMIN_API_KEY")) return show("setup");
   signIn(heardAt ? "Your session has ended; sign in again." : "");
 }
 
@@ -122,9 +120,7 @@ find("login-form").addEventListener("submit", async (event) => {
     start();
     find("content").focus();
   } catch (error) {
-    if (error.message.includes("ADMIN_API_KEY")) return show("setup");
-    const wrong = error instanceof Refused && error.status === 403;
-    find("login-error").textContent = wrong ? "This is not the key." : error.message;
+    find("login-error").textContent = error.message;
     key.select();
   }
 });
@@ -145,4 +141,5 @@ new ResizeObserver(redraw).observe(find("charts"));
 setInterval(tick, 1000);
 actions.prepare();
 explain.prepare();
-start();
+if (document.documentElement.dataset.closed === undefined) start();
+else show("setup");
