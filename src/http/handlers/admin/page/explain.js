@@ -23,7 +23,7 @@ function one(request) {
     step.detail ? ` ${step.detail}` : ""));
   return make("article", { className: "card" },
     make("h3", { textContent: request.sentence }),
-    make("p", { className: "small" }, moment(request.at), ` ${request.route}, ${request.status}, ${short(request.duration_ms)} ms, ${request.request_id}`),
+    make("p", { className: "small" }, moment(request.at), ` ${request.method} ${request.route}, ${request.status}${request.code ? ` ${request.code}` : ""}, ${short(request.duration_ms)} ms, ${request.request_id}`),
     make("ol", { className: "steps" }, steps));
 }
 
@@ -44,6 +44,6 @@ export function prepare() {
   });
   find("explain-list").addEventListener("click", () => {
     const outcome = find("explain-outcome").value;
-    show(`admin/requests?outcome=${encodeURIComponent(outcome)}`, `No request that was ${outcome} is kept.`);
+    show(`admin/requests?outcome=${encodeURIComponent(outcome)}&limit=20`, `No request that was ${outcome} is kept.`);
   });
 }
