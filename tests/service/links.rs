@@ -116,6 +116,29 @@ fn spellings_of_one_page_share_one_link() {
 }
 
 #[test]
+fn a_second_address_in_one_text_is_refused() {
+    let app = TestApp::start();
+    let one = "https://www.aliexpress.com/item/1005006651207669.html";
+    let other = "https://www.aliexpress.com/item/1005006993793752798.html";
+    for between in [",", " ", "\n"] {
+        let both = format!("{one}{between}{other}");
+        for urls in [json!([both]), json!(both)] {
+            let links = data(&app.post(LINKS, &json!({"urls": urls})));
+            assert_eq!(each(&links, "affiliate_url"), [Value::Null], "{links}");
+            assert!(each(&links, "reason")[0].as_str().unwrap().contains("one address each"));
+        }
+        for field in ["/api/affiliate/link?url", "/api/smart-match?product_url"] {
+            let refusal = app.get(&format!("{field}={}", escaped(&both)));
+            let refusal = refused(&refusal, 400, "invalid_request");
+            assert!(sentence(&refusal).contains("one address each"), "{refusal}");
+        }
+    }
+    let twice = app.get("/api/affiliate/link?url=a&url=b");
+    let refusal = refused(&twice, 400, "invalid_request");
+    assert!(sentence(&refusal).contains("given more than once"), "{refusal}");
+}
+
+#[test]
 fn a_link_that_cannot_be_made_is_no_success() {
     let app = TestApp::start();
     let foreign =

@@ -4,7 +4,7 @@
 //! addresses of one page have one source: the page of a product under any host of the shop is the same
 //! page, names that only track are gone, the rest of the query is sorted, and an address that holds
 //! another is that other. Nothing is looked up in the network. Refuses: what is no http(s) address,
-//! addresses of other shops, and sources that are too long. Has no neighbour.
+//! several in one text, addresses of other shops, and sources that are too long. Has no neighbour.
 
 mod product_id;
 mod query;
@@ -39,6 +39,7 @@ pub(super) fn web_url(text: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Unfit {
     NotAnAddress,
+    Several,
     OtherShop,
     TooLong,
 }
@@ -51,6 +52,7 @@ impl Unfit {
     pub(super) fn mistake(self, field: &str, url: &str) -> InvalidField {
         let problem = match self {
             Self::NotAnAddress => "is no address",
+            Self::Several => "holds a second address; one address each",
             Self::OtherShop => "is not at this shop",
             Self::TooLong => "is too long",
         };
@@ -84,11 +86,8 @@ impl LinkTarget {
 
 /// Reads an address of any kind, noting in `check` when there is none.
 pub(super) fn address(check: &mut Check, field: &str, url: Option<&Value>) -> Option<LinkTarget> {
-    let url = url.and_then(Value::as_str).map(str::trim).filter(|url| !url.is_empty());
-    if url.is_none() {
-        check.refuse(field, "is missing or not a text", Unfit::ALLOWED);
-    }
-    url.map(LinkTarget::of)
+    let text = |check: &mut Check| check.scalar(field, url, Unfit::ALLOWED);
+    check.required(field, Unfit::ALLOWED, text).map(|url| LinkTarget::of(&url))
 }
 
 /// The source of the address. Commas are escaped, because sources travel in a comma-separated list.
@@ -135,6 +134,10 @@ fn page_of(id: u64, url: Url) -> Url {
 /// An address of the shop, which is https at the usual port; a host may stand without a scheme.
 fn shop_url(text: &str) -> Result<Url, Unfit> {
     let text = text.trim();
+    if query::holds_second(text) {
+        // Read as one, it would be an address of something that nobody asked for.
+        return Err(Unfit::Several);
+    }
     let parsed = match Url::parse(text) {
         Ok(parsed) if parsed.has_host() => parsed,
         // `shop.test:443/item` reads as an address of the scheme `shop.test`.
@@ -146,14 +149,18 @@ fn shop_url(text: &str) -> Result<Url, Unfit> {
     if !is_web || !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(Unfit::NotAnAddress);
     }
-    let is_shop = |name: &str| {
-        host.strip_suffix(name).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
-    };
-    if !SHOP.into_iter().any(is_shop) {
+    if !is_shop(host) {
         return Err(Unfit::OtherShop);
     }
     let query = parsed.query().map(|query| format!("?{query}")).unwrap_or_default();
     Url::parse(&format!("https://{host}{}{query}", parsed.path())).map_err(|_| Unfit::NotAnAddress)
+}
+
+fn is_shop(host: &str) -> bool {
+    let is_below = |name: &str| {
+        host.strip_suffix(name).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
+    };
+    SHOP.into_iter().any(is_below)
 }
 
 /// The product id in a source, if it holds one.

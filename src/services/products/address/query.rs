@@ -132,13 +132,47 @@ fn is_tracking(name: &str) -> bool {
 pub(super) fn plainly_tracks(pair: &str) -> bool {
     let name = pair.split('=').next().unwrap_or(pair);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    !pair.contains('#') && name.bytes().all(is_plain) && is_tracking(name)
+    // Behind a colon another address may lie.
+    !pair.bytes().any(|byte| matches!(byte, b'#' | b':'))
+        && name.bytes().all(is_plain)
+        && is_tracking(name)
+}
+
+/// Whether an address begins within the text, but for what a redirect is meant to lead to.
+pub(super) fn holds_second(text: &str) -> bool {
+    let (page, query) = text.split_once('?').unwrap_or((text, ""));
+    begins_within(page) || query.split('&').any(|pair| second_in(pair))
+}
+
+fn second_in(pair: &str) -> bool {
+    match pair.split_once('=') {
+        Some((name, held)) if is_redirect(name) => holds_second(held.trim()),
+        _ => begins_within(&format!("?{pair}")),
+    }
+}
+
+/// Whether one begins behind the first character: with its scheme anywhere, or with a host of the shop
+/// behind what parts lists.
+fn begins_within(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let has_scheme = ["http://", "https://"]
+        .into_iter()
+        .any(|scheme| text.match_indices(scheme).any(|(at, _)| at > 0));
+    let is_separator = |c: char| matches!(c, ',' | ';' | '|') || c.is_whitespace();
+    let begins = |part: &str| {
+        super::is_shop(part.trim_start_matches('/').split(['/', ':']).next().unwrap_or_default())
+    };
+    has_scheme || text.split(is_separator).skip(1).any(begins)
+}
+
+fn is_redirect(name: &str) -> bool {
+    REDIRECTS.contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// The address that the query holds; it may be escaped again, or lie on the same host.
 pub(super) fn target_of(url: &Url) -> Option<String> {
     url.query_pairs()
-        .filter(|(name, _)| REDIRECTS.contains(&name.to_ascii_lowercase().as_str()))
+        .filter(|(name, _)| is_redirect(name))
         .find_map(|(_, held)| address_in(url, held))
 }
 

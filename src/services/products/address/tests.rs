@@ -113,7 +113,6 @@ fn other_shops_and_what_is_no_address_are_refused() {
         "",
         "x",
         "not an address",
-        "Look! https://a.aliexpress.com/_EQPyrLx",
         "ftp://www.aliexpress.com/item/1.html",
         "https://me:secret@www.aliexpress.com/item/1.html",
         "https://www.aliexpress.com@evil.test/item/1.html",
@@ -122,6 +121,38 @@ fn other_shops_and_what_is_no_address_are_refused() {
         "https://",
     ] {
         assert_eq!(link_source(url), Err(Unfit::NotAnAddress), "{url}");
+    }
+}
+
+#[test]
+fn a_text_with_a_second_address_is_no_address() {
+    let other = "https://www.aliexpress.com/item/1005006993793752.html";
+    let star = "https://star.aliexpress.com/share/share.htm?redirectUrl=";
+    for url in [
+        format!("{ITEM},{other}"),
+        format!("{ITEM} {other}"),
+        format!("{ITEM}\n{other}"),
+        format!("{ITEM}{other}"),
+        "Look! https://a.aliexpress.com/_EQPyrLx".to_owned(),
+        format!("{ITEM},HTTP://www.aliexpress.com/item/7.html"),
+        format!("{ITEM},www.aliexpress.com/item/7.html"),
+        "www.aliexpress.com/item/7.html; //m.aliexpress.com:443/i/8.html".to_owned(),
+        format!("{ITEM}?spm=1,{other}"),
+        format!("{ITEM}?spm={other}"),
+        format!("{ITEM}#{other}"),
+        format!("{star}{ITEM},{other}"),
+        format!("{star}https%3A%2F%2Fwww.aliexpress.com%2Fitem%2F1.html%2C{other}"),
+        format!("{ITEM}?return_url=/cart,{other}"),
+    ] {
+        assert_eq!(link_source(&url), Err(Unfit::Several), "{url}");
+    }
+    for url in [
+        format!("{star}{ITEM}"),
+        format!("{ITEM}?return_url={other}#nav"),
+        format!("{ITEM}?url=https%3A%2F%2Fwww.aliexpress.com%2Fitem%2F1.html"),
+        "https://www.aliexpress.com/w/a,b https.html?SearchText=usb hub,a/b".to_owned(),
+    ] {
+        assert!(link_source(&url).is_ok(), "{url}");
     }
 }
 

@@ -129,7 +129,8 @@ impl LinkForm {
         let target = address(&mut check, "url", self.url.as_ref());
         // What is no address is a mistake; one of another shop is one that gets no link.
         if let Some(target) = &target
-            && let Err(unfit @ (Unfit::NotAnAddress | Unfit::TooLong)) = target.source
+            && let Err(unfit @ (Unfit::NotAnAddress | Unfit::Several | Unfit::TooLong)) =
+                target.source
         {
             check.note(unfit.mistake("url", &target.url));
         }
