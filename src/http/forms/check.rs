@@ -12,6 +12,8 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::Value;
 
+/// What an id may be: not 0, and within 64 bits.
+pub const ID_ALLOWED: &str = "1 to 20 digits, not 0, at most 18446744073709551615";
 /// Digits of a 64-bit number at most.
 const MAX_DIGITS: usize = 20;
 /// Longest part of a value or a name that is repeated to its sender, in characters.
@@ -251,6 +253,10 @@ impl Check {
         };
         let mut parts = Vec::new();
         for value in values {
+            if value.is_array() {
+                self.refuse(field, "holds a list within the list", allowed);
+                continue;
+            }
             let text = self.scalar(field, Some(value), allowed).unwrap_or_default();
             parts.extend(
                 text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned),
@@ -261,7 +267,7 @@ impl Check {
 }
 
 fn ids_allowed(max: usize) -> String {
-    format!("up to {max} ids of 1 to 20 digits, as a list or separated by commas")
+    format!("up to {max} ids, as a list or separated by commas, each of {ID_ALLOWED}")
 }
 
 /// The number that plain digits spell; no sign, no blank, no exponent.
@@ -274,6 +280,10 @@ pub fn digits_of(digits: &str) -> Option<u64> {
 /// An exact decimal, written plainly or with an exponent.
 pub fn decimal(text: &str) -> Option<Decimal> {
     let text = text.trim();
+    // `Decimal` reads these away: `1_6` would be 16.
+    if text.contains('_') {
+        return None;
+    }
     Decimal::from_str_exact(text).ok().or_else(|| Decimal::from_scientific(text).ok())
 }
 
@@ -310,6 +320,8 @@ mod tests {
             json!({}),
             json!(true),
             json!("1e99"),
+            json!("1_0"),
+            json!("1_0e0"),
         ] {
             assert!(one(|c| c.whole("n", Some(&value), 1..=50)).is_err(), "{value}");
         }
@@ -343,7 +355,20 @@ mod tests {
             json!([[1]]),
             json!("1,2,3,4"),
         ] {
-            assert!(one(|c| c.ids("ids", Some(&value), 3)).is_err(), "{value}");
+            let mistakes = one(|c| c.ids("ids", Some(&value), 3)).unwrap_err();
+            assert!(mistakes[0].allowed.contains(ID_ALLOWED), "{value}: {mistakes:?}");
+        }
+        let mistakes = one(|c| c.ids("ids", Some(&json!([["1"]])), 3)).unwrap_err();
+        assert_eq!(mistakes[0].problem, "holds a list within the list");
+    }
+
+    #[test]
+    fn numbers_hold_no_underscore() {
+        let read =
+            |text| one(|c| c.decimal("n", Some(&json!(text)), Decimal::ZERO..=Decimal::from(99)));
+        assert_eq!(read("1.6"), Ok(Some(Decimal::new(16, 1))));
+        for text in ["1_6", "1_.6", "_1", "1_6e0"] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

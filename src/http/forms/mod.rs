@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 #[cfg(test)]
 pub use check::sentence;
-pub use check::{Check, InvalidField, decimal, digits_of, fold_white_space, shown};
+pub use check::{Check, ID_ALLOWED, InvalidField, decimal, digits_of, fold_white_space, shown};
 pub use names::{LISTED, nearest};
 
 pub const BODY_LIMIT: usize = 64 * 1024;

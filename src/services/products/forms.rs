@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Language};
-use crate::http::forms::{Check, digits_of, shown};
+use crate::http::forms::{Check, ID_ALLOWED, digits_of, shown};
 
 /// Most products of one page.
 const MAX_PAGE_SIZE: u32 = 50;
@@ -75,7 +75,7 @@ pub(super) fn id_in(check: &mut Check, field: &str, text: &str) -> Option<u64> {
     let id = digits_of(text).filter(|id| *id > 0);
     if id.is_none() {
         let problem = format!("`{}` is not an id", shown(text));
-        check.refuse(field, problem, "1 to 20 digits, at most 18446744073709551615, not 0");
+        check.refuse(field, problem, ID_ALLOWED);
     }
     id
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField};
+use crate::http::forms::{Check, ID_ALLOWED, InvalidField};
 use crate::http::openapi::{BAD_INPUT, NOT_FOUND};
 use crate::http::served::Served;
 use crate::http::service::Route;
@@ -46,7 +46,8 @@ pub(super) const ROUTES: &[Route] = &[
         let details = "Categories of all levels in one list; each names the one above it.";
         doc.says("Categories", "listCategories", "Lists all categories.", details)
             .for_gpt()
-            .fetches::<CategoriesData>("The categories.");
+            .fetches::<CategoriesData>("The categories.")
+            .fails(BAD_INPUT);
     }),
     Route::at("/api/categories/{id}/children", Class::General).get(|| to(children)).says(|doc| {
         let summary = "Lists the categories directly below one.";
@@ -54,7 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
              not exist is not found.";
         doc.says("Categories", "listChildCategories", summary, details)
             .for_gpt()
-            .path("id", "Category id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+            .path("id", &format!("Category id, {ID_ALLOWED}."), Some("^0*[1-9][0-9]{0,19}$"))
             .example("248625901")
             .fetches::<ChildrenData>("The categories below.")
             .fails(BAD_INPUT)
@@ -169,7 +170,7 @@ fn children_in(all: Served, parent: u64) -> Result<Option<Served>, Failure> {
 
 fn read_parent(id: &str) -> Result<u64, Vec<InvalidField>> {
     let mut check = Check::default();
-    let parent = id_in(&mut check, "category_id", id);
+    let parent = id_in(&mut check, "id", id);
     check.finish(parent.unwrap_or_default())
 }
 
@@ -206,9 +207,9 @@ mod tests {
     fn all() -> CategoriesData {
         categories_in(&json!({"categories": {"category": [
             {"category_id": 7, "category_name": "Office"},
-            {"category_id": 702, "category_name": "Laptops", "parent_category_id": 7},
-            {"category_id": 8, "category_name": "Home", "parent_category_id": 0},
-            {"category_id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
+            {"id": 702, "category_name": "Laptops", "parent_category_id": 7},
+            {"id": 8, "category_name": "Home", "parent_category_id": 0},
+            {"id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
         .0
     }
 
@@ -216,7 +217,7 @@ mod tests {
     fn a_parent_is_named_by_digits() {
         assert_eq!(read_parent("702"), Ok(702));
         for wrong in ["", "0", "+7", "-7", "7 ", "x", "18446744073709551616"] {
-            assert_eq!(read_parent(wrong).unwrap_err()[0].field, "category_id", "{wrong}");
+            assert_eq!(read_parent(wrong).unwrap_err()[0].field, "id", "{wrong}");
         }
     }
 

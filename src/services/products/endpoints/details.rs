@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, digits_of};
+use crate::http::forms::{Check, ID_ALLOWED, InvalidField, digits_of};
 use crate::http::openapi::NOT_FOUND;
 use crate::http::served::{Served, Source};
 use crate::http::service::{Route, fingerprint};
@@ -55,7 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
         let details = "A product that does not exist, or earns no commission, is not found.";
         doc.says("Products", "getProduct", "Gets the details of one product.", details)
             .for_gpt()
-            .path("product_id", "Product id, 1 to 20 digits.", Some("^[0-9]{1,20}$"))
+            .path("product_id", &format!("Product id, {ID_ALLOWED}."), Some("^0*[1-9][0-9]{0,19}$"))
             .example("3256800527853119")
             .query::<TargetForm>()
             .fetches::<Product>("The product.")
