@@ -45,6 +45,17 @@ fn the_address_is_what_a_trusted_proxy_tells_and_nobody_else() {
 }
 
 #[test]
+fn stored_keys_and_cached_keys_are_described_apart() {
+    let document = TestApp::start().get("/openapi.json").json();
+    let answer = |path: &str| {
+        let ok = &document["paths"][path]["get"]["responses"]["200"];
+        ok["content"]["application/json"]["schema"]["$ref"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(answer("/admin/keys"), answer("/admin/cache/keys"));
+    assert!(document["paths"]["/api/categories"]["get"]["responses"]["400"].is_object());
+}
+
+#[test]
 fn every_operation_says_who_may_use_it() {
     let document = TestApp::start().get("/openapi.json").json();
     let known = document["components"]["securitySchemes"].as_object().unwrap().clone();

@@ -52,6 +52,7 @@ pub struct KeysForm {
 
 /// What the cache holds.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CacheKeysShown)]
 pub struct KeysShown {
     pub keys: Vec<KeyShown>,
     /// Whether there are more than are listed: a larger `limit` or a narrower pattern shows them.
