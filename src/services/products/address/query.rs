@@ -141,7 +141,7 @@ pub(super) fn plainly_tracks(pair: &str) -> bool {
 /// Whether an address begins within the text, but for what a redirect is meant to lead to.
 pub(super) fn holds_second(text: &str) -> bool {
     let (page, query) = text.split_once('?').unwrap_or((text, ""));
-    begins_within(page) || query.split('&').any(|pair| second_in(pair))
+    begins_within(page) || query.split('&').any(second_in)
 }
 
 fn second_in(pair: &str) -> bool {
