@@ -86,11 +86,9 @@ fn what_has_no_form_takes_no_fields() {
         "/admin/actors",
         "/admin/breakers",
         "/admin/config",
-        "/admin/keys",
         "/admin/monitoring/recent-requests",
         "/admin/monitoring/slow-requests",
         "/admin/rate-limit/status",
-        "/admin/rate-limit/blacklist",
     ] {
         data(&admin.get(path).unwrap());
         let said = sentence(&admin.get(&format!("{path}?limit=1")).unwrap());

@@ -147,7 +147,6 @@ pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
     });
 
 async fn list(_: Admin, call: Call) -> Answer {
-    call.no_fields().await?;
     let mut check = Check::default();
     let form: PageForm = call.query_form()?;
     let limit = form.limit(&mut check);

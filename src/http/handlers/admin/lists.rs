@@ -173,7 +173,6 @@ impl ListShown {
 }
 
 async fn show(_: Admin, call: Call, list: ListName) -> Answer {
-    call.no_fields().await?;
     let form: PageForm = call.query_form()?;
     let mut check = Check::default();
     let limit = form.limit(&mut check);
