@@ -207,9 +207,9 @@ mod tests {
     fn all() -> CategoriesData {
         categories_in(&json!({"categories": {"category": [
             {"category_id": 7, "category_name": "Office"},
-            {"id": 702, "category_name": "Laptops", "parent_category_id": 7},
-            {"id": 8, "category_name": "Home", "parent_category_id": 0},
-            {"id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
+            {"category_id": 702, "category_name": "Laptops", "parent_category_id": 7},
+            {"category_id": 8, "category_name": "Home", "parent_category_id": 0},
+            {"category_id": 9, "category_name": "Loop", "parent_category_id": 9}]}}))
         .0
     }
 
