@@ -3,7 +3,7 @@
 //!
 //! Owns: rings of records, one for each outcome, so that a flood of one kind drives out no other; their
 //! bounds in number and in bytes; and how far back each reaches. Adding one is a push under a lock that
-//! is held for no longer; the steps of a record are told when somebody asks ([`record`]). Has no
+//! is held for no longer; the steps of a record are told when somebody asks (`record`). Has no
 //! neighbour that could be down, and is gone with the process.
 
 mod record;
