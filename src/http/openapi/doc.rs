@@ -317,7 +317,7 @@ impl<'a> Doc<'a> {
             add_header(response, "X-Request-ID");
             add_header(response, "Cache-Control");
             // Refusals behind the limit carry them as well; saying so everywhere would say nothing.
-            if is_limited && matches!(status.as_str(), "200" | "429") {
+            if is_limited && matches!(status.as_str(), "200" | "204" | "429") {
                 LIMITS.into_iter().for_each(|name| add_header(response, name));
             }
         }
