@@ -31,12 +31,14 @@ fn rows(connection: &mut SqliteConnection) -> i64 {
     count.get_result(connection).unwrap_or(0)
 }
 
-/// Overwrites every byte in place: a file that others have mapped must not become shorter.
+/// Overwrites every byte in place: a file that others have mapped must not become shorter. One that is
+/// not there was moved aside already, with the one before it.
 fn garble(file: &Path) {
-    let length = usize::try_from(fs::metadata(file).unwrap().len()).unwrap();
+    let Ok(mut opened) = fs::File::options().write(true).open(file) else { return };
+    let length = usize::try_from(opened.metadata().unwrap().len()).unwrap();
     let garbage: Vec<u8> =
         b"this is no database any more. ".iter().copied().cycle().take(length).collect();
-    fs::File::options().write(true).open(file).unwrap().write_all(&garbage).unwrap();
+    opened.write_all(&garbage).unwrap();
 }
 
 fn until(what: &str, mut ready: impl FnMut() -> bool) {
