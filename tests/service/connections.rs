@@ -239,6 +239,7 @@ fn a_process_with_few_descriptors_says_so_and_goes_on() {
     }
     gateway.stop();
     let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
-    assert_eq!(log.matches("descriptors run out").count(), 1, "{log}");
+    // One a minute: a busy machine may need more than one.
+    assert!((1..=3).contains(&log.matches("descriptors run out").count()), "{log}");
     assert!(log.contains("LimitNOFILE") && log.contains("\"descriptors\":96"), "{log}");
 }
