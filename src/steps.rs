@@ -76,27 +76,39 @@ struct List {
     closed: bool,
 }
 
-/// The steps of one request; all clones are the same list.
-#[derive(Debug, Clone)]
-pub struct Steps {
-    pub request_id: Arc<str>,
-    list: Arc<Mutex<List>>,
+#[derive(Debug)]
+struct Noted {
+    request_id: Arc<str>,
+    list: Mutex<List>,
 }
+
+/// The steps of one request; all clones are the same list. By default nobody listens.
+#[derive(Debug, Clone, Default)]
+pub struct Steps(Option<Arc<Noted>>);
 
 impl Steps {
     #[must_use]
     pub fn of(request_id: &Arc<str>) -> Self {
-        Self { request_id: Arc::clone(request_id), list: Arc::default() }
+        let request_id = Arc::clone(request_id);
+        Self(Some(Arc::new(Noted { request_id, list: Mutex::default() })))
     }
 
-    /// Notes a step that ends now.
-    pub fn note(&self, stage: Stage, verdict: Verdict, detail: impl Into<Cow<'static, str>>) {
-        self.note_at(clock::monotonic(), stage, verdict, detail.into());
+    #[must_use]
+    pub fn request_id(&self) -> Option<&Arc<str>> {
+        Some(&self.0.as_ref()?.request_id)
     }
 
-    fn note_at(&self, at: Instant, stage: Stage, verdict: Verdict, detail: Cow<'static, str>) {
-        let step = Step { at, stage, verdict, detail: bounded(detail) };
-        let mut list = self.lock();
+    /// Notes a step that ends now where somebody listens; `detail` is made only then.
+    pub fn note<D: Into<Cow<'static, str>>>(
+        &self,
+        stage: Stage,
+        verdict: Verdict,
+        detail: impl FnOnce() -> D,
+    ) {
+        let Some(noted) = &self.0 else { return };
+        let detail = bounded(detail().into());
+        let step = Step { at: clock::monotonic(), stage, verdict, detail };
+        let mut list = noted.lock();
         if list.closed {
             return;
         }
@@ -109,11 +121,14 @@ impl Steps {
     /// What was noted; nothing is noted after it.
     #[must_use]
     pub fn close(&self) -> Vec<Step> {
-        let mut list = self.lock();
+        let Some(noted) = &self.0 else { return Vec::new() };
+        let mut list = noted.lock();
         list.closed = true;
         std::mem::take(&mut list.steps)
     }
+}
 
+impl Noted {
     fn lock(&self) -> MutexGuard<'_, List> {
         // A list is whole after every change.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,18 +144,6 @@ fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
     Cow::Owned(kept.replace(char::is_control, " "))
 }
 
-/// Notes a step where somebody listens; `detail` is made only then.
-pub fn note<D: Into<Cow<'static, str>>>(
-    steps: Option<&Steps>,
-    stage: Stage,
-    verdict: Verdict,
-    detail: impl FnOnce() -> D,
-) {
-    if let Some(steps) = steps {
-        steps.note(stage, verdict, detail());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,14 +152,14 @@ mod tests {
     fn a_list_is_bounded_and_keeps_its_last_step() {
         let steps = Steps::of(&"id".into());
         for number in 0..100 {
-            steps.note(Stage::Attempt, Verdict::Retried, number.to_string());
+            steps.note(Stage::Attempt, Verdict::Retried, || number.to_string());
         }
-        steps.note(Stage::Attempt, Verdict::Failed, format!("a\u{1b}\n{}", "ä".repeat(500)));
+        steps.note(Stage::Attempt, Verdict::Failed, || format!("a\u{1b}\n{}", "ä".repeat(500)));
         let noted = steps.close();
         let last = noted.last().unwrap();
         assert_eq!((noted.len(), last.verdict), (MOST, Verdict::Failed));
         assert!(last.detail.len() <= LONGEST && last.detail.starts_with("a  ä"));
-        steps.note(Stage::Store, Verdict::Stored, "too late");
+        steps.note(Stage::Store, Verdict::Stored, || "too late");
         assert!(steps.close().is_empty(), "what goes on behind the answer is not noted");
     }
 }

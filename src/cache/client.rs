@@ -16,7 +16,7 @@ use super::tables::CacheTables;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Gauge;
 use crate::resilience::Priority;
-use crate::steps::{Stage, Verdict};
+use crate::steps::{Stage, Steps, Verdict};
 use crate::supervision::{AskError, Handle};
 
 /// Longest wait for the actor itself; its handlers take microseconds.
@@ -122,14 +122,15 @@ impl CacheClient {
         match found.unwrap_or_else(|_| self.tables.get(kind, &key)) {
             Ok((answer, renew)) => {
                 if renew {
-                    let plan = Plan { priority: Priority::Refresh, steps: None, ..plan() };
+                    let plan =
+                        Plan { priority: Priority::Refresh, steps: Steps::default(), ..plan() };
                     Box::pin(self.load(vec![(0, key)], Vec::new(), plan)).await;
                 }
                 Ok(answer)
             }
             Err(forward) => {
                 let plan = plan();
-                plan.note(Stage::Memory, forward.verdict(), || "");
+                plan.steps.note(Stage::Memory, forward.verdict(), || "");
                 Box::pin(self.load_one(key, forward, plan, deadline)).await
             }
         }
@@ -142,7 +143,7 @@ impl CacheClient {
         deadline: Instant,
         plan: Plan,
     ) -> Result<Answer, Failure> {
-        plan.note(Stage::Memory, Verdict::Bypassed, || "the request asks for a new load");
+        plan.steps.note(Stage::Memory, Verdict::Bypassed, || "the request asks for a new load");
         self.load_one(key, Forward::Request, Plan { reload: true, ..plan }, deadline).await
     }
 
@@ -203,9 +204,10 @@ impl CacheClient {
         if !missing.is_empty() {
             let mut plan = plan();
             if nobody_waits {
-                (plan.priority, plan.steps) = (Priority::Refresh, None);
+                (plan.priority, plan.steps) = (Priority::Refresh, Steps::default());
             }
-            plan.note(Stage::Memory, Verdict::Miss, || format!("{waited} of {}", get.keys.len()));
+            plan.steps
+                .note(Stage::Memory, Verdict::Miss, || format!("{waited} of {}", get.keys.len()));
             let pending = Box::pin(self.load(missing, forwards, plan)).await;
             let _waits = self.waiting.begin();
             for pending in pending {

@@ -3,7 +3,6 @@
 //! Owns: lifetimes and the jitter on them. The loader is the caller's; it is called at most
 //! once a load.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use super::key::Tag;
 use crate::clock::Timestamp;
 use crate::failure::Failure;
 use crate::resilience::Priority;
-use crate::steps::{self, Stage, Steps, Verdict};
+use crate::steps::Steps;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
@@ -125,7 +124,7 @@ pub struct Plan {
     pub priority: Priority,
     pub within: Duration,
     /// Of the request that waits for it: what happens on its way is noted there.
-    pub steps: Option<Steps>,
+    pub steps: Steps,
 }
 
 /// Longest time of a load, where a service has no reason for another.
@@ -149,7 +148,7 @@ impl Plan {
         let (reload, priority, within) = (false, Priority::Client, WITHIN);
         let question: Question = Arc::new(move |_| Some(question.clone()));
         let is_answer = |_: &Representation| true;
-        let steps = None;
+        let steps = Steps::default();
         Self { lifetimes, loader, question, is_answer, origin, reload, priority, within, steps }
     }
 
@@ -157,17 +156,6 @@ impl Plan {
     #[must_use]
     pub fn checked(self, is_answer: fn(&Representation) -> bool) -> Self {
         Self { is_answer, ..self }
-    }
-}
-
-impl Plan {
-    pub(super) fn note<D: Into<Cow<'static, str>>>(
-        &self,
-        stage: Stage,
-        verdict: Verdict,
-        detail: impl FnOnce() -> D,
-    ) {
-        steps::note(self.steps.as_ref(), stage, verdict, detail);
     }
 }
 

@@ -63,7 +63,7 @@ pub struct Scope {
     /// Whose share of the upstream's calls what is loaded comes from; known where something is.
     pub payer: Option<Payer>,
     /// Where the steps of what is loaded are noted.
-    pub steps: Option<Steps>,
+    pub steps: Steps,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl RequestContext {
             deadline: self.deadline,
             client: self.client.get(),
             payer: None,
-            steps: None,
+            steps: Steps::default(),
         }
     }
 }

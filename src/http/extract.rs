@@ -95,7 +95,7 @@ impl Call {
             Principal::InDoubt(_) => false,
         };
         let payer = (!is_free).then(|| Payer { client: principal.to_string().into(), weight });
-        Scope { payer, steps: Some(context.steps().clone()), ..self.scope() }
+        Scope { payer, steps: context.steps().clone(), ..self.scope() }
     }
 
     /// Whether the client has shown a key that is known.

@@ -4,7 +4,7 @@
 //! another, and that should not cross threads. What belongs to a credential is in [`OriginState`].
 //!
 //! Owns: the transport of its thread. Accepts: [`Call`], each of which is made in a watched task of its
-//! own ([`call`]), so a panic there reaches only its caller. How many wait is bounded by pacing and
+//! own ([`course`]), so a panic there reaches only its caller. How many wait is bounded by pacing and
 //! concurrency. When the actor is dead its callers get a failure and serve what they have.
 
 use std::rc::Rc;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 
-use super::Origin;
-use super::call::{self, Call, Reply};
+use super::call::{Call, Reply};
 use super::transport::AwcTransport;
+use super::{Origin, course};
 use crate::clock;
 use crate::failure::{Failure, FailureKind};
 use crate::origin::state::OriginState;
-use crate::steps::{self, Stage, Verdict};
+use crate::steps::{Stage, Verdict};
 use crate::supervision::{AskError, Handle, run_watched};
 
 pub const NAME: &str = "api-client";
@@ -54,7 +54,7 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
         let origins = Arc::clone(&self.origins);
         Box::pin(async move {
             let observer = Arc::clone(&state.observer);
-            let work = call::run(&state, &origins, &*transport, &message);
+            let work = course::run(&state, &origins, &*transport, &message);
             let answer = run_watched(NAME, observer, work).await;
             answer.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, died.to_string())))
         })
@@ -102,7 +102,7 @@ impl<O: Origin> OriginClient<O> {
             .inspect_err(|failure| call.note_refused(failure))?;
         let within = call.deadline.saturating_duration_since(now).saturating_add(GRACE);
         let steps = call.steps.clone();
-        let noted = |verdict, what| steps::note(steps.as_ref(), Stage::Attempt, verdict, || what);
+        let noted = |verdict, what: &'static str| steps.note(Stage::Attempt, verdict, || what);
         match self.actor.ask_queued(call, within).await {
             Ok(answer) => answer,
             Err(AskError::TooLate) => {

@@ -10,6 +10,7 @@ pub mod actor;
 pub mod attempt;
 pub mod call;
 pub mod concurrency;
+pub mod course;
 pub mod credentials;
 pub mod dns_cache;
 mod evidence;

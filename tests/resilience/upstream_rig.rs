@@ -33,6 +33,7 @@ use breakwater::services::products::settings::Credentials;
 use breakwater::services::products::simulator::{
     self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings,
 };
+use breakwater::steps::Steps;
 use breakwater::supervision::{Chaos, Observer, RestartPolicy, Silent, Spec, Supervisor};
 use serde_json::Value;
 use slog::Logger;
@@ -245,7 +246,7 @@ impl<O: Origin<Question = Request>> Rig<O> {
                 priority,
                 payer: None,
                 request_id,
-                steps: None,
+                steps: Steps::default(),
             })
             .await
     }

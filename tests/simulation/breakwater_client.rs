@@ -18,12 +18,13 @@ use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
-use breakwater::origin::{Call, Origin, Priority, call};
+use breakwater::origin::{Call, Origin, Priority, course};
 use breakwater::resilience::backoff::Backoff;
 use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
 use breakwater::services::products::aliexpress::{AliExpress, Request};
 use breakwater::services::products::settings::Credentials;
+use breakwater::steps::Steps;
 use breakwater::supervision::Silent;
 use slog::Logger;
 use tokio::time::Instant;
@@ -90,9 +91,9 @@ impl BreakwaterClient {
             priority: Priority::Client,
             payer: None,
             request_id: "a-request".into(),
-            steps: None,
+            steps: Steps::default(),
         };
-        match call::run(&self.state, &self.origins, line, &call).await {
+        match course::run(&self.state, &self.origins, line, &call).await {
             Ok(Some(_)) => Answer::Ok,
             Ok(None) => Answer::Empty,
             Err(failure) => answer(&failure),

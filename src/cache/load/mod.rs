@@ -102,10 +102,9 @@ fn join(
     plan: &Plan,
     led: &mut Vec<PendingKey>,
 ) -> Joined {
-    let (leader, follower) =
-        tables.pending.join(key, plan.steps.as_ref().map(|steps| &steps.request_id));
+    let (leader, follower) = tables.pending.join(key, plan.steps.request_id());
     let Some(leader) = leader else {
-        plan.note(Stage::Flight, Verdict::Joined, || match &follower.leads {
+        plan.steps.note(Stage::Flight, Verdict::Joined, || match &follower.leads {
             Some(request) => format!("the load of request {request}"),
             None => "a load in the background".to_owned(),
         });
@@ -137,7 +136,7 @@ fn join(
 
 fn spawn(tables: &CacheTables, led: Vec<PendingKey>, plan: &Plan) {
     if !led.is_empty() {
-        plan.note(Stage::Flight, Verdict::Passed, || "");
+        plan.steps.note(Stage::Flight, Verdict::Passed, || "");
         let (tables, plan, now) = (tables.clone(), plan.clone(), clock::monotonic());
         let observer = Arc::clone(&tables.observer);
         let (soft, end) = (now + tables.soft, now + plan.within);
@@ -205,7 +204,7 @@ impl Load {
             (true, _) if held.iter().any(is_past) => Verdict::Stale,
             (true, _) => Verdict::Hit,
         };
-        self.plan.note(stage, verdict, || match (answered, found.len()) {
+        self.plan.steps.note(stage, verdict, || match (answered, found.len()) {
             (false, _) => "it did not answer".to_owned(),
             (true, 1) => String::new(),
             (true, all) => format!("{} of {all}", held.len()),

@@ -139,7 +139,7 @@ impl Load {
         self.fall_back(&mut failed).await;
         for mut one in failed {
             let failure = one.failed.take();
-            self.plan.note(Stage::Flight, Verdict::Refused, || match &failure {
+            self.plan.steps.note(Stage::Flight, Verdict::Refused, || match &failure {
                 Some(failure) => format!("its last load failed a moment ago: {}", failure.reason),
                 None => String::new(),
             });
@@ -194,7 +194,7 @@ impl Load {
             // Before the answer is there: with it the list of steps ends.
             if one.place == first {
                 let stored = if is_cacheable { Verdict::Stored } else { Verdict::Bypassed };
-                self.plan.note(Stage::Store, stored, || "");
+                self.plan.steps.note(Stage::Store, stored, || "");
             }
             one.leader.announce(Ok((Arc::clone(&entry), Tier::Upstream)));
             if is_cacheable {
@@ -212,7 +212,7 @@ impl Load {
         self.tables.metrics.loads_held.at([rejected.reason]).inc();
         self.fall_back(pending).await;
         let failure = (self.plan.priority == Priority::Client).then(|| rejected.failure());
-        self.plan.note(Stage::Breaker, Verdict::Refused, || match &rejected.last {
+        self.plan.steps.note(Stage::Breaker, Verdict::Refused, || match &rejected.last {
             Some(last) => format!("loads are held back while they fail: {}", last.reason),
             None => "loads are held back".to_owned(),
         });
@@ -296,7 +296,7 @@ impl Load {
         // What was stored before a reload began is not what it waits for.
         let since = if self.plan.reload { self.began } else { Timestamp::default() };
         if !pending.is_empty() {
-            self.plan.note(Stage::Flight, Verdict::Joined, || "the load of another instance");
+            self.plan.steps.note(Stage::Flight, Verdict::Joined, || "the load of another instance");
         }
         let mut given_up = Vec::new();
         while !pending.is_empty() && clock::monotonic() < begun + WAIT {

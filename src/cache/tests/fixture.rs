@@ -24,6 +24,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::metrics::{Metrics, render};
 use crate::resilience::Priority;
 use crate::resilience::breaker::{self, Breaker};
+use crate::steps::Steps;
 use crate::supervision::{RestartPolicy, Silent, Spec, Supervisor};
 
 pub(in crate::cache) const KIND: &str = "search";
@@ -145,7 +146,7 @@ impl Source {
             reload: false,
             priority: Priority::Client,
             within: LONG,
-            steps: None,
+            steps: Steps::default(),
         }
     }
 

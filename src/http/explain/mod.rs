@@ -10,13 +10,14 @@ mod record;
 mod sentence;
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use self::record::{Explained, Limited, Outcome, Record, StepShown};
+pub use self::record::{Limited, Outcome, Record, StepShown};
 use crate::clock::Timestamp;
+use crate::http::error::ErrorCode;
 
 /// Records of one outcome at most.
 pub const MOST: usize = 1_024;
@@ -57,6 +58,52 @@ pub struct Reach {
     #[serde(serialize_with = "Timestamp::write_rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+}
+
+/// A request and what became of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explained {
+    #[schema(value_type = String)]
+    pub request_id: Arc<str>,
+    /// When it came, RFC 3339.
+    #[serde(serialize_with = "Timestamp::write_rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    #[schema(value_type = String)]
+    pub method: &'static str,
+    /// Route template.
+    #[schema(value_type = String)]
+    pub route: &'static str,
+    pub status: u16,
+    /// The code of an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub code: Option<&'static str>,
+    pub outcome: Outcome,
+    pub duration_ms: f64,
+    /// The same for a person.
+    pub sentence: String,
+    /// In the order of time; the last is what decided.
+    pub steps: Vec<StepShown>,
+}
+
+impl Record {
+    #[must_use]
+    pub fn explain(self) -> Explained {
+        let steps = self.steps();
+        Explained {
+            sentence: sentence::of(&self, &steps),
+            at: self.at,
+            method: self.method,
+            route: self.route,
+            status: self.status,
+            code: self.code.map(ErrorCode::as_str),
+            outcome: self.outcome,
+            duration_ms: self.duration.as_secs_f64() * 1_000.0,
+            request_id: self.request_id,
+            steps,
+        }
+    }
 }
 
 /// The rings of all workers.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::sentence;
 use crate::cache::Tier;
 use crate::clock::Timestamp;
 use crate::http::error::ErrorCode;
@@ -94,33 +93,6 @@ pub struct Record {
     pub noted: Vec<Step>,
 }
 
-/// A request and what became of it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Explained {
-    #[schema(value_type = String)]
-    pub request_id: Arc<str>,
-    /// When it came, RFC 3339.
-    #[serde(serialize_with = "Timestamp::write_rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    #[schema(value_type = String)]
-    pub method: &'static str,
-    /// Route template.
-    #[schema(value_type = String)]
-    pub route: &'static str,
-    pub status: u16,
-    /// The code of an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub code: Option<&'static str>,
-    pub outcome: Outcome,
-    pub duration_ms: f64,
-    /// The same for a person.
-    pub sentence: String,
-    /// In the order of time; the last is what decided.
-    pub steps: Vec<StepShown>,
-}
-
 /// A step on the way of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StepShown {
@@ -149,23 +121,6 @@ impl Record {
         let details: usize = self.noted.iter().map(owned).sum();
         let texts = self.request_id.len().saturating_add(self.cause.as_deref().map_or(0, str::len));
         size_of::<Self>().saturating_add(steps).saturating_add(details).saturating_add(texts)
-    }
-
-    #[must_use]
-    pub fn explain(self) -> Explained {
-        let steps = self.steps();
-        Explained {
-            sentence: sentence::of(&self, &steps),
-            at: self.at,
-            method: self.method,
-            route: self.route,
-            status: self.status,
-            code: self.code.map(ErrorCode::as_str),
-            outcome: self.outcome,
-            duration_ms: self.duration.as_secs_f64() * 1_000.0,
-            request_id: self.request_id,
-            steps,
-        }
     }
 
     pub(super) fn steps(&self) -> Vec<StepShown> {

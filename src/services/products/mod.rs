@@ -7,7 +7,7 @@
 //! | what | where |
 //! |---|---|
 //! | one endpoint | its file in `endpoints` |
-//! | from a question through the cache to the upstream | `question`, `ask` |
+//! | from a question through the cache to the upstream | `question`, `ask`, `load` |
 //! | products: validation, score, choice | `reading`, [`product`], `ranking` |
 //! | the upstream's protocol | [`aliexpress`] |
 //! | a stand-in for the upstream | [`simulator`], over a [`catalogue`] |
@@ -21,6 +21,7 @@ pub mod endpoints;
 mod fixtures;
 mod forms;
 pub mod last_resort;
+mod load;
 pub mod product;
 mod question;
 mod ranking;

@@ -15,6 +15,7 @@ use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
 use breakwater::resilience::Priority;
 use breakwater::resilience::breaker::{self, Breaker};
+use breakwater::steps::Steps;
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use breakwater::{cache, clock};
 use futures_util::future::join_all;
@@ -51,7 +52,7 @@ fn plan(loader: Loader) -> Plan {
         reload: false,
         priority,
         within: SOON,
-        steps: None,
+        steps: Steps::default(),
     }
 }
 

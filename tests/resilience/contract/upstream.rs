@@ -11,6 +11,7 @@ use breakwater::origin::actor::{ApiClientActor, NAME};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::{self, Answer, Call, Origin, OriginClient, Outcome, Priority};
 use breakwater::services::products::aliexpress::{AliExpress, Found, Request};
+use breakwater::steps::Steps;
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
@@ -60,7 +61,7 @@ fn call(method: &'static str, within: Duration) -> Call<Mute> {
         priority: Priority::Client,
         payer: None,
         request_id: "a-request".into(),
-        steps: None,
+        steps: Steps::default(),
     }
 }
 

@@ -16,7 +16,7 @@ mod tests;
 
 use actix_web::web::ServiceConfig;
 
-use super::ask::Restorable;
+use super::load::Restorable;
 use crate::http::service::Route;
 
 pub(super) const ROUTES: &[&[Route]] = &[
