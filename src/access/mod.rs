@@ -28,7 +28,7 @@ pub use guesses::Guesses;
 pub use keys::{AccessSettings, Held, NewKey, PresentedKey, SecretDigest};
 pub use record::{Entry, Identifier, ListName, StoredKey, Subject};
 pub use session::{AdminKeys, Role};
-pub use table::{Sizes, Table, Verdict};
+pub use table::{DeniedBy, Sizes, Table, Verdict};
 
 use self::keys::InternalKey;
 use crate::clock::{self, Timestamp};

@@ -39,6 +39,8 @@ pub enum DeniedBy {
 }
 
 impl DeniedBy {
+    pub const ALL: [Self; 2] = [Self::Address, Self::Key];
+
     pub const fn label(self) -> &'static str {
         match self {
             Self::Address => "address",

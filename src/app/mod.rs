@@ -21,6 +21,7 @@ mod commands;
 mod connect;
 mod stores;
 mod upkeep;
+mod words;
 mod worker_factory;
 
 #[cfg(test)]
@@ -161,6 +162,7 @@ impl Gateway {
             supervisor: &supervisor,
         });
         let services = start_services(&parts, more)?;
+        words::of_services(&metrics, &services);
         let origins = parts.origins();
         let stores = Stores::open(&settings, &metrics, &log)?;
         let mut cache = stores.tables(&settings, &metrics, &supervisor);
@@ -253,6 +255,7 @@ impl Gateway {
 /// What is counted, and who starts actors again, counts that and logs it.
 fn supervised(log: &Logger) -> Result<(Metrics, Supervisor), Failure> {
     let metrics = Metrics::new();
+    words::of_rooms(&metrics);
     let observer = Arc::new(Deaths { log: log.clone(), metrics: metrics.clone() });
     Ok((metrics, Supervisor::new(observer)?))
 }
@@ -271,6 +274,8 @@ fn monitor(
     Ok((monitor, table))
 }
 
+const SERVER_TASK: &str = "http-server";
+
 /// Binds the addresses and serves from now on.
 fn serve(
     shared: &Arc<Shared>,
@@ -278,7 +283,9 @@ fn serve(
 ) -> Result<(SocketAddr, Option<SocketAddr>, ServerHandle), Failure> {
     let (server, addresses) = server::bind(shared, move || factory.build())?;
     let handle = server.handle();
-    spawn_watched("http-server", shared.supervisor.observer(), async move {
+    let observer = shared.supervisor.observer();
+    observer.task_started(SERVER_TASK);
+    spawn_watched(SERVER_TASK, observer, async move {
         // A server that ends by itself was told to stop.
         drop(server.await);
     });

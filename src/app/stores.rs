@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{DatabaseSettings, Event, Store};
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Set};
 use crate::redis::{Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
@@ -185,6 +185,8 @@ fn tell(log: &Logger, events: &[Event]) {
 }
 
 fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {
+    metrics.words(Set::Breakers, [name]);
+    metrics.words(Set::Stores, [name]);
     let (metrics, log) = (metrics.clone(), log.clone());
     let listener = Arc::new(move |change: &breaker::Transition| {
         metrics.upstream.breakers.moved(name, change.to);

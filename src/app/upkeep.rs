@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::http::handlers::admin::live;
 use crate::http::state::Shared;
 use crate::limits::pressure::{Level, Readings};
-use crate::metrics::{Metrics, memory_bound, resident_bytes};
+use crate::metrics::{Metrics, Set, memory_bound, resident_bytes};
 use crate::origin::credentials::Credential;
 use crate::origin::state::{OriginState, Persisted};
 use crate::supervision::{Observer, RestartReason, Supervisor, keep_running};
@@ -298,6 +298,15 @@ pub(super) struct Deaths {
 }
 
 impl Observer for Deaths {
+    fn started(&self, actor: &'static str) {
+        self.metrics.words(Set::Actors, [actor]);
+        self.task_started(actor);
+    }
+
+    fn task_started(&self, owner: &'static str) {
+        self.metrics.words(Set::Tasks, [owner]);
+    }
+
     fn restarted(
         &self,
         actor: &'static str,

@@ -26,11 +26,33 @@ const ORIGINS: usize = 1_024;
 /// When to ask again if too many background loads run.
 const BUSY: Duration = Duration::from_millis(100);
 
+/// What holds a load back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Too many in the background.
+    Busy,
+    /// The upstream fails.
+    Failing,
+    /// This key failed a moment ago.
+    RecentFailure,
+}
+
+impl Hold {
+    pub const ALL: [Self; 3] = [Self::Busy, Self::Failing, Self::RecentFailure];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Failing => "failing",
+            Self::RecentFailure => "recent_failure",
+        }
+    }
+}
+
 /// Why a load does not begin, and when to ask again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rejected {
-    /// For the metric: `busy` or `failing`.
-    pub(super) reason: &'static str,
+    pub(super) reason: Hold,
     pub(super) wait: Duration,
     pub(super) last: Option<Failure>,
 }
@@ -82,14 +104,14 @@ impl Budget {
     ) -> Result<(), Rejected> {
         let is_awaited = priority == Priority::Client;
         if !is_awaited && self.renewals >= RENEWALS {
-            return Err(Rejected { reason: "busy", wait: BUSY, last: None });
+            return Err(Rejected { reason: Hold::Busy, wait: BUSY, last: None });
         }
         let failing = self.failing.get(kind);
         if failing.map_or(0, |one| one.failures) >= if is_awaited { PATIENCE } else { 1 } {
             let wait = self.probes.wait(now, 0);
             if !wait.is_zero() {
                 let last = failing.and_then(|one| one.last.clone());
-                return Err(Rejected { reason: "failing", wait, last });
+                return Err(Rejected { reason: Hold::Failing, wait, last });
             }
             self.probes.take(now);
         }
@@ -207,7 +229,7 @@ mod tests {
         let last = budgets.admit(("a", "search"), Priority::Client, start).unwrap();
         let rejected = budgets.admit(("a", "search"), Priority::Client, start).unwrap_err();
         let wait = Duration::from_millis(500);
-        assert_eq!(rejected, Rejected { reason: "failing", wait, last: Some(down()) });
+        assert_eq!(rejected, Rejected { reason: Hold::Failing, wait, last: Some(down()) });
         assert_eq!(rejected.failure(), down().retry_after(Some(wait)));
         assert!(budgets.is_failing("a"));
         last.record(Ok(()));

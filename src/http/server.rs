@@ -24,7 +24,7 @@ use actix_web::{App, Error, web};
 use slog::{info, warn};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Connection, Timeouts, refusal};
+use super::connection::{Connection, Timeouts, Unread, refusal};
 use super::forms::BODY_LIMIT;
 use super::routes::{self, Side};
 use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
@@ -175,7 +175,7 @@ fn receive(
         Ok(slot) => slot,
         Err(exceeded) => {
             metrics.cut.at([exceeded.as_str()]).inc();
-            metrics.unread.at(["limit_exceeded"]).inc();
+            metrics.unread.at([Unread::LimitExceeded.label()]).inc();
             return Err(reject(stream).into());
         }
     };

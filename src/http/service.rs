@@ -265,7 +265,9 @@ impl<'a> ServiceParts<'a> {
 
     /// Runs a task on this thread beside the requests; a panic in it is counted and logged.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
-        spawn_watched(name, self.environment.supervisor.observer(), task);
+        let observer = self.environment.supervisor.observer();
+        observer.task_started(name);
+        spawn_watched(name, observer, task);
     }
 
     /// The upstreams of all services that were built.

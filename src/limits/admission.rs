@@ -24,6 +24,8 @@ pub enum Class {
 }
 
 impl Class {
+    pub const ALL: [Self; 4] = [Self::General, Self::Search, Self::Recommendations, Self::Exempt];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -80,6 +82,8 @@ pub enum RuleKind {
 }
 
 impl RuleKind {
+    pub const ALL: [Self; 2] = [Self::Burst, Self::Minute];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

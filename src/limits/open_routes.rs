@@ -30,6 +30,19 @@ pub enum TooOften {
     Worker(Duration),
 }
 
+impl TooOften {
+    pub const EACH: [Self; 2] = [Self::Address(Duration::ZERO), Self::Worker(Duration::ZERO)];
+
+    /// Whose bucket is empty, as a word.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::Worker(_) => "worker",
+        }
+    }
+}
+
 /// The buckets of the addresses, of all workers.
 #[derive(Debug)]
 pub struct OpenRoutes {

@@ -10,8 +10,9 @@ use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::catalogue::{Set, Words};
 use super::histogram::DurationHistogram;
-use super::registry::{Counters, Gauges, Handles, Labelled, Registrar, metrics};
+use super::registry::{Counters, Gauge, Gauges, Handles, Labelled, Registrar, metrics};
 use super::window::percent;
 
 /// How many kinds of cache entry are told apart.
@@ -20,6 +21,18 @@ const MAX_KINDS: usize = 24;
 const MAX_TIERS: usize = 5;
 /// The value of label `cache_layer` for a lookup that no tier could answer.
 const NO_TIER: &str = "none";
+/// An invalidation may hit any kind.
+const ALL_KINDS: &str = "all";
+/// Why tiers have no sizes before one is told.
+const UNKNOWN: &str = "a tier that others fill, too, does not know its size, and 0 would be wrong";
+
+fn kinds() -> Words {
+    Words::of(Set::CacheTypes)
+}
+
+fn tiers() -> Words {
+    Words::of(Set::Stores).and("memory")
+}
 
 metrics! {
     /// What the cache counts.
@@ -28,19 +41,24 @@ metrics! {
     /// none had it, one more in layer `none`. So `hits / (hits + misses)` of one layer is that tier's
     /// hit rate, and the rate of the whole cache is `sum(hits) / (sum(hits) + misses{layer="none"})`.
     pub struct CacheMetrics(add) {
-        hits: Counters<2> = add.many("cache_hits", ["cache_type", "cache_layer"],
+        hits: Counters<2> = add.many("cache_hits",
+            [("cache_type", kinds()), ("cache_layer", tiers())],
             "Lookups answered, by the tier that had the entry");
-        misses: Counters<2> = add.many("cache_misses", ["cache_type", "cache_layer"],
+        misses: Counters<2> = add.many("cache_misses",
+            [("cache_type", kinds()), ("cache_layer", tiers().and(NO_TIER))],
             "Lookups not answered, by tier; layer none counts lookups that no tier answered");
-        errors: Counters<2> = add.many("cache_errors", ["cache_type", "cache_layer"],
+        errors: Counters<2> = add.many("cache_errors",
+            [("cache_type", kinds()), ("cache_layer", tiers())],
             "Tier operations that failed; to the caller they are misses");
-        stale_answers: Counters<1> = add.many("cache_stale_answers", ["cache_type"],
+        stale_answers: Counters<1> = add.many("cache_stale_answers", [("cache_type", kinds())],
             "Lookups answered with what was past its fresh time; part of the hits");
         kinds: Arc<Handles<Kind, MAX_KINDS>> = Arc::default();
-        latency: Labelled<DurationHistogram, 2> = add.family("cache_operation_latency_seconds",
-            ["cache_type", "operation"], "Time one operation on the cache took",
-            DurationHistogram::operation);
-        invalidations: Counters<2> = add.many("cache_invalidations", ["cache_type", "reason"],
+        latency: Labelled<DurationHistogram, 2> = add.open("cache_operation_latency_seconds",
+            ["cache_type", "operation"], (DurationHistogram::operation,
+            "a histogram tells how long things take; before the first there is nothing to tell"),
+            "Time one operation on the cache took");
+        invalidations: Counters<2> = add.many("cache_invalidations",
+            [("cache_type", Words::these([ALL_KINDS])), ("reason", Words::of(Set::Invalidations))],
             "Entries invalidated before their time");
         evictions: Counter = add.one("cache_evictions",
             "Entries that left the memory tier to make room");
@@ -49,13 +67,15 @@ metrics! {
             "Answers made from the catalogue file because everything else had failed");
         served_age: DurationHistogram = add.add("cache_served_age_seconds",
             "Age of the entries answered with", DurationHistogram::age());
-        entries: Gauges<1> = add.many("cache_entries", ["tier"], "Entries held by a tier");
-        bytes: Gauges<1> = add.many("cache_bytes", ["tier"], "Bytes held by a tier");
-        corrupt_entries: Counters<1> = add.many("cache_corrupt_entries", ["tier"],
+        entries: Gauges<1> = add.open("cache_entries", ["tier"], (Gauge::default, UNKNOWN),
+            "Entries held by a tier");
+        bytes: Gauges<1> = add.open("cache_bytes", ["tier"], (Gauge::default, UNKNOWN),
+            "Bytes held by a tier");
+        corrupt_entries: Counters<1> = add.many("cache_corrupt_entries", [("tier", tiers())],
             "Stored entries that could not be read and were dropped");
-        writes_dropped: Counters<1> = add.many("cache_writes_dropped", ["tier"],
+        writes_dropped: Counters<1> = add.many("cache_writes_dropped", [("tier", tiers())],
             "Writes given up because a tier could not keep up");
-        loads_held: Counters<1> = add.many("cache_loads_held", ["reason"],
+        loads_held: Counters<1> = add.many("cache_loads_held", [("reason", Words::of(Set::Holds))],
             "Loads not begun: too many refreshes (busy), a failing upstream, a recent failure");
     }
 }
@@ -80,6 +100,11 @@ impl CacheMetrics {
 
     pub fn tier_miss(&self, kind: &'static str, tier: &'static str) {
         self.kind(kind).misses.resolve(tier, |tier| self.misses.at([kind, tier])).inc();
+    }
+
+    /// So many entries were invalidated.
+    pub fn invalidated(&self, reason: &'static str, entries: u64) {
+        self.invalidations.at([ALL_KINDS, reason]).inc_by(entries);
     }
 
     /// The answer of this lookup was past its fresh time.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::metrics::Words;
 use crate::resilience::breaker::State;
 
 /// Every metric touched once; an untouched family has no samples and is not exposed.
@@ -40,7 +41,11 @@ fn touched() -> Metrics {
     metrics.actors.events_dropped.at(["cache"]);
     metrics.actors.restarts.at(["cache", "panic"]).inc();
     metrics.actors.task_panics.at(["cache"]).inc();
-    let dropped = metrics.service_counter("products_dropped", "reason", "Products dropped");
+    let dropped = metrics.service_counter(
+        "products_dropped",
+        ("reason", Words::these([])),
+        "Products dropped",
+    );
     dropped.at(["title_too_short"]).inc();
     metrics
 }

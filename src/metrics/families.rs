@@ -12,17 +12,21 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
 use super::cache::CacheMetrics;
+use super::catalogue::{Listed, Set, Words};
 use super::histogram::DurationHistogram;
 use super::process::ProcessCollector;
 use super::registry::{Counters, Fraction, Gauge, Gauges, Handles, Labelled, Registrar, metrics};
 use super::requests::{RequestCounts, RouteMetrics};
 use super::series::Sample;
 use crate::resilience::breaker::State;
+use crate::resilience::{Priority, Reason};
+use crate::supervision::RestartReason;
 
 /// How many route templates are told apart.
 const MAX_ROUTES: usize = 96;
-/// The patterns of abuse.
-const ABUSE: [&str; 3] = ["repeated_query", "sequential_ids", "page_scan"];
+/// Why requests have no series before the first.
+const BY_REQUEST: &str = "a series for each method, route and status would be thousands; with the first \
+    request of a method to a route come its failures, at 0";
 
 /// Every metric of the process; a clone is a reference to the same counts.
 #[derive(Debug, Clone)]
@@ -67,7 +71,7 @@ impl Metrics {
             access: AccessMetrics::declare(&mut registrar),
             actors: ActorMetrics::declare(&mut registrar),
         };
-        registrar.0.register_collector(Box::new(ProcessCollector));
+        registrar.registry.register_collector(Box::new(ProcessCollector));
         Self { families: Arc::new(families), registrar: Arc::new(Mutex::new(registrar)) }
     }
 
@@ -95,15 +99,25 @@ impl Metrics {
     pub fn service_counter(
         &self,
         name: &'static str,
-        label: &'static str,
+        label: (&'static str, Words),
         help: &'static str,
     ) -> Counters<1> {
         self.registrar().many(name, [label], help)
     }
 
+    /// These words may stand in labels from now on: their series are there, at 0.
+    pub fn words(&self, set: Set, words: impl IntoIterator<Item = &'static str>) {
+        self.registrar().catalogue.add(set, words);
+    }
+
+    /// Every family with its series, but for those of the process itself.
+    pub fn catalogue(&self) -> Vec<Listed> {
+        self.registrar().catalogue.list()
+    }
+
     /// Works on the registry; nothing can be declared meanwhile.
     pub(super) fn with_registry<T>(&self, work: impl FnOnce(&Registry) -> T) -> T {
-        work(&self.registrar().0)
+        work(&self.registrar().registry)
     }
 
     fn registrar(&self) -> MutexGuard<'_, Registrar> {
@@ -114,20 +128,20 @@ impl Metrics {
 metrics! {
     /// What HTTP requests count.
     pub struct HttpMetrics(add) {
-        requests: Counters<3> = add.many("http_requests", ["method", "route", "status"],
-            "Requests answered, by route template and status");
-        durations: Labelled<DurationHistogram, 2> = add.family("http_request_duration_seconds",
-            ["method", "route"], "Time from the first byte of a request to its answer",
-            DurationHistogram::latency);
+        requests: Counters<3> = add.open("http_requests", ["method", "route", "status"],
+            (Counter::default, BY_REQUEST), "Requests answered, by route template and status");
+        durations: Labelled<DurationHistogram, 2> = add.open("http_request_duration_seconds",
+            ["method", "route"], (DurationHistogram::latency, BY_REQUEST),
+            "Time from the first byte of a request to its answer");
         in_flight: Gauge = add.one("http_requests_in_flight", "Requests that wait for their answer");
-        shed: Counters<1> = add.many("http_requests_shed", ["reason"],
+        shed: Counters<1> = add.many("http_requests_shed", [("reason", Words::of(Set::Shed))],
             "Requests refused because there were too many, by reason");
         loop_lag: Fraction = add.one("event_loop_lag_seconds",
             "How late the loop of the worst HTTP worker is");
         connections: Gauge = add.one("http_connections", "Connections that are open");
-        unread: Counters<1> = add.many("http_unread_requests", ["reason"],
+        unread: Counters<1> = add.many("http_unread_requests", [("reason", Words::of(Set::Unread))],
             "What was refused before it was a request, by reason");
-        cut: Counters<1> = add.many("http_connections_cut", ["reason"],
+        cut: Counters<1> = add.many("http_connections_cut", [("reason", Words::of(Set::Cut))],
             "Connections that were ended because of what the client did not do, by reason");
         compressed_bytes: Counter = add.one("response_compressed_bytes",
             "Bytes of answers sent compressed");
@@ -155,20 +169,29 @@ impl HttpMetrics {
     }
 }
 
+/// For whom no client waits.
+const BACKGROUND: [Priority; 2] = [Priority::Refresh, Priority::Warming];
+
+/// What may stand in the way of a call.
+fn bounds() -> Words {
+    Words::these(Reason::ALL.map(Reason::as_str))
+}
+
 metrics! {
     /// What calls to the upstream count.
     pub struct UpstreamMetrics(add) {
-        calls: Counters<2> = add.many("upstream_calls", ["method", "outcome"],
+        calls: Counters<2> = add.many("upstream_calls",
+            [("method", Words::of(Set::Operations)), ("outcome", Words::of(Set::Outcomes))],
             "Calls to the upstream, every attempt counted");
         calls_by_account: Counters<2> = add.many("upstream_calls_by_account",
-            ["account", "outcome"], "Calls to the upstream, by the account that made them");
+            [("account", Words::of(Set::Accounts)), ("outcome", Words::of(Set::Outcomes))], "Calls to the upstream, by the account that made them");
         duration: DurationHistogram = add.add("upstream_call_duration_seconds",
             "Time one call to the upstream took", DurationHistogram::latency());
         retries: Counter = add.one("upstream_retries", "Attempts after the first of a call");
         background_refused: Counters<2> = add.many("upstream_background_refused",
-            ["priority", "reason"],
+            [("priority", Words::these(BACKGROUND.map(Priority::label))), ("reason", bounds())],
             "Calls for a refresh or for warming that were not made, for the sake of clients or a ban");
-        shed: Counters<1> = add.many("upstream_shed", ["reason"],
+        shed: Counters<1> = add.many("upstream_shed", [("reason", bounds())],
             "Calls of clients that were not made, by what stood in their way");
         concurrency_limit: Gauge = add.one("upstream_concurrency_limit",
             "Calls to the upstream that may be under way at once; falls when calls time out");
@@ -177,8 +200,9 @@ metrics! {
             "Calls that wait for their moment, or for a slot");
         budget_remaining: Gauge = add.one("upstream_budget_remaining",
             "Calls left of today's budget, of all accounts");
-        account_budget_remaining: Gauges<1> = add.many("upstream_account_budget_remaining",
-            ["account"], "Calls left of an account's budget of today");
+        account_budget_remaining: Gauges<1> = add.open("upstream_account_budget_remaining", ["account"],
+            (Gauge::default, "an account without a budget has nothing left to tell, and 0 would be an alarm"),
+            "Calls left of an account's budget of today");
         misconfigured: Gauge = add.one("upstream_misconfigured",
             "Faults of the configuration that the upstream refuses calls for; 0: none");
         breakers: BreakerMetrics = BreakerMetrics::declare(add);
@@ -188,14 +212,16 @@ metrics! {
 metrics! {
     /// What the breakers of upstreams and tiers show.
     pub struct BreakerMetrics(add) {
-        state: Gauges<1> = add.many("circuit_breaker_state", ["name"],
+        state: Gauges<1> = add.many("circuit_breaker_state", [("name", Words::of(Set::Breakers))],
             "State of a circuit breaker: 0 closed, 1 open, 2 half-open");
-        tier_state: Gauges<1> = add.many("cache_circuit_breaker_state", ["cache_type"],
+        tier_state: Gauges<1> = add.many("cache_circuit_breaker_state",
+            [("cache_type", Words::of(Set::Stores))],
             "State of a cache tier's circuit breaker: 0 closed, 1 open, 2 half-open");
-        transitions: Counters<2> = add.many("circuit_breaker_transitions", ["name", "to"],
+        transitions: Counters<2> = add.many("circuit_breaker_transitions",
+            [("name", Words::of(Set::Breakers)), ("to", Words::these(State::ALL.map(State::as_str)))],
             "Changes of a circuit breaker's state");
         slow_start: Labelled<Fraction, 1> = add.many("circuit_breaker_slow_start_per_second",
-            ["name"],
+            [("name", Words::of(Set::Accounts))],
             "Calls a second let through by a breaker that closed lately; 0 without such a limit");
     }
 }
@@ -226,15 +252,19 @@ mod tests {
 metrics! {
     /// What the limiter counts.
     pub struct LimitMetrics(add) {
-        refused: Counters<2> = add.many("rate_limit_hits", ["endpoint", "type"],
+        refused: Counters<2> = add.many("rate_limit_hits",
+            [("endpoint", Words::of(Set::Classes)), ("type", Words::of(Set::Rules))],
             "Requests refused by a limit, by the limit's own type");
-        abuse_detected: Counters<1> = abuse_detected(add);
+        abuse_detected: Counters<1> = add.many("rate_limit_abuse_detected",
+            [("pattern", Words::of(Set::AbusePatterns))],
+            "Clients found abusive, by what gave them away");
         local_decisions: Counter = add.one("rate_limit_local_decisions",
             "Requests decided by this instance's share of a limit, because the counts that all \
              instances share could not be asked");
         shared: Gauge = add.one("rate_limit_shared",
             "Whether limits are exact over all instances now (1) or kept by this one alone (0)");
-        abuse_refused: Counters<1> = add.many("rate_limit_abuse_refused", ["mode"],
+        abuse_refused: Counters<1> = add.many("rate_limit_abuse_refused",
+            [("mode", Words::of(Set::AbuseModes))],
             "Requests refused for abuse; by mode shadow those that would have been");
         abuse_throttled: Gauge = add.one("rate_limit_abuse_throttled",
             "Clients throttled for abuse now, or in shadow mode those that would be");
@@ -245,22 +275,13 @@ metrics! {
     }
 }
 
-/// There from the start: an alert on the first abuser needs a zero before it.
-fn abuse_detected(add: &mut Registrar) -> Counters<1> {
-    let help = "Clients found abusive, by what gave them away";
-    let detected: Counters<1> = add.many("rate_limit_abuse_detected", ["pattern"], help);
-    for pattern in ABUSE {
-        detected.at([pattern]);
-    }
-    detected
-}
-
 metrics! {
     /// What is counted about who may come in, the log of changes, and the disk it lies on.
     pub struct AccessMetrics(add) {
-        admin_refused: Counters<1> = add.many("admin_auth_failures", ["reason"],
+        admin_refused: Counters<1> = add.many("admin_auth_failures",
+            [("reason", Words::of(Set::AdminRefusals))],
             "Admin requests refused for their key, by what was wrong with it");
-        blocked: Counters<1> = add.many("access_blocked", ["by"],
+        blocked: Counters<1> = add.many("access_blocked", [("by", Words::of(Set::DeniedBy))],
             "Requests rejected by the deny list, by what of them is on it");
         keys: Gauge = add.one("api_keys", "Stored keys of clients that are in force");
         pending: Gauge = add.one("replication_pending",
@@ -278,14 +299,15 @@ metrics! {
 metrics! {
     /// What supervision counts, by the name of the actor.
     pub struct ActorMetrics(add) {
-        up: Gauges<1> = add.many("actor_up", ["actor"], "Instances of an actor that are running");
-        restarts: Counters<2> = add.many("actor_restarts", ["actor", "reason"],
+        up: Gauges<1> = add.many("actor_up", [("actor", Words::of(Set::Actors))], "Instances of an actor that are running");
+        restarts: Counters<2> = add.many("actor_restarts",
+            [("actor", Words::of(Set::Actors)), ("reason", Words::these(RestartReason::ALL.map(RestartReason::label)))],
             "Restarts of an actor's instances");
-        queue_length: Gauges<1> = add.many("actor_queue_length", ["actor"],
+        queue_length: Gauges<1> = add.many("actor_queue_length", [("actor", Words::of(Set::Actors))],
             "Messages that wait for an actor, all instances");
-        events_dropped: Counters<1> = add.many("actor_events_dropped", ["actor"],
+        events_dropped: Counters<1> = add.many("actor_events_dropped", [("actor", Words::of(Set::Actors))],
             "Droppable events that an actor was too busy for");
-        task_panics: Counters<1> = add.many("actor_task_panics", ["actor"],
+        task_panics: Counters<1> = add.many("actor_task_panics", [("actor", Words::of(Set::Tasks))],
             "Panics in tasks an actor started");
     }
 }

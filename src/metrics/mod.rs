@@ -8,6 +8,7 @@
 
 mod actor;
 mod cache;
+mod catalogue;
 mod exposition;
 mod families;
 mod histogram;
@@ -21,6 +22,7 @@ mod window;
 
 pub use actor::{MetricsActor, NAME as ACTOR_NAME, Observed, RecentRequests, Report, Reset};
 pub use cache::{CacheMetrics, CacheTotals, KindTotals, TierTotals};
+pub use catalogue::{Listed, Series as ListedSeries, Set, Words};
 pub use exposition::{CONTENT_TYPE, render};
 pub use families::{
     AccessMetrics, ActorMetrics, BreakerMetrics, HttpMetrics, LimitMetrics, Metrics,

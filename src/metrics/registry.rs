@@ -14,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::{MetricType, TypedMetric, gauge};
 use prometheus_client::registry::Registry;
 
+use super::catalogue::{Catalogue, Words};
+
 pub type Counters<const N: usize> = Labelled<Counter, N>;
 pub type Gauges<const N: usize> = Labelled<Gauge, N>;
 /// A gauge that need not be a whole number.
@@ -114,25 +116,49 @@ pub(super) use metrics;
 
 /// The registry while metrics are declared. `_total` is put behind the name of a counter.
 #[derive(Debug, Default)]
-pub(super) struct Registrar(pub(super) Registry);
+pub(super) struct Registrar {
+    pub(super) registry: Registry,
+    pub(super) catalogue: Catalogue,
+}
 
 impl Registrar {
     pub(super) fn one<M: Metric + Default>(&mut self, name: &'static str, help: &'static str) -> M {
         self.add(name, help, M::default())
     }
 
-    /// A metric for every combination of labels.
+    /// A metric for every combination of what may stand in its labels; all of them are there from the
+    /// start.
     pub(super) fn many<M: Metric + Default, const N: usize>(
         &mut self,
         name: &'static str,
-        labels: [&'static str; N],
+        labels: [(&'static str, Words); N],
         help: &'static str,
     ) -> Labelled<M, N> {
-        self.family(name, labels, help, M::default)
+        let labelled =
+            self.labelled(name, labels.each_ref().map(|(name, _)| *name), help, M::default);
+        let made = labelled.clone();
+        let make = Box::new(move |values: &[&'static str]| {
+            if let Ok(values) = values.try_into() {
+                made.at(values);
+            }
+        });
+        self.catalogue.bounded(name, labels.into(), make);
+        labelled
     }
 
-    /// The same with a constructor, for metrics that have bounds.
-    pub(super) fn family<M: Metric, const N: usize>(
+    /// The same where nobody can say beforehand which there will be, or should not; and why.
+    pub(super) fn open<M: Metric, const N: usize>(
+        &mut self,
+        name: &'static str,
+        labels: [&'static str; N],
+        (make, why): (fn() -> M, &'static str),
+        help: &'static str,
+    ) -> Labelled<M, N> {
+        self.catalogue.open(name, &labels, why);
+        self.labelled(name, labels, help, make)
+    }
+
+    fn labelled<M: Metric, const N: usize>(
         &mut self,
         name: &'static str,
         names: [&'static str; N],
@@ -140,7 +166,7 @@ impl Registrar {
         make: fn() -> M,
     ) -> Labelled<M, N> {
         let family = Family::new_with_constructor(make);
-        self.0.register(name, help, family.clone());
+        self.registry.register(name, help, family.clone());
         Labelled { names, family }
     }
 
@@ -151,7 +177,8 @@ impl Registrar {
         help: &'static str,
         metric: M,
     ) -> M {
-        self.0.register(name, help, metric.clone());
+        self.catalogue.bounded(name, Vec::new(), Box::new(|_| {}));
+        self.registry.register(name, help, metric.clone());
         metric
     }
 }
@@ -206,14 +233,15 @@ mod tests {
 
     fn text(registrar: &Registrar) -> String {
         let mut text = String::new();
-        encode(&mut text, &registrar.0).unwrap();
+        encode(&mut text, &registrar.registry).unwrap();
         text
     }
 
     #[test]
     fn values_meet_their_names_in_order() {
         let mut registrar = Registrar::default();
-        let counters: Counters<2> = registrar.many("seen", ["kind", "type"], "what was seen");
+        let why = (Counter::default as fn() -> Counter, "nobody knows");
+        let counters: Counters<2> = registrar.open("seen", ["kind", "type"], why, "what was seen");
         counters.at(["a", "b"]).inc();
         counters.at(["a", "b"]).inc();
         let text = text(&registrar);

@@ -110,12 +110,7 @@ impl RouteMetrics {
         let inner = &*self.inner;
         let (at, method) = self::method(method);
         let Some(place) = inner.methods.get(at) else { return method };
-        let of_method = place.get_or_init(|| {
-            Box::new(OfMethod {
-                duration: inner.durations.at([method, inner.template]),
-                statuses: [const { OnceLock::new() }; STATUS_LABELS],
-            })
-        });
+        let of_method = place.get_or_init(|| inner.of_method(method));
         of_method.duration.observe(duration);
         let (at, label) = self::status(status);
         if let Some(counter) = of_method.statuses.get(at) {
@@ -138,6 +133,21 @@ impl RouteMetrics {
 
 /// Too many requests: a limit, or abuse.
 const LIMITED: u16 = 429;
+/// What alerts count: there at 0 with the first request, so that the first failure is an increase.
+const WATCHED: [u16; 5] = [LIMITED, 500, 502, 503, 504];
+
+impl Inner {
+    fn of_method(&self, method: &'static str) -> Box<OfMethod> {
+        let statuses = [const { OnceLock::new() }; STATUS_LABELS];
+        for (at, label) in WATCHED.map(status) {
+            let place: Option<&OnceLock<Counter>> = statuses.get(at);
+            place.map(|place| {
+                place.get_or_init(|| self.requests.at([method, self.template, label]))
+            });
+        }
+        Box::new(OfMethod { duration: self.durations.at([method, self.template]), statuses })
+    }
+}
 
 impl RouteMetrics {
     /// Adds what was counted, and how long requests took.

@@ -261,6 +261,22 @@ impl Misconfiguration {
     }
 }
 
+impl Outcome<()> {
+    const EACH: [Self; 6] = [
+        Self::Ok(()),
+        Self::Empty,
+        Self::Throttled { wait: None, reason: String::new() },
+        Self::Transient { reason: String::new() },
+        Self::Permanent { blame: Blame::Unknown, reason: String::new() },
+        Self::BadResponse { reason: String::new() },
+    ];
+
+    /// The words of all outcomes.
+    pub fn labels() -> impl Iterator<Item = &'static str> {
+        Self::EACH.into_iter().map(|outcome| outcome.label())
+    }
+}
+
 impl<T> Outcome<T> {
     /// The same with what `make` makes of the content.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Outcome<U> {

@@ -20,7 +20,7 @@ use super::state::OriginState;
 use super::transport::Wire;
 use super::{Origin, OriginClient};
 use crate::config::Settings;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Set};
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::{self, Breaker};
 use crate::resilience::retry_budget::RetryBudget;
@@ -78,6 +78,8 @@ impl Environment<'_> {
                     day_offset: O::QUOTA_DAY_OFFSET,
                     ..self.settings.of::<UpstreamSettings>().pace(is_simulated)
                 };
+                self.metrics.words(Set::Accounts, [name]);
+                self.metrics.words(Set::Breakers, [name]);
                 let (breaker, pacing) = (self.breaker(name), Pacing::new(pacing));
                 let health = CredentialHealth::default();
                 (Credential { name, id, breaker, pacing, health }, origin)

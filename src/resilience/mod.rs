@@ -78,6 +78,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 8] = [
+        Self::Banned,
+        Self::BudgetSpent,
+        Self::ShareSpent,
+        Self::KeptForKeys,
+        Self::Queue,
+        Self::Standing,
+        Self::Deadline,
+        Self::KeptForClients,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Banned => "banned",

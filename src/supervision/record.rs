@@ -59,6 +59,8 @@ pub enum RestartReason {
 }
 
 impl RestartReason {
+    pub const ALL: [Self; 3] = [Self::Panic, Self::Stop, Self::Hang];
+
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -71,6 +73,10 @@ impl RestartReason {
 
 /// Receives reports of deaths and hangs, for log and metrics. Called without any lock held.
 pub trait Observer: Send + Sync + 'static {
+    /// There is an actor of this name from now on.
+    fn started(&self, _actor: &'static str) {}
+    /// The same of tasks that go on as long as the process does.
+    fn task_started(&self, _owner: &'static str) {}
     /// An incarnation ended; the next starts after `wait`.
     fn restarted(
         &self,

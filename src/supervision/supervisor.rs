@@ -180,6 +180,7 @@ impl Supervisor {
         let member = Arc::new(MemberOf { inbox, items: items.downgrade(), relocate });
         let heartbeat = Heartbeat::new(crate::clock::monotonic());
         self.table.lock().push((Arc::<MemberOf<A>>::clone(&member), heartbeat));
+        self.table.observer.started(spec.name);
         (Handle::new(items, record), member)
     }
 }

@@ -50,6 +50,7 @@ pub fn keep_running<F: Future<Output = ()> + 'static>(
     observer: Arc<dyn Observer>,
     make: impl Fn() -> F + 'static,
 ) {
+    observer.task_started(owner);
     let work = async move {
         while run_watched(owner, Arc::clone(&observer), make()).await.is_err() {
             tokio::time::sleep(RESTART_DELAY).await;

@@ -50,6 +50,15 @@ fn metrics_have_the_names_of_the_contract() {
         ("RATE_LIMIT_ENABLED", "true"),
         ("RATE_LIMIT_SEARCH_PER_MINUTE", "2"),
     ]);
+    let fresh = app.get("/metrics").text();
+    let at_start = series(&fresh);
+    for of_contract in AT_START {
+        let counts = at_start.iter().any(|one| one == of_contract);
+        assert!(
+            counts && fresh.contains(&format!("{of_contract} 0\n")),
+            "{of_contract} in\n{fresh}"
+        );
+    }
     // Everything that is counted happens once.
     let search = "/api/products/search?page_size=50";
     app.upstream.fails_with(&json!({"fault": "variant", "variant": "missing_fields"}));
@@ -61,7 +70,9 @@ fn metrics_have_the_names_of_the_contract() {
     data(&app.admin().post("/api/cache/clear").unwrap());
     data(&app.admin().post("/admin/chaos/actors/api-client/stop").unwrap());
     wait_until("the restart is counted", Duration::from_secs(10), || {
-        app.get("/metrics").text().contains("actor_restarts_total{")
+        app.get("/metrics")
+            .text()
+            .contains("actor_restarts_total{actor=\"api-client\",reason=\"stop\"} 1")
     });
     let scrape = app.get("/metrics");
     let kind = scrape.header("content-type").unwrap();
@@ -70,6 +81,65 @@ fn metrics_have_the_names_of_the_contract() {
     let missing: Vec<_> =
         NAMES.iter().filter(|name| !text.lines().any(|line| line.starts_with(**name))).collect();
     assert!(missing.is_empty(), "{missing:?} are missing in\n{text}");
+    // No series came with its first event, but for those that say so in the catalogue.
+    let late = series(&text).into_iter().filter(|one| !at_start.contains(one));
+    let late: Vec<_> = late.filter(|one| !OPEN.iter().any(|open| one.starts_with(open))).collect();
+    assert!(late.is_empty(), "{late:?}");
+}
+
+/// Counters that alerts and people wait for, before anything has happened.
+const AT_START: &[&str] = &[
+    "actor_restarts_total{actor=\"api-client\",reason=\"hang\"}",
+    "actor_restarts_total{actor=\"cache\",reason=\"panic\"}",
+    "actor_restarts_total{actor=\"metrics\",reason=\"stop\"}",
+    "actor_restarts_total{actor=\"rate-limiter\",reason=\"panic\"}",
+    "actor_task_panics_total{actor=\"cache-load\"}",
+    "circuit_breaker_state{name=\"database\"}",
+    "circuit_breaker_transitions_total{name=\"upstream\",to=\"open\"}",
+    "upstream_calls_total{method=\"aliexpress.affiliate.product.query\",outcome=\"transient\"}",
+    "upstream_calls_by_account_total{account=\"upstream\",outcome=\"permanent\"}",
+    "upstream_shed_total{reason=\"standing\"}",
+    "upstream_background_refused_total{priority=\"refresh\",reason=\"banned\"}",
+    "rate_limit_hits_total{endpoint=\"search\",type=\"minute\"}",
+    "rate_limit_abuse_refused_total{mode=\"shadow\"}",
+    "http_requests_shed_total{reason=\"in_flight\"}",
+    "http_unread_requests_total{reason=\"malformed\"}",
+    "http_connections_cut_total{reason=\"answer_not_taken\"}",
+    "admin_auth_failures_total{reason=\"wrong\"}",
+    "access_blocked_total{by=\"address\"}",
+    "cache_hits_total{cache_type=\"search\",cache_layer=\"database\"}",
+    "cache_misses_total{cache_type=\"product\",cache_layer=\"none\"}",
+    "cache_stale_answers_total{cache_type=\"hot\"}",
+    "cache_invalidations_total{cache_type=\"all\",reason=\"admin_tag\"}",
+    "cache_loads_held_total{reason=\"failing\"}",
+    "products_dropped_total{reason=\"title_too_short\"}",
+];
+
+/// What comes with a request, a call or a setting.
+const OPEN: &[&str] = &[
+    "http_requests_total{",
+    "http_request_duration_seconds_",
+    "cache_operation_latency_seconds_",
+    "upstream_account_budget_remaining{",
+];
+
+/// Every sample without its value.
+fn series(text: &str) -> Vec<String> {
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples.filter_map(|line| line.rsplit_once(' ')).map(|(one, _)| one.to_owned()).collect()
+}
+
+#[test]
+fn the_failures_of_a_route_are_there_with_its_first_request() {
+    let app = TestApp::start();
+    data(&app.get("/api/categories"));
+    let text = app.get("/metrics").text();
+    for status in [429, 500, 502, 503, 504] {
+        let line = format!(
+            "http_requests_total{{method=\"GET\",route=\"/api/categories\",status=\"{status}\"}} 0"
+        );
+        assert!(text.lines().any(|shown| shown == line), "{line}");
+    }
 }
 
 #[test]

@@ -41,13 +41,7 @@ impl Follower {
         let rule = rule.received(now);
         let new = self.invalidations.apply(&rule);
         if new {
-            let reason = match rule.subject {
-                Subject::Key(_) => "remote_key",
-                Subject::Tag(_) => "remote_tag",
-                Subject::Pattern(_) => "remote_pattern",
-                Subject::Everything => "remote_all",
-            };
-            self.metrics.invalidations.at(["all", reason]).inc_by(1);
+            self.metrics.invalidated(rule.subject.remote_reason(), 1);
         }
         new
     }
@@ -189,7 +183,7 @@ impl CacheTables {
         if drops {
             self.drop_useless(&rule.subject, &mut cleared).await;
         }
-        self.metrics.invalidations.at(["all", reason]).inc_by(cleared.entries().max(1));
+        self.metrics.invalidated(reason, cleared.entries().max(1));
         if clock::now() <= rule.at {
             tokio::time::sleep(TICK).await;
         }

@@ -46,6 +46,40 @@ pub enum Subject {
     Everything,
 }
 
+impl Subject {
+    const EACH: [Self; 4] = [
+        Self::Key(String::new()),
+        Self::Tag(String::new()),
+        Self::Pattern(String::new()),
+        Self::Everything,
+    ];
+
+    /// As what an admin's invalidation is counted.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "admin_key",
+            Self::Tag(_) => "admin_tag",
+            Self::Pattern(_) => "admin_pattern",
+            Self::Everything => "admin_all",
+        }
+    }
+
+    /// As what that of another instance is.
+    pub(super) const fn remote_reason(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "remote_key",
+            Self::Tag(_) => "remote_tag",
+            Self::Pattern(_) => "remote_pattern",
+            Self::Everything => "remote_all",
+        }
+    }
+
+    /// Every such word.
+    pub fn reasons() -> impl Iterator<Item = &'static str> {
+        Self::EACH.into_iter().flat_map(|subject| [subject.reason(), subject.remote_reason()])
+    }
+}
+
 const EVERYTHING: &str = "everything";
 
 impl Subject {

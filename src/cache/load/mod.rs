@@ -24,6 +24,7 @@ use super::freshness::Freshness;
 use super::key::CacheKey;
 use super::pending::{Follower, Leader};
 use super::plan::Plan;
+use super::probe_budget::Hold;
 use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
@@ -113,7 +114,7 @@ fn join(
     let now = clock::monotonic();
     let failed = tables.memo.failure(key, now);
     if failed.is_some() {
-        tables.metrics.loads_held.at(["recent_failure"]).inc();
+        tables.metrics.loads_held.at([Hold::RecentFailure.label()]).inc();
     }
     let is_good = |freshness: Freshness| {
         let renews = plan.priority != Priority::Client;
@@ -141,9 +142,12 @@ fn spawn(tables: &CacheTables, led: Vec<PendingKey>, plan: &Plan) {
         let observer = Arc::clone(&tables.observer);
         let (soft, end) = (now + tables.soft, now + plan.within);
         let load = Load { tables, plan, soft, end, began: clock::now() };
-        spawn_watched("cache-load", observer, load.run(led));
+        spawn_watched(TASK, observer, load.run(led));
     }
 }
+
+/// The owner of loads.
+pub const TASK: &str = "cache-load";
 
 struct Load {
     tables: CacheTables,

@@ -209,7 +209,7 @@ impl Load {
     }
 
     async fn hold_back(&self, pending: &mut Vec<PendingKey>, rejected: &Rejected) {
-        self.tables.metrics.loads_held.at([rejected.reason]).inc();
+        self.tables.metrics.loads_held.at([rejected.reason.label()]).inc();
         self.fall_back(pending).await;
         let failure = (self.plan.priority == Priority::Client).then(|| rejected.failure());
         self.plan.steps.note(Stage::Breaker, Verdict::Refused, || match &rejected.last {

@@ -28,6 +28,8 @@ pub enum LimitExceeded {
 }
 
 impl LimitExceeded {
+    pub const ALL: [Self; 3] = [Self::Process, Self::Descriptors, Self::Address];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Process => "process",

@@ -8,6 +8,7 @@
 
 mod activity;
 mod deadlines;
+mod ended;
 mod header_names;
 mod intake;
 mod limiter;
@@ -30,6 +31,8 @@ use tokio::time::Sleep;
 
 use activity::Activity;
 pub use deadlines::{Deadlines, Overdue, Timeouts};
+use ended::Cut;
+pub use ended::{Unread, cut_labels};
 use intake::Intake;
 pub use limiter::{ConnectionLimiter, ConnectionSlot, LimitExceeded};
 pub use limits::ConnectionLimits;
@@ -127,33 +130,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.ended = true;
         match what {
             Overdue::Head if self.requests.has_open_body() => {
-                self.metrics.cut.at(["body_not_ended"]).inc();
+                self.metrics.cut.at([Cut::BodyNotEnded.label()]).inc();
             }
             Overdue::Head => {
-                self.metrics.unread.at(["too_slow"]).inc();
+                self.metrics.unread.at([Unread::TooSlow.label()]).inc();
                 let _fits = Pin::new(&mut self.stream).poll_write(cx, &refusal::too_slow());
             }
             Overdue::Idle | Overdue::Send => {}
         }
     }
 
-    fn cut(&mut self, why: &'static str) -> io::Error {
+    fn cut(&mut self, why: Cut) -> io::Error {
         self.failed = true;
-        self.metrics.cut.at([why]).inc();
-        io::Error::new(io::ErrorKind::TimedOut, why)
+        self.metrics.cut.at([why.label()]).inc();
+        io::Error::new(io::ErrorKind::TimedOut, why.label())
     }
 
     /// An answer waits to be taken.
     fn wait_for_client<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         match self.overdue(cx) {
-            Some(Overdue::Send) => Poll::Ready(Err(self.cut("answer_not_taken"))),
+            Some(Overdue::Send) => Poll::Ready(Err(self.cut(Cut::AnswerNotTaken))),
             Some(Overdue::Head | Overdue::Idle) | None => Poll::Pending,
         }
     }
 
     fn turn(&mut self) -> io::Result<()> {
         self.turns = self.turns.saturating_add(1);
-        if self.turns > MOST_TURNS { Err(self.cut("too_far_ahead")) } else { Ok(()) }
+        if self.turns > MOST_TURNS { Err(self.cut(Cut::TooFarAhead)) } else { Ok(()) }
     }
 
     /// A part or all of what there was to write is written.
@@ -177,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let is_open = self.requests.abandoned.get() && self.requests.has_open_body();
         if is_open && !self.failed && !self.ended && !self.deadlines.is_blocked() {
             self.ended = true;
-            self.metrics.unread.at(["malformed"]).inc();
+            self.metrics.unread.at([Unread::Malformed.label()]).inc();
             let _fits = Pin::new(&mut self.stream).poll_write(cx, refusal::BAD_REQUEST);
         }
     }
@@ -249,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
                     this.deadlines.received(this.requests.begun.get(), clock::monotonic());
                     let bytes = buf.filled().len().saturating_sub(before);
                     if !this.requests.received(bytes) {
-                        return Poll::Ready(Err(this.cut("unread_heads")));
+                        return Poll::Ready(Err(this.cut(Cut::UnreadHeads)));
                     }
                 }
                 Poll::Ready(Ok(()))
@@ -259,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => match this.overdue(cx) {
-                Some(Overdue::Send) => Poll::Ready(Err(this.cut("answer_not_taken"))),
+                Some(Overdue::Send) => Poll::Ready(Err(this.cut(Cut::AnswerNotTaken))),
                 Some(what) => {
                     this.end(what, cx);
                     Poll::Ready(Ok(()))
@@ -281,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
             Poll::Ready(Ok(written)) => {
                 let all = written == buf.len();
                 if all && refusal::is_bare(buf) {
-                    this.metrics.unread.at(["malformed"]).inc();
+                    this.metrics.unread.at([Unread::Malformed.label()]).inc();
                 }
                 this.wrote(all, cx);
                 Poll::Ready(Ok(written))

@@ -30,6 +30,8 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 2] = [Self::Lag, Self::InFlight];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -91,6 +91,8 @@ enum NotAdmin {
 }
 
 impl NotAdmin {
+    const ALL: [Self; 4] = [Self::Closed, Self::Missing, Self::Wrong, Self::Locked(Duration::ZERO)];
+
     const fn label(&self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -99,6 +101,11 @@ impl NotAdmin {
             Self::Locked(_) => "locked",
         }
     }
+}
+
+/// What an admin is refused for.
+pub fn refusal_labels() -> [&'static str; 4] {
+    NotAdmin::ALL.map(|refusal| refusal.label())
 }
 
 /// Checks the key of a request to an admin's route, once. Its holder is not subject to the limits of

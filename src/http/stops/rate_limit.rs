@@ -79,13 +79,15 @@ pub(in crate::http) fn check_open(
         return Ok(());
     }
     let mut own = worker.open_routes.borrow_mut();
-    let (code, wait, rule) =
-        match shared.open_routes.admit(&mut own, &caller.address, context.started) {
-            Ok(()) => return Ok(()),
-            Err(TooOften::Address(wait)) => (ErrorCode::RateLimited, wait, "address"),
-            Err(TooOften::Worker(wait)) => (ErrorCode::Overloaded, wait, "worker"),
-        };
-    shared.metrics.limits.refused.at([Class::Exempt.as_str(), rule]).inc();
+    let Err(too_often) = shared.open_routes.admit(&mut own, &caller.address, context.started)
+    else {
+        return Ok(());
+    };
+    shared.metrics.limits.refused.at([Class::Exempt.as_str(), too_often.rule()]).inc();
+    let (code, wait) = match too_often {
+        TooOften::Address(wait) => (ErrorCode::RateLimited, wait),
+        TooOften::Worker(wait) => (ErrorCode::Overloaded, wait),
+    };
     Err(ApiError::new(code).retry_after(wait))
 }
 

@@ -38,6 +38,8 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    pub const ALL: [Self; 3] = [Self::RepeatedQuery, Self::SequentialIds, Self::PageScan];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

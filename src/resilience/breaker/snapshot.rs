@@ -52,6 +52,8 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
     /// The value of the state's gauge: 0 closed, 1 open, 2 half-open.
     pub const fn gauge(self) -> i64 {
         match self {

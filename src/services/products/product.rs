@@ -183,6 +183,20 @@ pub enum DropReason {
 }
 
 impl DropReason {
+    pub const ALL: [Self; 11] = [
+        Self::IdMissing,
+        Self::IdRepeated,
+        Self::TitleTooShort,
+        Self::UrlInvalid,
+        Self::PriceInvalid,
+        Self::PriceNotPositive,
+        Self::PriceTooHigh,
+        Self::CurrencyUnknown,
+        Self::BelowMinQuality,
+        Self::Similar,
+        Self::Unreadable,
+    ];
+
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -253,20 +267,7 @@ mod tests {
 
     #[test]
     fn labels_are_what_is_serialised() {
-        let all = [
-            DropReason::IdMissing,
-            DropReason::IdRepeated,
-            DropReason::TitleTooShort,
-            DropReason::UrlInvalid,
-            DropReason::PriceInvalid,
-            DropReason::PriceNotPositive,
-            DropReason::PriceTooHigh,
-            DropReason::CurrencyUnknown,
-            DropReason::BelowMinQuality,
-            DropReason::Similar,
-            DropReason::Unreadable,
-        ];
-        for reason in all {
+        for reason in DropReason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.label());
         }
     }

@@ -11,17 +11,20 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info, warn};
 
+use super::aliexpress::repair::Repair;
 use super::aliexpress::{AliExpress, AliExpressClient, Request, Target};
 use super::ask::{Inside, Products};
 use super::catalogue::LoadReport;
 use super::endpoints;
 use super::last_resort::LastResort;
+use super::product::DropReason;
 use super::settings::{AliExpressSettings, ProductSettings, Setup};
 use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
 use crate::clock;
 use crate::config::Secret;
 use crate::http::service::{Service, ServiceParts, StartFailure, Tried};
 use crate::http::settings::{Chaos, Server};
+use crate::metrics::{Set, Words};
 use crate::origin::{Call, Identity, Priority};
 
 /// The names of the accounts in labels, logs and paths, in the order of their settings.
@@ -52,9 +55,12 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     };
     let upstream = upstream(&account, parts, simulator.is_some())?;
     let help = "Products of the upstream that failed validation";
-    let dropped = parts.metrics.service_counter("products_dropped", "reason", help);
+    let words = Words::these(DropReason::ALL.map(DropReason::label));
+    let dropped = parts.metrics.service_counter("products_dropped", ("reason", words), help);
     let help = "Faults of the upstream's texts that were repaired";
-    let repaired = parts.metrics.service_counter("upstream_repairs", "kind", help);
+    let words = Words::these(Repair::ALL.map(Repair::label));
+    let repaired = parts.metrics.service_counter("upstream_repairs", ("kind", words), help);
+    parts.metrics.words(Set::Operations, endpoints::METHODS.map(|method| method.name));
     let (settings, log) = (Arc::new(setup), parts.log.clone());
     Ok(Arc::new(Products { upstream, dropped, repaired, settings, log, simulator }))
 }

@@ -160,7 +160,7 @@ async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateFo
         let [subject] = &subjects;
         let what = format!("{} ({})", subject.text(), mode.label());
         let audited = Audited::begin(call, admin, action, what);
-        let cleared = call.cache().invalidate(subject.clone(), mode, reason(subject)).await;
+        let cleared = call.cache().invalidate(subject.clone(), mode, subject.reason()).await;
         (audited.end(cleared.map_err(ApiError::from))?, Vec::new())
     };
     let matched_nothing = cleared.is_nothing().then(|| names.nothing(&subjects, cleared.complete));
@@ -170,15 +170,6 @@ async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateFo
 /// What the keys and tags of all services are made of.
 pub(super) fn names(call: &Call) -> Names {
     Names::of(call.worker.shared.services.iter().map(|service| service.surface()))
-}
-
-fn reason(subject: &Subject) -> &'static str {
-    match subject {
-        Subject::Key(_) => "admin_key",
-        Subject::Tag(_) => "admin_tag",
-        Subject::Pattern(_) => "admin_pattern",
-        Subject::Everything => "admin_all",
-    }
 }
 
 /// Reads a form; all mistakes are named.

@@ -30,6 +30,9 @@ pub enum Repair {
 }
 
 impl Repair {
+    pub const ALL: [Self; 5] =
+        [Self::NotUtf8, Self::LoneSurrogate, Self::ControlCharacter, Self::Escape, Self::Word];
+
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -16,6 +16,7 @@ mod tests;
 
 use actix_web::web::ServiceConfig;
 
+use super::aliexpress::Method;
 use super::load::Restorable;
 use crate::http::service::Route;
 
@@ -28,6 +29,17 @@ pub(super) const ROUTES: &[&[Route]] = &[
     smart_match::ROUTES,
     orders::ROUTES,
     pictures::ROUTES,
+];
+
+/// What the upstream is asked.
+pub(super) const METHODS: [&Method; 7] = [
+    &search::METHOD,
+    &search::HOT_METHOD,
+    &details::METHOD,
+    &categories::METHOD,
+    &links::METHOD,
+    &smart_match::METHOD,
+    &orders::METHOD,
 ];
 
 /// Every kind of question that is stored beside its answer and can be asked again.
