@@ -162,7 +162,6 @@ impl Gateway {
             supervisor: &supervisor,
         });
         let services = start_services(&parts, more)?;
-        words::of_services(&metrics, &services);
         let origins = parts.origins();
         let stores = Stores::open(&settings, &metrics, &log)?;
         let mut cache = stores.tables(&settings, &metrics, &supervisor);
@@ -310,6 +309,7 @@ fn start_services(
     let services = SERVICES.iter().map(|(_, start, _)| start(parts));
     let mut services = services.collect::<Result<Services, Failure>>()?;
     services.extend(more(parts)?);
+    words::of_services(parts.metrics, &services);
     Ok(services)
 }
 

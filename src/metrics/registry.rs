@@ -240,7 +240,8 @@ mod tests {
     #[test]
     fn values_meet_their_names_in_order() {
         let mut registrar = Registrar::default();
-        let why = (Counter::default as fn() -> Counter, "nobody knows");
+        let make: fn() -> Counter = Counter::default;
+        let why = (make, "nobody knows");
         let counters: Counters<2> = registrar.open("seen", ["kind", "type"], why, "what was seen");
         counters.at(["a", "b"]).inc();
         counters.at(["a", "b"]).inc();
