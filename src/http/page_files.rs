@@ -16,7 +16,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Name, type and text of every file; the first is the page.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("", HTML, include_str!("handlers/admin/page/index.html")),
     (
         "page.css",
@@ -34,6 +34,8 @@ const FILES: [(&str, &str, &str); 12] = [
     ("actions.js", SCRIPT, include_str!("handlers/admin/page/actions.js")),
     ("dialog.js", SCRIPT, include_str!("handlers/admin/page/dialog.js")),
     ("explain.js", SCRIPT, include_str!("handlers/admin/page/explain.js")),
+    ("runbook.js", SCRIPT, include_str!("handlers/admin/page/runbook.js")),
+    ("runbook.md", TEXT, include_str!("../../docs/runbook.md")),
     ("uplot.js", SCRIPT, include_str!("handlers/admin/page/uplot.js")),
     ("uplot.LICENSE", TEXT, include_str!("handlers/admin/page/uplot.LICENSE")),
 ];
@@ -101,6 +103,15 @@ mod tests {
         for (name, ..) in FILES.iter().filter(|(_, kind, _)| *kind == SCRIPT) {
             assert!(text.contains(&format!("/{name}\"")), "nothing loads {name}");
         }
+    }
+
+    #[test]
+    fn what_to_do_is_in_the_runbook() {
+        let text = |wanted: &str| FILES.iter().find(|(name, ..)| *name == wanted).unwrap().2;
+        let entries = text("runbook.js").split('"').filter(|word| word.starts_with("Breakwater"));
+        let missing: Vec<_> =
+            entries.filter(|one| !text("runbook.md").contains(&format!("\n## {one}\n"))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What an operator does: each button asks once, has its effect, and is in the audit list.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::desk::{Desk, SOON};
@@ -49,5 +51,88 @@ fn an_invalidation_counts_first_and_nothing_that_is_typed_becomes_markup() {
     assert!(desk.text("dialog").contains("<img src=x"), "it is shown as it was typed");
     assert_eq!(desk.script("return document.querySelectorAll('img').length"), 0);
     desk.click("#dialog-no");
+    desk.leave();
+}
+
+/// The card with this title.
+fn card(title: &str) -> String {
+    format!(".card[data-card={title:?}]")
+}
+
+fn confirm(desk: &mut Desk, said: &str) {
+    desk.click("#dialog-yes");
+    desk.wait_for("#dialog-result", said, SOON);
+    desk.click("#dialog-no");
+}
+
+#[test]
+fn a_client_is_denied_and_let_in_again() {
+    let Some(mut desk) = Desk::signed_in(&[("TRUSTED_PROXIES", "127.0.0.1/32")]) else { return };
+    let status = |desk: &Desk| {
+        let mut stranger = desk.gateway.connection().with_header("x-forwarded-for", "203.0.113.9");
+        stranger.get("/api/products/search?keywords=lamp").unwrap().status
+    };
+    desk.expects("blacklist - Failed to load resource: the server responded with a status of 400");
+    assert_eq!(status(&desk), 200);
+    let list = card("Deny list");
+    desk.write(&format!("{list} input[placeholder]"), "203.0.113.0/24");
+    desk.click(&format!("{list} form button"));
+    desk.wait_for("dialog", "is answered 403", SOON);
+    confirm(&mut desk, "203.0.113.0/24");
+    assert_eq!(status(&desk), 403);
+    desk.wait_for("#audit", "203.0.113.0/24", SOON);
+    desk.click(&format!("{list} summary"));
+    desk.click(&format!("{list} [data-name^='Remove 203.0.113.0/24']"));
+    desk.wait_for("dialog", "like any other client", SOON);
+    confirm(&mut desk, "Done");
+    assert_eq!(status(&desk), 200);
+    // What makes no sense is told under the form, in the gateway's words.
+    desk.write(&format!("{list} input[placeholder]"), "no address");
+    desk.click(&format!("{list} form button"));
+    desk.click("#dialog-yes");
+    desk.wait_for("#dialog-result", "Not done", SOON);
+    desk.leave();
+}
+
+#[test]
+fn a_key_is_made_shown_once_and_revoked() {
+    let Some(mut desk) = Desk::signed_in(&[("REQUIRE_API_KEY", "true")]) else { return };
+    let keys = card("Clients' keys");
+    desk.write(&format!("{keys} input"), "the shop");
+    desk.click(&format!("{keys} form button"));
+    desk.wait_for("dialog", "shown once", SOON);
+    desk.click("#dialog-yes");
+    desk.wait_for("#dialog-result", "shown only now", SOON);
+    let secret = desk.text("#dialog-result code");
+    let status = |desk: &Desk| {
+        let mut shop = desk.gateway.connection().with_header("x-internal-key", &secret);
+        shop.get("/api/products/search?keywords=lamp").unwrap().status
+    };
+    assert_eq!(status(&desk), 200);
+    desk.click("#dialog-no");
+    desk.wait_for("#audit", "the shop", SOON);
+    assert!(!desk.text("#audit").contains(&secret), "the secret is in the audit list");
+    desk.click(&format!("{keys} summary"));
+    desk.click(&format!("{keys} [data-name^='Revoke']"));
+    desk.wait_for("dialog", "cannot be undone", SOON);
+    confirm(&mut desk, "Done");
+    assert_eq!(status(&desk), 401);
+    desk.leave();
+}
+
+#[test]
+fn warming_and_chaos_ask_once_and_are_in_the_audit_list() {
+    let Some(mut desk) = Desk::signed_in(&[]) else { return };
+    desk.click("[data-name='Warm the cache']");
+    desk.wait_for("dialog", "lifted from the database", SOON);
+    confirm(&mut desk, "Done");
+    desk.wait_for("#audit", "cache.warm", SOON);
+    let chaos = card("Chaos");
+    desk.script("document.querySelector('.card[data-card=Chaos] select').value = 'cache'");
+    desk.click(&format!("{chaos} form button"));
+    desk.wait_for("dialog", "meets this once", SOON);
+    confirm(&mut desk, "struck");
+    desk.wait_for("#actors", "chaos", Duration::from_secs(2));
+    desk.wait_for("#audit", "chaos", SOON);
     desk.leave();
 }

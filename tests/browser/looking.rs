@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::desk::{Clients, Desk, SOON};
 
 const CLOSED: &str = "● closed";
 const OPEN: &str = "■ open";
+const NONE: [Value; 0] = [];
 
 #[test]
 fn an_outage_is_seen_within_five_seconds_and_so_is_its_end() {
@@ -18,12 +19,15 @@ fn an_outage_is_seen_within_five_seconds_and_so_is_its_end() {
     // The lines have something to show.
     std::thread::sleep(Duration::from_secs(4));
     desk.picture("healthy");
-    let (question, result) = desk.act("Simulator fault 503");
+    let (question, result) = desk.act("Upstream: 503");
     assert!(question.contains("answers every call with 503"), "{question}");
     assert!(result.contains("In force: status"), "{result}");
     desk.wait_for("#breakers", OPEN, SOON);
     desk.wait_for("#verdict", "Degraded", SOON);
     desk.script("scrollTo(0, 0)");
+    desk.click("#troubles [data-name^='What to do']");
+    desk.wait_for("dialog", "Wait for the upstream: probes close the breaker by themselves", SOON);
+    desk.click("#dialog-no");
     desk.picture("outage");
     let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
     desk.tools("Emulation.setDeviceMetricsOverride", &phone);
@@ -33,7 +37,7 @@ fn an_outage_is_seen_within_five_seconds_and_so_is_its_end() {
     assert_eq!(desk.script("return document.documentElement.scrollWidth"), 390);
     desk.picture("phone");
     desk.tools("Emulation.clearDeviceMetricsOverride", &json!({}));
-    desk.act("Heal the simulator");
+    desk.act("Heal the upstream");
     desk.wait_for("#breakers", CLOSED, Duration::from_secs(15));
     drop(clients);
     desk.leave();
@@ -50,6 +54,37 @@ fn an_actor_that_panicked_is_counted_within_two_seconds() {
         "return Math.max(...[...document.querySelectorAll('#actors td[data-column=Restarts]')]
         .map((one) => Number(one.textContent)))";
     assert_eq!(desk.script(restarts), struck.json()["data"]["struck"]);
+    desk.leave();
+}
+
+/// By axe-core, whose rules are those of WCAG and good practice: <https://github.com/dequelabs/axe-core>.
+fn barriers(desk: &mut Desk) -> Vec<Value> {
+    desk.script(include_str!("axe/axe.min.js"));
+    let run = "return axe.run(document, {resultTypes: ['violations']}).then(({violations}) =>
+        violations.map((one) => ({id: one.id, impact: one.impact, nodes: one.nodes.map((node) => node.html.slice(0, 200))})))";
+    let found = desk.script(run);
+    found.as_array().unwrap().clone()
+}
+
+#[test]
+fn axe_core_finds_no_barrier_by_day_and_by_night_on_desk_and_phone() {
+    let Some(mut desk) = Desk::open(&[]) else { return };
+    desk.wait_for("#login", "Admin key", SOON);
+    assert_eq!(barriers(&mut desk), NONE);
+    desk.sign_in(crate::support::gateway::ADMIN_KEY);
+    desk.wait_for("#age", "Live", SOON);
+    desk.wait_for("#breakers", CLOSED, SOON);
+    for (scheme, width) in [("light", 1_200), ("dark", 1_200), ("light", 390), ("dark", 390)] {
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        desk.tools("Emulation.setEmulatedMedia", &media);
+        let screen =
+            json!({"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 400});
+        desk.tools("Emulation.setDeviceMetricsOverride", &screen);
+        assert_eq!(barriers(&mut desk), NONE, "{scheme}, {width} px");
+    }
+    desk.click("[data-name='Warm the cache']");
+    desk.wait_for("dialog", "Warm", SOON);
+    assert_eq!(barriers(&mut desk), NONE);
     desk.leave();
 }
 

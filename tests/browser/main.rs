@@ -17,7 +17,9 @@
 mod support;
 
 mod acting;
+mod behind_proxy;
 mod desk;
+mod explaining;
 mod looking;
 mod session;
 mod webdriver;

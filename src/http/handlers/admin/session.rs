@@ -86,7 +86,7 @@ async fn end(call: Call, request: HttpRequest) -> Answer {
 
 fn answer(call: &Call, request: &HttpRequest, text: &str, seconds: u64) -> Answer {
     let name = admin_key::cookie_name(request);
-    let path = if is_behind_proxy(call, request) { "" } else { "; Path=/admin" };
+    let path = if may_be_elsewhere(call, request) { "" } else { "; Path=/admin" };
     let secure = if is_https(call, request) { "; Secure" } else { "" };
     let cookie =
         format!("{name}={text}{path}; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
@@ -95,15 +95,19 @@ fn answer(call: &Call, request: &HttpRequest, text: &str, seconds: u64) -> Answe
     Ok(HttpResponse::NoContent().insert_header((header::SET_COOKIE, cookie)).finish())
 }
 
-const VIA: [HeaderName; 4] = [
+/// A browser says where the page is from, and knows best under which path it sees it; the others say that
+/// there is a proxy.
+const VIA: [HeaderName; 5] = [
+    header::ORIGIN,
     header::FORWARDED,
     FORWARDED_FOR,
     public_address::FORWARDED_HOST,
     HeaderName::from_static("via"),
 ];
 
-/// Whether the client may know the page under another path. Anybody may say so of itself.
-fn is_behind_proxy(call: &Call, request: &HttpRequest) -> bool {
+/// Whether the client may know the page under another path. Anybody may say so of itself: without a path
+/// the cookie is for that of the page, as the client sees it (RFC 6265, 5.1.4).
+fn may_be_elsewhere(call: &Call, request: &HttpRequest) -> bool {
     let told = VIA.iter().any(|name| request.headers().contains_key(name));
     let public = call.worker.shared.settings.server.public_url.as_deref().unwrap_or_default();
     let below =

@@ -41,7 +41,7 @@ export function moveBreaker(breaker, move) {
 
 const field = (label, input) => make("label", {}, `${label} `, input);
 const choice = (options) => make("select", {}, options.map(([value, text]) => make("option", { value, textContent: text })));
-const card = (title, ...children) => make("div", { className: "card" }, make("h3", { textContent: title }), children);
+const card = (title, ...children) => make("div", { className: "card", "data-card": title }, make("h3", { textContent: title }), children);
 
 /** A form whose mistakes stand under it. `submit` is called with what is needed to show one. */
 function form(parts, press, submit) {
@@ -123,7 +123,7 @@ function list(name) {
   const hours = choice([["", "for ever"], ["1", "for 1 h"], ["24", "for 24 h"], ["168", "for 7 d"]]);
   const [shown, again] = listed("Who is on it", async () => (await get(`${path}?limit=100`)).entries, (one, reread) => [
     `${one.identifier}${one.reason ? `: ${one.reason}` : ""} `,
-    button("Remove …", `Remove ${one.identifier} from the ${title.toLowerCase()}`, () => ask({
+    button("Remove", `Remove ${one.identifier} from the ${title.toLowerCase()}`, () => ask({
       title: `Remove ${one.identifier}?`, text: `${one.identifier} is treated like any other client again.`, yes: "Remove",
       run: () => remove(path, { identifier: one.identifier }), after: reread,
     })),
@@ -141,7 +141,7 @@ function keys() {
   const perMinute = make("input", { type: "number", min: 1, max: 1000000000 });
   const [shown, again] = listed("Keys", async () => (await get("admin/keys?limit=100")).keys, (one, reread) => [
     `${one.label} (${one.id})${one.expired ? ", expired" : ""} `,
-    button("Revoke …", `Revoke the key ${one.label} ${one.id}`, () => ask({
+    button("Revoke", `Revoke the key ${one.label} ${one.id}`, () => ask({
       title: `Revoke the key ${one.label}?`, text: `Requests with the key ${one.id} are answered as if it never was. This cannot be undone.`, yes: "Revoke",
       run: () => remove("admin/keys", { id: one.id }), after: reread,
     })),
@@ -167,21 +167,21 @@ const configuration = () => card("Configuration",
   }))));
 
 const FAULTS = [
-  ["503", "503", { fault: "status", status: 503 }, "answers every call with 503"],
-  ["hang", "hangs", { fault: "hang" }, "accepts every call and never answers"],
-  ["reset", "resets", { fault: "reset" }, "closes every connection without an answer"],
-  ["slow", "slow by 1 s", { fault: "delay", ms: 1000 }, "answers every call a second later"],
-  ["garbage", "garbage", { fault: "garbage" }, "answers every call with bytes that mean nothing"],
-  ["throttle", "throttles", { fault: "throttle" }, "tells every call that there were too many"],
+  ["503", { fault: "status", status: 503 }, "answers every call with 503"],
+  ["hangs", { fault: "hang" }, "accepts every call and never answers"],
+  ["resets", { fault: "reset" }, "closes every connection without an answer"],
+  ["slow by 1 s", { fault: "delay", ms: 1000 }, "answers every call a second later"],
+  ["garbage", { fault: "garbage" }, "answers every call with bytes that mean nothing"],
+  ["throttles", { fault: "throttle" }, "tells every call that there were too many"],
 ];
 
 const simulator = () => card("Simulator (it is the upstream)",
   make("p", { className: "row" },
-    FAULTS.map(([name, text, rule, what]) => button(`Upstream: ${text}`, `Simulator fault ${name}`, () => ask({
+    FAULTS.map(([text, rule, what]) => button(`Upstream: ${text}`, `Upstream: ${text}`, () => ask({
       title: `Upstream: ${text}?`, text: `The simulator ${what}, until it is healed. Its other faults end.`, yes: `Upstream: ${text}`,
       run: () => post("admin/simulator/faults", { rules: [{ method: "*", share: 1.0, ...rule }] }), show: inForce,
     }))),
-    button("Heal the upstream", "Heal the simulator", () => ask({
+    button("Heal the upstream", "Heal the upstream", () => ask({
       title: "Heal the upstream?", text: "Every fault of the simulator ends.", yes: "Heal",
       run: () => post("admin/simulator/faults", { rules: [] }), show: inForce,
     }))));

@@ -15,7 +15,7 @@ export class Refused extends Error {
 
 const PATIENCE_MS = 15000;
 
-async function call(method, path, body, signal) {
+async function call(method, path, body, signal, read = (text) => JSON.parse(text).data) {
   let answer;
   const patience = AbortSignal.timeout(PATIENCE_MS);
   try {
@@ -28,8 +28,8 @@ async function call(method, path, body, signal) {
     });
     if (answer.status === 204) return undefined;
     const text = await answer.text();
-    const told = text && JSON.parse(text);
-    if (answer.ok && told) return told.data;
+    if (answer.ok && text) return read(text);
+    const told = JSON.parse(text);
     throw new Refused(answer.status, told.code, told.error ?? `The gateway answered ${answer.status}.`);
   } catch (error) {
     if (error instanceof Refused || signal?.aborted) throw error;
@@ -39,5 +39,6 @@ async function call(method, path, body, signal) {
 }
 
 export const get = (path, signal) => call("GET", path, undefined, signal);
+export const text = (path) => call("GET", path, undefined, undefined, (text) => text);
 export const post = (path, body) => call("POST", path, body);
 export const remove = (path, body) => call("DELETE", path, body);

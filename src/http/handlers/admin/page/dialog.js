@@ -11,6 +11,24 @@ export function tell(data) {
     make("div", {}, make("dt", { textContent: key.replaceAll("_", " ") }), make("dd", { textContent: words(value) }))));
 }
 
+/** Shows what `read` finds. */
+export async function inform(title, read) {
+  const [dialog, result, no, go] = ["dialog", "dialog-result", "dialog-no", "dialog-yes"].map(find);
+  find("dialog-title").textContent = title;
+  find("dialog-text").textContent = "";
+  result.replaceChildren("Reading …");
+  no.textContent = "Close";
+  go.hidden = true;
+  no.onclick = () => dialog.close();
+  dialog.showModal();
+  no.focus();
+  try {
+    result.replaceChildren(...await read());
+  } catch (error) {
+    result.replaceChildren(make("p", { className: "problem", textContent: error.message }));
+  }
+}
+
 /**
  * Asks once. `run` does it and `show` makes something of its answer; `after` is called when it was
  * tried, whatever came of it.

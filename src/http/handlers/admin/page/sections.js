@@ -4,6 +4,7 @@
 import { bytes, button, count, fill, find, make, mark, moment, short, span, table } from "./dom.js";
 import { moveBreaker } from "./actions.js";
 import { explain } from "./explain.js";
+import { whatToDo } from "./runbook.js";
 
 const LEVELS = {
   healthy: ["good", "Healthy"],
@@ -19,9 +20,7 @@ export function verdict({ summary, state }) {
   const sentence = find("sentence");
   if (sentence.textContent !== summary) sentence.textContent = summary;
   find("verdict").className = level;
-  // The sentence says the worst already.
-  const rest = state.troubles.filter((trouble) => !summary.includes(trouble.text));
-  fill(find("troubles"), rest.map((trouble) => make("li", {}, mark("warn", trouble.text))));
+  troubles(state.troubles, summary);
   const uptime = span(state.uptime_seconds);
   const behind = state.integration === "simulator" ? "upstream: the simulator" : "upstream: live";
   find("about").textContent = `${state.version}, ${behind}, up for ${uptime}`;
@@ -35,6 +34,19 @@ export function verdict({ summary, state }) {
     ["Connections", count(state.connections)],
     ["Memory", bytes(state.memory_bytes)],
   ]));
+}
+
+/** The buttons stay while the texts, which count seconds, change: a press may take longer than a second. */
+function troubles(list, summary) {
+  const place = find("troubles");
+  const names = list.map((one) => [one.kind.replaceAll("_", " "), one.name].filter(Boolean).join(": "));
+  if (place.dataset.names !== names.join("\n")) {
+    place.dataset.names = names.join("\n");
+    fill(place, list.map((one, at) => make("li", {}, make("span"), " ",
+      button("What to do", `What to do about ${names[at]}`, () => whatToDo(one)))));
+  }
+  // The sentence says the worst already, in whole.
+  list.forEach((one, at) => fill(place.children[at].firstChild, mark("warn", summary.includes(one.text) ? names[at] : one.text)));
 }
 
 const facts = (pairs) => make("dl", {}, pairs.filter(([, value]) => value !== undefined)
