@@ -3,8 +3,10 @@
 //! Owns: their declaration, which addresses are served, and the look at a file that cannot be one. The
 //! gateway starts without a database, so that is a caution and no mistake.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use crate::config::Section;
 use crate::config::kinds::{Kind, Refusal, quoted_address};
@@ -26,10 +28,14 @@ impl Section for DatabaseSettings {
     }
 }
 
-/// Why no database can be kept in this file, as far as a look tells.
+/// Why no database can be kept in this file, as far as a look tells. It is never opened for that: to
+/// close a file drops all locks this process has on it, SQLite's too, and the next process that looks
+/// into the database would take the log away from under the gateway.
 fn unusable(path: &Path) -> Option<String> {
     if path.exists() {
-        return OpenOptions::new().append(true).open(path).err().map(|error| error.to_string());
+        let writable = access(path, Access::READ_OK | Access::WRITE_OK);
+        let usable = writable.and(if path.is_dir() { Err(Errno::ISDIR) } else { Ok(()) });
+        return usable.err().map(|error| std::io::Error::from(error).to_string());
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
     (!folder.is_dir()).then(|| format!("there is no folder `{}`", folder.display()))

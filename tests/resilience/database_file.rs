@@ -82,6 +82,22 @@ fn a_locked_file_costs_nothing() {
 }
 
 #[test]
+fn who_looks_into_the_file_from_outside_takes_nothing_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.db");
+    // The second one finds a file that is there already.
+    Front::start(folder.path(), None).stop();
+    let mut front = Front::start(folder.path(), None);
+    for stored in 1..5 {
+        front.ask_anew();
+        // Each look is a connection that ends: the last one of a file takes the log away.
+        until("the row is stored", || rows(&mut connect(&file)) == stored);
+        assert!(folder.path().join("gateway.db-wal").exists(), "the gateway writes into it");
+    }
+    front.stop();
+}
+
+#[test]
 fn a_file_that_turns_to_garbage_is_moved_aside_and_begun_anew_while_requests_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.db");
