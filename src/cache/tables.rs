@@ -151,32 +151,34 @@ impl CacheTables {
         self.metrics.writes_dropped.at([tier.label()]).inc_by(rows);
     }
 
-    /// What a tier behind memory holds under `keys` that is no longer dead, and whether the tier
-    /// answered. What cannot be decoded is dropped there.
+    /// What a tier behind memory holds under `keys` that is no longer dead, and why it did not say if it
+    /// did not. What cannot be decoded is dropped there.
     pub(super) async fn find(
         &self,
         plan: &Plan,
         tier: Tier,
         keys: &[&CacheKey],
-    ) -> (Vec<Option<Entry>>, bool) {
+    ) -> (Vec<Option<Entry>>, Result<(), StoreError>) {
         let kind = plan.lifetimes.kind;
         if keys.is_empty() {
-            return (Vec::new(), true);
+            return (Vec::new(), Ok(()));
         }
         let started = clock::monotonic();
         let (operation, found) = match (tier, &self.redis, self.trusted_database()) {
             (Tier::Redis, Some(redis), _) => ("get_redis", redis.get(keys).await),
             (Tier::Database, _, Some(database)) => ("get_database", database.get(keys).await),
             (Tier::Memory | Tier::Redis | Tier::Database | Tier::Upstream, _, _) => {
-                return (Vec::new(), true);
+                return (Vec::new(), Ok(()));
             }
         };
         self.took(kind, operation, started, &found);
-        let answered = found.is_ok();
-        let mut found = found.unwrap_or_else(|error| {
-            self.failed(kind, tier, &error);
-            Vec::new()
-        });
+        let (mut found, answered) = match found {
+            Ok(found) => (found, Ok(())),
+            Err(error) => {
+                self.failed(kind, tier, &error);
+                (Vec::new(), Err(error))
+            }
+        };
         found.resize(keys.len(), None);
         let (now, mut corrupt) = (clock::now(), Vec::new());
         let mut usable = Vec::with_capacity(keys.len());

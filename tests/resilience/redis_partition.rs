@@ -1,7 +1,10 @@
 //! A gateway that loses the way to its Redis for a while.
 
+use std::cell::Cell;
+
 use crate::pair::{Instance, Upstream, search, until};
 use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::http::Connection;
 use crate::support::redis::Redis;
 
 /// A gateway at the end of a wire that may break.
@@ -38,6 +41,26 @@ impl Parted {
         redis.stop();
         upstream.stop();
     }
+}
+
+#[test]
+fn a_request_is_explained_with_redis_and_while_it_is_not_asked() {
+    let parted = Parted::start(&[]);
+    let numbers = Cell::new(100);
+    // What the explained way of a new search says of Redis.
+    let is_redis = |expected: &str| {
+        let number = numbers.replace(numbers.get() + 1);
+        let id = format!("search-{number}");
+        let mut connection = Connection::to(parted.far.address()).with_header("x-request-id", &id);
+        assert_eq!(connection.get(&search(number)).unwrap().status, 200);
+        let told = parted.far.admin("GET", &format!("/admin/requests/{id}"), "");
+        let steps = told["requests"][0]["steps"].as_array().unwrap().clone();
+        steps.iter().any(|step| step["stage"] == "redis" && step["verdict"] == expected)
+    };
+    until("redis misses it", || is_redis("miss"));
+    parted.part();
+    until("redis is not asked", || is_redis("bypassed"));
+    parted.stop();
 }
 
 #[test]

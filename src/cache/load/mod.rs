@@ -28,7 +28,7 @@ use super::probe_budget::Hold;
 use super::tables::CacheTables;
 use super::tiers::Tier;
 use crate::clock::{self, Timestamp};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, StoreError};
 use crate::resilience::Priority;
 use crate::steps::{Stage, Verdict};
 use crate::supervision::spawn_watched;
@@ -188,30 +188,38 @@ impl Load {
         let keys: Vec<&CacheKey> = pending.iter().map(PendingKey::key).collect();
         let (found, answered) = self.tables.find(&self.plan, tier, &keys).await;
         let now = clock::now();
+        let is_answered = answered.is_ok();
         self.note_search(tier, &found, answered, now);
         let mut found = found.into_iter();
         pending.retain_mut(|one| {
             let entry = found.next().flatten();
             entry.is_none_or(|entry| !self.completes(one, entry, tier, now))
         });
-        answered
+        is_answered
     }
 
     /// A tier that is not there was not asked.
-    fn note_search(&self, tier: Tier, found: &[Option<Entry>], answered: bool, now: Timestamp) {
+    fn note_search(
+        &self,
+        tier: Tier,
+        found: &[Option<Entry>],
+        answered: Result<(), StoreError>,
+        now: Timestamp,
+    ) {
         let (true, Some(stage)) = (!found.is_empty(), tier.stage()) else { return };
         let held: Vec<_> = found.iter().flatten().collect();
         let is_past = |entry: &&Entry| entry.times.fresh_until <= now;
-        let verdict = match (answered, held.len()) {
-            (false, _) => Verdict::Failed,
-            (true, 0) => Verdict::Miss,
-            (true, _) if held.iter().any(is_past) => Verdict::Stale,
-            (true, _) => Verdict::Hit,
+        let verdict = match (&answered, held.len()) {
+            (Err(StoreError::Avoided), _) => Verdict::Bypassed,
+            (Err(_), _) => Verdict::Failed,
+            (Ok(()), 0) => Verdict::Miss,
+            (Ok(()), _) if held.iter().any(is_past) => Verdict::Stale,
+            (Ok(()), _) => Verdict::Hit,
         };
         self.plan.steps.note(stage, verdict, || match (answered, found.len()) {
-            (false, _) => "it did not answer".to_owned(),
-            (true, 1) => String::new(),
-            (true, all) => format!("{} of {all}", held.len()),
+            (Err(error), _) => error.to_string(),
+            (Ok(()), 1) => String::new(),
+            (Ok(()), all) => format!("{} of {all}", held.len()),
         });
     }
 
