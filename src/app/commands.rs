@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::{InForce, Schema, Settings};
 use crate::console;
 use crate::database::{DatabaseSettings, Event, Store, revert};
+use crate::http::connection::ask_for_descriptors;
 use crate::http::openapi;
 use crate::http::settings::{Features, Server};
 use crate::services::products::settings::{Account, AliExpressSettings};
@@ -43,7 +44,8 @@ impl Commands for Breakwater {
         let losses = telemetry.losses();
         let level = telemetry.level();
         let server: Server = settings.of();
-        let outcome = actix_rt::System::new().block_on(async {
+        let enough = ask_for_descriptors(server.workers, &log).map_err(Failure::from);
+        let serve = async {
             // Before the address is told: who knows it may already ask us to stop.
             let mut signals = Signals::listen()?;
             let take_over =
@@ -67,7 +69,8 @@ impl Commands for Breakwater {
                     Err("ended at once by a second signal; not everything was stored".into())
                 }
             }
-        });
+        };
+        let outcome = enough.and_then(|()| actix_rt::System::new().block_on(serve));
         if let Err(failure) = &outcome {
             error!(log, "cannot serve"; "error" => %failure);
         }

@@ -18,6 +18,7 @@ use crate::cache::tiers::database::DatabaseTier;
 use crate::clock;
 use crate::config::Settings;
 use crate::http::handlers::admin::live;
+use crate::http::server;
 use crate::http::state::Shared;
 use crate::limits::pressure::{Level, Readings};
 use crate::metrics::{Metrics, Set, memory_bound, resident_bytes};
@@ -231,7 +232,7 @@ pub(super) fn watch_pressure(shared: &Arc<Shared>) {
     });
 }
 
-/// How often the counters are sampled for the admin's page.
+/// How often the counters are sampled for the admin's page, and descriptors looked at.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Samples the counters on this thread. When a sample is late, the next one is at its time.
@@ -246,6 +247,7 @@ pub(super) fn sample(shared: &Arc<Shared>, cache: &CacheTables) {
                 ticks.tick().await;
                 let Some(shared) = weak.upgrade() else { return };
                 live::sample(&shared, &cache.degraded());
+                server::keep_room(&shared);
             }
         }
     });

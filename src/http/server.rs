@@ -11,7 +11,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
@@ -24,7 +24,7 @@ use actix_web::{App, Error, web};
 use slog::{info, warn};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Connection, Timeouts, Unread, refusal};
+use super::connection::{Connection, Timeouts, Unread, lowest_free, refusal};
 use super::forms::BODY_LIMIT;
 use super::routes::{self, Side};
 use super::settings::{HEAD_TIMEOUT, SEND_TIMEOUT};
@@ -165,12 +165,7 @@ fn receive(
     let peer = stream.peer_addr()?;
     let (connections, now) = (&shared.connections, clock::monotonic());
     let descriptor = stream.as_raw_fd().unsigned_abs();
-    if let Some(left_out) = connections.shortage(descriptor, now) {
-        warn!(shared.log, "descriptors run out: idle connections are closed, others are refused; \
-            raise `ulimit -n` (LimitNOFILE)";
-            "in_use" => descriptor, "descriptors" => connections.limits().descriptors,
-            "connections" => connections.open(), "left_out" => left_out);
-    }
+    tell_shortage(shared, descriptor, now);
     let slot = match connections.admit(peer.ip(), descriptor, now) {
         Ok(slot) => slot,
         Err(exceeded) => {
@@ -182,6 +177,26 @@ fn receive(
     let settings = &shared.settings.server;
     let timeouts = Timeouts { head: HEAD_TIMEOUT, idle: settings.keep_alive, send: SEND_TIMEOUT };
     Ok((Connection::new(stream, timeouts, metrics, Some(slot)), Some(peer)))
+}
+
+/// Looks at the descriptors, whoever uses them: when they are at their end, nobody is accepted and `receive`
+/// is not called.
+pub fn keep_room(shared: &Shared) {
+    let (connections, now) = (&shared.connections, clock::monotonic());
+    let free = lowest_free(connections.limits().descriptors);
+    if connections.keep_room(free, now) {
+        tell_shortage(shared, free, now);
+    }
+}
+
+fn tell_shortage(shared: &Shared, free: u32, now: Instant) {
+    let connections = &shared.connections;
+    if let Some((in_use, left_out)) = connections.shortage(free, now) {
+        warn!(shared.log, "descriptors run out: idle connections are closed, others are refused; \
+            raise `ulimit -n` (LimitNOFILE)";
+            "in_use" => in_use, "descriptors" => connections.limits().descriptors,
+            "connections" => connections.open(), "left_out" => left_out);
+    }
 }
 
 /// The ticker that the worker's load shedder measures the event loop with; a worker without traffic

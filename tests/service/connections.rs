@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use breakwater::clock::monotonic;
 use socket2::{Domain, Socket, Type};
 
 use crate::envelope::{data, refused};
@@ -227,6 +228,7 @@ fn a_process_with_few_descriptors_says_so_and_goes_on() {
         drop((&stream).write_all(LIVE));
         stream
     };
+    let began = monotonic();
     // More than there are places; each stays open after its answer.
     let crowd: Vec<_> = (0..150).map(|_| ask()).collect();
     let answered = crowd.iter().filter(|stream| {
@@ -237,9 +239,32 @@ fn a_process_with_few_descriptors_says_so_and_goes_on() {
     for path in ["/health/live", "/api/products/search?keywords=usb"] {
         data(&gateway.connection().get(path).unwrap());
     }
+    // Idle connections end by themselves after 80 s: nobody is to wait for that.
+    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    drop(crowd);
     gateway.stop();
     let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
     // One a minute: a busy machine may need more than one.
     assert!((1..=3).contains(&log.matches("descriptors run out").count()), "{log}");
     assert!(log.contains("LimitNOFILE") && log.contains("\"descriptors\":96"), "{log}");
+}
+
+#[test]
+fn descriptors_that_serve_nobody_are_refused_at_the_start_and_the_least_that_serve_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::in_folder(folder.path()).with("HTTP_WORKERS", "2").with("LOG_FORMAT", "json");
+    for too_few in [&["prlimit", "--nofile=12:12"], &["prlimit", "--nofile=73:73"]] {
+        assert_eq!(plan.clone().through(too_few).spawn().wait().code(), Some(1));
+    }
+    let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
+    let told = log.matches("are needed with HTTP_WORKERS=2; raise `ulimit -n` (LimitNOFILE)");
+    // One line of the log and one for the console, each time.
+    assert_eq!(told.count(), 4, "{log}");
+    assert!(log.contains("12 file descriptors are too few: 74") && !log.contains("panic"), "{log}");
+    let gateway = plan.through(&["prlimit", "--nofile=74:74"]).start();
+    let mut open: Vec<_> = (0..8).map(|_| gateway.connection()).collect();
+    for connection in &mut open {
+        data(&connection.get("/api/products/search?keywords=usb").unwrap());
+    }
+    gateway.stop();
 }

@@ -3,8 +3,8 @@
 //! The counts are those of all workers. The connections of trusted proxies count in all but not by
 //! address, because they carry many clients. When all places are taken, the longest idle connections
 //! of the most crowded network are closed for new ones; the last places are for this host. Places end with
-//! the descriptors, too: the number of a new one is the lowest that is free, so it tells how many are in
-//! use. Some are left to everything else, also to refusing a connection. The log says so.
+//! the descriptors, too. Some are left to everything else, also to refusing a connection; when others take
+//! them, idle connections make room although nobody comes. The log says so.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,6 +15,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use super::activity::Activity;
+use super::descriptors::Descriptors;
 use super::limits::ConnectionLimits;
 use crate::clock;
 use crate::http::log_sampler::LogSampler;
@@ -65,8 +66,8 @@ struct Counts {
     next: u64,
     /// Those that were told to go and are still there.
     leaving: u32,
-    /// Those that have one of the spare descriptors: a lower one that is free tells less then.
-    beyond: u32,
+    /// Of all that are still there.
+    descriptors: Descriptors,
     by_client: HashMap<Network, u32>,
     around: HashMap<IpNet, usize>,
 }
@@ -85,7 +86,7 @@ struct Open {
 pub struct ConnectionSlot {
     limiter: Arc<ConnectionLimiter>,
     number: u64,
-    is_beyond: bool,
+    descriptor: u32,
     activity: Arc<Activity>,
 }
 
@@ -118,7 +119,8 @@ impl ConnectionLimiter {
             Some(LimitExceeded::Process)
         } else {
             let most = limits.first_spare() - kept.min(limits.spare());
-            (descriptor + counts.beyond >= most).then_some(LimitExceeded::Descriptors)
+            let in_use = counts.descriptors.in_use(descriptor);
+            (in_use >= most).then_some(LimitExceeded::Descriptors)
         };
         if let Some(full) = full
             && !counts.make_room(now)
@@ -128,18 +130,33 @@ impl ConnectionLimiter {
         let activity = Arc::new(Activity::new(self.origin, now, &self.unread));
         let around = (!is_proxy).then(|| around(peer));
         let number = counts.add(Open { client, around, activity: Arc::clone(&activity) });
-        let is_beyond = descriptor >= limits.first_spare();
-        counts.beyond += u32::from(is_beyond);
+        counts.descriptors.take(descriptor);
         drop(counts);
-        Ok(ConnectionSlot { limiter: Arc::clone(self), number, is_beyond, activity })
+        Ok(ConnectionSlot { limiter: Arc::clone(self), number, descriptor, activity })
     }
 
-    /// Whether the log is to say that descriptors run out, and how many lines were left out before.
-    pub fn shortage(&self, descriptor: u32, now: Instant) -> Option<u64> {
-        if descriptor < self.limits.first_spare() {
+    /// Idle connections make room when half of the spare descriptors are in use: at the end of all of them
+    /// nobody can be accepted for whom there would be room. `free` is the lowest number that is free. Says
+    /// whether so many are in use.
+    pub fn keep_room(&self, free: u32, now: Instant) -> bool {
+        let mut counts = self.counts();
+        let most = self.limits.first_spare() + self.limits.spare() / 2;
+        let short = counts.descriptors.in_use(free) > most;
+        if short {
+            counts.make_room(now);
+        }
+        short
+    }
+
+    /// How many descriptors are in use, if the log is to say that they run out, and how many lines were
+    /// left out before.
+    pub fn shortage(&self, free: u32, now: Instant) -> Option<(u32, u64)> {
+        let in_use = self.counts().descriptors.in_use(free);
+        if in_use < self.limits.first_spare() {
             return None;
         }
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).line(now)
+        let left_out = self.lines.lock().unwrap_or_else(PoisonError::into_inner).line(now);
+        left_out.map(|left_out| (in_use, left_out))
     }
 
     pub const fn limits(&self) -> &ConnectionLimits {
@@ -236,7 +253,7 @@ impl ConnectionSlot {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.limiter.counts();
-        counts.beyond -= u32::from(self.is_beyond);
+        counts.descriptors.give_back(self.descriptor);
         if !counts.remove(self.number) {
             counts.leaving = counts.leaving.saturating_sub(1);
         }
@@ -357,6 +374,26 @@ mod tests {
         drop(spare);
         assert!(admit("127.0.0.1", 895).is_ok());
         let told = (0..3).map(|_| limiter.shortage(900, now)).collect::<Vec<_>>();
-        assert_eq!(told, [Some(0), None, None]);
+        assert_eq!(told, [Some((900, 0)), None, None]);
+    }
+
+    #[test]
+    fn all_that_is_in_use_counts_and_idle_ones_make_room_although_nobody_comes() {
+        let (limiter, now) = (limiter(20_000, 0), clock::monotonic());
+        let admit = |descriptor, at| limiter.admit(peer("127.0.0.1"), descriptor, at);
+        let mut idle: Vec<_> = (800..896).map(|number| admit(number, now).unwrap()).collect();
+        // The lowest that is free is no more than that while higher ones are in use.
+        drop(idle.remove(0));
+        let _again = admit(800, now).unwrap();
+        drop(idle.remove(0));
+        let _busy = admit(801, now).unwrap();
+        assert_eq!(admit(802, now).unwrap_err(), LimitExceeded::Descriptors);
+        let (later, gone) = (now + std::time::Duration::from_secs(1), |idle: &[ConnectionSlot]| {
+            idle.iter().filter(|slot| slot.activity().is_gone()).count()
+        });
+        assert!(!limiter.keep_room(896 + 64, later));
+        assert_eq!(gone(&idle), 0, "half of the spare ones are free");
+        assert!(limiter.keep_room(1_024, later));
+        assert_eq!(gone(&idle), 7);
     }
 }

@@ -1,11 +1,15 @@
 //! How many connections there may be.
 //!
 //! Owns: the bounds of the settings, and asking the system for as many descriptors as they want. When it
-//! does not give them, fewer connections fit, and the log says so.
+//! does not give them, fewer connections fit, and the log says so. So few that nobody could be served are
+//! refused at the start.
 
 use std::num::NonZeroU32;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixDatagram;
 
 use ipnet::IpNet;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use slog::{Logger, info, warn};
 
@@ -20,6 +24,11 @@ const REFUSED_AT_ONCE: u32 = 1_024;
 /// Descriptors that clients leave to what is opened later: upstream, Redis, database, log; of few, an
 /// eighth.
 const MOST_SPARE: u32 = 256;
+/// What serves at least: database, log, upstream, and the threads take about 40 and each worker 4, and a
+/// quarter or so is kept from clients elsewhere.
+const LEAST: u32 = 64;
+const LEAST_OF_WORKER: u32 = 5;
+const WANTED: u32 = MOST_CONNECTIONS + 2 * MOST_SPARE;
 
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
@@ -37,11 +46,10 @@ impl ConnectionLimits {
     /// What the settings want, as far as there are descriptors; one address never takes more than half
     /// of those.
     pub fn from_settings(settings: &HttpSettings, log: &Logger) -> Self {
-        let (limits, wanted) = (&settings.limits, MOST_CONNECTIONS + 2 * MOST_SPARE);
-        let descriptors = raised_to(wanted, log);
-        if descriptors < wanted {
+        let (limits, descriptors) = (&settings.limits, raised_to(WANTED, log));
+        if descriptors < WANTED {
             warn!(log, "too few descriptors for all connections; raise `ulimit -n` (LimitNOFILE)";
-                "descriptors" => descriptors, "wanted" => wanted);
+                "descriptors" => descriptors, "wanted" => WANTED);
         }
         let of_address = settings.server.max_connections_per_address.min((descriptors / 2).max(1));
         Self {
@@ -72,6 +80,38 @@ impl ConnectionLimits {
     }
 }
 
+/// Asks for descriptors before anything needs them.
+///
+/// # Errors
+/// There are too few to serve anybody.
+pub fn ask_for_descriptors(workers: usize, log: &Logger) -> Result<(), String> {
+    are_enough(raised_to(WANTED, log), workers)
+}
+
+fn are_enough(descriptors: u32, workers: usize) -> Result<(), String> {
+    let of_workers = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(LEAST_OF_WORKER);
+    let least = LEAST.saturating_add(of_workers);
+    if descriptors >= least {
+        return Ok(());
+    }
+    Err(format!(
+        "{descriptors} file descriptors are too few: {least} are needed with HTTP_WORKERS={workers}; \
+         raise `ulimit -n` (LimitNOFILE) or have fewer workers"
+    ))
+}
+
+/// The lowest number of a descriptor that is free: that of the next one. When all are in use it is the
+/// first number beyond them; when that cannot be known, 0.
+pub fn lowest_free(descriptors: u32) -> u32 {
+    match UnixDatagram::unbound() {
+        Ok(socket) => socket.as_raw_fd().unsigned_abs(),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => descriptors,
+            Some(_) | None => 0,
+        },
+    }
+}
+
 /// The descriptors there may be after asking for so many.
 fn raised_to(wanted: u32, log: &Logger) -> u32 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -90,6 +130,21 @@ fn raised_to(wanted: u32, log: &Logger) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_few_descriptors_are_told_with_the_number_that_is_needed() {
+        assert_eq!(are_enough(74, 2), Ok(()));
+        let told = are_enough(73, 2).unwrap_err();
+        assert!(told.starts_with("73 file descriptors") && told.contains(" 74 are needed"), "{told}");
+        assert!(are_enough(1_024, 193).is_err());
+        assert_eq!(are_enough(1_024, 192), Ok(()));
+    }
+
+    #[test]
+    fn the_next_descriptor_has_the_lowest_free_number() {
+        let free = lowest_free(1_024);
+        assert!((3..1_024).contains(&free), "{free}");
+    }
 
     #[test]
     fn workers_accept_no_more_than_there_are_descriptors() {

@@ -8,6 +8,7 @@
 
 mod activity;
 mod deadlines;
+mod descriptors;
 mod ended;
 mod header_names;
 mod intake;
@@ -35,7 +36,7 @@ use ended::Cut;
 pub use ended::{Unread, cut_labels};
 use intake::Intake;
 pub use limiter::{ConnectionLimiter, ConnectionSlot, LimitExceeded};
-pub use limits::ConnectionLimits;
+pub use limits::{ConnectionLimits, ask_for_descriptors, lowest_free};
 
 use crate::clock;
 use crate::http::context::RequestContext;
@@ -49,6 +50,8 @@ const MOST_IGNORED: usize = 1 << 20;
 
 /// A connection.
 pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
+    /// Ends before the stream, whose descriptor the next connection may have at once.
+    _slot: Option<ConnectionSlot>,
     stream: S,
     deadlines: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
@@ -63,7 +66,6 @@ pub struct Connection<S: AsyncRead + AsyncWrite + Unpin> {
     failed: bool,
     metrics: HttpMetrics,
     intake: Intake,
-    _slot: Option<ConnectionSlot>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -79,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let _set = requests.activity.set(Arc::clone(slot.activity()));
         }
         Self {
+            _slot: slot,
             stream,
             deadlines: Deadlines::new(timeouts, clock::monotonic()),
             timer: None,
@@ -89,7 +92,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             failed: false,
             metrics,
             intake: Intake::default(),
-            _slot: slot,
         }
     }
 
