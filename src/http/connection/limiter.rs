@@ -388,9 +388,10 @@ mod tests {
         drop(idle.remove(0));
         let _busy = admit(801, now).unwrap();
         assert_eq!(admit(802, now).unwrap_err(), LimitExceeded::Descriptors);
-        let (later, gone) = (now + std::time::Duration::from_secs(1), |idle: &[ConnectionSlot]| {
-            idle.iter().filter(|slot| slot.activity().is_gone()).count()
-        });
+        let (later, gone) =
+            (now + std::time::Duration::from_secs(1), |idle: &[ConnectionSlot]| {
+                idle.iter().filter(|slot| slot.activity().is_gone()).count()
+            });
         assert!(!limiter.keep_room(896 + 64, later));
         assert_eq!(gone(&idle), 0, "half of the spare ones are free");
         assert!(limiter.keep_room(1_024, later));

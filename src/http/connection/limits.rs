@@ -135,7 +135,10 @@ mod tests {
     fn too_few_descriptors_are_told_with_the_number_that_is_needed() {
         assert_eq!(are_enough(74, 2), Ok(()));
         let told = are_enough(73, 2).unwrap_err();
-        assert!(told.starts_with("73 file descriptors") && told.contains(" 74 are needed"), "{told}");
+        assert!(
+            told.starts_with("73 file descriptors") && told.contains(" 74 are needed"),
+            "{told}"
+        );
         assert!(are_enough(1_024, 193).is_err());
         assert_eq!(are_enough(1_024, 192), Ok(()));
     }
