@@ -11,8 +11,8 @@ use slog::{Logger, warn};
 
 use super::stores::Stores;
 use crate::access::{Access, Table};
-use crate::cache::CacheTables;
 use crate::cache::invalidations::log::Follower;
+use crate::cache::{CacheTables, LongestLife};
 use crate::clock;
 use crate::config::Settings;
 use crate::http::handlers::admin::breakers::Breakers;
@@ -29,7 +29,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// cache, and these breakers.
 pub(super) async fn follow(
     settings: &Settings,
-    longest: Duration,
+    longest: &LongestLife,
     stores: &Stores,
     cache: &mut CacheTables,
     breakers: Breakers,
@@ -45,7 +45,7 @@ pub(super) async fn follow(
         Arc::new(Follower {
             invalidations: cache.invalidations.clone(),
             metrics: cache.metrics.clone(),
-            longest,
+            longest: longest.clone(),
         }),
         Arc::new(breakers),
     ];
@@ -64,7 +64,7 @@ pub(super) async fn follow(
         );
     }
     start(&changes, &access, stores, supervisor);
-    cache.changes = Some((changes.clone(), longest));
+    cache.changes = Some((changes.clone(), longest.clone()));
     (changes, access)
 }
 

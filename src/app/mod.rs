@@ -37,7 +37,7 @@ use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info};
 
 use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses};
-use crate::cache::{CacheSettings, CacheTables};
+use crate::cache::{CacheSettings, CacheTables, LongestLife};
 use crate::cli::Failure;
 use crate::clock;
 use crate::config::{Group, InForce, Schema, Settings};
@@ -52,10 +52,10 @@ use crate::http::page_files::PageFiles;
 use crate::http::routes::{self, Side};
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
-use crate::http::settings::{Chaos, Features, HttpSettings, Server};
+use crate::http::settings::{Chaos, CurrentFeatures, Features, HttpSettings, Server};
 use crate::http::start_page::Documents;
 use crate::http::state::Shared;
-use crate::http::{Integration, openapi, server};
+use crate::http::{Integration, openapi, reload, server};
 use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
@@ -166,14 +166,16 @@ impl Gateway {
         let stores = Stores::open(&settings, &metrics, &log)?;
         let mut cache = stores.tables(&settings, &metrics, &supervisor);
         let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
-        let longest = longest_life(&settings.of(), &services);
-        upkeep::start(&cache, &stores, &persisted, longest, &settings, &supervisor);
+        let longest = LongestLife::default();
+        reload::raise(&longest, &settings.of(), &services);
+        upkeep::start(&cache, &stores, &persisted, &longest, &settings, &supervisor);
         let breakers = breakers(&origins, &stores);
         let forced = Breakers { all: breakers.clone(), origins: origins.clone() };
         let (changes, access) =
-            access::follow(&settings, longest, &stores, &mut cache, forced, &log, &supervisor)
+            access::follow(&settings, &longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;
         let (monitor, observed) = monitor(&metrics, &supervisor)?;
+        let features = CurrentFeatures::new(settings.of());
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let (pressure, integration) = (Arc::<Pressure>::default(), integration(&origins));
         let shared = Arc::new(Shared {
@@ -204,6 +206,8 @@ impl Gateway {
             losses,
             settings,
             in_force,
+            features,
+            longest,
         });
         upkeep::watch_pressure(&shared);
         upkeep::sample(&shared, &cache.with_redis(stores.redis_tier()));
@@ -255,6 +259,7 @@ impl Gateway {
 fn supervised(log: &Logger) -> Result<(Metrics, Supervisor), Failure> {
     let metrics = Metrics::new();
     words::of_rooms(&metrics);
+    metrics.config.read(true, clock::now());
     let observer = Arc::new(Deaths { log: log.clone(), metrics: metrics.clone() });
     Ok((metrics, Supervisor::new(observer)?))
 }
@@ -335,17 +340,10 @@ fn breakers(origins: &[Arc<OriginState>], stores: &Stores) -> Vec<Breaker> {
     of_origins.chain(stores.breakers()).collect()
 }
 
-/// The longest time that anything in the cache is usable, jitter included.
-fn longest_life(cache: &CacheSettings, services: &Services) -> Duration {
-    let longest = services.iter().map(|service| service.longest_ttl());
-    let longest = longest.fold(cache.default_ttl, Duration::max);
-    longest.saturating_mul(2).saturating_add(cache.stale)
-}
-
 fn accounts(stores: &Stores, limits: &Limits, pressure: &Arc<Pressure>) -> Table {
     let policies = Policies::new(limits).under(Arc::clone(pressure));
     let table = Table::new(ACCOUNTS, policies, clock::monotonic());
-    if stores.share_limits(limits) {
+    if stores.share_limits() {
         return table.shared(Sharing::among(limits.instances));
     }
     table

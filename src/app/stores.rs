@@ -16,7 +16,6 @@ use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::{Secret, Settings};
 use crate::database::{DatabaseSettings, Event, Store};
-use crate::limits::Limits;
 use crate::metrics::{Metrics, Set};
 use crate::redis::{Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
@@ -108,8 +107,8 @@ impl Stores {
     }
 
     /// Whether limits are kept together with other instances.
-    pub(super) const fn share_limits(&self, limits: &Limits) -> bool {
-        limits.enabled && self.redis.is_some()
+    pub(super) const fn share_limits(&self) -> bool {
+        self.redis.is_some()
     }
 
     /// A new way to Redis, for the thread that asks.

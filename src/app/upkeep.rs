@@ -12,9 +12,9 @@ use slog::{Logger, error, info, warn};
 use tokio::time::MissedTickBehavior;
 
 use super::stores::Stores;
-use crate::cache::CacheTables;
 use crate::cache::settings::CacheSettings;
 use crate::cache::tiers::database::DatabaseTier;
+use crate::cache::{CacheTables, LongestLife};
 use crate::clock;
 use crate::config::Settings;
 use crate::http::handlers::admin::live;
@@ -40,7 +40,7 @@ pub(super) fn start(
     cache: &CacheTables,
     stores: &Stores,
     persisted: &Arc<[PersistedState]>,
-    longest: Duration,
+    longest: &LongestLife,
     settings: &Settings,
     supervisor: &Supervisor,
 ) {
@@ -50,7 +50,8 @@ pub(super) fn start(
     let watched = stores.clone();
     keep_running("database-watch", observer(), move || watch_database(watched.clone()));
     let (tables, bound) = (cache.clone(), settings.of::<CacheSettings>().database_bytes);
-    keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest));
+    let longest = longest.clone();
+    keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest.clone()));
     let persisted = Arc::clone(persisted);
     keep_running("upstream-state", observer(), move || persist_state(Arc::clone(&persisted)));
 }
@@ -84,13 +85,13 @@ async fn watch_database(stores: Stores) {
     }
 }
 
-async fn tidy(tables: CacheTables, bound: u64, longest: Duration) {
+async fn tidy(tables: CacheTables, bound: u64, longest: LongestLife) {
     loop {
         for _ in 0..COUNTS_A_SWEEP {
             tokio::time::sleep(COUNT_EVERY).await;
             tables.hand_over_uses();
         }
-        while tables.tidy(bound, longest).await.unfinished {}
+        while tables.tidy(bound, longest.get()).await.unfinished {}
     }
 }
 
@@ -210,21 +211,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What is not optimised is slow without being overloaded.
 const JUDGES_TIMES: bool = !cfg!(debug_assertions);
 
-/// Watches on this thread how near the process is to its bounds, if there are limits: what limits are
+/// Watches on this thread how near the process is to its bounds, while there are limits: what limits are
 /// read through is switched, and told. A reading that cannot be had counts as none. If the watch dies it
 /// is started again, and meanwhile the last level stays.
 pub(super) fn watch_pressure(shared: &Arc<Shared>) {
     let bound = memory_bound();
     tell_memory(shared, bound);
-    if !shared.settings.limits.enabled {
-        return;
-    }
     let weak = Arc::downgrade(shared);
     keep_running("pressure", shared.supervisor.observer(), move || {
         let weak = weak.clone();
         async move {
             while let Some(shared) = weak.upgrade() {
-                look(&shared, &readings(&shared, bound));
+                // Without limits there is nothing to halve.
+                let is_read = shared.accounts.is_enabled();
+                let readings = is_read.then(|| readings(&shared, bound));
+                look(&shared, &readings.unwrap_or_default());
                 drop(shared);
                 tokio::time::sleep(LOOK_EVERY).await;
             }

@@ -104,7 +104,7 @@ impl WorkerFactory {
 
     /// The way to the limits that all instances keep together.
     fn counter(&self) -> Option<Arc<dyn Counter>> {
-        if !self.stores.share_limits(&self.shared.settings.limits) {
+        if !self.stores.share_limits() {
             return None;
         }
         let redis = self.stores.redis()?.patient(PATIENCE);

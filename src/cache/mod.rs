@@ -41,7 +41,7 @@ pub use key::{CacheKey, Tag, digest, matches, sweeps};
 pub use load::TASK as LOAD_TASK;
 pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
 pub use probe_budget::Hold;
-pub use settings::CacheSettings;
+pub use settings::{CacheSettings, LongestLife};
 pub use survey::{Held, Missed, Survey};
 pub use tables::CacheTables;
 pub use tiers::Tier;

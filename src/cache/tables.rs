@@ -17,6 +17,7 @@ use super::key::CacheKey;
 use super::pending::PendingKeys;
 use super::plan::Plan;
 use super::probe_budget::ProbeBudgets;
+use super::settings::LongestLife;
 use super::tiers::database::DatabaseTier;
 use super::tiers::memory::MemoryTier;
 use super::tiers::redis::{LARGEST, RedisTier};
@@ -43,7 +44,7 @@ pub struct CacheTables {
     pub invalidations: Invalidations,
     /// Where invalidations are written for other instances and for the next start, and how long they
     /// are kept there.
-    pub changes: Option<(Changes, Duration)>,
+    pub changes: Option<(Changes, LongestLife)>,
     /// As [`SOFT_TIMEOUT`], but in tests.
     pub(super) soft: Duration,
     pub(super) pending: Arc<PendingKeys>,

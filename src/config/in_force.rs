@@ -6,14 +6,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::redact::HIDDEN;
-use super::settings::Declaration;
+use super::settings::{Declaration, Declared};
 use super::{Described, Environment, Mistakes, Settings, load};
+use crate::clock::{self, Timestamp};
 
 /// What reading again has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -41,9 +42,40 @@ impl fmt::Display for Reloaded {
     }
 }
 
+/// The last time that the configuration was read, the start included.
+#[derive(Debug, Clone)]
+pub struct LastRead {
+    pub at: Timestamp,
+    pub outcome: Result<Reloaded, Mistakes>,
+}
+
+/// A value that a reload replaces while others read it.
+#[derive(Debug, Default)]
+pub struct Current<T>(RwLock<T>);
+
+impl<T: Clone> Current<T> {
+    pub const fn new(value: T) -> Self {
+        Self(RwLock::new(value))
+    }
+
+    pub fn get(&self) -> T {
+        self.with(T::clone)
+    }
+
+    /// The same without a copy of all of it.
+    pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn set(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
 pub struct InForce {
     file: Option<PathBuf>,
     read: Mutex<Settings>,
+    last: Current<LastRead>,
     take_over: Box<dyn Fn(&Settings) + Send + Sync>,
 }
 
@@ -61,7 +93,9 @@ impl InForce {
         settings: Settings,
         take_over: impl Fn(&Settings) + Send + Sync + 'static,
     ) -> Self {
-        Self { file, read: Mutex::new(settings), take_over: Box::new(take_over) }
+        let last = LastRead { at: clock::now(), outcome: Ok(Reloaded::default()) };
+        let (read, last) = (Mutex::new(settings), Current::new(last));
+        Self { file, read, last, take_over: Box::new(take_over) }
     }
 
     /// The settings as they were read at the start, with what was taken over since.
@@ -69,21 +103,48 @@ impl InForce {
         self.read().clone()
     }
 
+    /// Those of a section.
+    pub fn of<S: Declared>(&self) -> S {
+        self.read().of()
+    }
+
+    pub fn last_read(&self) -> LastRead {
+        self.last.get()
+    }
+
     /// Every setting as it is in force, secrets hidden.
     pub fn describe(&self) -> Vec<Described> {
         self.read().describe()
     }
 
-    /// Reads the file again, and the environment.
+    /// Reads the file again, and the environment; `take_over` puts more into force than the start knew.
     ///
     /// # Errors
     /// Every mistake in both; nothing has changed then.
-    pub fn reload(&self, environment: &Environment) -> Result<Reloaded, Mistakes> {
+    pub fn reload(
+        &self,
+        environment: &Environment,
+        take_over: impl FnOnce(&Settings),
+    ) -> Result<Reloaded, Mistakes> {
         // Under the lock: of two at once the later one has read later.
         let mut settings = self.read();
+        let outcome = self.read_again(&mut settings, environment);
+        if outcome.is_ok() {
+            (self.take_over)(&settings);
+            take_over(&settings);
+        }
+        self.last.set(LastRead { at: clock::now(), outcome: outcome.clone() });
+        outcome
+    }
+
+    fn read_again(
+        &self,
+        settings: &mut Settings,
+        environment: &Environment,
+    ) -> Result<Reloaded, Mistakes> {
         let mut read = load(settings.schema, self.file.as_deref(), environment)?;
         let mut reloaded = Reloaded::default();
-        for setting in changed(&settings, &read) {
+        for setting in changed(settings, &read) {
             if setting.live {
                 reloaded.taken_over.push(setting.variable);
                 match read.given.remove(setting.variable) {
@@ -94,7 +155,6 @@ impl InForce {
                 reloaded.need_restart.push(setting.variable);
             }
         }
-        (self.take_over)(&settings);
         Ok(reloaded)
     }
 
@@ -148,7 +208,7 @@ mod tests {
         let (in_force, level) =
             in_force(&[("API_PORT", "1"), ("LOG_LEVEL", "info"), ("ADMIN_API_KEY", "sesame")]);
         let other = [("API_PORT", "2"), ("LOG_LEVEL", "debug"), ("ADMIN_API_KEY", "simsim")];
-        let reloaded = in_force.reload(&environment(&other)).unwrap();
+        let reloaded = in_force.reload(&environment(&other), |_| ()).unwrap();
         assert_eq!(reloaded.taken_over, ["LOG_LEVEL"]);
         assert_eq!(reloaded.need_restart, ["API_PORT", "ADMIN_API_KEY"]);
         let text = reloaded.to_string();
@@ -158,7 +218,7 @@ mod tests {
         assert_eq!(shown(&in_force, "LOG_LEVEL"), debug);
         assert_eq!(shown(&in_force, "API_PORT").0.as_deref(), Some("1"));
         // What still waits for a start is named again.
-        let again = in_force.reload(&environment(&other)).unwrap();
+        let again = in_force.reload(&environment(&other), |_| ()).unwrap();
         assert!(again.taken_over.is_empty() && again.need_restart == reloaded.need_restart);
     }
 
@@ -166,17 +226,26 @@ mod tests {
     fn a_mistake_anywhere_changes_nothing() {
         let (in_force, level) = in_force(&[("LOG_LEVEL", "info")]);
         let wrong = environment(&[("LOG_LEVEL", "debug"), ("API_PORT", "many")]);
-        assert!(in_force.reload(&wrong).unwrap_err().to_string().contains("API_PORT"));
+        assert!(
+            in_force
+                .reload(&wrong, |_| panic!("nothing is taken over"))
+                .unwrap_err()
+                .to_string()
+                .contains("API_PORT")
+        );
         assert_eq!(level.load(Ordering::Relaxed), 0);
         assert_eq!(shown(&in_force, "LOG_LEVEL").0.as_deref(), Some("info"));
+        assert!(in_force.last_read().outcome.is_err());
+        in_force.reload(&environment(&[]), |_| ()).unwrap();
+        assert!(in_force.last_read().outcome.is_ok());
     }
 
     #[test]
     fn the_same_again_changes_nothing_and_a_default_is_a_value() {
         let (in_force, _) = in_force(&[("ADMIN_API_KEY", "sesame")]);
         let same = environment(&[("ADMIN_API_KEY", "sesame"), ("API_PORT", "8080")]);
-        assert_eq!(in_force.reload(&same).unwrap(), Reloaded::default());
-        let reloaded = in_force.reload(&environment(&[])).unwrap();
+        assert_eq!(in_force.reload(&same, |_| ()).unwrap(), Reloaded::default());
+        let reloaded = in_force.reload(&environment(&[]), |_| ()).unwrap();
         assert_eq!(reloaded.need_restart, ["ADMIN_API_KEY"]);
     }
 }

@@ -17,7 +17,7 @@ mod settings;
 mod tests;
 
 pub use file::{DEFAULT_FILE, FileText};
-pub use in_force::{InForce, Reloaded};
+pub use in_force::{Current, InForce, LastRead, Reloaded};
 pub use load::{Environment, Mistake, Mistakes, load, resolve};
 pub use redact::{Secret, redact};
 pub use settings::{

@@ -258,7 +258,8 @@ pub fn settings_page(schema: Schema) -> String {
     page
 }
 
-const HEADER: &str = "| variable | key | default | accepted | meaning |\n|---|---|---|---|---|\n";
+const HEADER: &str =
+    "| variable | key | default | accepted | meaning | reload |\n|---|---|---|---|---|---|\n";
 
 const PREFACE: &str = "\
 # Settings
@@ -270,6 +271,9 @@ Every setting is an environment variable and a key in the configuration file: th
 wins over the file, the file over the default. A variable that is empty counts as not set.
 White space around a value is dropped. `breakwater check-config` names every mistake at once and
 shows what is in force and where it came from.
+
+`reload` says which settings a reload takes over (`POST /admin/config/reload`, SIGHUP, or the button of the
+operator's page); the others count from the next start, and the answer names those that changed.
 
 ```toml
 [server]
@@ -290,12 +294,13 @@ app_secret = \"…\"
 fn row(setting: &Declaration) -> String {
     let default = setting.words.map(str::to_owned).or_else(setting.default);
     format!(
-        "| `{}` | `{}` | {} | {} | {} |\n",
+        "| `{}` | `{}` | {} | {} | {} | {} |\n",
         setting.variable,
         setting.key,
         cell(default.as_deref().unwrap_or("none")),
         cell(&(setting.expected)()),
         cell(setting.help),
+        if setting.live { "yes" } else { "" },
     )
 }
 

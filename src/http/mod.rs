@@ -21,6 +21,7 @@ pub mod openapi;
 pub mod page_files;
 mod pipeline;
 mod public_address;
+pub mod reload;
 pub mod route;
 pub mod routes;
 pub mod served;

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 
 use super::openapi::Doc;
 use crate::cache::{CacheKey, Plan};
-use crate::config::Group;
+use crate::config::{Group, Settings};
 pub use crate::limits::Class;
 pub use crate::limits::abuse::Seen;
 use crate::origin::start::Environment;
@@ -163,6 +163,9 @@ pub trait Service: Send + Sync {
     /// How to load `key` again, for which `question` was stored; `None` when no client can ask it
     /// any more.
     fn plan_for(&self, key: &CacheKey, question: &str) -> Option<Plan>;
+
+    /// Takes over what of its settings is marked as live; called when they were read again.
+    fn take_over(&self, _settings: &Settings) {}
 
     /// The longest time that it lets something be fresh.
     fn longest_ttl(&self) -> Duration;

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::access::AccessSettings;
@@ -110,17 +111,46 @@ settings! {
     #[derive(Copy, Eq)]
     pub struct Features in "features" {
         enhanced_caching: Rollout = Rollout(100), "ENABLE_ENHANCED_CACHING", "enhanced_caching", SHARE,
-            "caching in three tiers";
+            "caching in three tiers", live();
         retry_logic: Rollout = Rollout(100), "ENABLE_RETRY_LOGIC", "retry_logic", SHARE,
-            "retries of failed upstream calls";
+            "retries of failed upstream calls", live();
         data_validation: Rollout = Rollout(100), "ENABLE_DATA_VALIDATION", "data_validation", SHARE,
-            "dropping of records that make no sense";
+            "dropping of records that make no sense", live();
         structured_logging: Rollout = Rollout(100), "ENABLE_STRUCTURED_LOGGING", "structured_logging",
             SHARE, "log lines as JSON; off means text whatever the format says";
     }
 }
 
 impl Section for Features {}
+
+/// The features as they are in force now, readable for the price of a load.
+#[derive(Debug)]
+pub struct CurrentFeatures(AtomicU32);
+
+impl CurrentFeatures {
+    pub fn new(features: Features) -> Self {
+        let current = Self(AtomicU32::new(0));
+        current.set(features);
+        current
+    }
+
+    pub fn set(&self, features: Features) {
+        let Features { enhanced_caching, retry_logic, data_validation, structured_logging } =
+            features;
+        let shares = [enhanced_caching, retry_logic, data_validation, structured_logging];
+        self.0.store(u32::from_le_bytes(shares.map(|rollout| rollout.0)), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> Features {
+        let shares = self.0.load(Ordering::Relaxed).to_le_bytes().map(Rollout);
+        let [enhanced_caching, retry_logic, data_validation, structured_logging] = shares;
+        Features { enhanced_caching, retry_logic, data_validation, structured_logging }
+    }
+
+    pub fn depend_on_clients(&self) -> bool {
+        self.get().depend_on_clients()
+    }
+}
 
 impl Features {
     /// Whether any of them is on for some clients only, so that answers depend on the client.
@@ -141,11 +171,11 @@ settings! {
 
 impl Section for Chaos {}
 
-/// The values that the surface works with; those of other rooms are shown or enforced by it.
+/// The values that the surface works with; those of other rooms are shown or enforced by it. As they were
+/// at the start: what a reload changes is asked where it is in force.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
     pub server: Server,
-    pub features: Features,
     pub chaos: Chaos,
     pub access: AccessSettings,
     pub limits: Limits,
@@ -158,7 +188,6 @@ impl HttpSettings {
     pub fn of(settings: &Settings, database: PathBuf) -> Self {
         Self {
             server: settings.of(),
-            features: settings.of(),
             chaos: settings.of(),
             access: settings.of(),
             limits: settings.of(),

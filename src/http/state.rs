@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use slog::{Logger, info, warn};
+use slog::Logger;
 
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
@@ -18,14 +18,14 @@ use super::live::Live;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
-use super::settings::HttpSettings;
+use super::settings::{CurrentFeatures, HttpSettings};
 use super::start_page::Documents;
 use crate::access::{Access, AdminKeys, Guesses};
-use crate::cache::CacheClient;
 use crate::cache::upkeep::Warmer;
+use crate::cache::{CacheClient, LongestLife};
 use crate::clock;
 use crate::clock::Timestamp;
-use crate::config::{Environment, InForce, Mistakes, Reloaded};
+use crate::config::InForce;
 use crate::limits::{Abuse, Counter, OpenOfWorker, OpenRoutes, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, MonitoringTable, Observed, RequestSeen};
 use crate::origin::state::OriginState;
@@ -36,8 +36,11 @@ use crate::supervision::{Handle, Supervisor};
 pub struct Shared {
     /// The settings that the process started with.
     pub settings: HttpSettings,
-    /// What was taken over of others since.
+    /// What was taken over since.
     pub in_force: InForce,
+    pub features: CurrentFeatures,
+    /// The longest time that anything in the cache is usable.
+    pub longest: LongestLife,
     /// Whether answers come from the live upstream or from the simulator.
     pub integration: Integration,
     pub metrics: Metrics,
@@ -79,21 +82,6 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Reads the configuration again and takes over what can change while running.
-    ///
-    /// # Errors
-    /// Every mistake in it; nothing has changed then.
-    pub fn reload(&self) -> Result<Reloaded, Mistakes> {
-        let reloaded = self.in_force.reload(&Environment::of_process());
-        match &reloaded {
-            Ok(reloaded) => info!(self.log, "configuration read again"; "outcome" => %reloaded),
-            Err(mistakes) => {
-                warn!(self.log, "configuration not taken over"; "mistakes" => %mistakes);
-            }
-        }
-        reloaded
-    }
-
     /// Whether the process is about to stop: every answer is the last of its connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -149,7 +137,7 @@ impl Worker {
             ("cache", self.cache.is_bypassed()),
             ("rate_limiter", self.limiter.is_down()),
             ("api_client", self.shared.services.iter().any(|service| service.is_cut_off())),
-            ("shared_limits", self.counter.is_some() && !self.shares_limits()),
+            ("shared_limits", self.shared.accounts.is_shared() && !self.shares_limits()),
             (
                 "upstream_configuration",
                 self.shared.origins.iter().any(|origin| origin.faults() > 0),
@@ -164,7 +152,8 @@ impl Worker {
     /// Whether limits are exact over all instances now, and not kept by shares.
     #[must_use]
     pub fn shares_limits(&self) -> bool {
-        self.counter.as_ref().is_some_and(|counter| counter.is_exact())
+        let counter = self.counter.as_ref().filter(|_| self.shared.accounts.is_shared());
+        counter.is_some_and(|counter| counter.is_exact())
     }
 
     /// Reports what has waited long enough.

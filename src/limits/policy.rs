@@ -21,11 +21,13 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::admission::{Class, PerClass};
 use super::client::Principal;
 use super::pressure::Pressure;
 use super::quota::Rules;
+use crate::config::Current;
 use crate::limits::Limits;
 use crate::resilience::token_bucket::BucketRule;
 use crate::resilience::window::WindowRule;
@@ -39,9 +41,10 @@ struct ClassRules {
     key: Rules,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub struct Policies {
-    rules: PerClass<ClassRules>,
+    enabled: AtomicBool,
+    rules: Current<PerClass<ClassRules>>,
     pressure: Arc<Pressure>,
 }
 
@@ -49,12 +52,19 @@ impl Policies {
     /// The rules that the settings describe; none at all when limits are off.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        if !limits.enabled {
-            return Self::default();
-        }
-        let search = search(limits);
-        let rules = PerClass { general: general(limits), search, recommendations: search };
-        Self { rules, pressure: Arc::default() }
+        let (enabled, rules) = (AtomicBool::new(limits.enabled), Current::new(all(limits)));
+        Self { enabled, rules, pressure: Arc::default() }
+    }
+
+    /// These settings are in force from now on. What clients have used stays counted.
+    pub(super) fn take_over(&self, limits: &Limits) {
+        self.enabled.store(limits.enabled, Ordering::Relaxed);
+        self.rules.set(all(limits));
+    }
+
+    /// Whether clients are limited at all.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
     }
 
     /// The same, halved while the process is under this pressure.
@@ -67,11 +77,20 @@ impl Policies {
     /// a key was given for itself (`own`); half of it under pressure.
     #[must_use]
     pub fn rules(&self, class: Class, principal: &Principal, own: Option<NonZeroU32>) -> Rules {
-        let Some(both) = self.rules.get(class) else { return Rules::default() };
+        let both = self.rules.with(|rules| rules.get(class).copied());
+        let Some(both) = both else { return Rules::default() };
         let set = if principal.is_key() { both.key } else { both.address };
         let rules = set.with_own(own);
         if self.pressure.is_high() { rules.share(HALF) } else { rules }
     }
+}
+
+fn all(limits: &Limits) -> PerClass<ClassRules> {
+    if !limits.enabled {
+        return PerClass::default();
+    }
+    let search = search(limits);
+    PerClass { general: general(limits), search, recommendations: search }
 }
 
 fn general(limits: &Limits) -> ClassRules {

@@ -26,19 +26,19 @@ const MODES: Choice<AbuseMode> =
 
 settings! {
     pub struct Limits in "limits" {
-        enabled: bool = true, "RATE_LIMIT_ENABLED", "enabled", SWITCH, "limits clients at all";
+        enabled: bool = true, "RATE_LIMIT_ENABLED", "enabled", SWITCH, "limits clients at all", live();
         per_second: u32 = 5, "MAX_REQUESTS_PER_SECOND", "per_second", COUNT,
-            "per address, on routes without limits of their own; 0: any";
+            "per address, on routes without limits of their own; 0: any", live();
         burst: u32 = 10, "RATE_LIMIT_BURST", "burst", COUNT,
-            "requests that may come at once, on the same routes; 0: any";
+            "requests that may come at once, on the same routes; 0: any", live();
         per_minute: u32 = 60, "MAX_REQUESTS_PER_MINUTE", "per_minute", COUNT,
-            "per address, on the same routes; 0: any";
+            "per address, on the same routes; 0: any", live();
         search_per_minute: u32 = 100, "RATE_LIMIT_SEARCH_PER_MINUTE", "search_per_minute", COUNT,
-            "searches per address; 0: any";
+            "searches per address; 0: any", live();
         search_burst: u32 = 150, "RATE_LIMIT_SEARCH_BURST", "search_burst", COUNT,
-            "searches that may come at once; 0: any";
+            "searches that may come at once; 0: any", live();
         search_per_key_per_minute: u32 = 1_000, "RATE_LIMIT_SEARCH_PER_KEY_PER_MINUTE",
-            "search_per_key_per_minute", COUNT, "searches per client key; 0: any";
+            "search_per_key_per_minute", COUNT, "searches per client key; 0: any", live();
         instances: NonZeroU32 = INSTANCES, "RATE_LIMIT_INSTANCES", "instances",
             Whole(NonZeroU32::MIN, MOST_INSTANCES),
             "instances that share the limits through Redis; while Redis is away each admits one of so many parts of every limit, rounded up";
@@ -51,7 +51,7 @@ settings! {
             "bits of an IPv6 address that count as one client";
         abuse_detection: Option<AbuseMode> = None, "ABUSE_DETECTION", "abuse_detection",
             Optional(MODES), "throttles clients that repeat, count up or scan; shadow only logs and counts",
-            words("on, or off with RATE_LIMIT_ENABLED=false");
+            words("on, or off with RATE_LIMIT_ENABLED=false"), live();
     }
 }
 
@@ -95,6 +95,23 @@ pub enum AbuseMode {
 }
 
 impl AbuseMode {
+    /// To be kept in an atomic.
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::On => 0,
+            Self::Shadow => 1,
+            Self::Off => 2,
+        }
+    }
+
+    pub(super) const fn numbered(number: u8) -> Self {
+        match number {
+            0 => Self::On,
+            1 => Self::Shadow,
+            _ => Self::Off,
+        }
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -16,6 +16,7 @@ use super::admission::{Admission, Admit, Class, Verdict};
 use super::client::Principal;
 use super::policy::Policies;
 use super::quota::Rules;
+use super::settings::Limits;
 use super::shared::{Question, Sharing, SharingStatus};
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
@@ -56,12 +57,27 @@ impl Table {
     /// How the limits are shared; `None` when they are this instance's own.
     #[must_use]
     pub fn sharing(&self) -> Option<SharingStatus> {
-        self.sharing.as_ref().map(Sharing::status)
+        self.kept_together().map(Sharing::status)
     }
 
     #[must_use]
-    pub const fn is_shared(&self) -> bool {
-        self.sharing.is_some()
+    pub fn is_shared(&self) -> bool {
+        self.kept_together().is_some()
+    }
+
+    fn kept_together(&self) -> Option<&Sharing> {
+        self.sharing.as_ref().filter(|_| self.is_enabled())
+    }
+
+    /// Whether clients are limited at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.policies.is_enabled()
+    }
+
+    /// These limits are in force from now on. What clients have used stays counted.
+    pub fn take_over(&self, limits: &Limits) {
+        self.policies.take_over(limits);
     }
 
     /// Decides at once and counts the request if it is admitted; where limits are shared, by this

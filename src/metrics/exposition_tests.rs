@@ -125,6 +125,8 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     circuit_breaker_slow_start_per_second gauge name
     circuit_breaker_state gauge name
     circuit_breaker_transitions_total counter name,to
+    config_last_reload_successful gauge
+    config_last_reload_timestamp_seconds gauge
     database_disk_free_bytes gauge
     event_loop_lag_seconds gauge
     http_connections gauge

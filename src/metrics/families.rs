@@ -18,6 +18,7 @@ use super::process::ProcessCollector;
 use super::registry::{Counters, Fraction, Gauge, Gauges, Handles, Labelled, Registrar, metrics};
 use super::requests::{RequestCounts, RouteMetrics};
 use super::series::Sample;
+use crate::clock::Timestamp;
 use crate::resilience::breaker::State;
 use crate::resilience::{Priority, Reason};
 use crate::supervision::RestartReason;
@@ -43,6 +44,7 @@ pub struct Families {
     pub limits: LimitMetrics,
     pub access: AccessMetrics,
     pub actors: ActorMetrics,
+    pub config: ConfigMetrics,
 }
 
 impl Default for Metrics {
@@ -70,6 +72,7 @@ impl Metrics {
             limits: LimitMetrics::declare(&mut registrar),
             access: AccessMetrics::declare(&mut registrar),
             actors: ActorMetrics::declare(&mut registrar),
+            config: ConfigMetrics::declare(&mut registrar),
         };
         registrar.registry.register_collector(Box::new(ProcessCollector));
         Self { families: Arc::new(families), registrar: Arc::new(Mutex::new(registrar)) }
@@ -309,5 +312,23 @@ metrics! {
             "Droppable events that an actor was too busy for");
         task_panics: Counters<1> = add.many("actor_task_panics", [("actor", Words::of(Set::Tasks))],
             "Panics in tasks an actor started");
+    }
+}
+
+metrics! {
+    /// What became of the configuration.
+    pub struct ConfigMetrics(add) {
+        last_successful: Gauge = add.one("config_last_reload_successful",
+            "Whether the configuration was taken over when it was read last (1) or had mistakes (0)");
+        last_read: Gauge = add.one("config_last_reload_timestamp_seconds",
+            "When the configuration was read last, the start included, in seconds since the Unix epoch");
+    }
+}
+
+impl ConfigMetrics {
+    /// It was read.
+    pub fn read(&self, is_good: bool, at: Timestamp) {
+        self.last_successful.set(is_good);
+        self.last_read.set(at.as_millis() / 1_000);
     }
 }

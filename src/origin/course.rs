@@ -336,16 +336,16 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         if self.state.budget.remaining(now) == 0 {
             return None;
         }
-        let (own, chance) = (&self.state.retry, self.transport.chance());
+        let (own, chance) = (self.state.retry.get(), self.transport.chance());
         let deadline = self.call.deadline;
         if is_of_credential(outcome) && self.is_elsewhere(index, now) {
             // What this credential is refused for, another is not: it is asked at once.
             let none = Backoff { first: Duration::ZERO, longest: Duration::ZERO };
-            let at_once = Policy { backoff: none, ..*own };
+            let at_once = Policy { backoff: none, ..own };
             let other = Outcome::<()>::Transient { reason: String::new() };
             attempt::decide(&at_once, number, &other, chance, now, deadline)
         } else {
-            attempt::decide(own, number, outcome, chance, now, deadline)
+            attempt::decide(&own, number, outcome, chance, now, deadline)
         }
     }
 

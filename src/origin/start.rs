@@ -19,7 +19,8 @@ use super::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use super::state::OriginState;
 use super::transport::Wire;
 use super::{Origin, OriginClient};
-use crate::config::Settings;
+use crate::clock;
+use crate::config::{Current, Settings};
 use crate::metrics::{Metrics, Set};
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::{self, Breaker};
@@ -102,10 +103,7 @@ impl Environment<'_> {
             credentials: Credentials::new(credentials),
             slots: Slots::new(concurrency(&upstream, self.request_timeout)),
             budget: RetryBudget::default(),
-            retry: Policy {
-                max_attempts: retry.max_attempts,
-                backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
-            },
+            retry: Current::new(policy(&retry)),
             wire: wire(),
             attempt_timeout: upstream.attempt_timeout,
             metrics: self.metrics.upstream.clone(),
@@ -124,6 +122,25 @@ impl Environment<'_> {
         });
         Breaker::new(name, limits, listener)
     }
+}
+
+impl OriginState {
+    /// Pace, budget, retries and breakers as they are set from now on.
+    pub fn take_over(&self, settings: &Settings) {
+        let upstream: UpstreamSettings = settings.of();
+        let (pacing, breaker) =
+            (upstream.pace(self.is_simulated), limits(&settings.of(), &upstream));
+        self.retry.set(policy(&settings.of()));
+        for credential in self.credentials.iter() {
+            credential.pacing.take_over(pacing, clock::monotonic());
+            credential.breaker.take_over(breaker);
+        }
+    }
+}
+
+const fn policy(retry: &RetrySettings) -> Policy {
+    let backoff = Backoff { first: retry.base_delay, longest: retry.max_delay };
+    Policy { max_attempts: retry.max_attempts, backoff }
 }
 
 fn wire() -> Wire {

@@ -21,6 +21,7 @@ use super::pacing::PacingStatus;
 use super::transport::Wire;
 use super::{Blame, Misconfiguration, Outcome, Payer, Priority};
 use crate::clock::Timestamp;
+use crate::config::Current;
 use crate::failure::Failure;
 use crate::metrics::UpstreamMetrics;
 use crate::resilience::breaker::{self, State};
@@ -40,7 +41,7 @@ pub struct OriginState {
     /// How many retries are left, of all credentials together: they burden the same upstream.
     pub budget: RetryBudget,
     /// When a call is tried again.
-    pub retry: Policy,
+    pub retry: Current<Policy>,
     pub wire: Wire,
     pub attempt_timeout: Duration,
     pub metrics: UpstreamMetrics,

@@ -49,6 +49,15 @@ impl Pace {
         Self { arrival: former.arrival, ..self }
     }
 
+    /// The same, going on where `former` is: as many calls ahead of the even flow, `most` of them.
+    pub fn resuming(self, former: Self, most: u32, now: Instant) -> Self {
+        let ahead = former.ahead(now);
+        let calls = ahead.as_nanos().checked_div(former.interval.as_nanos()).unwrap_or(0);
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX).min(most);
+        let arrival = now.checked_add(self.interval.saturating_mul(calls).min(LONGEST));
+        Self { arrival, ..self }
+    }
+
     pub const fn interval(&self) -> Duration {
         self.interval
     }
@@ -158,6 +167,21 @@ mod tests {
         let empty = pace.with_tokens(1, now);
         assert_eq!((empty.wait(now, 0), empty.wait(now, 1)), (Duration::ZERO, SECOND));
         assert_eq!(pace.with_tokens(0, now).wait(now, 0), SECOND);
+    }
+
+    #[test]
+    fn another_pace_goes_on_with_as_many_calls_as_were_made() {
+        let now = clock::monotonic();
+        let mut slow = Pace::new(1.0, 10);
+        (0..10).for_each(|_| slow.take(now));
+        let quick = Pace::new(10.0, 10).resuming(slow, 10, now);
+        assert_eq!(quick.earliest(now), now + SECOND / 10, "the burst is spent, and no more");
+        let smaller = Pace::new(1.0, 2).resuming(slow, 2, now);
+        assert_eq!(smaller.earliest(now), now + SECOND);
+        let free = Pace::default().resuming(slow, 10, now);
+        assert_eq!(free.earliest(now), now);
+        let bound = Pace::new(1.0, 2).resuming(free, 2, now);
+        assert_eq!(bound.earliest(now), now, "what had no bound owes nothing");
     }
 
     #[test]

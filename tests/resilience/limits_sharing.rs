@@ -37,10 +37,9 @@ fn client() -> Admit {
 impl<'a> World<'a> {
     fn new(script: &'a mut Script, count: u32, limit: u32, burst: u32) -> Self {
         let limits = Limits { search_per_minute: limit, search_burst: burst, ..Limits::default() };
-        let policies = Policies::new(&limits);
         let (origin, among) = (clock::monotonic(), NonZeroU32::new(count).unwrap());
         let instance =
-            |_| Table::new(1_000, policies.clone(), origin).shared(Sharing::among(among));
+            |_| Table::new(1_000, Policies::new(&limits), origin).shared(Sharing::among(among));
         script.begin(0);
         let instances = (0..count).map(instance).collect();
         let admitted = Vec::new();

@@ -161,7 +161,7 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
     let rig = Rig::start_behind(
         |simulator| proxy.insert(FaultProxy::before(simulator)).address(),
         |tables| {
-            tables.retry.max_attempts = 1;
+            crate::upstream_rig::no_retry(tables);
             account(tables).breaker = breaker(5, Duration::from_millis(200));
         },
     );
@@ -198,7 +198,7 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
 #[actix::test]
 async fn a_probe_that_fails_opens_it_again() {
     let rig = Rig::start_with(|tables| {
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
         account(tables).breaker = breaker(2, Duration::from_millis(100));
     });
     let state = || rig.account().breaker.snapshot(clock::monotonic());
@@ -280,7 +280,7 @@ async fn callers_that_go_away_leave_nothing_behind() {
 #[actix::test]
 async fn queued_calls_do_not_go_out_once_it_is_open() {
     let rig = Rig::start_with(|tables| {
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
         account(tables).breaker = breaker(2, Duration::from_secs(60));
         account(tables).pacing = paced(20.0);
     });

@@ -17,7 +17,7 @@ use crate::upstream_rig::{PATIENCE, Rig, SEARCH, Setup};
 fn at_once(most: u32, queue: usize) -> impl FnOnce(&mut Setup<AliExpress>) {
     move |tables| {
         tables.slots = Slots::new(Settings { most, queue, ..Settings::default() });
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
     }
 }
 

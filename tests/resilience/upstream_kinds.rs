@@ -19,7 +19,7 @@ const ATTEMPT: Duration = Duration::from_millis(200);
 /// A rig that tries once and never opens its breaker.
 fn once() -> Rig {
     Rig::start_with(|tables| {
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
         tables.attempt_timeout = ATTEMPT;
         account(tables).breaker = crate::upstream_rig::breaker(1_000, Duration::from_secs(60));
     })
@@ -122,7 +122,7 @@ fn read_request(stream: &mut TcpStream) {
 async fn failure_of(upstream: SocketAddr) -> breakwater::failure::Failure {
     let rig = Rig::start_with(|tables| {
         tables.origins[0] = aliexpress(upstream);
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
     });
     let failure = rig.call(SEARCH).await.expect_err("no answer of use");
     let breaker = rig.account().breaker.snapshot(clock::monotonic());

@@ -19,7 +19,7 @@ const QUICK: breaker::Settings = breaker::Settings::new(2, Duration::from_millis
 fn guarded(settings: breaker::Settings) -> Rig {
     Rig::start_with(|tables| {
         account(tables).breaker = Breaker::new("upstream", settings, Arc::new(|_| {}));
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
     })
 }
 

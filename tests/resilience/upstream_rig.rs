@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use breakwater::clock;
-use breakwater::config::Secret;
+use breakwater::config::{Current, Secret};
 use breakwater::failure::Failure;
 use breakwater::metrics::Metrics;
 use breakwater::origin::actor::{ApiClientActor, NAME};
@@ -70,6 +70,11 @@ impl<O> DerefMut for Setup<O> {
     }
 }
 
+/// Its calls are made once.
+pub(crate) fn no_retry(state: &OriginState) {
+    state.retry.set(Policy { max_attempts: 1, ..state.retry.get() });
+}
+
 /// The state of so many credentials: unpaced, three attempts a few milliseconds apart, a breaker
 /// that opens after five failures in a row and stays open for a minute.
 pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginState {
@@ -86,13 +91,13 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
         credentials: OriginCredentials::new(credentials.collect()),
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
-        retry: Policy {
+        retry: Current::new(Policy {
             max_attempts: 3,
             backoff: Backoff {
                 first: Duration::from_millis(10),
                 longest: Duration::from_millis(100),
             },
-        },
+        }),
         wire: Wire::default(),
         attempt_timeout: Duration::from_secs(5),
         metrics: Metrics::new().upstream.clone(),

@@ -94,7 +94,7 @@ fn answer(stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result<(
 fn rig(address: SocketAddr, change: impl FnOnce(&mut Setup<AliExpress>)) -> Rig {
     Rig::start_with(|tables| {
         tables.origins[0] = aliexpress_at(format!("https://{address}/sync"));
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
         change(tables);
     })
 }

@@ -32,7 +32,7 @@ fn named(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'stati
     };
     Rig::start_behind(way, |tables| {
         tables.origins[0] = aliexpress_at(format!("http://gateway.example:{}/sync", port.get()));
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
         account(tables).breaker = breaker(1_000, Duration::from_secs(60));
         tables.wire.dns = DnsCache::new(LOOK_UP, Arc::new(lookup));
     })
@@ -192,7 +192,7 @@ fn endless_line(stream: &mut TcpStream) -> io::Result<()> {
 async fn failure_within(upstream: SocketAddr, within: Duration) -> (Failure, Duration) {
     let rig = Rig::start_with(|tables| {
         tables.origins[0] = aliexpress(upstream);
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
     });
     let started = clock::monotonic();
     let failure = rig.call_within(SEARCH, within).await.expect_err("it never ends");
@@ -251,7 +251,7 @@ async fn an_answer_that_comes_later_is_not_taken_for_that_of_another_call() {
     let upstream = upstream(interim);
     let rig = Rig::start_with(|tables| {
         tables.origins[0] = aliexpress(upstream);
-        tables.retry.max_attempts = 1;
+        crate::upstream_rig::no_retry(tables);
     });
     for _ in 0..3 {
         let within = Duration::from_millis(200);

@@ -54,6 +54,7 @@ mod pipelining;
 mod pressure;
 mod process_commands;
 mod process_stop;
+mod reload;
 mod second_service;
 mod secrets;
 mod session;

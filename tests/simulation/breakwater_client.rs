@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::config::Secret;
+use breakwater::config::{Current, Secret};
 use breakwater::failure::{Failure, FailureKind};
 use breakwater::metrics::Metrics;
 use breakwater::origin::attempt::Policy;
@@ -144,10 +144,10 @@ fn state(credentials: OriginCredentials) -> OriginState {
         credentials,
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
-        retry: Policy {
+        retry: Current::new(Policy {
             max_attempts: retry.max_attempts,
             backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
-        },
+        }),
         wire: Wire::default(),
         attempt_timeout: UpstreamSettings::default().attempt_timeout,
         metrics: Metrics::new().upstream.clone(),

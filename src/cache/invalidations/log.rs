@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use super::{Invalidations, Mode, Rule, Subject};
 use crate::cache::key::{CacheKey, matches};
+use crate::cache::settings::LongestLife;
 use crate::cache::survey::{Missed, Survey};
 use crate::cache::tables::CacheTables;
 use crate::cache::tiers::Tier;
@@ -31,7 +32,7 @@ pub struct Follower {
     pub invalidations: Invalidations,
     pub metrics: CacheMetrics,
     /// The longest time that an entry is usable: a rule that is older can hit nothing.
-    pub longest: Duration,
+    pub longest: LongestLife,
 }
 
 impl Follower {
@@ -70,7 +71,7 @@ impl Topic for Follower {
     }
 
     fn state(&self) -> Vec<Draft> {
-        self.invalidations.rules().iter().map(|rule| draft(rule, self.longest)).collect()
+        self.invalidations.rules().iter().map(|rule| draft(rule, self.longest.get())).collect()
     }
 }
 
@@ -177,7 +178,7 @@ impl CacheTables {
         self.invalidations.apply(&rule);
         let mut cleared = Cleared::foreseen(&survey, rule.at);
         if let Some((changes, longest)) = &self.changes {
-            let delivery = changes.announce(draft(&rule, *longest)).await;
+            let delivery = changes.announce(draft(&rule, longest.get())).await;
             cleared.announced(delivery, self.database.absence());
         }
         if drops {

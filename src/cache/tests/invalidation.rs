@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fixture::{Brings, Fixture, KIND, Source, body_of, down, fresh, key};
 use crate::cache::invalidations::log::Follower;
-use crate::cache::{Answer, Cleared, Entry, Mode, Rule, Subject, Tag, Tier};
+use crate::cache::{Answer, Cleared, Entry, LongestLife, Mode, Rule, Subject, Tag, Tier};
 use crate::clock;
 
 fn tagged(body: &str, tags: &[&str]) -> Entry {
@@ -30,7 +30,7 @@ async fn ask(fixture: &Fixture, name: &str, source: &Source) -> Answer {
 fn receives(fixture: &Fixture, rule: Rule) -> bool {
     let tables = fixture.client.tables();
     let (invalidations, metrics) = (tables.invalidations.clone(), tables.metrics.clone());
-    Follower { invalidations, metrics, longest: Duration::ZERO }.receive(rule, clock::now())
+    Follower { invalidations, metrics, longest: LongestLife::default() }.receive(rule, clock::now())
 }
 
 /// Until what happens next is later on a clock of milliseconds.

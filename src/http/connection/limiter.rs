@@ -8,7 +8,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::AtomicUsize;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -53,6 +54,8 @@ const AROUND_IPV6: u8 = 48;
 #[derive(Debug)]
 pub struct ConnectionLimiter {
     limits: ConnectionLimits,
+    /// Whether the bound of an address holds.
+    limits_clients: AtomicBool,
     origin: Instant,
     unread: Arc<AtomicUsize>,
     counts: Mutex<Counts>,
@@ -94,7 +97,13 @@ impl ConnectionLimiter {
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         let origin = clock::monotonic();
         let lines = Mutex::new(LogSampler::one_a_minute());
-        Arc::new(Self { limits, origin, unread: Arc::default(), counts: Mutex::default(), lines })
+        let (limits_clients, unread) = (AtomicBool::new(true), Arc::default());
+        Arc::new(Self { limits, limits_clients, origin, unread, counts: Mutex::default(), lines })
+    }
+
+    /// Whether one address may have only so many from now on. Those that are there stay.
+    pub fn limit_clients(&self, limits: bool) {
+        self.limits_clients.store(limits, Ordering::Relaxed);
     }
 
     /// Counts a connection from `peer`, whose descriptor has this number; where all places are taken,
@@ -111,7 +120,8 @@ impl ConnectionLimiter {
         let client = is_counted.then(|| Network::of(peer, limits.ipv6_prefix));
         let mut counts = self.counts();
         let of_client = client.and_then(|client| counts.by_client.get(&client)).copied();
-        if limits.per_address.is_some_and(|most| of_client.unwrap_or(0) >= most.get()) {
+        let is_full = |most: NonZeroU32| of_client.unwrap_or(0) >= most.get();
+        if limits.per_address.is_some_and(is_full) && self.limits_clients.load(Ordering::Relaxed) {
             return Err(LimitExceeded::Address);
         }
         let kept = if is_this_host(peer) { 0 } else { KEPT_FOR_THIS_HOST };
@@ -274,8 +284,6 @@ fn is_this_host(peer: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
     fn limiter(most: u32, per_address: u32) -> Arc<ConnectionLimiter> {

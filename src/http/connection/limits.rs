@@ -55,7 +55,7 @@ impl ConnectionLimits {
         Self {
             most: MOST_CONNECTIONS,
             descriptors,
-            per_address: NonZeroU32::new(of_address).filter(|_| limits.enabled),
+            per_address: NonZeroU32::new(of_address),
             trusted: limits.trusted_proxies.clone(),
             ipv6_prefix: limits.ipv6_prefix,
         }

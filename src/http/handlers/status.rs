@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::health::free_beside;
 use super::rendered::{Made, Page};
+use crate::cache::CacheSettings;
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
@@ -238,7 +239,7 @@ async fn status(call: Call) -> Answer {
         degraded,
         pressure: shared.pressure.status(),
         requests_in_flight: shared.metrics.http.in_flight.get(),
-        rate_limit_enabled: shared.settings.limits.enabled,
+        rate_limit_enabled: shared.accounts.is_enabled(),
         services: shared.services.iter().flat_map(|service| service.status()).collect(),
     };
     call.report(&status)
@@ -257,7 +258,7 @@ async fn cache_stats(call: Call) -> Answer {
     let worker = &call.worker;
     let totals = worker.shared.metrics.cache.totals();
     let tables = worker.cache.tables();
-    let settings = &worker.shared.settings.cache;
+    let settings: CacheSettings = worker.shared.in_force.of();
     let stats = CacheStats {
         cache_stats: Counts {
             hits: totals.hits,

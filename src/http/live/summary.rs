@@ -31,6 +31,8 @@ pub enum Kind {
     Pressure,
     /// Nobody knows yet who is on the lists.
     AccessLists,
+    /// The configuration that was read last has mistakes.
+    ConfigRefused,
 }
 
 /// Something that is wrong now.
@@ -160,7 +162,8 @@ const fn same(kind: Kind) -> Kind {
         | Kind::DatabaseAway
         | Kind::ActorDown
         | Kind::Pressure
-        | Kind::AccessLists => kind,
+        | Kind::AccessLists
+        | Kind::ConfigRefused => kind,
     }
 }
 
@@ -224,6 +227,11 @@ fn text(fact: &Fact, lasted: Duration, cost: Counted, facts: &Facts) -> String {
         Kind::Pressure => format!("Under pressure for {time}{because}: limits are halved."),
         Kind::AccessLists => {
             format!("Keys and lists could not be read for {time}: nobody is known to be on them.")
+        }
+        Kind::ConfigRefused => {
+            format!(
+                "The configuration was not taken over {time} ago{because}: the one before is in force."
+            )
         }
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::http) async fn charge(
     context: &RequestContext,
 ) -> Option<Admission> {
     let shared = &worker.shared;
-    if route.class == Class::Exempt || caller.is_exempt() || !shared.settings.limits.enabled {
+    if route.class == Class::Exempt || caller.is_exempt() || !shared.accounts.is_enabled() {
         return None;
     }
     let own = caller.held.and_then(|held| held.per_minute);
@@ -75,7 +75,7 @@ pub(in crate::http) fn check_open(
     context: &RequestContext,
 ) -> Result<(), ApiError> {
     let shared = &worker.shared;
-    if caller.is_exempt() || !shared.settings.limits.enabled {
+    if caller.is_exempt() || !shared.accounts.is_enabled() {
         return Ok(());
     }
     let mut own = worker.open_routes.borrow_mut();

@@ -19,7 +19,7 @@ mod tests;
 
 use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use self::penalty::Pattern;
@@ -122,9 +122,9 @@ pub struct Flagged {
 /// Everything that is known about abuse; shared by all workers and older than any actor.
 #[derive(Debug)]
 pub struct Abuse {
-    mode: AbuseMode,
-    /// The limit a minute of keys that have none of their own.
-    per_key: Option<NonZeroU32>,
+    mode: AtomicU8,
+    /// The limit a minute of keys that have none of their own; 0: none.
+    per_key: AtomicU32,
     origin: Instant,
     /// Secret, so that nobody can choose queries that meet in one place.
     hasher: SeedableRandomState,
@@ -144,8 +144,8 @@ impl Abuse {
     /// The same with a fraction of the room.
     fn sized(limits: &Limits, origin: Instant, fraction: usize) -> Self {
         Self {
-            mode: limits.abuse_mode(),
-            per_key: NonZeroU32::new(limits.search_per_key_per_minute),
+            mode: AtomicU8::new(limits.abuse_mode().number()),
+            per_key: AtomicU32::new(limits.search_per_key_per_minute),
             origin,
             hasher: secret_hasher(),
             queries: ShardedMap::new(QUERIES / fraction),
@@ -155,9 +155,19 @@ impl Abuse {
         }
     }
 
+    /// These settings are in force from now on; what was seen stays.
+    pub fn take_over(&self, limits: &Limits) {
+        self.mode.store(limits.abuse_mode().number(), Ordering::Relaxed);
+        self.per_key.store(limits.search_per_key_per_minute, Ordering::Relaxed);
+    }
+
+    fn mode(&self) -> AbuseMode {
+        AbuseMode::numbered(self.mode.load(Ordering::Relaxed))
+    }
+
     #[must_use]
     pub fn check(&self, asking: Asking, now: Instant) -> AbuseCheck {
-        if asking.exempt || self.mode == AbuseMode::Off {
+        if asking.exempt || self.mode() == AbuseMode::Off {
             return AbuseCheck::Unwatched;
         }
         let Some(least) = self.least(&asking) else { return AbuseCheck::Unwatched };
@@ -167,7 +177,7 @@ impl Abuse {
             return AbuseCheck::Watched(Watched { principal, flags: penalty.flags, least });
         };
         self.count_refused();
-        if self.mode == AbuseMode::Shadow {
+        if self.mode() == AbuseMode::Shadow {
             AbuseCheck::Shadowed
         } else {
             AbuseCheck::Throttled(wait, penalty.pattern)
@@ -183,7 +193,7 @@ impl Abuse {
         query: Option<u64>,
         now: Instant,
     ) -> Option<(Duration, Pattern)> {
-        if self.mode != AbuseMode::On {
+        if self.mode() != AbuseMode::On {
             return None;
         }
         self.penalties.wait(&Subject { principal: suspect, query }, self.tick(now))
@@ -215,7 +225,7 @@ impl Abuse {
             flags: penalty.flags,
             throttled_for: penalty.left(now).unwrap_or_default(),
             fresh,
-            refused: self.mode == AbuseMode::On,
+            refused: self.mode() == AbuseMode::On,
         })
     }
 
@@ -235,7 +245,10 @@ impl Abuse {
         if !asking.principal.is_key() {
             return Some(0);
         }
-        asking.own.or(self.per_key).map(|limit| limit.get() / KEY_SHARE)
+        asking
+            .own
+            .or_else(|| NonZeroU32::new(self.per_key.load(Ordering::Relaxed)))
+            .map(|limit| limit.get() / KEY_SHARE)
     }
 
     /// The penalty of a query that is, or was, asked too often, and whether it is a new one.
@@ -338,7 +351,7 @@ impl Abuse {
             refused: penalty.refused,
         });
         AbuseStatus {
-            mode: self.mode.as_str(),
+            mode: self.mode().as_str(),
             throttled_now,
             remembered,
             capacity,

@@ -125,9 +125,7 @@ pub struct Booking {
 
 impl Pacing {
     pub fn new(settings: Settings) -> Self {
-        let Rate { per_second, burst } =
-            settings.rate.unwrap_or(Rate { per_second: 0.0, burst: 0 });
-        let pace = Pace::new(per_second, burst);
+        let (pace, burst) = pace(&settings);
         let table = Table {
             booked: pace,
             started: pace,
@@ -138,6 +136,18 @@ impl Pacing {
             standing: StandingQueue::default(),
         };
         Self { max_queue: settings.max_queue, table: Arc::new(Mutex::new(table)) }
+    }
+
+    /// Another pace, budget and shares from now on. What was spent stays spent, and a call that waits for
+    /// its moment keeps it.
+    pub fn take_over(&self, settings: Settings, now: Instant) {
+        let (pace, burst) = pace(&settings);
+        let mut table = self.lock();
+        let waiting = u32::try_from(table.waiting).unwrap_or(u32::MAX);
+        table.booked = pace.resuming(table.booked, burst.saturating_add(waiting), now);
+        table.started = pace.resuming(table.started, burst, now);
+        table.burst = burst;
+        table.quota.take_over(&settings);
     }
 
     pub fn book(
@@ -213,6 +223,11 @@ impl Pacing {
         // Nothing under this lock can panic between two changes that belong together.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn pace(settings: &Settings) -> (Pace, u32) {
+    let Rate { per_second, burst } = settings.rate.unwrap_or(Rate { per_second: 0.0, burst: 0 });
+    (Pace::new(per_second, burst), burst)
 }
 
 impl Table {

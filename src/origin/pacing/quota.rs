@@ -35,6 +35,11 @@ impl Quota {
         Self { limit, offset, day: 0, spent: 0, shares, by_client: HashMap::new() }
     }
 
+    /// Another limit and other shares; what was spent today stays spent.
+    pub(super) fn take_over(&mut self, settings: &Settings) {
+        (self.limit, self.shares) = (settings.daily_budget, settings.shares);
+    }
+
     /// Why no call is made for this client, though the day's budget is not spent.
     pub(super) fn refusal(&self, payer: &Payer) -> Option<Reason> {
         let (limit, Shares { client, kept_for_keys }) = (self.limit?, self.shares);

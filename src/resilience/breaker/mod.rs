@@ -61,6 +61,12 @@ impl Breaker {
         Self { shared: Arc::new(Shared { name, listener, core, open: AtomicBool::new(false) }) }
     }
 
+    /// These bounds are in force from now on. What was counted stays, and an open time that has begun ends
+    /// as it was going to.
+    pub fn take_over(&self, settings: Settings) {
+        self.with(|core| core.take_over(settings));
+    }
+
     pub fn name(&self) -> &str {
         &self.shared.name
     }

@@ -75,6 +75,14 @@ impl Core {
         }
     }
 
+    pub(super) fn take_over(&mut self, settings: Settings) {
+        if settings != self.settings {
+            let failures = if self.is_open() { 0 } else { self.consecutive_failures };
+            self.trip.take_over(&settings, failures);
+            self.settings = settings;
+        }
+    }
+
     pub(super) const fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::Closed { .. })
     }

@@ -113,6 +113,14 @@ impl Trip {
         }
     }
 
+    /// Other bounds for what was counted. Failures in a row that are too many by now trip it with the next.
+    pub(super) fn take_over(&mut self, settings: &Settings, failures: u64) {
+        let former = std::mem::replace(self, Self::new(settings));
+        self.restore_openings(former.openings);
+        self.restore_failures(failures);
+        (self.window, self.origin) = (former.window, former.origin);
+    }
+
     /// Counts a call; the reason when it was one failure too many.
     pub(super) fn note(&mut self, result: CallResult, now: Instant) -> Option<Reason> {
         let slot = slots::number(*self.origin.get_or_insert(now), now, SLOT);

@@ -12,14 +12,16 @@ use slog::Logger;
 
 use super::aliexpress::{AliExpressClient, Target};
 use super::question::{Keyed, Question, key};
-use super::settings::Setup;
+use super::settings::{Setup, Ttls};
 use super::simulator::Control;
 use crate::cache::{Answer, CacheKey, Loaded, Plan, Tag, Tier};
+use crate::config::Current;
 use crate::config::kinds::Rollout;
 use crate::failure::{Failure, FailureKind};
 use crate::http::context::Scope;
 use crate::http::extract::Call;
 use crate::http::served::{Served, Source};
+use crate::http::settings::CurrentFeatures;
 use crate::metrics::Counters;
 use crate::origin::Priority;
 
@@ -54,6 +56,8 @@ pub(super) struct Products {
     /// What of the upstream's texts was repaired, by kind.
     pub(super) repaired: Counters<1>,
     pub(super) settings: Arc<Setup>,
+    pub(super) ttls: Arc<Current<Ttls>>,
+    pub(super) features: Arc<CurrentFeatures>,
     pub(super) log: Logger,
     /// The simulator inside, where there is one.
     pub(super) simulator: Option<Inside>,
@@ -206,11 +210,11 @@ impl Products {
     }
 
     fn validates<Q: Question>(&self, scope: &Scope) -> bool {
-        !Q::KIND.is_validated || is_on(self.settings.features.data_validation, scope.client)
+        !Q::KIND.is_validated || is_on(self.features.get().data_validation, scope.client)
     }
 
     fn caches(&self, scope: &Scope) -> bool {
-        is_on(self.settings.features.enhanced_caching, scope.client)
+        is_on(self.features.get().enhanced_caching, scope.client)
     }
 }
 

@@ -9,15 +9,15 @@ use std::time::Instant;
 use serde_json::Value;
 use slog::debug;
 
-use super::aliexpress::{Found, Repairs, Request};
+use super::aliexpress::{Found, Repairs, Request, Target};
 use super::ask::{Products, REPAIRED, REPAIRED_PLACE, is_on};
 use super::product::Dropped;
 use super::question::{Question, Stored, key as key_of};
-use super::settings::Setup;
 use crate::cache::{CacheKey, Lifetimes, Loaded, Loader, Plan};
 use crate::clock;
 use crate::failure::Failure;
 use crate::http::context::Scope;
+use crate::http::settings::Features;
 use crate::origin::{Call, Priority};
 use crate::steps::Steps;
 
@@ -40,7 +40,7 @@ impl Restorable {
 
 impl Products {
     fn plan_again<Q: Question>(&self, question: Value, key: &CacheKey) -> Option<Plan> {
-        let question: Q = asked_again(&self.settings, question, key)?;
+        let question: Q = asked_again(&self.settings.target, self.features.get(), question, key)?;
         let deadline = clock::monotonic() + self.settings.within;
         let scope = Scope {
             request_id: WARMING.into(),
@@ -71,13 +71,12 @@ impl Products {
         questions: Arc<[Q]>,
         validate: bool,
     ) -> Plan {
-        let cache = &self.settings.cache;
-        let lifetimes = Lifetimes {
+        let lifetimes = self.ttls.with(|ttls| Lifetimes {
             kind: Q::KIND.label,
-            fresh: (Q::KIND.fresh)(&self.settings),
-            negative: cache.negative_ttl,
-            stale: cache.stale,
-        };
+            fresh: (Q::KIND.fresh)(ttls),
+            negative: ttls.cache.negative_ttl,
+            stale: ttls.cache.stale,
+        });
         Plan {
             lifetimes,
             steps: scope.steps.clone(),
@@ -136,7 +135,7 @@ impl Products {
         deadline: Instant,
         priority: Priority,
     ) -> Result<Option<Found>, Failure> {
-        let retry = is_on(self.settings.features.retry_logic, scope.client);
+        let retry = is_on(self.features.get().retry_logic, scope.client);
         let request_id = Arc::clone(&scope.request_id);
         let method = request.method.name;
         let (payer, steps) = (scope.payer.clone(), scope.steps.clone());
@@ -170,17 +169,17 @@ impl Products {
 
 /// The stored question, if a client can ask it now and is answered from `key`.
 pub(super) fn asked_again<Q: Question>(
-    settings: &Setup,
+    target: &Target,
+    features: Features,
     question: Value,
     key: &CacheKey,
 ) -> Option<Q> {
-    let features = &settings.features;
     let is_asked = features.enhanced_caching.0 > 0
         && (!Q::KIND.is_validated || features.data_validation.0 > 0);
     let question: Q = serde_json::from_value(question).ok().filter(|_| is_asked)?;
     let request = question.request(std::slice::from_ref(&question));
     // With another tracking id it would be another question.
     let tracking_id = request.params.get("tracking_id");
-    let is_ours = !Q::KIND.is_tracked || tracking_id == settings.target.tracking_id.as_ref();
+    let is_ours = !Q::KIND.is_tracked || tracking_id == target.tracking_id.as_ref();
     (is_ours && key_of(&question, true) == *key).then_some(question)
 }

@@ -39,11 +39,11 @@ use actix_web::web::ServiceConfig;
 use serde_json::{Map, Value};
 
 use crate::cache::{CacheKey, Plan};
-use crate::config::Group;
+use crate::config::{Group, Settings};
 use crate::http::service::{Component, Health, Service, Simulated, Surface, component};
 
 use ask::Products;
-use settings::{AliExpressSettings, ProductSettings};
+use settings::{AliExpressSettings, ProductSettings, Ttls};
 use simulator::Control;
 
 pub const SURFACE: Surface = Surface {
@@ -85,8 +85,13 @@ impl Service for Products {
         self.restore(endpoints::RESTORABLE, key, question)
     }
 
+    fn take_over(&self, settings: &Settings) {
+        self.ttls.set(Ttls::of(settings));
+        self.features.set(settings.of());
+    }
+
     fn longest_ttl(&self) -> Duration {
-        self.settings.lifetimes.longest_ttl()
+        self.ttls.with(|ttls| ttls.kinds.longest_ttl())
     }
 
     fn is_cut_off(&self) -> bool {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::aliexpress::Request;
 use super::last_resort::LastResort;
 use super::product::{Dropped, Product};
-use super::settings::Setup;
+use super::settings::Ttls;
 use crate::cache::{CacheKey, Loaded, Representation, Tag};
 use crate::failure::{Failure, FailureKind};
 use crate::http::served::{Body, Served};
@@ -53,7 +53,7 @@ pub(super) struct Kind {
     /// In metrics.
     pub(super) label: &'static str,
     /// How long an answer is fresh.
-    pub(super) fresh: fn(&Setup) -> Duration,
+    pub(super) fresh: fn(&Ttls) -> Duration,
     /// Whether bytes that another process stored are an answer: see [`reads`].
     pub(super) is_answer: fn(&Representation) -> bool,
     /// Whether validation makes a difference.

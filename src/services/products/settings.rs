@@ -19,20 +19,29 @@ use crate::config::kinds::{
     FILE_PATH, Kind, Optional, Refusal, SECRET_WORD, Text, WEB_ADDRESS, WORD, quoted,
 };
 use crate::config::{Mistakes, Secret, Section, Settings};
-use crate::http::settings::Features;
 use crate::settings;
 
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// What a query that does not say gets.
     pub target: Target,
-    pub cache: CacheSettings,
-    pub lifetimes: ProductSettings,
-    pub features: Features,
     /// What to answer from when everything else has failed.
     pub last_resort: Option<Arc<LastResort>>,
     /// Longest time of a load that no client waits for.
     pub within: Duration,
+}
+
+/// How long answers are fresh.
+#[derive(Debug, Clone)]
+pub struct Ttls {
+    pub cache: CacheSettings,
+    pub kinds: ProductSettings,
+}
+
+impl Ttls {
+    pub fn of(settings: &Settings) -> Self {
+        Self { cache: settings.of(), kinds: settings.of() }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,15 +220,15 @@ settings! {
     #[derive(Eq)]
     pub struct ProductSettings in "cache" {
         product_ttl: Duration = Duration::from_secs(86_400), "CACHE_TTL_PRODUCT", "ttl_product",
-            LIFETIME, "seconds fresh: product details", follows("CACHE_TTL");
+            LIFETIME, "seconds fresh: product details", follows("CACHE_TTL"), live();
         link_ttl: Duration = Duration::from_secs(2_592_000), "CACHE_TTL_LINK", "ttl_link", LIFETIME,
-            "seconds fresh: affiliate links", follows("CACHE_TTL");
+            "seconds fresh: affiliate links", follows("CACHE_TTL"), live();
         search_ttl: Duration = Duration::from_secs(3_600), "CACHE_TTL_SEARCH", "ttl_search",
-            LIFETIME, "seconds fresh: search results", follows("CACHE_TTL");
+            LIFETIME, "seconds fresh: search results", follows("CACHE_TTL"), live();
         hot_ttl: Duration = Duration::from_secs(1_800), "CACHE_TTL_HOT", "ttl_hot", LIFETIME,
-            "seconds fresh: hot products", follows("CACHE_TTL");
+            "seconds fresh: hot products", follows("CACHE_TTL"), live();
         category_ttl: Duration = Duration::from_secs(604_800), "CACHE_TTL_CATEGORY", "ttl_category",
-            LIFETIME, "seconds fresh: categories", follows("CACHE_TTL");
+            LIFETIME, "seconds fresh: categories", follows("CACHE_TTL"), live();
         last_resort_catalog: Option<PathBuf> = None, "LAST_RESORT_CATALOG", "last_resort_catalog",
             Optional(FILE_PATH),
             "a catalogue (.jsonl or .jsonl.gz) to answer from, marked as such and never stored, when every tier and the upstream have failed";

@@ -18,12 +18,12 @@ use super::catalogue::LoadReport;
 use super::endpoints;
 use super::last_resort::LastResort;
 use super::product::DropReason;
-use super::settings::{AliExpressSettings, ProductSettings, Setup};
+use super::settings::{AliExpressSettings, ProductSettings, Setup, Ttls};
 use super::simulator::{self, DEMO_APP_KEY, DEMO_APP_SECRET, DEMO_TRACKING_ID, SimulatorSettings};
 use crate::clock;
-use crate::config::Secret;
+use crate::config::{Current, Secret};
 use crate::http::service::{Service, ServiceParts, StartFailure, Tried};
-use crate::http::settings::{Chaos, Server};
+use crate::http::settings::{Chaos, CurrentFeatures, Server};
 use crate::metrics::{Set, Words};
 use crate::origin::{Call, Identity, Priority};
 
@@ -36,8 +36,7 @@ const NAMES: [&str; 4] = ["upstream", "upstream_2", "upstream_3", "upstream_4"];
 /// The simulator inside cannot be started, the catalogue cannot be read, or no thread can be started.
 pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure> {
     let mut account: AliExpressSettings = parts.settings.of();
-    let lifetimes: ProductSettings = parts.settings.of();
-    let last_resort = last_resort(&lifetimes, parts.log)?;
+    let last_resort = last_resort(&parts.settings.of(), parts.log)?;
     let simulator = account.accounts().is_empty();
     let simulator = simulator.then(|| start_simulator(&mut account, parts)).transpose()?;
     let setup = Setup {
@@ -47,9 +46,6 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
             ship_to: None,
             tracking_id: account.tracking_id.clone(),
         },
-        cache: parts.settings.of(),
-        lifetimes,
-        features: parts.settings.of(),
         last_resort,
         within: parts.request_timeout,
     };
@@ -62,7 +58,9 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     let repaired = parts.metrics.service_counter("upstream_repairs", ("kind", words), help);
     parts.metrics.words(Set::Operations, endpoints::METHODS.map(|method| method.name));
     let (settings, log) = (Arc::new(setup), parts.log.clone());
-    Ok(Arc::new(Products { upstream, dropped, repaired, settings, log, simulator }))
+    let ttls = Arc::new(Current::new(Ttls::of(parts.settings)));
+    let features = Arc::new(CurrentFeatures::new(parts.settings.of()));
+    Ok(Arc::new(Products { upstream, dropped, repaired, settings, ttls, features, log, simulator }))
 }
 
 /// Tries each account with one call: the list of categories.

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::live_rows::sections;
 use crate::clock::{self, Timestamp};
+use crate::config::{LastRead, Mistakes, Reloaded};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::Check;
 use crate::http::live::summary::{Counted, Fact, Facts, Kind, Level, Trouble};
@@ -86,9 +87,39 @@ struct LiveState {
     in_flight: i64,
     connections: u32,
     pressure: PressureStatus,
+    config: ConfigState,
     /// Memory in use; absent where the system does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
+}
+
+/// The configuration, as it was read last.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConfigState {
+    /// Whether it was taken over.
+    ok: bool,
+    /// Milliseconds since the Unix epoch.
+    #[schema(value_type = i64)]
+    at: Timestamp,
+    /// All that is wrong with it; what was in force before still is.
+    mistakes: Vec<String>,
+    /// Settings that count from the next start.
+    #[schema(value_type = Vec<String>)]
+    need_restart: Vec<&'static str>,
+}
+
+impl From<LastRead> for ConfigState {
+    fn from(LastRead { at, outcome }: LastRead) -> Self {
+        match outcome {
+            Ok(Reloaded { need_restart, .. }) => {
+                Self { ok: true, at, mistakes: Vec::new(), need_restart }
+            }
+            Err(Mistakes(mistakes)) => {
+                let mistakes = mistakes.iter().map(ToString::to_string).collect();
+                Self { ok: false, at, mistakes, need_restart: Vec::new() }
+            }
+        }
+    }
 }
 
 fn write_curves<S: Serializer>(curves: &[Curves], to: S) -> Result<S::Ok, S::Error> {
@@ -125,6 +156,7 @@ async fn live(admin: Admin, call: Call) -> Answer {
             in_flight: shared.metrics.http.in_flight.get(),
             connections: shared.connections.open(),
             pressure: shared.pressure.status(),
+            config: shared.in_force.last_read().into(),
             memory_bytes: resident_bytes(),
         },
         series: news.curves,
@@ -227,6 +259,11 @@ fn process(shared: &Shared) -> Vec<Fact> {
     }
     if !shared.access.is_informed() {
         wrong.push(Fact::new(Kind::AccessLists, ""));
+    }
+    if let Err(mistakes) = shared.in_force.last_read().outcome {
+        let count = mistakes.0.len();
+        let told = format!("{count} mistake{}", if count == 1 { "" } else { "s" });
+        wrong.push(Fact::new(Kind::ConfigRefused, "").saying(told));
     }
     let actors = shared.supervisor.status().into_iter();
     let down = actors.filter(|one| matches!(one.state, ActorState::BackingOff | ActorState::Hung));

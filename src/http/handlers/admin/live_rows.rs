@@ -180,7 +180,7 @@ fn limits(worker: &Worker) -> LimitRows {
     let mut abuse = shared.abuse.status(clock::monotonic());
     abuse.offenders.truncate(OFFENDERS);
     LimitRows {
-        enabled: shared.settings.limits.enabled,
+        enabled: shared.accounts.is_enabled(),
         refused: super::live::read_counters(shared).limited,
         accounts: shared.accounts.status().entries,
         api_keys: sizes.keys,

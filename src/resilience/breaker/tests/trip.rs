@@ -95,3 +95,31 @@ fn settings_that_failsafe_would_panic_on_are_clamped() {
         }
     }
 }
+
+#[test]
+fn other_bounds_count_what_was_counted() {
+    let now = crate::clock::monotonic();
+    let open = Duration::from_secs(10);
+    let mut trip = Trip::new(&Settings::new(100, open));
+    for _ in 0..3 {
+        assert_eq!(trip.note(CallResult::Failure, now), None);
+    }
+    trip.take_over(&Settings::new(4, open), 3);
+    assert_eq!(trip.note(CallResult::Failure, now), Some(Reason::Failures));
+    // More failures than the new bound allows: the next one is one too many, and not before.
+    let mut trip = Trip::new(&Settings::new(100, open));
+    for _ in 0..9 {
+        assert_eq!(trip.note(CallResult::Failure, now), None);
+    }
+    trip.take_over(&Settings::new(2, open), 9);
+    assert_eq!(trip.note(CallResult::Failure, now), Some(Reason::Failures));
+}
+
+#[test]
+fn an_opening_that_follows_others_lasts_longer_under_other_bounds_too() {
+    let mut trip = Trip::new(&Settings::new(1, Duration::from_secs(10)));
+    (0..3).for_each(|_| drop(trip.next_open_time()));
+    trip.take_over(&Settings::new(1, Duration::from_secs(1)), 0);
+    let next = trip.next_open_time();
+    assert!(next > Duration::from_secs(2) && next <= Duration::from_secs(10), "{next:?}");
+}

@@ -102,7 +102,7 @@ impl Question for Categories {
         operation: "categories",
         label: "category",
         is_answer: reads::<CategoriesData>,
-        fresh: |setup| setup.lifetimes.category_ttl,
+        fresh: |ttls| ttls.kinds.category_ttl,
         is_validated: false,
         is_tracked: false,
         at_once: 1,

@@ -133,7 +133,7 @@ impl Question for Details {
         operation: "details",
         label: "product",
         is_answer: reads::<Option<Product>>,
-        fresh: |setup| setup.lifetimes.product_ttl,
+        fresh: |ttls| ttls.kinds.product_ttl,
         is_validated: true,
         is_tracked: true,
         at_once: MAX_PRODUCTS,

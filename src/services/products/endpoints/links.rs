@@ -180,7 +180,7 @@ impl Question for Link {
         operation: "link",
         label: "link",
         is_answer: reads::<Option<String>>,
-        fresh: |setup| setup.lifetimes.link_ttl,
+        fresh: |ttls| ttls.kinds.link_ttl,
         is_validated: false,
         is_tracked: true,
         at_once: MAX_LINKS,

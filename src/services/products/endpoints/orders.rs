@@ -188,7 +188,7 @@ impl Question for Orders {
         operation: "orders",
         label: "orders",
         is_answer: reads::<OrdersData>,
-        fresh: |setup| setup.cache.default_ttl,
+        fresh: |ttls| ttls.cache.default_ttl,
         is_validated: true,
         is_tracked: false,
         at_once: 1,

@@ -51,13 +51,13 @@ const KIND: Kind = Kind {
     operation: "search",
     label: "search",
     is_answer: reads::<SearchData>,
-    fresh: |setup| setup.lifetimes.search_ttl,
+    fresh: |ttls| ttls.kinds.search_ttl,
     is_validated: true,
     is_tracked: true,
     at_once: 1,
 };
 const HOT_KIND: Kind =
-    Kind { operation: "hot", label: "hot", fresh: |setup| setup.lifetimes.hot_ttl, ..KIND };
+    Kind { operation: "hot", label: "hot", fresh: |ttls| ttls.kinds.hot_ttl, ..KIND };
 
 pub(super) const ROUTES: &[Route] = &[
     Route::at("/api/products/search", Class::Search)

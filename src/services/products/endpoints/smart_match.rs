@@ -102,7 +102,7 @@ impl Question for SmartMatch {
         operation: "smart-match",
         label: "smart_match",
         is_answer: reads::<SmartMatchData>,
-        fresh: |setup| setup.cache.default_ttl,
+        fresh: |ttls| ttls.cache.default_ttl,
         is_validated: true,
         is_tracked: true,
         at_once: 1,

@@ -1,7 +1,5 @@
 //! What every kind of question has in common: tags, keys, and being stored and asked again.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::RESTORABLE;
@@ -10,26 +8,14 @@ use super::details::Details;
 use super::links::Link;
 use super::search::Search;
 use super::smart_match::SmartMatch;
-use crate::cache::CacheSettings;
 use crate::cache::Tag;
 use crate::config::kinds::Rollout;
 use crate::http::settings::Features;
+use crate::services::products::aliexpress::Target;
 use crate::services::products::fixtures::{defaults, search_query, wire_product};
 use crate::services::products::load::asked_again;
 use crate::services::products::question::{Question, Stored, key};
 use crate::services::products::search_query::SearchQuery;
-use crate::services::products::settings::{ProductSettings, Setup};
-
-fn settings() -> Setup {
-    Setup {
-        target: defaults(),
-        cache: CacheSettings::default(),
-        lifetimes: ProductSettings::default(),
-        features: Features::default(),
-        last_resort: None,
-        within: Duration::from_secs(10),
-    }
-}
 
 fn made<Q: Question>(stored: Value) -> Q {
     serde_json::from_value(stored).unwrap()
@@ -94,11 +80,11 @@ fn every_answer_says_what_it_is_about() {
     }
 }
 
-fn is_asked_again<Q: Question>(question: Q, settings: &Setup) -> bool {
+fn is_asked_again<Q: Question>(question: Q, target: &Target, features: Features) -> bool {
     let text = Stored::write(&question).unwrap();
     let stored: Stored<'_, Value> = serde_json::from_str(&text).unwrap();
     assert_eq!(stored.operation, Q::KIND.operation);
-    asked_again::<Q>(settings, stored.current().unwrap(), &key(&question, true)).is_some()
+    asked_again::<Q>(target, features, stored.current().unwrap(), &key(&question, true)).is_some()
 }
 
 #[test]
@@ -110,24 +96,23 @@ fn a_question_stored_by_another_version_is_outdated() {
 
 #[test]
 fn a_stored_question_is_asked_again_only_if_a_client_could_ask_it() {
-    let asked = |settings: &Setup| {
+    let asked = |target: &Target, features: Features| {
         [
-            is_asked_again(search::<false>(&search_query()), settings),
-            is_asked_again(details(), settings),
-            is_asked_again(like(), settings),
-            is_asked_again(link(), settings),
-            is_asked_again(Categories, settings),
+            is_asked_again(search::<false>(&search_query()), target, features),
+            is_asked_again(details(), target, features),
+            is_asked_again(like(), target, features),
+            is_asked_again(link(), target, features),
+            is_asked_again(Categories, target, features),
         ]
     };
-    let mut changed = settings();
-    assert_eq!(asked(&changed), [true; 5]);
-    changed.target.tracking_id = Some("another".into());
-    assert_eq!(asked(&changed), [false, false, false, false, true]);
-    let mut changed = settings();
-    changed.features.data_validation = Rollout(0);
-    assert_eq!(asked(&changed), [false, false, false, true, true]);
-    changed.features.enhanced_caching = Rollout(0);
-    assert_eq!(asked(&changed), [false; 5]);
+    let all = Features::default();
+    assert_eq!(asked(&defaults(), all), [true; 5]);
+    let other = Target { tracking_id: Some("another".into()), ..defaults() };
+    assert_eq!(asked(&other, all), [false, false, false, false, true]);
+    let unchecked = Features { data_validation: Rollout(0), ..all };
+    assert_eq!(asked(&defaults(), unchecked), [false, false, false, true, true]);
+    let uncached = Features { enhanced_caching: Rollout(0), ..unchecked };
+    assert_eq!(asked(&defaults(), uncached), [false; 5]);
 }
 
 #[test]
