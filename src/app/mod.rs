@@ -37,7 +37,7 @@ use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info};
 
 use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses};
-use crate::cache::{CacheSettings, CacheTables, LongestLife};
+use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::Failure;
 use crate::clock;
 use crate::config::{Group, InForce, Schema, Settings};
@@ -52,7 +52,7 @@ use crate::http::page_files::PageFiles;
 use crate::http::routes::{self, Side};
 pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
-use crate::http::settings::{Chaos, CurrentFeatures, Features, HttpSettings, Server};
+use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::start_page::Documents;
 use crate::http::state::Shared;
 use crate::http::{Integration, openapi, reload, server};
@@ -166,8 +166,7 @@ impl Gateway {
         let stores = Stores::open(&settings, &metrics, &log)?;
         let mut cache = stores.tables(&settings, &metrics, &supervisor);
         let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
-        let longest = LongestLife::default();
-        reload::raise(&longest, &settings.of(), &services);
+        let longest = reload::longest(&settings.of(), &services);
         upkeep::start(&cache, &stores, &persisted, &longest, &settings, &supervisor);
         let breakers = breakers(&origins, &stores);
         let forced = Breakers { all: breakers.clone(), origins: origins.clone() };
@@ -175,7 +174,6 @@ impl Gateway {
             access::follow(&settings, &longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;
         let (monitor, observed) = monitor(&metrics, &supervisor)?;
-        let features = CurrentFeatures::new(settings.of());
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
         let (pressure, integration) = (Arc::<Pressure>::default(), integration(&origins));
         let shared = Arc::new(Shared {
@@ -199,18 +197,16 @@ impl Gateway {
             supervisor,
             breakers,
             draining: AtomicBool::new(false),
-            connections: ConnectionLimiter::new(ConnectionLimits::from_settings(&settings, &log)),
+            connections: connections(&settings, &log),
             lags: Arc::new(LoopLags::new(settings.server.workers, clock::monotonic())),
             log,
             started: clock::now(),
             losses,
             settings,
-            in_force,
-            features,
             longest,
+            in_force,
         });
-        upkeep::watch_pressure(&shared);
-        upkeep::sample(&shared, &cache.with_redis(stores.redis_tier()));
+        upkeep::watch(&shared, &cache.with_redis(stores.redis_tier()));
         let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
         let (address, inside, handle) = serve(&shared, factory)?;
         Ok(Self { address, inside, handle, shared, stores, cache, persisted })
@@ -338,6 +334,12 @@ fn breakers(origins: &[Arc<OriginState>], stores: &Stores) -> Vec<Breaker> {
     let of_origins = origins.iter().flat_map(|origin| origin.credentials.iter());
     let of_origins = of_origins.map(|credential| credential.breaker.clone());
     of_origins.chain(stores.breakers()).collect()
+}
+
+fn connections(settings: &HttpSettings, log: &Logger) -> Arc<ConnectionLimiter> {
+    let connections = ConnectionLimiter::new(ConnectionLimits::from_settings(settings, log));
+    connections.limit_clients(settings.limits.enabled);
+    connections
 }
 
 fn accounts(stores: &Stores, limits: &Limits, pressure: &Arc<Pressure>) -> Table {

@@ -211,10 +211,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What is not optimised is slow without being overloaded.
 const JUDGES_TIMES: bool = !cfg!(debug_assertions);
 
+/// Watches the process and samples its counters.
+pub(super) fn watch(shared: &Arc<Shared>, cache: &CacheTables) {
+    watch_pressure(shared);
+    sample(shared, cache);
+}
+
 /// Watches on this thread how near the process is to its bounds, while there are limits: what limits are
 /// read through is switched, and told. A reading that cannot be had counts as none. If the watch dies it
 /// is started again, and meanwhile the last level stays.
-pub(super) fn watch_pressure(shared: &Arc<Shared>) {
+fn watch_pressure(shared: &Arc<Shared>) {
     let bound = memory_bound();
     tell_memory(shared, bound);
     let weak = Arc::downgrade(shared);
@@ -237,7 +243,7 @@ pub(super) fn watch_pressure(shared: &Arc<Shared>) {
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// Samples the counters on this thread. When a sample is late, the next one is at its time.
-pub(super) fn sample(shared: &Arc<Shared>, cache: &CacheTables) {
+fn sample(shared: &Arc<Shared>, cache: &CacheTables) {
     let (weak, cache) = (Arc::downgrade(shared), cache.clone());
     keep_running("live", shared.supervisor.observer(), move || {
         let (weak, cache) = (weak.clone(), cache.clone());

@@ -4,16 +4,17 @@
 //! where it is declared. Refuses a configuration with any mistake, as a whole. Nothing waits for a
 //! neighbour: requests in flight go on with what they have begun with.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use slog::{info, warn};
 
+use super::service::Service;
 use super::settings::Features;
 use super::state::Shared;
 use crate::cache::{CacheSettings, LongestLife};
 use crate::config::{Environment, Mistakes, Reloaded, Settings};
 use crate::limits::Limits;
-
-use super::service::Service;
-use std::sync::Arc;
 
 impl Shared {
     /// Reads the configuration again and takes over what can change while running.
@@ -38,16 +39,22 @@ impl Shared {
         self.accounts.take_over(&limits);
         self.abuse.take_over(&limits);
         self.connections.limit_clients(limits.enabled);
-        self.features.set(settings.of::<Features>());
+        self.settings.features.set(settings.of::<Features>());
         self.services.iter().for_each(|service| service.take_over(settings));
         self.origins.iter().for_each(|origin| origin.take_over(settings));
-        raise(&self.longest, &settings.of(), &self.services);
+        self.longest.raise(longest_life(&settings.of(), &self.services));
     }
 }
 
 /// The longest time that anything in the cache is usable under these settings, jitter included.
-pub fn raise(longest: &LongestLife, cache: &CacheSettings, services: &[Arc<dyn Service>]) {
+fn longest_life(cache: &CacheSettings, services: &[Arc<dyn Service>]) -> Duration {
     let ttls = services.iter().map(|service| service.longest_ttl());
-    let ttl = ttls.fold(cache.default_ttl, std::time::Duration::max);
-    longest.raise(ttl.saturating_mul(2).saturating_add(cache.stale));
+    ttls.fold(cache.default_ttl, Duration::max).saturating_mul(2).saturating_add(cache.stale)
+}
+
+/// The same, to be raised by a reload.
+pub fn longest(cache: &CacheSettings, services: &[Arc<dyn Service>]) -> LongestLife {
+    let longest = LongestLife::default();
+    longest.raise(longest_life(cache, services));
+    longest
 }

@@ -173,9 +173,11 @@ impl Section for Chaos {}
 
 /// The values that the surface works with; those of other rooms are shown or enforced by it. As they were
 /// at the start: what a reload changes is asked where it is in force.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct HttpSettings {
     pub server: Server,
+    /// As they are now.
+    pub features: CurrentFeatures,
     pub chaos: Chaos,
     pub access: AccessSettings,
     pub limits: Limits,
@@ -188,6 +190,7 @@ impl HttpSettings {
     pub fn of(settings: &Settings, database: PathBuf) -> Self {
         Self {
             server: settings.of(),
+            features: CurrentFeatures::new(settings.of()),
             chaos: settings.of(),
             access: settings.of(),
             limits: settings.of(),

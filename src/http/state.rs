@@ -18,7 +18,7 @@ use super::live::Live;
 use super::load_shedder::{LoadShedder, LoopLags};
 use super::log_sampler::{LogSampler, LogSamplers};
 use super::service::Service;
-use super::settings::{CurrentFeatures, HttpSettings};
+use super::settings::HttpSettings;
 use super::start_page::Documents;
 use crate::access::{Access, AdminKeys, Guesses};
 use crate::cache::upkeep::Warmer;
@@ -38,7 +38,6 @@ pub struct Shared {
     pub settings: HttpSettings,
     /// What was taken over since.
     pub in_force: InForce,
-    pub features: CurrentFeatures,
     /// The longest time that anything in the cache is usable.
     pub longest: LongestLife,
     /// Whether answers come from the live upstream or from the simulator.

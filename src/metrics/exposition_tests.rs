@@ -98,6 +98,7 @@ fn prometheus() -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each family")]
 fn the_prometheus_text_has_every_name_type_and_label() {
     insta::assert_snapshot!(families(&prometheus()), @r"
     actor_events_dropped_total counter actor

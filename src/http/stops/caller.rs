@@ -61,7 +61,7 @@ impl Caller {
         let by_address = || address.principal(worker.shared.settings.limits.ipv6_prefix);
         let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
         let caller = Self { address, held, principal, verdict };
-        if worker.shared.features.depend_on_clients() {
+        if worker.shared.settings.features.depend_on_clients() {
             context.client.set(principal.stable_number().into());
         }
         context.address.set(caller.address.counted);

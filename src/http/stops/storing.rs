@@ -112,7 +112,7 @@ pub(in crate::http) fn permit(
         lasts: lasting.is_some(),
         keyed: context.principal.get().is_key() || shows_admin_key(),
         limited,
-        by_client: worker.shared.features.depend_on_clients(),
+        by_client: settings.features.depend_on_clients(),
         public,
     });
     match (storing, lasting) {
