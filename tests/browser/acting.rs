@@ -136,3 +136,43 @@ fn warming_and_chaos_ask_once_and_are_in_the_audit_list() {
     desk.wait_for("#audit", "chaos", SOON);
     desk.leave();
 }
+
+#[test]
+fn the_configuration_is_reloaded_and_mistakes_are_shown() {
+    let Some(mut desk) = Desk::signed_in(&[("RATE_LIMIT_ENABLED", "")]) else {
+        return;
+    };
+    let file = desk.folder.path().join("breakwater.toml");
+    let limited = |desk: &Desk| {
+        let mut client = desk.gateway.connection();
+        client.get("/api/products/search?keywords=lamp").unwrap().status == 429
+    };
+    assert!(!limited(&desk));
+    desk.wait_for("#config", "in force", SOON);
+    std::fs::write(&file, "[limits]\nsearch_per_minute = 1\n[redis]\ntimeout_ms = 77\n").unwrap();
+    let (question, result) = desk.act("Reload the configuration");
+    assert!(question.contains("with a mistake anywhere nothing changes"), "{question}");
+    assert!(result.contains("Taken over: RATE_LIMIT_SEARCH_PER_MINUTE"), "{result}");
+    assert!(result.contains("From the next start: REDIS_TIMEOUT_MS"), "{result}");
+    assert!(limited(&desk));
+    desk.wait_for("#audit", "config.reload", SOON);
+    desk.wait_for("#config", "REDIS_TIMEOUT_MS", SOON);
+
+    std::fs::write(&file, "[limits]\nburst = -3\n[cache]\nttl = \"<b>soon</b>\"\n").unwrap();
+    desk.expects("reload - Failed to load resource: the server responded with a status of 400");
+    let (_, result) = desk.act("Reload the configuration");
+    for place in ["limits.burst", "cache.ttl"] {
+        assert!(result.contains("Not done") && result.contains(place), "{result}");
+        desk.wait_for("#config", place, SOON);
+    }
+    assert!(desk.text("#config").contains("the one before is in force"));
+    desk.wait_for("#verdict", "The configuration was not taken over", SOON);
+    assert_eq!(desk.script("return document.querySelectorAll('#config b').length"), 0);
+    assert!(limited(&desk));
+
+    std::fs::write(&file, "").unwrap();
+    desk.act("Reload the configuration");
+    desk.wait_for("#config", "in force", SOON);
+    assert!(!limited(&desk));
+    desk.leave();
+}

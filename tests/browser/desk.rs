@@ -21,7 +21,7 @@ pub(crate) struct Desk {
     browser: Browser,
     pub(crate) gateway: Running,
     // Dropped after who uses them.
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -39,7 +39,7 @@ impl Desk {
         let gateway = plan.start();
         // Whoever is not signed in is told so.
         browser.expects("admin/live?since=0 - Failed to load resource: the server responded with a status of 403");
-        let mut desk = Self { browser, gateway, _folder: folder, _alone: alone };
+        let mut desk = Self { browser, gateway, folder, _alone: alone };
         let page = desk.page();
         desk.browser.open(&page);
         Some(desk)
@@ -76,7 +76,7 @@ impl Desk {
 
     /// Ends gateway and browser.
     pub(crate) fn leave(self) {
-        let Self { browser, mut gateway, _folder, _alone } = self;
+        let Self { browser, mut gateway, folder: _folder, _alone } = self;
         browser.finish();
         if gateway.process.is_running() {
             gateway.stop();

@@ -34,6 +34,21 @@ export function verdict({ summary, state }) {
     ["Connections", count(state.connections)],
     ["Memory", bytes(state.memory_bytes)],
   ]));
+  configuration(state.config);
+}
+
+let configurationShown;
+
+/** What was read last: in force, or all that is wrong with it. */
+function configuration(config) {
+  const now = JSON.stringify(config);
+  if (now === configurationShown) return;
+  configurationShown = now;
+  fill(find("config"), facts([
+    ["Read", moment(config.at)],
+    ["Outcome", config.ok ? mark("good", "in force") : mark("bad", "not taken over: the one before is in force")],
+    ["From the next start", config.need_restart.join(", ") || undefined],
+  ]), config.mistakes.length ? make("ul", {}, config.mistakes.map((one) => make("li", { className: "problem", textContent: one }))) : undefined);
 }
 
 /** The buttons stay while the texts, which count seconds, change: a press may take longer than a second. */
