@@ -12,14 +12,14 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::connection::Requests;
 use super::context::{RequestContext, Scope};
 use super::envelope;
 use super::error::{ApiError, ErrorCode};
-use super::forms::{self, BODY_LIMIT, RawForm};
+use super::forms::{self, BODY_LIMIT, InvalidField, NoFields, RawForm, Sent};
 use super::public_address::public_address;
 use super::served::{Body, Lasting, Served};
 use super::state::Worker;
@@ -32,10 +32,6 @@ use crate::limits::abuse::Seen;
 use crate::origin::Payer;
 
 pub type Answer = Result<HttpResponse, ApiError>;
-
-/// A form without fields.
-#[derive(Default, Serialize, Deserialize)]
-struct Nothing {}
 
 /// A request, and the ways of its handler to everything else.
 pub struct Call {
@@ -112,10 +108,14 @@ impl Call {
         Wishes::of(self.headers(), self.has_key())
     }
 
-    /// The query string of a request without a body; `None` for POST and DELETE.
+    /// The query string where the form can be nowhere else: there is no body.
     pub fn query(&self) -> Option<&str> {
-        let is_get = [Method::GET, Method::HEAD].contains(self.request.method());
-        is_get.then(|| self.request.query_string())
+        let is_bare = self.is_read() && matches!(*self.payload.borrow(), Payload::None);
+        is_bare.then(|| self.request.query_string())
+    }
+
+    fn is_read(&self) -> bool {
+        [Method::GET, Method::HEAD].contains(self.request.method())
     }
 
     /// What stands in the variable parts of the path.
@@ -128,17 +128,17 @@ impl Call {
             .map_err(|wrong| ApiError::new(ErrorCode::NotFound).because(wrong))
     }
 
-    /// The form in the query string.
-    pub fn query_form<T: RawForm>(&self) -> Result<T, ApiError> {
-        Ok(forms::from_query(self.request.query_string())?)
-    }
-
-    /// For a request without a form, or with one in its body.
-    ///
-    /// # Errors
-    /// There are fields in the query string.
-    pub fn no_query(&self) -> Result<(), ApiError> {
-        Ok(forms::empty_query(self.request.query_string())?)
+    /// The form in the query string, of a request that has no body or whose handler reads that itself.
+    /// GET and HEAD have none (RFC 9110, 9.3.1): to ignore one would be to ignore what was meant.
+    pub async fn query_form<T: RawForm>(&self) -> Result<Sent<T>, ApiError> {
+        let form = forms::from_query(self.request.query_string());
+        if self.query().is_some() || !self.is_read() || Box::pin(self.raw_body()).await?.is_empty()
+        {
+            return Ok(form);
+        }
+        let problem = format!("is not read by {}", self.request.method());
+        let allowed = "no body; fields are in the query string";
+        Ok(form.but([InvalidField::new("body", problem, allowed)]))
     }
 
     /// For a request without a form.
@@ -146,8 +146,8 @@ impl Call {
     /// # Errors
     /// There are fields, in the query string or in a body.
     pub async fn no_fields(&self) -> Result<(), ApiError> {
-        self.no_query()?;
-        if self.query().is_some() { Ok(()) } else { self.no_body().await }
+        let _none: NoFields = self.form().await?.read(Ok)?;
+        Ok(())
     }
 
     /// For a request whose form is in the query string although it could have a body.
@@ -157,25 +157,28 @@ impl Call {
     pub async fn no_body(&self) -> Result<(), ApiError> {
         let body = Box::pin(self.body()).await?;
         if !body.is_empty() {
-            let _none: Nothing = forms::from_json(&body)?;
+            let _none: NoFields = forms::from_json(&body)?.read(Ok)?;
         }
         Ok(())
     }
 
     /// The form of the request: in the query string of a GET, in the JSON body of a POST (no body is
     /// an empty object), and in either of a DELETE, whose body a proxy may drop.
-    pub async fn form<T: RawForm>(&self) -> Result<T, ApiError> {
-        if self.query().is_some() {
-            return self.query_form();
+    pub async fn form<T: RawForm>(&self) -> Result<Sent<T>, ApiError> {
+        if self.is_read() {
+            return self.query_form().await;
         }
         // In a box: the future of a request without a body stays small.
         let body = Box::pin(self.body()).await?;
-        if self.request.method() != Method::DELETE {
-            self.no_query()?;
-        } else if body.is_empty() {
-            return self.query_form();
+        let query = self.request.query_string();
+        if body.is_empty() && self.request.method() == Method::DELETE {
+            return Ok(forms::from_query(query));
         }
-        Ok(forms::from_json(if body.is_empty() { b"{}" } else { &body })?)
+        let stray = forms::beside_body::<T>(query);
+        match forms::from_json::<T>(if body.is_empty() { b"{}" } else { &body }) {
+            Ok(form) => Ok(form.but(stray)),
+            Err(mistakes) => Err(mistakes.into_iter().chain(stray).collect::<Vec<_>>().into()),
+        }
     }
 
     /// Shows what is asked for to the watch for abuse; `what` is called only where the client is
@@ -210,6 +213,14 @@ impl Call {
 
     /// The whole body, if it says that it is JSON.
     async fn body(&self) -> Result<Bytes, ApiError> {
+        let body = self.raw_body().await?;
+        if !is_json(&self.request) && !body.is_empty() {
+            return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+        }
+        Ok(body)
+    }
+
+    async fn raw_body(&self) -> Result<Bytes, ApiError> {
         self.context.waited.set(true);
         let body = Bytes::from_request(&self.request, &mut self.payload.borrow_mut().take());
         let wait = self.worker.cache.waiting().begin();
@@ -221,7 +232,7 @@ impl Call {
         if let (Some(requests), Ok(_)) = (self.request.conn_data::<Rc<Requests>>(), &body) {
             requests.body_ended();
         }
-        let body = body.map_err(|error| {
+        body.map_err(|error| {
             let status = error.as_response_error().status_code();
             let refused = ApiError::new(ErrorCode::of_status(status));
             if refused.code == ErrorCode::BodyTooLarge {
@@ -229,11 +240,7 @@ impl Call {
                 return ApiError { message: message.into(), ..refused };
             }
             refused.because(error)
-        })?;
-        if !is_json(&self.request) && !body.is_empty() {
-            return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
-        }
-        Ok(body)
+        })
     }
 }
 

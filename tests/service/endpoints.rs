@@ -243,6 +243,32 @@ fn nothing_found_is_an_answer_and_says_so() {
 }
 
 #[test]
+fn a_page_past_the_end_keeps_the_total() {
+    let app = TestApp::with(&[("INTERNAL_API_KEY", "a-client-key-for-tests")]);
+    let mut client = app.connection().with_header("x-internal-key", "a-client-key-for-tests");
+    for (path, list) in [
+        ("/api/products/search?keywords=usb", "products"),
+        ("/api/products/smart-search?keywords=usb", "products"),
+        ("/api/products/hot?keywords=usb", "products"),
+        (
+            "/api/orders?start_time=2026-01-01+00:00:00&end_time=2026-01-02+00:00:00&status=Completed",
+            "orders",
+        ),
+    ] {
+        let total = data(&client.get(path).unwrap())["total_record_count"].clone();
+        assert!(total.as_u64().is_some_and(|total| total > 0), "{path}: {total}");
+        for page in [900, 901] {
+            let beyond = data(&client.get(&format!("{path}&page_no={page}")).unwrap());
+            assert_eq!(
+                (&beyond[list], &beyond["total_record_count"]),
+                (&json!([]), &total),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
 fn status() {
     let app = TestApp::start();
     let status = data(&app.get("/api/status"));

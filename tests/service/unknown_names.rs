@@ -59,6 +59,69 @@ fn a_body_is_not_completed_by_the_query() {
 }
 
 #[test]
+fn all_mistakes_of_a_form_are_told_together() {
+    let app = TestApp::start();
+    let all = |told: &str, fields: &[&str]| {
+        let told: Vec<_> = told.split("; ").filter_map(|part| part.split_once(": ")).collect();
+        let named: Vec<_> =
+            told.iter().map(|(field, _)| *field).filter(|field| *field != "allowed").collect();
+        assert_eq!(named, fields, "{told:?}");
+    };
+    for (path, fields) in [
+        ("/api/products/search?page=2&page_size=99&sort=x", &["page_size", "sort", "page"][..]),
+        ("/api/products/hot?page_no=1&page_no=2&q=usb", &["page_no", "q"]),
+        ("/api/products/smart-search?min_quality=2&lang=EN", &["min_quality", "lang"]),
+        ("/api/products/details/x?currency=doge&y=1", &["product_id", "currency", "y"]),
+        ("/api/categories/x/children?y=1", &["id", "y"]),
+        ("/api/affiliate/link?link=https://www.aliexpress.com", &["url", "link"]),
+        ("/api/smart-match?product_url=%ff&x=1", &["product_url", "x"]),
+    ] {
+        all(&sentence(&app.get(path)), fields);
+    }
+    let text = r#"{"page_size": 99, "page": 2, "page_no": 1, "page_no": 0}"#;
+    let told = sentence(&app.post_text("/api/products/search?x=1", text));
+    all(&told, &["page_size", "page_no", "page", "x"]);
+    let told = sentence(&app.post_text("/api/affiliate/links?x=1", "[]"));
+    all(&told, &["body", "x"]);
+    assert_eq!(app.upstream.calls(), 0);
+}
+
+#[test]
+fn a_body_of_what_reads_none_is_a_mistake() {
+    let app = TestApp::start();
+    let mut client = app.admin().with_header("content-type", "application/json");
+    for path in [
+        "/api/products/search",
+        "/api/products/smart-search",
+        "/api/products/hot?keywords=usb",
+        "/api/products/details/1005001234567890",
+        "/api/categories",
+        "/api/categories/1/children",
+        "/api/affiliate/link?url=https://www.aliexpress.com/item/1.html",
+        "/api/smart-match?product_url=https://www.aliexpress.com/item/1.html",
+        "/api/status",
+        "/api/cache/stats",
+        "/admin/actors",
+        "/admin/audit",
+        "/admin/breakers",
+        "/admin/cache/keys",
+        "/admin/keys",
+        "/admin/live",
+        "/admin/rate-limit/whitelist",
+        "/admin/requests",
+    ] {
+        let told = sentence(&client.send("GET", path, br#"{"keywords": "usb"}"#).unwrap());
+        assert!(told.starts_with("body: is not read by GET; allowed: no body"), "{path}: {told}");
+    }
+    let both = sentence(&client.send("GET", "/api/status?x=1", b"{}").unwrap());
+    assert!(both.contains("x: ") && both.contains("body: "), "{both}");
+    let head = client.send("HEAD", "/api/products/search?keywords=usb", b"{}").unwrap();
+    assert_eq!((head.status, head.body.len()), (400, 0));
+    assert_eq!(app.upstream.calls(), 0);
+    data(&client.send("GET", "/api/status", b"").unwrap());
+}
+
+#[test]
 fn a_flood_of_wrong_names_gets_a_short_answer() {
     let app = TestApp::start();
     let names = (0..6_000).map(|number| (format!("x{number}"), Value::from(0)));

@@ -101,12 +101,13 @@ pub const ROUTE: Route = Route::at("/admin/audit", Class::General).get(|| to(aud
 });
 
 async fn audit(_: Admin, call: Call) -> Answer {
-    let form: AuditForm = call.query_form()?;
-    let mut check = Check::default();
-    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
-    let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number > 0);
-    let before = check.word("before", form.before.as_ref(), number, "the number of an entry");
-    let (limit, before) = check.finish((limit, before))?;
+    let (limit, before) = call.form::<AuditForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+        let number = |text: &str| text.parse::<i64>().ok().filter(|number| *number > 0);
+        let before = check.word("before", form.before.as_ref(), number, "the number of an entry");
+        check.finish((limit, before))
+    })?;
     let limit = usize::try_from(limit).unwrap_or_default();
     call.report(&call.worker.shared.access.audit.page(before, limit).await)
 }

@@ -18,7 +18,7 @@ use crate::cache::{Cleared, Mode, Subject, sweeps};
 use crate::clock;
 use crate::http::error::ApiError;
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, InvalidField, shown};
+use crate::http::forms::{Check, InvalidField, Sent, shown};
 use crate::http::openapi::NOT_IN_TIME;
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
@@ -116,17 +116,19 @@ pub struct Invalidated {
 }
 
 async fn clear(admin: Admin, call: Call) -> Answer {
-    let ClearForm { pattern, all, dry_run } = call.query_form()?;
+    let form = call.query_form::<ClearForm>().await?;
     call.no_body().await?;
-    // Without a pattern it is everything that is asked for.
-    let all = all.or_else(|| pattern.is_none().then_some(Value::Bool(true)));
-    let form = InvalidateForm { pattern, all, dry_run, ..InvalidateForm::default() };
-    carry_out(&admin, &call, "cache.clear", &form).await
+    let form = form.map(|ClearForm { pattern, all, dry_run }| {
+        // Without a pattern it is everything that is asked for.
+        let all = all.or_else(|| pattern.is_none().then_some(Value::Bool(true)));
+        InvalidateForm { pattern, all, dry_run, ..InvalidateForm::default() }
+    });
+    carry_out(&admin, &call, "cache.clear", form).await
 }
 
 async fn invalidate(admin: Admin, call: Call) -> Answer {
     let form = call.form().await?;
-    carry_out(&admin, &call, "cache.invalidate", &form).await
+    carry_out(&admin, &call, "cache.invalidate", form).await
 }
 
 /// What a round of warming is doing.
@@ -148,9 +150,9 @@ async fn warm(admin: Admin, call: Call) -> Answer {
     call.report(&warming)
 }
 
-async fn carry_out(admin: &Admin, call: &Call, action: &str, form: &InvalidateForm) -> Answer {
+async fn carry_out(admin: &Admin, call: &Call, action: &str, form: Sent<InvalidateForm>) -> Answer {
     let names = names(call);
-    let (subject, mode, dry_run) = read(form, &names.sample_keys())?;
+    let (subject, mode, dry_run) = form.read(|form| read(&form, &names.sample_keys()))?;
     let subjects = [subject];
     let (cleared, keys) = if dry_run {
         let survey = call.cache().tables().survey(&subjects).await;
@@ -260,7 +262,9 @@ mod tests {
 
     fn of(body: &Value) -> Result<(String, Mode), String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
-        let subject = read(&form, &sample()).map(|(subject, mode, _)| (subject.text(), mode));
+        let subject = form
+            .read(|form| read(&form, &sample()))
+            .map(|(subject, mode, _)| (subject.text(), mode));
         subject.map_err(|mistakes| sentence(&mistakes))
     }
 

@@ -112,12 +112,14 @@ pub struct KeyShown {
 }
 
 async fn list(_: Admin, call: Call) -> Answer {
-    let form: KeysForm = call.query_form()?;
-    let mut check = Check::default();
-    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
-    let tag = subject(&mut check, "tag", form.tag.as_ref(), Subject::tag);
-    let pattern = subject(&mut check, "pattern", form.pattern.as_ref(), Subject::pattern);
-    let subjects: Vec<Subject> = check.finish([tag, pattern])?.into_iter().flatten().collect();
+    let (limit, subjects) = call.form::<KeysForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+        let tag = subject(&mut check, "tag", form.tag.as_ref(), Subject::tag);
+        let pattern = subject(&mut check, "pattern", form.pattern.as_ref(), Subject::pattern);
+        check.finish((limit, [tag, pattern]))
+    })?;
+    let subjects: Vec<Subject> = subjects.into_iter().flatten().collect();
     let tables = call.cache().tables();
     let survey = tables.survey(&subjects).await;
     let found = survey.found.len();

@@ -147,11 +147,12 @@ pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
     });
 
 async fn list(_: Admin, call: Call) -> Answer {
-    let mut check = Check::default();
-    let form: PageForm = call.query_form()?;
-    let limit = form.limit(&mut check);
-    let after = check.word("after", form.after.as_ref(), |text| text.parse().ok(), ID);
-    let (limit, after) = check.finish((limit, after))?;
+    let (limit, after) = call.form::<PageForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let limit = form.limit(&mut check);
+        let after = check.word("after", form.after.as_ref(), |text| text.parse().ok(), ID);
+        check.finish((limit, after))
+    })?;
     let (access, now) = (&call.worker.shared.access, clock::now());
     let found = access.key_page(after, limit.saturating_add(1));
     let (found, next) = page(found, limit, |(id, _)| id.to_string());
@@ -162,7 +163,7 @@ async fn list(_: Admin, call: Call) -> Answer {
 async fn create(admin: Admin, call: Call) -> Answer {
     let now = clock::now();
     let new = NewKey::make().map_err(|cause| ApiError::new(ErrorCode::Internal).because(cause))?;
-    let key = read(&call.form().await?, new.digest, now)?;
+    let key = call.form().await?.read(|form| read(&form, new.digest, now))?;
     let id = new.id.to_string();
     let audited = Audited::begin(&call, &admin, "keys.create", id).detailed(details(&key));
     let added = call.worker.shared.access.add_key(new.id, &key).await;
@@ -179,7 +180,7 @@ fn details(key: &StoredKey) -> String {
 }
 
 async fn revoke(admin: Admin, call: Call) -> Answer {
-    let subject = Subject::Key(read_id(&call.form().await?)?);
+    let subject = Subject::Key(call.form().await?.read(|form| read_id(&form))?);
     call.report(&KeyRevoked { revoked: remove(&call, &admin, subject).await? })
 }
 
@@ -227,7 +228,8 @@ mod tests {
     fn of(body: &Value) -> Result<StoredKey, String> {
         let form = from_json(body.to_string().as_bytes()).unwrap();
         let digest = SecretDigest::of(b"secret");
-        let wanted = read(&form, digest, Timestamp::from_millis(1_767_225_600_000));
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let wanted = form.read(|form| read(&form, digest, now));
         wanted.map_err(|mistakes| sentence(&mistakes))
     }
 

@@ -173,17 +173,18 @@ impl ListShown {
 }
 
 async fn show(_: Admin, call: Call, list: ListName) -> Answer {
-    let form: PageForm = call.query_form()?;
-    let mut check = Check::default();
-    let limit = form.limit(&mut check);
-    let after = form.after.as_ref();
-    let after = after.and_then(|after| identifier(&mut check, "after", Some(after)));
-    let (limit, after) = check.finish((limit, after))?;
+    let (limit, after) = call.form::<PageForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let limit = form.limit(&mut check);
+        let after = form.after.as_ref();
+        let after = after.and_then(|after| identifier(&mut check, "after", Some(after)));
+        check.finish((limit, after))
+    })?;
     call.report(&ListShown::of(&call.worker, list, after, limit))
 }
 
 async fn put(admin: Admin, call: Call, list: ListName) -> Answer {
-    let (who, entry) = read(&call.form().await?, clock::now())?;
+    let (who, entry) = call.form().await?.read(|form| read(&form, clock::now()))?;
     let action = match list {
         ListName::Allow => "whitelist.put",
         ListName::Deny => "blacklist.put",
@@ -196,10 +197,12 @@ async fn put(admin: Admin, call: Call, list: ListName) -> Answer {
 }
 
 async fn remove(admin: Admin, call: Call, list: ListName) -> Answer {
-    let form: SubjectForm = call.form().await?;
-    let mut check = Check::default();
-    let who = identifier(&mut check, "identifier", form.identifier.as_ref());
-    let subject = Subject::Entry(list, check.found(who)?);
+    let who = call.form::<SubjectForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let who = identifier(&mut check, "identifier", form.identifier.as_ref());
+        check.found(who)
+    })?;
+    let subject = Subject::Entry(list, who);
     call.report(&EntryRemoved { removed: fields::remove(&call, &admin, subject).await? })
 }
 

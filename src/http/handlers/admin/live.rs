@@ -132,11 +132,13 @@ fn write_curves<S: Serializer>(curves: &[Curves], to: S) -> Result<S::Ok, S::Err
 }
 
 async fn live(admin: Admin, call: Call) -> Answer {
-    let form: LiveForm = call.query_form()?;
-    let mut check = Check::default();
-    let number = |text: &str| text.parse::<u64>().ok();
-    let since = check.word("since", form.since.as_ref(), number, "the `seq` of an answer before");
-    let since = check.finish(since)?.unwrap_or_default();
+    let since = call.form::<LiveForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let number = |text: &str| text.parse::<u64>().ok();
+        let allowed = "the `seq` of an answer before";
+        let since = check.word("since", form.since.as_ref(), number, allowed);
+        check.finish(since.unwrap_or_default())
+    })?;
     let worker = &call.worker;
     let shared = &worker.shared;
     let news = shared.live.since(since, || sections(worker));

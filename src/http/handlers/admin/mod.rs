@@ -35,7 +35,7 @@ use crate::clock;
 use crate::config::{Described, Reloaded};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::Check;
+use crate::http::forms::{Check, InvalidField};
 use crate::http::openapi::{BAD_INPUT, NOT_FOUND, RESTARTING};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
@@ -276,7 +276,7 @@ async fn strike(admin: Admin, call: Call) -> Answer {
     let chaos = match fault.as_str() {
         "panic" => Chaos::Panic,
         "stop" => Chaos::Stop,
-        "hang" => Chaos::Hang(hang_time(&call.query_form()?)?),
+        "hang" => Chaos::Hang(call.query_form().await?.read(|form| hang_time(&form))?),
         _ => return Err(ApiError::new(ErrorCode::NotFound)),
     };
     let audited = Audited::begin(&call, &admin, &format!("chaos.{fault}"), &actor);
@@ -289,7 +289,7 @@ async fn strike(admin: Admin, call: Call) -> Answer {
     call.report(&Struck { actor, struck })
 }
 
-fn hang_time(form: &HangForm) -> Result<Duration, ApiError> {
+fn hang_time(form: &HangForm) -> Result<Duration, Vec<InvalidField>> {
     let mut check = Check::default();
     let ms = check.whole("ms", form.ms.as_ref(), 0..=LONGEST_HANG).unwrap_or(1_000);
     Ok(Duration::from_millis(check.finish(ms)?.into()))

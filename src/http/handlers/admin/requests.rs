@@ -61,14 +61,15 @@ pub struct RequestsShown {
 }
 
 async fn list(_: Admin, call: Call) -> Answer {
-    let form: RequestsForm = call.query_form()?;
-    let mut check = Check::default();
-    let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
-    let words = Outcome::WORDS.join(", ");
-    let outcome = check.word("outcome", form.outcome.as_ref(), Outcome::parse, &words);
-    let times = "a time, as 2026-01-01T00:00:00Z or in milliseconds since the Unix epoch";
-    let since = check.word("since", form.since.as_ref(), time, times);
-    let (limit, outcome, since) = check.finish((limit, outcome, since))?;
+    let (limit, outcome, since) = call.form::<RequestsForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let limit = check.whole("limit", form.limit.as_ref(), 1..=MOST_LISTED).unwrap_or(LISTED);
+        let words = Outcome::WORDS.join(", ");
+        let outcome = check.word("outcome", form.outcome.as_ref(), Outcome::parse, &words);
+        let times = "a time, as 2026-01-01T00:00:00Z or in milliseconds since the Unix epoch";
+        let since = check.word("since", form.since.as_ref(), time, times);
+        check.finish((limit, outcome, since))
+    })?;
     let limit = usize::try_from(limit).unwrap_or_default();
     let wanted = |record: &Record| since.is_none_or(|since| record.at >= since);
     shown(&call, call.worker.shared.explain.last(outcome, limit, wanted))

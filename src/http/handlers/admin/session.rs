@@ -54,14 +54,15 @@ pub struct SessionForm {
 }
 
 async fn begin(call: Call, request: HttpRequest) -> Answer {
-    let form: SessionForm = call.form().await?;
-    let mut check = Check::default();
-    let key =
-        form.key.as_ref().and_then(Value::as_str).map(str::trim).filter(|key| !key.is_empty());
-    if key.is_none() {
-        check.refuse("key", "is missing or no text", "the admin's key as a text");
-    }
-    let key = check.found(key)?;
+    let key = call.form::<SessionForm>().await?.read(|form| {
+        let mut check = Check::default();
+        let key = form.key.as_ref().and_then(Value::as_str).map(str::trim).map(str::to_owned);
+        let key = key.filter(|key| !key.is_empty());
+        if key.is_none() {
+            check.refuse("key", "is missing or no text", "the admin's key as a text");
+        }
+        check.found(key)
+    })?;
     admin_key::check_origin(&call.worker.shared, &request, false)?;
     let admin = admin_key::log_in(&call.worker, &request, &call.context, key.as_bytes())?;
     let audited = Audited::begin(&call, &admin, "session.begin", admin.role().as_str());
@@ -72,7 +73,7 @@ async fn begin(call: Call, request: HttpRequest) -> Answer {
 }
 
 async fn end(call: Call, request: HttpRequest) -> Answer {
-    call.no_query()?;
+    call.no_fields().await?;
     let shared = &call.worker.shared;
     // A browser that has no session any more is told the same, but one of another host ends none.
     if let Some(text) = admin_key::session(shared, &request) {

@@ -58,11 +58,13 @@ fn simulator(call: &Call) -> Result<&dyn Simulated, ApiError> {
 }
 
 async fn show(_: Admin, call: Call) -> Answer {
+    call.no_fields().await?;
     call.report(&FaultsShown { rules: simulator(&call)?.faults() })
 }
 
 async fn replace(admin: Admin, call: Call) -> Answer {
-    let rules = call.form::<FaultsForm>().await?.rules.unwrap_or_default();
+    let form = call.form::<FaultsForm>().await?.read(Ok)?;
+    let rules = form.rules.unwrap_or_default();
     let simulator = simulator(&call)?;
     let audited = Audited::begin(&call, &admin, "simulator.faults", "");
     let replaced = simulator.replace_faults(&rules).map_err(|mistakes| {

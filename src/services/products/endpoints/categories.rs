@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::{Check, ID_ALLOWED, InvalidField};
+use crate::http::forms::{Check, ID_ALLOWED, InvalidField, NoFields};
 use crate::http::openapi::{BAD_INPUT, NOT_FOUND};
 use crate::http::served::Served;
 use crate::http::service::Route;
@@ -175,15 +175,15 @@ fn read_parent(id: &str) -> Result<u64, Vec<InvalidField>> {
 }
 
 async fn all(call: Call) -> Answer {
-    call.no_query()?;
+    call.no_fields().await?;
     let products: &Products = call.service()?;
     Ok(call.answer(products.ask(&call, Categories).await?))
 }
 
 async fn children(call: Call) -> Answer {
     let products: &Products = call.service()?;
-    call.no_query()?;
-    let parent = read_parent(&call.path::<String>()?)?;
+    let id = call.path::<String>()?;
+    let parent = call.form::<NoFields>().await?.read(|_| read_parent(&id))?;
     let ids = [parent];
     call.watch(|| Seen { ids: &ids, named: Named::Groups, ..Seen::default() })?;
     let children = match products.ask_keyed(&call, &Keyed::new(Categories), false).await {

@@ -168,7 +168,8 @@ impl Question for Details {
 async fn one(call: Call) -> Answer {
     let products: &Products = call.service()?;
     let id = call.path::<String>()?;
-    let wanted = validate_one(&id, &call.query_form()?, products.defaults())?;
+    let form = call.form::<TargetForm>().await?;
+    let wanted = form.read(|form| validate_one(&id, &form, products.defaults()))?;
     watch(&call, &wanted)?;
     let found = products.details(&call, &wanted).await.pop().transpose()?;
     let none = || ApiError::with_message(ErrorCode::NotFound, "There is no such product.");
@@ -177,8 +178,8 @@ async fn one(call: Call) -> Answer {
 
 async fn several(call: Call) -> Answer {
     let products: &Products = call.service()?;
-    let form: DetailsForm = call.form().await?;
-    let (wanted, invalid) = form.validate(products.defaults())?;
+    let form = call.form::<DetailsForm>().await?;
+    let (wanted, invalid) = form.read(|form| form.validate(products.defaults()))?;
     watch(&call, &wanted)?;
     let answers = products.details(&call, &wanted).await;
     Ok(call.answer(assemble(&wanted.0, invalid, answers)?))

@@ -312,8 +312,8 @@ fn assemble(targets: Vec<LinkTarget>, found: &FoundLinks) -> LinksData {
 
 /// A link that cannot be made is an error here: it is all that was asked for.
 async fn one(call: Call) -> Answer {
-    let form: LinkForm = call.form().await?;
-    let (data, served) = found(&call, form.validate()?).await?;
+    let target = call.form::<LinkForm>().await?.read(|form| form.validate())?;
+    let (data, served) = found(&call, target).await?;
     match data.links.first().and_then(|link| link.reason.clone()) {
         Some(reason) => Err(ApiError::with_message(ErrorCode::Unprocessable, reason)),
         None => Ok(call.answer(replaced(served, &data, false)?)),
@@ -321,8 +321,8 @@ async fn one(call: Call) -> Answer {
 }
 
 async fn several(call: Call) -> Answer {
-    let form: LinksForm = call.form().await?;
-    let (data, served) = found(&call, form.validate()?).await?;
+    let targets = call.form::<LinksForm>().await?.read(|form| form.validate())?;
+    let (data, served) = found(&call, targets).await?;
     Ok(call.answer(replaced(served, &data, false)?))
 }
 

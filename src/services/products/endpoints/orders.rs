@@ -239,8 +239,8 @@ async fn handle(call: Call) -> Answer {
         return Err(ApiError::new(ErrorCode::KeyRequired));
     }
     let products: &Products = call.service()?;
-    let form: OrdersForm = call.form().await?;
-    Ok(call.answer(products.ask_live(&call, &form.validate()?).await?))
+    let orders = call.form::<OrdersForm>().await?.read(|form| form.validate())?;
+    Ok(call.answer(products.ask_live(&call, &orders).await?))
 }
 
 #[cfg(test)]
@@ -253,8 +253,7 @@ mod tests {
     const SPAN: &str = "start_time=2026-01-01+00:00:00&end_time=2026-01-02+00:00:00";
 
     fn checked(text: &str) -> Result<Orders, Vec<InvalidField>> {
-        let form: OrdersForm = from_query(text).unwrap();
-        form.validate()
+        from_query::<OrdersForm>(text).read(|form| form.validate())
     }
 
     #[test]

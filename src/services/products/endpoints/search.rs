@@ -214,8 +214,8 @@ impl<const HOT: bool> Memo<HOT> {
         if let Some(prepared) = self.0.borrow_mut().cache_get(text) {
             return Ok(prepared.clone());
         }
-        let form: SearchForm = forms::from_query(text)?;
-        let prepared = Prepared::new(form.validate(defaults)?);
+        let form = forms::from_query::<SearchForm>(text);
+        let prepared = Prepared::new(form.read(|form| form.validate(defaults))?);
         if text.len() <= LONGEST_REMEMBERED {
             self.0.borrow_mut().cache_set(text.to_owned(), prepared.clone());
         }
@@ -228,8 +228,8 @@ pub(super) async fn handle<const HOT: bool>(call: Call) -> Answer {
     let prepared = match call.query() {
         Some(text) => call.service::<Memo<HOT>>()?.of(text, products.defaults())?,
         None => {
-            let form: SearchForm = call.form().await?;
-            Prepared::new(form.validate(products.defaults())?)
+            let form = call.form::<SearchForm>().await?;
+            Prepared::new(form.read(|form| form.validate(products.defaults()))?)
         }
     };
     call.watch(|| prepared.seen())?;
@@ -238,8 +238,9 @@ pub(super) async fn handle<const HOT: bool>(call: Call) -> Answer {
 
 async fn handle_uncached(call: Call) -> Answer {
     let products: &Products = call.service()?;
-    let form: SearchForm = call.form().await?;
-    let prepared = Prepared::<false>::new(form.validate(products.defaults())?);
+    let form = call.form::<SearchForm>().await?;
+    let query = form.read(|form| form.validate(products.defaults()))?;
+    let prepared = Prepared::<false>::new(query);
     call.watch(|| prepared.seen())?;
     Ok(call.answer(products.ask_live(&call, &prepared.keyed.question).await?))
 }

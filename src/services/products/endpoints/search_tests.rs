@@ -9,15 +9,15 @@ use crate::http::forms::{InvalidField, from_json, from_query};
 use crate::services::products::fixtures::{self, defaults, search_query};
 
 fn search(text: &str) -> Result<SearchQuery, Vec<InvalidField>> {
-    from_query::<SearchForm>(text)?.validate(&defaults())
+    from_query::<SearchForm>(text).read(|form| form.validate(&defaults()))
 }
 
 fn search_body(body: &Value) -> Result<SearchQuery, Vec<InvalidField>> {
-    from_json::<SearchForm>(body.to_string().as_bytes())?.validate(&defaults())
+    from_json::<SearchForm>(body.to_string().as_bytes())?.read(|form| form.validate(&defaults()))
 }
 
 fn smart(text: &str) -> Result<SmartQuery, Vec<InvalidField>> {
-    from_query::<SmartSearchForm>(text)?.validate(&defaults())
+    from_query::<SmartSearchForm>(text).read(|form| form.validate(&defaults()))
 }
 
 fn fields(mistakes: &[InvalidField]) -> Vec<&str> {
@@ -318,7 +318,7 @@ proptest! {
         value in loose(),
     ) {
         let body = json!({name: value}).to_string();
-        let outcome = from_json::<SmartSearchForm>(body.as_bytes()).and_then(|form| form.validate(&defaults()));
+        let outcome = from_json::<SmartSearchForm>(body.as_bytes()).and_then(|form| form.read(|form| form.validate(&defaults())));
         match outcome {
             Ok(query) => {
                 prop_assert!((1..=50).contains(&query.search.page_size));

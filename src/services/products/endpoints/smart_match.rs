@@ -131,8 +131,8 @@ impl Question for SmartMatch {
 
 async fn handle(call: Call) -> Answer {
     let products: &Products = call.service()?;
-    let form: SmartMatchForm = call.form().await?;
-    let query = form.validate(products.defaults())?;
+    let form = call.form::<SmartMatchForm>().await?;
+    let query = form.read(|form| form.validate(products.defaults()))?;
     let ids = [query.product_id];
     call.watch(|| Seen {
         query: Some(fingerprint(&("smart-match", &query))),
@@ -153,8 +153,7 @@ mod tests {
     #[test]
     fn the_address_is_checked() {
         let checked = |query: &str| {
-            let form: SmartMatchForm = from_query(query).unwrap();
-            form.validate(&defaults())
+            from_query::<SmartMatchForm>(query).read(|form| form.validate(&defaults()))
         };
         let query =
             checked("product_url=https://www.aliexpress.com/item/7.html&currency=eur").unwrap();

@@ -133,8 +133,8 @@ pub(super) struct PerformanceMetrics {
 
 async fn handle(call: Call) -> Answer {
     let products: &Products = call.service()?;
-    let form: SmartSearchForm = call.form().await?;
-    let query = form.validate(products.defaults())?;
+    let form = call.form::<SmartSearchForm>().await?;
+    let query = form.read(|form| form.validate(products.defaults()))?;
     call.watch(|| seen_page(pages_of("smart-search", &query.search)))?;
     Ok(call.answer(products.smart_search(&call, query).await?))
 }

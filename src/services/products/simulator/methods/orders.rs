@@ -30,7 +30,7 @@ fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
     let found = matching(call)?;
     let numbers = found.iter().skip(paging.skip()).take(paging.page_size);
     let orders: Vec<Value> = numbers.filter_map(|number| order(call, *number)).collect();
-    if orders.is_empty() {
+    if found.is_empty() {
         return Ok(Answer::EMPTY);
     }
     Ok(Answer::Result(json!({

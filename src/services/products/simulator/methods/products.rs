@@ -75,7 +75,7 @@ fn page_of(
     page(call, &found.products, found.total, paging, country)
 }
 
-/// One page of products, empty in the two ways of the upstream.
+/// One page of products; a page past the end has the total, and what matches nothing is no result.
 fn page(
     call: &Call<'_>,
     products: &[&Product],
@@ -86,7 +86,7 @@ fn page(
     let is_unknown = call.has_wrong_tracking_id();
     let (products, total) = if is_unknown { (&[][..], 0) } else { (products, total) };
     let shown = shown(call, products, country)?;
-    if products.is_empty() && !is_unknown {
+    if total == 0 && !is_unknown {
         return Ok(Answer::EMPTY);
     }
     Ok(Answer::Result(json!({
