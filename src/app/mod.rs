@@ -62,7 +62,6 @@ use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
 use crate::redis::RedisSettings;
-use crate::resilience::breaker::Breaker;
 use crate::services::products;
 use crate::supervision::{Handle, Spec, Supervisor, spawn_watched};
 use crate::telemetry::LogSettings;
@@ -168,8 +167,8 @@ impl Gateway {
         let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
         let longest = reload::longest(&settings.of(), &services);
         upkeep::start(&cache, &stores, &persisted, &longest, &settings, &supervisor);
-        let breakers = breakers(&origins, &stores);
-        let forced = Breakers { all: breakers.clone(), origins: origins.clone() };
+        let breakers = Breakers { stores: stores.breakers(), origins: origins.clone() };
+        let forced = breakers.clone();
         let (changes, access) =
             access::follow(&settings, &longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;
@@ -327,13 +326,6 @@ fn documents(server: &Server, integration: Integration, services: &Services) -> 
         openapi_gpt: openapi::for_gpt(&surfaces).into(),
         admin_page: PageFiles::pack(),
     }
-}
-
-/// Every breaker that an admin may see and move.
-fn breakers(origins: &[Arc<OriginState>], stores: &Stores) -> Vec<Breaker> {
-    let of_origins = origins.iter().flat_map(|origin| origin.credentials.iter());
-    let of_origins = of_origins.map(|credential| credential.breaker.clone());
-    of_origins.chain(stores.breakers()).collect()
 }
 
 fn connections(settings: &HttpSettings, log: &Logger) -> Arc<ConnectionLimiter> {

@@ -152,7 +152,7 @@ impl PersistedState {
         if !self.is_pending() {
             return;
         }
-        let stored = self.database.recall(self.upstream.name()).await;
+        let stored = self.database.recall(self.upstream.name).await;
         let mut progress = self.progress();
         // Another may have been faster: what was spent is to be added once.
         let Progress::Pending { logged } = &mut *progress else { return };
@@ -177,7 +177,7 @@ impl PersistedState {
         }
     }
 
-    fn log_breakers(&self, restored: &[&Credential]) {
+    fn log_breakers(&self, restored: &[Credential]) {
         for credential in restored {
             let breaker = credential.breaker.snapshot(clock::monotonic());
             info!(self.log, "breaker restored"; "breaker" => &*breaker.name,
@@ -194,7 +194,7 @@ impl PersistedState {
             let wall = clock::now();
             let state = self.upstream.persist(clock::monotonic(), wall);
             if last.as_ref().is_none_or(|last| state.changed_since(last)) {
-                self.database.writer.keep(self.upstream.name(), state.to_json(), wall);
+                self.database.writer.keep(self.upstream.name, state.to_json(), wall);
                 *last = Some(state);
             }
         }

@@ -67,6 +67,11 @@ impl<T: Clone> Current<T> {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Where nobody else can read it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn set(&self, value: T) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
     }
@@ -144,8 +149,11 @@ impl InForce {
     ) -> Result<Reloaded, Mistakes> {
         let mut read = load(settings.schema, self.file.as_deref(), environment)?;
         let mut reloaded = Reloaded::default();
+        let fixed = settings.schema.groups().filter(|group| !(group.can_become)(settings, &read));
+        let fixed: Vec<_> =
+            fixed.flat_map(|group| group.declarations).map(|setting| setting.variable).collect();
         for setting in changed(settings, &read) {
-            if setting.live {
+            if setting.live && !fixed.contains(&setting.variable) {
                 reloaded.taken_over.push(setting.variable);
                 match read.given.remove(setting.variable) {
                     Some(given) => settings.given.insert(setting.variable, given),

@@ -73,6 +73,11 @@ pub trait Section: Declared {
     /// Adds what does not belong together.
     fn check(&self, _settings: &Settings, _mistakes: &mut Mistakes) {}
 
+    /// Whether its live settings can become these while running; else they count from the next start.
+    fn can_become(&self, _next: &Self) -> bool {
+        true
+    }
+
     /// What is allowed and unwise, in a sentence.
     fn caution(&self) -> Option<String> {
         None
@@ -89,6 +94,7 @@ pub struct Group {
     pub(super) check: fn(&Settings, &mut Mistakes),
     pub(super) caution: fn(&Settings) -> Option<String>,
     pub(super) probe: fn(&Settings, &mut Mistakes),
+    pub(super) can_become: fn(&Settings, &Settings) -> bool,
 }
 
 impl Group {
@@ -98,12 +104,15 @@ impl Group {
             check: |settings, mistakes| S::read(settings).check(settings, mistakes),
             caution: |settings| S::read(settings).caution(),
             probe: |settings, mistakes| S::read(settings).probe(mistakes),
+            can_become: |before, after| S::read(before).can_become(&S::read(after)),
         }
     }
 
     /// What is unwise about settings of several sections together.
     pub const fn caution(caution: fn(&Settings) -> Option<String>) -> Self {
-        Self { declarations: &[], check: |_, _| {}, caution, probe: |_, _| {} }
+        let (check, probe, can_become) =
+            (|_: &_, _: &mut _| {}, |_: &_, _: &mut _| {}, |_: &_, _: &_| true);
+        Self { declarations: &[], check, caution, probe, can_become }
     }
 }
 

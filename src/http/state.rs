@@ -13,6 +13,7 @@ use slog::Logger;
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::explain::Explain;
+use super::handlers::admin::breakers::Breakers;
 use super::handlers::rendered::RenderedMetrics;
 use super::live::Live;
 use super::load_shedder::{LoadShedder, LoopLags};
@@ -46,7 +47,7 @@ pub struct Shared {
     pub supervisor: Supervisor,
     pub origins: Vec<Arc<OriginState>>,
     /// The breakers an admin may see and move, by name.
-    pub breakers: Vec<crate::resilience::breaker::Breaker>,
+    pub breakers: Breakers,
     pub accounts: Arc<Table>,
     /// Who asked how often for what is never limited.
     pub open_routes: OpenRoutes,

@@ -14,9 +14,11 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, ResponseFuture};
 
 use super::call::{Call, Reply};
+use super::credentials::Roster;
 use super::transport::AwcTransport;
 use super::{Origin, course};
 use crate::clock;
+use crate::config::Current;
 use crate::failure::{Failure, FailureKind};
 use crate::origin::state::OriginState;
 use crate::steps::{Stage, Verdict};
@@ -30,15 +32,15 @@ const GRACE: Duration = Duration::from_millis(250);
 
 pub struct ApiClientActor<O> {
     state: Arc<OriginState>,
-    origins: Arc<[O]>,
+    roster: Arc<Current<Roster<O>>>,
     transport: Rc<AwcTransport>,
 }
 
 impl<O: Origin> ApiClientActor<O> {
-    /// An incarnation over `state`, with `origins` in the order of its credentials.
-    pub fn new(state: Arc<OriginState>, origins: Arc<[O]>) -> Self {
+    /// An incarnation over `state`, with those whom `roster` names now.
+    pub fn new(state: Arc<OriginState>, roster: Arc<Current<Roster<O>>>) -> Self {
         let transport = Rc::new(AwcTransport::new(&state.wire, &state.log));
-        Self { state, origins, transport }
+        Self { state, roster, transport }
     }
 }
 
@@ -51,10 +53,10 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
 
     fn handle(&mut self, message: Call<O>, _: &mut Self::Context) -> Self::Result {
         let (state, transport) = (Arc::clone(&self.state), Rc::clone(&self.transport));
-        let origins = Arc::clone(&self.origins);
+        let roster = self.roster.get();
         Box::pin(async move {
             let observer = Arc::clone(&state.observer);
-            let work = course::run(&state, &origins, &*transport, &message);
+            let work = course::run(&state, &roster, &*transport, &message);
             let answer = run_watched(NAME, observer, work).await;
             answer.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, died.to_string())))
         })
@@ -64,11 +66,13 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
 pub struct OriginClient<O: Origin> {
     actor: Handle<ApiClientActor<O>>,
     state: Arc<OriginState>,
+    pub(super) roster: Arc<Current<Roster<O>>>,
 }
 
 impl<O: Origin> Clone for OriginClient<O> {
     fn clone(&self) -> Self {
-        Self { actor: self.actor.clone(), state: Arc::clone(&self.state) }
+        let (state, roster) = (Arc::clone(&self.state), Arc::clone(&self.roster));
+        Self { actor: self.actor.clone(), state, roster }
     }
 }
 
@@ -79,8 +83,12 @@ impl<O: Origin> std::fmt::Debug for OriginClient<O> {
 }
 
 impl<O: Origin> OriginClient<O> {
-    pub const fn new(actor: Handle<ApiClientActor<O>>, state: Arc<OriginState>) -> Self {
-        Self { actor, state }
+    pub const fn new(
+        actor: Handle<ApiClientActor<O>>,
+        state: Arc<OriginState>,
+        roster: Arc<Current<Roster<O>>>,
+    ) -> Self {
+        Self { actor, state, roster }
     }
 
     pub const fn state(&self) -> &Arc<OriginState> {

@@ -19,7 +19,7 @@ use slog::{Logger, info, o};
 use super::attempt::Policy;
 use super::call::{Call, Reply};
 use super::concurrency::Slot;
-use super::credentials::{Ask, Credential, Prefer, Refusal, Turn};
+use super::credentials::{Ask, Credential, Prefer, Refusal, Roster, Turn};
 use super::evidence::Asked;
 use super::health::Made;
 use super::pacing::Booking;
@@ -38,18 +38,18 @@ const LEAST_ATTEMPT: Duration = Duration::from_millis(5);
 
 pub async fn run<O: Origin, T: Transport>(
     state: &OriginState,
-    origins: &[O],
+    roster: &Roster<O>,
     transport: &T,
     call: &Call<O>,
 ) -> Result<Reply<O>, Failure> {
     let log = state.log.new(o!("request_id" => Arc::clone(&call.request_id),
         "method" => O::operation(&call.question)));
-    Course { state, origins, transport, call, log }.run().await
+    Course { state, roster, transport, call, log }.run().await
 }
 
 struct Course<'a, O: Origin, T> {
     state: &'a OriginState,
-    origins: &'a [O],
+    roster: &'a Roster<O>,
     transport: &'a T,
     call: &'a Call<O>,
     log: Logger,
@@ -168,7 +168,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         let now = clock::monotonic();
         self.time_left(now)?;
         let ask = self.ask(operation, prefer, now);
-        self.state.credentials.choose(&ask, now, self.transport.wall()).map_err(|refused| {
+        self.roster.credentials.choose(&ask, now, self.transport.wall()).map_err(|refused| {
             NotMade::Refused(self.state.refused(refused, ask.priority, number, now))
         })
     }
@@ -258,7 +258,8 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         number: u32,
     ) -> Result<Attempted<O::Payload>, NotMade> {
         let Started { index, credential, permit, slot, at, within } = started;
-        let outcome = attempt::ask(self.origins, self.transport, index, question, within).await;
+        let outcome =
+            attempt::ask(&self.roster.origins, self.transport, index, question, within).await;
         let ended = clock::monotonic();
         let took = ended.saturating_duration_since(at);
         // With nearly an attempt's time it is the upstream that was late, not the caller in haste.
@@ -292,7 +293,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
     ) -> (usize, Outcome<O::Payload>) {
         let Attempted { index, made, outcome } = attempted;
         let Some((origin, credential)) =
-            self.origins.get(index).zip(self.state.credentials.iter().nth(index))
+            self.roster.origins.get(index).zip(self.roster.credentials.iter().nth(index))
         else {
             return (index, outcome);
         };
@@ -351,7 +352,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
 
     fn is_elsewhere(&self, index: usize, now: Instant) -> bool {
         let ask = self.ask(O::operation(&self.call.question), Prefer::Any, now);
-        self.state.credentials.is_elsewhere(index, &ask, now, self.transport.wall())
+        self.roster.credentials.is_elsewhere(index, &ask, now, self.transport.wall())
     }
 
     fn ask(&self, operation: &'static str, prefer: Prefer, now: Instant) -> Ask<'_> {

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slog::{Logger, warn};
+use slog::{Logger, info, warn};
 
 use super::actor::{ApiClientActor, NAME};
 use super::attempt::Policy;
 use super::concurrency::{self, Slots};
-use super::credentials::{Credential, Credentials};
+use super::credentials::{Credential, Credentials, Roster};
 use super::dns_cache::DnsCache;
-use super::health::CredentialHealth;
 use super::pacing::{self, Pacing};
 use super::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use super::state::OriginState;
@@ -23,7 +22,7 @@ use crate::clock;
 use crate::config::{Current, Settings};
 use crate::metrics::{Metrics, Set};
 use crate::resilience::backoff::Backoff;
-use crate::resilience::breaker::{self, Breaker};
+use crate::resilience::breaker::{self, Breaker, State};
 use crate::resilience::retry_budget::RetryBudget;
 use crate::supervision::{Spec, Supervisor};
 
@@ -72,35 +71,29 @@ impl Environment<'_> {
         identities: Vec<Identity<O>>,
         is_simulated: bool,
     ) -> std::io::Result<OriginClient<O>> {
-        let (credentials, origins): (Vec<_>, Vec<_>) = identities
-            .into_iter()
-            .map(|Identity { name, id, origin }| {
-                let pacing = pacing::Settings {
-                    day_offset: O::QUOTA_DAY_OFFSET,
-                    ..self.settings.of::<UpstreamSettings>().pace(is_simulated)
-                };
-                self.metrics.words(Set::Accounts, [name]);
-                self.metrics.words(Set::Breakers, [name]);
-                let (breaker, pacing) = (self.breaker(name), Pacing::new(pacing));
-                let health = CredentialHealth::default();
-                (Credential { name, id, breaker, pacing, health }, origin)
-            })
-            .unzip();
-        let state = Arc::new(self.state(credentials, is_simulated));
-        let (of_actor, origins): (_, Arc<[O]>) = (Arc::clone(&state), origins.into());
+        let made = |Identity { name, id, origin }: Identity<O>| {
+            (self.credential::<O>(name, id, is_simulated), origin)
+        };
+        let (credentials, origins): (Vec<_>, Vec<_>) = identities.into_iter().map(made).unzip();
+        let credentials = Arc::new(Credentials::new(credentials));
+        let roster = Roster { credentials: Arc::clone(&credentials), origins: origins.into() };
+        let (state, roster) =
+            (Arc::new(self.state(credentials, is_simulated)), Arc::new(Current::new(roster)));
+        let (of_actor, all) = (Arc::clone(&state), Arc::clone(&roster));
         let spec = Spec::new(NAME, instance, INBOX);
         let actor = self.supervisor.start_on_own_thread(spec, move || {
-            ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
+            ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&all))
         })?;
-        Ok(OriginClient::new(actor, state))
+        Ok(OriginClient::new(actor, state, roster))
     }
 
-    fn state(&self, credentials: Vec<Credential>, is_simulated: bool) -> OriginState {
+    fn state(&self, credentials: Arc<Credentials>, is_simulated: bool) -> OriginState {
         let (upstream, retry): (UpstreamSettings, RetrySettings) =
             (self.settings.of(), self.settings.of());
         OriginState {
+            name: credentials.iter().next().map_or("upstream", |first| first.name),
             is_simulated,
-            credentials: Credentials::new(credentials),
+            credentials: Current::new(credentials),
             slots: Slots::new(concurrency(&upstream, self.request_timeout)),
             budget: RetryBudget::default(),
             retry: Current::new(policy(&retry)),
@@ -112,15 +105,63 @@ impl Environment<'_> {
         }
     }
 
-    fn breaker(&self, name: &'static str) -> Breaker {
-        let limits = limits(&self.settings.of(), &self.settings.of());
-        let (metrics, log) = (self.metrics.clone(), self.log.clone());
-        let listener = Arc::new(move |change: &breaker::Transition| {
-            metrics.upstream.breakers.moved(name, change.to);
-            warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
-                "to" => change.to.as_str(), "reason" => change.reason.as_str());
-        });
-        Breaker::new(name, limits, listener)
+    fn credential<O: Origin>(&self, name: &'static str, id: String, simulated: bool) -> Credential {
+        credential::<O>((self.settings, self.metrics, self.log), (name, id), simulated)
+    }
+}
+
+/// A credential that has used nothing yet.
+fn credential<O: Origin>(
+    (settings, metrics, log): (&Settings, &Metrics, &Logger),
+    (name, id): (&'static str, String),
+    is_simulated: bool,
+) -> Credential {
+    let upstream: UpstreamSettings = settings.of();
+    let paced = pacing::Settings { day_offset: O::QUOTA_DAY_OFFSET, ..upstream.pace(is_simulated) };
+    metrics.words(Set::Accounts, [name]);
+    metrics.words(Set::Breakers, [name]);
+    let (breakers, log) = (metrics.upstream.breakers.clone(), log.clone());
+    let listener = Arc::new(move |change: &breaker::Transition| {
+        breakers.moved(name, change.to);
+        warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
+            "to" => change.to.as_str(), "reason" => change.reason.as_str());
+    });
+    let breaker = Breaker::new(name, limits(&settings.of(), &upstream), listener);
+    Credential { name, id, breaker, pacing: Pacing::new(paced), health: Arc::default() }
+}
+
+impl<O: Origin> OriginClient<O> {
+    /// Other accounts from now on. One that was there before, by its id, keeps its name and what it has used,
+    /// and gets another chance where its configuration was refused. A call under way ends with those that
+    /// it began with.
+    pub fn take_over(&self, identities: Vec<Identity<O>>, settings: &Settings, metrics: &Metrics) {
+        let (state, before) = (self.state(), self.state().credentials.get());
+        let is_kept = |one: &Credential| identities.iter().any(|other| other.id == one.id);
+        let kept: Vec<_> = before.iter().filter(|one| is_kept(one)).cloned().collect();
+        let names: Vec<_> = identities.iter().map(|one| one.name).collect();
+        let mut free = names.into_iter().filter(|name| kept.iter().all(|one| one.name != *name));
+        let (mut credentials, mut origins) = (Vec::new(), Vec::new());
+        for Identity { id, origin, .. } in identities {
+            let known = kept.iter().find(|one| one.id == id).cloned();
+            let known = known.inspect(|one| state.try_again(one));
+            // There are as many free names as there are new ones.
+            let made = || {
+                let means = (settings, metrics, &state.log);
+                Some(credential::<O>(means, (free.next()?, id), state.is_simulated))
+            };
+            let Some(one) = known.or_else(made) else { continue };
+            credentials.push(one);
+            origins.push(origin);
+        }
+        let names: Vec<_> = credentials.iter().map(|one| one.name).collect();
+        for gone in before.iter().filter(|one| !names.contains(&one.name)) {
+            // Nobody is to wait for a breaker that is no more.
+            state.metrics.breakers.state.at([gone.name]).set(State::Closed.gauge());
+        }
+        info!(state.log, "the accounts of the upstream are others"; "accounts" => names.join(", "));
+        let credentials = Arc::new(Credentials::new(credentials));
+        self.roster.set(Roster { credentials: Arc::clone(&credentials), origins: origins.into() });
+        state.credentials.set(credentials);
     }
 }
 
@@ -131,7 +172,7 @@ impl OriginState {
         let (pacing, breaker) =
             (upstream.pace(self.is_simulated), limits(&settings.of(), &upstream));
         self.retry.set(policy(&settings.of()));
-        for credential in self.credentials.iter() {
+        for credential in self.credentials.get().iter() {
             credential.pacing.take_over(pacing, clock::monotonic());
             credential.breaker.take_over(breaker);
         }

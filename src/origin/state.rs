@@ -32,10 +32,12 @@ use crate::supervision::Observer;
 const FIRST: u32 = 1;
 
 pub struct OriginState {
+    /// In health and in what is persisted of it: that of its first credential at the start.
+    pub name: &'static str,
     /// Whether it is a simulator of our own, and answers are not live.
     pub is_simulated: bool,
     /// Who we are to it.
-    pub credentials: Credentials,
+    pub credentials: Current<Arc<Credentials>>,
     /// How many calls may be under way at once, of all credentials together, and who waits.
     pub slots: Slots,
     /// How many retries are left, of all credentials together: they burden the same upstream.
@@ -98,6 +100,7 @@ impl OriginState {
         let latest = self.latest_start(now, deadline);
         let ask = Ask { operation, priority, payer, latest, prefer: Prefer::Any };
         self.credentials
+            .get()
             .peek(&ask, now, wall)
             .map_err(|refused| self.refused(refused, priority, FIRST, now))?;
         self.slots.peek(priority, now, latest).map_err(|full| self.full(full, priority, FIRST))
@@ -111,13 +114,9 @@ impl OriginState {
         deadline.checked_sub(usual).map_or(now, |latest| latest.max(now))
     }
 
-    /// The upstream's name in health and in what is persisted of it: that of its first credential.
-    pub fn name(&self) -> &'static str {
-        self.credentials.iter().next().map_or("upstream", |first| first.name)
-    }
-
     pub fn status(&self, now: Instant, wall: Timestamp) -> OriginStatus {
-        let credentials = self.credentials.iter().map(|credential| CredentialStatus {
+        let all = self.credentials.get();
+        let credentials = all.iter().map(|credential| CredentialStatus {
             name: credential.name,
             is_accepted: !credential.problems().iter().any(|problem| problem.operation.is_none()),
             breaker: credential.breaker.snapshot(now),
@@ -167,17 +166,22 @@ impl OriginState {
 
     /// Forgets the faults of a credential, and a ban: an admin says that it was put right.
     pub fn forgive(&self, credential: &Credential) {
-        let ended = credential.health.forgive();
         credential.pacing.lift_ban();
+        self.try_again(credential);
+    }
+
+    /// Forgets the faults of a credential: its configuration is another one.
+    pub(super) fn try_again(&self, credential: &Credential) {
+        let ended = credential.health.forgive();
         self.report_ended(credential, &ended);
     }
 
     pub fn problems(&self) -> Vec<Problem> {
-        self.credentials.iter().flat_map(Credential::problems).collect()
+        self.credentials.get().iter().flat_map(Credential::problems).collect()
     }
 
     pub fn faults(&self) -> usize {
-        self.credentials.iter().map(|credential| credential.health.faults()).sum()
+        self.credentials.with(|all| all.iter().map(|one| one.health.faults()).sum())
     }
 
     fn report_ended(&self, credential: &Credential, faults: &[Misconfiguration]) {
@@ -231,7 +235,8 @@ impl Persisted {
 impl OriginState {
     /// What a later process needs to go on from here.
     pub fn persist(&self, now: Instant, wall: Timestamp) -> Persisted {
-        let accounts = self.credentials.iter().map(|credential| Saved {
+        let all = self.credentials.get();
+        let accounts = all.iter().map(|credential| Saved {
             id: credential.id.clone(),
             saved_at: wall,
             breaker: credential.breaker.persist(now, wall),
@@ -242,13 +247,13 @@ impl OriginState {
 
     /// Goes on where an earlier process stopped; once. Calls made meanwhile stay counted. The answer
     /// is the credentials of which something was stored.
-    pub fn restore(&self, saved: &Persisted, now: Instant, wall: Timestamp) -> Vec<&Credential> {
+    pub fn restore(&self, saved: &Persisted, now: Instant, wall: Timestamp) -> Vec<Credential> {
         let mut restored = Vec::new();
-        for credential in self.credentials.iter() {
+        for credential in self.credentials.get().iter() {
             if let Some(saved) = saved.accounts.iter().find(|saved| saved.id == credential.id) {
                 credential.breaker.restore(&saved.breaker, now, wall);
                 credential.pacing.restore(&saved.pacing, now, wall);
-                restored.push(credential);
+                restored.push(credential.clone());
             }
         }
         restored

@@ -74,7 +74,7 @@ async fn a_fault_of_the_configuration_is_asked_once_by_all() {
     // Put right: whoever says so is believed at once.
     rig.faults(&json!([])).await;
     assert!(rig.call(SEARCH).await.is_err());
-    rig.tables.forgive(rig.account());
+    rig.tables.forgive(&rig.account());
     assert!(rig.call(SEARCH).await.is_ok() && rig.call(HOT).await.is_ok());
     assert!(rig.tables.problems().is_empty());
     all_came_back(&rig);

@@ -53,7 +53,7 @@ async fn each_fault_has_its_kind() {
         rig.faults(&json!([rule])).await;
         let now = clock::monotonic();
         rig.account().breaker.reset(now);
-        rig.tables.forgive(rig.account());
+        rig.tables.forgive(&rig.account());
         let failure = rig.call(SEARCH).await.expect_err("every call meets the fault");
         assert_eq!(failure.kind, kind, "{rule}: {failure}");
         assert!(failure.reason.contains(words), "{rule}: {failure}");
@@ -61,7 +61,7 @@ async fn each_fault_has_its_kind() {
         assert_eq!(failures, u64::from(ill), "{rule}: whether it counts against its health");
     }
     rig.faults(&json!([])).await;
-    rig.tables.forgive(rig.account());
+    rig.tables.forgive(&rig.account());
     assert!(rig.call(SEARCH).await.is_ok());
     rig.stop().await;
 }

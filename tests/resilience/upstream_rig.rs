@@ -18,8 +18,7 @@ use breakwater::origin::actor::{ApiClientActor, NAME};
 use breakwater::origin::attempt::Policy;
 use breakwater::origin::call::Reply;
 use breakwater::origin::concurrency::{self, Slots};
-use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials};
-use breakwater::origin::health::CredentialHealth;
+use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials, Roster};
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
@@ -84,11 +83,12 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
         id: name.to_owned(),
         breaker: breaker(5, Duration::from_secs(60)),
         pacing: Pacing::new(pacing::Settings::default()),
-        health: CredentialHealth::default(),
+        health: Arc::default(),
     });
     OriginState {
+        name: "upstream",
         is_simulated: false,
-        credentials: OriginCredentials::new(credentials.collect()),
+        credentials: Current::new(Arc::new(OriginCredentials::new(credentials.collect()))),
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
         retry: Current::new(Policy {
@@ -108,7 +108,12 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
 
 /// The first credential of a state that is not shared yet.
 pub(crate) fn account(state: &mut OriginState) -> &mut Credential {
-    state.credentials.iter_mut().next().unwrap()
+    accounts(state).next().unwrap()
+}
+
+/// The same for all of them.
+pub(crate) fn accounts(state: &mut OriginState) -> impl Iterator<Item = &mut Credential> {
+    Arc::get_mut(state.credentials.get_mut()).unwrap().iter_mut()
 }
 
 /// A breaker that opens after `failures` in a row, for `open`; the failure rate is left out.
@@ -195,21 +200,24 @@ impl<O: Origin<Question = Request>> Rig<O> {
         let mut setup = Setup { state, origins };
         change(&mut setup);
         let (tables, origins) = (Arc::new(setup.state), Arc::from(setup.origins));
+        let roster =
+            Arc::new(Current::new(Roster { credentials: tables.credentials.get(), origins }));
+        let all = Arc::clone(&roster);
         let spec =
             Spec { name: NAME, instance: 0, capacity: 1_024, policy: RestartPolicy::default() };
         let of_actor = Arc::clone(&tables);
         let actor = supervisor
             .start_on_own_thread(spec, move || {
-                ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&origins))
+                ApiClientActor::new(Arc::clone(&of_actor), Arc::clone(&all))
             })
             .unwrap();
-        let client = OriginClient::new(actor, Arc::clone(&tables));
+        let client = OriginClient::new(actor, Arc::clone(&tables), roster);
         Self { tables, simulator: running.address, supervisor, client, handle: running.handle }
     }
 
     /// The first account.
-    pub(crate) fn account(&self) -> &Credential {
-        self.tables.credentials.iter().next().unwrap()
+    pub(crate) fn account(&self) -> Credential {
+        self.tables.credentials.with(|all| all.iter().next().unwrap().clone())
     }
 
     /// Calls a method, with retries, and waits long.

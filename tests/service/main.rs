@@ -55,6 +55,7 @@ mod pressure;
 mod process_commands;
 mod process_stop;
 mod reload;
+mod reload_accounts;
 mod second_service;
 mod secrets;
 mod session;

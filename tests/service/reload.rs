@@ -15,45 +15,49 @@ const SOON: Duration = Duration::from_secs(10);
 const LIVE: &str = "/api/products/search/no-cache";
 
 /// A gateway whose file can be edited, before a simulator.
-struct Edited {
+pub(crate) struct Edited {
     folder: TempDir,
-    upstream: Upstream,
-    gateway: Running,
+    pub(crate) upstream: Upstream,
+    pub(crate) gateway: Running,
 }
 
 impl Edited {
     fn start(file: &str) -> Self {
-        Self::start_with(file, &[])
+        Self::before(Upstream::start(), file, &[])
     }
 
-    /// What else is set; the environment wins over the file, so what the file is to set is not set there.
-    fn start_with(file: &str, more: &[(&'static str, &str)]) -> Self {
-        let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    /// The environment wins over the file, so what the file is to set is not set there.
+    pub(crate) fn before(
+        upstream: Upstream,
+        file: &str,
+        more: &[(&'static str, &'static str)],
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("breakwater.toml"), file).unwrap();
         let mut plan = Plan::in_folder(folder.path()).before(upstream.address);
-        for name in [
+        let by_file = [
             "RATE_LIMIT_ENABLED",
             "UPSTREAM_RATE_PER_SECOND",
             "UPSTREAM_BURST",
             "UPSTREAM_DAILY_BUDGET",
-        ] {
-            plan = plan.with(name, "");
+        ];
+        for (name, value) in by_file.map(|name| (name, "")).iter().chain(more) {
+            plan = plan.with(name, *value);
         }
-        let gateway = more.iter().fold(plan, |plan, (name, value)| plan.with(name, *value)).start();
-        Self { folder, upstream, gateway }
+        Self { folder, upstream, gateway: plan.start() }
     }
 
     fn write(&self, file: &str) {
         std::fs::write(self.folder.path().join("breakwater.toml"), file).unwrap();
     }
 
-    fn ask_to_reload(&self, file: &str) -> Answer {
+    pub(crate) fn ask_to_reload(&self, file: &str) -> Answer {
         self.write(file);
         self.gateway.admin().post("/admin/config/reload").unwrap()
     }
 
     /// Takes over what the file says, which has to be all of it.
-    fn reload(&self, file: &str) -> Vec<String> {
+    pub(crate) fn reload(&self, file: &str) -> Vec<String> {
         let told = data(&self.ask_to_reload(file));
         assert_eq!(told["need_restart"], json!([]), "{told}");
         serde_json::from_value(told["taken_over"].clone()).unwrap()
@@ -64,18 +68,18 @@ impl Edited {
     }
 
     /// A question past the cache, for which nobody is limited.
-    fn live(&self, words: &str) -> Answer {
+    pub(crate) fn live(&self, words: &str) -> Answer {
         live(self.gateway.connection(), words)
     }
 
-    fn metric(&self, name: &str) -> String {
+    pub(crate) fn metric(&self, name: &str) -> String {
         let text = self.get("/metrics").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name} in\n{text}")).to_owned()
     }
 }
 
-fn live(connection: Connection, words: &str) -> Answer {
+pub(crate) fn live(connection: Connection, words: &str) -> Answer {
     let body = json!({"keywords": words}).to_string();
     let mut connection = connection.with_header("content-type", "application/json");
     connection.send("POST", LIVE, body.as_bytes()).unwrap()

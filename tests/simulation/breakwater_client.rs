@@ -12,8 +12,7 @@ use breakwater::failure::{Failure, FailureKind};
 use breakwater::metrics::Metrics;
 use breakwater::origin::attempt::Policy;
 use breakwater::origin::concurrency::{self, Slots};
-use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials};
-use breakwater::origin::health::CredentialHealth;
+use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials, Roster};
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use breakwater::origin::state::OriginState;
@@ -76,7 +75,7 @@ impl BreakwaterClient {
                 day_offset: AliExpress::QUOTA_DAY_OFFSET,
                 ..pacing::Settings::default()
             }),
-            health: CredentialHealth::default(),
+            health: Arc::default(),
         });
         let credentials = OriginCredentials::new(credentials.collect());
         Self { state: state(credentials), origins, moves }
@@ -93,7 +92,8 @@ impl BreakwaterClient {
             request_id: "a-request".into(),
             steps: Steps::default(),
         };
-        match course::run(&self.state, &self.origins, line, &call).await {
+        let (credentials, origins) = (self.state.credentials.get(), Arc::clone(&self.origins));
+        match course::run(&self.state, &Roster { credentials, origins }, line, &call).await {
             Ok(Some(_)) => Answer::Ok,
             Ok(None) => Answer::Empty,
             Err(failure) => answer(&failure),
@@ -140,8 +140,9 @@ fn is_throttled(reason: &str) -> bool {
 fn state(credentials: OriginCredentials) -> OriginState {
     let retry = RetrySettings::default();
     OriginState {
+        name: "upstream",
         is_simulated: false,
-        credentials,
+        credentials: Current::new(Arc::new(credentials)),
         slots: Slots::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
         retry: Current::new(Policy {

@@ -137,7 +137,7 @@ fn components(worker: &Worker) -> Vec<Component> {
 }
 
 fn upstream(origin: &OriginState) -> Component {
-    let accounts = &origin.credentials;
+    let accounts = origin.credentials.get();
     let mut detail = if origin.is_simulated { "simulator" } else { "live" }.to_owned();
     let mut all = Vec::new();
     for account in accounts.iter() {
@@ -157,7 +157,7 @@ fn upstream(origin: &OriginState) -> Component {
         (_, Health::Healthy) => Health::Healthy,
         (_, Health::Degraded | Health::Unhealthy) => Health::Degraded,
     };
-    component(origin.name(), status, detail)
+    component(origin.name, status, detail)
 }
 
 fn of_account(account: &Credential) -> (Health, String) {

@@ -335,7 +335,7 @@ fn refresh(shared: &Shared) {
         shared.metrics.actors.queue_length.at([name]).set(queue);
     }
     let now = clock::monotonic();
-    for breaker in &shared.breakers {
+    for breaker in &shared.breakers.stores {
         let state = breaker.snapshot(now).state;
         if let Some(tier) = CACHE_TIERS.into_iter().find(|tier| *tier == breaker.name()) {
             shared.metrics.upstream.breakers.tier_state.at([tier]).set(state.gauge());

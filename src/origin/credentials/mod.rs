@@ -14,6 +14,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,8 @@ pub struct Ask<'a> {
     pub prefer: Prefer,
 }
 
-#[derive(Debug)]
+/// A clone is the same credential.
+#[derive(Debug, Clone)]
 pub struct Credential {
     /// Its name in labels and logs; also its breaker's.
     pub name: &'static str,
@@ -45,7 +47,7 @@ pub struct Credential {
     pub breaker: Breaker,
     pub pacing: Pacing,
     /// What of its configuration the upstream does not accept.
-    pub health: CredentialHealth,
+    pub health: Arc<CredentialHealth>,
 }
 
 impl Credential {
@@ -100,6 +102,20 @@ pub struct Turn<'a> {
 pub struct Credentials {
     all: Vec<Credential>,
     turn: AtomicUsize,
+}
+
+/// The credentials of one upstream, and its language as spoken with each, in the same order. A reload
+/// brings others; a call ends with those that it began with.
+#[derive(Debug)]
+pub struct Roster<O> {
+    pub credentials: Arc<Credentials>,
+    pub origins: Arc<[O]>,
+}
+
+impl<O> Clone for Roster<O> {
+    fn clone(&self) -> Self {
+        Self { credentials: Arc::clone(&self.credentials), origins: Arc::clone(&self.origins) }
+    }
 }
 
 impl Credentials {

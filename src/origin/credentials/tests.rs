@@ -9,7 +9,7 @@ use super::{Ask, Credential, Credentials, Offer, Prefer, Quote, Refusal, choose}
 use crate::clock::{self, Timestamp};
 use crate::failure::FailureKind;
 use crate::origin::Priority;
-use crate::origin::health::{CredentialHealth, tests::key_fault};
+use crate::origin::health::tests::key_fault;
 use crate::origin::pacing::{self, Pacing, Rate};
 use crate::resilience::breaker::{self, Breaker, CallResult, Rejected};
 use crate::resilience::{Reason, Refused};
@@ -109,7 +109,7 @@ fn credential(name: &'static str, pacing: pacing::Settings) -> Credential {
         id: name.to_owned(),
         breaker: Breaker::new(name, settings, Arc::new(|_| {})),
         pacing: Pacing::new(pacing),
-        health: CredentialHealth::default(),
+        health: Arc::default(),
     }
 }
 

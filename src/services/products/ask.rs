@@ -12,7 +12,7 @@ use slog::Logger;
 
 use super::aliexpress::{AliExpressClient, Target};
 use super::question::{Keyed, Question, key};
-use super::settings::{Setup, Ttls};
+use super::settings::{AliExpressSettings, Setup, Ttls};
 use super::simulator::Control;
 use crate::cache::{Answer, CacheKey, Loaded, Plan, Tag, Tier};
 use crate::config::Current;
@@ -22,7 +22,7 @@ use crate::http::context::Scope;
 use crate::http::extract::Call;
 use crate::http::served::{Served, Source};
 use crate::http::settings::CurrentFeatures;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Metrics};
 use crate::origin::Priority;
 
 /// In `degraded`: the products of this answer were not validated.
@@ -51,6 +51,9 @@ pub(super) struct Inside {
 #[derive(Debug, Clone)]
 pub(super) struct Products {
     pub(super) upstream: AliExpressClient,
+    /// Who calls it.
+    pub(super) accounts: Arc<Current<AliExpressSettings>>,
+    pub(super) metrics: Metrics,
     /// Products of the upstream that failed validation, by reason.
     pub(super) dropped: Counters<1>,
     /// What of the upstream's texts was repaired, by kind.

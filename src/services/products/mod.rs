@@ -45,6 +45,7 @@ use crate::http::service::{Component, Health, Service, Simulated, Surface, compo
 use ask::Products;
 use settings::{AliExpressSettings, ProductSettings, Ttls};
 use simulator::Control;
+use start::identities;
 
 pub const SURFACE: Surface = Surface {
     name: question::SERVICE,
@@ -88,6 +89,12 @@ impl Service for Products {
     fn take_over(&self, settings: &Settings) {
         self.ttls.set(Ttls::of(settings));
         self.features.set(settings.of());
+        let accounts: AliExpressSettings = settings.of();
+        // The simulator inside has an account of its own.
+        if self.simulator.is_none() && accounts != self.accounts.get() {
+            self.upstream.take_over(identities(&accounts), settings, &self.metrics);
+            self.accounts.set(accounts);
+        }
     }
 
     fn longest_ttl(&self) -> Duration {

@@ -73,15 +73,15 @@ const CURRENCY: Text<Currency> = Text {
 settings! {
     pub struct AliExpressSettings in "upstream" {
         app_key: Option<String> = None, "ALIEXPRESS_APP_KEY", "app_key", Optional(WORD),
-            "key of the AliExpress account; without any account the simulator inside answers";
+            "key of the AliExpress account; without any account the simulator inside answers", live();
         app_secret: Option<Secret> = None, "ALIEXPRESS_APP_SECRET", "app_secret",
-            Optional(SECRET_WORD), "secret of the AliExpress account";
+            Optional(SECRET_WORD), "secret of the AliExpress account", live();
         tracking_id: Option<String> = None, "ALIEXPRESS_TRACKING_ID", "tracking_id",
             Optional(WORD), "tracking id of affiliate links";
         further: Vec<Account> = Vec::new(), "ALIEXPRESS_ACCOUNTS_JSON", "accounts", AccountList,
-            "further accounts; all are used in turn. In the file a table [[upstream.accounts]] each";
+            "further accounts; all are used in turn. In the file a table [[upstream.accounts]] each", live();
         gateway_url: String = "https://api-sg.aliexpress.com/sync".to_owned(),
-            "ALIEXPRESS_GATEWAY_URL", "gateway_url", WEB_ADDRESS, "address of the AliExpress gateway";
+            "ALIEXPRESS_GATEWAY_URL", "gateway_url", WEB_ADDRESS, "address of the AliExpress gateway", live();
         language: Language = Language::EN, "ALIEXPRESS_LANGUAGE", "language", LANGUAGE,
             "language of answers where a request names none";
         currency: Currency = Currency::USD, "ALIEXPRESS_CURRENCY", "currency", CURRENCY,
@@ -103,6 +103,11 @@ impl AliExpressSettings {
 }
 
 impl Section for AliExpressSettings {
+    /// The simulator inside is there from the start, or not at all.
+    fn can_become(&self, next: &Self) -> bool {
+        self.accounts().is_empty() == next.accounts().is_empty()
+    }
+
     fn check(&self, settings: &Settings, mistakes: &mut Mistakes) {
         let mut want = |missing: &str, present: &str, rule: &str| {
             mistakes.add(missing, None, format!("a value, because {present} is set; {rule}"));

@@ -60,7 +60,19 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     let (settings, log) = (Arc::new(setup), parts.log.clone());
     let ttls = Arc::new(Current::new(Ttls::of(parts.settings)));
     let features = Arc::new(CurrentFeatures::new(parts.settings.of()));
-    Ok(Arc::new(Products { upstream, dropped, repaired, settings, ttls, features, log, simulator }))
+    let (accounts, metrics) = (Arc::new(Current::new(account)), parts.metrics.clone());
+    Ok(Arc::new(Products {
+        upstream,
+        accounts,
+        metrics,
+        dropped,
+        repaired,
+        settings,
+        ttls,
+        features,
+        log,
+        simulator,
+    }))
 }
 
 /// Tries each account with one call: the list of categories.
@@ -94,7 +106,7 @@ fn upstream(
     parts.origin(identities(of), is_simulated)
 }
 
-fn identities(of: &AliExpressSettings) -> Vec<Identity<AliExpress>> {
+pub(super) fn identities(of: &AliExpressSettings) -> Vec<Identity<AliExpress>> {
     let accounts = of.accounts();
     let identity = |(index, name): (usize, &'static str)| {
         let account = accounts.get(index)?;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 use breakwater::clock;
+use breakwater::config::Current;
 use breakwater::failure::FailureKind;
 use breakwater::origin::actor::{ApiClientActor, NAME};
+use breakwater::origin::credentials::Roster;
 use breakwater::origin::state::OriginState;
 use breakwater::origin::{self, Answer, Call, Origin, OriginClient, Outcome, Priority};
 use breakwater::services::products::aliexpress::{AliExpress, Found, Request};
@@ -65,6 +67,13 @@ fn call(method: &'static str, within: Duration) -> Call<Mute> {
     }
 }
 
+impl ApiClient {
+    fn roster(&self) -> Arc<Current<Roster<Mute>>> {
+        let (credentials, origins) = (self.0.credentials.get(), Arc::new([Mute]));
+        Arc::new(Current::new(Roster { credentials, origins }))
+    }
+}
+
 impl Subject for ApiClient {
     type Actor = ApiClientActor<Mute>;
     const NAME: &'static str = NAME;
@@ -76,10 +85,10 @@ impl Subject for ApiClient {
     }
 
     fn start(&self, supervisor: &Supervisor, spec: Spec) -> Handle<ApiClientActor<Mute>> {
-        let tables = Arc::clone(&self.0);
+        let (tables, roster) = (Arc::clone(&self.0), self.roster());
         supervisor
             .start_on_own_thread(spec, move || {
-                ApiClientActor::new(Arc::clone(&tables), Arc::new([Mute]))
+                ApiClientActor::new(Arc::clone(&tables), Arc::clone(&roster))
             })
             .unwrap()
     }
@@ -96,7 +105,7 @@ impl Subject for ApiClient {
 
     /// The mark is a ban by the upstream, which every later call must know of.
     async fn leave_a_mark(&self, _: &Handle<ApiClientActor<Mute>>) {
-        self.0.credentials.iter().next().unwrap().pacing.ban(clock::monotonic(), BAN);
+        self.0.credentials.get().iter().next().unwrap().pacing.ban(clock::monotonic(), BAN);
     }
 
     async fn finds_the_mark(&self, handle: &Handle<ApiClientActor<Mute>>) -> bool {
@@ -107,7 +116,7 @@ impl Subject for ApiClient {
 
     async fn go_around(&self, handle: Handle<ApiClientActor<Mute>>) {
         let before = clock::monotonic();
-        let answer = OriginClient::new(handle.clone(), Arc::clone(&self.0))
+        let answer = OriginClient::new(handle.clone(), Arc::clone(&self.0), self.roster())
             .call(call("test.down", SOON))
             .await;
         let took = clock::monotonic() - before;

@@ -67,12 +67,25 @@ fn draft(name: &str, action: Action, at: Timestamp) -> Draft {
 }
 
 /// The breakers of this instance.
+#[derive(Clone)]
 pub struct Breakers {
-    pub all: Vec<Breaker>,
+    pub stores: Vec<Breaker>,
     pub origins: Vec<Arc<OriginState>>,
 }
 
 impl Breakers {
+    /// Those of the upstreams' credentials as they are now, and of the stores.
+    pub fn all(&self) -> Vec<Breaker> {
+        let of_origin = |origin: &Arc<OriginState>| -> Vec<Breaker> {
+            origin.credentials.with(|all| all.iter().map(|one| one.breaker.clone()).collect())
+        };
+        self.origins.iter().flat_map(of_origin).chain(self.stores.iter().cloned()).collect()
+    }
+
+    fn named(&self, name: &str) -> Option<Breaker> {
+        self.all().into_iter().find(|breaker| breaker.name() == name)
+    }
+
     fn move_one(&self, breaker: &Breaker, action: Action) {
         let now = clock::monotonic();
         match action {
@@ -82,8 +95,8 @@ impl Breakers {
                 breaker.reset(now);
                 // With the judgement of its health goes that of our configuration.
                 for origin in &self.origins {
-                    let mut credentials = origin.credentials.iter();
-                    if let Some(one) = credentials.find(|one| one.name == breaker.name()) {
+                    let credentials = origin.credentials.get();
+                    if let Some(one) = credentials.iter().find(|one| one.name == breaker.name()) {
                         origin.forgive(one);
                     }
                 }
@@ -106,13 +119,13 @@ impl Topic for Breakers {
                 continue;
             };
             // Another instance may have credentials that are not here.
-            let Some(breaker) = self.all.iter().find(|one| one.name() == change.key) else {
+            let Some(breaker) = self.named(&change.key) else {
                 continue;
             };
             // At the start it is as it was kept: what was done to it is done, unless it was missed.
             let forced = breaker.snapshot(clock::monotonic()).forced;
             if !whole || forced != (action == Action::Open) {
-                self.move_one(breaker, action);
+                self.move_one(&breaker, action);
             }
         }
         unreadable
@@ -120,7 +133,7 @@ impl Topic for Breakers {
 
     fn state(&self) -> Vec<Draft> {
         let (now, at) = (clock::monotonic(), clock::now());
-        let forced = self.all.iter().filter(|breaker| breaker.snapshot(now).forced);
+        let forced = self.all().into_iter().filter(|breaker| breaker.snapshot(now).forced);
         forced.map(|breaker| draft(breaker.name(), Action::Open, at)).collect()
     }
 }
@@ -128,7 +141,7 @@ impl Topic for Breakers {
 async fn list(_: Admin, call: Call) -> Answer {
     call.no_fields().await?;
     let now = clock::monotonic();
-    let all: Vec<_> = call.worker.shared.breakers.iter().map(|b| b.snapshot(now)).collect();
+    let all: Vec<_> = call.worker.shared.breakers.all().iter().map(|b| b.snapshot(now)).collect();
     call.report(&all)
 }
 
@@ -136,9 +149,10 @@ async fn move_breaker(admin: Admin, call: Call) -> Answer {
     call.no_fields().await?;
     let (name, action) = call.path::<(String, String)>()?;
     let worker = &call.worker;
-    let known = worker.shared.breakers.iter().find(|breaker| breaker.name() == name);
-    let breaker = known.ok_or_else(|| {
-        let names: Vec<_> = worker.shared.breakers.iter().map(|breaker| breaker.name()).collect();
+    let breakers = &worker.shared.breakers;
+    let breaker = breakers.named(&name).ok_or_else(|| {
+        let all = breakers.all();
+        let names: Vec<_> = all.iter().map(Breaker::name).collect();
         let message = format!("There is no such breaker; there are: {}.", names.join(", "));
         ApiError::with_message(ErrorCode::NotFound, message)
     })?;

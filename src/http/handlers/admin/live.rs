@@ -4,6 +4,7 @@
 //! answers whatever is down. See [`crate::http::live`] for what is sent again and when.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::web::to;
 use serde::{Deserialize, Serialize, Serializer};
@@ -24,7 +25,7 @@ use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
 use crate::limits::pressure::{Level as Pressed, PressureStatus};
 use crate::metrics::{Curves, Sample, resident_bytes};
-use crate::origin::state::OriginStatus;
+use crate::origin::state::{OriginState, OriginStatus};
 use crate::resilience::breaker::State;
 use crate::supervision::ActorState;
 
@@ -173,10 +174,11 @@ const USELESS: [&str; 4] = ["throttled", "transient", "permanent", "bad_response
 #[must_use]
 pub fn read_counters(shared: &Shared) -> Sample {
     let by_account = &shared.metrics.upstream.calls_by_account;
-    let names = shared.origins.iter().flat_map(|origin| origin.credentials.iter());
-    let failed = names.flat_map(|credential| {
-        USELESS.map(|outcome| by_account.at([credential.name, outcome]).get())
-    });
+    let of_origin = |origin: &Arc<OriginState>| -> Vec<_> {
+        origin.credentials.with(|all| all.iter().map(|credential| credential.name).collect())
+    };
+    let names = shared.origins.iter().flat_map(of_origin);
+    let failed = names.flat_map(|name| USELESS.map(|outcome| by_account.at([name, outcome]).get()));
     let of_clients =
         |route: &str| AuthScope::of(route) == AuthScope::Clients && route != "/metrics";
     shared.metrics.sample(of_clients, failed.sum())
@@ -211,7 +213,7 @@ fn upstreams(shared: &Shared, origins: &[OriginStatus]) -> Vec<Fact> {
     let mut wrong = Vec::new();
     for (origin, status) in shared.origins.iter().zip(origins) {
         // One needs no name.
-        let name = if origins.len() > 1 { origin.name() } else { "" };
+        let name = if origins.len() > 1 { origin.name } else { "" };
         let problem = origin.problems().into_iter().next();
         wrong.extend(problem.map(|problem| {
             let told = format!("{}: {}", problem.what.name, problem.advice);

@@ -100,7 +100,7 @@ fn breakers(shared: &Shared) -> Vec<BreakerRow> {
         consecutive_failures: breaker.consecutive_failures,
         transitions: breaker.transitions,
     };
-    shared.breakers.iter().map(|breaker| row(breaker.snapshot(now))).collect()
+    shared.breakers.all().iter().map(|breaker| row(breaker.snapshot(now))).collect()
 }
 
 /// One row for all instances of a name.
@@ -151,7 +151,8 @@ fn credentials(shared: &Shared) -> Vec<CredentialRow> {
     let mut rows = Vec::new();
     for origin in &shared.origins {
         let problems = origin.problems();
-        let paces = origin.credentials.iter().map(|credential| credential.pacing.per_second());
+        let all = origin.credentials.get();
+        let paces = all.iter().map(|credential| credential.pacing.per_second());
         for (status, pace_per_second) in origin.status(now, wall).credentials.into_iter().zip(paces)
         {
             let CredentialStatus { name, is_accepted, breaker, pacing } = status;
