@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run test simulation lint count bench bench-instructions bench-outage acceptance
+.PHONY: help run demo test simulation lint count bench bench-instructions bench-outage acceptance
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -11,6 +11,10 @@ help: ## show this list
 run: ## build and serve on 127.0.0.1:8080; without credentials the simulator inside answers
 	@tools/require.sh cargo cc
 	@$(CARGO) run --profile quick --locked --bin breakwater -- serve
+
+demo: ## gateway, simulator and clients on 127.0.0.1, and a one-time link to the operator's page
+	@tools/require.sh cargo cc
+	@$(CARGO) run --profile quick --locked --bin breakwater -- demo
 
 test: ## run every test; installs Debian's redis-server, prometheus and chromium-driver when they are missing
 	@tools/require.sh cargo cc redis-server

@@ -1,7 +1,7 @@
 //! Sessions of the admin's page: what a browser holds in place of the key.
 //!
 //! Owns: the keys of admins and what each may do; the text of the cookie, which says until when and for what it is good and is signed with HMAC;
-//! and which ones were revoked. The secret is made at the first login and ends with the process, so a
+//! the token of a link that begins one session; and which of both were revoked. The secret is made at the first login and ends with the process, so a
 //! restart ends every session: nothing about them has to be stored, no revoked one comes back, and
 //! nobody who gets hold of a cookie can try keys against it. Refuses: every text that is not one of its own, that
 //! has expired or was revoked, all in the same way; and to make one without randomness.
@@ -19,6 +19,10 @@ use crate::config::Secret;
 
 /// How long a session lasts: a day's work.
 pub const SESSION_LASTS: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long a link that signs in may wait to be opened.
+pub const LINK_LASTS: Duration = Duration::from_secs(5 * 60);
+/// What the token of a link begins with, so that it is no cookie and a cookie is no token.
+const LINK: &str = "link.";
 /// Revoked sessions that are remembered until they expire. When there are more, all sessions end.
 const MOST_REVOKED: usize = 10_000;
 /// Longest text that is looked at.
@@ -88,20 +92,20 @@ impl AdminKeys {
 
 type Signing = [u8; 32];
 
-/// The text of a session: `role.until.number.signature`.
-fn sign(secret: &Signing, session: Session) -> Option<String> {
+/// The text of a session: `role.until.number.signature`; that of a link begins with `link.`.
+fn sign(secret: &Signing, kind: &str, session: Session) -> Option<String> {
     let Session { role, number, until } = session;
-    let text = format!("{}.{}.{number:016x}", role.as_str(), until.as_millis());
+    let text = format!("{kind}{}.{}.{number:016x}", role.as_str(), until.as_millis());
     let mac = mac(secret, &text)?;
     Some(format!("{text}.{}", hex(&mac.finalize().into_bytes())))
 }
 
-/// The session of a text, if it was signed with the secret and has not expired.
-fn verify(secret: &Signing, text: &str, now: Timestamp) -> Option<Session> {
+/// The session of a text of this kind, if it was signed with the secret and has not expired.
+fn verify(secret: &Signing, kind: &str, text: &str, now: Timestamp) -> Option<Session> {
     let (signed, signature) = text.rsplit_once('.').filter(|_| text.len() <= LONGEST)?;
     let signature = bytes(signature)?;
     mac(secret, signed)?.verify_slice(&signature).ok()?;
-    let mut parts = signed.split('.');
+    let mut parts = signed.strip_prefix(kind)?.split('.');
     let session = Session {
         role: Role::of(parts.next()?)?,
         until: Timestamp::from_millis(parts.next()?.parse().ok()?),
@@ -145,6 +149,20 @@ impl std::fmt::Debug for State {
 impl Sessions {
     /// Begins a session; gives the text for the cookie.
     pub fn begin(&self, role: Role, now: Timestamp) -> Result<String, getrandom::Error> {
+        self.signed("", role, now.plus(SESSION_LASTS))
+    }
+
+    /// Makes the token of a link that signs in once.
+    pub fn link(&self, role: Role, now: Timestamp) -> Result<String, getrandom::Error> {
+        self.signed(LINK, role, now.plus(LINK_LASTS))
+    }
+
+    /// The role that a link's token gives; it gives none a second time.
+    pub fn redeem(&self, token: &str, now: Timestamp) -> Option<Role> {
+        self.revoke_one(LINK, token, now)
+    }
+
+    fn signed(&self, kind: &str, role: Role, until: Timestamp) -> Result<String, getrandom::Error> {
         let mut number = [0; 8];
         getrandom::fill(&mut number)?;
         let state = &mut *self.lock();
@@ -157,30 +175,32 @@ impl Sessions {
             }
         };
         let number = u64::from_le_bytes(number);
-        let session = Session { role, number, until: now.plus(SESSION_LASTS) };
         // HMAC takes secrets of every length.
-        Ok(sign(&secret, session).unwrap_or_default())
+        Ok(sign(&secret, kind, Session { role, number, until }).unwrap_or_default())
     }
 
     /// What the holder of this text may do; `None` if it is no session in force.
     pub fn role(&self, text: &str, now: Timestamp) -> Option<Role> {
         let state = self.lock();
-        let session = verify(state.secret.as_ref()?, text, now)?;
+        let session = verify(state.secret.as_ref()?, "", text, now)?;
         (!state.revoked.contains_key(&session.number)).then_some(session.role)
     }
 
     /// Ends a session.
     pub fn revoke(&self, text: &str, now: Timestamp) {
+        self.revoke_one("", text, now);
+    }
+
+    /// The role of what was in force until now.
+    fn revoke_one(&self, kind: &str, text: &str, now: Timestamp) -> Option<Role> {
         let state = &mut *self.lock();
-        let Some(session) = state.secret.as_ref().and_then(|secret| verify(secret, text, now))
-        else {
-            return;
-        };
+        let session = verify(state.secret.as_ref()?, kind, text, now)?;
         state.revoked.retain(|_, until| now < *until);
-        state.revoked.insert(session.number, session.until);
+        let was_in_force = state.revoked.insert(session.number, session.until).is_none();
         if state.revoked.len() > MOST_REVOKED {
             *state = State::default();
         }
+        was_in_force.then_some(session.role)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -217,6 +237,25 @@ mod tests {
         sessions.revoke("nonsense", now());
         assert_eq!(sessions.role(&one, now()), None);
         assert_eq!(sessions.role(&other, now()), Some(Role::Full));
+    }
+
+    #[test]
+    fn a_link_gives_its_role_once_and_in_time() {
+        let sessions = Sessions::default();
+        let made = |role| sessions.link(role, now()).unwrap();
+        let [full, read, late] = [Role::Full, Role::Read, Role::Full].map(made);
+        assert_eq!(sessions.redeem(&full, now()), Some(Role::Full));
+        assert_eq!(sessions.redeem(&full, now()), None);
+        assert_eq!(sessions.redeem(&read, now()), Some(Role::Read));
+        assert_eq!(sessions.redeem(&late, now().plus(LINK_LASTS)), None);
+        assert_eq!(sessions.redeem(&late.replacen("full", "read", 1), now()), None);
+        // A link is no cookie, and a cookie is no link.
+        let cookie = sessions.begin(Role::Full, now()).unwrap();
+        assert_eq!(sessions.role(&late, now()), None);
+        for text in [&cookie, &format!("link.{cookie}"), "", "link.", "link.full.1.1."] {
+            assert_eq!(sessions.redeem(text, now()), None, "{text}");
+        }
+        assert_eq!(sessions.role(&cookie, now()), Some(Role::Full));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use slog::{Logger, error, info};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connect::connect;
+use super::demo::Demo;
+use super::demo::shoppers::{Counted, Shoppers};
 use super::{Gateway, SCHEMA, SERVICES};
 use crate::cli::{Commands, Failure, Simulation, Tried};
 use crate::clock;
@@ -39,42 +41,42 @@ impl Commands for Breakwater {
     }
 
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
-        let telemetry = start_log(&settings)?;
-        let log = telemetry.logger().clone();
-        let losses = telemetry.losses();
-        let level = telemetry.level();
         let server: Server = settings.of();
-        let enough = ask_for_descriptors(server.workers, &log).map_err(Failure::from);
-        let serve = async {
-            // Before the address is told: who knows it may already ask us to stop.
-            let mut signals = Signals::listen()?;
-            let take_over =
-                move |settings: &Settings| level.set(settings.of::<LogSettings>().level);
-            let in_force = InForce::new(file, settings, take_over);
-            let gateway = Gateway::start(in_force, log.clone(), losses).await?;
-            let inside = gateway.inside.map(|inside| {
-                info!(log, "metrics, health and admin have an address of their own"; "address" => %inside);
-                format!("; metrics, health and admin on http://{inside}")
-            });
-            let (address, inside) = (gateway.address, inside.unwrap_or_default());
-            let documents = server.reached_at(address.port());
-            console::say(&format!(
-                "listening on http://{address} - start at {documents}/docs{inside}"
-            ))?;
-            info!(log, "listening"; "address" => %address);
-            signals.wait_for_stop(|| gateway.reload()).await;
-            tokio::select! {
-                () = gateway.stop() => Ok(()),
-                () = signals.wait_for_stop(|| {}) => {
-                    Err("ended at once by a second signal; not everything was stored".into())
-                }
-            }
-        };
-        let outcome = enough.and_then(|()| actix_rt::System::new().block_on(serve));
-        if let Err(failure) = &outcome {
-            error!(log, "cannot serve"; "error" => %failure);
-        }
-        outcome
+        run(
+            &settings.clone(),
+            |take_over| InForce::new(file, settings, take_over),
+            async |gateway, log| {
+                let inside = gateway.inside.map(|inside| {
+                    info!(log, "metrics, health and admin have an address of their own"; "address" => %inside);
+                    format!("; metrics, health and admin on http://{inside}")
+                });
+                let (address, inside) = (gateway.address, inside.unwrap_or_default());
+                let documents = server.reached_at(address.port());
+                console::say(&format!(
+                    "listening on http://{address} - start at {documents}/docs{inside}"
+                ))?;
+                std::future::pending().await
+            },
+        )
+    }
+
+    fn demo(&self, settings: Settings) -> Result<(), Failure> {
+        let demo = Demo::new(&settings)?;
+        let counted = Counted::default();
+        run(
+            &demo.settings,
+            |_| InForce::fixed(demo.settings.clone()),
+            async |gateway, log| {
+                let address = gateway.address;
+                console::say(&format!("listening on http://{address}"))?;
+                let greet = || {
+                    let token = gateway.login_token()?;
+                    Ok(console::say(&demo.greeting(&format!("http://{address}"), &token))?)
+                };
+                Shoppers::of(address, &counted, log).run(greet).await
+            },
+        )?;
+        Ok(console::say(&counted.to_string())?)
     }
 
     fn connect(&self, settings: Settings) -> Vec<Tried> {
@@ -111,6 +113,45 @@ impl Commands for Breakwater {
         Ok(if gpt { openapi::for_gpt(&surfaces) } else { openapi::complete(&surfaces) })
     }
 }
+
+/// Serves until a signal ends it, with `beside` beside it, which ends only when it fails.
+fn run(
+    settings: &Settings,
+    in_force: impl FnOnce(TakeOver) -> InForce,
+    beside: impl AsyncFnOnce(&Gateway, &Logger) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let telemetry = start_log(settings)?;
+    let log = telemetry.logger().clone();
+    let (losses, level) = (telemetry.losses(), telemetry.level());
+    let workers = settings.of::<Server>().workers;
+    let enough = ask_for_descriptors(workers, &log).map_err(Failure::from);
+    let serve = async {
+        // Before the address is told: who knows it may already ask us to stop.
+        let mut signals = Signals::listen()?;
+        let take_over: TakeOver =
+            Box::new(move |settings: &Settings| level.set(settings.of::<LogSettings>().level));
+        let gateway = Gateway::start(in_force(take_over), log.clone(), losses).await?;
+        info!(log, "listening"; "address" => %gateway.address);
+        tokio::select! {
+            () = signals.wait_for_stop(|| gateway.reload()) => {}
+            ended = beside(&gateway, &log) => ended?,
+        }
+        tokio::select! {
+            () = gateway.stop() => Ok(()),
+            () = signals.wait_for_stop(|| {}) => {
+                Err("ended at once by a second signal; not everything was stored".into())
+            }
+        }
+    };
+    let outcome = enough.and_then(|()| actix_rt::System::new().block_on(serve));
+    if let Err(failure) = &outcome {
+        error!(log, "cannot serve"; "error" => %failure);
+    }
+    outcome
+}
+
+/// Puts settings into force that were read again.
+type TakeOver = Box<dyn Fn(&Settings) + Send + Sync>;
 
 fn start_log(settings: &Settings) -> std::io::Result<Telemetry> {
     let structured = settings.of::<Features>().structured_logging;

@@ -19,6 +19,7 @@
 mod access;
 mod commands;
 mod connect;
+pub mod demo;
 mod stores;
 mod upkeep;
 mod words;
@@ -36,7 +37,7 @@ use actix_web::dev::ServerHandle;
 use futures_util::future::LocalBoxFuture;
 use slog::{Logger, info};
 
-use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses};
+use crate::access::{AccessSettings, AdminKeys, AuditEvent, Guesses, Role};
 use crate::cache::{CacheSettings, CacheTables};
 use crate::cli::Failure;
 use crate::clock;
@@ -209,6 +210,12 @@ impl Gateway {
         let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
         let (address, inside, handle) = serve(&shared, factory)?;
         Ok(Self { address, inside, handle, shared, stores, cache, persisted })
+    }
+
+    /// The token of a link that signs in to the operator's page once.
+    fn login_token(&self) -> Result<String, Failure> {
+        let made = self.shared.admin_keys.sessions.link(Role::Full, clock::now());
+        made.map_err(|error| error.to_string().into())
     }
 
     /// Reads the configuration again, as a signal asked, and notes that in the audit table.

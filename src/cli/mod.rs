@@ -41,6 +41,8 @@ enum Command {
     /// Answer requests (the default)
     #[default]
     Serve,
+    /// Try it out: gateway, simulator and clients on this machine alone, and a link to look at them
+    Demo,
     /// Run the simulator of the AliExpress gateway alone
     Simulate(Simulation),
     /// Name every mistake in the configuration, or show what is in force
@@ -95,6 +97,9 @@ pub trait Commands {
     /// Answers requests until it is to stop. `file` is the one that `--config` named, to read the
     /// settings again.
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
+
+    /// Shows a gateway at work until it is to stop. Fails with [`Mistakes`] where it must not.
+    fn demo(&self, settings: Settings) -> Result<(), Failure>;
 
     /// Tries what the settings name: the name of each part, and what it said.
     fn connect(&self, settings: Settings) -> Vec<Tried>;
@@ -181,6 +186,7 @@ where
         Command::Serve => {
             probed(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
         }
+        Command::Demo => with_settings(&|settings| ended(commands.demo(settings))),
         Command::Simulate(simulation) => {
             with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
         }
@@ -228,6 +234,9 @@ fn printed(result: Result<String, Failure>) -> Outcome {
     match result {
         Ok(output) => Outcome::done(output),
         Err(failure) => {
+            if let Some(mistakes) = failure.downcast_ref::<Mistakes>() {
+                return refused(mistakes);
+            }
             let mut reason = failure.to_string();
             let mut cause = failure.source();
             while let Some(error) = cause {

@@ -77,8 +77,12 @@ impl<T: Clone> Current<T> {
     }
 }
 
+/// The file that was named, if one was.
+type FileName = Option<PathBuf>;
+
 pub struct InForce {
-    file: Option<PathBuf>,
+    /// `None`: nothing is read again.
+    source: Option<FileName>,
     read: Mutex<Settings>,
     last: Current<LastRead>,
     take_over: Box<dyn Fn(&Settings) + Send + Sync>,
@@ -86,7 +90,7 @@ pub struct InForce {
 
 impl fmt::Debug for InForce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InForce").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("InForce").field("source", &self.source).finish_non_exhaustive()
     }
 }
 
@@ -98,9 +102,18 @@ impl InForce {
         settings: Settings,
         take_over: impl Fn(&Settings) + Send + Sync + 'static,
     ) -> Self {
+        Self { source: Some(file), ..Self::began(settings, Box::new(take_over)) }
+    }
+
+    /// Settings that came from nowhere else: to read again changes nothing.
+    pub fn fixed(settings: Settings) -> Self {
+        Self::began(settings, Box::new(|_| ()))
+    }
+
+    fn began(settings: Settings, take_over: Box<dyn Fn(&Settings) + Send + Sync>) -> Self {
         let last = LastRead { at: clock::now(), outcome: Ok(Reloaded::default()) };
         let (read, last) = (Mutex::new(settings), Current::new(last));
-        Self { file, read, last, take_over: Box::new(take_over) }
+        Self { source: None, read, last, take_over }
     }
 
     /// The settings as they were read at the start, with what was taken over since.
@@ -147,7 +160,8 @@ impl InForce {
         settings: &mut Settings,
         environment: &Environment,
     ) -> Result<Reloaded, Mistakes> {
-        let mut read = load(settings.schema, self.file.as_deref(), environment)?;
+        let Some(file) = &self.source else { return Ok(Reloaded::default()) };
+        let mut read = load(settings.schema, file.as_deref(), environment)?;
         let mut reloaded = Reloaded::default();
         let fixed = settings.schema.groups().filter(|group| !(group.can_become)(settings, &read));
         let fixed: Vec<_> =
@@ -255,5 +269,9 @@ mod tests {
         assert_eq!(in_force.reload(&same, |_| ()).unwrap(), Reloaded::default());
         let reloaded = in_force.reload(&environment(&[]), |_| ()).unwrap();
         assert_eq!(reloaded.need_restart, ["ADMIN_API_KEY"]);
+        let fixed = InForce::fixed(in_force.settings());
+        let wrong = environment(&[("LOG_LEVEL", "debug"), ("API_PORT", "many")]);
+        assert_eq!(fixed.reload(&wrong, |_| ()).unwrap(), Reloaded::default());
+        assert_eq!(shown(&fixed, "LOG_LEVEL").1, Source::Default);
     }
 }

@@ -225,6 +225,15 @@ impl Settings {
         self.given.contains_key(variable)
     }
 
+    /// The texts of those of these settings that are set.
+    pub fn texts<'a>(
+        &'a self,
+        variables: &'a [&'a str],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let text = |variable: &&'a str| Some((*variable, self.given.get(*variable)?.text.as_str()));
+        variables.iter().filter_map(text)
+    }
+
     /// What is allowed and unwise, in sentences.
     pub fn cautions(&self) -> impl Iterator<Item = String> {
         let of_sections = self.schema.groups().filter_map(|group| (group.caution)(self));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::gateway::{ADMIN_KEY, Plan, Running};
+use crate::support::gateway::{ADMIN_KEY, Plan, Running, demo};
 use crate::webdriver::Browser;
 
 /// Longest wait for what takes one look of the page.
@@ -26,6 +26,16 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// The page of `breakwater demo`, opened by the link that it prints; the link comes with it.
+    pub(crate) fn of_demo() -> Option<(Self, String)> {
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let mut browser = Browser::start(folder.path())?;
+        let (gateway, _, link) = demo(folder.path());
+        browser.open(&link);
+        Some((Self { browser, gateway, folder, _alone: alone }, link))
+    }
+
     /// `None` where there is no browser.
     pub(crate) fn open(settings: &[(&'static str, &str)]) -> Option<Self> {
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,6 +18,7 @@ mod support;
 
 mod acting;
 mod behind_proxy;
+mod demo;
 mod desk;
 mod explaining;
 mod looking;

@@ -30,6 +30,7 @@ mod catalogue_lines;
 mod compression;
 mod connections;
 mod cors;
+mod demo;
 mod details;
 mod documents;
 mod endpoints;

@@ -140,6 +140,10 @@ fn wrong_keys_are_limited_as_in_the_header_and_bad_forms_are_named() {
         assert!(error.to_string().contains("key"), "{error}");
     }
     refused(&app.post("/admin/session", &json!({"key": "a", "more": 1})), 400, "invalid_request");
+    for body in [json!({"login": ""}), json!({"login": 7}), json!({"login": "a", "key": "b"})] {
+        let error = refused(&app.post("/admin/session", &body), 400, "invalid_request");
+        assert!(error.to_string().contains("login"), "{error}");
+    }
     for number in 0..10 {
         let error = refused(&log_in(&app, &format!("guess-{number}")), 403, "forbidden");
         assert!(error.to_string().contains("not the admin's key"), "{error}");

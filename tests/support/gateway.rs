@@ -105,6 +105,19 @@ pub(crate) fn simulate(folder: &Path, catalogue: Option<&Path>) -> Running {
     Running { process, address }
 }
 
+/// A demo on any free port: the process, its admin's key, and the link that it prints.
+pub(crate) fn demo(folder: &Path) -> (Running, String, String) {
+    let mut command = breakwater(folder);
+    command.arg("demo").envs([("API_PORT", "0"), ("TMPDIR", &folder.display().to_string())]);
+    let mut process = Process::start("demo", &mut command, &folder.join("demo.log"));
+    let address = process.line(START_WITHIN, address_in);
+    let key = process
+        .line(START_WITHIN, |line| Some(line.split_once("key of this run is ")?.1.to_owned()));
+    let link =
+        process.line(START_WITHIN, |line| line.contains("#login=").then(|| line.trim().to_owned()));
+    (Running { process, address }, key, link)
+}
+
 /// A process that answers at an address.
 pub(crate) struct Running {
     /// The process.

@@ -35,6 +35,9 @@ impl Commands for Recorder {
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
         self.note(format!("serve on {} from {file:?}", self.address(&settings).port()), ())
     }
+    fn demo(&self, settings: Settings) -> Result<(), Failure> {
+        self.note(format!("demo on {}", self.address(&settings).port()), ())
+    }
     fn connect(&self, _: Settings) -> Vec<Tried> {
         let noted = self.note("connect".to_owned(), "answers".to_owned());
         vec![("redis".to_owned(), noted.map_err(|failure| failure.to_string()))]

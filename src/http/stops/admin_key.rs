@@ -117,7 +117,10 @@ pub(in crate::http) fn check(
 ) -> bool {
     let (shared, request_of) = (&worker.shared, request.request());
     let compared = match request.headers().get(ADMIN_KEY) {
-        Some(shown) => compare(shared, Some(shown.as_bytes()), address).map(|role| (role, false)),
+        Some(shown) => {
+            let shown = Some(Shown::Key(shown.as_bytes()));
+            compare(shared, shown, address).map(|role| (role, false))
+        }
         None => match session(shared, request_of)
             .and_then(|text| shared.admin_keys.sessions.role(&text, clock::now()))
         {
@@ -165,25 +168,40 @@ fn may(shared: &Shared, request: &HttpRequest, admin: Admin) -> Result<Admin, Ap
 
 const SESSION: &str = "/admin/session";
 
-/// The role of a key that was posted to log in.
+/// What is shown to become an admin.
+#[derive(Clone, Copy)]
+pub(in crate::http) enum Shown<'a> {
+    Key(&'a [u8]),
+    /// The token of a link, which is spent by it.
+    Link(&'a str),
+}
+
+/// The role of a key, or of a link's token, that was posted to log in.
 ///
 /// # Errors
-/// It is wrong, there were too many wrong ones, or none is configured.
+/// It is wrong, there were too many wrong ones, or no key is configured.
 pub(in crate::http) fn log_in(
     worker: &Worker,
     request: &HttpRequest,
     context: &RequestContext,
-    key: &[u8],
+    shown: Shown<'_>,
 ) -> Result<Admin, ApiError> {
     let address = caller::address(worker, request);
-    match compare(&worker.shared, Some(key), &address) {
+    match compare(&worker.shared, Some(shown), &address) {
         Ok(role) => Ok(Admin { address: address.counted, role, by_cookie: true }),
         Err(refusal) => {
             let error = refused(worker, request, context, refusal);
-            let message = match refusal {
-                NotAdmin::Closed => "No admin key is configured: set ADMIN_API_KEY and restart.",
-                NotAdmin::Missing | NotAdmin::Wrong => "This is not the admin's key.",
-                NotAdmin::Locked(_) => return Err(error),
+            let message = match (refusal, shown) {
+                (NotAdmin::Closed, _) => {
+                    "No admin key is configured: set ADMIN_API_KEY and restart."
+                }
+                (NotAdmin::Missing | NotAdmin::Wrong, Shown::Key(_)) => {
+                    "This is not the admin's key."
+                }
+                (NotAdmin::Missing | NotAdmin::Wrong, Shown::Link(_)) => {
+                    "This link was used before or is too old; sign in with the admin's key."
+                }
+                (NotAdmin::Locked(_), _) => return Err(error),
             };
             Err(ApiError { message: message.into(), ..error })
         }
@@ -215,19 +233,22 @@ fn refused(
 
 fn compare(
     shared: &Shared,
-    shown: Option<&[u8]>,
+    shown: Option<Shown<'_>>,
     address: &ClientAddress,
 ) -> Result<Role, NotAdmin> {
     let keys = &shared.admin_keys;
     if keys.full.is_none() && keys.read.is_none() {
         return Err(NotAdmin::Closed);
     }
-    let shown = shown.filter(|key| !key.is_empty()).ok_or(NotAdmin::Missing)?;
+    let shown = shown.filter(|shown| !matches!(shown, Shown::Key([]))).ok_or(NotAdmin::Missing)?;
     let now = clock::monotonic();
     let from = Guesser { address: address.counted, is_sure: address.is_sure() };
     let mut role = None;
     let guessed = shared.guesses.guess(from, now, || {
-        role = keys.role(shown);
+        role = match shown {
+            Shown::Key(key) => keys.role(key),
+            Shown::Link(token) => keys.sessions.redeem(token, clock::now()),
+        };
         role.is_some()
     });
     match (guessed, role) {

@@ -1,4 +1,4 @@
-//! `/admin/session`: the key is posted once and becomes a cookie.
+//! `/admin/session`: the key is posted once, or the token of a one-time link, and becomes a cookie.
 //!
 //! Owns: the form, and the fields of the cookie. It is for the folder of the page alone, and named after
 //! the port, since browsers do not tell ports apart. Behind a proxy the folder may have another name
@@ -18,12 +18,12 @@ use crate::access::session::SESSION_LASTS;
 use crate::clock;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
-use crate::http::forms::Check;
+use crate::http::forms::{Check, InvalidField};
 use crate::http::headers::FORWARDED_FOR;
 use crate::http::openapi::Failures;
 use crate::http::public_address;
 use crate::http::service::Route;
-use crate::http::stops::admin_key::{self, Admin};
+use crate::http::stops::admin_key::{self, Admin, Shown};
 use crate::limits::Class;
 
 const LIMITED: &Failures =
@@ -49,22 +49,46 @@ pub const ROUTE: Route = Route::at("/admin/session", Class::General)
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 pub struct SessionForm {
     /// `ADMIN_API_KEY`, or `ADMIN_READONLY_KEY` to look and not to touch.
-    #[schema(value_type = String)]
+    #[schema(value_type = Option<String>)]
     pub key: Option<Value>,
+    /// In place of the key: what follows `login=` in a one-time link.
+    #[schema(value_type = Option<String>)]
+    pub login: Option<Value>,
+}
+
+/// The text of a field, unless it is blank.
+fn text(value: &Option<Value>) -> Option<&str> {
+    value.as_ref().and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty())
+}
+
+impl SessionForm {
+    fn shown(&self) -> Result<Shown<'_>, Vec<InvalidField>> {
+        let mut check = Check::default();
+        let shown = match (text(&self.key), text(&self.login)) {
+            (Some(key), None) if self.login.is_none() => Some(Shown::Key(key.as_bytes())),
+            (None, Some(token)) if self.key.is_none() => Some(Shown::Link(token)),
+            (_, _) if self.login.is_some() => {
+                let allowed = "the token of a one-time link as a text, or `key` in its place";
+                check.refuse("login", "is no text, or not alone", allowed);
+                None
+            }
+            (_, _) => {
+                check.refuse("key", "is missing or no text", "the admin's key as a text");
+                None
+            }
+        };
+        check.found(shown)
+    }
 }
 
 async fn begin(call: Call, request: HttpRequest) -> Answer {
-    let key = call.form::<SessionForm>().await?.read(|form| {
-        let mut check = Check::default();
-        let key = form.key.as_ref().and_then(Value::as_str).map(str::trim).map(str::to_owned);
-        let key = key.filter(|key| !key.is_empty());
-        if key.is_none() {
-            check.refuse("key", "is missing or no text", "the admin's key as a text");
-        }
-        check.found(key)
+    let form = call.form::<SessionForm>().await?.read(|form| {
+        form.shown()?;
+        Ok(form)
     })?;
+    let shown = form.shown()?;
     admin_key::check_origin(&call.worker.shared, &request, false)?;
-    let admin = admin_key::log_in(&call.worker, &request, &call.context, key.as_bytes())?;
+    let admin = admin_key::log_in(&call.worker, &request, &call.context, shown)?;
     let audited = Audited::begin(&call, &admin, "session.begin", admin.role().as_str());
     let begun = call.worker.shared.admin_keys.sessions.begin(admin.role(), clock::now());
     let begun = begun.map_err(|error| ApiError::new(ErrorCode::Internal).because(error));

@@ -16,6 +16,8 @@ const PARTS = ["breakers", "actors", "credentials", "limits", "recent"];
 let known = { seq: 0, started: 0 };
 let heardAt = 0;
 let trouble = "";
+/** Why a link did not sign in. */
+let linkTrouble = "";
 let polling;
 
 const sleep = (ms, signal) => new Promise((done) => {
@@ -86,7 +88,7 @@ async function poll(signal) {
 
 function refuse(error) {
   stop();
-  signIn(heardAt ? "Your session has ended; sign in again." : "");
+  signIn(heardAt ? "Your session has ended; sign in again." : linkTrouble);
 }
 
 function start() {
@@ -95,6 +97,21 @@ function start() {
   known = { seq: 0, started: 0 };
   polling = new AbortController();
   poll(polling.signal);
+}
+
+/** A link signs in once. Its token leaves the address before it is sent; a session that is there already goes on. */
+async function followLink() {
+  const login = new URLSearchParams(location.hash.slice(1)).get("login");
+  linkTrouble = "";
+  if (login) {
+    history.replaceState(null, "", location.pathname + location.search);
+    try {
+      await post("admin/session", { login });
+    } catch (error) {
+      linkTrouble = error.message;
+    }
+  }
+  start();
 }
 
 /** Says how old the data is; that the gateway is gone stands there until it is back. */
@@ -141,5 +158,9 @@ new ResizeObserver(redraw).observe(find("charts"));
 setInterval(tick, 1000);
 actions.prepare();
 explain.prepare();
-if (document.documentElement.dataset.closed === undefined) start();
-else show("setup");
+if (document.documentElement.dataset.closed === undefined) {
+  addEventListener("hashchange", () => { if (location.hash.startsWith("#login=")) followLink(); });
+  followLink();
+} else {
+  show("setup");
+}
