@@ -158,6 +158,8 @@ pub fn run(commands: &dyn Commands) -> ExitCode {
     outcome.status.into()
 }
 
+type Load = fn(Schema, Option<&Path>, &Environment) -> Result<Settings, Mistakes>;
+
 /// Does what the arguments ask for. The first argument is the program's own name.
 pub fn execute<I, A>(arguments: I, environment: &Environment, commands: &dyn Commands) -> Outcome
 where
@@ -171,17 +173,13 @@ where
         Err(error) => return Outcome::done(error.render().to_string()),
     };
     let (file, schema) = (config.as_deref(), commands.schema());
-    let with_settings =
-        |act: &dyn Fn(Settings) -> Outcome| match config::load(schema, file, environment) {
-            Ok(settings) => act(settings),
-            Err(mistakes) => refused(&mistakes),
-        };
-    let probed = |act: &dyn Fn(Settings) -> Outcome| {
-        with_settings(&|settings| {
-            let mistakes = settings.probe();
-            if mistakes.0.is_empty() { act(settings) } else { refused(&mistakes) }
-        })
+    let read = |load: Load, act: &dyn Fn(Settings) -> Outcome| match load(schema, file, environment)
+    {
+        Ok(settings) => act(settings),
+        Err(mistakes) => Outcome::misused(format!("breakwater: {mistakes}")),
     };
+    let with_settings = |act: &dyn Fn(Settings) -> Outcome| read(config::load, act);
+    let probed = |act: &dyn Fn(Settings) -> Outcome| read(config::load_and_probe, act);
     match command.unwrap_or_default() {
         Command::Serve => {
             probed(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
@@ -205,10 +203,6 @@ where
         Command::Openapi { gpt } => printed(commands.openapi(gpt)),
         Command::Settings => Outcome::done(config::settings_page(schema)),
     }
-}
-
-fn refused(mistakes: &Mistakes) -> Outcome {
-    Outcome::misused(format!("breakwater: {mistakes}"))
 }
 
 /// What is in force, and a line for everything that was tried.

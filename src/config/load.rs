@@ -1,9 +1,9 @@
 //! From texts to settings: reads both sources, checks each value, then what belongs together.
 //!
-//! Owns: the form in which a mistake is named, and precedence (the environment wins over the file, the file over the default). Refuses a start
-//! with any mistake and names all of them at once; a value in the file is checked even where the
-//! environment overrides it. A file that was named and cannot be read is a mistake; a missing default
-//! file is none.
+//! Owns: the form in which a mistake is named, and precedence (the environment wins over the file, the file
+//! over the default). Refuses a start with any mistake and names all of them at once, with everything that
+//! is allowed and unwise; a value in the file is checked even where the environment overrides it. A file
+//! that was named and cannot be read is a mistake; a missing default file is none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,18 +57,22 @@ pub fn load(
     named: Option<&Path>,
     environment: &Environment,
 ) -> Result<Settings, Mistakes> {
-    match FileText::read(named) {
-        Ok(file) => resolve(schema, file.as_ref(), environment),
-        Err(error) => {
-            let mut mistakes = Mistakes::default();
-            let name = named.unwrap_or(Path::new(DEFAULT_FILE)).display().to_string();
-            mistakes.add(name, None, format!("a readable text file ({error})"));
-            if let Err(more) = resolve(schema, None, environment) {
-                mistakes.0.extend(more.0);
-            }
-            Err(mistakes)
-        }
-    }
+    Loader::read(schema, named, environment).finish()
+}
+
+/// The same, and looks at what the settings name on this machine (files, addresses): for who is about to
+/// start.
+///
+/// # Errors
+/// Those of [`load`], and what a start would fail at.
+pub fn load_and_probe(
+    schema: Schema,
+    named: Option<&Path>,
+    environment: &Environment,
+) -> Result<Settings, Mistakes> {
+    let mut loader = Loader::read(schema, named, environment);
+    loader.settings.probe(&mut loader.mistakes);
+    loader.finish()
 }
 
 /// The settings that a file's text and an environment make.
@@ -80,11 +84,8 @@ pub fn resolve(
     file: Option<&FileText>,
     environment: &Environment,
 ) -> Result<Settings, Mistakes> {
-    let mut loader = Loader { settings: Settings::unset(schema), mistakes: Mistakes::default() };
-    if let Some(file) = file {
-        loader.take_file(file);
-    }
-    loader.take_environment(environment);
+    let mut loader = Loader::new(schema);
+    loader.take_all(file, environment);
     loader.finish()
 }
 
@@ -94,6 +95,32 @@ struct Loader {
 }
 
 impl Loader {
+    fn new(schema: Schema) -> Self {
+        Self { settings: Settings::unset(schema), mistakes: Mistakes::default() }
+    }
+
+    fn read(schema: Schema, named: Option<&Path>, environment: &Environment) -> Self {
+        let mut loader = Self::new(schema);
+        let file = FileText::read(named).unwrap_or_else(|error| {
+            let name = named.unwrap_or(Path::new(DEFAULT_FILE)).display().to_string();
+            loader.mistakes.add(name, None, format!("a readable text file ({error})"));
+            None
+        });
+        loader.take_all(file.as_ref(), environment);
+        loader
+    }
+
+    fn take_all(&mut self, file: Option<&FileText>, environment: &Environment) {
+        if let Some(file) = file {
+            self.take_file(file);
+        }
+        self.take_environment(environment);
+        self.follow();
+        for group in self.settings.schema.groups() {
+            (group.check)(&self.settings, &mut self.mistakes);
+        }
+    }
+
     fn take_file(&mut self, file: &FileText) {
         for entry in file::entries(file, self.settings.schema, &mut self.mistakes) {
             let text = match entry.value {
@@ -155,11 +182,11 @@ impl Loader {
     }
 
     fn finish(mut self) -> Result<Settings, Mistakes> {
-        self.follow();
-        for group in self.settings.schema.groups() {
-            (group.check)(&self.settings, &mut self.mistakes);
+        if self.mistakes.all.is_empty() {
+            return Ok(self.settings);
         }
-        if self.mistakes.0.is_empty() { Ok(self.settings) } else { Err(self.mistakes) }
+        self.mistakes.cautions = self.settings.cautions().collect();
+        Err(self.mistakes)
     }
 
     /// A setting that is not set takes the value of the one that it follows.
@@ -197,23 +224,27 @@ impl fmt::Display for Mistake {
 /// Everything that is wrong, in the order in which it was met; never empty when returned as an
 /// error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct Mistakes {
+    pub all: Vec<Mistake>,
+    /// What is allowed and unwise beside them: who mends the mistakes can mend these with them.
+    pub cautions: Vec<String>,
+}
 
 impl Mistakes {
     pub fn add(&mut self, place: impl Into<String>, value: Option<String>, expected: String) {
-        self.0.push(Mistake { place: place.into(), value, expected, line: 0 });
+        self.all.push(Mistake { place: place.into(), value, expected, line: 0 });
     }
 
     pub(super) fn add_in_file(&mut self, place: Place, value: Option<String>, expected: String) {
         let Place { file, line, what } = place;
         let comma = if what.is_empty() { "" } else { ", " };
         let place = format!("{file} line {line}{comma}{what}");
-        self.0.push(Mistake { place, value, expected, line });
+        self.all.push(Mistake { place, value, expected, line });
     }
 
     /// Puts those of the file, which have to be all there are so far, into the order of its lines.
     pub(super) fn sort(&mut self) {
-        self.0.sort_by_key(|mistake| mistake.line);
+        self.all.sort_by_key(|mistake| mistake.line);
     }
 }
 
@@ -226,9 +257,10 @@ pub(super) struct Place {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.all.len();
         write!(f, "{count} mistake{} in the configuration", if count == 1 { "" } else { "s" })?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        self.all.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))?;
+        self.cautions.iter().try_for_each(|caution| write!(f, "\nbut: {caution}"))
     }
 }
 

@@ -164,7 +164,7 @@ mod tests {
             let file = FileText { name, text: format!("\n{} = 1\n", removed.path) };
             let environment = [(removed.variable, "1")].into_iter().collect();
             let mistakes = resolve(SCHEMA, Some(&file), &environment).unwrap_err();
-            let texts: Vec<_> = mistakes.0.iter().map(ToString::to_string).collect();
+            let texts: Vec<_> = mistakes.all.iter().map(ToString::to_string).collect();
             let because =
                 format!("expected it not to be set; this setting was removed: {}", removed.instead);
             assert_eq!(

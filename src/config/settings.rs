@@ -236,15 +236,28 @@ impl Settings {
 
     /// What is allowed and unwise, in sentences.
     pub fn cautions(&self) -> impl Iterator<Item = String> {
-        let of_sections = self.schema.groups().filter_map(|group| (group.caution)(self));
+        let of_sections = self.sound_groups().filter_map(|group| (group.caution)(self));
         of_sections.chain(self.near_misses.iter().cloned())
     }
 
-    /// What is wrong with what the settings name on this machine.
-    pub fn probe(&self) -> Mistakes {
-        let mut mistakes = Mistakes::default();
-        self.schema.groups().for_each(|group| (group.probe)(self, &mut mistakes));
-        mistakes
+    /// Adds what is wrong with what the settings name on this machine.
+    pub(super) fn probe(&self, mistakes: &mut Mistakes) {
+        self.sound_groups().for_each(|group| (group.probe)(self, mistakes));
+    }
+
+    /// Those without a refused value: a default in its place would be judged instead. A group without
+    /// settings of its own judges those of all.
+    fn sound_groups(&self) -> impl Iterator<Item = &'static Group> {
+        let is_refused = |setting: &Declaration| {
+            self.given
+                .get(setting.variable)
+                .is_some_and(|given| (setting.show)(&given.text).is_err())
+        };
+        let any_is_refused = self.schema.all().any(is_refused);
+        self.schema.groups().filter(move |group| match group.declarations {
+            [] => !any_is_refused,
+            own => !own.iter().any(is_refused),
+        })
     }
 
     /// Every setting with its value and its source, secrets hidden, in the order of the page.

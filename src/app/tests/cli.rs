@@ -143,6 +143,36 @@ fn every_mistake_in_the_settings_is_told_and_nothing_is_started() {
 }
 
 #[test]
+fn mistakes_near_misses_and_cautions_are_told_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let wrong = [
+        ("API_PORT", "many"),
+        ("ADMIN_API_KEY", "short"),
+        ("RATE_LIMIT_PER_MINUTE", "9"),
+        // Found by looking at the machine, not at the text.
+        ("LOG_FILE", folder),
+    ];
+    let told = |command| {
+        let outcome = run_with(&[command], &wrong, &Recorder::default());
+        assert_eq!(outcome.status, MISUSED);
+        outcome.complaint
+    };
+    let complaint = told("check-config");
+    assert!(complaint.starts_with("breakwater: 2 mistakes in the configuration\n  API_PORT"));
+    for said in
+        ["\n  LOG_FILE = ", "\nbut: ADMIN_API_KEY has", "\nbut: RATE_LIMIT_PER_MINUTE is no"]
+    {
+        assert_eq!(complaint.matches(said).count(), 1, "{said} in {complaint}");
+    }
+    assert_eq!(told("serve"), complaint);
+    // What a refused value would have meant is nobody's guess: no caution, no look at the machine.
+    let wrong = [("SHUTDOWN_TIMEOUT_SECONDS", "x"), ("REQUEST_TIMEOUT_MS", "60000")];
+    let outcome = run_with(&["serve"], &wrong, &Recorder::default());
+    assert_eq!(outcome.complaint.lines().count(), 2, "{}", outcome.complaint);
+}
+
+#[test]
 fn a_missing_file_is_a_wrong_configuration() {
     let outcome = run_with(&["--config", "no/such.toml"], &NOTHING, &Recorder::default());
     assert_eq!(outcome.status, MISUSED);

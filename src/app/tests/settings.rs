@@ -33,7 +33,7 @@ pub(super) fn shown(settings: &Settings, variable: &str) -> String {
 }
 
 pub(super) fn told(result: Result<Settings, Mistakes>) -> Vec<String> {
-    result.unwrap_err().0.iter().map(ToString::to_string).collect()
+    result.unwrap_err().all.iter().map(ToString::to_string).collect()
 }
 
 #[test]

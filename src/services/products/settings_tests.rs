@@ -18,7 +18,7 @@ const FURTHER: &str = r#"[
 fn from(first: &[(&str, &str)], list: &str) -> Result<Settings, Vec<String>> {
     let environment = first.iter().copied().chain([(LIST, list)]).collect();
     resolve(SCHEMA, None, &environment)
-        .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect())
+        .map_err(|mistakes| mistakes.all.iter().map(ToString::to_string).collect())
 }
 
 fn account(key: &str, secret: &str, tracking_id: Option<&str>) -> Account {
