@@ -213,6 +213,7 @@ const JUDGES_TIMES: bool = !cfg!(debug_assertions);
 
 /// Watches the process and samples its counters.
 pub(super) fn watch(shared: &Arc<Shared>, cache: &CacheTables) {
+    watch_log(shared);
     watch_pressure(shared);
     sample(shared, cache);
 }
@@ -255,6 +256,33 @@ fn sample(shared: &Arc<Shared>, cache: &CacheTables) {
                 let Some(shared) = weak.upgrade() else { return };
                 live::sample(&shared, &cache.degraded());
                 server::keep_room(&shared);
+            }
+        }
+    });
+}
+
+/// How often it is looked after whether lines of the log were lost.
+const LOOK_AT_LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// While the log has trouble, tries it with a line: a gateway with nothing to say would be called
+/// degraded long after the disk has room again. Tells, too, how many lines were dropped.
+fn watch_log(shared: &Arc<Shared>) {
+    let (log, losses) = (shared.log.clone(), shared.losses.clone());
+    keep_running("log-watch", shared.supervisor.observer(), move || {
+        let (log, losses) = (log.clone(), losses.clone());
+        async move {
+            let mut told = losses.dropped();
+            loop {
+                tokio::time::sleep(LOOK_AT_LOG_EVERY).await;
+                if let Some(trouble) = losses.trouble() {
+                    warn!(log, "the log had trouble"; "problem" => trouble);
+                }
+                let dropped = losses.dropped();
+                if dropped > told {
+                    warn!(log, "lines of the log were dropped: the writer was behind";
+                        "count" => dropped.saturating_sub(told));
+                    told = dropped;
+                }
             }
         }
     });

@@ -176,7 +176,7 @@ where
     let read = |load: Load, act: &dyn Fn(Settings) -> Outcome| match load(schema, file, environment)
     {
         Ok(settings) => act(settings),
-        Err(mistakes) => Outcome::misused(format!("breakwater: {mistakes}")),
+        Err(mistakes) => refused(&mistakes),
     };
     let with_settings = |act: &dyn Fn(Settings) -> Outcome| read(config::load, act);
     let probed = |act: &dyn Fn(Settings) -> Outcome| read(config::load_and_probe, act);
@@ -203,6 +203,10 @@ where
         Command::Openapi { gpt } => printed(commands.openapi(gpt)),
         Command::Settings => Outcome::done(config::settings_page(schema)),
     }
+}
+
+fn refused(mistakes: &Mistakes) -> Outcome {
+    Outcome::misused(format!("breakwater: {mistakes}"))
 }
 
 /// What is in force, and a line for everything that was tried.

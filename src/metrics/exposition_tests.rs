@@ -36,6 +36,7 @@ fn touched() -> Metrics {
     metrics.limits.abuse_throttled.set(3);
     metrics.limits.whitelist_size.set(1);
     metrics.limits.blacklist_size.set(2);
+    metrics.access.log_lost.at(["failed"]).set(1);
     metrics.actors.up.at(["cache"]).set(1);
     metrics.actors.queue_length.at(["cache"]).set(0);
     metrics.actors.events_dropped.at(["cache"]);
@@ -138,6 +139,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     http_requests_total counter method,route,status
     http_unread_requests_total counter reason
     last_resort_answers_total counter
+    log_lines_lost gauge reason
     pressure_level gauge
     products_dropped_total counter reason
     rate_limit_abuse_detected_total counter pattern

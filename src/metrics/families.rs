@@ -279,7 +279,7 @@ metrics! {
 }
 
 metrics! {
-    /// What is counted about who may come in, the log of changes, and the disk it lies on.
+    /// What is counted about who may come in, the log of changes, the disk it lies on, and the log for people.
     pub struct AccessMetrics(add) {
         admin_refused: Counters<1> = add.many("admin_auth_failures",
             [("reason", Words::of(Set::AdminRefusals))],
@@ -296,6 +296,9 @@ metrics! {
             "Audit events that were never stored, since the start");
         disk_free: Gauge = add.one("database_disk_free_bytes",
             "Bytes free on the file system of the database");
+        log_lost: Gauges<1> = add.many("log_lines_lost",
+            [("reason", Words::these(["failed", "dropped"]))],
+            "Lines of the log that were never written, since the start: failed, or dropped because the writer was behind");
     }
 }
 

@@ -1,8 +1,7 @@
-//! What stands between a logger and the file: the level, whole lines, text for people, counts of loss.
+//! What stands between a logger and the file: the level, whole lines, text for people.
 //!
-//! Owns: the level of a running log, changed while the process runs, and how many lines never arrived.
-//! When what is behind it fails, the line is counted and given up: the log is the last place to
-//! complain about the log.
+//! Owns: the level of a running log, changed while the process runs. When what is behind it fails, the
+//! line is given up and the failure handed on ([`super::losses`]).
 
 use std::cell::RefCell;
 use std::fmt;
@@ -53,24 +52,6 @@ impl<D: Drain<Ok = ()>> Drain for Adjustable<D> {
 
     fn is_enabled(&self, level: Level) -> bool {
         self.level.passes(level)
-    }
-}
-
-/// Counts of lost lines since the start. Copies share them.
-#[derive(Debug, Clone, Default)]
-pub struct Losses {
-    pub(super) dropped: Arc<AtomicU64>,
-    pub(super) failed: Arc<AtomicU64>,
-}
-
-impl Losses {
-    /// Lines dropped because the writer was behind.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
     }
 }
 

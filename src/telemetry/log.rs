@@ -16,7 +16,8 @@ use slog::{
 };
 use slog_async::{AsyncCore, AsyncGuard};
 
-use super::drains::{Adjustable, LevelHandle, Lines, Losses, Text, counting};
+use super::drains::{Adjustable, LevelHandle, Lines, Text, counting};
+use super::losses::{Losses, Watched};
 use super::rotation::{RotatingFile, Rotation};
 use super::settings::{LogFormat, LogSettings};
 use crate::clock;
@@ -76,11 +77,14 @@ impl Drop for Telemetry {
 pub fn start(log: &LogSettings, structured: Rollout) -> io::Result<Telemetry> {
     let terminal = log.file.is_none() && io::stderr().is_terminal();
     let format = form(log.format, structured, terminal);
-    let sink = match (&log.file, format) {
-        (Some(path), format) => written(format, RotatingFile::open(path, Rotation::default())?),
-        (None, format) => written(format, io::stderr()),
+    let (sink, losses) = match &log.file {
+        Some(path) => {
+            let file = RotatingFile::open(path, Rotation::default())?;
+            (written(format, file), Losses::of(&format!("LOG_FILE {}", path.display())))
+        }
+        None => (written(format, io::stderr()), Losses::default()),
     };
-    Ok(running(sink, log.level))
+    Ok(running(sink, log.level, losses))
 }
 
 pub(super) fn form(asked: Option<LogFormat>, structured: Rollout, terminal: bool) -> LogFormat {
@@ -111,9 +115,8 @@ fn json<W: Write + Send + 'static>(writer: W) -> slog_json::Json<W> {
 }
 
 /// Puts the sink on a thread of its own and everything before it that makes it a log.
-pub(super) fn running(sink: Sink, level: Level) -> Telemetry {
-    let losses = Losses::default();
-    let (core, guard) = AsyncCore::custom(counting(sink, &losses.failed))
+pub(super) fn running(sink: Sink, level: Level, losses: Losses) -> Telemetry {
+    let (core, guard) = AsyncCore::custom(Watched { drain: sink, losses: losses.clone() })
         .chan_size(WAITING)
         .thread_name("log".to_owned())
         .build_with_guard();

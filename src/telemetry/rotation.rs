@@ -3,13 +3,16 @@
 //! Owns: one file and those before it (`name.1` is the youngest). The file is opened anew when its name
 //! is another file's or nobody's, so a tool that renames it needs no signal. Refuses a path it cannot open
 //! at the start. When the files cannot be moved later, or a new one cannot be made, it goes on in the old
-//! one and tries again when that has grown by as much again: a log that is too long is better than none.
+//! one, says so with every line, and tries again (to move them when the file has grown by as much again): a
+//! log that is too long is better than none. An old file that nobody can reach any more takes no line.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use super::losses::Kept;
 
 /// When a file is rotated and how many are kept beside the current one.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,10 @@ pub(super) struct RotatingFile {
     file: File,
     length: u64,
     rotation: Rotation,
+    /// The file ends in the middle of a line that met a full disk.
+    is_torn: bool,
+    /// Why the files could not be moved the last time.
+    unmoved: Option<String>,
 }
 
 impl RotatingFile {
@@ -40,7 +47,7 @@ impl RotatingFile {
         }
         let file = append_to(path)?;
         let length = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, length, rotation })
+        Ok(Self { path: path.to_owned(), file, length, rotation, is_torn: false, unmoved: None })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -64,6 +71,28 @@ impl RotatingFile {
         } else {
             self.file = append_to(&self.path)?;
             self.length = self.file.metadata()?.len();
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+
+    /// All of a line, or what there is room for.
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => rest = rest.get(length..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.is_torn = rest.len() < line.len();
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -104,15 +133,22 @@ fn moved(from: &Path, to: &Path) -> io::Result<()> {
 impl Write for RotatingFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        // The old file is still open and takes the line.
-        self.follow_name().unwrap_or_default();
-        if self.length > 0 && self.length.saturating_add(length) > self.rotation.longest {
-            self.rotate().unwrap_or_default();
+        let followed = self.follow_name();
+        if let Err(error) = &followed
+            && self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+        {
+            return Err(io::Error::new(error.kind(), format!("cannot be opened anew: {error}")));
         }
-        // All of it: a second call with the rest could rotate in mid-line.
-        self.file.write_all(line)?;
+        if self.length > 0 && self.length.saturating_add(length) > self.rotation.longest {
+            self.unmoved = self.rotate().err().map(|error| format!("cannot be rotated: {error}"));
+        }
+        self.put(line)?;
         self.length = self.length.saturating_add(length);
-        Ok(line.len())
+        let unopened = followed.err().map(|error| format!("cannot be opened anew: {error}"));
+        match unopened.or_else(|| self.unmoved.clone()) {
+            Some(why) => Err(io::Error::other(Kept(format!("{why}; the old file goes on")))),
+            None => Ok(line.len()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -198,10 +234,38 @@ mod tests {
         // A directory that is not empty cannot be replaced by a file.
         fs::create_dir_all(directory.path().join("log.1/x")).unwrap();
         fs::write(directory.path().join("log.2"), "").unwrap();
-        for line in ["one1\n", "two\n", "three\n"] {
-            log.write_all(line.as_bytes()).unwrap();
+        log.write_all(b"one1\n").unwrap();
+        for line in ["two\n", "three\n"] {
+            let problem = log.write_all(line.as_bytes()).unwrap_err();
+            assert!(problem.to_string().starts_with("cannot be rotated: "), "{problem}");
+            assert!(problem.get_ref().unwrap().is::<Kept>());
         }
         assert_eq!(read(&path, "").unwrap(), "one1\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_file_out_of_everybodys_reach_takes_no_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("logs");
+        let path = folder.join("log");
+        let mut log = RotatingFile::open(&path, Rotation::default()).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let problem = log.write_all(b"one\n").unwrap_err();
+        assert!(problem.to_string().contains("cannot be opened anew: No such file"), "{problem}");
+        fs::create_dir(&folder).unwrap();
+        log.write_all(b"two\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "two\n");
+    }
+
+    #[test]
+    fn a_line_that_met_a_full_disk_does_not_spoil_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut log = RotatingFile::open(&path, Rotation::default()).unwrap();
+        log.write_all(b"{\"half").unwrap();
+        log.is_torn = true;
+        log.write_all(b"{}\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "{\"half\n{}\n");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Write for Page {
 /// What stands on the page after the log has ended.
 fn logged(format: LogFormat, level: Level, say: impl FnOnce(&Logger, &LevelHandle)) -> Page {
     let page = Page::default();
-    let telemetry = running(written(format, page.clone()), level);
+    let telemetry = running(written(format, page.clone()), level, Losses::default());
     say(telemetry.logger(), &telemetry.level());
     drop(telemetry);
     page
@@ -173,7 +173,7 @@ fn lines_that_come_too_fast_are_dropped_and_counted_and_nobody_waits() {
     let (go_on, wait) = mpsc::channel();
     let page = Page::default();
     let sink = written(LogFormat::Json, Stuck(wait, page.clone()));
-    let telemetry = running(sink, Level::Info);
+    let telemetry = running(sink, Level::Info, Losses::default());
     let losses = telemetry.losses();
     for number in 0..10_000_u32 {
         info!(telemetry.logger(), "line"; "count" => number);
@@ -196,7 +196,7 @@ fn lines_that_cannot_be_written_are_counted_and_the_log_goes_on() {
             Ok(())
         }
     }
-    let telemetry = running(written(LogFormat::Json, Full), Level::Info);
+    let telemetry = running(written(LogFormat::Json, Full), Level::Info, Losses::default());
     let losses = telemetry.losses();
     for _ in 0..3 {
         info!(telemetry.logger(), "lost");
@@ -206,8 +206,37 @@ fn lines_that_cannot_be_written_are_counted_and_the_log_goes_on() {
 }
 
 #[test]
+fn a_log_file_that_is_written_again_says_how_many_lines_were_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.log");
+    // Every line that is written there meets a full disk.
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let settings = LogSettings { file: Some(path.clone()), ..LogSettings::default() };
+    let telemetry = start(&settings, Rollout(100)).unwrap();
+    let losses = telemetry.losses();
+    for _ in 0..3 {
+        info!(telemetry.logger(), "lost");
+    }
+    while losses.failed() < 3 {
+        std::thread::yield_now();
+    }
+    let trouble = losses.trouble().unwrap();
+    assert!(trouble.contains("gateway.log: No space left on device"), "{trouble}");
+    std::fs::remove_file(&path).unwrap();
+    info!(telemetry.logger(), "written");
+    drop(telemetry);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert_eq!(lines[1]["msg"], "the log is written again");
+    assert_eq!((&lines[1]["lost"], &lines[1]["problem"]), (&3.into(), &trouble.into()));
+    assert_eq!(losses.trouble(), None);
+}
+
+#[test]
 fn a_line_logged_after_the_end_is_counted_as_dropped() {
-    let telemetry = running(written(LogFormat::Json, Page::default()), Level::Info);
+    let telemetry =
+        running(written(LogFormat::Json, Page::default()), Level::Info, Losses::default());
     let (log, losses) = (telemetry.logger().clone(), telemetry.losses());
     drop(telemetry);
     info!(log, "too late");

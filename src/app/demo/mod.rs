@@ -90,7 +90,7 @@ fn refuse_live(configured: &Settings) -> Result<(), Mistakes> {
                         account is configured; unset it, also in the file";
         mistakes.add(variable, None, expected.to_owned());
     }
-    if mistakes.0.is_empty() { Ok(()) } else { Err(mistakes) }
+    if mistakes.all.is_empty() { Ok(()) } else { Err(mistakes) }
 }
 
 /// Where the database of a run lies, for as long as it runs.

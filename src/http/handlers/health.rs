@@ -59,7 +59,7 @@ pub const ROUTES: &[Route] = &[
         ));
     }),
     Route::at("/health/detailed", Class::Exempt).get(|| to(detailed)).says(|doc| {
-        let details = "Upstream, Redis, database, memory, disk, cache, actors and what services \
+        let details = "Upstream, Redis, database, memory, disk, log, cache, actors and what services \
              add, from what was recorded while working.";
         report_doc(doc.says("Health", "healthDetailed", "Tells how every component is.", details));
     }),
@@ -129,6 +129,7 @@ fn components(worker: &Worker) -> Vec<Component> {
         database(worker),
         memory(),
         disk(worker),
+        log(worker),
         cache(worker),
         actors(worker),
     ]);
@@ -264,6 +265,19 @@ pub(super) fn free_beside(database: &Path) -> rustix::io::Result<u64> {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
     let space = rustix::fs::statvfs(folder.unwrap_or_else(|| Path::new(".")))?;
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+fn log(worker: &Worker) -> Component {
+    let losses = &worker.shared.losses;
+    let lost = losses.failed().saturating_add(losses.dropped());
+    match losses.trouble() {
+        Some(trouble) => component(
+            "log",
+            Health::Degraded,
+            format!("{trouble}; {lost} lines lost since the start"),
+        ),
+        None => component("log", Health::Healthy, format!("{lost} lines lost since the start")),
+    }
 }
 
 fn cache(worker: &Worker) -> Component {

@@ -58,8 +58,8 @@ pub struct Status {
     /// `shared_limits` while each instance keeps to its share of the limits,
     /// `upstream_configuration` while `upstream_problems` has any, `access_lists` as long as neither
     /// Redis nor the database could be asked since the start who is listed and which keys there are,
-    /// `overload` while requests are refused because there are too many, and `pressure` while limits
-    /// are tightened.
+    /// `overload` while requests are refused because there are too many, `pressure` while limits
+    /// are tightened, and `log` while the log cannot be written.
     pub degraded: Vec<&'static str>,
     /// How near the process is to its bounds; limits are tightened by it.
     pub pressure: PressureStatus,
@@ -222,6 +222,7 @@ async fn status(call: Call) -> Answer {
     let mut degraded = worker.degraded();
     degraded.extend(shared.lags.any_refuses().then_some("overload"));
     degraded.extend(shared.pressure.is_high().then_some("pressure"));
+    degraded.extend(shared.losses.trouble().is_some().then_some("log"));
     let status = Status {
         service: "breakwater",
         version: env!("CARGO_PKG_VERSION"),
@@ -361,6 +362,8 @@ fn access(shared: &Shared) {
     let (waiting, dropped) = shared.access.audit.counts();
     metrics.audit_waiting.set(waiting);
     metrics.audit_dropped.set(dropped);
+    metrics.log_lost.at(["dropped"]).set(shared.losses.dropped());
+    metrics.log_lost.at(["failed"]).set(shared.losses.failed());
     if let Ok(free) = free_beside(&shared.settings.database) {
         metrics.disk_free.set(free);
     }

@@ -33,6 +33,8 @@ pub enum Kind {
     AccessLists,
     /// The configuration that was read last has mistakes.
     ConfigRefused,
+    /// Lines of the log are lost, or go where they should not.
+    Log,
 }
 
 /// Something that is wrong now.
@@ -163,7 +165,8 @@ const fn same(kind: Kind) -> Kind {
         | Kind::ActorDown
         | Kind::Pressure
         | Kind::AccessLists
-        | Kind::ConfigRefused => kind,
+        | Kind::ConfigRefused
+        | Kind::Log => kind,
     }
 }
 
@@ -233,6 +236,7 @@ fn text(fact: &Fact, lasted: Duration, cost: Counted, facts: &Facts) -> String {
                 "The configuration was not taken over {time} ago{because}: the one before is in force."
             )
         }
+        Kind::Log => format!("The log has trouble for {time}: {detail}."),
     }
 }
 

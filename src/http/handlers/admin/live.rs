@@ -115,7 +115,7 @@ impl From<LastRead> for ConfigState {
             Ok(Reloaded { need_restart, .. }) => {
                 Self { ok: true, at, mistakes: Vec::new(), need_restart }
             }
-            Err(Mistakes(mistakes)) => {
+            Err(Mistakes { all: mistakes, .. }) => {
                 let mistakes = mistakes.iter().map(ToString::to_string).collect();
                 Self { ok: false, at, mistakes, need_restart: Vec::new() }
             }
@@ -265,10 +265,12 @@ fn process(shared: &Shared) -> Vec<Fact> {
         wrong.push(Fact::new(Kind::AccessLists, ""));
     }
     if let Err(mistakes) = shared.in_force.last_read().outcome {
-        let count = mistakes.0.len();
+        let count = mistakes.all.len();
         let told = format!("{count} mistake{}", if count == 1 { "" } else { "s" });
         wrong.push(Fact::new(Kind::ConfigRefused, "").saying(told));
     }
+    let log = shared.losses.trouble();
+    wrong.extend(log.map(|trouble| Fact::new(Kind::Log, "").saying(trouble)));
     let actors = shared.supervisor.status().into_iter();
     let down = actors.filter(|one| matches!(one.state, ActorState::BackingOff | ActorState::Hung));
     let mut names: Vec<_> = down.map(|actor| actor.name).collect();
