@@ -25,14 +25,29 @@ pub(super) async fn connect(
     let (metrics, log) = (Metrics::new(), Logger::root(Discard, o!()));
     let DatabaseSettings { path, .. } = settings.of();
     let database = database::describe(&path).map_err(|error| error.to_string());
-    let mut tried = vec![(format!("database {}", path.display()), database)];
+    let mut tried = vec![Tried {
+        what: format!("database {}", path.display()),
+        setting: "DATABASE_URL",
+        outcome: database,
+        remedy: "look at the file, its folder and their permissions",
+    }];
     if let Some(outcome) = Stores::try_redis(settings, &metrics, &log).await {
-        tried.push(("redis".to_owned(), outcome));
+        tried.push(Tried {
+            what: "redis".to_owned(),
+            setting: "REDIS_URL",
+            outcome,
+            remedy: "look at its address, password and permissions, and whether it is a primary",
+        });
     }
     let supervisor = match Supervisor::new(Arc::new(Silent)) {
         Ok(supervisor) => supervisor,
         Err(error) => {
-            tried.push(("upstreams".to_owned(), Err(error.to_string())));
+            tried.push(Tried {
+                what: "upstreams".to_owned(),
+                setting: "HTTP_WORKERS",
+                outcome: Err(error.to_string()),
+                remedy: "allow this process more threads",
+            });
             return tried;
         }
     };

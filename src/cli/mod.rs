@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Environment, Mistakes, Schema, Settings};
+use crate::config::{self, Environment, Mistakes, Schema, Settings, Tried};
 use crate::console;
 
 /// Why a command failed, for a person.
@@ -84,9 +84,6 @@ pub struct Simulation {
     pub catalog: Option<PathBuf>,
 }
 
-/// A part that was tried, and what it said or why it failed.
-pub type Tried = (String, Result<String, String>);
-
 /// What the commands do; each returns when it is done, or says why it failed.
 pub trait Commands {
     fn schema(&self) -> Schema;
@@ -101,7 +98,7 @@ pub trait Commands {
     /// Shows a gateway at work until it is to stop. Fails with [`Mistakes`] where it must not.
     fn demo(&self, settings: Settings) -> Result<(), Failure>;
 
-    /// Tries what the settings name: the name of each part, and what it said.
+    /// Tries what the settings name.
     fn connect(&self, settings: Settings) -> Vec<Tried>;
 
     /// Runs the simulator until it is to stop.
@@ -209,19 +206,18 @@ fn refused(mistakes: &Mistakes) -> Outcome {
     Outcome::misused(format!("breakwater: {mistakes}"))
 }
 
-/// What is in force, and a line for everything that was tried.
-fn checked(mut said: String, tried: &[Tried]) -> Outcome {
-    let mut status = DONE;
-    for (name, outcome) in tried {
-        match outcome {
-            Ok(good) => said.push_str(&format!("\ntried {name}: {good}")),
-            Err(problem) => {
-                said.push_str(&format!("\ntried {name}: failed: {}", config::redact(problem)));
-                status = FAILED;
-            }
-        }
-    }
-    Outcome { status, ..Outcome::done(said) }
+/// The verdict, a line for everything that was tried, and what is in force.
+fn checked(in_force: String, tried: &[Tried]) -> Outcome {
+    let failed = tried.iter().filter(|one| one.outcome.is_err()).count();
+    let verdict = match (tried.len(), failed) {
+        (0, _) => return Outcome::done(in_force),
+        (all, 0) => format!("all {all} tried: ok"),
+        (all, failed) => format!("{failed} of {all} tried: failed"),
+    };
+    let lines = tried.iter().map(ToString::to_string);
+    let said = std::iter::once(verdict).chain(lines).chain([String::new(), in_force]);
+    let status = if failed == 0 { DONE } else { FAILED };
+    Outcome { status, ..Outcome::done(said.collect::<Vec<_>>().join("\n")) }
 }
 
 fn ended(result: Result<(), Failure>) -> Outcome {

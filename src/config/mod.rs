@@ -12,6 +12,7 @@ mod near_miss;
 mod redact;
 mod removed;
 mod settings;
+mod tried;
 
 #[cfg(test)]
 mod tests;
@@ -23,3 +24,4 @@ pub use redact::{Secret, redact};
 pub use settings::{
     Declaration, Declared, Described, Group, Schema, Section, Settings, Source, settings_page,
 };
+pub use tried::Tried;

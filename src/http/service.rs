@@ -234,8 +234,7 @@ pub fn component(name: &'static str, status: Health, detail: impl Into<String>) 
     Component { name, status, detail: detail.into() }
 }
 
-/// A part that was tried, and what it said or why it failed.
-pub type Tried = (String, Result<String, String>);
+pub use crate::config::Tried;
 
 /// Why a service cannot be built, in words for the operator.
 pub type StartFailure = Box<dyn Error + Send + Sync>;

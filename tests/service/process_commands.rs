@@ -192,9 +192,9 @@ fn with_connect_every_part_is_tried_and_told() {
     let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
     assert_eq!(status, 0, "{said}");
     for words in [
-        "tried database breakwater.db: there is no file yet",
-        "tried redis: answers and takes writes",
-        "tried account upstream: answered",
+        "database breakwater.db: ok, DATABASE_URL, there is no file yet",
+        "redis: ok, REDIS_URL, answers and takes writes",
+        "account upstream: ok, ALIEXPRESS_APP_KEY, answered",
     ] {
         assert!(said.contains(words), "{words} in\n{said}");
     }
@@ -204,6 +204,6 @@ fn with_connect_every_part_is_tried_and_told() {
     std::fs::write(folder.path().join("breakwater.db"), "no database").unwrap();
     let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
     assert_eq!(status, 1, "{said}");
-    assert_eq!(said.matches(": failed: ").count(), 3, "{said}");
+    assert_eq!(said.matches(": failed, ").count(), 3, "{said}");
     assert!(!said.contains("another-secret"), "{said}");
 }

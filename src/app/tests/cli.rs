@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use super::super::*;
-use crate::cli::{Commands, DONE, FAILED, MISUSED, Outcome, Simulation, Tried, execute};
-use crate::config::Settings;
+use crate::cli::{Commands, DONE, FAILED, MISUSED, Outcome, Simulation, execute};
+use crate::config::{Settings, Tried};
 
 /// Notes what it was asked to do; fails when told so.
 #[derive(Default)]
@@ -40,7 +40,12 @@ impl Commands for Recorder {
     }
     fn connect(&self, _: Settings) -> Vec<Tried> {
         let noted = self.note("connect".to_owned(), "answers".to_owned());
-        vec![("redis".to_owned(), noted.map_err(|failure| failure.to_string()))]
+        vec![Tried {
+            what: "redis".to_owned(),
+            setting: "REDIS_URL",
+            outcome: noted.map_err(|failure| failure.to_string()),
+            remedy: "look at it",
+        }]
     }
     fn simulate(&self, _: Settings, simulation: Simulation) -> Result<(), Failure> {
         self.note(format!("simulate {} {:?}", simulation.listen, simulation.catalog), ())
@@ -202,6 +207,23 @@ fn good_settings_are_shown_with_their_source_and_without_secrets() {
     assert_eq!(line("ADMIN_API_KEY "), "ADMIN_API_KEY [hidden] (environment)");
     assert_eq!(line("REDIS_URL "), "REDIS_URL redis://:[hidden]@cache (environment)");
     assert!(!outcome.output.contains("hunter2"));
+}
+
+#[test]
+fn what_was_tried_begins_with_the_verdict_and_names_setting_and_remedy() {
+    for (fails, status, expected) in [
+        (false, DONE, "all 1 tried: ok\nredis: ok, REDIS_URL, answers\n\nthe configuration"),
+        (
+            true,
+            FAILED,
+            "1 of 1 tried: failed\nredis: failed, REDIS_URL, redis://:[hidden]@cache refused, look at it\n\n",
+        ),
+    ] {
+        let recorder = Recorder { fails, ..Recorder::default() };
+        let outcome = run_with(&["check-config", "--connect"], &NOTHING, &recorder);
+        assert_eq!(outcome.status, status);
+        assert!(outcome.output.starts_with(expected), "{}", outcome.output);
+    }
 }
 
 #[test]

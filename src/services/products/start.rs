@@ -79,13 +79,18 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
 pub fn connect<'a>(parts: &'a ServiceParts<'a>) -> LocalBoxFuture<'a, Vec<Tried>> {
     Box::pin(async move {
         let mut tried = Vec::new();
-        for identity in identities(&parts.settings.of()) {
-            let name = format!("account {}", identity.name);
+        for (index, identity) in identities(&parts.settings.of()).into_iter().enumerate() {
+            let what = format!("account {}", identity.name);
             let outcome = match parts.origin(vec![identity], false) {
                 Ok(client) => categories(&client, parts.request_timeout).await,
                 Err(error) => Err(error.to_string()),
             };
-            tried.push((name, outcome));
+            tried.push(Tried {
+                what,
+                setting: if index == 0 { "ALIEXPRESS_APP_KEY" } else { "ALIEXPRESS_ACCOUNTS_JSON" },
+                outcome,
+                remedy: "look at key, secret and ALIEXPRESS_GATEWAY_URL, and whether this machine may reach it",
+            });
         }
         tried
     })
