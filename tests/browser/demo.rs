@@ -18,7 +18,7 @@ fn the_link_is_opened_the_upstream_fails_and_no_client_notices() {
     assert_eq!(address, desk.page(), "the token is not in the address any more");
     assert_eq!(desk.script("return history.length"), 2, "nor one step back");
     desk.wait_for("#breakers", "closed", SOON);
-    let (question, result) = desk.act("Simulator fault 503");
+    let (question, result) = desk.act("Upstream: 503");
     assert!(question.contains("answers every call with 503"), "{question}");
     assert!(result.contains("In force: status"), "{result}");
     desk.wait_for("#breakers", "open", Duration::from_secs(15));
@@ -27,7 +27,7 @@ fn the_link_is_opened_the_upstream_fails_and_no_client_notices() {
     desk.picture("demo");
     let errors = desk.text("#errors");
     assert!(!errors.contains("/api/"), "{errors}");
-    desk.act("Heal the simulator");
+    desk.act("Heal the upstream");
     desk.wait_for("#breakers", "closed", Duration::from_secs(20));
 
     // Whoever has the link later is not let in by it.
