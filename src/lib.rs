@@ -43,7 +43,7 @@
 //! | [`metrics`] | what is counted; MetricsActor | — |
 //! | [`supervision`] | the life of every actor and task | — |
 //! | [`database`] | connections, schema, migrations | — |
-//! | [`telemetry`] | the log | — |
+//! | [`telemetry`] | the log | console |
 //! | [`config`] | the loader of settings; each room declares its own | — |
 //!
 //! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`], [`steps`] and plain data of

@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("supervision", &["resilience"]),
     ("resilience", &[]),
     ("database", &["config", "resilience"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "console"]),
     ("config", &[]),
 ];
 /// Rooms that know no service, and the words that would give one away.

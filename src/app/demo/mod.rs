@@ -130,14 +130,14 @@ mod tests {
             ("API_HOST", "0.0.0.0"),
             ("DATABASE_URL", "sqlite:///shop/live.db"),
             ("REDIS_URL", "redis://shop"),
-            ("ADMIN_API_KEY", "the key of the shop"),
+            ("ADMIN_API_KEY", "the-key-of-the-shop"),
         ]));
         let demo = demo.unwrap_or_else(|failure| panic!("{failure}"));
         let server: Server = demo.settings.of();
         assert_eq!((server.port, server.host.is_loopback()), (9000, true));
         assert!(demo.settings.of::<RedisSettings>().url.is_none());
         assert!(demo.settings.of::<AliExpressSettings>().accounts().is_empty());
-        assert!(!demo.greeting("", "").contains("the key of the shop"));
+        assert!(!demo.greeting("", "").contains("the-key-of-the-shop"));
         let DatabaseSettings { path, .. } = demo.settings.of();
         let folder = path.parent().unwrap().to_owned();
         assert!(folder.exists() && folder.starts_with(std::env::temp_dir()));
