@@ -83,7 +83,11 @@ fn every_route_says_what_may_be_stored() {
         let place = format!("{method} {template}");
         let kept = lasting(&template).filter(|_| method == "GET");
         let path = kept.clone().unwrap_or_else(|| {
-            template.replace("{name}", "none").replace(['{', '}'], "").replace("/reset", "/none")
+            template
+                .replace("{name}", "none")
+                .replace(['{', '}'], "")
+                .replace("/reset", "/none")
+                .replace("/reload", "/none")
         });
         // The first answer says that its link was made for it, and later ones that it was there.
         app.get(&path);
