@@ -15,7 +15,7 @@ use crate::cache::invalidations::log::Follower;
 use crate::cache::{CacheTables, LongestLife};
 use crate::clock;
 use crate::config::Settings;
-use crate::http::handlers::admin::breakers::Breakers;
+use crate::http::breakers::Breakers;
 use crate::replication::{Changes, POLL, Topic};
 use crate::supervision::{Supervisor, keep_running};
 

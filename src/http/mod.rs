@@ -5,6 +5,7 @@
 //! services, caching or limits; when those fail, the answer has the failure's own code.
 
 mod accept_encoding;
+pub mod breakers;
 pub mod connection;
 pub mod context;
 pub mod envelope;

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use slog::Logger;
 
+use super::breakers::Breakers;
 use super::connection::ConnectionLimiter;
 use super::envelope::Integration;
 use super::explain::Explain;
-use super::handlers::admin::breakers::Breakers;
 use super::handlers::rendered::RenderedMetrics;
 use super::live::Live;
 use super::load_shedder::{LoadShedder, LoopLags};
