@@ -152,7 +152,7 @@ impl PersistedState {
         if !self.is_pending() {
             return;
         }
-        let stored = self.database.recall(self.upstream.name).await;
+        let stored = self.database.restore(self.upstream.name).await;
         let mut progress = self.progress();
         // Another may have been faster: what was spent is to be added once.
         let Progress::Pending { logged } = &mut *progress else { return };

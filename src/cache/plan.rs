@@ -59,7 +59,7 @@ impl Lifetimes {
     /// question (RFC 9111, 4.2.3: the response delay is part of the age), so times are counted from
     /// there; `stored_at` is the same but for clocks that disagree. `chance` in 0..1 sets the jitter.
     /// An empty result has no stale time: what is absent now may be there when it is asked for again.
-    pub fn stamp(
+    pub fn entry(
         &self,
         loaded: Loaded,
         asked_at: Timestamp,
@@ -180,24 +180,24 @@ mod tests {
         Loaded::json(Bytes::from_static(b"{}"), empty, Vec::new())
     }
 
-    fn stamp(empty: bool, chance: f64) -> Entry {
+    fn entry(empty: bool, chance: f64) -> Entry {
         let loaded = loaded(empty);
         let start = Timestamp::from_millis(0);
-        SEARCH.stamp(loaded, start, start, chance)
+        SEARCH.entry(loaded, start, start, chance)
     }
 
     #[test]
     fn jitter_stays_within_a_tenth() {
-        let fresh = |chance| stamp(false, chance).times.fresh_until.as_millis();
+        let fresh = |chance| entry(false, chance).times.fresh_until.as_millis();
         assert_eq!((fresh(0.0), fresh(0.5), fresh(1.0)), (900_000, 1_000_000, 1_100_000));
-        let times = stamp(false, 0.5).times;
+        let times = entry(false, 0.5).times;
         assert_eq!(times.revalidate_until.as_millis(), 4_600_000);
         assert_eq!(times.stale_until.as_millis(), 6_000_000);
     }
 
     #[test]
     fn an_empty_result_lives_shortly_and_is_never_stale() {
-        let entry = stamp(true, 0.5);
+        let entry = entry(true, 0.5);
         assert_eq!(entry.times.fresh_until.as_millis(), 60_000);
         assert_eq!(entry.times.stale_until, entry.times.fresh_until);
         assert!(entry.negative);
@@ -220,8 +220,8 @@ mod tests {
         assert_eq!(bounded.stale_until, at(10_000 + 1_100_000 + 5_000_000));
         let nothing = SEARCH.bounded(long, true);
         assert_eq!(nothing.stale_until, at(10_000 + 66_000));
-        let stamped = SEARCH.stamp(Loaded::json("x".into(), false, Vec::new()), now, now, 1.0);
-        assert_eq!(SEARCH.bounded(stamped.times, false), stamped.times);
+        let entry = SEARCH.entry(Loaded::json("x".into(), false, Vec::new()), now, now, 1.0);
+        assert_eq!(SEARCH.bounded(entry.times, false), entry.times);
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
         let lifetimes = Lifetimes { stale: Duration::from_secs(10), ..SEARCH };
 
         let times = lifetimes
-            .stamp(loaded(false), Timestamp::from_millis(0), Timestamp::from_millis(0), 0.5)
+            .entry(loaded(false), Timestamp::from_millis(0), Timestamp::from_millis(0), 0.5)
             .times;
         assert_eq!(times.revalidate_until, times.stale_until);
     }

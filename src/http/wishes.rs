@@ -1,7 +1,7 @@
 //! What a request's `Cache-Control` asks of the cache (RFC 9111, 5.2.1).
 //!
 //! Nobody may be made to pay for a stranger's wish: what may cost an upstream call (`no-cache`, `max-age`)
-//! is heard from clients with a key only, `only-if-cached` from all. Other directives, and what cannot be
+//! is followed for clients with a key only, `only-if-cached` for all. Other directives, and what cannot be
 //! read, are as if they were not there. A leaf.
 
 use std::time::Duration;

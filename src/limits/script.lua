@@ -1,17 +1,17 @@
 -- One decision over one client's bucket and window, by this server's clock, for every instance.
 --
 -- Both are asked first and only when both agree are both charged. The key is a list, oldest first;
--- an element says "stamp sum full rest": requests counted until its stamp is over, in all since the
+-- an element says "slot sum full rest": requests counted until its slot is over, in all since the
 -- list began, and the bucket then (see token_bucket: the microsecond at which it is full again, and
 -- `tokens`-ths of one). The first element has left the window and is what the sums begin from. So
 -- what is in the window is the difference of two sums, and a decision reads a handful of elements
--- however large the limit. Stamps are rounded up: nothing leaves early. All numbers are whole and
+-- however large the limit. Slots are rounded up: nothing leaves early. All numbers are whole and
 -- below 2^53, where a Lua number is exact.
 --
 -- ARGV: limit of the window (0: none), tokens of the bucket (0: none), their period, burst, unit of a
--- stamp. Times are microseconds.
+-- slot. Times are microseconds.
 local WINDOW = 60000000
--- A stamp further ahead than this comes from a clock that was put back.
+-- A slot further ahead than this comes from a clock that was put back.
 local AHEAD = 3000000
 
 local key, arg = KEYS[1], {}
@@ -24,7 +24,7 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local capacity = burst * period
 
 local function text(e)
-  return string.format('%.0f %.0f %.0f %.0f', e.stamp, e.sum, e.full, e.rest)
+  return string.format('%.0f %.0f %.0f %.0f', e.slot, e.sum, e.full, e.rest)
 end
 
 -- What holds something else is not ours and is overwritten.
@@ -32,9 +32,9 @@ local function at(index)
   local found = redis.pcall('LINDEX', key, index)
   if not found then return nil end
   if type(found) == 'string' then
-    local stamp, sum, full, rest = string.match(found, '^(%d+) (%d+) (%d+) (%d+)$')
-    if stamp then
-      return {stamp = tonumber(stamp), sum = tonumber(sum), full = tonumber(full), rest = tonumber(rest)}
+    local slot, sum, full, rest = string.match(found, '^(%d+) (%d+) (%d+) (%d+)$')
+    if slot then
+      return {slot = tonumber(slot), sum = tonumber(sum), full = tonumber(full), rest = tonumber(rest)}
     end
   end
   redis.call('DEL', key)
@@ -44,7 +44,7 @@ end
 local last = at(-1)
 local first = last and at(0)
 if not first then
-  first = {stamp = 0, sum = 0, full = 0, rest = 0}
+  first = {slot = 0, sum = 0, full = 0, rest = 0}
   last = first
 end
 
@@ -52,7 +52,7 @@ end
 local changed = false
 while true do
   local second = at(1)
-  if not second or second.stamp + WINDOW > now then break end
+  if not second or second.slot + WINDOW > now then break end
   redis.call('LPOP', key)
   first, changed = second, true
 end
@@ -68,9 +68,9 @@ end
 
 -- What was used counts as used now when the clock was put back.
 local anew = first == last
-if last.stamp > now + AHEAD then
-  first = {stamp = 0, sum = 0, full = 0, rest = 0}
-  last = {stamp = rounded, sum = used, full = 0, rest = 0}
+if last.slot > now + AHEAD then
+  first = {slot = 0, sum = 0, full = 0, rest = 0}
+  last = {slot = rounded, sum = used, full = 0, rest = 0}
   anew = true
 end
 
@@ -88,7 +88,7 @@ if limit > 0 and excess > 0 then
     end
     found = at(low) or last
   end
-  wait_minute = math.max(1, found.stamp + WINDOW - now)
+  wait_minute = math.max(1, found.slot + WINDOW - now)
 end
 if tokens > 0 and debt + period > capacity then
   wait_burst = math.ceil((debt + period - capacity) / tokens)
@@ -101,15 +101,15 @@ if admitted or (anew and last ~= first) then
     debt = debt + period
     if limit > 0 then used = used + 1 end
   end
-  local stamp = limit > 0 and math.max(last.stamp, rounded) or last.stamp
+  local slot = limit > 0 and math.max(last.slot, rounded) or last.slot
   local whole = tokens > 0 and math.floor(debt / tokens) or 0
-  local counted = {stamp = stamp, sum = first.sum + used, full = now + whole, rest = debt - whole * tokens}
+  local counted = {slot = slot, sum = first.sum + used, full = now + whole, rest = debt - whole * tokens}
   local done
   if anew then
     done = redis.pcall('RPUSH', key, text(first), text(counted))
     -- Only once there is room for the new one: without memory what was used is not forgotten.
     if type(done) == 'number' and done > 2 then redis.call('LTRIM', key, -2, -1) end
-  elseif last.stamp == stamp then
+  elseif last.slot == slot then
     done = redis.pcall('LSET', key, -1, text(counted))
   else
     done = redis.pcall('RPUSH', key, text(counted))
@@ -118,7 +118,7 @@ if admitted or (anew and last ~= first) then
   last, changed = counted, true
 end
 
-local minute_reset = used > 0 and math.max(0, last.stamp + WINDOW - now) or 0
+local minute_reset = used > 0 and math.max(0, last.slot + WINDOW - now) or 0
 local burst_left, burst_reset = 0, 0
 if tokens > 0 then
   burst_left = math.floor((capacity - debt) / period)

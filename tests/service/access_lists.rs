@@ -1,4 +1,4 @@
-//! The lists: who is turned away, who is let past the limits, and what beats what.
+//! The lists: who is denied, who is let past the limits, and what beats what.
 
 use std::time::Duration;
 

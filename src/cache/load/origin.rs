@@ -185,7 +185,7 @@ impl Load {
         let mut completed = Vec::with_capacity(pending.len());
         let first = pending.first().map_or(0, |one| one.place);
         for (one, loaded) in pending.drain(..).zip(loaded) {
-            let entry = Arc::new(lifetimes.stamp(loaded, asked_at, stored_at, fastrand::f64()));
+            let entry = Arc::new(lifetimes.entry(loaded, asked_at, stored_at, fastrand::f64()));
             self.tables.memo.clear(one.key());
             let is_cacheable = entry.representation.is_cacheable();
             if is_cacheable {

@@ -1,7 +1,7 @@
 //! The circuit breaker: stops calling what does not answer, and asks carefully whether it is back.
 //!
 //! Owns: the state (closed, open, half-open), the probe permits and the admin's holds; a table
-//! older than any actor, shared by cloning. It knows nothing of what it guards. Refuses: calls
+//! older than any actor, shared by cloning. It knows nothing of what is behind it. Refuses: calls
 //! while open; more than the counted probes while half-open, whatever the load; results of an
 //! earlier era. `trip` decides when it opens and for how long, `state` what each event leads to; the
 //! thresholds come from whoever builds it.

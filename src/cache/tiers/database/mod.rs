@@ -66,7 +66,7 @@ impl DatabaseTier {
         Ok(keys.iter().map(|key| rows.remove(key.as_str()).map(Bytes::from)).collect())
     }
 
-    pub async fn recall(&self, name: &str) -> Result<Option<String>, StoreError> {
+    pub async fn restore(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
         let value = self.run(READ_TIMEOUT, move |connection| {
             let bytes = sql::<Nullable<Binary>>("CAST(value AS BLOB)");

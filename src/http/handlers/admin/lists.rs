@@ -43,7 +43,7 @@ pub const ALLOWED: Route = Route::at("/admin/rate-limit/whitelist", Class::Gener
 pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::General)
     .get(|| to(|admin, call| show(admin, call, ListName::Deny)))
     .says(|doc| {
-        show_doc(doc, "listDenied", "Lists who is turned away.");
+        show_doc(doc, "listDenied", "Lists who is denied.");
     })
     .post(|| to(|admin, call| put(admin, call, ListName::Deny)))
     .says(|doc| {
@@ -55,7 +55,7 @@ pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::Genera
     })
     .delete(|| to(|admin, call| remove(admin, call, ListName::Deny)))
     .says(|doc| {
-        let summary = "Takes somebody from the list of who is turned away.";
+        let summary = "Takes somebody from the list of who is denied.";
         remove_doc(doc, "removeDenied", summary);
     });
 

@@ -128,7 +128,7 @@ async fn actors(_: Admin, call: Call) -> Answer {
     call.report(&call.worker.shared.supervisor.status())
 }
 
-/// What the limiter holds and who is exempt from it or turned away.
+/// What the limiter holds and who is exempt from it or denied.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimitStatus {
     /// The accounts.
@@ -136,7 +136,7 @@ pub struct LimitStatus {
     pub accounts: TableStatus,
     /// Who is let past the limits: the first hundred.
     pub whitelist: ListShown,
-    /// Who is turned away: the first hundred.
+    /// Who is denied: the first hundred.
     pub blacklist: ListShown,
     /// Stored keys in force.
     pub api_keys: usize,

@@ -197,8 +197,8 @@ async fn what_is_kept_is_recalled_after_a_restart() {
     table.tier.writer.keep("breakers", "[2]".into(), day(1));
     table.tier.writer.flush().await;
     let again = open(&table.path);
-    assert_eq!(again.recall("breakers").await.unwrap().as_deref(), Some("[2]"));
-    assert_eq!(again.recall("nothing").await, Ok(None));
+    assert_eq!(again.restore("breakers").await.unwrap().as_deref(), Some("[2]"));
+    assert_eq!(again.restore("nothing").await, Ok(None));
 }
 
 #[actix::test]
@@ -217,7 +217,7 @@ async fn that_writes_are_refused_is_known_while_reads_go_on() {
     lock.batch_execute("ROLLBACK").unwrap();
     table.tier.writer.flush().await;
     assert!(!table.tier.writer.is_refused());
-    assert!(table.tier.recall("write_probe").await.unwrap().is_some());
+    assert!(table.tier.restore("write_probe").await.unwrap().is_some());
     assert!(clock::now() > day(0));
     let rows = dsl::cache_entries.count().get_result(&mut lock);
     assert_eq!(rows, Ok(1_i64));

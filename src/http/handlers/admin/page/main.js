@@ -12,7 +12,7 @@ const LONGEST_PAUSE_MS = 5000;
 const OLD_SECONDS = 3;
 const PARTS = ["breakers", "actors", "credentials", "limits", "recent"];
 
-/** What was heard last. `polling` ends the loop that it belongs to. */
+/** What was received last. `polling` ends the loop that it belongs to. */
 let known = { seq: 0, started: 0 };
 let heardAt = 0;
 let trouble = "";
