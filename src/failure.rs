@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What kind of failure it is; each has its own code in an answer.
+/// What kind of failure it is; `http::error` says which code of an answer each has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailureKind {
     /// The upstream refuses for good: our configuration, our permission, or the request.

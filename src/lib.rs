@@ -31,18 +31,18 @@
 //! |---|---|---|
 //! | [`app`] | putting everything together; start and stop | all |
 //! | [`cli`] | the command line | config |
-//! | [`http`] | pipeline, forms, envelope, errors, OpenAPI; the trait `Service`, and no service | access, cache, limits, metrics, origin, resilience, supervision |
-//! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, limits, origin, resilience |
+//! | [`http`] | pipeline, forms, envelope, errors, OpenAPI; the trait `Service`, and no service | access, cache, limits, metrics, origin, replication, resilience, supervision, telemetry |
+//! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, limits, metrics, origin, resilience |
 //! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, replication, database, supervision, metrics |
 //! | [`origin`] | calling anything: outcomes, credentials, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
 //! | [`replication`] | one log of changes that every instance follows | redis, database |
 //! | [`access`] | who may come in: keys, lists, what admins did | replication, database, limits, resilience |
-//! | [`limits`] | how often who may ask; RateLimiterActor | resilience |
-//! | [`metrics`] | what is counted; MetricsActor | — |
-//! | [`supervision`] | the life of every actor and task | — |
-//! | [`database`] | connections, schema, migrations | — |
+//! | [`limits`] | how often who may ask; RateLimiterActor | resilience, supervision |
+//! | [`metrics`] | what is counted; MetricsActor | resilience, supervision |
+//! | [`supervision`] | the life of every actor and task | resilience |
+//! | [`database`] | connections, schema, migrations | resilience |
 //! | [`telemetry`] | the log | console |
 //! | [`config`] | the loader of settings; each room declares its own | — |
 //!

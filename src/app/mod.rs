@@ -4,17 +4,7 @@
 //! actors over them, then the HTTP workers; down again in reverse. Refuses: to start when the
 //! address cannot be bound or the simulator inside cannot be. A database that cannot be opened is
 //! no reason not to serve: the third tier is left out and everything says so.
-//!
-//! ```text
-//!  request ▶ observe ▶ cors ▶ compress ▶ limit ──ask──▶ RateLimiterActor (this worker)
-//!                                          │
-//!                                       handler ▶ the service  ──ask──▶ CacheActor (this worker)
-//!                                          │                                  │ miss: one flight
-//!                                          │                            Redis ▶ SQL ▶ loader
-//!                                          ▼                                  │
-//!                                       envelope          ApiClientActor (own thread) ◀─ask─┘
-//!                                                            breaker ▶ pacing ▶ attempt ▶ retry
-//! ```
+//! The way of a request is in `http::pipeline`, that of a call in `origin::course`.
 
 mod access;
 mod commands;

@@ -2,7 +2,7 @@
 //!
 //! It writes `success`, `data` or `error`, and `metadata` around data that is serialised already: a
 //! hit shares its stored bytes ([`Parts`]) and writes a few numbers, without `fmt`. It also says where
-//! an answer came from (`Cache-Status`, RFC 9211; `Age`, RFC 9111). Knows no service and no cache.
+//! an answer came from (`Cache-Status`, RFC 9211; `Age`, RFC 9111). Knows no service.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};

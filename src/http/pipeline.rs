@@ -4,8 +4,8 @@
 //! |---|---|---|---|
 //! | 1 | context | request id, deadline | [`super::context`] |
 //! | 2 | load shedder | 503 `overloaded` before anything is done | [`super::load_shedder`] |
-//! | 3 | CORS | answers preflights | [`answer`] |
-//! | 4 | client address and key | who the client is | [`Caller`], [`admin_key`] |
+//! | 3 | client address and key | who the client is | [`Caller`], [`admin_key`] |
+//! | 4 | CORS | answers preflights | [`answer`] |
 //! | 5 | access lists | 403 `blocked` | [`Caller`] |
 //! | 6 | abuse watch | 429 `abuse_throttled` | [`Caller`] |
 //! | 7 | rate limit | 429 `rate_limited`, then 401 `key_required` | [`rate_limit`] |

@@ -28,7 +28,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(60);
 /// How long the key that a ping writes lives, in milliseconds.
 const ALIVE_MS: u64 = 5_000;
 
-/// What the keys of Breakwater in Redis begin with, all in one table, so that no room walks over
+/// What the keys of Breakwater in Redis begin with, in one table but for the counters of `limits::shared`, so that no room walks over
 /// another's keys: cleaning entries by pattern touches entries only. The number is that of the form of
 /// what is stored.
 pub mod keys {
@@ -56,8 +56,8 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// A way to the Redis at `url`, whose `health` all threads share; nothing is connected yet. No
-    /// command takes longer than `timeout`.
+    /// A way to the Redis at `url`, whose `health` all threads share; nothing is connected yet. Redis has
+    /// `timeout` for a command; a busy thread may notice its answer later (`command`).
     pub fn new(url: &str, timeout: Duration, health: Arc<Health>) -> Result<Self, StoreError> {
         let connection = Arc::new(Shared::new(url, timeout)?);
         Ok(Self { connection, health, timeout, patience: Duration::ZERO })

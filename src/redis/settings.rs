@@ -16,7 +16,7 @@ settings! {
         url: Option<Secret> = None, "REDIS_URL", "url", Optional(RedisAddress),
             "the second cache tier; without it there are two tiers";
         timeout: Duration = super::DEFAULT_TIMEOUT, "REDIS_TIMEOUT_MS", "timeout_ms",
-            millis(1, 10_000), "longest time of one command to Redis, connecting included";
+            millis(1, 10_000), "how long Redis may take for one command, connecting included";
     }
 }
 

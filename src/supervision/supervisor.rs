@@ -1,4 +1,5 @@
-//! The table of all actors: starts them, reports their status, moves the stuck ones.
+//! The table of all actors: starts them, reports their status, moves the stuck ones. An actor that ends is
+//! started again by its `guard`.
 //!
 //! The watchdog looks over the table from a thread of its own, because an actor may block any other.
 //! An actor that hangs on a worker's thread cannot be moved, because the thread hangs with it; it is

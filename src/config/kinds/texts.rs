@@ -59,7 +59,7 @@ pub const SWITCH: Text<bool> = Text {
 };
 
 pub const SHARE: Text<Rollout> = Text {
-    expected: || "on, off, or a percentage of requests from 0 to 100".to_owned(),
+    expected: || "on, off, or a percentage of clients from 0 to 100".to_owned(),
     read: |text| match text.to_ascii_lowercase().as_str() {
         "on" | "true" | "yes" => Ok(Rollout(100)),
         "off" | "false" | "no" => Ok(Rollout(0)),

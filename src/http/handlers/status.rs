@@ -56,8 +56,8 @@ pub struct Status {
     pub upstream_problems: Vec<UpstreamProblem>,
     /// Tiers behind memory that are not answering now, actors that are bypassed,
     /// `shared_limits` while each instance keeps to its share of the limits,
-    /// `upstream_configuration` while `upstream_problems` has any, `access_lists` as long as neither
-    /// Redis nor the database could be asked since the start who is listed and which keys there are,
+    /// `upstream_configuration` while `upstream_problems` has any, `access_lists` as long as
+    /// the database could not be asked since the start who is listed and which keys there are,
     /// `overload` while requests are refused because there are too many, `pressure` while limits
     /// are tightened, and `log` while the log cannot be written.
     pub degraded: Vec<&'static str>,

@@ -24,7 +24,7 @@ use super::log_sampler::LogSampler;
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A queue stands.
+    /// The event loop of the worker has been late for too long.
     Lag,
     InFlight,
 }

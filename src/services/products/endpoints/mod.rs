@@ -1,6 +1,6 @@
 //! The endpoints of the service, a file each.
 //!
-//! Owns: the two tables. An endpoint's file holds its form, its question to the upstream, its
+//! Owns: the tables of routes, of the upstream's methods, and of what can be asked again. An endpoint's file holds its form, its question to the upstream, its
 //! answer, its words in the OpenAPI document and what the watch for abuse sees of it.
 
 pub mod categories;
