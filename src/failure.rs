@@ -17,7 +17,7 @@ pub enum FailureKind {
     ShareSpent,
     /// What is left of the upstream's calls of today is for clients with a key.
     KeptForKeys,
-    /// Too much is already waiting.
+    /// It takes no more calls just now.
     Overloaded,
     /// The breaker is open: the upstream is not asked.
     CircuitOpen,
@@ -29,6 +29,21 @@ pub enum FailureKind {
     Internal,
 }
 
+/// Why a call was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// So many calls a second.
+    Pace,
+    /// The upstream has just come back, and gets little at first.
+    SlowStart,
+    /// An admin holds the breaker open.
+    HeldOpen,
+    /// The upstream told us to wait.
+    Banned,
+    /// The calls of a day, and which part of them it is about.
+    Day { calls: u64, of: u64 },
+}
+
 /// A failure on the way to an answer. Cheap to clone: a load shares it with all its callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -36,6 +51,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
+    /// What it met on its way out, where the kind alone does not say that.
+    pub bound: Option<Bound>,
     /// What happened, for the log.
     pub reason: String,
     /// Whether the request itself is to blame: every source of answers would refuse it.
@@ -46,7 +63,7 @@ impl Failure {
     /// A failure without a known time to wait.
     #[must_use]
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, retry_after: None, reason: reason.into(), by_caller: false }
+        Self { kind, retry_after: None, bound: None, reason: reason.into(), by_caller: false }
     }
 
     /// Whether it was refused for the sake of others: it says nothing about the origin, nor about what
@@ -54,6 +71,13 @@ impl Failure {
     #[must_use]
     pub const fn is_of_client(&self) -> bool {
         matches!(self.kind, FailureKind::ShareSpent | FailureKind::KeptForKeys)
+    }
+
+    /// The same, with what it met.
+    #[must_use]
+    pub fn bound_by(mut self, bound: Option<Bound>) -> Self {
+        self.bound = bound;
+        self
     }
 
     /// The same, with the time after which trying again may help.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 
-use crate::failure::{Failure, FailureKind};
+use crate::clock;
+use crate::failure::{Bound, Failure, FailureKind};
 use crate::http::forms::{InvalidField, LISTED};
 use crate::limits::seconds_up;
 
@@ -144,7 +145,9 @@ impl ErrorCode {
                 "The upstream service refuses these requests; its configuration needs attention."
             }
             Self::UpstreamUnavailable => "The upstream service is unavailable; come back later.",
-            Self::Overloaded => "Too much is waiting; come back later.",
+            Self::Overloaded => {
+                "There are too many requests for this gateway just now; come back later."
+            }
             Self::CircuitOpen => {
                 "The upstream service has been failing and is given a rest; come back later."
             }
@@ -217,21 +220,7 @@ impl From<Failure> for ApiError {
                 let message = "Nothing is stored for this, and the request says only-if-cached.";
                 return Self::with_message(ErrorCode::DeadlineExceeded, message);
             }
-            FailureKind::ShareSpent | FailureKind::KeptForKeys => {
-                let bound = if failure.kind == FailureKind::ShareSpent {
-                    "This address has had its share of the upstream's calls of today"
-                } else {
-                    "What is left of the upstream's calls of today is kept for API keys"
-                };
-                let wait = failure.retry_after.unwrap_or(USUAL_WAIT);
-                let message = format!(
-                    "{bound}; what is stored is still answered. The upstream's day ends in {} s. \
-                     With an API key, in x-internal-key or Authorization, this is answered now.",
-                    seconds_up(wait)
-                );
-                let refused = Self::with_message(ErrorCode::RateLimited, message);
-                return refused.because(failure.reason).retry_after(wait);
-            }
+            FailureKind::ShareSpent | FailureKind::KeptForKeys => ErrorCode::RateLimited,
             FailureKind::UpstreamRejected => ErrorCode::UpstreamRejected,
             FailureKind::UpstreamUnavailable => ErrorCode::UpstreamUnavailable,
             FailureKind::Overloaded => ErrorCode::Overloaded,
@@ -240,8 +229,57 @@ impl From<Failure> for ApiError {
             FailureKind::Internal => ErrorCode::Internal,
         };
         let wait = failure.retry_after.or(code.is_retryable().then_some(USUAL_WAIT));
-        Self { retry_after: wait, cause: Some(failure.reason), ..Self::new(code) }
+        let message = in_words(&failure, wait).unwrap_or_else(|| code.sentence().into());
+        Self { code, message, retry_after: wait, cause: Some(failure.reason) }
     }
+}
+
+/// What the client is told of a call that was not sent: the true reason, and when that is over.
+fn in_words(failure: &Failure, wait: Option<Duration>) -> Option<Cow<'static, str>> {
+    let seconds = seconds_up(wait.unwrap_or(USUAL_WAIT));
+    let day = |bound: String| {
+        let renewed = clock::now().plus(wait.unwrap_or(USUAL_WAIT)).rfc3339();
+        let stored = "what is stored is still answered";
+        format!("{bound}; {stored}. They are renewed in {seconds} s, at {renewed}.")
+    };
+    const WITH_KEY: &str =
+        " With an API key, in x-internal-key or Authorization, this is answered now.";
+    let words = match (failure.kind, failure.bound) {
+        (FailureKind::ShareSpent, Some(Bound::Day { calls, of })) => {
+            day(format!(
+                "This client has had its share of the upstream's calls of today, {calls} of {of}"
+            )) + WITH_KEY
+        }
+        (FailureKind::KeptForKeys, Some(Bound::Day { calls, of })) => {
+            day(format!(
+                "What is left of the upstream's calls of today, {calls} of {of}, is kept for API keys"
+            )) + WITH_KEY
+        }
+        (_, Some(Bound::Day { of, .. })) => day(format!(
+            "The upstream's calls of today are spent, all {of} of them, with an API key and without"
+        )),
+        (_, Some(Bound::Pace)) => format!(
+            "The upstream service is called only so often a second, and this call's turn would come too \
+             late; come back in {seconds} s."
+        ),
+        (_, Some(Bound::SlowStart)) => format!(
+            "The upstream service has just come back and gets few calls at first; come back in \
+             {seconds} s."
+        ),
+        (_, Some(Bound::Banned)) => format!(
+            "The upstream service told us to make no calls for now; come back in {seconds} s."
+        ),
+        (_, Some(Bound::HeldOpen)) => format!(
+            "An admin has stopped calls to the upstream service, and it is not known for how long; what \
+             is stored is still answered. Ask again in {seconds} s at the earliest."
+        ),
+        (FailureKind::Overloaded, None) => format!(
+            "As many calls to the upstream service as it takes at once are under way; come back in \
+             {seconds} s."
+        ),
+        (_, None) => return None,
+    };
+    Some(words.into())
 }
 
 impl From<Vec<InvalidField>> for ApiError {

@@ -141,7 +141,7 @@ impl Stops {
         if !is_admin {
             *limits = rate_limit::charge(worker, route, &caller, context).await; // 7
             if let Some(admission) = limits {
-                rate_limit::check(worker, admission)?;
+                rate_limit::check(worker, admission, caller.principal.is_key())?;
             }
             // Only now: a request without the key it needs is charged like any other.
             caller.check_key(worker, route)?;

@@ -236,7 +236,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
 
     /// The call is made now: uses its booking and, for a retry, the budget.
     fn spend(&self, booking: Booking, number: u32, at: Instant) -> Result<(), NotMade> {
-        let banned = |refused| NotMade::Changed(refusal::by_bound(refused));
+        let banned = |refused| NotMade::Changed(refusal::by_pace(refused));
         if number == 1 {
             booking.start(at).map_err(banned)?;
             self.state.budget.record_call(at);

@@ -10,9 +10,9 @@ use super::concurrency::Ended;
 use super::credentials::{AllRefused, Refusal};
 use super::state::OriginState;
 use super::{Blame, Outcome, Priority};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Bound, Failure, FailureKind};
 use crate::resilience::breaker::{CallResult, Rejected, RejectedBy};
-use crate::resilience::{Reason, Refused};
+use crate::resilience::{Part, Reason, Refused};
 use crate::steps::Stage;
 
 /// Wait assumed when the upstream throttles without saying for how long.
@@ -102,24 +102,46 @@ fn unavailable(reason: String) -> Failure {
 /// A rejection by the slow start is no news about the upstream: there is more to do than it gets as
 /// yet.
 pub(super) fn by_breaker(rejected: Rejected) -> Failure {
-    let (kind, reason) = match rejected.by {
-        RejectedBy::Open => (FailureKind::CircuitOpen, "breaker is open"),
-        RejectedBy::SlowStart => {
-            (FailureKind::Overloaded, "not sent: the upstream has just come back")
+    let wait = Some(rejected.retry_after);
+    match rejected.by {
+        RejectedBy::Open => {
+            Failure::new(FailureKind::CircuitOpen, "breaker is open").retry_after(wait)
         }
-    };
-    Failure::new(kind, reason).retry_after(Some(rejected.retry_after))
+        RejectedBy::Held => {
+            Failure::new(FailureKind::CircuitOpen, "an admin holds the breaker open")
+                .bound_by(Some(Bound::HeldOpen))
+                .retry_after(wait)
+        }
+        RejectedBy::SlowStart => {
+            Failure::new(FailureKind::Overloaded, "not sent: the upstream has just come back")
+                .bound_by(Some(Bound::SlowStart))
+                .retry_after(wait)
+        }
+    }
 }
 
 /// A refusal of the pace is ours, when too much waits, or the upstream's, when it set the bound.
-pub(super) fn by_bound(refused: Refused) -> Failure {
+pub(super) fn by_pace(refused: Refused) -> Failure {
+    let day = |part: Part| Bound::Day { calls: part.calls, of: part.of };
+    let bound = match refused.reason {
+        Reason::Queue | Reason::Standing | Reason::Deadline | Reason::KeptForClients => Bound::Pace,
+        Reason::Banned => Bound::Banned,
+        Reason::BudgetSpent(part) | Reason::ShareSpent(part) | Reason::KeptForKeys(part) => {
+            day(part)
+        }
+    };
+    by_bound(refused).bound_by(Some(bound))
+}
+
+/// The same of any bound on calls.
+fn by_bound(refused: Refused) -> Failure {
     let kind = match refused.reason {
         Reason::Queue | Reason::Standing | Reason::Deadline | Reason::KeptForClients => {
             FailureKind::Overloaded
         }
-        Reason::Banned | Reason::BudgetSpent => FailureKind::UpstreamUnavailable,
-        Reason::ShareSpent => FailureKind::ShareSpent,
-        Reason::KeptForKeys => FailureKind::KeptForKeys,
+        Reason::Banned | Reason::BudgetSpent(_) => FailureKind::UpstreamUnavailable,
+        Reason::ShareSpent(_) => FailureKind::ShareSpent,
+        Reason::KeptForKeys(_) => FailureKind::KeptForKeys,
     };
     let reason = format!("not sent: {}", refused.reason.as_str());
     Failure::new(kind, reason).retry_after(Some(refused.retry_after))
@@ -129,7 +151,7 @@ impl Refusal {
     pub fn into_failure(self, now: Instant) -> Failure {
         match self {
             Self::Breaker(rejected) => by_breaker(rejected),
-            Self::Pacing(refused) => by_bound(refused),
+            Self::Pacing(refused) => by_pace(refused),
             Self::Health(fault) => {
                 let reason = format!(
                     "not asked for {} s more, refused because of our {}: {}",
@@ -216,25 +238,38 @@ mod tests {
     #[test]
     fn a_failed_attempt_is_told_and_the_longer_wait_unless_that_is_one_clients() {
         let after = |reason, seconds| {
-            by_bound(Refused { reason, retry_after: Duration::from_secs(seconds) })
+            by_pace(Refused { reason, retry_after: Duration::from_secs(seconds) })
         };
+        let part = Part { calls: 25, of: 100 };
         let made = || Some(unavailable("down".to_owned()));
-        assert_eq!(rather(None, after(Reason::ShareSpent, 9)).kind, FailureKind::ShareSpent);
+        assert_eq!(rather(None, after(Reason::ShareSpent(part), 9)).kind, FailureKind::ShareSpent);
         let wait = |refused| rather(made(), refused).retry_after;
         assert_eq!(wait(after(Reason::Queue, 9)), Some(Duration::from_secs(9)));
-        assert_eq!(wait(after(Reason::ShareSpent, 9)), None);
-        assert_eq!(wait(after(Reason::KeptForKeys, 9)), None);
+        assert_eq!(wait(after(Reason::ShareSpent(part), 9)), None);
+        assert_eq!(wait(after(Reason::KeptForKeys(part), 9)), None);
     }
 
     #[test]
     fn rejections_are_told_as_what_they_are() {
         let retry_after = Duration::from_millis(300);
-        for (by, kind) in [
-            (RejectedBy::Open, FailureKind::CircuitOpen),
-            (RejectedBy::SlowStart, FailureKind::Overloaded),
+        let wait = Some(retry_after);
+        for (by, kind, bound) in [
+            (RejectedBy::Open, FailureKind::CircuitOpen, None),
+            (RejectedBy::Held, FailureKind::CircuitOpen, Some(Bound::HeldOpen)),
+            (RejectedBy::SlowStart, FailureKind::Overloaded, Some(Bound::SlowStart)),
         ] {
             let failure = by_breaker(Rejected { retry_after, by });
-            assert_eq!((failure.kind, failure.retry_after), (kind, Some(retry_after)));
+            assert_eq!((failure.kind, failure.bound, failure.retry_after), (kind, bound, wait));
         }
+        let refused = |reason| Refused { reason, retry_after };
+        for (reason, bound) in [
+            (Reason::Queue, Bound::Pace),
+            (Reason::Deadline, Bound::Pace),
+            (Reason::Banned, Bound::Banned),
+            (Reason::BudgetSpent(Part { calls: 9, of: 9 }), Bound::Day { calls: 9, of: 9 }),
+        ] {
+            assert_eq!(by_pace(refused(reason)).bound, Some(bound));
+        }
+        assert_eq!(by_bound(refused(Reason::Queue)).bound, None);
     }
 }

@@ -57,17 +57,28 @@ pub struct Refused {
     pub retry_after: Duration,
 }
 
+/// So many of all calls of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub calls: u64,
+    pub of: u64,
+}
+
+impl Part {
+    const NONE: Self = Self { calls: 0, of: 0 };
+}
+
 /// Why a call is not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The upstream banned us for longer than the call can wait.
     Banned,
     /// The day's calls are used up.
-    BudgetSpent,
+    BudgetSpent(Part),
     /// The client it is for has had its share of the day's calls.
-    ShareSpent,
+    ShareSpent(Part),
     /// What is left of the day is for clients with a key.
-    KeptForKeys,
+    KeptForKeys(Part),
     Queue,
     /// The queue has not been empty for a while, and is kept short.
     Standing,
@@ -80,9 +91,9 @@ pub enum Reason {
 impl Reason {
     pub const ALL: [Self; 8] = [
         Self::Banned,
-        Self::BudgetSpent,
-        Self::ShareSpent,
-        Self::KeptForKeys,
+        Self::BudgetSpent(Part::NONE),
+        Self::ShareSpent(Part::NONE),
+        Self::KeptForKeys(Part::NONE),
         Self::Queue,
         Self::Standing,
         Self::Deadline,
@@ -92,9 +103,9 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Banned => "banned",
-            Self::BudgetSpent => "budget_spent",
-            Self::ShareSpent => "share_spent",
-            Self::KeptForKeys => "kept_for_keys",
+            Self::BudgetSpent(_) => "budget_spent",
+            Self::ShareSpent(_) => "share_spent",
+            Self::KeptForKeys(_) => "kept_for_keys",
             Self::Queue => "queue",
             Self::Standing => "standing",
             Self::Deadline => "deadline",

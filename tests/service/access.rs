@@ -204,6 +204,9 @@ fn over_the_limit_and_when_to_come_back() {
     assert_refusal!("rate_limited", answer);
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
+    let said = answer.json()["error"].as_str().unwrap().to_owned();
+    let limit = format!("at most 1 of the class search in 60 s; come back in {wait} s. An API key");
+    assert!(said.contains(&limit), "{said}");
     assert_eq!(answer.header("x-ratelimit-remaining"), Some("0"));
     assert!(answer.header("ratelimit").is_some_and(|value| value.contains("r=0")));
     assert!(app.metric("rate_limit_hits_total{endpoint=\"search\",type=\"minute\"}") >= 1.0);
@@ -243,6 +246,7 @@ fn one_client_cannot_spend_the_day_of_all() {
     let answer = from("2001:db8::2").get(&search(16)).unwrap();
     refused(&answer, 429, "rate_limited");
     let message = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(message.contains(", 6 of 60;") && message.contains(" s, at 20"), "{message}");
     assert!(message.contains("share") && message.contains("x-internal-key"), "{message}");
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=86_400).contains(&wait) && message.contains(&format!("{wait} s")), "{message}");

@@ -1,8 +1,8 @@
 //! Every refusal that is the upstream's doing, each provoked once, its body in a snapshot.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::envelope::{data, metadata, refused};
+use crate::envelope::{data, metadata, refusal, refused};
 use crate::snapshot::assert_refusal;
 use crate::test_app::TestApp;
 
@@ -81,6 +81,58 @@ fn overloaded_when_the_pace_leaves_no_slot_in_time() {
     assert_refusal!("overloaded", answer);
     assert_eq!(metadata(&app.get(SEARCH))["cache_tier"], "memory");
     assert_eq!(app.upstream.calls(), 1);
+}
+
+fn sentence(body: &Value) -> &str {
+    body["error"].as_str().unwrap()
+}
+
+#[test]
+fn what_has_just_come_back_is_told_as_such() {
+    let app = TestApp::with(&[("BREAKER_FAILURES", "2"), ("BREAKER_OPEN_SECONDS", "1")]);
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let search = |number: u32| format!("/api/products/search?keywords=usb&max_sale_price={number}");
+    (1..=3).for_each(|number| drop(refusal(&app.get(&search(number)))));
+    app.upstream.recovers();
+    // Until its second is over the breaker refuses, then probes pass, and then too many calls come.
+    let answers = (10..100_000).map(|number| app.get(&search(number)));
+    let mut all = answers
+        .skip_while(|answer| answer.status == 503 && answer.json()["code"] == "circuit_open");
+    let body = refusal(&all.find(|answer| answer.status == 503).unwrap());
+    assert_eq!((&body["code"], &body["retry_after"]), (&json!("overloaded"), &json!(1)));
+    assert!(sentence(&body).contains("has just come back"), "{body}");
+}
+
+#[test]
+fn what_an_admin_holds_open_is_told_as_such() {
+    let app = TestApp::start();
+    data(&app.admin().post("/admin/breakers/upstream/open").unwrap());
+    let answer = app.get(SEARCH);
+    let body = refusal(&answer);
+    assert_eq!((answer.status, &body["code"]), (503, &json!("circuit_open")));
+    let said = sentence(&body);
+    assert!(said.starts_with("An admin has stopped calls"), "{said}");
+    assert!(said.contains("it is not known for how long"), "{said}");
+    let health = data(&app.get("/health/detailed"));
+    let components = health["components"].as_array().unwrap();
+    let upstream = components.iter().find(|one| one["name"] == "upstream").unwrap();
+    let detail = upstream["detail"].as_str().unwrap();
+    assert!(detail.contains("breaker open, forced by an admin"), "{detail}");
+    data(&app.admin().post("/admin/breakers/upstream/close").unwrap());
+    data(&app.get(SEARCH));
+}
+
+#[test]
+fn a_day_that_is_spent_is_told_to_keys_too() {
+    let key = "a-client-key-for-tests";
+    let app = TestApp::with(&[("UPSTREAM_DAILY_BUDGET", "2"), ("INTERNAL_API_KEY", key)]);
+    let mut client = app.connection().with_header("x-internal-key", key);
+    let search = |number: u32| format!("/api/products/search?keywords=usb&max_sale_price={number}");
+    (10..12).for_each(|number| drop(data(&client.get(&search(number)).unwrap())));
+    let body = refused(&client.get(&search(12)).unwrap(), 503, "upstream_unavailable");
+    let (said, wait) = (sentence(&body), body["retry_after"].as_u64().unwrap());
+    assert!(said.starts_with("The upstream's calls of today are spent, all 2 of them"), "{said}");
+    assert!(said.contains(&format!("renewed in {wait} s, at 20")), "{said}");
 }
 
 #[test]

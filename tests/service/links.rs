@@ -152,7 +152,11 @@ fn a_link_that_cannot_be_made_is_no_success() {
     assert_eq!(app.upstream.calls(), 0, "not worth a call");
     let short = app.get(&format!("{LINK}https://a.aliexpress.com/_EQPyrLx"));
     let short = refused(&short, 422, "unprocessable");
-    assert!(sentence(&short).contains("makes no affiliate link"), "{short}");
+    assert!(sentence(&short).starts_with("url: the upstream makes no affiliate link"), "{short}");
+    assert!(
+        sentence(&short).ends_with("allowed: the address of the page that it opens"),
+        "{short}"
+    );
     assert_eq!(app.upstream.calls_of("link.generate"), 1);
 
     let links =

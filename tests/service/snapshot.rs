@@ -16,7 +16,9 @@ pub(crate) fn of(answer: &Answer) -> Value {
     let mut body = refusal(answer);
     body["metadata"]["request_id"] = json!("[id]");
     body["metadata"]["timestamp"] = json!("[time]");
-    if body.get("retry_after").is_some() {
+    if let Some(wait) = body["retry_after"].as_u64() {
+        let said = body["error"].as_str().unwrap_or_default();
+        body["error"] = json!(said.replace(&format!(" {wait} s."), " [seconds] s."));
         body["retry_after"] = json!("[seconds]");
     }
     let mut headers = Map::new();

@@ -85,7 +85,7 @@ fn because(step: &StepShown) -> String {
         (Stage::Breaker, _) if detail == "breaker is open" => {
             of_kind(FailureKind::CircuitOpen).to_owned()
         }
-        (Stage::Breaker, _) => format!("the upstream is given a rest: {detail}"),
+        (Stage::Breaker, _) => detail.to_owned(),
         (Stage::Attempt, Verdict::Refused) => format!("the upstream could not be asked: {detail}"),
         (Stage::Attempt, _) => format!("the upstream failed: {detail}"),
         (Stage::Store, _) => format!("it could not be stored ({detail})"),
@@ -99,7 +99,7 @@ const fn of_kind(kind: FailureKind) -> &'static str {
         FailureKind::UpstreamUnavailable => "the upstream fails",
         FailureKind::UpstreamRejected => "the upstream refuses our requests",
         FailureKind::DeadlineExceeded => "the upstream does not answer in time",
-        FailureKind::Overloaded => "too much waits for the upstream",
+        FailureKind::Overloaded => "the upstream takes no more calls just now",
         FailureKind::ShareSpent => "the client has had its share of the upstream's day",
         FailureKind::KeptForKeys => "the rest of the upstream's day is kept for keys",
         FailureKind::NotStored => "the request asks for nothing else",

@@ -182,6 +182,9 @@ fn of_account(account: &Credential) -> (Health, String) {
     let status = of_problems.chain([of_breaker, of_pace]).max().unwrap_or(of_breaker);
     let (state, failures) = (breaker.state.as_str(), breaker.consecutive_failures);
     let mut words = format!("breaker {state}; {failures} failures in a row");
+    if breaker.forced {
+        words = format!("breaker {state}, forced by an admin until it is closed or reset");
+    }
     if let Some(until) = pacing.banned_until {
         words.push_str("; told to wait until ");
         words.push_str(&until.rfc3339());

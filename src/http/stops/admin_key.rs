@@ -139,6 +139,9 @@ fn closed() -> ApiError {
     ApiError::with_message(ErrorCode::Forbidden, message)
 }
 
+const NONE_IS_SET: &str =
+    "No admin key is configured: set ADMIN_API_KEY, restart, and show it in x-admin-key.";
+
 fn admin_of(request: &HttpRequest) -> Result<Admin, ApiError> {
     let worker = request.app_data::<web::Data<Worker>>().ok_or_else(closed)?;
     let context = context_of(request).ok_or_else(closed)?;
@@ -192,16 +195,13 @@ pub(in crate::http) fn log_in(
         Err(refusal) => {
             let error = refused(worker, request, context, refusal);
             let message = match (refusal, shown) {
-                (NotAdmin::Closed, _) => {
-                    "No admin key is configured: set ADMIN_API_KEY and restart."
-                }
                 (NotAdmin::Missing | NotAdmin::Wrong, Shown::Key(_)) => {
                     "This is not the admin's key."
                 }
                 (NotAdmin::Missing | NotAdmin::Wrong, Shown::Link(_)) => {
                     "This link was used before or is too old; sign in with the admin's key."
                 }
-                (NotAdmin::Locked(_), _) => return Err(error),
+                (NotAdmin::Closed | NotAdmin::Locked(_), _) => return Err(error),
             };
             Err(ApiError { message: message.into(), ..error })
         }
@@ -227,7 +227,8 @@ fn refused(
             let message = "Too many wrong admin keys came from this address; come back later.";
             ApiError::with_message(ErrorCode::RateLimited, message).retry_after(wait)
         }
-        NotAdmin::Closed | NotAdmin::Missing | NotAdmin::Wrong => closed(),
+        NotAdmin::Closed => ApiError::with_message(ErrorCode::Forbidden, NONE_IS_SET),
+        NotAdmin::Missing | NotAdmin::Wrong => closed(),
     }
 }
 

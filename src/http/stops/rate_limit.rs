@@ -23,7 +23,8 @@ use crate::http::headers::number;
 use crate::http::route::Route;
 use crate::http::state::Worker;
 use crate::limits::{
-    Admission, Admit, Class, Decision, QuotaState, TooOften, retry_after_seconds, seconds_up,
+    Admission, Admit, Class, Decision, QuotaState, RuleKind, TooOften, retry_after_seconds,
+    seconds_up,
 };
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -88,7 +89,16 @@ pub(in crate::http) fn check_open(
         TooOften::Address(wait) => (ErrorCode::RateLimited, wait),
         TooOften::Worker(wait) => (ErrorCode::Overloaded, wait),
     };
-    Err(ApiError::new(code).retry_after(wait))
+    let refused = ApiError::new(code).retry_after(wait);
+    if code != ErrorCode::RateLimited {
+        return Err(refused);
+    }
+    let seconds = retry_after_seconds(wait);
+    let message = format!(
+        "Too many requests from this address to what is never limited otherwise; come back in \
+         {seconds} s."
+    );
+    Err(ApiError { message: message.into(), ..refused })
 }
 
 /// What it said, for whoever asks why.
@@ -100,10 +110,34 @@ pub(in crate::http) fn judged(admission: &Admission, context: &RequestContext) -
     Limited { class: admission.class.as_str(), refused_by, at: context.limited_at.get() }
 }
 
-pub(in crate::http) fn check(worker: &Worker, admission: &Admission) -> Result<(), ApiError> {
+pub(in crate::http) fn check(
+    worker: &Worker,
+    admission: &Admission,
+    is_key: bool,
+) -> Result<(), ApiError> {
     let Decision::Refused { retry_after, rule } = admission.verdict.decision else { return Ok(()) };
     worker.shared.metrics.limits.refused.at([admission.class.as_str(), rule.as_str()]).inc();
-    Err(ApiError::new(ErrorCode::RateLimited).retry_after(retry_after))
+    let keys = &worker.shared.access;
+    let has_keys = worker.shared.settings.access.internal_key.is_some() || keys.sizes().keys > 0;
+    let message = too_many(admission, rule, retry_after, has_keys && !is_key);
+    Err(ApiError::with_message(ErrorCode::RateLimited, message).retry_after(retry_after))
+}
+
+/// Names the limit, the wait, and what raises it.
+fn too_many(admission: &Admission, rule: RuleKind, wait: Duration, by_key: bool) -> String {
+    let class = admission.class.as_str();
+    let state = admission.verdict.states().find(|state| state.rule == rule);
+    let limit = match state {
+        Some(QuotaState { limit, period, rule: RuleKind::Minute, .. }) => {
+            format!("at most {limit} of the class {class} in {} s", seconds_up(*period))
+        }
+        Some(QuotaState { limit, .. }) => format!("at most {limit} of the class {class} at once"),
+        None => format!("the limit of the class {class} is used up"),
+    };
+    let seconds = retry_after_seconds(wait);
+    let key = " An API key, in x-internal-key or Authorization, raises the limit.";
+    let key = if by_key { key } else { "" };
+    format!("Too many requests: {limit}; come back in {seconds} s.{key}")
 }
 
 /// A value that was written before, and what it was written from.
@@ -226,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::{KeyId, Limits, Policies, Principal, RuleKind, Table, Verdict};
+    use crate::limits::{KeyId, Limits, Policies, Principal, Table, Verdict};
 
     /// The values of the fields: limit, remaining, reset, `RateLimit`, and its policy.
     fn written(admission: &Admission) -> Vec<String> {

@@ -249,7 +249,7 @@ impl Table {
             return refused(Reason::Banned, left);
         }
         if let Some(until) = self.quota.spent_until(wall) {
-            return refused(Reason::BudgetSpent, until.since(wall));
+            return refused(Reason::BudgetSpent(self.quota.whole()), until.since(wall));
         }
         if let Some(reason) = payer.and_then(|payer| self.quota.refusal(payer)) {
             return refused(reason, self.quota.day_ends().since(wall));

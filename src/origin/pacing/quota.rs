@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Payer, Settings, Shares};
 use crate::clock::Timestamp;
-use crate::resilience::Reason;
+use crate::resilience::{Part, Reason};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Each has cost a call today. What more clients spend is on no account: the keys' part bounds them.
@@ -43,19 +43,26 @@ impl Quota {
     /// Why no call is made for this client, though the day's budget is not spent.
     pub(super) fn refusal(&self, payer: &Payer) -> Option<Reason> {
         let (limit, Shares { client, kept_for_keys }) = (self.limit?, self.shares);
-        let part = |percent: u64| limit.saturating_mul(percent).div_ceil(100);
+        let part =
+            |percent: u64| Part { calls: limit.saturating_mul(percent).div_ceil(100), of: limit };
         let spent = self.by_client.get(&payer.client).copied().unwrap_or_default();
-        if client < 100 && spent >= part(client) {
-            return Some(Reason::ShareSpent);
+        if client < 100 && spent >= part(client).calls {
+            return Some(Reason::ShareSpent(part(client)));
         }
-        let is_kept = limit.saturating_sub(self.spent) <= part(kept_for_keys);
-        is_kept.then_some(Reason::KeptForKeys)
+        let kept = part(kept_for_keys);
+        (limit.saturating_sub(self.spent) <= kept.calls).then_some(Reason::KeptForKeys(kept))
     }
 
     /// When the next day begins, if nothing is left of this one.
     pub(super) fn spent_until(&mut self, wall: Timestamp) -> Option<Timestamp> {
         self.turn(wall);
         (self.remaining()? == 0).then(|| self.day_ends())
+    }
+
+    /// All of the day's calls.
+    pub(super) fn whole(&self) -> Part {
+        let calls = self.limit.unwrap_or(u64::MAX);
+        Part { calls, of: calls }
     }
 
     pub(super) fn day_ends(&self) -> Timestamp {
@@ -223,13 +230,13 @@ mod tests {
             assert_eq!(quota.refusal(&one), None);
             quota.spend(at(100, 1), Some(&one));
         }
-        assert_eq!(quota.refusal(&one), Some(Reason::ShareSpent));
+        assert_eq!(quota.refusal(&one), Some(Reason::ShareSpent(Part { calls: 10, of: 100 })));
         // What weighs five is spent with two, and costs the day two.
         for _ in 0..2 {
             assert_eq!(quota.refusal(&other), None);
             quota.spend(at(100, 1), Some(&other));
         }
-        assert_eq!(quota.refusal(&other), Some(Reason::ShareSpent));
+        assert_eq!(quota.refusal(&other), Some(Reason::ShareSpent(Part { calls: 10, of: 100 })));
         assert_eq!(quota.spent(), 12);
         quota.give_back(100, Some(&one));
         assert_eq!(quota.refusal(&one), None, "that call was not made");
@@ -248,7 +255,8 @@ mod tests {
             assert_eq!(quota.refusal(&client), None, "{number}");
             quota.spend(at(100, 1), Some(&client));
         }
-        assert_eq!(quota.refusal(&payer("another", 1)), Some(Reason::KeptForKeys));
+        let kept = Some(Reason::KeptForKeys(Part { calls: 20, of: 100 }));
+        assert_eq!(quota.refusal(&payer("another", 1)), kept);
         assert_eq!((quota.remaining(), quota.spent_until(at(100, 1))), (Some(20), None));
     }
 
@@ -259,14 +267,14 @@ mod tests {
         let (mut least, one) = (quota(Shares { client: 1, kept_for_keys: 0 }), payer("one", 5));
         assert_eq!(least.refusal(&one), None);
         least.spend(at(1, 1), Some(&one));
-        assert_eq!(least.refusal(&one), Some(Reason::ShareSpent));
+        assert_eq!(least.refusal(&one), Some(Reason::ShareSpent(Part { calls: 1, of: 3 })));
         let mut all = quota(Shares::UNBOUNDED);
         for _ in 0..2 {
             all.spend(at(1, 1), Some(&one));
             assert_eq!(all.refusal(&one), None);
         }
         let nothing = quota(Shares { client: 100, kept_for_keys: 100 });
-        assert_eq!(nothing.refusal(&one), Some(Reason::KeptForKeys));
+        assert_eq!(nothing.refusal(&one), Some(Reason::KeptForKeys(Part { calls: 3, of: 3 })));
         assert_eq!(of(None).refusal(&one), None, "without a budget nothing is shared out");
     }
 

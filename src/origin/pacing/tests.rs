@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock;
+use crate::resilience::Part;
 
 const WALL: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const FAR: Duration = Duration::from_secs(3_600);
@@ -143,7 +144,7 @@ fn the_days_budget_is_a_bound_and_starts_anew() {
         rig.book().unwrap().start(rig.now).unwrap();
     }
     let refused = rig.book().unwrap_err();
-    assert_eq!(refused.reason, Reason::BudgetSpent);
+    assert_eq!(refused.reason, Reason::BudgetSpent(Part { calls: 2, of: 2 }));
     assert_eq!(WALL.plus(refused.retry_after).as_millis() % 86_400_000, 0);
     rig.now += refused.retry_after;
     assert!(rig.book().is_ok());
@@ -273,7 +274,7 @@ fn the_end_of_the_days_budget_is_for_clients() {
         rig.now += ms(1_000);
         rig.book().unwrap().start(rig.now).unwrap();
     }
-    assert_eq!(reason(rig.spare(Priority::Refresh)), Reason::BudgetSpent);
+    assert!(matches!(reason(rig.spare(Priority::Refresh)), Reason::BudgetSpent(_)));
 }
 
 /// Calls that were all kept from their moments, by a stall, do not start all at once.

@@ -118,6 +118,8 @@ pub struct Rejected {
 pub enum RejectedBy {
     /// The breaker is open, or half-open with all probes given.
     Open,
+    /// An admin holds it open: nobody knows for how long.
+    Held,
     /// The breaker has closed lately, and there are more calls than it lets through as yet.
     SlowStart,
 }

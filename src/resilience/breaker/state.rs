@@ -131,9 +131,11 @@ impl Core {
                     retry_after => Err(Rejected { retry_after, by: RejectedBy::SlowStart }),
                 }
             }
-            Phase::Open { until } => {
-                let left = until.map(|until| until.saturating_duration_since(now));
-                Err(by_open(left.unwrap_or(self.settings.open)))
+            Phase::Open { until: Some(until) } => {
+                Err(by_open(until.saturating_duration_since(now)))
+            }
+            Phase::Open { until: None } => {
+                Err(Rejected { retry_after: self.settings.open, by: RejectedBy::Held })
             }
             Phase::HalfOpen { in_flight, succeeded, .. } => {
                 let is_free = self.has_probe(in_flight, succeeded);

@@ -40,7 +40,12 @@ pub(super) const DEGRADED_LINKS: &str = "affiliate_links";
 /// Most links of one call.
 const MAX_LINKS: usize = 50;
 /// Why there is no link: the upstream says so.
-const NO_LINK: &str = "the upstream makes no affiliate link for this address";
+const NO_LINK: &str = "url: the upstream makes no affiliate link for this address; allowed: a page of the \
+     shop that earns commission";
+/// The same of an address that hides where it leads.
+const NO_SHORT_LINK: &str = "url: the upstream makes no affiliate link for this short address, and it is not \
+     followed; allowed: the address of the page that it opens";
+const SHORT: [&str; 2] = ["https://a.aliexpress.com/", "https://s.click.aliexpress.com/"];
 /// Why there is no link: nobody could say.
 const NOT_NOW: &str = "the upstream gave no answer; try again later";
 
@@ -269,7 +274,9 @@ impl FoundLinks {
             Err(unfit) => Err(unfit.mistake("url", &target.url).to_string()),
         };
         let found = found.and_then(|(link, status)| {
-            Ok((link.clone().ok_or_else(|| NO_LINK.to_owned())?, *status))
+            let is_short = SHORT.iter().any(|short| target.url.starts_with(short));
+            let why = if is_short { NO_SHORT_LINK } else { NO_LINK };
+            Ok((link.clone().ok_or_else(|| why.to_owned())?, *status))
         });
         let (affiliate_url, status, reason) = match found {
             Ok((link, status)) => (Some(link), status, None),
