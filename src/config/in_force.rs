@@ -6,8 +6,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -49,13 +50,13 @@ pub struct LastRead {
     pub outcome: Result<Reloaded, Mistakes>,
 }
 
-/// A value that a reload replaces while others read it.
+/// A value that a reload replaces while others read it; nobody waits for anybody.
 #[derive(Debug, Default)]
-pub struct Current<T>(RwLock<T>);
+pub struct Current<T>(ArcSwap<T>);
 
 impl<T: Clone> Current<T> {
-    pub const fn new(value: T) -> Self {
-        Self(RwLock::new(value))
+    pub fn new(value: T) -> Self {
+        Self(ArcSwap::from_pointee(value))
     }
 
     pub fn get(&self) -> T {
@@ -64,16 +65,11 @@ impl<T: Clone> Current<T> {
 
     /// The same without a copy of all of it.
     pub fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Where nobody else can read it.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        look(&self.0.load())
     }
 
     pub fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = value;
+        self.0.store(Arc::new(value));
     }
 }
 

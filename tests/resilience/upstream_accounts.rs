@@ -15,7 +15,7 @@ use crate::upstream_rig::{PATIENCE, Rig, SEARCH, SECOND_KEY, Setup, accounts, br
 
 /// Both breakers open after so many failures in a row.
 fn breakers(tables: &mut Setup<AliExpress>, failures: u32) {
-    for account in accounts(tables) {
+    for account in accounts(tables).iter_mut() {
         account.breaker = breaker(failures, Duration::from_secs(60));
     }
 }
@@ -80,7 +80,7 @@ async fn a_key_that_is_not_accepted_is_left_alone() {
 #[actix::test]
 async fn a_budget_that_is_spent_leaves_the_others() {
     let rig = Rig::start_with_two(|tables| {
-        for (account, budget) in accounts(tables).zip([2, 5]) {
+        for (account, budget) in accounts(tables).iter_mut().zip([2, 5]) {
             account.pacing = Pacing::new(pacing::Settings {
                 rate: None,
                 daily_budget: Some(budget),
@@ -105,7 +105,7 @@ async fn a_budget_that_is_spent_leaves_the_others() {
 #[actix::test]
 async fn a_breaker_is_probed_while_the_other_works() {
     let rig = Rig::start_with_two(|tables| {
-        for account in accounts(tables) {
+        for account in accounts(tables).iter_mut() {
             account.breaker = breaker(2, Duration::from_millis(50));
         }
     });
@@ -128,7 +128,7 @@ async fn a_breaker_is_probed_while_the_other_works() {
 #[actix::test]
 async fn what_nobody_waits_for_takes_what_either_can_spare() {
     let rig = Rig::start_with_two(|tables| {
-        for account in accounts(tables) {
+        for account in accounts(tables).iter_mut() {
             account.pacing = Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: 0.01, burst: 2 }),
                 daily_budget: None,
@@ -150,7 +150,7 @@ async fn what_nobody_waits_for_takes_what_either_can_spare() {
 #[actix::test]
 async fn who_waits_when_a_ban_comes_goes_elsewhere() {
     let rig = Rig::start_with_two(|tables| {
-        for account in accounts(tables) {
+        for account in accounts(tables).iter_mut() {
             account.pacing = Pacing::new(pacing::Settings {
                 rate: Some(pacing::Rate { per_second: 4.0, burst: 1 }),
                 ..pacing::Settings::default()
@@ -173,8 +173,7 @@ async fn who_waits_when_a_ban_comes_goes_elsewhere() {
 #[actix::test]
 async fn who_waits_when_a_short_ban_comes_waits_it_out() {
     let rig = Rig::start_with(|tables| {
-        let account = crate::upstream_rig::account(tables);
-        account.pacing = Pacing::new(pacing::Settings {
+        crate::upstream_rig::accounts(tables)[0].pacing = Pacing::new(pacing::Settings {
             rate: Some(pacing::Rate { per_second: 4.0, burst: 1 }),
             ..pacing::Settings::default()
         });

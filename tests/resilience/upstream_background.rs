@@ -10,7 +10,7 @@ use breakwater::resilience::breaker::State;
 use serde_json::json;
 
 use crate::contract::until;
-use crate::upstream_rig::{HOT, PATIENCE, Rig, SEARCH, account, breaker};
+use crate::upstream_rig::{HOT, PATIENCE, Rig, SEARCH, accounts, breaker};
 
 /// Five calls a second, four at once.
 fn paced() -> Pacing {
@@ -24,7 +24,7 @@ fn paced() -> Pacing {
 
 #[actix::test]
 async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
-    let rig = Rig::start_with(|tables| account(tables).pacing = paced());
+    let rig = Rig::start_with(|tables| accounts(tables)[0].pacing = paced());
     let call = |priority, method| rig.call_for(priority, method, PATIENCE);
     for _ in 0..2 {
         assert!(matches!(call(Priority::Refresh, SEARCH).await, Ok(Some(_))));
@@ -47,8 +47,9 @@ async fn it_takes_what_clients_do_not_need_and_is_counted_when_refused() {
 
 #[actix::test]
 async fn it_is_not_repeated_but_welcome_as_a_probe() {
-    let rig =
-        Rig::start_with(|tables| account(tables).breaker = breaker(2, Duration::from_millis(100)));
+    let rig = Rig::start_with(|tables| {
+        accounts(tables)[0].breaker = breaker(2, Duration::from_millis(100))
+    });
     let state = || rig.account().breaker.snapshot(clock::monotonic());
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     for calls in 1..=2 {

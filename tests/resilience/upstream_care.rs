@@ -15,11 +15,11 @@ use serde_json::json;
 
 use crate::contract::until;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::upstream_rig::{HOT, Rig, SEARCH, Setup, account, breaker};
+use crate::upstream_rig::{HOT, Rig, SEARCH, Setup, accounts, breaker};
 
 /// A breaker that no test opens.
 fn patient(rig: &mut Setup<AliExpress>) {
-    account(rig).breaker = breaker(1_000_000, Duration::from_secs(60));
+    accounts(rig)[0].breaker = breaker(1_000_000, Duration::from_secs(60));
 }
 
 fn all_came_back(rig: &Rig) {
@@ -162,7 +162,7 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
         |simulator| proxy.insert(FaultProxy::before(simulator)).address(),
         |tables| {
             crate::upstream_rig::no_retry(tables);
-            account(tables).breaker = breaker(5, Duration::from_millis(200));
+            accounts(tables)[0].breaker = breaker(5, Duration::from_millis(200));
         },
     );
     let proxy = proxy.expect("it stands between");
@@ -199,7 +199,7 @@ async fn the_breaker_opens_and_lets_three_of_two_hundred_ask() {
 async fn a_probe_that_fails_opens_it_again() {
     let rig = Rig::start_with(|tables| {
         crate::upstream_rig::no_retry(tables);
-        account(tables).breaker = breaker(2, Duration::from_millis(100));
+        accounts(tables)[0].breaker = breaker(2, Duration::from_millis(100));
     });
     let state = || rig.account().breaker.snapshot(clock::monotonic());
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
@@ -281,8 +281,8 @@ async fn callers_that_go_away_leave_nothing_behind() {
 async fn queued_calls_do_not_go_out_once_it_is_open() {
     let rig = Rig::start_with(|tables| {
         crate::upstream_rig::no_retry(tables);
-        account(tables).breaker = breaker(2, Duration::from_secs(60));
-        account(tables).pacing = paced(20.0);
+        accounts(tables)[0].breaker = breaker(2, Duration::from_secs(60));
+        accounts(tables)[0].pacing = paced(20.0);
     });
     rig.faults(&json!([{"fault": "status", "status": 503}])).await;
     let told = join_all((0..30).map(|_| rig.call(SEARCH))).await;
@@ -298,7 +298,7 @@ async fn queued_calls_do_not_go_out_once_it_is_open() {
 #[actix::test]
 async fn a_place_that_comes_too_late_costs_no_budget() {
     let rig = Rig::start_with(|tables| {
-        account(tables).pacing = paced(5.0);
+        accounts(tables)[0].pacing = paced(5.0);
         tables.attempt_timeout = Duration::from_secs(1);
     });
     assert!(rig.call(SEARCH).await.is_ok());

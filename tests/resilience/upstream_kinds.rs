@@ -11,7 +11,7 @@ use breakwater::failure::FailureKind;
 use breakwater::resilience::breaker::State;
 use serde_json::{Value, json};
 
-use crate::upstream_rig::{Rig, SEARCH, account, aliexpress};
+use crate::upstream_rig::{Rig, SEARCH, accounts, aliexpress};
 
 /// Longest time of an attempt where a time-out is what is tried.
 const ATTEMPT: Duration = Duration::from_millis(200);
@@ -21,7 +21,7 @@ fn once() -> Rig {
     Rig::start_with(|tables| {
         crate::upstream_rig::no_retry(tables);
         tables.attempt_timeout = ATTEMPT;
-        account(tables).breaker = crate::upstream_rig::breaker(1_000, Duration::from_secs(60));
+        accounts(tables)[0].breaker = crate::upstream_rig::breaker(1_000, Duration::from_secs(60));
     })
 }
 

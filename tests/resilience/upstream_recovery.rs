@@ -11,14 +11,14 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::contract::until;
-use crate::upstream_rig::{PATIENCE, Rig, SEARCH, account};
+use crate::upstream_rig::{PATIENCE, Rig, SEARCH, accounts};
 
 /// Opens after two failures in a row, for 100 ms.
 const QUICK: breaker::Settings = breaker::Settings::new(2, Duration::from_millis(100));
 
 fn guarded(settings: breaker::Settings) -> Rig {
     Rig::start_with(|tables| {
-        account(tables).breaker = Breaker::new("upstream", settings, Arc::new(|_| {}));
+        accounts(tables)[0].breaker = Breaker::new("upstream", settings, Arc::new(|_| {}));
         crate::upstream_rig::no_retry(tables);
     })
 }

@@ -106,14 +106,35 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
     }
 }
 
-/// The first credential of a state that is not shared yet.
-pub(crate) fn account(state: &mut OriginState) -> &mut Credential {
-    accounts(state).next().unwrap()
+/// The credentials of a state, to be changed before the start; in force when this is dropped.
+pub(crate) struct Accounts<'a> {
+    state: &'a OriginState,
+    all: Vec<Credential>,
 }
 
-/// The same for all of them.
-pub(crate) fn accounts(state: &mut OriginState) -> impl Iterator<Item = &mut Credential> {
-    Arc::get_mut(state.credentials.get_mut()).unwrap().iter_mut()
+pub(crate) fn accounts(state: &OriginState) -> Accounts<'_> {
+    Accounts { state, all: state.credentials.get().iter().cloned().collect() }
+}
+
+impl Deref for Accounts<'_> {
+    type Target = [Credential];
+
+    fn deref(&self) -> &[Credential] {
+        &self.all
+    }
+}
+
+impl DerefMut for Accounts<'_> {
+    fn deref_mut(&mut self) -> &mut [Credential] {
+        &mut self.all
+    }
+}
+
+impl Drop for Accounts<'_> {
+    fn drop(&mut self) {
+        let all = std::mem::take(&mut self.all);
+        self.state.credentials.set(Arc::new(OriginCredentials::new(all)));
+    }
 }
 
 /// A breaker that opens after `failures` in a row, for `open`; the failure rate is left out.

@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::gateway::Plan;
 use crate::support::process::wait_until;
-use crate::upstream_rig::{Rig, SEARCH, account, aliexpress, aliexpress_at, breaker};
+use crate::upstream_rig::{Rig, SEARCH, accounts, aliexpress, aliexpress_at, breaker};
 
 /// Longest wait for a resolver here.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -33,7 +33,7 @@ fn named(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'stati
     Rig::start_behind(way, |tables| {
         tables.origins[0] = aliexpress_at(format!("http://gateway.example:{}/sync", port.get()));
         crate::upstream_rig::no_retry(tables);
-        account(tables).breaker = breaker(1_000, Duration::from_secs(60));
+        accounts(tables)[0].breaker = breaker(1_000, Duration::from_secs(60));
         tables.wire.dns = DnsCache::new(LOOK_UP, Arc::new(lookup));
     })
 }

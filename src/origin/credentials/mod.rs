@@ -127,10 +127,6 @@ impl Credentials {
         self.all.iter()
     }
 
-    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Credential> {
-        self.all.iter_mut()
-    }
-
     /// Gives the call to a credential and books a moment in its pace.
     pub fn choose(
         &self,
