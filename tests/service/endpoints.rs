@@ -81,6 +81,24 @@ fn search_by_get_and_post() {
 }
 
 #[test]
+fn keywords_that_mean_the_same_cost_one_call() {
+    let app = TestApp::start();
+    let composed = app.get("/api/products/search?keywords=caf%C3%A9+lamp");
+    for same in ["Cafe%CC%81%20LAMP", "%EF%BD%83af%C3%A9%E3%80%80lamp+"] {
+        let again = app.get(&format!("/api/products/search?keywords={same}"));
+        assert_eq!(
+            (metadata(&again)["cache_tier"].as_str(), data(&again)),
+            (Some("memory"), data(&composed))
+        );
+    }
+    assert_eq!(app.upstream.calls(), 1);
+    for refused_text in ["lamp%00", "lamp%C2%85%07"] {
+        let answer = app.get(&format!("/api/products/search?keywords={refused_text}"));
+        refused(&answer, 400, "invalid_request");
+    }
+}
+
+#[test]
 fn an_empty_body_and_an_empty_query_list_the_catalogue() {
     let app = TestApp::start();
     let all = products(&app.get("/api/products/search"));

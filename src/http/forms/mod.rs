@@ -8,6 +8,7 @@
 
 mod check;
 mod names;
+mod words;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,8 +19,9 @@ use serde_json::{Map, Value};
 
 #[cfg(test)]
 pub use check::sentence;
-pub use check::{Check, ID_ALLOWED, InvalidField, decimal, digits_of, fold_white_space, shown};
+pub use check::{Check, ID_ALLOWED, InvalidField, decimal, digits_of, shown};
 pub use names::{LISTED, nearest};
+pub use words::fold_white_space;
 
 pub const BODY_LIMIT: usize = 64 * 1024;
 

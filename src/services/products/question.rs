@@ -117,9 +117,8 @@ impl<Q: Question> Keyed<Q> {
     }
 }
 
-/// The key of a question's answer. Requests are canonical: ids sorted, defaults filled in, price
-/// bounds in the smallest unit; so two that mean the same have the same key. Case of keywords is kept:
-/// nothing says that the upstream ignores it.
+/// The key of a question's answer. Requests are canonical: keywords in one form, ids sorted, defaults
+/// filled in, price bounds in the smallest unit; so two that mean the same have the same key.
 pub(super) fn key<Q: Question>(question: &Q, validate: bool) -> CacheKey {
     let request = question.request(std::slice::from_ref(question));
     let parameters = request.params.iter().flat_map(|(name, value)| [*name, value.as_str()]);

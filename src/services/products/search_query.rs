@@ -4,7 +4,7 @@
 //! upstream would not understand, all mistakes at once. Has no neighbour. Decided here:
 //! - A search may have neither keywords nor categories: the upstream then lists its catalogue, and a
 //!   storefront browses so.
-//! - White space in keywords is folded, because it means nothing; case is kept.
+//! - Keywords are put into their canonical form ([`Check::search_words`]), and sent so.
 //! - A price bound finer than the currency's smallest unit is rounded inwards, so that nothing
 //!   outside the bounds comes back.
 
@@ -30,7 +30,7 @@ const MAX_PRICE_BOUND: i64 = 1_000_000_000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = SearchRequest)]
 pub(super) struct SearchForm {
-    /// Words to look for; white space is folded.
+    /// Words to look for. Case, white space and the way letters are encoded do not count.
     #[schema(value_type = Option<String>, max_length = 256, example = "wireless earbuds")]
     pub keywords: Option<Value>,
     #[schema(schema_with = category_ids_schema)]
@@ -75,7 +75,7 @@ fn category_ids_schema() -> Schema {
 /// A valid search in canonical form: two that mean the same are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct SearchQuery {
-    /// White space folded.
+    /// In canonical form.
     pub keywords: Option<String>,
     /// Ascending, each once.
     pub category_ids: Vec<u64>,
@@ -104,7 +104,7 @@ impl SearchForm {
     /// Reads a search, noting every mistake in `check`.
     pub(super) fn read(&self, check: &mut Check, defaults: &Target) -> SearchQuery {
         let target = self.target.read(check, defaults);
-        let keywords = check.words("keywords", self.keywords.as_ref(), MAX_KEYWORDS);
+        let keywords = check.search_words("keywords", self.keywords.as_ref(), MAX_KEYWORDS);
         let category_ids = self.category_ids.as_ref();
         let mut category_ids = check.ids("category_ids", category_ids, MAX_CATEGORIES);
         category_ids.sort_unstable();

@@ -187,16 +187,16 @@ fn requests_that_mean_the_same_share_a_key() {
         "keywords=usb+cable&category_ids=26&category_ids=7&min_sale_price=5&page_no=1",
         "keywords=usb+cable&category_ids=7,26&min_sale_price=5&currency=usd&language=en",
         "keywords=usb+cable&category_ids=7,26&min_sale_price=4.999&page_size=20&sort=",
+        "keywords=USB%E3%80%80%EF%BD%83able&category_ids=7,26&min_sale_price=5",
     ] {
         assert_eq!(key(same), plain, "{same}");
     }
     assert!(plain.starts_with("products:search:"), "{plain}");
 }
 
-const DIFFERENT: [&str; 13] = [
+const DIFFERENT: [&str; 12] = [
     "",
     "keywords=a",
-    "keywords=A",
     "keywords=b",
     "keywords=a&page_no=2",
     "keywords=a&page_size=10",
@@ -234,7 +234,7 @@ fn a_stored_search_is_the_same() {
 
 #[test]
 fn a_search_carries_every_parameter_and_sends_only_what_is_set() {
-    let text = "keywords=usb+cable&category_ids=26,7&min_sale_price=31.41&max_sale_price=99&page_no=2\
+    let text = "keywords=USB+Cable&category_ids=26,7&min_sale_price=31.41&max_sale_price=99&page_no=2\
                 &sort=sale_price_asc&ship_to_country=us";
     let request = asked::<false>(search(text).unwrap()).request(&[]);
     let params: Vec<_> =
