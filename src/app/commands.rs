@@ -48,12 +48,13 @@ impl Commands for Breakwater {
             async |gateway, log| {
                 let inside = gateway.inside.map(|inside| {
                     info!(log, "metrics, health and admin have an address of their own"; "address" => %inside);
-                    format!("; metrics, health and admin on http://{inside}")
+                    format!("metrics, health and the admin page on http://{inside}/admin")
                 });
-                let (address, inside) = (gateway.address, inside.unwrap_or_default());
-                let documents = server.reached_at(address.port());
+                let address = gateway.address;
+                let reached = server.reached_at(address.port());
+                let inside = inside.unwrap_or_else(|| format!("the admin page at {reached}/admin"));
                 console::say(&format!(
-                    "listening on http://{address} - start at {documents}/docs{inside}"
+                    "listening on http://{address} - start at {reached}/docs; {inside}"
                 ))?;
                 std::future::pending().await
             },

@@ -26,6 +26,8 @@ pub struct Reloaded {
     /// Settings with another value, which counts from the next start.
     #[schema(value_type = Vec<String>)]
     pub need_restart: Vec<&'static str>,
+    /// What is allowed, and unwise.
+    pub cautions: Vec<String>,
 }
 
 impl fmt::Display for Reloaded {
@@ -39,7 +41,8 @@ impl fmt::Display for Reloaded {
             "taken over: {}; from the next start: {}",
             list(&self.taken_over),
             list(&self.need_restart)
-        )
+        )?;
+        self.cautions.iter().try_for_each(|caution| write!(f, "; but: {caution}"))
     }
 }
 
@@ -158,7 +161,8 @@ impl InForce {
     ) -> Result<Reloaded, Mistakes> {
         let Some(file) = &self.source else { return Ok(Reloaded::default()) };
         let mut read = load(settings.schema, file.as_deref(), environment)?;
-        let mut reloaded = Reloaded::default();
+        let cautions = read.cautions().collect();
+        let mut reloaded = Reloaded { cautions, ..Reloaded::default() };
         let fixed = settings.schema.groups().filter(|group| !(group.can_become)(settings, &read));
         let fixed: Vec<_> =
             fixed.flat_map(|group| group.declarations).map(|setting| setting.variable).collect();

@@ -89,7 +89,10 @@ fn packed(plain: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use utoipa::PartialSchema as _;
+
     use super::*;
+    use crate::http::live::summary::Kind;
 
     /// Packed, all of it.
     const LARGEST: usize = 60_000;
@@ -112,6 +115,11 @@ mod tests {
         let missing: Vec<_> =
             entries.filter(|one| !text("runbook.md").contains(&format!("\n## {one}\n"))).collect();
         assert!(missing.is_empty(), "{missing:?}");
+        let kinds = serde_json::to_value(Kind::schema()).unwrap();
+        let kinds = kinds["enum"].as_array().unwrap().iter().map(|kind| kind.as_str().unwrap());
+        let known = |kind: &&str| text("runbook.js").contains(&format!("  {kind}: \"Breakwater"));
+        let unknown: Vec<_> = kinds.filter(|kind| !known(kind)).collect();
+        assert!(unknown.is_empty(), "the page has no entry for {unknown:?}");
     }
 
     #[test]

@@ -84,6 +84,12 @@ impl<M: Clone, const N: usize> Labelled<M, N> {
         let labels = self.names.map(|name| (name, values.next().unwrap_or_default()));
         self.family.get_or_create_owned(&labels)
     }
+
+    /// Takes all of them away, for who sets anew those that there are: what is no more is not exported
+    /// with its last value for ever.
+    pub fn clear(&self) {
+        self.family.clear();
+    }
 }
 
 pub(super) trait Metric:

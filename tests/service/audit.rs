@@ -179,7 +179,7 @@ fn the_configuration_is_read_again_by_signal_or_request_and_what_came_of_it_is_t
 
     std::fs::write(&file, "[log]\nlevel = \"debug\"\n").unwrap();
     let told = data(&gateway.admin().post("/admin/config/reload").unwrap());
-    assert_eq!(told, json!({"taken_over": ["LOG_LEVEL"], "need_restart": []}));
+    assert_eq!(told, json!({"taken_over": ["LOG_LEVEL"], "need_restart": [], "cautions": []}));
     assert_eq!(level(), "debug");
     std::fs::write(&file, "[log]\nlevel = \"loud\"\n").unwrap();
     let answer = gateway.admin().post("/admin/config/reload").unwrap();

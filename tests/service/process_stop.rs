@@ -72,15 +72,17 @@ fn an_idle_connection_does_not_hold_up_the_stop() {
 }
 
 #[test]
-fn the_start_line_names_the_documents() {
+fn the_start_line_names_the_documents_and_the_admin_page() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Plan::in_folder(folder.path()).spawn();
     let line = process.line(Duration::from_secs(60), |line| Some(line.to_owned()));
-    let (listening, documents) = line.split_once(" - start at ").unwrap();
+    let (listening, pages) = line.split_once(" - start at ").unwrap();
     let address = listening.strip_prefix("listening on ").unwrap();
-    assert_eq!(documents, format!("{address}/docs"));
+    assert_eq!(pages, format!("{address}/docs; the admin page at {address}/admin"));
     let address = address.strip_prefix("http://").unwrap().parse().unwrap();
-    assert_eq!(Connection::to(address).get("/docs").unwrap().status, 200);
+    for page in ["/docs", "/admin"] {
+        assert_eq!(Connection::to(address).get(page).unwrap().status, 200, "{page}");
+    }
     assert!(process.terminate().success());
 }
 

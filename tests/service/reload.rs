@@ -63,7 +63,7 @@ impl Edited {
         serde_json::from_value(told["taken_over"].clone()).unwrap()
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.gateway.connection().get(path).unwrap()
     }
 
@@ -289,6 +289,13 @@ fn what_cannot_change_is_named_and_the_rest_is_taken_over() {
     refused(&app.get(search(0)), 429, "rate_limited");
     let live = data(&app.gateway.admin().get("/admin/live").unwrap());
     assert_eq!(live["state"]["config"]["need_restart"], told["need_restart"]);
+    assert_eq!(told["cautions"], json!([]));
+    let told = data(&app.ask_to_reload("[limits]\ntrusted_proxies = [\"0.0.0.0/0\"]\n"));
+    let cautions = told["cautions"].as_array().unwrap();
+    assert!(
+        cautions.len() == 1 && cautions[0].as_str().unwrap().starts_with("TRUSTED_PROXIES"),
+        "{told}"
+    );
     app.gateway.stop();
 }
 

@@ -82,6 +82,11 @@ fn an_account_joins_and_leaves_and_the_other_keeps_what_it_has_used() {
     app.reload(&format!("[upstream]\n{budget}{second}"));
     data(&app.live("lamp"));
     assert_eq!(left(), [("upstream_2".to_owned(), 97)]);
+    let metrics = || app.get("/metrics").text();
+    let exported = |name: &str| metrics().contains(&format!("{name}{{"));
+    let gone = "upstream_account_budget_remaining{account=\"upstream\"}";
+    wait_until("it has left the metrics", SOON, || !metrics().contains(gone));
+    assert!(exported("upstream_account_budget_remaining") && exported("circuit_breaker_state"));
     refused(&app.gateway.admin().post("/admin/breakers/upstream/reset").unwrap(), 404, "not_found");
     app.gateway.stop();
 }

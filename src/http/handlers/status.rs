@@ -372,6 +372,9 @@ fn access(shared: &Shared) {
 /// Gauges without a label are of all upstreams together.
 fn upstreams(shared: &Shared, origins: &[OriginStatus]) {
     let metrics = &shared.metrics.upstream;
+    metrics.breakers.state.clear();
+    metrics.breakers.slow_start.clear();
+    metrics.account_budget_remaining.clear();
     for account in origins.iter().flat_map(|origin| &origin.credentials) {
         let name = [account.name];
         metrics.breakers.state.at(name).set(account.breaker.state.gauge());

@@ -163,7 +163,7 @@ const configuration = () => card("Reload the configuration",
     text: "The file is read again. Limits, lifetimes, accounts, pace, breaker, features and the log level are taken over, and what counts from the next start is named; with a mistake anywhere nothing changes.",
     yes: "Reload",
     run: () => post("admin/config/reload"),
-    show: (done) => make("p", {}, `Taken over: ${done.taken_over.join(", ") || "nothing has changed"}.${done.need_restart.length ? ` From the next start: ${done.need_restart.join(", ")}.` : ""}`),
+    show: (done) => make("p", {}, `Taken over: ${done.taken_over.join(", ") || "nothing has changed"}.${done.need_restart.length ? ` From the next start: ${done.need_restart.join(", ")}.` : ""}${done.cautions.map((caution) => ` But: ${caution}.`).join("")}`),
   }))));
 
 const FAULTS = [

@@ -15,6 +15,8 @@ const ENTRIES = {
   actor_down: "BreakwaterActorDown",
   pressure: "BreakwaterPressure",
   access_lists: "BreakwaterReplicationUnreadable",
+  config_refused: "BreakwaterConfigReloadFailed",
+  log: "BreakwaterLogLost",
 };
 
 /** Words of a paragraph: bold, code, and links as the words they have. */
