@@ -28,7 +28,7 @@ pub use guesses::Guesses;
 pub use keys::{AccessSettings, Held, NewKey, PresentedKey, SecretDigest};
 pub use record::{Entry, Identifier, ListName, StoredKey, Subject};
 pub use session::{AdminKeys, Role};
-pub use table::{DeniedBy, Sizes, Table, Verdict};
+pub use table::{DeniedBy, ListStatus, Sizes, Table};
 
 use self::keys::InternalKey;
 use crate::clock::{self, Timestamp};
@@ -73,13 +73,13 @@ impl Access {
     }
 
     /// The key that a request holds, and what the lists say of it, at one and the same moment.
-    pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, Verdict) {
+    pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, ListStatus) {
         let state = self.table.read();
         let held = self.internal.held(presented, &state, from, clock::now);
         (held, state.evaluate(from, held.map(|held| held.id), clock::now))
     }
 
-    pub fn evaluate(&self, from: IpAddr, key: Option<KeyId>) -> Verdict {
+    pub fn evaluate(&self, from: IpAddr, key: Option<KeyId>) -> ListStatus {
         self.table.read().evaluate(from, key, clock::now)
     }
 

@@ -23,7 +23,7 @@ const TOPIC: &str = "access";
 const EXPIRED_KEPT: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ListStatus {
     Unlisted,
     /// Limits do not apply.
     Allowed,
@@ -177,15 +177,15 @@ impl State {
         address: IpAddr,
         key: Option<KeyId>,
         now: impl Fn() -> Timestamp,
-    ) -> Verdict {
+    ) -> ListStatus {
         if self.deny.has_address(address, &now) {
-            Verdict::Denied(DeniedBy::Address)
+            ListStatus::Denied(DeniedBy::Address)
         } else if self.deny.has_key(key, &now) {
-            Verdict::Denied(DeniedBy::Key)
+            ListStatus::Denied(DeniedBy::Key)
         } else if self.allow.has_key(key, &now) || self.allow.has_address(address, &now) {
-            Verdict::Allowed
+            ListStatus::Allowed
         } else {
-            Verdict::Unlisted
+            ListStatus::Unlisted
         }
     }
 

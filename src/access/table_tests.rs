@@ -20,7 +20,11 @@ fn change(key: &str, payload: Option<String>) -> Change {
 }
 
 /// What the lists say, by looking at every entry.
-fn naive(entries: &BTreeMap<String, Option<i64>>, address: IpAddr, key: Option<KeyId>) -> Verdict {
+fn naive(
+    entries: &BTreeMap<String, Option<i64>>,
+    address: IpAddr,
+    key: Option<KeyId>,
+) -> ListStatus {
     let on = |list: ListName, matches: &dyn Fn(Identifier) -> bool| {
         entries.iter().any(|(subject, until)| {
             let Ok(Subject::Entry(on, who)) = subject.parse() else { return false };
@@ -30,13 +34,13 @@ fn naive(entries: &BTreeMap<String, Option<i64>>, address: IpAddr, key: Option<K
     let here = |who| matches!(who, Identifier::Network(network) if network.contains(&address));
     let holder = |who| key.is_some_and(|key| who == Identifier::Key(key));
     if on(ListName::Deny, &here) {
-        Verdict::Denied(DeniedBy::Address)
+        ListStatus::Denied(DeniedBy::Address)
     } else if on(ListName::Deny, &holder) {
-        Verdict::Denied(DeniedBy::Key)
+        ListStatus::Denied(DeniedBy::Key)
     } else if on(ListName::Allow, &here) || on(ListName::Allow, &holder) {
-        Verdict::Allowed
+        ListStatus::Allowed
     } else {
-        Verdict::Unlisted
+        ListStatus::Unlisted
     }
 }
 
@@ -55,7 +59,7 @@ fn a_hundred_thousand_entries_are_a_few_look_ups() {
     assert_eq!(table.read().sizes(NOW).deny, 100_000);
     for number in 0..100_000_u32 {
         let at = |low: u32| IpAddr::from(Ipv4Addr::from_bits(number << 8 | low));
-        let denied = |address| table.read().evaluate(address, None, || NOW) != Verdict::Unlisted;
+        let denied = |address| table.read().evaluate(address, None, || NOW) != ListStatus::Unlisted;
         assert!(denied(at(7)), "{number}");
         assert_eq!(denied(at(8)), number % 2 == 1, "{number}");
     }

@@ -6,7 +6,7 @@
 use crate::access::DeniedBy;
 use crate::cache::{Hold, LOAD_TASK, Subject};
 use crate::http::connection::{Unread, cut_labels};
-use crate::http::load_shedder::Reason as Shed;
+use crate::http::load_shedder::ShedReason;
 use crate::http::stops::admin_key::refusal_labels;
 use crate::limits::abuse::Pattern;
 use crate::limits::{AbuseMode, Class, RuleKind, TooOften};
@@ -27,7 +27,7 @@ pub(super) fn of_rooms(metrics: &Metrics) {
     metrics.words(Set::AbuseModes, [AbuseMode::On, AbuseMode::Shadow].map(AbuseMode::as_str));
     metrics.words(Set::AdminRefusals, refusal_labels());
     metrics.words(Set::DeniedBy, DeniedBy::ALL.map(DeniedBy::label));
-    metrics.words(Set::Shed, Shed::ALL.map(Shed::as_str));
+    metrics.words(Set::Shed, ShedReason::ALL.map(ShedReason::as_str));
     metrics.words(Set::Unread, Unread::ALL.map(Unread::label));
     metrics.words(Set::Cut, cut_labels());
 }

@@ -21,7 +21,7 @@ use crate::http::log_sampler::LogSamplers;
 use crate::http::settings::SHED_LAG;
 use crate::http::state::{Shared, Worker};
 use crate::limits::shared::SCRIPT;
-use crate::limits::{Counter, Question, RateLimiterActor, Verdict};
+use crate::limits::{Counter, LimitResult, RateLimiterActor, SharedAdmit};
 use crate::metrics::MetricsActor;
 use crate::redis::{Redis, Script};
 use crate::supervision::{Handle, Spec, keep_running};
@@ -144,8 +144,8 @@ impl Counter for RedisCounter {
 
     fn ask<'a>(
         &'a self,
-        question: &'a Question,
-    ) -> Pin<Box<dyn Future<Output = Option<Verdict>> + 'a>> {
+        question: &'a SharedAdmit,
+    ) -> Pin<Box<dyn Future<Output = Option<LimitResult>> + 'a>> {
         Box::pin(async move {
             let (key, arguments) = (question.key(), question.arguments());
             // The breaker knows of a failure; who asked decides without an answer.

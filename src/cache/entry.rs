@@ -36,7 +36,7 @@ pub struct Times {
 
 /// What invalidations say about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Validity {
     Valid,
     /// It may be served only when nothing newer can be had.
     Soft,
@@ -110,20 +110,20 @@ impl Entry {
     }
 
     /// What the invalidations of this `version` say; `judge` is asked once a version.
-    pub fn verdict(&self, version: u64, judge: impl FnOnce() -> Verdict) -> Verdict {
+    pub fn verdict(&self, version: u64, judge: impl FnOnce() -> Validity) -> Validity {
         let checked = self.checked.load(Ordering::Relaxed);
         if checked >> 2 == version {
             return match checked & 3 {
-                0 => Verdict::Valid,
-                1 => Verdict::Soft,
-                _ => Verdict::Hard,
+                0 => Validity::Valid,
+                1 => Validity::Soft,
+                _ => Validity::Hard,
             };
         }
         let verdict = judge();
         let number = match verdict {
-            Verdict::Valid => 0,
-            Verdict::Soft => 1,
-            Verdict::Hard => 2,
+            Validity::Valid => 0,
+            Validity::Soft => 1,
+            Validity::Hard => 2,
         };
         self.checked.store(version << 2 | number, Ordering::Relaxed);
         verdict
@@ -195,10 +195,10 @@ mod tests {
     #[test]
     fn a_verdict_is_asked_for_once_a_version() {
         let entry = entry(vec![], vec![]);
-        assert_eq!(entry.verdict(1, || Verdict::Soft), Verdict::Soft);
-        assert_eq!(entry.verdict(1, || Verdict::Hard), Verdict::Soft);
-        assert_eq!(entry.verdict(2, || Verdict::Valid), Verdict::Valid);
-        assert_eq!(entry.verdict(3, || Verdict::Hard), Verdict::Hard);
+        assert_eq!(entry.verdict(1, || Validity::Soft), Validity::Soft);
+        assert_eq!(entry.verdict(1, || Validity::Hard), Validity::Soft);
+        assert_eq!(entry.verdict(2, || Validity::Valid), Validity::Valid);
+        assert_eq!(entry.verdict(3, || Validity::Hard), Validity::Hard);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::entry::{Entry, Verdict};
+use super::entry::{Entry, Validity};
 use super::invalidations::SKEW;
 use crate::clock::Timestamp;
 
@@ -38,12 +38,12 @@ impl Freshness {
 
 /// Judges `entry` at `now`, in the light of what invalidations say. In the last
 /// [`EAGER_PERCENT`] of its fresh time it is due.
-pub(super) fn judge(entry: &Entry, verdict: Verdict, now: Timestamp) -> Freshness {
+pub(super) fn judge(entry: &Entry, verdict: Validity, now: Timestamp) -> Freshness {
     let times = entry.times;
-    if verdict == Verdict::Hard || now >= times.stale_until && now >= times.fresh_until {
+    if verdict == Validity::Hard || now >= times.stale_until && now >= times.fresh_until {
         return Freshness::Dead;
     }
-    if verdict == Verdict::Soft {
+    if verdict == Validity::Soft {
         // An empty result is not worth keeping for an emergency.
         return if entry.negative { Freshness::Dead } else { Freshness::StaleIfError };
     }
@@ -99,33 +99,33 @@ mod tests {
             (299, StaleIfError),
             (300, Dead),
         ] {
-            assert_eq!(judge(&entry(false), Verdict::Valid, at(now)), expected, "at {now}");
+            assert_eq!(judge(&entry(false), Validity::Valid, at(now)), expected, "at {now}");
         }
     }
 
     #[test]
     fn what_comes_from_far_ahead_is_renewed_and_not_trusted() {
         let before = |seconds: u64| at(0).minus(Duration::from_secs(seconds));
-        assert_eq!(judge(&entry(false), Verdict::Valid, before(20)), Freshness::Fresh);
-        let judged = |negative| judge(&entry(negative), Verdict::Valid, before(21));
+        assert_eq!(judge(&entry(false), Validity::Valid, before(20)), Freshness::Fresh);
+        let judged = |negative| judge(&entry(negative), Validity::Valid, before(21));
         assert_eq!(judged(false), Freshness::StaleWhileRevalidate);
         assert_eq!(judged(true), Freshness::Dead);
-        assert_eq!(judge(&entry(false), Verdict::Hard, before(21)), Freshness::Dead);
+        assert_eq!(judge(&entry(false), Validity::Hard, before(21)), Freshness::Dead);
     }
 
     #[test]
     fn softly_invalidated_is_for_emergencies_and_hard_is_dead() {
         for now in [0, 99, 150, 250] {
             let verdict = |verdict| judge(&entry(false), verdict, at(now));
-            assert_eq!(verdict(Verdict::Soft), Freshness::StaleIfError);
-            assert_eq!(verdict(Verdict::Hard), Freshness::Dead);
+            assert_eq!(verdict(Validity::Soft), Freshness::StaleIfError);
+            assert_eq!(verdict(Validity::Hard), Freshness::Dead);
         }
-        assert_eq!(judge(&entry(false), Verdict::Soft, at(300)), Freshness::Dead);
-        assert_eq!(judge(&entry(true), Verdict::Soft, at(1)), Freshness::Dead);
+        assert_eq!(judge(&entry(false), Validity::Soft, at(300)), Freshness::Dead);
+        assert_eq!(judge(&entry(true), Validity::Soft, at(1)), Freshness::Dead);
     }
 
     #[test]
     fn an_empty_result_is_never_due() {
-        assert_eq!(judge(&entry(true), Verdict::Valid, at(99)), Freshness::Fresh);
+        assert_eq!(judge(&entry(true), Validity::Valid, at(99)), Freshness::Fresh);
     }
 }

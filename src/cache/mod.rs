@@ -33,7 +33,7 @@ pub mod tiers;
 pub mod upkeep;
 
 pub use client::{CacheActor, CacheClient};
-pub use entry::{Entry, JSON, Representation, Times, Verdict};
+pub use entry::{Entry, JSON, Representation, Times, Validity};
 pub use freshness::Freshness;
 pub use get::{Answer, Forward, Found, Get};
 pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use slog::{Logger, debug, warn};
 
-use super::entry::{Entry, Verdict};
+use super::entry::{Entry, Validity};
 use super::failure_memo::FailureMemo;
 use super::freshness::{Freshness, judge};
 use super::invalidations::Invalidations;
@@ -115,8 +115,8 @@ impl CacheTables {
         let version = self.invalidations.version();
         let verdict = |at| self.invalidations.verdict(key.as_str(), &entry.tags, at);
         // Of two that happened within the same millisecond nobody knows which was first.
-        entry.verdict(version, || verdict(entry.times.stored_at)) == Verdict::Hard
-            && verdict(asked_at.plus(Duration::from_millis(1))) != Verdict::Hard
+        entry.verdict(version, || verdict(entry.times.stored_at)) == Validity::Hard
+            && verdict(asked_at.plus(Duration::from_millis(1))) != Validity::Hard
     }
 
     pub fn in_flight(&self) -> usize {

@@ -25,7 +25,7 @@ use super::served::{Body, Lasting, Served};
 use super::state::Worker;
 use super::stops::caller;
 use super::wishes::Wishes;
-use crate::access::Verdict;
+use crate::access::ListStatus;
 use crate::cache::CacheClient;
 use crate::limits::Principal;
 use crate::limits::abuse::Seen;
@@ -86,7 +86,7 @@ impl Call {
             Principal::Key(_) => true,
             Principal::Network(_) => {
                 let list = self.worker.shared.access.evaluate(context.address.get(), None);
-                list == Verdict::Allowed
+                list == ListStatus::Allowed
             }
             Principal::InDoubt(_) => false,
         };

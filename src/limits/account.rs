@@ -14,7 +14,7 @@
 //! because Redis counted all of theirs: `L + (N-1)·S`, or `N·S` if all were cut off. A Redis that has
 //! lost its memory has forgotten up to `L` of them, which come on top.
 
-use super::admission::{Decision, QuotaState, Verdict, tightest};
+use super::admission::{Decision, LimitResult, QuotaState, tightest};
 use super::quota::{Quota, Rules};
 use crate::resilience::tick::Tick;
 
@@ -22,7 +22,7 @@ use crate::resilience::tick::Tick;
 #[derive(Debug, Clone, Copy)]
 struct Refusal {
     rules: Rules,
-    verdict: Verdict,
+    verdict: LimitResult,
     at: Tick,
     until: Tick,
 }
@@ -37,12 +37,12 @@ pub(super) struct Account {
 
 impl Account {
     /// Decides over a request without Redis, by `rules`.
-    pub(super) fn decide(&mut self, rules: Rules, now: Tick) -> Verdict {
+    pub(super) fn decide(&mut self, rules: Rules, now: Tick) -> LimitResult {
         self.quota.admit(rules, now)
     }
 
     /// Decides by this instance's share of the rules, because Redis cannot be asked.
-    pub(super) fn decide_alone(&mut self, share: Rules, now: Tick) -> Verdict {
+    pub(super) fn decide_alone(&mut self, share: Rules, now: Tick) -> LimitResult {
         let verdict = self.quota.admit(share, now);
         if verdict.is_admitted() {
             self.doubt_until = self.doubt_until.max(now.plus(share.memory()));
@@ -51,7 +51,7 @@ impl Account {
     }
 
     /// A refusal that needs no question to Redis; `None`: ask, then [`Self::settle`].
-    pub(super) fn refusal(&mut self, rules: Rules, share: Rules, now: Tick) -> Option<Verdict> {
+    pub(super) fn refusal(&mut self, rules: Rules, share: Rules, now: Tick) -> Option<LimitResult> {
         if let Some(refusal) = &self.refusal {
             if refusal.until > now && refusal.rules == rules {
                 return Some(refusal.as_of(now));
@@ -65,9 +65,9 @@ impl Account {
         &mut self,
         rules: Rules,
         share: Rules,
-        shared: Verdict,
+        shared: LimitResult,
         now: Tick,
-    ) -> Verdict {
+    ) -> LimitResult {
         if let Some(wait) = shared.retry_after() {
             let until = now.plus(wait);
             self.refusal = Some(Box::new(Refusal { rules, verdict: shared, at: now, until }));
@@ -87,29 +87,29 @@ impl Account {
 
 impl Refusal {
     /// What was decided at `at`, as of now.
-    fn as_of(&self, now: Tick) -> Verdict {
+    fn as_of(&self, now: Tick) -> LimitResult {
         let age = now.since(self.at);
         let older = |state: QuotaState| QuotaState {
             reset_after: state.reset_after.saturating_sub(age),
             ..state
         };
-        let Verdict { decision, burst, minute } = self.verdict;
+        let LimitResult { decision, burst, minute } = self.verdict;
         let decision = match decision {
             Decision::Admitted => Decision::Admitted,
             Decision::Refused { retry_after, rule } => {
                 Decision::Refused { retry_after: retry_after.saturating_sub(age), rule }
             }
         };
-        Verdict { decision, burst: burst.map(older), minute: minute.map(older) }
+        LimitResult { decision, burst: burst.map(older), minute: minute.map(older) }
     }
 }
 
 /// Of two verdicts the one that refuses; of each state the one with less left.
-fn tighter(own: Verdict, shared: Verdict) -> Verdict {
+fn tighter(own: LimitResult, shared: LimitResult) -> LimitResult {
     let less = |one: Option<QuotaState>, other: Option<QuotaState>| {
         tightest(one.iter().chain(other.iter())).copied()
     };
-    Verdict {
+    LimitResult {
         decision: if own.is_admitted() { shared.decision } else { own.decision },
         burst: less(own.burst, shared.burst),
         minute: less(own.minute, shared.minute),
@@ -138,7 +138,7 @@ mod tests {
         Tick::from_nanos(millis * 1_000_000)
     }
 
-    fn shared(decision: Decision) -> Verdict {
+    fn shared(decision: Decision) -> LimitResult {
         let minute = QuotaState {
             rule: RuleKind::Minute,
             limit: 10,
@@ -146,7 +146,7 @@ mod tests {
             remaining: 7,
             reset_after: Duration::from_secs(60),
         };
-        Verdict { decision, burst: None, minute: Some(minute) }
+        LimitResult { decision, burst: None, minute: Some(minute) }
     }
 
     fn refused(millis: u64) -> Decision {

@@ -1,7 +1,7 @@
 //! `RateLimiterActor`: admits or refuses requests, one actor on each HTTP worker.
 //!
 //! Owns nothing that matters: accounts live in the shared [`Table`]. Where limits are kept with other
-//! instances it answers with the [`Question`] for their [`Counter`], which it asks when it gets that
+//! instances it answers with the [`SharedAdmit`] for their [`Counter`], which it asks when it gets that
 //! back; while the counter is away it answers at once, by this instance's share. Dead or hung: callers decide on the same table ([`Table::decide`]), so no
 //! limit is lifted or reset.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 
 use super::admission::{Admission, Admit};
-use super::shared::{Counter, Question};
+use super::shared::{Counter, SharedAdmit};
 use super::table::Table;
 use crate::clock;
 
@@ -38,10 +38,10 @@ impl Handler<Admit> for RateLimiterActor {
     }
 }
 
-impl Handler<Question> for RateLimiterActor {
+impl Handler<SharedAdmit> for RateLimiterActor {
     type Result = ResponseFuture<Admission>;
 
-    fn handle(&mut self, question: Question, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, question: SharedAdmit, _: &mut Self::Context) -> Self::Result {
         let (table, counter) = (Arc::clone(&self.table), self.counter.clone());
         Box::pin(async move {
             let told = match counter {
@@ -61,7 +61,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::admission::Class;
-    use super::super::admission::{QuotaState, Verdict};
+    use super::super::admission::{LimitResult, QuotaState};
     use super::super::client::Principal;
     use super::super::policy::Policies;
     use super::super::policy::tests::default_limits;
@@ -140,8 +140,8 @@ mod tests {
 
         fn ask<'a>(
             &'a self,
-            question: &'a Question,
-        ) -> Pin<Box<dyn Future<Output = Option<Verdict>> + 'a>> {
+            question: &'a SharedAdmit,
+        ) -> Pin<Box<dyn Future<Output = Option<LimitResult>> + 'a>> {
             Box::pin(async move {
                 self.asked.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -131,13 +131,13 @@ impl QuotaState {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct LimitResult {
     pub decision: Decision,
     pub burst: Option<QuotaState>,
     pub minute: Option<QuotaState>,
 }
 
-impl Verdict {
+impl LimitResult {
     pub const UNLIMITED: Self = Self { decision: Decision::Admitted, burst: None, minute: None };
 
     #[must_use]
@@ -177,7 +177,7 @@ pub(super) fn tightest<'a>(states: impl Iterator<Item = &'a QuotaState>) -> Opti
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
     pub class: Class,
-    pub verdict: Verdict,
+    pub verdict: LimitResult,
     /// Decided by this instance's share of the limits, because the others could not be asked.
     pub alone: bool,
     /// Redis was asked, whatever it said: the time that took is not this process's.
@@ -185,7 +185,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub(super) const fn of(class: Class, verdict: Verdict) -> Self {
+    pub(super) const fn of(class: Class, verdict: LimitResult) -> Self {
         Self { class, verdict, alone: false, asked: false }
     }
 }
@@ -221,7 +221,7 @@ mod tests {
     }
 
     fn binding(burst: Option<QuotaState>, minute: Option<QuotaState>) -> Option<RuleKind> {
-        let verdict = Verdict { burst, minute, ..Verdict::UNLIMITED };
+        let verdict = LimitResult { burst, minute, ..LimitResult::UNLIMITED };
         verdict.binding().map(|state| state.rule)
     }
 
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn the_rule_that_refused_binds() {
         let retry_after = Duration::from_millis(5);
-        let refused = Verdict {
+        let refused = LimitResult {
             decision: Decision::Refused { retry_after, rule: RuleKind::Minute },
             burst: state(RuleKind::Burst, 0, 1),
             minute: state(RuleKind::Minute, 2, 60),

@@ -33,7 +33,7 @@ pub mod table;
 pub use abuse::{Abuse, AbuseStatus};
 pub use actor::RateLimiterActor;
 pub use admission::{
-    Admission, Admit, Class, Decision, PerClass, QuotaState, RuleKind, Verdict,
+    Admission, Admit, Class, Decision, LimitResult, PerClass, QuotaState, RuleKind,
     retry_after_seconds, seconds_up,
 };
 pub use client::{
@@ -44,5 +44,5 @@ pub use open_routes::{OpenOfWorker, OpenRoutes, TooOften};
 pub use policy::Policies;
 pub use pressure::Pressure;
 pub use settings::{AbuseMode, AddressHeader, Limits};
-pub use shared::{Counter, Question, Sharing, SharingStatus};
+pub use shared::{Counter, SharedAdmit, Sharing, SharingStatus};
 pub use table::{Table, TableStatus};

@@ -10,7 +10,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::admission::{Decision, QuotaState, RuleKind, Verdict};
+use super::admission::{Decision, LimitResult, QuotaState, RuleKind};
 use crate::resilience::tick::Tick;
 use crate::resilience::token_bucket::{BucketRule, TokenBucket};
 use crate::resilience::window::{self, Window, WindowRule};
@@ -68,7 +68,7 @@ pub struct Quota {
 
 impl Quota {
     /// Decides over a request, and counts it if it is admitted.
-    pub fn admit(&mut self, rules: Rules, now: Tick) -> Verdict {
+    pub fn admit(&mut self, rules: Rules, now: Tick) -> LimitResult {
         self.advance(now);
         match self.ask(rules) {
             Ok(bucket) => {
@@ -83,7 +83,7 @@ impl Quota {
     }
 
     /// What it says to a request that it refuses; `None` if it would admit it. Counts nothing.
-    pub fn refusal(&mut self, rules: Rules, now: Tick) -> Option<Verdict> {
+    pub fn refusal(&mut self, rules: Rules, now: Tick) -> Option<LimitResult> {
         self.advance(now);
         let why = self.ask(rules).err()?;
         Some(self.refused(rules, now, why))
@@ -118,13 +118,13 @@ impl Quota {
         })
     }
 
-    fn refused(&self, rules: Rules, now: Tick, (wait, rule): (Duration, RuleKind)) -> Verdict {
+    fn refused(&self, rules: Rules, now: Tick, (wait, rule): (Duration, RuleKind)) -> LimitResult {
         let retry_after = wait.saturating_add(self.latest.since(now));
         self.verdict(rules, now, Decision::Refused { retry_after, rule })
     }
 
     /// What the caller is told counts from its own reading of the clock.
-    fn verdict(&self, rules: Rules, now: Tick, decision: Decision) -> Verdict {
+    fn verdict(&self, rules: Rules, now: Tick, decision: Decision) -> LimitResult {
         let lag = self.latest.since(now);
         let burst = rules.bucket.map(|rule| {
             let reset_after = self.bucket.full_after(self.latest).saturating_add(lag);
@@ -134,7 +134,7 @@ impl Quota {
             let reset_after = self.window.empty_after(self.latest).saturating_add(lag);
             QuotaState::of_window(rule, self.window.remaining(rule), reset_after)
         });
-        Verdict { decision, burst, minute }
+        LimitResult { decision, burst, minute }
     }
 }
 
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn without_rules_everything_is_admitted() {
         let verdict = Quota::default().admit(Rules::default(), at_millis(0));
-        assert_eq!(verdict, Verdict::UNLIMITED);
+        assert_eq!(verdict, LimitResult::UNLIMITED);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use actix::Message;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::admission::{Admission, Admit, Decision, QuotaState, RuleKind, Verdict};
+use super::admission::{Admission, Admit, Decision, LimitResult, QuotaState, RuleKind};
 use super::quota::Rules;
 
 pub const SCRIPT: &str = include_str!("script.lua");
@@ -39,8 +39,8 @@ pub trait Counter: fmt::Debug + Send + Sync {
     /// Runs the script once; `None` without an answer in time, whatever the reason.
     fn ask<'a>(
         &'a self,
-        question: &'a Question,
-    ) -> Pin<Box<dyn Future<Output = Option<Verdict>> + 'a>>;
+        question: &'a SharedAdmit,
+    ) -> Pin<Box<dyn Future<Output = Option<LimitResult>> + 'a>>;
 }
 
 /// How the limits are shared.
@@ -97,18 +97,18 @@ impl Sharing {
 }
 
 impl Message for Admit {
-    type Result = Result<Admission, Question>;
+    type Result = Result<Admission, SharedAdmit>;
 }
 
 /// What all instances are asked about a request; without their answer the account decides.
 #[derive(Debug, Message)]
 #[rtype(result = "Admission")]
-pub struct Question {
+pub struct SharedAdmit {
     pub request: Admit,
     pub(super) rules: Rules,
 }
 
-impl Question {
+impl SharedAdmit {
     /// The key that the script works on. The braces put all of one client on one node of a cluster.
     #[must_use]
     pub fn key(&self) -> String {
@@ -130,7 +130,7 @@ impl Question {
     /// What the script's numbers say; `None` when they are not what it answers. Of two equal waits the
     /// minute's is told.
     #[must_use]
-    pub fn verdict(&self, numbers: &[i64]) -> Option<Verdict> {
+    pub fn verdict(&self, numbers: &[i64]) -> Option<LimitResult> {
         let &[admitted, minute, burst, minute_left, minute_reset, burst_left, burst_reset] =
             numbers
         else {
@@ -147,7 +147,7 @@ impl Question {
         let (minute_left, minute_reset) = (count(minute_left)?, time(minute_reset)?);
         let (burst_left, burst_reset) = (count(burst_left)?, time(burst_reset)?);
         let Rules { bucket, window } = self.rules;
-        Some(Verdict {
+        Some(LimitResult {
             decision,
             burst: bucket.map(|rule| QuotaState::of_bucket(rule, burst_left, burst_reset)),
             minute: window.map(|rule| QuotaState::of_window(rule, minute_left, minute_reset)),
@@ -202,14 +202,14 @@ mod tests {
         ] {
             let address: IpAddr = address.parse().unwrap();
             let request = Admit::new(Class::Search, Principal::of_address(address, 64));
-            assert_eq!(Question { request, rules: Rules::default() }.key(), key);
+            assert_eq!(SharedAdmit { request, rules: Rules::default() }.key(), key);
         }
     }
 
-    fn question() -> Question {
+    fn question() -> SharedAdmit {
         let address: IpAddr = [203, 0, 113, 7].into();
         let request = Admit::new(Class::Search, Principal::of_address(address, 64));
-        Question { request, rules: Rules::default() }
+        SharedAdmit { request, rules: Rules::default() }
     }
 
     #[test]

@@ -12,12 +12,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::account::Account;
-use super::admission::{Admission, Admit, Class, Verdict};
+use super::admission::{Admission, Admit, Class, LimitResult};
 use super::client::Principal;
 use super::policy::Policies;
 use super::quota::Rules;
 use super::settings::Limits;
-use super::shared::{Question, Sharing, SharingStatus};
+use super::shared::{SharedAdmit, Sharing, SharingStatus};
 use crate::resilience::sharded_map::ShardedMap;
 use crate::resilience::tick::Tick;
 
@@ -98,7 +98,7 @@ impl Table {
     ///
     /// # Errors
     /// The question that Redis has to be asked; then [`Self::settle`].
-    pub fn consult(&self, request: Admit, now: Instant) -> Result<Admission, Question> {
+    pub fn consult(&self, request: Admit, now: Instant) -> Result<Admission, SharedAdmit> {
         let rules = self.rules_of(request);
         let Some(sharing) = self.sharing.as_ref().filter(|_| !rules.is_empty()) else {
             return Ok(self.decide(request, now));
@@ -108,14 +108,19 @@ impl Table {
         let refusal = self.with_account(request, now, consult);
         refusal.map(|refusal| Admission::of(request.class, refusal)).ok_or_else(|| {
             sharing.count_question();
-            Question { request, rules }
+            SharedAdmit { request, rules }
         })
     }
 
     /// Takes in the verdict of Redis, or decides without one.
     #[must_use]
-    pub fn settle(&self, question: Question, shared: Option<Verdict>, now: Instant) -> Admission {
-        let Question { request, rules } = question;
+    pub fn settle(
+        &self,
+        question: SharedAdmit,
+        shared: Option<LimitResult>,
+        now: Instant,
+    ) -> Admission {
+        let SharedAdmit { request, rules } = question;
         let Some((sharing, shared)) = self.sharing.as_ref().zip(shared) else {
             return Admission { asked: true, ..self.decide(request, now) };
         };
@@ -154,10 +159,10 @@ impl Table {
         request: Admit,
         rules: Rules,
         now: Instant,
-        work: impl FnOnce(&mut Account, Tick) -> Verdict,
+        work: impl FnOnce(&mut Account, Tick) -> LimitResult,
     ) -> Admission {
         if rules.is_empty() {
-            return Admission::of(request.class, Verdict::UNLIMITED);
+            return Admission::of(request.class, LimitResult::UNLIMITED);
         }
         Admission::of(request.class, self.with_account(request, now, work))
     }

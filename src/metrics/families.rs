@@ -20,7 +20,7 @@ use super::requests::{RequestCounts, RouteMetrics};
 use super::series::Sample;
 use crate::clock::Timestamp;
 use crate::resilience::breaker::State;
-use crate::resilience::{Priority, Reason};
+use crate::resilience::{Priority, RejectReason};
 use crate::supervision::RestartReason;
 
 /// How many route templates are told apart.
@@ -177,7 +177,7 @@ const BACKGROUND: [Priority; 2] = [Priority::Refresh, Priority::Warming];
 
 /// What may stand in the way of a call.
 fn bounds() -> Words {
-    Words::these(Reason::ALL.map(Reason::as_str))
+    Words::these(RejectReason::ALL.map(RejectReason::as_str))
 }
 
 metrics! {

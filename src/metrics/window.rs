@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::requests::RequestCounts;
-use crate::resilience::slots::{self, Slots};
+use crate::resilience::slots::{self, TimeSlots};
 
 /// Significant decimal digits of a percentile: values are within 1 % of the true one.
 const DIGITS: u8 = 2;
@@ -24,7 +24,7 @@ const MAX_LATENCY: Duration = Duration::from_secs(60);
 pub(super) struct Window<const N: usize> {
     origin: Instant,
     width: Duration,
-    slots: Slots<Slot, N>,
+    slots: TimeSlots<Slot, N>,
 }
 
 #[derive(Debug, Default)]
@@ -36,9 +36,9 @@ struct Slot {
 }
 
 impl<const N: usize> Window<N> {
-    /// Slots are counted from `origin`; the running one is one of the `N`.
+    /// TimeSlots are counted from `origin`; the running one is one of the `N`.
     pub(super) fn new(origin: Instant, width: Duration) -> Self {
-        Self { origin, width, slots: Slots::default() }
+        Self { origin, width, slots: TimeSlots::default() }
     }
 
     /// Counts a request that was answered at `at`. Times may come out of order.

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::Priority;
 use crate::resilience::concurrency_limit::{ConcurrencyLimit, Decision};
 pub use crate::resilience::concurrency_limit::{Ended, Load, Settings};
-use crate::resilience::{Reason, Refused};
+use crate::resilience::{Refused, RejectReason};
 
 #[derive(Debug, Clone)]
-pub struct Slots {
+pub struct ConcurrencyLimiter {
     limit: Arc<Mutex<ConcurrencyLimit<oneshot::Sender<Slot>>>>,
 }
 
@@ -25,7 +25,7 @@ pub struct Slots {
 #[must_use = "a dropped slot is free again"]
 #[derive(Debug)]
 pub struct Slot {
-    slots: Slots,
+    slots: ConcurrencyLimiter,
     call: u64,
     is_held: bool,
 }
@@ -34,13 +34,13 @@ pub struct Slot {
 #[must_use = "a dropped ticket leaves the queue"]
 #[derive(Debug)]
 struct Ticket {
-    slots: Slots,
+    slots: ConcurrencyLimiter,
     id: u64,
     deadline: Instant,
     slot: oneshot::Receiver<Slot>,
 }
 
-impl Slots {
+impl ConcurrencyLimiter {
     pub fn new(settings: Settings) -> Self {
         Self { limit: Arc::new(Mutex::new(ConcurrencyLimit::new(settings))) }
     }
@@ -144,7 +144,7 @@ impl Ticket {
         let slot = tokio::time::timeout_at(self.deadline.into(), &mut self.slot).await;
         match slot {
             Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(self.slots.lock().full(Reason::Deadline)),
+            Ok(Err(_)) | Err(_) => Err(self.slots.lock().full(RejectReason::Deadline)),
         }
     }
 }
@@ -161,21 +161,21 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    fn slots(most: u32) -> Slots {
-        Slots::new(Settings { most, ..Settings::default() })
+    fn slots(most: u32) -> ConcurrencyLimiter {
+        ConcurrencyLimiter::new(Settings { most, ..Settings::default() })
     }
 
-    fn enter(slots: &Slots, within_ms: u64) -> Result<Slot, Ticket> {
+    fn enter(slots: &ConcurrencyLimiter, within_ms: u64) -> Result<Slot, Ticket> {
         let now = clock::monotonic();
         let deadline = now + Duration::from_millis(within_ms);
         slots.slot_or_ticket(Priority::Client, now, deadline).unwrap()
     }
 
-    fn slot(slots: &Slots) -> Slot {
+    fn slot(slots: &ConcurrencyLimiter) -> Slot {
         enter(slots, 60_000).expect("a slot is free")
     }
 
-    fn ticket(slots: &Slots, within_ms: u64) -> Ticket {
+    fn ticket(slots: &ConcurrencyLimiter, within_ms: u64) -> Ticket {
         enter(slots, within_ms).expect_err("no slot is free")
     }
 
@@ -185,7 +185,7 @@ mod tests {
         let held = slot(&slots);
         let (late, first, second) =
             (ticket(&slots, 10), ticket(&slots, 5_000), ticket(&slots, 5_000));
-        assert_eq!(late.wait().await.unwrap_err().reason, Reason::Deadline);
+        assert_eq!(late.wait().await.unwrap_err().reason, RejectReason::Deadline);
         held.ended(Ended::Answered, clock::monotonic());
         let first = first.wait().await.unwrap();
         assert_eq!((slots.load().in_flight, slots.load().waiting), (1, 1));
@@ -216,9 +216,12 @@ mod tests {
         assert!((0..9).all(|_| slots.peek(Priority::Client, now, later).is_ok()));
         let held = slot(&slots);
         let full = slots.peek(Priority::Refresh, now, later).unwrap_err();
-        assert_eq!(full.reason, Reason::KeptForClients);
+        assert_eq!(full.reason, RejectReason::KeptForClients);
         assert!(!full.retry_after.is_zero());
-        assert_eq!(slots.peek(Priority::Client, now, now).unwrap_err().reason, Reason::Deadline);
+        assert_eq!(
+            slots.peek(Priority::Client, now, now).unwrap_err().reason,
+            RejectReason::Deadline
+        );
         drop(held);
     }
 }

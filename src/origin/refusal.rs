@@ -12,7 +12,7 @@ use super::state::OriginState;
 use super::{Blame, Outcome, Priority};
 use crate::failure::{Bound, Failure, FailureKind};
 use crate::resilience::breaker::{CallResult, Rejected, RejectedBy};
-use crate::resilience::{Part, Reason, Refused};
+use crate::resilience::{Part, Refused, RejectReason};
 use crate::steps::Stage;
 
 /// Wait assumed when the upstream throttles without saying for how long.
@@ -124,11 +124,14 @@ pub(super) fn by_breaker(rejected: Rejected) -> Failure {
 pub(super) fn by_pace(refused: Refused) -> Failure {
     let day = |part: Part| Bound::Day { calls: part.calls, of: part.of };
     let bound = match refused.reason {
-        Reason::Queue | Reason::Standing | Reason::Deadline | Reason::KeptForClients => Bound::Pace,
-        Reason::Banned => Bound::Banned,
-        Reason::BudgetSpent(part) | Reason::ShareSpent(part) | Reason::KeptForKeys(part) => {
-            day(part)
-        }
+        RejectReason::Queue
+        | RejectReason::Standing
+        | RejectReason::Deadline
+        | RejectReason::KeptForClients => Bound::Pace,
+        RejectReason::Banned => Bound::Banned,
+        RejectReason::BudgetSpent(part)
+        | RejectReason::ShareSpent(part)
+        | RejectReason::KeptForKeys(part) => day(part),
     };
     by_bound(refused).bound_by(Some(bound))
 }
@@ -136,12 +139,13 @@ pub(super) fn by_pace(refused: Refused) -> Failure {
 /// The same of any bound on calls.
 fn by_bound(refused: Refused) -> Failure {
     let kind = match refused.reason {
-        Reason::Queue | Reason::Standing | Reason::Deadline | Reason::KeptForClients => {
-            FailureKind::Overloaded
-        }
-        Reason::Banned | Reason::BudgetSpent(_) => FailureKind::UpstreamUnavailable,
-        Reason::ShareSpent(_) => FailureKind::ShareSpent,
-        Reason::KeptForKeys(_) => FailureKind::KeptForKeys,
+        RejectReason::Queue
+        | RejectReason::Standing
+        | RejectReason::Deadline
+        | RejectReason::KeptForClients => FailureKind::Overloaded,
+        RejectReason::Banned | RejectReason::BudgetSpent(_) => FailureKind::UpstreamUnavailable,
+        RejectReason::ShareSpent(_) => FailureKind::ShareSpent,
+        RejectReason::KeptForKeys(_) => FailureKind::KeptForKeys,
     };
     let reason = format!("not sent: {}", refused.reason.as_str());
     Failure::new(kind, reason).retry_after(Some(refused.retry_after))
@@ -242,11 +246,14 @@ mod tests {
         };
         let part = Part { calls: 25, of: 100 };
         let made = || Some(unavailable("down".to_owned()));
-        assert_eq!(rather(None, after(Reason::ShareSpent(part), 9)).kind, FailureKind::ShareSpent);
+        assert_eq!(
+            rather(None, after(RejectReason::ShareSpent(part), 9)).kind,
+            FailureKind::ShareSpent
+        );
         let wait = |refused| rather(made(), refused).retry_after;
-        assert_eq!(wait(after(Reason::Queue, 9)), Some(Duration::from_secs(9)));
-        assert_eq!(wait(after(Reason::ShareSpent(part), 9)), None);
-        assert_eq!(wait(after(Reason::KeptForKeys(part), 9)), None);
+        assert_eq!(wait(after(RejectReason::Queue, 9)), Some(Duration::from_secs(9)));
+        assert_eq!(wait(after(RejectReason::ShareSpent(part), 9)), None);
+        assert_eq!(wait(after(RejectReason::KeptForKeys(part), 9)), None);
     }
 
     #[test]
@@ -263,13 +270,13 @@ mod tests {
         }
         let refused = |reason| Refused { reason, retry_after };
         for (reason, bound) in [
-            (Reason::Queue, Bound::Pace),
-            (Reason::Deadline, Bound::Pace),
-            (Reason::Banned, Bound::Banned),
-            (Reason::BudgetSpent(Part { calls: 9, of: 9 }), Bound::Day { calls: 9, of: 9 }),
+            (RejectReason::Queue, Bound::Pace),
+            (RejectReason::Deadline, Bound::Pace),
+            (RejectReason::Banned, Bound::Banned),
+            (RejectReason::BudgetSpent(Part { calls: 9, of: 9 }), Bound::Day { calls: 9, of: 9 }),
         ] {
             assert_eq!(by_pace(refused(reason)).bound, Some(bound));
         }
-        assert_eq!(by_bound(refused(Reason::Queue)).bound, None);
+        assert_eq!(by_bound(refused(RejectReason::Queue)).bound, None);
     }
 }

@@ -10,7 +10,7 @@ use slog::{Logger, info, warn};
 
 use super::actor::{ApiClientActor, NAME};
 use super::attempt::Policy;
-use super::concurrency::{self, Slots};
+use super::concurrency::{self, ConcurrencyLimiter};
 use super::credentials::{Credential, Credentials, Roster};
 use super::dns_cache::DnsCache;
 use super::pacing::{self, Pacing};
@@ -94,7 +94,7 @@ impl Environment<'_> {
             name: credentials.iter().next().map_or("upstream", |first| first.name),
             is_simulated,
             credentials: Current::new(credentials),
-            slots: Slots::new(concurrency(&upstream, self.request_timeout)),
+            slots: ConcurrencyLimiter::new(concurrency(&upstream, self.request_timeout)),
             budget: RetryBudget::default(),
             retry: Current::new(policy(&retry)),
             wire: wire(),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use slog::{Logger, error, info};
 
 use super::attempt::{LEAST_ATTEMPT, Policy};
-use super::concurrency::{Load, Slots};
+use super::concurrency::{ConcurrencyLimiter, Load};
 use super::credentials::{Ask, Credential, Credentials, Prefer};
 use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
@@ -39,7 +39,7 @@ pub struct OriginState {
     /// Who we are to it.
     pub credentials: Current<Arc<Credentials>>,
     /// How many calls may be under way at once, of all credentials together, and who waits.
-    pub slots: Slots,
+    pub slots: ConcurrencyLimiter,
     /// How many retries are left, of all credentials together: they burden the same upstream.
     pub budget: RetryBudget,
     /// When a call is tried again.

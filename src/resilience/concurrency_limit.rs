@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::pace::StandingQueue;
-use super::{Priority, Reason, Refused};
+use super::{Priority, Refused, RejectReason};
 
 /// The limit begins here, or at its bound if that is less.
 const START: f64 = 16.0;
@@ -132,18 +132,18 @@ impl<W> ConcurrencyLimit<W> {
             return Ok(Decision::Take);
         }
         if priority != Priority::Client {
-            return Err(self.full(Reason::KeptForClients));
+            return Err(self.full(RejectReason::KeptForClients));
         }
         if self.queue.len() >= self.settings.queue {
-            return Err(self.full(Reason::Queue));
+            return Err(self.full(RejectReason::Queue));
         }
         let (wait, left) = (self.expected_wait(), deadline.saturating_duration_since(now));
         if left.is_zero() || wait > left {
-            return Err(self.full(Reason::Deadline));
+            return Err(self.full(RejectReason::Deadline));
         }
         let mut standing = self.standing;
         if standing.is_too_long(self.queue.is_empty(), wait, self.turn(), now) {
-            return Err(self.full(Reason::Standing));
+            return Err(self.full(RejectReason::Standing));
         }
         Ok(Decision::Wait)
     }
@@ -218,7 +218,7 @@ impl<W> ConcurrencyLimit<W> {
         Some((waiter.wake, self.take(now)))
     }
 
-    pub fn full(&self, reason: Reason) -> Refused {
+    pub fn full(&self, reason: RejectReason) -> Refused {
         let wait = self.expected_wait();
         Refused { reason, retry_after: if wait.is_zero() { UNKNOWN_WAIT } else { wait } }
     }

@@ -68,15 +68,15 @@ fn who_cannot_be_served_in_time_is_rejected_and_told_when_to_come_back() {
     let asks = |limit: &ConcurrencyLimit<u32>, within| {
         limit.decide(Priority::Client, now, now + within).map_err(|full| full.reason)
     };
-    assert_eq!(asks(&limit, SECOND / 2), Err(Reason::Deadline));
+    assert_eq!(asks(&limit, SECOND / 2), Err(RejectReason::Deadline));
     assert_eq!(asks(&limit, SECOND), Ok(Decision::Wait));
     limit.join(now, now + SECOND, 1);
-    assert_eq!(asks(&limit, SECOND), Err(Reason::Deadline));
+    assert_eq!(asks(&limit, SECOND), Err(RejectReason::Deadline));
     limit.join(now, now + 3 * SECOND, 2);
-    assert_eq!(asks(&limit, 9 * SECOND), Err(Reason::Queue));
-    assert_eq!(limit.full(Reason::Queue).retry_after, 3 * SECOND);
+    assert_eq!(asks(&limit, 9 * SECOND), Err(RejectReason::Queue));
+    assert_eq!(limit.full(RejectReason::Queue).retry_after, 3 * SECOND);
     let refresh = limit.decide(Priority::Refresh, now, now + 9 * SECOND).unwrap_err();
-    assert_eq!(refresh.reason, Reason::KeptForClients);
+    assert_eq!(refresh.reason, RejectReason::KeptForClients);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Priority {
 /// A call that is not made now, and when it is worth asking again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    pub reason: Reason,
+    pub reason: RejectReason,
     pub retry_after: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Part {
 
 /// Why a call is not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum RejectReason {
     /// The upstream banned us for longer than the call can wait.
     Banned,
     /// The day's calls are used up.
@@ -88,7 +88,7 @@ pub enum Reason {
     KeptForClients,
 }
 
-impl Reason {
+impl RejectReason {
     pub const ALL: [Self; 8] = [
         Self::Banned,
         Self::BudgetSpent(Part::NONE),

@@ -12,7 +12,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::slots::{self, Slots};
+use super::slots::{self, TimeSlots};
 
 /// Calls that earn one retry: so retries stay below a fifth of the calls.
 const CALLS_PER_RETRY: u32 = 5;
@@ -34,7 +34,7 @@ struct Counts {
     /// When slots are counted from: the first call.
     origin: Option<Instant>,
     /// Calls and retries; one slot more than the long window has.
-    slots: Slots<(u32, u32), 101>,
+    slots: TimeSlots<(u32, u32), 101>,
 }
 
 impl RetryBudget {

@@ -13,18 +13,18 @@ pub fn number(origin: Instant, now: Instant, width: Duration) -> u64 {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Slots<T, const N: usize> {
+pub struct TimeSlots<T, const N: usize> {
     newest: u64,
     ring: [T; N],
 }
 
-impl<T: Default, const N: usize> Default for Slots<T, N> {
+impl<T: Default, const N: usize> Default for TimeSlots<T, N> {
     fn default() -> Self {
         Self { newest: 0, ring: std::array::from_fn(|_| T::default()) }
     }
 }
 
-impl<T: Default, const N: usize> Slots<T, N> {
+impl<T: Default, const N: usize> TimeSlots<T, N> {
     /// Works on the value of the slot with this number, if the ring reaches back to it.
     pub fn update(&mut self, number: u64, work: impl FnOnce(&mut T)) {
         let passed = number.saturating_sub(self.newest);
@@ -72,7 +72,7 @@ mod tests {
             count in 1..=6_u64,
             later in 0..8_u64,
         ) {
-            let (mut slots, mut all, mut now) = (Slots::<u32, 6>::default(), Vec::new(), 0);
+            let (mut slots, mut all, mut now) = (TimeSlots::<u32, 6>::default(), Vec::new(), 0);
             for step in steps {
                 now += step;
                 slots.update(now, |value| *value += 1);
@@ -82,7 +82,7 @@ mod tests {
             let living = all.iter().filter(|at| **at + count > asked).count();
             let counted: u32 = slots.last(count, asked).map(|(_, value)| value).sum();
             prop_assert_eq!(usize::try_from(counted).unwrap(), living);
-            let count_at = |slots: &Slots<u32, 6>, number| {
+            let count_at = |slots: &TimeSlots<u32, 6>, number| {
                 slots.last(6, now).find(|(at, _)| *at == number).map(|(_, value)| *value)
             };
             let (late, before) = (now.saturating_sub(1), count_at(&slots, now.saturating_sub(1)));

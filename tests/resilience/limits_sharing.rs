@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use breakwater::clock;
 use breakwater::limits::{
-    Admission, Admit, Class, Limits, Policies, Principal, Question, Sharing, Table,
+    Admission, Admit, Class, Limits, Policies, Principal, SharedAdmit, Sharing, Table,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -62,7 +62,7 @@ impl<'a> World<'a> {
         self.script.begin(self.now);
     }
 
-    fn consult(&mut self, place: usize) -> Result<Admission, Question> {
+    fn consult(&mut self, place: usize) -> Result<Admission, SharedAdmit> {
         let (now, table) = (self.at(place), &self.instances[place]);
         let told =
             if self.lost { Ok(table.decide(client(), now)) } else { table.consult(client(), now) };
@@ -70,7 +70,7 @@ impl<'a> World<'a> {
     }
 
     /// Asks Redis and takes in what it says, if the answer arrives.
-    fn settle(&mut self, place: usize, question: Question, arrives: bool) -> Admission {
+    fn settle(&mut self, place: usize, question: SharedAdmit, arrives: bool) -> Admission {
         let told = (!self.lost).then(|| {
             let numbers = self.script.run(&question.key(), &question.arguments());
             question.verdict(&numbers).expect("an answer")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use breakwater::clock;
 use breakwater::failure::{Failure, FailureKind};
 use breakwater::origin::Priority;
-use breakwater::origin::concurrency::{Settings, Slots};
+use breakwater::origin::concurrency::{ConcurrencyLimiter, Settings};
 use breakwater::services::products::aliexpress::AliExpress;
 use breakwater::supervision::Chaos;
 use futures_util::future::{join, join_all};
@@ -16,7 +16,7 @@ use crate::upstream_rig::{PATIENCE, Rig, SEARCH, Setup};
 
 fn at_once(most: u32, queue: usize) -> impl FnOnce(&mut Setup<AliExpress>) {
     move |tables| {
-        tables.slots = Slots::new(Settings { most, queue, ..Settings::default() });
+        tables.slots = ConcurrencyLimiter::new(Settings { most, queue, ..Settings::default() });
         crate::upstream_rig::no_retry(tables);
     }
 }

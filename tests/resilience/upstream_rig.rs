@@ -17,7 +17,7 @@ use breakwater::metrics::Metrics;
 use breakwater::origin::actor::{ApiClientActor, NAME};
 use breakwater::origin::attempt::Policy;
 use breakwater::origin::call::Reply;
-use breakwater::origin::concurrency::{self, Slots};
+use breakwater::origin::concurrency::{self, ConcurrencyLimiter};
 use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials, Roster};
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::state::OriginState;
@@ -89,7 +89,7 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
         name: "upstream",
         is_simulated: false,
         credentials: Current::new(Arc::new(OriginCredentials::new(credentials.collect()))),
-        slots: Slots::new(concurrency::Settings::default()),
+        slots: ConcurrencyLimiter::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
         retry: Current::new(Policy {
             max_attempts: 3,

@@ -11,7 +11,7 @@ use breakwater::config::{Current, Secret};
 use breakwater::failure::{Failure, FailureKind};
 use breakwater::metrics::Metrics;
 use breakwater::origin::attempt::Policy;
-use breakwater::origin::concurrency::{self, Slots};
+use breakwater::origin::concurrency::{self, ConcurrencyLimiter};
 use breakwater::origin::credentials::{Credential, Credentials as OriginCredentials, Roster};
 use breakwater::origin::pacing::{self, Pacing};
 use breakwater::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
@@ -143,7 +143,7 @@ fn state(credentials: OriginCredentials) -> OriginState {
         name: "upstream",
         is_simulated: false,
         credentials: Current::new(Arc::new(credentials)),
-        slots: Slots::new(concurrency::Settings::default()),
+        slots: ConcurrencyLimiter::new(concurrency::Settings::default()),
         budget: RetryBudget::default(),
         retry: Current::new(Policy {
             max_attempts: retry.max_attempts,

@@ -22,7 +22,7 @@ pub use log::Cleared;
 pub use rule::{LONGEST, Mode, NotASubject, Rule, SKEW, Subject};
 
 use self::rule::Cutoffs;
-use super::entry::Verdict;
+use super::entry::Validity;
 use super::key::{Tag, matches};
 use crate::clock::Timestamp;
 
@@ -111,7 +111,7 @@ impl Invalidations {
 
     /// What the rules say about what was stored then under `key`, with these tags. Ask for the
     /// version first: a verdict may know more than the version it is remembered with, never less.
-    pub fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
+    pub fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Validity {
         self.read().verdict(key, tags, stored_at)
     }
 
@@ -185,12 +185,12 @@ impl Table {
         true
     }
 
-    fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Verdict {
+    fn verdict(&self, key: &str, tags: &[Tag], stored_at: Timestamp) -> Validity {
         let mut verdict = self.everything.judge(stored_at);
         if self.unknown_until >= Some(stored_at) {
-            verdict = verdict.max(Verdict::Soft);
+            verdict = verdict.max(Validity::Soft);
         }
-        if verdict == Verdict::Hard || self.newest < Some(stored_at) {
+        if verdict == Validity::Hard || self.newest < Some(stored_at) {
             return verdict;
         }
         let numbers = tags.iter().copied().chain([Subject::Key(key.to_owned()).number()]);

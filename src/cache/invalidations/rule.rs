@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::cache::entry::Verdict;
+use crate::cache::entry::Validity;
 use crate::cache::key::{LONGEST_TAG, Tag, is_tag};
 use crate::clock::Timestamp;
 
@@ -208,13 +208,13 @@ impl Cutoffs {
 
     /// The verdict on something stored then. The time itself is hit: of what happened in the same
     /// millisecond nobody knows which came first.
-    pub(super) fn judge(&self, stored_at: Timestamp) -> Verdict {
+    pub(super) fn judge(&self, stored_at: Timestamp) -> Validity {
         if self.covers(Mode::Hard, stored_at) {
-            Verdict::Hard
+            Validity::Hard
         } else if self.covers(Mode::Soft, stored_at) {
-            Verdict::Soft
+            Validity::Soft
         } else {
-            Verdict::Valid
+            Validity::Valid
         }
     }
 

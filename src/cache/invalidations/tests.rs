@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{Bounds, Invalidations, Mode, Rule, Subject};
-use crate::cache::entry::Verdict;
+use crate::cache::entry::Validity;
 use crate::cache::key::{Tag, matches as glob_matches};
 use crate::clock::Timestamp;
 
@@ -29,13 +29,13 @@ impl Stored {
     }
 }
 
-fn judged(table: &Invalidations, stored: &Stored) -> Verdict {
+fn judged(table: &Invalidations, stored: &Stored) -> Validity {
     let tags: Vec<Tag> = stored.tags.iter().map(|tag| Tag::of(tag)).collect();
     table.verdict(&stored.key, &tags, at(stored.at))
 }
 
 /// The same by walking through all rules.
-fn by_walking(rules: &[Rule], stored: &Stored) -> Verdict {
+fn by_walking(rules: &[Rule], stored: &Stored) -> Validity {
     let hits = |rule: &&Rule| {
         at(stored.at) <= rule.at
             && match &rule.subject {
@@ -46,10 +46,10 @@ fn by_walking(rules: &[Rule], stored: &Stored) -> Verdict {
             }
     };
     let verdict = |rule: &Rule| match rule.mode {
-        Mode::Soft => Verdict::Soft,
-        Mode::Hard => Verdict::Hard,
+        Mode::Soft => Validity::Soft,
+        Mode::Hard => Validity::Hard,
     };
-    rules.iter().filter(hits).map(verdict).max().unwrap_or(Verdict::Valid)
+    rules.iter().filter(hits).map(verdict).max().unwrap_or(Validity::Valid)
 }
 
 fn any_subject() -> impl Strategy<Value = Subject> {
@@ -147,9 +147,9 @@ proptest! {
             let verdict = judged(&table, stored);
             prop_assert!(verdict >= by_walking(&rules, stored), "{:?}", stored);
             let valid = newest(None) < Some(at(stored.at));
-            prop_assert!(!valid || verdict == Verdict::Valid);
+            prop_assert!(!valid || verdict == Validity::Valid);
             let not_hard = newest(Some(Mode::Hard)) < Some(at(stored.at));
-            prop_assert!(!not_hard || verdict <= Verdict::Soft);
+            prop_assert!(!not_hard || verdict <= Validity::Soft);
         }
     }
 
@@ -195,14 +195,15 @@ fn an_empty_table_has_no_version_and_no_verdicts() {
     let table = Invalidations::default();
     assert_eq!((table.version(), table.rules().len()), (0, 0));
     let stored = Stored::new("s:a:1", &["t:1"], i64::MIN);
-    assert_eq!(judged(&table, &stored), Verdict::Valid);
+    assert_eq!(judged(&table, &stored), Validity::Valid);
 }
 
 #[test]
 fn the_time_itself_is_hit_and_the_next_millisecond_is_not() {
     for subject in ["key s:a:1", "tag t:1", "pattern s:*", "everything"] {
         let table = table_of(&[rule(subject, Mode::Hard, 10)], Bounds::default());
-        for (stored_at, expected) in [(9, Verdict::Hard), (10, Verdict::Hard), (11, Verdict::Valid)]
+        for (stored_at, expected) in
+            [(9, Validity::Hard), (10, Validity::Hard), (11, Validity::Valid)]
         {
             let stored = Stored::new("s:a:1", &["t:1"], stored_at);
             assert_eq!(judged(&table, &stored), expected, "{subject} at {stored_at}");
@@ -215,7 +216,7 @@ fn hard_wins_whichever_came_first() {
     for (soft, hard) in [(10, 20), (20, 10), (10, 10)] {
         let rules = [rule("tag t:1", Mode::Soft, soft), rule("key s:a:1", Mode::Hard, hard)];
         let table = table_of(&rules, Bounds::default());
-        assert_eq!(judged(&table, &Stored::new("s:a:1", &["t:1"], 5)), Verdict::Hard);
+        assert_eq!(judged(&table, &Stored::new("s:a:1", &["t:1"], 5)), Validity::Hard);
     }
 }
 
@@ -226,7 +227,7 @@ fn a_soft_rule_does_not_soften_a_hard_one() {
     assert!(!table.apply(&rule("tag t:1", Mode::Soft, 10)));
     assert!(table.apply(&rule("tag t:1", Mode::Soft, 20)));
     let verdict = |stored_at| judged(&table, &Stored::new("k", &["t:1"], stored_at));
-    assert_eq!([10, 20, 21].map(verdict), [Verdict::Hard, Verdict::Soft, Verdict::Valid]);
+    assert_eq!([10, 20, 21].map(verdict), [Validity::Hard, Validity::Soft, Validity::Valid]);
     assert_eq!(counts(&table).0, [0, 1, 0]);
 }
 
@@ -235,7 +236,7 @@ fn a_clock_that_steps_back_makes_nothing_valid_again() {
     let table = Invalidations::default();
     assert!(table.apply(&rule("tag t:1", Mode::Hard, 1_000)));
     assert!(!table.apply(&rule("tag t:1", Mode::Hard, 400)));
-    assert_eq!(judged(&table, &Stored::new("k", &["t:1"], 900)), Verdict::Hard);
+    assert_eq!(judged(&table, &Stored::new("k", &["t:1"], 900)), Validity::Hard);
 }
 
 #[test]
@@ -245,8 +246,8 @@ fn many_tags_at_one_instant_become_one_time() {
         assert!(table.apply(&rule(&format!("tag t:{number}"), Mode::Soft, 7)));
     }
     assert_eq!(counts(&table), ([0, 0, 0], Some(at(7))));
-    assert_eq!(judged(&table, &Stored::new("k", &[], 7)), Verdict::Soft);
-    assert_eq!(judged(&table, &Stored::new("k", &["t:5"], 8)), Verdict::Valid);
+    assert_eq!(judged(&table, &Stored::new("k", &[], 7)), Validity::Soft);
+    assert_eq!(judged(&table, &Stored::new("k", &["t:5"], 8)), Validity::Valid);
 }
 
 #[test]
@@ -279,11 +280,11 @@ fn until_the_log_is_read_what_is_older_than_the_start_is_soft_at_least() {
     let version = table.version();
     table.apply(&rule("tag t:1", Mode::Hard, 5));
     let verdict = |stored_at| judged(&table, &Stored::new("k", &["t:1"], stored_at));
-    assert_eq!([5, 10, 11].map(verdict), [Verdict::Hard, Verdict::Soft, Verdict::Valid]);
+    assert_eq!([5, 10, 11].map(verdict), [Validity::Hard, Validity::Soft, Validity::Valid]);
     assert!(!table.is_known());
     table.all_known();
     assert!(table.is_known() && table.version() > version + 1, "verdicts are reached anew");
-    assert_eq!([5, 10, 11].map(verdict), [Verdict::Hard, Verdict::Valid, Verdict::Valid]);
+    assert_eq!([5, 10, 11].map(verdict), [Validity::Hard, Validity::Valid, Validity::Valid]);
 }
 
 #[test]
@@ -298,7 +299,7 @@ fn all_clones_are_one_table_for_all_threads() {
                     assert!(table.apply(&rule(&format!("tag {tag}"), Mode::Soft, number)));
                     let version = table.version();
                     let stored = Stored { key: "k".into(), tags: vec![tag], at: number };
-                    assert_eq!(judged(&table, &stored), Verdict::Soft);
+                    assert_eq!(judged(&table, &stored), Validity::Soft);
                     assert!(table.version() >= version);
                 }
             });

@@ -23,13 +23,13 @@ use super::log_sampler::LogSampler;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum ShedReason {
     /// The event loop of the worker has been late for too long.
     Lag,
     InFlight,
 }
 
-impl Reason {
+impl ShedReason {
     pub const ALL: [Self; 2] = [Self::Lag, Self::InFlight];
 
     #[must_use]
@@ -117,16 +117,20 @@ impl LoadShedder {
     ///
     /// # Errors
     /// The reason.
-    pub fn enter(&self, with_body: bool, chance: impl FnOnce() -> f64) -> Result<Slot<'_>, Reason> {
+    pub fn enter(
+        &self,
+        with_body: bool,
+        chance: impl FnOnce() -> f64,
+    ) -> Result<Slot<'_>, ShedReason> {
         let most_with_body = (self.bounds.in_flight / 2).max(1);
         if self.in_flight.get() >= self.bounds.in_flight
             || (with_body && self.with_body.get() >= most_with_body)
         {
-            return Err(Reason::InFlight);
+            return Err(ShedReason::InFlight);
         }
         let queue = self.queue.get();
         if queue.stands() && self.in_flight.get() >= ENOUGH && queue.refuses(chance()) {
-            return Err(Reason::Lag);
+            return Err(ShedReason::Lag);
         }
         Ok(self.pass(with_body))
     }

@@ -95,7 +95,7 @@ proptest! {
                     prop_assert!(!full);
                     inside.push(entered);
                 }
-                Err(reason) => prop_assert!(full && reason == Reason::InFlight),
+                Err(reason) => prop_assert!(full && reason == ShedReason::InFlight),
             }
         }
         drop(inside);
@@ -144,7 +144,7 @@ fn few_are_never_refused_because_of_a_wait() {
         let _over = shedder.ticked(shedder.due() + MS(500), 0);
     }
     let mut inside: Vec<_> = (0..64).map(|_| shedder.enter(false, || 1.0).unwrap()).collect();
-    assert_eq!(shedder.enter(false, || 1.0).err(), Some(Reason::Lag));
+    assert_eq!(shedder.enter(false, || 1.0).err(), Some(ShedReason::Lag));
     inside.pop();
     assert!(shedder.enter(false, || 1.0).is_ok());
 }

@@ -16,7 +16,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use slog::warn;
 
-use crate::access::{Held, PresentedKey, Verdict};
+use crate::access::{Held, ListStatus, PresentedKey};
 use crate::http::context::{Fields, RequestContext};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::FORWARDED_FOR;
@@ -37,7 +37,7 @@ pub(in crate::http) struct Caller {
     pub(in crate::http) address: ClientAddress,
     pub(in crate::http) held: Option<Held>,
     pub(in crate::http) principal: Principal,
-    verdict: Verdict,
+    verdict: ListStatus,
 }
 
 impl Caller {
@@ -70,7 +70,7 @@ impl Caller {
     }
 
     pub(in crate::http) fn is_exempt(&self) -> bool {
-        self.verdict == Verdict::Allowed
+        self.verdict == ListStatus::Allowed
     }
 
     /// The deny list comes first: its answer tells nothing about keys.
@@ -80,7 +80,7 @@ impl Caller {
         route: &Route,
     ) -> Result<(), ApiError> {
         if route.scope == AuthScope::Clients
-            && let Verdict::Denied(by) = self.verdict
+            && let ListStatus::Denied(by) = self.verdict
         {
             worker.shared.metrics.access.blocked.at([by.label()]).inc();
             let cause = format!("denied by {}", by.label());
@@ -147,14 +147,14 @@ fn in_doubt(
     presented: PresentedKey<'_>,
     address: &ClientAddress,
     context: &RequestContext,
-) -> (Option<Held>, Verdict) {
+) -> (Option<Held>, ListStatus) {
     let access = &worker.shared.access;
     let (held, verdict) = access.meet(presented, NOWHERE);
     let key = held.map(|held| held.id);
     let mut verdicts = std::iter::once(address.counted)
         .chain(address.suspects())
         .map(|one| access.evaluate(one, key));
-    let denied = verdicts.find(|verdict| matches!(verdict, Verdict::Denied(_)));
+    let denied = verdicts.find(|verdict| matches!(verdict, ListStatus::Denied(_)));
     if let Some(left_out) = worker.doubts.borrow_mut().line(context.started) {
         let named: Vec<_> = address.suspects().map(|address| address.to_string()).collect();
         warn!(worker.shared.log, "forwarding headers do not tell who the client is";

@@ -260,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::{KeyId, Limits, Policies, Principal, Table, Verdict};
+    use crate::limits::{KeyId, LimitResult, Limits, Policies, Principal, Table};
 
     /// The values of the fields: limit, remaining, reset, `RateLimit`, and its policy.
     fn written(admission: &Admission) -> Vec<String> {
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn where_nothing_is_limited_nothing_is_said() {
         let unlimited = admission(Class::Exempt, address(), 1);
-        assert_eq!((unlimited.verdict, written(&unlimited).len()), (Verdict::UNLIMITED, 0));
+        assert_eq!((unlimited.verdict, written(&unlimited).len()), (LimitResult::UNLIMITED, 0));
     }
 
     proptest! {
@@ -331,7 +331,7 @@ mod tests {
                 rule: RuleKind::Burst,
             });
             let (burst, minute) = (state(RuleKind::Burst), state(RuleKind::Minute));
-            let verdict = Verdict { decision, burst, minute };
+            let verdict = LimitResult { decision, burst, minute };
             let class = Class::Recommendations;
             let written = written(&Admission { class, verdict, alone: false, asked: false });
             prop_assert_eq!(written.len(), 5);

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::explain::{Limited, Outcome, Record, SAMPLE};
-use crate::http::load_shedder::Reason;
+use crate::http::load_shedder::ShedReason;
 use crate::http::route::Route;
 use crate::http::state::Worker;
 use crate::http::stops::caller::address;
@@ -143,7 +143,7 @@ fn bounded(text: &str, most: usize) -> &str {
 }
 
 /// A shed request must cost much less than an answered one: counters, and a line a second.
-pub(in crate::http) fn shed(worker: &Worker, route: &Route, done: &Done<'_>, reason: Reason) {
+pub(in crate::http) fn shed(worker: &Worker, route: &Route, done: &Done<'_>, reason: ShedReason) {
     let (method, now, took) = done.count(route);
     let overloaded = ApiError::new(ErrorCode::Overloaded);
     explain(worker, route, done, Some(&overloaded), (Outcome::Refused, method, took));

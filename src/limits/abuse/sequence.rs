@@ -9,7 +9,7 @@
 
 use std::cmp::Ordering;
 
-use crate::resilience::slots::Slots;
+use crate::resilience::slots::TimeSlots;
 
 /// Widest step in the direction of a run.
 const AHEAD: u64 = 10;
@@ -25,7 +25,7 @@ type Pace = Minute<6>;
 /// How often in the last minute. It never counts too much, and what comes that often within a slot less
 /// than a minute is never missed.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Minute<const SLOTS: usize>(Slots<u16, SLOTS>);
+pub(super) struct Minute<const SLOTS: usize>(TimeSlots<u16, SLOTS>);
 
 impl<const SLOTS: usize> Minute<SLOTS> {
     pub(super) fn add(&mut self, second: u32) -> u32 {

@@ -12,7 +12,7 @@ use crate::origin::Priority;
 use crate::origin::health::tests::key_fault;
 use crate::origin::pacing::{self, Pacing, Rate};
 use crate::resilience::breaker::{self, Breaker, CallResult, Rejected};
-use crate::resilience::{Reason, Refused};
+use crate::resilience::{Refused, RejectReason};
 
 fn after(now: Instant, millis: u64) -> Instant {
     now + Duration::from_millis(millis)
@@ -29,7 +29,7 @@ fn open_for(millis: u64) -> Quote {
 
 fn paced_for(millis: u64) -> Quote {
     let retry_after = Duration::from_millis(millis);
-    Err(Refusal::Pacing(Refused { reason: Reason::Deadline, retry_after }))
+    Err(Refusal::Pacing(Refused { reason: RejectReason::Deadline, retry_after }))
 }
 
 fn misconfigured(now: Instant) -> Quote {

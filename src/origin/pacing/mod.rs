@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{Payer, Priority};
 use crate::clock::Timestamp;
 use crate::resilience::pace::{Pace, StandingQueue};
-use crate::resilience::{Reason, Refused};
+use crate::resilience::{Refused, RejectReason};
 use quota::Quota;
 
 /// Quotas are daily: a restored ban that lasts longer is due to a wall clock that was set.
@@ -246,10 +246,10 @@ impl Table {
         let from = now + ban.unwrap_or_default();
         let waits_for_ban = priority == Priority::Client && from <= deadline;
         if let Some(left) = ban.filter(|_| !waits_for_ban) {
-            return refused(Reason::Banned, left);
+            return refused(RejectReason::Banned, left);
         }
         if let Some(until) = self.quota.spent_until(wall) {
-            return refused(Reason::BudgetSpent(self.quota.whole()), until.since(wall));
+            return refused(RejectReason::BudgetSpent(self.quota.whole()), until.since(wall));
         }
         if let Some(reason) = payer.and_then(|payer| self.quota.refusal(payer)) {
             return refused(reason, self.quota.day_ends().since(wall));
@@ -260,16 +260,16 @@ impl Table {
         let at = self.booked.earliest(from);
         let retry_after = at.saturating_duration_since(now);
         if at > deadline {
-            return refused(Reason::Deadline, retry_after);
+            return refused(RejectReason::Deadline, retry_after);
         }
         if at > now && self.waiting >= max_queue {
-            return refused(Reason::Queue, retry_after);
+            return refused(RejectReason::Queue, retry_after);
         }
         // The wait for the end of a ban does not count.
         let wait = at.saturating_duration_since(from);
         let turn = self.booked.interval();
         if self.standing.is_too_long(self.waiting == 0, wait, turn, now) {
-            return refused(Reason::Standing, retry_after);
+            return refused(RejectReason::Standing, retry_after);
         }
         Ok(at)
     }
@@ -299,7 +299,7 @@ impl Table {
         };
         match retry_after {
             Duration::ZERO => Ok(now),
-            retry_after => Err(Refused { reason: Reason::KeptForClients, retry_after }),
+            retry_after => Err(Refused { reason: RejectReason::KeptForClients, retry_after }),
         }
     }
 
@@ -334,7 +334,7 @@ impl Booking {
         let mut table = self.pacing.lock();
         if let Some(retry_after) = table.ban_left(now) {
             drop(table);
-            return Err(Refused { reason: Reason::Banned, retry_after });
+            return Err(Refused { reason: RejectReason::Banned, retry_after });
         }
         table.started.take(now);
         drop(table);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Payer, Settings, Shares};
 use crate::clock::Timestamp;
-use crate::resilience::{Part, Reason};
+use crate::resilience::{Part, RejectReason};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Each has cost a call today. What more clients spend is on no account: the keys' part bounds them.
@@ -41,16 +41,16 @@ impl Quota {
     }
 
     /// Why no call is made for this client, though the day's budget is not spent.
-    pub(super) fn refusal(&self, payer: &Payer) -> Option<Reason> {
+    pub(super) fn refusal(&self, payer: &Payer) -> Option<RejectReason> {
         let (limit, Shares { client, kept_for_keys }) = (self.limit?, self.shares);
         let part =
             |percent: u64| Part { calls: limit.saturating_mul(percent).div_ceil(100), of: limit };
         let spent = self.by_client.get(&payer.client).copied().unwrap_or_default();
         if client < 100 && spent >= part(client).calls {
-            return Some(Reason::ShareSpent(part(client)));
+            return Some(RejectReason::ShareSpent(part(client)));
         }
         let kept = part(kept_for_keys);
-        (limit.saturating_sub(self.spent) <= kept.calls).then_some(Reason::KeptForKeys(kept))
+        (limit.saturating_sub(self.spent) <= kept.calls).then_some(RejectReason::KeptForKeys(kept))
     }
 
     /// When the next day begins, if nothing is left of this one.
@@ -230,13 +230,19 @@ mod tests {
             assert_eq!(quota.refusal(&one), None);
             quota.spend(at(100, 1), Some(&one));
         }
-        assert_eq!(quota.refusal(&one), Some(Reason::ShareSpent(Part { calls: 10, of: 100 })));
+        assert_eq!(
+            quota.refusal(&one),
+            Some(RejectReason::ShareSpent(Part { calls: 10, of: 100 }))
+        );
         // What weighs five is spent with two, and costs the day two.
         for _ in 0..2 {
             assert_eq!(quota.refusal(&other), None);
             quota.spend(at(100, 1), Some(&other));
         }
-        assert_eq!(quota.refusal(&other), Some(Reason::ShareSpent(Part { calls: 10, of: 100 })));
+        assert_eq!(
+            quota.refusal(&other),
+            Some(RejectReason::ShareSpent(Part { calls: 10, of: 100 }))
+        );
         assert_eq!(quota.spent(), 12);
         quota.give_back(100, Some(&one));
         assert_eq!(quota.refusal(&one), None, "that call was not made");
@@ -255,7 +261,7 @@ mod tests {
             assert_eq!(quota.refusal(&client), None, "{number}");
             quota.spend(at(100, 1), Some(&client));
         }
-        let kept = Some(Reason::KeptForKeys(Part { calls: 20, of: 100 }));
+        let kept = Some(RejectReason::KeptForKeys(Part { calls: 20, of: 100 }));
         assert_eq!(quota.refusal(&payer("another", 1)), kept);
         assert_eq!((quota.remaining(), quota.spent_until(at(100, 1))), (Some(20), None));
     }
@@ -267,14 +273,17 @@ mod tests {
         let (mut least, one) = (quota(Shares { client: 1, kept_for_keys: 0 }), payer("one", 5));
         assert_eq!(least.refusal(&one), None);
         least.spend(at(1, 1), Some(&one));
-        assert_eq!(least.refusal(&one), Some(Reason::ShareSpent(Part { calls: 1, of: 3 })));
+        assert_eq!(least.refusal(&one), Some(RejectReason::ShareSpent(Part { calls: 1, of: 3 })));
         let mut all = quota(Shares::UNBOUNDED);
         for _ in 0..2 {
             all.spend(at(1, 1), Some(&one));
             assert_eq!(all.refusal(&one), None);
         }
         let nothing = quota(Shares { client: 100, kept_for_keys: 100 });
-        assert_eq!(nothing.refusal(&one), Some(Reason::KeptForKeys(Part { calls: 3, of: 3 })));
+        assert_eq!(
+            nothing.refusal(&one),
+            Some(RejectReason::KeptForKeys(Part { calls: 3, of: 3 }))
+        );
         assert_eq!(of(None).refusal(&one), None, "without a budget nothing is shared out");
     }
 

@@ -69,7 +69,7 @@ impl Rig {
     }
 }
 
-fn reason(refused: Result<Booking, Refused>) -> Reason {
+fn reason(refused: Result<Booking, Refused>) -> RejectReason {
     refused.unwrap_err().reason
 }
 
@@ -99,7 +99,7 @@ fn a_moment_after_the_deadline_is_refused_and_not_taken() {
     let _burst: Vec<_> = (0..3).map(|_| rig.book().unwrap()).collect();
     for _ in 0..100 {
         let refused = rig.within(ms(199)).unwrap_err();
-        assert_eq!(refused, Refused { reason: Reason::Deadline, retry_after: ms(200) });
+        assert_eq!(refused, Refused { reason: RejectReason::Deadline, retry_after: ms(200) });
     }
     assert_eq!(rig.offset(&rig.within(ms(200)).unwrap()), 200);
 }
@@ -110,12 +110,12 @@ fn the_queue_is_bounded() {
     let mut bookings: Vec<_> = (0..7).map(|_| rig.book().unwrap()).collect();
     assert_eq!(rig.status().queue, 4);
     let refused = rig.book().unwrap_err();
-    assert_eq!(refused, Refused { reason: Reason::Queue, retry_after: ms(1_000) });
+    assert_eq!(refused, Refused { reason: RejectReason::Queue, retry_after: ms(1_000) });
     rig.now += ms(200);
     bookings[3].arrived();
     assert_eq!(rig.status().queue, 3);
     bookings.push(rig.book().unwrap());
-    assert_eq!(reason(rig.book()), Reason::Queue);
+    assert_eq!(reason(rig.book()), RejectReason::Queue);
     bookings.clear();
     assert_eq!(rig.status().queue, 0);
 }
@@ -144,7 +144,7 @@ fn the_days_budget_is_a_bound_and_starts_anew() {
         rig.book().unwrap().start(rig.now).unwrap();
     }
     let refused = rig.book().unwrap_err();
-    assert_eq!(refused.reason, Reason::BudgetSpent(Part { calls: 2, of: 2 }));
+    assert_eq!(refused.reason, RejectReason::BudgetSpent(Part { calls: 2, of: 2 }));
     assert_eq!(WALL.plus(refused.retry_after).as_millis() % 86_400_000, 0);
     rig.now += refused.retry_after;
     assert!(rig.book().is_ok());
@@ -156,7 +156,7 @@ fn a_short_ban_is_waited_out_and_a_long_one_refuses() {
     rig.pacing.ban(rig.now, ms(1_000));
     rig.pacing.ban(rig.now, ms(10));
     assert_eq!(rig.status().banned_until, Some(WALL.plus(ms(1_000))));
-    let refused = Refused { reason: Reason::Banned, retry_after: ms(1_000) };
+    let refused = Refused { reason: RejectReason::Banned, retry_after: ms(1_000) };
     assert_eq!(rig.within(ms(999)).unwrap_err(), refused);
     for priority in BACKGROUND {
         assert_eq!(rig.spare(priority).unwrap_err(), refused, "no ban is waited out");
@@ -192,7 +192,7 @@ fn unpaced_has_no_rate_but_keeps_bans_and_the_queues_bound() {
     rig.pacing.ban(rig.now, ms(500));
     let waiting: Vec<_> = (0..4).map(|_| rig.book().unwrap()).collect();
     assert!(waiting.iter().all(|booking| rig.offset(booking) == 500));
-    assert_eq!(reason(rig.book()), Reason::Queue);
+    assert_eq!(reason(rig.book()), RejectReason::Queue);
     assert_eq!(BACKGROUND.map(|priority| rig.use_up(priority)), [0; 2]);
 }
 
@@ -229,7 +229,7 @@ fn a_refresh_leaves_half_of_the_burst_and_warming_all_but_one() {
         let mut rig = Rig::new(SEVEN);
         assert_eq!(rig.use_up(priority), given);
         let refused = rig.spare(priority).unwrap_err();
-        assert_eq!(refused, Refused { reason: Reason::KeptForClients, retry_after: ms(200) });
+        assert_eq!(refused, Refused { reason: RejectReason::KeptForClients, retry_after: ms(200) });
         rig.now += ms(199);
         assert_eq!(rig.use_up(priority), 0);
         rig.now += ms(1);
@@ -265,7 +265,7 @@ fn the_end_of_the_days_budget_is_for_clients() {
             *spent += rig.use_up(priority).min(1);
         }
         let refused = rig.spare(priority).unwrap_err();
-        assert_eq!(refused.reason, Reason::KeptForClients);
+        assert_eq!(refused.reason, RejectReason::KeptForClients);
         let end = rig.wall().plus(refused.retry_after);
         assert_eq!(end.as_millis() % 86_400_000, 0, "until the next day");
     }
@@ -274,7 +274,7 @@ fn the_end_of_the_days_budget_is_for_clients() {
         rig.now += ms(1_000);
         rig.book().unwrap().start(rig.now).unwrap();
     }
-    assert!(matches!(reason(rig.spare(Priority::Refresh)), Reason::BudgetSpent(_)));
+    assert!(matches!(reason(rig.spare(Priority::Refresh)), RejectReason::BudgetSpent(_)));
 }
 
 /// Calls that were all kept from their moments, by a stall, do not start all at once.

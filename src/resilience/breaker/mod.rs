@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use crate::clock::Timestamp;
 pub use snapshot::{
-    CallResult, Persisted, Reason, Rejected, RejectedBy, Snapshot, State, Transition,
+    CallResult, Persisted, Rejected, RejectedBy, Snapshot, State, Transition, TransitionReason,
 };
 use state::{Core, Ticket};
 pub use trip::Settings;

@@ -74,7 +74,7 @@ impl State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum TransitionReason {
     Failures,
     FailureRate,
     TimeToProbe,
@@ -85,7 +85,7 @@ pub enum Reason {
     Forced,
 }
 
-impl Reason {
+impl TransitionReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failures => "failures",
@@ -104,7 +104,7 @@ impl Reason {
 pub struct Transition {
     pub from: State,
     pub to: State,
-    pub reason: Reason,
+    pub reason: TransitionReason,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

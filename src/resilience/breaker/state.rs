@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::slow_start::{Evaluator, SlowStart};
 use super::trip::Trip;
-use super::{CallResult, Reason, Rejected, RejectedBy, Settings, Snapshot, State, Transition};
+use super::{
+    CallResult, Rejected, RejectedBy, Settings, Snapshot, State, Transition, TransitionReason,
+};
 
 /// The longest guess for "ask again" while probes are under way.
 const PROBING_HINT: Duration = Duration::from_secs(1);
@@ -149,14 +151,16 @@ impl Core {
     }
 
     /// Why a new set of probes may begin: the open time is over, or those under way are lost.
-    fn admits_probes_from(&self, now: Instant) -> Option<Reason> {
+    fn admits_probes_from(&self, now: Instant) -> Option<TransitionReason> {
         match self.phase {
-            Phase::Open { until: Some(until) } if now >= until => Some(Reason::TimeToProbe),
+            Phase::Open { until: Some(until) } if now >= until => {
+                Some(TransitionReason::TimeToProbe)
+            }
             Phase::HalfOpen { in_flight, succeeded, given_at }
                 if !self.has_probe(in_flight, succeeded)
                     && now.saturating_duration_since(given_at) >= self.settings.probe_timeout =>
             {
-                Some(Reason::ProbeLost)
+                Some(TransitionReason::ProbeLost)
             }
             Phase::Open { .. } | Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
         }
@@ -191,7 +195,7 @@ impl Core {
             Phase::Closed { .. } => self.evaluate(ticket, result, now),
             Phase::Open { .. } => None,
             Phase::HalfOpen { .. } if result == CallResult::Success => self.probe_succeeded(now),
-            Phase::HalfOpen { .. } => Some(self.open(Reason::ProbeFailed, now)),
+            Phase::HalfOpen { .. } => Some(self.open(TransitionReason::ProbeFailed, now)),
         }
     }
 
@@ -226,10 +230,10 @@ impl Core {
         }
         self.trip.forget_openings();
         let slow_start = slow_start.then(|| SlowStart::new(failure_rate, now));
-        Some(self.close(slow_start, Reason::ProbesSucceeded, now))
+        Some(self.close(slow_start, TransitionReason::ProbesSucceeded, now))
     }
 
-    fn open(&mut self, reason: Reason, now: Instant) -> Transition {
+    fn open(&mut self, reason: TransitionReason, now: Instant) -> Transition {
         let open_for = self.trip.next_open_time();
         // Open times are bounded to a day, so the sum exists on any real clock.
         self.enter(Phase::Open { until: now.checked_add(open_for) }, reason, now)
@@ -251,7 +255,7 @@ impl Core {
             *until = None;
             return None;
         }
-        Some(self.enter(Phase::Open { until: None }, Reason::Forced, now))
+        Some(self.enter(Phase::Open { until: None }, TransitionReason::Forced, now))
     }
 
     pub(super) fn force_close(&mut self, now: Instant) -> Option<Transition> {
@@ -262,7 +266,7 @@ impl Core {
             self.trip.forget_calls();
             return None;
         }
-        Some(self.close(None, Reason::Forced, now))
+        Some(self.close(None, TransitionReason::Forced, now))
     }
 
     pub(super) fn reset(&mut self, now: Instant) -> Option<Transition> {
@@ -270,12 +274,17 @@ impl Core {
         self.force_close(now)
     }
 
-    fn close(&mut self, slow_start: Option<SlowStart>, reason: Reason, now: Instant) -> Transition {
+    fn close(
+        &mut self,
+        slow_start: Option<SlowStart>,
+        reason: TransitionReason,
+        now: Instant,
+    ) -> Transition {
         self.trip.forget_calls();
         self.enter(Phase::Closed { slow_start }, reason, now)
     }
 
-    fn enter(&mut self, phase: Phase, reason: Reason, now: Instant) -> Transition {
+    fn enter(&mut self, phase: Phase, reason: TransitionReason, now: Instant) -> Transition {
         let from = self.state();
         self.moved_by_calls = true;
         self.phase = phase;

@@ -15,8 +15,8 @@ use failsafe::FailurePolicy;
 use failsafe::backoff::{self, Constant, EqualJittered};
 use failsafe::failure_policy::{self, ConsecutiveFailures};
 
-use super::{CallResult, Reason};
-use crate::resilience::slots::{self, Slots};
+use super::{CallResult, TransitionReason};
+use crate::resilience::slots::{self, TimeSlots};
 
 /// The open time is never longer than this, whatever the settings say.
 const MOST_OPEN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,7 +75,7 @@ impl Settings {
 #[derive(Debug)]
 pub(super) struct Trip {
     in_a_row: ConsecutiveFailures<Constant>,
-    window: Slots<(u32, u32), SLOTS>,
+    window: TimeSlots<(u32, u32), SLOTS>,
     /// When slots are counted from: the first call.
     origin: Option<Instant>,
     /// Above 1 where a share never trips.
@@ -101,7 +101,7 @@ impl Trip {
         let has_rate = settings.failure_rate > 0.0 && settings.failure_rate < 1.0;
         Self {
             in_a_row: failure_policy::consecutive_failures(failures, signal),
-            window: Slots::default(),
+            window: TimeSlots::default(),
             origin: None,
             failure_share: if has_rate { settings.failure_rate } else { NEVER },
             minimum_calls: settings.minimum_calls,
@@ -122,7 +122,7 @@ impl Trip {
     }
 
     /// Counts a call; the reason when it was one failure too many.
-    pub(super) fn note(&mut self, result: CallResult, now: Instant) -> Option<Reason> {
+    pub(super) fn note(&mut self, result: CallResult, now: Instant) -> Option<TransitionReason> {
         let slot = slots::number(*self.origin.get_or_insert(now), now, SLOT);
         match result {
             CallResult::Success => {
@@ -133,9 +133,9 @@ impl Trip {
             CallResult::Failure => {
                 self.window.update(slot, |(_, failures)| *failures = failures.saturating_add(1));
                 if self.in_a_row.mark_dead_on_failure().is_some() {
-                    return Some(Reason::Failures);
+                    return Some(TransitionReason::Failures);
                 }
-                self.fails_too_often(slot).then_some(Reason::FailureRate)
+                self.fails_too_often(slot).then_some(TransitionReason::FailureRate)
             }
             CallResult::Ignored => None,
         }
@@ -161,7 +161,7 @@ impl Trip {
 
     pub(super) fn forget_calls(&mut self) {
         self.in_a_row.revived();
-        self.window = Slots::default();
+        self.window = TimeSlots::default();
     }
 
     /// Forgets earlier openings: the next one lasts as long as a first one.

@@ -17,7 +17,7 @@ use crate::config::{LastRead, Mistakes, Reloaded};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::Check;
 use crate::http::live::summary::{Counted, Fact, Facts, Kind, Level, Trouble};
-use crate::http::load_shedder::Reason;
+use crate::http::load_shedder::ShedReason;
 use crate::http::route::AuthScope;
 use crate::http::service::Route;
 use crate::http::state::Shared;
@@ -193,7 +193,7 @@ pub fn sample(shared: &Shared, away: &[&'static str]) {
     let mut wrong = upstreams(shared, &origins);
     wrong.extend(away.iter().filter_map(|tier| store(shared, tier)));
     wrong.extend(process(shared));
-    let shed = Reason::ALL.map(|reason| shared.metrics.http.shed.at([reason.as_str()]).get());
+    let shed = ShedReason::ALL.map(|reason| shared.metrics.http.shed.at([reason.as_str()]).get());
     let hits = sample.memory + sample.redis + sample.database;
     let facts = Facts {
         wrong,

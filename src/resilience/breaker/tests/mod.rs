@@ -62,7 +62,7 @@ impl Rig {
         self.now += Duration::from_millis(self.snapshot().retry_after_ms.unwrap() + 1);
     }
 
-    fn received(&self) -> Vec<(State, State, Reason)> {
+    fn received(&self) -> Vec<(State, State, TransitionReason)> {
         self.received.lock().unwrap().iter().map(|t| (t.from, t.to, t.reason)).collect()
     }
 }
@@ -86,9 +86,9 @@ fn it_opens_at_the_failures_closes_after_the_probes_and_tells_each_change() {
     assert_eq!(
         rig.received(),
         [
-            (State::Closed, State::Open, Reason::Failures),
-            (State::Open, State::HalfOpen, Reason::TimeToProbe),
-            (State::HalfOpen, State::Closed, Reason::ProbesSucceeded),
+            (State::Closed, State::Open, TransitionReason::Failures),
+            (State::Open, State::HalfOpen, TransitionReason::TimeToProbe),
+            (State::HalfOpen, State::Closed, TransitionReason::ProbesSucceeded),
         ]
     );
     assert_eq!(rig.snapshot().transitions, 3);
@@ -187,8 +187,8 @@ fn an_admin_holds_it_open_until_it_is_closed() {
     assert_eq!(
         rig.received(),
         [
-            (State::Closed, State::Open, Reason::Forced),
-            (State::Open, State::Closed, Reason::Forced)
+            (State::Closed, State::Open, TransitionReason::Forced),
+            (State::Open, State::Closed, TransitionReason::Forced)
         ]
     );
     rig.fail(3);

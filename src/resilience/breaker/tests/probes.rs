@@ -21,7 +21,7 @@ fn probes_without_a_result_are_given_up() {
     rig.call(CallResult::Success);
     assert_eq!(
         rig.received().last().unwrap(),
-        &(State::HalfOpen, State::HalfOpen, Reason::ProbeLost)
+        &(State::HalfOpen, State::HalfOpen, TransitionReason::ProbeLost)
     );
     for permit in lost {
         permit.record(CallResult::Failure, rig.now);

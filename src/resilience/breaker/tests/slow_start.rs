@@ -106,7 +106,7 @@ fn failures_above_the_floor_slow_it_and_those_at_the_floor_open_it() {
         }
     }
     assert!((SLOWLY.consecutive_failures..20).contains(&calls), "{calls}");
-    assert_eq!(rig.received().last().unwrap().2, Reason::Failures);
+    assert_eq!(rig.received().last().unwrap().2, TransitionReason::Failures);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn it_trips_at_the_failure_that_is_one_too_many() {
     assert_eq!([fail(&mut trip), fail(&mut trip)], [None, None]);
     assert_eq!(trip.note(CallResult::Success, now), None);
     let row = [fail(&mut trip), fail(&mut trip), fail(&mut trip)];
-    assert_eq!(row, [None, None, Some(Reason::Failures)]);
+    assert_eq!(row, [None, None, Some(TransitionReason::Failures)]);
     trip.forget_calls();
     assert_eq!(fail(&mut trip), None);
 }
@@ -34,7 +34,7 @@ fn it_trips_on_the_share_with_enough_calls_in_the_window() {
     assert!((0..10).all(|_| note(CallResult::Success).is_none()));
     assert!((0..9).all(|_| note(CallResult::Failure).is_none()), "too few calls to say");
     assert_eq!(note(CallResult::Ignored), None);
-    assert_eq!(note(CallResult::Failure), Some(Reason::FailureRate));
+    assert_eq!(note(CallResult::Failure), Some(TransitionReason::FailureRate));
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn calls_that_are_over_say_nothing() {
     assert!((0..19).all(|_| trip.note(CallResult::Failure, now).is_none()));
     let later = now + SLOT * 10;
     assert!((0..19).all(|_| trip.note(CallResult::Failure, later).is_none()));
-    assert_eq!(trip.note(CallResult::Failure, later), Some(Reason::FailureRate));
+    assert_eq!(trip.note(CallResult::Failure, later), Some(TransitionReason::FailureRate));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn settings_that_failsafe_would_panic_on_are_clamped() {
             });
             let now = clock::monotonic();
             trip.note(CallResult::Success, now);
-            assert_eq!(trip.note(CallResult::Failure, now), Some(Reason::Failures));
+            assert_eq!(trip.note(CallResult::Failure, now), Some(TransitionReason::Failures));
             for _ in 0..100 {
                 assert!(trip.next_open_time() <= MOST_OPEN);
             }
@@ -105,14 +105,14 @@ fn other_bounds_count_what_was_counted() {
         assert_eq!(trip.note(CallResult::Failure, now), None);
     }
     trip.take_over(&Settings::new(4, open), 3);
-    assert_eq!(trip.note(CallResult::Failure, now), Some(Reason::Failures));
+    assert_eq!(trip.note(CallResult::Failure, now), Some(TransitionReason::Failures));
     // More failures than the new bound allows: the next one is one too many, and not before.
     let mut trip = Trip::new(&Settings::new(100, open));
     for _ in 0..9 {
         assert_eq!(trip.note(CallResult::Failure, now), None);
     }
     trip.take_over(&Settings::new(2, open), 9);
-    assert_eq!(trip.note(CallResult::Failure, now), Some(Reason::Failures));
+    assert_eq!(trip.note(CallResult::Failure, now), Some(TransitionReason::Failures));
 }
 
 #[test]

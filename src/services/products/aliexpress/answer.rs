@@ -22,7 +22,7 @@
 use serde_json::{Map, Value};
 
 use super::errors::{
-    Class, GatewayError, OFFLINE, bounded, of_business_code, requested_wait, says_offline,
+    ErrorClass, GatewayError, OFFLINE, bounded, of_business_code, requested_wait, says_offline,
 };
 use super::records::Contents;
 use super::repair::{self, Repairs};
@@ -83,7 +83,7 @@ fn meaning(question: &Request, answer: &Answer, root: &Value) -> Outcome<Value> 
         (Some(error), Some(class), _) => error.outcome(class),
         // The gateway's own fields say nothing: the last word is the business code's.
         (_, _, Some(body)) => business(question, body),
-        (Some(error), None, None) => error.outcome(Class::Transient),
+        (Some(error), None, None) => error.outcome(ErrorClass::Transient),
         (None, _, None) => unknown_shape(root),
     };
     // Whatever stands in its body, an answer with another status is no result.

@@ -20,7 +20,7 @@ const REASON_LIMIT: usize = 300;
 
 /// What one row of the table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum ErrorClass {
     /// Wait the seconds in the text.
     Throttled,
     /// Trying again is useless; who has to act.
@@ -29,7 +29,7 @@ pub(super) enum Class {
     Transient,
 }
 
-impl Class {
+impl ErrorClass {
     pub(super) fn outcome<T>(self, wait: Option<Duration>, reason: String) -> Outcome<T> {
         match self {
             Self::Throttled => Outcome::Throttled { wait, reason },
@@ -39,25 +39,25 @@ impl Class {
     }
 }
 
-const APP_KEY: Class = wrong(faults::APP_KEY);
-const SIGNATURE: Class = wrong(faults::SIGNATURE);
-const GATEWAY: Class = wrong(faults::GATEWAY);
-const CLOCK: Class = wrong(faults::CLOCK);
-const PERMISSION: Class = wrong(faults::PERMISSION);
-const ALLOW_LIST: Class = wrong(faults::IP_ALLOW_LIST);
-const CALLER: Class = Class::Permanent(Blame::Caller);
-const UNKNOWN: Class = Class::Permanent(Blame::Unknown);
+const APP_KEY: ErrorClass = wrong(faults::APP_KEY);
+const SIGNATURE: ErrorClass = wrong(faults::SIGNATURE);
+const GATEWAY: ErrorClass = wrong(faults::GATEWAY);
+const CLOCK: ErrorClass = wrong(faults::CLOCK);
+const PERMISSION: ErrorClass = wrong(faults::PERMISSION);
+const ALLOW_LIST: ErrorClass = wrong(faults::IP_ALLOW_LIST);
+const CALLER: ErrorClass = ErrorClass::Permanent(Blame::Caller);
+const UNKNOWN: ErrorClass = ErrorClass::Permanent(Blame::Unknown);
 
-const fn wrong(setting: Misconfiguration) -> Class {
-    Class::Permanent(Blame::Configuration(setting))
+const fn wrong(setting: Misconfiguration) -> ErrorClass {
+    ErrorClass::Permanent(Blame::Configuration(setting))
 }
 
 /// Codes that decide alone, beside those with [`WORDS`] in them. 15 is not among them: it says "ask the
 /// sub_code".
-const CODES: &[(&str, Class)] = &[
-    ("7", Class::Throttled),
-    ("8", Class::Throttled),
-    ("901", Class::Throttled),
+const CODES: &[(&str, ErrorClass)] = &[
+    ("7", ErrorClass::Throttled),
+    ("8", ErrorClass::Throttled),
+    ("901", ErrorClass::Throttled),
     ("IncompleteSignature", SIGNATURE),
     ("25", SIGNATURE),
     ("InvalidAppKey", APP_KEY),
@@ -78,16 +78,16 @@ const CODES: &[(&str, Class)] = &[
     ("40", CALLER),
     ("41", CALLER),
     ("43", CALLER),
-    ("ServiceTimeout", Class::Transient),
-    ("UnknownRuntimeException", Class::Transient),
-    ("10", Class::Transient),
+    ("ServiceTimeout", ErrorClass::Transient),
+    ("UnknownRuntimeException", ErrorClass::Transient),
+    ("10", ErrorClass::Transient),
 ];
 
 /// What a code or a sub_code means by what stands in it, without case and punctuation: gateways have
 /// many names for a call limit (`AppCallLimit`, `SellerCallLimit`, `isv.api-call-limit`).
-const WORDS: &[(&str, Class)] = &[
-    ("calllimit", Class::Throttled),
-    ("flowlimit", Class::Throttled),
+const WORDS: &[(&str, ErrorClass)] = &[
+    ("calllimit", ErrorClass::Throttled),
+    ("flowlimit", ErrorClass::Throttled),
     ("whiteip", ALLOW_LIST),
     ("ipwhite", ALLOW_LIST),
     ("whitelist", ALLOW_LIST),
@@ -96,21 +96,21 @@ const WORDS: &[(&str, Class)] = &[
 
 /// What a sub_code means by its beginning; the first that fits wins, so the general ones come last.
 /// `isv.*` is "the partner's fault", which may be the client's or the operator's.
-const SUB_CODES: &[(&str, Class)] = &[
-    ("accesscontrol.limited-by-", Class::Throttled),
-    ("HTTP_INVOKE_LIMITED", Class::Throttled),
+const SUB_CODES: &[(&str, ErrorClass)] = &[
+    ("accesscontrol.limited-by-", ErrorClass::Throttled),
+    ("HTTP_INVOKE_LIMITED", ErrorClass::Throttled),
     ("isv.invalid-signature", SIGNATURE),
     ("isv.invalid-appkey", APP_KEY),
     ("isv.permission-deny", PERMISSION),
-    ("isp.", Class::Transient),
+    ("isp.", ErrorClass::Transient),
     ("isv.invalid-parameter", CALLER),
     ("isv.missing-parameter", CALLER),
     ("isv.", UNKNOWN),
 ];
 
 /// What a type means when neither code nor sub_code is known.
-const TYPES: &[(&str, Class)] =
-    &[("ISV", UNKNOWN), ("ISP", Class::Transient), ("SYSTEM", Class::Transient)];
+const TYPES: &[(&str, ErrorClass)] =
+    &[("ISV", UNKNOWN), ("ISP", ErrorClass::Transient), ("SYSTEM", ErrorClass::Transient)];
 
 /// An error of the gateway, as found in an answer.
 #[derive(Debug, Clone, Copy)]
@@ -144,9 +144,9 @@ impl<'a> GatewayError<'a> {
     ///
     /// A code that is not in the table never decides. An unknown `isv.*` or type ISV is permanent, so
     /// that a bad parameter cannot open the breaker, an unknown `isp.*`, ISP or SYSTEM transient.
-    pub(super) fn class(self) -> Option<Class> {
+    pub(super) fn class(self) -> Option<ErrorClass> {
         if self.wait().is_some() {
-            return Some(Class::Throttled);
+            return Some(ErrorClass::Throttled);
         }
         if let Some(class) = self.text("code").and_then(|code| of_code(&code)) {
             return Some(class);
@@ -166,7 +166,7 @@ impl<'a> GatewayError<'a> {
     }
 
     /// What the error means; `class` is that of the table.
-    pub(super) fn outcome<T>(self, class: Class) -> Outcome<T> {
+    pub(super) fn outcome<T>(self, class: ErrorClass) -> Outcome<T> {
         class.outcome(self.wait(), self.reason())
     }
 
@@ -204,22 +204,22 @@ pub(super) fn says_offline(text: &str) -> bool {
 /// The known ones between 400 and 499 and between 4000 and 4999, save 404, are about the account
 /// or the request; unknown ones in there are permanent, so that no parameter can open the breaker.
 /// Everything else is transient.
-pub(super) fn of_business_code(code: &str) -> Class {
+pub(super) fn of_business_code(code: &str) -> ErrorClass {
     match code.parse::<u64>() {
         Ok(401) => wrong(faults::ACCOUNT),
         Ok(4001) => wrong(faults::TRACKING_ID),
-        Ok(404) => Class::Transient,
+        Ok(404) => ErrorClass::Transient,
         Ok(400..=499 | 4000..=4999) => UNKNOWN,
-        Ok(_) => Class::Transient,
-        Err(_) => by_words(code).unwrap_or(Class::Transient),
+        Ok(_) => ErrorClass::Transient,
+        Err(_) => by_words(code).unwrap_or(ErrorClass::Transient),
     }
 }
 
-fn of_code(code: &str) -> Option<Class> {
+fn of_code(code: &str) -> Option<ErrorClass> {
     by_name(CODES, code).or_else(|| by_words(code))
 }
 
-fn by_words(name: &str) -> Option<Class> {
+fn by_words(name: &str) -> Option<ErrorClass> {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
     WORDS.iter().find(|(word, _)| name.contains(word)).map(|(_, class)| *class)
@@ -231,11 +231,11 @@ fn names_allow_list(text: &str) -> bool {
     words.any(|word| word.eq_ignore_ascii_case("ip")) && by_words(text) == Some(ALLOW_LIST)
 }
 
-fn by_name(table: &[(&str, Class)], name: &str) -> Option<Class> {
+fn by_name(table: &[(&str, ErrorClass)], name: &str) -> Option<ErrorClass> {
     table.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, class)| *class)
 }
 
-fn by_prefix(sub_code: &str) -> Option<Class> {
+fn by_prefix(sub_code: &str) -> Option<ErrorClass> {
     let starts_with = |prefix: &str| {
         sub_code.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
