@@ -31,7 +31,7 @@ const MACHINES: &[Machine] = &[
             "Window@limits/window",
             "Window@breaker/window",
             "Window@resilience/window",
-            "Slots@resilience/slots",
+            "TimeSlots@resilience/slots",
             "RetryBudget@upstream/budget",
             "Minute@limits/abuse/minute",
             "SlidingWindow@metrics/windows",
