@@ -35,7 +35,7 @@ settings! {
         internal_key: Option<Secret> = None, "INTERNAL_API_KEY", "internal_key",
             Optional(SECRET_WORD), "a client key; more of them through the admin endpoints";
         require_key: bool = false, "REQUIRE_API_KEY", "require_key", SWITCH,
-            "refuses clients without a key";
+            "refuses clients without a key; health, metrics and the documents stay open";
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::{InForce, Schema, Settings, Tried};
 use crate::console;
 use crate::database::{DatabaseSettings, Event, Store, revert};
 use crate::http::connection::ask_for_descriptors;
-use crate::http::openapi;
+use crate::http::openapi::{self, Stated};
 use crate::http::settings::{Features, Server};
 use crate::services::products::settings::{Account, AliExpressSettings};
 use crate::services::products::simulator::{self, DEMO_TRACKING_ID, SimulatorSettings};
@@ -109,9 +109,16 @@ impl Commands for Breakwater {
         Ok(format!("{} is up to date{kept}", path.display()))
     }
 
-    fn openapi(&self, gpt: bool) -> Result<String, Failure> {
+    fn openapi(&self, settings: &Settings, gpt: bool) -> Result<String, Failure> {
         let surfaces: Vec<_> = SERVICES.iter().map(|(surface, ..)| *surface).collect();
-        Ok(if gpt { openapi::for_gpt(&surfaces) } else { openapi::complete(&surfaces) })
+        let server: Server = settings.of();
+        let stated = Stated::of(&server, &settings.of());
+        let write = if gpt { openapi::for_gpt } else { openapi::complete };
+        let document = write(&surfaces, stated);
+        Ok(match &server.public_url {
+            Some(address) => openapi::at(document, address),
+            None => document,
+        })
     }
 }
 

@@ -179,7 +179,7 @@ impl Gateway {
             access,
             guesses: Guesses::new(settings.limits.ipv6_prefix, clock::monotonic()),
             admin_keys: AdminKeys::of(&settings.access),
-            documents: documents(&settings.server, integration, &services),
+            documents: documents(&settings, integration, &services),
             services,
             integration,
             origins,
@@ -315,12 +315,14 @@ fn integration(origins: &[Arc<OriginState>]) -> Integration {
     Integration { name: if is_simulated { "simulator" } else { "live" } }
 }
 
-fn documents(server: &Server, integration: Integration, services: &Services) -> Documents {
-    let surfaces = surfaces(services);
+fn documents(settings: &HttpSettings, integration: Integration, services: &Services) -> Documents {
+    let HttpSettings { server, access, .. } = settings;
+    let (surfaces, stated) = (surfaces(services), openapi::Stated::of(server, access));
+    let side = Side::of_clients(server);
     Documents {
-        start: routes::start_page(integration, &surfaces, Side::of_clients(server)),
-        openapi: openapi::complete(&surfaces).into(),
-        openapi_gpt: openapi::for_gpt(&surfaces).into(),
+        start: routes::start_page(integration, access.require_key, &surfaces, side),
+        openapi: openapi::complete(&surfaces, stated).into(),
+        openapi_gpt: openapi::for_gpt(&surfaces, stated).into(),
         admin_page: PageFiles::pack(),
     }
 }

@@ -107,8 +107,8 @@ pub trait Commands {
     /// Brings the database up to date, or takes the newest step back; says what was done.
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure>;
 
-    /// The OpenAPI document, or only the operations for GPT Actions.
-    fn openapi(&self, gpt: bool) -> Result<String, Failure>;
+    /// The OpenAPI document of a gateway with these settings, or only the operations for GPT Actions.
+    fn openapi(&self, settings: &Settings, gpt: bool) -> Result<String, Failure>;
 }
 
 /// Exit statuses.
@@ -197,7 +197,9 @@ where
             with_settings(&|settings| alive(&health::address_of(commands.address(&settings))))
         }
         Command::Health { url: Some(url) } => alive(&url),
-        Command::Openapi { gpt } => printed(commands.openapi(gpt)),
+        Command::Openapi { gpt } => {
+            with_settings(&|settings| printed(commands.openapi(&settings, gpt)))
+        }
         Command::Settings => Outcome::done(config::settings_page(schema)),
     }
 }

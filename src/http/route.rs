@@ -41,6 +41,22 @@ impl AuthScope {
     }
 }
 
+/// What describes the gateway. It holds no data and is the same for everybody, and a browser can send no key.
+const DOCUMENTS: [&str; 4] = ["/", "/docs", "/openapi.json", "/openapi-gpt.json"];
+
+/// Whether a client needs a key on this route where `REQUIRE_API_KEY` is set.
+pub fn is_keyed(template: &str, class: Class) -> bool {
+    AuthScope::of(template) == AuthScope::Clients
+        && class != Class::Exempt
+        && !DOCUMENTS.contains(&template)
+}
+
+/// Whether a route takes no notice of a query string and a body that it has no use for. Others answer 400 to
+/// them; but load balancers and monitors put `?t=123` behind an address to get past caches.
+pub fn is_lenient(template: &str, class: Class) -> bool {
+    class == Class::Exempt || DOCUMENTS.contains(&template)
+}
+
 /// Whether a route answers under overload and for throttled clients: what reports the state of the
 /// service, and what an operator needs to repair it.
 pub fn is_always_open(template: &str, class: Class) -> bool {
@@ -57,6 +73,8 @@ pub struct Route {
     pub scope: AuthScope,
     /// See [`is_always_open`].
     pub always_open: bool,
+    /// See [`is_keyed`].
+    pub keyed: bool,
     /// The methods it takes, for `Allow`.
     pub allow: &'static str,
     /// Looked up once.
@@ -66,6 +84,24 @@ pub struct Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn documents_and_probes_need_no_key() {
+        for (template, class, keyed) in [
+            ("/things/search", Class::Search, true),
+            ("/api/status", Class::General, true),
+            ("unmatched", Class::General, true),
+            ("/", Class::General, false),
+            ("/docs", Class::General, false),
+            ("/openapi.json", Class::General, false),
+            ("/openapi-gpt.json", Class::General, false),
+            ("/health/ready", Class::Exempt, false),
+            ("/metrics", Class::Exempt, false),
+            ("/admin/actors", Class::General, false),
+        ] {
+            assert_eq!(is_keyed(template, class), keyed, "{template}");
+        }
+    }
 
     #[test]
     fn what_operators_need_is_always_open() {

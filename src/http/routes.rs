@@ -13,7 +13,7 @@ use actix_web_lab::middleware::CatchPanic;
 use super::envelope::Integration;
 use super::handlers::{admin, documents, health, method_not_allowed, not_found, status};
 use super::pipeline::Pipeline;
-use super::route::{AuthScope, Route as Known, is_always_open};
+use super::route::{AuthScope, Route as Known, is_always_open, is_keyed};
 use super::service::{Method, Operation, Route, Surface};
 use super::settings::Server;
 use super::start_page::StartPage;
@@ -42,9 +42,14 @@ pub fn all<'a>(
 }
 
 /// What `/` shows of the routes of its own side.
-pub fn start_page(integration: Integration, surfaces: &[&Surface], side: Side) -> StartPage {
+pub fn start_page(
+    integration: Integration,
+    key_required: bool,
+    surfaces: &[&Surface],
+    side: Side,
+) -> StartPage {
     let examples = surfaces.iter().map(|surface| surface.example).collect();
-    StartPage::new(integration, examples, |path| {
+    StartPage::new(integration, key_required, examples, |path| {
         side.serves(path) && all(surfaces.iter().copied()).any(|route| route.template == path)
     })
 }
@@ -123,6 +128,7 @@ fn pipeline(route: &Route, worker: &web::Data<Worker>) -> Pipeline {
             class,
             scope: AuthScope::of(template),
             always_open: is_always_open(template, class),
+            keyed: is_keyed(template, class),
             allow: route.allow(),
             metrics: worker.shared.metrics.http.route(template),
         },

@@ -1,5 +1,7 @@
 //! Keys, the admin's door and limits.
 
+use serde_json::json;
+
 use crate::envelope::{data, refused};
 use crate::snapshot::assert_refusal;
 use crate::test_app::TestApp;
@@ -39,6 +41,32 @@ fn where_keys_are_required_everything_but_health_needs_one() {
     }
     assert_eq!(app.get("/health/live").status, 200);
     assert_eq!(app.get("/metrics").status, 200);
+}
+
+#[test]
+fn documents_say_whether_a_key_is_required_and_can_be_read_without_one() {
+    let optional = TestApp::with(&[("INTERNAL_API_KEY", KEY)]);
+    let required = TestApp::with(&[("INTERNAL_API_KEY", KEY), ("REQUIRE_API_KEY", "true")]);
+    for (app, key_required) in [(&optional, false), (&required, true)] {
+        let start = data(&app.get("/"));
+        let example = start["examples"][0].as_str().unwrap();
+        let mut client = app.connection();
+        for (name, value) in start["headers"].as_object().unwrap() {
+            client = client.with_header(name, &value.as_str().unwrap().replace("KEY", KEY));
+        }
+        data(&client.get(example).unwrap());
+        assert_eq!(app.get(example).status == 401, key_required);
+        let page = app.connection().with_header("accept", "text/html").get("/").unwrap();
+        assert_eq!(page.text().contains("x-internal-key: KEY"), key_required);
+        assert!(app.get("/docs").text().contains("openapi.json"));
+        let document = app.get("/openapi.json").json();
+        let security = &document["paths"]["/api/products/search"]["get"]["security"];
+        assert_eq!(security.as_array().unwrap().contains(&json!({})), !key_required);
+        let gpt = app.get("/openapi-gpt.json").json();
+        assert_eq!(gpt["security"].as_array().unwrap().contains(&json!({})), !key_required);
+    }
+    // As before the limits count and the deny list closes.
+    refused(&required.get("/nothing"), 401, "key_required");
 }
 
 #[test]

@@ -120,8 +120,24 @@ fn the_documents_are_printed() {
     for arguments in [&["openapi"][..], &["openapi", "--gpt"]] {
         let (status, said, _) = run(folder.path(), arguments, &[]);
         assert_eq!(status, 0);
-        assert!(serde_json::from_str::<serde_json::Value>(&said).is_ok(), "{said}");
+        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(document["servers"][0]["url"], "/", "relative, while nobody says more");
+        let settings = [
+            ("PUBLIC_URL", "https://api.shop.example/gateway/"),
+            ("REQUIRE_API_KEY", "true"),
+            ("INTERNAL_API_KEY", "shop-key-shop-key-shop-key"),
+        ];
+        let (status, said, _) = run(folder.path(), arguments, &settings);
+        assert_eq!(status, 0);
+        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(document["servers"][0]["url"], "https://api.shop.example/gateway");
+        let search = &document["paths"]["/api/products/search"]["get"];
+        let security = search["security"].as_array().or(document["security"].as_array()).unwrap();
+        assert!(!security.contains(&serde_json::json!({})), "{security:?}");
+        assert!(!said.contains("shop-key"), "no secret is in a document");
     }
+    let (status, _, complaint) = run(folder.path(), &["openapi"], &[("PUBLIC_URL", "shop")]);
+    assert!(status == 2 && complaint.contains("PUBLIC_URL"), "{complaint}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Commands for Recorder {
             "2 migrations applied".to_owned(),
         )
     }
-    fn openapi(&self, gpt: bool) -> Result<String, Failure> {
+    fn openapi(&self, _: &Settings, gpt: bool) -> Result<String, Failure> {
         self.note(format!("openapi {gpt}"), "{}".to_owned())
     }
 }

@@ -41,13 +41,16 @@ pub struct Report {
     pub components: Vec<Component>,
 }
 
+const RUNS: &str = "Tells whether the process runs.";
+
 pub const ROUTES: &[Route] = &[
     Route::at("/health", Class::Exempt).get(|| to(live)).says(|doc| {
-        let what = "Tells whether the process runs; the short address for `/health/live`.";
-        live_doc(doc.says("Health", "health", what, ""));
+        let details = "The short address for `/health/live`.";
+        live_doc(doc.says("Health", "health", RUNS, details));
     }),
     Route::at("/health/live", Class::Exempt).get(|| to(live)).says(|doc| {
-        live_doc(doc.says("Health", "healthLive", "Tells whether the process runs.", ""));
+        let details = "200 while it does, also when everything behind it is away.";
+        live_doc(doc.says("Health", "healthLive", RUNS, details));
     }),
     Route::at("/health/ready", Class::Exempt).get(|| to(ready)).says(|doc| {
         let details = "From what was recorded while working; no upstream call is spent on it.";

@@ -202,7 +202,9 @@ pub const ROUTES: &[Route] = &[
             .answers(&["text/plain"], "Every metric.");
     }),
     Route::at("/api/status", Class::General).get(|| to(status)).says(|doc| {
-        doc.says("Status", "getStatus", "Tells how the service is.", "")
+        let details =
+            "What it answers from, its upstream accounts, and what it does without just now.";
+        doc.says("Status", "getStatus", "Tells how the service is.", details)
             .reports::<Status>("The status.");
     }),
     Route::at("/api/cache/stats", Class::General).get(|| to(cache_stats)).says(|doc| {

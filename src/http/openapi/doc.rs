@@ -8,12 +8,12 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::schemas::{
-    self, BAD_INPUT, Failures, LIMITS, Schemas, UPSTREAM, add_header, description, envelope,
-    one_of, without_null,
+    self, BAD_INPUT, Failures, KNOWN, LIMITS, Schemas, UPSTREAM, add_header, also_as_text,
+    description, envelope, one_of, without_null,
 };
 use crate::http::error::ErrorCode;
 use crate::http::forms::BODY_LIMIT;
-use crate::http::route::{AuthScope, Method, is_always_open};
+use crate::http::route::{AuthScope, Method, is_always_open, is_keyed, is_lenient};
 use crate::limits::Class;
 
 const OK: &str = "200";
@@ -22,6 +22,7 @@ const OK: &str = "200";
 pub(super) const INTERNAL_KEY: &str = "x-internal-key";
 pub(super) const AUTHORIZATION: &str = "authorization";
 pub(super) const ADMIN_KEY: &str = "x-admin-key";
+pub(super) const SESSION: &str = "session";
 
 /// What is said of one operation.
 pub struct Doc<'a> {
@@ -33,7 +34,9 @@ pub struct Doc<'a> {
     class: Class,
     method: Method,
     by_body: bool,
+    key_required: bool,
     for_gpt: bool,
+    lasts: bool,
 }
 
 impl<'a> Doc<'a> {
@@ -42,6 +45,7 @@ impl<'a> Doc<'a> {
         class: Class,
         method: Method,
         by_body: bool,
+        key_required: bool,
         schemas: &'a mut Schemas,
     ) -> Self {
         Self {
@@ -53,7 +57,9 @@ impl<'a> Doc<'a> {
             class,
             method,
             by_body,
+            key_required: key_required && is_keyed(template, class),
             for_gpt: false,
+            lasts: false,
         }
     }
 
@@ -115,6 +121,11 @@ impl<'a> Doc<'a> {
         self.fails(BAD_INPUT);
         let mut form = self.schemas.form::<T>();
         form["additionalProperties"] = false.into();
+        form["properties"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(Map::values_mut)
+            .for_each(also_as_text);
         let form = self.schemas.insert(&T::name(), form);
         self.operation["requestBody"] = json!({
             "content": {"application/json": {"schema": form}},
@@ -226,20 +237,27 @@ impl<'a> Doc<'a> {
         self
     }
 
-    /// Its data stays the same for a while, and a client that has it already gets none; of an operation
-    /// that needs a key nothing is stored.
-    pub fn lasts(&mut self) -> &mut Self {
-        if self.method == Method::Get && self.operation["security"].is_null() {
-            add_header(self.responses.entry(OK).or_insert_with(|| json!({})), "ETag");
-            let known = "The client has it already, as `If-None-Match` says.";
-            self.responses.insert("304".into(), json!({"description": known}));
-        }
+    /// Its data stays the same for a while, and a client that has it already gets none.
+    pub const fn lasts(&mut self) -> &mut Self {
+        self.lasts = true;
         self
     }
 
     /// It needs a client's key, whether or not keys are required elsewhere.
     pub fn needs_key(&mut self) -> &mut Self {
         self.operation["security"] = json!([{INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
+        self
+    }
+
+    /// It is for everybody, whatever the scope of its address.
+    pub fn needs_nothing(&mut self) -> &mut Self {
+        self.operation["security"] = json!([]);
+        self
+    }
+
+    /// It is about the session of a cookie, if there is one.
+    pub fn of_session(&mut self) -> &mut Self {
+        self.operation["security"] = json!([{SESSION: []}, {}]);
         self
     }
 
@@ -261,29 +279,17 @@ impl<'a> Doc<'a> {
 
     /// The operation with all that follows from its route, and whether it is for GPT Actions.
     pub(super) fn finish(mut self) -> (Value, bool) {
-        let (scope, is_limited) = (AuthScope::of(self.template), self.class != Class::Exempt);
+        let is_limited = self.class != Class::Exempt;
+        self.not_modified();
         let is_always_open = is_always_open(self.template, self.class);
         self.refuses(
             &[ErrorCode::Internal],
             "A fault of ours; the request id tells where to look.",
         );
-        if scope == AuthScope::Clients {
-            self.refuses(&[ErrorCode::Blocked], "The address or the key is on the deny list.");
+        if !is_lenient(self.template, self.class) {
+            self.fails(BAD_INPUT);
         }
-        if scope == AuthScope::Admin {
-            self.operation["security"] = json!([{ADMIN_KEY: []}]);
-            let closed = "The admin's key is missing or wrong, or none is configured.";
-            self.refuses(&[ErrorCode::Forbidden], closed);
-        } else if is_limited {
-            let key = "There is no known key where one is required.";
-            self.refuses(&[ErrorCode::KeyRequired], key);
-            if self.operation["security"].is_null() {
-                self.operation["security"] = json!([{}, {INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
-            }
-        } else {
-            // Said, and not left out: whoever checks documents wants to know that it is meant.
-            self.operation["security"] = json!([]);
-        }
+        self.access(is_limited);
         if self.operation["requestBody"].is_object() {
             let large = format!("The body is larger than {BODY_LIMIT} bytes.");
             self.refuses(&[ErrorCode::BodyTooLarge], &large);
@@ -310,6 +316,49 @@ impl<'a> Doc<'a> {
             self.operation["parameters"] = self.parameters.into();
         }
         (self.operation, self.for_gpt)
+    }
+
+    /// Who may use it.
+    fn access(&mut self, is_limited: bool) {
+        let scope = AuthScope::of(self.template);
+        if scope == AuthScope::Clients {
+            self.refuses(&[ErrorCode::Blocked], "The address or the key is on the deny list.");
+        }
+        if scope == AuthScope::Admin {
+            if self.operation["security"].is_null() {
+                self.operation["security"] = json!([{ADMIN_KEY: []}, {SESSION: []}]);
+            }
+            let closed = "The admin's key is missing or wrong, or none is configured; or a change by a \
+                cookie did not come from a page of this host.";
+            self.refuses(&[ErrorCode::Forbidden], closed);
+        } else if is_limited {
+            if self.key_required {
+                self.needs_key();
+            }
+            if self.operation["security"].is_null() {
+                self.operation["security"] = json!([{}, {INTERNAL_KEY: []}, {AUTHORIZATION: []}]);
+            } else {
+                self.refuses(&[ErrorCode::KeyRequired], "There is no known key.");
+            }
+        } else {
+            // Said, and not left out: whoever checks documents wants to know that it is meant.
+            self.operation["security"] = json!([]);
+        }
+    }
+
+    /// A client that has the data already gets none; of what needs a key nothing is stored.
+    fn not_modified(&mut self) {
+        let is_stored = self.operation["security"].is_null() && !self.key_required;
+        if !self.lasts || self.method != Method::Get || !is_stored {
+            return;
+        }
+        let known = "The client has it already, as `If-None-Match` says.";
+        self.responses.insert("304".into(), json!({"description": known}));
+        for status in [OK, "304"] {
+            let response = self.responses.entry(status).or_insert_with(|| json!({}));
+            ["ETag", "Vary"].into_iter().for_each(|name| add_header(response, name));
+        }
+        self.parameters.push(json!({"$ref": format!("#/components/parameters/{KNOWN}")}));
     }
 
     fn header_fields(&mut self, is_limited: bool) {

@@ -16,19 +16,24 @@ mod tests;
 
 use serde_json::{Value, json};
 
+use super::public_address::written_into;
 use super::routes;
 use super::service::{Method, Surface};
+use super::settings::Server;
+use crate::access::AccessSettings;
 pub use doc::Doc;
-use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY};
+use doc::{ADMIN_KEY, AUTHORIZATION, INTERNAL_KEY, SESSION};
 use schemas::Schemas;
 pub use schemas::{
-    BAD_INPUT, DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UNPROCESSABLE, UPSTREAM,
+    DATABASE_AWAY, Failures, NOT_FOUND, NOT_IN_TIME, RESTARTING, UNPROCESSABLE, UPSTREAM,
 };
 
 const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
     `metadata`; no failure is ever a success with an empty list. Every address that takes GET takes \
     HEAD as well. Every answer carries `X-Request-ID`; a request may bring its own, or a \
-    `traceparent`. Where a limit applies, every answer carries the rate-limit fields. With `METRICS_LISTEN` \
+    `traceparent`. Where a limit applies, every answer carries the rate-limit fields. A parameter, a field or \
+    a body that an operation does not describe is answered 400; only health, metrics, these documents and pictures \
+    take no notice of it, for the `?t=123` of load balancers and monitors. With `METRICS_LISTEN` \
     metrics, health and admin are served at that address only; `/health/live` and `/health/ready` at both.";
 
 /// Tags of the gateway's own operations.
@@ -40,6 +45,22 @@ const TAGS: [(&str, &str); 5] = [
     ("Chaos", "Faults on request; there with `CHAOS_ENABLED` only"),
 ];
 
+/// What of the settings the documents state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    /// `REQUIRE_API_KEY`.
+    pub key_required: bool,
+    /// The port of the admin's listener, after which the cookie of a session is named.
+    pub admin_port: u16,
+}
+
+impl Stated {
+    pub fn of(server: &Server, access: &AccessSettings) -> Self {
+        let inside = server.metrics_listen.map(|address| address.port());
+        Self { key_required: access.require_key, admin_port: inside.unwrap_or(server.port) }
+    }
+}
+
 /// Whom a document is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
@@ -50,16 +71,83 @@ enum Reader {
 }
 
 /// The complete document.
-pub fn complete(surfaces: &[&Surface]) -> String {
-    document(surfaces, Reader::Anybody)
+pub fn complete(surfaces: &[&Surface], stated: Stated) -> String {
+    document(surfaces, stated, Reader::Anybody)
 }
 
 /// The operations that are meant for GPT Actions only.
-pub fn for_gpt(surfaces: &[&Surface]) -> String {
-    document(surfaces, Reader::Gpt)
+pub fn for_gpt(surfaces: &[&Surface], stated: Stated) -> String {
+    document(surfaces, stated, Reader::Gpt)
 }
 
-fn document(surfaces: &[&Surface], reader: Reader) -> String {
+/// A document for clients that reach the gateway at `address`.
+pub fn at(document: String, address: &str) -> String {
+    let written = written_into(&document.clone().into(), address.trim_end_matches('/'));
+    String::from_utf8(written.into()).unwrap_or(document)
+}
+
+fn document(surfaces: &[&Surface], stated: Stated, reader: Reader) -> String {
+    let (schemas, paths) = operations(surfaces, stated, reader);
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Breakwater",
+            "description": ABOUT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This gateway"}],
+        "components": {"schemas": schemas.needed_by(&paths).all},
+        "paths": paths,
+    });
+    document["tags"] = tags(surfaces, &document["paths"]);
+    let components = &mut document["components"];
+    components["securitySchemes"] = security_schemes(stated, reader);
+    if reader == Reader::Anybody {
+        components["headers"] = schemas::headers();
+        components["parameters"][schemas::KNOWN] = schemas::known();
+    } else if stated.key_required {
+        document["security"] = json!([{AUTHORIZATION: []}]);
+    } else {
+        document["security"] = json!([{}, {AUTHORIZATION: []}]);
+    }
+    document.to_string()
+}
+
+/// The tags that an operation has, with their descriptions.
+fn tags(surfaces: &[&Surface], paths: &Value) -> Value {
+    let items = paths.as_object().into_iter().flatten().flat_map(|(_, item)| item.as_object());
+    let used: Vec<_> = items.flatten().map(|(_, operation)| &operation["tags"][0]).collect();
+    let known = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
+    let known = known.filter(|(name, _)| used.iter().any(|tag| *tag == name));
+    known.map(|(name, what)| json!({"name": name, "description": what})).collect()
+}
+
+fn security_schemes(stated: Stated, reader: Reader) -> Value {
+    let in_header = |name: &str, what: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": what});
+    let bearer = "The same key as `Bearer KEY`.";
+    let mut schemes = json!({
+        AUTHORIZATION: {"type": "http", "scheme": "bearer", "description": bearer},
+    });
+    if reader == Reader::Gpt {
+        return schemes;
+    }
+    schemes[INTERNAL_KEY] = in_header(INTERNAL_KEY, "A client's key: higher limits of its own.");
+    let admin =
+        "The admin's key, or in its place the cookie of a session; without one configured, closed.";
+    schemes[ADMIN_KEY] = in_header(ADMIN_KEY, admin);
+    schemes[SESSION] = json!({
+        "type": "apiKey",
+        "in": "cookie",
+        "name": format!("breakwater_session_{}", stated.admin_port),
+        "description": "The cookie that `POST /admin/session` gives; its name ends with the port that the \
+            gateway listens on. Changes made with it need an `Origin` of this host.",
+    });
+    schemes
+}
+
+/// The operations by address and method, with the schemas that they and others have registered.
+fn operations(surfaces: &[&Surface], stated: Stated, reader: Reader) -> (Schemas, Value) {
     let mut schemas = Schemas::default();
     schemas.insert("Error", schemas::error());
     let mut paths = json!({});
@@ -68,7 +156,9 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
             // A page for people is no part of the interface.
             let Some(describe) = operation.describe else { continue };
             let (method, by_body) = (operation.method, operation.by_body);
-            let mut doc = Doc::new(route.template, route.class, method, by_body, &mut schemas);
+            let required = stated.key_required;
+            let mut doc =
+                Doc::new(route.template, route.class, method, by_body, required, &mut schemas);
             describe(&mut doc);
             let (mut described, for_gpt) = doc.finish();
             match reader {
@@ -84,41 +174,7 @@ fn document(surfaces: &[&Surface], reader: Reader) -> String {
             paths[route.template][method] = described;
         }
     }
-    let mut document = json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Breakwater",
-            "description": ABOUT,
-            "version": env!("CARGO_PKG_VERSION"),
-            "license": {"name": "MIT", "identifier": "MIT"},
-        },
-        "servers": [{"url": "/", "description": "This gateway"}],
-        "components": {"schemas": schemas.needed_by(&paths).0},
-        "paths": paths,
-    });
-    let tags = surfaces.iter().flat_map(|surface| surface.tags.iter().copied()).chain(TAGS);
-    let tags = tags.map(|(name, what)| json!({"name": name, "description": what}));
-    document["tags"] = tags.collect();
-    let components = &mut document["components"];
-    let bearer = "The same key as `Bearer KEY`.";
-    components["securitySchemes"][AUTHORIZATION] =
-        json!({"type": "http", "scheme": "bearer", "description": bearer});
-    if reader == Reader::Anybody {
-        components["headers"] = schemas::headers();
-        for (name, what) in [
-            (INTERNAL_KEY, "A client's key: higher limits of its own."),
-            (
-                ADMIN_KEY,
-                "The admin's key, or in its place the cookie of a session; without one configured, closed.",
-            ),
-        ] {
-            components["securitySchemes"][name] =
-                json!({"type": "apiKey", "in": "header", "name": name, "description": what});
-        }
-    } else {
-        document["security"] = json!([{}, {AUTHORIZATION: []}]);
-    }
-    document.to_string()
+    (schemas, paths)
 }
 
 fn simplify(operation: &mut Value) {
@@ -131,6 +187,10 @@ fn simplify(operation: &mut Value) {
         if let Some(fields) = response.as_object_mut() {
             fields.remove("headers");
         }
+    }
+    // A program that keeps answers sends header fields; the assistant has no use for them.
+    if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
+        parameters.retain(|parameter| parameter["$ref"].is_null());
     }
     operation["x-openai-isConsequential"] = false.into();
 }

@@ -16,17 +16,29 @@ const SCHEMAS: &str = "#/components/schemas/";
 
 /// Schemas by name.
 #[derive(Default)]
-pub(super) struct Schemas(pub(super) BTreeMap<String, Value>);
+pub(super) struct Schemas {
+    pub(super) all: BTreeMap<String, Value>,
+    /// As their types declare them, before a form is made flat.
+    declared: BTreeMap<String, Value>,
+}
 
 impl Schemas {
     /// Registers a type with all that it refers to; gives the reference.
     pub(super) fn register<T: ToSchema>(&mut self) -> Value {
         self.children::<T>();
-        self.insert(&T::name(), json!(T::schema()))
+        let schema = json!(T::schema());
+        self.declare(&T::name(), &schema);
+        self.insert(&T::name(), schema)
+    }
+
+    /// Two types of one name would be described as one of them, without a word.
+    fn declare(&mut self, name: &str, schema: &Value) {
+        let first = self.declared.entry(name.to_owned()).or_insert_with(|| schema.clone());
+        debug_assert_eq!(first, schema, "two types have the schema name {name}");
     }
 
     pub(super) fn insert(&mut self, name: &str, schema: Value) -> Value {
-        self.0.insert(name.to_owned(), schema);
+        self.all.insert(name.to_owned(), schema);
         json!({"$ref": format!("{SCHEMAS}{name}")})
     }
 
@@ -34,6 +46,7 @@ impl Schemas {
     pub(super) fn form<T: ToSchema>(&mut self) -> Value {
         self.children::<T>();
         let form = json!(T::schema());
+        self.declare(&T::name(), &form);
         let (mut properties, mut required) = (Map::new(), BTreeSet::new());
         self.flatten(&form, &mut properties, &mut required);
         let mut flat = json!({"type": "object", "properties": properties});
@@ -51,7 +64,9 @@ impl Schemas {
         T::schemas(&mut all);
         // A form that is registered already stays flat, whichever route comes first.
         for (name, schema) in all {
-            self.0.entry(name).or_insert_with(|| json!(schema));
+            let schema = json!(schema);
+            self.declare(&name, &schema);
+            self.all.entry(name).or_insert(schema);
         }
     }
 
@@ -61,7 +76,7 @@ impl Schemas {
         properties: &mut Map<String, Value>,
         required: &mut BTreeSet<String>,
     ) {
-        let referred = target(schema).and_then(|name| self.0.get(name));
+        let referred = target(schema).and_then(|name| self.all.get(name));
         for part in referred.into_iter().chain(schema["allOf"].as_array().into_iter().flatten()) {
             self.flatten(part, properties, required);
         }
@@ -76,11 +91,11 @@ impl Schemas {
         let mut needed = BTreeSet::new();
         let mut open = references(paths);
         while let Some(name) = open.pop() {
-            if let Some(schema) = self.0.get(&name).filter(|_| needed.insert(name)) {
+            if let Some(schema) = self.all.get(&name).filter(|_| needed.insert(name)) {
                 open.extend(references(schema));
             }
         }
-        self.0.retain(|name, _| needed.contains(name));
+        self.all.retain(|name, _| needed.contains(name));
         self
     }
 }
@@ -113,6 +128,17 @@ pub(super) fn without_null(mut schema: Value) -> Value {
     schema
 }
 
+/// A field of a form in a body, where a number and a flag may be a text as well.
+pub(super) fn also_as_text(schema: &mut Value) {
+    let own = &schema["type"];
+    let types = own.as_array().cloned().unwrap_or_else(|| vec![own.clone()]);
+    let may_be_text =
+        ["integer", "number", "boolean"].iter().any(|kind| types.contains(&json!(kind)));
+    if may_be_text && !types.contains(&json!("string")) {
+        schema["type"] = types.into_iter().chain([json!("string")]).collect();
+    }
+}
+
 /// What a schema says about itself, or the first of its choices.
 pub(super) fn description(schema: &Value) -> Option<&str> {
     let own = schema["description"].as_str();
@@ -123,7 +149,7 @@ pub(super) fn description(schema: &Value) -> Option<&str> {
 pub type Failures = [(&'static [ErrorCode], &'static str)];
 
 /// The input is not as described.
-pub const BAD_INPUT: &Failures = &[(
+pub(super) const BAD_INPUT: &Failures = &[(
     &[ErrorCode::InvalidRequest],
     "The input is not as described; the sentence names every field that is not, and what is allowed.",
 )];
@@ -289,7 +315,7 @@ pub(super) const LIMITS: [&str; 5] = [
     "RateLimit-Policy",
 ];
 
-const TEXTS: [(&str, &str, &str); 6] = [
+const TEXTS: [(&str, &str, &str); 7] = [
     (
         "X-Request-ID",
         "Id of the request: the client's own when it sent a sane one, else the trace id of its \
@@ -305,6 +331,11 @@ const TEXTS: [(&str, &str, &str); 6] = [
         "ETag",
         "A weak tag of the data, for `If-None-Match`; where something may be stored.",
         "W/\"1-9f3c51a7d2e84b06\"",
+    ),
+    (
+        "Vary",
+        "What the answer depends on beside its address.",
+        "Origin, authorization, x-internal-key, x-admin-key",
     ),
     (
         "Cache-Status",
@@ -334,6 +365,21 @@ const NUMBERS: [(&str, &str, u64); 5] = [
     ("X-RateLimit-Remaining", "Requests that may still come at once.", 99),
     ("X-RateLimit-Reset", "Seconds until the whole limit is there again.", 60),
 ];
+
+/// Name of the description of the header by which a client says what it has already.
+pub(super) const KNOWN: &str = "IfNoneMatch";
+
+/// The description of that header.
+pub(super) fn known() -> Value {
+    json!({
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` of an answer that the client has: where the data is still the same, the \
+            answer is 304 without a body.",
+        "required": false,
+        "schema": {"type": "string"},
+    })
+}
 
 /// Refers to the description of a header in a response.
 pub(super) fn add_header(response: &mut Value, name: &str) {

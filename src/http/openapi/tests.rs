@@ -9,16 +9,16 @@ use actix_web::http::header::HeaderMap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Doc, schemas};
+use super::{Doc, Stated, schemas};
 use crate::clock;
 use crate::http::context::{Fields, RequestContext};
 use crate::http::envelope::{self, Integration};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::Call;
-use crate::http::route::{AuthScope, is_always_open};
+use crate::http::route::{AuthScope, is_always_open, is_keyed};
 use crate::http::routes;
 use crate::http::served::Served;
 use crate::http::service::{Route, Surface};
@@ -43,6 +43,12 @@ struct ThingForm {
     /// A word.
     #[schema(value_type = Option<String>)]
     word: Option<Value>,
+    /// A number.
+    #[schema(value_type = Option<u32>, minimum = 0)]
+    least: Option<Value>,
+    /// A flag.
+    #[schema(value_type = Option<bool>)]
+    fresh: Option<Value>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -62,12 +68,22 @@ fn describe(doc: &mut Doc<'_>) {
         .fetches::<Thing>("The thing.");
 }
 
+const OPEN: Stated = Stated { key_required: false, admin_port: 8080 };
+
+fn describe_post(doc: &mut Doc<'_>) {
+    doc.says("Things", "makeThing", "Makes a thing.", "").for_gpt().fetches::<Thing>("The thing.");
+}
+
 fn complete() -> Value {
-    serde_json::from_str(&super::complete(&[&SURFACE])).unwrap()
+    complete_of(OPEN)
+}
+
+fn complete_of(stated: Stated) -> Value {
+    serde_json::from_str(&super::complete(&[&SURFACE], stated)).unwrap()
 }
 
 fn for_gpt() -> Value {
-    serde_json::from_str(&super::for_gpt(&[&SURFACE])).unwrap()
+    serde_json::from_str(&super::for_gpt(&[&SURFACE], OPEN)).unwrap()
 }
 
 #[test]
@@ -75,12 +91,130 @@ fn the_post_of_a_get_is_told_apart_and_not_for_gpt() {
     let both = &complete()["paths"]["/things/{id}"];
     assert_eq!(both["get"]["operationId"], "getThing");
     assert_eq!(both["post"]["operationId"], "getThingByBody");
-    assert_eq!(both["get"]["parameters"].as_array().unwrap().len(), 2);
+    assert_eq!(both["get"]["parameters"].as_array().unwrap().len(), 5, "If-None-Match is one");
     assert_eq!(both["post"]["parameters"].as_array().unwrap().len(), 1);
     assert!(both["post"]["requestBody"].is_object() && both["get"]["requestBody"].is_null());
     let gpt = for_gpt();
     let operations = operations(&gpt);
     assert_eq!((operations.len(), operations[0].1.as_str()), (1, "GET"));
+    const POST: Route =
+        Route::at("/x", Class::General).post(|| actix_web::web::to(thing)).says(describe_post);
+    let post = Surface { routes: const { &[&[POST]] }, ..SURFACE };
+    let bare: Value = serde_json::from_str(&super::for_gpt(&[&post], OPEN)).unwrap();
+    assert!(bare["paths"]["/x"]["post"].get("parameters").is_none(), "{bare}");
+    assert_eq!(operations[0].2["parameters"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn numbers_of_a_body_may_be_texts_and_those_of_a_query_are_numbers() {
+    let document = complete();
+    let fields = &document["components"]["schemas"]["ThingForm"]["properties"];
+    assert_eq!(fields["least"]["type"], json!(["integer", "null", "string"]));
+    assert_eq!(fields["least"]["minimum"], 0);
+    assert_eq!(fields["fresh"]["type"], json!(["boolean", "null", "string"]));
+    assert_eq!(fields["word"]["type"], json!(["string", "null"]));
+    let get = &document["paths"]["/things/{id}"]["get"]["parameters"];
+    let least = get.as_array().unwrap().iter().find(|one| one["name"] == "least").unwrap();
+    assert_eq!(least["schema"]["type"], "integer");
+}
+
+#[test]
+fn what_may_be_stored_names_the_304_and_its_fields() {
+    let document = complete();
+    let mut stored = Vec::new();
+    for (path, method, operation) in operations(&document) {
+        let known = &operation["responses"]["304"];
+        let parameters = operation["parameters"].to_string();
+        assert_eq!(parameters.contains("IfNoneMatch"), known.is_object(), "{method} {path}");
+        let whole = &operation["responses"]["200"];
+        assert_eq!(whole["headers"]["ETag"].is_object(), known.is_object(), "{method} {path}");
+        if known.is_object() {
+            assert!(known["content"].is_null());
+            for name in ["ETag", "Cache-Control", "Vary"] {
+                assert!(known["headers"][name].is_object(), "{method} {path}: {name}");
+            }
+            assert_eq!(method, "GET");
+            stored.push(path);
+        }
+    }
+    assert!(stored.contains(&"/things/{id}".to_owned()) && stored.contains(&"/docs".to_owned()));
+    // Nobody stores what is for one key alone.
+    let keyed = complete_of(Stated { key_required: true, ..OPEN });
+    assert!(keyed["paths"]["/things/{id}"]["get"]["responses"]["304"].is_null());
+    assert!(keyed["paths"]["/docs"]["get"]["responses"]["304"].is_object());
+}
+
+#[test]
+fn a_key_is_required_where_the_settings_say_so() {
+    let needed = json!([{"x-internal-key": []}, {"authorization": []}]);
+    for key_required in [false, true] {
+        let stated = Stated { key_required, ..OPEN };
+        for (path, method, operation) in operations(&complete_of(stated)) {
+            let place = format!("{method} {path}");
+            let address = routes::all([&SURFACE]).find(|one| one.template == path).unwrap();
+            let required = key_required && is_keyed(&path, address.class);
+            assert_eq!(operation["security"] == needed, required, "{place}");
+            assert_eq!(operation["responses"]["401"].is_object(), required, "{place}");
+        }
+        let gpt: Value = serde_json::from_str(&super::for_gpt(&[&SURFACE], stated)).unwrap();
+        let optional = gpt["security"].as_array().unwrap().contains(&json!({}));
+        assert_eq!(optional, !key_required, "{}", gpt["security"]);
+    }
+}
+
+#[test]
+fn admin_operations_take_the_key_or_the_cookie_and_a_login_neither() {
+    let document = complete_of(Stated { admin_port: 9_001, ..OPEN });
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(schemes["x-admin-key"]["in"], "header");
+    let cookie = (&schemes["session"]["in"], &schemes["session"]["name"]);
+    assert_eq!(cookie, (&json!("cookie"), &json!("breakwater_session_9001")));
+    let security = |path: &str, method: &str| document["paths"][path][method]["security"].clone();
+    let either = json!([{"x-admin-key": []}, {"session": []}]);
+    assert_eq!(security("/admin/actors", "get"), either);
+    assert_eq!(security("/api/cache/clear", "post"), either);
+    assert_eq!(security("/admin/session", "post"), json!([]));
+    assert_eq!(security("/admin/session", "delete"), json!([{"session": []}, {}]));
+}
+
+#[test]
+fn only_tags_that_are_used_are_listed() {
+    for document in [complete(), for_gpt()] {
+        let used: BTreeSet<_> = operations(&document)
+            .into_iter()
+            .map(|(_, _, operation)| operation["tags"][0].as_str().unwrap().to_owned())
+            .collect();
+        let tags = document["tags"].as_array().unwrap();
+        let listed: BTreeSet<_> =
+            tags.iter().map(|tag| tag["name"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(listed, used);
+    }
+}
+
+mod namesake {
+    /// Another type with the name of [`super::Thing`].
+    #[derive(utoipa::ToSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    pub(super) struct Thing {
+        name: String,
+    }
+}
+
+#[test]
+#[should_panic(expected = "two types have the schema name Thing")]
+fn two_types_of_one_name_are_noticed() {
+    let mut schemas = schemas::Schemas::default();
+    schemas.register::<Thing>();
+    schemas.register::<Thing>();
+    schemas.register::<namesake::Thing>();
+}
+
+#[test]
+fn a_document_names_the_address_it_is_told() {
+    let named = super::at(super::complete(&[&SURFACE], OPEN), "https://api.shop.example/x/");
+    let document: Value = serde_json::from_str(&named).unwrap();
+    assert_eq!(document["servers"][0]["url"], "https://api.shop.example/x");
+    assert_eq!(document["servers"].as_array().unwrap().len(), 1);
 }
 
 fn object(value: &Value) -> &serde_json::Map<String, Value> {
@@ -127,6 +261,8 @@ fn every_operation_is_complete() {
         let in_path = parameters.iter().filter(|parameter| parameter["in"] == "path").count();
         assert_eq!(in_path, placeholders, "{place}");
         for parameter in parameters {
+            let target = parameter["$ref"].as_str().map(|target| target.trim_start_matches('#'));
+            let parameter = target.map_or(&parameter, |target| document.pointer(target).unwrap());
             assert!(parameter["description"].is_string(), "{place}: {parameter}");
             assert!(!parameter["schema"].to_string().contains("null"), "{place}: {parameter}");
         }
@@ -153,15 +289,13 @@ fn limits_keys_and_bodies_are_described_where_they_apply() {
         let limited = address.class != Class::Exempt;
         assert_eq!(responses["429"].is_object(), limited, "{place}");
         let clients = AuthScope::of(&path) == AuthScope::Clients;
-        assert_eq!(responses["401"].is_object(), limited && clients, "{place}");
         let headers = headers_of_good(responses);
         assert_eq!(headers["RateLimit"].is_object(), limited, "{place}");
         assert!(headers["X-Request-ID"].is_object(), "{place}");
         let sheds = responses["503"].to_string().contains("overloaded");
         assert!(sheds || is_always_open(address.template, address.class), "{place}");
-        let for_admin = operation["security"].to_string().contains("x-admin-key");
+        let for_admin = AuthScope::of(&path) == AuthScope::Admin;
         assert_eq!(responses["403"].is_object(), for_admin || clients, "{place}");
-        assert_eq!(for_admin, AuthScope::of(&path) == AuthScope::Admin, "{place}");
         assert_eq!(for_admin, matches!(operation["tags"][0].as_str(), Some("Admin" | "Chaos")));
         let body = operation["requestBody"].is_object();
         assert_eq!(responses["413"].is_object() && responses["415"].is_object(), body, "{place}");

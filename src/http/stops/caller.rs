@@ -24,7 +24,7 @@ use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
 use crate::limits::abuse::{AbuseCheck, Asking, Flagged, Pattern, Seen};
 use crate::limits::{
-    AddressHeader, Class, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
+    AddressHeader, ClientAddress, ForwardingHeaders, Principal, client_address, is_trusted,
 };
 
 /// In metrics: what was refused for abuse, and what would have been but for shadow mode.
@@ -131,9 +131,7 @@ impl Caller {
         worker: &Worker,
         route: &Route,
     ) -> Result<(), ApiError> {
-        let required = worker.shared.settings.access.require_key
-            && route.scope == AuthScope::Clients
-            && route.class != Class::Exempt;
+        let required = worker.shared.settings.access.require_key && route.keyed;
         if required && self.held.is_none() {
             return Err(ApiError::new(ErrorCode::KeyRequired));
         }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Language};
@@ -78,6 +79,14 @@ pub(super) fn id_in(check: &mut Check, field: &str, text: &str) -> Option<u64> {
         check.refuse(field, problem, ID_ALLOWED);
     }
     id
+}
+
+/// The schema of an id in a body: texts, because ids exceed 2^53, or numbers.
+pub(super) fn id_schema() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Integer]))
+        .minimum(Some(1))
+        .pattern(Some("^0*[1-9][0-9]{0,19}$"))
 }
 
 /// A length as a count.

@@ -12,11 +12,11 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Array, Object, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, Object, OneOfBuilder, Schema, Type};
 
 use super::aliexpress::Target;
 use super::aliexpress::terms::{Currency, Sort};
-use super::forms::{TargetForm, codes, page};
+use super::forms::{TargetForm, codes, id_schema, page};
 use crate::http::forms::{Check, InvalidField};
 
 /// Longest keywords, in characters.
@@ -62,7 +62,8 @@ fn category_ids_schema() -> Schema {
     let texts = OneOfBuilder::new()
         .description(Some(what))
         .item(Object::with_type(Type::String))
-        .item(Array::new(Object::with_type(Type::String)))
+        .item(Object::with_type(Type::Integer))
+        .item(ArrayBuilder::new().items(id_schema()).max_items(Some(MAX_CATEGORIES)))
         .item(Object::with_type(Type::Null))
         .examples([
             serde_json::json!("439132154,447694628"),

@@ -18,7 +18,9 @@ use crate::resilience::breaker::{Breaker, Snapshot};
 
 pub(super) const LIST: Route =
     Route::at("/admin/breakers", Class::General).get(|| to(list)).says(|doc| {
-        doc.says("Admin", "listBreakers", "Lists every circuit breaker.", "")
+        let details =
+            "Of upstreams, Redis and the database: state, failures, and when it may close.";
+        doc.says("Admin", "listBreakers", "Lists every circuit breaker.", details)
             .reports_list::<Snapshot>("The breakers.");
     });
 

@@ -83,6 +83,7 @@ pub enum State {
 
 /// What is kept under one key.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CacheKeyShown)]
 pub struct KeyShown {
     pub key: String,
     /// Of which settings its lifetime is; absent if no service has such keys.

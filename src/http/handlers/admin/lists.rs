@@ -60,7 +60,8 @@ pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::Genera
     });
 
 fn show_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
-    doc.says("Admin", id, summary, "")
+    let details = "Networks and addresses in their order, then keys.";
+    doc.says("Admin", id, summary, details)
         .query::<PageForm>()
         .reports::<ListShown>("A page of the list.");
 }

@@ -36,7 +36,7 @@ use crate::config::{Described, Reloaded};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField};
-use crate::http::openapi::{BAD_INPUT, NOT_FOUND, RESTARTING};
+use crate::http::openapi::{NOT_FOUND, RESTARTING};
 use crate::http::service::Route;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::{AbuseStatus, Class, SharingStatus, TableStatus};
@@ -63,7 +63,8 @@ pub const ROUTES: &[Route] = &[
     Route::at("/admin/rate-limit/status", Class::General).get(|| to(limits)).says(|doc| {
         let summary =
             "Shows the accounts of the rate limiter, the lists, and who was found abusive.";
-        doc.says("Admin", "getRateLimitStatus", summary, "")
+        let details = "Of both lists the first hundred entries.";
+        doc.says("Admin", "getRateLimitStatus", summary, details)
             .reports::<LimitStatus>("The accounts, by class of route, the lists, and abuse.");
     }),
     live::ROUTE,
@@ -75,7 +76,9 @@ pub const ROUTES: &[Route] = &[
     requests::LIST,
     requests::ONE,
     Route::at("/admin/config", Class::General).get(|| to(config)).says(|doc| {
-        doc.says("Admin", "getConfig", "Lists the settings in force, secrets hidden.", "")
+        let details = "Each with its value and whether the environment, the file or the default gave it.";
+        let summary = "Lists the settings in force, secrets hidden.";
+        doc.says("Admin", "getConfig", summary, details)
             .reports_list::<Described>("Every setting, its value and what gave it.");
     }),
     Route::at("/admin/config/reload", Class::General).post(|| to(reload)).says(|doc| {
@@ -83,18 +86,21 @@ pub const ROUTES: &[Route] = &[
              change while running is named; it counts from the next start. With a \
              mistake anywhere nothing changes.";
         doc.says("Admin", "reloadConfig", "Reads the configuration again.", details)
-            .reports::<Reloaded>("What has changed.")
-            .fails(BAD_INPUT);
+            .reports::<Reloaded>("What has changed.");
     }),
     Route::at("/api/monitoring/metrics", Class::General).get(|| to(monitoring)).says(|doc| {
-        doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", "")
+        let details = "Windows and percentiles are of this instance; events may be missing under overload, \
+             the counters of `/metrics` are exact.";
+        doc.says("Admin", "getMonitoring", "Reports windows, percentiles and totals.", details)
             .reports::<MonitoringReport>("The report.")
             .fails(RESTARTING);
     }),
     Route::at("/admin/monitoring/recent-requests", Class::General)
         .get(|| to(|admin, call| recent(admin, call, Which::All)))
         .says(|doc| {
-            doc.says("Admin", "listRecentRequests", "Lists the last requests, newest first.", "")
+            let summary = "Lists the last requests, newest first.";
+            let details = "Of this instance, since the start or the last reset.";
+            doc.says("Admin", "listRecentRequests", summary, details)
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
         }),
@@ -102,14 +108,16 @@ pub const ROUTES: &[Route] = &[
         .get(|| to(|admin, call| recent(admin, call, Which::Slow)))
         .says(|doc| {
             let summary = "Lists the last slow requests, newest first.";
-            doc.says("Admin", "listSlowRequests", summary, "")
+            let details = "Of this instance, since the start or the last reset.";
+            doc.says("Admin", "listSlowRequests", summary, details)
                 .reports_list::<RecentRequest>("At most 100 requests.")
                 .fails(RESTARTING);
         }),
     Route::at("/admin/monitoring/reset", Class::General).post(|| to(reset_monitoring)).says(
         |doc| {
             let summary = "Begins windows and lists anew; counters stay.";
-            doc.says("Admin", "resetMonitoring", summary, "")
+            let details = "Only what `/api/monitoring` and `/admin/monitoring` show is forgotten.";
+            doc.says("Admin", "resetMonitoring", summary, details)
                 .reports::<ResetDone>("It is done.")
                 .fails(RESTARTING);
         },

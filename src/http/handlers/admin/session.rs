@@ -35,13 +35,16 @@ pub const ROUTE: Route = Route::at("/admin/session", Class::General)
         let details = "The cookie opens what `x-admin-key` opens, for twelve hours or until the gateway \
              is restarted. Changes made with it need an `Origin` of this host.";
         doc.says("Admin", "beginSession", "Exchanges an admin's key for a cookie.", details)
+            .needs_nothing()
             .form::<SessionForm>()
             .does("The cookie is in `Set-Cookie`.")
             .fails(LIMITED);
     })
     .delete(|| to(end))
     .says(|doc| {
-        doc.says("Admin", "endSession", "Ends the session of the cookie.", "")
+        let details = "Without a cookie that is in force there is nothing to end, and the answer is the same.";
+        doc.says("Admin", "endSession", "Ends the session of the cookie.", details)
+            .of_session()
             .does("There is no session any more.");
     });
 

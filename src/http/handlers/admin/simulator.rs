@@ -19,7 +19,8 @@ use crate::limits::Class;
 pub(super) const FAULTS: Route = Route::at("/admin/simulator/faults", Class::General)
     .get(|| to(show))
     .says(|doc| {
-        doc.says("Admin", "listSimulatorFaults", "Lists the simulator's faults.", "")
+        let details = "There only while the simulator inside is the upstream.";
+        doc.says("Admin", "listSimulatorFaults", "Lists the simulator's faults.", details)
             .reports::<FaultsShown>("The rules in force.")
             .fails(NOT_FOUND);
     })

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, ID_ALLOWED, InvalidField, NoFields};
-use crate::http::openapi::{BAD_INPUT, NOT_FOUND};
+use crate::http::openapi::NOT_FOUND;
 use crate::http::served::Served;
 use crate::http::service::Route;
 use crate::limits::Class;
@@ -46,8 +46,7 @@ pub(super) const ROUTES: &[Route] = &[
         let details = "Categories of all levels in one list; each names the one above it.";
         doc.says("Categories", "listCategories", "Lists all categories.", details)
             .for_gpt()
-            .fetches::<CategoriesData>("The categories.")
-            .fails(BAD_INPUT);
+            .fetches::<CategoriesData>("The categories.");
     }),
     Route::at("/api/categories/{id}/children", Class::General).get(|| to(children)).says(|doc| {
         let summary = "Lists the categories directly below one.";
@@ -58,7 +57,6 @@ pub(super) const ROUTES: &[Route] = &[
             .path("id", &format!("Category id, {ID_ALLOWED}."), Some("^0*[1-9][0-9]{0,19}$"))
             .example("248625901")
             .fetches::<ChildrenData>("The categories below.")
-            .fails(BAD_INPUT)
             .fails(NOT_FOUND);
     }),
 ];

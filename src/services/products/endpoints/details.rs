@@ -9,9 +9,10 @@ use std::collections::HashMap;
 
 use actix_web::web::to;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, Schema};
 
 use crate::failure::Failure;
 use crate::http::error::{ApiError, ErrorCode};
@@ -25,7 +26,7 @@ use crate::limits::abuse::Seen;
 use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, Target};
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
-use crate::services::products::forms::{TargetForm, count_of, id_in};
+use crate::services::products::forms::{TargetForm, count_of, id_in, id_schema};
 use crate::services::products::last_resort::LastResort;
 use crate::services::products::product::Product;
 use crate::services::products::question::{
@@ -67,11 +68,20 @@ pub(super) const ROUTES: &[Route] = &[
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DetailsRequest)]
 struct DetailsForm {
-    /// Product ids, as texts or numbers; texts, because they exceed 2^53.
-    #[schema(value_type = Vec<String>, min_items = 1, max_items = 20, example = json!(["3256800527853119"]))]
+    #[schema(schema_with = product_ids_schema, required = true)]
     product_ids: Option<Value>,
     #[serde(flatten)]
     target: TargetForm,
+}
+
+fn product_ids_schema() -> Schema {
+    let ids = ArrayBuilder::new()
+        .description(Some("Product ids, as texts or numbers; texts, because they exceed 2^53."))
+        .items(id_schema())
+        .min_items(Some(1))
+        .max_items(Some(MAX_PRODUCTS))
+        .examples([json!(["3256800527853119"])]);
+    Schema::Array(ids.build())
 }
 
 /// Distinct ids in the order asked for, and for whom.

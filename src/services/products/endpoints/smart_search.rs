@@ -10,8 +10,9 @@ use actix_web::web::to;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 
 use super::links::{DEGRADED_LINKS, FoundLinks, targets_of};
 use super::search::{Prepared, SearchData, pages_of, seen_page};
@@ -25,7 +26,7 @@ use crate::http::service::Route;
 use crate::limits::Class;
 use crate::services::products::aliexpress::Target;
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
-use crate::services::products::forms::count_of;
+use crate::services::products::forms::{count_of, id_schema};
 use crate::services::products::product::{AffiliateStatus, Dropped, Product};
 use crate::services::products::question::{parsed, replaced};
 use crate::services::products::ranking;
@@ -53,8 +54,7 @@ fn doc(doc: &mut Doc<'_>) {
 pub(super) struct SmartSearchForm {
     #[serde(flatten)]
     pub search: SearchForm,
-    /// One category id, added to `category_ids`.
-    #[schema(value_type = Option<String>, example = "439132154")]
+    #[schema(schema_with = category_id_schema)]
     pub category_id: Option<Value>,
     /// Whether every product gets an affiliate link of its own.
     #[schema(value_type = Option<bool>, default = true)]
@@ -66,6 +66,13 @@ pub(super) struct SmartSearchForm {
     /// Least quality score of a product.
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1, default = 0)]
     pub min_quality: Option<Value>,
+}
+
+fn category_id_schema() -> Schema {
+    let types = SchemaType::from_iter([Type::String, Type::Integer, Type::Null]);
+    let id = id_schema().schema_type(types);
+    let what = "One category id, added to `category_ids`.";
+    Schema::Object(id.description(Some(what)).examples([json!("439132154")]).build())
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::http::openapi;
+use crate::http::openapi::{self, Stated};
 use crate::services::products::SURFACE;
 
+const OPEN: Stated = Stated { key_required: false, admin_port: 8080 };
+
 fn document() -> Value {
-    serde_json::from_str(&openapi::complete(&[&SURFACE])).unwrap()
+    serde_json::from_str(&openapi::complete(&[&SURFACE], OPEN)).unwrap()
 }
 
 #[test]
@@ -19,6 +21,11 @@ fn bodies_admit_no_unknown_fields_and_state_their_bounds() {
     assert!(search.get("required").is_none());
     let details = &document["components"]["schemas"]["DetailsRequest"];
     assert_eq!(details["required"], json!(["product_ids"]));
+    let either = json!(["string", "integer"]);
+    assert_eq!(details["properties"]["product_ids"]["items"]["type"], either);
+    let ids = &search["properties"]["category_ids"]["oneOf"];
+    assert_eq!((&ids[0]["type"], &ids[2]["items"]["type"]), (&json!("string"), &either));
+    assert_eq!(search["properties"]["page_no"]["type"], json!(["integer", "null", "string"]));
 }
 
 #[test]
@@ -27,7 +34,8 @@ fn parameters_are_named_like_the_fields() {
     let parameters =
         |path: &str| document["paths"][path]["get"]["parameters"].as_array().unwrap().clone();
     let names = |path: &str| -> Vec<Value> {
-        parameters(path).into_iter().map(|parameter| parameter["name"].clone()).collect()
+        let own = parameters(path).into_iter().filter(|parameter| parameter["name"].is_string());
+        own.map(|parameter| parameter["name"].clone()).collect()
     };
     assert_eq!(names("/api/products/search").len(), 10);
     assert_eq!(names("/api/products/smart-search").len(), 14);
@@ -45,7 +53,7 @@ fn parameters_are_named_like_the_fields() {
 
 #[test]
 fn gpt_actions_get_nine_harmless_operations() {
-    let document: Value = serde_json::from_str(&openapi::for_gpt(&[&SURFACE])).unwrap();
+    let document: Value = serde_json::from_str(&openapi::for_gpt(&[&SURFACE], OPEN)).unwrap();
     let mut ids = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for operation in item.as_object().unwrap().values() {
@@ -53,6 +61,10 @@ fn gpt_actions_get_nine_harmless_operations() {
             let description = operation["description"].as_str().unwrap();
             assert!(description.chars().count() <= 300, "{path}: {description}");
             assert_eq!(operation["x-openai-isConsequential"], false, "{path}");
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let description = parameter["description"].as_str().unwrap();
+                assert!(description.chars().count() <= 700, "{path}: {description}");
+            }
             ids.push(operation["operationId"].as_str().unwrap().to_owned());
         }
     }
