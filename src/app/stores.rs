@@ -14,13 +14,12 @@ use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
-use crate::config::{Secret, Settings};
+use crate::config::Settings;
 use crate::database::{DatabaseSettings, Event, Store};
 use crate::metrics::{Metrics, Set};
-use crate::redis::{Health, Redis, RedisSettings};
+use crate::redis::{Address, Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
-use crate::telemetry;
 
 /// SQLite has one writer; more connections than that serve readers beside it.
 const POOL_SIZE: u32 = 4;
@@ -43,7 +42,7 @@ pub(super) struct Stores {
 /// What every way to Redis shares.
 #[derive(Clone)]
 struct RedisParts {
-    url: Secret,
+    address: Arc<Address>,
     timeout: Duration,
     health: Arc<Health>,
 }
@@ -57,10 +56,16 @@ impl Stores {
         let database_breaker = breaker("database", metrics, log);
         let (store, writer) = open_database(settings, metrics, log)?;
         let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer);
-        let breaker = || breaker("redis", metrics, log);
-        let RedisSettings { url, timeout } = settings.of();
-        let redis =
-            url.map(|url| RedisParts { url, timeout, health: Arc::new(Health::new(breaker())) });
+        let health = || Arc::new(Health::new(breaker("redis", metrics, log)));
+        let redis: RedisSettings = settings.of();
+        let redis = redis.url.as_ref().map(|url| -> std::io::Result<_> {
+            let address = Address::new(url.expose(), redis.tls_files());
+            let address = address.map_err(|problem| std::io::Error::other(problem.to_string()))?;
+            // A file that is missing at the start is a mistake; one that is replaced later may come back.
+            address.try_files()?;
+            Ok(RedisParts { address, timeout: redis.timeout, health: health() })
+        });
+        let redis = redis.transpose()?;
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
     }
 
@@ -70,16 +75,16 @@ impl Stores {
         metrics: &Metrics,
         log: &Logger,
     ) -> Option<Result<String, String>> {
-        let RedisSettings { url, timeout } = settings.of();
+        let redis: RedisSettings = settings.of();
         let health = Arc::new(Health::new(breaker("redis", metrics, log)));
-        let redis = match Redis::new(url?.expose(), timeout, health) {
-            Ok(redis) => redis,
+        let redis = match Address::new(redis.url.as_ref()?.expose(), redis.tls_files()) {
+            Ok(address) => Redis::new(&address, redis.timeout, health),
             Err(problem) => return Some(Err(problem.to_string())),
         };
         Some(match redis.ping().await {
             Ok(()) if redis.refuses_writes() => Err("it answers, and takes no writes".to_owned()),
             Ok(()) => Ok("answers and takes writes".to_owned()),
-            Err(problem) => Err(problem.to_string()),
+            Err(problem) => Err(redis.trouble().unwrap_or_else(|| problem.to_string())),
         })
     }
 
@@ -113,12 +118,8 @@ impl Stores {
 
     /// A new way to Redis, for the thread that asks.
     pub(super) fn redis(&self) -> Option<Redis> {
-        let RedisParts { url, timeout, health } = self.redis.as_ref()?;
-        Redis::new(url.expose(), *timeout, Arc::clone(health))
-            .inspect_err(|problem| {
-                error!(self.log, "redis cannot be used"; "error" => telemetry::redact(&problem.to_string()));
-            })
-            .ok()
+        let RedisParts { address, timeout, health } = self.redis.as_ref()?;
+        Some(Redis::new(address, *timeout, Arc::clone(health)))
     }
 
     /// The cache's way to Redis, for the thread that asks.

@@ -19,7 +19,8 @@ use futures_util::FutureExt;
 
 use super::Redis;
 use super::connection::{Lent, Subscription};
-use super::health::{Effect, Fault, READ_ONLY};
+use super::health::{Effect, Fault};
+use super::meaning::{self, Kind};
 use crate::clock;
 use crate::failure::StoreError;
 
@@ -152,7 +153,7 @@ impl Redis {
             }
             // After a failover the old connection leads to a replica, the same address to the primary.
             Err(Fault::NoWrites(cause))
-                if cause.starts_with(READ_ONLY)
+                if meaning::kind(cause) == Kind::Reconnect
                     && lent.age(clock::monotonic()) >= RECONNECT_AFTER =>
             {
                 self.connection.throw_away(lent);

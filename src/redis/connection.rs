@@ -2,8 +2,8 @@
 //!
 //! Owns: lending it, making it when there is none, and throwing it away. Answers come in the order
 //! of the commands, so any number of commands are under way at once and none waits for another; a
-//! pool that lends a connection to one command at a time would queue them. The pool makes, times and
-//! replaces the connection. Never two are made at once: later callers wait for the first. A subscription
+//! pool that lends a connection to one command at a time would queue them. The pool makes and times
+//! the connection. Never two are made at once: later callers wait for the first. A subscription
 //! has a connection of its own; nothing may depend on a message to arrive: a connection can hang
 //! unnoticed, and without Redis there are none.
 
@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncConnectionConfig, Client, Msg};
+use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, Msg};
 use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::{Stream, StreamExt};
 
+use super::address::Address;
 use super::health::Fault;
 use crate::clock;
-use crate::failure::StoreError;
 
 /// Commands of one thread that may be on their way to its connection; more wait, within their time.
 const COMMANDS: usize = 1_024;
@@ -52,17 +52,17 @@ impl Lent {
 }
 
 pub(super) struct Shared {
-    url: String,
-    pool: Pool,
+    address: Arc<Address>,
+    limit: Duration,
     live: Mutex<Option<Live>>,
     // Held while the connection is made.
     making: tokio::sync::Mutex<()>,
     made: AtomicU64,
 }
 
-/// The connection that is lent; to the pool it is lent, too.
+/// The connection that is lent.
 struct Live {
-    connection: Connection,
+    connection: MultiplexedConnection,
     number: u64,
     made_at: Instant,
     last_answer: LastAnswer,
@@ -71,34 +71,20 @@ struct Live {
 impl Live {
     fn lend(&self, new: bool) -> Lent {
         let Self { connection, number, made_at, last_answer } = self;
-        let (connection, last_answer) = (connection.as_ref().clone(), Arc::clone(last_answer));
+        let (connection, last_answer) = (connection.clone(), Arc::clone(last_answer));
         Lent { connection, new, number: *number, made_at: *made_at, last_answer }
     }
 }
 
 impl Shared {
     /// Nothing is connected yet; connecting takes `limit` at most.
-    pub(super) fn new(url: &str, limit: Duration) -> Result<Self, StoreError> {
-        let failed = |error: String| StoreError::Failed(error);
-        // Each command keeps its own time: it knows what it has waited for.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(COMMANDS);
-        let manager = Manager::new_with_config(url, config).map_err(|e| failed(e.to_string()))?;
-        let limit = Some(limit);
-        let pool_config = PoolConfig {
-            timeouts: Timeouts { wait: limit, create: limit, recycle: limit },
-            ..PoolConfig::new(1)
-        };
-        let pool = Pool::builder(manager).config(pool_config).runtime(Runtime::Tokio1).build();
-        let pool = pool.map_err(|error| failed(error.to_string()))?;
+    pub(super) fn new(address: &Arc<Address>, limit: Duration) -> Self {
         let (live, making) = (Mutex::default(), tokio::sync::Mutex::default());
-        Ok(Self { url: url.to_owned(), pool, live, making, made: AtomicU64::new(0) })
+        Self { address: Arc::clone(address), limit, live, making, made: AtomicU64::new(0) }
     }
 
     pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscription, Fault> {
-        let client = Client::open(&*self.url)?;
+        let client = Client::open(self.address.server()?)?;
         let mut connection = client.get_async_pubsub().await?;
         connection.subscribe(channel).await?;
         Ok(Subscription(Box::pin(connection.into_on_message())))
@@ -116,7 +102,8 @@ impl Shared {
         if !wanted() {
             return Err(Fault::NotAsked);
         }
-        let connection = self.pool.get().await?;
+        // Boxed: made once in a long while, and no part of every command's future.
+        let connection = Box::pin(make(self.address.server()?, self.limit)).await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (made_at, last_answer) = (clock::monotonic(), LastAnswer::default());
         let live = Live { connection, number, made_at, last_answer };
@@ -129,8 +116,7 @@ impl Shared {
     pub(super) fn throw_away(&self, lent: &Lent) {
         let mut live = self.live();
         if live.as_ref().is_some_and(|live| live.number == lent.number) {
-            // The pool has to make a new one instead of looking at this one.
-            drop(live.take().map(|live| Connection::take(live.connection)));
+            *live = None;
         }
     }
 
@@ -141,6 +127,25 @@ impl Shared {
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A new connection to this server. Each is a pool's first and only one: it is never given back, so that
+/// the next is made anew instead of looked at.
+async fn make(server: ConnectionInfo, limit: Duration) -> Result<MultiplexedConnection, Fault> {
+    // Each command keeps its own time: it knows what it has waited for.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(limit))
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(COMMANDS);
+    let manager = Manager::new_with_config(server, config)?;
+    let limit = Some(limit);
+    let pool_config = PoolConfig {
+        timeouts: Timeouts { wait: limit, create: limit, recycle: limit },
+        ..PoolConfig::new(1)
+    };
+    let pool = Pool::builder(manager).config(pool_config).runtime(Runtime::Tokio1).build();
+    let pool = pool.map_err(|error| Fault::Failed(error.to_string()))?;
+    Ok(Connection::take(pool.get().await?))
 }
 
 pub struct Subscription(Pin<Box<dyn Stream<Item = Msg> + Send>>);

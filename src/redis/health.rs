@@ -1,9 +1,9 @@
 //! What all threads together know of one Redis, and what an error says about it.
 //!
 //! Owns: the breaker, whether writes are refused, what Redis said last when it did not do what it was
-//! asked, and the classification of errors by their code. A refusal (no memory, read-only, a wrong type
-//! under a key) comes from a healthy Redis and does not move the breaker: reads go on. A code that is not
-//! known here counts as a failure. Older than any thread's connection, and shared by all.
+//! asked, and what a failed command says about Redis (`meaning` has the table of its errors). A refusal (no
+//! memory, read-only, a wrong type under a key) comes from a healthy Redis and does not move the breaker:
+//! reads go on. Older than any thread's connection, and shared by all.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use deadpool_redis::PoolError;
 use deadpool_redis::redis::RedisError;
 
+use super::meaning::{self, Kind};
 use crate::config::redact;
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
@@ -70,12 +71,12 @@ impl Health {
         self.refuses_writes.load(Ordering::Relaxed)
     }
 
-    /// What Redis said when it last did not do what it was asked, and what to do about it; `None` when
+    /// What Redis said when it last did not do what it was asked, and what it means; `None` when
     /// the next of that kind was done.
     pub(super) fn trouble(&self) -> Option<String> {
         let trouble = self.words();
         let said = trouble.others.as_ref().or(trouble.scripts.as_ref())?;
-        Some(advice(said).map_or_else(|| said.clone(), |advice| format!("{said}; {advice}")))
+        Some(meaning::explain(said))
     }
 
     fn words(&self) -> MutexGuard<'_, Trouble> {
@@ -88,7 +89,7 @@ impl Health {
         let refuses = match (outcome, effect) {
             (Ok(_), Effect::Adds | Effect::Claims | Effect::Probes) => false,
             // A user who may not run scripts may write all the same.
-            (Err(Fault::NoWrites(cause)), Effect::Counts) if cause.starts_with(NO_PERMISSION) => {
+            (Err(Fault::NoWrites(cause)), Effect::Counts) if cause.starts_with("NOPERM") => {
                 return;
             }
             (
@@ -105,7 +106,7 @@ impl Health {
             // That a replica answers reads says nothing about what it refused.
             Ok(_) if effect == Effect::Reads || !self.troubled.load(Ordering::Relaxed) => return,
             Ok(_) => None,
-            Err(Fault::Refused(cause)) if is_about_one_command(cause) => return,
+            Err(Fault::Refused(cause)) if meaning::kind(cause) == Kind::ThisCommand => return,
             // A connection from before a restart: it says nothing about Redis now, and a probe would.
             Err(Fault::Broken(_)) if effect != Effect::Probes => return,
             Err(
@@ -122,31 +123,6 @@ impl Health {
         let troubled = trouble.scripts.is_some() || trouble.others.is_some();
         self.troubled.store(troubled, Ordering::Relaxed);
     }
-}
-
-/// What an operator can do about it, where Redis is not simply failing.
-fn advice(said: &str) -> Option<&'static str> {
-    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    if has(&["WRONGPASS", "NOAUTH", "nvalid password", "without any password", "AUTH", "Authenti"])
-    {
-        Some("check user and password in REDIS_URL")
-    } else if has(&[NO_PERMISSION, "unknown command", "Unknown Redis command", "renamed"]) {
-        Some("the user of REDIS_URL needs permission for this command")
-    } else if has(&["MOVED", "CROSSSLOT", "cluster support"]) {
-        Some("REDIS_URL names one node of a cluster")
-    } else if has(&["DB index"]) {
-        Some("check the number of the database in REDIS_URL")
-    } else if has(&["lookup address", "onnection refused"]) {
-        Some("check host and port in REDIS_URL, where a password must be percent-encoded")
-    } else if has(&["READONLY"]) {
-        Some("REDIS_URL leads to a replica; connecting anew until it leads to the primary")
-    } else {
-        None
-    }
-}
-
-fn is_about_one_command(cause: &str) -> bool {
-    THIS_COMMAND.iter().any(|code| cause.starts_with(code))
 }
 
 /// How a command failed, as precisely as the client has to know.
@@ -167,31 +143,7 @@ pub(super) enum Fault {
     Refused(String),
 }
 
-/// Codes of a Redis that answers and takes no writes: no memory, a replica, unsaved changes, too
-/// few replicas, a user who may not.
-pub(super) const NO_WRITES: [&str; 5] = ["OOM", READ_ONLY, "MISCONF", "NOREPLICAS", NO_PERMISSION];
-const NO_PERMISSION: &str = "NOPERM";
-/// What a replica says: the primary is elsewhere, perhaps behind the same address.
-pub(super) const READ_ONLY: &str = "READONLY";
-/// Codes that concern nothing but the command at hand.
-pub(super) const THIS_COMMAND: [&str; 2] = ["WRONGTYPE", "NOSCRIPT"];
-
 impl Fault {
-    /// What an error answer with this code and text means.
-    pub(super) fn of(code: &str, detail: &str) -> Self {
-        let text = format!("{code}: {detail}");
-        if NO_WRITES.contains(&code) {
-            Self::NoWrites(text)
-        } else if THIS_COMMAND.contains(&code) || detail.starts_with("unknown command") {
-            Self::Refused(text)
-        } else if code == "ERR" && detail.contains("script") {
-            // The server does not run what the script asks for: it is healthy.
-            Self::Refused(text)
-        } else {
-            Self::Failed(text)
-        }
-    }
-
     /// Of several error answers the heaviest says most about Redis.
     pub(super) const fn weight(&self) -> u8 {
         match self {
@@ -247,7 +199,7 @@ impl From<RedisError> for Fault {
         let answers = error.into_server_errors();
         let faults = answers.iter().flat_map(|answers| answers.iter());
         faults
-            .map(|(_, answer)| Self::of(answer.code(), answer.details().unwrap_or_default()))
+            .map(|(_, answer)| meaning::fault(answer.code(), answer.details().unwrap_or_default()))
             // `max_by_key` would take the last of the heaviest.
             .reduce(|first, next| if next.weight() > first.weight() { next } else { first })
             .unwrap_or(Self::Broken(text))

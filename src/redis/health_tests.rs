@@ -6,6 +6,8 @@ use crate::resilience::breaker::Settings;
 use std::sync::Arc;
 use std::time::Duration;
 
+const NO_WRITES: [&str; 5] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM"];
+const THIS_COMMAND: [&str; 2] = ["WRONGTYPE", "NOSCRIPT"];
 const EFFECTS: [Effect; 5] =
     [Effect::Reads, Effect::Drops, Effect::Adds, Effect::Claims, Effect::Probes];
 
@@ -15,7 +17,7 @@ fn health() -> Health {
 }
 
 fn failed(code: &str) -> Result<(), Fault> {
-    Err(Fault::of(code, "details"))
+    Err(meaning::fault(code, "details"))
 }
 
 #[test]
@@ -42,12 +44,6 @@ fn what_is_not_the_fault_of_redis_says_nothing_about_health() {
             assert_eq!(Fault::health::<()>(&Err(own.clone()), effect), None, "{own:?}");
         }
     }
-}
-
-#[test]
-fn a_command_redis_is_too_old_for_is_refused_and_no_failure() {
-    let fault = Fault::of("ERR", "unknown command 'XADD', with args beginning with: 'x'");
-    assert!(matches!(fault, Fault::Refused(_)), "{fault:?}");
 }
 
 #[test]
@@ -86,20 +82,7 @@ fn a_connection_from_before_a_restart_leaves_no_words_and_a_probe_that_breaks_do
         assert_eq!(health.trouble(), None, "{effect:?}");
     }
     health.learn(&broken(), Effect::Probes);
-    assert_eq!(health.trouble().as_deref(), Some("broken pipe"));
+    assert_eq!(health.trouble().as_deref(), Some("broken pipe; transient"));
     health.learn(&Ok(()), Effect::Probes);
     assert_eq!(health.trouble(), None);
-}
-
-#[test]
-fn what_names_no_code_has_advice_too() {
-    let rows = [
-        ("Password authentication failed - AuthenticationFailed", "user and password"),
-        ("ERR: DB index is out of range", "number of the database"),
-        ("failed to lookup address information", "percent-encoded"),
-        ("Connection refused (os error 111)", "host and port"),
-    ];
-    for (said, expected) in rows {
-        assert!(advice(said).is_some_and(|advice| advice.contains(expected)), "{said}");
-    }
 }

@@ -5,9 +5,11 @@
 //! broken or away costs a few callers the deadline; then the breaker refuses at once, and the ping
 //! of the upkeep finds out when Redis is back.
 
+mod address;
 mod command;
 mod connection;
 mod health;
+mod meaning;
 mod settings;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use connection::Shared;
 
 use crate::failure::StoreError;
 
+pub use address::{Address, TlsFiles};
 pub use command::Script;
 pub use connection::Subscription;
 pub use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, cmd};
@@ -56,11 +59,11 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// A way to the Redis at `url`, whose `health` all threads share; nothing is connected yet. Redis has
-    /// `timeout` for a command; a busy thread may notice its answer later (`command`).
-    pub fn new(url: &str, timeout: Duration, health: Arc<Health>) -> Result<Self, StoreError> {
-        let connection = Arc::new(Shared::new(url, timeout)?);
-        Ok(Self { connection, health, timeout, patience: Duration::ZERO })
+    /// A way to the Redis at `address`, whose `health` all threads share; nothing is connected yet. Redis
+    /// has `timeout` for a command; a busy thread may notice its answer later (`command`).
+    pub fn new(address: &Arc<Address>, timeout: Duration, health: Arc<Health>) -> Self {
+        let connection = Arc::new(Shared::new(address, timeout));
+        Self { connection, health, timeout, patience: Duration::ZERO }
     }
 
     /// The same, for callers to whom a lost answer costs more than waiting: an answer that is late

@@ -1,13 +1,13 @@
 //! The settings of Redis.
 //!
-//! Owns: their declaration, and which addresses are served. Connects to nothing.
+//! Owns: their declaration, and which of them belong together. Connects to nothing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use url::Url;
-
-use crate::config::kinds::{Kind, Optional, Refusal, millis, quoted_address};
-use crate::config::{Secret, Section, redact};
+use super::address::{self, TlsFiles};
+use crate::config::kinds::{FILE_PATH, Kind, Optional, Refusal, millis, quoted_address};
+use crate::config::{Mistakes, Secret, Section, Settings};
 use crate::settings;
 
 settings! {
@@ -15,12 +15,62 @@ settings! {
     pub struct RedisSettings in "redis" {
         url: Option<Secret> = None, "REDIS_URL", "url", Optional(RedisAddress),
             "the second cache tier; without it there are two tiers";
+        ca_file: Option<PathBuf> = None, "REDIS_CA_FILE", "ca_file", Optional(FILE_PATH),
+            "certificates (PEM) of the authorities that vouch for Redis with TLS, instead of the public ones";
+        cert_file: Option<PathBuf> = None, "REDIS_CERT_FILE", "cert_file", Optional(FILE_PATH),
+            "certificate (PEM) that the gateway shows to Redis";
+        key_file: Option<PathBuf> = None, "REDIS_KEY_FILE", "key_file", Optional(FILE_PATH),
+            "its private key (PEM)";
         timeout: Duration = super::DEFAULT_TIMEOUT, "REDIS_TIMEOUT_MS", "timeout_ms",
             millis(1, 10_000), "how long Redis may take for one command, connecting included";
     }
 }
 
-impl Section for RedisSettings {}
+impl RedisSettings {
+    pub fn tls_files(&self) -> TlsFiles {
+        let Self { ca_file: ca, cert_file: certificate, key_file: key, .. } = self.clone();
+        TlsFiles { ca, certificate, key }
+    }
+}
+
+impl Section for RedisSettings {
+    fn check(&self, _settings: &Settings, mistakes: &mut Mistakes) {
+        const CERTIFICATE: &str = "REDIS_CERT_FILE";
+        const KEY: &str = "REDIS_KEY_FILE";
+        let mut want = |missing: &str, present: &str| {
+            mistakes.add(
+                missing,
+                None,
+                format!("a value, because {present} is set; both or neither"),
+            );
+        };
+        match (self.cert_file.is_some(), self.key_file.is_some()) {
+            (true, false) => want(KEY, CERTIFICATE),
+            (false, true) => want(CERTIFICATE, KEY),
+            (true, true) | (false, false) => {}
+        }
+        let files = [
+            ("REDIS_CA_FILE", &self.ca_file),
+            (CERTIFICATE, &self.cert_file),
+            (KEY, &self.key_file),
+        ];
+        let is_plain = self.url.as_ref().is_some_and(|url| !address::uses_tls(url.expose()));
+        for (setting, file) in files {
+            if let (Some(file), true) = (file, is_plain) {
+                let expected = "no value while REDIS_URL does not begin with rediss".to_owned();
+                mistakes.add(setting, Some(file.display().to_string()), expected);
+            }
+        }
+    }
+
+    fn probe(&self, mistakes: &mut Mistakes) {
+        if self.url.as_ref().is_some_and(|url| address::uses_tls(url.expose()))
+            && let Err(bad) = self.tls_files().read()
+        {
+            mistakes.add(bad.setting, Some(bad.path.display().to_string()), bad.expected);
+        }
+    }
+}
 
 /// The address of a Redis server; hidden as a whole in `Debug`, without its password elsewhere.
 struct RedisAddress;
@@ -29,28 +79,15 @@ impl Kind for RedisAddress {
     type Value = Secret;
 
     fn expected(&self) -> String {
-        "redis://[[user]:password@]host[:port][/database] or unix:///path".to_owned()
+        address::EXPECTED.to_owned()
     }
 
     fn read(&self, text: &str) -> Result<Secret, Refusal> {
-        let url = Url::parse(text).map_err(|_| None)?;
-        let database = url.path().trim_start_matches('/');
-        let refused = |reason: &str| Err(Some(reason.to_owned()));
-        match url.scheme() {
-            "unix" | "redis+unix" if !url.path().is_empty() => Ok(Secret::new(text)),
-            "redis" if url.has_host() && database.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Secret::new(text))
-            }
-            "redis" if url.has_host() => refused("the database is a number"),
-            "rediss" => refused("this build speaks to redis without TLS only"),
-            _ => Err(None),
-        }
+        address::read(text).map(|_| Secret::new(text))
     }
 
     fn show(&self, value: &Secret) -> Option<String> {
-        // As it is read: what would end a password in a text is encoded there.
-        let url = Url::parse(value.expose()).ok()?;
-        Some(redact(url.as_str()).into_owned())
+        address::show(value.expose())
     }
 
     fn quote(&self, text: &str) -> String {

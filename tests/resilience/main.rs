@@ -38,6 +38,7 @@ mod redis_pubsub;
 mod redis_refusals;
 mod redis_rig;
 mod redis_server;
+mod redis_tls;
 mod redis_wire;
 mod redis_words;
 mod restart;

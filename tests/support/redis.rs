@@ -39,13 +39,41 @@ impl Redis {
 
     fn start_in(folder: TempDir, address: SocketAddr) -> Self {
         let port = address.port().to_string();
+        let redis = Self::spawn(folder, address, &["--port", &port]);
+        wait_until("redis-server answers", Duration::from_secs(10), || answers(address));
+        redis
+    }
+
+    /// Starts one with these further arguments and waits until it answers.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let address = free_address();
+        let port = address.port().to_string();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let redis = Self::spawn(folder, address, &[&["--port", &port], arguments].concat());
+        wait_until("redis-server answers", Duration::from_secs(10), || answers(address));
+        redis
+    }
+
+    /// Starts one that speaks TLS only, with these further arguments, and waits until it listens.
+    pub(crate) fn start_with_tls(arguments: &[&str]) -> Self {
+        let address = free_address();
+        let port = address.port().to_string();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ports = ["--port", "0", "--tls-port", &port];
+        let redis = Self::spawn(folder, address, &[&ports[..], arguments].concat());
+        let listens = || TcpStream::connect(address).is_ok();
+        wait_until("redis-server listens", Duration::from_secs(10), listens);
+        redis
+    }
+
+    fn spawn(folder: TempDir, address: SocketAddr, arguments: &[&str]) -> Self {
         let mut command = Command::new("redis-server");
         command
-            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .arg("--dir")
-            .arg(folder.path());
+            .arg(folder.path())
+            .args(arguments);
         let process = Process::start("redis-server", &mut command, &folder.path().join("log"));
-        wait_until("redis-server answers", Duration::from_secs(10), || answers(address));
         Self { process, address, folder }
     }
 

@@ -289,7 +289,7 @@ fn no_secret_is_ever_shown() {
         ("ADMIN_API_KEY", "hunter2 x"),
         ("INTERNAL_API_KEY", "hunter2\u{1}"),
         ("REDIS_URL", "redis//:hunter2@cache"),
-        ("REDIS_URL", "rediss://:hunter2@cache"),
+        ("REDIS_URL", "rediss://:hunter2@cache#insecure"),
         ("REDIS_URL", "tcp://cache?password=hunter2"),
         ("DATABASE_URL", "postgres://u:hunter2@h/d"),
         ("ALIEXPRESS_GATEWAY_URL", "https://u:hunter2@h/"),

@@ -22,6 +22,7 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("UPSTREAM_DAILY_BUDGET", "0", "0"),
     ("REDIS_URL", "redis://cache", "redis://cache"),
     ("REDIS_URL", "redis://:pw@[::1]:6380/2", "redis://:[hidden]@[::1]:6380/2"),
+    ("REDIS_URL", "rediss://:pw@cache:6380", "rediss://:[hidden]@cache:6380"),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("DATABASE_URL", "sqlite:///data/b.db", "sqlite:///data/b.db"),
     ("DATABASE_URL", "sqlite:data/b.db", "sqlite://data/b.db"),
@@ -93,7 +94,13 @@ const BAD: &[(&str, &[&str])] = &[
     ("BREAKER_FAILURES", &["0"]),
     (
         "REDIS_URL",
-        &["cache:6379", "http://cache", "rediss://cache", "redis://cache/first", "redis://"],
+        &[
+            "cache:6379",
+            "http://cache",
+            "redis://cache/first",
+            "redis://",
+            "rediss://cache/#insecure",
+        ],
     ),
     (
         "DATABASE_URL",
