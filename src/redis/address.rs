@@ -131,7 +131,7 @@ impl From<BadFile> for std::io::Error {
 impl TlsFiles {
     /// What the files hold; `None` where there are none.
     pub(super) fn read(&self) -> Result<Option<TlsCertificates>, BadFile> {
-        let ca = self.ca.as_deref().map(|path| of_authorities(path)).transpose()?;
+        let ca = self.ca.as_deref().map(of_authorities).transpose()?;
         let own = self.certificate.as_deref().zip(self.key.as_deref());
         let own = own.map(|(certificate, key)| of_client(certificate, key)).transpose()?;
         let any = ca.is_some() || own.is_some();
