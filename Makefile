@@ -16,8 +16,8 @@ demo: ## gateway, simulator and clients on 127.0.0.1, and a one-time link to the
 	@tools/require.sh cargo cc
 	@$(CARGO) run --profile quick --locked --bin breakwater -- demo
 
-test: ## run every test; installs Debian's redis-server, prometheus and chromium-driver when they are missing
-	@tools/require.sh cargo cc redis-server
+test: ## run every test; installs Debian's redis-server, postgresql, prometheus and chromium-driver when they are missing
+	@tools/require.sh cargo cc redis-server postgres
 	@tools/require.sh prometheus || echo "make test: without prometheus the alerts and dashboards are not tested" >&2
 	@tools/require.sh chromedriver || echo "make test: without chromium the operator's page is not tested" >&2
 	@$(CARGO) test --locked

@@ -42,7 +42,7 @@
 //! | [`limits`] | how often who may ask; RateLimiterActor | resilience, supervision |
 //! | [`metrics`] | what is counted; MetricsActor | resilience, supervision |
 //! | [`supervision`] | the life of every actor and task | resilience |
-//! | [`database`] | connections, schema, migrations | resilience |
+//! | [`database`] | connections to SQLite or Postgres, schema, migrations | resilience |
 //! | [`telemetry`] | the log | console |
 //! | [`config`] | the loader of settings; each room declares its own | — |
 //!

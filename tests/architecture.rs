@@ -69,6 +69,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
         "diesel",
         &["src/database/", "src/cache/tiers/database/", "src/replication/", "src/access/audit.rs"],
     ),
+    ("tokio_postgres", &["src/database/postgres/"]),
     ("deadpool_redis", &["src/redis/"]),
     ("failsafe", &["src/resilience/breaker/"]),
     ("quick_cache", &["src/cache/tiers/memory.rs", "src/resilience/sharded_map.rs"]),

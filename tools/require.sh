@@ -12,6 +12,7 @@ package_of() {
   case "$1" in
     cc) echo build-essential ;;
     chromedriver) echo chromium-driver ;;
+    postgres) echo postgresql ;;
     curl | nginx | prometheus | redis-server | valgrind | varnish | wrk) echo "$1" ;;
   esac
 }
@@ -20,6 +21,8 @@ is_here() {
   case "$1" in
     clippy) cargo clippy --version >/dev/null 2>&1 ;;
     rustfmt) cargo fmt --version >/dev/null 2>&1 ;;
+    # Debian keeps the server beside the path, a folder for each version.
+    postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
     varnish) command -v varnishd >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac

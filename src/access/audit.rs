@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::database::schema::audit_log::{dsl, table};
-use crate::database::{Connection, Store};
+use crate::database::{Connection, Store, query};
 
 /// Events that may wait for the database.
 const WAITING: usize = 10_000;
@@ -72,6 +72,10 @@ impl AuditEvent {
         ] {
             if let Some((end, _)) = text.char_indices().nth(longest) {
                 text.truncate(end);
+            }
+            // No text of Postgres can hold it.
+            if text.contains('\0') {
+                *text = text.replace('\0', "\u{fffd}");
             }
         }
         self
@@ -183,24 +187,23 @@ type Bytes = Option<Vec<u8>>;
 type Row = (i64, i64, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes, Bytes);
 
 fn write(connection: &mut Connection, events: &[AuditEvent]) -> QueryResult<()> {
-    connection.immediate_transaction(|connection| {
+    connection.write(|connection| {
         for event in events {
-            diesel::insert_into(table)
-                .values((
-                    dsl::at.eq(event.at.as_millis()),
-                    dsl::actor.eq(&event.actor),
-                    dsl::address.eq(&event.address),
-                    dsl::action.eq(&event.action),
-                    dsl::subject.eq(&event.subject),
-                    dsl::details.eq(&event.details),
-                    dsl::outcome.eq(&event.outcome),
-                    dsl::request_id.eq(&event.request_id),
-                ))
-                .execute(connection)?;
+            let row = diesel::insert_into(table).values((
+                dsl::at.eq(event.at.as_millis()),
+                dsl::actor.eq(&event.actor),
+                dsl::address.eq(&event.address),
+                dsl::action.eq(&event.action),
+                dsl::subject.eq(&event.subject),
+                dsl::details.eq(&event.details),
+                dsl::outcome.eq(&event.outcome),
+                dsl::request_id.eq(&event.request_id),
+            ));
+            query!(connection, |c| row.execute(c))?;
         }
-        let last: Option<i64> = table.select(max(dsl::id)).first(connection)?;
+        let last: Option<i64> = query!(connection, |c| table.select(max(dsl::id)).first(c))?;
         let old = dsl::id.le(last.unwrap_or_default().saturating_sub(KEPT));
-        diesel::delete(table.filter(old)).execute(connection).map(drop)
+        query!(connection, |c| diesel::delete(table.filter(old)).execute(c)).map(drop)
     })
 }
 
@@ -211,8 +214,9 @@ fn before(
     most: usize,
 ) -> QueryResult<Vec<AuditEvent>> {
     // Read as bytes: one odd row must not spoil the others.
-    let text = |column: &str| sql::<Nullable<Binary>>(&format!("CAST({column} AS BLOB)"));
-    let rows: Vec<Row> = table
+    let engine = connection.engine();
+    let text = |column: &str| sql::<Nullable<Binary>>(&engine.octets(column));
+    let page = table
         .filter(dsl::id.lt(before.unwrap_or(i64::MAX)))
         .order(dsl::id.desc())
         .limit(i64::try_from(most).unwrap_or(i64::MAX))
@@ -226,8 +230,8 @@ fn before(
             text("details"),
             text("outcome"),
             text("request_id"),
-        ))
-        .load(connection)?;
+        ));
+    let rows: Vec<Row> = query!(connection, |c| page.load(c))?;
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
@@ -251,6 +255,7 @@ fn read(row: Row) -> Option<AuditEvent> {
 mod tests {
     use super::*;
     use crate::clock;
+    use crate::database::DatabaseSettings;
 
     fn event(number: usize) -> AuditEvent {
         AuditEvent {
@@ -270,7 +275,7 @@ mod tests {
     }
 
     fn audit(path: &std::path::Path) -> Audit {
-        let (store, _) = Store::open(path, 1, clock::monotonic(), clock::now());
+        let (store, _) = Store::open(DatabaseSettings::at(path), clock::monotonic(), clock::now());
         Audit::new(store)
     }
 

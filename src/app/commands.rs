@@ -91,13 +91,14 @@ impl Commands for Breakwater {
     }
 
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
-        let DatabaseSettings { path, .. } = settings.of();
+        let settings: DatabaseSettings = settings.of();
+        let address = settings.address.clone();
         if down {
-            let step = revert(&path)?;
+            let step = revert(&address)?;
             let step = step.unwrap_or_else(|| "no step: there is none to take back".to_owned());
-            return Ok(format!("{}: took back {step}", path.display()));
+            return Ok(format!("{address}: took back {step}"));
         }
-        let (store, events) = Store::open(&path, 1, clock::monotonic(), clock::now());
+        let (store, events) = Store::open(settings, clock::monotonic(), clock::now());
         drop(store.lend()?);
         let kept = events.iter().find_map(|event| match event {
             Event::Quarantined(kept) => {
@@ -106,7 +107,7 @@ impl Commands for Breakwater {
             Event::Opened | Event::Lost(_) => None,
         });
         let kept = kept.unwrap_or_default();
-        Ok(format!("{} is up to date{kept}", path.display()))
+        Ok(format!("{address} is up to date{kept}"))
     }
 
     fn openapi(&self, settings: &Settings, gpt: bool) -> Result<String, Failure> {

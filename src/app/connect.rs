@@ -11,7 +11,7 @@ use slog::{Discard, Logger, o};
 use super::stores::Stores;
 use super::{Connect, Start};
 use crate::config::Settings;
-use crate::database::{self, DatabaseSettings};
+use crate::database::{self, Address, DatabaseSettings};
 use crate::http::service::{ServiceParts, Surface, Tried};
 use crate::http::settings::Server;
 use crate::metrics::Metrics;
@@ -23,14 +23,7 @@ pub(super) async fn connect(
     services: &[(&Surface, Start, Connect)],
 ) -> Vec<Tried> {
     let (metrics, log) = (Metrics::new(), Logger::root(Discard, o!()));
-    let DatabaseSettings { path, .. } = settings.of();
-    let database = database::describe(&path).map_err(|error| error.to_string());
-    let mut tried = vec![Tried {
-        what: format!("database {}", path.display()),
-        setting: "DATABASE_URL",
-        outcome: database,
-        remedy: "look at the file, its folder and their permissions",
-    }];
+    let mut tried = vec![try_database(settings.of()).await];
     if let Some(outcome) = Stores::try_redis(settings, &metrics, &log).await {
         tried.push(Tried {
             what: "redis".to_owned(),
@@ -62,4 +55,19 @@ pub(super) async fn connect(
         tried.extend(connect(&parts).await);
     }
     tried
+}
+
+async fn try_database(settings: DatabaseSettings) -> Tried {
+    let DatabaseSettings { address, .. } = settings;
+    let remedy = match &address {
+        Address::Sqlite(_) => "look at the file, its folder and their permissions",
+        Address::Postgres(_) => "look at its address, password and permissions, and at sslmode",
+    };
+    let what = format!("database {address}");
+    let described = tokio::task::spawn_blocking(move || database::describe(&address)).await;
+    let outcome = match described {
+        Ok(described) => described.map_err(|error| error.to_string()),
+        Err(died) => Err(died.to_string()),
+    };
+    Tried { what, setting: "DATABASE_URL", outcome, remedy }
 }

@@ -164,7 +164,7 @@ impl Gateway {
             access::follow(&settings, &longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;
         let (monitor, observed) = monitor(&metrics, &supervisor)?;
-        let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().path);
+        let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().file());
         let (pressure, integration) = (Arc::<Pressure>::default(), integration(&origins));
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),

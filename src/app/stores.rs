@@ -21,8 +21,6 @@ use crate::redis::{Address, Health, Redis, RedisSettings};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 
-/// SQLite has one writer; more connections than that serve readers beside it.
-const POOL_SIZE: u32 = 4;
 /// Failures in a row after which a store is left alone, and for how long at first.
 const STORE_FAILURES: u32 = 3;
 const STORE_REST: Duration = Duration::from_millis(500);
@@ -154,8 +152,8 @@ fn open_database(
     metrics: &Metrics,
     log: &Logger,
 ) -> std::io::Result<(Store, Writer)> {
-    let DatabaseSettings { path } = settings.of();
-    let (store, events) = Store::open(&path, POOL_SIZE, clock::monotonic(), clock::now());
+    let database: DatabaseSettings = settings.of();
+    let (store, events) = Store::open(database, clock::monotonic(), clock::now());
     tell(log, &events);
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {

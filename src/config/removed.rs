@@ -58,7 +58,6 @@ pub(super) const REMOVED: &[Removed] = &[
         "20 further pages of a search in a minute are allowed",
     ),
     removed("MAX_CONNECTIONS", "server.max_connections", "20000 connections may be open"),
-    removed("DATABASE_POOL_SIZE", "database.pool_size", "the database has four connections"),
     removed("HEAD_TIMEOUT_MS", "server.head_timeout_ms", "a request's head has 5 s to arrive"),
     removed(
         "SEND_TIMEOUT_MS",

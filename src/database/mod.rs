@@ -1,13 +1,16 @@
-//! The SQL database: connections, schema, migrations.
+//! The SQL database: connections, schema, migrations. A file of SQLite, or a server of Postgres.
 //!
-//! Owns: the state of the file and the pool over it, and what an error says about the file: diesel
-//! passes no codes on, so SQLite's texts are read, those of `sqlite3_errstr` and of the parser, stable
-//! since SQLite 3.7. A file that is no database, or lacks a table, is quarantined, never deleted, and
-//! a new one is begun; a path that cannot be used means no database for now, and the service goes on
-//! with the tiers that are left.
+//! Owns: the state of the database and the pool over it, and what an error says about it. Of SQLite diesel
+//! passes no codes on, so its texts are read, those of `sqlite3_errstr` and of the parser, stable since
+//! SQLite 3.7; the texts of Postgres come in the language of the server and are not. A file that is no
+//! database, or lacks a table, is quarantined, never deleted, and a new one is begun; a database that
+//! cannot be used means none for now, and the service goes on with the tiers that are left.
 
 mod care;
+mod connection;
 mod opening;
+mod pool;
+mod postgres;
 pub mod schema;
 mod settings;
 mod store;
@@ -16,12 +19,17 @@ pub(crate) mod tests;
 
 use std::fmt;
 
-pub use opening::{Lent, describe};
-pub use schema::{Connection, migrate, revert};
-pub use settings::DatabaseSettings;
+use diesel::result::{DatabaseErrorKind, Error};
+
+pub(crate) use connection::query;
+pub use connection::{Connection, Engine};
+pub use opening::describe;
+pub use pool::Lent;
+pub use schema::{migrate, revert};
+pub use settings::{Address, DatabaseSettings};
 pub use store::{Event, Store};
 
-/// What an error says about the file.
+/// What an error says about the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Harm {
     /// Nothing: it is busy, full, read-only, or the statement was wrong.
@@ -43,7 +51,7 @@ const OF_SCHEMA: &[&str] =
 const OF_CONNECTIONS: &[&str] = &["disk I/O error", "locking protocol"];
 
 impl Harm {
-    /// What an error text says.
+    /// What an error text of SQLite says.
     pub fn of(text: &str) -> Self {
         let says = |texts: &[&str]| texts.iter().any(|known| text.contains(known));
         if says(OF_FILE) {
@@ -71,6 +79,23 @@ impl DatabaseError {
         let text = text.to_string();
         let harm = Harm::of(&text);
         Self { text, harm }
+    }
+
+    /// What an error of Postgres means. Which tables it lacks is asked, not read.
+    fn of_postgres(error: &Error) -> Self {
+        let is_lost = matches!(
+            error,
+            Error::BrokenTransactionManager
+                | Error::DatabaseError(
+                    DatabaseErrorKind::UnableToSendCommand
+                        | DatabaseErrorKind::ClosedConnection
+                        // Another server may be the primary by now.
+                        | DatabaseErrorKind::ReadOnlyTransaction,
+                    _,
+                )
+        );
+        let harm = if is_lost { Harm::Connections } else { Harm::None };
+        Self { text: error.to_string(), harm }
     }
 
     /// The same words with this meaning.

@@ -4,55 +4,157 @@
 //! Owns: names and types of columns, kept equal to `migrations/`; bringing a file up to date, where a
 //! failed step leaves the schema as it was; finding out whether a file has all tables.
 
-use std::path::Path;
-
-use diesel::connection::{Connection as _, SimpleConnection};
+use diesel::connection::Connection as _;
 use diesel::result::Error;
-use diesel::sqlite::SqliteConnection;
-use diesel::{QueryDsl as _, RunQueryDsl as _};
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::{QueryDsl as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::DatabaseError;
+use super::connection::{Connection, query};
+use super::postgres::{self, Patience};
+use super::settings::Address;
+use super::{DatabaseError, Harm};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+/// The steps of each engine, under the same names. One text for both would be without what SQLite calls
+/// AUTOINCREMENT and BLOB and Postgres IDENTITY and BYTEA, and without moving rows from a table into another.
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-pub type Connection = SqliteConnection;
+/// Of everything that migrates a Postgres the first one does, and the others wait. The number says nothing.
+const MIGRATING: i64 = 0x6272_6561_6b77_7472;
+
+/// Runs a call of the harness on either engine, with the steps of that engine.
+macro_rules! harness {
+    ($connection:expr, |$c:ident, $steps:ident| $call:expr) => {
+        match $connection {
+            Connection::Sqlite($c) => {
+                let $steps = SQLITE;
+                $call
+            }
+            Connection::Postgres($c) => {
+                let $steps = POSTGRES;
+                $call
+            }
+        }
+    };
+}
 
 /// Whether every table and column is there.
 pub(super) fn check(connection: &mut Connection) -> Result<(), DatabaseError> {
     macro_rules! select_from {
         ($($table:ident),*) => {
-            $($table::table.limit(0).execute(connection).map_err(DatabaseError::new)?;)*
+            $(
+                query!(connection, |c| $table::table.limit(0).execute(c))
+                    .map_err(|error| connection.error(&error))?;
+            )*
         };
+    }
+    if let Connection::Postgres(_) = connection {
+        missing_in_postgres(connection)?;
     }
     select_from!(cache_entries, kept_state, changes, audit_log);
     Ok(())
 }
 
+#[derive(QueryableByName)]
+struct Missing {
+    #[diesel(sql_type = Nullable<Text>)]
+    names: Option<String>,
+}
+
+/// An error of Postgres comes in the language of the server and without its number, so it is asked.
+fn missing_in_postgres(connection: &mut Connection) -> Result<(), DatabaseError> {
+    let asked = sql_query(
+        "SELECT string_agg(name, ', ') AS names FROM unnest(ARRAY['cache_entries', 'kept_state', \
+         'changes', 'audit_log']) AS wanted (name) WHERE to_regclass(name) IS NULL",
+    );
+    let found: Result<Missing, Error> = query!(connection, |c| asked.get_result(c));
+    match found.map_err(|error| connection.error(&error))?.names {
+        Some(names) => Err(DatabaseError::new(format!("no such table: {names}")).of(Harm::Schema)),
+        None => Ok(()),
+    }
+}
+
 /// Runs every pending migration; returns their names.
 /// When the database refuses one, none is applied.
 pub fn migrate(connection: &mut Connection) -> Result<Vec<String>, DatabaseError> {
-    let pending = connection.has_pending_migration(MIGRATIONS).map_err(DatabaseError::new)?;
-    if !pending {
+    if !is_pending(connection)? {
         return Ok(Vec::new());
     }
     in_one_step(connection, |connection| {
-        let done = connection.run_pending_migrations(MIGRATIONS)?;
-        Ok(done.iter().map(ToString::to_string).collect())
+        let done = harness!(connection, |c, steps| names(c.run_pending_migrations(steps)?));
+        Ok(done)
     })
+}
+
+/// The same as if none had been run: Postgres' steps leave what is there as it is.
+pub(super) fn migrate_again(connection: &mut Connection) -> Result<(), DatabaseError> {
+    in_one_step(connection, |connection| {
+        connection.batch_execute("DROP TABLE IF EXISTS __diesel_schema_migrations")?;
+        harness!(connection, |c, steps| c.run_pending_migrations(steps)?);
+        Ok(())
+    })
+}
+
+fn names<T: ToString>(done: Vec<T>) -> Vec<String> {
+    done.iter().map(ToString::to_string).collect()
+}
+
+/// Asks without the right to change anything in a Postgres whose steps were all made.
+pub(super) fn is_pending(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    match connection {
+        Connection::Sqlite(c) => c.has_pending_migration(SQLITE).map_err(DatabaseError::new),
+        Connection::Postgres(_) => is_pending_in_postgres(connection),
+    }
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+fn is_pending_in_postgres(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    let count = |connection: &mut Connection, sql: String| {
+        let asked = sql_query(sql);
+        let found: Result<Count, Error> = query!(connection, |c| asked.get_result(c));
+        found.map(|found| found.n).map_err(|error| connection.error(&error))
+    };
+    let table = "SELECT count(to_regclass('__diesel_schema_migrations')) AS n";
+    if count(connection, table.to_owned())? == 0 {
+        return Ok(true);
+    }
+    let steps = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(&POSTGRES);
+    let versions = steps.map_err(DatabaseError::new)?;
+    let versions: Vec<_> =
+        versions.iter().map(|step| format!("'{}'", step.name().version())).collect();
+    let made = format!(
+        "SELECT count(*) AS n FROM __diesel_schema_migrations WHERE version IN ({})",
+        versions.join(", ")
+    );
+    Ok(i64::try_from(versions.len())
+        .is_ok_and(|all| count(connection, made).is_ok_and(|n| n < all)))
 }
 
 /// Takes the newest step back that was made; its name, or none if there is none to take back.
 /// When the database refuses it, the schema is as it was.
-pub fn revert(path: &Path) -> Result<Option<String>, DatabaseError> {
-    let mut connection =
-        Connection::establish(&path.to_string_lossy()).map_err(DatabaseError::new)?;
-    connection.batch_execute("PRAGMA busy_timeout = 1000").map_err(DatabaseError::new)?;
-    in_one_step(&mut connection, |connection| {
-        if connection.applied_migrations()?.is_empty() {
-            return Ok(None);
+pub fn revert(address: &Address) -> Result<Option<String>, DatabaseError> {
+    let mut connection = match address {
+        Address::Sqlite(path) => {
+            let opened = SqliteConnection::establish(&path.to_string_lossy());
+            let mut opened = Connection::Sqlite(opened.map_err(DatabaseError::new)?);
+            opened.batch_execute("PRAGMA busy_timeout = 1000").map_err(DatabaseError::new)?;
+            opened
         }
-        connection.revert_last_migration(MIGRATIONS).map(|name| Some(name.to_string()))
+        Address::Postgres(address) => postgres::connect(address, Patience::Schema)?,
+    };
+    in_one_step(&mut connection, |connection| {
+        harness!(connection, |c, steps| {
+            if c.applied_migrations()?.is_empty() {
+                return Ok(None);
+            }
+            c.revert_last_migration(steps).map(|name| Some(name.to_string()))
+        })
     })
 }
 
@@ -63,13 +165,17 @@ fn in_one_step<T>(
     work: impl FnOnce(&mut Connection) -> diesel::migration::Result<T>,
 ) -> Result<T, DatabaseError> {
     let mut failed = None;
-    let done = connection.immediate_transaction(|connection| {
+    let done = connection.write(|connection| {
+        if let Connection::Postgres(c) = connection {
+            let lock = sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(MIGRATING);
+            lock.execute(c)?;
+        }
         work(connection).map_err(|error| {
             failed = Some(DatabaseError::new(format!("migration failed: {error}")));
             Error::RollbackTransaction
         })
     });
-    done.map_err(|error| failed.unwrap_or_else(|| DatabaseError::new(error)))
+    done.map_err(|error| failed.unwrap_or_else(|| connection.error(&error)))
 }
 
 diesel::table! {
@@ -131,23 +237,44 @@ diesel::table! {
 
 #[cfg(test)]
 mod tests {
+    use diesel::migration::{Migration as _, MigrationSource};
+    use diesel::pg::Pg;
+    use diesel::sqlite::Sqlite;
+
     use super::*;
+
+    fn in_memory() -> SqliteConnection {
+        SqliteConnection::establish(":memory:").unwrap()
+    }
 
     #[test]
     fn steps_go_up_and_down_and_up_again() {
-        let mut connection = Connection::establish(":memory:").unwrap();
+        let mut connection = Connection::Sqlite(in_memory());
         let up = migrate(&mut connection).unwrap();
         assert!(!up.is_empty());
         assert!(migrate(&mut connection).unwrap().is_empty(), "nothing is pending");
-        connection.revert_all_migrations(MIGRATIONS).unwrap();
+        let Connection::Sqlite(inner) = &mut connection else { unreachable!() };
+        inner.revert_all_migrations(SQLITE).unwrap();
         assert_eq!(migrate(&mut connection).unwrap(), up);
     }
 
     #[test]
     fn a_step_alone_can_be_taken_back() {
-        let mut connection = Connection::establish(":memory:").unwrap();
+        let mut connection = Connection::Sqlite(in_memory());
         migrate(&mut connection).unwrap();
-        connection.revert_last_migration(MIGRATIONS).unwrap();
+        let Connection::Sqlite(inner) = &mut connection else { unreachable!() };
+        inner.revert_last_migration(SQLITE).unwrap();
         assert_eq!(migrate(&mut connection).unwrap().len(), 1);
+    }
+
+    /// Postgres begins with the step that was the newest when it came; from there on each step is in both.
+    #[test]
+    fn both_engines_have_steps_of_the_same_names() {
+        let sqlite = MigrationSource::<Sqlite>::migrations(&SQLITE).unwrap();
+        let postgres = MigrationSource::<Pg>::migrations(&POSTGRES).unwrap();
+        let sqlite: Vec<_> = sqlite.iter().map(|step| step.name().to_string()).collect();
+        let postgres: Vec<_> = postgres.iter().map(|step| step.name().to_string()).collect();
+        assert!(!postgres.is_empty());
+        assert!(sqlite.ends_with(&postgres), "{sqlite:?} {postgres:?}");
     }
 }

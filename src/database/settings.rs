@@ -3,28 +3,76 @@
 //! Owns: their declaration, which addresses are served, and the look at a file that cannot be one. The
 //! gateway starts without a database, so that is a caution and no mistake.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use crate::config::Section;
-use crate::config::kinds::{Kind, Refusal, quoted_address};
+use super::postgres::PostgresAddress;
+use crate::config::kinds::{Kind, Refusal, Whole, millis, quoted_address};
+use crate::config::{Section, redact};
 use crate::settings;
 
 settings! {
     #[derive(Eq)]
     pub struct DatabaseSettings in "database" {
-        path: PathBuf = PathBuf::from("breakwater.db"), "DATABASE_URL", "url", DatabaseAddress,
+        address: Address = Address::Sqlite(PathBuf::from("breakwater.db")), "DATABASE_URL", "url", DatabaseAddress,
             "the third cache tier and everything that survives a restart; a path without a slash in front is relative to the working directory";
+        pool_size: u32 = 4, "DATABASE_POOL_SIZE", "pool_size", Whole(1, 100),
+            "connections to the database that are kept";
+        pool_overflow: u32 = 4, "DATABASE_POOL_OVERFLOW", "pool_overflow", Whole(0, 100),
+            "connections beyond these while they are needed; for Postgres only";
+        pool_wait: Duration = Duration::from_millis(200), "DATABASE_POOL_WAIT_MS", "pool_wait_ms",
+            millis(1, 5_000), "longest wait for a free connection";
     }
 }
 
 impl Section for DatabaseSettings {
     fn caution(&self) -> Option<String> {
-        let why = unusable(&self.path)?;
-        let name = self.path.display();
+        let Address::Sqlite(path) = &self.address else { return None };
+        let why = unusable(path)?;
+        let name = path.display();
         Some(format!("DATABASE_URL: nothing is stored until `{name}` can be used: {why}"))
+    }
+}
+
+impl DatabaseSettings {
+    /// The usual ones, for this database.
+    pub fn at(address: impl Into<Address>) -> Self {
+        Self { address: address.into(), ..Self::default() }
+    }
+
+    /// A file beside which the process needs room: that of the database, or any in the working directory.
+    pub fn file(self) -> PathBuf {
+        match self.address {
+            Address::Sqlite(path) => path,
+            Address::Postgres(_) => PathBuf::new(),
+        }
+    }
+}
+
+/// Which database. Shown without its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A file.
+    Sqlite(PathBuf),
+    Postgres(PostgresAddress),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(address) => f.write_str(&redact(address.expose())),
+        }
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for Address {
+    fn from(path: P) -> Self {
+        Self::Sqlite(path.as_ref().to_owned())
     }
 }
 
@@ -41,22 +89,24 @@ fn unusable(path: &Path) -> Option<String> {
     (!folder.is_dir()).then(|| format!("there is no folder `{}`", folder.display()))
 }
 
-/// The file of the database, as `sqlite://PATH` or `sqlite:PATH`.
+/// The file of the database, as `sqlite://PATH` or `sqlite:PATH`, or a server of Postgres.
 struct DatabaseAddress;
 
 impl Kind for DatabaseAddress {
-    type Value = PathBuf;
+    type Value = Address;
 
     fn expected(&self) -> String {
-        "sqlite://PATH".to_owned()
+        "sqlite://PATH or postgres://[user[:password]@]host[:port]/database[?sslmode=…]".to_owned()
     }
 
-    fn read(&self, text: &str) -> Result<PathBuf, Refusal> {
+    fn read(&self, text: &str) -> Result<Address, Refusal> {
         let (scheme, rest) = text.split_once(':').ok_or(None)?;
         let refused = |reason: &str| Err(Some(reason.to_owned()));
         match scheme.to_ascii_lowercase().as_str() {
             "sqlite" => {}
-            "postgres" | "postgresql" => return refused("this build serves SQLite only"),
+            "postgres" | "postgresql" => {
+                return PostgresAddress::read(text).map(Address::Postgres).map_err(Some);
+            }
             _ => return Err(None),
         }
         let path = rest.strip_prefix("//").unwrap_or(rest);
@@ -66,11 +116,17 @@ impl Kind for DatabaseAddress {
         if path.contains(":memory:") {
             return refused("what is in memory only would not survive a restart");
         }
-        if path.contains(['?', '#']) { refused("without options") } else { Ok(path.into()) }
+        if path.contains(['?', '#']) {
+            return refused("without options");
+        }
+        Ok(Address::Sqlite(path.into()))
     }
 
-    fn show(&self, value: &PathBuf) -> Option<String> {
-        Some(format!("sqlite://{}", value.display()))
+    fn show(&self, value: &Address) -> Option<String> {
+        Some(match value {
+            Address::Sqlite(path) => format!("sqlite://{}", path.display()),
+            Address::Postgres(_) => value.to_string(),
+        })
     }
 
     fn quote(&self, text: &str) -> String {
@@ -85,12 +141,12 @@ mod tests {
     #[test]
     fn what_cannot_be_a_database_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let caution = |name: &str| DatabaseSettings { path: folder.path().join(name) }.caution();
+        let caution = |name: &str| DatabaseSettings::at(folder.path().join(name)).caution();
         assert!(caution("").unwrap().ends_with("Is a directory (os error 21)"));
         assert!(caution("none/x.db").unwrap().contains("there is no folder"));
         assert_eq!(caution("x.db"), None);
         std::fs::write(folder.path().join("x.db"), "").unwrap();
         assert_eq!(caution("x.db"), None);
-        assert_eq!(DatabaseSettings { path: "x.db".into() }.caution(), None);
+        assert_eq!(DatabaseSettings::at("x.db").caution(), None);
     }
 }

@@ -1,9 +1,10 @@
 //! The database as a whole: open, or away for a reason.
 //!
-//! Owns: path, pool and the decision when to open anew. Opening never fails: absence is a state.
+//! Owns: address, pool and the decision when to open anew. Opening never fails: absence is a state.
 //! [`Store::lend`] never waits for an opening; [`Store::look_after`] is where time is spent, and a
 //! file that turned out to be broken, replaced, deleted or without its tables is dealt with there:
-//! nothing is lent any more, the file is quarantined, and a new one is begun.
+//! nothing is lent any more, the file is quarantined, and a new one is begun. A server that was lost is
+//! connected to anew.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,13 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use diesel::QueryResult;
+use diesel::result::Error;
 
 use super::care::{Care, Identities, part_from, quarantine};
-use super::opening::{self, Lent, Pool};
-use super::schema::Connection;
-use super::{DatabaseError, Harm};
+use super::connection::Connection;
+use super::pool::{Lent, Pool};
+use super::settings::{Address, DatabaseSettings};
+use super::{DatabaseError, Harm, opening, schema};
 use crate::clock::Timestamp;
 
 /// What looking after the database did or found.
@@ -34,8 +37,7 @@ pub enum Event {
 pub struct Store(Arc<Shared>);
 
 struct Shared {
-    path: PathBuf,
-    size: u32,
+    settings: DatabaseSettings,
     /// Read without a lock: every answer asks whether it is open.
     state: ArcSwap<State>,
     openings: AtomicU64,
@@ -50,27 +52,27 @@ enum State {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Store").field("address", &self.0.settings.address).finish_non_exhaustive()
     }
 }
 
 impl Store {
-    /// The database at `path`, with at most `size` connections; tries to open it at once.
-    pub fn open(path: &Path, size: u32, at: Instant, now: Timestamp) -> (Self, Vec<Event>) {
+    /// The database of these settings; tries to open it at once. Blocks.
+    pub fn open(settings: DatabaseSettings, at: Instant, now: Timestamp) -> (Self, Vec<Event>) {
         let state = State::Away(DatabaseError::new("not opened yet"));
         let store = Self(Arc::new(Shared {
-            path: path.to_owned(),
-            size,
+            settings,
             state: ArcSwap::from_pointee(state),
             openings: AtomicU64::new(0),
             blamed: Mutex::default(),
             care: Mutex::default(),
         }));
-        let events = store.look_after(at, now);
-        (store, events)
+        // On a thread of its own: a connection to a server must not be waited for on an async one.
+        let opened = std::thread::scope(|scope| scope.spawn(|| store.look_after(at, now)).join());
+        (store, opened.unwrap_or_default())
     }
 
-    /// Lends a connection, waiting at most 200 ms for a free one.
+    /// Lends a connection, waiting for a free one as long as the settings say.
     pub fn lend(&self) -> Result<Lent, DatabaseError> {
         let pool = match &**self.0.state.load() {
             State::Open(pool) => pool.clone(),
@@ -88,9 +90,8 @@ impl Store {
         let work = tokio::task::spawn_blocking(move || {
             let mut connection = store.lend().map_err(|error| error.to_string())?;
             work(&mut connection).map_err(|error| {
-                let text = error.to_string();
-                store.blame(&text);
-                text
+                store.blame(&connection, &error);
+                error.to_string()
             })
         });
         work.await.map_err(|died| died.to_string())?
@@ -114,12 +115,12 @@ impl Store {
     }
 
     /// Reports an error of a statement; the next look follows it up if it says something about the
-    /// file.
-    pub fn blame(&self, error: &str) {
-        self.accuse(DatabaseError::new(error));
+    /// database.
+    pub fn blame(&self, connection: &Connection, error: &Error) {
+        self.accuse(connection.error(error));
     }
 
-    fn accuse(&self, error: DatabaseError) {
+    pub(super) fn accuse(&self, error: DatabaseError) {
         if error.harm() == Harm::None {
             return;
         }
@@ -172,7 +173,11 @@ impl Store {
 
     /// Is it the same file, and what would a new connection find in it?
     fn look_for_harm(&self, care: &mut Care, at: Instant) {
-        let found = Identities::at(&self.0.path);
+        let path = match &self.0.settings.address {
+            Address::Sqlite(path) => path,
+            Address::Postgres(_) => return self.look_at_server(care, at),
+        };
+        let found = Identities::at(path);
         if care.files.is_some_and(|open| !open.is_still(found.as_ref())) {
             let what = if found.is_none() { "deleted" } else { "replaced" };
             let text = format!("the file was {what}");
@@ -180,7 +185,16 @@ impl Store {
         }
         care.files = found;
         if care.is_to_look(at)
-            && let Err(error) = opening::look(&self.0.path)
+            && let Err(error) = opening::look(path)
+        {
+            self.accuse(error);
+        }
+    }
+
+    fn look_at_server(&self, care: &mut Care, at: Instant) {
+        if care.is_to_look(at)
+            && let Ok(mut connection) = self.lend()
+            && let Err(error) = schema::check(&mut connection)
         {
             self.accuse(error);
         }
@@ -189,9 +203,16 @@ impl Store {
     fn open_anew(&self, care: &mut Care, at: Instant, now: Timestamp, events: &mut Vec<Event>) {
         *lock(&self.0.blamed) = None;
         care.tried(at);
-        match self.try_open(care, at, now, events) {
+        let opened = match &self.0.settings.address {
+            Address::Sqlite(path) => {
+                let opened = self.try_open(path, care, at, now, events);
+                care.files = Identities::at(path).filter(|_| opened.is_ok()).or(care.files);
+                opened
+            }
+            Address::Postgres(address) => opening::open_postgres(address, &self.0.settings),
+        };
+        match opened {
             Ok(pool) => {
-                care.files = Identities::at(&self.0.path);
                 // Before it is lent: whoever gets a connection of it knows that it is another one.
                 self.0.openings.fetch_add(1, Ordering::AcqRel);
                 (care.reported, care.suspect) = (None, false);
@@ -211,12 +232,13 @@ impl Store {
 
     fn try_open(
         &self,
+        path: &Path,
         care: &mut Care,
         at: Instant,
         now: Timestamp,
         events: &mut Vec<Event>,
     ) -> Result<Pool, DatabaseError> {
-        let Shared { path, size, .. } = &*self.0;
+        let settings = &self.0.settings;
         if let Some(open) = care.files.filter(|open| !open.is_still(Identities::at(path).as_ref()))
         {
             part_from(path, open, now).map_err(DatabaseError::new)?;
@@ -225,7 +247,7 @@ impl Store {
         let tried = Identities::at(path);
         let problem = match care.distrust(at) {
             Some(distrust) => distrust,
-            None => match opening::open(path, *size, care.suspect) {
+            None => match opening::open(path, settings, care.suspect) {
                 Ok(pool) => {
                     care.read_through_at = care.suspect.then_some(at).or(care.read_through_at);
                     return Ok(pool);
@@ -247,7 +269,7 @@ impl Store {
         (care.files, care.suspect, care.read_through_at) = (None, false, None);
         care.quarantined_at.push_back(at);
         events.push(Event::Quarantined(kept));
-        opening::open(path, *size, false)
+        opening::open(path, settings, false)
     }
 
     fn change(&self, state: State) {

@@ -5,14 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
 use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable};
 
 use crate::clock::Timestamp;
-use crate::database::Connection;
 use crate::database::schema::changes::{dsl, table};
+use crate::database::{Connection, Engine, query};
 
 /// The topic of the one row that identifies this log.
 const OWN_TOPIC: &str = "log";
@@ -82,13 +81,14 @@ pub(super) fn after(connection: &mut Connection, number: i64) -> QueryResult<Pag
     let mut page = Page { last: number, ..Page::default() };
     loop {
         // Read as bytes: one odd row must not spoil the others.
-        let text = |column: &str| sql::<Nullable<Binary>>(&format!("CAST({column} AS BLOB)"));
-        let rows: Vec<(i64, Bytes, Bytes, Bytes, i64)> = table
+        let engine = connection.engine();
+        let text = |column: &str| sql::<Nullable<Binary>>(&engine.octets(column));
+        let next = table
             .filter(dsl::id.gt(page.last))
             .order(dsl::id)
             .select((dsl::id, text("topic"), text("key"), text("payload"), dsl::at))
-            .limit(PAGE)
-            .load(connection)?;
+            .limit(PAGE);
+        let rows: Vec<(i64, Bytes, Bytes, Bytes, i64)> = query!(connection, |c| next.load(c))?;
         let full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PAGE);
         for (id, topic, key, payload, at) in rows {
             page.last = id;
@@ -134,14 +134,14 @@ pub(super) fn write(
     durably(connection, |connection| {
         for draft in drafts {
             let subject = dsl::topic.eq(draft.topic).and(dsl::key.eq(&draft.key));
-            let there: Option<i64> =
-                table.filter(subject).select(max(dsl::at)).first(connection)?;
+            let there = table.filter(subject).select(max(dsl::at));
+            let there: Option<i64> = query!(connection, |c| there.first(c))?;
             let at = draft.at.as_millis();
             let newer = there.is_some_and(|there| there > at);
             if newer && !always {
                 continue;
             }
-            diesel::delete(table.filter(subject)).execute(connection)?;
+            query!(connection, |c| diesel::delete(table.filter(subject)).execute(c))?;
             insert(connection, draft, there.unwrap_or(at).max(at), instance)?;
         }
         Ok(())
@@ -154,7 +154,7 @@ fn insert(
     at: i64,
     instance: &str,
 ) -> QueryResult<usize> {
-    diesel::insert_into(table)
+    let row = diesel::insert_into(table)
         .values((
             dsl::topic.eq(draft.topic),
             dsl::key.eq(&draft.key),
@@ -163,22 +163,23 @@ fn insert(
             dsl::instance.eq(instance),
             dsl::keep_until.eq(draft.keep_until.map(Timestamp::as_millis)),
         ))
-        .on_conflict_do_nothing()
-        .execute(connection)
+        .on_conflict_do_nothing();
+    query!(connection, |c| row.execute(c))
 }
 
 /// What identifies this log. A log that is new gets it here.
 pub(super) fn identity(connection: &mut Connection, instance: &str) -> QueryResult<String> {
     let asked = table.filter(dsl::topic.eq(OWN_TOPIC)).select(dsl::key).order(dsl::id);
-    if let Some(found) = asked.first(connection).optional()? {
+    if let Some(found) = query!(connection, |c| asked.first(c)).optional()? {
         return Ok(found);
     }
     let key = format!("{:032x}", fastrand::u128(..));
     let own =
         Draft { topic: OWN_TOPIC, key, payload: None, at: Timestamp::default(), keep_until: None };
-    connection.immediate_transaction(|connection| {
+    connection.write(|connection| {
+        lock(connection)?;
         // Another instance may have been faster.
-        match asked.first(connection).optional()? {
+        match query!(connection, |c| asked.first(c)).optional()? {
             Some(found) => Ok(found),
             None => insert(connection, &own, 0, instance).map(|_| own.key),
         }
@@ -199,18 +200,28 @@ pub(super) fn seed(
 }
 
 pub(super) fn sweep(connection: &mut Connection, now: Timestamp) -> QueryResult<usize> {
-    diesel::delete(table.filter(dsl::keep_until.lt(now.as_millis()))).execute(connection)
+    let old = table.filter(dsl::keep_until.lt(now.as_millis()));
+    query!(connection, |c| diesel::delete(old).execute(c))
 }
 
 /// A transaction that survives the loss of power once it is over: a client that got the answer
-/// that a key is revoked must not meet it again. Other transactions on the file need not wait for the disk.
+/// that a key is revoked must not meet it again.
 fn durably<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    connection.batch_execute("PRAGMA synchronous = FULL")?;
-    let done = connection.immediate_transaction(work);
-    // Were it not set back, the connection would be slower and no worse.
-    drop(connection.batch_execute("PRAGMA synchronous = NORMAL"));
-    done
+    connection.durably(|connection| {
+        lock(connection)?;
+        work(connection)
+    })
+}
+
+/// Postgres lets several write at a time: a number drawn later could be seen earlier.
+fn lock(connection: &mut Connection) -> QueryResult<()> {
+    match connection.engine() {
+        Engine::Sqlite => Ok(()),
+        Engine::Postgres => {
+            connection.batch_execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
+        }
+    }
 }

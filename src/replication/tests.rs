@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock;
+use crate::database::DatabaseSettings;
 
 /// A topic that keeps what it receives.
 #[derive(Default)]
@@ -57,7 +58,7 @@ struct Instance {
 
 impl Instance {
     fn at(path: &Path) -> Self {
-        let (store, _) = Store::open(path, 2, clock::monotonic(), clock::now());
+        let (store, _) = Store::open(DatabaseSettings::at(path), clock::monotonic(), clock::now());
         let notes = Arc::new(Notes::default());
         let topic: Arc<dyn Topic> = Arc::<Notes>::clone(&notes);
         let changes =
@@ -94,7 +95,7 @@ fn pairs(all: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn execute(path: &Path, statement: &str) {
     use diesel::Connection as _;
-    let mut connection = crate::database::Connection::establish(&path.to_string_lossy()).unwrap();
+    let mut connection = diesel::SqliteConnection::establish(&path.to_string_lossy()).unwrap();
     connection.batch_execute(statement).unwrap();
 }
 

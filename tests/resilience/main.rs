@@ -20,6 +20,7 @@ mod support;
 
 mod access_two_instances;
 mod contract;
+mod database_engines;
 mod database_file;
 mod fault_proxy_works;
 mod front;
@@ -29,6 +30,7 @@ mod limits_sharing;
 mod limits_two_instances;
 mod migrations;
 mod pair;
+mod postgres_server;
 mod quiet;
 mod redis_burst;
 mod redis_locks;

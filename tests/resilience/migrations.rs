@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use breakwater::access::Table;
 use breakwater::clock;
-use breakwater::database::{Store, revert};
+use breakwater::database::{DatabaseSettings, Store, revert};
 use breakwater::replication::{Changes, Topic};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
@@ -31,12 +31,12 @@ const BEFORE: &str = "INSERT INTO api_keys VALUES \
 async fn keys_and_lists_of_the_version_before_are_kept_up_and_down() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("breakwater.db");
-    let (store, _) = Store::open(&path, 1, clock::monotonic(), clock::now());
+    let (store, _) = Store::open(DatabaseSettings::at(&path), clock::monotonic(), clock::now());
     drop(store);
-    revert(&path).unwrap();
+    revert(&(&path).into()).unwrap();
     execute(&path, &BEFORE.replace("DIGEST", &"0f".repeat(32)).replace("'S'", "'1'"));
     let state = async || {
-        let (store, _) = Store::open(&path, 1, clock::monotonic(), clock::now());
+        let (store, _) = Store::open(DatabaseSettings::at(&path), clock::monotonic(), clock::now());
         let table = Arc::new(Table::default());
         let topic: Arc<dyn Topic> = Arc::<Table>::clone(&table);
         let changes = Changes::new(store, vec![topic], Logger::root(slog::Discard, slog::o!()));
@@ -58,6 +58,6 @@ async fn keys_and_lists_of_the_version_before_are_kept_up_and_down() {
     );
     let payload = first[0].payload.clone().unwrap();
     assert!(payload.contains("\"networks\":[\"203.0.113.0/24\",\"::1\"]"), "{payload}");
-    revert(&path).unwrap();
+    revert(&(&path).into()).unwrap();
     assert_eq!(state().await, first);
 }

@@ -119,6 +119,28 @@ impl Instance {
         redis: Option<&Redis>,
         settings: &[(&'static str, &str)],
     ) -> Self {
+        let (plan, folder) = Self::planned(upstream, redis, settings);
+        Self { gateway: plan.start(), plan, folder }
+    }
+
+    /// So many, which are started at the same moment.
+    pub(crate) fn start_together<const N: usize>(
+        upstream: &Upstream,
+        settings: &[(&'static str, &str)],
+    ) -> [Self; N] {
+        let planned = [(); N].map(|()| Self::planned(upstream, None, settings));
+        std::thread::scope(|scope| {
+            let starts = planned
+                .map(|(plan, folder)| scope.spawn(|| Self { gateway: plan.start(), plan, folder }));
+            starts.map(|start| start.join().unwrap())
+        })
+    }
+
+    fn planned(
+        upstream: &Upstream,
+        redis: Option<&Redis>,
+        settings: &[(&'static str, &str)],
+    ) -> (Plan, TempDir) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let plan = Plan::in_folder(folder.path())
             .before(upstream.simulator.address)
@@ -127,7 +149,7 @@ impl Instance {
             .with("BREAKER_FAILURES", "1000");
         let plan = redis.map_or(plan.clone(), |redis| plan.with("REDIS_URL", redis.url()));
         let plan = settings.iter().fold(plan, |plan, (name, value)| plan.with(name, *value));
-        Self { gateway: plan.start(), plan, folder }
+        (plan, folder)
     }
 
     /// Another one on the same database file; to be stopped first.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use breakwater::clock;
-use breakwater::database::Store;
+use breakwater::database::{DatabaseSettings, Store};
 use breakwater::failure::StoreError;
 use breakwater::replication::{Changes, Draft};
 use slog::Logger;
@@ -41,7 +41,7 @@ async fn a_change_of_the_log_wakes_other_instances_and_not_the_one_that_wrote_it
     let folder = tempfile::tempdir().unwrap();
     let instance = || {
         let path = folder.path().join("log.db");
-        let (store, _) = Store::open(&path, 2, clock::monotonic(), clock::now());
+        let (store, _) = Store::open(DatabaseSettings::at(&path), clock::monotonic(), clock::now());
         Changes::new(store, Vec::new(), Logger::root(slog::Discard, slog::o!()))
     };
     let (a, b) = (instance(), instance());

@@ -1,4 +1,4 @@
-//! What tests of the running service start and speak to: processes, Redis, plain HTTP.
+//! What tests of the running service start and speak to: processes, Redis, Postgres, plain HTTP.
 //!
 //! Every part stands alone, so that a test binary takes only what it uses. Refuses: to let a
 //! started process outlive its test; one that is left running fails the test.
@@ -8,5 +8,6 @@ pub(crate) mod callers;
 pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;

@@ -138,7 +138,7 @@ mod tests {
         assert!(demo.settings.of::<RedisSettings>().url.is_none());
         assert!(demo.settings.of::<AliExpressSettings>().accounts().is_empty());
         assert!(!demo.greeting("", "").contains("the-key-of-the-shop"));
-        let DatabaseSettings { path, .. } = demo.settings.of();
+        let path = demo.settings.of::<DatabaseSettings>().file();
         let folder = path.parent().unwrap().to_owned();
         assert!(folder.exists() && folder.starts_with(std::env::temp_dir()));
         drop(demo);

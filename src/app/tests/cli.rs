@@ -51,7 +51,7 @@ impl Commands for Recorder {
         self.note(format!("simulate {} {:?}", simulation.listen, simulation.catalog), ())
     }
     fn migrate(&self, settings: Settings, down: bool) -> Result<String, Failure> {
-        let path = settings.of::<DatabaseSettings>().path.display().to_string();
+        let path = settings.of::<DatabaseSettings>().address.to_string();
         self.note(
             format!("migrate {path}{}", if down { " down" } else { "" }),
             "2 migrations applied".to_owned(),

@@ -273,12 +273,25 @@ fn the_longest_wait_is_not_below_the_first() {
 }
 
 #[test]
-fn postgres_is_refused_with_the_reason() {
-    let told = told(from(&[("DATABASE_URL", "postgres://u:hunter2@h/d")]));
-    assert_eq!(
-        told,
-        ["DATABASE_URL = [hidden]: expected sqlite://PATH; this build serves SQLite only"]
-    );
+fn what_is_wrong_with_an_address_of_postgres_is_told() {
+    let expected = "DATABASE_URL = [hidden]: expected sqlite://PATH or \
+         postgres://[user[:password]@]host[:port]/database[?sslmode=…]; ";
+    for (address, reason) in [
+        ("postgres://u:hunter2@h", "the name of the database is missing"),
+        ("postgres://u:hunter2@h:port/d", "invalid value for option `port`"),
+        ("postgres://u:hunter2@h/d?colour=red", "unknown option `colour`"),
+        (
+            "postgres://u:hunter2@h/d?sslmode=allow",
+            "sslmode is disable, prefer, require or verify-full",
+        ),
+        (
+            "postgres://u:hunter2@h/d?sslmode=require&sslrootcert=/ca.pem",
+            "sslrootcert is used with sslmode=verify-full only",
+        ),
+    ] {
+        let told = told(from(&[("DATABASE_URL", address)]));
+        assert_eq!(told, [format!("{expected}{reason}")]);
+    }
 }
 
 #[test]
@@ -291,7 +304,7 @@ fn no_secret_is_ever_shown() {
         ("REDIS_URL", "redis//:hunter2@cache"),
         ("REDIS_URL", "rediss://:hunter2@cache#insecure"),
         ("REDIS_URL", "tcp://cache?password=hunter2"),
-        ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ("DATABASE_URL", "postgres://u:hunter2@h/"),
         ("ALIEXPRESS_GATEWAY_URL", "https://u:hunter2@h/"),
     ];
     for (variable, value) in bad {

@@ -26,6 +26,14 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("DATABASE_URL", "sqlite:///data/b.db", "sqlite:///data/b.db"),
     ("DATABASE_URL", "sqlite:data/b.db", "sqlite://data/b.db"),
+    (
+        "DATABASE_URL",
+        "postgresql://shop:hunter2@db:5433/cache?sslmode=verify-full&sslrootcert=/ca.pem",
+        "postgresql://shop:[hidden]@db:5433/cache?sslmode=verify-full&sslrootcert=/ca.pem",
+    ),
+    ("DATABASE_POOL_SIZE", "8", "8"),
+    ("DATABASE_POOL_OVERFLOW", "0", "0"),
+    ("DATABASE_POOL_WAIT_MS", "50", "50"),
     ("CACHE_NEGATIVE_TTL", "0", "0"),
     ("CACHE_STALE_SECONDS", "0", "0"),
     ("ADMIN_API_KEY", " sesame ", "[hidden]"),
@@ -106,7 +114,7 @@ const BAD: &[(&str, &[&str])] = &[
         "DATABASE_URL",
         &[
             "breakwater.db",
-            "postgres://u:p@h/d",
+            "postgres://u:p@h/",
             "mysql://h",
             "sqlite://",
             "sqlite::memory:",

@@ -19,7 +19,7 @@ use crate::cache::{
     Question, Representation, Times,
 };
 use crate::clock;
-use crate::database::Store;
+use crate::database::{DatabaseSettings, Store};
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::{Metrics, render};
 use crate::resilience::Priority;
@@ -285,7 +285,7 @@ pub(in crate::cache) fn deadline() -> Instant {
 }
 
 pub(in crate::cache) fn open(path: &Path) -> DatabaseTier {
-    let (store, _) = Store::open(path, 2, clock::monotonic(), clock::now());
+    let (store, _) = Store::open(DatabaseSettings::at(path), clock::monotonic(), clock::now());
     let writer = Writer::start(store.clone(), Arc::new(|_| {})).unwrap();
     let settings = breaker::Settings::new(3, Duration::from_secs(60));
     let breaker = Breaker::new("database", settings, Arc::new(|_| {}));

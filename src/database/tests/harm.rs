@@ -5,8 +5,7 @@ use std::fs;
 use diesel::connection::SimpleConnection;
 
 use super::{Bench, NOW, beside, garble, words};
-use crate::database::Harm;
-use crate::database::{Event, Store};
+use crate::database::{DatabaseError, DatabaseSettings, Event, Harm, Store};
 
 #[test]
 fn garbage_in_place_of_an_open_file_is_noticed_without_traffic() {
@@ -47,8 +46,8 @@ fn a_slander_costs_one_reading_and_no_file() {
     let mut bench = Bench::new();
     bench.store_rows(10);
     bench.look();
-    bench.store.blame("database disk image is malformed");
-    bench.store.blame("database is locked");
+    bench.store.accuse(DatabaseError::new("database disk image is malformed"));
+    bench.store.accuse(DatabaseError::new("database is locked"));
     let events = bench.look();
     assert!(matches!(&events[..], [Event::Lost(_), Event::Opened]), "{events:?}");
     assert_eq!((bench.count(), bench.quarantined()), (Ok(10), 0));
@@ -113,7 +112,7 @@ fn a_file_without_a_table_or_a_column_is_quarantined() {
 fn a_file_without_the_record_of_its_migrations_is_quarantined_when_it_is_opened() {
     let bench = Bench::new();
     bench.run("DELETE FROM __diesel_schema_migrations").unwrap();
-    let (store, events) = Store::open(&bench.path(), 1, bench.at, NOW);
+    let (store, events) = Store::open(DatabaseSettings::at(bench.path()), bench.at, NOW);
     assert_eq!(words(&events), "quarantined, opened");
     assert!(store.lend().is_ok());
 }
@@ -122,7 +121,7 @@ fn a_file_without_the_record_of_its_migrations_is_quarantined_when_it_is_opened(
 fn two_that_share_a_file_share_the_new_one() {
     let mut bench = Bench::new();
     bench.store_rows(100);
-    let (other, _) = Store::open(&bench.path(), 2, bench.at, NOW);
+    let (other, _) = Store::open(DatabaseSettings::at(bench.path()), bench.at, NOW);
     let mut other = Bench { folder: tempfile::tempdir().unwrap(), store: other, at: bench.at };
     bench.run("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     garble(&bench.path(), 0);

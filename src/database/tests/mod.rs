@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::sql_types::BigInt;
-use diesel::{QueryableByName, RunQueryDsl, sql_query};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 
-use super::{Connection, Event, Store};
+use super::{DatabaseSettings, Event, Store, query};
 use crate::clock::{self, Timestamp};
 
 /// A store in a folder of its own, with a clock that is moved by hand.
@@ -34,7 +34,8 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = clock::monotonic();
-        let (store, events) = Store::open(&folder.path().join("x.db"), 2, at, NOW);
+        let (store, events) =
+            Store::open(DatabaseSettings::at(folder.path().join("x.db")), at, NOW);
         assert_eq!(events, [Event::Opened]);
         Self { folder, store, at }
     }
@@ -56,7 +57,7 @@ impl Bench {
     fn run(&self, sql: &str) -> Result<(), String> {
         let mut connection = self.store.lend().map_err(|error| error.to_string())?;
         connection.batch_execute(sql).map_err(|error| {
-            self.store.blame(&error.to_string());
+            self.store.blame(&connection, &error);
             error.to_string()
         })
     }
@@ -72,9 +73,10 @@ impl Bench {
 
     fn count(&self) -> Result<i64, String> {
         let mut connection = self.store.lend().map_err(|error| error.to_string())?;
-        let query = sql_query("SELECT count(*) AS n FROM cache_entries WHERE length(entry) > 1");
-        query.get_result::<Number>(&mut connection).map(|found| found.n).map_err(|error| {
-            self.store.blame(&error.to_string());
+        let counting = sql_query("SELECT count(*) AS n FROM cache_entries WHERE length(entry) > 1");
+        let found = query!(connection, |c| counting.get_result::<Number>(c));
+        found.map(|found| found.n).map_err(|error| {
+            self.store.blame(&connection, &error);
             error.to_string()
         })
     }
@@ -91,8 +93,8 @@ pub(crate) fn run_beside(path: &Path, sql: &str) {
     beside(path).batch_execute(&format!("PRAGMA busy_timeout = 5000; {sql}")).unwrap();
 }
 
-fn beside(path: &Path) -> Connection {
-    Connection::establish(&path.to_string_lossy()).unwrap()
+fn beside(path: &Path) -> SqliteConnection {
+    SqliteConnection::establish(&path.to_string_lossy()).unwrap()
 }
 
 fn garble(path: &Path, from: usize) {

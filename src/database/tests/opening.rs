@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Bench, NOW, beside, words};
 use crate::clock;
-use crate::database::{Event, Store};
+use crate::database::{DatabaseSettings, Event, Store};
 use diesel::connection::SimpleConnection;
 
 #[test]
@@ -26,7 +26,7 @@ fn several_stores_open_a_new_file_together() {
             let path = path.clone();
             std::thread::spawn(move || {
                 let mut at = clock::monotonic();
-                let (store, mut events) = Store::open(&path, 2, at, NOW);
+                let (store, mut events) = Store::open(DatabaseSettings::at(&path), at, NOW);
                 // Another one may be at it: what counts is that it comes right by itself.
                 for _ in 0..20 {
                     if store.is_open() {
@@ -48,7 +48,7 @@ fn garbage_at_the_start_is_quarantined() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.db");
     fs::write(&path, "not a database at all, sorry. ".repeat(300)).unwrap();
-    let (store, events) = Store::open(&path, 2, clock::monotonic(), NOW);
+    let (store, events) = Store::open(DatabaseSettings::at(&path), clock::monotonic(), NOW);
     let [Event::Quarantined(aside), Event::Opened] = &events[..] else { panic!("{events:?}") };
     assert!(fs::read_to_string(aside).unwrap().starts_with("not a database"));
     assert!(store.lend().is_ok());
@@ -59,7 +59,7 @@ fn what_could_not_be_opened_is_opened_when_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("later").join("x.db");
     let mut at = clock::monotonic();
-    let (store, events) = Store::open(&path, 2, at, NOW);
+    let (store, events) = Store::open(DatabaseSettings::at(&path), at, NOW);
     assert!(matches!(&events[..], [Event::Lost(_)]), "{events:?}");
     assert!(store.lend().is_err() && store.absence().is_some());
     assert_eq!(store.look_after(at, NOW), [], "not at once again");
@@ -103,7 +103,7 @@ fn any_cut_of_file_and_log_is_used_or_quarantined() {
         fs::write(&path, &main[..main_cut.min(main.len())]).unwrap();
         fs::write(folder.path().join("x.db-wal"), &log[..log_cut.min(log.len())]).unwrap();
         let at = clock::monotonic();
-        let (store, events) = Store::open(&path, 1, at, NOW);
+        let (store, events) = Store::open(DatabaseSettings::at(&path), at, NOW);
         let mut cut = Bench { folder, store, at };
         let which = format!("cut at {main_cut} and {log_cut}: {}", words(&events));
         assert!(cut.store.is_open(), "{which}");

@@ -10,7 +10,7 @@ use breakwater::cache::{
     CacheActor, CacheClient, CacheKey, CacheTables, Get, Lifetimes, Loaded, Loader, Plan, Question,
     Tier,
 };
-use breakwater::database::Store;
+use breakwater::database::{DatabaseSettings, Store};
 use breakwater::failure::FailureKind;
 use breakwater::metrics::Metrics;
 use breakwater::resilience::Priority;
@@ -90,7 +90,7 @@ fn panics_at_first(panics: usize) -> (Plan, Arc<AtomicUsize>) {
 /// A database that is away.
 fn no_database() -> DatabaseTier {
     let path = std::path::Path::new("/no/folder/cache.db");
-    let (store, _) = Store::open(path, 1, clock::monotonic(), clock::now());
+    let (store, _) = Store::open(DatabaseSettings::at(path), clock::monotonic(), clock::now());
     let writer = Writer::start(store.clone(), Arc::new(|_| {})).unwrap();
     let settings = breaker::Settings::new(3, Duration::from_secs(60));
     let breaker = Breaker::new("database", settings, Arc::new(|_| {}));

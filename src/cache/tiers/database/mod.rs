@@ -18,7 +18,7 @@ use crate::cache::key::CacheKey;
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 use crate::database::schema::kept_state;
-use crate::database::{Connection, Store};
+use crate::database::{Connection, Store, query};
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
@@ -55,9 +55,9 @@ impl DatabaseTier {
             .run(READ_TIMEOUT, move |connection| {
                 // Whatever is there is read as bytes: one odd row is not to spoil the others.
                 let key = sql::<Nullable<Text>>("CAST(key AS TEXT)");
-                let entry = sql::<Nullable<Binary>>("CAST(entry AS BLOB)");
+                let entry = sql::<Nullable<Binary>>(&connection.engine().blob("entry"));
                 let asked = dsl::cache_entries.filter(dsl::key.eq_any(names));
-                asked.select((key, entry)).load(connection)
+                query!(connection, |c| asked.select((key, entry)).load(c))
             })
             .await?;
         let found =
@@ -69,9 +69,9 @@ impl DatabaseTier {
     pub async fn restore(&self, name: &str) -> Result<Option<String>, StoreError> {
         let name = name.to_owned();
         let value = self.run(READ_TIMEOUT, move |connection| {
-            let bytes = sql::<Nullable<Binary>>("CAST(value AS BLOB)");
+            let bytes = sql::<Nullable<Binary>>(&connection.engine().octets("value"));
             let found = kept_state::table.find(name).select(bytes);
-            found.first::<Option<Vec<u8>>>(connection).optional()
+            query!(connection, |c| found.first::<Option<Vec<u8>>>(c)).optional()
         });
         Ok(value.await?.flatten().and_then(|bytes| String::from_utf8(bytes).ok()))
     }
@@ -81,7 +81,7 @@ impl DatabaseTier {
         let key = key.as_str().to_owned();
         self.flush().await;
         self.run(READ_TIMEOUT, move |connection| {
-            diesel::delete(dsl::cache_entries.find(key)).execute(connection)
+            query!(connection, |c| diesel::delete(dsl::cache_entries.find(key)).execute(c))
         })
         .await
     }
@@ -105,7 +105,8 @@ impl DatabaseTier {
             return Err(StoreError::Avoided);
         }
         let any = |connection: &mut Connection| {
-            dsl::cache_entries.select(dsl::stored_at).first::<i64>(connection).optional()
+            let any = dsl::cache_entries.select(dsl::stored_at);
+            query!(connection, |c| any.first::<i64>(c)).optional()
         };
         self.attempt(READ_TIMEOUT, any).await.map(drop)
     }

@@ -21,9 +21,9 @@ use super::{DatabaseTier, READ_TIMEOUT, SWEEP_TIMEOUT};
 use crate::cache::key::{CacheKey, literal_beginning, matches};
 use crate::cache::tiers::Row;
 use crate::clock::{self, Timestamp};
-use crate::database::Connection;
 use crate::database::schema::cache_entries::{self, dsl};
 use crate::database::schema::kept_state;
+use crate::database::{Connection, query};
 use crate::failure::StoreError;
 
 pub(super) const DAY: i64 = 86_400_000;
@@ -67,7 +67,7 @@ pub(super) fn store<'a>(
     writes: impl Iterator<Item = &'a Write>,
     values: &HashMap<String, Value>,
 ) -> QueryResult<()> {
-    connection.immediate_transaction(|connection| {
+    connection.write(|connection| {
         for write in writes {
             match write {
                 Write::Row(row) => upsert(connection, row)?,
@@ -77,18 +77,25 @@ pub(super) fn store<'a>(
             }
         }
         for (name, (value, at)) in values {
-            let at = at.as_millis();
-            let values =
-                (kept_state::name.eq(name), kept_state::value.eq(value), kept_state::at.eq(at));
-            diesel::replace_into(kept_state::table).values(values).execute(connection)?;
+            keep(connection, name, value, at.as_millis())?;
         }
         Ok(())
     })
 }
 
+fn keep(connection: &mut Connection, name: &str, value: &str, at: i64) -> QueryResult<()> {
+    let row = (kept_state::name.eq(name), kept_state::value.eq(value), kept_state::at.eq(at));
+    let stored = diesel::insert_into(kept_state::table)
+        .values(row)
+        .on_conflict(kept_state::name)
+        .do_update()
+        .set((kept_state::value.eq(value), kept_state::at.eq(at)));
+    query!(connection, |c| stored.execute(c)).map(drop)
+}
+
 fn upsert(connection: &mut Connection, row: &Row) -> QueryResult<()> {
     let stored_at = row.stored_at.as_millis();
-    diesel::insert_into(cache_entries::table)
+    let stored = diesel::insert_into(cache_entries::table)
         .values((
             dsl::key.eq(row.key.as_str()),
             dsl::kind.eq(row.kind),
@@ -107,16 +114,16 @@ fn upsert(connection: &mut Connection, row: &Row) -> QueryResult<()> {
             dsl::stored_at.eq(excluded(dsl::stored_at)),
             dsl::stale_until.eq(excluded(dsl::stale_until)),
             // One and the same for a key, but not everybody who stores it knows it.
-            dsl::question.eq(sql::<Nullable<Text>>("coalesce(excluded.question, question)")),
+            dsl::question
+                .eq(sql::<Nullable<Text>>("coalesce(excluded.question, cache_entries.question)")),
             dsl::bytes.eq(excluded(dsl::bytes)),
-        ))
-        .execute(connection)
-        .map(drop)
+        ));
+    query!(connection, |c| stored.execute(c)).map(drop)
 }
 
 fn remove(connection: &mut Connection, key: &CacheKey) -> QueryResult<()> {
     let row = dsl::cache_entries.find(key.as_str());
-    diesel::delete(row).execute(connection).map(drop)
+    query!(connection, |c| diesel::delete(row).execute(c)).map(drop)
 }
 
 fn add_uses(
@@ -124,21 +131,35 @@ fn add_uses(
     uses: &[(CacheKey, u32)],
     at: Timestamp,
 ) -> QueryResult<()> {
+    // Both engines count the marks of what is bound.
     let add = format!(
-        "UPDATE cache_entries SET uses = min({} + ?, 1 << 40), used_at = max(used_at, {}) WHERE key = ?",
-        faded(at),
-        at.as_millis()
+        "UPDATE cache_entries SET uses = CASE WHEN {uses} < {MOST_USES} - $1 THEN {uses} + $1 \
+         ELSE {MOST_USES} END, used_at = CASE WHEN used_at < {at} THEN {at} ELSE used_at END \
+         WHERE key = $2",
+        uses = faded(at),
+        at = at.as_millis()
     );
     uses.iter().try_for_each(|(key, uses)| {
-        let add = sql_query(&add).bind::<BigInt, _>(i64::from(*uses));
-        add.bind::<Text, _>(key.as_str()).execute(connection).map(drop)
+        let (uses, key) = (i64::from(*uses), key.as_str());
+        query!(connection, |c| {
+            sql_query(&add).bind::<BigInt, _>(uses).bind::<Text, _>(key).execute(c)
+        })
+        .map(drop)
     })
 }
+
+/// More are not counted.
+const MOST_USES: i64 = 1 << 40;
 
 /// The uses of a row as of `now`, in SQL.
 pub(super) fn faded(now: Timestamp) -> String {
     let today = now.as_millis() / DAY;
-    format!("(uses >> min(max({today} - used_at / {DAY}, 0), 62))")
+    let day = format!("used_at / {DAY}");
+    let oldest = today - 62;
+    format!(
+        "(uses >> CAST(CASE WHEN {day} >= {today} THEN 0 WHEN {day} < {oldest} THEN 62 \
+         ELSE {today} - {day} END AS INTEGER))"
+    )
 }
 
 impl DatabaseTier {
@@ -150,15 +171,6 @@ impl DatabaseTier {
     ) -> Result<Vec<Remembered>, StoreError> {
         let uses = faded(now);
         let order = format!("{uses} DESC, used_at DESC");
-        // The inner part looks only at the index of rows with a question.
-        let most = format!(
-            "rowid IN (SELECT rowid FROM cache_entries WHERE question IS NOT NULL \
-             ORDER BY {order} LIMIT {limit})"
-        );
-        let columns = format!(
-            "CAST(key AS BLOB), CAST(question AS BLOB), CAST(entry AS BLOB), \
-             CAST({uses} AS INTEGER), CAST(used_at AS INTEGER)"
-        );
         type Columns = (
             Nullable<Binary>,
             Nullable<Binary>,
@@ -168,9 +180,22 @@ impl DatabaseTier {
         );
         let found: Vec<Found> = self
             .run(SWEEP_TIMEOUT, move |connection| {
+                let engine = connection.engine();
+                // The inner part looks only at the index of rows with a question.
+                let most = format!(
+                    "{row} IN (SELECT {row} FROM cache_entries WHERE question IS NOT NULL \
+                     ORDER BY {order} LIMIT {limit})",
+                    row = engine.row()
+                );
+                let columns = format!(
+                    "{}, {}, {}, CAST({uses} AS BIGINT), CAST(used_at AS BIGINT)",
+                    engine.octets("key"),
+                    engine.octets("question"),
+                    engine.blob("entry")
+                );
                 let most = dsl::cache_entries.filter(sql::<Bool>(&most));
-                let columns = sql::<Columns>(&columns);
-                most.order(sql::<BigInt>(&order)).select(columns).load(connection)
+                let most = most.order(sql::<BigInt>(&order)).select(sql::<Columns>(&columns));
+                query!(connection, |c| most.load(c))
             })
             .await?;
         Ok(found.into_iter().filter_map(remembered).collect())
@@ -186,10 +211,11 @@ impl DatabaseTier {
             let mut evicted = 0;
             if bytes > max_bytes {
                 let excess = bytes - (max_bytes - max_bytes / 10);
+                let row = connection.engine().row();
                 let least_used = format!(
-                    "rowid IN (SELECT id FROM (SELECT rowid AS id, sum(CAST(bytes AS INTEGER)) OVER \
-                     (ORDER BY {}, used_at, rowid) - CAST(bytes AS INTEGER) AS before \
-                     FROM cache_entries) WHERE before < {excess} LIMIT {STEP})",
+                    "{row} IN (SELECT row FROM (SELECT {row} AS row, sum(CAST(bytes AS BIGINT)) OVER \
+                     (ORDER BY {}, used_at, {row}) - CAST(bytes AS BIGINT) AS before \
+                     FROM cache_entries) AS ranked WHERE before < {excess} LIMIT {STEP})",
                     faded(now)
                 );
                 evicted = drop_where(connection, &least_used)?;
@@ -224,12 +250,12 @@ fn keys_from(
     from: &str,
     most: usize,
 ) -> QueryResult<Vec<String>> {
-    dsl::cache_entries
+    let asked = dsl::cache_entries
         .filter(dsl::key.ge(from).and(dsl::key.lt(format!("{prefix}{}", char::MAX))))
         .order(dsl::key)
         .limit(i64::try_from(most).unwrap_or(i64::MAX))
-        .select(sql::<Text>("CAST(key AS TEXT)"))
-        .load(connection)
+        .select(sql::<Text>("CAST(key AS TEXT)"));
+    query!(connection, |c| asked.load(c))
 }
 
 impl DatabaseTier {
@@ -245,14 +271,15 @@ impl DatabaseTier {
             let (gone, next) = self
                 .run(SWEEP_TIMEOUT, move |connection| {
                     let mut keys = keys_from(connection, &prefix, &from, READ)?;
-                    // The least text after the last key.
+                    // The least text after the last key: no key has a control character.
                     let next = keys.last().filter(|_| keys.len() == READ);
-                    let next = next.map(|last| format!("{last}\0"));
+                    let next = next.map(|last| format!("{last}\u{1}"));
                     keys.retain(|key| matches(&glob, key));
                     let mut gone = 0_usize;
                     for keys in keys.chunks(AT_ONCE) {
                         let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys));
-                        gone = gone.saturating_add(diesel::delete(rows).execute(connection)?);
+                        let dropped = query!(connection, |c| diesel::delete(rows).execute(c))?;
+                        gone = gone.saturating_add(dropped);
                     }
                     Ok((gone, next))
                 })
@@ -287,8 +314,9 @@ impl DatabaseTier {
             for keys in keys.chunks(AT_ONCE) {
                 // The length alone is read without the entry.
                 let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys)).order(dsl::key);
-                let sizes = sql::<(Text, BigInt)>("CAST(key AS TEXT), length(entry)");
-                let sized: Vec<(String, i64)> = rows.select(sizes).load(connection)?;
+                let sizes =
+                    sql::<(Text, BigInt)>("CAST(key AS TEXT), CAST(length(entry) AS BIGINT)");
+                let sized: Vec<(String, i64)> = query!(connection, |c| rows.select(sizes).load(c))?;
                 let within = sized.iter().take_while(|(_, size)| {
                     left = left.saturating_sub((*size).max(1));
                     left >= 0
@@ -296,14 +324,17 @@ impl DatabaseTier {
                 let keys: Vec<&str> = within.map(|(key, _)| key.as_str()).collect();
                 all &= keys.len() == sized.len();
                 let columns = format!(
-                    "CAST(key AS TEXT), length(entry), substr(CAST(entry AS BLOB), 1, {bytes})"
+                    "CAST(key AS TEXT), CAST(length(entry) AS BIGINT), substr({}, 1, {bytes})",
+                    connection.engine().blob("entry")
                 );
                 let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys));
-                let rows = rows.select(sql::<(Text, BigInt, Binary)>(&columns));
-                let read: Vec<(String, i64, Vec<u8>)> = rows.load(connection)?;
+                let rows = rows.select(sql::<(Text, BigInt, Nullable<Binary>)>(&columns));
+                let read: Vec<(String, i64, Option<Vec<u8>>)> =
+                    query!(connection, |c| rows.load(c))?;
                 found.extend(read.into_iter().map(|(key, size, beginning)| {
                     let size = u64::try_from(size).unwrap_or_default();
-                    (CacheKey::new(key), Bytes::from(beginning), size)
+                    // The beginning of nothing is null in SQLite.
+                    (CacheKey::new(key), Bytes::from(beginning.unwrap_or_default()), size)
                 }));
                 if left < 0 {
                     break;
@@ -319,12 +350,15 @@ impl DatabaseTier {
         let keys: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let rows: Vec<(String, Vec<u8>, Vec<u8>)> = self
             .run(LOOK_TIMEOUT, move |connection| {
+                let (engine, entry) = (connection.engine(), connection.engine().blob("entry"));
                 let columns = format!(
-                    "CAST(key AS TEXT), CAST(coalesce(question, '') AS BLOB), \
-                     CASE WHEN length(entry) <= {LONGEST_TEXT} THEN CAST(entry AS BLOB) ELSE x'' END"
+                    "CAST(key AS TEXT), {}, \
+                     CASE WHEN length(entry) <= {LONGEST_TEXT} THEN {entry} ELSE substr({entry}, 1, 0) END",
+                    engine.octets("coalesce(question, '')")
                 );
                 let rows = dsl::cache_entries.filter(dsl::key.eq_any(keys));
-                rows.select(sql::<(Text, Binary, Binary)>(&columns)).load(connection)
+                let rows = rows.select(sql::<(Text, Binary, Binary)>(&columns));
+                query!(connection, |c| rows.load(c))
             })
             .await?;
         Ok(rows.into_iter().map(|(key, asked, entry)| (key, [asked, entry].join(&b' '))).collect())
@@ -346,14 +380,17 @@ fn remembered((key, question, entry, uses, used_at): Found) -> Option<Remembered
 }
 
 fn drop_where(connection: &mut Connection, condition: &str) -> QueryResult<usize> {
-    let drop = "DELETE FROM cache_entries WHERE rowid IN (SELECT rowid FROM cache_entries WHERE";
-    sql_query(format!("{drop} {condition})")).execute(connection)
+    let row = connection.engine().row();
+    let rows = sql_query(format!(
+        "DELETE FROM cache_entries WHERE {row} IN (SELECT {row} FROM cache_entries WHERE {condition})"
+    ));
+    query!(connection, |c| rows.execute(c))
 }
 
 fn size(connection: &mut Connection) -> QueryResult<(u64, u64)> {
-    let total = sql::<(BigInt, Nullable<BigInt>)>("count(*), CAST(sum(bytes) AS INTEGER)");
-    let (rows, bytes): (i64, Option<i64>) =
-        dsl::cache_entries.select(total).get_result(connection)?;
+    let total = sql::<(BigInt, Nullable<BigInt>)>("count(*), CAST(sum(bytes) AS BIGINT)");
+    let total = dsl::cache_entries.select(total);
+    let (rows, bytes): (i64, Option<i64>) = query!(connection, |c| total.get_result(c))?;
     let number = |number| u64::try_from(number).unwrap_or_default();
     Ok((number(rows), number(bytes.unwrap_or_default())))
 }

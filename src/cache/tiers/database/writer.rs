@@ -231,7 +231,7 @@ impl Thread {
                 .map_err(|error| Rejected { later: true, cause: error.to_string() })?;
             let writes = self.backlog.iter().take(batch);
             statements::store(&mut connection, writes, &self.values).map_err(|error| {
-                self.store.blame(&error.to_string());
+                self.store.blame(&connection, &error);
                 Rejected::of(&error)
             })
         };

@@ -13,7 +13,7 @@ use crate::cache::tiers::database::Writer;
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 use crate::database::schema::kept_state;
-use crate::database::{Connection, Store};
+use crate::database::{DatabaseSettings, Store, query};
 
 type Told = Result<usize, (usize, String)>;
 
@@ -30,7 +30,7 @@ impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.db");
-        let (store, _) = Store::open(&path, 2, clock::monotonic(), clock::now());
+        let (store, _) = Store::open(DatabaseSettings::at(&path), clock::monotonic(), clock::now());
         let (tell, told) = channel();
         let (go, may_go) = sync_channel(1_000);
         let hold = Mutex::new((tell, may_go));
@@ -57,7 +57,8 @@ impl Fixture {
     }
 
     fn rows(&self) -> i64 {
-        dsl::cache_entries.count().get_result(&mut self.store.lend().unwrap()).unwrap()
+        let count = dsl::cache_entries.count();
+        query!(self.store.lend().unwrap(), |c| count.get_result(c)).unwrap()
     }
 
     fn path(&self) -> PathBuf {
@@ -65,9 +66,8 @@ impl Fixture {
     }
 
     /// Another process, so to speak, that holds the file for itself.
-    fn locked(&self) -> Connection {
-        let mut beside =
-            <Connection as diesel::Connection>::establish(&self.path().to_string_lossy()).unwrap();
+    fn locked(&self) -> SqliteConnection {
+        let mut beside = SqliteConnection::establish(&self.path().to_string_lossy()).unwrap();
         let lock = "PRAGMA busy_timeout = 5000; BEGIN EXCLUSIVE";
         diesel::connection::SimpleConnection::batch_execute(&mut beside, lock).unwrap();
         beside
@@ -80,7 +80,7 @@ impl Fixture {
     }
 }
 
-fn let_be(mut lock: Connection) {
+fn let_be(mut lock: SqliteConnection) {
     diesel::sql_query("ROLLBACK").execute(&mut lock).unwrap();
 }
 
@@ -129,11 +129,9 @@ fn of_several_rows_of_a_key_the_last_wins() {
     (0..10).for_each(|n| assert!(fixture.put("same", &n.to_string())));
     fixture.let_go(2);
     assert_eq!(fixture.told.recv(), Ok(Ok(10)));
-    let found: Vec<u8> = dsl::cache_entries
-        .find(key("same").as_str())
-        .select(dsl::entry)
-        .get_result(&mut fixture.store.lend().unwrap())
-        .unwrap();
+    let same = key("same");
+    let found = dsl::cache_entries.find(same.as_str()).select(dsl::entry);
+    let found: Vec<u8> = query!(fixture.store.lend().unwrap(), |c| found.get_result(c)).unwrap();
     assert!(found.ends_with(b"9"));
 }
 
@@ -172,9 +170,11 @@ async fn beyond_half_of_the_room_the_oldest_are_dropped_with_their_count() {
     assert_eq!(usize::try_from(left).unwrap() + dropped + more, accepted);
     let first = key("0");
     let oldest = dsl::cache_entries.find(first.as_str()).count();
-    assert_eq!(oldest.get_result(&mut fixture.store.lend().unwrap()), Ok(0_i64));
+    let oldest = query!(fixture.store.lend().unwrap(), |c| oldest.get_result(c));
+    assert_eq!(oldest, Ok(0_i64));
     let value = kept_state::table.find("name").select(kept_state::value);
-    assert_eq!(value.get_result(&mut fixture.store.lend().unwrap()), Ok("new".to_owned()));
+    let value = query!(fixture.store.lend().unwrap(), |c| value.get_result(c));
+    assert_eq!(value, Ok("new".to_owned()));
 }
 
 #[actix::test]
@@ -195,9 +195,7 @@ async fn at_the_end_nothing_is_tried_for_ever() {
 async fn a_table_that_is_gone_is_waited_for() {
     let fixture = Fixture::new();
     fixture.let_go(100);
-    diesel::sql_query("DROP TABLE cache_entries")
-        .execute(&mut fixture.store.lend().unwrap())
-        .unwrap();
+    fixture.store.lend().unwrap().batch_execute("DROP TABLE cache_entries").unwrap();
     assert!(fixture.put("a", ""));
     fixture.until_refused(true);
     let later = clock::monotonic() + Duration::from_secs(60);
@@ -212,7 +210,7 @@ async fn a_batch_with_a_row_that_is_impossible_is_dropped_with_its_count() {
     fixture.let_go(100);
     let trigger = "CREATE TRIGGER no BEFORE INSERT ON cache_entries WHEN NEW.kind = 'bad' \
          BEGIN SELECT RAISE(ABORT, 'datatype mismatch'); END";
-    diesel::sql_query(trigger).execute(&mut fixture.store.lend().unwrap()).unwrap();
+    fixture.store.lend().unwrap().batch_execute(trigger).unwrap();
     assert!(fixture.put_as("bad", "a", ""));
     fixture.writer.flush().await;
     assert!(fixture.put("b", ""));
