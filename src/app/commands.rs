@@ -18,7 +18,8 @@ use crate::clock;
 use crate::config::{InForce, Schema, Settings, Tried};
 use crate::console;
 use crate::database::{DatabaseSettings, Event, Store, revert};
-use crate::http::connection::ask_for_descriptors;
+use crate::http::connection::WANTED;
+use crate::http::connection::descriptor_limit::ask_for_descriptors;
 use crate::http::openapi::{self, Stated};
 use crate::http::settings::{Features, Server};
 use crate::services::products::settings::{Account, AliExpressSettings};
@@ -133,7 +134,7 @@ fn run(
     let log = telemetry.logger().clone();
     let (losses, level) = (telemetry.losses(), telemetry.level());
     let workers = settings.of::<Server>().workers;
-    let enough = ask_for_descriptors(workers, &log).map_err(Failure::from);
+    let enough = ask_for_descriptors(WANTED, workers, &log).map_err(Failure::from);
     let serve = async {
         // Before the address is told: who knows it may already ask us to stop.
         let mut signals = Signals::listen()?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::connection::descriptor_limit::{Shortage, shortage_for};
 use crate::access::AccessSettings;
 use crate::cache::CacheSettings;
 use crate::config::kinds::{
@@ -86,6 +87,13 @@ impl Server {
 
 impl Section for Server {
     fn probe(&self, mistakes: &mut Mistakes) {
+        if let Some(Shortage { descriptors, least }) = shortage_for(self.workers) {
+            let expected = format!(
+                "at least {least} with HTTP_WORKERS={}; raise `ulimit -n` (LimitNOFILE) or have fewer workers",
+                self.workers
+            );
+            mistakes.add("file descriptors", Some(descriptors.to_string()), expected);
+        }
         // Any port: the one that is set may be in use by the gateway that runs.
         if let Err(error) = std::net::TcpListener::bind((self.host, 0)) {
             let expected = format!("an address of this machine ({error})");

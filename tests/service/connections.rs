@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::envelope::{data, refused};
 use crate::gate::Gate;
-use crate::support::gateway::Plan;
+use crate::support::gateway::{Plan, breakwater};
 use crate::support::http::read_answer;
 use crate::support::process::wait_until;
 use crate::test_app::TestApp;
@@ -249,18 +249,36 @@ fn a_process_with_few_descriptors_says_so_and_goes_on() {
     assert!(log.contains("LimitNOFILE") && log.contains("\"descriptors\":96"), "{log}");
 }
 
+/// How `check-config` ends with so many descriptors, and what it says of them.
+fn check_config_with(descriptors: u32) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("prlimit");
+    let program = breakwater(folder.path()).get_program().to_owned();
+    command.arg(format!("--nofile={descriptors}:{descriptors}")).arg(program).arg("check-config");
+    let ended = command.current_dir(folder.path()).env("HTTP_WORKERS", "2").output().unwrap();
+    let complaint = String::from_utf8(ended.stderr).unwrap();
+    let told = complaint.lines().find(|line| line.contains("file descriptors")).unwrap_or_default();
+    let told = told.trim().trim_end_matches(" (LimitNOFILE) or have fewer workers");
+    (ended.status.code().unwrap(), told.to_owned())
+}
+
 #[test]
 fn descriptors_that_serve_nobody_are_refused_at_the_start_and_the_least_that_serve_do() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::in_folder(folder.path()).with("HTTP_WORKERS", "2").with("LOG_FORMAT", "json");
     for too_few in [&["prlimit", "--nofile=12:12"], &["prlimit", "--nofile=73:73"]] {
-        assert_eq!(plan.clone().through(too_few).spawn().wait().code(), Some(1));
+        assert_eq!(plan.clone().through(too_few).spawn().wait().code(), Some(2));
     }
     let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
-    let told = log.matches("are needed with HTTP_WORKERS=2; raise `ulimit -n` (LimitNOFILE)");
-    // One line of the log and one for the console, each time.
-    assert_eq!(told.count(), 4, "{log}");
-    assert!(log.contains("12 file descriptors are too few: 74") && !log.contains("panic"), "{log}");
+    for descriptors in [12, 73] {
+        let told = format!(
+            "file descriptors = {descriptors}: expected at least 74 with HTTP_WORKERS=2; raise `ulimit -n`"
+        );
+        assert_eq!(log.matches(&told).count(), 1, "{log}");
+        assert_eq!(check_config_with(descriptors), (2, told));
+    }
+    assert!(!log.contains("panic"), "{log}");
+    assert_eq!(check_config_with(74), (0, String::new()));
     let gateway = plan.through(&["prlimit", "--nofile=74:74"]).start();
     let mut open: Vec<_> = (0..8).map(|_| gateway.connection()).collect();
     for connection in &mut open {

@@ -1,8 +1,7 @@
 //! How many connections there may be.
 //!
-//! Owns: the bounds of the settings, and asking the system for as many descriptors as they want. When it
-//! does not give them, fewer connections fit, and the log says so. So few that nobody could be served are
-//! refused at the start.
+//! Owns: the bounds of the settings, as far as the system gives descriptors for them
+//! ([`super::descriptor_limit`]). When it does not, fewer connections fit, and the log says so.
 
 use std::num::NonZeroU32;
 use std::os::fd::AsRawFd as _;
@@ -10,9 +9,9 @@ use std::os::unix::net::UnixDatagram;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use slog::{Logger, info, warn};
+use slog::{Logger, warn};
 
+use super::descriptor_limit::raised_to;
 use crate::http::settings::HttpSettings;
 
 /// Connections of clients in all; one more is refused. A busy instance has some thousand, and each costs
@@ -24,11 +23,8 @@ const REFUSED_AT_ONCE: u32 = 1_024;
 /// Descriptors that clients leave to what is opened later: upstream, Redis, database, log; of few, an
 /// eighth.
 const MOST_SPARE: u32 = 256;
-/// What serves at least: database, log, upstream, and the threads take about 40 and each worker 4, and a
-/// quarter or so is kept from clients elsewhere.
-const LEAST: u32 = 64;
-const LEAST_OF_WORKER: u32 = 5;
-const WANTED: u32 = MOST_CONNECTIONS + 2 * MOST_SPARE;
+/// Descriptors that the process asks for.
+pub const WANTED: u32 = MOST_CONNECTIONS + 2 * MOST_SPARE;
 
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
@@ -80,26 +76,6 @@ impl ConnectionLimits {
     }
 }
 
-/// Asks for descriptors before anything needs them.
-///
-/// # Errors
-/// There are too few to serve anybody.
-pub fn ask_for_descriptors(workers: usize, log: &Logger) -> Result<(), String> {
-    are_enough(raised_to(WANTED, log), workers)
-}
-
-fn are_enough(descriptors: u32, workers: usize) -> Result<(), String> {
-    let of_workers = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(LEAST_OF_WORKER);
-    let least = LEAST.saturating_add(of_workers);
-    if descriptors >= least {
-        return Ok(());
-    }
-    Err(format!(
-        "{descriptors} file descriptors are too few: {least} are needed with HTTP_WORKERS={workers}; \
-         raise `ulimit -n` (LimitNOFILE) or have fewer workers"
-    ))
-}
-
 /// The lowest number of a descriptor that is free: that of the next one. When all are in use it is the
 /// first number beyond them; when that cannot be known, 0.
 pub fn lowest_free(descriptors: u32) -> u32 {
@@ -112,36 +88,9 @@ pub fn lowest_free(descriptors: u32) -> u32 {
     }
 }
 
-/// The descriptors there may be after asking for so many.
-fn raised_to(wanted: u32, log: &Logger) -> u32 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let Some(had) = current.filter(|had| *had < u64::from(wanted)) else {
-        return current.map_or(u32::MAX, |has| has.try_into().unwrap_or(u32::MAX));
-    };
-    let more = maximum.map_or(wanted.into(), |most| most.min(wanted.into()));
-    let is_raised =
-        more > had && setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum }).is_ok();
-    if is_raised {
-        info!(log, "more descriptors asked for"; "had" => had, "has" => more);
-    }
-    u32::try_from(if is_raised { more } else { had }).unwrap_or(wanted)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn too_few_descriptors_are_told_with_the_number_that_is_needed() {
-        assert_eq!(are_enough(74, 2), Ok(()));
-        let told = are_enough(73, 2).unwrap_err();
-        assert!(
-            told.starts_with("73 file descriptors") && told.contains(" 74 are needed"),
-            "{told}"
-        );
-        assert!(are_enough(1_024, 193).is_err());
-        assert_eq!(are_enough(1_024, 192), Ok(()));
-    }
 
     #[test]
     fn the_next_descriptor_has_the_lowest_free_number() {

@@ -8,6 +8,7 @@
 
 mod activity;
 mod deadlines;
+pub mod descriptor_limit;
 mod descriptors;
 mod ended;
 mod header_names;
@@ -36,7 +37,7 @@ use ended::Cut;
 pub use ended::{Unread, cut_labels};
 use intake::Intake;
 pub use limiter::{ConnectionLimiter, ConnectionSlot, LimitExceeded};
-pub use limits::{ConnectionLimits, ask_for_descriptors, lowest_free};
+pub use limits::{ConnectionLimits, WANTED, lowest_free};
 
 use crate::clock;
 use crate::http::context::RequestContext;
