@@ -206,8 +206,9 @@ impl CacheClient {
             if nobody_waits {
                 (plan.priority, plan.steps) = (Priority::Refresh, Steps::default());
             }
-            plan.steps
-                .note(Stage::Memory, Verdict::Miss, || format!("{waited} of {}", get.keys.len()));
+            plan.steps.note(Stage::Memory, Verdict::Miss, || {
+                format!("{waited} of {} keys", get.keys.len())
+            });
             let pending = Box::pin(self.load(missing, forwards, plan)).await;
             let _waits = self.waiting.begin();
             for pending in pending {

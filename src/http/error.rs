@@ -122,7 +122,8 @@ impl ErrorCode {
         }
     }
 
-    const fn sentence(self) -> &'static str {
+    /// What it says where nobody knows more.
+    pub(super) const fn sentence(self) -> &'static str {
         match self {
             Self::InvalidRequest => "The request is malformed.",
             Self::KeyRequired => "This needs an API key, in x-internal-key or Authorization.",

@@ -91,6 +91,15 @@ impl RuleKind {
             Self::Minute => "minute",
         }
     }
+
+    /// The same for an operator who reads what became of a request.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Burst => "too many requests at once",
+            Self::Minute => "the requests of a minute are used up",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -114,11 +114,12 @@ impl<O: Origin> OriginClient<O> {
         match self.actor.ask_queued(call, within).await {
             Ok(answer) => answer,
             Err(AskError::TooLate) => {
-                noted(Verdict::Failed, "no answer of the api client");
-                Err(Failure::new(FailureKind::DeadlineExceeded, "no answer of the api client"))
+                let late = "the part that calls the upstream did not answer in time";
+                noted(Verdict::Failed, late);
+                Err(Failure::new(FailureKind::DeadlineExceeded, late))
             }
             Err(error @ (AskError::NotDelivered(_) | AskError::Died)) => {
-                noted(Verdict::Refused, "the api client is down");
+                noted(Verdict::Refused, "the part that calls the upstream is being restarted");
                 let reason = format!("api client: {error}");
                 Err(Failure::new(FailureKind::UpstreamUnavailable, reason).retry_after(Some(BUSY)))
             }

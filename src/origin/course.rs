@@ -101,7 +101,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                 Err(NotMade::Ended(failure)) => return Err(refusal::rather(last, failure)),
                 // Others have retried enough for now.
                 Err(NotMade::NoBudget) => {
-                    let all_spent = || "others have retried enough for now";
+                    let all_spent = || "the retries of now are spent";
                     self.call.steps.note(Stage::Attempt, Verdict::Refused, all_spent);
                     return Err(last.unwrap_or_else(refusal::no_retry));
                 }
@@ -110,17 +110,17 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             let Some(failure) = refusal::of_outcome(&outcome) else {
                 self.call
                     .steps
-                    .note(Stage::Attempt, Verdict::Passed, || format!("number {number}"));
+                    .note(Stage::Attempt, Verdict::Passed, || format!("attempt {number}"));
                 return Ok(reply(outcome));
             };
             let Some(wait) = self.wait_before_retry(index, number, &outcome) else {
-                let failed = || format!("number {number}: {}", failure.reason);
+                let failed = || format!("attempt {number}: {}", failure.reason);
                 self.call.steps.note(Stage::Attempt, Verdict::Failed, failed);
                 return Err(failure);
             };
             self.call.steps.note(Stage::Attempt, Verdict::Retried, || {
                 let wait = attempt::millis(wait);
-                format!("number {number}: {}; again in {wait} ms", failure.reason)
+                format!("attempt {number}: {}; again in {wait} ms", failure.reason)
             });
             info!(self.log, "upstream call will be repeated"; "attempt" => number,
                 "wait_ms" => attempt::millis(wait), "reason" => &failure.reason);
@@ -277,7 +277,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             && let Outcome::Transient { reason } = &outcome
         {
             // The request's time was over, not the attempt's own.
-            let late = || format!("number {number}: {reason}; the request's time is over");
+            let late = || format!("attempt {number}: {reason}; the request's time is over");
             self.call.steps.note(Stage::Attempt, Verdict::Failed, late);
             return Err(NotMade::Ended(refusal::too_late(reason.clone())));
         }
@@ -365,7 +365,9 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         let left = self.call.deadline.saturating_duration_since(at);
         let within = self.state.attempt_timeout.min(left);
         if within < LEAST_ATTEMPT {
-            return Err(refusal::too_late("no time left for an attempt").into());
+            return Err(
+                refusal::too_late("too little of the request's time was left for a call").into()
+            );
         }
         Ok(within)
     }

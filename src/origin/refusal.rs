@@ -87,7 +87,7 @@ pub(super) const fn stage(failure: &Failure) -> Stage {
 }
 
 pub(super) fn no_retry() -> Failure {
-    unavailable("no retry left".to_owned())
+    unavailable("the retries of now are spent".to_owned())
 }
 
 /// There is no time for another attempt, or was none for this one.
@@ -105,18 +105,20 @@ pub(super) fn by_breaker(rejected: Rejected) -> Failure {
     let wait = Some(rejected.retry_after);
     match rejected.by {
         RejectedBy::Open => {
-            Failure::new(FailureKind::CircuitOpen, "breaker is open").retry_after(wait)
+            Failure::new(FailureKind::CircuitOpen, "the upstream's breaker is open")
+                .retry_after(wait)
         }
         RejectedBy::Held => {
-            Failure::new(FailureKind::CircuitOpen, "an admin holds the breaker open")
+            Failure::new(FailureKind::CircuitOpen, "an admin holds the upstream's breaker open")
                 .bound_by(Some(Bound::HeldOpen))
                 .retry_after(wait)
         }
-        RejectedBy::SlowStart => {
-            Failure::new(FailureKind::Overloaded, "not sent: the upstream has just come back")
-                .bound_by(Some(Bound::SlowStart))
-                .retry_after(wait)
-        }
+        RejectedBy::SlowStart => Failure::new(
+            FailureKind::Overloaded,
+            "the upstream has just come back and gets few calls at first",
+        )
+        .bound_by(Some(Bound::SlowStart))
+        .retry_after(wait),
     }
 }
 
@@ -147,8 +149,7 @@ fn by_bound(refused: Refused) -> Failure {
         RejectReason::ShareSpent(_) => FailureKind::ShareSpent,
         RejectReason::KeptForKeys(_) => FailureKind::KeptForKeys,
     };
-    let reason = format!("not sent: {}", refused.reason.as_str());
-    Failure::new(kind, reason).retry_after(Some(refused.retry_after))
+    Failure::new(kind, refused.reason.in_words()).retry_after(Some(refused.retry_after))
 }
 
 impl Refusal {
@@ -158,10 +159,10 @@ impl Refusal {
             Self::Pacing(refused) => by_pace(refused),
             Self::Health(fault) => {
                 let reason = format!(
-                    "not asked for {} s more, refused because of our {}: {}",
-                    fault.wait(now).as_secs(),
+                    "the upstream refused our {} ({}); it is asked again in {} s",
                     fault.what.name,
-                    fault.reason
+                    fault.reason,
+                    fault.wait(now).as_secs()
                 );
                 Failure::new(FailureKind::UpstreamRejected, reason)
             }
@@ -183,7 +184,7 @@ impl OriginState {
         now: Instant,
     ) -> Failure {
         let Some(refusal) = refused.refusal else {
-            return Failure::new(FailureKind::Internal, "there is no credential");
+            return Failure::new(FailureKind::Internal, "no account of the upstream is configured");
         };
         match (&refusal, refused.credential) {
             (Refusal::Breaker(_), Some(credential)) => credential.breaker.count_rejected(),

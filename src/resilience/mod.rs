@@ -112,4 +112,36 @@ impl RejectReason {
             Self::KeptForClients => "kept_for_clients",
         }
     }
+
+    /// The same for an operator who reads what became of a request.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Banned => "the upstream asked for no calls for a while",
+            Self::BudgetSpent(_) => "the upstream's calls of today are spent",
+            Self::ShareSpent(_) => "the client has had its share of the upstream's calls of today",
+            Self::KeptForKeys(_) => {
+                "what is left of the upstream's calls of today is kept for API keys"
+            }
+            Self::Queue => "as many calls as may wait are waiting",
+            Self::Standing => "calls have been waiting for a while, so that few more may wait",
+            Self::Deadline => "its turn would come too late",
+            Self::KeptForClients => "what is free is kept for calls that a client waits for",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_words_of_its_own_that_are_no_code() {
+        let words: std::collections::BTreeSet<_> =
+            RejectReason::ALL.map(RejectReason::in_words).into();
+        assert_eq!(words.len(), RejectReason::ALL.len());
+        for reason in RejectReason::ALL {
+            let (words, code) = (reason.in_words(), reason.as_str());
+            assert!(words.contains(' ') && !words.contains('_') && words != code, "{words}");
+        }
+    }
 }

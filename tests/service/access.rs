@@ -144,7 +144,7 @@ fn a_denied_client_fills_no_log_whatever_it_sends() {
         .collect();
     for (code, path, cause) in [
         ("method_not_allowed", "/health", "method"),
-        ("blocked", "/nowhere/xxx", "denied by"),
+        ("blocked", "/nowhere/xxx", "is on the deny list"),
         ("forbidden", "/admin/keys", "admin's key"),
         ("invalid_request", "/x", "origin"),
     ] {

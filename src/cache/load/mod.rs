@@ -219,7 +219,7 @@ impl Load {
         self.plan.steps.note(stage, verdict, || match (answered, found.len()) {
             (Err(error), _) => error.to_string(),
             (Ok(()), 1) => String::new(),
-            (Ok(()), all) => format!("{} of {all}", held.len()),
+            (Ok(()), all) => format!("{} of {all} keys", held.len()),
         });
     }
 

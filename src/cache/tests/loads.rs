@@ -75,7 +75,7 @@ async fn a_caller_that_looked_before_the_end_of_a_load_and_joins_after_it_costs_
 #[actix::test]
 async fn a_refusal_for_the_sake_of_others_is_only_its_clients() {
     let fixture = Fixture::of_memory();
-    let refused = || Failure::new(FailureKind::ShareSpent, "not sent: share_spent");
+    let refused = || Failure::new(FailureKind::ShareSpent, "the client has had its share");
     let (stranger, keyed) =
         (Source::held(Brings::Failure(refused())), Source::open(Brings::Bodies));
     let both = async {

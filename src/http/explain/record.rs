@@ -15,6 +15,7 @@ use crate::cache::Tier;
 use crate::clock::Timestamp;
 use crate::http::error::ErrorCode;
 use crate::http::served::Source;
+use crate::limits::RuleKind;
 use crate::steps::{Stage, Step, Verdict};
 
 /// Under what a request is kept: the first that is true of it.
@@ -69,7 +70,7 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limited {
     pub class: &'static str,
-    pub refused_by: Option<&'static str>,
+    pub refused_by: Option<RuleKind>,
     /// When it was known, if others were asked.
     pub at: Option<Instant>,
 }
@@ -129,7 +130,10 @@ impl Record {
         if let Some(Limited { class, refused_by, at }) = self.limited {
             let (verdict, detail) = match refused_by {
                 None => (Verdict::Passed, Cow::Borrowed(class)),
-                Some(rule) => (Verdict::Refused, Cow::Owned(format!("{class}-{rule}"))),
+                Some(rule) => {
+                    let (rule, words) = (rule.as_str(), rule.in_words());
+                    (Verdict::Refused, Cow::Owned(format!("{class}-{rule}: {words}")))
+                }
             };
             steps.push(StepShown {
                 at_us: at.map_or(0, since),
@@ -158,7 +162,8 @@ impl Record {
             }
             let (stage, verdict) =
                 decided(code, noted.is_some_and(|last| last.verdict == Verdict::Joined));
-            let detail = self.cause.as_deref().unwrap_or(code.as_str());
+            let usual = code.sentence().trim_end_matches('.');
+            let detail = self.cause.as_deref().unwrap_or(usual);
             return Some((stage, verdict, detail.to_owned().into()));
         }
         let source = self.source?;

@@ -64,7 +64,7 @@ fn a_stale_answer_says_why() {
         "Answered from memory, 12 s past its fresh time, because the upstream's breaker is open.";
     for (held, noted) in [
         (Some(FailureKind::CircuitOpen), Vec::new()),
-        (None, noted(&[(Stage::Breaker, Verdict::Refused, "breaker is open")])),
+        (None, noted(&[(Stage::Breaker, Verdict::Refused, "the upstream's breaker is open")])),
     ] {
         assert_eq!(stale(held, noted), (Stage::Memory, Verdict::Stale, open.to_owned()));
     }
@@ -83,14 +83,14 @@ fn each_refusal_names_its_stop() {
     };
     let by = |rule| Some(Limited { class: "search", refused_by: Some(rule), at: None });
     for (code, limited, noted, wanted) in [
-        (ErrorCode::RateLimited, by("minute"), vec![], (Stage::Limit, Verdict::Refused)),
+        (ErrorCode::RateLimited, by(RuleKind::Minute), vec![], (Stage::Limit, Verdict::Refused)),
         (ErrorCode::Blocked, None, vec![], (Stage::Access, Verdict::Refused)),
         (ErrorCode::AbuseThrottled, None, vec![], (Stage::Limit, Verdict::Refused)),
         (ErrorCode::Overloaded, None, vec![], (Stage::Connection, Verdict::Refused)),
         (
             ErrorCode::RateLimited,
             None,
-            noted(&[(Stage::Pace, Verdict::Refused, "not sent: share spent")]),
+            noted(&[(Stage::Pace, Verdict::Refused, "the client has had its share")]),
             (Stage::Pace, Verdict::Refused),
         ),
         (
@@ -101,6 +101,51 @@ fn each_refusal_names_its_stop() {
         ),
     ] {
         assert_eq!(refused(code, "why", limited, noted), wanted, "{code:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_in_words_and_not_in_codes() {
+    let refused = |code: ErrorCode, cause: Option<&str>, limited, noted| {
+        let (code, status, cause) =
+            (Some(code), code.status().as_u16(), cause.map(std::convert::Into::into));
+        told(Record { code, status, cause, limited, noted, ..record(Outcome::Refused) }).2
+    };
+    let waiting = crate::resilience::RejectReason::Standing.in_words();
+    let paced = noted(&[(Stage::Pace, Verdict::Refused, waiting)]);
+    for (sentence, told) in [
+        (
+            refused(ErrorCode::Overloaded, None, None, paced),
+            "Refused with 503, because the upstream could not be asked: calls have been waiting for a \
+             while, so that few more may wait.",
+        ),
+        (
+            refused(ErrorCode::KeyRequired, None, None, vec![]),
+            "Refused with 401, because the client may not do this (This needs an API key, in \
+             x-internal-key or Authorization).",
+        ),
+        (
+            refused(
+                ErrorCode::AbuseThrottled,
+                Some(crate::limits::abuse::Pattern::PageScan.in_words()),
+                None,
+                vec![],
+            ),
+            "Refused with 429, because the client is throttled for abuse: too many pages of one search \
+             (page_scan).",
+        ),
+        (
+            refused(
+                ErrorCode::RateLimited,
+                None,
+                Some(Limited { class: "search", refused_by: Some(RuleKind::Minute), at: None }),
+                vec![],
+            ),
+            "Refused with 429, because the client's limit is used up (search-minute: the requests of a \
+             minute are used up).",
+        ),
+    ] {
+        assert_eq!(sentence, told);
     }
 }
 

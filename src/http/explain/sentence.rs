@@ -58,6 +58,9 @@ fn refused(record: &Record, code: ErrorCode, steps: &[StepShown]) -> String {
     let word = if record.outcome == Outcome::Failed { "Failed" } else { "Refused" };
     let why = match (code, bad(steps)) {
         (ErrorCode::Blocked, _) => "the client is on the deny list".to_owned(),
+        (ErrorCode::AbuseThrottled, Some(step)) => {
+            format!("the client is throttled for abuse: {}", step.detail)
+        }
         (_, Some(step)) => because(step),
         (_, None) => code.as_str().to_owned(),
     };
@@ -82,9 +85,6 @@ fn because(step: &StepShown) -> String {
         (Stage::Database, _) => "the database did not answer".to_owned(),
         (Stage::Credential, _) => format!("the upstream's account cannot be used: {detail}"),
         (Stage::Pace, _) => format!("the upstream could not be asked: {detail}"),
-        (Stage::Breaker, _) if detail == "breaker is open" => {
-            of_kind(FailureKind::CircuitOpen).to_owned()
-        }
         (Stage::Breaker, _) => detail.to_owned(),
         (Stage::Attempt, Verdict::Refused) => format!("the upstream could not be asked: {detail}"),
         (Stage::Attempt, _) => format!("the upstream failed: {detail}"),

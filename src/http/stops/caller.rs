@@ -83,7 +83,7 @@ impl Caller {
             && let ListStatus::Denied(by) = self.verdict
         {
             worker.shared.metrics.access.blocked.at([by.label()]).inc();
-            let cause = format!("denied by {}", by.label());
+            let cause = format!("its {} is on the deny list", by.label());
             return Err(ApiError::new(ErrorCode::Blocked).because(cause));
         }
         Ok(())
@@ -204,7 +204,7 @@ fn wait_of_suspects(
 
 fn throttled(wait: Duration, pattern: Pattern) -> ApiError {
     ApiError::with_message(ErrorCode::AbuseThrottled, pattern.advice())
-        .because(pattern.as_str())
+        .because(pattern.in_words())
         .retry_after(wait)
 }
 

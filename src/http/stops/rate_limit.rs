@@ -104,7 +104,7 @@ pub(in crate::http) fn check_open(
 /// What it said, for whoever asks why.
 pub(in crate::http) fn judged(admission: &Admission, context: &RequestContext) -> Limited {
     let refused_by = match admission.verdict.decision {
-        Decision::Refused { rule, .. } => Some(rule.as_str()),
+        Decision::Refused { rule, .. } => Some(rule),
         Decision::Admitted => None,
     };
     Limited { class: admission.class.as_str(), refused_by, at: context.limited_at.get() }

@@ -49,6 +49,16 @@ impl Pattern {
         }
     }
 
+    /// The same for an operator who reads what became of a request.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::RepeatedQuery => "the same query too often (repeated_query)",
+            Self::SequentialIds => "too many ids in a row (sequential_ids)",
+            Self::PageScan => "too many pages of one search (page_scan)",
+        }
+    }
+
     /// For the client: what it did, and what to do instead.
     #[must_use]
     pub const fn advice(self) -> &'static str {
