@@ -112,7 +112,9 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Avoided => f.write_str("not asked"),
+            Self::Avoided => {
+                f.write_str("not asked: it was failing, or what in it is valid is not known yet")
+            }
             Self::TooLate => f.write_str("no answer in time"),
             Self::Failed(cause) | Self::Refused(cause) => f.write_str(cause),
         }

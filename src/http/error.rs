@@ -43,6 +43,28 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code, in the order of the contract.
+    pub const ALL: [Self; 18] = [
+        Self::InvalidRequest,
+        Self::KeyRequired,
+        Self::Forbidden,
+        Self::Blocked,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Unprocessable,
+        Self::RateLimited,
+        Self::AbuseThrottled,
+        Self::Internal,
+        Self::UpstreamRejected,
+        Self::UpstreamUnavailable,
+        Self::Overloaded,
+        Self::CircuitOpen,
+        Self::DeadlineExceeded,
+    ];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -291,5 +313,49 @@ impl From<Vec<InvalidField>> for ApiError {
             told.push(format!("and {more} more mistakes"));
         }
         Self::with_message(ErrorCode::InvalidRequest, told.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/errors.md");
+
+    #[test]
+    fn the_page_of_errors_names_every_code_as_it_is() {
+        for code in ErrorCode::ALL {
+            let begin = format!("| `{}` | {} |", code.as_str(), code.status().as_u16());
+            let row = PAGE.lines().find(|line| line.starts_with(&begin));
+            let row = row.unwrap_or_else(|| panic!("there is no row {begin}"));
+            let retry = row.split('|').nth(4).map(str::trim);
+            assert_eq!(retry, Some(if code.is_retryable() { "yes" } else { "no" }), "{row}");
+        }
+        let (_, codes) = PAGE.split_once("## Codes").unwrap();
+        let (codes, _) = codes.split_once("\n## ").unwrap();
+        let rows = codes.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.count(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn the_page_of_errors_has_the_sentence_of_every_bound() {
+        let day = Some(Bound::Day { calls: 1, of: 4 });
+        for (name, kind, bound) in [
+            ("pace", FailureKind::Overloaded, Some(Bound::Pace)),
+            ("calls at once", FailureKind::Overloaded, None),
+            ("slow start", FailureKind::Overloaded, Some(Bound::SlowStart)),
+            ("day", FailureKind::UpstreamUnavailable, day),
+            ("share of the day", FailureKind::ShareSpent, day),
+            ("kept for keys", FailureKind::KeptForKeys, day),
+            ("ban", FailureKind::UpstreamUnavailable, Some(Bound::Banned)),
+            ("held open", FailureKind::CircuitOpen, Some(Bound::HeldOpen)),
+        ] {
+            let error = ApiError::from(Failure::new(kind, "").bound_by(bound));
+            let begin = format!("| {name} | `{}` | ", error.code.as_str());
+            let row = PAGE.lines().find_map(|line| line.strip_prefix(&begin));
+            let sentence = row.and_then(|row| row.split(" |").next());
+            let sentence = sentence.unwrap_or_else(|| panic!("there is no row {begin}"));
+            assert!(error.message.starts_with(sentence), "{sentence}: {}", error.message);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! the running service.
 
 mod cli;
+mod errors_page;
 mod metrics;
 mod settings;
 mod settings_values;

@@ -180,28 +180,6 @@ pub const NOT_IN_TIME: &Failures = &[(&[ErrorCode::DeadlineExceeded], "It was no
 /// The part that knows is being restarted.
 pub const RESTARTING: &Failures = &[(&[ErrorCode::Overloaded], "The monitor is being restarted.")];
 
-/// Every code, in the order of the contract.
-pub(super) const ALL: [ErrorCode; 18] = [
-    ErrorCode::InvalidRequest,
-    ErrorCode::KeyRequired,
-    ErrorCode::Forbidden,
-    ErrorCode::Blocked,
-    ErrorCode::NotFound,
-    ErrorCode::MethodNotAllowed,
-    ErrorCode::RequestTimeout,
-    ErrorCode::BodyTooLarge,
-    ErrorCode::UnsupportedMediaType,
-    ErrorCode::Unprocessable,
-    ErrorCode::RateLimited,
-    ErrorCode::AbuseThrottled,
-    ErrorCode::Internal,
-    ErrorCode::UpstreamRejected,
-    ErrorCode::UpstreamUnavailable,
-    ErrorCode::Overloaded,
-    ErrorCode::CircuitOpen,
-    ErrorCode::DeadlineExceeded,
-];
-
 /// An object that always has all of these fields.
 fn object(properties: Value) -> Value {
     let required: Vec<_> = properties.as_object().into_iter().flat_map(|all| all.keys()).collect();
@@ -225,7 +203,7 @@ pub(super) fn error() -> Value {
     let mut error = object(json!({
         "success": {"type": "boolean", "enum": [false]},
         "error": {"type": "string", "description": "A sentence for a person."},
-        "code": one_of(&ALL),
+        "code": one_of(&ErrorCode::ALL),
         "retryable": {
             "type": "boolean",
             "description": "Whether the same request may succeed later.",

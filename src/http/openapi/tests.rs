@@ -331,7 +331,7 @@ fn references_lead_somewhere_and_no_schema_is_left_over() {
 fn errors_are_described_by_their_own_codes() {
     let document = complete();
     let any = &document["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
-    assert_eq!(any.as_array().unwrap().len(), schemas::ALL.len());
+    assert_eq!(any.as_array().unwrap().len(), ErrorCode::ALL.len());
     for (path, method, operation) in operations(&document) {
         for (status, response) in object(&operation["responses"]) {
             let body = &response["content"]["application/json"]["schema"];
@@ -339,7 +339,7 @@ fn errors_are_described_by_their_own_codes() {
                 continue;
             };
             for code in codes {
-                let known = schemas::ALL.into_iter().find(|known| known.as_str() == code);
+                let known = ErrorCode::ALL.into_iter().find(|known| known.as_str() == code);
                 let right = known.map(|known: ErrorCode| known.status().as_str().to_owned());
                 assert_eq!(right.as_ref(), Some(status), "{method} {path}: {code}");
             }
