@@ -338,10 +338,13 @@ fn refresh(shared: &Shared) {
         shared.metrics.actors.queue_length.at([name]).set(queue);
     }
     let now = clock::monotonic();
+    let breakers = &shared.metrics.upstream.breakers;
+    breakers.state.clear();
     for breaker in &shared.breakers.stores {
-        let state = breaker.snapshot(now).state;
+        let state = breaker.snapshot(now).state.gauge();
         if let Some(tier) = CACHE_TIERS.into_iter().find(|tier| *tier == breaker.name()) {
-            shared.metrics.upstream.breakers.tier_state.at([tier]).set(state.gauge());
+            breakers.state.at([tier]).set(state);
+            breakers.tier_state.at([tier]).set(state);
         }
     }
     shared.metrics.limits.abuse_throttled.set(shared.abuse.throttled_now(now));
@@ -374,7 +377,6 @@ fn access(shared: &Shared) {
 /// Gauges without a label are of all upstreams together.
 fn upstreams(shared: &Shared, origins: &[OriginStatus]) {
     let metrics = &shared.metrics.upstream;
-    metrics.breakers.state.clear();
     metrics.breakers.slow_start.clear();
     metrics.account_budget_remaining.clear();
     for account in origins.iter().flat_map(|origin| &origin.credentials) {
