@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::database::{DatabaseSettings, Event, Store};
 use crate::metrics::{Metrics, Set};
-use crate::redis::{Address, Health, Redis, RedisSettings};
+use crate::redis::{Health, Redis, RedisSettings, Servers};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 
@@ -40,7 +40,7 @@ pub(super) struct Stores {
 /// What every way to Redis shares.
 #[derive(Clone)]
 struct RedisParts {
-    address: Arc<Address>,
+    servers: Arc<Servers>,
     timeout: Duration,
     health: Arc<Health>,
 }
@@ -57,11 +57,11 @@ impl Stores {
         let health = || Arc::new(Health::new(breaker("redis", metrics, log)));
         let redis: RedisSettings = settings.of();
         let redis = redis.url.as_ref().map(|url| -> std::io::Result<_> {
-            let address = Address::new(url.expose(), redis.tls_files());
-            let address = address.map_err(|problem| std::io::Error::other(problem.to_string()))?;
+            let servers = Servers::new(url.expose(), redis.tls_files());
+            let servers = servers.map_err(|problem| std::io::Error::other(problem.to_string()))?;
             // A file that is missing at the start is a mistake; one that is replaced later may come back.
-            address.try_files()?;
-            Ok(RedisParts { address, timeout: redis.timeout, health: health() })
+            servers.try_files()?;
+            Ok(RedisParts { servers, timeout: redis.timeout, health: health() })
         });
         let redis = redis.transpose()?;
         Ok(Self { store, database, database_breaker, redis, log: log.clone() })
@@ -75,8 +75,8 @@ impl Stores {
     ) -> Option<Result<String, String>> {
         let redis: RedisSettings = settings.of();
         let health = Arc::new(Health::new(breaker("redis", metrics, log)));
-        let redis = match Address::new(redis.url.as_ref()?.expose(), redis.tls_files()) {
-            Ok(address) => Redis::new(&address, redis.timeout, health),
+        let redis = match Servers::new(redis.url.as_ref()?.expose(), redis.tls_files()) {
+            Ok(servers) => Redis::new(&servers, redis.timeout, health),
             Err(problem) => return Some(Err(problem.to_string())),
         };
         Some(match redis.ping().await {
@@ -116,8 +116,8 @@ impl Stores {
 
     /// A new way to Redis, for the thread that asks.
     pub(super) fn redis(&self) -> Option<Redis> {
-        let RedisParts { address, timeout, health } = self.redis.as_ref()?;
-        Some(Redis::new(address, *timeout, Arc::clone(health)))
+        let RedisParts { servers, timeout, health } = self.redis.as_ref()?;
+        Some(Redis::new(servers, *timeout, Arc::clone(health)))
     }
 
     /// The cache's way to Redis, for the thread that asks.

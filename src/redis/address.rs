@@ -1,69 +1,34 @@
-//! What `REDIS_URL` and the files of TLS beside it name.
+//! What `REDIS_URL` names.
 //!
-//! Owns: the forms of the address, and what a connection to one of its servers is made from. The files
-//! are read whenever a connection is made, so a renewed certificate needs no restart; one that cannot be
-//! read is told like a server that cannot be reached. Connects to nothing.
+//! Owns: its forms, and what people may see of it. Connects to nothing.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use deadpool_redis::redis::{
-    Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
-};
-use rustls::RootCertStore;
-use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use deadpool_redis::redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use url::Url;
 
-use super::health::Fault;
 use crate::config::kinds::Refusal;
 use crate::config::redact;
-use crate::failure::StoreError;
 
-pub(super) const EXPECTED: &str =
-    "redis[s]://[[user]:password@]host[:port][/database] or unix:///path";
+pub(super) const EXPECTED: &str = "redis[s]://[[user]:password@]host[:port][/database], \
+     redis[s]+sentinel://[[user]:password@]host[:port],…/service[/database] or unix:///path";
+/// Where sentinels listen, unless the address says so.
+const SENTINEL_PORT: u16 = 26_379;
 
-/// Where Redis is, and how to get in. It holds the password: it is not to be shown.
-pub struct Address {
-    server: ConnectionInfo,
-    /// `None` without TLS.
-    tls: Option<TlsFiles>,
+/// How the servers belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One server, or one address that always leads to the primary.
+    Single,
+    /// The servers are sentinels; they know the primary of this service.
+    Sentinel { service: String },
 }
 
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Address").finish_non_exhaustive()
-    }
-}
-
-impl Address {
-    /// The address in `url`; the files count where it asks for TLS. Nothing is read yet.
-    pub fn new(url: &str, files: TlsFiles) -> Result<Arc<Self>, StoreError> {
-        let refused = |why: Refusal| StoreError::Failed(why.unwrap_or_else(|| EXPECTED.to_owned()));
-        let server = read(url).map_err(refused)?;
-        let tls = uses_tls(url).then_some(files);
-        Ok(Arc::new(Self { server, tls }))
-    }
-
-    /// What is wrong with the files of TLS, if they are used.
-    pub fn try_files(&self) -> Result<(), BadFile> {
-        self.tls.as_ref().map_or(Ok(()), |files| files.read().map(drop))
-    }
-
-    /// What a connection is made from.
-    pub(super) fn server(&self) -> Result<ConnectionInfo, Fault> {
-        self.with_tls(self.server.clone())
-    }
-
-    fn with_tls(&self, server: ConnectionInfo) -> Result<ConnectionInfo, Fault> {
-        let Some(files) = &self.tls else { return Ok(server) };
-        let Some(certificates) = files.read().map_err(|bad| Fault::Failed(bad.to_string()))? else {
-            return Ok(server);
-        };
-        Ok(Client::build_with_tls(server, certificates)?.get_connection_info().clone())
-    }
+/// It holds the password: it is not to be shown.
+pub(super) struct Address {
+    pub(super) form: Form,
+    /// One at least; sentinels are asked without a password.
+    pub(super) servers: Vec<ConnectionInfo>,
+    /// How to get in, and the database.
+    pub(super) login: RedisConnectionInfo,
 }
 
 /// Whether connections to this address are encrypted.
@@ -72,13 +37,26 @@ pub(super) fn uses_tls(url: &str) -> bool {
 }
 
 /// What the address names; an error without words where it is none at all.
-pub(super) fn read(text: &str) -> Result<ConnectionInfo, Refusal> {
+pub(super) fn read(text: &str) -> Result<Address, Refusal> {
+    let (scheme, rest) = text.split_once("://").ok_or(None)?;
+    let plain = if uses_tls(scheme) { "rediss" } else { "redis" };
+    match scheme.to_ascii_lowercase().as_str() {
+        "redis" | "rediss" | "unix" | "redis+unix" => single(text),
+        "redis+sentinel" | "rediss+sentinel" => sentinels(plain, rest),
+        _ => Err(None),
+    }
+}
+
+fn refused<T>(reason: &str) -> Result<T, Refusal> {
+    Err(Some(reason.to_owned()))
+}
+
+fn single(text: &str) -> Result<Address, Refusal> {
     let url = Url::parse(text).map_err(|_| None)?;
-    let refused = |reason: &str| Err(Some(reason.to_owned()));
     match url.scheme() {
         "unix" | "redis+unix" if !url.path().is_empty() => {}
         "redis" | "rediss" if url.has_host() => {
-            if !url.path().trim_start_matches('/').bytes().all(|byte| byte.is_ascii_digit()) {
+            if !is_number(url.path().trim_start_matches('/')) {
                 return refused("the database is a number");
             }
             if url.fragment().is_some() {
@@ -87,97 +65,102 @@ pub(super) fn read(text: &str) -> Result<ConnectionInfo, Refusal> {
         }
         _ => return Err(None),
     }
-    url.into_connection_info().map_err(|error| Some(error.to_string()))
+    let server = url.into_connection_info().map_err(|error| Some(error.to_string()))?;
+    let login = server.redis_settings().clone();
+    Ok(Address { form: Form::Single, servers: vec![server], login })
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn sentinels(plain: &str, rest: &str) -> Result<Address, Refusal> {
+    let Several { hosts, path, database } = several(plain, rest)?;
+    let service = match path {
+        "" => return refused("the name of the service is missing: redis+sentinel://host/service"),
+        service => service.to_owned(),
+    };
+    let mut servers = Vec::with_capacity(hosts.len());
+    let mut login = RedisConnectionInfo::default();
+    for mut url in hosts {
+        if url.port().is_none() && url.set_port(Some(SENTINEL_PORT)).is_err() {
+            return Err(None);
+        }
+        url.set_path(database);
+        let server = url.into_connection_info().map_err(|error| Some(error.to_string()))?;
+        login = server.redis_settings().clone();
+        servers.push(server.set_redis_settings(RedisConnectionInfo::default()));
+    }
+    Ok(Address { form: Form::Sentinel { service }, servers, login })
+}
+
+/// An address with several hosts: each as an address of its own, with the same user and password.
+struct Several<'a> {
+    hosts: Vec<Url>,
+    path: &'a str,
+    database: &'a str,
+}
+
+fn several<'a>(plain: &str, rest: &'a str) -> Result<Several<'a>, Refusal> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    if tail.contains(['?', '#']) {
+        return refused("without ? and #");
+    }
+    let (login, hosts) = match authority.rfind('@') {
+        Some(at) => authority.split_at(at + 1),
+        None => ("", authority),
+    };
+    let url = |host: &str| {
+        let url = Url::parse(&format!("{plain}://{login}{host}")).map_err(|_| None)?;
+        if url.has_host() && !host.is_empty() { Ok(url) } else { Err(None) }
+    };
+    let hosts = hosts.split(',').map(|host| url(host.trim())).collect::<Result<_, Refusal>>()?;
+    let tail = tail.trim_matches('/');
+    let (path, database) = tail.split_once('/').unwrap_or((tail, ""));
+    if is_number(database) {
+        Ok(Several { hosts, path, database })
+    } else {
+        refused("the database is a number")
+    }
 }
 
 /// The address as people may see it.
 pub(super) fn show(text: &str) -> Option<String> {
-    // As it is read: what would end a password in a text is encoded there.
-    let url = Url::parse(text).ok()?;
-    Some(redact(url.as_str()).into_owned())
-}
-
-/// The files of a connection with TLS, all in PEM form.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Who vouches for the servers, instead of the public authorities.
-    pub ca: Option<PathBuf>,
-    /// What this process shows of itself, and its key; both or neither.
-    pub certificate: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-
-/// A file of TLS that cannot be used, and why.
-#[derive(Debug)]
-pub struct BadFile {
-    pub(super) setting: &'static str,
-    pub(super) path: PathBuf,
-    pub(super) expected: String,
-}
-
-impl std::fmt::Display for BadFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { setting, path, expected } = self;
-        write!(f, "{setting} `{}`: expected {expected}", path.display())
-    }
-}
-
-impl From<BadFile> for std::io::Error {
-    fn from(bad: BadFile) -> Self {
-        Self::new(std::io::ErrorKind::InvalidInput, bad.to_string())
-    }
-}
-
-impl TlsFiles {
-    /// What the files hold; `None` where there are none.
-    pub(super) fn read(&self) -> Result<Option<TlsCertificates>, BadFile> {
-        let ca = self.ca.as_deref().map(of_authorities).transpose()?;
-        let own = self.certificate.as_deref().zip(self.key.as_deref());
-        let own = own.map(|(certificate, key)| of_client(certificate, key)).transpose()?;
-        let any = ca.is_some() || own.is_some();
-        Ok(any.then_some(TlsCertificates { client_tls: own, root_cert: ca }))
-    }
-}
-
-fn of_authorities(path: &Path) -> Result<Vec<u8>, BadFile> {
-    let bad = |expected: String| BadFile { setting: "REDIS_CA_FILE", path: path.into(), expected };
-    let text = std::fs::read(path).map_err(|error| bad(format!("a readable file ({error})")))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&text).map_err(bad)? {
-        let added = roots.add(certificate);
-        added.map_err(|error| bad(format!("certificates of authorities ({error})")))?;
-    }
-    Ok(text)
-}
-
-fn of_client(certificate: &Path, key: &Path) -> Result<ClientTlsConfig, BadFile> {
-    let bad = |setting, path: &Path, expected| BadFile { setting, path: path.into(), expected };
-    let read = |setting, path: &Path| {
-        let unreadable = |error| bad(setting, path, format!("a readable file ({error})"));
-        std::fs::read(path).map_err(unreadable)
+    let (scheme, rest) = text.split_once("://")?;
+    let Some(rest) = scheme.contains('+').then_some(rest).filter(|_| !scheme.ends_with("unix"))
+    else {
+        // As it is read: what would end a password in a text is encoded there.
+        return Some(redact(Url::parse(text).ok()?.as_str()).into_owned());
     };
-    const CERTIFICATE: &str = "REDIS_CERT_FILE";
-    const KEY: &str = "REDIS_KEY_FILE";
-    let (client_cert, client_key) = (read(CERTIFICATE, certificate)?, read(KEY, key)?);
-    let chain = certificates(&client_cert).map_err(|said| bad(CERTIFICATE, certificate, said))?;
-    let of_key = |said: String| bad(KEY, key, said);
-    let private = PrivateKeyDer::from_pem_slice(&client_key)
-        .map_err(|_| of_key("a private key in PEM form, without a password".to_owned()))?;
-    CertifiedKey::from_der(chain, private, &default_provider()).map_err(|error| {
-        of_key(format!("the key of the certificate in {CERTIFICATE} ({error})"))
-    })?;
-    Ok(ClientTlsConfig { client_cert, client_key })
-}
-
-/// The certificates in a text in PEM form: one at least.
-fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) | Err(_) => Err("one or more certificates in PEM form".to_owned()),
-    }
+    let Several { hosts, path, database } = several("redis", rest).ok()?;
+    let mut urls = hosts.iter();
+    let first = redact(urls.next()?.as_str()).into_owned();
+    let first = first.strip_prefix("redis")?.trim_end_matches('/');
+    let others = urls.filter_map(|url| {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!(",{}{port}", url.host_str()?))
+    });
+    let tail = [path, database]
+        .map(|part| if part.is_empty() { part.to_owned() } else { format!("/{part}") });
+    Some(format!("{scheme}{first}{}{}", others.collect::<String>(), tail.concat()))
 }
 
 #[cfg(test)]
-#[path = "address_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentinels_are_asked_without_the_password_and_the_database_of_the_primary() {
+        let address =
+            read("rediss+sentinel://me:p%40ss@one,[::1]:7/shop/3").unwrap_or_else(|_| panic!());
+        let places: Vec<_> =
+            address.servers.iter().map(|server| server.addr().to_string()).collect();
+        assert_eq!(places, ["one:26379", "::1:7"]);
+        let sentinel = address.servers[0].redis_settings();
+        assert_eq!((sentinel.password(), sentinel.db()), (None, 0));
+        let login = &address.login;
+        assert_eq!((login.username(), login.password(), login.db()), (Some("me"), Some("p@ss"), 3));
+        assert_eq!(address.form, Form::Sentinel { service: "shop".to_owned() });
+    }
+}

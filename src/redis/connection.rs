@@ -17,8 +17,10 @@ use deadpool_redis::redis::{AsyncConnectionConfig, Client, ConnectionInfo, Msg};
 use deadpool_redis::{Connection, Manager, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::{Stream, StreamExt};
 
-use super::address::Address;
+use super::address::Form;
 use super::health::Fault;
+use super::sentinel;
+use super::servers::Servers;
 use crate::clock;
 
 /// Commands of one thread that may be on their way to its connection; more wait, within their time.
@@ -52,7 +54,7 @@ impl Lent {
 }
 
 pub(super) struct Shared {
-    address: Arc<Address>,
+    servers: Arc<Servers>,
     limit: Duration,
     live: Mutex<Option<Live>>,
     // Held while the connection is made.
@@ -64,13 +66,15 @@ pub(super) struct Shared {
 struct Live {
     connection: MultiplexedConnection,
     number: u64,
+    /// How often the primary had changed when it was begun.
+    changes: u64,
     made_at: Instant,
     last_answer: LastAnswer,
 }
 
 impl Live {
     fn lend(&self, new: bool) -> Lent {
-        let Self { connection, number, made_at, last_answer } = self;
+        let Self { connection, number, made_at, last_answer, .. } = self;
         let (connection, last_answer) = (connection.clone(), Arc::clone(last_answer));
         Lent { connection, new, number: *number, made_at: *made_at, last_answer }
     }
@@ -78,13 +82,22 @@ impl Live {
 
 impl Shared {
     /// Nothing is connected yet; connecting takes `limit` at most.
-    pub(super) fn new(address: &Arc<Address>, limit: Duration) -> Self {
+    pub(super) fn new(servers: &Arc<Servers>, limit: Duration) -> Self {
         let (live, making) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { address: Arc::clone(address), limit, live, making, made: AtomicU64::new(0) }
+        Self { servers: Arc::clone(servers), limit, live, making, made: AtomicU64::new(0) }
     }
 
     pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscription, Fault> {
-        let client = Client::open(self.address.server()?)?;
+        let server = match self.servers.form() {
+            Form::Single => self.servers.first()?,
+            // The connection for commands leads to the one that is known then.
+            Form::Sentinel { .. } => {
+                self.lend(|| true).await?;
+                let primary = self.servers.primary().ok_or(Fault::NotAsked)?;
+                self.servers.at(&primary.host, primary.port)?
+            }
+        };
+        let client = Client::open(server)?;
         let mut connection = client.get_async_pubsub().await?;
         connection.subscribe(channel).await?;
         Ok(Subscription(Box::pin(connection.into_on_message())))
@@ -102,14 +115,24 @@ impl Shared {
         if !wanted() {
             return Err(Fault::NotAsked);
         }
+        let changes = self.servers.changes();
         // Boxed: made once in a long while, and no part of every command's future.
-        let connection = Box::pin(make(self.address.server()?, self.limit)).await?;
+        let connection = Box::pin(self.connect()).await?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (made_at, last_answer) = (clock::monotonic(), LastAnswer::default());
-        let live = Live { connection, number, made_at, last_answer };
+        let live = Live { connection, number, changes, made_at, last_answer };
         let lent = live.lend(true);
         *self.live() = Some(live);
         Ok(lent)
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
+        match self.servers.form() {
+            Form::Single => make(self.servers.first()?, self.limit).await,
+            Form::Sentinel { service } => {
+                sentinel::connect(&self.servers, service, self.limit).await
+            }
+        }
     }
 
     /// The next command gets another connection. The commands under way on this one end by themselves.
@@ -121,7 +144,9 @@ impl Shared {
     }
 
     fn lent(&self) -> Option<Lent> {
-        self.live().as_ref().map(|live| live.lend(false))
+        let live = self.live();
+        let live = live.as_ref().filter(|live| live.changes == self.servers.changes());
+        live.map(|live| live.lend(false))
     }
 
     fn live(&self) -> MutexGuard<'_, Option<Live>> {
@@ -131,7 +156,10 @@ impl Shared {
 
 /// A new connection to this server. Each is a pool's first and only one: it is never given back, so that
 /// the next is made anew instead of looked at.
-async fn make(server: ConnectionInfo, limit: Duration) -> Result<MultiplexedConnection, Fault> {
+pub(super) async fn make(
+    server: ConnectionInfo,
+    limit: Duration,
+) -> Result<MultiplexedConnection, Fault> {
     // Each command keeps its own time: it knows what it has waited for.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limit))

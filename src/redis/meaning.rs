@@ -72,6 +72,7 @@ const LOADS: &str = "Redis reads its data from disk and answers after that";
 const SLOTS: &str = "the cluster does not serve all of its slots";
 const SCRIPT: &str = "a script runs too long there; SCRIPT KILL ends it";
 const REPLICAS: &str = "too few replicas are connected to Redis";
+const SERVICE: &str = "check the service in REDIS_URL: redis+sentinel://host,host/service";
 const MEMORY: &str = "raise maxmemory, or set maxmemory-policy to allkeys-lru";
 const AUTHORITY: &str = "name who vouches for Redis in REDIS_CA_FILE";
 const UNTRUSTED: &str = "Redis does not trust the certificate in REDIS_CERT_FILE";
@@ -105,6 +106,7 @@ const TABLE: &[Row] = &{
         row("ERR", "DB index", Misconfigured, All, DATABASE),
         row("ERR", "SELECT is not allowed in cluster", Misconfigured, All, NODE),
         row("ERR", "invalid password", Misconfigured, All, PASSWORD),
+        row("ERR", "No such master", Misconfigured, All, SERVICE),
         row("ERR", "AUTH", Misconfigured, All, PASSWORD),
         row("", "AuthenticationFailed", Misconfigured, All, PASSWORD),
         row("", "DB index", Misconfigured, All, DATABASE),

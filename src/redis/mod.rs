@@ -10,21 +10,27 @@ mod command;
 mod connection;
 mod health;
 mod meaning;
+mod sentinel;
+mod servers;
 mod settings;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use address::Form;
 use connection::Shared;
 
+use crate::clock;
 use crate::failure::StoreError;
 
-pub use address::{Address, TlsFiles};
 pub use command::Script;
 pub use connection::Subscription;
 pub use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, cmd};
 pub use health::{Effect, Health};
+pub use servers::Servers;
 pub use settings::RedisSettings;
+pub use tls::TlsFiles;
 
 /// Longest time of a command, connecting included, unless it is set.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(60);
@@ -46,6 +52,7 @@ pub mod keys {
 /// One thread's way to Redis: a connection lives on the runtime that made it. Clones share it.
 #[derive(Clone)]
 pub struct Redis {
+    servers: Arc<Servers>,
     connection: Arc<Shared>,
     health: Arc<Health>,
     timeout: Duration,
@@ -59,11 +66,11 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// A way to the Redis at `address`, whose `health` all threads share; nothing is connected yet. Redis
+    /// A way to the Redis of `servers`, whose `health` all threads share; nothing is connected yet. Redis
     /// has `timeout` for a command; a busy thread may notice its answer later (`command`).
-    pub fn new(address: &Arc<Address>, timeout: Duration, health: Arc<Health>) -> Self {
-        let connection = Arc::new(Shared::new(address, timeout));
-        Self { connection, health, timeout, patience: Duration::ZERO }
+    pub fn new(servers: &Arc<Servers>, timeout: Duration, health: Arc<Health>) -> Self {
+        let connection = Arc::new(Shared::new(servers, timeout));
+        Self { servers: Arc::clone(servers), connection, health, timeout, patience: Duration::ZERO }
     }
 
     /// The same, for callers to whom a lost answer costs more than waiting: an answer that is late
@@ -75,6 +82,11 @@ impl Redis {
     /// Writes a key that lives a few seconds, which also shows whether writes are taken (see
     /// [`Redis::refuses_writes`]). A refusal shows that Redis lives, and is no error.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if let Form::Sentinel { service } = self.servers.form()
+            && self.servers.begins_look(clock::monotonic())
+        {
+            sentinel::look(&self.servers, service, self.timeout).await;
+        }
         let mut set = cmd("SET");
         set.arg(keys::ALIVE).arg(1).arg("PX").arg(ALIVE_MS);
         match self.one(set, Effect::Probes).await {

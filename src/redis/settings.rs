@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{self, TlsFiles};
+use super::address;
+use super::tls::TlsFiles;
 use crate::config::kinds::{FILE_PATH, Kind, Optional, Refusal, millis, quoted_address};
 use crate::config::{Mistakes, Secret, Section, Settings};
 use crate::settings;

@@ -39,6 +39,7 @@ mod redis_partition;
 mod redis_pubsub;
 mod redis_refusals;
 mod redis_rig;
+mod redis_sentinel;
 mod redis_server;
 mod redis_tls;
 mod redis_wire;

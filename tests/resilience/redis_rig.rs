@@ -13,7 +13,7 @@ use breakwater::cache::tiers::Row;
 use breakwater::cache::tiers::redis::RedisTier;
 use breakwater::clock;
 use breakwater::failure::StoreError;
-use breakwater::redis::{Address, DEFAULT_TIMEOUT, Health, Redis as Client, TlsFiles};
+use breakwater::redis::{DEFAULT_TIMEOUT, Health, Redis as Client, Servers, TlsFiles};
 use breakwater::resilience::breaker::{Breaker, Settings};
 use bytes::Bytes;
 
@@ -117,8 +117,8 @@ impl Rig {
 
 fn client(proxy: &FaultProxy, health: &Arc<Health>) -> Client {
     let url = format!("redis://{}/0", proxy.address());
-    let address = Address::new(&url, TlsFiles::default()).unwrap();
-    Client::new(&address, DEFAULT_TIMEOUT, Arc::clone(health))
+    let servers = Servers::new(&url, TlsFiles::default()).unwrap();
+    Client::new(&servers, DEFAULT_TIMEOUT, Arc::clone(health))
 }
 
 /// Tries until it is so; fails when it takes too long.

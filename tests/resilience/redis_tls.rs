@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakwater::redis::{Address, Health, Redis as Client, TlsFiles};
+use breakwater::redis::{Health, Redis as Client, Servers, TlsFiles};
 use breakwater::resilience::breaker::{Breaker, Settings};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
@@ -88,9 +88,9 @@ fn url(redis: &Redis) -> String {
 
 fn client(url: &str, files: TlsFiles) -> Client {
     let breaker = Breaker::new("redis", Settings::new(3, Duration::ZERO), Arc::new(|_| {}));
-    let address = Address::new(url, files).unwrap();
+    let servers = Servers::new(url, files).unwrap();
     // A handshake on a busy machine takes its time.
-    Client::new(&address, Duration::from_millis(500), Arc::new(Health::new(breaker)))
+    Client::new(&servers, Duration::from_millis(500), Arc::new(Health::new(breaker)))
 }
 
 async fn works(client: &Client) {

@@ -98,16 +98,7 @@ impl Redis {
     }
 
     fn commands(&self, commands: &[&[&[u8]]]) -> Vec<u8> {
-        let mut request = Vec::new();
-        // After the last the server closes the connection: the end of the answer is its end.
-        for words in commands.iter().chain(&[&[&b"QUIT"[..]][..]]) {
-            request.extend(format!("*{}\r\n", words.len()).into_bytes());
-            for word in *words {
-                request.extend(format!("${}\r\n", word.len()).into_bytes());
-                request.extend([word, &b"\r\n"[..]].concat());
-            }
-        }
-        ask(self.address, &request).expect("redis-server answers a test's own command")
+        commands_at(self.address, commands)
     }
 
     /// As `REDIS_URL` wants it.
@@ -139,14 +130,39 @@ fn answers(address: SocketAddr) -> bool {
         stream.write_all(b"PING\r\n")?;
         stream.read_exact(&mut answer)
     });
-    asked.is_ok() && &answer == b"+PONG\r\n"
+    // One that wants a password answers, too.
+    asked.is_ok() && [b"+PONG\r\n", b"-NOAUTH"].contains(&&answer)
+}
+
+/// Sends one command to whoever listens there, on a connection of its own; the answer as it came.
+pub(crate) fn command_at(address: SocketAddr, words: &[&[u8]]) -> Vec<u8> {
+    commands_at(address, &[words])
+}
+
+fn commands_at(address: SocketAddr, commands: &[&[&[u8]]]) -> Vec<u8> {
+    let mut request = Vec::new();
+    // After the last the server closes the connection: the end of the answer is its end.
+    for words in commands.iter().chain(&[&[&b"QUIT"[..]][..]]) {
+        request.extend(format!("*{}\r\n", words.len()).into_bytes());
+        for word in *words {
+            request.extend(format!("${}\r\n", word.len()).into_bytes());
+            request.extend([word, &b"\r\n"[..]].concat());
+        }
+    }
+    ask(address, &request).expect("redis-server answers a test's own command")
 }
 
 fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(request)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let (mut answer, mut read) = (Vec::new(), [0; 4_096]);
+    loop {
+        let count = stream.read(&mut read)?;
+        answer.extend_from_slice(read.get(..count).unwrap_or_default());
+        // Sentinels do not know how to quit.
+        if count == 0 || answer.windows(6).any(|word| word == b"'QUIT'") {
+            return Ok(answer);
+        }
+    }
 }

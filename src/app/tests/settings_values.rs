@@ -23,6 +23,12 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("REDIS_URL", "redis://cache", "redis://cache"),
     ("REDIS_URL", "redis://:pw@[::1]:6380/2", "redis://:[hidden]@[::1]:6380/2"),
     ("REDIS_URL", "rediss://:pw@cache:6380", "rediss://:[hidden]@cache:6380"),
+    ("REDIS_URL", "redis+sentinel://a/shop", "redis+sentinel://a/shop"),
+    (
+        "REDIS_URL",
+        "rediss+sentinel://me:p w@a:1,[::1]:2/shop/3",
+        "rediss+sentinel://me:[hidden]@a:1,[::1]:2/shop/3",
+    ),
     ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ("DATABASE_URL", "sqlite:///data/b.db", "sqlite:///data/b.db"),
     ("DATABASE_URL", "sqlite:data/b.db", "sqlite://data/b.db"),

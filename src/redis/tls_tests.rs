@@ -1,4 +1,4 @@
-//! Forms of the address, and files of TLS that are none.
+//! Files of TLS that are none.
 
 use super::*;
 
@@ -31,14 +31,4 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wanted() {
         let bad = files.read().unwrap_err();
         assert!(bad.setting == setting && bad.expected.contains(expected), "{bad}");
     }
-}
-
-#[test]
-fn only_an_address_with_tls_reads_files() {
-    let files = || TlsFiles { ca: Some("/none/ca.pem".into()), ..TlsFiles::default() };
-    assert!(Address::new("redis://cache", files()).unwrap().try_files().is_ok());
-    let told = Address::new("rediss://cache", files()).unwrap().server().unwrap_err();
-    assert!(
-        matches!(told, Fault::Failed(said) if said.starts_with("REDIS_CA_FILE `/none/ca.pem`"))
-    );
 }
