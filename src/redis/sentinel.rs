@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{self, ConnectionInfo, Value};
-use futures_util::StreamExt;
+use deadpool_redis::redis::{self, ConnectionInfo, RedisConnectionInfo, Value};
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 
 use super::connection::make;
 use super::health::Fault;
@@ -68,8 +69,7 @@ pub(super) async fn look(servers: &Servers, service: &str, limit: Duration) {
     }
 }
 
-type Answers<'a> =
-    FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Result<Primary, Fault>> + Send + 'a>>>;
+type Answers<'a> = FuturesUnordered<BoxFuture<'a, Result<Primary, Fault>>>;
 
 fn answers<'a>(
     servers: &'a Servers,
@@ -78,15 +78,12 @@ fn answers<'a>(
 ) -> Result<Answers<'a>, Fault> {
     // The other half is for the primary.
     let part = limit / 2;
-    let asked = servers.named()?.into_iter().map(
-        |sentinel| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
-            Box::pin(async move {
-                let asked = tokio::time::timeout(part, ask(servers, sentinel, service, part));
-                asked.await.unwrap_or(Err(Fault::TooLate))
-            })
-        },
-    );
-    Ok(asked.collect())
+    let ask = |sentinel: ConnectionInfo| async move {
+        let late = Fault::Failed(format!("the sentinel at {} is too late", sentinel.addr()));
+        let asked = tokio::time::timeout(part, ask(servers, sentinel, service, part));
+        asked.await.unwrap_or(Err(late))
+    };
+    Ok(servers.named()?.into_iter().map(|sentinel| ask(sentinel).boxed()).collect())
 }
 
 async fn ask(
@@ -105,7 +102,7 @@ async fn ask(
         question.query_async(&mut connection).await.map_err(Fault::from);
     if has_password && matches!(&answer, Err(Fault::Failed(said)) if said.starts_with("NOAUTH")) {
         // Without the database: sentinels have none.
-        let mut own = deadpool_redis::redis::RedisConnectionInfo::default();
+        let mut own = RedisConnectionInfo::default();
         if let Some(user) = login.username() {
             own = own.set_username(user);
         }
@@ -132,13 +129,19 @@ async fn verified(
     limit: Duration,
 ) -> Result<MultiplexedConnection, Fault> {
     let Primary { host, port, .. } = named;
-    let mut connection =
-        make(servers.at(host, *port)?, limit).await.map_err(|fault| match fault {
-            Fault::Failed(cause) => Fault::Failed(format!(
-                "{host}:{port}, which the sentinels name as the primary: {cause}"
-            )),
-            other => other,
-        })?;
+    let made = make(servers.at(host, *port)?, limit).await;
+    let mut connection = made.map_err(|fault| match fault {
+        Fault::Failed(cause) => {
+            let place = format!("{host}:{port}, which the sentinels name as the primary");
+            Fault::Failed(format!("{place}: {cause}"))
+        }
+        Fault::TooLate
+        | Fault::OwnDelay
+        | Fault::NotAsked
+        | Fault::Broken(_)
+        | Fault::NoWrites(_)
+        | Fault::Refused(_) => fault,
+    })?;
     let role: Result<Vec<Value>, _> = redis::cmd("ROLE").query_async(&mut connection).await;
     let role = role.map_err(Fault::from);
     match role.as_deref() {
