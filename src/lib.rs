@@ -46,7 +46,7 @@
 //! | [`telemetry`] | the log | console |
 //! | [`config`] | the loader of settings; each room declares its own | — |
 //!
-//! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`], [`steps`] and plain data of
+//! Everyone may import [`clock`] (the one file that reads it), [`failure`], [`gzip`], [`steps`], [`trace`] and plain data of
 //! [`config`]. `tests/architecture.rs` keeps this table true.
 //!
 //! # Words
@@ -79,3 +79,4 @@ pub mod services;
 pub mod steps;
 pub mod supervision;
 pub mod telemetry;
+pub mod trace;
