@@ -31,11 +31,12 @@
 //! |---|---|---|
 //! | [`app`] | putting everything together; start and stop | all |
 //! | [`cli`] | the command line | config |
-//! | [`http`] | pipeline, forms, envelope, errors, OpenAPI; the trait `Service`, and no service | access, cache, limits, metrics, origin, replication, resilience, supervision, telemetry |
+//! | [`http`] | pipeline, forms, envelope, errors, OpenAPI; the trait `Service`, and no service | access, cache, limits, metrics, origin, otlp, replication, resilience, supervision, telemetry |
 //! | [`services`] | one folder a service: what to ask for and what to make of it | http, cache, limits, metrics, origin, resilience |
 //! | [`cache`] | entries, freshness, invalidations, tiers, single flight, warming; CacheActor | redis, resilience, replication, database, supervision, metrics |
 //! | [`origin`] | calling anything: outcomes, credentials, pacing, retry; ApiClientActor | resilience, supervision, metrics |
 //! | [`resilience`] | the pure machines: breaker, token bucket, sliding window | — |
+//! | [`otlp`] | spans for a collector of traces: queue, JSON, export thread | origin, resilience, supervision, metrics |
 //! | [`redis`] | the one client: commands, deadline, breaker, scripts, pub/sub | resilience |
 //! | [`replication`] | one log of changes that every instance follows | redis, database |
 //! | [`access`] | who may come in: keys, lists, what admins did | replication, database, limits, resilience |
@@ -72,6 +73,7 @@ pub mod http;
 pub mod limits;
 pub mod metrics;
 pub mod origin;
+pub mod otlp;
 pub mod redis;
 pub mod replication;
 pub mod resilience;

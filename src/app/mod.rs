@@ -52,6 +52,7 @@ use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
 use crate::origin::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use crate::origin::start::Environment;
 use crate::origin::state::OriginState;
+use crate::otlp::{SpanExporter, TracingSettings};
 use crate::redis::RedisSettings;
 use crate::services::products;
 use crate::supervision::{Handle, Spec, Supervisor, spawn_watched};
@@ -81,6 +82,7 @@ pub const SCHEMA: Schema = Schema(&[
         Group::of::<AccessSettings>(),
         Group::of::<Limits>(),
         Group::of::<LogSettings>(),
+        Group::of::<TracingSettings>(),
         Group::of::<Features>(),
         Group::of::<Chaos>(),
         Group::caution(timeouts),
@@ -164,6 +166,7 @@ impl Gateway {
             access::follow(&settings, &longest, &stores, &mut cache, forced, &log, &supervisor)
                 .await;
         let (monitor, observed) = monitor(&metrics, &supervisor)?;
+        let exporter = exporter(&settings, &metrics, &log, &supervisor)?;
         let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().file());
         let (pressure, integration) = (Arc::<Pressure>::default(), integration(&origins));
         let shared = Arc::new(Shared {
@@ -174,6 +177,7 @@ impl Gateway {
             observed,
             rendered: RenderedMetrics::new(clock::monotonic()),
             explain: Explain::new(clock::now()),
+            exporter,
             abuse: Abuse::new(&settings.limits, clock::monotonic()),
             changes,
             access,
@@ -241,7 +245,12 @@ impl Gateway {
             persisted.store_changes();
         }
         access::flush(&self.shared.access).await;
-        self.stores.close().await;
+        let exported = async {
+            if let Some(exporter) = &self.shared.exporter {
+                exporter.stop().await;
+            }
+        };
+        futures_util::future::join(self.stores.close(), exported).await;
         self.shared.services.iter().for_each(|service| service.stop());
         info!(self.shared.log, "stopped");
     }
@@ -268,6 +277,15 @@ fn monitor(
     let spec = Spec::new(ACTOR_NAME, 0, MONITOR_INBOX);
     let monitor = supervisor.start_on_own_thread(spec, move || actor.clone())?;
     Ok((monitor, table))
+}
+
+fn exporter(
+    settings: &Settings,
+    metrics: &Metrics,
+    log: &Logger,
+    supervisor: &Supervisor,
+) -> std::io::Result<Option<SpanExporter>> {
+    SpanExporter::start(settings.of(), &metrics.tracing, log, supervisor.observer())
 }
 
 const SERVER_TASK: &str = "http-server";

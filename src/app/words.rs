@@ -12,6 +12,7 @@ use crate::limits::abuse::Pattern;
 use crate::limits::{AbuseMode, Class, RuleKind, TooOften};
 use crate::metrics::{Metrics, Set};
 use crate::origin::Outcome;
+use crate::otlp::Reason as SpanDrop;
 
 use super::Services;
 
@@ -30,6 +31,7 @@ pub(super) fn of_rooms(metrics: &Metrics) {
     metrics.words(Set::Shed, ShedReason::ALL.map(ShedReason::as_str));
     metrics.words(Set::Unread, Unread::ALL.map(Unread::label));
     metrics.words(Set::Cut, cut_labels());
+    metrics.words(Set::SpanDrops, SpanDrop::ALL.map(SpanDrop::as_str));
 }
 
 /// The kinds of what services keep.

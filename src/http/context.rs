@@ -18,6 +18,7 @@ use crate::limits::abuse::Watched;
 use crate::limits::{Network, Principal};
 use crate::origin::Payer;
 use crate::steps::Steps;
+use crate::trace::{TRACEPARENT, TRACESTATE, Trace};
 
 const LONGEST_ID: usize = 128;
 
@@ -38,7 +39,7 @@ impl<'a> Fields<'a> {
         for (name, value) in headers {
             let field = match name.as_str() {
                 "x-request-id" => &mut fields.request_id,
-                "traceparent" => &mut fields.traceparent,
+                TRACEPARENT => &mut fields.traceparent,
                 "accept-encoding" => &mut fields.accept_encoding,
                 "origin" => &mut fields.origin,
                 "x-internal-key" => &mut fields.internal_key,
@@ -87,6 +88,8 @@ pub struct RequestContext {
     pub limited_at: Cell<Option<Instant>>,
     /// What happened on a way that waits for something; made with the first step.
     pub steps: OnceCell<Steps>,
+    /// Its place in its trace, which most answers from memory need not know; made when somebody asks.
+    trace: OnceCell<Box<Trace>>,
     /// What its answer says about how long its data lasts.
     pub lasting: RefCell<Option<Lasting>>,
     /// Whether it waited for others: the client's body, the upstream, or Redis about its limits.
@@ -117,13 +120,23 @@ impl RequestContext {
             source: Cell::new(None),
             limited_at: Cell::new(None),
             steps: OnceCell::new(),
+            trace: OnceCell::new(),
             lasting: RefCell::new(None),
             waited: Cell::new(false),
         })
     }
 
-    pub(super) fn steps(&self) -> &Steps {
-        self.steps.get_or_init(|| Steps::of(&self.id))
+    pub(super) fn steps(&self, trace: &Trace) -> &Steps {
+        self.steps.get_or_init(|| Steps::of(&self.id, trace))
+    }
+
+    /// Its trace, as its `headers` say; `exports`: whether there is a collector.
+    pub(super) fn trace(&self, headers: &HeaderMap, exports: bool) -> &Trace {
+        self.trace.get_or_init(|| {
+            let lines = |name| headers.get_all(name).map(HeaderValue::as_bytes);
+            let (parents, states) = (lines(TRACEPARENT), lines(TRACESTATE));
+            Box::new(Trace::begin(parents, states, &self.id, exports, || fastrand::u64(..)))
+        })
     }
 
     #[must_use]

@@ -91,7 +91,8 @@ impl Call {
             Principal::InDoubt(_) => false,
         };
         let payer = (!is_free).then(|| Payer { client: principal.to_string().into(), weight });
-        Scope { payer, steps: context.steps().clone(), ..self.scope() }
+        let trace = self.worker.shared.trace(context, self.headers());
+        Scope { payer, steps: context.steps(trace).clone(), ..self.scope() }
     }
 
     /// Whether the client has shown a key that is known.
@@ -184,7 +185,7 @@ impl Call {
     /// Shows what is asked for to the watch for abuse; `what` is called only where the client is
     /// watched.
     pub fn watch<'a>(&self, what: impl FnOnce() -> Seen<'a>) -> Result<(), ApiError> {
-        caller::observe(&self.worker, &self.context, what)
+        caller::observe(&self.worker, &self.request, &self.context, what)
     }
 
     pub fn answer(&self, served: Served) -> HttpResponse {

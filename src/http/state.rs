@@ -8,10 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_web::http::header::HeaderMap;
 use slog::Logger;
 
 use super::breakers::Breakers;
 use super::connection::ConnectionLimiter;
+use super::context::RequestContext;
 use super::envelope::Integration;
 use super::explain::Explain;
 use super::handlers::rendered::RenderedMetrics;
@@ -30,8 +32,10 @@ use crate::config::InForce;
 use crate::limits::{Abuse, Counter, OpenOfWorker, OpenRoutes, Pressure, RateLimiterActor, Table};
 use crate::metrics::{Batch, Metrics, MetricsActor, MonitoringTable, Observed, RequestSeen};
 use crate::origin::state::OriginState;
+use crate::otlp::SpanExporter;
 use crate::replication::Changes;
 use crate::supervision::{Handle, Supervisor};
+use crate::trace::{Ids, Trace};
 
 /// What all workers share.
 pub struct Shared {
@@ -67,6 +71,8 @@ pub struct Shared {
     pub abuse: Abuse,
     /// What became of requests lately.
     pub explain: Explain,
+    /// The way to the collector of traces, if there is one.
+    pub exporter: Option<SpanExporter>,
     pub pressure: Arc<Pressure>,
     /// The keys of admins, and the sessions begun with them.
     pub admin_keys: AdminKeys,
@@ -86,6 +92,17 @@ impl Shared {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The trace of a request with these headers.
+    pub(super) fn trace<'a>(&self, context: &'a RequestContext, headers: &HeaderMap) -> &'a Trace {
+        context.trace(headers, self.exporter.is_some())
+    }
+
+    /// The ids for a log line of a request.
+    pub(super) fn ids(&self, context: &RequestContext, headers: &HeaderMap) -> Ids {
+        let trace = self.trace(context, headers);
+        trace.ids(&context.id, trace.span)
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Set {
     Unread,
     /// What ends a connection.
     Cut,
+    /// Why spans are dropped.
+    SpanDrops,
 }
 
 /// What may stand in a label: the words of a set, and some more.

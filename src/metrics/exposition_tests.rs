@@ -37,6 +37,8 @@ fn touched() -> Metrics {
     metrics.limits.whitelist_size.set(1);
     metrics.limits.blacklist_size.set(2);
     metrics.access.log_lost.at(["failed"]).set(1);
+    metrics.tracing.exported.inc();
+    metrics.tracing.dropped.at(["queue_full"]).inc();
     metrics.actors.up.at(["cache"]).set(1);
     metrics.actors.queue_length.at(["cache"]).set(0);
     metrics.actors.events_dropped.at(["cache"]);
@@ -153,6 +155,8 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     replication_pending gauge
     replication_unreadable gauge
     response_compressed_bytes_total counter
+    trace_spans_dropped_total counter reason
+    trace_spans_exported_total counter
     upstream_background_refused_total counter priority,reason
     upstream_budget_remaining gauge
     upstream_call_duration_seconds histogram

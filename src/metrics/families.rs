@@ -45,6 +45,7 @@ pub struct Families {
     pub access: AccessMetrics,
     pub actors: ActorMetrics,
     pub config: ConfigMetrics,
+    pub tracing: TracingMetrics,
 }
 
 impl Default for Metrics {
@@ -73,6 +74,7 @@ impl Metrics {
             access: AccessMetrics::declare(&mut registrar),
             actors: ActorMetrics::declare(&mut registrar),
             config: ConfigMetrics::declare(&mut registrar),
+            tracing: TracingMetrics::declare(&mut registrar),
         };
         registrar.registry.register_collector(Box::new(ProcessCollector));
         Self { families: Arc::new(families), registrar: Arc::new(Mutex::new(registrar)) }
@@ -333,5 +335,14 @@ impl ConfigMetrics {
     pub fn read(&self, is_good: bool, at: Timestamp) {
         self.last_successful.set(is_good);
         self.last_read.set(at.as_millis() / 1_000);
+    }
+}
+
+metrics! {
+    /// What became of spans for the collector.
+    pub struct TracingMetrics(add) {
+        exported: Counter = add.one("trace_spans_exported", "Spans that the collector took");
+        dropped: Counters<1> = add.many("trace_spans_dropped",
+            [("reason", Words::of(Set::SpanDrops))], "Spans that never reached the collector, by reason");
     }
 }

@@ -26,7 +26,7 @@ pub use catalogue::{Listed, Series as ListedSeries, Set, Words};
 pub use exposition::{CONTENT_TYPE, render};
 pub use families::{
     AccessMetrics, ActorMetrics, BreakerMetrics, HttpMetrics, LimitMetrics, Metrics,
-    UpstreamMetrics,
+    TracingMetrics, UpstreamMetrics,
 };
 pub use histogram::DurationHistogram;
 pub use observations::{Batch, MonitoringTable, RecentRequest, RequestSeen, Which};

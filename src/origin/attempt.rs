@@ -14,19 +14,24 @@ use super::state::OriginState;
 use super::transport::{Transport, TransportFault};
 use super::{Answer, Origin, Outcome};
 use crate::resilience::backoff::Backoff;
+use crate::trace::{Ids, SpanId, Trace};
 
 pub(super) async fn ask<O: Origin, T: Transport>(
     origins: &[O],
     transport: &T,
-    index: usize,
-    question: &O::Question,
+    (index, question): (usize, &O::Question),
+    (trace, span): (&Trace, SpanId),
     within: Duration,
 ) -> Outcome<O::Payload> {
     let Some(origin) = origins.get(index) else {
         return Outcome::Transient { reason: "no origin for the credential".to_owned() };
     };
     let sent_at = transport.wall();
-    match transport.send(origin.request(question, sent_at), within).await {
+    let mut request = origin.request(question, sent_at);
+    if origin.is_traced() {
+        request.headers.extend(trace.fields(span));
+    }
+    match transport.send(request, within).await {
         Ok(answer) => {
             let answer = Answer { sent_at, received_at: transport.wall(), ..answer };
             origin.interpret(question, &answer)
@@ -41,7 +46,7 @@ pub(super) async fn ask<O: Origin, T: Transport>(
 /// Counts and logs an attempt at an operation; the first is number 1.
 pub(super) fn report<T>(
     state: &OriginState,
-    log: &Logger,
+    (log, ids): (&Logger, Ids),
     credential: &Credential,
     (operation, number): (&'static str, u32),
     outcome: &Outcome<T>,
@@ -53,13 +58,13 @@ pub(super) fn report<T>(
     match outcome {
         Outcome::Ok(_) | Outcome::Empty => debug!(log, "upstream answered";
             "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,
-            "duration_ms" => millis(took)),
+            "duration_ms" => millis(took), ids),
         Outcome::Throttled { reason, .. }
         | Outcome::Transient { reason }
         | Outcome::Permanent { reason, .. }
         | Outcome::BadResponse { reason } => warn!(log, "upstream call failed";
             "account" => credential.name, "outcome" => outcome.label(), "attempt" => number,
-            "duration_ms" => millis(took), "reason" => reason),
+            "duration_ms" => millis(took), "reason" => reason, ids),
     }
 }
 

@@ -11,7 +11,6 @@
 //! back by themselves, also when the call is dropped. A call that is past its deadline is never made;
 //! when the upstream hangs, the attempt ends with its time.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slog::{Logger, info, o};
@@ -30,7 +29,8 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::resilience::backoff::Backoff;
 use crate::resilience::breaker::Permit;
-use crate::steps::{Stage, Verdict};
+use crate::steps::{Attempt, Stage, Verdict};
+use crate::trace::{Ids, SpanId};
 
 /// So often a credential is chosen anew for an attempt; more is no coincidence.
 const MOST_CHANGES: u32 = 8;
@@ -42,8 +42,7 @@ pub async fn run<O: Origin, T: Transport>(
     transport: &T,
     call: &Call<O>,
 ) -> Result<Reply<O>, Failure> {
-    let log = state.log.new(o!("request_id" => Arc::clone(&call.request_id),
-        "method" => O::operation(&call.question)));
+    let log = state.log.new(o!("method" => O::operation(&call.question)));
     Course { state, roster, transport, call, log }.run().await
 }
 
@@ -52,6 +51,7 @@ struct Course<'a, O: Origin, T> {
     roster: &'a Roster<O>,
     transport: &'a T,
     call: &'a Call<O>,
+    /// Its lines are an attempt's, with the ids of that.
     log: Logger,
 }
 
@@ -67,6 +67,7 @@ struct Started<'a> {
 
 struct Attempted<P> {
     index: usize,
+    span: SpanId,
     made: Made,
     outcome: Outcome<P>,
 }
@@ -106,6 +107,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                     return Err(last.unwrap_or_else(refusal::no_retry));
                 }
             };
+            let span = attempted.span;
             let (index, outcome) = self.believed(attempted, number).await;
             let Some(failure) = refusal::of_outcome(&outcome) else {
                 self.call
@@ -123,7 +125,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
                 format!("attempt {number}: {}; again in {wait} ms", failure.reason)
             });
             info!(self.log, "upstream call will be repeated"; "attempt" => number,
-                "wait_ms" => attempt::millis(wait), "reason" => &failure.reason);
+                "wait_ms" => attempt::millis(wait), "reason" => &failure.reason, self.ids(span));
             last = Some(failure);
             tokio::time::sleep(wait).await;
             (number, prefer) = (number.saturating_add(1), Prefer::Not(index));
@@ -258,9 +260,12 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         number: u32,
     ) -> Result<Attempted<O::Payload>, NotMade> {
         let Started { index, credential, permit, slot, at, within } = started;
+        let span = self.begin(credential, O::operation(question), number, at);
+        let (asked, place) = ((index, question), (&self.call.trace, span));
         let outcome =
-            attempt::ask(&self.roster.origins, self.transport, index, question, within).await;
+            attempt::ask(&self.roster.origins, self.transport, asked, place, within).await;
         let ended = clock::monotonic();
+        self.call.steps.end(span, (ended, outcome.label(), is_failure(&outcome)));
         let took = ended.saturating_duration_since(at);
         // With nearly an attempt's time it is the upstream that was late, not the caller in haste.
         let cut_by_caller = within < self.state.attempt_timeout * 3 / 4 && took >= within;
@@ -272,7 +277,8 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         if let Outcome::Throttled { wait, .. } = &outcome {
             credential.pacing.ban(ended, wait.unwrap_or(refusal::ASSUMED_BAN));
         }
-        attempt::report(self.state, &self.log, credential, (operation, number), &outcome, took);
+        let log = (&self.log, self.ids(span));
+        attempt::report(self.state, log, credential, (operation, number), &outcome, took);
         if ended >= self.call.deadline
             && let Outcome::Transient { reason } = &outcome
         {
@@ -281,7 +287,31 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             self.call.steps.note(Stage::Attempt, Verdict::Failed, late);
             return Err(NotMade::Ended(refusal::too_late(reason.clone())));
         }
-        Ok(Attempted { index, made: Made { asked, started: at }, outcome })
+        Ok(Attempted { index, span, made: Made { asked, started: at }, outcome })
+    }
+
+    /// The span of an attempt that is made now.
+    fn begin(
+        &self,
+        credential: &Credential,
+        operation: &'static str,
+        number: u32,
+        started: Instant,
+    ) -> SpanId {
+        let (span, account) = (SpanId::new(self.transport.random()), credential.name);
+        self.call.steps.begin(|| Attempt {
+            span,
+            operation,
+            account,
+            number,
+            started,
+            ended: None,
+        });
+        span
+    }
+
+    fn ids(&self, span: SpanId) -> Ids {
+        self.call.trace.ids(&self.call.request_id, span)
     }
 
     /// An outcome that may mean something else is checked by another question, if there is a retry
@@ -291,7 +321,7 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         attempted: Attempted<O::Payload>,
         number: u32,
     ) -> (usize, Outcome<O::Payload>) {
-        let Attempted { index, made, outcome } = attempted;
+        let Attempted { index, made, outcome, .. } = attempted;
         let Some((origin, credential)) =
             self.roster.origins.get(index).zip(self.roster.credentials.iter().nth(index))
         else {
@@ -383,6 +413,10 @@ const fn is_of_credential<T>(outcome: &Outcome<T>) -> bool {
         | Outcome::Transient { .. }
         | Outcome::BadResponse { .. } => false,
     }
+}
+
+const fn is_failure<T>(outcome: &Outcome<T>) -> bool {
+    !matches!(outcome, Outcome::Ok(_) | Outcome::Empty)
 }
 
 fn reply<T>(outcome: Outcome<T>) -> Option<T> {

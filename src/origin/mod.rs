@@ -75,6 +75,12 @@ pub trait Origin: Send + Sync + 'static {
         outcome
     }
 
+    /// Whether its requests carry the trace that they belong to (`traceparent` and `tracestate`): only an
+    /// upstream that is the shop's own may learn of it.
+    fn is_traced(&self) -> bool {
+        false
+    }
+
     /// What an operator has to do about a fault of the configuration, naming the setting.
     fn advice(&self, fault: Misconfiguration) -> String {
         format!("check the {} of the upstream", fault.name)

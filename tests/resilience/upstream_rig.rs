@@ -32,7 +32,6 @@ use breakwater::services::products::settings::Credentials;
 use breakwater::services::products::simulator::{
     self, DEMO_APP_KEY, DEMO_APP_SECRET, SimulatorSettings,
 };
-use breakwater::steps::Steps;
 use breakwater::supervision::{Chaos, Observer, RestartPolicy, Silent, Spec, Supervisor};
 use serde_json::Value;
 use slog::Logger;
@@ -272,17 +271,7 @@ impl<O: Origin<Question = Request>> Rig<O> {
         let question = Request { method: named(method), params };
         let deadline = clock::monotonic() + within;
         let request_id = "a-request".into();
-        self.client
-            .call(Call {
-                question,
-                deadline,
-                retry: true,
-                priority,
-                payer: None,
-                request_id,
-                steps: Steps::default(),
-            })
-            .await
+        self.client.call(Call { request_id, ..Call::new(question, priority, deadline) }).await
     }
 
     /// Puts fault rules in force at the simulator.

@@ -23,7 +23,6 @@ use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
 use breakwater::services::products::aliexpress::{AliExpress, Request};
 use breakwater::services::products::settings::Credentials;
-use breakwater::steps::Steps;
 use breakwater::supervision::Silent;
 use slog::Logger;
 use tokio::time::Instant;
@@ -83,15 +82,8 @@ impl BreakwaterClient {
 
     /// Asks once; all else is the client's.
     pub(crate) async fn ask(&self, line: &Line<'_>, request: &Request, until: Instant) -> Answer {
-        let call = Call {
-            question: request.clone(),
-            deadline: until.into_std(),
-            retry: true,
-            priority: Priority::Client,
-            payer: None,
-            request_id: "a-request".into(),
-            steps: Steps::default(),
-        };
+        let call = Call::new(request.clone(), Priority::Client, until.into_std());
+        let call = Call { request_id: "a-request".into(), ..call };
         let (credentials, origins) = (self.state.credentials.get(), Arc::clone(&self.origins));
         match course::run(&self.state, &Roster { credentials, origins }, line, &call).await {
             Ok(Some(_)) => Answer::Ok,

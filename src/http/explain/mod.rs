@@ -8,6 +8,7 @@
 
 mod record;
 mod sentence;
+pub mod spans;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

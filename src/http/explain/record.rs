@@ -31,6 +31,9 @@ pub enum Outcome {
     /// The upstream was asked for it, or another tier than memory.
     Upstream,
     Hit,
+    /// An answer of the gateway itself, which is not kept.
+    #[serde(skip)]
+    Own,
 }
 
 impl Outcome {
@@ -47,21 +50,20 @@ impl Outcome {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         let at = Self::ALL.iter().position(|one| *one == self);
-        at.and_then(|at| Self::WORDS.get(at)).copied().unwrap_or_default()
+        at.and_then(|at| Self::WORDS.get(at)).copied().unwrap_or("own")
     }
 
-    /// `None`: an answer of the gateway itself, which is not kept.
     #[must_use]
-    pub fn of(status: u16, source: Option<&Source>, noted: bool, slow: bool) -> Option<Self> {
+    pub const fn of(status: u16, source: Option<&Source>, noted: bool, slow: bool) -> Self {
         match source {
-            _ if status >= 500 => Some(Self::Failed),
-            _ if status >= 400 => Some(Self::Refused),
-            Some(source) if source.stale => Some(Self::Stale),
-            _ if slow => Some(Self::Slow),
-            _ if noted => Some(Self::Upstream),
-            Some(Source { tier: Tier::Memory, .. }) => Some(Self::Hit),
-            Some(_) => Some(Self::Upstream),
-            None => None,
+            _ if status >= 500 => Self::Failed,
+            _ if status >= 400 => Self::Refused,
+            Some(source) if source.stale => Self::Stale,
+            _ if slow => Self::Slow,
+            _ if noted => Self::Upstream,
+            Some(Source { tier: Tier::Memory, .. }) => Self::Hit,
+            Some(_) => Self::Upstream,
+            None => Self::Own,
         }
     }
 }

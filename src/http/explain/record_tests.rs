@@ -169,11 +169,11 @@ fn each_request_is_kept_under_the_first_outcome_that_is_true() {
     let memory = source(Tier::Memory, 9);
     let of =
         |status, source: Option<&Source>, noted, slow| Outcome::of(status, source, noted, slow);
-    assert_eq!(of(200, Some(&memory), false, false), Some(Outcome::Hit));
-    assert_eq!(of(200, Some(&source(Tier::Memory, -1)), true, true), Some(Outcome::Stale));
-    assert_eq!(of(503, Some(&memory), true, true), Some(Outcome::Failed));
-    assert_eq!(of(404, None, false, false), Some(Outcome::Refused));
-    assert_eq!(of(200, Some(&memory), false, true), Some(Outcome::Slow));
-    assert_eq!(of(200, Some(&memory), true, false), Some(Outcome::Upstream));
-    assert_eq!(of(200, None, false, false), None, "the gateway's own");
+    assert_eq!(of(200, Some(&memory), false, false), Outcome::Hit);
+    assert_eq!(of(200, Some(&source(Tier::Memory, -1)), true, true), Outcome::Stale);
+    assert_eq!(of(503, Some(&memory), true, true), Outcome::Failed);
+    assert_eq!(of(404, None, false, false), Outcome::Refused);
+    assert_eq!(of(200, Some(&memory), false, true), Outcome::Slow);
+    assert_eq!(of(200, Some(&memory), true, false), Outcome::Upstream);
+    assert_eq!(of(200, None, false, false), Outcome::Own, "the gateway's own");
 }

@@ -220,7 +220,7 @@ fn refused(
     if let Some(left_out) = worker.lines.line("admin", clock::monotonic()) {
         warn!(shared.log, "admin request refused"; "path" => record::path(request),
             "client" => %context.address.get(), "reason" => refusal.label(),
-            "request_id" => &*context.id, "left_out" => left_out);
+            "left_out" => left_out, shared.ids(context, request.headers()));
     }
     match refusal {
         NotAdmin::Locked(wait) => {

@@ -56,7 +56,7 @@ impl Caller {
         let (held, verdict) = if address.is_sure() {
             worker.shared.access.meet(presented, address.counted)
         } else {
-            in_doubt(worker, presented, &address, context)
+            in_doubt(worker, request, presented, (&address, context))
         };
         let by_address = || address.principal(worker.shared.settings.limits.ipv6_prefix);
         let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
@@ -142,9 +142,9 @@ impl Caller {
 /// A client whose address is in doubt: denied if it may be, and on no allow list.
 fn in_doubt(
     worker: &Worker,
+    request: &ServiceRequest,
     presented: PresentedKey<'_>,
-    address: &ClientAddress,
-    context: &RequestContext,
+    (address, context): (&ClientAddress, &RequestContext),
 ) -> (Option<Held>, ListStatus) {
     let access = &worker.shared.access;
     let (held, verdict) = access.meet(presented, NOWHERE);
@@ -157,7 +157,7 @@ fn in_doubt(
         let named: Vec<_> = address.suspects().map(|address| address.to_string()).collect();
         warn!(worker.shared.log, "forwarding headers do not tell who the client is";
             "proxy" => %address.counted, "named" => named.join(", "), "left_out" => left_out,
-            "request_id" => &*context.id);
+            worker.shared.ids(context, request.headers()));
     }
     (held, denied.unwrap_or(verdict))
 }
@@ -211,6 +211,7 @@ fn throttled(wait: Duration, pattern: Pattern) -> ApiError {
 /// Looks at what a request asks for; `what` is called only where its client is watched.
 pub(in crate::http) fn observe<'a>(
     worker: &Worker,
+    request: &HttpRequest,
     context: &RequestContext,
     what: impl FnOnce() -> Seen<'a>,
 ) -> Result<(), ApiError> {
@@ -228,7 +229,7 @@ pub(in crate::http) fn observe<'a>(
     metrics.abuse_refused.at([if flagged.refused { REFUSED } else { SHADOWED }]).inc();
     if flagged.fresh {
         metrics.abuse_detected.at([flagged.pattern.as_str()]).inc();
-        log_abuse(worker, context, &flagged);
+        log_abuse(worker, request, context, &flagged);
     }
     if !flagged.refused {
         return Ok(());
@@ -236,10 +237,10 @@ pub(in crate::http) fn observe<'a>(
     Err(throttled(flagged.throttled_for, flagged.pattern))
 }
 
-fn log_abuse(worker: &Worker, context: &RequestContext, flagged: &Flagged) {
+fn log_abuse(worker: &Worker, request: &HttpRequest, context: &RequestContext, flagged: &Flagged) {
     let Some(left_out) = worker.lines.line("abuse", context.started) else { return };
     warn!(worker.shared.log, "client found abusive"; "principal" => %flagged.principal,
         "pattern" => flagged.pattern.as_str(), "seen" => flagged.seen, "flags" => flagged.flags,
         "throttled_for_s" => flagged.throttled_for.as_secs(), "refused" => flagged.refused,
-        "request_id" => &*context.id, "left_out" => left_out);
+        "left_out" => left_out, worker.shared.ids(context, request.headers()));
 }

@@ -15,13 +15,14 @@ use slog::{Drain as _, Level, Logger, debug, info, warn};
 use crate::clock;
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
-use crate::http::explain::{Limited, Outcome, Record, SAMPLE};
+use crate::http::explain::{Limited, Outcome, Record, SAMPLE, spans};
 use crate::http::load_shedder::ShedReason;
 use crate::http::route::Route;
 use crate::http::state::Worker;
 use crate::http::stops::caller::address;
 use crate::metrics::RequestSeen;
-use crate::steps::Steps;
+use crate::steps::{Noted, Steps};
+use crate::trace::TRACEPARENT;
 
 /// Longest name of a method in a log line; an unknown one may be as long as a head.
 const LONGEST_METHOD: usize = 24;
@@ -65,9 +66,8 @@ pub(in crate::http) fn request(
         finished: now,
     });
     let (source, noted) = (context.source.get(), context.steps.get().is_some());
-    if let Some(outcome) = Outcome::of(status, source.as_ref(), noted, took >= SLOW) {
-        explain(worker, route, done, failure, (outcome, method, took));
-    }
+    let outcome = Outcome::of(status, source.as_ref(), noted, took >= SLOW);
+    explain(worker, route, done, failure, (outcome, method, took));
     let log = &worker.shared.log;
     let slow = (took >= SLOW).then_some("slow");
     let kind = failure.map(|failure| failure.code.as_str()).or(slow);
@@ -76,10 +76,10 @@ pub(in crate::http) fn request(
         return;
     }
     let client = address(worker, done.request).counted.to_string();
-    let line = slog::o!("request_id" => &*context.id,
-        "method" => bounded(done.request.method().as_str(), LONGEST_METHOD),
+    let line = slog::o!("method" => bounded(done.request.method().as_str(), LONGEST_METHOD),
         "route" => route.template, "path" => path(done.request), "client" => client,
-        "status" => status, "duration_ms" => took.as_secs_f64() * 1_000.0);
+        "status" => status, "duration_ms" => took.as_secs_f64() * 1_000.0,
+        worker.shared.ids(context, done.request.headers()));
     match (failure, left_out) {
         (Some(failure), left_out) => refused(log, failure, left_out, line),
         (None, Some(left_out)) => info!(log, "request was slow"; "left_out" => left_out, line),
@@ -87,7 +87,8 @@ pub(in crate::http) fn request(
     }
 }
 
-/// Keeps it for whoever asks why it was answered so. A hit costs a comparison, and one of many a push.
+/// Keeps it for whoever asks why it was answered so, and hands its spans to the exporter. A hit costs a
+/// comparison or two, and one of many a push.
 fn explain(
     worker: &Worker,
     route: &Route,
@@ -95,16 +96,19 @@ fn explain(
     failure: Option<&ApiError>,
     (outcome, method, took): (Outcome, &'static str, Duration),
 ) {
-    let (context, status) = (done.context, done.status.as_u16());
-    if outcome == Outcome::Hit {
-        let hits = worker.hits.get();
-        worker.hits.set(hits.wrapping_add(1));
-        if !hits.is_multiple_of(SAMPLE) {
-            return;
-        }
+    let (context, shared, headers) = (done.context, &worker.shared, done.request.headers());
+    let kept = is_kept(worker, outcome);
+    let exporter = shared.exporter.as_ref().filter(|_| {
+        // Of all others only those that a caller wants.
+        (kept || headers.contains_key(TRACEPARENT))
+            && shared.trace(context, headers).is_exported(kept)
+    });
+    if !kept && exporter.is_none() {
+        return;
     }
     let cause = failure.and_then(|failure| failure.cause.as_deref());
-    worker.shared.explain.keep(Record {
+    let Noted { steps, attempts } = context.steps.get().map(Steps::close).unwrap_or_default();
+    let record = Record {
         outcome,
         request_id: Arc::clone(&context.id),
         at: clock::now().minus(took),
@@ -112,13 +116,36 @@ fn explain(
         duration: took,
         method,
         route: route.template,
-        status,
+        status: done.status.as_u16(),
         code: failure.map(|failure| failure.code),
         cause: cause.map(|cause| bounded(cause, LONGEST_CAUSE).into()),
         source: context.source.get(),
         limited: done.limited,
-        noted: context.steps.get().map(Steps::close).unwrap_or_default(),
-    });
+        noted: steps,
+    };
+    if let Some(exporter) = exporter {
+        let trace = shared.trace(context, headers);
+        let make = || spans::of(&record, trace, &attempts);
+        exporter.put(spans::number(&attempts), kept, make);
+    }
+    if kept {
+        shared.explain.keep(record);
+    }
+}
+
+/// All but most hits, and what the gateway says of itself.
+fn is_kept(worker: &Worker, outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Own => false,
+        Outcome::Hit => {
+            let hits = worker.hits.get();
+            worker.hits.set(hits.wrapping_add(1));
+            hits.is_multiple_of(SAMPLE)
+        }
+        Outcome::Refused | Outcome::Failed | Outcome::Stale | Outcome::Slow | Outcome::Upstream => {
+            true
+        }
+    }
 }
 
 fn refused(log: &Logger, failure: &ApiError, left_out: Option<u64>, line: impl slog::KV) {
@@ -151,7 +178,7 @@ pub(in crate::http) fn shed(worker: &Worker, route: &Route, done: &Done<'_>, rea
     if let Some(refused) = worker.shedder.refused(now) {
         warn!(worker.shared.log, "requests refused because there are too many";
             "reason" => reason.as_str(), "refused" => refused, "path" => path(done.request),
-            "client" => %address(worker, done.request).counted,
-            "request_id" => &*done.context.id, "status" => done.status.as_u16());
+            "client" => %address(worker, done.request).counted, "status" => done.status.as_u16(),
+            worker.shared.ids(done.context, done.request.headers()));
     }
 }

@@ -38,6 +38,11 @@ pub trait Transport {
     fn chance(&self) -> f64 {
         fastrand::f64()
     }
+
+    /// Any number.
+    fn random(&self) -> u64 {
+        fastrand::u64(..)
+    }
 }
 
 /// The bounds of the wire and what is shared by all clients.

@@ -136,15 +136,15 @@ impl Products {
         priority: Priority,
     ) -> Result<Option<Found>, Failure> {
         let retry = is_on(self.features.get().retry_logic, scope.client);
-        let request_id = Arc::clone(&scope.request_id);
         let method = request.method.name;
-        let (payer, steps) = (scope.payer.clone(), scope.steps.clone());
-        let question = request;
-        let call = Call { question, deadline, retry, priority, payer, request_id, steps };
+        let (payer, call) = (scope.payer.clone(), Call::new(request, priority, deadline));
+        let call = Call { retry, payer, ..call }
+            .of_request(Arc::clone(&scope.request_id), scope.steps.clone());
+        let ids = call.ids();
         // The refusal of the request, which is sampled, tells the same of a client's question.
         self.upstream.call(call).await.inspect_err(|failure| {
-            debug!(self.log, "no answer of the upstream"; "request_id" => &*scope.request_id,
-                "upstream_method" => method, "reason" => %failure);
+            debug!(self.log, "no answer of the upstream"; "upstream_method" => method,
+                "reason" => %failure, ids);
         })
     }
 

@@ -16,7 +16,7 @@ use super::last_resort::LastResort;
 use crate::cache::CacheSettings;
 use crate::cache::settings::LIFETIME;
 use crate::config::kinds::{
-    FILE_PATH, Kind, Optional, Refusal, SECRET_WORD, Text, WEB_ADDRESS, WORD, quoted,
+    FILE_PATH, Kind, Optional, Refusal, SECRET_WORD, SWITCH, Text, WEB_ADDRESS, WORD, quoted,
 };
 use crate::config::{Mistakes, Secret, Section, Settings};
 use crate::settings;
@@ -82,6 +82,8 @@ settings! {
             "further accounts; all are used in turn. In the file a table [[upstream.accounts]] each", live();
         gateway_url: String = "https://api-sg.aliexpress.com/sync".to_owned(),
             "ALIEXPRESS_GATEWAY_URL", "gateway_url", WEB_ADDRESS, "address of the AliExpress gateway", live();
+        propagate_trace: bool = false, "ALIEXPRESS_PROPAGATE_TRACE", "propagate_trace", SWITCH,
+            "send traceparent and tracestate to that address: only where it is the shop's own", live();
         language: Language = Language::EN, "ALIEXPRESS_LANGUAGE", "language", LANGUAGE,
             "language of answers where a request names none";
         currency: Currency = Currency::USD, "ALIEXPRESS_CURRENCY", "currency", CURRENCY,

@@ -117,6 +117,7 @@ pub(super) fn identities(of: &AliExpressSettings) -> Vec<Identity<AliExpress>> {
         let account = accounts.get(index)?;
         let origin = AliExpress::new(account.credentials.clone(), of.gateway_url.clone())
             .with_tracking_id(account.tracking_id.clone())
+            .traced(of.propagate_trace)
             .at(index);
         Some(Identity { name, id: origin.id().to_owned(), origin })
     };

@@ -13,7 +13,6 @@ use breakwater::origin::credentials::Roster;
 use breakwater::origin::state::OriginState;
 use breakwater::origin::{self, Answer, Call, Origin, OriginClient, Outcome, Priority};
 use breakwater::services::products::aliexpress::{AliExpress, Found, Request};
-use breakwater::steps::Steps;
 use breakwater::supervision::{AskError, Handle, Spec, Supervisor, Undelivered};
 use serde_json::Value;
 
@@ -56,15 +55,8 @@ fn too_late() -> Call<Mute> {
 fn call(method: &'static str, within: Duration) -> Call<Mute> {
     let question = Request { method: upstream_rig::named(method), params: BTreeMap::new() };
     let deadline = clock::monotonic() + within;
-    Call {
-        question,
-        deadline,
-        retry: false,
-        priority: Priority::Client,
-        payer: None,
-        request_id: "a-request".into(),
-        steps: Steps::default(),
-    }
+    let request_id = "a-request".into();
+    Call { retry: false, request_id, ..Call::new(question, Priority::Client, deadline) }
 }
 
 impl ApiClient {

@@ -21,6 +21,7 @@ use crate::http::service::Route;
 use crate::http::state::Shared;
 use crate::http::stops::admin_key::Admin;
 use crate::limits::Class;
+use crate::trace::Ids;
 
 /// Rows of a page at most, and when nothing is said.
 pub(super) const MOST_LISTED: u32 = 1_000;
@@ -30,6 +31,7 @@ pub(super) const LISTED: u32 = 100;
 pub(in crate::http) struct Audited {
     shared: Arc<Shared>,
     event: AuditEvent,
+    ids: Ids,
 }
 
 impl Audited {
@@ -52,7 +54,8 @@ impl Audited {
             outcome: "abandoned".to_owned(),
             request_id: call.context.id.to_string(),
         };
-        Self { shared: Arc::clone(shared), event }
+        let ids = shared.ids(&call.context, call.headers());
+        Self { shared: Arc::clone(shared), event, ids }
     }
 
     /// What exactly, where action and subject do not say it.
@@ -73,8 +76,7 @@ impl Drop for Audited {
     fn drop(&mut self) {
         let event = std::mem::take(&mut self.event);
         info!(self.shared.log, "admin action"; "action" => &event.action,
-            "subject" => &event.subject, "outcome" => &event.outcome,
-            "request_id" => &event.request_id);
+            "subject" => &event.subject, "outcome" => &event.outcome, self.ids.clone());
         self.shared.access.audit.note(event);
     }
 }

@@ -37,6 +37,7 @@ pub struct AliExpress {
     /// Which of the accounts it is, the first being 0.
     place: usize,
     gateway_url: String,
+    is_traced: bool,
     drift: ClockDrift,
     tracking: Tracking,
 }
@@ -52,6 +53,7 @@ impl AliExpress {
             tracking_id: None,
             place: 0,
             gateway_url: gateway_url.into(),
+            is_traced: false,
             drift: ClockDrift::default(),
             tracking: Tracking::default(),
         }
@@ -62,6 +64,12 @@ impl AliExpress {
     /// so an answer is the same whichever account gave it.
     pub fn with_tracking_id(mut self, tracking_id: Option<String>) -> Self {
         self.tracking_id = tracking_id;
+        self
+    }
+
+    /// The same account; its requests carry their trace if that is `wanted`.
+    pub const fn traced(mut self, wanted: bool) -> Self {
+        self.is_traced = wanted;
         self
     }
 
@@ -158,6 +166,10 @@ impl Origin for AliExpress {
         found: &Outcome<Found>,
     ) -> Outcome<Found> {
         self.tracking.resolve(check, outcome, found)
+    }
+
+    fn is_traced(&self) -> bool {
+        self.is_traced
     }
 
     fn advice(&self, fault: Misconfiguration) -> String {
