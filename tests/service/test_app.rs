@@ -263,8 +263,13 @@ pub(crate) fn run_with(
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let log = self.log.text();
         if std::thread::panicking() {
-            println!("{}", self.log.text());
+            return println!("{log}");
+        }
+        // Whatever a test did: no line of a request is without its place in a trace.
+        for line in log.lines().filter(|line| line.contains("\"request_id\"")) {
+            assert!(line.contains("\"trace_id\"") && line.contains("\"span_id\""), "{line}");
         }
     }
 }
