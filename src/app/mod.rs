@@ -153,8 +153,7 @@ impl Gateway {
             log: &log,
             supervisor: &supervisor,
         });
-        let services = start_services(&parts, more)?;
-        let origins = parts.origins();
+        let (services, origins) = start_services(parts, more)?;
         let stores = Stores::open(&settings, &metrics, &log)?;
         let mut cache = stores.tables(&settings, &metrics, &supervisor);
         let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
@@ -201,8 +200,7 @@ impl Gateway {
             in_force,
         });
         upkeep::watch(&shared, &cache.with_redis(stores.redis_tier()));
-        let factory = WorkerFactory::new(&shared, cache.clone(), &stores, monitor);
-        let (address, inside, handle) = serve(&shared, factory)?;
+        let (address, inside, handle) = serve(&shared, &cache, &stores, monitor)?;
         Ok(Self { address, inside, handle, shared, stores, cache, persisted })
     }
 
@@ -293,8 +291,11 @@ const SERVER_TASK: &str = "http-server";
 /// Binds the addresses and serves from now on.
 fn serve(
     shared: &Arc<Shared>,
-    factory: WorkerFactory,
+    cache: &CacheTables,
+    stores: &Stores,
+    monitor: Handle<MetricsActor>,
 ) -> Result<(SocketAddr, Option<SocketAddr>, ServerHandle), Failure> {
+    let factory = WorkerFactory::new(shared, cache.clone(), stores, monitor);
     let (server, addresses) = server::bind(shared, move || factory.build())?;
     let handle = server.handle();
     let observer = shared.supervisor.observer();
@@ -318,14 +319,14 @@ fn surfaces(services: &Services) -> Vec<&'static Surface> {
 }
 
 fn start_services(
-    parts: &ServiceParts<'_>,
+    parts: ServiceParts<'_>,
     more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
-) -> Result<Services, Failure> {
-    let services = SERVICES.iter().map(|(_, start, _)| start(parts));
+) -> Result<(Services, Vec<Arc<OriginState>>), Failure> {
+    let services = SERVICES.iter().map(|(_, start, _)| start(&parts));
     let mut services = services.collect::<Result<Services, Failure>>()?;
-    services.extend(more(parts)?);
+    services.extend(more(&parts)?);
     words::of_services(parts.metrics, &services);
-    Ok(services)
+    Ok((services, parts.origins()))
 }
 
 fn integration(origins: &[Arc<OriginState>]) -> Integration {

@@ -86,8 +86,8 @@ mod tests {
     use crate::steps::{Stage, Verdict};
     use crate::trace::{SpanId, Trace};
 
-    #[test]
-    fn a_request_and_its_call_are_written_as_the_encoding_says() {
+    /// A request, and a call that was made for it.
+    fn request_and_call() -> [Span; 2] {
         let mut next = 0xa;
         let trace = Trace::alone(|| {
             next += 1;
@@ -122,7 +122,12 @@ mod tests {
             failed: true,
             ..server.clone()
         };
-        let body: Json = serde_json::from_slice(&body("shop", &[server, client])).unwrap();
+        [server, client]
+    }
+
+    #[test]
+    fn a_request_and_its_call_are_written_as_the_encoding_says() {
+        let body: Json = serde_json::from_slice(&body("shop", &request_and_call())).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         let written = json!({"resourceSpans": [{
             "resource": {"attributes": [

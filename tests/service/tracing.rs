@@ -64,6 +64,21 @@ fn attribute(span: &Value, key: &str) -> Value {
     found.unwrap_or_default()
 }
 
+/// Trace, span and message of each line, by request id; a request has one trace.
+fn by_request(lines: &[Value]) -> BTreeMap<&str, Vec<(&str, &str, &str)>> {
+    let mut spans: BTreeMap<&str, Vec<(&str, &str, &str)>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["request_id"].is_string()) {
+        let text = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name} in {line}"));
+        let entry = (text("trace_id"), text("span_id"), text("msg"));
+        assert_eq!((entry.0.len(), entry.1.len()), (32, 16), "{line}");
+        spans.entry(text("request_id")).or_default().push(entry);
+    }
+    for (id, lines) in &spans {
+        assert!(lines.iter().all(|line| line.0 == lines[0].0), "{id}: {lines:?}");
+    }
+    spans
+}
+
 #[test]
 fn every_line_of_a_request_has_three_ids_and_an_attempt_a_span_of_its_own() {
     let gate = Gate::closed();
@@ -77,16 +92,7 @@ fn every_line_of_a_request_has_three_ids_and_an_attempt_a_span_of_its_own() {
     data(&app.admin().with_header("x-request-id", "changed").post("/admin/cache/warm").unwrap());
     let log = app.log();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let mut spans: BTreeMap<&str, Vec<(&str, &str, &str)>> = BTreeMap::new();
-    for line in lines.iter().filter(|line| line["request_id"].is_string()) {
-        let text = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name} in {line}"));
-        let entry = (text("trace_id"), text("span_id"), text("msg"));
-        assert_eq!((entry.0.len(), entry.1.len()), (32, 16), "{line}");
-        spans.entry(text("request_id")).or_default().push(entry);
-    }
-    for (id, lines) in &spans {
-        assert!(lines.iter().all(|line| line.0 == lines[0].0), "one trace for {id}: {lines:?}");
-    }
+    let spans = by_request(&lines);
     let of = |id: &str| spans.get(id).unwrap_or_else(|| panic!("{id} in {spans:?}"));
     assert!(of("failed").iter().chain(of(TRACE)).all(|(trace, ..)| *trace == TRACE));
     assert!(of("refused")[0].0 != TRACE && !of("admin").is_empty());
@@ -143,53 +149,91 @@ fn requests_of_a_run(app: &TestApp) {
         200
     );
     assert_eq!(ask(app, "hit", SEARCH, &[]), 200);
-    assert_eq!(ask(app, "one of many hits", SEARCH, &[]), 200);
+    assert_eq!(ask(app, "one-of-many-hits", SEARCH, &[]), 200);
     assert_eq!(ask(app, "wanted-hit", SEARCH, &[("traceparent", &wanted)]), 200);
     assert_eq!(ask(app, "wanted-own", "/health/live", &[("traceparent", &wanted)]), 200);
     assert_eq!(ask(app, "own", "/health/live", &[]), 200);
     assert_eq!(ask(app, "refused", &format!("{WRONG}&secret=1"), &[]), 400);
     app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
     assert_eq!(ask(app, "failed", "/api/categories", &[]), 503);
-    assert_eq!(
-        ask(app, "unwanted", "/api/products/search?keywords=a", &[("traceparent", &unwanted)]),
-        503
-    );
+    app.upstream.fails_with(&json!({"fault": "hang"}));
+    assert_eq!(ask(app, "hung", "/api/products/search?keywords=b", &[]), 504);
+    app.upstream.fails_with(&json!({"fault": "status", "status": 503}));
+    let not_sampled = [("traceparent", unwanted.as_str())];
+    assert_eq!(ask(app, "unwanted", "/api/products/search?keywords=a", &not_sampled), 503);
+}
+
+/// What a collector got from a gateway that met all kinds of requests.
+struct Exported {
+    collector: Collector,
+    spans: Vec<Value>,
+    /// Every `traceparent` that the upstream got, in their order.
+    told: Vec<String>,
+    config: String,
+}
+
+impl Exported {
+    fn of_a_run() -> Self {
+        let (gate, collector) = (Gate::closed(), Collector::saying(Says::Status(200)));
+        let app = app(
+            &gate,
+            &[
+                ("ALIEXPRESS_PROPAGATE_TRACE", "true"),
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
+                ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%20key"),
+                ("OTEL_SERVICE_NAME", "the-shop"),
+                ("REQUEST_TIMEOUT_MS", "3000"),
+                ("UPSTREAM_TIMEOUT_MS", "60000"),
+            ],
+        );
+        let config = app.admin().get("/admin/config").unwrap().text();
+        requests_of_a_run(&app);
+        // What waits is sent when the gateway stops.
+        drop(app);
+        let (spans, told) = (collector.spans(), sent(&gate, "traceparent"));
+        Self { collector, spans, told, config }
+    }
+
+    fn find(&self, id: &str) -> Option<&Value> {
+        let is_own = |span: &&Value| attribute(span, "breakwater.request_id") == id;
+        let found: Vec<_> = self.spans.iter().filter(is_own).collect();
+        assert!(found.len() < 2, "{found:?}");
+        found.first().copied()
+    }
+
+    fn of(&self, id: &str) -> &Value {
+        self.find(id).unwrap_or_else(|| panic!("no span of {id} in {:?}", self.spans))
+    }
+
+    fn attempts(&self, id: &str) -> Vec<&Value> {
+        let of = &self.of(id)["spanId"];
+        self.spans.iter().filter(|span| span["parentSpanId"] == *of).collect()
+    }
 }
 
 #[test]
-fn the_collector_gets_the_requests_that_are_kept_and_every_attempt_as_it_was_sent() {
-    let (gate, collector) = (Gate::closed(), Collector::saying(Says::Status(200)));
-    let app = app(
-        &gate,
-        &[
-            ("ALIEXPRESS_PROPAGATE_TRACE", "true"),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%20key"),
-            ("OTEL_SERVICE_NAME", "the-shop"),
-        ],
-    );
-    let config = app.admin().get("/admin/config").unwrap().text();
+fn an_export_is_what_the_settings_say_and_tells_nothing_of_the_client() {
+    let exported = Exported::of_a_run();
+    let config = &exported.config;
     assert!(config.contains("api-key=[hidden]") && !config.contains("s3cret"), "{config}");
-    requests_of_a_run(&app);
-    // What waits is sent when the gateway stops.
-    drop(app);
-    let exports = collector.exports();
-    let head = &exports[0].head;
+    let export = &exported.collector.exports()[0];
+    let head = &export.head;
     assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
     assert!(head.contains("\r\napi-key: s3cret key\r\n"), "{head}");
-    let resource = &exports[0].body["resourceSpans"][0]["resource"];
+    let resource = &export.body["resourceSpans"][0]["resource"];
     assert_eq!(attribute(resource, "service.name"), "the-shop");
-    let spans = collector.spans();
-    let by_id = |id: &str| {
-        let found: Vec<_> =
-            spans.iter().filter(|span| attribute(span, "breakwater.request_id") == id).collect();
-        assert!(found.len() < 2, "{found:?}");
-        found.first().copied()
-    };
-    let of = |id: &str| by_id(id).unwrap_or_else(|| panic!("no span of {id} in {spans:?}"));
+    let all = format!("{:?}", exported.spans);
+    for secret in ["keywords", "secret=1", "127.0.0.1", "page_no"] {
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+}
+
+#[test]
+fn the_collector_gets_what_is_kept_and_what_callers_want() {
+    let exported = Exported::of_a_run();
     for none in ["one-of-many-hits", "own", "unwanted"] {
-        assert_eq!(by_id(none), None, "{none}");
+        assert_eq!(exported.find(none), None, "{none}");
     }
     for (id, status, outcome, tier) in [
         ("retried", "200", "upstream", json!("none")),
@@ -199,42 +243,41 @@ fn the_collector_gets_the_requests_that_are_kept_and_every_attempt_as_it_was_sen
         ("refused", "400", "refused", Value::Null),
         ("failed", "503", "failed", Value::Null),
     ] {
-        let span = of(id);
-        assert_eq!(attribute(span, "http.response.status_code"), status, "{span}");
-        assert_eq!(attribute(span, "breakwater.outcome"), outcome, "{span}");
-        assert_eq!(attribute(span, "breakwater.cache_tier"), tier, "{span}");
+        let span = exported.of(id);
+        let keys = ["http.response.status_code", "breakwater.outcome", "breakwater.cache_tier"];
+        let told = keys.map(|key| attribute(span, key));
+        assert_eq!(told, [json!(status), json!(outcome), tier], "{span}");
         assert_eq!(span["kind"], 2);
     }
     for id in ["retried", "wanted-hit", "wanted-own"] {
-        assert_eq!((&of(id)["traceId"], &of(id)["parentSpanId"]), (&json!(TRACE), &json!(CALLER)));
+        let span = exported.of(id);
+        assert_eq!((&span["traceId"], &span["parentSpanId"]), (&json!(TRACE), &json!(CALLER)));
     }
-    assert_eq!(
-        (of("retried")["traceState"].as_str(), &of("failed")["parentSpanId"]),
-        (Some("a=1"), &Value::Null)
-    );
-    assert_eq!(of("retried")["name"], "GET /api/products/search");
-    assert_eq!(of("failed")["status"]["code"], 2);
-    let attempts = |id: &str| -> Vec<&Value> {
-        spans.iter().filter(|span| span["parentSpanId"] == of(id)["spanId"]).collect()
-    };
-    let (retried, failed) = (attempts("retried"), attempts("failed"));
-    assert_eq!((retried.len(), failed.len()), (2, 2), "{spans:?}");
+    let (retried, failed) = (exported.of("retried"), exported.of("failed"));
+    assert_eq!((&retried["traceState"], &failed["parentSpanId"]), (&json!("a=1"), &Value::Null));
+    assert_eq!(retried["name"], "GET /api/products/search");
+    assert_eq!((&retried["status"], &failed["status"]["code"]), (&Value::Null, &json!(2)));
+}
+
+#[test]
+fn every_attempt_is_exported_as_the_upstream_was_told() {
+    let exported = Exported::of_a_run();
+    let (retried, failed) = (exported.attempts("retried"), exported.attempts("failed"));
+    assert_eq!((retried.len(), failed.len()), (2, 2), "{:?}", exported.spans);
     assert_eq!(attribute(retried[0], "breakwater.outcome"), "transient");
     assert_eq!(attribute(retried[1], "breakwater.outcome"), "ok");
-    let exported = retried.iter().chain(&failed).map(|span| {
+    let hung = exported.attempts("hung");
+    assert_eq!((hung.len(), &hung[0]["status"]["code"]), (1, &json!(2)), "{hung:?}");
+    let attempts = retried.iter().chain(&failed).chain(&hung).map(|span| {
         assert_eq!(span["kind"], 3);
         let text = |name: &str| span[name].as_str().unwrap();
         format!("00-{}-{}-01", text("traceId"), text("spanId"))
     });
-    let exported: Vec<_> = exported.collect();
-    let told = sent(&gate, "traceparent");
-    assert!(told.len() > 4, "the unwanted request has attempts, too");
-    assert_eq!(exported, told[..4]);
-    assert!(told[4..].iter().all(|told| told.ends_with("-00")), "{told:?}");
-    let all = format!("{spans:?}");
-    for secret in ["keywords", "secret=1", "127.0.0.1", "page_no"] {
-        assert!(!all.contains(secret), "{secret} in {all}");
-    }
+    let attempts: Vec<_> = attempts.collect();
+    let (told, unwanted) = exported.told.split_at(attempts.len());
+    assert_eq!(attempts, told);
+    let not_sampled = |told: &String| told.contains(TRACE) && told.ends_with("-00");
+    assert!(!unwanted.is_empty() && unwanted.iter().all(not_sampled), "{unwanted:?}");
 }
 
 /// Refused requests, each a span, on one connection.

@@ -107,8 +107,8 @@ mod tests {
         span.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
     }
 
-    #[test]
-    fn a_failed_request_and_its_attempts_are_told_without_a_text_of_others() {
+    /// A request that failed after its first attempt and in its second, and its spans.
+    fn failed() -> (Trace, Vec<Span>) {
         let failed = record(Outcome::Failed);
         let started = failed.started;
         let at = |millis| started + Duration::from_millis(millis);
@@ -121,8 +121,7 @@ mod tests {
             cause: Some("secret words of the upstream".into()),
             ..failed
         };
-        let trace = Trace { parent: Some(SpanId::new(5)), ..Trace::alone(|| 1) };
-        let attempt = |number, ended| Attempt {
+        let attempt = |number: u32, ended| Attempt {
             span: SpanId::new(u64::from(number) + 10),
             operation: "ask",
             account: "upstream",
@@ -131,24 +130,35 @@ mod tests {
             ended,
         };
         let attempts = [attempt(1, Some((at(20), "transient", true))), attempt(2, None)];
+        let trace = Trace { parent: Some(SpanId::new(5)), ..Trace::alone(|| 1) };
         let spans = of(&record, &trace, &attempts);
         assert_eq!(spans.len(), number(&attempts));
-        let [server, first, second] = spans.as_slice() else { panic!("{spans:?}") };
+        (trace, spans)
+    }
+
+    #[test]
+    fn a_failed_request_is_told_without_a_text_of_others() {
+        let (trace, spans) = failed();
+        let server = &spans[0];
         assert_eq!((server.id, server.parent), (trace.span, Some(SpanId::new(5))));
         assert_eq!((server.started, server.ended), (1_000_000_000, 1_050_000_000));
         assert_eq!(told(server, "error.type"), Some(Value::Word("upstream_unavailable")));
         assert_eq!(told(server, "breakwater.outcome"), Some(Value::Word("failed")));
         let last = server.events.last().unwrap();
         assert_eq!(*last, (server.ended, Stage::Attempt, Verdict::Failed));
-        for (span, millis, failed) in
-            [(first, (1_010, 1_020), true), (second, (1_010, 1_050), true)]
-        {
-            assert_eq!((span.parent, span.failed), (Some(trace.span), failed));
-            assert_eq!((span.started, span.ended), (millis.0 * 1_000_000, millis.1 * 1_000_000));
+        assert!(!format!("{spans:?}").contains("secret"));
+    }
+
+    #[test]
+    fn an_attempt_is_a_child_and_one_under_way_ends_with_the_request() {
+        let (trace, spans) = failed();
+        let (first, second) = (&spans[1], &spans[2]);
+        for (span, ended) in [(first, 1_020_000_000), (second, 1_050_000_000)] {
+            assert_eq!((span.parent, span.failed), (Some(trace.span), true));
+            assert_eq!((span.started, span.ended), (1_010_000_000, ended));
         }
         assert_eq!(told(first, "error.type"), Some(Value::Word("transient")));
         assert_eq!(told(second, "breakwater.unfinished"), Some(Value::Flag(true)));
-        assert!(!format!("{spans:?}").contains("secret"));
     }
 
     #[test]
