@@ -192,6 +192,15 @@ fn packages_are_named_only_where_they_belong() {
 }
 
 #[test]
+fn a_log_line_names_its_request_with_its_place_in_the_trace() {
+    let by_hand = |text: &str| code(text).any(|line| line.contains("\"request_id\" =>"));
+    let files =
+        sources().into_iter().filter(|(file, text)| !file.ends_with("tests.rs") && by_hand(text));
+    let wrong: Vec<_> = files.map(|(file, _)| file).collect();
+    assert!(wrong.is_empty(), "use trace::Ids: {}", wrong.join(", "));
+}
+
+#[test]
 fn every_file_says_what_it_owns() {
     let silent: Vec<_> = sources()
         .into_iter()
