@@ -3,13 +3,24 @@
 //! Owns: their declaration, and the form of the header fields for the collector. Refuses: fields that HTTP
 //! has no room for, or that the export sets itself. Values of fields are secrets and never shown.
 
-use crate::config::kinds::{Kind, Optional, Refusal, SECRET_WORD, Text, WEB_ADDRESS, WORD};
+use crate::config::kinds::{Kind, Optional, Refusal, SECRET_WORD, Text, WEB_ADDRESS, quoted};
 use crate::config::{Secret, Section};
 use crate::settings;
 
 const COLLECTOR: Text<String> = Text {
     expected: || "an http or https address such as http://collector:4318".to_owned(),
     ..WEB_ADDRESS
+};
+
+/// The name of a service, as OpenTelemetry takes it: any text, here in one line.
+const NAME: Text<String> = Text {
+    expected: || "up to 256 bytes of text without control characters".to_owned(),
+    read: |text| {
+        let fits = text.len() <= 256 && !text.contains(char::is_control);
+        if fits { Ok(text.to_owned()) } else { Err(None) }
+    },
+    show: String::clone,
+    quote: quoted,
 };
 
 settings! {
@@ -19,7 +30,7 @@ settings! {
             "address of an OpenTelemetry collector; spans are sent to v1/traces below it";
         headers: Option<Vec<(String, Secret)>> = None, "OTEL_EXPORTER_OTLP_HEADERS", "headers",
             Optional(HeaderList), "header fields for the collector, for example its key";
-        service_name: String = "breakwater".to_owned(), "OTEL_SERVICE_NAME", "service_name", WORD,
+        service_name: String = "breakwater".to_owned(), "OTEL_SERVICE_NAME", "service_name", NAME,
             "name of this gateway in its spans";
     }
 }

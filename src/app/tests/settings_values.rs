@@ -73,6 +73,10 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("ENABLE_RETRY_LOGIC", "0", "off"),
     ("ENABLE_RETRY_LOGIC", "100", "on"),
     ("CHAOS_ENABLED", "1", "true"),
+    ("ALIEXPRESS_PROPAGATE_TRACE", "on", "true"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", "http://collector:4318"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "Api-Key=s3cret, b=%20c", "api-key=[hidden],b=[hidden]"),
+    ("OTEL_SERVICE_NAME", "the shop", "the shop"),
 ];
 
 #[test]
@@ -147,6 +151,12 @@ const BAD: &[(&str, &[&str])] = &[
         "ALLOWED_ORIGINS",
         &["*", "shop.example", "https://shop.example/", "https://shop.example:443", "null"],
     ),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        &["collector:4318", "grpc://collector:4317", "http://u:p@c", "http://c/?a=1"],
+    ),
+    ("OTEL_EXPORTER_OTLP_HEADERS", &["s3cret", "a b=c", "host=c", "a=%0d%0aHost:b", "a=%4"]),
+    ("OTEL_SERVICE_NAME", &["the\u{7}shop"]),
     ("LOG_LEVEL", &["loud"]),
     ("LOG_FORMAT", &["xml"]),
     ("LOG_FILE", &["logs/"]),
