@@ -12,7 +12,7 @@ use crate::limits::abuse::Pattern;
 use crate::limits::{AbuseMode, Class, RuleKind, TooOften};
 use crate::metrics::{Metrics, Set};
 use crate::origin::Outcome;
-use crate::otlp::Reason as SpanDrop;
+use crate::otlp::SpanDrop;
 
 use super::Services;
 

@@ -14,7 +14,7 @@ use slog::{Logger, info, warn};
 use tokio::sync::{Notify, watch};
 
 use super::json;
-use super::queue::{Done, Next, Queue, Reason, Sent};
+use super::queue::{ExportOutcome, NextExport, SpanDrop, SpanQueue, SpansDone};
 use super::settings::TracingSettings;
 use super::span::Span;
 use crate::clock;
@@ -36,26 +36,26 @@ const LONGEST_ANSWER: usize = 64 << 10;
 /// The way to the collector; all workers share it.
 #[derive(Debug)]
 pub struct SpanExporter {
-    state: Arc<State>,
+    state: Arc<ExporterState>,
     /// Until when what is left may be sent; dropped, it ends the thread at once.
     stop: watch::Sender<Option<Instant>>,
     over: watch::Receiver<()>,
 }
 
 #[derive(Debug)]
-struct State {
-    queue: Mutex<Queue>,
+struct ExporterState {
+    queue: Mutex<SpanQueue>,
     wake: Notify,
     metrics: TracingMetrics,
 }
 
-impl State {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl ExporterState {
+    fn queue(&self) -> MutexGuard<'_, SpanQueue> {
         // A queue is whole after every change.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count(&self, done: Done) {
+    fn count(&self, done: SpansDone) {
         self.metrics.exported.inc_by(spans(done.exported));
         if let Some((reason, dropped)) = done.dropped {
             self.metrics.dropped.at([reason.as_str()]).inc_by(spans(dropped));
@@ -79,16 +79,16 @@ impl SpanExporter {
         observer: Arc<dyn Observer>,
     ) -> io::Result<Option<Self>> {
         let Some(endpoint) = &settings.endpoint else { return Ok(None) };
-        let state = Arc::new(State {
+        let state = Arc::new(ExporterState {
             queue: Mutex::default(),
             wake: Notify::new(),
             metrics: metrics.clone(),
         });
         let (stop, stopping) = watch::channel(None);
         let (alive, over) = watch::channel(());
-        let target = Target::new(endpoint, &settings);
+        let target = CollectorAddress::new(endpoint, &settings);
         info!(log, "spans are exported"; "to" => &target.url);
-        let work = Arc::new(Work {
+        let work = Arc::new(ExportWork {
             state: Arc::clone(&state),
             target,
             stopping,
@@ -122,7 +122,7 @@ impl SpanExporter {
             Ok(true) => state.wake.notify_one(),
             Ok(false) => {}
             Err(dropped) => {
-                state.metrics.dropped.at([Reason::QueueFull.as_str()]).inc_by(spans(dropped));
+                state.metrics.dropped.at([SpanDrop::QueueFull.as_str()]).inc_by(spans(dropped));
             }
         }
     }
@@ -137,13 +137,13 @@ impl SpanExporter {
 }
 
 /// Where spans go.
-struct Target {
+struct CollectorAddress {
     service: String,
     url: String,
     headers: Vec<(&'static str, String)>,
 }
 
-impl Target {
+impl CollectorAddress {
     fn new(endpoint: &str, settings: &TracingSettings) -> Self {
         // A request names its fields as long as the process lives: these few do.
         let field = |(name, value): &(String, _)| -> (&'static str, String) {
@@ -169,16 +169,16 @@ impl Target {
     }
 }
 
-struct Work {
-    state: Arc<State>,
-    target: Target,
+struct ExportWork {
+    state: Arc<ExporterState>,
+    target: CollectorAddress,
     stopping: watch::Receiver<Option<Instant>>,
     log: Logger,
     /// Dropped with the work, when that is over.
     _alive: watch::Sender<()>,
 }
 
-async fn run(work: Arc<Work>) {
+async fn run(work: Arc<ExportWork>) {
     let wire = Wire { connections: 1, max_body: LONGEST_ANSWER, ..Wire::default() };
     let transport = AwcTransport::new(&wire, &work.log);
     let mut told = None;
@@ -191,18 +191,18 @@ async fn run(work: Arc<Work>) {
         }
         let next = work.state.queue().next(clock::monotonic());
         match next {
-            Next::Send(spans) => {
+            NextExport::Send(spans) => {
                 let (sent, trouble) = tokio::select! {
                     sent = work.send(&transport, &spans) => sent,
-                    () = cut(work.stopping.clone()) => (Sent::Later(None), None),
+                    () = cut(work.stopping.clone()) => (ExportOutcome::Later(None), None),
                 };
                 work.tell(&mut told, trouble);
                 let now = clock::monotonic();
                 let done = work.state.queue().ended(sent, now, transport.chance());
                 work.state.count(done);
             }
-            Next::Wait(until) if work.wait(until).await => {}
-            Next::Wait(_) | Next::Over => break,
+            NextExport::Wait(until) if work.wait(until).await => {}
+            NextExport::Wait(_) | NextExport::Over => break,
         }
     }
     let left = work.state.queue().give_up();
@@ -217,22 +217,30 @@ async fn cut(mut stopping: watch::Receiver<Option<Instant>>) {
     }
 }
 
-impl Work {
+impl ExportWork {
     /// What came of a batch, and what was wrong with it.
-    async fn send(&self, transport: &AwcTransport, spans: &[Span]) -> (Sent, Option<String>) {
+    async fn send(
+        &self,
+        transport: &AwcTransport,
+        spans: &[Span],
+    ) -> (ExportOutcome, Option<String>) {
         match transport.send(self.target.request(spans), WITHIN).await {
             Ok(answer) => {
                 let received_at = transport.wall();
                 let answer = Answer { received_at, ..answer };
                 let sent = outcome(&answer);
                 let trouble = match sent {
-                    Sent::Taken { rejected: 0 } => None,
-                    Sent::Taken { rejected } => Some(format!("{rejected} spans are refused")),
-                    Sent::Rejected | Sent::Later(_) => Some(format!("status {}", answer.status)),
+                    ExportOutcome::Taken { rejected: 0 } => None,
+                    ExportOutcome::Taken { rejected } => {
+                        Some(format!("{rejected} spans are refused"))
+                    }
+                    ExportOutcome::Rejected | ExportOutcome::Later(_) => {
+                        Some(format!("status {}", answer.status))
+                    }
                 };
                 (sent, trouble)
             }
-            Err(fault) => (Sent::Later(None), Some(fault.to_string())),
+            Err(fault) => (ExportOutcome::Later(None), Some(fault.to_string())),
         }
     }
 
@@ -268,11 +276,11 @@ impl Work {
 }
 
 /// What an answer means (OTLP/HTTP, "Response").
-fn outcome(answer: &Answer) -> Sent {
+fn outcome(answer: &Answer) -> ExportOutcome {
     match answer.status {
-        200..=299 => Sent::Taken { rejected: json::rejected(&answer.body) },
-        429 | 502..=504 => Sent::Later(answer.retry_after()),
-        _ => Sent::Rejected,
+        200..=299 => ExportOutcome::Taken { rejected: json::rejected(&answer.body) },
+        429 | 502..=504 => ExportOutcome::Later(answer.retry_after()),
+        _ => ExportOutcome::Rejected,
     }
 }
 
@@ -284,15 +292,15 @@ mod tests {
 
     #[test]
     fn only_some_statuses_ask_to_come_again() {
-        let later = |seconds: Option<u64>| Sent::Later(seconds.map(Duration::from_secs));
+        let later = |seconds: Option<u64>| ExportOutcome::Later(seconds.map(Duration::from_secs));
         for (status, told, wanted) in [
-            (200, None, Sent::Taken { rejected: 0 }),
-            (202, None, Sent::Taken { rejected: 0 }),
-            (302, None, Sent::Rejected),
-            (400, Some("3"), Sent::Rejected),
+            (200, None, ExportOutcome::Taken { rejected: 0 }),
+            (202, None, ExportOutcome::Taken { rejected: 0 }),
+            (302, None, ExportOutcome::Rejected),
+            (400, Some("3"), ExportOutcome::Rejected),
             (429, Some("3"), later(Some(3))),
             (429, None, later(None)),
-            (500, None, Sent::Rejected),
+            (500, None, ExportOutcome::Rejected),
             (502, None, later(None)),
             (503, Some("soon"), later(None)),
             (504, None, later(None)),
@@ -310,7 +318,7 @@ mod tests {
             ("http://a:4318", "http://a:4318/v1/traces"),
             ("https://a/otlp/", "https://a/otlp/v1/traces"),
         ] {
-            assert_eq!(Target::new(endpoint, &settings).url, url);
+            assert_eq!(CollectorAddress::new(endpoint, &settings).url, url);
         }
     }
 }

@@ -3,9 +3,9 @@
 //! Owns: the JSON encoding of OTLP: ids in hex, 64-bit numbers as text, names in lowerCamelCase. Pure. An
 //! answer that cannot be read says nothing.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Value, json};
 
-use super::span::{Kind, Span, Value};
+use super::span::{Span, SpanKind, SpanValue};
 
 /// The body for these spans of the service with this name.
 pub(super) fn body(service: &str, spans: &[Span]) -> Vec<u8> {
@@ -23,7 +23,7 @@ pub(super) fn body(service: &str, spans: &[Span]) -> Vec<u8> {
 
 /// How many spans an answer with status 200 refuses all the same (`partialSuccess`).
 pub(super) fn rejected(answer: &[u8]) -> usize {
-    let answer: Option<Json> = serde_json::from_slice(answer).ok();
+    let answer: Option<Value> = serde_json::from_slice(answer).ok();
     let told =
         answer.as_ref().and_then(|answer| answer.get("partialSuccess")?.get("rejectedSpans"));
     let number = told.and_then(|told| told.as_u64().or_else(|| told.as_str()?.parse().ok()));
@@ -31,10 +31,10 @@ pub(super) fn rejected(answer: &[u8]) -> usize {
 }
 
 /// As `SpanKind` numbers them.
-const fn kind(kind: Kind) -> u8 {
+const fn kind(kind: SpanKind) -> u8 {
     match kind {
-        Kind::Server => 2,
-        Kind::Client => 3,
+        SpanKind::Server => 2,
+        SpanKind::Client => 3,
     }
 }
 
@@ -43,12 +43,13 @@ const ERROR: u8 = 2;
 /// The trace flags of all that is exported: sampled.
 const FLAGS: u8 = 1;
 
-fn span(span: &Span) -> Json {
+fn span(span: &Span) -> Value {
     let event = |(at, stage, verdict): &(u64, _, _)| {
         let verdict = json!({"key": "breakwater.verdict", "value": {"stringValue": verdict}});
         json!({"timeUnixNano": at.to_string(), "name": stage, "attributes": [verdict]})
     };
-    let attribute = |(key, value): &(&'static str, Value)| json!({"key": key, "value": any(value)});
+    let attribute =
+        |(key, value): &(&'static str, SpanValue)| json!({"key": key, "value": any(value)});
     let mut written = json!({
         "traceId": span.trace.to_string(),
         "spanId": span.id.to_string(),
@@ -65,18 +66,18 @@ fn span(span: &Span) -> Json {
         ("traceState", span.state.as_deref().map(|state| json!(state))),
         ("status", span.failed.then(|| json!({"code": ERROR}))),
     ];
-    if let Json::Object(fields) = &mut written {
+    if let Value::Object(fields) = &mut written {
         fields.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
     written
 }
 
-fn any(value: &Value) -> Json {
+fn any(value: &SpanValue) -> Value {
     match value {
-        Value::Word(word) => json!({"stringValue": word}),
-        Value::Text(text) => json!({"stringValue": text}),
-        Value::Number(number) => json!({"intValue": number.to_string()}),
-        Value::Flag(flag) => json!({"boolValue": flag}),
+        SpanValue::Word(word) => json!({"stringValue": word}),
+        SpanValue::Text(text) => json!({"stringValue": text}),
+        SpanValue::Number(number) => json!({"intValue": number.to_string()}),
+        SpanValue::Flag(flag) => json!({"boolValue": flag}),
     }
 }
 
@@ -98,15 +99,15 @@ mod tests {
             id: trace.span,
             parent: None,
             state: None,
-            kind: Kind::Server,
+            kind: SpanKind::Server,
             name: "GET /a".into(),
             started: 1_000,
             ended: 2_000,
             attributes: vec![
-                ("word", Value::Word("w")),
-                ("text", Value::Text("t\"".into())),
-                ("number", Value::Number(7)),
-                ("flag", Value::Flag(true)),
+                ("word", SpanValue::Word("w")),
+                ("text", SpanValue::Text("t\"".into())),
+                ("number", SpanValue::Number(7)),
+                ("flag", SpanValue::Flag(true)),
             ],
             events: vec![(1_500, Stage::Memory, Verdict::Miss)],
             failed: false,
@@ -115,7 +116,7 @@ mod tests {
             id: SpanId::new(1),
             parent: Some(trace.span),
             state: Some("a=1".into()),
-            kind: Kind::Client,
+            kind: SpanKind::Client,
             name: "ask".into(),
             attributes: Vec::new(),
             events: Vec::new(),
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_request_and_its_call_are_written_as_the_encoding_says() {
-        let body: Json = serde_json::from_slice(&body("shop", &request_and_call())).unwrap();
+        let body: Value = serde_json::from_slice(&body("shop", &request_and_call())).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         let written = json!({"resourceSpans": [{
             "resource": {"attributes": [

@@ -11,6 +11,6 @@ mod settings;
 mod span;
 
 pub use exporter::{SpanExporter, TASK};
-pub use queue::Reason;
+pub use queue::SpanDrop;
 pub use settings::{HeaderList, TracingSettings};
-pub use span::{Kind, Span, Value, nanos};
+pub use span::{Span, SpanKind, SpanValue, nanos};

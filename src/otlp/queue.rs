@@ -26,7 +26,7 @@ const LONGEST_TOLD: Duration = Duration::from_secs(60);
 
 /// Why spans were dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum SpanDrop {
     /// Too many wait.
     QueueFull,
     /// The collector does not take them.
@@ -37,7 +37,7 @@ pub enum Reason {
     Stopped,
 }
 
-impl Reason {
+impl SpanDrop {
     pub const ALL: [Self; 4] = [Self::QueueFull, Self::Rejected, Self::Unavailable, Self::Stopped];
 
     #[must_use]
@@ -53,7 +53,7 @@ impl Reason {
 
 /// What the collector made of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(super) enum ExportOutcome {
     /// All but so many were taken.
     Taken {
         rejected: usize,
@@ -65,19 +65,19 @@ pub(super) enum Sent {
 
 /// What became of spans for good.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct SpansDone {
     pub(super) exported: usize,
-    pub(super) dropped: Option<(Reason, usize)>,
+    pub(super) dropped: Option<(SpanDrop, usize)>,
 }
 
-impl Done {
-    const fn dropped(reason: Reason, spans: usize) -> Self {
+impl SpansDone {
+    const fn dropped(reason: SpanDrop, spans: usize) -> Self {
         Self { exported: 0, dropped: Some((reason, spans)) }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextExport {
     Send(Arc<[Span]>),
     /// Nothing is to be done until then, or until something changes.
     Wait(Option<Instant>),
@@ -86,7 +86,7 @@ pub(super) enum Next {
 }
 
 #[derive(Debug)]
-struct Batch {
+struct InHand {
     spans: Arc<[Span]>,
     attempts: u32,
     /// When it is sent again; `None`: it is under way.
@@ -94,15 +94,15 @@ struct Batch {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct SpanQueue {
     /// Each with the time at which it came.
     waiting: VecDeque<(Instant, Span)>,
-    batch: Option<Batch>,
+    batch: Option<InHand>,
     /// When what is left is dropped.
     closing: Option<Instant>,
 }
 
-impl Queue {
+impl SpanQueue {
     fn len(&self) -> usize {
         let batch = self.batch.as_ref().map_or(0, |batch| batch.spans.len());
         self.waiting.len().saturating_add(batch)
@@ -131,64 +131,66 @@ impl Queue {
         Ok(before == 0 || before < BATCH && self.waiting.len() >= BATCH)
     }
 
-    pub(super) fn next(&mut self, now: Instant) -> Next {
+    pub(super) fn next(&mut self, now: Instant) -> NextExport {
         if self.closing.is_some_and(|until| now >= until) {
-            return Next::Over;
+            return NextExport::Over;
         }
         let is_closing = self.closing.is_some();
         if let Some(batch) = &mut self.batch {
             if let Some(again) = batch.again.filter(|again| !is_closing && *again > now) {
-                return Next::Wait(Some(again));
+                return NextExport::Wait(Some(again));
             }
             batch.attempts = batch.attempts.saturating_add(1);
             batch.again = None;
-            return Next::Send(Arc::clone(&batch.spans));
+            return NextExport::Send(Arc::clone(&batch.spans));
         }
         let due = self.waiting.front().map(|(came, _)| *came + LINGER);
         let is_due = self.waiting.len() >= BATCH || due.is_some_and(|due| due <= now);
         match due {
-            None if is_closing => Next::Over,
-            Some(_) if is_due || is_closing => Next::Send(self.take()),
-            due => Next::Wait(due),
+            None if is_closing => NextExport::Over,
+            Some(_) if is_due || is_closing => NextExport::Send(self.take()),
+            due => NextExport::Wait(due),
         }
     }
 
     fn take(&mut self) -> Arc<[Span]> {
         let most = self.waiting.len().min(BATCH);
         let spans: Arc<[Span]> = self.waiting.drain(..most).map(|(_, span)| span).collect();
-        self.batch = Some(Batch { spans: Arc::clone(&spans), attempts: 1, again: None });
+        self.batch = Some(InHand { spans: Arc::clone(&spans), attempts: 1, again: None });
         spans
     }
 
     /// The batch under way was sent.
-    pub(super) fn ended(&mut self, sent: Sent, now: Instant, chance: f64) -> Done {
-        let Some(mut batch) = self.batch.take() else { return Done::default() };
+    pub(super) fn ended(&mut self, sent: ExportOutcome, now: Instant, chance: f64) -> SpansDone {
+        let Some(mut batch) = self.batch.take() else { return SpansDone::default() };
         let spans = batch.spans.len();
         match sent {
-            Sent::Taken { rejected } => {
+            ExportOutcome::Taken { rejected } => {
                 let rejected = rejected.min(spans);
-                let dropped = (rejected > 0).then_some((Reason::Rejected, rejected));
-                Done { exported: spans.saturating_sub(rejected), dropped }
+                let dropped = (rejected > 0).then_some((SpanDrop::Rejected, rejected));
+                SpansDone { exported: spans.saturating_sub(rejected), dropped }
             }
-            Sent::Rejected => Done::dropped(Reason::Rejected, spans),
-            Sent::Later(_) if batch.attempts >= ATTEMPTS || self.closing.is_some() => {
-                Done::dropped(Reason::Unavailable, spans)
+            ExportOutcome::Rejected => SpansDone::dropped(SpanDrop::Rejected, spans),
+            ExportOutcome::Later(_) if batch.attempts >= ATTEMPTS || self.closing.is_some() => {
+                SpansDone::dropped(SpanDrop::Unavailable, spans)
             }
-            Sent::Later(told) => {
+            ExportOutcome::Later(told) => {
                 let pause = told.map(|told| told.min(LONGEST_TOLD));
                 let pause = pause.unwrap_or_else(|| PAUSES.jittered(batch.attempts, chance));
                 batch.again = Some(now + pause);
                 self.batch = Some(batch);
-                Done::default()
+                SpansDone::default()
             }
         }
     }
 
     /// Whoever sent the batch under way died.
-    pub(super) fn lost(&mut self, now: Instant, chance: f64) -> Done {
+    pub(super) fn lost(&mut self, now: Instant, chance: f64) -> SpansDone {
         match &self.batch {
-            Some(batch) if batch.again.is_none() => self.ended(Sent::Later(None), now, chance),
-            Some(_) | None => Done::default(),
+            Some(batch) if batch.again.is_none() => {
+                self.ended(ExportOutcome::Later(None), now, chance)
+            }
+            Some(_) | None => SpansDone::default(),
         }
     }
 
@@ -198,10 +200,10 @@ impl Queue {
     }
 
     /// Drops what is left.
-    pub(super) fn give_up(&mut self) -> Done {
+    pub(super) fn give_up(&mut self) -> SpansDone {
         let left = self.len();
         (self.waiting, self.batch) = (VecDeque::new(), None);
-        if left == 0 { Done::default() } else { Done::dropped(Reason::Stopped, left) }
+        if left == 0 { SpansDone::default() } else { SpansDone::dropped(SpanDrop::Stopped, left) }
     }
 }
 

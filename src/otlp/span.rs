@@ -10,7 +10,7 @@ use crate::steps::{Stage, Verdict};
 use crate::trace::{SpanId, TraceId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SpanKind {
     /// A request that was answered.
     Server,
     /// A call that was made.
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum SpanValue {
     Word(&'static str),
     Text(Arc<str>),
     Number(u64),
@@ -32,11 +32,11 @@ pub struct Span {
     pub id: SpanId,
     pub parent: Option<SpanId>,
     pub state: Option<Arc<str>>,
-    pub kind: Kind,
+    pub kind: SpanKind,
     pub name: Cow<'static, str>,
     pub started: u64,
     pub ended: u64,
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, SpanValue)>,
     /// What happened in it, and when.
     pub events: Vec<(u64, Stage, Verdict)>,
     pub failed: bool,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::record::{Outcome, Record};
 use crate::http::error::ErrorCode;
-use crate::otlp::{Kind, Span, Value, nanos};
+use crate::otlp::{Span, SpanKind, SpanValue, nanos};
 use crate::steps::Attempt;
 use crate::trace::Trace;
 
@@ -39,14 +39,14 @@ fn server(record: &Record, trace: &Trace) -> Span {
     let failed = record.outcome == Outcome::Failed;
     let code = record.code.map(ErrorCode::as_str);
     let attributes = [
-        ("http.request.method", Some(Value::Word(method))),
-        ("http.route", Some(Value::Word(record.route))),
-        ("http.response.status_code", Some(Value::Number(record.status.into()))),
-        ("error.type", code.filter(|_| failed).map(Value::Word)),
-        ("breakwater.request_id", Some(Value::Text(Arc::clone(&record.request_id)))),
-        ("breakwater.outcome", Some(Value::Word(record.outcome.as_str()))),
-        ("breakwater.error_code", code.map(Value::Word)),
-        ("breakwater.cache_tier", record.source.map(|source| Value::Word(source.tier.label()))),
+        ("http.request.method", Some(SpanValue::Word(method))),
+        ("http.route", Some(SpanValue::Word(record.route))),
+        ("http.response.status_code", Some(SpanValue::Number(record.status.into()))),
+        ("error.type", code.filter(|_| failed).map(SpanValue::Word)),
+        ("breakwater.request_id", Some(SpanValue::Text(Arc::clone(&record.request_id)))),
+        ("breakwater.outcome", Some(SpanValue::Word(record.outcome.as_str()))),
+        ("breakwater.error_code", code.map(SpanValue::Word)),
+        ("breakwater.cache_tier", record.source.map(|source| SpanValue::Word(source.tier.label()))),
     ];
     let event = |at_us| after(started, Duration::from_micros(at_us));
     let steps = record.steps();
@@ -55,7 +55,7 @@ fn server(record: &Record, trace: &Trace) -> Span {
         id: trace.span,
         parent: trace.parent,
         state: trace.state.clone(),
-        kind: Kind::Server,
+        kind: SpanKind::Server,
         name: format!("{shown} {}", record.route).into(),
         started,
         ended: after(started, record.duration),
@@ -73,19 +73,19 @@ fn client(record: &Record, trace: &Trace, attempt: &Attempt) -> Span {
         None => (record.duration, None, true),
     };
     let attributes = [
-        ("breakwater.account", Some(Value::Word(attempt.account))),
-        ("breakwater.attempt", Some(Value::Number(attempt.number.into()))),
-        ("breakwater.outcome", outcome.map(Value::Word)),
-        ("error.type", outcome.filter(|_| failed).map(Value::Word)),
+        ("breakwater.account", Some(SpanValue::Word(attempt.account))),
+        ("breakwater.attempt", Some(SpanValue::Number(attempt.number.into()))),
+        ("breakwater.outcome", outcome.map(SpanValue::Word)),
+        ("error.type", outcome.filter(|_| failed).map(SpanValue::Word)),
         // It was under way when the request was answered.
-        ("breakwater.unfinished", outcome.is_none().then_some(Value::Flag(true))),
+        ("breakwater.unfinished", outcome.is_none().then_some(SpanValue::Flag(true))),
     ];
     Span {
         trace: trace.id,
         id: attempt.span,
         parent: Some(trace.span),
         state: trace.state.clone(),
-        kind: Kind::Client,
+        kind: SpanKind::Client,
         name: Cow::Borrowed(attempt.operation),
         started: after(came, since(attempt.started)),
         ended: after(came, until.max(since(attempt.started))),
@@ -103,7 +103,7 @@ mod tests {
     use crate::steps::{Stage, Verdict};
     use crate::trace::SpanId;
 
-    fn told(span: &Span, name: &str) -> Option<Value> {
+    fn told(span: &Span, name: &str) -> Option<SpanValue> {
         span.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
     }
 
@@ -142,8 +142,8 @@ mod tests {
         let server = &spans[0];
         assert_eq!((server.id, server.parent), (trace.span, Some(SpanId::new(5))));
         assert_eq!((server.started, server.ended), (1_000_000_000, 1_050_000_000));
-        assert_eq!(told(server, "error.type"), Some(Value::Word("upstream_unavailable")));
-        assert_eq!(told(server, "breakwater.outcome"), Some(Value::Word("failed")));
+        assert_eq!(told(server, "error.type"), Some(SpanValue::Word("upstream_unavailable")));
+        assert_eq!(told(server, "breakwater.outcome"), Some(SpanValue::Word("failed")));
         let last = server.events.last().unwrap();
         assert_eq!(*last, (server.ended, Stage::Attempt, Verdict::Failed));
         assert!(!format!("{spans:?}").contains("secret"));
@@ -157,8 +157,8 @@ mod tests {
             assert_eq!((span.parent, span.failed), (Some(trace.span), true));
             assert_eq!((span.started, span.ended), (1_010_000_000, ended));
         }
-        assert_eq!(told(first, "error.type"), Some(Value::Word("transient")));
-        assert_eq!(told(second, "breakwater.unfinished"), Some(Value::Flag(true)));
+        assert_eq!(told(first, "error.type"), Some(SpanValue::Word("transient")));
+        assert_eq!(told(second, "breakwater.unfinished"), Some(SpanValue::Flag(true)));
     }
 
     #[test]
@@ -172,8 +172,8 @@ mod tests {
         let spans = of(&refused, &Trace::alone(|| 1), &[]);
         let [server] = spans.as_slice() else { panic!("{spans:?}") };
         assert_eq!((server.failed, told(server, "error.type")), (false, None));
-        assert_eq!(told(server, "breakwater.error_code"), Some(Value::Word("not_found")));
-        assert_eq!(told(server, "http.request.method"), Some(Value::Word("_OTHER")));
+        assert_eq!(told(server, "breakwater.error_code"), Some(SpanValue::Word("not_found")));
+        assert_eq!(told(server, "http.request.method"), Some(SpanValue::Word("_OTHER")));
         assert!(server.name.starts_with("HTTP /"), "{}", server.name);
     }
 }
