@@ -18,6 +18,7 @@ use super::queue::{ExportOutcome, NextExport, SpanDrop, SpanQueue, SpansDone};
 use super::settings::TracingSettings;
 use super::span::Span;
 use crate::clock;
+use crate::config::Secret;
 use crate::metrics::TracingMetrics;
 use crate::origin::transport::{AwcTransport, Transport, Wire};
 use crate::origin::{Answer, Request};
@@ -146,8 +147,7 @@ struct CollectorAddress {
 impl CollectorAddress {
     fn new(endpoint: &str, settings: &TracingSettings) -> Self {
         // A request names its fields as long as the process lives: these few do.
-        let field = |(name, value): &(String, _)| -> (&'static str, String) {
-            let value: &crate::config::Secret = value;
+        let field = |(name, value): &(String, Secret)| -> (&'static str, String) {
             (name.clone().leak(), value.expose().to_owned())
         };
         let ours = [("content-type", "application/json".to_owned())];
@@ -194,7 +194,7 @@ async fn run(work: Arc<ExportWork>) {
             NextExport::Send(spans) => {
                 let (sent, trouble) = tokio::select! {
                     sent = work.send(&transport, &spans) => sent,
-                    () = cut(work.stopping.clone()) => (ExportOutcome::Later(None), None),
+                    () = cut(work.stopping.clone()) => (ExportOutcome::Later(None), told.clone()),
                 };
                 work.tell(&mut told, trouble);
                 let now = clock::monotonic();
