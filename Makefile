@@ -38,8 +38,9 @@ count: ## count the house: code, mechanisms, settings, import circles
 	@$(CARGO) run --quiet --locked --example count
 
 acceptance: ## run the promises under load against the release binary; CATALOG=FILE for real products, BAD_INPUT=FOLDER for more bad input
-	@tools/require.sh cargo cc redis-server varnish
+	@tools/require.sh cargo cc redis-server postgres varnish
 	@$(CARGO) test --release --locked --test acceptance -- --nocapture --test-threads=1
+	@ROWS=1000000 $(CARGO) test --release --locked --test resilience -- database_plans
 
 bench: ## compare the hit path to a bare handler, nginx and Varnish, and the hit ratio to LRU's
 	@tools/require.sh cargo cc curl wrk nginx varnish

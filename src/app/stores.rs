@@ -4,6 +4,7 @@
 //! every worker's way to Redis. Each has a breaker of its own, whose changes are logged and counted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use slog::{Logger, error, info, warn};
@@ -15,7 +16,7 @@ use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::Settings;
-use crate::database::{DatabaseSettings, Event, Store};
+use crate::database::{self, Event, Store, Watch};
 use crate::metrics::{Metrics, Set};
 use crate::redis::{Health, Redis, RedisSettings, Servers};
 use crate::resilience::breaker::{self, Breaker};
@@ -34,6 +35,7 @@ pub(super) struct Stores {
     pub(super) database: DatabaseTier,
     database_breaker: Breaker,
     redis: Option<RedisParts>,
+    metrics: Metrics,
     log: Logger,
 }
 
@@ -64,7 +66,14 @@ impl Stores {
             Ok(RedisParts { servers, timeout: redis.timeout, health: health() })
         });
         let redis = redis.transpose()?;
-        Ok(Self { store, database, database_breaker, redis, log: log.clone() })
+        Ok(Self {
+            store,
+            database,
+            database_breaker,
+            redis,
+            metrics: metrics.clone(),
+            log: log.clone(),
+        })
     }
 
     /// Asks Redis once whether it takes writes; `None` where there is none.
@@ -129,6 +138,10 @@ impl Stores {
     pub(super) async fn look_after_database(&self) {
         let (at, now, looked) = (clock::monotonic(), clock::now(), self.store.clone());
         let events = tokio::task::spawn_blocking(move || looked.look_after(at, now)).await;
+        let (idle, in_use) = self.store.connections();
+        for (state, count) in [("idle", idle), ("in_use", in_use)] {
+            self.metrics.database.connections.at([state]).set(count);
+        }
         match events {
             Ok(events) => tell(&self.log, &events),
             Err(died) => error!(self.log, "looking after the database failed"; "error" => %died),
@@ -152,8 +165,9 @@ fn open_database(
     metrics: &Metrics,
     log: &Logger,
 ) -> std::io::Result<(Store, Writer)> {
-    let database: DatabaseSettings = settings.of();
-    let (store, events) = Store::open(database, clock::monotonic(), clock::now());
+    let watch = watch(metrics, log);
+    let (store, events) =
+        Store::open_watched(settings.of(), watch, clock::monotonic(), clock::now());
     tell(log, &events);
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {
@@ -165,6 +179,23 @@ fn open_database(
     });
     let writer = Writer::start(store.clone(), report)?;
     Ok((store, writer))
+}
+
+/// Counts every statement, and logs one that was slow: one a second, for a database that is slow makes all
+/// of them so.
+fn watch(metrics: &Metrics, log: &Logger) -> Watch {
+    let (metrics, log, told_in) = (metrics.clone(), log.clone(), AtomicI64::new(0));
+    Watch::new(move |ran| {
+        let kind = ran.kind.as_str();
+        metrics.database.duration.at([kind]).observe(ran.took);
+        let Some(statement) = ran.statement else { return };
+        metrics.database.slow.at([kind]).inc();
+        let second = clock::now().as_millis() / 1_000;
+        if told_in.swap(second, Ordering::Relaxed) != second {
+            warn!(log, "slow query"; "query_type" => kind, "shape" => database::shape(&statement),
+                "took_ms" => u64::try_from(ran.took.as_millis()).unwrap_or(u64::MAX));
+        }
+    })
 }
 
 fn tell(log: &Logger, events: &[Event]) {

@@ -5,6 +5,7 @@
 
 use crate::access::DeniedBy;
 use crate::cache::{Hold, LOAD_TASK, Subject};
+use crate::database::QueryType;
 use crate::http::connection::{Unread, cut_labels};
 use crate::http::load_shedder::ShedReason;
 use crate::http::stops::admin_key::refusal_labels;
@@ -32,6 +33,7 @@ pub(super) fn of_rooms(metrics: &Metrics) {
     metrics.words(Set::Unread, Unread::ALL.map(Unread::label));
     metrics.words(Set::Cut, cut_labels());
     metrics.words(Set::SpanDrops, SpanDrop::ALL.map(SpanDrop::as_str));
+    metrics.words(Set::QueryTypes, QueryType::ALL.map(QueryType::as_str));
 }
 
 /// The kinds of what services keep.

@@ -4,13 +4,16 @@
 //! written once, and [`query!`] compiles it for both. diesel's `MultiConnection` would do the same at run
 //! time, without upserts and with a text that is built anew for every statement.
 
-use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::connection::{
+    AnsiTransactionManager, Connection as _, SimpleConnection, TransactionManager,
+};
 use diesel::result::Error;
 use diesel::{QueryResult, SqliteConnection};
 use diesel_async::pooled_connection::PoolableConnection;
 
 use super::DatabaseError;
 use super::postgres::PostgresConnection;
+use super::watch::Watch;
 
 /// A connection that runs statements; blocks.
 #[expect(clippy::large_enum_variant, reason = "there are a handful, each in a pool")]
@@ -52,6 +55,15 @@ impl Engine {
         match self {
             Self::Sqlite => format!("CAST({column} AS BLOB)"),
             Self::Postgres => column.to_owned(),
+        }
+    }
+
+    /// Has SQLite read this index, whatever it has learned of its tables.
+    pub fn by_index(self, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!("INDEXED BY {index}"),
+            // It has no such words; it is told once for a connection.
+            Self::Postgres => String::new(),
         }
     }
 
@@ -121,6 +133,11 @@ impl Connection {
         // Were it not set back, the connection would be slower and no worse.
         drop(self.batch_execute("PRAGMA synchronous = NORMAL"));
         done
+    }
+
+    pub(super) fn watched(mut self, watch: &Watch) -> Self {
+        query!(&mut self, |c| c.set_instrumentation(watch.timer()));
+        self
     }
 
     /// Whether a pool has to throw it away.

@@ -16,6 +16,7 @@ mod settings;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+mod watch;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ pub use pool::Lent;
 pub use schema::{migrate, revert};
 pub use settings::{Address, DatabaseSettings};
 pub use store::{Event, Store};
+pub use watch::{QueryType, Ran, Watch, shape};
 
 /// What an error says about the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

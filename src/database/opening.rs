@@ -17,6 +17,7 @@ use super::pool::{Pool, pool_of};
 use super::postgres::{self, Patience, PostgresAddress};
 use super::schema::{check, is_pending, migrate, migrate_again};
 use super::settings::{Address, DatabaseSettings};
+use super::watch::Watch;
 use super::{DatabaseError, Harm};
 
 /// Readers never wait for the writer (WAL). A loss of power may lose the last transactions but never
@@ -35,6 +36,7 @@ const OPEN_PRAGMAS: &str = "PRAGMA busy_timeout = 1000; PRAGMA journal_mode = WA
 pub(super) fn open(
     path: &Path,
     settings: &DatabaseSettings,
+    watch: &Watch,
     suspect: bool,
 ) -> Result<Pool, DatabaseError> {
     // Alone, before the pool opens connections in the background: the change to WAL needs the
@@ -45,7 +47,7 @@ pub(super) fn open(
     }
     bring_up_to_date(&mut first)?;
     // Held until the pool has one of its own: the last to close the file would take the WAL away.
-    let pool = pool_of(settings)?;
+    let pool = pool_of(settings, watch)?;
     drop(first);
     Ok(pool)
 }
@@ -54,6 +56,7 @@ pub(super) fn open(
 pub(super) fn open_postgres(
     address: &PostgresAddress,
     settings: &DatabaseSettings,
+    watch: &Watch,
 ) -> Result<Pool, DatabaseError> {
     let mut first = postgres::connect(address, Patience::Usual)?;
     takes_writes(&mut first)?;
@@ -64,7 +67,7 @@ pub(super) fn open_postgres(
         migrate_again(&mut postgres::connect(address, Patience::Schema)?)?;
     }
     check(&mut first)?;
-    pool_of(settings)
+    pool_of(settings, watch)
 }
 
 #[derive(QueryableByName)]

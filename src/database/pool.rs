@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::opening::PRAGMAS;
 use super::postgres::{self, Patience};
 use super::settings::{Address, DatabaseSettings};
+use super::watch::Watch;
 
 /// A connection that goes back to the pool when it is dropped.
 pub type Lent = PooledConnection<Manager>;
@@ -26,22 +27,26 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// Makes connections for the pool.
 #[derive(Debug)]
-pub struct Manager(Address);
+pub struct Manager {
+    address: Address,
+    watch: Watch,
+}
 
 impl ManageConnection for Manager {
     type Connection = Connection;
     type Error = DatabaseError;
 
     fn connect(&self) -> Result<Connection, DatabaseError> {
-        match &self.0 {
+        let connection = match &self.address {
             Address::Sqlite(path) => {
                 let opened = SqliteConnection::establish(&path.to_string_lossy());
                 let mut opened = Connection::Sqlite(opened.map_err(DatabaseError::new)?);
                 opened.batch_execute(PRAGMAS).map_err(DatabaseError::new)?;
-                Ok(opened)
+                opened
             }
-            Address::Postgres(address) => postgres::connect(address, Patience::Usual),
-        }
+            Address::Postgres(address) => postgres::connect(address, Patience::Usual)?,
+        };
+        Ok(connection.watched(&self.watch))
     }
 
     fn is_valid(&self, _: &mut Connection) -> Result<(), DatabaseError> {
@@ -54,7 +59,7 @@ impl ManageConnection for Manager {
 }
 
 /// A pool that has its first connection.
-pub(super) fn pool_of(settings: &DatabaseSettings) -> Result<Pool, DatabaseError> {
+pub(super) fn pool_of(settings: &DatabaseSettings, watch: &Watch) -> Result<Pool, DatabaseError> {
     let DatabaseSettings { address, pool_size, pool_overflow, pool_wait } = settings;
     // A file does not tire of its connections, and needs no more than its readers and its one writer.
     let (most, idle) = match address {
@@ -70,7 +75,7 @@ pub(super) fn pool_of(settings: &DatabaseSettings) -> Result<Pool, DatabaseError
         .max_lifetime(None)
         .test_on_check_out(false)
         .error_handler(Box::new(NopErrorHandler))
-        .build_unchecked(Manager(address.clone()));
+        .build_unchecked(Manager { address: address.clone(), watch: watch.clone() });
     drop(pool.get_timeout(OPEN_TIMEOUT).map_err(DatabaseError::new)?);
     Ok(pool)
 }

@@ -20,6 +20,7 @@ use super::care::{Care, Identities, part_from, quarantine};
 use super::connection::Connection;
 use super::pool::{Lent, Pool};
 use super::settings::{Address, DatabaseSettings};
+use super::watch::Watch;
 use super::{DatabaseError, Harm, opening, schema};
 use crate::clock::Timestamp;
 
@@ -38,6 +39,7 @@ pub struct Store(Arc<Shared>);
 
 struct Shared {
     settings: DatabaseSettings,
+    watch: Watch,
     /// Read without a lock: every answer asks whether it is open.
     state: ArcSwap<State>,
     openings: AtomicU64,
@@ -59,9 +61,20 @@ impl fmt::Debug for Store {
 impl Store {
     /// The database of these settings; tries to open it at once. Blocks.
     pub fn open(settings: DatabaseSettings, at: Instant, now: Timestamp) -> (Self, Vec<Event>) {
+        Self::open_watched(settings, Watch::default(), at, now)
+    }
+
+    /// The same, and `watch` is told of every statement.
+    pub fn open_watched(
+        settings: DatabaseSettings,
+        watch: Watch,
+        at: Instant,
+        now: Timestamp,
+    ) -> (Self, Vec<Event>) {
         let state = State::Away(DatabaseError::new("not opened yet"));
         let store = Self(Arc::new(Shared {
             settings,
+            watch,
             state: ArcSwap::from_pointee(state),
             openings: AtomicU64::new(0),
             blamed: Mutex::default(),
@@ -107,6 +120,18 @@ impl Store {
     /// Whether connections can be lent; waits for nobody.
     pub fn is_open(&self) -> bool {
         matches!(**self.0.state.load(), State::Open(_))
+    }
+
+    /// Connections that are idle, and that are lent.
+    pub fn connections(&self) -> (u32, u32) {
+        match &**self.0.state.load() {
+            State::Open(pool) => {
+                let pool = pool.state();
+                let idle = pool.idle_connections;
+                (idle, pool.connections.saturating_sub(idle))
+            }
+            State::Away(_) => (0, 0),
+        }
     }
 
     /// How often it was opened. After another opening the file may be another one.
@@ -209,7 +234,9 @@ impl Store {
                 care.files = Identities::at(path).filter(|_| opened.is_ok()).or(care.files);
                 opened
             }
-            Address::Postgres(address) => opening::open_postgres(address, &self.0.settings),
+            Address::Postgres(address) => {
+                opening::open_postgres(address, &self.0.settings, &self.0.watch)
+            }
         };
         match opened {
             Ok(pool) => {
@@ -238,7 +265,7 @@ impl Store {
         now: Timestamp,
         events: &mut Vec<Event>,
     ) -> Result<Pool, DatabaseError> {
-        let settings = &self.0.settings;
+        let Shared { settings, watch, .. } = &*self.0;
         if let Some(open) = care.files.filter(|open| !open.is_still(Identities::at(path).as_ref()))
         {
             part_from(path, open, now).map_err(DatabaseError::new)?;
@@ -247,7 +274,7 @@ impl Store {
         let tried = Identities::at(path);
         let problem = match care.distrust(at) {
             Some(distrust) => distrust,
-            None => match opening::open(path, settings, care.suspect) {
+            None => match opening::open(path, settings, watch, care.suspect) {
                 Ok(pool) => {
                     care.read_through_at = care.suspect.then_some(at).or(care.read_through_at);
                     return Ok(pool);
@@ -269,7 +296,7 @@ impl Store {
         (care.files, care.suspect, care.read_through_at) = (None, false, None);
         care.quarantined_at.push_back(at);
         events.push(Event::Quarantined(kept));
-        opening::open(path, settings, false)
+        opening::open(path, settings, watch, false)
     }
 
     fn change(&self, state: State) {

@@ -42,6 +42,8 @@ pub enum Set {
     Cut,
     /// Why spans are dropped.
     SpanDrops,
+    /// What a statement of the database does.
+    QueryTypes,
 }
 
 /// What may stand in a label: the words of a set, and some more.

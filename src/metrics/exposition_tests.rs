@@ -36,6 +36,8 @@ fn touched() -> Metrics {
     metrics.limits.abuse_throttled.set(3);
     metrics.limits.whitelist_size.set(1);
     metrics.limits.blacklist_size.set(2);
+    metrics.database.duration.at(["select"]).observe(ms);
+    metrics.database.slow.at(["select"]).inc();
     metrics.access.log_lost.at(["failed"]).set(1);
     metrics.tracing.exported.inc();
     metrics.tracing.dropped.at(["queue_full"]).inc();
@@ -132,6 +134,9 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     config_last_reload_successful gauge
     config_last_reload_timestamp_seconds gauge
     database_disk_free_bytes gauge
+    db_connection_pool_size gauge state
+    db_query_duration_seconds histogram query_type
+    db_slow_queries_total counter query_type
     event_loop_lag_seconds gauge
     http_connections gauge
     http_connections_cut_total counter reason

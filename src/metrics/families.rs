@@ -42,6 +42,7 @@ pub struct Families {
     pub cache: CacheMetrics,
     pub upstream: UpstreamMetrics,
     pub limits: LimitMetrics,
+    pub database: DatabaseMetrics,
     pub access: AccessMetrics,
     pub actors: ActorMetrics,
     pub config: ConfigMetrics,
@@ -71,6 +72,7 @@ impl Metrics {
             cache: CacheMetrics::declare(&mut registrar),
             upstream: UpstreamMetrics::declare(&mut registrar),
             limits: LimitMetrics::declare(&mut registrar),
+            database: DatabaseMetrics::declare(&mut registrar),
             access: AccessMetrics::declare(&mut registrar),
             actors: ActorMetrics::declare(&mut registrar),
             config: ConfigMetrics::declare(&mut registrar),
@@ -277,6 +279,20 @@ metrics! {
         blacklist_size: Gauge = add.one("rate_limit_blacklist_size", "Entries on the deny list");
         pressure: Gauge = add.one("pressure_level",
             "Whether the process is near its bounds and limits are halved (1) or not (0)");
+    }
+}
+
+metrics! {
+    /// What is counted of the database's connections and statements.
+    pub struct DatabaseMetrics(add) {
+        connections: Gauges<1> = add.many("db_connection_pool_size",
+            [("state", Words::these(["idle", "in_use"]))],
+            "Connections to the database, by whether somebody works on them");
+        duration: Labelled<DurationHistogram, 1> = add.many("db_query_duration_seconds",
+            [("query_type", Words::of(Set::QueryTypes))],
+            "Time one statement took, by its first word");
+        slow: Counters<1> = add.many("db_slow_queries", [("query_type", Words::of(Set::QueryTypes))],
+            "Statements that took 100 ms or longer; the log has their shape");
     }
 }
 

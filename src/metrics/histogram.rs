@@ -45,6 +45,12 @@ struct Inner {
     sum: Counter<f64, AtomicU64>,
 }
 
+impl Default for DurationHistogram {
+    fn default() -> Self {
+        Self::latency()
+    }
+}
+
 impl DurationHistogram {
     /// For whole requests and upstream calls: 100 µs to 10 s.
     pub(super) fn latency() -> Self {

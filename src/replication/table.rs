@@ -216,12 +216,13 @@ fn durably<T>(
     })
 }
 
-/// Postgres lets several write at a time: a number drawn later could be seen earlier.
+/// Postgres lets several write at a time: a number drawn later could be seen earlier. A lock of the table
+/// would wait for its vacuum as well. The number says nothing.
 fn lock(connection: &mut Connection) -> QueryResult<()> {
     match connection.engine() {
         Engine::Sqlite => Ok(()),
         Engine::Postgres => {
-            connection.batch_execute("LOCK TABLE changes IN SHARE ROW EXCLUSIVE MODE")
+            connection.batch_execute("SELECT pg_advisory_xact_lock(7089064012357894)")
         }
     }
 }

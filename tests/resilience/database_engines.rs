@@ -37,7 +37,7 @@ fn open(settings: &DatabaseSettings) -> Store {
     store
 }
 
-fn tier(store: &Store) -> DatabaseTier {
+pub(crate) fn tier(store: &Store) -> DatabaseTier {
     let writer =
         Writer::start(store.clone(), Arc::new(|told| assert!(told.is_ok(), "{told:?}"))).unwrap();
     let limits = breaker::Settings::new(3, Duration::from_secs(1));
@@ -45,11 +45,11 @@ fn tier(store: &Store) -> DatabaseTier {
     DatabaseTier::new(store.clone(), Arc::new(breaker), writer)
 }
 
-fn key(name: &str) -> CacheKey {
+pub(crate) fn key(name: &str) -> CacheKey {
     CacheKey::new(format!("test:search:{name}"))
 }
 
-fn row(name: &str, bytes: usize, stale_until: Timestamp) -> Row {
+pub(crate) fn row(name: &str, bytes: usize, stale_until: Timestamp) -> Row {
     Row {
         key: key(name),
         kind: "search",
@@ -149,7 +149,7 @@ async fn a_sweep_takes_what_is_past_and_what_is_used_least(settings: DatabaseSet
 
 /// A topic that keeps what it receives.
 #[derive(Default)]
-struct Notes(Mutex<BTreeMap<String, String>>);
+pub(crate) struct Notes(Mutex<BTreeMap<String, String>>);
 
 impl Topic for Notes {
     fn name(&self) -> &'static str {
@@ -175,16 +175,24 @@ impl Topic for Notes {
     }
 }
 
-fn note(key: &str, payload: &str) -> Draft {
+pub(crate) fn note(key: &str, payload: &str) -> Draft {
     let (key, payload) = (key.to_owned(), Some(payload.to_owned()));
     Draft { topic: "notes", key, payload, at: clock::now(), keep_until: None }
 }
 
-fn follower(store: &Store) -> (Arc<Notes>, Changes) {
+pub(crate) fn follower(store: &Store) -> (Arc<Notes>, Changes) {
     let notes = Arc::new(Notes::default());
     let topic: Arc<dyn Topic> = Arc::<Notes>::clone(&notes);
     let log = Logger::root(slog::Discard, slog::o!());
     (notes, Changes::new(store.clone(), vec![topic], log))
+}
+
+async fn write(number: usize, changes: &Changes) {
+    for n in 0..40 {
+        changes.commit(note(&format!("{number}-{n}"), "1")).await.unwrap();
+    }
+    let removal = Draft::removal("notes", format!("{number}-0"), clock::now());
+    changes.commit(removal).await.unwrap();
 }
 
 async fn nobody_who_follows_the_log_misses_a_change(settings: DatabaseSettings) {
@@ -192,15 +200,8 @@ async fn nobody_who_follows_the_log_misses_a_change(settings: DatabaseSettings) 
     let (seen, reader) = follower(&a);
     let writers = [follower(&a).1, follower(&b).1, follower(&b).1];
     let over = Cell::new(false);
-    let write = async |(writer, changes): (usize, Changes)| {
-        for n in 0..40 {
-            changes.commit(note(&format!("{writer}-{n}"), "1")).await.unwrap();
-        }
-        let removal = Draft::removal("notes", format!("{writer}-0"), clock::now());
-        changes.commit(removal).await.unwrap();
-    };
     let writing = async {
-        join_all(writers.into_iter().enumerate().map(write)).await;
+        join_all(writers.iter().enumerate().map(|(number, writer)| write(number, writer))).await;
         over.set(true);
     };
     let reading = async {

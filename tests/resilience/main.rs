@@ -22,6 +22,7 @@ mod access_two_instances;
 mod contract;
 mod database_engines;
 mod database_file;
+mod database_plans;
 mod fault_proxy_works;
 mod front;
 mod limits_rig;

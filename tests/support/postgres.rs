@@ -123,6 +123,19 @@ impl Postgres {
         done.unwrap_or_else(|| panic!("postgres does not do: {sql}"))
     }
 
+    /// Adds settings for new connections.
+    pub(crate) fn configure(&self, lines: &str) {
+        let conf = self.folder.path().join("data/postgresql.conf");
+        let all = std::fs::read_to_string(&conf).expect("initdb made it");
+        std::fs::write(&conf, format!("{all}\n{lines}")).expect("a file");
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// All that it logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("its own log")
+    }
+
     fn in_database(&self, database: &str, sql: &str) -> Option<String> {
         let mut psql = Command::new(binary("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]);

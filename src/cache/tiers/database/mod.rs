@@ -105,7 +105,7 @@ impl DatabaseTier {
             return Err(StoreError::Avoided);
         }
         let any = |connection: &mut Connection| {
-            let any = dsl::cache_entries.select(dsl::stored_at);
+            let any = dsl::cache_entries.select(dsl::stored_at).order(dsl::key);
             query!(connection, |c| any.first::<i64>(c)).optional()
         };
         self.attempt(READ_TIMEOUT, any).await.map(drop)

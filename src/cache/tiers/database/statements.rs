@@ -13,7 +13,7 @@ use bytes::Bytes;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use diesel::upsert::excluded;
 use tokio::sync::oneshot;
 
@@ -171,30 +171,23 @@ impl DatabaseTier {
     ) -> Result<Vec<Remembered>, StoreError> {
         let uses = faded(now);
         let order = format!("{uses} DESC, used_at DESC");
-        type Columns = (
-            Nullable<Binary>,
-            Nullable<Binary>,
-            Nullable<Binary>,
-            Nullable<BigInt>,
-            Nullable<BigInt>,
-        );
         let found: Vec<Found> = self
             .run(SWEEP_TIMEOUT, move |connection| {
                 let engine = connection.engine();
-                // The inner part looks only at the index of rows with a question.
-                let most = format!(
-                    "{row} IN (SELECT {row} FROM cache_entries WHERE question IS NOT NULL \
-                     ORDER BY {order} LIMIT {limit})",
-                    row = engine.row()
-                );
-                let columns = format!(
-                    "{}, {}, {}, CAST({uses} AS BIGINT), CAST(used_at AS BIGINT)",
-                    engine.octets("key"),
-                    engine.octets("question"),
-                    engine.blob("entry")
-                );
-                let most = dsl::cache_entries.filter(sql::<Bool>(&most));
-                let most = most.order(sql::<BigInt>(&order)).select(sql::<Columns>(&columns));
+                // The inner part looks only at the index of rows with a question; what is joined so is
+                // looked up row by row.
+                let most = sql_query(format!(
+                    "SELECT {key} AS key, {question} AS question, {entry} AS entry, \
+                     CAST({uses} AS BIGINT) AS uses, CAST(used_at AS BIGINT) AS used_at \
+                     FROM (SELECT {row} AS id FROM cache_entries {by_index} \
+                     WHERE question IS NOT NULL ORDER BY {order} LIMIT {limit}) AS most CROSS JOIN cache_entries \
+                     WHERE cache_entries.{row} = most.id ORDER BY {order}",
+                    key = engine.octets("key"),
+                    question = engine.octets("question"),
+                    entry = engine.blob("entry"),
+                    row = engine.row(),
+                    by_index = engine.by_index("cache_entries_asked")
+                ));
                 query!(connection, |c| most.load(c))
             })
             .await?;
@@ -365,17 +358,29 @@ impl DatabaseTier {
     }
 }
 
-type Found = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<i64>);
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Nullable<Binary>)]
+    key: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    question: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    entry: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    uses: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    used_at: Option<i64>,
+}
 
 /// None when it is not what a writer of this service would have written.
-fn remembered((key, question, entry, uses, used_at): Found) -> Option<Remembered> {
+fn remembered(found: Found) -> Option<Remembered> {
     let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
     Some(Remembered {
-        key: CacheKey::new(text(key)?),
-        question: text(question)?.into(),
-        uses: u64::try_from(uses.unwrap_or_default()).unwrap_or_default(),
-        used_at: Timestamp::from_millis(used_at.unwrap_or_default()),
-        entry: entry?.into(),
+        key: CacheKey::new(text(found.key)?),
+        question: text(found.question)?.into(),
+        uses: u64::try_from(found.uses.unwrap_or_default()).unwrap_or_default(),
+        used_at: Timestamp::from_millis(found.used_at.unwrap_or_default()),
+        entry: found.entry?.into(),
     })
 }
 
