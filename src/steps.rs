@@ -1,8 +1,9 @@
 //! What happened on the way of a request: steps, each with its stage, verdict and time.
 //!
 //! Owns: the closed vocabulary, and the lists that a request shares with the load and the calls made for
-//! it, on whatever thread: its steps, and the attempts at an upstream where its trace is exported. Only paths that wait for something write here: an answer from memory is
-//! told from the answer itself. When the request is answered the lists are closed; what goes on behind it
+//! it, on whatever thread: its steps, and the attempts at an upstream where its trace is exported. Only
+//! paths that wait for something write here: an answer from memory is described from the answer itself.
+//! When the request is answered the lists are closed; what goes on behind it
 //! is not the request's any more. Bounded: what does not fit is left out, but for the last step.
 
 use std::borrow::Cow;

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use slog::{Logger, error, info};
+use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connect::connect;
@@ -54,9 +54,12 @@ impl Commands for Breakwater {
                 let address = gateway.address;
                 let reached = server.reached_at(address.port());
                 let inside = inside.unwrap_or_else(|| format!("the admin page at {reached}/admin"));
-                console::say(&format!(
-                    "listening on http://{address} - start at {reached}/docs; {inside}"
-                ))?;
+                let line =
+                    format!("listening on http://{address} - start at {reached}/docs; {inside}");
+                // A full disk under standard output is no reason to serve nobody.
+                if let Err(error) = console::say(&line) {
+                    warn!(log, "the start cannot be told on standard output"; "error" => %error, "address" => %address);
+                }
                 std::future::pending().await
             },
         )

@@ -51,6 +51,7 @@ pub(super) async fn connect(
             metrics: &metrics,
             log: &log,
             supervisor: &supervisor,
+            sharing: None,
         });
         tried.extend(connect(&parts).await);
     }

@@ -144,17 +144,17 @@ impl Gateway {
         losses: Losses,
         more: impl FnOnce(&ServiceParts<'_>) -> Result<Services, Failure>,
     ) -> Result<Self, Failure> {
-        let (metrics, supervisor) = supervised(&log)?;
-        let settings = in_force.settings();
+        let (settings, (metrics, supervisor)) = (in_force.settings(), supervised(&log)?);
+        let stores = Stores::open(&settings, &metrics, &log)?;
         let parts = ServiceParts::new(Environment {
             settings: &settings,
             request_timeout: settings.of::<Server>().request_timeout,
             metrics: &metrics,
             log: &log,
             supervisor: &supervisor,
+            sharing: stores.sharing(&settings),
         });
         let (services, origins) = start_services(parts, more)?;
-        let stores = Stores::open(&settings, &metrics, &log)?;
         let mut cache = stores.tables(&settings, &metrics, &supervisor);
         let persisted = PersistedState::restored(&origins, &stores.database, &log).await;
         let longest = reload::longest(&settings.of(), &services);

@@ -3,6 +3,9 @@
 //! Owns: opening the database, looking after it (and going on without), the database's writer, and
 //! every worker's way to Redis. Each has a breaker of its own, whose changes are logged and counted.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -17,11 +20,16 @@ use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::Settings;
 use crate::database::{self, Event, Store, Watch};
+use crate::limits::Limits;
 use crate::metrics::{Metrics, Set};
-use crate::redis::{Health, Redis, RedisSettings, Servers};
+use crate::origin::pacing::shared::{self, Counted, Question, SharedPace, Sharing};
+use crate::redis::{Health, Redis, RedisSettings, Script, Servers, keys};
 use crate::resilience::breaker::{self, Breaker};
 use crate::supervision::Supervisor;
 
+/// How much longer an answer is waited for that is late because this thread is busy, where without one a
+/// share decides. A Redis that is late itself is not waited for.
+pub(super) const PATIENCE: Duration = Duration::from_millis(200);
 /// Failures in a row after which a store is left alone, and for how long at first.
 const STORE_FAILURES: u32 = 3;
 const STORE_REST: Duration = Duration::from_millis(500);
@@ -45,6 +53,28 @@ struct RedisParts {
     servers: Arc<Servers>,
     timeout: Duration,
     health: Arc<Health>,
+}
+
+/// Carries what an upstream's instances ask each other.
+#[derive(Debug)]
+struct RedisPace {
+    redis: Redis,
+    script: Arc<Script>,
+}
+
+impl SharedPace for RedisPace {
+    fn ask<'a>(
+        &'a self,
+        id: &'a str,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Option<Counted>> + 'a>> {
+        Box::pin(async move {
+            let key = keys::pace(id);
+            // The breaker knows of a failure; who asked goes on with its share.
+            let numbers = self.redis.run(&self.script, &key, &question.arguments()).await.ok()?;
+            Counted::read(&numbers)
+        })
+    }
 }
 
 impl Stores {
@@ -121,6 +151,18 @@ impl Stores {
     /// Whether limits are kept together with other instances.
     pub(super) const fn share_limits(&self) -> bool {
         self.redis.is_some()
+    }
+
+    /// With whom the upstreams' pace, budgets and bans are kept together; nobody without Redis.
+    pub(super) fn sharing(&self, settings: &Settings) -> Option<Sharing> {
+        self.redis.as_ref()?;
+        let (stores, script) = (self.clone(), Arc::new(Script::new(shared::SCRIPT)));
+        let connect = move || -> Option<Rc<dyn SharedPace>> {
+            let redis = stores.redis()?.patient(PATIENCE);
+            Some(Rc::new(RedisPace { redis, script: Arc::clone(&script) }))
+        };
+        let instances = settings.of::<Limits>().instances;
+        Some(Sharing { instances, connect: Arc::new(connect) })
     }
 
     /// A new way to Redis, for the thread that asks.

@@ -10,9 +10,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use super::stores::Stores;
+use super::stores::{PATIENCE, Stores};
 use crate::cache::upkeep::{PAUSE, PlanFor, ROUND_EVERY, Warmer};
 use crate::cache::{CacheActor, CacheClient, CacheTables};
 use crate::clock;
@@ -120,11 +119,6 @@ impl WorkerFactory {
         Warmer { tables, plan_for, keys, pause: PAUSE, turn }
     }
 }
-
-/// How much longer an answer is waited for that is late because this worker is busy: who gives up on
-/// one decides by the share, and the limit is not exact any more. A Redis that is late itself is
-/// not waited for.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Carries the questions of one worker.
 #[derive(Debug)]

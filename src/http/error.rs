@@ -233,7 +233,7 @@ impl ResponseError for ApiError {
     }
 }
 
-/// Shortest wait told to a client when nothing better is known.
+/// Shortest wait given to a client when nothing better is known.
 const USUAL_WAIT: Duration = Duration::from_secs(2);
 
 impl From<Failure> for ApiError {

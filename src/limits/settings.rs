@@ -41,7 +41,7 @@ settings! {
             "search_per_key_per_minute", COUNT, "searches per client key; 0: any", live();
         instances: NonZeroU32 = INSTANCES, "RATE_LIMIT_INSTANCES", "instances",
             Whole(NonZeroU32::MIN, MOST_INSTANCES),
-            "instances that share the limits through Redis; while Redis is away each admits one of so many parts of every limit, rounded up";
+            "instances that share limits and the upstream's pace and budget through Redis; while Redis is away each takes one of so many parts of them, rounded up";
         trusted_proxies: Vec<IpNet> = Vec::new(), "TRUSTED_PROXIES", "trusted_proxies",
             List(NETWORK), "peers whose forwarding headers are believed";
         client_address_header: AddressHeader = AddressHeader::Both, "CLIENT_ADDRESS_HEADER",

@@ -11,10 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext as _, Context, Handler, ResponseFuture, WrapFuture as _};
 
 use super::call::{Call, Reply};
 use super::credentials::Roster;
+use super::pacing::shared::SharedPace;
 use super::transport::AwcTransport;
 use super::{Origin, course};
 use crate::clock;
@@ -27,6 +28,8 @@ use crate::supervision::{AskError, Handle, run_watched};
 pub const NAME: &str = "api-client";
 /// When to come back if the actor is down or its inbox full.
 const BUSY: Duration = Duration::from_secs(1);
+/// How old it may be what an instance that makes no calls knows of the others.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Time given to the actor's answer beyond the call's own deadline.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -34,18 +37,39 @@ pub struct ApiClientActor<O> {
     state: Arc<OriginState>,
     roster: Arc<Current<Roster<O>>>,
     transport: Rc<AwcTransport>,
+    shared: Option<Rc<dyn SharedPace>>,
 }
 
 impl<O: Origin> ApiClientActor<O> {
     /// An incarnation over `state`, with those whom `roster` names now.
     pub fn new(state: Arc<OriginState>, roster: Arc<Current<Roster<O>>>) -> Self {
         let transport = Rc::new(AwcTransport::new(&state.wire, &state.log));
-        Self { state, roster, transport }
+        let shared = state.sharing.as_ref().and_then(|sharing| (sharing.connect)());
+        Self { state, roster, transport, shared }
     }
 }
 
 impl<O: Origin> Actor for ApiClientActor<O> {
     type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let Some(shared) = self.shared.clone() else { return };
+        context.run_interval(SYNC_EVERY, move |actor, context| {
+            let (state, shared) = (Arc::clone(&actor.state), Rc::clone(&shared));
+            context.spawn(async move { sync(&state, &*shared).await }.into_actor(actor));
+        });
+    }
+}
+
+/// Tells the other instances what was spent while nobody could be asked, and learns what they spent.
+async fn sync(state: &OriginState, shared: &dyn SharedPace) {
+    for credential in state.credentials.get().iter().filter(|one| one.pacing.is_bounded()) {
+        let question = credential.pacing.report(Duration::ZERO, clock::now());
+        let answer = shared.ask(&credential.id, &question).await;
+        let (now, wall) = (clock::monotonic(), clock::now());
+        // Without an answer it is told again the next time.
+        credential.pacing.answered(&question, answer, None, (now, wall)).ok();
+    }
 }
 
 impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
@@ -53,10 +77,10 @@ impl<O: Origin> Handler<Call<O>> for ApiClientActor<O> {
 
     fn handle(&mut self, message: Call<O>, _: &mut Self::Context) -> Self::Result {
         let (state, transport) = (Arc::clone(&self.state), Rc::clone(&self.transport));
-        let roster = self.roster.get();
+        let (roster, shared) = (self.roster.get(), self.shared.clone());
         Box::pin(async move {
             let observer = Arc::clone(&state.observer);
-            let work = course::run(&state, &roster, &*transport, &message);
+            let work = course::run(&state, &roster, &*transport, shared.as_deref(), &message);
             let answer = run_watched(NAME, observer, work).await;
             answer.unwrap_or_else(|died| Err(Failure::new(FailureKind::Internal, died.to_string())))
         })

@@ -22,6 +22,7 @@ use super::credentials::{Ask, Credential, Prefer, Refusal, Roster, Turn};
 use super::evidence::Asked;
 use super::health::Made;
 use super::pacing::Booking;
+use super::pacing::shared::SharedPace;
 use super::state::OriginState;
 use super::transport::Transport;
 use super::{Blame, Origin, Outcome, Priority, attempt, refusal};
@@ -40,16 +41,19 @@ pub async fn run<O: Origin, T: Transport>(
     state: &OriginState,
     roster: &Roster<O>,
     transport: &T,
+    shared: Option<&dyn SharedPace>,
     call: &Call<O>,
 ) -> Result<Reply<O>, Failure> {
     let log = state.log.new(o!("method" => O::operation(&call.question)));
-    Course { state, roster, transport, call, log }.run().await
+    Course { state, roster, transport, shared, call, log }.run().await
 }
 
 struct Course<'a, O: Origin, T> {
     state: &'a OriginState,
     roster: &'a Roster<O>,
     transport: &'a T,
+    /// The way to the other instances.
+    shared: Option<&'a dyn SharedPace>,
     call: &'a Call<O>,
     /// Its lines are an attempt's, with the ids of that.
     log: Logger,
@@ -146,8 +150,14 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
             self.call.steps.note(Stage::Credential, Verdict::Passed, || turn.credential.name);
             self.pace(turn.booking.at()).await?;
             turn.booking.arrived();
-            let slot = self.concurrency(number).await?;
-            match self.start(turn, slot, (operation, number, prefer)).await {
+            let started = match self.share(&mut turn).await {
+                Ok(()) => {
+                    let slot = self.concurrency(number).await?;
+                    self.start(turn, slot, (operation, number, prefer)).await
+                }
+                Err(not_made) => Err(not_made),
+            };
+            match started {
                 Ok(started) => return self.exchange(started, question, number).await,
                 Err(NotMade::Changed(_))
                     if changes < MOST_CHANGES && self.call.priority == Priority::Client =>
@@ -220,6 +230,22 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         Ok(Started { index, credential, permit, slot, at, within })
     }
 
+    /// The same for all instances together, where they keep that together.
+    async fn share(&self, turn: &mut Turn<'_>) -> Result<(), NotMade> {
+        let pacing = &turn.credential.pacing;
+        let Some(shared) = self.shared.filter(|_| pacing.is_bounded()) else { return Ok(()) };
+        let now = clock::monotonic();
+        let latest = self.state.latest_start(now, self.call.deadline);
+        let question = pacing.question(self.call.priority, now, latest);
+        let answer = shared.ask(&turn.credential.id, &question).await;
+        let now = clock::monotonic();
+        let moment = (now, self.transport.wall());
+        let answered = pacing.answered(&question, answer, Some(&mut turn.booking), moment);
+        // The table knows now what the others know: another credential may be free.
+        let wait = answered.map_err(|refused| NotMade::Changed(refusal::by_pace(refused)))?;
+        if wait.is_zero() { Ok(()) } else { self.pace(now + wait).await }
+    }
+
     fn permit(
         &self,
         credential: &Credential,
@@ -275,7 +301,15 @@ impl<'a, O: Origin, T: Transport> Course<'a, O, T> {
         permit.record(credential.health.weigh(asked, result, is_probe, ended), ended);
         slot.ended(refusal::load(&outcome, result), ended);
         if let Outcome::Throttled { wait, .. } = &outcome {
-            credential.pacing.ban(ended, wait.unwrap_or(refusal::ASSUMED_BAN));
+            let wait = wait.unwrap_or(refusal::ASSUMED_BAN);
+            credential.pacing.ban(ended, wait);
+            if let Some(shared) = self.shared {
+                // Best effort: an instance that is not told is told by the upstream.
+                let wall = self.transport.wall();
+                let told = credential.pacing.report(wait, wall);
+                let answer = shared.ask(&credential.id, &told).await;
+                credential.pacing.answered(&told, answer, None, (ended, wall)).ok();
+            }
         }
         let log = (&self.log, self.ids(span));
         attempt::report(self.state, log, credential, (operation, number), &outcome, took);

@@ -3,6 +3,7 @@
 //! Owns: turning settings into pacing, retry, breaker and concurrency. Fails only when the actor's
 //! thread cannot be started; whether the upstream answers is found out by its breakers.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::attempt::Policy;
 use super::concurrency::{self, ConcurrencyLimiter};
 use super::credentials::{Credential, Credentials, Roster};
 use super::dns_cache::DnsCache;
+use super::pacing::shared::Sharing;
 use super::pacing::{self, Pacing};
 use super::settings::{BreakerSettings, RetrySettings, UpstreamSettings};
 use super::state::OriginState;
@@ -53,13 +55,15 @@ impl<O> Identity<O> {
 }
 
 /// What the settings and the process give to every upstream.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Environment<'a> {
     pub settings: &'a Settings,
     pub request_timeout: Duration,
     pub metrics: &'a Metrics,
     pub log: &'a Logger,
     pub supervisor: &'a Supervisor,
+    /// The other instances, if there may be any.
+    pub sharing: Option<Sharing>,
 }
 
 impl Environment<'_> {
@@ -97,6 +101,7 @@ impl Environment<'_> {
             slots: ConcurrencyLimiter::new(concurrency(&upstream, self.request_timeout)),
             budget: RetryBudget::default(),
             retry: Current::new(policy(&retry)),
+            sharing: self.sharing.clone(),
             wire: wire(),
             attempt_timeout: upstream.attempt_timeout,
             metrics: self.metrics.upstream.clone(),
@@ -106,7 +111,12 @@ impl Environment<'_> {
     }
 
     fn credential<O: Origin>(&self, name: &'static str, id: String, simulated: bool) -> Credential {
-        credential::<O>((self.settings, self.metrics, self.log), (name, id), simulated)
+        credential::<O>(
+            (self.settings, self.metrics, self.log),
+            (name, id),
+            simulated,
+            self.sharing.as_ref(),
+        )
     }
 }
 
@@ -115,9 +125,14 @@ fn credential<O: Origin>(
     (settings, metrics, log): (&Settings, &Metrics, &Logger),
     (name, id): (&'static str, String),
     is_simulated: bool,
+    sharing: Option<&Sharing>,
 ) -> Credential {
     let upstream: UpstreamSettings = settings.of();
-    let paced = pacing::Settings { day_offset: O::QUOTA_DAY_OFFSET, ..upstream.pace(is_simulated) };
+    let paced = pacing::Settings {
+        day_offset: O::QUOTA_DAY_OFFSET,
+        instances: sharing.map_or(NonZeroU32::MIN, |sharing| sharing.instances),
+        ..upstream.pace(is_simulated)
+    };
     metrics.words(Set::Accounts, [name]);
     metrics.words(Set::Breakers, [name]);
     let (breakers, log) = (metrics.upstream.breakers.clone(), log.clone());
@@ -147,7 +162,8 @@ impl<O: Origin> OriginClient<O> {
             // There are as many free names as there are new ones.
             let made = || {
                 let means = (settings, metrics, &state.log);
-                Some(credential::<O>(means, (free.next()?, id), state.is_simulated))
+                let (who, sharing) = ((free.next()?, id), state.sharing.as_ref());
+                Some(credential::<O>(means, who, state.is_simulated, sharing))
             };
             let Some(one) = known.or_else(made) else { continue };
             credentials.push(one);

@@ -18,6 +18,7 @@ use super::concurrency::{ConcurrencyLimiter, Load};
 use super::credentials::{Ask, Credential, Credentials, Prefer};
 use super::health::{Fault, Made, Problem};
 use super::pacing::PacingStatus;
+use super::pacing::shared::Sharing;
 use super::transport::Wire;
 use super::{Blame, Misconfiguration, Outcome, Payer, Priority};
 use crate::clock::Timestamp;
@@ -44,6 +45,8 @@ pub struct OriginState {
     pub budget: RetryBudget,
     /// When a call is tried again.
     pub retry: Current<Policy>,
+    /// The other instances, where pace, budget and bans are kept together with them.
+    pub sharing: Option<Sharing>,
     pub wire: Wire,
     pub attempt_timeout: Duration,
     pub metrics: UpstreamMetrics,

@@ -47,6 +47,11 @@ pub mod keys {
     /// The channel on which instances say that they have written to the log of changes.
     pub const CHANGES: &str = "breakwater:2:changes";
     pub const LOCK: &str = "breakwater:2:lock:";
+
+    /// The calls of one credential of an upstream. The braces put all of it on one node of a cluster.
+    pub fn pace(credential: &str) -> String {
+        format!("breakwater:2:pace:{{{credential}}}")
+    }
 }
 
 /// One thread's way to Redis: a connection lives on the runtime that made it. Clones share it.

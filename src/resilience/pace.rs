@@ -58,6 +58,17 @@ impl Pace {
         Self { arrival, ..self }
     }
 
+    /// `parts` times as slow, with a burst that is made up for in the same time.
+    #[must_use]
+    pub fn slower(self, parts: u32) -> Self {
+        Self { interval: self.interval.saturating_mul(parts).min(LONGEST), ..self }
+    }
+
+    /// No call starts before `moment`: others have had what there was.
+    pub fn not_before(&mut self, moment: Instant) {
+        self.arrival = self.arrival.max(moment.checked_add(self.tolerance));
+    }
+
     pub const fn interval(&self) -> Duration {
         self.interval
     }

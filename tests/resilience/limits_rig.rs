@@ -1,4 +1,4 @@
-//! The script of the shared limits on a real server whose clock the test moves.
+//! A script that instances share, on a real server whose clock the test moves.
 //!
 //! Owns: the server, and the script's text with one change: it reads the time from a key. All else
 //! is what runs in production, so that a minute passes at once.
@@ -19,12 +19,17 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// That of the limits.
     pub(crate) fn start() -> Self {
+        Self::of(SCRIPT)
+    }
+
+    pub(crate) fn of(script: &str) -> Self {
         let server = Redis::start();
         let connection = Client::open(server.url()).unwrap().get_connection().unwrap();
         let clock = "redis.call('TIME')";
-        assert_eq!(SCRIPT.matches(clock).count(), 1);
-        let text = SCRIPT.replace(clock, "redis.call('HMGET', 'clock', 's', 'us')");
+        assert_eq!(script.matches(clock).count(), 1);
+        let text = script.replace(clock, "redis.call('HMGET', 'clock', 's', 'us')");
         Self { server, connection, text }
     }
 

@@ -30,6 +30,8 @@ mod limits_script;
 mod limits_sharing;
 mod limits_two_instances;
 mod migrations;
+mod pace_instances;
+mod pace_script;
 mod pair;
 mod postgres_server;
 mod quiet;

@@ -94,7 +94,7 @@ async fn a_budget_that_is_spent_leaves_the_others() {
     }
     let spent = rig.call(SEARCH).await.unwrap_err();
     assert_eq!(spent.kind, FailureKind::UpstreamUnavailable);
-    assert!(spent.reason.contains("budget"), "{spent}");
+    assert!(spent.reason.contains("calls of today are spent"), "{spent}");
     assert_eq!(rig.calls_by_account().await, [2, 5]);
     let status = rig.tables.status(clock::monotonic(), clock::now());
     assert_eq!(status.budget_remaining(), Some(0));

@@ -97,6 +97,7 @@ pub(crate) fn state(credentials: usize, observer: Arc<dyn Observer>) -> OriginSt
                 longest: Duration::from_millis(100),
             },
         }),
+        sharing: None,
         wire: Wire::default(),
         attempt_timeout: Duration::from_secs(5),
         metrics: Metrics::new().upstream.clone(),

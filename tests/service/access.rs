@@ -1,4 +1,4 @@
-//! Keys, the admin's door and limits.
+//! Keys, the admin's key and limits.
 
 use serde_json::json;
 

@@ -87,6 +87,22 @@ fn the_start_line_names_the_documents_and_the_admin_page() {
 }
 
 #[test]
+fn a_full_disk_under_standard_output_does_not_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let onto_a_full_disk = &["/bin/sh", "-c", "exec \"$0\" \"$@\" >/dev/full"];
+    let process = Plan::in_folder(folder.path()).through(onto_a_full_disk).spawn();
+    let told = || {
+        let log = std::fs::read_to_string(folder.path().join("gateway.log")).ok()?;
+        let line = log.lines().find(|line| line.contains("cannot be told on standard output"))?;
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line["address"].as_str()?.parse().ok()
+    };
+    wait_until("it listens", Duration::from_secs(60), || told().is_some());
+    assert_eq!(Connection::to(told().unwrap()).get("/health/live").unwrap().status, 200);
+    assert!(process.terminate().success());
+}
+
+#[test]
 fn without_credentials_the_simulator_inside_answers_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Plan::in_folder(folder.path()).start();

@@ -18,6 +18,7 @@ use breakwater::origin::settings::{BreakerSettings, RetrySettings, UpstreamSetti
 use breakwater::origin::state::OriginState;
 use breakwater::origin::transport::Wire;
 use breakwater::origin::{Call, Origin, Priority, course};
+use breakwater::resilience::RejectReason;
 use breakwater::resilience::backoff::Backoff;
 use breakwater::resilience::breaker::{self, Breaker};
 use breakwater::resilience::retry_budget::RetryBudget;
@@ -85,7 +86,7 @@ impl BreakwaterClient {
         let call = Call::new(request.clone(), Priority::Client, until.into_std());
         let call = Call { request_id: "a-request".into(), ..call };
         let (credentials, origins) = (self.state.credentials.get(), Arc::clone(&self.origins));
-        match course::run(&self.state, &Roster { credentials, origins }, line, &call).await {
+        match course::run(&self.state, &Roster { credentials, origins }, line, None, &call).await {
             Ok(Some(_)) => Answer::Ok,
             Ok(None) => Answer::Empty,
             Err(failure) => answer(&failure),
@@ -126,7 +127,7 @@ fn answer(failure: &Failure) -> Answer {
 
 /// By the upstream's answer, or by the ban that followed from another's.
 fn is_throttled(reason: &str) -> bool {
-    reason.starts_with("throttled") || reason.ends_with("banned")
+    reason.starts_with("throttled") || reason == RejectReason::Banned.in_words()
 }
 
 fn state(credentials: OriginCredentials) -> OriginState {
@@ -141,6 +142,7 @@ fn state(credentials: OriginCredentials) -> OriginState {
             max_attempts: retry.max_attempts,
             backoff: Backoff { first: retry.base_delay, longest: retry.max_delay },
         }),
+        sharing: None,
         wire: Wire::default(),
         attempt_timeout: UpstreamSettings::default().attempt_timeout,
         metrics: Metrics::new().upstream.clone(),

@@ -1,6 +1,6 @@
 //! One request that was kept, and its way as an operator reads it.
 //!
-//! Owns: which requests are kept under which outcome; and the steps that are told from the answer
+//! Owns: which requests are kept under which outcome; and the steps that are derived from the answer
 //! itself, because no stop of a quick way notes any: the limit, the tier that answered, and what
 //! refused. Pure.
 

@@ -298,12 +298,12 @@ impl<'a> Doc<'a> {
         }
         if is_limited && is_always_open {
             // Clients that are throttled for abuse still reach what is always open.
-            let slow = "Too many requests; a client that waits as told is not refused.";
+            let slow = "Too many requests; a client that waits for `Retry-After` is not refused.";
             self.refuses(&[ErrorCode::RateLimited], slow);
         } else if is_limited {
             let abuse = "Too many requests, a share of the upstream's day that is spent, or a \
-                         pattern of abuse; a client that waits as told is not refused. A \
-                         throttle for abuse is told as a limit of 0 that lasts as long.";
+                         pattern of abuse; a client that waits for `Retry-After` is not refused. A \
+                         throttle for abuse is shown as a limit of 0 that lasts as long.";
             self.refuses(&[ErrorCode::RateLimited, ErrorCode::AbuseThrottled], abuse);
         }
         if !is_always_open {

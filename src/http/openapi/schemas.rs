@@ -331,7 +331,7 @@ const TEXTS: [(&str, &str, &str); 7] = [
 const NUMBERS: [(&str, &str, u64); 5] = [
     (
         "Age",
-        "Seconds since the data was fetched (RFC 9111); absent when it is new, or `max-age` is told.",
+        "Seconds since the data was fetched (RFC 9111); absent when it is new, or where `max-age` is given.",
         90,
     ),
     ("Retry-After", "Seconds after which trying again may help.", 3),

@@ -69,7 +69,7 @@ pub(in crate::http) async fn charge(
     Some(admission)
 }
 
-/// Bounds what is never limited: by far more than it needs, and by less than makes it a lever.
+/// Bounds what is never limited: by far more than it needs, and by less than could be used to stop the service.
 pub(in crate::http) fn check_open(
     worker: &Worker,
     caller: &Caller,

@@ -4,7 +4,7 @@
 //! with every further one, an hour at most; an hour after the end of the last it is forgotten. A query
 //! that is repeated has a penalty of its own, of 30 seconds each time: most repetitions are answered by
 //! the cache, so they are no reason to refuse anything else. Refuses: to prolong a penalty that lasts, so
-//! a wait that was told stays true. Bounded: the penalty of who was away longest makes room for new ones.
+//! a wait that was given stays true. Bounded: the penalty of who was away longest makes room for new ones.
 
 use std::cmp::Reverse;
 use std::time::Duration;

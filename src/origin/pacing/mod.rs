@@ -12,9 +12,13 @@
 //! daily budget in wall-clock time.
 
 mod quota;
+pub mod shared;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,7 @@ use crate::clock::Timestamp;
 use crate::resilience::pace::{Pace, StandingQueue};
 use crate::resilience::{Refused, RejectReason};
 use quota::Quota;
+use shared::Alone;
 
 /// Quotas are daily: a restored ban that lasts longer is due to a wall clock that was set.
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,6 +44,8 @@ pub struct Settings {
     /// Where the upstream's day begins: added to UTC before cutting into days.
     pub day_offset: Duration,
     pub shares: Shares,
+    /// How many instances keep all of this together, if they do (see [`shared`]).
+    pub instances: NonZeroU32,
 }
 
 /// What calls for clients without a key may take of the day's budget, in hundredths of it.
@@ -62,6 +69,7 @@ impl Default for Settings {
             max_queue: 256,
             day_offset: Duration::ZERO,
             shares: Shares::UNBOUNDED,
+            instances: NonZeroU32::MIN,
         }
     }
 }
@@ -105,9 +113,13 @@ struct Table {
     started: Pace,
     burst: u32,
     waiting: usize,
+    /// Bookings that are neither used nor given back.
+    pending: u64,
     quota: Quota,
     banned_until: Option<Instant>,
     standing: StandingQueue,
+    /// For when other instances cannot be asked.
+    alone: Alone,
 }
 
 /// The right to make one call at [`Self::at`]. Dropped before it is used, it is given back: its
@@ -121,6 +133,8 @@ pub struct Booking {
     payer: Option<Payer>,
     is_waiting: bool,
     is_used: bool,
+    /// Whether it is counted where all instances are.
+    is_counted: bool,
 }
 
 impl Pacing {
@@ -131,9 +145,11 @@ impl Pacing {
             started: pace,
             burst,
             waiting: 0,
+            pending: 0,
             quota: Quota::new(&settings),
             banned_until: None,
             standing: StandingQueue::default(),
+            alone: Alone::new(settings.instances, pace),
         };
         Self { max_queue: settings.max_queue, table: Arc::new(Mutex::new(table)) }
     }
@@ -146,6 +162,7 @@ impl Pacing {
         let waiting = u32::try_from(table.waiting).unwrap_or(u32::MAX);
         table.booked = pace.resuming(table.booked, burst.saturating_add(waiting), now);
         table.started = pace.resuming(table.started, burst, now);
+        table.alone.take_over(pace);
         table.burst = burst;
         table.quota.take_over(&settings);
     }
@@ -163,9 +180,18 @@ impl Pacing {
         table.booked.take(at);
         let is_waiting = at > now;
         table.waiting = table.waiting.saturating_add(usize::from(is_waiting));
+        table.pending = table.pending.saturating_add(1);
         let day = table.quota.spend(wall, payer);
         let payer = payer.cloned();
-        Ok(Booking { pacing: self.clone(), at, day, payer, is_waiting, is_used: false })
+        Ok(Booking {
+            pacing: self.clone(),
+            at,
+            day,
+            payer,
+            is_waiting,
+            is_used: false,
+            is_counted: false,
+        })
     }
 
     /// The moment that [`Self::book`] would give; takes nothing and promises nothing.
@@ -274,9 +300,19 @@ impl Table {
         Ok(at)
     }
 
-    /// Now, if a background call may start without any client missing the moment. It leaves to
-    /// clients half of the burst and nine tenths of a day for a refresh, all but one of the burst and
-    /// half of the day for warming. So clients who come at the same moment wait no longer for it than
+    /// What a call leaves to clients: so many of the burst, and a so manieth part of the day. A refresh
+    /// leaves half of the burst and a tenth of the day, warming all but one of the burst and half of the day.
+    fn kept(&self, priority: Priority) -> (u32, u64) {
+        let all_but_one = self.burst.saturating_sub(1);
+        match priority {
+            Priority::Client => (0, 0),
+            Priority::Refresh => (self.burst.div_ceil(2).min(all_but_one), 10),
+            Priority::Warming => (all_but_one, 2),
+        }
+    }
+
+    /// Now, if a background call may start without any client missing the moment: it leaves them what
+    /// [`Self::kept`] says. So clients who come at the same moment wait no longer for it than
     /// those few calls take.
     fn spare_moment(
         &self,
@@ -284,12 +320,7 @@ impl Table {
         now: Instant,
         wall: Timestamp,
     ) -> Result<Instant, Refused> {
-        let all_but_one = self.burst.saturating_sub(1);
-        let (kept, kept_of_day) = match priority {
-            Priority::Client => (0, 0),
-            Priority::Refresh => (self.burst.div_ceil(2).min(all_but_one), 10),
-            Priority::Warming => (all_but_one, 2),
-        };
+        let (kept, kept_of_day) = self.kept(priority);
         let retry_after = if self.quota.is_below(kept_of_day) {
             self.quota.day_ends().since(wall)
         } else if self.waiting > 0 {
@@ -337,6 +368,7 @@ impl Booking {
             return Err(Refused { reason: RejectReason::Banned, retry_after });
         }
         table.started.take(now);
+        table.pending = table.pending.saturating_sub(1);
         drop(table);
         self.is_used = true;
         Ok(())
@@ -348,6 +380,8 @@ impl Drop for Booking {
         self.arrived();
         if !self.is_used {
             let mut table = self.pacing.lock();
+            table.pending = table.pending.saturating_sub(1);
+            table.alone.returned = table.alone.returned.saturating_add(self.is_counted.into());
             table.booked.give_back();
             table.quota.give_back(self.day, self.payer.as_ref());
         }

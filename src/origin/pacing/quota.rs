@@ -76,6 +76,22 @@ impl Quota {
         kept.zip(self.remaining()).is_some_and(|(kept, remaining)| remaining <= kept)
     }
 
+    pub(super) const fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// A `part`-th of the day; 0: nothing.
+    pub(super) fn part(&self, part: u64) -> u64 {
+        self.limit.and_then(|limit| limit.checked_div(part)).unwrap_or_default()
+    }
+
+    /// So many calls of `day` were spent by all instances, those included that this one is about to make.
+    pub(super) fn counted(&mut self, day: i64, spent: u64) {
+        if day == self.day {
+            self.spent = spent;
+        }
+    }
+
     /// Spends one call; the answer is the day it is charged to.
     pub(super) fn spend(&mut self, wall: Timestamp, payer: Option<&Payer>) -> i64 {
         self.turn(wall);

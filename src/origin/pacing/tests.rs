@@ -17,6 +17,7 @@ const FIVE: Settings = Settings {
     max_queue: 4,
     day_offset: Duration::ZERO,
     shares: Shares::UNBOUNDED,
+    instances: NonZeroU32::MIN,
 };
 const SEVEN: Settings = Settings { rate: Some(Rate { per_second: 5.0, burst: 7 }), ..FIVE };
 

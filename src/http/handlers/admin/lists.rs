@@ -25,25 +25,25 @@ use crate::limits::Class;
 pub const ALLOWED: Route = Route::at("/admin/rate-limit/whitelist", Class::General)
     .get(|| to(|admin, call| show(admin, call, ListName::Allow)))
     .says(|doc| {
-        show_doc(doc, "listAllowed", "Lists who is let past the limits.");
+        show_doc(doc, "listAllowed", "Lists the allow list.");
     })
     .post(|| to(|admin, call| put(admin, call, ListName::Allow)))
     .says(|doc| {
         let details = "No limit applies to an address or key on this list, unless it is on the \
-             other one. An entry that is there already gets the reason and end given \
+             deny list. An entry that is there already gets the reason and end given \
              now.";
-        put_doc(doc, "allow", "Lets somebody past the limits.", details);
+        put_doc(doc, "allow", "Puts an address, a network or a key on the allow list.", details);
     })
     .delete(|| to(|admin, call| remove(admin, call, ListName::Allow)))
     .says(|doc| {
-        let summary = "Takes somebody from the list of who is let past the limits.";
+        let summary = "Removes an entry from the allow list.";
         remove_doc(doc, "removeAllowed", summary);
     });
 
 pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::General)
     .get(|| to(|admin, call| show(admin, call, ListName::Deny)))
     .says(|doc| {
-        show_doc(doc, "listDenied", "Lists who is denied.");
+        show_doc(doc, "listDenied", "Lists the deny list.");
     })
     .post(|| to(|admin, call| put(admin, call, ListName::Deny)))
     .says(|doc| {
@@ -51,11 +51,11 @@ pub const DENIED: Route = Route::at("/admin/rate-limit/blacklist", Class::Genera
              403 `blocked`, but for health and admin addresses; no key and no other \
              list helps against it. An entry that is there already gets the reason \
              and end given now.";
-        put_doc(doc, "deny", "Turns somebody away.", details);
+        put_doc(doc, "deny", "Puts an address, a network or a key on the deny list.", details);
     })
     .delete(|| to(|admin, call| remove(admin, call, ListName::Deny)))
     .says(|doc| {
-        let summary = "Takes somebody from the list of who is denied.";
+        let summary = "Removes an entry from the deny list.";
         remove_doc(doc, "removeDenied", summary);
     });
 
