@@ -109,6 +109,12 @@ fn a_server_that_dies_hangs_or_restarts_costs_no_answer() {
         until("it is used again", || trouble(&gateway).is_empty());
     });
     assert_eq!(failed, 0, "stopped and continued");
+    assert!(gateway.metric("db_slow_queries_total") > 0.0);
+    assert!(gateway.metric("db_connection_pool_size") > 0.0);
+    let log = std::fs::read_to_string(gateway.folder.path().join("gateway.log")).unwrap();
+    let slow = log.lines().find(|line| line.contains("slow query")).expect("a line");
+    assert!(slow.contains("\"shape\":") && slow.contains("\"query_type\":"), "{slow}");
+    assert!(!slow.contains("binds"), "{slow}");
     let before = rows(&server);
     gateway.ask(&search(2));
     until("it is stored again", || rows(&server) > before);
