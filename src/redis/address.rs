@@ -9,6 +9,7 @@ use crate::config::kinds::Refusal;
 use crate::config::redact;
 
 pub(super) const EXPECTED: &str = "redis[s]://[[user]:password@]host[:port][/database], \
+     redis[s]+cluster://[[user]:password@]host[:port],…, \
      redis[s]+sentinel://[[user]:password@]host[:port],…/service[/database] or unix:///path";
 /// Where sentinels listen, unless the address says so.
 const SENTINEL_PORT: u16 = 26_379;
@@ -18,6 +19,8 @@ const SENTINEL_PORT: u16 = 26_379;
 pub(super) enum Form {
     /// One server, or one address that always leads to the primary.
     Single,
+    /// The servers are nodes of a cluster; they know the others.
+    Cluster,
     /// The servers are sentinels; they know the primary of this service.
     Sentinel { service: String },
 }
@@ -42,6 +45,7 @@ pub(super) fn read(text: &str) -> Result<Address, Refusal> {
     let plain = if uses_tls(scheme) { "rediss" } else { "redis" };
     match scheme.to_ascii_lowercase().as_str() {
         "redis" | "rediss" | "unix" | "redis+unix" => single(text),
+        "redis+cluster" | "rediss+cluster" => cluster(plain, rest),
         "redis+sentinel" | "rediss+sentinel" => sentinels(plain, rest),
         _ => Err(None),
     }
@@ -72,6 +76,17 @@ fn single(text: &str) -> Result<Address, Refusal> {
 
 fn is_number(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn cluster(plain: &str, rest: &str) -> Result<Address, Refusal> {
+    let Several { hosts, path, database } = several(plain, rest)?;
+    if !(path.is_empty() || path == "0") || !database.is_empty() {
+        return refused("a cluster has no databases: redis+cluster://host,host");
+    }
+    let info = |url: Url| url.into_connection_info().map_err(|error| Some(error.to_string()));
+    let servers = hosts.into_iter().map(info).collect::<Result<Vec<_>, Refusal>>()?;
+    let login = servers.first().map(|server| server.redis_settings().clone()).unwrap_or_default();
+    Ok(Address { form: Form::Cluster, servers, login })
 }
 
 fn sentinels(plain: &str, rest: &str) -> Result<Address, Refusal> {

@@ -9,20 +9,23 @@
 //! because it was started again, is sent it again. No script runs twice: when the answer is lost, so
 //! is the outcome, and the caller has to do without.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline, RedisResult};
+use deadpool_redis::redis::{self, Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 use futures_util::FutureExt;
 
 use super::Redis;
-use super::connection::{Lent, Subscription};
-use super::health::{Effect, Fault};
+use super::cluster::worst;
+use super::connection::{Lent, Shared, Subscription};
+use super::health::{Effect, Fault, Health};
 use super::meaning::{self, Kind};
+use super::slots::{Node, slot_of};
 use crate::clock;
 use crate::failure::StoreError;
+use Count::{Many, One};
 
 /// How often a thread that waits looks up, to notice how long it was busy with something else.
 const LOOK_UP: Duration = Duration::from_millis(10);
@@ -37,7 +40,7 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How the error begins when Redis does not know a hash.
 const UNKNOWN: &str = "NOSCRIPT";
 
-enum Request {
+pub(super) enum Request {
     One(Cmd),
     Many(Pipeline),
 }
@@ -60,6 +63,11 @@ impl Redis {
         command: Cmd,
         effect: Effect,
     ) -> Result<T, StoreError> {
+        if self.servers.is_cluster() {
+            let commands = [&command];
+            let asked = Box::pin(self.ask_cluster(&commands, effect));
+            return self.of_cluster(asked, One, effect).await;
+        }
         self.run_request(&Request::One(command), effect).await
     }
 
@@ -69,7 +77,68 @@ impl Redis {
         commands: Pipeline,
         effect: Effect,
     ) -> Result<T, StoreError> {
+        if self.servers.is_cluster() {
+            let commands: Vec<&Cmd> = commands.cmd_iter().collect();
+            let asked = Box::pin(self.ask_cluster(&commands, effect));
+            return self.of_cluster(asked, Many, effect).await;
+        }
         self.run_request(&Request::Many(commands), effect).await
+    }
+
+    /// Sends a command that names no key to where this key is.
+    async fn one_near<T: FromRedisValue>(
+        &self,
+        key: &str,
+        command: Cmd,
+        effect: Effect,
+    ) -> Result<T, StoreError> {
+        if !self.servers.is_cluster() {
+            return self.one(command, effect).await;
+        }
+        let asked = Box::pin(self.ask_slot(slot_of(key.as_bytes()), &command, effect));
+        self.of_cluster(asked, One, effect).await
+    }
+
+    /// Who has a part of the keys: a walk over all of them asks each. One that is no cluster has no name.
+    pub async fn parts(&self) -> Result<Vec<Option<Node>>, StoreError> {
+        if !self.servers.is_cluster() {
+            return Ok(vec![None]);
+        }
+        Ok(self.all_nodes().await?.into_iter().map(Some).collect())
+    }
+
+    /// Sends a command to who has this part of the keys.
+    pub async fn one_of_part<T: FromRedisValue>(
+        &self,
+        part: Option<&Node>,
+        command: Cmd,
+        effect: Effect,
+    ) -> Result<T, StoreError> {
+        let Some(node) = part else { return self.one(command, effect).await };
+        let asked = Box::pin(self.ask_node(node, &command, effect));
+        self.of_cluster(asked, One, effect).await
+    }
+
+    /// Reads what a cluster answers, unless it is avoided as a whole.
+    async fn of_cluster<T: FromRedisValue>(
+        &self,
+        asked: impl Future<Output = Result<Vec<Value>, Fault>>,
+        count: Count,
+        effect: Effect,
+    ) -> Result<T, StoreError> {
+        if !may_ask(&self.health, effect) {
+            return Err(StoreError::Avoided);
+        }
+        let mut values = asked.await?;
+        if let Some(fault) = worst(&values) {
+            return Err(fault.into());
+        }
+        let value = match count {
+            One => values.pop().unwrap_or(Value::Nil),
+            Many => Value::Array(values),
+        };
+        let read = value.extract_error().and_then(|value| Ok(redis::from_redis_value(value)?));
+        Ok(read.map_err(Fault::from)?)
     }
 
     /// Sends `message` to all who listen on `channel`.
@@ -84,7 +153,9 @@ impl Redis {
         if self.is_avoided() {
             return Err(StoreError::Avoided);
         }
-        let subscribed = tokio::time::timeout(self.timeout, self.connection.subscribe(channel));
+        let connection =
+            if self.servers.is_cluster() { self.any_node()? } else { Arc::clone(&self.connection) };
+        let subscribed = tokio::time::timeout(self.timeout, connection.subscribe(channel));
         Ok(subscribed.await.unwrap_or(Err(Fault::TooLate))?)
     }
 
@@ -93,41 +164,38 @@ impl Redis {
         request: &Request,
         effect: Effect,
     ) -> Result<T, StoreError> {
-        if !self.may_ask(effect) {
-            return Err(StoreError::Avoided);
-        }
-        let admitted = self.health.breaker().admit(clock::monotonic());
-        let permit = admitted.map_err(|_| StoreError::Avoided)?;
-        let outcome = self.ask(request, effect).await;
-        self.health.learn(&outcome, effect);
-        permit.record(Fault::health(&outcome, effect), clock::monotonic());
-        Ok(outcome?)
+        let asked = async {
+            let time = Time::new(self.timeout);
+            let answer = self.ask(&self.connection, &self.health, request, effect, time).await;
+            let said = answer.as_ref().map(drop).map_err(Clone::clone);
+            (answer, said)
+        };
+        Ok(under_breaker(&self.health, effect, asked).await??)
     }
 
-    /// Whether Redis is back is found out by the ping, not at a caller's expense.
-    fn may_ask(&self, effect: Effect) -> bool {
-        effect == Effect::Probes || !self.health.breaker().is_open()
-    }
-
-    async fn ask<T: FromRedisValue>(&self, request: &Request, effect: Effect) -> Result<T, Fault> {
-        let time = Time { since: clock::monotonic(), timeout: self.timeout };
-        let lent = self.lend(effect, time).await?;
-        match self.send(request, &lent, time).await {
+    pub(super) async fn ask<T: FromRedisValue>(
+        &self,
+        connection: &Shared,
+        health: &Health,
+        request: &Request,
+        effect: Effect,
+        time: Time,
+    ) -> Result<T, Fault> {
+        let lend = || in_time(connection.lend(|| may_ask(health, effect)), time);
+        let lent = lend().await?;
+        match self.send(connection, request, &lent, time).await {
             // It died since it was last used, or with this on the way: another is made at once.
             Err(Fault::Broken(_)) if !lent.new && effect.may_be_repeated() => {
-                let lent = self.lend(effect, time).await?;
-                self.send(request, &lent, time).await
+                let lent = lend().await?;
+                self.send(connection, request, &lent, time).await
             }
             answer => answer,
         }
     }
 
-    async fn lend(&self, effect: Effect, time: Time) -> Result<Lent, Fault> {
-        in_time(self.connection.lend(|| self.may_ask(effect)), time).await
-    }
-
     async fn send<T: FromRedisValue>(
         &self,
+        shared: &Shared,
         request: &Request,
         lent: &Lent,
         time: Time,
@@ -149,14 +217,14 @@ impl Redis {
         match &answer {
             // What comes late, or makes no sense, must not be waited behind.
             Err(Fault::TooLate | Fault::Broken(_) | Fault::Failed(_)) => {
-                self.connection.throw_away(lent);
+                shared.throw_away(lent);
             }
             // After a failover the old connection leads to a replica, the same address to the primary.
             Err(Fault::NoWrites(cause))
                 if meaning::kind(cause) == Kind::Reconnect
                     && lent.age(clock::monotonic()) >= RECONNECT_AFTER =>
             {
-                self.connection.throw_away(lent);
+                shared.throw_away(lent);
             }
             Err(Fault::OwnDelay | Fault::NotAsked) => {}
             Ok(_) | Err(Fault::NoWrites(_) | Fault::Refused(_)) => {
@@ -167,14 +235,47 @@ impl Redis {
     }
 }
 
+/// Whether Redis is back is found out by the ping, not at a caller's expense.
+fn may_ask(health: &Health, effect: Effect) -> bool {
+    effect == Effect::Probes || !health.breaker().is_open()
+}
+
+/// Asks if the breaker lets it; the health learns from what is said, beside the answer.
+pub(super) async fn under_breaker<T>(
+    health: &Health,
+    effect: Effect,
+    asked: impl Future<Output = (T, Result<(), Fault>)>,
+) -> Result<T, Fault> {
+    if !may_ask(health, effect) {
+        return Err(Fault::NotAsked);
+    }
+    let admitted = health.breaker().admit(clock::monotonic());
+    let permit = admitted.map_err(|_| Fault::NotAsked)?;
+    let (answer, said) = asked.await;
+    health.learn(&said, effect);
+    permit.record(Fault::health(&said, effect), clock::monotonic());
+    Ok(answer)
+}
+
+/// Whether one answer is wanted, or a list of them.
+#[derive(Clone, Copy)]
+enum Count {
+    One,
+    Many,
+}
+
 /// The time a command has.
 #[derive(Clone, Copy)]
-struct Time {
+pub(super) struct Time {
     since: Instant,
     timeout: Duration,
 }
 
 impl Time {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { since: clock::monotonic(), timeout }
+    }
+
     fn until(self) -> Instant {
         self.since + self.timeout
     }
@@ -241,6 +342,11 @@ fn is_of_script(error: &StoreError) -> bool {
     is_withheld(error) || matches!(error, StoreError::Refused(cause) if names_it(cause))
 }
 
+/// Whether the server does not know the hash.
+fn is_unknown(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused(cause) if cause.starts_with(UNKNOWN))
+}
+
 /// Whether the server or the user's permissions lack the command, so that another may do.
 fn is_withheld(error: &StoreError) -> bool {
     matches!(error, StoreError::Refused(cause)
@@ -258,7 +364,8 @@ impl Redis {
     ) -> Result<Vec<i64>, StoreError> {
         let answer = match self.run_by_hash(script, key, arguments).await {
             // Longer on the wire, and one command instead of two.
-            Err(error) if is_withheld(&error) => {
+            // In a cluster also where the key is on its way: who runs it was not sent it.
+            Err(error) if is_withheld(&error) || is_unknown(&error) => {
                 let whole = Script::run("EVAL", script.text, key, arguments);
                 self.one(whole, Effect::Counts).await
             }
@@ -278,13 +385,13 @@ impl Redis {
         let by = |hash: &str| Script::run("EVALSHA", hash, key, arguments);
         if let Some(hash) = script.hash.get() {
             match self.one(by(hash), Effect::Counts).await {
-                Err(StoreError::Refused(cause)) if cause.starts_with(UNKNOWN) => {}
+                Err(error) if is_unknown(&error) && !self.servers.is_cluster() => {}
                 answer => return answer,
             }
         }
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(script.text);
-        let hash = self.one(load, Effect::Counts).await?;
+        let hash = self.one_near(key, load, Effect::Counts).await?;
         self.one(by(script.hash.get_or_init(|| hash)), Effect::Counts).await
     }
 }

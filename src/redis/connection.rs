@@ -21,6 +21,7 @@ use super::address::Form;
 use super::health::Fault;
 use super::sentinel;
 use super::servers::Servers;
+use super::slots::Node;
 use crate::clock;
 
 /// Commands of one thread that may be on their way to its connection; more wait, within their time.
@@ -55,6 +56,8 @@ impl Lent {
 
 pub(super) struct Shared {
     servers: Arc<Servers>,
+    /// The one node of a cluster that it leads to.
+    node: Option<Node>,
     limit: Duration,
     live: Mutex<Option<Live>>,
     // Held while the connection is made.
@@ -82,14 +85,15 @@ impl Live {
 
 impl Shared {
     /// Nothing is connected yet; connecting takes `limit` at most.
-    pub(super) fn new(servers: &Arc<Servers>, limit: Duration) -> Self {
-        let (live, making) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { servers: Arc::clone(servers), limit, live, making, made: AtomicU64::new(0) }
+    pub(super) fn new(servers: &Arc<Servers>, node: Option<Node>, limit: Duration) -> Self {
+        let (live, making, made) =
+            (Mutex::default(), tokio::sync::Mutex::default(), AtomicU64::new(0));
+        Self { servers: Arc::clone(servers), node, limit, live, making, made }
     }
 
     pub(super) async fn subscribe(&self, channel: &str) -> Result<Subscription, Fault> {
         let server = match self.servers.form() {
-            Form::Single => self.servers.first()?,
+            Form::Single | Form::Cluster => self.fixed()?,
             // The connection for commands leads to the one that is known then.
             Form::Sentinel { .. } => {
                 self.lend(|| true).await?;
@@ -126,9 +130,17 @@ impl Shared {
         Ok(lent)
     }
 
+    /// The server, where the address or the map of a cluster says which.
+    fn fixed(&self) -> Result<ConnectionInfo, Fault> {
+        match &self.node {
+            Some(Node { host, port }) => self.servers.at(host, *port),
+            None => self.servers.first(),
+        }
+    }
+
     async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
         match self.servers.form() {
-            Form::Single => make(self.servers.first()?, self.limit).await,
+            Form::Single | Form::Cluster => make(self.fixed()?, self.limit).await,
             Form::Sentinel { service } => {
                 sentinel::connect(&self.servers, service, self.limit).await
             }

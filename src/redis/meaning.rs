@@ -61,7 +61,9 @@ const fn row(
 const PASSWORD: &str = "check user and password in REDIS_URL";
 const PERMISSION: &str = "the user of REDIS_URL needs permission for this command";
 const REPLICA: &str = "REDIS_URL leads to a replica; connecting anew until it leads to the primary";
-const NODE: &str = "REDIS_URL names one node of a cluster";
+const NODE: &str =
+    "REDIS_URL names one node of a cluster: write redis+cluster://host:port,host:port";
+const NO_CLUSTER: &str = "this Redis is no cluster: write redis://host:port";
 const DATABASE: &str = "check the number of the database in REDIS_URL";
 const HOST: &str = "check host and port in REDIS_URL, where a password must be percent-encoded";
 const NAME: &str = "write the host in REDIS_URL as in the certificate";
@@ -103,6 +105,7 @@ const TABLE: &[Row] = &{
         row("ERR", "unknown command", Misconfigured, This, PERMISSION),
         row("ERR", "Unknown Redis command", Misconfigured, This, PERMISSION),
         row("ERR", "script", Misconfigured, This, PERMISSION),
+        row("ERR", "cluster support disabled", Misconfigured, All, NO_CLUSTER),
         row("ERR", "DB index", Misconfigured, All, DATABASE),
         row("ERR", "SELECT is not allowed in cluster", Misconfigured, All, NODE),
         row("ERR", "invalid password", Misconfigured, All, PASSWORD),

@@ -36,6 +36,7 @@ fn every_answer_is_of_one_kind() {
         ("ERR", "DB index is out of range", Misconfigured, 2, failed),
         ("ERR", "invalid password", Misconfigured, 2, failed),
         ("ERR", "AUTH <password> called without any password", Misconfigured, 2, failed),
+        ("ERR", "This instance has cluster support disabled", Misconfigured, 2, failed),
         ("ERR", "something new", Transient, 2, failed),
         ("NEWCODE", "something new", Transient, 2, failed),
     ];

@@ -6,6 +6,7 @@
 //! of the upkeep finds out when Redis is back.
 
 mod address;
+mod cluster;
 mod command;
 mod connection;
 mod health;
@@ -13,12 +14,15 @@ mod meaning;
 mod sentinel;
 mod servers;
 mod settings;
+mod slots;
+mod split;
 mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use address::Form;
+use cluster::Nodes;
 use connection::Shared;
 
 use crate::clock;
@@ -30,6 +34,7 @@ pub use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, cmd};
 pub use health::{Effect, Health};
 pub use servers::Servers;
 pub use settings::RedisSettings;
+pub use slots::Node;
 pub use tls::TlsFiles;
 
 /// Longest time of a command, connecting included, unless it is set.
@@ -46,7 +51,13 @@ pub mod keys {
     pub const ENTRY: &str = "breakwater:2:e:";
     /// The channel on which instances say that they have written to the log of changes.
     pub const CHANGES: &str = "breakwater:2:changes";
-    pub const LOCK: &str = "breakwater:2:lock:";
+    const LOCK: &str = "breakwater:2:lock:";
+
+    /// The lock of what is stored under this name. By the braces both lie in one slot of a cluster and are
+    /// seen as of one moment.
+    pub fn lock_of(name: &str) -> String {
+        format!("{LOCK}{{{name}}}")
+    }
 
     /// The calls of one credential of an upstream. The braces put all of it on one node of a cluster.
     pub fn pace(credential: &str) -> String {
@@ -58,6 +69,7 @@ pub mod keys {
 #[derive(Clone)]
 pub struct Redis {
     servers: Arc<Servers>,
+    nodes: Arc<Nodes>,
     connection: Arc<Shared>,
     health: Arc<Health>,
     timeout: Duration,
@@ -74,8 +86,9 @@ impl Redis {
     /// A way to the Redis of `servers`, whose `health` all threads share; nothing is connected yet. Redis
     /// has `timeout` for a command; a busy thread may notice its answer later (`command`).
     pub fn new(servers: &Arc<Servers>, timeout: Duration, health: Arc<Health>) -> Self {
-        let connection = Arc::new(Shared::new(servers, timeout));
-        Self { servers: Arc::clone(servers), connection, health, timeout, patience: Duration::ZERO }
+        let connection = Arc::new(Shared::new(servers, None, timeout));
+        let (servers, nodes, patience) = (Arc::clone(servers), Arc::default(), Duration::ZERO);
+        Self { servers, nodes, connection, health, timeout, patience }
     }
 
     /// The same, for callers to whom a lost answer costs more than waiting: an answer that is late
@@ -92,9 +105,15 @@ impl Redis {
         {
             sentinel::look(&self.servers, service, self.timeout).await;
         }
-        let mut set = cmd("SET");
-        set.arg(keys::ALIVE).arg(1).arg("PX").arg(ALIVE_MS);
-        match self.one(set, Effect::Probes).await {
+        let set = |key: &str| {
+            let mut set = cmd("SET");
+            set.arg(key).arg(1).arg("PX").arg(ALIVE_MS);
+            set
+        };
+        if self.servers.is_cluster() {
+            return Ok(self.ping_cluster(set).await?);
+        }
+        match self.one(set(keys::ALIVE), Effect::Probes).await {
             Err(StoreError::Refused(_)) => Ok(()),
             written => written,
         }
@@ -106,11 +125,13 @@ impl Redis {
 
     /// What Redis said when it last did not do what it was asked, and what to do about it.
     pub fn trouble(&self) -> Option<String> {
-        self.health.trouble()
+        self.health.trouble().or_else(|| self.servers.map.trouble())
     }
 
-    /// Whether Redis answers and takes no writes: the last one, of any thread, was refused.
+    /// Whether Redis answers and takes no writes: the last one, of any thread, was refused. Of a cluster,
+    /// whether all of its nodes do.
     pub fn refuses_writes(&self) -> bool {
         self.health.refuses_writes()
+            || (self.servers.is_cluster() && self.servers.map.refuses_writes())
     }
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use deadpool_redis::redis::{Client, ConnectionAddr, ConnectionInfo, RedisConnectionInfo};
 
 use super::address::{self, Address, EXPECTED, Form};
+use super::cluster::Map;
 use super::health::Fault;
 use super::tls::{BadFile, TlsFiles};
 use crate::config::kinds::Refusal;
 use crate::failure::StoreError;
 
-/// Sentinels are asked so often whether there is another primary.
+/// Sentinels are asked so often whether there is another primary, a cluster who has which slot.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// It holds the password: it is not to be shown.
@@ -27,6 +28,8 @@ pub struct Servers {
     /// How often another primary was found.
     changes: AtomicU64,
     looked: Mutex<Option<Instant>>,
+    /// The nodes, where they are a cluster.
+    pub(super) map: Map,
 }
 
 /// A primary, as sentinels name it. Of two the one with the higher epoch was elected later.
@@ -56,7 +59,8 @@ impl Servers {
         let address = address::read(url).map_err(refused)?;
         let tls = address::uses_tls(url).then_some(files);
         let (primary, looked) = (Mutex::default(), Mutex::default());
-        Ok(Arc::new(Self { address, tls, primary, changes: AtomicU64::new(0), looked }))
+        let (changes, map) = (AtomicU64::new(0), Map::default());
+        Ok(Arc::new(Self { address, tls, primary, changes, looked, map }))
     }
 
     /// What is wrong with the files of TLS, if they are used.
@@ -66,6 +70,15 @@ impl Servers {
 
     pub(super) const fn form(&self) -> &Form {
         &self.address.form
+    }
+
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.address.form, Form::Cluster)
+    }
+
+    /// Where the servers of the address are.
+    pub(super) fn places(&self) -> impl Iterator<Item = &ConnectionAddr> {
+        self.address.servers.iter().map(ConnectionInfo::addr)
     }
 
     pub(super) const fn login(&self) -> &RedisConnectionInfo {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::pair::{Instance, Upstream, one_of_a_few, search, until};
+use crate::redis_cluster::Cluster;
 use crate::support::callers::{Callers, admitted};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::http::Connection;
@@ -68,6 +69,18 @@ impl Pair {
         [&self.a, &self.b].map(|one| one.metric("rate_limit_local_decisions_total")).iter().sum()
     }
 
+    /// Admits exactly the limit of a storm on both.
+    fn takes_a_storm(&mut self) {
+        one_of_a_few("exactly the limit", |_| {
+            let (callers, before) = (self.callers(), self.alone());
+            let got = admitted(&callers.call(|| ()));
+            let alone = self.alone() - before;
+            eprintln!("10,000 calls at a limit of {LIMIT}: {got} admitted, {alone} decided alone");
+            assert!(got <= WORST, "{got}");
+            got == LIMIT && alone == 0.0
+        });
+    }
+
     fn stop(self) {
         self.a.stop();
         self.b.stop();
@@ -96,18 +109,20 @@ fn ask(connections: &mut [Connection], path: &str, calls: usize) -> usize {
 fn a_storm_on_two_instances_gets_exactly_the_limit() {
     let redis = Redis::start();
     let mut pair = Pair::start(&redis.url(), &redis.url());
-    one_of_a_few("exactly the limit", |_| {
-        let (callers, before) = (pair.callers(), pair.alone());
-        let got = admitted(&callers.call(|| ()));
-        let alone = pair.alone() - before;
-        eprintln!("10,000 calls at a limit of {LIMIT}: {got} admitted, {alone} decided alone");
-        assert!(got <= WORST, "{got}");
-        got == LIMIT && alone == 0.0
-    });
+    pair.takes_a_storm();
     let keys = redis.command(&[b"KEYS", b"breakwater:2:limit:*"]);
     assert!(String::from_utf8(keys).unwrap().contains("{search|198.51.100.1}"));
     pair.stop();
     redis.stop();
+}
+
+#[test]
+fn a_storm_over_a_cluster_gets_exactly_the_limit() {
+    let cluster = Cluster::start();
+    let mut pair = Pair::start(&cluster.url(), &cluster.url());
+    pair.takes_a_storm();
+    pair.stop();
+    cluster.stop();
 }
 
 #[test]

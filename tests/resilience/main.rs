@@ -36,6 +36,7 @@ mod pair;
 mod postgres_server;
 mod quiet;
 mod redis_burst;
+mod redis_cluster;
 mod redis_locks;
 mod redis_outages;
 mod redis_partition;

@@ -75,7 +75,7 @@ async fn who_waits_sees_the_entry_and_the_lock_at_once() {
 async fn another_type_in_the_place_of_a_lock_spoils_nothing() {
     let rig = Rig::start();
     let (spoilt, good) = (key("spoilt"), key("good"));
-    let name = format!("breakwater:2:lock:{spoilt}");
+    let name = format!("breakwater:2:lock:{{breakwater:2:e:{spoilt}}}");
     rig.redis().command(&[b"RPUSH", name.as_bytes(), b"item"]);
     eventually(async || rig.tier.try_hold(&[&good], "mine", LIFE).await).await;
     let held = eventually(async || rig.tier.try_hold(&[&spoilt], "mine", LIFE).await).await;

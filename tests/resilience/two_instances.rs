@@ -61,7 +61,7 @@ fn a_lock_whose_holder_hangs_holds_nobody_up_for_long() {
     pair.a.tier(&path);
     let key = only_key(&pair.redis);
     pair.redis.command(&[b"DEL", format!("breakwater:2:e:{key}").as_bytes()]);
-    let lock = format!("breakwater:2:lock:{key}");
+    let lock = format!("breakwater:2:lock:{{breakwater:2:e:{key}}}");
     pair.redis.command(&[b"SET", lock.as_bytes(), b"somebody", b"PX", b"600000"]);
     let asked = clock::monotonic();
     assert_eq!(pair.b.tier(&path), "none");

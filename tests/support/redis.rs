@@ -46,7 +46,11 @@ impl Redis {
 
     /// Starts one with these further arguments and waits until it answers.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let address = free_address();
+        Self::start_with_at(free_address(), arguments)
+    }
+
+    /// The same at this address.
+    pub(crate) fn start_with_at(address: SocketAddr, arguments: &[&str]) -> Self {
         let port = address.port().to_string();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let redis = Self::spawn(folder, address, &[&["--port", &port], arguments].concat());

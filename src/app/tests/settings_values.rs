@@ -23,6 +23,8 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("REDIS_URL", "redis://cache", "redis://cache"),
     ("REDIS_URL", "redis://:pw@[::1]:6380/2", "redis://:[hidden]@[::1]:6380/2"),
     ("REDIS_URL", "rediss://:pw@cache:6380", "rediss://:[hidden]@cache:6380"),
+    ("REDIS_URL", "redis+cluster://:pw@a:1,b", "redis+cluster://:[hidden]@a:1,b"),
+    ("REDIS_URL", "rediss+cluster://a", "rediss+cluster://a"),
     ("REDIS_URL", "redis+sentinel://a/shop", "redis+sentinel://a/shop"),
     (
         "REDIS_URL",
@@ -118,6 +120,13 @@ const BAD: &[(&str, &[&str])] = &[
             "redis://cache/first",
             "redis://",
             "rediss://cache/#insecure",
+            "redis+cluster://a,b/1",
+            "redis+cluster://",
+            "redis+sentinel://a,b",
+            "redis+sentinel://a,/shop",
+            "redis+sentinel://a/shop/x",
+            "redis+sentinel://a/shop?x=1",
+            "redis+sentinel://a:x,b/shop",
         ],
     ),
     (

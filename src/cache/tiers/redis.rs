@@ -6,7 +6,7 @@
 //! store overwrites it. A lock is a hint that saves calls, never a promise.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -14,8 +14,8 @@ use super::Row;
 use crate::cache::key::CacheKey;
 use crate::clock;
 use crate::failure::StoreError;
-use crate::redis::keys::{ENTRY, LOCK};
-use crate::redis::{self, Cmd, Effect, Pipeline, Redis};
+use crate::redis::keys::{ENTRY, lock_of};
+use crate::redis::{self, Cmd, Effect, Node, Pipeline, Redis};
 
 /// Largest entry that is stored here: all commands of a worker share one connection, and what is
 /// larger would delay the others beyond their deadline.
@@ -45,7 +45,7 @@ impl RedisTier {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.client.one(named("MGET", ENTRY, keys), Effect::Reads).await
+        self.client.one(named("MGET", keys), Effect::Reads).await
     }
 
     /// Stores rows for as long as they are usable, in one round trip; those that are not are left out.
@@ -54,7 +54,7 @@ impl RedisTier {
         let mut commands = Pipeline::with_capacity(rows.len());
         for row in rows {
             if let Some(life) = millis(row.stale_until.since(now)) {
-                let name = format!("{ENTRY}{}", row.key);
+                let name = entry(&row.key);
                 commands.cmd("SET").arg(name).arg(&*row.entry).arg("PX").arg(life).ignore();
             }
         }
@@ -66,17 +66,38 @@ impl RedisTier {
 
     /// Drops each of `keys`, in one round trip; says how many of them were held.
     pub async fn remove(&self, keys: &[&CacheKey]) -> Result<u64, StoreError> {
-        self.client.one(named("UNLINK", ENTRY, keys), Effect::Drops).await
+        self.client.one(named("UNLINK", keys), Effect::Drops).await
     }
 
     /// Drops entries whose key matches the glob, for a bounded time; how many, and whether these were
     /// all. Locks and the sign of life match nothing.
     pub async fn remove_matching(&self, glob: &str) -> Result<(u64, bool), StoreError> {
-        let (mut cursor, mut removed) = (0_u64, 0_u64);
         let end = clock::monotonic() + WALK_TIMEOUT;
+        let (mut removed, mut all, mut problem) = (0_u64, true, None);
+        for part in self.client.parts().await? {
+            match self.remove_in_part(part.as_ref(), glob, end).await {
+                Ok((gone, complete)) => {
+                    removed = removed.saturating_add(gone);
+                    all &= complete;
+                }
+                // The others are walked all the same.
+                Err(error) => problem = problem.or(Some(error)),
+            }
+        }
+        problem.map_or(Ok((removed, all)), Err)
+    }
+
+    async fn remove_in_part(
+        &self,
+        part: Option<&Node>,
+        glob: &str,
+        end: Instant,
+    ) -> Result<(u64, bool), StoreError> {
+        let (mut cursor, mut removed) = (0_u64, 0_u64);
         while clock::monotonic() < end {
+            let step = scan(cursor, glob);
             let (next, keys): (u64, Vec<Vec<u8>>) =
-                self.client.one(scan(cursor, glob), Effect::Reads).await?;
+                self.client.one_of_part(part, step, Effect::Reads).await?;
             if !keys.is_empty() {
                 let mut unlink = redis::cmd("UNLINK");
                 unlink.arg(keys);
@@ -93,18 +114,33 @@ impl RedisTier {
 
     /// Keys that match the glob, and whether these are all: of a large Redis only a part is looked at.
     pub async fn keys(&self, glob: &str) -> Result<(Vec<CacheKey>, bool), StoreError> {
-        let (mut cursor, mut found) = (0_u64, BTreeSet::new());
+        let (mut found, mut all) = (BTreeSet::new(), true);
+        for part in self.client.parts().await? {
+            all &= self.keys_in_part(part.as_ref(), glob, &mut found).await?;
+        }
+        Ok((found.into_iter().collect(), all))
+    }
+
+    /// Finds keys in one part; whether these are all.
+    async fn keys_in_part(
+        &self,
+        part: Option<&Node>,
+        glob: &str,
+        found: &mut BTreeSet<CacheKey>,
+    ) -> Result<bool, StoreError> {
+        let mut cursor = 0_u64;
         for _ in 0..LOOKS {
+            let step = scan(cursor, glob);
             let (next, names): (u64, Vec<Vec<u8>>) =
-                self.client.one(scan(cursor, glob), Effect::Reads).await?;
+                self.client.one_of_part(part, step, Effect::Reads).await?;
             let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
             found.extend(names.filter_map(|name| Some(CacheKey::new(name.strip_prefix(ENTRY)?))));
             if next == 0 {
-                return Ok((found.into_iter().collect(), true));
+                return Ok(true);
             }
             cursor = next;
         }
-        Ok((found.into_iter().collect(), false))
+        Ok(false)
     }
 
     /// The first `bytes` bytes of what is stored under each of `keys`, in their order, and its size. What
@@ -140,7 +176,7 @@ impl RedisTier {
     ) -> Result<Vec<(Bytes, u64)>, StoreError> {
         let mut commands = Pipeline::with_capacity(2 * keys.len());
         for key in keys {
-            let name = format!("{ENTRY}{key}");
+            let name = entry(key);
             commands.cmd("GETRANGE").arg(&name).arg(0).arg(bytes.saturating_sub(1));
             commands.cmd("STRLEN").arg(&name);
         }
@@ -159,7 +195,7 @@ impl RedisTier {
         let life = millis(life).unwrap_or(1);
         let mut commands = Pipeline::with_capacity(keys.len());
         for key in keys {
-            let name = format!("{LOCK}{key}");
+            let name = lock_of(&entry(key));
             commands.cmd("SET").arg(name).arg(token).arg("NX").arg("PX").arg(life);
         }
         let held: Vec<Option<String>> = self.client.many(commands, Effect::Claims).await?;
@@ -170,7 +206,9 @@ impl RedisTier {
     pub async fn release(&self, keys: &[&CacheKey], token: &str) -> Result<u64, StoreError> {
         let mut command = redis::cmd("EVAL");
         command.arg(RELEASE).arg(keys.len());
-        name(&mut command, LOCK, keys);
+        for key in keys {
+            command.arg(lock_of(&entry(key)));
+        }
         command.arg(token);
         self.client.one(command, Effect::Drops).await
     }
@@ -178,8 +216,10 @@ impl RedisTier {
     /// For those who wait for another instance's load: what is stored under each of `keys` and
     /// whether its lock is still held, in their order and as of one moment.
     pub async fn peek(&self, keys: &[&CacheKey]) -> Result<Vec<(Option<Bytes>, bool)>, StoreError> {
-        let mut command = named("MGET", ENTRY, keys);
-        name(&mut command, LOCK, keys);
+        let mut command = named("MGET", keys);
+        for key in keys {
+            command.arg(lock_of(&entry(key)));
+        }
         let mut found: Vec<Option<Bytes>> = self.client.one(command, Effect::Reads).await?;
         let locks = found.split_off(keys.len().min(found.len()));
         Ok(found.into_iter().zip(locks.into_iter().map(|lock| lock.is_some())).collect())
@@ -193,16 +233,17 @@ fn scan(cursor: u64, glob: &str) -> Cmd {
     scan
 }
 
-fn named(command: &str, prefix: &str, keys: &[&CacheKey]) -> Cmd {
+fn named(command: &str, keys: &[&CacheKey]) -> Cmd {
     let mut command = redis::cmd(command);
-    name(&mut command, prefix, keys);
+    for key in keys {
+        command.arg(entry(key));
+    }
     command
 }
 
-fn name(command: &mut Cmd, prefix: &str, keys: &[&CacheKey]) {
-    for key in keys {
-        command.arg(format!("{prefix}{key}"));
-    }
+/// The name under which an entry is stored.
+fn entry(key: &CacheKey) -> String {
+    format!("{ENTRY}{key}")
 }
 
 /// Milliseconds of a life; `None` when there is none left.
@@ -219,7 +260,7 @@ mod tests {
     fn a_pattern_for_everything_matches_entries_only() {
         let everything = format!("{ENTRY}*");
         assert!(matches(&everything, &format!("{ENTRY}products:search:1")));
-        for other in [&format!("{LOCK}products:search:1"), "breakwater:2:alive"] {
+        for other in [&lock_of(&format!("{ENTRY}products:search:1")), "breakwater:2:alive"] {
             assert!(!matches(&everything, other));
         }
     }
