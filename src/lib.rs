@@ -62,6 +62,7 @@
 pub mod access;
 pub mod app;
 pub mod cache;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

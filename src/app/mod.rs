@@ -166,7 +166,7 @@ impl Gateway {
                 .await;
         let (monitor, observed) = monitor(&metrics, &supervisor)?;
         let exporter = exporter(&settings, &metrics, &log, &supervisor)?;
-        let settings = HttpSettings::of(&settings, settings.of::<DatabaseSettings>().file());
+        let settings = http_settings(&settings);
         let (pressure, integration) = (Arc::<Pressure>::default(), integration(&origins));
         let shared = Arc::new(Shared {
             accounts: Arc::new(accounts(&stores, &settings.limits, &pressure)),
@@ -275,6 +275,17 @@ fn monitor(
     let spec = Spec::new(ACTOR_NAME, 0, MONITOR_INBOX);
     let monitor = supervisor.start_on_own_thread(spec, move || actor.clone())?;
     Ok((monitor, table))
+}
+
+/// What `http` works with: its own settings, and files of other rooms that it watches.
+fn http_settings(settings: &Settings) -> HttpSettings {
+    let (redis, database): (RedisSettings, DatabaseSettings) = (settings.of(), settings.of());
+    let certificates = [
+        ("REDIS_CA_FILE", redis.ca_file),
+        ("REDIS_CERT_FILE", redis.cert_file),
+        ("DATABASE_URL", database.authorities()),
+    ];
+    HttpSettings::of(settings, database.file(), certificates)
 }
 
 fn exporter(

@@ -44,6 +44,14 @@ impl DatabaseSettings {
         Self { address: address.into(), ..Self::default() }
     }
 
+    /// The file of certificates that the connection is verified by, if one is named.
+    pub fn authorities(&self) -> Option<PathBuf> {
+        match &self.address {
+            Address::Sqlite(_) => None,
+            Address::Postgres(address) => address.authorities(),
+        }
+    }
+
     /// A file beside which the process needs room: that of the database, or any in the working directory.
     pub fn file(self) -> PathBuf {
         match self.address {

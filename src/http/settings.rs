@@ -192,10 +192,16 @@ pub struct HttpSettings {
     pub cache: CacheSettings,
     /// The database's file, for its place on the disk.
     pub database: PathBuf,
+    /// Files of certificates, each under its setting; `None`: it is not set.
+    pub certificates: [(&'static str, Option<PathBuf>); 3],
 }
 
 impl HttpSettings {
-    pub fn of(settings: &Settings, database: PathBuf) -> Self {
+    pub fn of(
+        settings: &Settings,
+        database: PathBuf,
+        certificates: [(&'static str, Option<PathBuf>); 3],
+    ) -> Self {
         Self {
             server: settings.of(),
             features: CurrentFeatures::new(settings.of()),
@@ -204,6 +210,7 @@ impl HttpSettings {
             limits: settings.of(),
             cache: settings.of(),
             database,
+            certificates,
         }
     }
 }

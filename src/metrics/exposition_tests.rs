@@ -128,6 +128,7 @@ fn the_prometheus_text_has_every_name_type_and_label() {
     cache_stale_answers_total counter cache_type
     cache_warmed_total counter
     cache_writes_dropped_total counter tier
+    certificate_expires_timestamp_seconds gauge setting
     circuit_breaker_slow_start_per_second gauge name
     circuit_breaker_state gauge name
     circuit_breaker_transitions_total counter name,to

@@ -314,6 +314,9 @@ metrics! {
             "Audit events that were never stored, since the start");
         disk_free: Gauge = add.one("database_disk_free_bytes",
             "Bytes free on the file system of the database");
+        certificates: Labelled<Fraction, 1> = add.many("certificate_expires_timestamp_seconds",
+            [("setting", Words::these(["REDIS_CA_FILE", "REDIS_CERT_FILE", "DATABASE_URL"]))],
+            "When the first certificate of the file ends that the setting names; +Inf: none is named, 0: it cannot be read");
         log_lost: Gauges<1> = add.many("log_lines_lost",
             [("reason", Words::these(["failed", "dropped"]))],
             "Lines of the log that were never written, since the start: failed, or dropped because the writer was behind");

@@ -167,6 +167,12 @@ fn a_gateway_caches_in_a_redis_with_certificates_on_both_sides() {
     };
     let (mut first, _folder) = start();
     first.until_health("redis", "healthy");
+    let mut ends = |setting| {
+        first.metric(&format!("certificate_expires_timestamp_seconds{{setting=\"{setting}\"}}"))
+    };
+    let [ca, own, none] = ["REDIS_CA_FILE", "REDIS_CERT_FILE", "DATABASE_URL"].map(&mut ends);
+    assert!(ca > 1.8e9 && own > 1.8e9 && ca.is_finite() && own.is_finite(), "{ca} {own}");
+    assert!(none.is_infinite(), "{none}");
     // Storing goes on after the answer.
     let found = (1..20).any(|number| {
         first.ask(number);

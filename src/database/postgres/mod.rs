@@ -90,6 +90,14 @@ impl PostgresAddress {
         Ok(Self(Secret::new(text)))
     }
 
+    /// The file of the authorities that vouch for the server, if one is named.
+    pub(super) fn authorities(&self) -> Option<PathBuf> {
+        match parts(self.0.expose()) {
+            Ok((_, Tls::Verify(authorities))) => authorities,
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     pub(super) fn expose(&self) -> &str {
         self.0.expose()
     }

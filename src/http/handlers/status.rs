@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::health::free_beside;
 use super::rendered::{Made, Page};
 use crate::cache::CacheSettings;
+use crate::certificates::earliest_end;
 use crate::clock::{self, Timestamp};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
@@ -369,6 +370,12 @@ fn access(shared: &Shared) {
     metrics.audit_dropped.set(dropped);
     metrics.log_lost.at(["dropped"]).set(shared.losses.dropped());
     metrics.log_lost.at(["failed"]).set(shared.losses.failed());
+    for (setting, file) in &shared.settings.certificates {
+        let end = file
+            .as_deref()
+            .map_or(f64::INFINITY, |file| earliest_end(file).map_or(0.0, |end| end.as_secs_f64()));
+        metrics.certificates.at([setting]).set(end);
+    }
     if let Ok(free) = free_beside(&shared.settings.database) {
         metrics.disk_free.set(free);
     }
