@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use slog::{Logger, error, info, warn};
+use slog::{Logger, debug, error, info, o, warn};
 
 use crate::cache::CacheSettings;
 use crate::cache::CacheTables;
@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::metrics::{Metrics, Set};
 use crate::origin::pacing::shared::{self, Counted, Question, SharedPace, Sharing};
 use crate::redis::{Health, Redis, RedisSettings, Script, Servers, keys};
-use crate::resilience::breaker::{self, Breaker};
+use crate::resilience::breaker::{self, Breaker, State};
 use crate::supervision::Supervisor;
 
 /// How much longer an answer is waited for that is late because this thread is busy, where without one a
@@ -262,8 +262,14 @@ fn breaker(name: &'static str, metrics: &Metrics, log: &Logger) -> Breaker {
     let listener = Arc::new(move |change: &breaker::Transition| {
         metrics.upstream.breakers.moved(name, change.to);
         metrics.upstream.breakers.tier_state.at([name]).set(change.to.gauge());
-        warn!(log, "breaker moved"; "breaker" => name, "from" => change.from.as_str(),
+        let words = o!("breaker" => name, "from" => change.from.as_str(),
             "to" => change.to.as_str(), "reason" => change.reason.as_str());
+        // A store that is away is probed about once a second: that is news only when it is over.
+        if change.from == State::Closed || change.to == State::Closed {
+            warn!(log, "breaker moved"; words);
+        } else {
+            debug!(log, "breaker moved"; words);
+        }
     });
     let limits = breaker::Settings {
         open_max: LONGEST_REST,

@@ -207,6 +207,12 @@ impl ApiError {
         self
     }
 
+    /// What the client is told, where that is more than the code says.
+    #[must_use]
+    pub fn own_words(&self) -> Option<&str> {
+        (self.message != self.code.sentence()).then_some(&*self.message)
+    }
+
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string());

@@ -214,6 +214,12 @@ impl Call {
 
     /// The whole body, if it says that it is JSON.
     async fn body(&self) -> Result<Bytes, ApiError> {
+        let coding = self.request.headers().get(header::CONTENT_ENCODING);
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let message =
+                "Content-Encoding: bodies are read as they are; allowed: identity, or none";
+            return Err(ApiError::with_message(ErrorCode::UnsupportedMediaType, message));
+        }
         let body = self.raw_body().await?;
         if !is_json(&self.request) && !body.is_empty() {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));

@@ -92,7 +92,7 @@ impl Stops {
         let failed = failure.as_ref();
         let pack =
             answer::write_headers(worker, route, &context, fields.origin, &mut response, failed);
-        rate_limit::write_headers(response.headers_mut(), limits.as_ref(), failure.as_ref());
+        rate_limit::write_headers(response.headers_mut(), route.scope, limits.as_ref(), failed);
         let is_last = connection.is_some_and(super::connection::Serving::answered);
         if is_last || worker.shared.is_draining() {
             response.head_mut().set_connection_type(ConnectionType::Close);

@@ -29,6 +29,8 @@ fn after_ten_wrong_keys_nothing_is_compared_any_more() {
         let error = refused(&answer, 429, "rate_limited");
         let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=6).contains(&wait), "{error}");
+        let policy = answer.header("ratelimit-policy").unwrap_or_default();
+        assert!(!policy.contains("upstream-share"), "no call was asked for: {policy}");
     }
     // Whoever shows none is told what he was told before.
     let mut without = app.connection().with_header("x-forwarded-for", "203.0.113.7");

@@ -111,6 +111,13 @@ fn unsupported_media_type() {
         let answer = connection.send("POST", SEARCH, b"{}").unwrap();
         refused(&answer, 415, "unsupported_media_type");
     }
+    for coding in ["gzip", "br", "identity, gzip"] {
+        let mut connection = app.connection().with_header("content-type", "application/json");
+        connection = connection.with_header("content-encoding", coding);
+        let answer = connection.send("POST", SEARCH, b"{\"keywords\":\"usb\"}").unwrap();
+        let error = refused(&answer, 415, "unsupported_media_type");
+        assert!(error["error"].as_str().unwrap().starts_with("Content-Encoding"), "{error}");
+    }
     let answer = app.connection().send("POST", SEARCH, b"keywords=usb").unwrap();
     assert_refusal!("unsupported_media_type", answer);
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.a+json"] {

@@ -40,6 +40,21 @@ fn with_id(app: &TestApp, id: &str, path: &str) -> Answer {
 }
 
 #[test]
+fn what_was_refused_is_explained_in_the_words_that_the_client_got() {
+    let app = TestApp::start();
+    for (id, path, words) in [
+        ("none", "/api/products/details/1", "There is no such product"),
+        ("form", "/api/products/search?page_size=999", "page_size"),
+    ] {
+        let told = with_id(&app, id, path).json()["error"].as_str().unwrap().to_owned();
+        assert!(told.contains(words), "{told}");
+        let detail =
+            explained(&app, id)["steps"].as_array().unwrap().last().unwrap()["detail"].clone();
+        assert!(detail.as_str().unwrap().contains(words), "{detail}");
+    }
+}
+
+#[test]
 fn a_loaded_answer_a_hit_and_a_retried_one() {
     let app = TestApp::with(&[
         ("HTTP_WORKERS", "1"),

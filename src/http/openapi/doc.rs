@@ -326,7 +326,12 @@ impl<'a> Doc<'a> {
         }
         if scope == AuthScope::Admin {
             if self.operation["security"].is_null() {
-                self.operation["security"] = json!([{ADMIN_KEY: []}, {SESSION: []}]);
+                // The cookie is sent below the page's address only.
+                self.operation["security"] = if self.template.starts_with("/admin") {
+                    json!([{ADMIN_KEY: []}, {SESSION: []}])
+                } else {
+                    json!([{ADMIN_KEY: []}])
+                };
             }
             let closed = "The admin's key is missing or wrong, or none is configured; or a change by a \
                 cookie did not come from a page of this host.";

@@ -20,7 +20,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::explain::Limited;
 use crate::http::headers::number;
-use crate::http::route::Route;
+use crate::http::route::{AuthScope, Route};
 use crate::http::state::Worker;
 use crate::limits::{
     Admission, Admit, Class, Decision, QuotaState, RuleKind, TooOften, retry_after_seconds,
@@ -179,12 +179,15 @@ thread_local! {
 /// one that has had its share of the upstream's calls until the upstream's day does.
 pub(in crate::http) fn write_headers(
     headers: &mut HeaderMap,
+    scope: AuthScope,
     admission: Option<&Admission>,
     failure: Option<&ApiError>,
 ) {
     let is_admitted = || admission.is_some_and(|admission| admission.verdict.is_admitted());
     let by = failure.and_then(|failure| {
-        let is_share = failure.code == ErrorCode::RateLimited && is_admitted();
+        // What an admin asks for costs no call; there it is a wrong key that came too often.
+        let is_share =
+            failure.code == ErrorCode::RateLimited && scope == AuthScope::Clients && is_admitted();
         let by_abuse = failure.code == ErrorCode::AbuseThrottled;
         by_abuse.then_some("abuse").or(is_share.then_some("upstream-share"))
     });
@@ -265,7 +268,7 @@ mod tests {
     /// The values of the fields: limit, remaining, reset, `RateLimit`, and its policy.
     fn written(admission: &Admission) -> Vec<String> {
         let mut headers = HeaderMap::new();
-        write_headers(&mut headers, Some(admission), None);
+        write_headers(&mut headers, AuthScope::Clients, Some(admission), None);
         let value = |name| Some(headers.get(name)?.to_str().unwrap().to_owned());
         [LIMIT, REMAINING, RESET, RATE_LIMIT, POLICY].into_iter().filter_map(value).collect()
     }

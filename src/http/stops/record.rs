@@ -106,7 +106,8 @@ fn explain(
     if !kept && exporter.is_none() {
         return;
     }
-    let cause = failure.and_then(|failure| failure.cause.as_deref());
+    let cause =
+        failure.and_then(|failure| failure.cause.as_deref().or_else(|| failure.own_words()));
     let Noted { steps, attempts } = context.steps.get().map(Steps::close).unwrap_or_default();
     let record = Record {
         outcome,

@@ -110,6 +110,13 @@ impl Section for AliExpressSettings {
         self.accounts().is_empty() == next.accounts().is_empty()
     }
 
+    fn caution(&self) -> Option<String> {
+        (self.app_key.is_some() && self.tracking_id.is_none()).then(|| {
+            "ALIEXPRESS_TRACKING_ID is not set: products have no affiliate address, and none can be made"
+                .to_owned()
+        })
+    }
+
     fn check(&self, settings: &Settings, mistakes: &mut Mistakes) {
         let mut want = |missing: &str, present: &str, rule: &str| {
             mistakes.add(missing, None, format!("a value, because {present} is set; {rule}"));

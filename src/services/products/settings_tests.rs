@@ -27,6 +27,13 @@ fn account(key: &str, secret: &str, tracking_id: Option<&str>) -> Account {
 }
 
 #[test]
+fn an_account_without_a_tracking_id_is_a_caution() {
+    let cautions = |first: &[(&str, &str)]| from(first, "").map(|read| read.cautions().count());
+    assert_eq!(cautions(&FIRST[..2]), Ok(1));
+    assert_eq!((cautions(&FIRST), cautions(&[])), (Ok(0), Ok(0)));
+}
+
+#[test]
 fn further_accounts_come_from_the_environment_or_from_the_file() {
     let settings = from(&FIRST, &FURTHER.replace('\n', " ")).unwrap();
     let set: AliExpressSettings = settings.of();
