@@ -138,7 +138,7 @@ const FURTHER: &str = "list the account in ALIEXPRESS_ACCOUNTS_JSON or [[upstrea
 impl Removed {
     /// What a mistake says, to be read after "expected".
     pub(super) fn expected(&self) -> String {
-        format!("it not to be set; this setting was removed: {}", self.instead)
+        format!("no such setting; it was removed: {}", self.instead)
     }
 }
 
@@ -164,8 +164,7 @@ mod tests {
             let environment = [(removed.variable, "1")].into_iter().collect();
             let mistakes = resolve(SCHEMA, Some(&file), &environment).unwrap_err();
             let texts: Vec<_> = mistakes.all.iter().map(ToString::to_string).collect();
-            let because =
-                format!("expected it not to be set; this setting was removed: {}", removed.instead);
+            let because = format!("expected no such setting; it was removed: {}", removed.instead);
             assert_eq!(
                 texts,
                 [

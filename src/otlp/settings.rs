@@ -14,7 +14,7 @@ const COLLECTOR: Text<String> = Text {
 
 /// The name of a service, as OpenTelemetry takes it: any text, here in one line.
 const NAME: Text<String> = Text {
-    expected: || "up to 256 bytes of text without control characters".to_owned(),
+    expected: || "up to 256 bytes of text".to_owned(),
     read: |text| {
         let fits = text.len() <= 256 && !text.contains(char::is_control);
         if fits { Ok(text.to_owned()) } else { Err(None) }

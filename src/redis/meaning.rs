@@ -75,7 +75,8 @@ const SLOTS: &str = "the cluster does not serve all of its slots";
 const SCRIPT: &str = "a script runs too long there; SCRIPT KILL ends it";
 const REPLICAS: &str = "too few replicas are connected to Redis";
 const SERVICE: &str = "check the service in REDIS_URL: redis+sentinel://host,host/service";
-const MEMORY: &str = "raise maxmemory, or set maxmemory-policy to allkeys-lru";
+const MEMORY: &str =
+    "raise maxmemory, or set maxmemory-policy to volatile-lru: every key of the gateway has an end";
 const AUTHORITY: &str = "name who vouches for Redis in REDIS_CA_FILE";
 const UNTRUSTED: &str = "Redis does not trust the certificate in REDIS_CERT_FILE";
 const OWN_CERTIFICATE: &str = "Redis wants a certificate: set REDIS_CERT_FILE and REDIS_KEY_FILE";

@@ -357,7 +357,8 @@ impl<'a> Doc<'a> {
         if !self.lasts || self.method != Method::Get || !is_stored {
             return;
         }
-        let known = "The client has it already, as `If-None-Match` says.";
+        let known =
+            "The client has it already, as `If-None-Match` says; only where answers may be stored.";
         self.responses.insert("304".into(), json!({"description": known}));
         for status in [OK, "304"] {
             let response = self.responses.entry(status).or_insert_with(|| json!({}));

@@ -29,16 +29,20 @@ pub use schemas::{
 };
 
 const ABOUT: &str = "A resilient gateway. Every JSON answer has `success`, `data` or `error`, and \
-    `metadata`; no failure is ever a success with an empty list. Every address that takes GET takes \
-    HEAD as well. Every answer carries `X-Request-ID`; a request may bring its own, or a \
-    `traceparent`. Where a limit applies, every answer carries the rate-limit fields. A parameter, a field or \
-    a body that an operation does not describe is answered 400; only health, metrics, these documents and pictures \
-    take no notice of it, for the `?t=123` of load balancers and monitors. With `METRICS_LISTEN` \
-    metrics, health and admin are served at that address only; `/health/live` and `/health/ready` at both.";
+    `metadata`; no failure is ever a success with an empty list. A parameter, a field or a body that an \
+    operation does not describe is answered 400.";
+
+/// The rest, for whoever writes a client or runs the gateway.
+const MORE: &str = " Only health, metrics, `/`, these documents, pictures and the files of `/admin` take no \
+    notice of it, for the `?t=123` of load balancers and monitors. Every address that takes GET takes HEAD as \
+    well. Every answer carries `X-Request-ID`; a request may bring its own, or a `traceparent`. What cannot be \
+    read as HTTP is answered by a bare 400 or 431, without a body and an id. Where a limit applies, every answer \
+    carries the rate-limit fields. With `METRICS_LISTEN` metrics, health and admin are served at that address \
+    only; `/health/live` and `/health/ready` at both.";
 
 /// Tags of the gateway's own operations.
 const TAGS: [(&str, &str); 5] = [
-    ("Health", "Never limited"),
+    ("Health", "Whether it runs and what is wrong; not counted in the limits of clients"),
     ("Status", "What the process says about itself"),
     ("Documents", "This description"),
     ("Admin", "What an operator sees and does"),
@@ -88,11 +92,12 @@ pub fn at(document: String, address: &str) -> String {
 
 fn document(surfaces: &[&Surface], stated: Stated, reader: Reader) -> String {
     let (schemas, paths) = operations(surfaces, stated, reader);
+    let more = if reader == Reader::Anybody { MORE } else { "" };
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Breakwater",
-            "description": ABOUT,
+            "description": format!("{ABOUT}{more}"),
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "MIT", "identifier": "MIT"},
         },

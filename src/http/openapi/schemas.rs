@@ -307,7 +307,8 @@ const TEXTS: [(&str, &str, &str); 7] = [
     ),
     (
         "ETag",
-        "A weak tag of the data, for `If-None-Match`; where something may be stored.",
+        "A weak tag of the data, for `If-None-Match`. Only where the answer may be stored: for a client without a \
+         key, with `PUBLIC_CACHING` or where no limit applies.",
         "W/\"1-9f3c51a7d2e84b06\"",
     ),
     (
@@ -353,7 +354,8 @@ pub(super) fn known() -> Value {
         "name": "If-None-Match",
         "in": "header",
         "description": "The `ETag` of an answer that the client has: where the data is still the same, the \
-            answer is 304 without a body.",
+            answer is 304 without a body. Answers have one, and 304 comes, only for a client without a key, \
+            with `PUBLIC_CACHING` or where no limit applies.",
         "required": false,
         "schema": {"type": "string"},
     })

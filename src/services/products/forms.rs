@@ -22,13 +22,13 @@ const DEFAULT_PAGE_SIZE: u32 = 20;
 /// For whom an answer is made, as a client says it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct TargetForm {
-    /// Country shipped to, two letters.
+    /// Country shipped to, two letters; when absent none is told to the upstream.
     #[schema(value_type = Option<String>, pattern = "^[A-Za-z]{2}$", example = "US")]
     pub ship_to_country: Option<Value>,
-    /// Currency of prices and of price bounds.
+    /// Currency of prices and of price bounds; when absent `ALIEXPRESS_CURRENCY`, `USD` by default.
     #[schema(value_type = Option<Currency>)]
     pub currency: Option<Value>,
-    /// Language of titles and category names.
+    /// Language of titles and category names; when absent `ALIEXPRESS_LANGUAGE`, `EN` by default.
     #[schema(value_type = Option<Language>)]
     pub language: Option<Value>,
 }

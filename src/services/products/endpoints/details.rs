@@ -75,8 +75,10 @@ struct DetailsForm {
 }
 
 fn product_ids_schema() -> Schema {
+    let what = "Product ids, as texts or numbers; texts, because they exceed 2^53. One text with commas is \
+         taken, too.";
     let ids = ArrayBuilder::new()
-        .description(Some("Product ids, as texts or numbers; texts, because they exceed 2^53."))
+        .description(Some(what))
         .items(id_schema())
         .min_items(Some(1))
         .max_items(Some(MAX_PRODUCTS))

@@ -86,7 +86,7 @@ pub(super) const ROUTES: &[Route] = &[
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = LinksRequest)]
 struct LinksForm {
-    /// Addresses of pages of the shop.
+    /// Addresses of pages of the shop. One text with one address is taken, too.
     #[schema(value_type = Vec<String>, min_items = 1, max_items = 50, example = json!(["https://www.aliexpress.com/item/3256800527853119.html"]))]
     urls: Option<Value>,
 }

@@ -115,7 +115,8 @@ pub(super) struct OrdersData {
     page_size: u32,
 }
 
-/// One order. Amounts and rates are as the upstream wrote them; times are in GMT+8.
+/// One order. Amounts and rates are as the upstream wrote them: amounts in the currency's smallest unit (cents),
+/// `1589` for 15.89. Times are in GMT+8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Order {
     /// Id, digits.
@@ -131,12 +132,13 @@ pub(super) struct Order {
     product_id: Option<String>,
     product_title: Option<String>,
     product_count: Option<u64>,
-    /// Amount paid, in the upstream's unit.
+    /// Amount paid, in the currency's smallest unit (cents).
     paid_amount: Option<String>,
+    /// Share of the amount, with a percent sign: `7.0%`.
     commission_rate: Option<String>,
-    /// Commission expected at payment.
+    /// Commission expected at payment, in the same unit.
     estimated_paid_commission: Option<String>,
-    /// Commission expected at completion.
+    /// Commission expected at completion, in the same unit.
     estimated_finished_commission: Option<String>,
     created_time: Option<String>,
     paid_time: Option<String>,
