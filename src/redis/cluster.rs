@@ -79,7 +79,10 @@ impl Map {
     pub(super) fn trouble(&self) -> Option<String> {
         lock(&self.healths).iter().find_map(|(node, health)| {
             let avoided = || health.breaker().is_open().then(|| "it does not answer".to_owned());
-            health.trouble().or_else(avoided).map(|said| format!("{node}: {said}"))
+            health
+                .trouble(clock::monotonic())
+                .or_else(avoided)
+                .map(|said| format!("{node}: {said}"))
         })
     }
 

@@ -7,11 +7,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use deadpool_redis::PoolError;
 use deadpool_redis::redis::RedisError;
 
 use super::meaning::{self, Kind};
+use crate::clock;
 use crate::config::redact;
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
@@ -53,12 +55,26 @@ pub struct Health {
 struct Trouble {
     scripts: Option<String>,
     others: Option<String>,
+    /// That a key lies elsewhere, and when it was said last: what other keys do says nothing about it.
+    slots: Option<(String, Instant)>,
+}
+
+/// A key that lies elsewhere is asked for again within this, where there is anything to do.
+const SLOTS_KEPT: Duration = Duration::from_secs(60);
+/// What Redis says of a key that lies elsewhere.
+const OF_SLOTS: [&str; 3] = ["MOVED", "ASK", "CROSSSLOT"];
+
+/// Whether a write that is taken shows that this is over.
+fn is_of_writes(said: &str) -> bool {
+    meaning::kind(said) != Kind::Misconfigured
+        || said.starts_with("OOM")
+        || said.starts_with("MISCONF")
 }
 
 impl Health {
     pub const fn new(breaker: Breaker) -> Self {
         let (refuses_writes, troubled) = (AtomicBool::new(false), AtomicBool::new(false));
-        let trouble = Mutex::new(Trouble { scripts: None, others: None });
+        let trouble = Mutex::new(Trouble { scripts: None, others: None, slots: None });
         Self { breaker, refuses_writes, troubled, trouble }
     }
 
@@ -73,9 +89,11 @@ impl Health {
 
     /// What Redis said when it last did not do what it was asked, and what it means; `None` when
     /// the next of that kind was done.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self, now: Instant) -> Option<String> {
         let trouble = self.words();
-        let said = trouble.others.as_ref().or(trouble.scripts.as_ref())?;
+        let recent = |at: Instant| now.saturating_duration_since(at) < SLOTS_KEPT;
+        let slots = trouble.slots.as_ref().filter(|(_, at)| recent(*at)).map(|(said, _)| said);
+        let said = trouble.others.as_ref().or(slots).or(trouble.scripts.as_ref())?;
         Some(meaning::explain(said))
     }
 
@@ -118,8 +136,20 @@ impl Health {
             Err(Fault::TooLate | Fault::OwnDelay | Fault::NotAsked) => return,
         };
         let mut trouble = self.words();
-        let Trouble { scripts, others } = &mut *trouble;
-        *(if effect == Effect::Counts { scripts } else { others }) = said;
+        let Trouble { scripts, others, slots } = &mut *trouble;
+        match said {
+            Some(said) if OF_SLOTS.iter().any(|code| said.starts_with(code)) => {
+                *slots = Some((said, clock::monotonic()));
+                return;
+            }
+            None if effect == Effect::Probes => {
+                *others = None;
+                // No script need run for a while: the write shows as much.
+                *scripts = scripts.take().filter(|said| !is_of_writes(said));
+            }
+            said if effect == Effect::Counts => *scripts = said,
+            said => *others = said,
+        }
         let troubled = trouble.scripts.is_some() || trouble.others.is_some();
         self.troubled.store(troubled, Ordering::Relaxed);
     }

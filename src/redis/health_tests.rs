@@ -79,10 +79,35 @@ fn a_connection_from_before_a_restart_leaves_no_words_and_a_probe_that_breaks_do
     let broken = || Err::<(), _>(Fault::Broken("broken pipe".to_owned()));
     for effect in [Effect::Counts, Effect::Adds, Effect::Reads] {
         health.learn(&broken(), effect);
-        assert_eq!(health.trouble(), None, "{effect:?}");
+        assert_eq!(health.trouble(clock::monotonic()), None, "{effect:?}");
     }
     health.learn(&broken(), Effect::Probes);
-    assert_eq!(health.trouble().as_deref(), Some("broken pipe; transient"));
+    assert_eq!(health.trouble(clock::monotonic()).as_deref(), Some("broken pipe; transient"));
     health.learn(&Ok(()), Effect::Probes);
-    assert_eq!(health.trouble(), None);
+    assert_eq!(health.trouble(clock::monotonic()), None);
+}
+
+#[test]
+fn a_write_that_is_taken_ends_what_a_script_met_but_not_that_scripts_are_refused() {
+    let health = health();
+    for (code, is_over) in
+        [("READONLY", true), ("OOM", true), ("MISCONF", true), ("LOADING", true), ("NOPERM", false)]
+    {
+        health.learn(&failed(code), Effect::Counts);
+        assert!(health.trouble(clock::monotonic()).is_some(), "{code}");
+        health.learn(&Ok(()), Effect::Probes);
+        assert_eq!(health.trouble(clock::monotonic()).is_none(), is_over, "{code}");
+    }
+}
+
+#[test]
+fn a_key_that_lies_elsewhere_is_told_for_a_while_whatever_other_keys_do() {
+    let health = health();
+    health.learn(&failed("MOVED"), Effect::Adds);
+    for effect in EFFECTS {
+        health.learn(&Ok(()), effect);
+    }
+    let now = clock::monotonic();
+    assert!(health.trouble(now).unwrap().contains("one node of a cluster"));
+    assert_eq!(health.trouble(now + SLOTS_KEPT), None);
 }

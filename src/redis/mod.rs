@@ -125,7 +125,7 @@ impl Redis {
 
     /// What Redis said when it last did not do what it was asked, and what to do about it.
     pub fn trouble(&self) -> Option<String> {
-        self.health.trouble().or_else(|| self.servers.map.trouble())
+        self.health.trouble(clock::monotonic()).or_else(|| self.servers.map.trouble())
     }
 
     /// Whether Redis answers and takes no writes: the last one, of any thread, was refused. Of a cluster,
