@@ -139,6 +139,8 @@ impl Health {
         let Trouble { scripts, others, slots } = &mut *trouble;
         match said {
             Some(said) if OF_SLOTS.iter().any(|code| said.starts_with(code)) => {
+                // Each key says another slot: the first one is told, and not every one of them.
+                let said = slots.take().map_or(said, |(before, _)| before);
                 *slots = Some((said, clock::monotonic()));
                 return;
             }

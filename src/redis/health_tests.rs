@@ -108,6 +108,9 @@ fn a_key_that_lies_elsewhere_is_told_for_a_while_whatever_other_keys_do() {
         health.learn(&Ok(()), effect);
     }
     let now = clock::monotonic();
-    assert!(health.trouble(now).unwrap().contains("one node of a cluster"));
-    assert_eq!(health.trouble(now + SLOTS_KEPT), None);
+    let told = health.trouble(now).unwrap();
+    assert!(told.contains("one node of a cluster"), "{told}");
+    health.learn(&failed("ASK"), Effect::Reads);
+    assert_eq!(health.trouble(now), Some(told), "one line in the log, not one for each slot");
+    assert_eq!(health.trouble(clock::monotonic() + SLOTS_KEPT), None);
 }
