@@ -215,7 +215,7 @@ impl Call {
     /// The whole body, if it says that it is JSON.
     async fn body(&self) -> Result<Bytes, ApiError> {
         let coding = self.request.headers().get(header::CONTENT_ENCODING);
-        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        if coding.and_then(|coding| coding.to_str().ok()).is_some_and(is_packed) {
             let message =
                 "Content-Encoding: bodies are read as they are; allowed: identity, or none";
             return Err(ApiError::with_message(ErrorCode::UnsupportedMediaType, message));
@@ -254,6 +254,14 @@ impl Call {
 /// The context of a request that is being served.
 pub(super) fn context_of(request: &HttpRequest) -> Option<Rc<RequestContext>> {
     request.conn_data::<Rc<Requests>>()?.context()
+}
+
+/// Content codings (RFC 9110, section 8.4.1). Some clients name a charset in their place, which changes nothing.
+const CODINGS: [&str; 7] = ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"];
+
+fn is_packed(codings: &str) -> bool {
+    let is_coding = |word: &str| CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(word));
+    codings.split(',').map(str::trim).any(is_coding)
 }
 
 /// Whether the body says that it is JSON (`application/json` or `application/*+json`).

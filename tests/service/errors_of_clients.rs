@@ -118,6 +118,11 @@ fn unsupported_media_type() {
         let error = refused(&answer, 415, "unsupported_media_type");
         assert!(error["error"].as_str().unwrap().starts_with("Content-Encoding"), "{error}");
     }
+    for named in ["identity", "UTF-8"] {
+        let mut connection = app.connection().with_header("content-type", "application/json");
+        connection = connection.with_header("content-encoding", named);
+        assert_eq!(connection.send("POST", SEARCH, b"{}").unwrap().status, 200, "{named}");
+    }
     let answer = app.connection().send("POST", SEARCH, b"keywords=usb").unwrap();
     assert_refusal!("unsupported_media_type", answer);
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.a+json"] {

@@ -302,7 +302,7 @@ fn chunks() -> Vec<Case> {
         post(
             "a body of another coding",
             "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
-            Answered(&[200]),
+            Answered(&[415]),
         ),
         case(
             "chunks in http/1.0",
