@@ -33,6 +33,8 @@ use super::stops::admin_key::BoundPort;
 use crate::clock;
 use crate::supervision::keep_running;
 
+/// actix reads its clock twice a second: without it an idle connection would be closed so much too soon.
+const CLOCK_STEP: Duration = Duration::from_millis(500);
 /// Longest time for a client to close after us.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
@@ -79,7 +81,7 @@ pub fn bind(
                     let stopping = stopping.clone();
                     async move { stopping.notified().await }
                 })
-                .keep_alive(settings.keep_alive)
+                .keep_alive(settings.keep_alive + CLOCK_STEP)
                 // Every head is watched by its connection, and not only the first of each.
                 .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(DISCONNECT_TIMEOUT)
