@@ -176,25 +176,39 @@ impl Browser {
     /// The names that assistive technology says for all controls that are shown within an element, with
     /// their markup.
     pub(crate) fn controls(&mut self, within: &str) -> Vec<(String, String)> {
+        // The page draws sections anew each second; what was found before is gone then.
+        let mut tries = 0..50;
+        tries.find_map(|_| self.controls_of_now(within)).expect("a page that stands still for once")
+    }
+
+    /// The same; `None` when the page has drawn one of them anew meanwhile.
+    fn controls_of_now(&mut self, within: &str) -> Option<Vec<(String, String)>> {
         const CONTROLS: &str = "a[href], button, input, select, textarea, summary, progress, \
             [role=img], [tabindex='0']";
         let all = json!({"using": "css selector", "value": format!("{within} :is({CONTROLS})")});
         let found = self.command("POST", "elements", &all);
-        let found: Vec<_> = found.as_array().expect("a list").clone();
         let mut controls = Vec::new();
-        for element in found {
+        for element in found.as_array().expect("a list") {
             let id = element[ELEMENT].as_str().unwrap_or_default();
-            if self.command("GET", &format!("element/{id}/displayed"), &json!({})) == true {
-                let name = self.command("GET", &format!("element/{id}/computedlabel"), &json!({}));
+            if self.of_element("GET", &format!("element/{id}/displayed"), &json!({}))? == true {
+                let label = format!("element/{id}/computedlabel");
+                let name = self.of_element("GET", &label, &json!({}))?;
                 let markup = json!({"script": "return arguments[0].outerHTML", "args": [element]});
-                let markup = self.command("POST", "execute/sync", &markup);
-                controls.push((
-                    name.as_str().unwrap_or_default().to_owned(),
-                    markup.as_str().unwrap_or_default().to_owned(),
-                ));
+                let markup = self.of_element("POST", "execute/sync", &markup)?;
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                controls.push((text(&name), text(&markup)));
             }
         }
-        controls
+        Some(controls)
+    }
+
+    /// What is said of an element; `None` when it is no part of the page any more.
+    fn of_element(&mut self, method: &str, what: &str, body: &Value) -> Option<Value> {
+        match self.try_command(method, what, body) {
+            Ok(value) => Some(value),
+            Err(error) if error["error"] == "stale element reference" => None,
+            Err(error) => panic!("{what} {body}: {} {}", error["error"], error["message"]),
+        }
     }
 
     /// Keeps a picture of what is shown, beside what was built.
