@@ -5,7 +5,8 @@
 //! digest is SHA-256 and not one of the slow hashes made for passwords: nobody guesses 192 random bits,
 //! and a slow hash would be a way to keep the gateway busy. Refuses: whatever is not a known key, always
 //! in the same way and after the same work, so that nobody learns whether a key exists or how much of a
-//! guess was right; to show a secret twice, or to make one without randomness.
+//! guess was right; to show a secret twice, or to make one without randomness. Who shows the whole of a known
+//! key knows it already, and is told that it expired or is used from elsewhere.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -93,6 +94,18 @@ pub struct Held {
     pub per_minute: Option<NonZeroU32>,
 }
 
+/// Why a request holds no key; of several keys the reason that says most counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoKey {
+    #[default]
+    Missing,
+    /// Wrong, revoked, or never there.
+    Unknown,
+    Expired,
+    /// It is bound to addresses, and this is none of them or in doubt.
+    Elsewhere,
+}
+
 #[derive(Debug)]
 pub(super) struct InternalKey(Option<SecretDigest>);
 
@@ -112,11 +125,15 @@ impl InternalKey {
         stored: &State,
         from: IpAddr,
         now: impl Fn() -> Timestamp,
-    ) -> Option<Held> {
-        if self.0.is_none() && stored.keys.is_empty() {
-            return None;
+    ) -> Result<Held, NoKey> {
+        let mut why = NoKey::Missing;
+        for key in presented.candidates() {
+            match self.holder(key, stored, from, &now) {
+                Ok(held) => return Ok(held),
+                Err(reason) => why = why.max(reason),
+            }
         }
-        presented.candidates().find_map(|key| self.holder(key, stored, from, &now))
+        Err(why)
     }
 
     /// Compares with the internal key and with the one of the presented id, whether they are there or
@@ -127,9 +144,10 @@ impl InternalKey {
         stored: &State,
         from: IpAddr,
         now: &impl Fn() -> Timestamp,
-    ) -> Option<Held> {
-        if key.len() > LONGEST_KEY_BYTES {
-            return None;
+    ) -> Result<Held, NoKey> {
+        let is_any_known = self.0.is_some() || !stored.keys.is_empty();
+        if key.len() > LONGEST_KEY_BYTES || !is_any_known {
+            return Err(NoKey::Unknown);
         }
         let digest = SecretDigest::of(key);
         let named = id_in(key).and_then(|id| stored.keys.get(&id).map(|key| (id, key)));
@@ -137,12 +155,14 @@ impl InternalKey {
         let internal = self.0.unwrap_or(SecretDigest::NOBODY).equals(&digest);
         let matches = of_named.equals(&digest);
         if bool::from(internal) {
-            return Some(Held { id: KeyId::INTERNAL, per_minute: None });
+            return Ok(Held { id: KeyId::INTERNAL, per_minute: None });
         }
-        let (id, key) = named.filter(|_| bool::from(matches))?;
+        let (id, key) = named.filter(|_| bool::from(matches)).ok_or(NoKey::Unknown)?;
+        if key.expires_at.is_some_and(|until| until <= now()) {
+            return Err(NoKey::Expired);
+        }
         let here = key.networks.is_empty() || key.networks.iter().any(|net| net.contains(&from));
-        let in_force = key.expires_at.is_none_or(|until| now() < until);
-        (here && in_force).then_some(Held { id, per_minute: key.per_minute })
+        here.then_some(Held { id, per_minute: key.per_minute }).ok_or(NoKey::Elsewhere)
     }
 }
 

@@ -34,7 +34,7 @@ fn authorization(value: &str) -> PresentedKey<'_> {
 }
 
 fn held(keys: &InternalKey, presented: PresentedKey<'_>, stored: &State) -> Option<KeyId> {
-    keys.held(presented, stored, HERE, || NOW).map(|held| held.id)
+    keys.held(presented, stored, HERE, || NOW).ok().map(|held| held.id)
 }
 
 fn known(keys: &InternalKey, presented: PresentedKey<'_>) -> Option<KeyId> {
@@ -100,6 +100,18 @@ fn a_wrong_key_in_one_header_does_not_hide_a_right_one_in_the_other() {
 }
 
 #[test]
+fn of_several_keys_the_reason_that_says_most_counts() {
+    let key = NewKey::make().unwrap();
+    let state = stored(&key, |body| body.networks = vec![network("10.0.0.0/8").unwrap()]);
+    let bearer = format!("Bearer {}", key.text);
+    let both = PresentedKey { internal: Some(b"wrong"), authorization: Some(bearer.as_bytes()) };
+    let why = |presented| configured().held(presented, &state, HERE, || NOW).unwrap_err();
+    assert_eq!(why(both), NoKey::Elsewhere);
+    assert_eq!(why(internal("wrong")), NoKey::Unknown);
+    assert_eq!(why(authorization("Basic d3Jvbmc=")), NoKey::Missing, "it is none of ours");
+}
+
+#[test]
 fn without_a_configured_key_nothing_is_known() {
     for internal_key in [None, Some(Secret::new("")), Some(Secret::new("  "))] {
         let keys = key_of(internal_key);
@@ -154,7 +166,7 @@ fn an_expired_key_and_one_from_elsewhere_are_unknown() {
     );
     let state = stored(&key, |body| body.expires_at = later);
     let then = keys.held(internal(&key.text), &state, HERE, || Timestamp::from_millis(1_001));
-    assert_eq!(then, None, "its time is over, whether or not it was taken out");
+    assert_eq!(then, Err(NoKey::Expired), "its time is over, whether or not it was taken out");
     for (networks, good) in [
         (&["203.0.113.0/24"][..], true),
         (&["10.0.0.0/8", "203.0.113.7"], true),
@@ -163,7 +175,8 @@ fn an_expired_key_and_one_from_elsewhere_are_unknown() {
     ] {
         let networks = networks.iter().map(|text| network(text).unwrap()).collect();
         let state = stored(&key, |body| body.networks = networks);
-        assert_eq!(held(&keys, internal(&key.text), &state), good.then_some(key.id));
+        let found = keys.held(internal(&key.text), &state, HERE, || NOW).map(|held| held.id);
+        assert_eq!(found, good.then_some(key.id).ok_or(NoKey::Elsewhere));
     }
 }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use audit::{Audit, AuditEvent, AuditPage};
 pub use guesses::Guesses;
-pub use keys::{AccessSettings, Held, NewKey, PresentedKey, SecretDigest};
+pub use keys::{AccessSettings, Held, NewKey, NoKey, PresentedKey, SecretDigest};
 pub use record::{Entry, Identifier, ListName, StoredKey, Subject};
 pub use session::{AdminKeys, Role};
 pub use table::{DeniedBy, ListStatus, Sizes, Table};
@@ -73,10 +73,14 @@ impl Access {
     }
 
     /// The key that a request holds, and what the lists say of it, at one and the same moment.
-    pub fn meet(&self, presented: PresentedKey<'_>, from: IpAddr) -> (Option<Held>, ListStatus) {
+    pub fn meet(
+        &self,
+        presented: PresentedKey<'_>,
+        from: IpAddr,
+    ) -> (Result<Held, NoKey>, ListStatus) {
         let state = self.table.read();
         let held = self.internal.held(presented, &state, from, clock::now);
-        (held, state.evaluate(from, held.map(|held| held.id), clock::now))
+        (held, state.evaluate(from, held.ok().map(|held| held.id), clock::now))
     }
 
     pub fn evaluate(&self, from: IpAddr, key: Option<KeyId>) -> ListStatus {

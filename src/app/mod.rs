@@ -20,7 +20,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -45,7 +45,7 @@ pub use crate::http::service::ServiceParts;
 use crate::http::service::{Service, Surface, Tried};
 use crate::http::settings::{Chaos, Features, HttpSettings, Server};
 use crate::http::start_page::Documents;
-use crate::http::state::Shared;
+use crate::http::state::{Shared, StopState};
 use crate::http::{Integration, openapi, reload, server};
 use crate::limits::{Abuse, Limits, OpenRoutes, Policies, Pressure, Sharing, Table};
 use crate::metrics::{ACTOR_NAME, Metrics, MetricsActor, MonitoringTable};
@@ -115,8 +115,8 @@ const MONITOR_INBOX: usize = 4_096;
 /// Clients the limiter keeps accounts of.
 const ACCOUNTS: usize = 200_000;
 
-/// How long clients are let go before the server stops.
-const LET_GO: Duration = Duration::from_millis(500);
+/// How long the threads of workers have to let go of requests that were cut.
+const LET_GO: Duration = Duration::from_secs(1);
 
 /// A gateway that answers.
 pub struct Gateway {
@@ -189,7 +189,7 @@ impl Gateway {
             metrics,
             supervisor,
             breakers,
-            draining: AtomicBool::new(false),
+            stop: StopState::default(),
             connections: connections(&settings, &log),
             lags: Arc::new(LoopLags::new(settings.server.workers, clock::monotonic())),
             log,
@@ -230,13 +230,17 @@ impl Gateway {
     /// Lets clients go, stops accepting, finishes what is in flight, stores what is pending.
     ///
     /// A connection that is kept alive may carry a request that is sent and not yet read when the
-    /// server stops; it would be closed without an answer. So for a moment every answer is the last
+    /// server stops; it would be closed without an answer. So for a while every answer is the last
     /// of its connection, and readiness says that it is over.
     pub async fn stop(self) {
         info!(self.shared.log, "stopping");
-        self.shared.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(LET_GO).await;
+        self.shared.stop.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.shared.settings.server.shutdown_drain).await;
         self.handle.stop(true).await;
+        let let_go = clock::monotonic() + LET_GO;
+        while self.shared.metrics.http.in_flight.get() > 0 && clock::monotonic() < let_go {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         self.cache.hand_over_uses();
         for persisted in &*self.persisted {
             persisted.restore().await;
@@ -250,7 +254,8 @@ impl Gateway {
         };
         futures_util::future::join(self.stores.close(), exported).await;
         self.shared.services.iter().for_each(|service| service.stop());
-        info!(self.shared.log, "stopped");
+        let cut = self.shared.stop.cut.load(Ordering::Relaxed);
+        info!(self.shared.log, "stopped"; "requests_cut" => cut);
     }
 }
 

@@ -254,7 +254,7 @@ fn sample(shared: &Arc<Shared>, cache: &CacheTables) {
             loop {
                 ticks.tick().await;
                 let Some(shared) = weak.upgrade() else { return };
-                live::sample(&shared, &cache.degraded());
+                live::sample(&shared, &cache);
                 server::keep_room(&shared);
             }
         }

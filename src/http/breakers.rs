@@ -58,6 +58,12 @@ impl Breakers {
         self.all().into_iter().find(|breaker| breaker.name() == name)
     }
 
+    /// Whether an admin holds the breaker of this store open.
+    pub(super) fn holds_store(&self, name: &str) -> bool {
+        let mut stores = self.stores.iter().filter(|breaker| breaker.name() == name);
+        stores.any(|breaker| breaker.snapshot(clock::monotonic()).forced)
+    }
+
     fn move_one(&self, breaker: &Breaker, action: Action) {
         let now = clock::monotonic();
         match action {

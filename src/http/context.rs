@@ -14,6 +14,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use super::accept_encoding::prefers_gzip;
 use super::served::{Lasting, Source};
+use crate::access::NoKey;
 use crate::limits::abuse::Watched;
 use crate::limits::{Network, Principal};
 use crate::origin::Payer;
@@ -77,6 +78,8 @@ pub struct RequestContext {
     pub address: Cell<IpAddr>,
     /// Who it is counted under.
     pub principal: Cell<Principal>,
+    /// Why it has no key, if it has none.
+    pub no_key: Cell<NoKey>,
     /// Its client, if that is watched for abuse.
     pub watched: Cell<Option<Watched>>,
     /// Whom it may come from where its address is in doubt: their throttles hold for it as well.
@@ -114,6 +117,7 @@ impl RequestContext {
             client: Cell::new(0),
             address: Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             principal: Cell::new(Principal::Network(Network::V4(Ipv4Addr::UNSPECIFIED))),
+            no_key: Cell::default(),
             watched: Cell::new(None),
             suspects: Cell::new([None; 2]),
             gzip: fields.accept_encoding.is_some_and(|first| takes_gzip(first, headers)),

@@ -100,6 +100,15 @@ impl Call {
         self.context.principal.get().is_key()
     }
 
+    /// That it has is needed.
+    ///
+    /// # Errors
+    /// It has not; why.
+    pub fn needs_key(&self) -> Result<(), ApiError> {
+        let why = self.context.no_key.get();
+        self.has_key().then_some(()).ok_or_else(|| caller::key_required(why))
+    }
+
     pub(super) fn headers(&self) -> &HeaderMap {
         self.request.headers()
     }

@@ -79,7 +79,11 @@ impl Stops {
         let outcome = match slot {
             Ok(_slot) => {
                 let _in_flight = worker.shared.metrics.http.in_flight.begin();
-                self.respond(handler, &fields, &context, &mut limits, request).await // 3 to 8
+                let underway = record::Underway::new(worker, route, &context, &asked);
+                let way = self.respond(handler, &fields, &context, &mut limits, request); // 3 to 8
+                let outcome = way.await;
+                underway.answered();
+                outcome
             }
             Err(reason) => {
                 shed = Some(reason);
@@ -144,7 +148,7 @@ impl Stops {
                 rate_limit::check(worker, admission, caller.principal.is_key())?;
             }
             // Only now: a request without the key it needs is charged like any other.
-            caller.check_key(worker, route)?;
+            caller.check_key(worker, route, context)?;
         }
         match handler.call(request).await {
             Ok(response) => Ok(response.into_parts().1.map_into_boxed_body()), // 8

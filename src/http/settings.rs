@@ -62,9 +62,12 @@ settings! {
         max_in_flight: u32 = 4_096, "MAX_REQUESTS_IN_FLIGHT", "max_requests_in_flight",
             Whole(1, 1_000_000),
             "requests that one worker serves at once; more are refused, and of those with a body half as many";
+        shutdown_drain: Duration = Duration::from_millis(500), "SHUTDOWN_DRAIN_MS",
+            "shutdown_drain_ms", millis(0, 600_000),
+            "when stopping: how long /health/ready is 503 and all else is answered before connections are refused";
         shutdown_timeout: Duration = Duration::from_secs(10), "SHUTDOWN_TIMEOUT_SECONDS",
             "shutdown_timeout_seconds", seconds(1, 3_600),
-            "longest time to finish what is in flight when stopping";
+            "longest time to finish what is in flight when stopping, after SHUTDOWN_DRAIN_MS";
         allowed_origins: Vec<String> = GPT_ORIGINS.map(String::from).to_vec(), "ALLOWED_ORIGINS",
             "allowed_origins", List(WEB_ORIGIN),
             "web origins that may call from a browser, compared exactly";

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use actix_web::http::header::HeaderMap;
 use slog::Logger;
@@ -78,7 +78,7 @@ pub struct Shared {
     pub admin_keys: AdminKeys,
     /// How often who was wrong about it.
     pub guesses: Guesses,
-    pub draining: AtomicBool,
+    pub stop: StopState,
     pub connections: Arc<ConnectionLimiter>,
     pub lags: Arc<LoopLags>,
     pub log: Logger,
@@ -87,11 +87,19 @@ pub struct Shared {
     pub documents: Documents,
 }
 
+/// What is known of a stop.
+#[derive(Debug, Default)]
+pub struct StopState {
+    pub draining: AtomicBool,
+    /// Requests that ended without an answer since then. No metric: nobody can scrape it any more.
+    pub cut: AtomicUsize,
+}
+
 impl Shared {
     /// Whether the process is about to stop: every answer is the last of its connection.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.stop.draining.load(Ordering::Relaxed)
     }
 
     /// The trace of a request with these headers.

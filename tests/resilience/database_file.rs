@@ -82,6 +82,30 @@ fn a_locked_file_costs_nothing() {
 }
 
 #[test]
+fn an_invalidation_does_not_wait_for_who_holds_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).start();
+    let mut admin = gateway.admin();
+    let search = "/api/products/search?keywords=phone";
+    assert_eq!(admin.get(search).unwrap().status, 200);
+    let mut beside = connect(&folder.path().join("gateway.db"));
+    until("the row is stored", || rows(&mut beside) == 1);
+
+    beside.batch_execute("BEGIN EXCLUSIVE").unwrap();
+    // There is something that the writer cannot store: waiting for it took five seconds more.
+    assert_eq!(admin.get("/api/categories").unwrap().status, 200);
+    let began = clock::monotonic();
+    let told = admin.post("/api/cache/clear").unwrap().json()["data"].clone();
+    let took = clock::monotonic() - began;
+    beside.batch_execute("ROLLBACK").unwrap();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!((&told["unreached"][0], &told["complete"]), (&"database".into(), &false.into()));
+    assert_eq!(told["replayed_later"], true, "{told}");
+    assert_eq!(admin.get(search).unwrap().json()["metadata"]["cache_hit"], false);
+    gateway.stop();
+}
+
+#[test]
 fn who_looks_into_the_file_from_outside_takes_nothing_away() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gateway.db");

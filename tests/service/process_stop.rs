@@ -59,6 +59,47 @@ fn readiness_is_over_before_connections_are_refused() {
 }
 
 #[test]
+fn readiness_is_over_for_as_long_as_it_is_set_and_all_else_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Plan::in_folder(folder.path()).with("SHUTDOWN_DRAIN_MS", "600000").start();
+    gateway.process.ask_to_end();
+    let ready = || Connection::to(gateway.address).get("/health/ready").unwrap().status;
+    wait_until("readiness is over", Duration::from_secs(10), || ready() == 503);
+    for _ in 0..3 {
+        let answer = gateway.connection().get("/api/products/search?keywords=usb").unwrap();
+        data(&answer);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(ready(), 503);
+    }
+    gateway.process.ask_to_end();
+    assert_eq!(gateway.process.wait().code(), Some(1));
+}
+
+#[test]
+fn what_the_stop_cuts_leaves_a_line_and_a_count() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let plan = Plan::in_folder(folder.path()).before(upstream.address);
+    let plan = plan.with("SHUTDOWN_TIMEOUT_SECONDS", "1").with("SHUTDOWN_DRAIN_MS", "0");
+    let plan = plan.with("UPSTREAM_TIMEOUT_MS", "60000").with("REQUEST_TIMEOUT_MS", "120000");
+    let gateway = plan.start();
+    upstream.fails_with(&json!({"fault": "hang"}));
+    let mut stream = TcpStream::connect(gateway.address).unwrap();
+    write!(stream, "GET /api/categories HTTP/1.1\r\nHost: a\r\nX-Request-ID: cut-me\r\n\r\n")
+        .unwrap();
+    wait_until("the call is made", Duration::from_secs(10), || upstream.calls() == 1);
+    gateway.process.ask_to_end();
+    assert!(gateway.process.wait().success());
+    let log = std::fs::read_to_string(folder.path().join("gateway.log")).unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let lines: Vec<_> = lines.collect();
+    let cut = lines.iter().find(|line| line["request_id"] == "cut-me").expect("its line");
+    assert!(cut["msg"].as_str().unwrap().starts_with("request was cut"), "{cut}");
+    assert_eq!(cut["path"], "/api/categories");
+    let last = lines.iter().find(|line| line["msg"] == "stopped").expect("the last line");
+    assert_eq!(last["requests_cut"], 1, "{last}");
+}
+
+#[test]
 fn an_idle_connection_does_not_hold_up_the_stop() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Plan::in_folder(folder.path()).start();

@@ -210,6 +210,11 @@ impl CacheTables {
             };
             cleared.redis = self.dropped(Tier::Redis, dropped, cleared);
         }
+        // It did not take the rule a moment ago: waiting for it once more would be of no use.
+        if cleared.unreached.contains(&Tier::Database.label()) {
+            cleared.complete = false;
+            return;
+        }
         let dropped = match &key {
             Some(key) => self.database.remove(key).await.map(|gone| (gone, true)),
             None => self.database.remove_matching(pattern).await,

@@ -211,6 +211,9 @@ fn in_words(problem: &Problem) -> String {
 fn redis(worker: &Worker) -> Component {
     match &worker.cache.tables().redis {
         None => component("redis", Health::Healthy, "not configured"),
+        Some(_) if worker.shared.breakers.holds_store("redis") => {
+            component("redis", Health::Unhealthy, FORCED)
+        }
         Some(redis) if redis.client.is_avoided() => {
             component("redis", Health::Unhealthy, said("failing; avoided for now", redis))
         }
@@ -224,6 +227,9 @@ fn redis(worker: &Worker) -> Component {
     }
 }
 
+/// Of a store that may be well: nobody knows, for it is not asked.
+const FORCED: &str = "not asked: breaker open, forced by an admin until it is closed or reset";
+
 /// How Redis is, and what it says itself.
 fn said(how: &str, redis: &RedisTier) -> String {
     redis.client.trouble().map_or_else(|| how.to_owned(), |said| format!("{how}; it said: {said}"))
@@ -232,10 +238,11 @@ fn said(how: &str, redis: &RedisTier) -> String {
 fn database(worker: &Worker) -> Component {
     let database = &worker.cache.tables().database;
     if database.is_avoided() {
-        let why = database.absence().map_or_else(
-            || "failing; avoided for now".to_owned(),
-            |reason| format!("cannot be used: {reason}"),
-        );
+        let why = match database.absence() {
+            Some(reason) => format!("cannot be used: {reason}"),
+            None if worker.shared.breakers.holds_store("database") => FORCED.to_owned(),
+            None => "failing; avoided for now".to_owned(),
+        };
         component("database", Health::Unhealthy, why)
     } else if database.writer.is_refused() {
         component("database", Health::Degraded, "readable, but refuses writes")

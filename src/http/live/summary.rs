@@ -26,6 +26,8 @@ pub enum Kind {
     UpstreamRecovering,
     RedisAway,
     DatabaseAway,
+    /// An admin holds the breaker of Redis or of the database open.
+    StoreHeld,
     ActorDown,
     /// Limits are halved.
     Pressure,
@@ -162,6 +164,7 @@ const fn same(kind: Kind) -> Kind {
         | Kind::UpstreamDown
         | Kind::RedisAway
         | Kind::DatabaseAway
+        | Kind::StoreHeld
         | Kind::ActorDown
         | Kind::Pressure
         | Kind::AccessLists
@@ -224,6 +227,9 @@ fn text(fact: &Fact, lasted: Duration, cost: Counted, facts: &Facts) -> String {
         }
         Kind::RedisAway => format!("Redis away for {time}: {detail}."),
         Kind::DatabaseAway => format!("Database away for {time}: {detail}."),
+        Kind::StoreHeld => {
+            format!("{name} not asked for {time}, as an admin holds its breaker open: {detail}.")
+        }
         Kind::ActorDown => {
             format!("{} down for {time}: requests go on without it.", whose("Actor"))
         }

@@ -28,7 +28,7 @@ use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::{GZIP, POLICY, REQUEST_ID, SECURITY};
 use crate::http::route::Route;
 use crate::http::state::Worker;
-use crate::http::stops::storing;
+use crate::http::stops::{caller, storing};
 
 /// When to come back after an overload.
 pub(in crate::http) const COME_BACK: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 /// What a script of an allowed origin may read of an answer.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, cache-status, age, etag, retry-after, x-ratelimit-limit, x-ratelimit-remaining, \
-     x-ratelimit-reset, ratelimit, ratelimit-policy",
+     x-ratelimit-reset, ratelimit, ratelimit-policy, www-authenticate",
 );
 
 pub(in crate::http) fn settle(
@@ -106,6 +106,9 @@ pub(in crate::http) fn write_headers(
     }
     if failure.is_some_and(|failure| failure.code == ErrorCode::MethodNotAllowed) {
         headers.insert(header::ALLOW, HeaderValue::from_static(route.allow));
+    }
+    if let Some(told) = caller::challenge(context.no_key.get()) {
+        headers.insert(header::WWW_AUTHENTICATE, told);
     }
     let is_packed = headers.contains_key(header::CONTENT_ENCODING);
     let is_large = matches!(size, BodySize::Sized(bytes) if bytes >= COMPRESSED_FROM);

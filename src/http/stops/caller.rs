@@ -16,7 +16,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use slog::warn;
 
-use crate::access::{Held, ListStatus, PresentedKey};
+use crate::access::{Held, ListStatus, NoKey, PresentedKey};
 use crate::http::context::{Fields, RequestContext};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::headers::FORWARDED_FOR;
@@ -58,6 +58,8 @@ impl Caller {
         } else {
             in_doubt(worker, request, presented, (&address, context))
         };
+        context.no_key.set(held.err().unwrap_or_default());
+        let held = held.ok();
         let by_address = || address.principal(worker.shared.settings.limits.ipv6_prefix);
         let principal = held.map_or_else(by_address, |held| Principal::Key(held.id));
         let caller = Self { address, held, principal, verdict };
@@ -130,13 +132,45 @@ impl Caller {
         &self,
         worker: &Worker,
         route: &Route,
+        context: &RequestContext,
     ) -> Result<(), ApiError> {
         let required = worker.shared.settings.access.require_key && route.keyed;
         if required && self.held.is_none() {
-            return Err(ApiError::new(ErrorCode::KeyRequired));
+            return Err(key_required(context.no_key.get()));
         }
         Ok(())
     }
+}
+
+/// The refusal of a request without a key that is known and may be used; a key that was shown is not called
+/// missing.
+pub(in crate::http) fn key_required(no_key: NoKey) -> ApiError {
+    let message = match no_key {
+        NoKey::Missing => return ApiError::new(ErrorCode::KeyRequired),
+        NoKey::Unknown => "This API key is not known: it is wrong or was revoked.",
+        NoKey::Expired => "This API key has expired.",
+        NoKey::Elsewhere => {
+            "This API key may not be used from the address that this request comes from."
+        }
+    };
+    ApiError::with_message(ErrorCode::KeyRequired, message)
+}
+
+/// Says of any answer that the key of its request counted as none, in the words of RFC 6750. Where no key is
+/// needed that is no reason to refuse: `Authorization` may be meant for a proxy in front.
+pub(in crate::http) const fn challenge(no_key: NoKey) -> Option<HeaderValue> {
+    Some(HeaderValue::from_static(match no_key {
+        NoKey::Missing => return None,
+        NoKey::Unknown => {
+            r#"Bearer error="invalid_token", error_description="the key is not known and counts as none""#
+        }
+        NoKey::Expired => {
+            r#"Bearer error="invalid_token", error_description="the key has expired and counts as none""#
+        }
+        NoKey::Elsewhere => {
+            r#"Bearer error="invalid_token", error_description="the key may not be used from this address and counts as none""#
+        }
+    }))
 }
 
 /// A client whose address is in doubt: denied if it may be, and on no allow list.
@@ -145,10 +179,10 @@ fn in_doubt(
     request: &ServiceRequest,
     presented: PresentedKey<'_>,
     (address, context): (&ClientAddress, &RequestContext),
-) -> (Option<Held>, ListStatus) {
+) -> (Result<Held, NoKey>, ListStatus) {
     let access = &worker.shared.access;
     let (held, verdict) = access.meet(presented, NOWHERE);
-    let key = held.map(|held| held.id);
+    let key = held.ok().map(|held| held.id);
     let mut verdicts = std::iter::once(address.counted)
         .chain(address.suspects())
         .map(|one| access.evaluate(one, key));

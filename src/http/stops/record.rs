@@ -6,6 +6,7 @@
 //! must not fill the disk, whatever it sends. Nothing of a line is longer than its bound.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
@@ -168,6 +169,51 @@ pub(super) fn path(request: &HttpRequest) -> &str {
 
 fn bounded(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or(text)
+}
+
+/// A request on its way to its answer. One that is dropped before, while the gateway stops, has no answer that
+/// could leave a line: this does.
+pub(in crate::http) struct Underway<'a> {
+    worker: &'a Worker,
+    route: &'a Route,
+    context: &'a RequestContext,
+    request: &'a HttpRequest,
+    is_answered: bool,
+}
+
+impl<'a> Underway<'a> {
+    pub(in crate::http) const fn new(
+        worker: &'a Worker,
+        route: &'a Route,
+        context: &'a RequestContext,
+        request: &'a HttpRequest,
+    ) -> Self {
+        Self { worker, route, context, request, is_answered: false }
+    }
+
+    pub(in crate::http) fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        let Self { worker, route, context, request, is_answered } = *self;
+        if is_answered || !worker.shared.is_draining() {
+            return;
+        }
+        worker.shared.stop.cut.fetch_add(1, Ordering::Relaxed);
+        let now = clock::monotonic();
+        let took = now.saturating_duration_since(context.started);
+        if let Some(left_out) = worker.lines.line("cut", now) {
+            warn!(worker.shared.log, "request was cut by the stop, or its client left";
+                "method" => bounded(request.method().as_str(), LONGEST_METHOD),
+                "route" => route.template, "path" => path(request),
+                "client" => %address(worker, request).counted,
+                "duration_ms" => took.as_secs_f64() * 1_000.0, "left_out" => left_out,
+                worker.shared.ids(context, request.headers()));
+        }
+    }
 }
 
 /// A shed request must cost much less than an answered one: counters, and a line a second.

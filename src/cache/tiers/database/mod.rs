@@ -31,6 +31,8 @@ mod tests;
 mod writer;
 
 pub const READ_TIMEOUT: Duration = Duration::from_millis(300);
+/// Longest wait until what was just stored can be dropped. A row that comes later is not answered with.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest time of a statement that touches many rows.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -86,10 +88,10 @@ impl DatabaseTier {
         .await
     }
 
-    /// Not while the database is away and nothing can be stored.
+    /// Not while the database is away and nothing can be stored; nor for long while it takes no writes.
     async fn flush(&self) {
         if self.store.is_open() {
-            self.writer.flush().await;
+            drop(tokio::time::timeout(FLUSH_TIMEOUT, self.writer.flush()).await);
         }
     }
 

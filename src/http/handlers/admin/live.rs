@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::live_rows::sections;
+use crate::cache::CacheTables;
 use crate::clock::{self, Timestamp};
 use crate::config::{LastRead, Mistakes, Reloaded};
 use crate::http::extract::{Answer, Call};
@@ -184,14 +185,18 @@ pub fn read_counters(shared: &Shared) -> Sample {
     shared.metrics.sample(of_clients, failed.sum())
 }
 
-/// Hands the counters and what is wrong to the curves and the sentence; once a second. `away`: the tiers that do
-/// not answer.
-pub fn sample(shared: &Shared, away: &[&'static str]) {
+/// Hands the counters and what is wrong to the curves and the sentence; once a second.
+pub fn sample(shared: &Shared, cache: &CacheTables) {
     let (now, wall) = (clock::monotonic(), clock::now());
     let sample = read_counters(shared);
     let origins: Vec<_> = shared.origins.iter().map(|origin| origin.status(now, wall)).collect();
     let mut wrong = upstreams(shared, &origins);
-    wrong.extend(away.iter().filter_map(|tier| store(shared, tier)));
+    let is_held = |tier: &str| {
+        let is_away = tier == "database" && cache.database.absence().is_some();
+        !is_away && shared.breakers.holds_store(tier)
+    };
+    let away = cache.degraded().into_iter();
+    wrong.extend(away.filter_map(|tier| store(shared, tier, is_held(tier))));
     wrong.extend(process(shared));
     let shed = ShedReason::ALL.map(|reason| shared.metrics.http.shed.at([reason.as_str()]).get());
     let hits = sample.memory + sample.redis + sample.database;
@@ -233,20 +238,25 @@ fn upstreams(shared: &Shared, origins: &[OriginStatus]) -> Vec<Fact> {
     wrong
 }
 
-fn store(shared: &Shared, tier: &str) -> Option<Fact> {
-    match tier {
+fn store(shared: &Shared, tier: &str, is_held: bool) -> Option<Fact> {
+    let (away, name, told) = match tier {
         "redis" => {
             let alone = shared.accounts.is_shared();
             let limits = if alone { ", limits are kept by shares" } else { "" };
-            let told = format!("memory and the database answer instead{limits}");
-            Some(Fact::new(Kind::RedisAway, "").saying(told))
+            (Kind::RedisAway, "Redis", format!("memory and the database answer instead{limits}"))
+        }
+        "database" if is_held => {
+            let told = "nothing is read from it, and what is stored is written to it all the same";
+            (Kind::DatabaseAway, "Database", told.to_owned())
         }
         "database" => {
             let told = "nothing is stored behind memory and Redis, and changes of keys and lists are refused";
-            Some(Fact::new(Kind::DatabaseAway, "").saying(told))
+            (Kind::DatabaseAway, "Database", told.to_owned())
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    let fact = if is_held { Fact::new(Kind::StoreHeld, name) } else { Fact::new(away, "") };
+    Some(fact.saying(told))
 }
 
 fn process(shared: &Shared) -> Vec<Fact> {

@@ -14,7 +14,6 @@ use time::macros::format_description;
 use utoipa::ToSchema;
 
 use crate::failure::Failure;
-use crate::http::error::{ApiError, ErrorCode};
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::service::Route;
@@ -237,9 +236,7 @@ fn order(record: &Value) -> Option<Order> {
 }
 
 async fn handle(call: Call) -> Answer {
-    if !call.has_key() {
-        return Err(ApiError::new(ErrorCode::KeyRequired));
-    }
+    call.needs_key()?;
     let products: &Products = call.service()?;
     let orders = call.form::<OrdersForm>().await?.read(|form| form.validate())?;
     Ok(call.answer(products.ask_live(&call, &orders).await?))

@@ -12,6 +12,7 @@ const ENTRIES = {
   upstream_recovering: "BreakwaterBreakerOpen",
   redis_away: "BreakwaterRedisAway",
   database_away: "BreakwaterDatabaseAway",
+  store_held: "BreakwaterBreakerOpen",
   actor_down: "BreakwaterActorDown",
   pressure: "BreakwaterPressure",
   access_lists: "BreakwaterReplicationUnreadable",
