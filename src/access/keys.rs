@@ -51,10 +51,22 @@ impl Section for AccessSettings {
     fn caution(&self) -> Option<String> {
         let keys = [("ADMIN_API_KEY", &self.admin_key), ("ADMIN_READONLY_KEY", &self.readonly_key)];
         let is_short = |key: &Secret| key.expose().chars().count() < SHORTEST_ADMIN_KEY;
-        let mut short = keys.iter().filter(|(_, key)| key.as_ref().is_some_and(is_short));
-        short.next().map(|(name, _)| {
+        let short = keys.iter().find(|(_, key)| key.as_ref().is_some_and(is_short));
+        let short = short.map(|(name, _)| {
             format!("{name} has fewer than {SHORTEST_ADMIN_KEY} characters, and may be guessed")
-        })
+        });
+        let shared = keys.iter().find(|(_, key)| key.is_some() && **key == self.internal_key);
+        let shared = shared.map(|(name, _)| {
+            format!("INTERNAL_API_KEY is the same as {name}: every client that has it is an admin")
+        });
+        let none = self.require_key && self.internal_key.is_none() && self.admin_key.is_none();
+        let none = none.then(|| {
+            "REQUIRE_API_KEY is on, and neither INTERNAL_API_KEY nor ADMIN_API_KEY is set: only keys that \
+             the database holds already are let in, and none can be made"
+                .to_owned()
+        });
+        let all: Vec<_> = [short, shared, none].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 

@@ -10,12 +10,12 @@ use slog::{Logger, error, info, warn};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connect::connect;
-use super::demo::Demo;
 use super::demo::shoppers::{Counted, Shoppers};
+use super::demo::{Demo, refused};
 use super::{Gateway, SCHEMA, SERVICES};
 use crate::cli::{Commands, Failure, Simulation};
 use crate::clock;
-use crate::config::{InForce, Schema, Settings, Tried};
+use crate::config::{InForce, Mistakes, Schema, Settings, Tried};
 use crate::console;
 use crate::database::{DatabaseSettings, Event, Store, revert};
 use crate::http::connection::WANTED;
@@ -65,8 +65,8 @@ impl Commands for Breakwater {
         )
     }
 
-    fn demo(&self, settings: Settings) -> Result<(), Failure> {
-        let demo = Demo::new(&settings)?;
+    fn demo(&self, settings: Result<Settings, Mistakes>) -> Result<(), Failure> {
+        let demo = Demo::new(&settings.map_err(refused)?)?;
         let counted = Counted::default();
         run(
             &demo.settings,

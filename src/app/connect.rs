@@ -1,7 +1,7 @@
 //! Trying what the settings name: `check-config --connect`.
 //!
 //! Owns: which parts are tried, one after the other. Changes nothing in the database; Redis gets one key
-//! that lives for seconds; every account of an upstream makes one call. What is down is told in its own
+//! that lives for seconds; a collector gets no spans; every account of an upstream makes one call. What is down is told in its own
 //! words.
 
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use crate::http::service::{ServiceParts, Surface, Tried};
 use crate::http::settings::Server;
 use crate::metrics::Metrics;
 use crate::origin::start::Environment;
+use crate::otlp::try_collector;
+use crate::redis::RedisSettings;
 use crate::supervision::{Silent, Supervisor};
 
 pub(super) async fn connect(
@@ -29,7 +31,22 @@ pub(super) async fn connect(
             what: "redis".to_owned(),
             setting: "REDIS_URL",
             outcome,
-            remedy: "look at its address, password and permissions, and whether it is a primary",
+            remedy: if settings.of::<RedisSettings>().uses_tls() {
+                "look at its address, password and permissions, whether it is a primary, and whether this \
+                 port speaks TLS; if not, write redis:// instead of rediss://"
+            } else {
+                "look at its address, password and permissions, whether it is a primary, and whether this \
+                 port wants TLS; if so, write rediss:// instead of redis://"
+            },
+        });
+    }
+    if let Some(outcome) = try_collector(&settings.of(), &log).await {
+        tried.push(Tried {
+            what: "collector of traces".to_owned(),
+            setting: "OTEL_EXPORTER_OTLP_ENDPOINT",
+            outcome,
+            remedy: "look at its address, whether it takes OTLP over HTTP there (port 4318, not the 4317 of \
+                     gRPC), and at OTEL_EXPORTER_OTLP_HEADERS",
         });
     }
     let supervisor = match Supervisor::new(Arc::new(Silent)) {

@@ -96,7 +96,7 @@ pub trait Commands {
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure>;
 
     /// Shows a gateway at work until it is to stop. Fails with [`Mistakes`] where it must not.
-    fn demo(&self, settings: Settings) -> Result<(), Failure>;
+    fn demo(&self, settings: Result<Settings, Mistakes>) -> Result<(), Failure>;
 
     /// Tries what the settings name.
     fn connect(&self, settings: Settings) -> Vec<Tried>;
@@ -181,7 +181,7 @@ where
         Command::Serve => {
             probed(&|settings| ended(commands.serve(settings, file.map(Path::to_owned))))
         }
-        Command::Demo => with_settings(&|settings| ended(commands.demo(settings))),
+        Command::Demo => ended(commands.demo(config::load(schema, file, environment))),
         Command::Simulate(simulation) => {
             with_settings(&|settings| ended(commands.simulate(settings, simulation.clone())))
         }
@@ -189,7 +189,7 @@ where
             with_settings(&|settings| printed(commands.migrate(settings, down)))
         }
         Command::CheckConfig { connect } => probed(&|settings| {
-            let said = in_force(&settings);
+            let said = in_force(&settings, taken(commands.address(&settings)));
             let tried = if connect { commands.connect(settings) } else { Vec::new() };
             checked(said, &tried)
         }),
@@ -213,8 +213,8 @@ fn checked(in_force: String, tried: &[Tried]) -> Outcome {
     let failed = tried.iter().filter(|one| one.outcome.is_err()).count();
     let verdict = match (tried.len(), failed) {
         (0, _) => return Outcome::done(in_force),
-        (all, 0) => format!("all {all} tried: ok"),
-        (all, failed) => format!("{failed} of {all} tried: failed"),
+        (all, 0) => format!("ok: {all} tried, and none failed"),
+        (all, failed) => format!("failed: {failed} of the {all} that were tried"),
     };
     let lines = tried.iter().map(ToString::to_string);
     let said = std::iter::once(verdict).chain(lines).chain([String::new(), in_force]);
@@ -251,15 +251,26 @@ fn alive(address: &str) -> Outcome {
     }
 }
 
+/// That something listens there already. No mistake: it may be the gateway whose new settings are checked.
+fn taken(address: SocketAddr) -> Option<String> {
+    let bound = std::net::TcpListener::bind(address);
+    bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse).then(|| {
+        format!(
+            "API_HOST, API_PORT: {address} is in use; unless it is by the gateway that these settings are \
+             for, it cannot start"
+        )
+    })
+}
+
 /// What `check-config` says of good settings: every one with its value and where it came from.
-fn in_force(settings: &Settings) -> String {
+fn in_force(settings: &Settings, taken: Option<String>) -> String {
     let described = settings.describe();
     let widest = described.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
     let lines = described.iter().map(|setting| {
         let value = setting.value.as_deref().unwrap_or("none");
         format!("{:widest$}  {value}  ({})", setting.name, setting.source.word())
     });
-    let cautions = settings.cautions().map(|caution| format!("but: {caution}"));
+    let cautions = settings.cautions().chain(taken).map(|caution| format!("but: {caution}"));
     std::iter::once("the configuration is good".to_owned())
         .chain(cautions)
         .chain(lines)

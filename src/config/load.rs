@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::file::{DEFAULT_FILE, FileText};
 use super::near_miss::near_miss;
-use super::removed::REMOVED;
+use super::removed::{REMOVED, is_removed};
 use super::settings::{Declaration, Given};
 use super::{Schema, Settings, Source, file};
 
@@ -154,8 +154,8 @@ impl Loader {
             self.mistakes.add(removed.variable, None, removed.expected());
         }
         let schema = self.settings.schema;
-        self.settings.near_misses =
-            environment.names().filter_map(|name| near_miss(schema, name)).collect();
+        let names = environment.names().filter(|name| !is_removed(name));
+        self.settings.near_misses = names.filter_map(|name| near_miss(schema, name)).collect();
     }
 
     /// Keeps the text of a setting, or says what was expected. A refused text is kept too, so that the

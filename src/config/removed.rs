@@ -142,6 +142,10 @@ impl Removed {
     }
 }
 
+pub(super) fn is_removed(variable: &str) -> bool {
+    REMOVED.iter().any(|one| one.variable == variable)
+}
+
 pub(super) fn by_path(section: &str, key: &str) -> Option<&'static Removed> {
     REMOVED.iter().find(|one| one.path.split_once('.') == Some((section, key)))
 }
@@ -163,6 +167,7 @@ mod tests {
             let file = FileText { name, text: format!("\n{} = 1\n", removed.path) };
             let environment = [(removed.variable, "1")].into_iter().collect();
             let mistakes = resolve(SCHEMA, Some(&file), &environment).unwrap_err();
+            assert!(mistakes.cautions.is_empty(), "said once: {mistakes}");
             let texts: Vec<_> = mistakes.all.iter().map(ToString::to_string).collect();
             let because = format!("expected no such setting; it was removed: {}", removed.instead);
             assert_eq!(

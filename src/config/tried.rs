@@ -21,8 +21,10 @@ impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, setting, outcome, remedy } = self;
         match outcome {
-            Ok(said) => write!(f, "{what}: ok, {setting}, {}", redact(said)),
-            Err(why) => write!(f, "{what}: failed, {setting}, {}, {remedy}", redact(why)),
+            Ok(said) => write!(f, "{what}: ok ({setting}): {}", redact(said)),
+            Err(why) => {
+                write!(f, "{what}: failed ({setting}): {}; what to do: {remedy}", redact(why))
+            }
         }
     }
 }

@@ -246,7 +246,8 @@ impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         let code = match failure.kind {
             FailureKind::NotStored => {
-                let message = "Nothing is stored for this, and the request says only-if-cached.";
+                let message = "Nothing that may answer this is stored, and the request says only-if-cached: the \
+                     upstream was not asked. Without that it is.";
                 return Self::with_message(ErrorCode::DeadlineExceeded, message);
             }
             FailureKind::ShareSpent | FailureKind::KeptForKeys => ErrorCode::RateLimited,

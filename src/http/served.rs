@@ -22,6 +22,8 @@ pub const DEGRADED_STALE: &str = "stale";
 #[derive(Debug, Clone)]
 pub struct Served {
     pub body: Body,
+    /// What is compared in place of the data where that tells how it came about, too.
+    pub same_as: Option<Bytes>,
     /// `None` when the cache was not asked.
     pub source: Option<Source>,
     /// What is missing or second best.
@@ -38,6 +40,7 @@ impl Served {
         let degraded = if answer.stale { vec![DEGRADED_STALE] } else { Vec::new() };
         Self {
             body: Body::Kept(Arc::clone(&answer.entry)),
+            same_as: None,
             source: Some(Source::of(answer)),
             degraded,
             empty: answer.entry.negative,
@@ -49,7 +52,8 @@ impl Served {
     #[must_use]
     pub const fn live(body: Bytes, empty: bool) -> Self {
         let body = Body::Own(body);
-        Self { body, source: None, degraded: Vec::new(), empty, last_resort: false }
+        let degraded = Vec::new();
+        Self { body, same_as: None, source: None, degraded, empty, last_resort: false }
     }
 }
 
@@ -69,16 +73,13 @@ impl Lasting {
             !served.last_resort && served.degraded.iter().all(|word| *word == DEGRADED_STALE);
         let source = served.source.filter(|_| is_whole)?;
         let seconds = source.ttl_seconds.try_into().unwrap_or(0);
-        Some(Self { seconds, data: served.body })
+        Some(Self { seconds, data: served.same_as.map_or(served.body, Body::Own) })
     }
 
     /// The same for the same data.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        match &self.data {
-            Body::Own(bytes) => digest(bytes),
-            Body::Kept(entry) => entry.digest(),
-        }
+        self.data.digest()
     }
 }
 
@@ -95,6 +96,14 @@ impl Body {
         match self {
             Self::Own(bytes) => bytes,
             Self::Kept(entry) => &entry.representation.body,
+        }
+    }
+
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        match self {
+            Self::Own(bytes) => digest(bytes),
+            Self::Kept(entry) => entry.digest(),
         }
     }
 }

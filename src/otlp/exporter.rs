@@ -137,6 +137,22 @@ impl SpanExporter {
     }
 }
 
+/// Sends no span at all to the collector, for `check-config --connect`; `None` without one.
+pub async fn try_collector(
+    settings: &TracingSettings,
+    log: &Logger,
+) -> Option<Result<String, String>> {
+    let target = CollectorAddress::new(settings.endpoint.as_deref()?, settings);
+    let transport = AwcTransport::new(&Wire::default(), log);
+    Some(match transport.send(target.request(&[]), WITHIN).await {
+        Ok(answer) if matches!(outcome(&answer), ExportOutcome::Taken { .. }) => {
+            Ok("takes spans".to_owned())
+        }
+        Ok(answer) => Err(format!("{} answers with status {}", target.url, answer.status)),
+        Err(fault) => Err(format!("{}: {fault}", target.url)),
+    })
+}
+
 /// Where spans go.
 struct CollectorAddress {
     service: String,

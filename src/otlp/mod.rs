@@ -10,7 +10,7 @@ mod queue;
 mod settings;
 mod span;
 
-pub use exporter::{SpanExporter, TASK};
+pub use exporter::{SpanExporter, TASK, try_collector};
 pub use queue::SpanDrop;
 pub use settings::{HeaderList, TracingSettings};
 pub use span::{Span, SpanKind, SpanValue, nanos};

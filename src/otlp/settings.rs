@@ -9,6 +9,10 @@ use crate::settings;
 
 const COLLECTOR: Text<String> = Text {
     expected: || "an http or https address such as http://collector:4318".to_owned(),
+    read: |text| match text.trim_end_matches('/').ends_with("/v1/traces") {
+        true => Err(Some("without /v1/traces at its end, which the gateway adds".to_owned())),
+        false => (WEB_ADDRESS.read)(text),
+    },
     ..WEB_ADDRESS
 };
 
@@ -61,7 +65,14 @@ impl Kind for HeaderList {
 
     fn read(&self, text: &str) -> Result<Self::Value, Refusal> {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        items.enumerate().map(|(place, item)| field(place, item).map_err(Some)).collect()
+        let (mut fields, mut wrong) = (Vec::new(), Vec::new());
+        for (place, item) in items.enumerate() {
+            match field(place, item) {
+                Ok(field) => fields.push(field),
+                Err(mistake) => wrong.push(mistake),
+            }
+        }
+        if wrong.is_empty() { Ok(fields) } else { Err(Some(wrong.join(", "))) }
     }
 
     fn show(&self, fields: &Self::Value) -> Option<String> {
@@ -127,9 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn the_path_that_is_added_is_no_part_of_the_address() {
+        for text in ["http://a:4318/v1/traces", "https://a/otlp/v1/traces/"] {
+            let refused = COLLECTOR.read(text).unwrap_err().unwrap();
+            assert!(refused.contains("which the gateway adds"), "{refused}");
+        }
+        for text in ["http://a:4318", "https://a/otlp/", "https://a/v1/traces/of/shop"] {
+            assert_eq!(COLLECTOR.read(text).unwrap(), text);
+        }
+    }
+
+    #[test]
     fn what_is_no_field_is_refused_without_its_value() {
         for (text, why) in [
             ("s3cret", "[0] has no ="),
+            ("s3cret,a=1,=s3cret", "[0] has no =, [2] has a name that is none of a header field"),
             ("a=1,=s3cret", "[1] has a name that is none of a header field"),
             ("a b=s3cret", "[0] has a name that is none of a header field"),
             ("Host=s3cret", "[0] is host, which the gateway sets itself"),

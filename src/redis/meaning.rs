@@ -68,6 +68,7 @@ const DATABASE: &str = "check the number of the database in REDIS_URL";
 const HOST: &str = "check host and port in REDIS_URL, where a password must be percent-encoded";
 const NAME: &str = "write the host in REDIS_URL as in the certificate";
 const PLAIN: &str = "this port speaks without TLS: redis:// instead of rediss://";
+const RESET: &str = "if it stays so, does this port want TLS? rediss:// instead of redis:// then";
 const FILE: &str = "mend the file; it is read again with the next connection";
 const RENEW: &str = "renew the certificate of Redis";
 const LOADS: &str = "Redis reads its data from disk and answers after that";
@@ -125,6 +126,7 @@ const TABLE: &[Row] = &{
         row("", "REDIS_C", Misconfigured, All, FILE),
         row("", "REDIS_KEY", Misconfigured, All, FILE),
         row("", "lookup address", Misconfigured, All, HOST),
+        row("", "onnection reset", Transient, All, RESET),
         row("", "onnection refused", Transient, All, HOST),
     ]
 };

@@ -28,6 +28,10 @@ settings! {
 }
 
 impl RedisSettings {
+    pub fn uses_tls(&self) -> bool {
+        self.url.as_ref().is_some_and(|url| address::uses_tls(url.expose()))
+    }
+
     pub fn tls_files(&self) -> TlsFiles {
         let Self { ca_file: ca, cert_file: certificate, key_file: key, .. } = self.clone();
         TlsFiles { ca, certificate, key }
@@ -65,7 +69,7 @@ impl Section for RedisSettings {
     }
 
     fn probe(&self, mistakes: &mut Mistakes) {
-        if self.url.as_ref().is_some_and(|url| address::uses_tls(url.expose()))
+        if self.uses_tls()
             && let Err(bad) = self.tls_files().read()
         {
             mistakes.add(bad.setting, Some(bad.path.display().to_string()), bad.expected);

@@ -53,6 +53,33 @@ fn status(app: &TestApp, address: &str) -> u16 {
 }
 
 #[test]
+fn an_entry_for_nearly_everybody_is_told_as_unwise() {
+    let app = app();
+    for (list, identifier, told) in [
+        (ALLOW, "0.0.0.0/0", Some("neither limits nor the watch for abuse hold")),
+        (ALLOW, "::/0", Some("neither limits nor the watch for abuse hold")),
+        (DENY, "2000::/3", Some("all of them are refused")),
+        (ALLOW, "10.0.0.0/8", None),
+        (ALLOW, "internal", None),
+    ] {
+        let made = data(&admin(&app, "POST", list, &json!({"identifier": identifier})));
+        let caution = made["caution"].as_str();
+        assert_eq!(caution.is_some(), told.is_some(), "{made}");
+        assert!(caution.unwrap_or_default().contains(told.unwrap_or_default()), "{made}");
+    }
+    // Of a removal with a form in both places neither wins.
+    let both = admin(
+        &app,
+        "DELETE",
+        &format!("{ALLOW}?identifier=::/0"),
+        &json!({"identifier": "internal"}),
+    );
+    let told = refused(&both, 400, "invalid_request");
+    assert!(told["error"].as_str().unwrap().starts_with("identifier: "), "{told}");
+    assert_eq!(data(&app.admin().get(ALLOW).unwrap())["size"], 4);
+}
+
+#[test]
 fn who_is_denied_is_turned_away_whatever_he_has() {
     let app = app();
     put(&app, DENY, "203.0.113.0/24");

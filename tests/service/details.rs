@@ -40,8 +40,13 @@ fn what_is_no_id_costs_the_others_nothing() {
     assert_eq!(ids(details["products"].as_array().unwrap()), [known[1], known[0]]);
     assert_eq!(details["invalid"], json!(["B07VMG4ZL5", "99999999999999999999"]));
     assert_eq!((&details["requested_count"], &details["returned_count"]), (&json!(4), &json!(2)));
-    let none = app.post("/api/products/details", &json!({"product_ids": ["B07VMG4ZL5"]}));
-    refused(&none, 400, "invalid_request");
+    for none in [json!(["B07VMG4ZL5"]), json!([""]), json!([null, " "]), json!("")] {
+        let none = app.post("/api/products/details", &json!({"product_ids": none}));
+        refused(&none, 400, "invalid_request");
+    }
+    let details = app.post("/api/products/details", &json!({"product_ids": ["", known[0], null]}));
+    let details = data(&details);
+    assert_eq!((&details["invalid"], &details["requested_count"]), (&json!(["", ""]), &json!(3)));
 }
 
 #[test]

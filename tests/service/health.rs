@@ -31,6 +31,7 @@ fn all_is_well() {
         assert_eq!(component["status"], "healthy", "{component}");
         assert!(component["detail"].is_string());
     }
+    assert_eq!(data(&app.get("/api/status"))["degraded"], json!([]));
     assert_eq!(app.upstream.calls(), 0, "health costs no upstream call");
 }
 
@@ -44,6 +45,7 @@ fn an_upstream_that_is_down_degrades_and_does_not_stop_the_service() {
     let report = data(&app.get("/health/detailed"));
     assert_eq!(report["status"], "degraded", "{report}");
     assert_ne!(component(&report, "upstream")["status"], "healthy");
+    assert_eq!(data(&app.get("/api/status"))["degraded"], json!(["upstream"]));
     assert_eq!(component(&report, "cache")["status"], "healthy");
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::collector::{Collector, Says};
 use crate::support::gateway::breakwater;
 use crate::support::redis::Redis;
 use crate::test_app::Upstream;
@@ -196,7 +197,7 @@ fn names_that_are_nearly_settings_are_told_and_quotes_are_no_part_of_a_value() {
 #[test]
 fn with_connect_every_part_is_tried_and_told() {
     let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
-    let redis = Redis::start();
+    let (redis, collector) = (Redis::start(), Collector::saying(Says::Status(200)));
     let gateway_url = format!("http://{}/sync", upstream.address);
     let redis_url = redis.url();
     let mut settings = vec![
@@ -204,22 +205,61 @@ fn with_connect_every_part_is_tried_and_told() {
         ("ALIEXPRESS_APP_SECRET", "breakwater-demonstration-secret"),
         ("ALIEXPRESS_GATEWAY_URL", gateway_url.as_str()),
         ("REDIS_URL", redis_url.as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("ALIEXPRESS_TRACKING_ID", "breakwater"),
     ];
     let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
     assert_eq!(status, 0, "{said}");
+    assert!(said.starts_with("ok: 4 tried, and none failed\n"), "{said}");
     for words in [
-        "database breakwater.db: ok, DATABASE_URL, there is no file yet",
-        "redis: ok, REDIS_URL, answers and takes writes",
-        "account upstream: ok, ALIEXPRESS_APP_KEY, answered",
+        "database breakwater.db: ok (DATABASE_URL): there is no file yet",
+        "redis: ok (REDIS_URL): answers and takes writes",
+        "collector of traces: ok (OTEL_EXPORTER_OTLP_ENDPOINT): takes spans",
+        "account upstream: ok (ALIEXPRESS_APP_KEY): answered",
     ] {
         assert!(said.contains(words), "{words} in\n{said}");
     }
     assert!(!folder.path().join("breakwater.db").exists(), "it only looks");
     redis.stop();
+    collector.says(Says::Status(404));
     settings[1].1 = "another-secret-than-that";
     std::fs::write(folder.path().join("breakwater.db"), "no database").unwrap();
     let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
     assert_eq!(status, 1, "{said}");
-    assert_eq!(said.matches(": failed, ").count(), 3, "{said}");
+    assert!(said.starts_with("failed: 4 of the 4 that were tried\n"), "{said}");
+    assert_eq!(said.matches(": failed (").count(), 4, "{said}");
+    assert!(said.contains("answers with status 404; what to do: "), "{said}");
+    assert!(said.contains("write rediss:// instead of redis://"), "{said}");
     assert!(!said.contains("another-secret"), "{said}");
+    // With the right secret again, and a tracking id that the upstream does not know.
+    settings[1].1 = "breakwater-demonstration-secret";
+    settings[5].1 = "nobodys";
+    let (_, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
+    let account = said.lines().find(|line| line.starts_with("account upstream: failed")).unwrap();
+    assert!(account.contains("our configuration (tracking_id)"), "{account}");
+}
+
+#[test]
+fn what_is_good_and_unwise_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let key = "the-same-for-everybody";
+    for (settings, words) in [
+        (
+            &[("API_PORT", port.as_str())][..],
+            format!("but: API_HOST, API_PORT: 127.0.0.1:{port} is in use"),
+        ),
+        (
+            &[("ADMIN_API_KEY", key), ("INTERNAL_API_KEY", key)],
+            "but: INTERNAL_API_KEY is the same as ADMIN_API_KEY".to_owned(),
+        ),
+        (&[("REQUIRE_API_KEY", "true")], "but: REQUIRE_API_KEY is on, and neither".to_owned()),
+    ] {
+        let (status, said, _) = run(folder.path(), &["check-config"], settings);
+        assert_eq!((status, said.matches(&words).count()), (0, 1), "{words} in\n{said}");
+    }
+    let free = [("API_PORT", "0"), ("REQUIRE_API_KEY", "true"), ("ADMIN_API_KEY", key)];
+    let (_, said, _) = run(folder.path(), &["check-config"], &free);
+    assert!(!said.contains("but: "), "{said}");
 }

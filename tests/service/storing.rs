@@ -89,8 +89,8 @@ fn every_route_says_what_may_be_stored() {
                 .replace("/reset", "/none")
                 .replace("/reload", "/none")
         });
-        // The first answer says that its link was made for it, and later ones that it was there.
-        app.get(&path);
+        // The first answer says that its link was made for it, and later ones that it was there: the tag
+        // is the same.
         for (who, connection) in
             [("stranger", stranger(&app)), ("key", keyed(&app)), ("admin", app.admin())]
         {

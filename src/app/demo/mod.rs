@@ -83,14 +83,23 @@ impl Demo {
     }
 }
 
+const NO_ACCOUNT: &str = "no account at all: a demo has a simulator as its upstream and never runs where one is \
+                          configured; unset every ALIEXPRESS_ variable, and the same in the file";
+
 fn refuse_live(configured: &Settings) -> Result<(), Mistakes> {
     let mut mistakes = Mistakes::default();
     for variable in LIVE.into_iter().filter(|variable| configured.is_set(variable)) {
-        let expected = "no value: a demo has a simulator as its upstream and never runs where an \
-                        account is configured; unset it, also in the file";
-        mistakes.add(variable, None, expected.to_owned());
+        mistakes.add(variable, None, NO_ACCOUNT.to_owned());
     }
     if mistakes.all.is_empty() { Ok(()) } else { Err(mistakes) }
+}
+
+/// The mistakes of a configuration as a demo sees them: half an account is not to be completed.
+pub(super) fn refused(mut mistakes: Mistakes) -> Mistakes {
+    for mistake in mistakes.all.iter_mut().filter(|one| LIVE.contains(&one.place.as_str())) {
+        mistake.expected = NO_ACCOUNT.to_owned();
+    }
+    mistakes
 }
 
 /// Where the database of a run lies, for as long as it runs.
@@ -156,5 +165,10 @@ mod tests {
         let mistakes = failure.downcast_ref::<Mistakes>().unwrap().to_string();
         assert!(set.iter().all(|(name, _)| mistakes.contains(name)), "{mistakes}");
         assert!(!mistakes.contains("do-not-show"), "{mistakes}");
+        // Half an account: nobody is told to set the other half.
+        let half = [("ALIEXPRESS_APP_KEY", "500001")].into_iter().collect::<Environment>();
+        let mistakes = refused(resolve(SCHEMA, None, &half).unwrap_err()).to_string();
+        assert!(mistakes.contains("expected no account at all"), "{mistakes}");
+        assert!(!mistakes.contains("both or neither"), "{mistakes}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::super::*;
 use crate::cli::{Commands, DONE, FAILED, MISUSED, Outcome, Simulation, execute};
-use crate::config::{Settings, Tried};
+use crate::config::{Mistakes, Settings, Tried};
 
 /// Notes what it was asked to do; fails when told so.
 #[derive(Default)]
@@ -35,8 +35,8 @@ impl Commands for Recorder {
     fn serve(&self, settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
         self.note(format!("serve on {} from {file:?}", self.address(&settings).port()), ())
     }
-    fn demo(&self, settings: Settings) -> Result<(), Failure> {
-        self.note(format!("demo on {}", self.address(&settings).port()), ())
+    fn demo(&self, settings: Result<Settings, Mistakes>) -> Result<(), Failure> {
+        self.note(format!("demo on {}", self.address(&settings?).port()), ())
     }
     fn connect(&self, _: Settings) -> Vec<Tried> {
         let noted = self.note("connect".to_owned(), "answers".to_owned());
@@ -212,11 +212,15 @@ fn good_settings_are_shown_with_their_source_and_without_secrets() {
 #[test]
 fn what_was_tried_begins_with_the_verdict_and_names_setting_and_remedy() {
     for (fails, status, expected) in [
-        (false, DONE, "all 1 tried: ok\nredis: ok, REDIS_URL, answers\n\nthe configuration"),
+        (
+            false,
+            DONE,
+            "ok: 1 tried, and none failed\nredis: ok (REDIS_URL): answers\n\nthe configuration",
+        ),
         (
             true,
             FAILED,
-            "1 of 1 tried: failed\nredis: failed, REDIS_URL, redis://:[hidden]@cache refused, look at it\n\n",
+            "failed: 1 of the 1 that were tried\nredis: failed (REDIS_URL): redis://:[hidden]@cache refused; what to do: look at it\n\n",
         ),
     ] {
         let recorder = Recorder { fails, ..Recorder::default() };

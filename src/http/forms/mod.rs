@@ -82,9 +82,18 @@ pub fn from_query<T: RawForm>(query: &str) -> Sent<T> {
     let mut fields = Map::new();
     let known = names_of::<T>();
     let (mut mistakes, mut unknown) = (Vec::new(), Vec::new());
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    // The decoder leaves pairs out that hold nothing.
+    let raw = query.split('&').filter(|pair| !pair.is_empty());
+    for (raw, (name, value)) in raw.zip(url::form_urlencoded::parse(query.as_bytes())) {
         if !known.iter().any(|known| *known == name) {
             unknown.push(name);
+        } else if has_bare_percent(raw) {
+            let problem = "has a % without two hex digits behind it";
+            mistakes.push(InvalidField::new(
+                &*name,
+                problem,
+                "percent-encoded text; % itself is %25",
+            ));
         } else if value.contains(char::REPLACEMENT_CHARACTER) {
             // Decoding puts this in the place of bytes that are no text; nobody means it.
             mistakes.push(InvalidField::new(&*name, "is not UTF-8", "percent-encoded UTF-8 text"));
@@ -94,6 +103,12 @@ pub fn from_query<T: RawForm>(query: &str) -> Sent<T> {
     }
     mistakes.extend(names::refuse(unknown.iter().map(Cow::as_ref), &known));
     build(fields, mistakes)
+}
+
+/// Whether a `%` is not what it stands for in a query: half of a character that was lost, most likely.
+fn has_bare_percent(raw: &str) -> bool {
+    let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    raw.split('%').skip(1).any(|rest| !rest.as_bytes().get(..2).is_some_and(is_hex))
 }
 
 /// What is wrong with a query string beside a form that comes in the body.
@@ -255,6 +270,16 @@ mod tests {
     #[test]
     fn a_query_names_every_field_that_is_not_utf8() {
         assert_eq!(fields(&query("a=%ff&x=%fe&b=usb%C3").unwrap_err()), ["a", "b", "x"]);
+    }
+
+    #[test]
+    fn a_percent_sign_that_encodes_nothing_is_named() {
+        for text in ["a=%zz", "a=100%", "a=50%+off", "a=%2", "&&a=%%31", "a=x&b=1&a=%4g"] {
+            let mistakes = query(text).unwrap_err();
+            assert_eq!(fields(&mistakes), ["a"], "{text}");
+            assert!(mistakes[0].allowed.contains("%25"), "{text}");
+        }
+        assert_eq!(query("&a=100%25&&b=%C3%A9%7e").unwrap().a, Some("100%".into()));
     }
 
     #[test]

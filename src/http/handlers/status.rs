@@ -55,7 +55,8 @@ pub struct Status {
     /// What of the configuration the upstream does not accept; absent when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_problems: Vec<UpstreamProblem>,
-    /// Tiers behind memory that are not answering now, actors that are bypassed,
+    /// Tiers behind memory that are not answering now, actors that are bypassed, `upstream` while the
+    /// breaker of one is not closed,
     /// `shared_limits` while each instance keeps to its share of the limits,
     /// `upstream_configuration` while `upstream_problems` has any, `access_lists` as long as
     /// the database could not be asked since the start who is listed and which keys there are,
@@ -223,6 +224,8 @@ async fn status(call: Call) -> Answer {
     let budgets = origins.iter().filter_map(OriginStatus::budget_remaining);
     let problems = shared.origins.iter().flat_map(|origin| origin.problems());
     let mut degraded = worker.degraded();
+    let is_called = origins.iter().all(|origin| origin.breaker() == State::Closed);
+    degraded.extend((!is_called).then_some("upstream"));
     degraded.extend(shared.lags.any_refuses().then_some("overload"));
     degraded.extend(shared.pressure.is_high().then_some("pressure"));
     degraded.extend(shared.losses.trouble().is_some().then_some("log"));

@@ -280,7 +280,9 @@ pub(in crate::http) fn session(shared: &Shared, request: &HttpRequest) -> Option
         .map(str::to_owned)
 }
 
-/// Whether the request was sent by a page of this host.
+/// Whether the request was sent by a page of this host. A name that somebody has led here (DNS rebinding) is a
+/// host of its own for a browser: the cookie of another one does not come with it. So `Host` may be any that the
+/// operator uses, beside `PUBLIC_URL`, which is the clients' name for the gateway and not always the operator's.
 ///
 /// # Errors
 /// By one of another host; or, where it is needed, nobody says.

@@ -185,6 +185,11 @@ pub(super) fn replaced(
     Ok(Served { body: Body::Own(serialised(data)?), empty, ..served })
 }
 
+/// The same answer, which is as another one wherever `same` is.
+pub(super) fn same_as(served: Served, same: &impl Serialize) -> Result<Served, Failure> {
+    Ok(Served { same_as: Some(serialised(same)?), ..served })
+}
+
 /// `product:ID`: the answer is about this product, or says that it is not there.
 pub(super) fn product_tag(id: impl Display) -> Tag {
     Tag::of(&format!("product:{id}"))

@@ -75,29 +75,42 @@ pub fn start(parts: &ServiceParts<'_>) -> Result<Arc<dyn Service>, StartFailure>
     }))
 }
 
-/// Tries each account with one call: the list of categories.
+/// Tries each account with one call: a search under its tracking id, which shows whether that is known; without
+/// one the list of categories.
 pub fn connect<'a>(parts: &'a ServiceParts<'a>) -> LocalBoxFuture<'a, Vec<Tried>> {
     Box::pin(async move {
         let mut tried = Vec::new();
-        for (index, identity) in identities(&parts.settings.of()).into_iter().enumerate() {
+        let settings: AliExpressSettings = parts.settings.of();
+        for (index, identity) in identities(&settings).into_iter().enumerate() {
             let what = format!("account {}", identity.name);
             let outcome = match parts.origin(vec![identity], false) {
-                Ok(client) => categories(&client, parts.request_timeout).await,
+                Ok(client) => answers(&client, &settings, parts.request_timeout).await,
                 Err(error) => Err(error.to_string()),
             };
             tried.push(Tried {
                 what,
                 setting: if index == 0 { "ALIEXPRESS_APP_KEY" } else { "ALIEXPRESS_ACCOUNTS_JSON" },
                 outcome,
-                remedy: "look at key, secret and ALIEXPRESS_GATEWAY_URL, and whether this machine may reach it",
+                remedy: "look at key, secret, ALIEXPRESS_TRACKING_ID and ALIEXPRESS_GATEWAY_URL, and whether this machine may reach it",
             });
         }
         tried
     })
 }
 
-async fn categories(client: &AliExpressClient, within: Duration) -> Result<String, String> {
-    let request = Request::of(&endpoints::categories::METHOD);
+async fn answers(
+    client: &AliExpressClient,
+    settings: &AliExpressSettings,
+    within: Duration,
+) -> Result<String, String> {
+    let request = match &settings.tracking_id {
+        Some(id) => Request::of(&endpoints::search::METHOD)
+            .set("keywords", "phone")
+            .set("page_no", 1)
+            .set("page_size", 1)
+            .set("tracking_id", id),
+        None => Request::of(&endpoints::categories::METHOD),
+    };
     let answer =
         client.call(Call::new(request, Priority::Client, clock::monotonic() + within)).await;
     answer.map(|_| "answered".to_owned()).map_err(|failure| failure.to_string())

@@ -29,7 +29,7 @@ const ID: &str = "the id of a key as GET /admin/keys lists it";
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct KeyForm {
     /// What its owner is called.
-    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "the shop")]
     pub label: Option<Value>,
     /// Its own limit: requests a minute in each class of routes, in place of what keys have.
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000000000)]
@@ -138,7 +138,7 @@ pub const ROUTE: Route = Route::at("/admin/keys", Class::General)
     .says(|doc| {
         let details = "It is unknown at once here, and within a second on every instance that \
              shares the database with this one. The id stands in the query or in the \
-             body.";
+             body, and not in both.";
         doc.says("Admin", "revokeKey", "Revokes a client's key.", details)
             .form::<KeyIdForm>()
             .reports::<KeyRevoked>("It is unknown now.")

@@ -74,11 +74,16 @@ fn put_doc(doc: &mut Doc<'_>, id: &str, summary: &str, details: &str) {
 }
 
 fn remove_doc(doc: &mut Doc<'_>, id: &str, summary: &str) {
-    doc.says("Admin", id, summary, "The identifier stands in the query or in the body.")
-        .form::<SubjectForm>()
-        .reports::<EntryRemoved>("It is out of force.")
-        .fails(DATABASE_AWAY)
-        .fails(NOT_FOUND);
+    doc.says(
+        "Admin",
+        id,
+        summary,
+        "The identifier stands in the query or in the body, and not in both.",
+    )
+    .form::<SubjectForm>()
+    .reports::<EntryRemoved>("It is out of force.")
+    .fails(DATABASE_AWAY)
+    .fails(NOT_FOUND);
 }
 
 /// Who is to be on a list.
@@ -147,6 +152,22 @@ pub struct ListShown {
 pub struct EntryMade {
     /// The entry as it is now.
     pub entry: EntryShown,
+    /// What is unwise about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caution: Option<String>,
+}
+
+/// A network with fewer bits is no group of clients.
+const NARROWEST: u8 = 8;
+
+fn caution(list: ListName, who: Identifier) -> Option<String> {
+    let Identifier::Network(network) = who else { return None };
+    let what = match list {
+        ListName::Allow => "neither limits nor the watch for abuse hold for any of them",
+        ListName::Deny => "all of them are refused",
+    };
+    (network.prefix_len() < NARROWEST)
+        .then(|| format!("{network} has the addresses of many networks: {what}."))
 }
 
 /// An entry that was removed.
@@ -194,7 +215,8 @@ async fn put(admin: Admin, call: Call, list: ListName) -> Answer {
     let audited = Audited::begin(&call, &admin, action, who.to_string()).detailed(details);
     let made = call.worker.shared.access.put(list, who, &entry).await;
     audited.end(made.map_err(|not| not_changed(not, "identifier", "to remove some first")))?;
-    call.report(&EntryMade { entry: EntryShown::new(who, entry) })
+    let caution = caution(list, who);
+    call.report(&EntryMade { entry: EntryShown::new(who, entry), caution })
 }
 
 async fn remove(admin: Admin, call: Call, list: ListName) -> Answer {

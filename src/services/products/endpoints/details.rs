@@ -76,7 +76,8 @@ struct DetailsForm {
 
 fn product_ids_schema() -> Schema {
     let what = "Product ids, as texts or numbers; texts, because they exceed 2^53. One text with commas is \
-         taken, too.";
+         taken, too. What is no id stands in `invalid` beside the others, an empty place of the list as an empty \
+         text; where nothing is an id that is a 400.";
     let ids = ArrayBuilder::new()
         .description(Some(what))
         .items(id_schema())
@@ -94,7 +95,13 @@ impl DetailsForm {
     fn validate(&self, defaults: &Target) -> Result<(Wanted, Vec<String>), Vec<InvalidField>> {
         let mut check = Check::default();
         let given = self.product_ids.as_ref();
-        let (ids, invalid) = check.ids_and_others("product_ids", given, MAX_PRODUCTS);
+        let (ids, mut invalid) = check.ids_and_others("product_ids", given, MAX_PRODUCTS);
+        // A place of the list that holds nothing was meant to hold an id.
+        let places = given.and_then(Value::as_array).into_iter().flatten();
+        let is_blank = |place: &&Value| {
+            place.is_null() || place.as_str().is_some_and(|text| text.trim().is_empty())
+        };
+        invalid.extend(places.filter(is_blank).take(MAX_PRODUCTS).map(|_| String::new()));
         if ids.is_empty() && check.is_fine() {
             check.refuse("product_ids", "is missing or empty", "1 to 20 product ids");
         }
@@ -126,7 +133,7 @@ pub(super) struct DetailsData {
     returned_count: u64,
     /// Ids for which there is no product, in the order asked for.
     missing: Vec<String>,
-    /// What is no id at all.
+    /// What is no id at all, as it was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     invalid: Vec<String>,
     /// Ids that could not be asked for; they may exist.

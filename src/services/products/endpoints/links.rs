@@ -32,7 +32,7 @@ use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::forms::count_of;
 use crate::services::products::product::{AffiliateStatus, Dropped, Product};
 use crate::services::products::question::{
-    Kind, Question, Read, loaded, parsed, product_tag, reads, replaced,
+    Kind, Question, Read, loaded, parsed, product_tag, reads, replaced, same_as,
 };
 
 /// In `degraded`: some links could not be made.
@@ -323,14 +323,20 @@ async fn one(call: Call) -> Answer {
     let (data, served) = found(&call, target).await?;
     match data.links.first().and_then(|link| link.reason.clone()) {
         Some(reason) => Err(ApiError::with_message(ErrorCode::Unprocessable, reason)),
-        None => Ok(call.answer(replaced(served, &data, false)?)),
+        None => Ok(call.answer(answered(served, &data)?)),
     }
+}
+
+/// A link is the same whether it was made now or earlier.
+fn answered(served: Served, data: &LinksData) -> Result<Served, Failure> {
+    let links = data.links.iter().map(|link| (&link.url, &link.affiliate_url, &link.reason));
+    same_as(replaced(served, data, false)?, &links.collect::<Vec<_>>())
 }
 
 async fn several(call: Call) -> Answer {
     let targets = call.form::<LinksForm>().await?.read(|form| form.validate())?;
     let (data, served) = found(&call, targets).await?;
-    Ok(call.answer(replaced(served, &data, false)?))
+    Ok(call.answer(answered(served, &data)?))
 }
 
 /// Fails only if not one link could be had because of a failure.

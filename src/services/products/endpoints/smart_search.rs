@@ -28,7 +28,7 @@ use crate::services::products::aliexpress::Target;
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::forms::{count_of, id_schema};
 use crate::services::products::product::{AffiliateStatus, Dropped, Product};
-use crate::services::products::question::{parsed, replaced};
+use crate::services::products::question::{parsed, replaced, same_as};
 use crate::services::products::ranking;
 use crate::services::products::search_query::{SearchForm, SearchQuery};
 
@@ -164,8 +164,12 @@ impl Products {
             saved = saved.saturating_add(u64::from(links.are_all_cached()));
         }
         page.dropped.add(&left_out);
+        let of_page = served.body.digest();
         let data = assemble(page, products, saved);
-        replaced(served, &data, data.products.is_empty())
+        let served = replaced(served, &data, data.products.is_empty())?;
+        // Links are the same whether they were made now or earlier.
+        let links = data.products.iter().map(|one| (&one.product_id, &one.affiliate_url));
+        same_as(served, &(of_page, links.collect::<Vec<_>>()))
     }
 
     /// Gives every product its link. For products of the last resort no link is asked for: the

@@ -154,8 +154,8 @@ fn details(call: &Call<'_>) -> Result<Answer, Refusal> {
     ))
 }
 
-/// "Like" means sharing telling words of the title. Without a known product the keywords decide, and
-/// without those what sells best.
+/// "Like" means sharing telling words of the title. Without a known product the keywords decide; like one that
+/// nobody knows is nothing, and without both it is what sells best.
 fn like(call: &Call<'_>) -> Result<Answer, Refusal> {
     let parameters = call.parameters;
     parameters.required("device_id")?;
@@ -165,6 +165,9 @@ fn like(call: &Call<'_>) -> Result<Answer, Refusal> {
     let id = id.map_err(|_| Refusal::invalid("product_id", "a whole number"))?;
     let Some(id) = id.filter(|id| call.catalogue.product(*id).is_some()) else {
         let query = Query { keywords: keywords(parameters), ..Query::default() };
+        if id.is_some() && query.keywords.is_empty() {
+            return Ok(Answer::EMPTY);
+        }
         return page_of(call, query, paging, "country");
     };
     let similar = call.catalogue.similar_to(id);

@@ -221,6 +221,10 @@ fn smart_match_finds_likeness() {
     assert!(!similar.is_empty() && !ids(&similar).contains(&first));
     assert!(!products(LIKE, "device_id=d&keywords=lamp").is_empty());
     assert_eq!(products(LIKE, "device_id=d").len(), 20);
+    let unknown = "device_id=d&product_id=999999999999999999";
+    let none = call(LIKE, unknown).unwrap();
+    assert_eq!(none["resp_code"], 405, "nothing is like what nobody knows: {none}");
+    assert!(!products(LIKE, &format!("{unknown}&keywords=lamp")).is_empty());
 }
 
 #[test]
