@@ -52,6 +52,10 @@ fn what_an_operator_can_do_is_told() {
         ("ERR: DB index is out of range", "misconfigured: check the number of the database"),
         ("failed to lookup address information", "misconfigured: check host and port"),
         ("Connection refused (os error 111)", "transient: check host and port"),
+        (
+            "Connection reset by peer (os error 104)",
+            "transient: if it stays so, does this port want TLS",
+        ),
         ("READONLY: You can't write against a read only replica.", "reconnecting: REDIS_URL leads"),
         ("MOVED: 866 10.0.0.7:6379", "misconfigured: REDIS_URL names one node of a cluster"),
         ("invalid peer certificate: UnknownIssuer", "misconfigured: name who vouches"),

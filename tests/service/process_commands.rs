@@ -206,7 +206,6 @@ fn with_connect_every_part_is_tried_and_told() {
         ("ALIEXPRESS_GATEWAY_URL", gateway_url.as_str()),
         ("REDIS_URL", redis_url.as_str()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
-        ("ALIEXPRESS_TRACKING_ID", "breakwater"),
     ];
     let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
     assert_eq!(status, 0, "{said}");
@@ -231,11 +230,24 @@ fn with_connect_every_part_is_tried_and_told() {
     assert!(said.contains("answers with status 404; what to do: "), "{said}");
     assert!(said.contains("write rediss:// instead of redis://"), "{said}");
     assert!(!said.contains("another-secret"), "{said}");
-    // With the right secret again, and a tracking id that the upstream does not know.
-    settings[1].1 = "breakwater-demonstration-secret";
-    settings[5].1 = "nobodys";
-    let (_, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
+}
+
+#[test]
+fn with_connect_a_tracking_id_that_the_upstream_does_not_know_is_noticed() {
+    let (folder, upstream) = (tempfile::tempdir().unwrap(), Upstream::start());
+    let gateway_url = format!("http://{}/sync", upstream.address);
+    let mut settings = [
+        ("ALIEXPRESS_APP_KEY", "500001"),
+        ("ALIEXPRESS_APP_SECRET", "breakwater-demonstration-secret"),
+        ("ALIEXPRESS_GATEWAY_URL", gateway_url.as_str()),
+        ("ALIEXPRESS_TRACKING_ID", "breakwater"),
+    ];
+    let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
+    assert_eq!(status, 0, "{said}");
+    settings[3].1 = "nobodys";
+    let (status, said, _) = run(folder.path(), &["check-config", "--connect"], &settings);
     let account = said.lines().find(|line| line.starts_with("account upstream: failed")).unwrap();
+    assert_eq!(status, 1, "{said}");
     assert!(account.contains("our configuration (tracking_id)"), "{account}");
 }
 
