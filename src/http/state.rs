@@ -154,7 +154,8 @@ impl Worker {
     }
 
     /// What answers have to do without now: tiers that are avoided, actors that are bypassed, an
-    /// upstream that does not accept our configuration, lists that were not read yet.
+    /// upstream that does not accept our configuration, lists that were not read yet, a log of changes that
+    /// cannot be followed.
     #[must_use]
     pub fn degraded(&self) -> Vec<&'static str> {
         let mut degraded = self.cache.tables().degraded();
@@ -168,6 +169,7 @@ impl Worker {
                 self.shared.origins.iter().any(|origin| origin.faults() > 0),
             ),
             ("access_lists", !self.shared.access.is_informed()),
+            ("invalidations", self.shared.changes.is_behind()),
         ];
         degraded
             .extend(missing.iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| *name));

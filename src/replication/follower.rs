@@ -65,8 +65,10 @@ impl Changes {
                 self.distribute(topic, &own.cloned().collect::<Vec<_>>(), whole);
             }
         }
+        if let Some(began) = at.read_at {
+            self.0.read_at.store(clock::ticks(began), Ordering::Release);
+        }
         *position = at;
-        self.0.was_read.store(true, Ordering::Release);
         Ok(())
     }
 

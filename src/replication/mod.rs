@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +23,14 @@ use tokio::sync::Notify;
 
 use self::table::Position;
 pub use self::table::{Change, Draft, REMOVAL_KEPT};
+use crate::clock;
 use crate::database::Store;
 
 pub const POLL: Duration = Duration::from_millis(250);
+/// A change is in force everywhere within this. An instance that has not read the log for so long says so.
+pub const IN_FORCE_WITHIN: Duration = Duration::from_secs(1);
+/// No moment: the log was not read yet.
+const NEVER: i64 = i64::MIN;
 /// Longest time of a commit: what it waits for is another writer.
 const COMMIT_WITHIN: Duration = Duration::from_secs(1);
 /// The same for what may be written later.
@@ -85,7 +90,8 @@ struct Shared {
     /// This instance has written; another one says that it has.
     written: Notify,
     wake: Notify,
-    was_read: AtomicBool,
+    /// When the last reading began, as [`clock::ticks`].
+    read_at: AtomicI64,
     is_away: AtomicBool,
     unreadable: AtomicUsize,
     log: Logger,
@@ -107,7 +113,7 @@ impl Changes {
             pending: Mutex::default(),
             written: Notify::new(),
             wake: Notify::new(),
-            was_read: AtomicBool::new(false),
+            read_at: AtomicI64::new(NEVER),
             is_away: AtomicBool::new(false),
             unreadable: AtomicUsize::new(0),
             log,
@@ -146,7 +152,14 @@ impl Changes {
     /// Whether the log was read since the start. Until then nothing is known of what was changed
     /// before or elsewhere.
     pub fn was_read(&self) -> bool {
-        self.0.was_read.load(Ordering::Acquire)
+        self.0.read_at.load(Ordering::Acquire) != NEVER
+    }
+
+    /// Whether a change of another instance may be unknown here although it should be in force.
+    pub fn is_behind(&self) -> bool {
+        let read_at = self.0.read_at.load(Ordering::Acquire);
+        let unread = clock::ticks(clock::monotonic()).saturating_sub(read_at);
+        u128::try_from(unread).is_ok_and(|ms| ms > IN_FORCE_WITHIN.as_millis())
     }
 
     pub fn counts(&self) -> Counts {

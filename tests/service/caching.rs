@@ -107,7 +107,7 @@ fn with_caching_off_every_request_is_a_call() {
 fn a_database_that_cannot_be_opened_is_left_out_and_said() {
     let app = TestApp::with(&[("DATABASE_URL", "sqlite:///nowhere/at/all/x.db")]);
     let first = metadata(&app.get(PATHS[0]));
-    assert_eq!(first["degraded"], json!(["database", "access_lists"]));
+    assert_eq!(first["degraded"], json!(["database", "access_lists", "invalidations"]));
     assert_eq!(metadata(&app.get(PATHS[0]))["cache_tier"], "memory");
     assert_eq!(app.get("/health/ready").status, 200);
     let health = data(&app.get("/health/detailed"));

@@ -60,6 +60,7 @@ pub struct Status {
     /// `shared_limits` while each instance keeps to its share of the limits,
     /// `upstream_configuration` while `upstream_problems` has any, `access_lists` as long as
     /// the database could not be asked since the start who is listed and which keys there are,
+    /// `invalidations` while it has not said for a second what other instances invalidated,
     /// `overload` while requests are refused because there are too many, `pressure` while limits
     /// are tightened, and `log` while the log cannot be written.
     pub degraded: Vec<&'static str>,
