@@ -119,7 +119,13 @@ impl Instance {
         redis: Option<&Redis>,
         settings: &[(&'static str, &str)],
     ) -> Self {
-        let (plan, folder) = Self::planned(upstream, redis, settings);
+        let (plan, folder) = Self::planned(upstream.simulator.address, redis, settings);
+        Self { gateway: plan.start(), plan, folder }
+    }
+
+    /// The same before an upstream of the test's own.
+    pub(crate) fn before(upstream: SocketAddr, settings: &[(&'static str, &str)]) -> Self {
+        let (plan, folder) = Self::planned(upstream, None, settings);
         Self { gateway: plan.start(), plan, folder }
     }
 
@@ -128,7 +134,8 @@ impl Instance {
         upstream: &Upstream,
         settings: &[(&'static str, &str)],
     ) -> [Self; N] {
-        let planned = [(); N].map(|()| Self::planned(upstream, None, settings));
+        let address = upstream.simulator.address;
+        let planned = [(); N].map(|()| Self::planned(address, None, settings));
         std::thread::scope(|scope| {
             let starts = planned
                 .map(|(plan, folder)| scope.spawn(|| Self { gateway: plan.start(), plan, folder }));
@@ -137,13 +144,13 @@ impl Instance {
     }
 
     fn planned(
-        upstream: &Upstream,
+        upstream: SocketAddr,
         redis: Option<&Redis>,
         settings: &[(&'static str, &str)],
     ) -> (Plan, TempDir) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let plan = Plan::in_folder(folder.path())
-            .before(upstream.simulator.address)
+            .before(upstream)
             .with("HTTP_WORKERS", "2")
             .with("RETRY_MAX_ATTEMPTS", "1")
             .with("BREAKER_FAILURES", "1000");

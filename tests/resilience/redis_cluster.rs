@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     /// A replica of the first node, which follows it.
-    fn with_replica(mut self) -> Self {
+    pub(crate) fn with_replica(mut self) -> Self {
         let replica = node();
         self.meets(&replica);
         self.nodes.push(replica);
@@ -79,6 +79,26 @@ impl Cluster {
                 .contains(&format!(":{}\r\n", replica.address().port()))
         });
         self
+    }
+
+    /// Kills the first node; returns when the replica has taken over and the others know it.
+    pub(crate) fn fail_over(&mut self, mut meanwhile: impl FnMut()) -> Redis {
+        self.nodes.remove(0).kill();
+        let replica = self.nodes.pop().unwrap();
+        wait_until("the replica takes over", WITHIN, || {
+            meanwhile();
+            say(&replica, &["ROLE"]).contains("master")
+        });
+        let port = replica.address().port();
+        wait_until("the others know it", WITHIN, || {
+            say(&self.nodes[0], &["CLUSTER", "SLOTS"])
+                .contains(&format!(":5460\r\n*4\r\n$9\r\n127.0.0.1\r\n:{port}\r\n"))
+        });
+        replica
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        self.nodes.iter().for_each(|node| node.process().signal(name));
     }
 
     pub(crate) fn url(&self) -> String {
@@ -265,17 +285,8 @@ fn a_replica_takes_over_within_two_seconds_and_the_others_go_on() {
     for _ in 0..10 {
         front.ask_anew();
     }
-    cluster.nodes.remove(0).kill();
     // Every answer is 200, which the front sees to.
-    let replica = cluster.nodes.pop().unwrap();
-    while !say(&replica, &["ROLE"]).contains("master") {
-        front.ask_anew();
-    }
-    let port = replica.address().port();
-    wait_until("the others know it", WITHIN, || {
-        say(&cluster.nodes[0], &["CLUSTER", "SLOTS"])
-            .contains(&format!(":5460\r\n*4\r\n$9\r\n127.0.0.1\r\n:{port}\r\n"))
-    });
+    let replica = cluster.fail_over(|| drop(front.ask_anew()));
     let elected = clock::monotonic();
     let mut stored = false;
     while !stored || front.health_of("redis") != "healthy" {

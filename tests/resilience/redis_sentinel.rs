@@ -68,6 +68,47 @@ impl Sentinel {
     }
 }
 
+/// A primary with a replica, and the sentinel that watches them.
+pub(crate) struct Guarded {
+    primary: Option<Redis>,
+    replica: Redis,
+    sentinel: Sentinel,
+}
+
+impl Guarded {
+    pub(crate) fn start() -> Self {
+        let primary = Redis::start();
+        let replica = replica_of(&primary);
+        let sentinel = Sentinel::watch(primary.address(), 1, "");
+        sentinel.until_knows_replicas(1);
+        Self { primary: Some(primary), replica, sentinel }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        // One that is away costs nothing.
+        format!("redis+sentinel://{},{}/shop", free_address(), self.sentinel.address)
+    }
+
+    /// Kills the primary; returns when the sentinel names the replica.
+    pub(crate) fn fail_over(&mut self, mut meanwhile: impl FnMut()) {
+        self.primary.take().expect("it runs").kill();
+        wait_until("the replica is named", WITHIN, || {
+            meanwhile();
+            self.sentinel.names(self.replica.address())
+        });
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let all = self.primary.iter().chain([&self.replica]);
+        all.for_each(|redis| redis.process().signal(name));
+    }
+
+    pub(crate) fn stop(self) {
+        self.sentinel.process.terminate();
+        self.primary.into_iter().chain([self.replica]).for_each(Redis::stop);
+    }
+}
+
 fn replica_of(primary: &Redis) -> Redis {
     let port = primary.address().port().to_string();
     let replica =
@@ -95,25 +136,18 @@ fn plan(folder: &Path, url: &str) -> Plan {
 
 #[test]
 fn after_a_failover_the_gateway_uses_the_new_primary_within_two_seconds() {
-    let primary = Redis::start();
-    let replica = replica_of(&primary);
-    let sentinel = Sentinel::watch(primary.address(), 1, "");
-    sentinel.until_knows_replicas(1);
+    let mut redis = Guarded::start();
     let folder = tempfile::tempdir().unwrap();
-    // One that is away costs nothing.
-    let url = format!("redis+sentinel://{},{}/shop", free_address(), sentinel.address);
-    let mut front = Front::start_as(&plan(folder.path(), &url), folder.path());
+    let plan = plan(folder.path(), &redis.url());
+    let mut front = Front::start_as(&plan, folder.path());
     front.until_health("redis", "healthy");
     for _ in 0..5 {
         front.ask_anew();
     }
-    primary.kill();
     // Every answer is 200, which the front sees to.
-    while !sentinel.names(replica.address()) {
-        front.ask_anew();
-    }
+    redis.fail_over(|| drop(front.ask_anew()));
     let named = clock::monotonic();
-    let entries = || replica.command(&[b"DBSIZE"]);
+    let entries = || redis.replica.command(&[b"DBSIZE"]);
     let before = entries();
     while front.health_of("redis") != "healthy" || entries() == before {
         front.ask_anew();
@@ -121,8 +155,7 @@ fn after_a_failover_the_gateway_uses_the_new_primary_within_two_seconds() {
         assert!(waited < Duration::from_secs(2), "after {waited:?}: {}", front.health_of("redis"));
     }
     front.stop();
-    sentinel.process.terminate();
-    replica.stop();
+    redis.stop();
 }
 
 #[tokio::test]

@@ -107,8 +107,7 @@ impl Scripted {
         settings: &[(&'static str, &str)],
         script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let asked = Arc::default();
-        let upstream = upstream(Arc::clone(&asked), Arc::new(script));
+        let (upstream, asked) = listen(script);
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan::in_folder(folder.path())
             .before(upstream)
@@ -170,6 +169,14 @@ impl Scripted {
 }
 
 type Script = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
+
+/// An upstream that answers so, without a gateway of its own.
+pub(crate) fn listen(
+    script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> (SocketAddr, Arc<Mutex<Vec<Asked>>>) {
+    let asked = Arc::default();
+    (upstream(Arc::clone(&asked), Arc::new(script)), asked)
+}
 
 fn upstream(asked: Arc<Mutex<Vec<Asked>>>, script: Script) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
