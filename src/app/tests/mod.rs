@@ -4,6 +4,7 @@
 //! the running service.
 
 mod cli;
+mod containers;
 mod errors_page;
 mod metrics;
 mod settings;

@@ -355,49 +355,6 @@ proptest::proptest! {
 }
 
 #[test]
-fn the_container_files_set_what_exists_and_publish_on_this_machine_only() {
-    let compose = include_str!("../../../docker-compose.yml");
-    let known: BTreeSet<_> =
-        Settings::unset(SCHEMA).describe().iter().map(|setting| setting.name).collect();
-    let set: Vec<_> = [compose, include_str!("../../../Dockerfile")]
-        .into_iter()
-        .flat_map(str::lines)
-        .filter_map(|line| line.trim().trim_start_matches("ENV ").split_once([':', '=']))
-        .map(|(name, _)| name)
-        .filter(|name| {
-            name.contains('_') && !name.contains(|l: char| !matches!(l, 'A'..='Z' | '_' | '6'))
-        })
-        // Those are the build's.
-        .filter(|name| !name.starts_with("CARGO_"))
-        .collect();
-    assert!(set.len() >= 8, "{set:?}");
-    for name in set {
-        assert!(known.contains(name), "{name} is no setting");
-    }
-    let published = || compose.lines().filter(|line| line.trim().starts_with("ports:"));
-    assert_eq!(published().count(), 4);
-    assert!(published().all(|line| line.contains("[\"127.0.0.1:")));
-}
-
-#[test]
-fn what_the_stack_sets_for_the_gateway_can_be_changed_in_its_file_of_settings() {
-    let compose = include_str!("../../../docker-compose.yml");
-    let gateway =
-        compose.split("  gateway:").nth(1).and_then(|rest| rest.split("\n  redis:").next());
-    let section = gateway.and_then(|text| text.split("environment:").nth(1)).unwrap();
-    let section = section.split("ports:").next().unwrap();
-    let set = section.lines().filter_map(|line| line.trim().split_once(": "));
-    let set: Vec<_> = set.filter(|(name, _)| !name.starts_with('#')).collect();
-    let fixed = ["API_HOST", "API_PORT"];
-    assert!(set.len() > fixed.len(), "{set:?}");
-    for (name, value) in set.into_iter().filter(|(name, _)| !fixed.contains(name)) {
-        assert!(value.starts_with(&format!("${{{name}:-")), "{name} hides the value of .env");
-    }
-    // Nothing of the account may stand there: it would hide the real one, or the simulator inside.
-    assert!(!section.contains("ALIEXPRESS_"), "{section}");
-}
-
-#[test]
 fn the_settings_page_is_current() {
     assert!(
         settings_page(SCHEMA) == include_str!("../../../docs/settings.md"),
