@@ -115,6 +115,7 @@ async fn postgres_reads_through_no_table() {
     let statements: BTreeSet<_> = plans.iter().map(|plan| plan["Query Text"].to_string()).collect();
     assert!(statements.len() >= 20, "{statements:#?}");
     for plan in &plans {
+        assert!(plan.get("JIT").is_none(), "compiled for one run: {plan}");
         let mut found = Vec::new();
         walks(&plan["Plan"], &mut found);
         assert!(found.is_empty(), "{}: {found:#?}", plan["Query Text"]);

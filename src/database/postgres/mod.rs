@@ -178,9 +178,10 @@ pub(super) fn connect(
     let mut connection = Connection::Postgres(PostgresConnection::from(connected));
     let (statement, lock) = patience.timeouts();
     // A loss of power may lose the last transactions; the log of changes is written with more care. There is
-    // an index for every statement, and what the server knows of a table that grows is out of date.
+    // an index for every statement, and what the server knows of a table that grows is out of date. What is
+    // off counts as very dear, and a statement that is dear would be compiled each time (`jit`).
     let set = format!(
-        "SET enable_seqscan = off; SET statement_timeout = {}; SET lock_timeout = {}; SET synchronous_commit = off; \
+        "SET enable_seqscan = off; SET jit = off; SET statement_timeout = {}; SET lock_timeout = {}; SET synchronous_commit = off; \
          SET idle_in_transaction_session_timeout = {}",
         statement.as_millis(),
         lock.as_millis(),
