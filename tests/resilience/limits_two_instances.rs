@@ -238,3 +238,39 @@ fn a_redis_that_takes_no_writes_leaves_each_its_share() {
     pair.stop();
     redis.stop();
 }
+
+#[test]
+fn a_hit_asks_redis_once_for_shared_limits_and_never_without_limits() {
+    let (redis, upstream) = (Redis::start(), Upstream::start());
+    let asked = |command: &str| {
+        let stats = redis.command(&[b"INFO", b"commandstats"]);
+        let stats = String::from_utf8(stats).unwrap();
+        let line = format!("cmdstat_{command}:calls=");
+        let calls = stats.lines().find_map(|one| one.strip_prefix(&line)?.split(',').next());
+        calls.map_or(0, |calls| calls.parse::<u64>().unwrap())
+    };
+    for (limited, a_hit) in [("true", 1), ("false", 0)] {
+        let settings = [
+            ("RATE_LIMIT_ENABLED", limited),
+            ("ABUSE_DETECTION", "off"),
+            ("RATE_LIMIT_SEARCH_PER_MINUTE", "1000000"),
+            ("RATE_LIMIT_SEARCH_BURST", "0"),
+        ];
+        let gateway = Instance::start(&upstream, Some(&redis), &settings);
+        one_of_a_few("as many calls as were to be", |number| {
+            until("it is in memory", || gateway.tier(&search(number)) == "memory");
+            assert!(redis.command(&[b"CONFIG", b"RESETSTAT"]).starts_with(b"+OK"));
+            let began = breakwater::clock::monotonic();
+            (0..100).for_each(|_| assert_eq!(gateway.tier(&search(number)), "memory"));
+            // Once a second the upstream's pace is told.
+            let beside = began.elapsed().as_secs() + 2;
+            let (scripts, reads) = (asked("evalsha"), asked("mget") + asked("get"));
+            eprintln!("100 hits, limits {limited}: {scripts} scripts and {reads} reads in Redis");
+            assert!(scripts <= 100 * a_hit + beside && reads == 0, "{scripts} and {reads}");
+            scripts >= 100 * a_hit
+        });
+        gateway.stop();
+    }
+    upstream.stop();
+    redis.stop();
+}
