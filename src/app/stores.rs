@@ -210,6 +210,9 @@ fn open_database(
     let watch = watch(metrics, log);
     let (store, events) =
         Store::open_watched(settings.of(), watch, clock::monotonic(), clock::now());
+    if let Some(reason) = store.unfitness() {
+        return Err(std::io::Error::other(format!("DATABASE_URL: {reason}")));
+    }
     tell(log, &events);
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {

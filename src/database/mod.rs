@@ -42,6 +42,8 @@ pub enum Harm {
     Schema,
     /// It is no database, or not a whole one.
     File,
+    /// It is whole, and not one for this program: an operator has to name another one.
+    Unfit,
 }
 
 const OF_FILE: &[&str] =

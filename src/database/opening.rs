@@ -116,8 +116,10 @@ pub fn describe(address: &Address) -> Result<String, DatabaseError> {
             connection
         }
     };
+    let pending = is_pending(&mut connection)?;
     match check(&mut connection) {
-        Ok(()) => Ok("opened".to_owned()),
+        Ok(()) if !pending => Ok("opened".to_owned()),
+        Ok(()) => Ok("opened; serve brings its tables up to date".to_owned()),
         Err(error) if error.harm() == Harm::Schema => {
             Ok("opened; serve brings its tables up to date".to_owned())
         }

@@ -2,15 +2,20 @@
 //! epoch.
 //!
 //! Owns: names and types of columns, kept equal to `migrations/`; bringing a file up to date, where a
-//! failed step leaves the schema as it was; finding out whether a file has all tables.
+//! failed step leaves the schema as it was; finding out whether a file has all tables. Refuses a database
+//! that a newer version has changed.
 
+use diesel::backend::Backend;
 use diesel::connection::Connection as _;
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
 use diesel::result::Error;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sqlite::Sqlite;
 use diesel::{QueryDsl as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::connection::{Connection, query};
+use super::connection::{Connection, Engine, query};
 use super::postgres::{self, Patience};
 use super::settings::Address;
 use super::{DatabaseError, Harm};
@@ -100,40 +105,55 @@ fn names<T: ToString>(done: Vec<T>) -> Vec<String> {
     done.iter().map(ToString::to_string).collect()
 }
 
-/// Asks without the right to change anything in a Postgres whose steps were all made.
+/// Whether steps are to be made; asks without the right to change anything. Refuses a database that a newer
+/// version has changed: what this one would read or write there is not known.
 pub(super) fn is_pending(connection: &mut Connection) -> Result<bool, DatabaseError> {
-    match connection {
-        Connection::Sqlite(c) => c.has_pending_migration(SQLITE).map_err(DatabaseError::new),
-        Connection::Postgres(_) => is_pending_in_postgres(connection),
+    let Some(made) = made(connection)? else { return Ok(true) };
+    let known = match connection {
+        Connection::Sqlite(_) => versions::<Sqlite>(&SQLITE),
+        Connection::Postgres(_) => versions::<Pg>(&POSTGRES),
+    }?;
+    if let Some(newer) = made.iter().find(|step| !known.contains(step)) {
+        let text = format!(
+            "a newer version of Breakwater has changed the database (step {newer}): start that version, or \
+             have it take its steps back with `breakwater migrate --down`"
+        );
+        return Err(DatabaseError::new(text).of(Harm::Unfit));
     }
+    Ok(known.iter().any(|step| !made.contains(step)))
+}
+
+fn versions<B: Backend>(steps: &impl MigrationSource<B>) -> Result<Vec<String>, DatabaseError> {
+    let steps = steps.migrations().map_err(DatabaseError::new)?;
+    Ok(steps.iter().map(|step| step.name().version().to_string()).collect())
 }
 
 #[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    n: i64,
+struct Step {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
-fn is_pending_in_postgres(connection: &mut Connection) -> Result<bool, DatabaseError> {
-    let count = |connection: &mut Connection, sql: String| {
-        let asked = sql_query(sql);
-        let found: Result<Count, Error> = query!(connection, |c| asked.get_result(c));
-        found.map(|found| found.n).map_err(|error| connection.error(&error))
+/// The steps that were made; none if that was never noted.
+fn made(connection: &mut Connection) -> Result<Option<Vec<String>>, DatabaseError> {
+    let table = match connection.engine() {
+        Engine::Sqlite => {
+            "SELECT name AS version FROM sqlite_master WHERE name = '__diesel_schema_migrations'"
+        }
+        Engine::Postgres => {
+            "SELECT 'it' AS version WHERE to_regclass('__diesel_schema_migrations') IS NOT NULL"
+        }
     };
-    let table = "SELECT count(to_regclass('__diesel_schema_migrations')) AS n";
-    if count(connection, table.to_owned())? == 0 {
-        return Ok(true);
+    let mut ask = |sql: &str| {
+        let asked = sql_query(sql);
+        let found: Result<Vec<Step>, Error> = query!(connection, |c| asked.load(c));
+        found.map_err(|error| connection.error(&error))
+    };
+    if ask(table)?.is_empty() {
+        return Ok(None);
     }
-    let steps = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(&POSTGRES);
-    let versions = steps.map_err(DatabaseError::new)?;
-    let versions: Vec<_> =
-        versions.iter().map(|step| format!("'{}'", step.name().version())).collect();
-    let made = format!(
-        "SELECT count(*) AS n FROM __diesel_schema_migrations WHERE version IN ({})",
-        versions.join(", ")
-    );
-    Ok(i64::try_from(versions.len())
-        .is_ok_and(|all| count(connection, made).is_ok_and(|n| n < all)))
+    let found = ask("SELECT version FROM __diesel_schema_migrations ORDER BY version")?;
+    Ok(Some(found.into_iter().map(|step| step.version).collect()))
 }
 
 /// Takes the newest step back that was made; its name, or none if there is none to take back.
@@ -237,10 +257,6 @@ diesel::table! {
 
 #[cfg(test)]
 mod tests {
-    use diesel::migration::{Migration as _, MigrationSource};
-    use diesel::pg::Pg;
-    use diesel::sqlite::Sqlite;
-
     use super::*;
 
     fn in_memory() -> SqliteConnection {

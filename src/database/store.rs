@@ -117,6 +117,14 @@ impl Store {
         }
     }
 
+    /// Why it is of no use to this program, whatever anybody waits for.
+    pub fn unfitness(&self) -> Option<String> {
+        match &**self.0.state.load() {
+            State::Away(reason) if reason.harm() == Harm::Unfit => Some(reason.to_string()),
+            State::Open(_) | State::Away(_) => None,
+        }
+    }
+
     /// Whether connections can be lent; waits for nobody.
     pub fn is_open(&self) -> bool {
         matches!(**self.0.state.load(), State::Open(_))

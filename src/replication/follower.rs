@@ -42,10 +42,15 @@ impl Changes {
             if now.saturating_duration_since(swept) >= SWEEP_EVERY {
                 swept = now;
                 // What is left is swept the next time.
-                drop(self.with(WITHIN, |c, _| table::sweep(c, clock::now())).await);
+                drop(self.sweep().await);
             }
             self.until_woken(POLL).await;
         }
+    }
+
+    /// Drops what nobody needs any more from the log; how many changes that were.
+    pub async fn sweep(&self) -> Result<usize, Away> {
+        self.with(WITHIN, |c, _| table::sweep(c, clock::now())).await
     }
 
     /// Reads on, and has every topic apply what is new.

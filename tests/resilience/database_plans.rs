@@ -59,6 +59,7 @@ async fn everything(store: &Store, tier: &DatabaseTier) {
     changes.commit(note("200", "2")).await.unwrap();
     changes.commit(Draft::removal("notes", "201".to_owned(), now)).await.unwrap();
     changes.catch_up().await.unwrap();
+    assert_eq!(changes.sweep().await, Ok(500));
 
     let access = Access::new(&AccessSettings::default(), Arc::default(), changes, store.clone());
     access.audit.note(AuditEvent::default());
@@ -79,8 +80,8 @@ async fn upkeep(tier: &DatabaseTier) {
     eprintln!("a sweep: {:?}", began.elapsed());
     let began = clock::monotonic();
     let swept = tier.sweep(Timestamp::from_millis(1_000), swept.bytes / 2).await.unwrap();
-    assert_eq!(swept.evicted, 1_000);
-    eprintln!("a sweep for room: {:?}", began.elapsed());
+    assert!(swept.evicted >= 1_000, "{swept:?}");
+    eprintln!("a sweep for room: {:?} for {} rows", began.elapsed(), swept.evicted);
 }
 
 #[tokio::test]
@@ -94,7 +95,8 @@ async fn postgres_reads_through_no_table() {
          decode(repeat('00', 300), 'hex'), n, n + 500, '{{}}', n % 100, n, 400 \
          FROM generate_series(1, {rows}) n; \
          INSERT INTO changes (topic, key, payload, at, instance, keep_until) \
-         SELECT 'notes', n::text, '1', n, '', n FROM generate_series(1, {rows} / 50) n; \
+         SELECT 'notes', n::text, '1', n, '', CASE WHEN n > {rows} / 50 - 500 THEN n END \
+         FROM generate_series(1, {rows} / 50) n; \
          INSERT INTO audit_log (at, actor, address, action, subject, outcome, request_id) \
          SELECT n, '', '', '', '', '', '' FROM generate_series(1, {rows} / 10) n"
     ));
@@ -168,11 +170,12 @@ async fn sqlite_reads_through_no_table() {
          {} INSERT INTO cache_entries SELECT printf('test:search:%07d', n), 'search', zeroblob(300), \
          n, n + 500, '{{}}', n % 100, n, 400 FROM n; \
          {} INSERT INTO changes (topic, key, payload, at, instance, keep_until) \
-         SELECT 'notes', n, '1', n, '', n FROM n; \
+         SELECT 'notes', n, '1', n, '', CASE WHEN n > {} THEN n END FROM n; \
          {} INSERT INTO audit_log (at, actor, address, action, subject, outcome, request_id) \
          SELECT n, '', '', '', '', '', '' FROM n; COMMIT; ANALYZE;",
         numbers(rows()),
         numbers(rows() / 50),
+        rows() / 50 - 500,
         numbers(rows() / 10)
     );
     beside.batch_execute(&filled).unwrap();

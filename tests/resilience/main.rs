@@ -23,6 +23,7 @@ mod contract;
 mod database_engines;
 mod database_file;
 mod database_plans;
+mod database_refused;
 mod fault_proxy_works;
 mod front;
 mod history;

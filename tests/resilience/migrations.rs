@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use slog::Logger;
 
-fn execute(path: &Path, sql: &str) {
+pub(crate) fn execute(path: &Path, sql: &str) {
     let mut connection = SqliteConnection::establish(&path.to_string_lossy()).unwrap();
     connection.batch_execute(sql).unwrap();
 }

@@ -195,30 +195,66 @@ impl DatabaseTier {
     }
 
     /// A step: drops rows past their time; then, above `max_bytes`, the least used, of those the
-    /// longest not used, until nine tenths of it are left.
+    /// longest not used, until nine tenths of it are left or time is up.
     pub async fn sweep(&self, now: Timestamp, max_bytes: u64) -> Result<Swept, StoreError> {
         self.run(SWEEP_TIMEOUT, move |connection| {
+            let end = clock::monotonic() + SWEEP_TIMEOUT / 2;
             let past = format!("stale_until < {} LIMIT {STEP}", now.as_millis());
             let expired = drop_where(connection, &past)?;
             let (mut rows, mut bytes) = size(connection)?;
-            let mut evicted = 0;
+            let (mut evicted, mut left) = (0, 0);
             if bytes > max_bytes {
                 let excess = bytes - (max_bytes - max_bytes / 10);
-                let row = connection.engine().row();
-                let least_used = format!(
-                    "{row} IN (SELECT row FROM (SELECT {row} AS row, sum(CAST(bytes AS BIGINT)) OVER \
-                     (ORDER BY {}, used_at, {row}) - CAST(bytes AS BIGINT) AS before \
-                     FROM cache_entries) AS ranked WHERE before < {excess} LIMIT {STEP})",
-                    faded(now)
-                );
-                evicted = drop_where(connection, &least_used)?;
+                let Last { uses, used_at, rows: count } = last_to_leave(connection, now, excess)?;
+                left = usize::try_from(count).unwrap_or_default();
+                // Of those that are equal to the last some may stay.
+                for before in ["<", "<="] {
+                    let which = format!("({}) {before} ({uses}, {used_at})", order(now));
+                    let mut more = true;
+                    while more && left > 0 && (evicted == 0 || clock::monotonic() < end) {
+                        let step = left.min(STEP);
+                        let gone = drop_where(connection, &format!("{which} LIMIT {step}"))?;
+                        (more, evicted) = (gone == step, evicted + gone);
+                        // Others may have been faster.
+                        left = if before == "<=" && !more { 0 } else { left - gone };
+                    }
+                }
                 (rows, bytes) = size(connection)?;
             }
-            let unfinished = expired == STEP || evicted == STEP;
-            Ok(Swept { expired, evicted, rows, bytes, unfinished })
+            Ok(Swept { expired, evicted, rows, bytes, unfinished: expired == STEP || left > 0 })
         })
         .await
     }
+}
+
+/// The least used first, of those the longest not used; in SQLite a column may hold anything.
+fn order(now: Timestamp) -> String {
+    format!("{}, CAST(used_at AS BIGINT)", faded(now))
+}
+
+/// The last row of those that make room, in the order in which they leave, and how many they are.
+#[derive(QueryableByName)]
+struct Last {
+    #[diesel(sql_type = BigInt)]
+    uses: i64,
+    #[diesel(sql_type = BigInt)]
+    used_at: i64,
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+/// Sorts all rows by what one index holds of them; so it is asked once for as many as leave in a step.
+fn last_to_leave(connection: &mut Connection, now: Timestamp, excess: u64) -> QueryResult<Last> {
+    let last = sql_query(format!(
+        "SELECT CAST(uses AS BIGINT) AS uses, used_at, rows FROM (SELECT {} AS uses, \
+         CAST(used_at AS BIGINT) AS used_at, row_number() OVER least AS rows, \
+         sum(CAST(bytes AS BIGINT)) OVER least - CAST(bytes AS BIGINT) AS before FROM cache_entries \
+         WINDOW least AS (ORDER BY {} ROWS UNBOUNDED PRECEDING)) AS ranked WHERE before < {excess} \
+         ORDER BY rows DESC LIMIT 1",
+        faded(now),
+        order(now)
+    ));
+    query!(connection, |c| last.get_result(c))
 }
 
 /// Most keys that one look at the table passes, and of how many entries and bytes under them it reads the

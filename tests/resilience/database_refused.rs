@@ -1,0 +1,64 @@
+//! Databases that are refused at the start, with what to do instead.
+//!
+//! Owns: the rule that `serve` ends with a sentence where only an operator can help, that `check-config
+//! --connect` says the same, and that nothing was changed.
+
+use std::process::Command;
+
+use crate::migrations::execute;
+use crate::support::gateway::breakwater;
+use crate::support::postgres::Postgres;
+
+/// What the command says, and its exit status; it has to end by itself.
+fn said(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command: Command = breakwater(folder.path());
+    command.args(arguments).env("API_PORT", "0").envs(settings.to_vec());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+/// Both commands refuse these settings with these words.
+pub(crate) fn is_refused(settings: &[(&str, &str)], words: &[&str]) {
+    let commands: [&[&str]; 2] = [&["serve"], &["check-config", "--connect"]];
+    for arguments in commands {
+        let (status, text) = said(arguments, settings);
+        assert_eq!(status, 1, "{arguments:?}: {text}");
+        for words in words {
+            assert!(text.contains(words), "{arguments:?}: {words} in\n{text}");
+        }
+    }
+}
+
+const NEWER: &str = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20990101000000')";
+const ADVICE: &[&str] = &["step 20990101000000", "start that version", "migrate --down"];
+
+#[test]
+fn a_file_that_a_newer_version_has_changed_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.db");
+    let url = format!("sqlite://{}", path.display());
+    let settings = [("DATABASE_URL", url.as_str())];
+    let (status, text) = said(&["migrate"], &settings);
+    assert_eq!(status, 0, "{text}");
+    execute(&path, NEWER);
+    let before = std::fs::read(&path).unwrap();
+    is_refused(&settings, ADVICE);
+    let (status, text) = said(&["migrate"], &settings);
+    assert!(status == 1 && text.contains("start that version"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is quarantined");
+}
+
+#[test]
+fn a_server_that_a_newer_version_has_changed_is_refused() {
+    let server = Postgres::start();
+    let url = server.url();
+    let settings = [("DATABASE_URL", url.as_str())];
+    let (status, text) = said(&["migrate"], &settings);
+    assert_eq!(status, 0, "{text}");
+    server.sql(NEWER);
+    is_refused(&settings, ADVICE);
+    server.stop();
+}
