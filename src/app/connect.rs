@@ -11,7 +11,7 @@ use slog::{Discard, Logger, o};
 use super::stores::Stores;
 use super::{Connect, Start};
 use crate::config::Settings;
-use crate::database::{self, Address, DatabaseSettings};
+use crate::database::{self, Address, DatabaseSettings, PostgresAddress};
 use crate::http::service::{ServiceParts, Surface, Tried};
 use crate::http::settings::Server;
 use crate::metrics::Metrics;
@@ -26,6 +26,7 @@ pub(super) async fn connect(
 ) -> Vec<Tried> {
     let (metrics, log) = (Metrics::new(), Logger::root(Discard, o!()));
     let mut tried = vec![try_database(settings.of()).await];
+    tried.extend(try_replicas(settings.of()).await);
     if let Some(outcome) = Stores::try_redis(settings, &metrics, &log).await {
         tried.push(Tried {
             what: "redis".to_owned(),
@@ -88,4 +89,25 @@ async fn try_database(settings: DatabaseSettings) -> Tried {
         Err(died) => Err(died.to_string()),
     };
     Tried { what, setting: "DATABASE_URL", outcome, remedy }
+}
+
+/// Each replica, and whether it is one of that primary.
+async fn try_replicas(settings: DatabaseSettings) -> Vec<Tried> {
+    if settings.replicas.is_empty() {
+        return Vec::new();
+    }
+    let described = tokio::task::spawn_blocking(move || {
+        let DatabaseSettings { address, replicas, .. } = settings;
+        let describe = |replica: &PostgresAddress| {
+            (replica.servers(), database::describe_replica(&address, replica))
+        };
+        replicas.iter().map(describe).collect::<Vec<_>>()
+    });
+    let tried = described.await.unwrap_or_default().into_iter().map(|(name, outcome)| Tried {
+        what: format!("replica {name}"),
+        setting: "DATABASE_REPLICA_URLS",
+        outcome,
+        remedy: "name standbys of the server that DATABASE_URL names, which answer",
+    });
+    tried.collect()
 }

@@ -3,6 +3,8 @@
 //! Owns: opening the database, looking after it (and going on without), the database's writer, and
 //! every worker's way to Redis. Each has a breaker of its own, whose changes are logged and counted.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,7 +21,7 @@ use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::tiers::redis::RedisTier;
 use crate::clock;
 use crate::config::Settings;
-use crate::database::{self, Event, Store, Watch};
+use crate::database::{self, DatabaseSettings, Event, ReplicaStatus, Replicas, Store, Watch};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, Set};
 use crate::origin::pacing::shared::{self, Counted, Question, SharedPace, Sharing};
@@ -84,8 +86,9 @@ impl Stores {
         log: &Logger,
     ) -> std::io::Result<Self> {
         let database_breaker = breaker("database", metrics, log);
-        let (store, writer) = open_database(settings, metrics, log)?;
-        let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer);
+        let (store, replicas, writer) = open_database(settings, metrics, log)?;
+        let database = DatabaseTier::new(store.clone(), Arc::new(database_breaker.clone()), writer)
+            .with_replicas(replicas);
         let health = || Arc::new(Health::new(breaker("redis", metrics, log)));
         let redis: RedisSettings = settings.of();
         let redis = redis.url.as_ref().map(|url| -> std::io::Result<_> {
@@ -192,6 +195,24 @@ impl Stores {
         while self.database.ping().await.is_ok() && self.database.is_avoided() {}
     }
 
+    /// Looks after the replicas, for as long as it is polled.
+    pub(super) async fn watch_replicas(&self, replicas: &Replicas) {
+        let told = RefCell::new(HashMap::new());
+        let tell = |status: &ReplicaStatus| {
+            tell_lag(&self.metrics, status);
+            let ReplicaStatus { name, behind: _, out } = status;
+            let was_out = told.borrow_mut().insert(*name, out.is_some()).unwrap_or(false);
+            match out {
+                Some(reason) if !was_out => {
+                    warn!(self.log, "a replica is not read"; "replica" => name, "reason" => reason);
+                }
+                None if was_out => info!(self.log, "a replica is read again"; "replica" => name),
+                Some(_) | None => {}
+            }
+        };
+        replicas.watch(tell).await;
+    }
+
     /// Waits until what was handed to the database is stored, and closes it.
     pub(super) async fn close(&self) {
         self.database.writer.flush().await;
@@ -206,14 +227,21 @@ fn open_database(
     settings: &Settings,
     metrics: &Metrics,
     log: &Logger,
-) -> std::io::Result<(Store, Writer)> {
-    let watch = watch(metrics, log);
-    let (store, events) =
-        Store::open_watched(settings.of(), watch, clock::monotonic(), clock::now());
+) -> std::io::Result<(Store, Replicas, Writer)> {
+    let (watch, settings): (Watch, DatabaseSettings) = (watch(metrics, log), settings.of());
+    let (at, now) = (clock::monotonic(), clock::now());
+    let (store, events) = Store::open_watched(settings.clone(), watch.clone(), at, now);
     if let Some(reason) = store.unfitness() {
         return Err(std::io::Error::other(format!("DATABASE_URL: {reason}")));
     }
     tell(log, &events);
+    let replicas = Replicas::open(&settings, &store, &watch, at, now);
+    if let Some(reason) = replicas.unfit() {
+        return Err(std::io::Error::other(format!("DATABASE_REPLICA_URLS: {reason}")));
+    }
+    for status in replicas.status() {
+        tell_lag(metrics, &status);
+    }
     let (log, metrics) = (log.clone(), metrics.clone());
     let report = Arc::new(move |outcome: Result<usize, (usize, String)>| {
         if let Err((rows, problem)) = outcome {
@@ -223,7 +251,12 @@ fn open_database(
         }
     });
     let writer = Writer::start(store.clone(), report)?;
-    Ok((store, writer))
+    Ok((store, replicas, writer))
+}
+
+fn tell_lag(metrics: &Metrics, status: &ReplicaStatus) {
+    let behind = status.behind.map_or(f64::INFINITY, |behind| behind.as_secs_f64());
+    metrics.database.lag.at([status.name]).set(behind);
 }
 
 /// Counts every statement, and logs one that was slow: one a second, for a database that is slow makes all

@@ -49,6 +49,13 @@ pub(super) fn start(
     keep_running("redis-watch", observer(), move || watch_redis(tables.clone()));
     let watched = stores.clone();
     keep_running("database-watch", observer(), move || watch_database(watched.clone()));
+    if let Some(replicas) = stores.database.replicas() {
+        let (stores, replicas) = (stores.clone(), replicas.clone());
+        keep_running("replica-watch", observer(), move || {
+            let (stores, replicas) = (stores.clone(), replicas.clone());
+            async move { stores.watch_replicas(&replicas).await }
+        });
+    }
     let (tables, bound) = (cache.clone(), settings.of::<CacheSettings>().database_bytes);
     let longest = longest.clone();
     keep_running("cache-tidy", observer(), move || tidy(tables.clone(), bound, longest.clone()));

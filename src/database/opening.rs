@@ -59,6 +59,10 @@ pub(super) fn open_postgres(
     watch: &Watch,
 ) -> Result<Pool, DatabaseError> {
     let mut first = postgres::connect(address, Patience::Usual)?;
+    if address.is_replica() {
+        // Its tables come from the primary; whether they are there is asked with how far it is.
+        return pool_of(settings, watch);
+    }
     takes_writes(&mut first)?;
     if is_pending(&mut first)? {
         migrate(&mut postgres::connect(address, Patience::Schema)?)?;

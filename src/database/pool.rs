@@ -60,7 +60,7 @@ impl ManageConnection for Manager {
 
 /// A pool that has its first connection.
 pub(super) fn pool_of(settings: &DatabaseSettings, watch: &Watch) -> Result<Pool, DatabaseError> {
-    let DatabaseSettings { address, pool_size, pool_overflow, pool_wait } = settings;
+    let DatabaseSettings { address, pool_size, pool_overflow, pool_wait, .. } = settings;
     // A file does not tire of its connections, and needs no more than its readers and its one writer.
     let (most, idle) = match address {
         Address::Sqlite(_) => (*pool_size, None),

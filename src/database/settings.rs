@@ -3,6 +3,7 @@
 //! Owns: their declaration, which addresses are served, and the look at a file that cannot be one. The
 //! gateway starts without a database, so that is a caution and no mistake.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 
 use super::postgres::PostgresAddress;
 use crate::config::kinds::{Kind, Refusal, Whole, millis, quoted_address};
-use crate::config::{Section, redact};
+use crate::config::{Mistakes, Section, Settings, redact};
 use crate::settings;
 
 settings! {
@@ -20,8 +21,10 @@ settings! {
     pub struct DatabaseSettings in "database" {
         address: Address = Address::Sqlite(PathBuf::from("breakwater.db")), "DATABASE_URL", "url", DatabaseAddress,
             "the third cache tier and everything that survives a restart; a path without a slash in front is relative to the working directory";
+        replicas: Vec<PostgresAddress> = Vec::new(), "DATABASE_REPLICA_URLS", "replica_urls", ReplicaAddresses,
+            "standbys of the Postgres that `DATABASE_URL` names: stored answers are read from the one that is least behind";
         pool_size: u32 = 4, "DATABASE_POOL_SIZE", "pool_size", Whole(1, 100),
-            "connections to the database that are kept";
+            "connections to the database that are kept, to each replica as many";
         pool_overflow: u32 = 4, "DATABASE_POOL_OVERFLOW", "pool_overflow", Whole(0, 100),
             "connections beyond these while they are needed; for Postgres only";
         pool_wait: Duration = Duration::from_millis(200), "DATABASE_POOL_WAIT_MS", "pool_wait_ms",
@@ -30,6 +33,14 @@ settings! {
 }
 
 impl Section for DatabaseSettings {
+    fn check(&self, _settings: &Settings, mistakes: &mut Mistakes) {
+        if let (Address::Sqlite(_), [_, ..]) = (&self.address, &*self.replicas) {
+            let expected = "none while DATABASE_URL is a file, which has no replicas; for a Postgres set \
+                 DATABASE_URL=postgres://…, its primary";
+            mistakes.add("DATABASE_REPLICA_URLS", None, expected.to_owned());
+        }
+    }
+
     fn caution(&self) -> Option<String> {
         let Address::Sqlite(path) = &self.address else { return None };
         let why = unusable(path)?;
@@ -113,7 +124,7 @@ impl Kind for DatabaseAddress {
         match scheme.to_ascii_lowercase().as_str() {
             "sqlite" => {}
             "postgres" | "postgresql" => {
-                return PostgresAddress::read(text).map(Address::Postgres).map_err(Some);
+                return PostgresAddress::read(text, false).map(Address::Postgres).map_err(Some);
             }
             _ => return Err(None),
         }
@@ -135,6 +146,61 @@ impl Kind for DatabaseAddress {
             Address::Sqlite(path) => format!("sqlite://{}", path.display()),
             Address::Postgres(_) => value.to_string(),
         })
+    }
+
+    fn quote(&self, text: &str) -> String {
+        quoted_address(text)
+    }
+}
+
+/// Servers of Postgres that follow another one. An address may name several hosts, with commas, too.
+struct ReplicaAddresses;
+
+/// Each has connections, a task and a series of its own.
+const MOST_REPLICAS: usize = 16;
+
+impl Kind for ReplicaAddresses {
+    type Value = Vec<PostgresAddress>;
+
+    fn expected(&self) -> String {
+        "none, or a list, separated by commas, of postgres://[user[:password]@]host[:port]/database[?sslmode=…]"
+            .to_owned()
+    }
+
+    fn read(&self, text: &str) -> Result<Self::Value, Refusal> {
+        if text.eq_ignore_ascii_case("none") {
+            return Ok(Vec::new());
+        }
+        let mut addresses: Vec<String> = Vec::new();
+        let pieces = text.split(|letter: char| letter == ',' || letter.is_whitespace());
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            match addresses.last_mut() {
+                Some(last) if !piece.contains("://") => last.extend([",", piece]),
+                Some(_) | None => addresses.push(piece.to_owned()),
+            }
+        }
+        let is_postgres = |address: &String| {
+            let scheme = address.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+            matches!(scheme.as_deref(), Some("postgres" | "postgresql"))
+        };
+        if !addresses.iter().all(is_postgres) {
+            return Err(None);
+        }
+        let read = addresses.iter().map(|address| PostgresAddress::read(address, true));
+        let read = read.collect::<Result<Vec<_>, String>>().map_err(Some)?;
+        let names: BTreeSet<_> = read.iter().map(PostgresAddress::servers).collect();
+        if names.len() < read.len() {
+            return Err(Some("one of them is named twice".to_owned()));
+        }
+        if read.len() > MOST_REPLICAS {
+            return Err(Some(format!("at most {MOST_REPLICAS}")));
+        }
+        Ok(read)
+    }
+
+    fn show(&self, value: &Self::Value) -> Option<String> {
+        let texts: Vec<_> = value.iter().map(|address| redact(address.expose())).collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
     }
 
     fn quote(&self, text: &str) -> String {

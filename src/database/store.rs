@@ -7,6 +7,7 @@
 //! connected to anew.
 
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -15,6 +16,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use diesel::QueryResult;
 use diesel::result::Error;
+use foldhash::quality::SeedableRandomState;
 
 use super::care::{Care, Identities, part_from, quarantine};
 use super::connection::Connection;
@@ -22,7 +24,11 @@ use super::pool::{Lent, Pool};
 use super::settings::{Address, DatabaseSettings};
 use super::watch::Watch;
 use super::{DatabaseError, Harm, opening, schema};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
+use crate::resilience::sharded_map::{ShardedMap, secret_hasher};
+
+/// Keys of which it is known when they were written: more than are written in the time of a usual lag.
+const WRITTEN: usize = 65_536;
 
 /// What looking after the database did or found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +51,9 @@ struct Shared {
     openings: AtomicU64,
     blamed: Mutex<Option<DatabaseError>>,
     care: Mutex<Care>,
+    /// When a key was written last, by its hash; while there are replicas that may not have it yet.
+    written: ShardedMap<u64, Option<Instant>>,
+    hasher: SeedableRandomState,
 }
 
 enum State {
@@ -72,6 +81,7 @@ impl Store {
         now: Timestamp,
     ) -> (Self, Vec<Event>) {
         let state = State::Away(DatabaseError::new("not opened yet"));
+        let written = if settings.replicas.is_empty() { 1 } else { WRITTEN };
         let store = Self(Arc::new(Shared {
             settings,
             watch,
@@ -79,6 +89,8 @@ impl Store {
             openings: AtomicU64::new(0),
             blamed: Mutex::default(),
             care: Mutex::default(),
+            written: ShardedMap::new(written),
+            hasher: secret_hasher(),
         }));
         // On a thread of its own: a connection to a server must not be waited for on an async one.
         let opened = std::thread::scope(|scope| scope.spawn(|| store.look_after(at, now)).join());
@@ -115,6 +127,21 @@ impl Store {
             State::Open(_) => None,
             State::Away(reason) => Some(reason.to_string()),
         }
+    }
+
+    /// Notes that what is stored under this key was written just now.
+    pub fn wrote(&self, key: &str) {
+        let Shared { settings, written, hasher, .. } = &*self.0;
+        if !settings.replicas.is_empty() {
+            written.update(&hasher.hash_one(key), |at| *at = Some(clock::monotonic()));
+        }
+    }
+
+    /// When the last of these keys was written that is known.
+    pub(super) fn written(&self, keys: &[String]) -> Option<Instant> {
+        let Shared { written, hasher, .. } = &*self.0;
+        let at = |key| written.find(&hasher.hash_one(key), |at| *at).flatten();
+        keys.iter().filter_map(at).max()
     }
 
     /// Why it is of no use to this program, whatever anybody waits for.
@@ -208,6 +235,7 @@ impl Store {
     fn look_for_harm(&self, care: &mut Care, at: Instant) {
         let path = match &self.0.settings.address {
             Address::Sqlite(path) => path,
+            Address::Postgres(address) if address.is_replica() => return,
             Address::Postgres(_) => return self.look_at_server(care, at),
         };
         let found = Identities::at(path);
@@ -312,6 +340,6 @@ impl Store {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -293,6 +293,9 @@ metrics! {
             "Time one statement took, by its first word");
         slow: Counters<1> = add.many("db_slow_queries", [("query_type", Words::of(Set::QueryTypes))],
             "Statements that took 100 ms or longer; the log has their shape");
+        lag: Labelled<Fraction, 1> = add.open("db_replication_lag_seconds", ["replica"],
+            (Fraction::default, "servers that DATABASE_REPLICA_URLS names, without it none; each is set before the first scrape"),
+            "How far a replica is behind the primary, to the second; +Inf: it is not known");
     }
 }
 

@@ -1,6 +1,6 @@
 //! A gateway that has met every fault: the scene that alerts and dashboards look at.
 //!
-//! Owns: simulator, Redis and gateway as processes, and the order in which they suffer.
+//! Owns: simulator, Redis, Postgres and gateway as processes, and the order in which they suffer.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::gateway::{Plan, Running, simulate};
 use crate::support::http::Connection;
+use crate::support::postgres::Postgres;
 use crate::support::process::wait_until;
 use crate::support::redis::Redis;
 
@@ -18,6 +19,7 @@ pub(crate) struct Scene {
     pub(crate) gateway: Running,
     simulator: Running,
     redis: Redis,
+    database: Postgres,
     _folder: TempDir,
 }
 
@@ -26,8 +28,13 @@ impl Scene {
         let (folder, redis) = (tempfile::tempdir().unwrap(), Redis::start());
         let simulator = simulate(folder.path(), None);
         let plan = Plan::in_folder(folder.path()).before(simulator.address);
+        let database = Postgres::start();
+        // One that is not there.
+        let replica = "postgres://breakwater@127.0.0.1:1/gateway";
         let gateway = plan
             .with("REDIS_URL", redis.url())
+            .with("DATABASE_URL", database.url())
+            .with("DATABASE_REPLICA_URLS", replica)
             .with("UPSTREAM_DAILY_BUDGET", "5000")
             .with("BREAKER_FAILURES", "2")
             .with("CACHE_TTL_SEARCH", "1")
@@ -36,7 +43,7 @@ impl Scene {
             .with("RATE_LIMIT_SEARCH_PER_MINUTE", "0")
             .with("ABUSE_DETECTION", "shadow")
             .start();
-        Self { gateway, simulator, redis, _folder: folder }
+        Self { gateway, simulator, redis, database, _folder: folder }
     }
 
     /// Traffic of every kind, then each fault, so that every family has something to show.
@@ -81,5 +88,6 @@ impl Scene {
         self.gateway.stop();
         self.simulator.stop();
         self.redis.stop();
+        self.database.stop();
     }
 }

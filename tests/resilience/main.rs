@@ -35,6 +35,7 @@ mod migrations;
 mod pace_instances;
 mod pace_script;
 mod pair;
+mod postgres_replicas;
 mod postgres_server;
 mod quiet;
 mod redis_burst;

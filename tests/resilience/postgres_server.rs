@@ -21,12 +21,12 @@ fn on(server: &Postgres, upstream: &Upstream) -> Instance {
     Instance::start(upstream, None, &[COLD, ("DATABASE_URL", server.url().as_str())])
 }
 
-fn rows(server: &Postgres) -> usize {
+pub(crate) fn rows(server: &Postgres) -> usize {
     server.sql("SELECT count(*) FROM cache_entries").parse().unwrap()
 }
 
 /// What the gateway says of its database: an empty text while all is well.
-fn trouble(instance: &Instance) -> String {
+pub(crate) fn trouble(instance: &Instance) -> String {
     let health = instance.get("/health/detailed").json();
     let all = health["data"]["components"].as_array().cloned().unwrap_or_default();
     let own = all.iter().find(|one| one["name"] == "database");
@@ -52,7 +52,7 @@ fn what_was_stored_is_found_after_a_restart() {
 }
 
 /// Asks for what is in memory and for what is new, all the time; how many answers were no 200.
-fn under_load(instance: &Instance, work: impl FnOnce()) -> usize {
+pub(crate) fn under_load(instance: &Instance, work: impl FnOnce()) -> usize {
     let (address, over, failed) = (instance.address(), AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let ask = |mut number: usize| {
@@ -80,7 +80,7 @@ fn under_load(instance: &Instance, work: impl FnOnce()) -> usize {
     failed.into_inner()
 }
 
-fn passes(time: Duration) {
+pub(crate) fn passes(time: Duration) {
     let started = clock::monotonic();
     until("time passes", || started.elapsed() > time);
 }

@@ -34,6 +34,21 @@ impl Postgres {
         Self::start_with(None)
     }
 
+    /// Starts a standby that follows this one.
+    pub(crate) fn replica(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if is_root() {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+        }
+        let made = program("pg_basebackup", folder.path())
+            .args(["-D", "data", "-R", "-c", "fast", "--no-sync", "-d"])
+            .arg(self.url())
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self::start_in(folder, free_address())
+    }
+
     /// The same with this certificate and its key.
     pub(crate) fn start_with_tls(certificate: &Path, key: &Path) -> Self {
         Self::start_with(Some((certificate, key)))

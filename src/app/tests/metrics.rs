@@ -66,6 +66,7 @@ async fn every_series_that_can_be_named_is_there_from_the_start() {
             "cache_entries",
             "cache_bytes",
             "upstream_account_budget_remaining",
+            "db_replication_lag_seconds",
         ],
         "a family that is new here needs its reason, and an alert on it cannot see its first event"
     );

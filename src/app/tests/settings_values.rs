@@ -39,6 +39,7 @@ const GOOD: &[(&str, &str, &str)] = &[
         "postgresql://shop:hunter2@db:5433/cache?sslmode=verify-full&sslrootcert=/ca.pem",
         "postgresql://shop:[hidden]@db:5433/cache?sslmode=verify-full&sslrootcert=/ca.pem",
     ),
+    ("DATABASE_REPLICA_URLS", "none", "none"),
     ("DATABASE_POOL_SIZE", "8", "8"),
     ("DATABASE_POOL_OVERFLOW", "0", "0"),
     ("DATABASE_POOL_WAIT_MS", "50", "50"),
@@ -141,6 +142,17 @@ const BAD: &[(&str, &[&str])] = &[
             "sqlite:dir/",
         ],
     ),
+    (
+        "DATABASE_REPLICA_URLS",
+        &[
+            "db2",
+            "a,postgres://h/d",
+            "mysql://h/d",
+            "postgres://h",
+            "postgres://h/d?sslmode=x",
+            "postgres://h/d,postgresql://u@h:5432/e",
+        ],
+    ),
     ("CACHE_TTL", &["0", "1h"]),
     ("MAX_MEMORY_CACHE_ITEMS", &["0"]),
     ("MAX_MEMORY_CACHE_BYTES", &["1023", "100MB"]),
@@ -172,6 +184,18 @@ const BAD: &[(&str, &[&str])] = &[
     ("ENABLE_DATA_VALIDATION", &["101", "-1", "half", "12.5"]),
     ("CHAOS_ENABLED", &["perhaps"]),
 ];
+
+#[test]
+fn replicas_are_those_of_a_postgres_and_shown_without_passwords() {
+    let replicas = "postgres://u:hunter2@b/d, postgres://u:hunter2@b:1,c/d?sslmode=disable";
+    let set = [("DATABASE_URL", "postgres://u@a/d"), ("DATABASE_REPLICA_URLS", replicas)];
+    let shown = shown(&from(&set).unwrap(), "DATABASE_REPLICA_URLS");
+    assert_eq!(shown, format!("{} environment", replicas.replace("hunter2", "[hidden]")));
+    let told = told(from(&set[1..]));
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert!(told.contains("none while DATABASE_URL is a file"), "{told}");
+    assert!(told.contains("DATABASE_URL=postgres://"), "{told}");
+}
 
 #[test]
 fn bad_values_are_refused_with_place_and_expectation() {

@@ -22,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -78,29 +78,82 @@ enum Tls {
     Verify(Option<PathBuf>),
 }
 
-/// An address that was read without a mistake; hidden as a whole in `Debug`.
+/// An address that was read without a mistake; its text is hidden in `Debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostgresAddress(Secret);
+pub struct PostgresAddress {
+    text: Secret,
+    /// Whether it names a standby, which is only read; else the primary.
+    is_replica: bool,
+}
 
 impl PostgresAddress {
     /// # Errors
     /// What is wrong with it, without the password.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        parts(text)?;
-        Ok(Self(Secret::new(text)))
+    pub(super) fn read(text: &str, is_replica: bool) -> Result<Self, String> {
+        let address = Self { text: Secret::new(text), is_replica };
+        address.parts().map(|_| address)
     }
 
     /// The file of the authorities that vouch for the server, if one is named.
     pub(super) fn authorities(&self) -> Option<PathBuf> {
-        match parts(self.0.expose()) {
+        match self.parts() {
             Ok((_, Tls::Verify(authorities))) => authorities,
             Ok(_) | Err(_) => None,
         }
     }
 
     pub(super) fn expose(&self) -> &str {
-        self.0.expose()
+        self.text.expose()
     }
+
+    pub(super) const fn is_replica(&self) -> bool {
+        self.is_replica
+    }
+
+    /// Host and port of each server that it names.
+    pub fn servers(&self) -> String {
+        let all = self.parts().map(|(servers, _)| servers).unwrap_or_default();
+        let server = |config: &Config| {
+            let hosts = config.get_hosts().iter().map(|host| match host {
+                Host::Tcp(host) => host.clone(),
+                Host::Unix(path) => path.display().to_string(),
+            });
+            let hosts = hosts.chain(config.get_hostaddrs().iter().map(ToString::to_string)).next();
+            let port = config.get_ports().first().copied().unwrap_or(5_432);
+            format!("{}:{port}", hosts.unwrap_or_default())
+        };
+        all.iter().map(server).collect::<Vec<_>>().join(",")
+    }
+
+    /// One configuration a server, in their order.
+    fn parts(&self) -> Result<(Vec<Config>, Tls), String> {
+        let texts = each_server(self.expose());
+        let mut servers = Vec::with_capacity(texts.len());
+        let mut of_all = Tls::Prefer;
+        for text in &texts {
+            let (mut config, tls) = parts(text)?;
+            if texts.len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+                let wanted = if self.is_replica {
+                    TargetSessionAttrs::ReadOnly
+                } else {
+                    TargetSessionAttrs::ReadWrite
+                };
+                config.target_session_attrs(wanted);
+            }
+            servers.push(config);
+            of_all = tls;
+        }
+        Ok((servers, of_all))
+    }
+}
+
+/// `postgres://u:p@a,b/d` → `postgres://u:p@a/d` and `postgres://u:p@b/d`: the driver has no bound on the time of
+/// one of several, so that a server that hangs would hide the others.
+fn each_server(text: &str) -> Vec<String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("postgres", text));
+    let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    hosts.split(',').map(|host| format!("{scheme}://{login}{host}{tail}")).collect()
 }
 
 /// Splits off what this side decides about TLS; the driver reads the rest.
@@ -162,16 +215,13 @@ pub(super) fn connect(
     address: &PostgresAddress,
     patience: Patience,
 ) -> Result<Connection, DatabaseError> {
-    let (config, tls) = parts(address.expose()).map_err(DatabaseError::new)?;
+    let (servers, tls) = address.parts().map_err(DatabaseError::new)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(DatabaseError::new)?;
-    let opened =
-        runtime.block_on(async { tokio::time::timeout(CONNECT_WITHIN, open(&config, &tls)).await });
-    let connected = match opened {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Err(error),
-        Err(_) => {
+    let connected = match runtime.block_on(open_one(&servers, &tls)) {
+        Ok(connected) => connected,
+        Err(error) => {
             runtime.shutdown_background();
-            return Err(DatabaseError::new("it did not answer in time").of(Harm::Connections));
+            return Err(error);
         }
     };
     NEXT.set(Some(Lane { runtime: RefCell::new(Some(runtime)), longest: patience.longest() }));
@@ -190,6 +240,22 @@ pub(super) fn connect(
     connection.batch_execute(&set).map_err(|error| DatabaseError::of_postgres(&error))?;
     speaks_utf8(&mut connection)?;
     Ok(connection)
+}
+
+/// The first of them that is there and is what is wanted; each has its share of the time.
+async fn open_one(servers: &[Config], tls: &Tls) -> Result<AsyncPgConnection, DatabaseError> {
+    let share = CONNECT_WITHIN / u32::try_from(servers.len().max(1)).unwrap_or(u32::MAX);
+    let mut failed = "no server is named".to_owned();
+    for (number, config) in servers.iter().enumerate() {
+        let opened = tokio::time::timeout(share, open(config, tls)).await;
+        let error = match opened {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it did not answer in time".to_owned(),
+        };
+        failed = if number == 0 { error } else { format!("{failed}; {error}") };
+    }
+    Err(DatabaseError::new(failed).of(Harm::Connections))
 }
 
 async fn open(config: &Config, tls: &Tls) -> Result<AsyncPgConnection, DatabaseError> {

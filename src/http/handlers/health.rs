@@ -247,7 +247,16 @@ fn database(worker: &Worker) -> Component {
     } else if database.writer.is_refused() {
         component("database", Health::Degraded, "readable, but refuses writes")
     } else {
-        component("database", Health::Healthy, "answering")
+        let (read, out) = database.replicas_in_words();
+        let status = if out.is_empty() { Health::Healthy } else { Health::Degraded };
+        let words = match (read, &*out) {
+            (0, []) => "answering".to_owned(),
+            (read, []) => format!("answering; replicas that are read: {read}"),
+            (read, out) => {
+                format!("answering; replicas that are read: {read}; not read: {}", out.join("; "))
+            }
+        };
+        component("database", status, words)
     }
 }
 

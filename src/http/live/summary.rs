@@ -28,6 +28,8 @@ pub enum Kind {
     DatabaseAway,
     /// An admin holds the breaker of Redis or of the database open.
     StoreHeld,
+    /// Stored answers are read from others.
+    ReplicaOut,
     ActorDown,
     /// Limits are halved.
     Pressure,
@@ -165,6 +167,7 @@ const fn same(kind: Kind) -> Kind {
         | Kind::RedisAway
         | Kind::DatabaseAway
         | Kind::StoreHeld
+        | Kind::ReplicaOut
         | Kind::ActorDown
         | Kind::Pressure
         | Kind::AccessLists
@@ -230,6 +233,7 @@ fn text(fact: &Fact, lasted: Duration, cost: Counted, facts: &Facts) -> String {
         Kind::StoreHeld => {
             format!("{name} not asked for {time}, as an admin holds its breaker open: {detail}.")
         }
+        Kind::ReplicaOut => format!("Replicas of the database not read for {time}: {detail}."),
         Kind::ActorDown => {
             format!("{} down for {time}: requests go on without it.", whose("Actor"))
         }

@@ -18,7 +18,7 @@ use crate::cache::key::CacheKey;
 use crate::clock;
 use crate::database::schema::cache_entries::dsl;
 use crate::database::schema::kept_state;
-use crate::database::{Connection, Store, query};
+use crate::database::{Connection, ReplicaStatus, Replicas, Store, query};
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
@@ -40,6 +40,7 @@ const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct DatabaseTier {
     pub writer: Writer,
     store: Store,
+    replicas: Option<Replicas>,
     breaker: Arc<Breaker>,
     /// The second of the clock in which it was last tried to write.
     probed_in: Arc<AtomicI64>,
@@ -47,14 +48,31 @@ pub struct DatabaseTier {
 
 impl DatabaseTier {
     pub fn new(store: Store, breaker: Arc<Breaker>, writer: Writer) -> Self {
-        Self { writer, store, breaker, probed_in: Arc::default() }
+        Self { writer, store, replicas: None, breaker, probed_in: Arc::default() }
+    }
+
+    /// With these, from which entries are read.
+    pub fn with_replicas(self, replicas: Replicas) -> Self {
+        Self { replicas: (!replicas.is_empty()).then_some(replicas), ..self }
+    }
+
+    /// How many replicas are read, and of the others which and why not.
+    pub fn replicas_in_words(&self) -> (usize, Vec<String>) {
+        let all = self.replicas.as_ref().map(Replicas::status).unwrap_or_default();
+        let out = |one: &ReplicaStatus| Some(format!("{}: {}", one.name, one.out.as_ref()?));
+        let out: Vec<_> = all.iter().filter_map(out).collect();
+        (all.len().saturating_sub(out.len()), out)
+    }
+
+    pub const fn replicas(&self) -> Option<&Replicas> {
+        self.replicas.as_ref()
     }
 
     /// The stored bytes under each of `keys`, in their order.
     pub async fn get(&self, keys: &[&CacheKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let names: Vec<String> = keys.iter().map(|key| key.as_str().to_owned()).collect();
         let rows: Vec<(Option<String>, Option<Vec<u8>>)> = self
-            .run(READ_TIMEOUT, move |connection| {
+            .read(names.clone(), READ_TIMEOUT, move |connection| {
                 // Whatever is there is read as bytes: one odd row is not to spoil the others.
                 let key = sql::<Nullable<Text>>("CAST(key AS TEXT)");
                 let entry = sql::<Nullable<Binary>>(&connection.engine().blob("entry"));
@@ -119,6 +137,27 @@ impl DatabaseTier {
 
     pub fn absence(&self) -> Option<String> {
         self.store.absence()
+    }
+
+    /// Reads what is stored under these keys, from a replica if one may be read: it has half of the time, then
+    /// the primary has what is left.
+    async fn read<T: Send + 'static>(
+        &self,
+        keys: Vec<String>,
+        within: Duration,
+        query: impl FnOnce(&mut Connection) -> QueryResult<T> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let Some(replicas) = &self.replicas else { return self.run(within, query).await };
+        let began = clock::monotonic();
+        if self.breaker.is_open() && self.breaker.snapshot(began).forced {
+            // An admin wants no database to be asked.
+            return Err(StoreError::Avoided);
+        }
+        if let Some(found) = replicas.read(&keys, within / 2, query.clone()).await {
+            return Ok(found);
+        }
+        let took = clock::monotonic().saturating_duration_since(began);
+        self.run(within.saturating_sub(took), query).await
     }
 
     /// Whether the file is well again is found out by the sign of life, not at a caller's expense.

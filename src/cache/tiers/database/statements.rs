@@ -172,7 +172,7 @@ impl DatabaseTier {
         let uses = faded(now);
         let order = format!("{uses} DESC, used_at DESC");
         let found: Vec<Found> = self
-            .run(SWEEP_TIMEOUT, move |connection| {
+            .read(Vec::new(), SWEEP_TIMEOUT, move |connection| {
                 let engine = connection.engine();
                 // The inner part looks only at the index of rows with a question; what is joined so is
                 // looked up row by row.

@@ -45,6 +45,15 @@ impl Row {
 const BESIDE: usize = 128;
 
 impl Write {
+    /// What was stored or removed.
+    const fn key(&self) -> Option<&CacheKey> {
+        match self {
+            Self::Row(row) => Some(&row.key),
+            Self::Remove(key) => Some(key),
+            Self::Uses(..) | Self::Value(..) | Self::Flush(_) => None,
+        }
+    }
+
     /// The room it takes: rows and bytes.
     fn room(&self) -> (usize, usize) {
         match self {
@@ -233,7 +242,11 @@ impl Thread {
             statements::store(&mut connection, writes, &self.values).map_err(|error| {
                 self.store.blame(&connection, &error);
                 Rejected::of(&error)
-            })
+            })?;
+            self.backlog.iter().take(batch).filter_map(Write::key).for_each(|key| {
+                self.store.wrote(key.as_str());
+            });
+            Ok(())
         };
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             Err(Rejected { later: false, cause: "the writer panicked".to_owned() })

@@ -197,6 +197,10 @@ pub fn sample(shared: &Shared, cache: &CacheTables) {
     };
     let away = cache.degraded().into_iter();
     wrong.extend(away.filter_map(|tier| store(shared, tier, is_held(tier))));
+    let (_, unread) = cache.database.replicas_in_words();
+    if !unread.is_empty() {
+        wrong.push(Fact::new(Kind::ReplicaOut, "").saying(unread.join("; ")));
+    }
     wrong.extend(process(shared));
     let shed = ShedReason::ALL.map(|reason| shared.metrics.http.shed.at([reason.as_str()]).get());
     let hits = sample.memory + sample.redis + sample.database;

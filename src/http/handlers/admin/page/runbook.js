@@ -13,6 +13,7 @@ const ENTRIES = {
   redis_away: "BreakwaterRedisAway",
   database_away: "BreakwaterDatabaseAway",
   store_held: "BreakwaterBreakerOpen",
+  replica_out: "BreakwaterReplicaBehind",
   actor_down: "BreakwaterActorDown",
   pressure: "BreakwaterPressure",
   access_lists: "BreakwaterReplicationUnreadable",
