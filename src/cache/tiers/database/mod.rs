@@ -22,9 +22,11 @@ use crate::database::{Connection, ReplicaStatus, Replicas, Store, query};
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
-pub use statements::{Remembered, Swept};
+pub use room::Swept;
+pub use statements::Remembered;
 pub use writer::{Report, Writer};
 
+mod room;
 mod statements;
 #[cfg(test)]
 mod tests;
