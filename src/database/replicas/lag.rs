@@ -98,7 +98,8 @@ mod tests {
     /// The primary wrote a thousand bytes a second for ten seconds.
     fn busy(start: Instant) -> Positions {
         let mut positions = Positions::default();
-        (0..10).for_each(|n| positions.note(start + secs(n), 100_000 + 1_000 * n as i64));
+        (0..10_u32)
+            .for_each(|n| positions.note(start + secs(1) * n, 100_000 + 1_000 * i64::from(n)));
         positions
     }
 

@@ -1,8 +1,8 @@
-//! The statements on the table: what the writer stores, which rows are used most, and making room.
+//! The statements on the table: what the writer stores, which rows are used most, and what is looked for.
 //!
-//! Owns: one transaction for a batch, stored whole or not at all; the order of rows by their uses. Uses are halved at each midnight (UTC), so old fame fades; that is arithmetic when
-//! one looks, and no row is written anew for it. Pages that become free are taken by the next rows: the
-//! file does not grow beyond what it once needed.
+//! Owns: one transaction for a batch, stored whole or not at all; the order of rows by their uses. Uses are
+//! halved at each midnight (UTC), so old fame fades; that is arithmetic when one looks, and no row is written
+//! anew for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
