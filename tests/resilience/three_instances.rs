@@ -95,21 +95,23 @@ fn changes_within(trio: &Trio, what: &str, bound: Duration) {
 }
 
 fn cold_keys_cost_two_calls_at_most(trio: &Trio) {
-    let mut rounds = Vec::new();
-    for thing in (0..10).map(|round| (round + 1) * THINGS) {
-        let before = trio.upstream.calls();
-        thread::scope(|scope| {
-            for number in 0..3 {
-                let address = trio.address(number).unwrap();
-                scope.spawn(move || assert_eq!(get(address, &path(thing)).status, 200));
-            }
-        });
-        rounds.push(trio.upstream.calls() - before);
-    }
-    rounds.sort_unstable();
-    eprintln!("a cold key at three gateways at once: {rounds:?} calls");
-    // One whose question to Redis came too late on a busy machine makes a call of its own.
-    assert!(rounds[0] >= 1 && rounds[7] <= 2 && rounds[9] <= 3, "{rounds:?}");
+    one_of_a_few("two calls at most", |number| {
+        let mut calls = Vec::new();
+        for thing in (0..10).map(|key| (10 * number + key + 1) * THINGS) {
+            let before = trio.upstream.calls();
+            thread::scope(|scope| {
+                for number in 0..3 {
+                    let address = trio.address(number).unwrap();
+                    scope.spawn(move || assert_eq!(get(address, &path(thing)).status, 200));
+                }
+            });
+            calls.push(trio.upstream.calls() - before);
+        }
+        eprintln!("cold keys at three gateways at once: {calls:?} calls");
+        // One whose question to Redis came too late on a busy machine makes a call of its own.
+        assert!(calls.iter().all(|calls| (1..=3).contains(calls)), "{calls:?}");
+        calls.iter().all(|calls| *calls <= 2)
+    });
 }
 
 fn a_storm_gets_the_limit(trio: &Trio) {
