@@ -214,6 +214,35 @@ fn postgres_dies(trio: &mut Trio) {
     check("Postgres killed and back", &history);
 }
 
+fn the_standby_dies(trio: &mut Trio) {
+    let Trio { standby, gateways, .. } = trio;
+    let history = strike(gateways, || {
+        let stopped = standby.take().unwrap().killed();
+        passes(BOUND);
+        *standby = Some(stopped.start());
+        passes(BOUND);
+    });
+    check("the standby of Postgres killed and back", &history);
+}
+
+/// A commit is acknowledged when the standby has it, so what is in force survives the primary.
+fn postgres_fails_over(trio: &mut Trio) {
+    let Trio { postgres, standby, gateways, .. } = trio;
+    let primary = postgres.take().unwrap();
+    primary.configure("synchronous_standby_names = '*'\n");
+    until("it is synchronous", || {
+        primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == "1"
+    });
+    let history = strike(gateways, || {
+        passes(BOUND / 2);
+        drop(primary.killed());
+        passes(BOUND);
+        standby.as_ref().unwrap().sql("SELECT pg_promote()");
+        until("all follow the log again", || gateways.each(follows) == [true; 3]);
+    });
+    check("the primary of Postgres killed, the standby promoted", &history);
+}
+
 fn one_is_cut_off(gateways: &Gateways) {
     let history = strike(gateways, || {
         for fault in [Fault::Hang, Fault::Refuse] {
@@ -240,11 +269,12 @@ fn follows(gateway: &Instance) -> bool {
 
 #[test]
 fn no_answer_is_too_old_over_nodes_of_a_cluster() {
-    let mut trio = Trio::start(Shape::nodes(), &[]);
-    check("all well", &strike(&trio.gateways, || passes(BOUND)));
+    let mut trio = Trio::with_standby(Shape::nodes(), &[]);
     redis_fails_over(&mut trio);
     postgres_dies(&mut trio);
+    the_standby_dies(&mut trio);
     one_is_cut_off(&trio.gateways);
+    postgres_fails_over(&mut trio);
     all_are_restarted(&trio.gateways);
     trio.stop();
 }

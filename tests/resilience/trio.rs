@@ -1,6 +1,6 @@
 //! Three gateways on one Postgres and one Redis, before an upstream whose answers have a version.
 //!
-//! Owns: the processes, the wire of each gateway to Postgres, and what Redis is: three nodes, or a primary
+//! Owns: the processes, the wire of each gateway to Postgres, whether a standby is beside that, and what Redis is: three nodes, or a primary
 //! under Sentinel. A gateway that is restarted has another address; who asks for it by its number gets
 //! the one of now.
 
@@ -141,6 +141,8 @@ impl Shape {
 pub(crate) struct Trio {
     pub(crate) redis: Shape,
     pub(crate) postgres: Option<Postgres>,
+    /// A standby that is read from, and may be promoted.
+    pub(crate) standby: Option<Postgres>,
     pub(crate) gateways: Gateways,
 }
 
@@ -163,14 +165,38 @@ impl Deref for Trio {
 
 impl Trio {
     pub(crate) fn start(redis: Shape, settings: &[(&'static str, &str)]) -> Self {
-        let (postgres, upstream) = (Postgres::start(), Versions::start());
+        Self::start_on(Postgres::start(), None, redis, settings)
+    }
+
+    pub(crate) fn with_standby(redis: Shape, settings: &[(&'static str, &str)]) -> Self {
+        let postgres = Postgres::start();
+        let standby = postgres.replica();
+        Self::start_on(postgres, Some(standby), redis, settings)
+    }
+
+    fn start_on(
+        postgres: Postgres,
+        standby: Option<Postgres>,
+        redis: Shape,
+        settings: &[(&'static str, &str)],
+    ) -> Self {
+        let upstream = Versions::start();
         let wires = [(); 3].map(|()| FaultProxy::before(postgres.address()));
         let all = std::array::from_fn(|number| {
-            let server = postgres.address().to_string();
-            let database = postgres.url().replace(&server, &wires[number].address().to_string());
+            let hosts =
+                |hosts: &str| postgres.url().replace(&postgres.address().to_string(), hosts);
+            let (server, wire) = (postgres.address(), wires[number].address());
+            let (database, replicas) = match &standby {
+                None => (hosts(&wire.to_string()), "none".to_owned()),
+                Some(standby) => {
+                    let other = standby.address();
+                    (hosts(&format!("{wire},{other}")), hosts(&format!("{other},{server}")))
+                }
+            };
             let redis = &redis.urls()[number];
             let own = [
                 ("DATABASE_URL", database.as_str()),
+                ("DATABASE_REPLICA_URLS", &replicas),
                 ("REDIS_URL", redis),
                 ("CACHE_WARM_KEYS", "0"),
                 ("RATE_LIMIT_INSTANCES", "3"),
@@ -180,15 +206,15 @@ impl Trio {
         let addresses = all.each_ref().map(|one: &Instance| Mutex::new(Some(one.address())));
         let all = all.map(|one| Mutex::new(Some(one)));
         let gateways = Gateways { upstream, wires, all, addresses };
-        Self { redis, postgres: Some(postgres), gateways }
+        Self { redis, postgres: Some(postgres), standby, gateways }
     }
 
     pub(crate) fn stop(self) {
-        let Self { redis, postgres, gateways } = self;
+        let Self { redis, postgres, standby, gateways } = self;
         let all = gateways.all.into_iter().filter_map(|one| one.into_inner().unwrap());
         all.for_each(Instance::stop);
         redis.stop();
-        postgres.expect("it runs").stop();
+        standby.into_iter().chain(postgres).for_each(Postgres::stop);
     }
 }
 
