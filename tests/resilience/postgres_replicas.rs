@@ -160,6 +160,11 @@ fn what_was_written_just_now_is_seen_though_the_replica_lacks_it() {
     let gateway = gateway.restarted(|_| {});
     assert!(is_listed(&gateway) && is_noted(&gateway));
     assert_eq!(replica.sql("SELECT count(*) FROM changes WHERE topic <> 'log'"), "0");
+    // An admin wants no database to be asked: neither is a replica.
+    replica.sql("SELECT pg_wal_replay_resume()");
+    until("it has followed", || rows(&replica) == 10 && is_read(&gateway, 0..10));
+    gateway.admin("POST", "/admin/breakers/database/open", "");
+    assert_ne!(gateway.tier(&search(0)), "database");
     gateway.stop();
     upstream.stop();
     [replica, primary].into_iter().for_each(Postgres::stop);
