@@ -17,6 +17,8 @@ use crate::database::{Connection, query};
 use crate::failure::StoreError;
 
 const STEP: usize = 1_000;
+/// Rows that leave after one sort, at most: what comes after them need not be added up.
+const AT_ONCE: usize = 20 * STEP;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -81,11 +83,11 @@ struct Last {
 /// Sorts all rows by what one index holds of them; so it is asked once for as many as leave in a step.
 fn last_to_leave(connection: &mut Connection, now: Timestamp, excess: u64) -> QueryResult<Last> {
     let last = sql_query(format!(
-        "SELECT CAST(uses AS BIGINT) AS uses, used_at, rows FROM (SELECT {} AS uses, \
-         CAST(used_at AS BIGINT) AS used_at, row_number() OVER least AS rows, \
+        "SELECT uses, used_at, rows FROM (SELECT CAST(uses AS BIGINT) AS uses, used_at, rows \
+         FROM (SELECT {} AS uses, CAST(used_at AS BIGINT) AS used_at, row_number() OVER least AS rows, \
          sum(CAST(bytes AS BIGINT)) OVER least - CAST(bytes AS BIGINT) AS before FROM cache_entries \
          WINDOW least AS (ORDER BY {} ROWS UNBOUNDED PRECEDING)) AS ranked WHERE before < {excess} \
-         ORDER BY rows DESC LIMIT 1",
+         LIMIT {AT_ONCE}) AS leaving ORDER BY rows DESC LIMIT 1",
         faded(now),
         order(now)
     ));
