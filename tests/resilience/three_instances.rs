@@ -133,11 +133,16 @@ fn a_storm_gets_the_limit(trio: &Trio) {
     });
 }
 
-fn agree(shape: Shape) {
-    let trio = Trio::start(shape, &SETTINGS);
-    changes_within(&trio, "with Redis", SOON);
-    cold_keys_cost_two_calls_at_most(&trio);
-    a_storm_gets_the_limit(&trio);
+fn agree(trio: &Trio) {
+    changes_within(trio, "with Redis", SOON);
+    cold_keys_cost_two_calls_at_most(trio);
+    a_storm_gets_the_limit(trio);
+}
+
+#[test]
+fn three_agree_over_nodes_of_a_cluster() {
+    let trio = Trio::start(Shape::nodes(), &SETTINGS);
+    agree(&trio);
     trio.redis.signal("STOP");
     changes_within(&trio, "without Redis", 2 * SOON);
     trio.redis.signal("CONT");
@@ -145,13 +150,10 @@ fn agree(shape: Shape) {
 }
 
 #[test]
-fn three_agree_over_nodes_of_a_cluster() {
-    agree(Shape::nodes());
-}
-
-#[test]
 fn three_agree_over_a_primary_under_sentinel() {
-    agree(Shape::guarded());
+    let trio = Trio::start(Shape::guarded(), &SETTINGS);
+    agree(&trio);
+    trio.stop();
 }
 
 #[test]

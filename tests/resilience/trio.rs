@@ -182,26 +182,33 @@ impl Trio {
     ) -> Self {
         let upstream = Versions::start();
         let wires = [(); 3].map(|()| FaultProxy::before(postgres.address()));
-        let all = std::array::from_fn(|number| {
+        let urls: [_; 3] = std::array::from_fn(|number| {
             let hosts =
                 |hosts: &str| postgres.url().replace(&postgres.address().to_string(), hosts);
             let (server, wire) = (postgres.address(), wires[number].address());
-            let (database, replicas) = match &standby {
+            match &standby {
                 None => (hosts(&wire.to_string()), "none".to_owned()),
                 Some(standby) => {
                     let other = standby.address();
                     (hosts(&format!("{wire},{other}")), hosts(&format!("{other},{server}")))
                 }
+            }
+        });
+        let (at, redis_urls) = (upstream.address, redis.urls());
+        let all = std::thread::scope(|scope| {
+            let start = |number: usize| {
+                let ((database, replicas), redis) = (&urls[number], &redis_urls[number]);
+                let own = [
+                    ("DATABASE_URL", database.as_str()),
+                    ("DATABASE_REPLICA_URLS", replicas),
+                    ("REDIS_URL", redis),
+                    ("CACHE_WARM_KEYS", "0"),
+                    ("RATE_LIMIT_INSTANCES", "3"),
+                ];
+                let settings = [&own, settings].concat();
+                scope.spawn(move || Instance::before(at, &settings))
             };
-            let redis = &redis.urls()[number];
-            let own = [
-                ("DATABASE_URL", database.as_str()),
-                ("DATABASE_REPLICA_URLS", &replicas),
-                ("REDIS_URL", redis),
-                ("CACHE_WARM_KEYS", "0"),
-                ("RATE_LIMIT_INSTANCES", "3"),
-            ];
-            Instance::before(upstream.address, &[&own, settings].concat())
+            [0, 1, 2].map(start).map(|started| started.join().unwrap())
         });
         let addresses = all.each_ref().map(|one: &Instance| Mutex::new(Some(one.address())));
         let all = all.map(|one| Mutex::new(Some(one)));
