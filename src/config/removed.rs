@@ -67,7 +67,7 @@ pub(super) const REMOVED: &[Removed] = &[
     removed(
         "SHED_LAG_MS",
         "server.shed_lag_ms",
-        "a share of the requests is refused while a worker is 100 ms late",
+        "a share of the requests is refused while a worker is 20 ms late",
     ),
     removed(
         "UPSTREAM_DNS_TIMEOUT_MS",

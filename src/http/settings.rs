@@ -25,7 +25,7 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A worker whose event loop is late by more refuses a share of the requests. A debug build is late
 /// without being overloaded.
-pub const SHED_LAG: Duration = Duration::from_millis(if cfg!(debug_assertions) { 0 } else { 100 });
+pub const SHED_LAG: Duration = Duration::from_millis(if cfg!(debug_assertions) { 0 } else { 20 });
 
 /// Where GPT Actions call from.
 const GPT_ORIGINS: [&str; 2] = ["https://chat.openai.com", "https://chatgpt.com"];

@@ -321,8 +321,8 @@ fn read(document: &Value, path: &str, method: &str, told: &Value) -> Operation {
     }
 }
 
-/// A schema in place of a reference to it; of alternatives the first that is not null.
-fn resolved(document: &Value, schema: &Value) -> Value {
+/// What a reference of the document stands for; of alternatives the first that is not null.
+pub(crate) fn resolved(document: &Value, schema: &Value) -> Value {
     for several in ["oneOf", "anyOf", "allOf"] {
         if let Some(choices) = schema[several].as_array() {
             let choice = choices.iter().find(|choice| choice["type"] != "null");
