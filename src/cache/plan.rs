@@ -125,6 +125,8 @@ pub struct Plan {
     pub within: Duration,
     /// Of the request that waits for it: what happens on its way is noted there.
     pub steps: Steps,
+    /// The request asked Redis in vain before: it is not waited for again.
+    pub redis_silent: bool,
 }
 
 /// Longest time of a load, where a service has no reason for another.
@@ -148,8 +150,18 @@ impl Plan {
         let (reload, priority, within) = (false, Priority::Client, WITHIN);
         let question: Question = Arc::new(move |_| Some(question.clone()));
         let is_answer = |_: &Representation| true;
-        let steps = Steps::default();
-        Self { lifetimes, loader, question, is_answer, origin, reload, priority, within, steps }
+        Self {
+            lifetimes,
+            loader,
+            question,
+            is_answer,
+            origin,
+            reload,
+            priority,
+            within,
+            steps: Steps::default(),
+            redis_silent: false,
+        }
     }
 
     /// The same; what this refuses is no answer of its kind.

@@ -66,6 +66,8 @@ pub struct Scope {
     pub payer: Option<Payer>,
     /// Where the steps of what is loaded are noted.
     pub steps: Steps,
+    /// Redis was asked about its limits in vain: it is not waited for again.
+    pub redis_silent: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,8 @@ pub struct RequestContext {
     pub lasting: RefCell<Option<Lasting>>,
     /// Whether it waited for others: the client's body, the upstream, or Redis about its limits.
     pub waited: Cell<bool>,
+    /// Whether Redis was asked about its limits in vain.
+    pub redis_silent: Cell<bool>,
 }
 
 impl RequestContext {
@@ -127,6 +131,7 @@ impl RequestContext {
             trace: OnceCell::new(),
             lasting: RefCell::new(None),
             waited: Cell::new(false),
+            redis_silent: Cell::new(false),
         })
     }
 
@@ -151,6 +156,7 @@ impl RequestContext {
             client: self.client.get(),
             payer: None,
             steps: Steps::default(),
+            redis_silent: self.redis_silent.get(),
         }
     }
 }

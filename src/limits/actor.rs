@@ -44,11 +44,13 @@ impl Handler<SharedAdmit> for RateLimiterActor {
     fn handle(&mut self, question: SharedAdmit, _: &mut Self::Context) -> Self::Result {
         let (table, counter) = (Arc::clone(&self.table), self.counter.clone());
         Box::pin(async move {
-            let told = match counter {
+            let told = match &counter {
                 Some(counter) => counter.ask(&question).await,
                 None => None,
             };
-            table.settle(question, told, clock::monotonic())
+            // A Redis that only refuses to write, or to run a script, has said so.
+            let silent = told.is_none() && counter.is_some_and(|counter| counter.is_exact());
+            Admission { silent, ..table.settle(question, told, clock::monotonic()) }
         })
     }
 }

@@ -191,11 +191,13 @@ pub struct Admission {
     pub alone: bool,
     /// Redis was asked, whatever it said: the time that took is not this process's.
     pub asked: bool,
+    /// Redis was asked and said nothing.
+    pub silent: bool,
 }
 
 impl Admission {
     pub(super) const fn of(class: Class, verdict: LimitResult) -> Self {
-        Self { class, verdict, alone: false, asked: false }
+        Self { class, verdict, alone: false, asked: false, silent: false }
     }
 }
 

@@ -174,9 +174,15 @@ impl Load {
 
     /// Looks into Redis, where another instance may have left something newer, and then into SQL for
     /// what there is nothing of at all; keys that are completed leave the list. Says whether Redis
-    /// answered: one that does not is waited for once in a load, not at each of its steps.
+    /// answered: one that does not is waited for once in a request, not at each of its steps.
     async fn search(&self, pending: &mut Vec<PendingKey>) -> bool {
-        let redis_answered = self.search_in(Tier::Redis, pending).await;
+        let redis_answered = if self.plan.redis_silent {
+            let why = || "not asked: it gave no answer about the limits";
+            self.plan.steps.note(Stage::Redis, Verdict::Bypassed, why);
+            false
+        } else {
+            self.search_in(Tier::Redis, pending).await
+        };
         let mut bare: Vec<_> = pending.extract_if(.., |one| one.in_hand.is_none()).collect();
         self.search_in(Tier::Database, &mut bare).await;
         bare.append(pending);

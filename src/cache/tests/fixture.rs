@@ -147,6 +147,7 @@ impl Source {
             priority: Priority::Client,
             within: LONG,
             steps: Steps::default(),
+            redis_silent: false,
         }
     }
 

@@ -61,6 +61,7 @@ pub(in crate::http) async fn charge(
     };
     if admission.asked {
         context.waited.set(true);
+        context.redis_silent.set(admission.silent);
         context.limited_at.set(Some(clock::monotonic()));
     }
     if admission.alone {
@@ -336,7 +337,7 @@ mod tests {
             let (burst, minute) = (state(RuleKind::Burst), state(RuleKind::Minute));
             let verdict = LimitResult { decision, burst, minute };
             let class = Class::Recommendations;
-            let written = written(&Admission { class, verdict, alone: false, asked: false });
+            let written = written(&Admission { class, verdict, alone: false, asked: false, silent: false });
             prop_assert_eq!(written.len(), 5);
             prop_assert!(written.iter().all(|value| !value.is_empty()));
             prop_assert!(!written[4].contains("w=0"), "{}", written[4]);

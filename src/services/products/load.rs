@@ -48,6 +48,7 @@ impl Products {
             client: 0,
             payer: None,
             steps: Steps::default(),
+            redis_silent: false,
         };
         let plan = self.plan(scope, Arc::new([question]), true);
         Some(Plan { priority: Priority::Warming, ..plan })
@@ -80,6 +81,7 @@ impl Products {
         Plan {
             lifetimes,
             steps: scope.steps.clone(),
+            redis_silent: scope.redis_silent,
             loader: self.loader(scope, Arc::clone(&questions), validate),
             // Kept for warming; answers without validation are not warmed.
             question: Arc::new(move |place| {

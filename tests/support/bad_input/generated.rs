@@ -113,6 +113,10 @@ impl Generator {
             headers.push(("content-type".to_owned(), KINDS[kind].to_owned()));
             exotic |= kind != 0;
             body = self.body(&operation, &mut suspects, &mut exotic);
+            // What takes none may name the body before any field.
+            if !operation.takes_body && !suspects.is_empty() {
+                suspects.push("body: ".to_owned());
+            }
         }
         while self.random.u8(..4) == 0 {
             let name = HEADERS[self.random.usize(..HEADERS.len())];
