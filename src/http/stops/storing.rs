@@ -11,8 +11,8 @@
 //! | with the fields of a client's limits | `no-store`; in public without these fields |
 //! | the rest | `private` or `public`, `max-age=` what is left of its fresh time |
 //!
-//! The validator is made of the data alone, without what tells how it came about. Metadata changes with each answer (id, time, age, tier) and
-//! says nothing about the data, so the tag is weak: `W/"{envelope version}-{64 bits of SHA-256}"`. It is the
+//! The validator is made of the data alone, without what tells how it came about. Metadata changes with each
+//! answer (id, time, age, tier) and says nothing about the data, so the tag is weak: `W/"{envelope version}-{64 bits of SHA-256}"`. It is the
 //! same on all instances, in all encodings, and when a renewal brought the same data again.
 //!
 //! Has no neighbour that could be down.
