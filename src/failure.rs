@@ -29,7 +29,7 @@ pub enum FailureKind {
     Internal,
 }
 
-/// Why a call was not sent.
+/// Why a call was not sent, or brought nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// So many calls a second.
@@ -42,6 +42,8 @@ pub enum Bound {
     Banned,
     /// The calls of a day, and which part of them it is about.
     Day { calls: u64, of: u64 },
+    /// It was sent, and what came cannot be used for this reason.
+    Unusable(&'static str),
 }
 
 /// A failure on the way to an answer. Cheap to clone: a load shares it with all its callers.
@@ -64,6 +66,13 @@ impl Failure {
     #[must_use]
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self { kind, retry_after: None, bound: None, reason: reason.into(), by_caller: false }
+    }
+
+    /// What the origin sent about this cannot be used, for a reason of the vocabulary of its service.
+    #[must_use]
+    pub fn unusable(reason: &'static str) -> Self {
+        let what = format!("what the upstream sent cannot be used: {reason}");
+        Self::new(FailureKind::UpstreamUnavailable, what).bound_by(Some(Bound::Unusable(reason)))
     }
 
     /// Whether it was refused for the sake of others: it says nothing about the origin, nor about what

@@ -39,7 +39,7 @@ pub use get::{Answer, Forward, Found, Get};
 pub use invalidations::{Cleared, Invalidations, Mode, Rule, Subject};
 pub use key::{CacheKey, Tag, digest, matches, sweeps};
 pub use load::TASK as LOAD_TASK;
-pub use plan::{Lifetimes, Loaded, Loader, Plan, Question};
+pub use plan::{Brought, Lifetimes, Loaded, Loader, Plan, Question};
 pub use probe_budget::Hold;
 pub use settings::{CacheSettings, LongestLife};
 pub use survey::{Held, Missed, Survey};

@@ -97,13 +97,13 @@ impl Loaded {
     }
 }
 
+/// What a loader brings: one for each place, each by itself, or nothing at all.
+pub type Brought = Result<Vec<Result<Loaded, Failure>>, Failure>;
+
 /// Loads what no tier has: given places in the list of keys that was asked for, it answers in the
 /// same order, before the deadline. Called once for all keys of a load, on the thread that started it.
-pub type Loader = Arc<
-    dyn Fn(Vec<usize>, Priority, Instant) -> BoxFuture<'static, Result<Vec<Loaded>, Failure>>
-        + Send
-        + Sync,
->;
+pub type Loader =
+    Arc<dyn Fn(Vec<usize>, Priority, Instant) -> BoxFuture<'static, Brought> + Send + Sync>;
 
 /// What was asked under the key at a place of the list, in a form from which whoever made the plan
 /// can make it again; kept beside the entry for warming. `None`: it is not worth it.
@@ -145,7 +145,7 @@ impl Plan {
     {
         let loader: Loader = Arc::new(move |_, priority, deadline| {
             let loaded = load(priority, deadline);
-            Box::pin(async move { Ok(vec![loaded.await?]) })
+            Box::pin(async move { Ok(vec![Ok(loaded.await?)]) })
         });
         let (reload, priority, within) = (false, Priority::Client, WITHIN);
         let question: Question = Arc::new(move |_| Some(question.clone()));

@@ -264,7 +264,8 @@ impl From<Failure> for ApiError {
     }
 }
 
-/// What the client is told of a call that was not sent: the true reason, and when that is over.
+/// What the client is told of a call that was not sent, or brought nothing: the true reason, and when
+/// that is over.
 fn in_words(failure: &Failure, wait: Option<Duration>) -> Option<Cow<'static, str>> {
     let seconds = seconds_up(wait.unwrap_or(USUAL_WAIT));
     let day = |bound: String| {
@@ -302,6 +303,10 @@ fn in_words(failure: &Failure, wait: Option<Duration>) -> Option<Cow<'static, st
         (_, Some(Bound::HeldOpen)) => format!(
             "An admin has stopped calls to the upstream service, and it is not known for how long; what \
              is stored is still answered. Ask again in {seconds} s at the earliest."
+        ),
+        (_, Some(Bound::Unusable(why))) => format!(
+            "What the upstream service sent about this cannot be used ({why}); it may exist. Ask again in \
+             {seconds} s at the earliest."
         ),
         (FailureKind::Overloaded, None) => format!(
             "As many calls to the upstream service as it takes at once are under way; come back in \
@@ -356,6 +361,7 @@ mod tests {
             ("kept for keys", FailureKind::KeptForKeys, day),
             ("ban", FailureKind::UpstreamUnavailable, Some(Bound::Banned)),
             ("held open", FailureKind::CircuitOpen, Some(Bound::HeldOpen)),
+            ("unfit", FailureKind::UpstreamUnavailable, Some(Bound::Unusable(""))),
         ] {
             let error = ApiError::from(Failure::new(kind, "").bound_by(bound));
             let begin = format!("| {name} | `{}` | ", error.code.as_str());

@@ -1,8 +1,11 @@
 //! Details of products: single, in bulk, absent, in order, partly failing.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::envelope::{data, metadata, refused};
+use crate::support::process::wait_until;
 use crate::test_app::TestApp;
 
 fn some_products(app: &TestApp, how_many: usize) -> Vec<Value> {
@@ -102,4 +105,25 @@ fn what_is_kept_is_answered_while_the_rest_cannot_be_asked_for() {
     assert_eq!((&details["missing"], &details["unavailable"]), (&json!([]), &json!([known[1]])));
     let degraded = metadata(&answer)["degraded"].clone();
     assert!(degraded.as_array().unwrap().contains(&json!("upstream")), "{degraded}");
+}
+
+#[test]
+fn a_product_whose_record_is_unfit_is_not_called_absent() {
+    let app = TestApp::start();
+    let known = some_products(&app, 8);
+    let known = ids(&known);
+    app.upstream.fails_with(&json!({"fault": "variant", "variant": "missing_fields", "seed": 7}));
+    let answer = app.post("/api/products/details", &json!({"product_ids": known}));
+    let details = data(&answer);
+    let unavailable = details["unavailable"].as_array().unwrap();
+    assert_eq!(details["missing"], json!([]));
+    assert_eq!(details["products"].as_array().unwrap().len() + unavailable.len(), known.len());
+    assert!(metadata(&answer)["degraded"].as_array().unwrap().contains(&json!("upstream")));
+    let path = format!("/api/products/details/{}", unavailable[0].as_str().unwrap());
+    let one = app.get(&path);
+    let refusal = refused(&one, 503, "upstream_unavailable");
+    assert!(refusal["error"].as_str().unwrap().contains("cannot be used ("), "{refusal}");
+    app.upstream.recovers();
+    // It outlives the fault by a second or two, as every failure does.
+    wait_until("details of the product", Duration::from_secs(30), || app.get(&path).status == 200);
 }

@@ -14,7 +14,7 @@ use slog::info;
 
 use super::{Load, PendingKey};
 use crate::cache::key::CacheKey;
-use crate::cache::plan::Loaded;
+use crate::cache::plan::{Brought, Loaded};
 use crate::cache::probe_budget::{Permit, Rejected};
 use crate::cache::tiers::{Row, Tier};
 use crate::clock::{self, Timestamp};
@@ -107,11 +107,7 @@ impl Load {
     }
 
     /// What the loader brings; at the soft time-out followers get what is in hand, and it goes on.
-    async fn run_loader(
-        &self,
-        pending: &mut [PendingKey],
-        priority: Priority,
-    ) -> Result<Vec<Loaded>, Failure> {
+    async fn run_loader(&self, pending: &mut [PendingKey], priority: Priority) -> Brought {
         let places = pending.iter().map(|one| one.place).collect();
         let loading = (self.plan.loader)(places, priority, self.end);
         let loading = tokio::time::timeout_at((self.end + LOADER_GRACE).into(), loading);
@@ -173,18 +169,27 @@ impl Load {
         if nobody_waits { Priority::Refresh } else { self.plan.priority }
     }
 
-    /// Announces everything first, so that no caller waits for a store.
+    /// Announces everything first, so that no caller waits for a store. What could not be used of an
+    /// answer has failed by itself.
     async fn complete(
         &self,
         pending: &mut Vec<PendingKey>,
-        loaded: Vec<Loaded>,
+        loaded: Vec<Result<Loaded, Failure>>,
         asked_at: Timestamp,
         stored_at: Timestamp,
     ) {
         let lifetimes = &self.plan.lifetimes;
         let mut completed = Vec::with_capacity(pending.len());
         let first = pending.first().map_or(0, |one| one.place);
+        let mut failed = Vec::new();
         for (one, loaded) in pending.drain(..).zip(loaded) {
+            let loaded = match loaded {
+                Ok(loaded) => loaded,
+                Err(failure) => {
+                    failed.push((one, failure));
+                    continue;
+                }
+            };
             let entry = Arc::new(lifetimes.entry(loaded, asked_at, stored_at, fastrand::f64()));
             self.tables.memo.clear(one.key());
             let is_cacheable = entry.representation.is_cacheable();
@@ -201,6 +206,15 @@ impl Load {
                 completed.push((one.key().clone(), entry, (self.plan.question)(one.place)));
             }
             // The leader goes here: the key is in memory, and the next caller finds it there.
+        }
+        for (one, failure) in failed {
+            if one.place == first {
+                let why = || failure.reason.clone();
+                self.plan.steps.note(Stage::Store, Verdict::Bypassed, why);
+            }
+            let mut one = vec![one];
+            self.fall_back(&mut one).await;
+            self.give_up(&mut one, &failure);
         }
         let rows = completed.into_iter().map(|(key, entry, question)| {
             Row::new(lifetimes.kind, key, &entry, question.map(Arc::from))

@@ -15,8 +15,8 @@ use crate::cache::tiers::Row;
 use crate::cache::tiers::database::{DatabaseTier, Writer};
 use crate::cache::tiers::memory::MemoryTier;
 use crate::cache::{
-    Answer, CacheActor, CacheClient, CacheKey, CacheTables, Entry, Lifetimes, Loaded, Loader, Plan,
-    Question, Representation, Times,
+    Answer, Brought, CacheActor, CacheClient, CacheKey, CacheTables, Entry, Lifetimes, Loaded,
+    Loader, Plan, Question, Representation, Times,
 };
 use crate::clock;
 use crate::database::{DatabaseSettings, Store};
@@ -76,6 +76,8 @@ pub(in crate::cache) enum Brings {
     Empty,
     /// A failure.
     Failure(Failure),
+    /// Of the first key what cannot be used.
+    FirstUnfit(Failure),
     /// One answer too few.
     TooFew,
 }
@@ -157,7 +159,7 @@ impl Source {
         move || source.plan()
     }
 
-    async fn load(&self, places: Vec<usize>) -> Result<Vec<Loaded>, Failure> {
+    async fn load(&self, places: Vec<usize>) -> Brought {
         let number = {
             let mut asked = self.asked.lock().unwrap();
             asked.push(places.clone());
@@ -165,13 +167,18 @@ impl Source {
         };
         self.gate.acquire().await.unwrap().forget();
         let brings = self.brings.lock().unwrap().clone();
+        let is_empty = matches!(brings, Brings::Empty);
         let bodies = places.iter().map(|place| {
             let body = format!("load {number} place {place}");
-            Loaded::json(body.into(), matches!(brings, Brings::Empty), Vec::new())
+            Loaded::json(body.into(), is_empty, Vec::new())
         });
         match brings {
-            Brings::Bodies | Brings::Empty => Ok(bodies.collect()),
-            Brings::TooFew => Ok(bodies.skip(1).collect()),
+            Brings::Bodies | Brings::Empty => Ok(bodies.map(Ok).collect()),
+            Brings::TooFew => Ok(bodies.skip(1).map(Ok).collect()),
+            Brings::FirstUnfit(failure) => {
+                let rest = bodies.skip(1).map(Ok);
+                Ok(std::iter::once(Err(failure)).chain(rest).collect())
+            }
             Brings::Failure(failure) => Err(failure),
         }
     }

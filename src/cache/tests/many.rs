@@ -2,6 +2,7 @@
 
 use super::fixture::{Brings, Fixture, KIND, Source, body_of, deadline, down, fresh, key, stale};
 use crate::cache::{CacheKey, Tier};
+use crate::failure::Failure;
 
 fn keys(names: &[&str]) -> Vec<CacheKey> {
     names.iter().map(|name| key(name)).collect()
@@ -45,6 +46,26 @@ async fn a_failure_spoils_only_what_nobody_holds() {
     let answers = fixture.client.get_many(KIND, wanted.clone(), deadline(), source.maker()).await;
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(source.asked().len(), 1);
+}
+
+#[actix::test]
+async fn what_cannot_be_used_of_an_answer_fails_by_itself() {
+    let fixture = Fixture::of_memory();
+    let unfit = Failure::unusable("title_too_short");
+    let source = Source::open(Brings::FirstUnfit(unfit.clone()));
+    let wanted = keys(&["unfit", "fit"]);
+    let get = || fixture.client.get_many(KIND, wanted.clone(), deadline(), source.maker());
+    let answers = get().await;
+    assert_eq!(answers[0].as_ref().unwrap_err(), &unfit);
+    assert_eq!(body_of(answers[1].as_ref().unwrap()), "load 1 place 1");
+    // It is remembered as every failure is, and nothing is stored of it.
+    let again = get().await;
+    assert_eq!(again[0].as_ref().unwrap_err().bound, unfit.bound);
+    assert_eq!((again[1].is_ok(), source.asked().len()), (true, 1));
+    // What was good is served in its place.
+    fixture.holds("unfit", stale("old"));
+    let held = get().await;
+    assert_eq!(body_of(held[0].as_ref().unwrap()), "old");
 }
 
 #[actix::test]

@@ -175,7 +175,7 @@ impl Products {
         let scope = call.paid_scope(weight);
         let validate = self.validates::<Q>(&scope);
         match self.load(&scope, (Priority::Client, scope.deadline), questions, validate).await {
-            Ok(loaded) => loaded.into_iter().map(|one| Ok(live(one, validate))).collect(),
+            Ok(loaded) => loaded.into_iter().map(|one| Ok(live(one?, validate))).collect(),
             Err(failure) => questions.iter().map(|_| Err(failure.clone())).collect(),
         }
     }
@@ -200,8 +200,9 @@ impl Products {
         let last_resort = last_resort.filter(|_| stands_in_for(&failure));
         let result = last_resort.and_then(|last| question.last_resort(last, validate));
         let Some(result) = result else { return Err(failure) };
-        let (loaded, dropped) = question.read(std::slice::from_ref(question), &result, validate)?;
-        let Some(loaded) = loaded.into_iter().find(|one| !one.empty) else { return Err(failure) };
+        let (loaded, dropped) = question.read(std::slice::from_ref(question), &result, validate);
+        let mut loaded = loaded.into_iter().flatten();
+        let Some(loaded) = loaded.find(|one| !one.empty) else { return Err(failure) };
         self.count(&dropped);
         let mut served = Served {
             source: self.caches(&scope).then_some(Source::MISSED),

@@ -13,7 +13,7 @@ use super::aliexpress::{Found, Repairs, Request, Target};
 use super::ask::{Products, REPAIRED, REPAIRED_PLACE, is_on};
 use super::product::Dropped;
 use super::question::{Question, Stored, key as key_of};
-use crate::cache::{CacheKey, Lifetimes, Loaded, Loader, Plan};
+use crate::cache::{Brought, CacheKey, Lifetimes, Loaded, Loader, Plan};
 use crate::clock;
 use crate::failure::Failure;
 use crate::http::context::Scope;
@@ -114,7 +114,7 @@ impl Products {
         (priority, deadline): (Priority, Instant),
         asked: &[Q],
         validate: bool,
-    ) -> Result<Vec<Loaded>, Failure> {
+    ) -> Brought {
         let mut all = Vec::with_capacity(asked.len());
         for questions in asked.chunks(Q::KIND.at_once) {
             let Some(first) = questions.first() else { continue };
@@ -122,7 +122,7 @@ impl Products {
             let result = self.call_upstream(scope, request, deadline, priority).await?;
             let (result, repairs) =
                 result.map(|found| (found.result, found.repairs)).unwrap_or_default();
-            let (mut loaded, dropped) = first.read(questions, &result, validate)?;
+            let (mut loaded, dropped) = first.read(questions, &result, validate);
             self.count(&dropped);
             self.mark_repaired(&repairs, &mut loaded);
             all.extend(loaded);
@@ -151,12 +151,12 @@ impl Products {
     }
 
     /// Counts what was repaired, and marks what was read of it, wherever it is kept.
-    fn mark_repaired(&self, repairs: &Repairs, loaded: &mut [Loaded]) {
+    fn mark_repaired(&self, repairs: &Repairs, loaded: &mut [Result<Loaded, Failure>]) {
         for (kind, times) in repairs.iter() {
             self.repaired.at([kind.label()]).inc_by(times);
         }
         if !repairs.is_empty() {
-            for one in loaded {
+            for one in loaded.iter_mut().flatten() {
                 one.tags.insert(REPAIRED_PLACE.min(one.tags.len()), *REPAIRED);
             }
         }

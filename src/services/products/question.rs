@@ -84,7 +84,7 @@ pub(super) trait Question:
 
     /// What the `result` of that call says about each of `all`, in their order. It is null when the
     /// upstream says that there is nothing.
-    fn read(&self, all: &[Self], result: &Value, validate: bool) -> Result<Read, Failure>;
+    fn read(&self, all: &[Self], result: &Value, validate: bool) -> Read;
 
     /// A `result` of the last resort, if it has anything to say.
     fn last_resort(&self, _last: &LastResort, _validate: bool) -> Option<Value> {
@@ -92,8 +92,8 @@ pub(super) trait Question:
     }
 }
 
-/// What is stored for each question, and what was left out of all.
-pub(super) type Read = (Vec<Loaded>, Dropped);
+/// What is stored for each question, or why nothing can be said about it, and what was left out of all.
+pub(super) type Read = (Vec<Result<Loaded, Failure>>, Dropped);
 
 /// A question with its keys.
 #[derive(Debug, Clone)]

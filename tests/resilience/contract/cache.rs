@@ -65,7 +65,7 @@ fn good() -> Plan {
     plan(Arc::new(|places, _, _| {
         Box::pin(async move {
             let one = Loaded::json("{}".into(), false, Vec::new());
-            Ok(places.iter().map(|_| one.clone()).collect())
+            Ok(places.iter().map(|_| Ok(one.clone())).collect())
         })
     }))
 }

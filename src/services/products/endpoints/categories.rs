@@ -110,9 +110,9 @@ impl Question for Categories {
         Request::of(&METHOD)
     }
 
-    fn read(&self, _: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
+    fn read(&self, _: &[Self], result: &Value, _: bool) -> Read {
         let (categories, dropped) = categories_in(result);
-        Ok((vec![loaded(self, &categories, categories.total_count == 0, [])?], dropped))
+        (vec![loaded(self, &categories, categories.total_count == 0, [])], dropped)
     }
 
     fn last_resort(&self, last: &LastResort, _: bool) -> Option<Value> {

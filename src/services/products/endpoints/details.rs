@@ -3,7 +3,8 @@
 //! Owns: one product, and up to 20 at once. Each product is cached by itself, so that both share
 //! entries; those that no tier holds are asked for in one call. That a product is absent is stored
 //! for a short time. Refuses: none at all, and more than 20. What is no id is named and costs the others
-//! nothing. Ids whose answer failed are named, not passed off as absent; the last resort fills in what it can.
+//! nothing. Ids whose answer failed, or came and cannot be used, are named, not passed off as absent; the
+//! last resort fills in what it can.
 
 use std::collections::HashMap;
 
@@ -24,11 +25,11 @@ use crate::http::service::{Route, fingerprint};
 use crate::limits::Class;
 use crate::limits::abuse::Seen;
 use crate::services::products::aliexpress::records::Records;
-use crate::services::products::aliexpress::{Method, Request, Target};
+use crate::services::products::aliexpress::{Method, Request, Target, read};
 use crate::services::products::ask::{DEGRADED_UPSTREAM, Products};
 use crate::services::products::forms::{TargetForm, count_of, id_in, id_schema};
 use crate::services::products::last_resort::LastResort;
-use crate::services::products::product::Product;
+use crate::services::products::product::{DropReason, Product};
 use crate::services::products::question::{
     Kind, Question, Read, loaded, parsed, product_tag, reads, replaced, tags_of,
 };
@@ -46,14 +47,16 @@ pub const METHOD: Method = Method {
 pub(super) const ROUTES: &[Route] = &[
     Route::at("/api/products/details", Class::General).post(|| to(several)).says(|doc| {
         let details = "Answers in the order asked for; ids without a product are listed as \
-             `missing`, what is no id as `invalid`, ids that could not be asked for as `unavailable`.";
+             `missing`, what is no id as `invalid`, ids that could not be asked for, or whose answer cannot be used, \
+             as `unavailable`.";
         doc.says("Products", "getProducts", "Gets the details of several products.", details)
             .for_gpt()
             .form::<DetailsForm>()
             .fetches::<DetailsData>("The products that were found, and which were not.");
     }),
     Route::at("/api/products/details/{product_id}", Class::General).get(|| to(one)).says(|doc| {
-        let details = "A product that does not exist, or earns no commission, is not found.";
+        let details = "A product that does not exist, or earns no commission, is not found. One of which \
+             the upstream sent what cannot be used is 503, and may be there the next time.";
         doc.says("Products", "getProduct", "Gets the details of one product.", details)
             .for_gpt()
             .path("product_id", &format!("Product id, {ID_ALLOWED}."), Some("^0*[1-9][0-9]{0,19}$"))
@@ -136,7 +139,7 @@ pub(super) struct DetailsData {
     /// What is no id at all, as it was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     invalid: Vec<String>,
-    /// Ids that could not be asked for; they may exist.
+    /// Ids that could not be asked for, or whose answer cannot be used; they may exist.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unavailable: Vec<String>,
 }
@@ -166,21 +169,37 @@ impl Question for Details {
             .target(&self.target)
     }
 
-    /// What was asked for and is not in the result does not exist, or earns no commission.
-    fn read(&self, all: &[Self], result: &Value, validate: bool) -> Result<Read, Failure> {
+    /// What was asked for and is not in the result does not exist, or earns no commission. What is in
+    /// it and is unfit to be shown has failed, as has what a record without an id may be about.
+    fn read(&self, all: &[Self], result: &Value, validate: bool) -> Read {
         let (products, dropped) = reading::products(result, &self.target, validate);
         let by_id = |product: Product| Some((digits_of(&product.product_id)?, product));
         let found: HashMap<_, _> = products.into_iter().filter_map(by_id).collect();
         let of_one = |one: &Self| {
             let product = found.get(&one.product_id);
+            if product.is_none()
+                && let Some(reason) = one.dropped(result, validate)
+            {
+                return Err(Failure::unusable(reason.label()));
+            }
             let tags = std::iter::once(product_tag(one.product_id)).chain(tags_of(product));
             loaded(one, &product, product.is_none(), tags)
         };
-        Ok((all.iter().map(of_one).collect::<Result<_, _>>()?, dropped))
+        (all.iter().map(of_one).collect(), dropped)
     }
 
     fn last_resort(&self, last: &LastResort, _: bool) -> Option<Value> {
         last.product(self.product_id)
+    }
+}
+
+impl Details {
+    /// Why a record that is about this product, or may be, was left out.
+    fn dropped(&self, result: &Value, validate: bool) -> Option<DropReason> {
+        let records = METHOD.records.list(result).into_iter();
+        let id_of = |record: &&Value| read::id(record, "product_id");
+        let mut about = records.filter(|one| id_of(one).is_none_or(|id| id == self.product_id));
+        about.find_map(|one| reading::product(one, &self.target, validate).err())
     }
 }
 
@@ -317,11 +336,11 @@ mod tests {
         let result = json!({"products": [wire_product(1), wire_product(2), wire_product(9)]});
         let ids = [2, 5, 1];
         let asked = ids.map(|product_id| Details { product_id, target: defaults() });
-        let (found, dropped) = asked[0].read(&asked, &result, true).unwrap();
+        let (found, dropped) = asked[0].read(&asked, &result, true);
         assert_eq!(dropped.total(), 0);
         let mut answers: Vec<_> = found
             .into_iter()
-            .map(|one| Ok(Served::live(one.representation.body, one.empty)))
+            .map(|one| one.map(|one| Served::live(one.representation.body, one.empty)))
             .collect();
         answers.push(Err(Failure::new(crate::failure::FailureKind::CircuitOpen, "")));
         let whole = assemble(&[2, 5, 1, 7], vec!["x".to_owned()], answers).unwrap();
@@ -332,5 +351,32 @@ mod tests {
         assert_eq!((&data["requested_count"], &data["returned_count"]), (&json!(5), &json!(2)));
         assert_eq!(data["invalid"], json!(["x"]));
         assert_eq!((&data["missing"], &data["unavailable"]), (&json!(["5"]), &json!(["7"])));
+    }
+
+    #[test]
+    fn what_came_and_cannot_be_used_is_not_absent() {
+        let read = |records: Value| {
+            let asked = [1, 2, 3].map(|product_id| Details { product_id, target: defaults() });
+            let (read, _) = asked[0].read(&asked, &json!({ "products": records }), true);
+            read.into_iter().map(|one| one.map(|one| one.empty)).collect::<Vec<_>>()
+        };
+        let unfit = |id: u64, name: &str, value: Value| {
+            let mut record = wire_product(id);
+            record[name] = value;
+            record
+        };
+        for (name, value, reason) in [
+            ("target_sale_price_currency", json!("XXX"), "currency_unknown"),
+            ("product_title", json!(null), "title_too_short"),
+            ("target_sale_price", json!("99999999999"), "price_too_high"),
+            ("target_sale_price", json!(null), "price_invalid"),
+        ] {
+            let found = read(json!([wire_product(1), unfit(2, name, value)]));
+            assert_eq!(found, [Ok(false), Err(Failure::unusable(reason)), Ok(true)], "{reason}");
+        }
+        // Whose record lost its id is not known.
+        let found = read(json!([wire_product(1), unfit(2, "product_id", json!(null))]));
+        let lost = || Err(Failure::unusable("id_missing"));
+        assert_eq!(found, [Ok(false), lost(), lost()]);
     }
 }

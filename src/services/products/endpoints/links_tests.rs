@@ -30,9 +30,10 @@ fn questions(sources: &[&str]) -> Vec<Link> {
 /// What the answer of a call gives for each of the sources.
 fn made(sources: &[&str], result: &Value) -> FoundLinks {
     let asked = questions(sources);
-    let (loaded, _) = asked[0].read(&asked, result, true).unwrap();
+    let (loaded, _) = asked[0].read(&asked, result, true);
     let mut found = FoundLinks::default();
     for (source, one) in sources.iter().zip(loaded) {
+        let one = one.unwrap();
         found.add((*source).to_owned(), Ok(Served::live(one.representation.body, one.empty)));
     }
     found

@@ -13,7 +13,6 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use utoipa::ToSchema;
 
-use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::service::Route;
@@ -204,9 +203,9 @@ impl Question for Orders {
             .set("page_size", self.page_size)
     }
 
-    fn read(&self, _: &[Self], result: &Value, _: bool) -> Result<Read, Failure> {
+    fn read(&self, _: &[Self], result: &Value, _: bool) -> Read {
         let (page, dropped) = self.page(result);
-        Ok((vec![loaded(self, &page, page.orders.is_empty(), [])?], dropped))
+        (vec![loaded(self, &page, page.orders.is_empty(), [])], dropped)
     }
 }
 

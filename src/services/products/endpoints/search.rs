@@ -155,12 +155,12 @@ impl<const HOT: bool> Question for Search<HOT> {
             .target(&query.target)
     }
 
-    fn read(&self, _: &[Self], result: &Value, validate: bool) -> Result<Read, Failure> {
+    fn read(&self, _: &[Self], result: &Value, validate: bool) -> Read {
         let page = self.page(result, validate);
         let is_empty = METHOD.records.list(result).is_empty();
         let categories = self.query.category_ids.iter().map(category_tag);
         let tags = categories.chain(tags_of(&page.products));
-        Ok((vec![loaded(self, &page, is_empty, tags)?], page.dropped.clone()))
+        (vec![loaded(self, &page, is_empty, tags)], page.dropped)
     }
 
     /// A page of which nothing is fit to be shown says nothing.

@@ -135,8 +135,8 @@ fn asked<const HOT: bool>(query: SearchQuery) -> Search<HOT> {
 
 /// The page, and whether it says that there is nothing.
 fn read(result: &Value) -> (SearchData, bool) {
-    let (mut loaded, dropped) = asked::<false>(search_query()).read(&[], result, true).unwrap();
-    let loaded = loaded.remove(0);
+    let (mut loaded, dropped) = asked::<false>(search_query()).read(&[], result, true);
+    let loaded = loaded.remove(0).unwrap();
     let page: SearchData = serde_json::from_slice(&loaded.representation.body).unwrap();
     assert_eq!(page.dropped, dropped);
     (page, loaded.empty)

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::failure::Failure;
 use crate::http::extract::{Answer, Call};
 use crate::http::forms::{Check, InvalidField, shown};
 use crate::http::service::{Route, fingerprint};
@@ -21,7 +20,7 @@ use crate::services::products::aliexpress::records::Records;
 use crate::services::products::aliexpress::{Method, Request, Target};
 use crate::services::products::ask::Products;
 use crate::services::products::forms::{TargetForm, count_of};
-use crate::services::products::product::Product;
+use crate::services::products::product::{Dropped, Product};
 use crate::services::products::question::{
     Kind, Question, Read, loaded, product_tag, reads, tags_of,
 };
@@ -88,6 +87,9 @@ pub(super) struct SmartMatchData {
     products: Vec<Product>,
     /// How many.
     total_count: u64,
+    /// Products of the answer that were left out, by reason.
+    #[serde(default, skip_serializing_if = "Dropped::is_empty")]
+    dropped: Dropped,
 }
 
 /// Products like one.
@@ -117,15 +119,15 @@ impl Question for SmartMatch {
             .target(&self.target)
     }
 
-    fn read(&self, _: &[Self], result: &Value, validate: bool) -> Result<Read, Failure> {
+    fn read(&self, _: &[Self], result: &Value, validate: bool) -> Read {
         let (products, dropped) = reading::products(result, &self.target, validate);
         let tags = std::iter::once(product_tag(self.product_id)).chain(tags_of(&products));
         let tags: Vec<_> = tags.collect();
         let product_id = self.product_id.to_string();
         let total_count = count_of(products.len());
-        let data = SmartMatchData { product_id, total_count, products };
+        let data = SmartMatchData { product_id, total_count, products, dropped };
         let is_empty = METHOD.records.list(result).is_empty();
-        Ok((vec![loaded(self, &data, is_empty, tags)?], dropped))
+        (vec![loaded(self, &data, is_empty, tags)], data.dropped)
     }
 }
 
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn matches_are_products() {
         let query = SmartMatch { product_id: 7, target: defaults() };
-        let read = |result| query.read(&[], &result, true).unwrap().0.remove(0);
+        let read = |result| query.read(&[], &result, true).0.remove(0).unwrap();
         let found = read(json!({"products": [wire_product(1)]}));
         let data: SmartMatchData = serde_json::from_slice(&found.representation.body).unwrap();
         assert_eq!((data.total_count, data.product_id.as_str()), (1, "7"));

@@ -42,9 +42,9 @@ fn link() -> Link {
 fn tags<Q: Question>(question: Q) -> [Vec<Tag>; 2] {
     [json!({"products": [wire_product(5)]}), Value::Null].map(|result| {
         let all = std::slice::from_ref(&question);
-        let (mut loaded, dropped) = question.read(all, &result, true).unwrap();
+        let (mut loaded, dropped) = question.read(all, &result, true);
         assert_eq!((loaded.len(), dropped.total()), (1, 0));
-        loaded.remove(0).tags
+        loaded.remove(0).unwrap().tags
     })
 }
 
