@@ -20,7 +20,7 @@ mod tests;
 pub use file::{DEFAULT_FILE, FileText};
 pub use in_force::{Current, InForce, LastRead, Reloaded};
 pub use load::{Environment, Mistake, Mistakes, load, load_and_probe, resolve};
-pub use redact::{Secret, redact};
+pub use redact::{Secret, redact, said};
 pub use settings::{
     Declaration, Declared, Described, Group, Schema, Section, Settings, Source, settings_page,
 };

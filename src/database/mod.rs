@@ -31,6 +31,8 @@ pub use postgres::PostgresAddress;
 pub use replicas::{ReplicaStatus, Replicas, describe_replica};
 pub use schema::{migrate, revert};
 pub use settings::{Address, DatabaseSettings};
+
+use crate::config::said;
 pub use store::{Event, Store};
 pub use watch::{QueryType, Ran, Watch, shape};
 
@@ -85,7 +87,7 @@ impl DatabaseError {
     fn new(text: impl ToString) -> Self {
         let text = text.to_string();
         let harm = Harm::of(&text);
-        Self { text, harm }
+        Self { text: said(&text), harm }
     }
 
     /// What an error of Postgres means. Which tables it lacks is asked, not read.
@@ -102,7 +104,7 @@ impl DatabaseError {
                 )
         );
         let harm = if is_lost { Harm::Connections } else { Harm::None };
-        Self { text: error.to_string(), harm }
+        Self { text: said(&error.to_string()), harm }
     }
 
     /// The same words with this meaning.

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::admission::{Admission, Admit, Decision, LimitResult, QuotaState, RuleKind};
 use super::quota::Rules;
+use crate::resilience::window::LENGTH;
 
 pub const SCRIPT: &str = include_str!("script.lua");
 
@@ -25,6 +26,10 @@ pub const SCRIPT: &str = include_str!("script.lua");
 const FINE: u64 = 1_000;
 /// The same where seconds are.
 const COARSE: u64 = 1_000_000;
+/// So much later than its length a slot may leave the window: it is rounded up, and the server's clock may
+/// have been put back by some seconds (`script.lua`).
+const AHEAD: Duration = Duration::from_secs(4);
+const ROUNDED: Duration = Duration::from_micros(1);
 
 /// Carries questions to where all instances are counted, and answers back.
 pub trait Counter: fmt::Debug + Send + Sync {
@@ -127,8 +132,8 @@ impl SharedAdmit {
         [limit.into(), tokens.into(), period, burst.into(), unit]
     }
 
-    /// What the script's numbers say; `None` when they are not what it answers. Of two equal waits the
-    /// minute's is told.
+    /// What the script's numbers say; `None` when they are not what it answers: no wait is longer than the
+    /// window, or than an empty bucket takes to fill. Of two equal waits the minute's is told.
     #[must_use]
     pub fn verdict(&self, numbers: &[i64]) -> Option<LimitResult> {
         let &[admitted, minute, burst, minute_left, minute_reset, burst_left, burst_reset] =
@@ -136,7 +141,12 @@ impl SharedAdmit {
         else {
             return None;
         };
-        let (minute, burst) = (time(minute)?, time(burst)?);
+        let Rules { bucket, window } = self.rules;
+        let longest_minute = window.map_or(Duration::ZERO, |_| LENGTH + AHEAD);
+        let longest_burst = bucket.map_or(Duration::ZERO, |rule| rule.fill_time() + ROUNDED);
+        let minute_time = |micros| time(micros).filter(|time| *time <= longest_minute);
+        let burst_time = |micros| time(micros).filter(|time| *time <= longest_burst);
+        let (minute, burst) = (minute_time(minute)?, burst_time(burst)?);
         let decision = if admitted == 1 {
             Decision::Admitted
         } else if burst > minute {
@@ -144,9 +154,8 @@ impl SharedAdmit {
         } else {
             Decision::Refused { retry_after: minute, rule: RuleKind::Minute }
         };
-        let (minute_left, minute_reset) = (count(minute_left)?, time(minute_reset)?);
-        let (burst_left, burst_reset) = (count(burst_left)?, time(burst_reset)?);
-        let Rules { bucket, window } = self.rules;
+        let (minute_left, minute_reset) = (count(minute_left)?, minute_time(minute_reset)?);
+        let (burst_left, burst_reset) = (count(burst_left)?, burst_time(burst_reset)?);
         Some(LimitResult {
             decision,
             burst: bucket.map(|rule| QuotaState::of_bucket(rule, burst_left, burst_reset)),
@@ -174,6 +183,7 @@ mod tests {
     use super::super::admission::Class;
     use super::super::client::Principal;
     use super::*;
+    use crate::resilience::token_bucket::BucketRule;
     use crate::resilience::window::WindowRule;
 
     #[test]
@@ -209,17 +219,25 @@ mod tests {
     fn question() -> SharedAdmit {
         let address: IpAddr = [203, 0, 113, 7].into();
         let request = Admit::new(Class::Search, Principal::of_address(address, 64));
-        SharedAdmit { request, rules: Rules::default() }
+        let bucket = BucketRule::per_second(NonZeroU32::MIN, NonZeroU32::new(5).unwrap());
+        let window = WindowRule::per_minute(NonZeroU32::new(60).unwrap());
+        SharedAdmit { request, rules: Rules { bucket: Some(bucket), window: Some(window) } }
     }
 
     #[test]
     fn what_is_no_answer_is_none() {
-        let good = [1, 0, 0, 5, 60_000_000, 0, 0];
+        let good = [1, 0, 0, 5, 60_000_000, 0, 5_000_000];
         assert!(question().verdict(&good).is_some_and(|verdict| verdict.is_admitted()));
         assert_eq!(question().verdict(&good[..6]), None);
         for place in 1..good.len() {
             let mut bad = good;
             bad[place] = -1;
+            assert_eq!(question().verdict(&bad), None, "{place}");
+        }
+        // Longer than the rule's own time.
+        for (place, micros) in [(1, 65_000_000), (2, 6_000_000), (4, 65_000_000), (6, i64::MAX)] {
+            let mut bad = good;
+            (bad[0], bad[place]) = (0, micros);
             assert_eq!(question().verdict(&bad), None, "{place}");
         }
     }

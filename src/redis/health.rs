@@ -14,7 +14,7 @@ use deadpool_redis::redis::RedisError;
 
 use super::meaning::{self, Kind};
 use crate::clock;
-use crate::config::redact;
+use crate::config::said;
 use crate::failure::StoreError;
 use crate::resilience::breaker::Breaker;
 
@@ -132,7 +132,7 @@ impl Health {
                 | Fault::Failed(cause)
                 | Fault::NoWrites(cause)
                 | Fault::Refused(cause),
-            ) => Some(redact(cause).into_owned()),
+            ) => Some(cause.clone()),
             Err(Fault::TooLate | Fault::OwnDelay | Fault::NotAsked) => return,
         };
         let mut trouble = self.words();
@@ -216,7 +216,7 @@ impl From<PoolError> for Fault {
             PoolError::Backend(_)
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => Self::Failed(error.to_string()),
+            | PoolError::PostCreateHook(_) => Self::Failed(said(&error.to_string())),
         }
     }
 }
@@ -227,7 +227,7 @@ impl From<RedisError> for Fault {
         if error.is_timeout() {
             return Self::TooLate;
         }
-        let text = error.to_string();
+        let text = said(&error.to_string());
         let answers = error.into_server_errors();
         let faults = answers.iter().flat_map(|answers| answers.iter());
         faults

@@ -1,9 +1,10 @@
 //! What Redis means by an error: one table for everyone.
 //!
-//! Owns: the kind of each error by its code or its words, whether it stops writes only, and what an
+//! Owns: the kind of each error by its code or its words, which of them are kept, whether it stops writes only, and what an
 //! operator can do about it. A code that is not in the table counts as a failure that passes.
 
 use super::health::Fault;
+use crate::config::said;
 
 /// What an error asks of this client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +138,7 @@ fn find(code: &str, text: &str) -> Option<&'static Row> {
 
 /// What an error answer with this code and text is.
 pub(super) fn fault(code: &str, detail: &str) -> Fault {
-    let text = format!("{code}: {detail}");
+    let text = said(&format!("{code}: {detail}"));
     match find(code, detail).map_or(Stops::All, |row| row.stops) {
         Stops::All => Fault::Failed(text),
         Stops::Writes => Fault::NoWrites(text),

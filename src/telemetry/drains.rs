@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::console;
 use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
 
 /// The level of a running log. Copies of a handle share it.
@@ -91,7 +92,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Lines for a person: time, level, message, then the values in the order in which they were given.
+/// Lines for a person: time, level, message, then the values in the order in which they were given. What
+/// others said in them begins no line and steers no terminal.
 /// The record's tag is the time.
 pub(super) struct Text<W>(RefCell<W>);
 
@@ -111,7 +113,8 @@ impl<W: Write> Drain for Text<W> {
         values.serialize(record, &mut pairs)?;
         pairs.0.reverse();
         let (time, level) = (record.tag(), record.level().as_short_str());
-        let line = format!("{time} {level} {}{}\n", record.msg(), pairs.0.concat());
+        let line = format!("{time} {level} {}{}", record.msg(), pairs.0.concat());
+        let line = format!("{}\n", console::harmless(&line, &[]));
         let mut writer = self.0.borrow_mut();
         writer.write_all(line.as_bytes())?;
         writer.flush()

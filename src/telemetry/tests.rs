@@ -112,6 +112,21 @@ fn text_is_for_people() {
 }
 
 #[test]
+fn what_others_said_forges_no_line_of_text_and_steers_no_terminal() {
+    let page = logged(LogFormat::Text, Level::Info, |log, _| {
+        warn!(log, "redis"; "error" => "no\n2026-11-30 CRIT forged\u{1b}[2J\u{202e}\u{9b}1m");
+    });
+    let lines = page.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(
+        lines[0]
+            .ends_with(r"WARN redis, error: no\n2026-11-30 CRIT forged\u{1b}[2J\u{202e}\u{9b}1m"),
+        "{}",
+        lines[0]
+    );
+}
+
+#[test]
 fn the_form_follows_settings_and_terminal() {
     use LogFormat::{Json, Text};
     for (asked, share, terminal, expected) in [

@@ -114,6 +114,8 @@ fn a_ban_holds_for_all_and_is_only_prolonged() {
     assert_eq!(PACED.ask(&mut script), [4, 0, 0, 5_000]);
     script.turn_clock(5 * SECOND);
     assert_eq!(PACED.ask(&mut script)[0], 1);
+    let _: i64 = script.command(&["HSET", KEY, "ban", "9999999999999"]);
+    assert_eq!(PACED.ask(&mut script), [1, 0, 0, 0], "longer than any upstream says");
     script.stop();
 }
 

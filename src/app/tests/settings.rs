@@ -305,7 +305,11 @@ fn no_secret_is_ever_shown() {
         ("REDIS_URL", "rediss://:hunter2@cache#insecure"),
         ("REDIS_URL", "tcp://cache?password=hunter2"),
         ("DATABASE_URL", "postgres://u:hunter2@h/"),
+        ("DATABASE_URL", "postgres://u:a hunter2@h/d"),
         ("ALIEXPRESS_GATEWAY_URL", "https://u:hunter2@h/"),
+        ("ALLOWED_ORIGINS", "https://chatgpt.com, https://u:hunter2@h"),
+        ("ALLOWED_ORIGINS", "https://u:a/hunter2@h"),
+        ("LOG_LEVEL", "redis://:hunter2@cache"),
     ];
     for (variable, value) in bad {
         let mistakes = from(&[(variable, value)]).unwrap_err();
@@ -317,10 +321,12 @@ fn no_secret_is_ever_shown() {
         ("ADMIN_API_KEY", SECRET),
         ("INTERNAL_API_KEY", SECRET),
         ("REDIS_URL", "redis://me:hunter2@cache/1"),
+        ("DATABASE_URL", "postgres://me:a/b?c#hunter2@sql/d"),
     ];
     let settings = from(&good).unwrap();
     let described = serde_json::to_string(&settings.describe()).unwrap();
     assert!(!described.contains(SECRET) && described.contains("me:[hidden]@cache"), "{described}");
+    assert!(described.contains("postgres://me:[hidden]@sql/d"), "{described}");
     assert!(!format!("{settings:?}").contains(SECRET));
 }
 

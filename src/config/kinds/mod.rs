@@ -16,6 +16,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::redact::redact;
+
 /// Why a text was refused beyond "not what is expected"; `None` when there is nothing to add.
 pub type Refusal = Option<String>;
 
@@ -38,9 +40,10 @@ pub trait Kind {
     }
 }
 
-/// The text in quotes, cut where it gets too long for a message.
+/// The text in quotes, without the passwords of addresses in it, cut where it gets too long for a message.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 100;
+    let text = redact(text);
     if text.chars().count() <= LONGEST {
         return format!("{text:?}");
     }
@@ -173,6 +176,10 @@ impl<K: Kind> Kind for List<K> {
             .filter(|item| !item.is_empty())
             .map(|item| self.0.read(item))
             .collect()
+    }
+
+    fn quote(&self, text: &str) -> String {
+        self.0.quote(text)
     }
 
     fn show(&self, value: &Self::Value) -> Option<String> {

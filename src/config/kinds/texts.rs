@@ -184,7 +184,10 @@ pub const WEB_ORIGIN: Text<String> = Text {
         }
     },
     show: String::clone,
-    quote: quoted,
+    quote: |text| {
+        let mut origins = text.split(|letter: char| letter == ',' || letter.is_whitespace());
+        if origins.all(has_no_password) { quoted(text) } else { HIDDEN.to_owned() }
+    },
 };
 
 /// The address of a server that is called.
@@ -210,12 +213,15 @@ pub const WEB_ADDRESS: Text<String> = Text {
 /// An address that could not be read may hold a password anywhere: only one that has no room for one
 /// is shown, a scheme, a host, a port and a path.
 pub fn quoted_address(text: &str) -> String {
+    if has_no_password(text) { quoted(text) } else { HIDDEN.to_owned() }
+}
+
+fn has_no_password(text: &str) -> bool {
     let (_, rest) = text.split_once("://").unwrap_or(("", text));
     let (host, _) = rest.split_once('/').unwrap_or((rest, ""));
     let port = host.split_once(':').map_or("", |(_, port)| port);
-    let is_plain = !text.contains(|letter: char| "@?=#".contains(letter) || letter.is_whitespace())
-        && port.bytes().all(|byte| byte.is_ascii_digit());
-    if is_plain { quoted(text) } else { HIDDEN.to_owned() }
+    !text.contains(|letter: char| "@?=#".contains(letter) || letter.is_whitespace())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ impl PostgresAddress {
     /// # Errors
     /// What is wrong with it, without the password.
     pub(in crate::database) fn read(text: &str, is_replica: bool) -> Result<Self, String> {
+        if text.contains(char::is_whitespace) {
+            return Err("white space must be percent-encoded".to_owned());
+        }
         let address = Self { text: Secret::new(text), is_replica };
         address.parts().map(|_| address)
     }

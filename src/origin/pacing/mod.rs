@@ -31,7 +31,7 @@ use crate::resilience::{Refused, RejectReason};
 use quota::Quota;
 use shared::Alone;
 
-/// Quotas are daily: a restored ban that lasts longer is due to a wall clock that was set.
+/// Quotas are daily: a longer ban is a misread text, due to a wall clock that was set, or false.
 const LONGEST_BAN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Timers ring late by less; calls this much too close together were on time.
 const TIMER_NOISE: Duration = Duration::from_millis(5);
@@ -208,7 +208,7 @@ impl Pacing {
 
     /// The upstream told us to wait. A ban is only ever prolonged.
     pub fn ban(&self, now: Instant, wait: Duration) {
-        if let Some(until) = now.checked_add(wait) {
+        if let Some(until) = now.checked_add(wait.min(LONGEST_BAN)) {
             let mut table = self.lock();
             table.banned_until = table.banned_until.max(Some(until));
         }
@@ -222,7 +222,7 @@ impl Pacing {
     pub fn restore(&self, saved: &PacingStatus, now: Instant, wall: Timestamp) {
         self.lock().quota.restore(saved.day, saved.spent_today, wall);
         if let Some(until) = saved.banned_until {
-            self.ban(now, until.since(wall).min(LONGEST_BAN));
+            self.ban(now, until.since(wall));
         }
     }
 

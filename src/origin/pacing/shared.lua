@@ -12,6 +12,7 @@
 -- Answers: what was decided (0: nothing was wanted, 1: the call may be made, 2: its turn comes too late,
 -- 3: nothing is left of the day, 4: banned), the wait in microseconds, the calls counted, the ban left.
 local AHEAD = 60000000
+local LONGEST_BAN = 86400000
 local KEPT = '172800000'
 
 local key, arg = KEYS[1], {}
@@ -35,6 +36,8 @@ local tat, known, count, ban = number(1), number(2), number(3), number(4)
 if day > known then known, count = day, 0 end
 if day == known then count = math.max(count, used) end
 count = math.max(0, count + unreported - returned)
+-- No upstream says so: somebody else does, or a clock that was put back.
+if ban > now_ms + LONGEST_BAN then ban = 0 end
 if ban_for > 0 then ban = math.max(ban, now_ms + ban_for) end
 
 local tolerance = interval * math.max(burst - 1, 0)

@@ -16,13 +16,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Booking, Pacing, Table};
+use super::{Booking, LONGEST_BAN, Pacing, Table};
 use crate::clock::Timestamp;
 use crate::origin::Priority;
 use crate::resilience::pace::Pace;
 use crate::resilience::{Refused, RejectReason};
 
 pub const SCRIPT: &str = include_str!("shared.lua");
+
+/// A turn is never further away than this and the burst, whatever the server's clock does.
+const AHEAD: Duration = Duration::from_secs(60);
 
 /// Carries questions to where the calls of all instances are counted.
 pub trait SharedPace: fmt::Debug {
@@ -86,7 +89,7 @@ impl Question {
             self.used,
             self.unreported,
             self.returned,
-            count(self.ban.as_millis()).min(1 << 40),
+            count(self.ban.min(LONGEST_BAN).as_millis()),
             self.is_wanted.into(),
         ]
     }
@@ -112,7 +115,7 @@ enum Decided {
 }
 
 impl Counted {
-    /// What these numbers say; `None` when they are not what the script answers.
+    /// What these numbers say; `None` when they are not what the script answers to anything.
     #[must_use]
     pub fn read(numbers: &[i64]) -> Option<Self> {
         let &[decided, wait, count, ban] = numbers else { return None };
@@ -131,6 +134,19 @@ impl Counted {
             count: number(count)?,
             ban_left: Duration::from_millis(number(ban)?),
         })
+        .filter(|answer| answer.ban_left <= LONGEST_BAN)
+    }
+
+    /// Whether the script can have said so to this question: what somebody else wrote stops no calls for
+    /// longer than the upstream itself could.
+    fn answers(&self, question: &Question) -> bool {
+        self.wait
+            <= match self.decided {
+                Decided::Granted => question.longest,
+                Decided::Nothing | Decided::TooLate | Decided::Spent | Decided::Banned => {
+                    question.interval.saturating_mul(question.burst).saturating_add(AHEAD)
+                }
+            }
     }
 }
 
@@ -196,6 +212,7 @@ impl Pacing {
         (now, wall): (Instant, Timestamp),
     ) -> Result<Duration, Refused> {
         let table = &mut *self.lock();
+        let answer = answer.filter(|answer| answer.answers(question));
         let Some(Counted { decided, wait, count, ban_left }) = answer else {
             return table.alone(question, now, wall);
         };

@@ -240,7 +240,31 @@ fn a_call_that_is_not_made_is_not_spent_twice() {
 #[test]
 fn what_is_no_answer_is_none() {
     assert!(Counted::read(&[1, 0, 5, 0]).is_some());
-    for bad in [&[1, 0, 5][..], &[5, 0, 5, 0], &[1, -1, 5, 0], &[1, 0, -5, 0], &[1, 0, 5, -1]] {
+    for bad in [
+        &[1, 0, 5][..],
+        &[5, 0, 5, 0],
+        &[1, -1, 5, 0],
+        &[1, 0, -5, 0],
+        &[1, 0, 5, -1],
+        &[4, 0, 5, 86_400_001],
+    ] {
         assert_eq!(Counted::read(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn a_false_answer_stops_nobody_for_long() {
+    let rate = Rate { per_second: 10.0, burst: 5 };
+    let pacing = World::of(2, 100, Some(rate)).instances[0].clone();
+    let (now, latest) = (clock::monotonic(), Duration::from_secs(1));
+    let question = pacing.question(Priority::Client, now, now + latest);
+    for (numbers, decision) in [
+        (&[1, 1_000_001, 1, 0], Ok(Duration::ZERO)),
+        (&[2, 9_000_000_000_000, 1, 0], Ok(Duration::ZERO)),
+        (&[1, 1_000_000, 1, 0], Ok(latest)),
+    ] {
+        let answer = Counted::read(numbers);
+        let moment = (now, WALL);
+        assert_eq!(pacing.answered(&question, answer, None, moment), decision, "{numbers:?}");
     }
 }

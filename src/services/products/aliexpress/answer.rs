@@ -22,12 +22,13 @@
 use serde_json::{Map, Value};
 
 use super::errors::{
-    ErrorClass, GatewayError, OFFLINE, bounded, of_business_code, requested_wait, says_offline,
+    ErrorClass, GatewayError, OFFLINE, of_business_code, requested_wait, says_offline,
 };
 use super::records::Contents;
 use super::repair::{self, Repairs};
 use super::request::Request;
 use super::{faults, read};
+use crate::config::said;
 use crate::origin::{Answer, Blame, Outcome};
 
 /// How much of a body that is not JSON is looked at.
@@ -131,18 +132,18 @@ fn not_json(answer: &Answer, error: &serde_json::Error) -> Outcome<Found> {
         return moved(OFFLINE);
     }
     if let Some(wait) = requested_wait(&text) {
-        return Outcome::Throttled { wait: Some(wait), reason: bounded(&text) };
+        return Outcome::Throttled { wait: Some(wait), reason: said(&text) };
     }
     if is_html(answer, &text) {
         return moved("a web page instead of an answer");
     }
     let size = answer.body.len();
-    Outcome::BadResponse { reason: bounded(&format!("not json ({size} bytes): {error}")) }
+    Outcome::BadResponse { reason: said(&format!("not json ({size} bytes): {error}")) }
 }
 
 /// The outcome for an address that is no gateway (any more).
 fn moved(what: &str) -> Outcome<Found> {
-    let reason = bounded(&format!("the gateway has moved: {what}"));
+    let reason = said(&format!("the gateway has moved: {what}"));
     Outcome::Permanent { blame: Blame::Configuration(faults::GATEWAY), reason }
 }
 
@@ -195,7 +196,7 @@ fn business(question: &Request, body: &Value) -> Outcome<Value> {
         read::whole(code).map(|code| code.to_string()).or_else(|| read::text_of(code))
     });
     let message = read::text(body, "resp_msg").unwrap_or_default();
-    let reason = bounded(&format!("resp_code {}: {message}", code.as_deref().unwrap_or("missing")));
+    let reason = said(&format!("resp_code {}: {message}", code.as_deref().unwrap_or("missing")));
     if let Some(wait) = requested_wait(&message)
         && !body.get("result").is_some_and(has_content)
     {
@@ -217,7 +218,7 @@ fn result(question: &Request, body: &Value, reason: &str) -> Outcome<Value> {
     match question.contents(result) {
         Contents::Records | Contents::Nothing => Outcome::Ok(result.clone()),
         Contents::Hollow(why) => {
-            Outcome::BadResponse { reason: bounded(&format!("{reason}, but {why}")) }
+            Outcome::BadResponse { reason: said(&format!("{reason}, but {why}")) }
         }
     }
 }
@@ -239,7 +240,7 @@ fn unknown_shape(root: &Value) -> Outcome<Value> {
         Value::Array(_) => "a list".to_owned(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => "a scalar".to_owned(),
     };
-    Outcome::BadResponse { reason: bounded(&format!("neither a result nor an error: {kind}")) }
+    Outcome::BadResponse { reason: said(&format!("neither a result nor an error: {kind}")) }
 }
 
 #[cfg(test)]

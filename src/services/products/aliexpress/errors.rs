@@ -11,12 +11,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{faults, read};
+use crate::config::said;
 use crate::origin::{Blame, Misconfiguration, Outcome};
 
 /// The words of a gateway that was switched off.
 pub(super) const OFFLINE: &str = "has been offline";
-/// Longest reason kept from an upstream's text, in characters.
-const REASON_LIMIT: usize = 300;
 
 /// What one row of the table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,7 +189,7 @@ impl<'a> GatewayError<'a> {
             .filter_map(|name| Some(format!("{name} {}", self.text(name)?)))
             .collect();
         let words = if words.is_empty() { "without a word".to_owned() } else { words.join(", ") };
-        bounded(&format!("gateway error: {words}"))
+        said(&format!("gateway error: {words}"))
     }
 }
 
@@ -240,14 +239,6 @@ fn by_prefix(sub_code: &str) -> Option<ErrorClass> {
         sub_code.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
     };
     SUB_CODES.iter().find(|(prefix, _)| starts_with(prefix)).map(|(_, class)| *class)
-}
-
-/// `text`, cut to what a log line should carry.
-pub(super) fn bounded(text: &str) -> String {
-    match text.char_indices().nth(REASON_LIMIT) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// Shortest wait: "0 seconds" is a rounding, and calling again at once would prolong the ban.
