@@ -53,6 +53,7 @@ fn plan(loader: Loader) -> Plan {
         priority,
         within: SOON,
         steps: Steps::default(),
+        redis_silent: false,
     }
 }
 
