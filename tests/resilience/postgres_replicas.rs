@@ -109,7 +109,8 @@ fn the_replica_that_follows_is_read_and_one_that_lags_hangs_or_dies_is_not() {
         passes(Duration::from_millis(200));
         is_out(&trouble(&gateway))
     });
-    assert!(paused.elapsed() > Duration::from_secs(60), "{:?}", paused.elapsed());
+    // What it had not reached when it stopped, the primary was at up to two readings before.
+    assert!(paused.elapsed() > Duration::from_secs(58), "{:?}", paused.elapsed());
     assert!(lag(&gateway, far.address()) > 60.0);
     until("the page says it", || {
         let live = gateway.admin("GET", "/admin/live", "").to_string();
