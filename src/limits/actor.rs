@@ -177,7 +177,7 @@ mod tests {
         tokio::time::pause();
         let admission = admit(&actor).await;
         let left = |state: Option<QuotaState>| state.map(|one| (one.limit, one.remaining));
-        assert!(admission.verdict.is_admitted() && !admission.alone);
+        assert!(admission.verdict.is_admitted() && !admission.alone && !admission.silent);
         assert_eq!(left(admission.verdict.minute), Some((60, 41)));
         assert_eq!(left(admission.verdict.burst), Some((10, 7)));
     }
@@ -192,6 +192,7 @@ mod tests {
             counter.away.store(!silent, Ordering::Relaxed);
             let admission = admit(&actor).await;
             assert!(admission.verdict.is_admitted() && admission.alone);
+            assert_eq!(admission.silent, silent, "who is not asked keeps no silence");
             assert_eq!(admission.verdict.minute.map(|one| one.limit), Some(30), "half of sixty");
             assert_eq!(admission.verdict.burst.map(|one| one.limit), Some(5), "half of ten");
         }
